@@ -1,0 +1,158 @@
+"""Where a model answers: provider, model, address, limits, price, and the NAME of the key's variable."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from luthier.errors import EndpointError
+
+__all__ = ["Endpoint", "Limits", "Price", "azure", "compatible", "local", "openai"]
+
+Provider = Literal["openai", "azure", "compatible", "local"]
+
+DEFAULT_KEY_VARIABLE: dict[str, str] = {"openai": "OPENAI_API_KEY", "azure": "AZURE_OPENAI_API_KEY"}
+
+
+class Limits(BaseModel):
+    """How much may be asked of an endpoint; what the service's headers say is obeyed as well."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Requests the account may start in a minute."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """Tokens, in and out, the account may use in a minute."""
+    concurrency: int = Field(default=64, ge=1, le=4096)
+    """Most requests in flight at once; fewer are used while the service pushes back."""
+
+
+class Price(BaseModel):
+    """What the service charges, where the price list does not know the model. 0 is a price."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input_usd_per_million: float = Field(ge=0)
+    """US dollars for a million input tokens."""
+    output_usd_per_million: float = Field(ge=0)
+    """US dollars for a million output tokens."""
+    cached_input_usd_per_million: float | None = Field(default=None, ge=0)
+    """US dollars for a million input tokens the service had cached; the input price when absent."""
+
+
+class Endpoint(BaseModel):
+    """Where a model answers. Holds no secret: only the name of the variable that does.
+
+    Examples:
+        >>> Endpoint(provider="compatible", base_url="http://127.0.0.1:8000/v1/", model="qwen").address
+        'http://127.0.0.1:8000/v1'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: Provider
+    """`openai`, `azure`, `compatible` (any server of the OpenAI protocol) or `local` (embedded)."""
+    model: str
+    """Model to ask for; at Azure, the name of the deployment."""
+    base_url: str | None = None
+    """Address up to and including `/v1`. Needed for `compatible`; at Azure the resource's address."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key, such as OPENAI_API_KEY. Never the key."""
+    auth: Literal["key", "entra"] = "key"
+    """At Azure: a key, or the identity of whoever runs this (Entra)."""
+    identity: str | None = None
+    """Name under which answers are kept in the journal, where the address does not tell models apart."""
+    priced_as: str | None = None
+    """Model whose list price counts, where the deployment's name does not tell."""
+    limits: Limits = Limits()
+    price: Price | None = None
+    """Own price; wins over the price list."""
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    """Longest wait for one answer before it is tried again."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of every request, for servers that want some; part of the journal's key."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.provider in ("compatible", "azure") and not self.base_url:
+            example = "http://127.0.0.1:8000/v1" if self.provider == "compatible" else "https://NAME.openai.azure.com"
+            raise ValueError(f"provider {self.provider} needs base_url, as in base_url: {example}")
+        if self.provider == "local" and self.base_url:
+            raise ValueError("provider local starts its own server; use provider compatible to give a base_url")
+        if self.base_url is not None:
+            parts = urlsplit(self.base_url)
+            if parts.scheme not in ("http", "https") or not parts.netloc:
+                raise ValueError(f"base_url {self.base_url!r} is no address; it starts with http:// or https://")
+            if parts.username or parts.password or parts.query:
+                raise ValueError("base_url holds credentials or a query; put the key in a variable: api_key_env")
+        if self.api_key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.api_key_env):
+            # The value is not repeated: it is most likely the key itself.
+            raise ValueError("api_key_env is the NAME of an environment variable, such as OPENAI_API_KEY, not a key")
+        if self.auth == "entra" and self.provider != "azure":
+            raise ValueError(f"auth: entra is for provider azure; provider {self.provider} takes a key")
+        return self
+
+    @property
+    def address(self) -> str:
+        """The base URL without a trailing slash; `local` for the embedded server."""
+        if self.provider == "local":
+            return "local"
+        url = self.base_url or "https://api.openai.com/v1"
+        parts = urlsplit(url)
+        path = parts.path.rstrip("/")
+        if self.provider == "azure" and not path.endswith("/openai/v1"):
+            path = path.removesuffix("/openai") + "/openai/v1"
+        return f"{parts.scheme.lower()}://{parts.netloc.lower()}{path}"
+
+    @property
+    def key_variable(self) -> str | None:
+        """Name of the variable the key is read from; `None` where none is needed."""
+        if self.auth == "entra" or self.provider == "local":
+            return None
+        return self.api_key_env or DEFAULT_KEY_VARIABLE.get(self.provider)
+
+    def key(self) -> str | None:
+        """The key, read now; `None` where none is needed.
+
+        Raises:
+            EndpointError: the variable is not set.
+        """
+        variable = self.key_variable
+        if variable is None:
+            return None
+        key = os.environ.get(variable, "").strip()
+        if not key:
+            raise EndpointError(
+                f"the environment variable {variable}, which holds the key for {self.model} at {self.address}, "
+                f"is not set. Type: export {variable}=..."
+            )
+        return key
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and messages."""
+        return f"{self.provider}/{self.model}"
+
+
+def openai(model: str, **settings: Any) -> Endpoint:
+    """A model at OpenAI; the key is read from OPENAI_API_KEY unless `api_key_env` says otherwise."""
+    return Endpoint(provider="openai", model=model, **settings)
+
+
+def azure(deployment: str, base_url: str, **settings: Any) -> Endpoint:
+    """A deployment at Azure; the key is read from AZURE_OPENAI_API_KEY, or `auth="entra"`."""
+    return Endpoint(provider="azure", model=deployment, base_url=base_url, **settings)
+
+
+def compatible(model: str, base_url: str, **settings: Any) -> Endpoint:
+    """A model on any server of the OpenAI protocol: vLLM, Ollama, LM Studio, a gateway."""
+    return Endpoint(provider="compatible", model=model, base_url=base_url, **settings)
+
+
+def local(model: str = "smollm2-135m-instruct", **settings: Any) -> Endpoint:
+    """A model of the embedded server, which is started when it is needed."""
+    return Endpoint(provider="local", model=model, **settings)

@@ -1,0 +1,84 @@
+"""One call to a model and what came back, as plain records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Answer", "FailureKind", "Operation", "Request", "TokenChoices", "Usage"]
+
+Operation = Literal["chat", "completion"]
+
+FailureKind = Literal[
+    "rate_limit",  # told to slow down: tried again, and again on the next run
+    "transient",  # timeout, broken connection, 5xx, unreadable body: likewise
+    "permanent",  # this request can never work as it is (400, 404, too long)
+    "content",  # the service will not process this text
+    "quota",  # the account has nothing left: stops the run
+    "access",  # the key or its rights: stops the run
+    "stopped",  # never sent: budget reached or interrupted
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One item for a model in the OpenAI protocol, without what belongs to the endpoint.
+
+    Attributes:
+        operation: which call of the protocol.
+        body: its body without `model`; plain JSON values. `max_tokens` is spelled so here and
+            renamed for services that want `max_completion_tokens`.
+        sample: index of a repeated question; requests that differ only here are asked separately.
+    """
+
+    operation: Operation
+    body: Mapping[str, Any]
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the service counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+
+
+TokenChoices = tuple[tuple[str, float], ...]
+"""The likeliest tokens at one position: (text, natural log-probability), likeliest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one request; `failure` is `None` when there is an answer to read.
+
+    Attributes:
+        text: what the model wrote; for chat without content the empty string.
+        refusal: the model's own words of refusal, if it refused.
+        finish_reason: `stop`, `length`, `content_filter`, as the service says.
+        choices: the likeliest tokens per generated position, empty when log-probabilities were
+            not asked for or not given. A service's sentinel for minus infinity (-9999) is left out.
+        usage: tokens.
+        cost_usd: price of the original call; `None` when the price is unknown.
+        latency_seconds: of the original call that succeeded.
+        model: what the service says it was.
+        from_journal: whether this was paid for earlier.
+        failure: why there is no answer.
+        status: HTTP status of the last attempt, `None` if there was none.
+        error: the service's message, without keys.
+    """
+
+    text: str = ""
+    refusal: str | None = None
+    finish_reason: str | None = None
+    choices: tuple[TokenChoices, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = None
+    latency_seconds: float | None = None
+    model: str | None = None
+    from_journal: bool = False
+    failure: FailureKind | None = None
+    status: int | None = None
+    error: str | None = None

@@ -1,0 +1,93 @@
+"""The seam between the protocol and what answers: one request in, one reply out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+__all__ = ["Ask", "Backend", "Message", "Reply", "Step", "Token"]
+
+
+class Message(NamedTuple):
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
+class Token(NamedTuple):
+    """A piece of text as the backend's tokenizer counts it."""
+
+    id: int
+    text: str
+
+
+class Step(NamedTuple):
+    """One generated token, its log-probability and the most probable rivals, best first."""
+
+    text: str
+    logprob: float
+    top: Sequence[tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one answer is generated from. Exactly one of `prompt` and `messages` is given."""
+
+    prompt: str | None = None
+    messages: tuple[Message, ...] | None = None
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    top: int | None = None
+    """Rivals wanted per token; `None`: no log-probabilities."""
+    schema: dict[str, Any] | None = None
+    """JSON schema the answer must satisfy; `{}`: any JSON object."""
+    sample: int = 0
+    """Which of the `n` answers this is."""
+    reasoning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A generated answer."""
+
+    text: str
+    steps: Sequence[Step]
+    finish: str
+    """`stop` or `length`."""
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class Backend(Protocol):
+    """What can answer behind a model card."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of the weights."""
+        ...
+
+    async def generate(self, ask: Ask) -> Reply:
+        """The whole answer."""
+        ...
+
+    def stream(self, ask: Ask) -> AsyncIterator[Step | Reply]:
+        """The answer token by token; the last item is the whole of it."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """One vector per text, and the tokens they took."""
+        ...
+
+    async def tokenize(self, text: str) -> list[Token]:
+        """The text as tokens; their texts joined give the text again where that is possible."""
+        ...
+
+    async def close(self) -> None:
+        """Ends what the backend started."""
+        ...

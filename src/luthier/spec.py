@@ -1,0 +1,200 @@
+"""A spec: a hand-written recipe to answer a task, and what it becomes on training rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from abc import abstractmethod
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.exchange import Answer, Request
+from luthier.errors import DataError, SpecError
+from luthier.evaluation.records import Prediction
+from luthier.task import NAME_PATTERN, Rows, Task, readable_validation_error
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+__all__ = ["SCHEMA", "Conversation", "Fitted", "Spec"]
+
+SCHEMA = 1
+"""Version of the files a spec and a fitted folder are written as; every later Luthier reads it."""
+
+Result = TypeVar("Result")
+Conversation: TypeAlias = Generator[Sequence[Request], Sequence[Answer], Result]
+"""How a technique speaks without I/O: it yields requests, is sent their answers in order, returns a result."""
+
+TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_env", "auth"}
+"""Settings of an endpoint that change how an answer is fetched, never what it says."""
+
+
+class Spec(BaseModel):
+    """A recipe to answer a task: one technique with its settings. Each technique is a subclass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=False)
+
+    technique: str
+    """`baseline`, `prompt`, ..."""
+    name: str = Field(default="", pattern=rf"^$|{NAME_PATTERN}", max_length=64)
+    """Unique among the specs that are compared; made up from the settings when absent."""
+    task: Task
+    """The task, in place or as the path of a task.yaml next to the spec."""
+    endpoint: Endpoint | None = None
+    """Where the model answers; absent for techniques that call none."""
+    seed: int = 7
+    """Seed of everything this spec draws."""
+
+    @model_validator(mode="after")
+    def _name_it(self) -> Self:
+        if not self.name:
+            object.__setattr__(self, "name", f"{self.technique}-{self.digest[:6]}")
+        return self
+
+    @classmethod
+    def make(cls, document: Mapping[str, Any], source: str = "the spec") -> Self:
+        """The spec a document describes.
+
+        Raises:
+            SpecError: a key is unknown, missing or contradicts another; the message says what is allowed.
+        """
+        try:
+            return cls.model_validate(dict(document))
+        except ValidationError as error:
+            raise SpecError(f"{source}: {readable_validation_error(error, cls)}") from error
+
+    @property
+    @abstractmethod
+    def needs_training(self) -> bool:
+        """Whether the spec must see training rows before it can answer."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of a row the spec reads, the text column first."""
+        return (self.task.text,)
+
+    @property
+    def base_model(self) -> str:
+        """Name of the model behind the spec, for tables and tags."""
+        return self.endpoint.model if self.endpoint is not None else "none"
+
+    @abstractmethod
+    def fit(self, rows: Rows | None) -> Conversation[Fitted]:
+        """Turns the spec into something that answers.
+
+        Args:
+            rows: labelled training rows; `None` is fine for specs that need none.
+
+        Raises:
+            SpecError: the spec needs training rows and there are none, or too few.
+        """
+
+    @abstractmethod
+    def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
+        """One prediction per row, in order; a row's answer does not depend on its neighbours."""
+
+    def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Any:
+        """What would be sent for these rows, with tokens and price; sends nothing."""
+        raise SpecError(f"technique {self.technique} sends nothing, so there is nothing to preview.")
+
+    def with_endpoint(self, endpoint: Endpoint) -> Self:
+        """The same recipe answered elsewhere; specs that call no model stay as they are."""
+        if self.endpoint is None:
+            return self
+        return type(self).model_validate({**self._fields(), "endpoint": endpoint})
+
+    def check_columns(self, columns: Iterable[object], source: str = "the table") -> None:
+        """Refuses a table that lacks a column the spec reads.
+
+        Raises:
+            DataError: names the missing columns and the ones there are.
+        """
+        present = [str(column) for column in columns]
+        missing = [column for column in self.columns if column not in present]
+        if missing:
+            raise DataError(
+                f"spec {self.name!r} reads column {', '.join(map(repr, missing))}, which {source} does not have; "
+                f"its columns are: {', '.join(present) or 'none'}. Correct the template or the task's `text:`."
+            )
+
+    def document(self) -> dict[str, Any]:
+        """The spec as YAML has it, with the task in place."""
+        document: dict[str, Any] = {"schema": SCHEMA}
+        document |= self.model_dump(mode="json", exclude_defaults=True, exclude={"task"})
+        document |= {"technique": self.technique, "name": self.name, "task": self.task.document()}
+        return document
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything that changes an answer: not the name, not limits, prices or keys."""
+        document = self.model_dump(mode="json", exclude={"name", "task"})
+        if document.get("endpoint"):
+            document["endpoint"] = {k: v for k, v in document["endpoint"].items() if k not in TRANSPORT_FIELDS}
+        facts = [SCHEMA, self.task.digest, document]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+    def _fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a spec became on training rows: enough to answer, no pickle in it.
+
+    Attributes:
+        spec: the recipe.
+        train_digest: digest of the training rows, `None` when none were needed.
+        state: JSON values the technique keeps (chosen examples, calibration, vocabulary).
+        arrays: numeric arrays the technique keeps.
+    """
+
+    spec: Spec
+    train_digest: str | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of spec, training rows and seed: what is fitted alike has the same digest."""
+        facts = json.dumps([self.spec.digest, self.train_digest, self.spec.seed])
+        return hashlib.sha256(facts.encode()).hexdigest()
+
+    def predict(self, rows: Rows) -> Conversation[list[Prediction]]:
+        """One prediction per row, in order."""
+        return self.spec.predict(rows, self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes `spec.yaml`, `fitted.json` and `arrays.npz`; the folder appears whole or not at all."""
+        import numpy as np
+
+        target = Path(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            document = yaml.safe_dump(self.spec.document(), sort_keys=False, allow_unicode=True)
+            (scratch / "spec.yaml").write_text(document, encoding="utf-8")
+            facts = {"schema": SCHEMA, "digest": self.digest, "train_digest": self.train_digest, "state": self.state}
+            (scratch / "fitted.json").write_text(
+                json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
+            )
+            if self.arrays:
+                np.savez_compressed(scratch / "arrays.npz", allow_pickle=False, **dict(self.arrays))
+            scratch.chmod(0o755)
+            if target.exists():
+                shutil.rmtree(target)
+            os.replace(scratch, target)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        return target
