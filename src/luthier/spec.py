@@ -108,6 +108,17 @@ class Spec(BaseModel):
         """What would be sent for these rows, with tokens and price; sends nothing."""
         raise SpecError(f"technique {self.technique} sends nothing, so there is nothing to preview.")
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """What a caller of the packaged model may set per call, with the values it has otherwise."""
+        return {}
+
+    def with_params(self, given: Mapping[str, Any]) -> Self:
+        """The same recipe with some of `params` set otherwise."""
+        if given:
+            raise SpecError(f"a {self.technique} model takes no params; given: {', '.join(given)}.")
+        return self
+
     def with_endpoint(self, endpoint: Endpoint) -> Self:
         """The same recipe answered elsewhere; specs that call no model stay as they are."""
         if self.endpoint is None:

@@ -53,9 +53,7 @@ class ModelCard:
         if not self.id or not isinstance(self.id, str):
             raise EndpointError(f"a model card needs a name; given: {self.id!r}")
         if self.backend not in BACKENDS:
-            raise EndpointError(
-                f"model {self.id!r}: backend {self.backend!r} is not one of {', '.join(BACKENDS)}"
-            )
+            raise EndpointError(f"model {self.id!r}: backend {self.backend!r} is not one of {', '.join(BACKENDS)}")
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> ModelCard:

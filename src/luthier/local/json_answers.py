@@ -28,9 +28,7 @@ def write_json(schema: dict[str, Any], reading: Reading, pick: Pick) -> list[Pie
     return _write(schema, schema, reading, pick, 0)
 
 
-def _write(
-    schema: dict[str, Any], root: dict[str, Any], reading: Reading, pick: Pick, depth: int
-) -> list[Piece]:
+def _write(schema: dict[str, Any], root: dict[str, Any], reading: Reading, pick: Pick, depth: int) -> list[Piece]:
     if depth > _DEEPEST:
         return [("null", ())]
     if "$ref" in schema:
@@ -78,9 +76,7 @@ def _write(
     return [(json.dumps(said), ())]
 
 
-def _object(
-    schema: dict[str, Any], root: dict[str, Any], reading: Reading, pick: Pick, depth: int
-) -> list[Piece]:
+def _object(schema: dict[str, Any], root: dict[str, Any], reading: Reading, pick: Pick, depth: int) -> list[Piece]:
     pieces: list[Piece] = [("{", ())]
     for i, (name, value) in enumerate(schema.get("properties", {}).items()):
         pieces.append((f"{', ' if i else ''}{json.dumps(name, ensure_ascii=False)}: ", ()))
@@ -89,21 +85,21 @@ def _object(
 
 
 def _bounds(schema: dict[str, Any], step: float) -> tuple[float, float]:
-    low = schema.get("minimum", schema["exclusiveMinimum"] + step if "exclusiveMinimum" in schema else None)
-    high = schema.get("maximum", schema["exclusiveMaximum"] - step if "exclusiveMaximum" in schema else None)
-    if low is None and high is None:
-        return 1, 5
+    low: float | None = schema.get("minimum")
+    high: float | None = schema.get("maximum")
+    if low is None and "exclusiveMinimum" in schema:
+        low = schema["exclusiveMinimum"] + step
+    if high is None and "exclusiveMaximum" in schema:
+        high = schema["exclusiveMaximum"] - step
     if low is None:
-        return high - 4, high
+        return (1, 5) if high is None else (high - 4, high)
     return low, (low + 4 if high is None else high)
 
 
 def _choice(values: Sequence[Any], reading: Reading, pick: Pick) -> list[Piece]:
     known = dict(reading.answers)
     scored: list[tuple[str, float]] = []
-    numeric = sorted(
-        float(value) for value in map(str, values) if value.replace(".", "", 1).lstrip("-").isdigit()
-    )
+    numeric = sorted(float(value) for value in map(str, values) if value.replace(".", "", 1).lstrip("-").isdigit())
     for i, value in enumerate(values):
         name = str(value)
         valence = VALENCE.get(name.lower())

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 __all__ = ["ANSWERS", "BACKGROUND", "INTENSIFIERS", "NEGATIONS", "STOPWORDS", "VALENCE"]
 
+
+def _words(line: str) -> list[str]:
+    return line.split()
+
+
 ANSWERS: dict[str, float | None] = {
     "terrible": -1.0, "awful": -0.9, "horrible": -0.95, "worst": -1.0, "bad": -0.6, "poor": -0.5,
     "disappointing": -0.5, "mediocre": -0.2, "average": 0.0, "okay": 0.0, "ok": 0.0, "neutral": 0.0,
@@ -18,36 +23,36 @@ ANSWERS: dict[str, float | None] = {
 """Answers the backend may give unasked, with their place between bad and good."""
 
 VALENCE: dict[str, float] = {word.lower(): value for word, value in ANSWERS.items() if value is not None}
-VALENCE.update(dict.fromkeys(
+VALENCE.update(dict.fromkeys(_words(
     "love loved loves lovely wonderful fantastic awesome superb outstanding delicious brilliant "
     "perfectly favorite favourite beautiful impressed impressive flawless incredible delightful "
-    "exceptional gem stellar 😍 ❤ 🥰 🤩 💯".split(), 1.0))  # fmt: skip
-VALENCE.update(dict.fromkeys(
+    "exceptional gem stellar 😍 ❤ 🥰 🤩 💯"), 1.0))  # fmt: skip
+VALENCE.update(dict.fromkeys(_words(
     "like liked likes enjoy enjoyed enjoyable friendly fresh tasty clean helpful quick fast fun "
     "pleasant pleased satisfied recommend recommended works worked easy useful sturdy reliable solid "
     "comfortable cheap affordable smooth worth glad cool sharp clear attentive cozy generous handy "
-    "quality 👍 🙂 😀 😊 😋 🎉".split(), 0.6))  # fmt: skip
-VALENCE.update(dict.fromkeys(
+    "quality 👍 🙂 😀 😊 😋 🎉"), 0.6))  # fmt: skip
+VALENCE.update(dict.fromkeys(_words(
     "slow dirty cold rude bland overpriced expensive broke broken problem problems issue issues "
     "disappointed disappointment lacking lacks weak noisy loud cheaply flimsy hard difficult wait "
     "waited waiting stale dry greasy salty unfortunately annoying confusing unhappy return returned "
-    "wrong missing boring useless 👎 🙁 😕 😞".split(), -0.6))  # fmt: skip
-VALENCE.update(dict.fromkeys(
+    "wrong missing boring useless 👎 🙁 😕 😞"), -0.6))  # fmt: skip
+VALENCE.update(dict.fromkeys(_words(
     "hate hated hates disgusting worse garbage junk trash waste wasted scam nasty inedible refund "
     "unacceptable ridiculous defective failed fails died crap sucks sucked ruined pathetic filthy "
-    "never avoid 😡 🤮 🤬 😠".split(), -1.0))  # fmt: skip
+    "never avoid 😡 🤮 🤬 😠"), -1.0))  # fmt: skip
 
-NEGATIONS = frozenset(
+NEGATIONS = frozenset(_words(
     "not no never nothing isn't wasn't aren't don't doesn't didn't can't couldn't won't wouldn't "
-    "hardly without cannot".split()
-)
-INTENSIFIERS = frozenset("very really so extremely absolutely totally incredibly too super".split())
+    "hardly without cannot"
+))  # fmt: skip
+INTENSIFIERS = frozenset(_words("very really so extremely absolutely totally incredibly too super"))
 
-STOPWORDS = frozenset(
+STOPWORDS = frozenset(_words(
     "a an and are as at be but by for from has have i if in into is it its of on or our out she he "
     "that the their them then there they this to was we were what when which who will with you your "
-    "my me us am do did does had".split()
-)
+    "my me us am do did does had"
+))  # fmt: skip
 
 BACKGROUND = (
     "\n", " the", ".", ",", " a", " and", " I", " is", " it", " to", "\n\n", " of", " (", " in", "!",

@@ -23,6 +23,7 @@ _SEPARATOR = re.compile(r"\s*(?:,|;|/|\||\bor\b|\band\b)\s*")
 _CODED = re.compile(r"(?m)(?:^|[\s(])([A-Z])(?:[).:=]|\s=)\s*([^\n,;]{1,60})")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 _SOUNDING = re.compile(r"[a-z]+(?:'[a-z]+)?|[\u2600-\u27bf\U0001f300-\U0001faff]")
+_ASKS_FOR_DIGITS = re.compile(r"(?i)star|rating|\brate\b|score|scale|number|digit|[15]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?$")
 _EDGE = " \t\"'`.()[]{}*"
 
@@ -108,9 +109,7 @@ def _last_row(text: str, cue: str) -> tuple[str, list[str]]:
     return text[shown[-1].end() :], [match.group(1).strip(_EDGE) for match in shown]
 
 
-def _understand(
-    row: str, context: str, given: Sequence[str], begun: str, last: str, salt: str
-) -> Reading:
+def _understand(row: str, context: str, given: Sequence[str], begun: str, last: str, salt: str) -> Reading:
     noise = hashlib.blake2b(f"{salt}\0{row}".encode("utf-8", "surrogatepass"), digest_size=64).digest()
     mood = polarity(row) + 0.35 * (noise[0] / 127.5 - 1)
     everything = f"{context}\n{row}" if len(row) < 20_000 else context
@@ -118,9 +117,7 @@ def _understand(
     return Reading(mood, noise, answers, begun, not (last.isspace() or last in ("", '"', "(", "[")))
 
 
-def _answers(
-    prompt: str, row: str, given: Sequence[str], mood: float, noise: bytes
-) -> list[tuple[str, float]]:
+def _answers(prompt: str, row: str, given: Sequence[str], mood: float, noise: bytes) -> list[tuple[str, float]]:
     scored: dict[str, float] = {}
 
     def put(answer: str, valence: float | None, prior: float) -> None:
@@ -136,8 +133,9 @@ def _answers(
         put(answer, valence, 0.0 if valence is not None else -3.0)
     for rank, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ"):
         put(letter, min(1.0, rank / 2 - 1), -4.0)
+    asked = 2.0 if _ASKS_FOR_DIGITS.search(prompt[-4000:]) else -1.5
     for digit in "0123456789":
-        put(digit, (int(digit) - 3) / 2 if digit in "12345" else None, 2.0 if digit in "12345" else -4.0)
+        put(digit, (int(digit) - 3) / 2 if digit in "12345" else None, asked if digit in "12345" else -4.0)
     for letter, meaning in _CODED.findall(prompt[:8000]):
         place = (ord(letter) - 65) / 2 - 1
         put(letter, _valence(meaning.strip(_EDGE), place), 7.0)

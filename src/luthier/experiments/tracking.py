@@ -1,0 +1,196 @@
+"""How Luthier's work lies in MLflow: experiments, runs, tags, data and fitted folders."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import ModelError, UserError
+from luthier.spec import Fitted, Spec
+from luthier.task import Task
+from luthier.techniques import read_fitted
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+
+__all__ = [
+    "TAGS",
+    "connect",
+    "find_fitted",
+    "fitted_of_run",
+    "log_fitted",
+    "log_table_digest",
+    "run_of",
+    "spec_tags",
+    "where_to_look",
+]
+
+DEFAULT_STORE = "sqlite:///mlflow.db"
+
+TAGS = {
+    "kind": "luthier.kind",
+    "task": "luthier.task",
+    "task_digest": "luthier.task_digest",
+    "spec": "luthier.spec",
+    "spec_digest": "luthier.spec_digest",
+    "fitted_digest": "luthier.fitted_digest",
+    "technique": "luthier.technique",
+    "base_model": "luthier.base_model",
+    "test_digest": "luthier.test_digest",
+    "train_digest": "luthier.train_digest",
+    "partial": "luthier.partial",
+}
+"""Tag names on runs, models and versions."""
+
+FITTED = "fitted"
+"""Artifact folder of a run that holds what was measured."""
+
+
+def connect(task: Task | None = None) -> str | None:
+    """Chooses the tracking store and the task's experiment; returns the experiment's id.
+
+    The store is MLFLOW_TRACKING_URI or what the caller already set, else `mlflow.db` in the working folder.
+
+    Raises:
+        UserError: the store cannot be reached or written.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    # Lines about database tables being made say nothing to someone who compares prompts.
+    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking._model_registry.client"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if not mlflow.is_tracking_uri_set() and not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(DEFAULT_STORE)
+    if task is None:
+        return None
+    try:
+        found = mlflow.get_experiment_by_name(task.name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise UserError(
+                f"the MLflow experiment {task.name!r} is deleted; restore it (mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}) or rename the task."
+            )
+        experiment_id: str = found.experiment_id if found is not None else mlflow.create_experiment(task.name)
+        return experiment_id
+    except MlflowException as error:
+        raise UserError(f"MLflow at {mlflow.get_tracking_uri()} cannot be used: {error.message}") from error
+
+
+def where_to_look() -> str:
+    """The line every command ends with."""
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    if uri.startswith("http"):
+        return f"See it at {uri}"
+    return f"See it with: mlflow ui --backend-store-uri {uri}"
+
+
+@contextlib.contextmanager
+def run_of(
+    experiment_id: str | None, name: str, kind: str, tags: Mapping[str, str], parent: str | None = None
+) -> Iterator[Run]:
+    """A run that ends FINISHED, KILLED (interrupted) or FAILED, whatever run the caller has open."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    all_tags = {TAGS["kind"]: kind, **tags}
+    if parent is not None:
+        all_tags["mlflow.parentRunId"] = parent
+    elif (active := mlflow.active_run()) is not None and active.info.experiment_id == experiment_id:
+        all_tags["mlflow.parentRunId"] = active.info.run_id
+    run = client.create_run(experiment_id, run_name=name, tags=all_tags)
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    except BaseException as error:
+        if getattr(error, "exit_code", None) == 130 or isinstance(error, KeyboardInterrupt):
+            status = "KILLED"
+        raise
+    finally:
+        client.set_terminated(run.info.run_id, status=status)
+
+
+def spec_tags(spec: Spec) -> dict[str, str]:
+    """Tags that say what was measured."""
+    return {
+        TAGS["task"]: spec.task.name,
+        TAGS["task_digest"]: spec.task.digest,
+        TAGS["spec"]: spec.name,
+        TAGS["spec_digest"]: spec.digest,
+        TAGS["technique"]: spec.technique,
+        TAGS["base_model"]: spec.base_model,
+    }
+
+
+def log_fitted(run_id: str, fitted: Fitted) -> None:
+    """Keeps what was measured with the run that measured it."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = fitted.save(Path(scratch) / FITTED)
+        client.log_artifacts(run_id, str(folder), FITTED)
+    client.set_tag(run_id, TAGS["fitted_digest"], fitted.digest)
+    if fitted.train_digest:
+        client.set_tag(run_id, TAGS["train_digest"], fitted.train_digest)
+
+
+def log_table_digest(run_id: str, frame: pd.DataFrame, *, name: str, context: str, targets: str | None) -> None:
+    """Names a table among the run's datasets, by MLflow's own digest of it."""
+    import mlflow
+    from mlflow.entities import DatasetInput, InputTag
+
+    with warnings.catch_warnings():
+        # MLflow warns that integer columns cannot hold missing values; nothing is served from this schema.
+        warnings.simplefilter("ignore")
+        dataset = mlflow.data.from_pandas(frame, name=name, targets=targets if targets in frame.columns else None)
+    client = mlflow.MlflowClient()
+    client.log_inputs(
+        run_id,
+        datasets=[
+            DatasetInput(dataset=dataset._to_mlflow_entity(), tags=[InputTag(key="mlflow.data.context", value=context)])
+        ],
+    )
+
+
+def find_fitted(experiment_id: str, digest: str) -> Fitted | None:
+    """What was already fitted from the same spec, rows and seed, if a run holds it."""
+    import mlflow
+
+    runs = mlflow.MlflowClient().search_runs(
+        [experiment_id], filter_string=f"tags.`{TAGS['fitted_digest']}` = '{digest}'", max_results=1
+    )
+    return fitted_of_run(runs[0].info.run_id) if runs else None
+
+
+def fitted_of_run(run_id: str) -> Fitted:
+    """What a run measured.
+
+    Raises:
+        ModelError: there is no such run, or it measured nothing.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = mlflow.get_run(run_id)
+    except MlflowException as error:
+        raise ModelError(f"no run {run_id} at {mlflow.get_tracking_uri()}.") from error
+    if TAGS["fitted_digest"] not in run.data.tags:
+        kind = run.data.tags.get(TAGS["kind"], "none of Luthier's")
+        raise ModelError(
+            f"run {run_id} ({kind}) holds no fitted spec; give the run of one spec: the children of a compare run."
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=FITTED, dst_path=scratch)
+        return read_fitted(Path(scratch) / FITTED)

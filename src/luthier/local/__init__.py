@@ -1,0 +1,12 @@
+"""The embedded server: the OpenAI protocol on this machine, without a key to buy.
+
+It is plumbing to build and test against, not a model to judge quality by.
+"""
+
+from __future__ import annotations
+
+from luthier.local.cards import ModelCard
+from luthier.local.faults import Fault
+from luthier.local.server import LocalServer
+
+__all__ = ["Fault", "LocalServer", "ModelCard"]

@@ -1,0 +1,414 @@
+"""The HTTP application: routes, key, limits, faults, and the way of a request through them.
+
+A request to a protocol route passes: key -> ledger -> body -> rate limit -> scripted fault ->
+model -> backend. Nothing here listens; `server.py` and `service.py` do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import socket
+import struct
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiohttp import web
+
+import luthier
+from luthier.errors import EndpointError, LuthierError
+from luthier.local import answering
+from luthier.local.asking import Wanted, read_chat_body, read_completion_body, read_embedding_body
+from luthier.local.backend import Backend, Reply
+from luthier.local.cards import ModelCard
+from luthier.local.faults import Fault, FaultBook
+from luthier.local.ledger import Ledger
+from luthier.local.limits import Limiter
+from luthier.local.refusals import (
+    ApiError,
+    context_overflow,
+    invalid_key,
+    invalid_value,
+    model_not_found,
+)
+from luthier.local.shelf import Shelf
+
+__all__ = ["Application"]
+
+_LARGEST_BODY = 64 * 1024 * 1024
+_NO_ANSWER = 0
+
+Route = Callable[[dict[str, Any], web.Request, "Fault | None"], Awaitable[web.StreamResponse]]
+
+
+class Application:
+    """The served models, and everything that stands between a request and its answer."""
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        api_key: str,
+        *,
+        limiter: Limiter | None = None,
+        faults: Sequence[Fault] = (),
+        record: bool = False,
+        latency_seconds: float = 0.0,
+    ) -> None:
+        self.shelf = shelf
+        self.faults = FaultBook(faults)
+        self.received = Ledger(record)
+        self._limiter = limiter or Limiter()
+        self._latency = latency_seconds
+        self._key = api_key.encode()
+        self._started = int(time.time())
+        self.web = web.Application(client_max_size=_LARGEST_BODY)
+        self._add_routes()
+
+    def _add_routes(self) -> None:
+        add = self.web.router.add_route
+        for prefix in ("/v1", "/openai/v1"):
+            add("POST", f"{prefix}/chat/completions", self._posted("chat/completions", self._chat))
+            add("POST", f"{prefix}/completions", self._posted("completions", self._complete))
+            add("POST", f"{prefix}/embeddings", self._posted("embeddings", self._embed))
+            add("GET", f"{prefix}/models", self.keyed(self._models, count="models"))
+            add("GET", f"{prefix}/models/{{id:.+}}", self.keyed(self._model, count="models"))
+        add("POST", "/tokenize", self.keyed(self._tokenize))
+        add("GET", "/health", self._health)
+        add("POST", "/_luthier/faults", self.keyed(self._add_faults))
+        add("DELETE", "/_luthier/faults", self.keyed(self._clear_faults))
+        add("GET", "/_luthier/requests", self.keyed(self._requests))
+        add("DELETE", "/_luthier/requests", self.keyed(self._clear_requests))
+        add("POST", "/_luthier/models", self.keyed(self._change_models))
+        add("*", "/{rest:.*}", self.keyed(self._nowhere))
+
+    # The way through
+
+    def keyed(
+        self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]], count: str | None = None
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """A handler that wants the key and answers errors in OpenAI's shape."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            refused = self._refuse_key(request)
+            if refused is not None:
+                return _error(refused)
+            if count is not None:
+                self.received.arrive(count, b"", {})
+            response: web.StreamResponse | None = None
+            try:
+                response = await handler(request)
+            except ApiError as error:
+                response = _error(error)
+            except LuthierError as error:
+                response = _error(ApiError(400, str(error)))
+            finally:
+                if count is not None:
+                    self.received.leave(response.status if response else _NO_ANSWER)
+            return response
+
+        return handle
+
+    def _posted(self, name: str, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            refused = self._refuse_key(request)
+            if refused is not None:
+                return _error(refused)
+            raw = await request.read()
+            headers = {}
+            if self.received.records:
+                hidden = ("authorization", "api-key")
+                headers = {k.lower(): v for k, v in request.headers.items() if k.lower() not in hidden}
+            self.received.arrive(name, raw, headers)
+            status = _NO_ANSWER
+            try:
+                response = await self._answer(name, route, request, raw)
+                status = response.status
+            except _Unanswered:
+                response = web.Response(status=500)
+            finally:
+                self.received.leave(status)
+            return response
+
+        return handle
+
+    async def _answer(self, name: str, route: Route, request: web.Request, raw: bytes) -> web.StreamResponse:
+        limits: dict[str, str] = {}
+        try:
+            body = _decode(raw)
+            limits = self._limiter.admit(_charge(body, raw))
+            fault = self.faults.fire(name, raw)
+            if self._latency:
+                await asyncio.sleep(self._latency)
+            if fault is not None:
+                error = fault.error()
+                if error is not None:
+                    raise error
+                if fault.action == "slow":
+                    await asyncio.sleep(fault.delay_seconds)
+                elif fault.action in ("timeout", "reset", "malformed_json", "truncated"):
+                    return await _break(fault, request)
+            request["limits"] = limits
+            response = await route(body, request, fault)
+        except ApiError as error:
+            response = _error(error, limits)
+        except LuthierError as error:
+            # A backend that cannot start: its weights are missing, its file is no GGUF.
+            response = _error(ApiError(503, str(error), kind="server_error", code="backend_unavailable"), limits)
+        return response
+
+    def _refuse_key(self, request: web.Request) -> ApiError | None:
+        given = request.headers.get("Authorization", "")
+        key = given[7:] if given.startswith("Bearer ") else request.headers.get("api-key", "")
+        if hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self._key):
+            return None
+        return invalid_key(missing=not key)
+
+    def _open(self, body: dict[str, Any]) -> ModelCard:
+        name = body.get("model")
+        if not isinstance(name, str) or not name:
+            raise invalid_value("model", "you must provide a model parameter.", None)
+        card = self.shelf.card(name)
+        if card is None:
+            raise model_not_found(name, self.shelf.names())
+        return card
+
+    # Generation
+
+    async def _chat(self, body: dict[str, Any], request: web.Request, fault: Fault | None) -> web.StreamResponse:
+        card = self._open(body)
+        wanted = read_chat_body(body, card)
+        backend = await self.shelf.backend(card)
+        head = answering.envelope("chat.completion", "chatcmpl", card.reports_model or card.id)
+        refusal = None
+        if fault is not None and fault.action == "refusal":
+            refusal = fault.message or "I can't help with that."
+        filtered = _is(fault, "content_filter")
+        if wanted.stream and refusal is None and not filtered:
+            await _check_context(backend, card, wanted)
+            head["object"] = "chat.completion.chunk"
+            return await self._stream(request, backend, wanted, head, chat=True)
+        replies = await self._generate(backend, card, wanted)
+        return _json(answering.chat_body(head, replies, wanted.logprobs, refusal, filtered), request["limits"])
+
+    async def _complete(self, body: dict[str, Any], request: web.Request, fault: Fault | None) -> web.StreamResponse:
+        card = self._open(body)
+        wanted = read_completion_body(body, card)
+        backend = await self.shelf.backend(card)
+        head = answering.envelope("text_completion", "cmpl", card.reports_model or card.id)
+        if wanted.stream:
+            await _check_context(backend, card, wanted)
+            return await self._stream(request, backend, wanted, head, chat=False)
+        replies = await self._generate(backend, card, wanted)
+        samples = max(ask.sample for ask in wanted.asks) + 1
+        filtered = _is(fault, "content_filter") or _is(fault, "refusal")
+        body = answering.completion_body(head, replies, samples, wanted.logprobs, filtered)
+        return _json(body, request["limits"])
+
+    async def _generate(self, backend: Backend, card: ModelCard, wanted: Wanted) -> list[Reply]:
+        await _check_context(backend, card, wanted)
+        if len(wanted.asks) == 1:
+            return [await backend.generate(wanted.asks[0])]
+        return list(await asyncio.gather(*(backend.generate(ask) for ask in wanted.asks)))
+
+    async def _stream(
+        self, request: web.Request, backend: Backend, wanted: Wanted, head: dict[str, Any], chat: bool
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={**request["limits"], "cache-control": "no-store"})
+        response.content_type = "text/event-stream"
+        await response.prepare(request)
+
+        async def send(chunk: dict[str, Any]) -> None:
+            await response.write(b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n")
+
+        replies = []
+        for index, ask in enumerate(wanted.asks):
+            if chat:
+                await send(answering.chat_chunk(head, index, {"role": "assistant", "content": "", "refusal": None}))
+            offset = 0
+            async for item in backend.stream(ask):
+                if isinstance(item, Reply):
+                    replies.append(item)
+                    if chat:
+                        await send(answering.chat_chunk(head, index, {}, finish=item.finish))
+                    else:
+                        await send(answering.completion_chunk(head, index, None, 0, False, item.finish))
+                elif chat:
+                    step = item if wanted.logprobs else None
+                    await send(answering.chat_chunk(head, index, {"content": item.text}, step))
+                else:
+                    await send(answering.completion_chunk(head, index, item, offset, wanted.logprobs))
+                    offset += len(item.text)
+        if wanted.include_usage:
+            samples = max(ask.sample for ask in wanted.asks) + 1
+            await send({**head, "choices": [], "usage": answering.usage_of(replies, samples)})
+        await response.write(b"data: [DONE]\n\n")
+        await response.write_eof()
+        return response
+
+    async def _embed(self, body: dict[str, Any], request: web.Request, fault: Fault | None) -> web.StreamResponse:
+        card = self._open(body)
+        texts, as_base64, dimensions = read_embedding_body(body, card)
+        backend = await self.shelf.backend(card)
+        vectors, tokens = await backend.embed(texts)
+        model = card.reports_model or card.id
+        return _json(answering.embedding_body(model, vectors, tokens, as_base64, dimensions), request["limits"])
+
+    async def _tokenize(self, request: web.Request) -> web.StreamResponse:
+        body = _decode(await request.read())
+        card = self._open(body)
+        prompt = body.get("prompt")
+        if not isinstance(prompt, str):
+            raise invalid_value("prompt", "expected a text.", "invalid_type")
+        tokens = await (await self.shelf.backend(card)).tokenize(prompt)
+        return _json(
+            {
+                "count": len(tokens),
+                "max_model_len": card.context_tokens,
+                "tokens": [token.id for token in tokens],
+                "token_strs": [token.text for token in tokens],
+            }
+        )
+
+    # Models and the test doors
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        return _json({"object": "list", "data": [self._entry(card) for card in self.shelf.cards()]})
+
+    async def _model(self, request: web.Request) -> web.StreamResponse:
+        card = self.shelf.card(request.match_info["id"])
+        if card is None:
+            raise model_not_found(request.match_info["id"], self.shelf.names())
+        return _json(self._entry(card))
+
+    def _entry(self, card: ModelCard) -> dict[str, Any]:
+        return {
+            "id": card.id,
+            "object": "model",
+            "created": self._started,
+            "owned_by": "luthier",
+            "digest": self.shelf.digest(card),
+            "context_tokens": card.context_tokens,
+        }
+
+    async def _health(self, request: web.Request) -> web.StreamResponse:
+        return _json({"status": "ok", "version": getattr(luthier, "__version__", "0")})
+
+    async def _nowhere(self, request: web.Request) -> web.StreamResponse:
+        raise ApiError(404, f"Invalid URL ({request.method} {request.path})")
+
+    async def _add_faults(self, request: web.Request) -> web.StreamResponse:
+        given: Any = json.loads(await request.read() or b"null")
+        rules = given if isinstance(given, list) else [given]
+        if not all(isinstance(rule, dict) for rule in rules):
+            raise EndpointError("expected a fault, or a list of faults, as JSON objects")
+        for fault in [Fault.from_json(rule) for rule in rules]:
+            self.faults.add(fault)
+        return _json({"faults": len(self.faults)})
+
+    async def _clear_faults(self, request: web.Request) -> web.StreamResponse:
+        self.faults.clear()
+        return _json({"faults": 0})
+
+    async def _requests(self, request: web.Request) -> web.StreamResponse:
+        return _json(self.received.to_json())
+
+    async def _clear_requests(self, request: web.Request) -> web.StreamResponse:
+        self.received.clear()
+        return _json(self.received.to_json())
+
+    async def _change_models(self, request: web.Request) -> web.StreamResponse:
+        body = _decode(await request.read())
+        if set(body) == {"remove"}:
+            await self.shelf.remove(str(body["remove"]))
+        else:
+            await self.shelf.put(ModelCard.from_json(body))
+        return _json({"models": self.shelf.names()})
+
+
+class _Unanswered(Exception):
+    """The connection is gone, as the script wanted."""
+
+
+def _is(fault: Fault | None, action: str) -> bool:
+    return fault is not None and fault.action == action
+
+
+def _json(body: Any, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
+    text = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return web.Response(body=text, status=status, headers=headers, content_type="application/json")
+
+
+def _error(error: ApiError, headers: dict[str, str] | None = None) -> web.Response:
+    return _json(error.body(), {**(headers or {}), **error.headers}, error.status)
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "We could not parse the JSON body of your request.") from None
+    if not isinstance(body, dict):
+        raise ApiError(400, "The body of your request must be a JSON object.")
+    return body
+
+
+def _charge(body: dict[str, Any], raw: bytes) -> int:
+    """Tokens to charge before anything is read closely: characters over four, and the answer's room."""
+    allowed = body.get("max_completion_tokens") or body.get("max_tokens") or 16
+    samples = body.get("n") or 1
+    room = allowed * samples if isinstance(allowed, int) and isinstance(samples, int) else 16
+    return _characters(body.get("messages", body.get("prompt", body.get("input", "")))) // 4 + room
+
+
+def _characters(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return _characters(value.get("content", value.get("text")))
+    if isinstance(value, list):
+        return sum(_characters(item) for item in value)
+    return 0
+
+
+async def _check_context(backend: Backend, card: ModelCard, wanted: Wanted) -> None:
+    limit = card.context_tokens
+    # No tokenizer here makes more than one token of a UTF-8 byte: short prompts need no counting.
+    for ask in wanted.asks:
+        if ask.sample:
+            continue
+        turns = [turn.content for turn in ask.messages] if ask.messages is not None else [ask.prompt or ""]
+        room = ask.max_tokens or 0
+        if sum(4 * len(turn) + 8 for turn in turns) + room <= limit:
+            continue
+        count = 0
+        for turn in turns:
+            # Nor fewer than one for 24 characters: a huge text is refused without tokenizing it.
+            count += len(turn) // 4 if len(turn) > 24 * limit else len(await backend.tokenize(turn))
+            count += 4 if ask.messages is not None else 0
+        if count + room > limit:
+            raise context_overflow(limit, count, room, wanted.where)
+
+
+async def _break(fault: Fault, request: web.Request) -> web.StreamResponse:
+    transport = request.transport
+    if fault.action == "timeout":
+        await asyncio.Event().wait()
+    if fault.action == "malformed_json":
+        return web.Response(text='{"id": "chatcmpl-0", "choices": [{"index"', content_type="application/json")
+    if fault.action == "truncated":
+        response = web.StreamResponse(headers={"content-type": "application/json"})
+        response.content_length = 4096
+        await response.prepare(request)
+        await response.write(b'{"id": "chatcmpl-0", "choices": [')
+        if transport is not None:
+            transport.close()
+        return response
+    if transport is not None:
+        peer = transport.get_extra_info("socket")
+        if peer is not None:
+            # Without lingering the kernel sends RST, not FIN.
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    raise _Unanswered

@@ -1,0 +1,127 @@
+"""What the server received and how it answered, so that a test can count what was really sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter, deque
+from typing import Any, NamedTuple
+
+__all__ = ["Ledger", "Received"]
+
+_KEPT = 20_000
+
+
+class Received(NamedTuple):
+    """One recorded request."""
+
+    path: str
+    body: Any
+    """Decoded JSON, or text that is not JSON."""
+    headers: dict[str, str]
+    """Lower-case names, without the key."""
+
+
+class Ledger:
+    """Counts since the start; of the last 20,000 requests the bodies' SHA-256, and the bodies if recorded.
+
+    Only requests to the protocol's routes are counted, after the key was accepted.
+    """
+
+    def __init__(self, record: bool = False) -> None:
+        self._lock = threading.Lock()
+        self._record = record
+        self._by_path: Counter[str] = Counter()
+        self._by_status: Counter[int] = Counter()
+        self._digests: deque[str] = deque(maxlen=_KEPT)
+        self._requests: deque[Received] = deque(maxlen=_KEPT)
+        self._in_flight = 0
+        self._most_in_flight = 0
+
+    def arrive(self, path: str, body: bytes, headers: dict[str, str]) -> None:
+        """Notes a request before it is answered."""
+        with self._lock:
+            self._by_path[path] += 1
+            self._in_flight += 1
+            self._most_in_flight = max(self._most_in_flight, self._in_flight)
+            if body:
+                self._digests.append(hashlib.sha256(body).hexdigest())
+            if self._record:
+                try:
+                    decoded = json.loads(body) if body else None
+                except ValueError:
+                    decoded = body.decode("utf-8", "replace")
+                self._requests.append(Received(path, decoded, headers))
+
+    def leave(self, status: int) -> None:
+        """Notes how it was answered; 0: it was not."""
+        with self._lock:
+            self._in_flight -= 1
+            self._by_status[status] += 1
+
+    @property
+    def records(self) -> bool:
+        """Whether bodies are kept."""
+        return self._record
+
+    @property
+    def total(self) -> int:
+        """Requests received."""
+        with self._lock:
+            return sum(self._by_path.values())
+
+    @property
+    def by_path(self) -> dict[str, int]:
+        """Requests by route, without the prefix: `{"chat/completions": 3}`."""
+        with self._lock:
+            return dict(self._by_path)
+
+    @property
+    def by_status(self) -> dict[int, int]:
+        """Requests by the status they were answered with; 0: reset, left or never answered."""
+        with self._lock:
+            return dict(self._by_status)
+
+    @property
+    def most_in_flight(self) -> int:
+        """The largest number of requests that were being answered at once."""
+        with self._lock:
+            return self._most_in_flight
+
+    @property
+    def digests(self) -> list[str]:
+        """SHA-256 of the bodies, oldest first."""
+        with self._lock:
+            return list(self._digests)
+
+    @property
+    def requests(self) -> list[Received]:
+        """The recorded requests, oldest first; empty without `record`."""
+        with self._lock:
+            return list(self._requests)
+
+    @property
+    def bodies(self) -> list[Any]:
+        """The recorded bodies, oldest first; empty without `record`."""
+        return [request.body for request in self.requests if request.body is not None]
+
+    def clear(self) -> None:
+        """Starts counting again."""
+        with self._lock:
+            self._by_path.clear()
+            self._by_status.clear()
+            self._digests.clear()
+            self._requests.clear()
+            self._most_in_flight = self._in_flight
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as `GET /_luthier/requests` answers it."""
+        return {
+            "total": self.total,
+            "by_path": self.by_path,
+            "by_status": {str(status): count for status, count in self.by_status.items()},
+            "most_in_flight": self.most_in_flight,
+            "sha256": self.digests,
+            "bodies": self.bodies,
+        }

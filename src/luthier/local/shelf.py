@@ -1,0 +1,107 @@
+"""The served model cards and the backends behind them, each started when it is first asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from luthier.errors import EndpointError
+from luthier.local.backend import Backend
+from luthier.local.cards import ModelCard
+from luthier.local.deterministic import DeterministicBackend
+
+__all__ = ["Shelf"]
+
+
+class Shelf:
+    """Model cards by name. Cards that need the same weights share one backend."""
+
+    def __init__(self, cards: Sequence[ModelCard]) -> None:
+        self._cards: dict[str, ModelCard] = {}
+        for card in cards:
+            if card.id in self._cards:
+                raise EndpointError(f"two model cards are named {card.id!r}; names must differ")
+            self._cards[card.id] = card
+        self._backends: dict[tuple[str, str], Backend] = {}
+        self._starting: dict[tuple[str, str], asyncio.Lock] = {}
+
+    def names(self) -> list[str]:
+        """Names served, as given."""
+        return list(self._cards)
+
+    def cards(self) -> list[ModelCard]:
+        """Cards served."""
+        return list(self._cards.values())
+
+    def card(self, name: str) -> ModelCard | None:
+        """The card of that name."""
+        return self._cards.get(name)
+
+    def digest(self, card: ModelCard) -> str:
+        """Identity of the weights behind a card, without starting them."""
+        if card.digest is not None:
+            return card.digest
+        return _digest_of(card)
+
+    async def put(self, card: ModelCard) -> None:
+        """Adds a card, or replaces the one of that name."""
+        self._cards[card.id] = card
+
+    async def remove(self, name: str) -> None:
+        """Takes a card away.
+
+        Raises:
+            EndpointError: No card has that name.
+        """
+        if self._cards.pop(name, None) is None:
+            raise EndpointError(f"no model is named {name!r}; served: {', '.join(self._cards) or 'none'}")
+
+    async def backend(self, card: ModelCard) -> Backend:
+        """The backend of a card, started if it is not running."""
+        key = _backend_key(card)
+        found = self._backends.get(key)
+        if found is not None:
+            return found
+        if card.backend == "deterministic":
+            return self._backends.setdefault(key, DeterministicBackend(card.deterministic_digest, card.salt))
+        async with self._starting.setdefault(key, asyncio.Lock()):
+            if key not in self._backends:
+                self._backends[key] = await asyncio.to_thread(_opener(card))
+            return self._backends[key]
+
+    async def close(self) -> None:
+        """Ends every backend."""
+        backends, self._backends = list(self._backends.values()), {}
+        for backend in backends:
+            await backend.close()
+
+
+def _backend_key(card: ModelCard) -> tuple[str, str]:
+    if card.backend == "deterministic":
+        return card.backend, card.salt
+    return card.backend, f"{card.path or ''}|{card.context_tokens if card.backend == 'llama' else ''}"
+
+
+def _digest_of(card: ModelCard) -> str:
+    if card.backend == "deterministic":
+        return card.deterministic_digest
+    if card.backend == "wordllama":
+        from luthier.local.wordllama import weights_digest
+
+        return weights_digest()
+    from luthier.local.llama import weights_digest as llama_digest
+
+    return llama_digest(card.path)
+
+
+def _opener(card: ModelCard) -> Callable[[], Backend]:
+    def start() -> Backend:
+        if card.backend == "wordllama":
+            from luthier.local.wordllama import WordLlamaBackend
+
+            return WordLlamaBackend.open()
+        from luthier.local.llama import LlamaBackend
+
+        return LlamaBackend.open(card.path, card.context_tokens)
+
+    return start

@@ -1,0 +1,119 @@
+"""The MLflow flavor: a fitted spec as a pyfunc model that carries its prompt, endpoint and code.
+
+The artifact holds `spec.yaml`, `fitted.json` and `arrays.npz`; nothing in it is pickled.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.packaging.model import as_frame, endpoint_settings
+from luthier.spec import Fitted
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import Model, ModelSignature
+
+__all__ = ["requirements", "save_model", "signature_of"]
+
+SERVING = ("aiohttp", "genai-prices", "jinja2", "numpy", "pandas", "platformdirs", "pydantic", "pyyaml")
+FOR_TECHNIQUE = {"baseline": ("scikit-learn", "scipy")}
+FOR_PROVIDER = {
+    "local": ("rich", "safetensors", "tokenizers", "xllamacpp"),
+    "azure": (),
+}
+
+PARAM_TYPES = {"temperature": "double", "top_p": "double", "max_tokens": "long", "seed": "long"}
+
+
+def requirements(fitted: Fitted) -> list[str]:
+    """Pinned packages that answering needs: not tuning, plotting or the command line."""
+    import mlflow
+
+    names = [*SERVING, *FOR_TECHNIQUE.get(fitted.spec.technique, ())]
+    endpoint = fitted.spec.endpoint
+    if endpoint is not None:
+        names += FOR_PROVIDER.get(endpoint.provider, ())
+        if endpoint.auth == "entra":
+            names.append("azure-identity")
+    pinned = [f"{name}=={metadata.version(name)}" for name in sorted(set(names))]
+    return [f"mlflow=={mlflow.__version__}", *pinned]
+
+
+def signature_of(fitted: Fitted) -> ModelSignature:
+    """Inputs are the columns the spec reads; outputs are the prediction columns; params are the decoding settings."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    from luthier.evaluation.records import prediction_columns
+
+    # Any type: a csv column of numbers is still a text to read, and a null text is a row of its own state.
+    inputs = Schema([ColSpec(AnyType(), name) for name in fitted.spec.columns])
+    outputs = Schema(
+        [
+            ColSpec(
+                DataType.string if name in ("label", "state", "error") else DataType.double,
+                name,
+                required=name == "state",
+            )
+            for name in prediction_columns(fitted.spec.task)
+        ]
+    )
+    params = [
+        ParamSpec(name, DataType[PARAM_TYPES[name]], default)
+        for name, default in fitted.spec.params.items()
+        if default is not None
+    ]
+    return ModelSignature(inputs=inputs, outputs=outputs, params=ParamSchema(params) if params else None)
+
+
+def save_model(
+    path: str | Path,
+    fitted: Fitted,
+    input_example: pd.DataFrame | None = None,
+    mlflow_model: Model | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Writes the model as a folder that every MLflow tool can load.
+
+    Args:
+        path: folder to write; must not exist or be empty.
+        fitted: what answers.
+        input_example: a few rows with the spec's columns, for the UI and for serving tests.
+        mlflow_model: the model MLflow is writing, when called through `Model.log`.
+        metadata: facts kept in the MLmodel file.
+    """
+    import mlflow
+
+    example = None
+    if input_example is not None:
+        columns = list(fitted.spec.columns)
+        example = as_frame(input_example, fitted.spec.task.text)[columns].head(3).astype(object)
+    with tempfile.TemporaryDirectory() as scratch:
+        data = fitted.save(Path(scratch) / "luthier")
+        mlflow.pyfunc.save_model(
+            path,
+            loader_module="luthier_model",
+            data_path=str(data),
+            code_paths=bundled_code(Path(scratch)),
+            mlflow_model=mlflow_model,
+            signature=signature_of(fitted),
+            input_example=example,
+            pip_requirements=requirements(fitted),
+            model_config=endpoint_settings(fitted.spec.endpoint),
+            metadata=metadata,
+        )
+
+
+def bundled_code(scratch: Path) -> list[str]:
+    """The loader, and this package for environments that have none."""
+    package = Path(__file__).resolve().parent.parent
+    copy = scratch / "luthier_copy"
+    shutil.copytree(package, copy / "luthier", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    loader = scratch / "luthier_model.py"
+    shutil.copy(package / "packaging" / "bundled" / "luthier_model.py", loader)
+    return [str(loader), str(copy)]

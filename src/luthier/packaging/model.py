@@ -1,0 +1,163 @@
+"""A packaged model in memory: what `mlflow.pyfunc.load_model` gives back, and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from luthier.endpoints.endpoint import Endpoint, Limits
+from luthier.endpoints.engine import Engine
+from luthier.errors import ModelError
+from luthier.evaluation.records import Prediction, prediction_frame
+from luthier.packaging.serving_journal import serving_engine
+from luthier.spec import Fitted
+from luthier.task import Rows, Task, readable_validation_error
+from luthier.techniques import read_fitted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["LuthierModel", "endpoint_settings", "load_packaged", "relocated"]
+
+ENDPOINT_KEYS = (
+    "provider",
+    "model",
+    "base_url",
+    "api_key_env",
+    "auth",
+    "identity",
+    "priced_as",
+    "timeout_seconds",
+    "extra_body",
+)
+LIMIT_KEYS = ("requests_per_minute", "tokens_per_minute", "concurrency")
+
+
+class LuthierModel:
+    """What answers when the packaged model is asked.
+
+    Attributes:
+        fitted: the recipe with its chosen examples, calibration and weights.
+    """
+
+    def __init__(self, fitted: Fitted) -> None:
+        self.fitted = fitted
+
+    @property
+    def task(self) -> Task:
+        """The question this model answers."""
+        return self.fitted.spec.task
+
+    def get_raw_model(self) -> LuthierModel:
+        """This object; MLflow asks for it under this name."""
+        return self
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """The prediction columns for a table of inputs; one bad row never raises.
+
+        Args:
+            model_input: a DataFrame, or what pandas makes one of (records, a dict of columns, a list of texts).
+            params: values of the params schema, such as `temperature`, for this call only.
+        """
+        rows = self._rows(model_input)
+        fitted = self._with(params)
+        predictions = serving_engine().drive(fitted.predict(rows), fitted.spec.endpoint)
+        return json_ready(prediction_frame(self.task, predictions))
+
+    async def predict_async(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """As `predict`, for callers with an event loop of their own."""
+        rows = self._rows(model_input)
+        fitted = self._with(params)
+        predictions = await serving_engine().adrive(fitted.predict(rows), fitted.spec.endpoint)
+        return json_ready(prediction_frame(self.task, predictions))
+
+    async def predictions(self, rows: Rows, engine: Engine, **settings: Any) -> list[Prediction]:
+        """The records behind the columns, on an engine of the caller's."""
+        return await engine.adrive(self.fitted.predict(rows), self.fitted.spec.endpoint, **settings)
+
+    def _rows(self, model_input: Any) -> Rows:
+        frame = as_frame(model_input, self.task.text)
+        self.fitted.spec.check_columns(frame.columns, "the input")
+        if frame.empty:
+            return Rows(inputs=(), labels=(), text=self.task.text)
+        return self.task.rows(frame, source="the input")
+
+    def _with(self, params: Mapping[str, Any] | None) -> Fitted:
+        given = {key: value for key, value in (params or {}).items() if value is not None}
+        if not given:
+            return self.fitted
+        spec = self.fitted.spec.with_params(given)
+        return Fitted(spec=spec, train_digest=self.fitted.train_digest, state=self.fitted.state, arrays=self.fitted.arrays)
+
+
+def as_frame(model_input: Any, text: str) -> pd.DataFrame:
+    """The input as a DataFrame; a bare list of texts becomes the text column."""
+    import pandas as pd
+
+    if isinstance(model_input, pd.DataFrame):
+        return model_input
+    if isinstance(model_input, str):
+        return pd.DataFrame({text: [model_input]})
+    if isinstance(model_input, list) and all(isinstance(item, str) or item is None for item in model_input):
+        return pd.DataFrame({text: pd.Series(model_input, dtype=object)})
+    if isinstance(model_input, dict) and not any(isinstance(value, list | tuple) for value in model_input.values()):
+        return pd.DataFrame([model_input])
+    return pd.DataFrame(model_input)
+
+
+def json_ready(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with `None` for every missing value: MLflow writes NaN, which no JSON reader takes, as it is."""
+    ready = frame.astype(object)
+    ready = ready.where(frame.notna(), None)
+    for name in frame.columns:
+        if frame[name].dtype == "float64" and frame[name].notna().all():
+            ready[name] = frame[name]
+    return ready
+
+
+def endpoint_settings(endpoint: Endpoint | None) -> dict[str, Any]:
+    """The endpoint as the model's `model_config`: every key is logged, so every key can be given at load time."""
+    if endpoint is None:
+        return {}
+    settings = {key: getattr(endpoint, key) for key in ENDPOINT_KEYS}
+    return settings | {key: getattr(endpoint.limits, key) for key in LIMIT_KEYS}
+
+
+def relocated(endpoint: Endpoint | None, settings: Mapping[str, Any] | None) -> Endpoint | None:
+    """The endpoint with the settings given at load time.
+
+    Raises:
+        ModelError: a setting is unknown or contradicts another.
+    """
+    if endpoint is None or not settings:
+        return endpoint
+    unknown = sorted(set(settings) - {*ENDPOINT_KEYS, *LIMIT_KEYS})
+    if unknown:
+        raise ModelError(
+            f"model_config has {', '.join(unknown)}; allowed: {', '.join([*ENDPOINT_KEYS, *LIMIT_KEYS])}."
+        )
+    fields = {key: settings.get(key, getattr(endpoint, key)) for key in ENDPOINT_KEYS}
+    limits = {key: settings.get(key, getattr(endpoint.limits, key)) for key in LIMIT_KEYS}
+    moved = any(fields[key] != getattr(endpoint, key) for key in ("provider", "model", "base_url"))
+    try:
+        # A price belongs to the place it was given for.
+        return Endpoint(**fields, limits=Limits(**limits), price=None if moved else endpoint.price)
+    except ValidationError as error:
+        raise ModelError(f"model_config: {readable_validation_error(error, Endpoint)}") from error
+
+
+def load_packaged(path: str | Path, model_config: Mapping[str, Any] | None = None) -> LuthierModel:
+    """The model in a packaged folder, its endpoint pointed to where `model_config` says.
+
+    Raises:
+        ModelError: the folder is no packaged Luthier model, or a setting is wrong.
+    """
+    fitted = read_fitted(path)
+    endpoint = relocated(fitted.spec.endpoint, model_config)
+    if endpoint is not None:
+        spec = fitted.spec.with_endpoint(endpoint)
+        fitted = Fitted(spec=spec, train_digest=fitted.train_digest, state=fitted.state, arrays=fitted.arrays)
+    return LuthierModel(fitted)
