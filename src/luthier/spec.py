@@ -104,9 +104,27 @@ class Spec(BaseModel):
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
         """One prediction per row, in order; a row's answer does not depend on its neighbours."""
 
+    def first_requests(
+        self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
+    ) -> tuple[Sequence[Request], Sequence[Request]]:
+        """What fitting and what answering these rows would ask, as far as it is known before any answer.
+
+        With `fitted` there is nothing left to fit; without it `train` are the rows it would be fitted on.
+        """
+        return (), ()
+
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Any:
         """What would be sent for these rows, with tokens and price; sends nothing."""
         raise SpecError(f"technique {self.technique} sends nothing, so there is nothing to preview.")
+
+    @property
+    def prompt_text(self) -> str | None:
+        """The prompt as a registry shows it; `None` for techniques without one."""
+        return None
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of this spec's figures should know, a sentence each."""
+        return ()
 
     @property
     def params(self) -> dict[str, Any]:

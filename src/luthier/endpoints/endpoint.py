@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from luthier.errors import EndpointError
 
-__all__ = ["Endpoint", "Limits", "Price", "azure", "compatible", "local", "openai"]
+__all__ = ["Endpoint", "Limits", "Price", "azure", "compatible", "embedded", "openai"]
 
 Provider = Literal["openai", "azure", "compatible", "local"]
 
@@ -132,6 +132,12 @@ class Endpoint(BaseModel):
             )
         return key
 
+    def secrets(self) -> tuple[str, ...]:
+        """The key if there is one now, to keep it out of messages and files; never raises."""
+        variable = self.key_variable
+        key = os.environ.get(variable, "").strip() if variable is not None else ""
+        return (key,) if key else ()
+
     @property
     def label(self) -> str:
         """Short name for tables and messages."""
@@ -153,6 +159,6 @@ def compatible(model: str, base_url: str, **settings: Any) -> Endpoint:
     return Endpoint(provider="compatible", model=model, base_url=base_url, **settings)
 
 
-def local(model: str = "smollm2-135m-instruct", **settings: Any) -> Endpoint:
+def embedded(model: str = "smollm2-135m-instruct", **settings: Any) -> Endpoint:
     """A model of the embedded server, which is started when it is needed."""
     return Endpoint(provider="local", model=model, **settings)

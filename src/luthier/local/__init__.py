@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from luthier.local.cards import ModelCard
 from luthier.local.faults import Fault
+from luthier.local.foreground import serve
 from luthier.local.server import LocalServer
 
-__all__ = ["Fault", "LocalServer", "ModelCard"]
+__all__ = ["Fault", "LocalServer", "ModelCard", "serve"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-import luthier
+from luthier.assets.processes import build_of_luthier
 from luthier.errors import EndpointError, LuthierError
 from luthier.local import answering
 from luthier.local.asking import Wanted, read_chat_body, read_completion_body, read_embedding_body
@@ -35,7 +35,7 @@ from luthier.local.refusals import (
 )
 from luthier.local.shelf import Shelf
 
-__all__ = ["Application"]
+__all__ = ["Application", "decode_body", "json_response"]
 
 _LARGEST_BODY = 64 * 1024 * 1024
 _NO_ANSWER = 0
@@ -65,6 +65,7 @@ class Application:
         self._started = int(time.time())
         self.web = web.Application(client_max_size=_LARGEST_BODY)
         self._add_routes()
+        self.web.middlewares.append(self._shape_errors)
 
     def _add_routes(self) -> None:
         add = self.web.router.add_route
@@ -81,7 +82,10 @@ class Application:
         add("GET", "/_luthier/requests", self.keyed(self._requests))
         add("DELETE", "/_luthier/requests", self.keyed(self._clear_requests))
         add("POST", "/_luthier/models", self.keyed(self._change_models))
-        add("*", "/{rest:.*}", self.keyed(self._nowhere))
+
+    def add(self, method: str, path: str, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:
+        """Adds a route that wants the key; before the server listens."""
+        self.web.router.add_route(method, path, self.keyed(handler))
 
     # The way through
 
@@ -136,7 +140,7 @@ class Application:
     async def _answer(self, name: str, route: Route, request: web.Request, raw: bytes) -> web.StreamResponse:
         limits: dict[str, str] = {}
         try:
-            body = _decode(raw)
+            body = decode_body(raw)
             limits = self._limiter.admit(_charge(body, raw))
             fault = self.faults.fire(name, raw)
             if self._latency:
@@ -190,7 +194,7 @@ class Application:
             head["object"] = "chat.completion.chunk"
             return await self._stream(request, backend, wanted, head, chat=True)
         replies = await self._generate(backend, card, wanted)
-        return _json(answering.chat_body(head, replies, wanted.logprobs, refusal, filtered), request["limits"])
+        return json_response(answering.chat_body(head, replies, wanted.logprobs, refusal, filtered), request["limits"])
 
     async def _complete(self, body: dict[str, Any], request: web.Request, fault: Fault | None) -> web.StreamResponse:
         card = self._open(body)
@@ -204,7 +208,7 @@ class Application:
         samples = max(ask.sample for ask in wanted.asks) + 1
         filtered = _is(fault, "content_filter") or _is(fault, "refusal")
         body = answering.completion_body(head, replies, samples, wanted.logprobs, filtered)
-        return _json(body, request["limits"])
+        return json_response(body, request["limits"])
 
     async def _generate(self, backend: Backend, card: ModelCard, wanted: Wanted) -> list[Reply]:
         await _check_context(backend, card, wanted)
@@ -253,16 +257,16 @@ class Application:
         backend = await self.shelf.backend(card)
         vectors, tokens = await backend.embed(texts)
         model = card.reports_model or card.id
-        return _json(answering.embedding_body(model, vectors, tokens, as_base64, dimensions), request["limits"])
+        return json_response(answering.embedding_body(model, vectors, tokens, as_base64, dimensions), request["limits"])
 
     async def _tokenize(self, request: web.Request) -> web.StreamResponse:
-        body = _decode(await request.read())
+        body = decode_body(await request.read())
         card = self._open(body)
         prompt = body.get("prompt")
         if not isinstance(prompt, str):
             raise invalid_value("prompt", "expected a text.", "invalid_type")
         tokens = await (await self.shelf.backend(card)).tokenize(prompt)
-        return _json(
+        return json_response(
             {
                 "count": len(tokens),
                 "max_model_len": card.context_tokens,
@@ -274,13 +278,13 @@ class Application:
     # Models and the test doors
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        return _json({"object": "list", "data": [self._entry(card) for card in self.shelf.cards()]})
+        return json_response({"object": "list", "data": [self._entry(card) for card in self.shelf.cards()]})
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
         card = self.shelf.card(request.match_info["id"])
         if card is None:
             raise model_not_found(request.match_info["id"], self.shelf.names())
-        return _json(self._entry(card))
+        return json_response(self._entry(card))
 
     def _entry(self, card: ModelCard) -> dict[str, Any]:
         return {
@@ -293,10 +297,19 @@ class Application:
         }
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
-        return _json({"status": "ok", "version": getattr(luthier, "__version__", "0")})
+        return json_response({"status": "ok", "build": build_of_luthier()})
 
-    async def _nowhere(self, request: web.Request) -> web.StreamResponse:
-        raise ApiError(404, f"Invalid URL ({request.method} {request.path})")
+    @web.middleware
+    async def _shape_errors(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            # aiohttp's own: no such route, another method, a body that is too large.
+            refused = self._refuse_key(request)
+            wrong = f"Invalid URL ({request.method} {request.path})" if error.status in (404, 405) else error.reason
+            return _error(refused or ApiError(error.status, wrong))
 
     async def _add_faults(self, request: web.Request) -> web.StreamResponse:
         given: Any = json.loads(await request.read() or b"null")
@@ -305,26 +318,26 @@ class Application:
             raise EndpointError("expected a fault, or a list of faults, as JSON objects")
         for fault in [Fault.from_json(rule) for rule in rules]:
             self.faults.add(fault)
-        return _json({"faults": len(self.faults)})
+        return json_response({"faults": len(self.faults)})
 
     async def _clear_faults(self, request: web.Request) -> web.StreamResponse:
         self.faults.clear()
-        return _json({"faults": 0})
+        return json_response({"faults": 0})
 
     async def _requests(self, request: web.Request) -> web.StreamResponse:
-        return _json(self.received.to_json())
+        return json_response(self.received.to_json())
 
     async def _clear_requests(self, request: web.Request) -> web.StreamResponse:
         self.received.clear()
-        return _json(self.received.to_json())
+        return json_response(self.received.to_json())
 
     async def _change_models(self, request: web.Request) -> web.StreamResponse:
-        body = _decode(await request.read())
+        body = decode_body(await request.read())
         if set(body) == {"remove"}:
             await self.shelf.remove(str(body["remove"]))
         else:
             await self.shelf.put(ModelCard.from_json(body))
-        return _json({"models": self.shelf.names()})
+        return json_response({"models": self.shelf.names()})
 
 
 class _Unanswered(Exception):
@@ -335,16 +348,18 @@ def _is(fault: Fault | None, action: str) -> bool:
     return fault is not None and fault.action == action
 
 
-def _json(body: Any, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
+def json_response(body: Any, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
+    """An answer in JSON."""
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return web.Response(body=text, status=status, headers=headers, content_type="application/json")
 
 
 def _error(error: ApiError, headers: dict[str, str] | None = None) -> web.Response:
-    return _json(error.body(), {**(headers or {}), **error.headers}, error.status)
+    return json_response(error.body(), {**(headers or {}), **error.headers}, error.status)
 
 
-def _decode(raw: bytes) -> dict[str, Any]:
+def decode_body(raw: bytes) -> dict[str, Any]:
+    """The JSON object in a request's body, or the refusal OpenAI gives."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):

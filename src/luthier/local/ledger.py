@@ -84,6 +84,12 @@ class Ledger:
             return dict(self._by_status)
 
     @property
+    def in_flight(self) -> int:
+        """Requests being answered now."""
+        with self._lock:
+            return self._in_flight
+
+    @property
     def most_in_flight(self) -> int:
         """The largest number of requests that were being answered at once."""
         with self._lock:

@@ -1,13 +1,15 @@
-"""The embedded server inside this process, on a thread of its own: for tests and demos."""
+"""Listening on loopback, and the embedded server inside this process for tests and demos."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
+from typing import Any
 
 from aiohttp import web
 
@@ -19,7 +21,7 @@ from luthier.local.ledger import Ledger
 from luthier.local.limits import Limiter
 from luthier.local.shelf import Shelf
 
-__all__ = ["LocalServer", "listen_on"]
+__all__ = ["LocalServer", "host", "listen_on"]
 
 
 def listen_on(port: int) -> socket.socket:
@@ -34,14 +36,34 @@ def listen_on(port: int) -> socket.socket:
     try:
         listener.bind(("127.0.0.1", port))
         listener.listen(1024)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
+        reason = error.strerror if isinstance(error, OSError) else "not from 0 to 65535"
         raise EndpointError(
-            f"port {port} of this machine cannot be listened on ({error.strerror}); "
-            "give another port, or 0 for any free one"
+            f"port {port} of this machine cannot be listened on ({reason}); give another port, or 0 for any free one"
         ) from None
     listener.setblocking(False)
     return listener
+
+
+async def host(
+    application: Application,
+    listener: socket.socket,
+    leave: asyncio.Event,
+    ready: Callable[[], None] = lambda: None,
+    grace_seconds: float = 0.05,
+) -> None:
+    """Serves until `leave` is set; what is unanswered after the grace is cut off."""
+    # A handler whose client has gone is cancelled: scripted timeouts would pile up otherwise.
+    runner = web.AppRunner(application.web, access_log=None, handler_cancellation=True, shutdown_timeout=grace_seconds)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        ready()
+        await leave.wait()
+    finally:
+        await runner.cleanup()
+        await application.shelf.close()
 
 
 class LocalServer:
@@ -81,9 +103,8 @@ class LocalServer:
         faults: Sequence[Fault] = (),
     ) -> None:
         self.api_key = api_key if api_key is not None else "sk-" + secrets.token_hex(16)
-        self._shelf = Shelf(models or [ModelCard("deterministic", embeddings=True)])
         self._application = Application(
-            self._shelf,
+            Shelf(models or [ModelCard("deterministic", embeddings=True)]),
             self.api_key,
             limiter=Limiter(requests_per_minute, tokens_per_minute, burst_requests, burst_tokens),
             faults=faults,
@@ -130,36 +151,40 @@ class LocalServer:
 
     def put_model(self, card: ModelCard) -> None:
         """Adds a model, or replaces the one of that name, while the server runs."""
-        self._await(self._shelf.put(card))
+        self._wait_for(self._application.shelf.put(card))
 
     def remove_model(self, name: str) -> None:
         """Takes a model away while the server runs."""
-        self._await(self._shelf.remove(name))
+        self._wait_for(self._application.shelf.remove(name))
 
     def start(self) -> LocalServer:
-        """Listens; returns when the server answers."""
-        if self._thread is not None:
-            raise EndpointError("this server is running already; make another one")
+        """Listens; returns when the server answers. A server starts once."""
+        if self._loop is not None:
+            raise EndpointError("this server was started before; make another one")
         listener = listen_on(self._wanted_port)
         self._port = listener.getsockname()[1]
         ready = threading.Event()
         failed: list[BaseException] = []
 
-        def main() -> None:
+        async def main() -> None:
+            self._loop = asyncio.get_running_loop()
+            self._leave = asyncio.Event()
+            await host(self._application, listener, self._leave, ready.set)
+
+        def run() -> None:
             try:
-                asyncio.run(self._serve(listener, ready))
-            except BaseException as error:  # reported by the thread that waits
+                asyncio.run(main())
+            except BaseException as error:  # raised again by the thread that waits
                 failed.append(error)
             finally:
                 listener.close()
                 ready.set()
 
-        self._thread = threading.Thread(target=main, name="luthier-local", daemon=True)
+        self._thread = threading.Thread(target=run, name="luthier-local", daemon=True)
         self._thread.start()
         ready.wait()
         if failed:
             self._thread.join()
-            self._thread = None
             raise failed[0]
         return self
 
@@ -169,7 +194,9 @@ class LocalServer:
         if thread is None:
             return
         if self._loop is not None and self._leave is not None:
-            self._loop.call_soon_threadsafe(self._leave.set)
+            # The loop may have ended with an error of its own.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._leave.set)
         thread.join()
         self._port = None
 
@@ -184,20 +211,8 @@ class LocalServer:
     ) -> None:
         self.stop()
 
-    async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._leave = asyncio.Event()
-        # A handler whose client has gone is cancelled: scripted timeouts would pile up otherwise.
-        runner = web.AppRunner(self._application.web, access_log=None, handler_cancellation=True, shutdown_timeout=0.05)
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
-        ready.set()
-        await self._leave.wait()
-        await runner.cleanup()
-        await self._shelf.close()
-
-    def _await(self, work: object) -> None:
+    def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
         if self._loop is None or self._thread is None:
-            asyncio.run(work)  # type: ignore[arg-type]
-            return
-        asyncio.run_coroutine_threadsafe(work, self._loop).result()  # type: ignore[arg-type]
+            work.close()
+            raise EndpointError("the server is not running; use `with LocalServer(...) as server:`")
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()

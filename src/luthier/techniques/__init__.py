@@ -1,5 +1,7 @@
 """How a row becomes a label: one file per technique, and the reader that finds it."""
 
-from luthier.techniques.registry import TECHNIQUES, read_fitted, read_spec, read_specs
+from luthier.techniques.baseline import Baseline
+from luthier.techniques.prompt import Prompt
+from luthier.techniques.registry import TECHNIQUES, read_endpoint, read_fitted, read_spec, read_specs
 
-__all__ = ["TECHNIQUES", "read_fitted", "read_spec", "read_specs"]
+__all__ = ["TECHNIQUES", "Baseline", "Prompt", "read_endpoint", "read_fitted", "read_spec", "read_specs"]

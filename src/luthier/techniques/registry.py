@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
+from luthier.endpoints.endpoint import Endpoint
 from luthier.errors import ModelError, SpecError
 from luthier.spec import SCHEMA, Fitted, Spec
-from luthier.task import Task
+from luthier.task import Task, readable_validation_error
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.prompt import Prompt
 
-__all__ = ["TECHNIQUES", "read_fitted", "read_spec", "read_specs"]
+__all__ = ["TECHNIQUES", "read_endpoint", "read_fitted", "read_spec", "read_specs"]
 
 TECHNIQUES: dict[str, type[Spec]] = {"baseline": Baseline, "prompt": Prompt}
 """Every technique by the name it has in a spec."""
+
+REPLACEABLE = ("endpoint", "decoding", "answer", "prompt")
+"""Blocks of a spec that an endpoint file may replace."""
 
 
 def spec_from(document: Any, source: str, folder: Path) -> Spec:
@@ -38,19 +43,62 @@ def spec_from(document: Any, source: str, folder: Path) -> Spec:
     return TECHNIQUES[technique].make(document, source)
 
 
-def read_spec(path: str | Path) -> Spec:
+def read_yaml(file: Path, what: str, cure: str) -> Any:
+    """The document in a YAML file."""
+    if not file.is_file():
+        raise SpecError(f"no {what} file {file}. {cure}")
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file} is not valid YAML: {error}") from error
+
+
+def read_endpoint(path: str | Path) -> dict[str, Any]:
+    """What a file puts in place of a spec's own blocks: an endpoint, and settings its model wants.
+
+    The file holds an endpoint's fields, or `endpoint:` with them and beside it `decoding:`, `answer:`
+    or `prompt:` entries for models that want other settings.
+
+    Raises:
+        SpecError: the file is not there, is no YAML, or has something else in it.
+    """
+    file = Path(path)
+    document = read_yaml(file, "endpoint", "models/endpoints/ has one for each provider.")
+    if isinstance(document, dict) and "provider" in document:
+        document = {"endpoint": document}
+    if not isinstance(document, dict) or "endpoint" not in document or set(document) - set(REPLACEABLE):
+        raise SpecError(f"{file} is no endpoint: it holds provider, model, ... or {', '.join(REPLACEABLE)}.")
+    try:
+        Endpoint.model_validate(document["endpoint"])
+    except ValidationError as error:
+        raise SpecError(f"{file}: {readable_validation_error(error, Endpoint)}") from error
+    return document
+
+
+def elsewhere(document: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec's document with the blocks of an endpoint file in place of its own; specs without endpoint stay."""
+    if "endpoint" not in document:
+        return document
+    document = dict(document)
+    for block, settings in overrides.items():
+        document[block] = settings if block == "endpoint" else {**document.get(block, {}), **settings}
+    return document
+
+
+def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Spec:
     """The spec in a YAML file.
+
+    Args:
+        path: the file.
+        overrides: what `read_endpoint` gave, to ask another endpoint than the spec's own.
 
     Raises:
         SpecError: the file is not there, is no YAML, or is not a spec.
     """
     file = Path(path)
-    if not file.is_file():
-        raise SpecError(f"no spec file {file}. `luthier init --data TABLE --text COLUMN --label COLUMN` writes some.")
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"{file} is not valid YAML: {error}") from error
+    document = read_yaml(file, "spec", "`luthier init --data TABLE --text COLUMN --label COLUMN` writes some.")
+    if isinstance(document, dict) and overrides:
+        document = elsewhere(document, overrides)
     if isinstance(document, dict) and "task" not in document:
         beside = file.parent / "task.yaml"
         if beside.is_file():
@@ -60,7 +108,7 @@ def read_spec(path: str | Path) -> Spec:
     return spec_from(document, str(file), file.parent)
 
 
-def read_specs(paths: Sequence[str | Path]) -> list[Spec]:
+def read_specs(paths: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> list[Spec]:
     """The specs in files, globs and folders; a `task.yaml` among them is the task, not a spec.
 
     Raises:
@@ -78,7 +126,7 @@ def read_specs(paths: Sequence[str | Path]) -> list[Spec]:
         files += [file for file in found if file.name not in ("task.yaml", "task.yml") and file not in files]
     if not files:
         raise SpecError(f"no spec in {', '.join(map(str, paths))}. Give YAML files, globs or a folder, as in models/.")
-    specs = [read_spec(file) for file in files]
+    specs = [read_spec(file, overrides) for file in files]
     check_together(specs)
     return specs
 

@@ -1,0 +1,373 @@
+"""The library as a notebook sees it: DataFrames in and out, a few verbs, objects that show themselves.
+
+Every command of the command line calls one of these.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.endpoints import Budget, Engine, Progress, default_engine
+from luthier.errors import DataError, ModelError
+from luthier.evaluation.leaderboard import Leaderboard
+from luthier.evaluation.records import prediction_frame
+from luthier.experiments.compare import Comparison, Measured, answers_frame, compare_specs
+from luthier.experiments.fitting import fit_on, training_rows
+from luthier.experiments.tracking import connect, fitted_of_run
+from luthier.packaging.model import LuthierModel
+from luthier.packaging.promotion import Promotion, promote_version
+from luthier.packaging.registry import Logged, load_model, log_fitted_model
+from luthier.reporting.notebook import leaderboard_html
+from luthier.reporting.terminal import leaderboard_text
+from luthier.scoring.batch import BatchReport, passed_through, score_table
+from luthier.scoring.tracking import log_batch
+from luthier.spec import Fitted, Spec
+from luthier.task import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Board", "Model", "Winner", "compare", "fit", "load", "log", "preview", "promote", "score"]
+
+
+class Winner:
+    """One spec of a leaderboard, ready to be packaged exactly as it was measured."""
+
+    def __init__(self, measured: Measured, rows: Rows) -> None:
+        self._measured = measured
+        self._rows = rows
+
+    @property
+    def spec(self) -> Spec:
+        """The recipe."""
+        return self._measured.spec
+
+    @property
+    def run_id(self) -> str:
+        """MLflow run that measured it."""
+        return self._measured.run_id
+
+    def log(self, *, register: str | None = None, alias: str | None = None) -> Model:
+        """Packages it as an MLflow model; see `luthier.log`."""
+        return _logged(self._measured.fitted, self.run_id, register, alias, _example(self._rows))
+
+    def __repr__(self) -> str:
+        return f"<{self.spec.name}: {self.spec.technique}, run {self.run_id}>"
+
+
+class Board:
+    """A leaderboard: shows itself in a notebook, prints itself in a terminal.
+
+    Attributes:
+        comparison: everything behind it.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+
+    @property
+    def leaderboard(self) -> Leaderboard:
+        """The plain records: entries, intervals, comparisons."""
+        return self.comparison.leaderboard
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per spec, best first: every metric with its `_low` and `_high`."""
+        return self.leaderboard.frame()
+
+    @property
+    def best(self) -> Winner:
+        """The spec in the first place."""
+        return self[self.leaderboard.entries[0].candidate.name]
+
+    @property
+    def run_id(self) -> str:
+        """MLflow run of the comparison; its children are the specs."""
+        return self.comparison.run_id
+
+    @property
+    def partial(self) -> bool:
+        """Whether rows are missing for reasons that may pass; compare again to ask for them."""
+        return self.leaderboard.partial
+
+    def __getitem__(self, spec: Spec | str) -> Winner:
+        return Winner(self.comparison.of(spec), self.comparison.rows)
+
+    def answers(self, spec: Spec | str) -> pd.DataFrame:
+        """Row by row what a spec answered: text, truth, the prediction columns, raw answer, cost, latency."""
+        return answers_frame(self.comparison.of(spec), self.comparison.rows)
+
+    def errors(self, spec: Spec | str) -> pd.DataFrame:
+        """The rows a spec got wrong, the farthest from the truth first for ratings."""
+        frame = self.answers(spec)
+        task = self.comparison.task
+        wrong = frame[(frame["state"] != "empty") & (frame["label"].isna() | (frame["label"] != frame["truth"]))].copy()
+        if task.ordered and not wrong.empty:
+            value = dict(zip(task.labels, task.values, strict=True))
+            distance = (wrong["label"].map(value) - wrong["truth"].map(value)).abs().astype("float64")
+            wrong = wrong.loc[distance.fillna(float("inf")).sort_values(ascending=False, kind="stable").index]
+        return wrong.rename(columns={"label": "prediction"})
+
+    def _repr_html_(self) -> str:
+        return leaderboard_html(self.leaderboard)
+
+    def __repr__(self) -> str:
+        return leaderboard_text(self.leaderboard)
+
+
+class Model:
+    """A packaged model: scores DataFrames and files.
+
+    Attributes:
+        uri: what `mlflow models` and `luthier score` take.
+        logged: where it is in MLflow; `None` for a model that was loaded.
+    """
+
+    def __init__(self, uri: str, model: LuthierModel, logged: Logged | None = None) -> None:
+        self.uri = uri
+        self.logged = logged
+        self._model = model
+
+    @property
+    def spec(self) -> Spec:
+        """The recipe inside."""
+        return self._model.fitted.spec
+
+    def score(
+        self,
+        rows: pd.DataFrame,
+        *,
+        budget_usd: float | None = None,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+        retry_failed: bool = False,
+    ) -> pd.DataFrame:
+        """The rows with the prediction columns behind their own.
+
+        Args:
+            rows: DataFrame with the columns the model reads.
+            budget_usd: most that may be spent; what was paid for stays in the journal.
+            engine: the process's own when absent.
+            progress: told of every answer; a bar on stderr when absent.
+            retry_failed: also ask again for rows that failed for good.
+        """
+        import pandas as pd
+
+        names = passed_through([str(column) for column in rows.columns], self._model.task)
+        self.spec.check_columns(rows.columns)
+        table = self._model.task.rows(rows)
+        engine = engine or default_engine()
+        predictions = engine.drive(
+            self._model.fitted.predict(table),
+            self.spec.endpoint,
+            budget=_budget(budget_usd),
+            progress=progress,
+            retry_failed=retry_failed,
+        )
+        answers = prediction_frame(self._model.task, predictions)
+        answers.index = rows.index
+        return pd.concat([rows.rename(columns=names), answers], axis="columns")
+
+    def score_file(
+        self,
+        source: str | Path,
+        target: str | Path,
+        *,
+        budget_usd: float | None = None,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+        retry_failed: bool = False,
+    ) -> BatchReport:
+        """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`."""
+        report = score_table(
+            self._model,
+            source,
+            target,
+            engine=engine or default_engine(),
+            budget=_budget(budget_usd),
+            progress=progress,
+            retry_failed=retry_failed,
+        )
+        log_batch(self.uri, self.spec, report, source, target)
+        return report
+
+    def __repr__(self) -> str:
+        return f"<{self.uri}: {self.spec.name}, {self.spec.technique}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(self.uri)}</code> {html.escape(self.spec.name)} ({self.spec.technique})"
+
+
+def compare(
+    specs: Sequence[Spec] | Spec,
+    test: pd.DataFrame,
+    *,
+    train: pd.DataFrame | None = None,
+    limit: int | None = None,
+    budget_usd: float | None = None,
+    rank_by: str | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    test_name: str = "test",
+) -> Board:
+    """Answers the same rows with every spec and measures them alike.
+
+    Args:
+        specs: recipes for one task.
+        test: labelled rows.
+        train: labelled rows for the specs that learn from some.
+        limit: only so many test rows, drawn with a fixed seed.
+        budget_usd: most that may be spent over all specs.
+        rank_by: metric that orders the board; by default the task type's own.
+        engine: the process's own when absent.
+        progress: told of every answer; a bar on stderr when absent.
+        fresh: ask again for what the journal already holds.
+        retry_failed: ask again for rows that failed for good.
+        test_name: what the table is called in MLflow.
+
+    Returns:
+        A board; `board.frame` is a DataFrame, `board.errors(spec)` the rows it got wrong.
+
+    Raises:
+        DataError: a table lacks a column, or a label is not one of the task's.
+        SpecError: specs do not belong together, or need training rows that are not there.
+        EndpointError: a model, key or server cannot be used.
+        BudgetReached: the money given is spent; the same call continues where it was.
+    """
+    chosen = [specs] if isinstance(specs, Spec) else list(specs)
+    comparison = compare_specs(
+        chosen,
+        limited(test, limit),
+        train,
+        engine=engine or default_engine(),
+        rank_by=rank_by,
+        test_name=test_name,
+        budget=_budget(budget_usd),
+        progress=progress,
+        fresh=fresh,
+        retry_failed=retry_failed,
+    )
+    return Board(comparison)
+
+
+def limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """At most `limit` rows, drawn with a fixed seed, in their order."""
+    if limit is not None and limit < 1:
+        raise DataError(f"--limit {limit}: give at least 1 row.")
+    if limit is None or limit >= len(frame):
+        return frame
+    return frame.sample(n=limit, random_state=7).sort_index()
+
+
+def fit(
+    spec: Spec,
+    train: pd.DataFrame | None = None,
+    *,
+    budget_usd: float | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Trains what a technique trains itself: a baseline's weights, chosen examples, calibration."""
+    rows = training_rows(spec, train)
+    return fit_on(spec, rows, engine or default_engine(), budget=_budget(budget_usd), progress=progress)
+
+
+def preview(spec: Spec, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Any:
+    """What would be sent for these rows, with tokens and price; sends nothing."""
+    return spec.preview(rows, train)
+
+
+def log(
+    what: Spec | Fitted | Winner | str,
+    *,
+    train: pd.DataFrame | None = None,
+    register: str | None = None,
+    alias: str | None = None,
+    budget_usd: float | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Packages a spec, what was fitted, or what a run measured as an MLflow model.
+
+    Args:
+        what: a spec (fitted on `train`, or taken from the run that already fitted it), something fitted,
+            a place on a leaderboard, or `runs:/RUN_ID` of a compared spec.
+        train: labelled rows, for a spec that learns from some.
+        register: registered model to add a version to.
+        alias: alias for that version, such as `champion`.
+        budget_usd: most that fitting may spend.
+        engine: the process's own when absent.
+        progress: told of every answer while fitting.
+
+    Returns:
+        The model; `model.uri` is what every MLflow tool takes.
+    """
+    if isinstance(what, Winner):
+        return what.log(register=register, alias=alias)
+    if isinstance(what, str):
+        if not what.startswith("runs:/"):
+            raise ModelError(f"{what!r} is no run; give runs:/RUN_ID of a compared spec, or a spec.")
+        connect()
+        run_id = what.removeprefix("runs:/").split("/")[0]
+        return _logged(fitted_of_run(run_id), run_id, register, alias, None)
+    if isinstance(what, Fitted):
+        return _logged(what, None, register, alias, None)
+    if what.endpoint is not None:
+        what.endpoint.key()
+    rows = training_rows(what, train)
+    experiment_id = connect(what.task)
+    fitted = fit_on(
+        what,
+        rows,
+        engine or default_engine(),
+        experiment_id=experiment_id,
+        budget=_budget(budget_usd),
+        progress=progress,
+    )
+    return _logged(fitted, None, register, alias, None if rows is None else _example(rows))
+
+
+def load(model_uri: str, endpoint: Mapping[str, Any] | None = None) -> Model:
+    """The packaged model at a URI.
+
+    Args:
+        model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/m-ID` or a folder.
+        endpoint: settings that point it elsewhere, such as `{"base_url": ..., "model": ...}`.
+    """
+    return Model(model_uri, load_model(model_uri, dict(endpoint) if endpoint else None))
+
+
+def score(model: Model | str, rows: pd.DataFrame, **settings: Any) -> pd.DataFrame:
+    """The rows with the prediction columns behind their own; see `Model.score`."""
+    chosen = load(model) if isinstance(model, str) else model
+    return chosen.score(rows, **settings)
+
+
+def promote(name: str, *, alias: str, version: str | int | None = None, require: Sequence[str] = ()) -> Promotion:
+    """Moves an alias to a version of a registered model, if every requirement holds; see `luthier.packaging`."""
+    return promote_version(name, alias, None if version is None else str(version), require)
+
+
+def _budget(usd: float | None) -> Budget | None:
+    return None if usd is None else Budget(usd)
+
+
+def _example(rows: Rows) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame.from_records(list(rows.inputs[:3]))
+
+
+def _logged(
+    fitted: Fitted, run_id: str | None, register: str | None, alias: str | None, example: pd.DataFrame | None
+) -> Model:
+    logged = log_fitted_model(fitted, run_id=run_id, register=register, alias=alias, input_example=example)
+    return Model(logged.model_uri, LuthierModel(fitted), logged)
+
+

@@ -1,0 +1,64 @@
+"""Which process is which: a pid alone may be somebody else's by now."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+__all__ = ["build_of_luthier", "start_time"]
+
+
+def start_time(pid: int) -> str | None:
+    """When a process started, as a text to compare; `None` if it does not run (any more)."""
+    if pid <= 0:
+        return None
+    if sys.platform.startswith("linux"):
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return None
+        # The name before the last bracket may hold anything, brackets and spaces too.
+        fields = stat[stat.rindex(")") + 2 :].split()
+        # A zombie has ended; only its parent has not looked yet.
+        return None if fields[0] in "ZX" else fields[19]
+    if sys.platform == "win32":
+        return _windows_start_time(pid)
+    asked = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split(maxsplit=1)
+    return None if len(said) < 2 or said[0].startswith("Z") else said[1].strip()
+
+
+def _windows_start_time(pid: int) -> str | None:
+    import ctypes
+    from ctypes import wintypes
+
+    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
+    handle = kernel.OpenProcess(0x1000, False, pid)
+    if not handle:
+        return None
+    created, ended, kernel_time, user_time = (wintypes.FILETIME() for _ in range(4))
+    known = kernel.GetProcessTimes(handle, *(ctypes.byref(time) for time in (created, ended, kernel_time, user_time)))
+    kernel.CloseHandle(handle)
+    if not known or ended.dwLowDateTime or ended.dwHighDateTime:
+        return None
+    return f"{created.dwHighDateTime}.{created.dwLowDateTime}"
+
+
+@functools.cache
+def build_of_luthier() -> str:
+    """Version and state of the code: a server of another build is not shared with this process."""
+    try:
+        version = metadata.version("luthier")
+    except metadata.PackageNotFoundError:
+        version = "0"
+    here = Path(__file__).parent.parent
+    state = hashlib.sha256(f"{sys.executable}".encode())
+    for path in sorted([*(here / "local").glob("*.py"), *(here / "assets").glob("*.py")]):
+        found = path.stat()
+        state.update(f"{path}:{found.st_size}:{found.st_mtime_ns}".encode())
+    return f"{version}+{state.hexdigest()[:12]}"

@@ -1,0 +1,29 @@
+"""luthier check: does each spec work, by one cheap call each."""
+
+from __future__ import annotations
+
+import typer
+
+from luthier.cli.options import EndpointFile, Json, Specs
+
+__all__ = ["register"]
+
+
+def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> None:
+    """Make one cheap call per spec: key, model, log-probabilities, parameters, price, and what to change."""
+    from luthier import api
+    from luthier.cli.printing import print_json
+    from luthier.techniques import read_endpoint, read_specs
+
+    checked = [api.check(spec) for spec in read_specs(specs, read_endpoint(endpoint) if endpoint else None)]
+    if json:
+        print_json([one.document() for one in checked])
+    else:
+        print("\n\n".join(str(one) for one in checked))
+    if not all(one.ok for one in checked):
+        raise typer.Exit(2)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(check)

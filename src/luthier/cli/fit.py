@@ -1,0 +1,42 @@
+"""luthier fit: train what a technique trains itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from luthier.cli.options import BudgetUsd, EndpointFile, OneSpec, Train
+
+__all__ = ["register"]
+
+
+def fit(
+    spec: OneSpec,
+    train: Train = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Also write the fitted folder here.")] = None,
+    budget: BudgetUsd = None,
+    endpoint: EndpointFile = None,
+) -> None:
+    """Train what a technique trains itself: weights, chosen examples, calibration."""
+    from luthier import api
+    from luthier.cli.printing import print_where
+    from luthier.endpoints import default_engine, draining
+    from luthier.tables import read_table
+    from luthier.techniques import read_endpoint, read_spec
+
+    chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
+    with draining(default_engine()):
+        fitted, run_id = api.fit_and_keep(chosen, read_table(train) if train else None, budget_usd=budget)
+    if to is not None:
+        fitted.save(to)
+        print(f"written to {to}")
+    print(f"fitted {chosen.name}: digest {fitted.digest[:12]}, run {run_id}")
+    print(f"package it with: luthier log runs:/{run_id} --register NAME --alias champion")
+    print_where()
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(fit)

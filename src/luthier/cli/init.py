@@ -1,0 +1,51 @@
+"""luthier init: a task and specs for your own table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from luthier.cli.options import EndpointFile
+
+__all__ = ["register"]
+
+
+def init(
+    data: Annotated[Path, typer.Option("--data", metavar="TABLE", help="A labelled table: csv, jsonl or parquet.")],
+    text: Annotated[str, typer.Option("--text", metavar="COLUMN", help="Column that is read.")],
+    label: Annotated[str, typer.Option("--label", metavar="COLUMN", help="Column that holds the truth.")],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the task; the label column's by default.")] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", metavar="A,B,C", help="The labels in order, where the guess is wrong.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--folder", help="Where the files go.")] = Path("models"),
+    endpoint: EndpointFile = None,
+    split: Annotated[
+        bool, typer.Option("--split", help="Also write train.csv, validation.csv and test.csv (60/20/20) beside TABLE.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+) -> None:
+    """Write a task and specs that refer to it; the labels and their order are guessed and shown."""
+    from luthier.starting.tables import start_from_table
+    from luthier.techniques import read_endpoint
+
+    block = read_endpoint(endpoint).get("endpoint") if endpoint else None
+    started = start_from_table(
+        data,
+        text=text,
+        label=label,
+        name=name,
+        labels=[part.strip() for part in labels.split(",")] if labels else None,
+        folder=folder,
+        endpoint=block,
+        split=split,
+        replace=force,
+    )
+    print(started)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(init)

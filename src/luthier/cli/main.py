@@ -1,0 +1,61 @@
+"""The command line: one file per verb; each parses, calls the library, prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+import typer
+
+from luthier.cli import check, compare, fit, init, journal, local, log, preview, promote, quickstart, score
+from luthier.errors import LuthierError
+
+__all__ = ["app", "main"]
+
+# The defaults cost .3 s at every start (rich tracebacks and help) and install shell completion nobody asked for.
+app = typer.Typer(
+    name="luthier",
+    help="From a labelled table of texts to the best model for it, in production, on MLflow.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (quickstart, init, check, preview, compare, fit, log, promote, score, local, journal):
+    verb.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _top(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+    if version:
+        from luthier import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command line; a person's mistake prints one message, a bug keeps its traceback."""
+    try:
+        status = app(standalone_mode=False)
+    except LuthierError as error:
+        # In this file only: what is raised on purpose ends here, everything else goes through.
+        print(f"luthier: {error}", file=sys.stderr)
+        status = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except (click.Abort, KeyboardInterrupt):
+        print("luthier: interrupted; what was paid for is kept. Run the same command to go on.", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:
+        # Whoever read our output has left; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

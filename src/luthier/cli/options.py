@@ -1,0 +1,28 @@
+"""Options that several verbs share, so that the same noun means the same thing everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Specs = Annotated[list[str], typer.Argument(metavar="SPEC...", help="Spec files, globs or folders.")]
+OneSpec = Annotated[str, typer.Argument(metavar="SPEC", help="A spec file.")]
+Train = Annotated[Path | None, typer.Option("--train", metavar="TABLE", help="Labelled rows to fit on.")]
+Test = Annotated[Path, typer.Option("--test", metavar="TABLE", help="Labelled rows to measure on.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Only so many rows, drawn with a fixed seed.")]
+BudgetUsd = Annotated[
+    float | None, typer.Option("--budget", metavar="USD", min=0, help="Most that may be spent. Exit 4 when reached.")
+]
+EndpointFile = Annotated[
+    Path | None,
+    typer.Option("--endpoint", metavar="FILE", help="Ask this endpoint instead of the specs' own."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print rows, tokens and price; send nothing.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again for what the journal already holds.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for rows that failed for good.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Register = Annotated[str | None, typer.Option("--register", metavar="NAME", help="Registered model to add a version to.")]
+Alias = Annotated[str | None, typer.Option("--alias", metavar="ALIAS", help="Alias for the version, such as champion.")]

@@ -1,0 +1,32 @@
+"""luthier preview: what would be sent, without sending it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from luthier.cli.options import EndpointFile, OneSpec, Test, Train
+
+__all__ = ["register"]
+
+
+def preview(
+    spec: OneSpec,
+    test: Test,
+    train: Train = None,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="How many rows to show.")] = 3,
+    endpoint: EndpointFile = None,
+) -> None:
+    """Show the prompts as they would be sent, with tokens and price; sends nothing."""
+    from luthier import api
+    from luthier.tables import read_table
+    from luthier.techniques import read_endpoint, read_spec
+
+    chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
+    print(api.preview(chosen, read_table(test).head(rows), read_table(train) if train else None))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(preview)

@@ -1,0 +1,62 @@
+"""luthier score: score a table with a packaged model."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from luthier.cli.options import BudgetUsd, DryRun, EndpointFile, Json, RetryFailed, Yes
+
+__all__ = ["register"]
+
+
+class Mode(StrEnum):
+    """How rows are asked."""
+
+    live = "live"
+
+
+def score(
+    model_uri: Annotated[str, typer.Argument(metavar="MODEL_URI", help="models:/NAME@ALIAS, models:/NAME/VERSION, a folder.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="csv, jsonl or parquet.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="csv, jsonl or parquet.")],
+    mode: Annotated[Mode, typer.Option(help="live: each row is asked now.")] = Mode.live,
+    budget: BudgetUsd = None,
+    endpoint: EndpointFile = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    retry_failed: RetryFailed = False,
+    json: Json = False,
+) -> None:
+    """Score a table; the same command goes on where an interrupted one stopped."""
+    from luthier import api
+    from luthier.cli.printing import print_json, print_where
+    from luthier.cli.spending import agree_to
+    from luthier.endpoints import default_engine, draining
+    from luthier.errors import Partial
+    from luthier.scoring.planning import plan_table
+    from luthier.scoring.report import report_text
+    from luthier.techniques import read_endpoint
+
+    del mode
+    model = api.load(model_uri, read_endpoint(endpoint).get("endpoint") if endpoint else None)
+    engine = default_engine()
+    with draining(engine):
+        plan = plan_table(model.packaged, source, target, engine)
+        agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
+        report = model.score_file(source, target, budget_usd=budget, retry_failed=retry_failed)
+    if json:
+        print_json(report.metrics())
+    else:
+        print(report_text(report, target))
+    print_where()
+    if report.transient:
+        raise Partial(f"{report.transient:,} rows have no answer yet; run the same command again to ask for them.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(score)

@@ -1,0 +1,134 @@
+"""What the engine has under way: runs (what a caller waits for) and flights (what is sent once)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from luthier.endpoints.budget import Budget
+from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.exchange import Answer, Request
+from luthier.endpoints.report import Report
+
+__all__ = ["Flight", "Halt", "Progress", "Run"]
+
+Halt = Literal["stopped", "interrupted", "budget", "error", "left"]
+"""Why a run sends nothing more."""
+
+ROOM = 256
+
+
+class Progress(Protocol):
+    """Something that shows how far a run is. Called from the engine's thread; must be quick and never raise."""
+
+    def expect(self, requests: int) -> None:
+        """So many more requests will be asked."""
+
+    def landed(self, answer: Answer) -> None:
+        """One of them has its answer, or none for good."""
+
+    def retried(self, wait_seconds: float) -> None:
+        """One of them will be sent again."""
+
+
+@dataclass(eq=False, slots=True)
+class Flight:
+    """One distinct request on its way to one answer, whoever waits for it.
+
+    Attributes:
+        key: its key in the journal.
+        request: what is asked.
+        endpoint: whom.
+        identity: under what the answer is kept.
+        run: who pays; another waiting run takes over when this one stops.
+        waiters: where the answer goes: runs and positions in them.
+        journaled: whether the answer is kept.
+        units: length of the question, for the token estimate.
+        tokens: reserved at the limiter.
+        reserved_usd: reserved at the budget.
+        attempts: times it was sent.
+        pushed_back: times of those the service said slow down.
+        airborne: whether it is being sent, answered or committed now.
+    """
+
+    key: bytes
+    request: Request
+    endpoint: Endpoint
+    identity: str
+    run: Run
+    waiters: list[tuple[Run, int]]
+    journaled: bool = True
+    units: float = 0.0
+    tokens: float = 0.0
+    reserved_usd: float = 0.0
+    attempts: int = 0
+    pushed_back: int = 0
+    airborne: bool = False
+
+
+@dataclass(eq=False)
+class Run:
+    """One call of the engine: so many requests, one list of answers.
+
+    Attributes:
+        answers: in the order of the requests.
+        done: set when every request has come to an end.
+        budget: what may be spent.
+        progress: what shows how far it is.
+        reports: where it is counted.
+        waiting: flights of this run that have not been sent yet.
+        reported_model: what the endpoint says it is, where that was asked before.
+        halt: why it sends nothing more.
+        error: what is raised when all has drained.
+    """
+
+    answers: list[Answer | None]
+    done: asyncio.Future[None]
+    budget: Budget | None
+    progress: Progress | None
+    reports: Sequence[Report]
+    waiting: deque[Flight] = field(default_factory=deque)
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+    reported_model: str | None = None
+    halt: Halt | None = None
+    error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self._left = len(self.answers)
+        self.room.set()
+        if not self._left:
+            self.done.set_result(None)
+
+    @property
+    def answered(self) -> int:
+        """Requests that have an answer, or none for good."""
+        return sum(answer is not None and answer.failure != "stopped" for answer in self.answers)
+
+    def deliver(self, position: int, answer: Answer) -> None:
+        """Puts an answer in its place; a second one for the same place is dropped."""
+        if self.answers[position] is not None:
+            return
+        self.answers[position] = answer
+        self._left -= 1
+        for report in self.reports:
+            report.landed(answer)
+        if self.progress is not None:
+            self.progress.landed(answer)
+        if self._left == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def queue(self, flight: Flight) -> None:
+        """Adds a flight to those not sent yet."""
+        self.waiting.append(flight)
+        if len(self.waiting) >= 2 * ROOM:
+            self.room.clear()
+
+    def next(self) -> Flight:
+        """Takes the next flight that was not sent yet."""
+        flight = self.waiting.popleft()
+        if len(self.waiting) < ROOM:
+            self.room.set()
+        return flight

@@ -1,0 +1,107 @@
+"""Tables of the journal, and the numbered steps that lead from any older file to them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from luthier.errors import UserError
+
+__all__ = ["MIGRATIONS", "explain", "migrate"]
+
+
+def m001_answers(connection: sqlite3.Connection) -> None:
+    """One row per item asked; `state` is open to states that later rooms add."""
+    connection.execute(
+        """
+        CREATE TABLE answers (
+            key BLOB PRIMARY KEY,
+            state TEXT NOT NULL,
+            failure TEXT,
+            operation TEXT NOT NULL,
+            identity TEXT NOT NULL,
+            model TEXT NOT NULL,
+            reported_model TEXT,
+            status INTEGER,
+            body BLOB,
+            packed INTEGER NOT NULL DEFAULT 0,
+            input_tokens INTEGER NOT NULL DEFAULT 0,
+            output_tokens INTEGER NOT NULL DEFAULT 0,
+            cost_usd REAL,
+            latency_seconds REAL,
+            created REAL NOT NULL,
+            error TEXT
+        )
+        """
+    )
+
+
+def m002_snapshots(connection: sqlite3.Connection) -> None:
+    """What each model said it was, and when, so that a change is noticed."""
+    connection.execute(
+        """
+        CREATE TABLE snapshots (
+            identity TEXT NOT NULL,
+            model TEXT NOT NULL,
+            reported_model TEXT NOT NULL,
+            last_seen REAL NOT NULL,
+            PRIMARY KEY (identity, model, reported_model)
+        ) WITHOUT ROWID
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_answers, m002_snapshots)
+"""In order; the file's `user_version` counts those it has seen."""
+
+
+def migrate(connection: sqlite3.Connection, place: str) -> None:
+    """Brings a file up to date; two processes may try at once.
+
+    Raises:
+        UserError: the file was written by a newer luthier.
+    """
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection)
+        if version > len(MIGRATIONS):
+            raise UserError(
+                f"the journal {place} has schema {version}; this luthier reads up to {len(MIGRATIONS)}. "
+                "Install a newer luthier, or name another file in LUTHIER_JOURNAL."
+            )
+        for step in MIGRATIONS[version:]:
+            step(connection)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def explain(error: sqlite3.Error, path: Path | None) -> UserError:
+    """What a person can do about an error of the database."""
+    place = str(path) if path is not None else "in memory"
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_FULL"):
+        cure = "its disk is full. Free some space and run again; everything committed is kept."
+    elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        cure = "it cannot be written. Make the folder writable, or name another file in LUTHIER_JOURNAL."
+    elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        cure = "another program holds it locked. Let that one end, or name another file in LUTHIER_JOURNAL."
+    elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        cure = (
+            f"the file is damaged or no journal. Move it away (mv '{place}' '{place}.damaged') and run again: "
+            f"its answers would be paid once more, unless `sqlite3 '{place}.damaged' .recover` saves them."
+        )
+    elif name.startswith("SQLITE_IOERR"):
+        cure = "its disk does not answer. WAL needs a local disk: name a file on one in LUTHIER_JOURNAL."
+    else:
+        cure = "run again, or name another file in LUTHIER_JOURNAL."
+    return UserError(f"the journal {place} failed ({error}): {cure}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -1,0 +1,223 @@
+"""How fast and how many at once: buckets for the rates, a window for the concurrency.
+
+One limiter stands for one account's share of one model. Two layers decide whether a request may
+go: the buckets hold what the service allows per minute, the window how many may be in flight.
+The clock is a constructor argument; nothing here sleeps, waits are returned as seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from luthier.endpoints.endpoint import Limits
+from luthier.endpoints.headers import window
+
+__all__ = ["Bucket", "Limiter", "Moment", "Window"]
+
+Clock = Callable[[], float]
+
+SMALLEST_BURST_REQUESTS = 2.0
+BURST_SECONDS_REQUESTS = 0.1
+BURST_SECONDS_TOKENS = 6.0
+
+START_WINDOW = 32
+SATURATED = 0.8
+CUT = 0.8
+COOLDOWN_SECONDS = 5.0
+
+
+class Bucket:
+    """Refills continuously; may go into debt when more was used than reserved.
+
+    Args:
+        per_minute: rate.
+        burst: what it holds at most; so much may go at once after a rest.
+        clock: seconds that only grow.
+        level: what it holds at first.
+    """
+
+    def __init__(self, per_minute: float, burst: float, clock: Clock, level: float | None = None) -> None:
+        self._clock = clock
+        self._at = clock()
+        self.per_minute = per_minute
+        self.burst = burst
+        self.level = burst if level is None else level
+
+    def wait_seconds(self, amount: float) -> float:
+        """Until this much may be taken. More than the bucket holds may be taken from a full one."""
+        self._refill()
+        return max(0.0, (min(amount, self.burst) - self.level) * 60.0 / self.per_minute)
+
+    def take(self, amount: float) -> None:
+        """Takes it, into debt if need be; a negative amount gives back."""
+        self._refill()
+        self.level = min(self.burst, self.level - amount)
+
+    def lower_to(self, level: float) -> None:
+        """The service says there is less left than was thought."""
+        self._refill()
+        self.level = min(self.level, level)
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self.level = min(self.burst, self.level + (now - self._at) * self.per_minute / 60.0)
+        self._at = now
+
+
+class Window:
+    """How many may be in flight: doubles while all goes well, then creeps; cut when the service pushes back.
+
+    Args:
+        most: never more than this.
+        clock: seconds that only grow.
+        start: how many at first.
+    """
+
+    def __init__(self, most: int, clock: Clock, start: int = START_WINDOW) -> None:
+        self._clock = clock
+        self.most = most
+        self.size = float(min(most, start))
+        self._cut_before = False
+        self._quiet_until = float("-inf")
+
+    def succeeded(self, in_flight: int) -> None:
+        """An answer came. Grows only if the window was nearly full, and not soon after trouble."""
+        if self.size >= self.most or in_flight < SATURATED * int(self.size) or self._clock() < self._quiet_until:
+            return
+        # One more per answer doubles the window each round; one per round after the first cut.
+        self.size = min(float(self.most), self.size + (1.0 / self.size if self._cut_before else 1.0))
+
+    def pushed_back(self) -> bool:
+        """The service said slow down; True if the window was cut for it."""
+        if self._clock() < self._quiet_until:
+            # What was sent before the cut says nothing about the window after it.
+            return False
+        self._quiet_until = self._clock() + COOLDOWN_SECONDS
+        self._cut_before = True
+        self.size = max(1.0, self.size * CUT)
+        return True
+
+    def stumbled(self) -> None:
+        """The service failed: no reason to send less, but none to send more."""
+        self._quiet_until = max(self._quiet_until, self._clock() + COOLDOWN_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A change of the limiter, for the report.
+
+    Attributes:
+        seconds: since the limiter was made.
+        what: what happened.
+        window: how many may be in flight since.
+        requests_per_minute: the rate kept since, if one is known.
+    """
+
+    seconds: float
+    what: str
+    window: int
+    requests_per_minute: float | None
+
+
+class Limiter:
+    """Both layers for one account's share of one model.
+
+    Args:
+        limits: what the endpoint's settings allow; the service's headers can only lower it.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, limits: Limits, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._earliest = float("-inf")
+        self.limits = limits
+        self.window = Window(limits.concurrency, clock)
+        self.requests: Bucket | None = None
+        self.tokens: Bucket | None = None
+        self.history: deque[Moment] = deque(maxlen=500)
+        self._set_requests(limits.requests_per_minute, "limits")
+        self._set_tokens(limits.tokens_per_minute, "limits")
+
+    def widen(self, limits: Limits) -> None:
+        """Another endpoint shares this limiter: the stricter rate counts, and the larger concurrency."""
+        self._set_requests(limits.requests_per_minute, "limits")
+        self._set_tokens(limits.tokens_per_minute, "limits")
+        self.window.most = max(self.window.most, limits.concurrency)
+
+    def wait_seconds(self, tokens: float) -> float:
+        """Until a request of so many tokens may go as far as the rates are concerned."""
+        wait = self._earliest - self._clock()
+        if self.requests is not None:
+            wait = max(wait, self.requests.wait_seconds(1.0))
+        if self.tokens is not None:
+            wait = max(wait, self.tokens.wait_seconds(tokens))
+        return max(0.0, wait)
+
+    def has_room(self, in_flight: int) -> bool:
+        """Whether one more may be in flight."""
+        return in_flight < int(self.window.size)
+
+    def sent(self, tokens: float) -> None:
+        """A request goes out; so many tokens are reserved for it."""
+        if self.requests is not None:
+            self.requests.take(1.0)
+        if self.tokens is not None:
+            self.tokens.take(tokens)
+
+    def answered(self, reserved: float, used: float, in_flight: int) -> None:
+        """An answer came; the reservation is corrected by what was really used."""
+        if self.tokens is not None:
+            self.tokens.take(used - reserved)
+        self.window.succeeded(in_flight)
+
+    def refused(self, reserved: float, retry_after_seconds: float | None) -> None:
+        """The service said slow down. Its wait holds back everything of this account, but never sets the cut."""
+        if self.tokens is not None:
+            self.tokens.take(-reserved)
+        if retry_after_seconds:
+            self._earliest = max(self._earliest, self._clock() + retry_after_seconds)
+        if self.window.pushed_back():
+            self._note("429")
+
+    def failed(self) -> None:
+        """A 5xx, a timeout or a broken connection."""
+        self.window.stumbled()
+
+    def obey(self, headers: Mapping[str, str]) -> None:
+        """Takes over what the service says about its limits."""
+        said = window(headers, "requests")
+        if said is not None:
+            self._set_requests(said.per_minute, "headers")
+            if said.remaining is not None and self.requests is not None:
+                self.requests.lower_to(said.remaining)
+            elif said.remaining is not None and said.remaining < 1 and said.limit and said.reset_seconds:
+                # A daily limit is not spread over the day: it is used up, then waited for.
+                self._earliest = max(self._earliest, self._clock() + said.reset_seconds / said.limit)
+        said = window(headers, "tokens")
+        if said is not None:
+            self._set_tokens(said.per_minute, "headers")
+            if said.remaining is not None and self.tokens is not None:
+                self.tokens.lower_to(said.remaining)
+
+    def _set_requests(self, per_minute: float | None, source: str) -> None:
+        if per_minute is None or (self.requests is not None and per_minute >= self.requests.per_minute):
+            return
+        # Services allow small bursts only, so the rate is kept by even pacing: the little the bucket
+        # holds makes up for timers that fire late.
+        burst = max(SMALLEST_BURST_REQUESTS, per_minute / 60.0 * BURST_SECONDS_REQUESTS)
+        self.requests = Bucket(per_minute, burst, self._clock, level=1.0)
+        self._note(f"{per_minute:g} requests a minute, from {source}")
+
+    def _set_tokens(self, per_minute: float | None, source: str) -> None:
+        if per_minute is None or (self.tokens is not None and per_minute >= self.tokens.per_minute):
+            return
+        self.tokens = Bucket(per_minute, per_minute / 60.0 * BURST_SECONDS_TOKENS, self._clock)
+        self._note(f"{per_minute:g} tokens a minute, from {source}")
+
+    def _note(self, what: str) -> None:
+        rate = self.requests.per_minute if self.requests is not None else None
+        self.history.append(Moment(self._clock() - self._began, what, int(self.window.size), rate))

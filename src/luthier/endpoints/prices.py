@@ -1,0 +1,162 @@
+"""What an answer costs: the endpoint's own price, else the list of genai-prices (offline, in its wheel)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from luthier.endpoints.endpoint import Endpoint, Price
+from luthier.endpoints.exchange import Usage
+from luthier.errors import UserError
+
+__all__ = ["PriceBook", "base_model_of", "price_needed"]
+
+LISTED: dict[str, str] = {"openai": "openai", "azure": "azure"}
+"""Providers whose prices the list knows, by the name it gives them."""
+
+Cost = Callable[[Usage], float | None]
+
+MILLION = 1_000_000.0
+
+
+def base_model_of(model: str) -> str:
+    """The model a fine-tune was made from, by the names OpenAI and Azure give their fine-tunes.
+
+    Examples:
+        >>> base_model_of("ft:gpt-4o-mini-2024-07-18:org:stars:abc:ckpt-step-9")
+        'gpt-4o-mini-2024-07-18'
+        >>> base_model_of("gpt-4.1-mini-2025-04-14.ft-0123abcd-stars")
+        'gpt-4.1-mini-2025-04-14'
+    """
+    if model.startswith("ft:"):
+        return model.split(":")[1]
+    return re.sub(r"\.ft-[0-9a-f]+(-.*)?$", "", model)
+
+
+class PriceBook:
+    """Prices of the endpoints asked so far. A look-up in the list takes 100 us, so rates are kept per model."""
+
+    def __init__(self) -> None:
+        self._costs: dict[tuple[Any, ...], Cost] = {}
+
+    def cost(self, endpoint: Endpoint, usage: Usage, reported_model: str | None = None) -> float | None:
+        """US dollars for these tokens; `None` when the price is not known, which is not 0.
+
+        Args:
+            endpoint: where it was asked.
+            usage: tokens.
+            reported_model: what the service said it was; tells what an Azure deployment is.
+        """
+        return self._for(endpoint, reported_model)(usage)
+
+    def known(self, endpoint: Endpoint, reported_model: str | None = None) -> bool:
+        """Whether answers of this endpoint have a price."""
+        return self.cost(endpoint, Usage(input_tokens=1, output_tokens=1), reported_model) is not None
+
+    def _for(self, endpoint: Endpoint, reported_model: str | None) -> Cost:
+        price = endpoint.price
+        rates = None if price is None else tuple(price.model_dump().values())
+        key = (endpoint.provider, endpoint.model, endpoint.priced_as, rates, reported_model)
+        found = self._costs.get(key)
+        if found is None:
+            found = self._costs[key] = self._look_up(endpoint, reported_model)
+        return found
+
+    def _look_up(self, endpoint: Endpoint, reported_model: str | None) -> Cost:
+        if endpoint.price is not None:
+            return _own(endpoint.price)
+        if endpoint.provider == "local":
+            return lambda usage: 0.0
+        names = [endpoint.priced_as] if endpoint.priced_as else [endpoint.model, reported_model]
+        provider = LISTED.get(endpoint.provider)
+        if provider is None and not endpoint.priced_as:
+            return _unknown
+        for name in filter(None, names):
+            for candidate in dict.fromkeys((name, base_model_of(name))):
+                found = _listed(candidate, provider)
+                if found is not None:
+                    return found
+        return _unknown
+
+
+def price_needed(endpoint: Endpoint) -> UserError:
+    """The error of a budget for a model without a price."""
+    return UserError(
+        f"a budget was given, but the price of {endpoint.label} is not known. Put it into the endpoint, as in "
+        "price: {input_usd_per_million: 0.1, output_usd_per_million: 0.4} (0 is a price), "
+        "or name a listed model that costs the same: priced_as: MODEL."
+    )
+
+
+def _unknown(usage: Usage) -> float | None:
+    return None
+
+
+def _own(price: Price) -> Cost:
+    cached = price.cached_input_usd_per_million
+    return _rates(
+        price.input_usd_per_million,
+        price.output_usd_per_million,
+        price.input_usd_per_million if cached is None else cached,
+    )
+
+
+def _rates(fresh: float, output: float, cached: float) -> Cost:
+    def cost(usage: Usage) -> float:
+        hits = min(usage.cached_input_tokens, usage.input_tokens)
+        return ((usage.input_tokens - hits) * fresh + hits * cached + usage.output_tokens * output) / MILLION
+
+    return cost
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    base: float
+    tiers_from: float
+
+
+def _rate(price: Any) -> _Rate | None:
+    tiers = getattr(price, "tiers", None)
+    try:
+        if tiers is None:
+            return _Rate(float(price), float("inf"))
+        return _Rate(float(price.base), float(min((tier.start for tier in tiers), default=float("inf"))))
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _listed(model: str, provider: str | None) -> Cost | None:
+    import genai_prices
+
+    def exact(usage: Usage) -> float:
+        found = genai_prices.calc_price(
+            genai_prices.Usage(
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cache_read_tokens=min(usage.cached_input_tokens, usage.input_tokens),
+            ),
+            model_ref=model,
+            provider_id=provider,
+        )
+        return float(found.total_price)
+
+    try:
+        price = genai_prices.calc_price(genai_prices.Usage(input_tokens=0), model_ref=model, provider_id=provider)
+    except LookupError:
+        return None
+    listed = price.model_price
+    fresh, output = _rate(getattr(listed, "input_mtok", None)), _rate(getattr(listed, "output_mtok", None))
+    cached = _rate(getattr(listed, "cache_read_mtok", None)) or fresh
+    if fresh is None or cached is None:
+        return exact
+    # Embedding models have no price for output, and no output.
+    base = _rates(fresh.base, output.base if output else 0.0, cached.base)
+    dearer_from = min(fresh.tiers_from, cached.tiers_from, output.tiers_from if output else float("inf"))
+
+    def cost(usage: Usage) -> float | None:
+        # Above a tier's start the whole request costs more; the list has the rule.
+        return base(usage) if usage.input_tokens < dearer_from else exact(usage)
+
+    return cost

@@ -1,0 +1,36 @@
+"""Takes keys out of text before it is shown or stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["HIDDEN", "redact", "redact_bytes"]
+
+HIDDEN = "[key]"
+"""What stands where a key was."""
+
+# Services repeat keys in part ("sk-ab***yz"), so the exact value is not enough to look for.
+KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|ak)-[A-Za-z0-9_*.-]{6,}|(?i:bearer|api-key:?)\s+[A-Za-z0-9_*.=-]{8,}")
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text without these secrets, and without anything else that looks like a key.
+
+    Examples:
+        >>> redact("Incorrect API key provided: sk-ab***yz, or was it hunter22?", ["hunter22"])
+        'Incorrect API key provided: [key], or was it [key]?'
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, HIDDEN)
+    return KEY_LIKE.sub(HIDDEN, text)
+
+
+def redact_bytes(body: bytes, secrets: Iterable[str]) -> bytes:
+    """The body without these exact secrets; all else stays as it came, because a model wrote it."""
+    for secret in secrets:
+        plain = secret.encode()
+        if plain and plain in body:
+            body = body.replace(plain, HIDDEN.encode())
+    return body

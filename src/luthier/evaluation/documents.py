@@ -1,0 +1,118 @@
+"""The leaderboard as plain JSON values, and back: the artifact a run keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from luthier.errors import DataError
+from luthier.evaluation.entries import Candidate, Comparison, Entry
+from luthier.evaluation.leaderboard import Leaderboard
+from luthier.evaluation.planning import Plan
+from luthier.evaluation.records import STATES, Interval, Prediction
+from luthier.evaluation.tables import CalibrationBin
+from luthier.task import Task
+
+__all__ = ["SCHEMA", "leaderboard_document", "read_leaderboard"]
+
+SCHEMA = 1
+"""Version of the document; every later Luthier reads it."""
+
+
+def leaderboard_document(board: Leaderboard, *, predictions: bool = False) -> dict[str, Any]:
+    """Plain JSON values, none of them NaN.
+
+    Args:
+        board: what to write.
+        predictions: whether every spec's predictions are in it too. They are large and hold the raw answers.
+    """
+    return {
+        "schema": SCHEMA,
+        "task": board.task.document(),
+        "test_digest": board.test_digest,
+        "rows_evaluated": board.rows_evaluated,
+        "rows_empty": board.rows_empty,
+        "ranked_by": board.ranked_by,
+        "alpha": board.alpha,
+        "partial": board.partial,
+        "entries": [_entry_document(entry, predictions) for entry in board.entries],
+        "majority": _entry_document(board.majority, predictions),
+        "ceiling": None if board.ceiling is None else _entry_document(board.ceiling, predictions),
+        "pairs": [_plain(pair) | {"difference": _bounds(pair.difference)} for pair in board.pairs],
+        "plan": None if board.plan is None else _plain(board.plan),
+    }
+
+
+def read_leaderboard(document: Mapping[str, Any]) -> Leaderboard:
+    """The leaderboard a document describes.
+
+    Raises:
+        DataError: the document is no leaderboard, or of a later Luthier.
+    """
+    if document.get("schema") != SCHEMA:
+        raise DataError(
+            f"this leaderboard is of schema {document.get('schema')!r}, and this Luthier reads schema {SCHEMA}; "
+            "use the Luthier that wrote it, or a later one."
+        )
+    try:
+        pairs = [Comparison(**{**pair, "difference": Interval(*pair["difference"])}) for pair in document["pairs"]]
+        return Leaderboard(
+            task=Task(**document["task"]),
+            test_digest=document["test_digest"],
+            rows_evaluated=document["rows_evaluated"],
+            rows_empty=document["rows_empty"],
+            ranked_by=document["ranked_by"],
+            entries=tuple(_read_entry(entry) for entry in document["entries"]),
+            pairs=tuple(pairs),
+            majority=_read_entry(document["majority"]),
+            ceiling=None if document["ceiling"] is None else _read_entry(document["ceiling"]),
+            partial=document["partial"],
+            plan=None if document["plan"] is None else Plan(**document["plan"]),
+            alpha=document["alpha"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"this document is not a leaderboard: {type(error).__name__} {error}.") from error
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    return {item.name: getattr(record, item.name) for item in fields(record)}
+
+
+def _bounds(interval: Interval) -> list[float | None]:
+    return [interval.value, interval.low, interval.high]
+
+
+def _entry_document(entry: Entry, predictions: bool) -> dict[str, Any]:
+    who = entry.candidate
+    answers = [_plain(p) | {"probabilities": p.probabilities and list(p.probabilities)} for p in who.predictions]
+    return {
+        "candidate": _plain(who) | {"notes": list(who.notes), "predictions": answers if predictions else []},
+        "metrics": {name: _bounds(interval) for name, interval in entry.metrics.items()},
+        "states": dict(entry.states),
+        "from_journal_share": entry.from_journal_share,
+        "rank": entry.rank,
+        "group": entry.group,
+        "above_majority": entry.above_majority,
+        "confusion": [list(line) for line in entry.confusion],
+        "calibration": [_plain(part) for part in entry.calibration],
+    }
+
+
+def _read_entry(document: Mapping[str, Any]) -> Entry:
+    who = document["candidate"]
+    predictions = tuple(
+        Prediction(**{**p, "probabilities": None if p["probabilities"] is None else tuple(p["probabilities"])})
+        for p in who["predictions"]
+    )
+    return Entry(
+        candidate=Candidate(**{**who, "notes": tuple(who["notes"]), "predictions": predictions}),
+        metrics={name: Interval(*bounds) for name, bounds in document["metrics"].items()},
+        states={state: document["states"][state] for state in STATES if state in document["states"]},
+        from_journal_share=document["from_journal_share"],
+        rank=document["rank"],
+        group=document["group"],
+        above_majority=document["above_majority"],
+        confusion=tuple(tuple(line) for line in document["confusion"]),
+        calibration=tuple(CalibrationBin(**part) for part in document["calibration"]),
+    )

@@ -1,0 +1,226 @@
+"""How many labelled rows it takes to tell two specs apart, and what a given number of rows can show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+from scipy import optimize, special
+
+from luthier.errors import DataError, UserError
+from luthier.evaluation.metrics import Reading
+from luthier.evaluation.records import Prediction
+from luthier.evaluation.statistics import ALPHA, Difference
+from luthier.task import Task
+
+__all__ = [
+    "POWER",
+    "Plan",
+    "detectable_difference",
+    "plan_from_difference",
+    "plan_from_predictions",
+    "rows_needed",
+]
+
+POWER = 0.8
+"""Chance of finding the difference if it is there, by long custom (Cohen 1988)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many rows would tell two specs apart, if the difference seen is the true one.
+
+    Attributes:
+        first, second: names of the specs.
+        metric: what they are compared by.
+        difference: what was seen, first minus second.
+        rows_now: rows it was seen on.
+        rows_needed: rows for the stated power; `None` when there is no difference to find.
+        detectable: the smallest difference in accuracy that `rows_now` rows would show with that power, given how
+            often the two disagree; `None` when they never do.
+        alpha: level of the two-sided test.
+        power: chance of finding the difference.
+    """
+
+    first: str
+    second: str
+    metric: str
+    difference: float
+    rows_now: int
+    rows_needed: int | None
+    detectable: float | None
+    alpha: float = ALPHA
+    power: float = POWER
+
+
+def rows_needed(
+    first_accuracy: float,
+    second_accuracy: float,
+    *,
+    disagreement: float | None = None,
+    alpha: float = ALPHA,
+    power: float = POWER,
+) -> int:
+    """Rows for McNemar's test to tell two accuracies apart on the same rows.
+
+    n = (z(alpha/2) sqrt(q) + z(power) sqrt(q - d^2))^2 / d^2, where d is the difference in accuracy and q the share of
+    rows on which exactly one spec is right. Specs that err on the same rows need far fewer rows; without a
+    measured q their errors are taken as independent, which errs on the side of too many rows.
+
+    Args:
+        first_accuracy: of one spec, 0 to 1.
+        second_accuracy: of the other.
+        disagreement: q, at least |d|; measured on a first few hundred rows if possible.
+        alpha: level of the two-sided test, uncorrected.
+        power: chance of finding the difference.
+
+    Raises:
+        UserError: an argument is out of range, or there is no difference to find.
+
+    Examples:
+        >>> rows_needed(0.60, 0.55)
+        1537
+        >>> rows_needed(0.60, 0.55, disagreement=0.20)
+        626
+
+    Source: Connor 1987, Sample Size for Testing Differences in Proportions for the Paired-Sample Design, Biometrics 43;
+    the same as the unconditional formula of Miettinen 1968 up to its second-order term.
+    """
+    for name, share in (("first_accuracy", first_accuracy), ("second_accuracy", second_accuracy)):
+        if not 0 <= share <= 1:
+            raise UserError(f"{name} {share} is not a share of rows; give a number from 0 to 1.")
+    gap = abs(first_accuracy - second_accuracy)
+    if gap == 0:
+        raise UserError("both accuracies are the same; no number of rows tells equal specs apart.")
+    if disagreement is None:
+        disagreement = first_accuracy * (1 - second_accuracy) + second_accuracy * (1 - first_accuracy)
+    if not gap - 1e-12 <= disagreement <= 1:
+        raise UserError(
+            f"disagreement {disagreement} does not fit a difference of {gap:.3g}: it is the share of rows on which "
+            f"exactly one spec is right, from {gap:.3g} to 1."
+        )
+    first, second = _z(alpha, power)
+    spread = max(disagreement - gap**2, 0.0)
+    return ceil((first * sqrt(disagreement) + second * sqrt(spread)) ** 2 / gap**2 - 1e-9)
+
+
+def detectable_difference(
+    rows: int, *, disagreement: float, alpha: float = ALPHA, power: float = POWER
+) -> float | None:
+    """The smallest difference in accuracy that so many rows show with the stated power.
+
+    Args:
+        rows: labelled rows both specs answer.
+        disagreement: share of rows on which exactly one spec is right.
+        alpha: level of the two-sided test, uncorrected.
+        power: chance of finding the difference.
+
+    Returns:
+        The difference, 0 to 1; `None` when even the largest possible one (all disagreement to one side) would not show.
+
+    Raises:
+        UserError: an argument is out of range.
+
+    Examples:
+        >>> round(detectable_difference(338, disagreement=0.3), 3)
+        0.083
+
+    Source: the formula of `rows_needed`, solved for the difference.
+    """
+    if rows < 1 or not 0 <= disagreement <= 1:
+        raise UserError(f"rows {rows} must be at least 1 and disagreement {disagreement} from 0 to 1.")
+    first, second = _z(alpha, power)
+
+    def surplus(gap: float) -> float:
+        return gap * sqrt(rows) - first * sqrt(disagreement) - second * sqrt(max(disagreement - gap**2, 0.0))
+
+    if disagreement == 0 or surplus(disagreement) < 0:
+        return None
+    return float(optimize.brentq(surplus, 0.0, disagreement))
+
+
+def plan_from_predictions(
+    task: Task,
+    truths: Sequence[str],
+    first: Sequence[Prediction],
+    second: Sequence[Prediction],
+    *,
+    names: tuple[str, str] = ("first", "second"),
+    alpha: float = ALPHA,
+    power: float = POWER,
+) -> Plan:
+    """The plan for accuracy from two specs' answers to the same rows, with the disagreement they showed.
+
+    Raises:
+        DataError: lengths differ, no row is left, or a truth is no label of the task.
+    """
+    if not len(truths) == len(first) == len(second):
+        raise DataError(
+            f"{len(truths)} true labels, {len(first)} and {len(second)} predictions; all must be of the same rows."
+        )
+    kept = [i for i in range(len(truths)) if "empty" not in (first[i].state, second[i].state)]
+    if not kept:
+        raise DataError("there are no rows to plan from: every row's text is empty.")
+    one, other = (Reading.of(task, [truths[i] for i in kept], [spec[i] for i in kept]) for spec in (first, second))
+    shares = float(one.correct.mean()), float(other.correct.mean())
+    apart = float((one.correct != other.correct).mean())
+    equal = abs(shares[0] - shares[1]) < 1e-12
+    return Plan(
+        first=names[0],
+        second=names[1],
+        metric="accuracy",
+        difference=shares[0] - shares[1],
+        rows_now=len(kept),
+        rows_needed=None if equal else rows_needed(*shares, disagreement=apart, alpha=alpha, power=power),
+        detectable=detectable_difference(len(kept), disagreement=apart, alpha=alpha, power=power),
+        alpha=alpha,
+        power=power,
+    )
+
+
+def plan_from_difference(
+    difference: Difference,
+    rows: int,
+    *,
+    metric: str,
+    names: tuple[str, str],
+    disagreement: float,
+    alpha: float = ALPHA,
+    power: float = POWER,
+) -> Plan:
+    """The plan for any metric: its standard error shrinks with the root of the number of rows.
+
+    n = rows ((z(alpha/2) + z(power)) se / d)^2. What was seen is itself uncertain, so the number says "hundreds" or
+    "tens of thousands", not more (Hoenig and Heisey 2001 on power computed from the data at hand).
+
+    Args:
+        difference: as seen on `rows` rows.
+        rows: how many those were.
+        metric: its name.
+        names: of the two specs.
+        disagreement: share of rows on which exactly one of them is right.
+        alpha: level of the two-sided test, uncorrected.
+        power: chance of finding the difference.
+    """
+    value, error = difference.interval.value, difference.standard_error
+    needed = None
+    if abs(value) > 1e-12 and error > 0:
+        needed = max(2, ceil(rows * (sum(_z(alpha, power)) * error / value) ** 2))
+    return Plan(
+        first=names[0],
+        second=names[1],
+        metric=metric,
+        difference=value,
+        rows_now=rows,
+        rows_needed=needed,
+        detectable=detectable_difference(rows, disagreement=disagreement, alpha=alpha, power=power),
+        alpha=alpha,
+        power=power,
+    )
+
+
+def _z(alpha: float, power: float) -> tuple[float, float]:
+    if not (0 < alpha < 1 and 0 < power < 1):
+        raise UserError(f"alpha {alpha} and power {power} must lie between 0 and 1; usual are 0.05 and 0.8.")
+    return float(special.ndtri(1 - alpha / 2)), float(special.ndtri(power))

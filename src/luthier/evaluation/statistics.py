@@ -1,0 +1,243 @@
+"""Whether two specs that answered the same rows differ, and which specs cannot be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+from math import gcd, lcm
+
+import numpy as np
+import numpy.typing as npt
+from scipy import signal, stats
+
+from luthier.errors import DataError
+from luthier.evaluation.metrics import Reading, measure
+from luthier.evaluation.records import Interval, Prediction
+from luthier.evaluation.resampling import Floats, percentile_interval
+from luthier.task import Task
+
+__all__ = [
+    "ALPHA",
+    "Difference",
+    "compare_pair",
+    "holm",
+    "letters",
+    "mcnemar",
+    "paired_difference",
+    "sign_flip",
+]
+
+ALPHA = 0.05
+"""Two specs count as different when the corrected p-value is below this."""
+
+LARGEST_EXACT_SUM = 1_000_000
+"""Up to this many lattice points the sign-flip distribution is computed exactly (well under a second)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A metric of the first spec minus that of the second, on the same rows.
+
+    Attributes:
+        interval: the difference with its 95% interval.
+        standard_error: its bootstrap standard error.
+        p: two-sided, for "there is no difference", uncorrected.
+    """
+
+    interval: Interval
+    standard_error: float
+    p: float
+
+
+def paired_difference(first: float, second: float, first_draws: Floats, second_draws: Floats) -> Difference:
+    """The difference of two metrics from the same bootstrap samples.
+
+    p is twice the smaller share of samples on the other side of zero, (count + 1) / (samples + 1). Where no sample is
+    on the other side that share says only "less than one in so many", too coarse for a correction over many pairs;
+    there the normal tail at the bootstrap's standard error is taken if it is smaller.
+
+    Args:
+        first: the metric of one spec on all rows.
+        second: that of the other.
+        first_draws: the metric of the first per sample, shape (samples,).
+        second_draws: that of the second, on the same samples.
+
+    Source: Efron and Tibshirani 1993, sections 13.3 and 15.4; (count + 1) as in Davison and Hinkley 1997, 4.2.
+    """
+    draws = first_draws - second_draws
+    value = float(first - second)
+    if len(draws) < 2 or not np.any(draws != draws[0]):
+        # Specs that answer alike in every sample do not differ; a constant gap in every sample cannot be by chance.
+        same = len(draws) < 2 or abs(float(draws[0])) < 1e-12
+        return Difference(percentile_interval(value, draws), 0.0, 1.0 if same else 2 / (len(draws) + 1))
+    error = float(draws.std(ddof=1))
+    # Two equal metrics reached by different sums differ by rounding only, and that is no side of zero.
+    beyond = min(int((draws <= 1e-12).sum()), int((draws >= -1e-12).sum()))
+    p = min(1.0, 2 * (beyond + 1) / (len(draws) + 1))
+    if beyond == 0 and error > 0:
+        p = min(p, float(2 * stats.norm.sf(abs(value) / error)))
+    return Difference(percentile_interval(value, draws), error, p)
+
+
+def mcnemar(first_correct: npt.NDArray[np.bool_], second_correct: npt.NDArray[np.bool_]) -> float:
+    """Exact two-sided p-value for "both are right equally often", from the rows where only one is right.
+
+    Args:
+        first_correct: whether one spec is right, shape (rows,).
+        second_correct: whether the other is, on the same rows.
+
+    Examples:
+        >>> mcnemar(np.array([True] * 6), np.array([False] * 6))
+        0.03125
+
+    Source: McNemar 1947 with the binomial distribution instead of chi-square; recommended for comparing classifiers
+    on one test set by Dietterich 1998.
+    """
+    only_first = int((first_correct & ~second_correct).sum())
+    only_second = int((second_correct & ~first_correct).sum())
+    if only_first + only_second == 0:
+        return 1.0
+    return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
+
+
+def sign_flip(differences: Floats) -> float:
+    """Two-sided p-value for "the paired differences are as often up as down", exact where that is feasible.
+
+    Chosen over Wilcoxon's signed ranks because distances between ratings are whole steps: most differences tie and
+    many are 0, which ranks treat badly, while flipping signs tests the very thing reported, the difference in mean
+    distance. With few distinct distances the sum of +-d has an exact distribution, the convolution of one binomial
+    per distance; beyond a million points its normal limit is taken.
+
+    Args:
+        differences: paired differences, shape (rows,), such as |error| of one spec minus |error| of the other.
+
+    Examples:
+        >>> sign_flip(np.array([1.0, 1.0, 2.0, 0.0]))
+        0.25
+
+    Source: Fisher 1935, The Design of Experiments, section 21; Good 2005, Permutation Tests, section 3.2.
+    """
+    moved = differences[np.abs(differences) > 1e-12]
+    if not len(moved):
+        return 1.0
+    sizes, counts = np.unique(np.abs(moved).round(9), return_counts=True)
+    units = _whole(sizes)
+    observed = abs(float(moved.sum()))
+    if units is None or sum(u * int(c) for u, c in zip(units, counts, strict=True)) > LARGEST_EXACT_SUM:
+        return float(min(1.0, 2 * stats.norm.sf(observed / np.sqrt((moved**2).sum()))))
+    # Index k of `chances` stands for a sum of 2 k units above the lowest, which is -total.
+    chances = np.ones(1)
+    for unit, count in zip(units, counts, strict=True):
+        flips = np.zeros(unit * int(count) + 1)
+        flips[::unit] = stats.binom.pmf(np.arange(int(count) + 1), int(count), 0.5)
+        chances = np.clip(signal.fftconvolve(chances, flips), 0, None)
+    total = sum(u * int(c) for u, c in zip(units, counts, strict=True))
+    step = float(sizes[0]) / units[0]
+    sums = (2 * np.arange(total + 1) - total) * step
+    return float(min(1.0, chances[np.abs(sums) >= observed - step / 2].sum()))
+
+
+def _whole(sizes: Floats) -> list[int] | None:
+    """The sizes as multiples of their common unit, `None` where that unit is absurdly small."""
+    fractions = [Fraction(str(float(size))).limit_denominator(10_000) for size in sizes]
+    if any(abs(float(f) - size) > 1e-9 for f, size in zip(fractions, sizes, strict=True)):
+        return None
+    below = reduce(lcm, (f.denominator for f in fractions))
+    whole = [int(f * below) for f in fractions]
+    common = reduce(gcd, whole)
+    return [w // common for w in whole] if common else None
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected so that the chance of any false finding among them stays below the level.
+
+    Examples:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+
+    Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure. No assumption on how tests depend.
+    """
+    corrected = [1.0] * len(p_values)
+    running = 0.0
+    for place, i in enumerate(sorted(range(len(p_values)), key=lambda k: p_values[k])):
+        running = max(running, min(1.0, (len(p_values) - place) * p_values[i]))
+        corrected[i] = running
+    return corrected
+
+
+def letters(count: int, different: Mapping[tuple[int, int], bool]) -> list[str]:
+    """A compact letter display: specs that share a letter cannot be told apart.
+
+    Args:
+        count: number of specs, best first.
+        different: for pairs (i, j) with i < j, whether they differ; a pair that is absent does not.
+
+    Returns:
+        Letters per spec; `a` goes to the best spec's group.
+
+    Examples:
+        >>> letters(3, {(0, 2): True})
+        ['a', 'ab', 'b']
+        >>> letters(3, {(0, 1): True, (0, 2): True})
+        ['a', 'b', 'b']
+
+    Source: Piepho 2004, An Algorithm for a Letter-Based Representation of All-Pairwise Comparisons
+    (insert and absorb).
+    """
+    groups: list[frozenset[int]] = [frozenset(range(count))]
+    for (i, j), differ in different.items():
+        if not differ:
+            continue
+        split: list[frozenset[int]] = []
+        for group in groups:
+            split += [group - {i}, group - {j}] if i in group and j in group else [group]
+        unique = list(dict.fromkeys(split))
+        groups = [g for g in unique if not any(g < other for other in unique)]
+    groups.sort(key=sorted)
+    return ["".join(_letter(k) for k, group in enumerate(groups) if spec in group) for spec in range(count)]
+
+
+def _letter(index: int) -> str:
+    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return alphabet[index] if index < len(alphabet) else f"({index + 1})"
+
+
+def compare_pair(
+    task: Task,
+    truths: Sequence[str],
+    first: Sequence[Prediction],
+    second: Sequence[Prediction],
+    metric: str,
+    *,
+    resamples: int = 2000,
+    seed: int = 7,
+) -> Difference:
+    """The difference of two specs in any metric, on the rows that neither left empty.
+
+    Raises:
+        DataError: lengths differ, no row is left, a truth is no label, or a spec has no such metric.
+
+    Examples:
+        >>> task = Task("mood", label="mood", labels=["good", "bad"])
+        >>> good, bad = Prediction("good", "ok"), Prediction("bad", "ok")
+        >>> difference = compare_pair(task, ["good"] * 20, [good] * 20, [bad] * 10 + [good] * 10, "accuracy")
+        >>> difference.interval.value, difference.p < 0.01
+        (0.5, True)
+    """
+    if not len(truths) == len(first) == len(second):
+        raise DataError(
+            f"{len(truths)} true labels, {len(first)} and {len(second)} predictions; all must be of the same rows."
+        )
+    kept = [i for i in range(len(truths)) if "empty" not in (first[i].state, second[i].state)]
+    if not kept:
+        raise DataError("there are no rows to compare: every row's text is empty.")
+    readings = [Reading.of(task, [truths[i] for i in kept], [spec[i] for i in kept]) for spec in (first, second)]
+    one, other = measure(readings, resamples=resamples, seed=seed)
+    missing = [name for name, part in (("first", one), ("second", other)) if metric not in part.draws]
+    if missing:
+        raise DataError(f"the {missing[0]} spec has no {metric!r}; there is: {', '.join(one.draws)}.")
+    return paired_difference(
+        one.intervals[metric].value, other.intervals[metric].value, one.draws[metric], other.draws[metric]
+    )

@@ -1,0 +1,280 @@
+"""Specs on the same rows: answered by one engine, measured alike, kept in MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.endpoints import Engine
+from luthier.errors import DataError, SpecError
+from luthier.evaluation.leaderboard import Candidate, Entry, Leaderboard, build_leaderboard
+from luthier.evaluation.records import Prediction, prediction_frame
+from luthier.experiments.costs import Plan, plan_rows
+from luthier.experiments.fitting import fit_on, training_rows
+from luthier.experiments.tracking import TAGS, connect, log_fitted, log_table_digest, run_of, spec_tags
+from luthier.reporting.page import write_page
+from luthier.spec import Fitted, Spec
+from luthier.task import Rows, Task
+from luthier.techniques.registry import check_together
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Comparison", "Measured", "compare_specs", "plan_comparison", "rows_for"]
+
+LONGEST_PARAM = 500
+"""Characters of a spec's setting shown as an MLflow parameter; the whole spec is an artifact."""
+
+MOST_TABLE_ROWS = 20_000
+"""Rows of predictions shown in MLflow's table view, which a browser holds whole; the parquet has all."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One spec, what it became, and what it answered; `run_id` is its MLflow run."""
+
+    fitted: Fitted
+    predictions: tuple[Prediction, ...]
+    run_id: str = ""
+
+    @property
+    def spec(self) -> Spec:
+        """The recipe."""
+        return self.fitted.spec
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A leaderboard and everything behind it."""
+
+    task: Task
+    rows: Rows
+    leaderboard: Leaderboard
+    measured: tuple[Measured, ...]
+    run_id: str
+    experiment_id: str
+
+    def of(self, spec: Spec | str) -> Measured:
+        """What was measured for a spec, given itself or by name.
+
+        Raises:
+            SpecError: the spec was not compared.
+        """
+        name = spec if isinstance(spec, str) else spec.name
+        for measured in self.measured:
+            if measured.spec.name == name:
+                return measured
+        raise SpecError(f"no spec {name!r} on this leaderboard; there are: {', '.join(m.spec.name for m in self.measured)}.")
+
+
+def rows_for(specs: Sequence[Spec], test: pd.DataFrame, source: str = "the test table") -> Rows:
+    """The test rows, checked against every spec before anything is asked.
+
+    Raises:
+        SpecError: there is no spec, or specs do not belong on one leaderboard.
+        DataError: a column is missing or a label is wrong.
+        EndpointError: a key's variable is not set.
+    """
+    if not specs:
+        raise SpecError("no spec to compare; give at least one.")
+    check_together(specs)
+    task = specs[0].task
+    rows = task.rows(test, labelled=True, source=source)
+    missing = [column for column in task.raters if column not in test.columns]
+    if missing:
+        raise DataError(f"{source} has no rater column {', '.join(missing)}; correct `raters:` in the task.")
+    if not any(text is not None for text in rows.texts):
+        raise DataError(f"{source} has no row with a text in {task.text!r}.")
+    for spec in specs:
+        spec.check_columns(test.columns, source)
+        if spec.endpoint is not None:
+            spec.endpoint.key()
+    return rows
+
+
+def compare_specs(
+    specs: Sequence[Spec],
+    test: pd.DataFrame,
+    train: pd.DataFrame | None = None,
+    *,
+    engine: Engine,
+    rank_by: str | None = None,
+    test_name: str = "test",
+    **settings: Any,
+) -> Comparison:
+    """Answers every test row with every spec and logs a parent run with a child per spec.
+
+    A child run is written as soon as its spec is measured, so that an interruption keeps what is done.
+
+    Args:
+        specs: recipes for one task, with distinct names.
+        test: labelled rows.
+        train: labelled rows for the specs that need them.
+        engine: answers the requests.
+        rank_by: metric that orders the leaderboard; the task type's own when absent.
+        test_name: what the test table is called in MLflow.
+        settings: budget, progress, fresh and the like, for the engine.
+    """
+    rows = rows_for(specs, test)
+    task = specs[0].task
+    training = {spec.name: training_rows(spec, train) for spec in specs}
+    train_labels = None
+    if train is not None and task.label in train.columns:
+        train_labels = [label for label in map(task.canonical_label, train[task.label]) if label is not None]
+    experiment_id = connect(task)
+    assert experiment_id is not None
+
+    # Specs that call a model go first: a key or an address that does not work stops us before anything is written.
+    order = sorted(specs, key=lambda spec: spec.endpoint is None)
+    done: dict[str, Measured] = {}
+    first = _measure(order[0], rows, training, engine, experiment_id, settings)
+    tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, TAGS["test_digest"]: rows.digest}
+    with run_of(experiment_id, f"compare {len(specs)} specs", "compare", tags) as parent:
+        log_table_digest(parent.info.run_id, test, name=test_name, context="test", targets=task.label)
+        if train is not None:
+            log_table_digest(parent.info.run_id, train, name="train", context="train", targets=task.label)
+        for spec in order:
+            measured = first if spec is order[0] else _measure(spec, rows, training, engine, experiment_id, settings)
+            alone = build_leaderboard(task, rows, [candidate_of(measured)], train_labels=train_labels, rank_by=rank_by)
+            done[spec.name] = _log_child(measured, alone.entries[0], rows, test, parent.info.run_id, experiment_id)
+        measured_all = tuple(done[spec.name] for spec in specs)
+        board = build_leaderboard(
+            task, rows, [candidate_of(m) for m in measured_all], train_labels=train_labels, rank_by=rank_by
+        )
+        _log_parent(parent.info.run_id, board, rows)
+    return Comparison(task, rows, board, measured_all, parent.info.run_id, experiment_id)
+
+
+def plan_comparison(
+    specs: Sequence[Spec], test: pd.DataFrame, train: pd.DataFrame | None, engine: Engine, *, fresh: bool = False
+) -> Plan:
+    """What `compare_specs` would send and cost; checks everything it would check, sends nothing."""
+    rows = rows_for(specs, test)
+    return Plan(tuple(plan_rows(spec, rows, training_rows(spec, train), engine, fresh=fresh) for spec in specs))
+
+
+def candidate_of(measured: Measured) -> Candidate:
+    """The plain record of a measured spec, for the leaderboard."""
+    return Candidate(
+        name=measured.spec.name,
+        technique=measured.spec.technique,
+        model=measured.spec.base_model,
+        spec_digest=measured.spec.digest,
+        fitted_digest=measured.fitted.digest,
+        predictions=measured.predictions,
+        notes=measured.spec.notes(),
+    )
+
+
+def _measure(
+    spec: Spec,
+    rows: Rows,
+    training: dict[str, Rows | None],
+    engine: Engine,
+    experiment_id: str,
+    settings: dict[str, Any],
+) -> Measured:
+    fitted = fit_on(spec, training[spec.name], engine, experiment_id=experiment_id, **settings)
+    predictions = engine.drive(fitted.predict(rows), spec.endpoint, **settings)
+    return Measured(fitted, tuple(predictions))
+
+
+def _log_child(
+    measured: Measured, entry: Entry, rows: Rows, test: pd.DataFrame, parent: str, experiment_id: str
+) -> Measured:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    spec = measured.spec
+    tags = spec_tags(spec) | {TAGS["test_digest"]: rows.digest}
+    with run_of(experiment_id, spec.name, "candidate", tags, parent=parent) as run:
+        run_id = run.info.run_id
+        log_fitted(run_id, measured.fitted)
+        log_settings(run_id, spec)
+        log_metrics(run_id, entry)
+        log_table_digest(run_id, test, name="test", context="test", targets=spec.task.label)
+        frame = answers_frame(measured, rows)
+        mlflow.log_table(frame.head(MOST_TABLE_ROWS), "predictions.json", run_id=run_id)
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / "predictions.parquet"
+            frame.to_parquet(file, index=False)
+            client.log_artifact(run_id, str(file))
+        if any(p.transient for p in measured.predictions):
+            client.set_tag(run_id, TAGS["partial"], "true")
+    return Measured(measured.fitted, measured.predictions, run_id)
+
+
+def _log_parent(run_id: str, board: Leaderboard, rows: Rows) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    client.log_dict(run_id, board.to_document(), "leaderboard.json")
+    client.set_tag(run_id, TAGS["partial"], str(board.partial).lower())
+    with tempfile.TemporaryDirectory() as scratch:
+        page = Path(scratch) / "report.html"
+        write_page(page, board, rows)
+        client.log_artifact(run_id, str(page))
+
+
+def log_settings(run_id: str, spec: Spec) -> None:
+    """The spec's settings as MLflow parameters, dotted names, short values only."""
+    import mlflow
+    from mlflow.entities import Param
+
+    flat: dict[str, str] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        else:
+            flat[prefix] = str(value)[:LONGEST_PARAM]
+
+    document = spec.document()
+    for key in ("schema", "task"):
+        document.pop(key)
+    walk("", document)
+    mlflow.MlflowClient().log_batch(run_id, params=[Param(key[:250], value) for key, value in flat.items()])
+
+
+def log_metrics(run_id: str, entry: Entry) -> None:
+    """Every metric with the bounds of its interval as `NAME_low` and `NAME_high`."""
+    import time
+
+    import mlflow
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = []
+    for name, interval in entry.metrics.items():
+        for suffix, value in (("", interval.value), ("_low", interval.low), ("_high", interval.high)):
+            if value is not None:
+                metrics.append(Metric(name + suffix, value, now, 0))
+    mlflow.MlflowClient().log_batch(run_id, metrics=metrics)
+
+
+def answers_frame(measured: Measured, rows: Rows) -> pd.DataFrame:
+    """Row by row: text, truth, the prediction columns, the raw answer, cost and latency."""
+    import pandas as pd
+
+    task = measured.spec.task
+    left = pd.DataFrame(
+        {
+            "row": range(1, len(rows) + 1),
+            "text": pd.Series(list(rows.texts), dtype="string"),
+            "truth": pd.Series(list(rows.labels), dtype="string"),
+        }
+    )
+    right = pd.DataFrame(
+        {
+            "raw": pd.Series([p.raw for p in measured.predictions], dtype="string"),
+            "cost_usd": pd.Series([p.cost_usd for p in measured.predictions], dtype="float64"),
+            "latency_seconds": pd.Series([p.latency_seconds for p in measured.predictions], dtype="float64"),
+            "input_tokens": [p.input_tokens for p in measured.predictions],
+            "output_tokens": [p.output_tokens for p in measured.predictions],
+        }
+    )
+    return pd.concat([left, prediction_frame(task, measured.predictions), right], axis="columns")

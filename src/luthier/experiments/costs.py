@@ -1,0 +1,94 @@
+"""What a command would send and cost, before it sends anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from luthier.endpoints import Engine
+from luthier.spec import Fitted, Spec
+from luthier.task import Rows
+
+__all__ = ["Plan", "PlannedSpec", "plan_rows"]
+
+MOST_RENDERED = 2_000
+"""Rows rendered for an estimate; a longer table is judged by evenly spaced ones."""
+
+
+@dataclass(frozen=True)
+class PlannedSpec:
+    """What one spec would send.
+
+    Attributes:
+        name: of the spec.
+        rows: rows it would answer.
+        requests: calls, at least: labels of several tokens may need further ones.
+        in_journal: calls the journal already answers.
+        input_tokens: estimated tokens of the calls that are left.
+        output_tokens: most tokens they can bring back.
+        cost_usd: estimated price of them; `None` when the price is unknown.
+    """
+
+    name: str
+    rows: int
+    requests: int = 0
+    in_journal: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command would send, spec by spec."""
+
+    specs: tuple[PlannedSpec, ...]
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Price of everything, `None` when one is unknown."""
+        costs = [spec.cost_usd for spec in self.specs]
+        return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)
+
+    @property
+    def requests(self) -> int:
+        """Calls that would be made now."""
+        return sum(spec.requests - spec.in_journal for spec in self.specs)
+
+
+def plan_rows(
+    spec: Spec, rows: Rows, train: Rows | None, engine: Engine, *, total_rows: int | None = None, fresh: bool = False,
+    fitted: Fitted | None = None,
+) -> PlannedSpec:
+    """What a spec would send for some rows, its calibration included.
+
+    Args:
+        spec: the recipe.
+        rows: the rows, or the first ones of a longer table.
+        train: its training rows.
+        engine: holds the journal and the prices.
+        fitted: what the spec already became, when there is nothing left to fit.
+        fresh: whether the journal's answers will not be used.
+        total_rows: rows of the whole table, when `rows` is only its beginning.
+    """
+    total = len(rows) if total_rows is None else total_rows
+    if spec.endpoint is None:
+        return PlannedSpec(spec.name, total)
+    step = max(1, -(-len(rows) // MOST_RENDERED))
+    shown = rows.take(range(0, len(rows), step))
+    fitting, answering = spec.first_requests(shown, train, fitted)
+    scale = total / len(shown)
+    fit = engine.estimate(fitting, spec.endpoint, fresh=fresh)
+    answer = engine.estimate(answering, spec.endpoint, fresh=fresh)
+    cost = None
+    if fit.cost_usd is not None and answer.cost_usd is not None:
+        cost = fit.cost_usd + answer.cost_usd * scale
+    return PlannedSpec(
+        name=spec.name,
+        rows=total,
+        requests=fit.distinct + round(answer.distinct * scale),
+        in_journal=fit.in_journal + round(answer.in_journal * scale),
+        input_tokens=fit.input_tokens + round(answer.input_tokens * scale),
+        output_tokens=fit.max_output_tokens + round(answer.max_output_tokens * scale),
+        cost_usd=cost,
+    )
+

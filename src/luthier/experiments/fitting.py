@@ -1,0 +1,57 @@
+"""From a spec to something that answers: fitted on training rows, or taken from the run that already was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from luthier.endpoints import Engine
+from luthier.errors import SpecError
+from luthier.experiments.tracking import find_fitted
+from luthier.spec import Fitted, Spec
+from luthier.task import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["expected_digest", "fit_on", "training_rows"]
+
+
+def training_rows(spec: Spec, train: pd.DataFrame | None, source: str = "the training table") -> Rows | None:
+    """The labelled rows a spec is fitted on, `None` if it needs none.
+
+    Raises:
+        SpecError: it needs training rows and there are none.
+        DataError: the table lacks a column or holds a wrong label.
+    """
+    if not spec.needs_training:
+        return None
+    if train is None:
+        raise SpecError(f"spec {spec.name!r} ({spec.technique}) needs training rows; add --train TABLE (train=).")
+    spec.check_columns(train.columns, source)
+    return spec.task.rows(train, labelled=True, source=source)
+
+
+def expected_digest(spec: Spec, rows: Rows | None) -> str:
+    """The digest `spec` will have once it is fitted on `rows`; known before anything is paid."""
+    return Fitted(spec=spec, train_digest=rows.digest if rows is not None else None).digest
+
+
+def fit_on(
+    spec: Spec, rows: Rows | None, engine: Engine, *, experiment_id: str | None = None, **settings: Any
+) -> Fitted:
+    """Fits a spec, or takes what a run of the experiment already fitted from the same spec, rows and seed.
+
+    Args:
+        spec: the recipe.
+        rows: its training rows, from `training_rows`.
+        engine: answers what fitting asks (calibration).
+        experiment_id: where to look for an earlier fit; nowhere when absent.
+        settings: budget, progress and the like, for the engine.
+    """
+    if experiment_id is not None and rows is not None:
+        known = find_fitted(experiment_id, expected_digest(spec, rows))
+        if known is not None:
+            # Name and price may have changed since; what was learned has not.
+            return Fitted(spec=spec, train_digest=known.train_digest, state=known.state, arrays=known.arrays)
+    fitted: Fitted = engine.drive(spec.fit(rows), spec.endpoint, **settings)
+    return fitted

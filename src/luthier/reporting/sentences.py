@@ -1,0 +1,156 @@
+"""What a leaderboard says, in sentences: who leads, who cannot be told apart, how many rows it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from luthier.evaluation.leaderboard import Entry, Leaderboard
+from luthier.evaluation.measures import METRICS
+from luthier.reporting.numbers import interval, number, percent
+
+__all__ = ["headline_metrics", "sentences", "unlabelled_share"]
+
+NAMED = 4
+"""So many specs are named in a sentence before the rest are counted."""
+
+
+def headline_metrics(board: Leaderboard) -> tuple[str, ...]:
+    """The few metrics a table has room for, the one that ranks first."""
+    usual: tuple[str, ...] = ("weighted_f1", "accuracy", "balanced_accuracy", "log_loss")
+    if board.task.ordered:
+        usual = ("qwk", "mae", "accuracy", "weighted_f1", "log_loss")
+    names = dict.fromkeys((board.ranked_by, *usual))
+    return tuple(name for name in names if any(name in entry.metrics for entry in board.entries))
+
+
+def unlabelled_share(entry: Entry) -> float:
+    """Share of the evaluated rows without a label: off label, refused or failed."""
+    rows = sum(count for state, count in entry.states.items() if state != "empty")
+    lost = sum(entry.states.get(state, 0) for state in ("off_label", "refused", "failed"))
+    return lost / rows if rows else 0.0
+
+
+def sentences(board: Leaderboard) -> list[str]:
+    """What to take from the leaderboard, most important first; plain text that may hold untrusted names."""
+    return [
+        *_partial(board),
+        _leader(board),
+        *_ties(board),
+        *_plan(board),
+        *_majority(board),
+        *_ceiling(board),
+        *_lost(board),
+        *_left_out(board),
+        *_latency(board),
+        *(f"{entry.name}: {note}" for entry in board.entries for note in entry.candidate.notes),
+    ]
+
+
+def _partial(board: Leaderboard) -> list[str]:
+    if not board.partial:
+        return []
+    return [
+        "This leaderboard is partial: some rows failed for a reason that may pass, and count as wrong until then. "
+        "Run the same command again; rows that are answered cost nothing."
+    ]
+
+
+def _leader(board: Leaderboard) -> str:
+    best, measure = board.best, METRICS[board.ranked_by]
+    found = interval(best.metrics[board.ranked_by], measure.format)
+    rows = f"{board.rows_evaluated:,} row{'s' if board.rows_evaluated != 1 else ''}"
+    if len(board.entries) == 1:
+        return f"{best.name} reaches {measure.title} {found} on {rows}; in brackets the 95% interval."
+    return f"{best.name} leads with {measure.title} {found} on {rows}; in brackets the 95% interval."
+
+
+def _ties(board: Leaderboard) -> list[str]:
+    if len(board.entries) < 2:
+        return []
+    ranked = [entry for entry in board.entries if board.ranked_by in entry.metrics]
+    tied = board.tied_with(board.best.name)
+    if not tied:
+        return ["It is better than every other spec, also after correcting for the number of comparisons."]
+    others = "" if len(tied) < len(ranked) - 1 else "; on these rows none of the specs is"
+    shown = _named(tied) if not others else "any other spec"
+    return [f"It cannot be told apart from {shown} on these rows{others and ', so choose by cost or speed'}."]
+
+
+def _plan(board: Leaderboard) -> list[str]:
+    plan = board.plan
+    if plan is None or plan.second not in board.tied_with(plan.first):
+        return []
+    gap = number(abs(plan.difference), METRICS[plan.metric].format)
+    if plan.rows_needed is None:
+        return [f"{plan.first} and {plan.second} answered alike: no number of rows of this kind tells them apart."]
+    if plan.rows_needed <= plan.rows_now:
+        return [
+            f"{plan.first} and {plan.second} differ by {gap}; compared alone these rows might have been enough, "
+            "but not among so many comparisons."
+        ]
+    if plan.rows_needed > 1_000_000:
+        return [f"{plan.first} and {plan.second} differ so little that over a million rows would not tell them apart."]
+    return [
+        f"To tell {plan.first} from {plan.second} takes about {_rounded(plan.rows_needed)} rows, if the difference of {gap} "
+        f"seen here is the true one (80% power); there are {plan.rows_now:,}."
+    ]
+
+
+def _majority(board: Leaderboard) -> list[str]:
+    weak = [entry.name for entry in board.entries if entry.above_majority is False]
+    if not weak:
+        return []
+    what = f"“{board.majority.name}”, which reads nothing"
+    if len(weak) == len(board.entries) > 1:
+        return [f"No spec is better than {what}, as far as these rows can tell."]
+    return [f"Not better than {what}, as far as these rows can tell: {_named(weak)}."]
+
+
+def _ceiling(board: Leaderboard) -> list[str]:
+    if board.ceiling is None or board.ranked_by not in board.ceiling.metrics:
+        return []
+    measure = METRICS[board.ranked_by]
+    found = interval(board.ceiling.metrics[board.ranked_by], measure.format)
+    return [
+        f"One person agrees with the truth to {measure.title} {found} (mean of {board.ceiling.candidate.model}), a little "
+        "flattered because each person's own vote is part of the truth."
+    ]
+
+
+def _lost(board: Leaderboard) -> list[str]:
+    out = []
+    for entry in board.entries:
+        words = {"off_label": "off label", "refused": "refused", "failed": "failed"}
+        lost = [f"{entry.states[state]:,} {word}" for state, word in words.items() if entry.states.get(state)]  # type: ignore[index, call-overload]
+        if lost:
+            share = percent(unlabelled_share(entry))
+            out.append(f"{entry.name} has no label for {share} of the rows ({', '.join(lost)}); they count as wrong.")
+    if len(out) > NAMED:
+        out = [*out[:NAMED], f"{len(out) - NAMED} more specs have rows without a label; they count as wrong."]
+    return out
+
+
+def _left_out(board: Leaderboard) -> list[str]:
+    if not board.rows_empty:
+        return []
+    one = board.rows_empty == 1
+    return [f"{board.rows_empty:,} row{' has' if one else 's have'} no text and {'is' if one else 'are'} left out for all."]
+
+
+def _latency(board: Leaderboard) -> list[str]:
+    if not any(entry.from_journal_share for entry in board.entries):
+        return []
+    return ["Answers from the journal cost nothing now; cost and latency shown are of the original calls."]
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = [*names[:NAMED]]
+    if len(names) > NAMED:
+        shown.append(f"{len(names) - NAMED} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _rounded(rows: int) -> str:
+    """Two digits: the number is an estimate from a handful of rows."""
+    size = 10 ** max(len(str(rows)) - 2, 0)
+    return f"{-(-rows // size) * size:,}"

@@ -1,0 +1,117 @@
+"""The leaderboard in a terminal, readable at 80 columns and in a log file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from luthier.evaluation.leaderboard import Entry, Leaderboard
+from luthier.evaluation.measures import METRICS
+from luthier.reporting.numbers import interval, number, percent, printable
+from luthier.reporting.sentences import headline_metrics, sentences, unlabelled_share
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["leaderboard_table", "print_leaderboard"]
+
+WIDE = 118
+"""From so many columns on there is room for technique, model and an interval beside every metric."""
+
+COST = "cost_per_1000_rows_usd"
+SPEED = "latency_p50_seconds"
+
+
+def leaderboard_table(board: Leaderboard, width: int) -> Table:
+    """The leaderboard as a rich table for a terminal of so many columns."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    wide = width >= WIDE
+    metrics = headline_metrics(board)[: 4 if wide else 3]
+    entries: list[Entry] = [*board.entries, board.majority, *([board.ceiling] if board.ceiling else [])]
+    lost = any(unlabelled_share(entry) for entry in board.entries)
+    tied = len(board.entries) > 1
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, collapse_padding=True)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("spec", overflow="fold", min_width=12)
+    if wide:
+        table.add_column("technique", overflow="fold")
+        table.add_column("model", overflow="fold", max_width=24)
+    for place, name in enumerate(metrics):
+        table.add_column(METRICS[name].title, justify="left" if wide or place == 0 else "right", no_wrap=True)
+    if lost:
+        table.add_column("no label" if wide else "lost", justify="right", no_wrap=True)
+    if any(COST in entry.metrics for entry in board.entries):
+        table.add_column("$/1,000" if wide else "$/1k", justify="right", no_wrap=True)
+    if any(SPEED in entry.metrics for entry in board.entries):
+        table.add_column("p50", justify="right", no_wrap=True)
+    if tied:
+        table.add_column("tie", no_wrap=True)
+    headers = [str(column.header) for column in table.columns]
+
+    for entry in entries:
+        reference = entry.rank is None
+        who = entry.candidate
+        name = Text(printable(who.name), style="italic" if reference else "bold" if entry.rank == 1 else "")
+        if not wide and not reference:
+            name.append(f"\n{printable(who.technique)}")
+            if who.model not in ("", "none"):
+                name.append(f", {printable(who.model)}")
+            name.stylize("not bold dim", len(printable(who.name)))
+        cells: list[Text] = [Text("" if reference else str(entry.rank)), name]
+        if wide:
+            cells += [Text("" if reference else printable(who.technique)), Text(printable(who.model))]
+        for place, metric in enumerate(metrics):
+            found = entry.metrics.get(metric)
+            write = interval if wide or place == 0 else lambda given, format: number(given.value, format)
+            cells.append(Text("" if found is None else write(found, METRICS[metric].format)))
+        if lost:
+            cells.append(Text("" if reference else percent(unlabelled_share(entry))))
+        for metric, heads in ((COST, ("$/1,000", "$/1k")), (SPEED, ("p50",))):
+            if any(head in headers for head in heads):
+                found = None if reference else entry.metrics.get(metric)
+                cells.append(Text("" if found is None else number(found.value, METRICS[metric].format)))
+        if tied:
+            cells.append(Text(entry.group))
+        if reference and entry is board.majority:
+            table.add_section()
+        table.add_row(*cells, style="dim" if reference else None)
+    return table
+
+
+def print_leaderboard(board: Leaderboard, console: Console | None = None) -> None:
+    """Prints the table and, beneath it, what it says.
+
+    Args:
+        board: what to print.
+        console: where; standard output when absent. Where that is no terminal the output has no colours, and where
+            its encoding is not a Unicode one it is ASCII.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = console or Console()
+    head = (
+        f"{board.task.name}: {len(board.entries)} spec{'s' if len(board.entries) != 1 else ''} on "
+        f"{board.rows_evaluated:,} rows, ranked by {METRICS[board.ranked_by].title}"
+    )
+    table = leaderboard_table(board, console.width)
+    lines = [f"- {printable(sentence)}" for sentence in sentences(board)]
+    if len(board.entries) > 1:
+        lines.append("- Specs that share a letter under “tie” cannot be told apart.")
+    if not console.encoding.lower().startswith("utf"):
+        head, lines = _ascii(head), [_ascii(line) for line in lines]
+        for column in table.columns:
+            column._cells = [Text(_ascii(cell.plain), cell.style) if isinstance(cell, Text) else cell for cell in column._cells]
+    console.print(Text(head, style="bold"))
+    console.print(table)
+    for line in lines:
+        console.print(Text(line), soft_wrap=not console.is_terminal and console.width > WIDE)
+
+
+def _ascii(text: str) -> str:
+    swaps = str.maketrans({"–": "-", "“": '"', "”": '"', "·": "-", "’": "'"})
+    return text.translate(swaps).encode("ascii", "replace").decode("ascii")

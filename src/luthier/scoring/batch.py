@@ -1,0 +1,245 @@
+"""Scoring a table: streamed in chunks through a packaged model, resumed from the journal, written atomically."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from luthier.endpoints import Engine
+from luthier.errors import DataError, UserError
+from luthier.evaluation.records import STATES, Prediction, prediction_columns
+from luthier.packaging.model import LuthierModel
+from luthier.spec import Spec
+from luthier.tables import Record, columns_of, open_writer, read_chunks, table_format
+from luthier.task import Rows, Task
+
+__all__ = ["CHUNK_ROWS", "BatchReport", "check_files", "passed_through", "plain_rows", "score_table"]
+
+CHUNK_ROWS = 1_000
+"""Rows read, answered and written together; memory holds a few chunks, never the table."""
+
+CHUNKS_AHEAD = 3
+"""Chunks in flight at once: the last slow answers of one do not leave the endpoint idle."""
+
+
+@dataclass
+class BatchReport:
+    """What a batch came to.
+
+    Attributes:
+        rows: rows written.
+        states: rows per state.
+        labels: rows per predicted label.
+        input_tokens: tokens sent, answers from the journal included.
+        output_tokens: tokens received, likewise.
+        cost_usd: price of all answers; `None` when a price is unknown.
+        spent_usd: price of the answers that were asked for now; `None` when a price is unknown.
+        from_journal: rows that cost nothing now.
+        latencies_seconds: of the calls that were made now.
+        transient: failed rows for which another run may help.
+        elapsed_seconds: wall time.
+        renamed: input columns that had the name of a prediction column, and their new names.
+    """
+
+    rows: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+    spent_usd: float | None = 0.0
+    from_journal: int = 0
+    latencies_seconds: list[float] = field(default_factory=list)
+    transient: int = 0
+    elapsed_seconds: float = 0.0
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    MOST_LATENCIES = 200_000
+
+    def add(self, predictions: Sequence[Prediction]) -> None:
+        """Counts a chunk."""
+        self.rows += len(predictions)
+        for p in predictions:
+            self.states[p.state] += 1
+            if p.label is not None:
+                self.labels[p.label] += 1
+            self.input_tokens += p.input_tokens
+            self.output_tokens += p.output_tokens
+            self.transient += p.transient
+            asked = p.latency_seconds is not None
+            if asked and p.from_journal:
+                self.from_journal += 1
+            if asked and p.cost_usd is None:
+                self.cost_usd = self.spent_usd = None
+            elif asked and p.cost_usd is not None:
+                if self.cost_usd is not None:
+                    self.cost_usd += p.cost_usd
+                if self.spent_usd is not None and not p.from_journal:
+                    self.spent_usd += p.cost_usd
+            if p.latency_seconds is not None and not p.from_journal and len(self.latencies_seconds) < self.MOST_LATENCIES:
+                self.latencies_seconds.append(p.latency_seconds)
+
+    def latency_seconds(self, share: float) -> float | None:
+        """A quantile of the latency of the calls made now, `None` if none was made."""
+        if not self.latencies_seconds:
+            return None
+        ordered = sorted(self.latencies_seconds)
+        return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
+
+    def metrics(self) -> dict[str, float]:
+        """The figures under the names they have in MLflow."""
+        figures: dict[str, float | None] = {
+            "rows": self.rows,
+            **{f"rows_{state}": self.states[state] for state in STATES},
+            "rows_from_journal": self.from_journal,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": self.cost_usd,
+            "spent_usd": self.spent_usd,
+            "latency_p50_seconds": self.latency_seconds(0.5),
+            "latency_p95_seconds": self.latency_seconds(0.95),
+            "elapsed_seconds": self.elapsed_seconds,
+        }
+        return {name: float(value) for name, value in figures.items() if value is not None}
+
+
+def passed_through(columns: Sequence[str], task: Task) -> dict[str, str]:
+    """Name of every input column in the output: its own, unless a prediction column has that name."""
+    taken = {*prediction_columns(task)}
+    names: dict[str, str] = {}
+    for column in columns:
+        name = column
+        while name in taken:
+            name += "_input"
+        names[column] = name
+        taken.add(name)
+    return names
+
+
+def score_table(
+    model: LuthierModel,
+    source: str | Path,
+    target: str | Path,
+    *,
+    engine: Engine,
+    chunk_rows: int = CHUNK_ROWS,
+    **settings: Any,
+) -> BatchReport:
+    """Scores a csv, jsonl or parquet file into another; the target appears whole or not at all.
+
+    Everything answered is in the engine's journal: after a crash or an interruption the same call
+    continues where it was and writes the table an uninterrupted one would have written.
+
+    Args:
+        model: the packaged model.
+        source: table with the columns the model reads; its other columns pass through.
+        target: table to write.
+        engine: answers the requests.
+        chunk_rows: rows handled together.
+        settings: budget, progress and the like, for the engine.
+
+    Raises:
+        DataError: a file is missing, broken, empty, or lacks a column; the target cannot be written.
+        BudgetReached: the money given is spent.
+        Interrupted: a signal came.
+    """
+    task = model.task
+    columns = check_files(model, source, target)
+    names = passed_through(columns, task)
+    added = {
+        name: "string" if name in ("label", "state", "error") else "float64" for name in prediction_columns(task)
+    }
+    report = BatchReport(renamed={old: new for old, new in names.items() if old != new})
+    writer = open_writer(target, [*names.values(), *added], added, like=source)
+    started = time.monotonic()
+
+    async def run() -> None:
+        with writer:
+            async for records, predictions in _answered(model, read_chunks(source, chunk_rows), engine, settings):
+                report.add(predictions)
+                await asyncio.to_thread(writer.write, merged(records, predictions, task, names))
+            if report.rows == 0:
+                raise DataError(f"{source} has no rows.")
+
+    engine.wait(run())
+    report.elapsed_seconds = time.monotonic() - started
+    return report
+
+
+def check_files(model: LuthierModel, source: str | Path, target: str | Path) -> list[str]:
+    """The input's columns, after everything that can be wrong before the first row was looked at.
+
+    Raises:
+        DataError: a file is missing, lacks a column, or is both input and output.
+        EndpointError: the key's variable is not set.
+    """
+    table_format(target)
+    columns = columns_of(source)
+    model.fitted.spec.check_columns(columns, str(source))
+    if Path(source).resolve() == Path(target).resolve():
+        raise DataError(f"input and output are the same file {source}; name another output.")
+    if model.fitted.spec.endpoint is not None:
+        model.fitted.spec.endpoint.key()
+    return columns
+
+
+async def _answered(
+    model: LuthierModel, chunks: Iterator[list[Record]], engine: Engine, settings: Mapping[str, Any]
+) -> AsyncIterator[tuple[list[Record], list[Prediction]]]:
+    """Chunks with their predictions, in order, a few of them answered at once."""
+    waiting: list[tuple[list[Record], asyncio.Task[list[Prediction]]]] = []
+    exhausted = False
+    try:
+        while waiting or not exhausted:
+            while not exhausted and len(waiting) < CHUNKS_AHEAD:
+                chunk = await asyncio.to_thread(next, chunks, None)
+                if chunk is None:
+                    exhausted = True
+                    break
+                rows = plain_rows(chunk, model.fitted.spec)
+                waiting.append((chunk, asyncio.ensure_future(model.predictions(rows, engine, **settings))))
+            if waiting:
+                chunk, answering = waiting[0]
+                predictions = await answering
+                waiting.pop(0)
+                yield chunk, predictions
+    finally:
+        # One chunk stopped the run; the others have seen the same stop, and what they paid for is journaled.
+        outcomes = await asyncio.gather(*(answering for _, answering in waiting), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception) and not isinstance(outcome, UserError | asyncio.CancelledError):
+                if getattr(outcome, "exit_code", None) is None:
+                    raise outcome
+
+
+def plain_rows(records: Sequence[Record], spec: Spec) -> Rows:
+    """Records of a file as the technique's rows; NaN cells, and keys a jsonl line lacks, count as missing."""
+    absent = dict.fromkeys(spec.columns)
+    inputs = tuple(
+        absent | {key: None if value != value else value for key, value in record.items()} for record in records
+    )
+    return Rows(inputs=inputs, labels=(None,) * len(inputs), text=spec.task.text)
+
+
+def merged(
+    records: Sequence[Record], predictions: Sequence[Prediction], task: Task, names: Mapping[str, str]
+) -> list[Record]:
+    """Input columns under their output names, with the prediction columns behind them."""
+    out = []
+    for record, p in zip(records, predictions, strict=True):
+        row = {new: record.get(old) for old, new in names.items()}
+        row["label"] = p.label
+        row["probability"] = p.probability(task)
+        for position, label in enumerate(task.labels):
+            row[f"p_{label}"] = None if p.probabilities is None else p.probabilities[position]
+        if task.ordered:
+            row["expected"] = p.expected(task)
+        row["state"] = p.state
+        row["error"] = p.error
+        out.append(row)
+    return out

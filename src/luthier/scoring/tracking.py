@@ -1,0 +1,39 @@
+"""A batch in MLflow: a run linked to the model that answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.experiments.tracking import connect, run_of, spec_tags
+from luthier.packaging.registry import version_of
+from luthier.scoring.batch import BatchReport
+from luthier.spec import Spec
+
+__all__ = ["log_batch"]
+
+
+def log_batch(model_uri: str, spec: Spec, report: BatchReport, source: str | Path, target: str | Path) -> str:
+    """Logs what a batch came to; returns the run's id."""
+    import time
+
+    import mlflow
+    from mlflow.entities import LoggedModelInput, Metric, Param
+
+    experiment_id = connect(spec.task)
+    tags = spec_tags(spec) | {"luthier.model_uri": model_uri}
+    registered = version_of(model_uri)
+    if registered is not None:
+        tags["luthier.model_version"] = "/".join(registered)
+    client = mlflow.MlflowClient()
+    with run_of(experiment_id, f"score {Path(source).name}", "score", tags) as run:
+        now = int(time.time() * 1000)
+        client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in report.metrics().items()],
+            params=[Param("input", Path(source).name), Param("output", Path(target).name)],
+        )
+        info = mlflow.models.get_model_info(model_uri)
+        if info.model_id:
+            client.log_inputs(run.info.run_id, models=[LoggedModelInput(model_id=info.model_id)])
+    run_id: str = run.info.run_id
+    return run_id

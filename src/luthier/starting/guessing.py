@@ -1,0 +1,158 @@
+"""A task guessed from a labelled table: its labels, their order, and words a model can say for them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from luthier.errors import DataError
+from luthier.task import NAME_PATTERN, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Guess", "guess_task", "words_for"]
+
+MOST_LABELS = 50
+"""More distinct labels than this are most likely no labels but numbers or texts."""
+
+SCALES = (
+    ("very negative", "negative", "neutral", "positive", "very positive"),
+    ("negative", "neutral", "positive"),
+    ("strongly disagree", "disagree", "neutral", "agree", "strongly agree"),
+    ("terrible", "poor", "okay", "good", "excellent"),
+    ("very bad", "bad", "okay", "good", "very good"),
+    ("poor", "fair", "good", "very good", "excellent"),
+    ("never", "rarely", "sometimes", "often", "always"),
+    ("none", "low", "medium", "high", "critical"),
+    ("trivial", "minor", "major", "critical", "blocker"),
+    ("small", "medium", "large"),
+)
+"""Ordered scales that labels are recognised by, lowest first."""
+
+WORDS = {
+    3: ("poor", "okay", "excellent"),
+    4: ("terrible", "poor", "good", "excellent"),
+    5: ("terrible", "poor", "okay", "good", "excellent"),
+}
+"""Words for short number scales; no two begin alike, so the first token of a chat answer tells them apart."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A task, how often each label occurs, and why the task is what it is."""
+
+    task: Task
+    counts: dict[str, int]
+    reasons: tuple[str, ...]
+
+
+def guess_task(
+    frame: pd.DataFrame, *, text: str, label: str, name: str | None = None, labels: list[str] | None = None
+) -> Guess:
+    """The task a labelled table suggests; the caller shows it and the user corrects it.
+
+    Args:
+        frame: the labelled table.
+        text: column that is read.
+        label: column that holds the truth.
+        name: name of the task; the label column's when absent.
+        labels: the labels in order, when the guess would be wrong.
+
+    Raises:
+        DataError: a column is missing, or the label column holds no labels.
+    """
+    columns = [str(column) for column in frame.columns]
+    for column, option in ((text, "--text"), (label, "--label")):
+        if column not in columns:
+            raise DataError(f"the table has no column {column!r}; its columns are: {', '.join(columns)}. Give {option}.")
+    cells = [cell for cell in frame[label].tolist() if not missing(cell)]
+    counts = Counter(tidy(cell) for cell in cells)
+    if not counts:
+        raise DataError(f"column {label!r} holds no label at all.")
+    if len(counts) == 1:
+        raise DataError(f"column {label!r} holds one label only, {next(iter(counts))!r}; a task needs at least 2.")
+    reasons = []
+    if labels:
+        found, ordered = list(labels), is_numeric(labels) or scale_of(labels) is not None
+        reasons.append("labels and their order as given")
+    elif len(counts) > MOST_LABELS:
+        raise DataError(
+            f"column {label!r} holds {len(counts)} distinct values, such as {', '.join(list(counts)[:4])}: "
+            f"more than {MOST_LABELS} are no labels. Cut them into classes, or give --labels."
+        )
+    elif is_numeric(counts):
+        found, ordered = sorted(counts, key=float), True
+        whole = [int(float(value)) for value in found if float(value).is_integer()]
+        if len(whole) == len(found) and 2 < len(range(whole[0], whole[-1] + 1)) <= 11:
+            gaps = [str(value) for value in range(whole[0], whole[-1] + 1) if str(value) not in counts]
+            if gaps:
+                reasons.append(f"{', '.join(gaps)} never occurs but lies between labels that do: added")
+                found = [str(value) for value in range(whole[0], whole[-1] + 1)]
+        ordered = len(found) > 2
+        reasons.append("all labels are numbers: a rating, lowest first" if ordered else "two numbers: two classes")
+    elif (scale := scale_of(list(counts))) is not None:
+        found, ordered = scale, len(scale) > 2
+        reasons.append("the labels are words of a known scale" + (": a rating, lowest first" if ordered else ""))
+    else:
+        found, ordered = sorted(counts), False
+        reasons.append("the labels are words: classes without order (say `type: rating` and order them if there is one)")
+    task_name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._") or "task"
+    if not re.match(NAME_PATTERN, task_name):
+        task_name = "task"
+    task = Task(
+        task_name, type="rating" if ordered else "classification", text=text, label=label, labels=found,
+        raters=rater_columns(columns, frame, found),
+    )  # fmt: skip
+    if task.raters:
+        reasons.append(f"columns {task.raters[0]} to {task.raters[-1]} hold single people's labels: the human ceiling")
+    dropped = sum(count for value, count in counts.items() if task.canonical_label(value) is None)
+    if dropped:
+        reasons.append(f"{dropped} rows hold a label that is not in the list")
+    absent = len(frame) - len(cells)
+    if absent:
+        reasons.append(f"{absent} rows have no label; leave them out before comparing")
+    return Guess(task, {value: counts.get(value, 0) for value in task.labels}, tuple(reasons))
+
+
+def words_for(task: Task) -> dict[str, str] | None:
+    """Words a model can say for labels that are bare numbers, `None` where the labels speak for themselves."""
+    if not task.ordered or not is_numeric(task.labels) or len(task.labels) not in WORDS:
+        return None
+    return dict(zip(task.labels, WORDS[len(task.labels)], strict=True))
+
+
+def rater_columns(columns: list[str], frame: pd.DataFrame, labels: list[str]) -> list[str]:
+    """Columns rater_01, rater_02, ... whose cells are all labels."""
+    known = set(labels)
+    found = [column for column in columns if re.fullmatch(r"rater[_-]?\d+", column)]
+    return [c for c in found if all(missing(cell) or tidy(cell) in known for cell in frame[c].tolist())]
+
+
+def scale_of(labels: list[str]) -> list[str] | None:
+    """The labels in the order of the scale they come from."""
+    lower = {value.strip().lower(): value for value in labels}
+    for scale in SCALES:
+        if set(lower) <= set(scale):
+            return [lower[word] for word in scale if word in lower]
+    return None
+
+
+def is_numeric(labels: object) -> bool:
+    """Whether every label is a number."""
+    return all(re.fullmatch(r"[+-]?\d+(\.\d+)?", str(value)) for value in labels)  # type: ignore[attr-defined]
+
+
+def missing(cell: object) -> bool:
+    """Whether a cell holds no label."""
+    return cell is None or cell != cell or not str(cell).strip()
+
+
+def tidy(cell: object) -> str:
+    """A cell as label text: 4.0 is 4."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    text = str(cell).strip()
+    return str(int(float(text))) if re.fullmatch(r"[+-]?\d+\.0+", text) else text

@@ -1,0 +1,118 @@
+"""Writes a task and the specs that refer to it, with comments for whoever opens them next."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from luthier.errors import DataError
+from luthier.starting.guessing import words_for
+from luthier.task import Task
+
+__all__ = ["default_endpoint", "write_specs"]
+
+
+def default_endpoint() -> dict[str, Any]:
+    """The endpoint of specs that were given none: the embedded server, which needs no key."""
+    return {"provider": "local", "model": "smollm2-135m-instruct"}
+
+
+def write_specs(task: Task, folder: Path, *, endpoint: dict[str, Any] | None = None, replace: bool = False) -> list[Path]:
+    """Writes `task.yaml`, a baseline, a zero-shot and a few-shot prompt.
+
+    Args:
+        task: the task the specs refer to.
+        folder: where they go.
+        endpoint: the endpoint block of the prompts; the embedded server when absent.
+        replace: whether files of these names may be written over.
+
+    Raises:
+        DataError: files are there already, or the folder cannot be written.
+    """
+    block = endpoint or default_endpoint()
+    texts = {
+        "task.yaml": task_text(task),
+        f"{task.name}-baseline.yaml": baseline_text(task),
+        f"{task.name}-zero-shot.yaml": prompt_text(task, block, examples=0),
+        f"{task.name}-few-shot.yaml": prompt_text(task, block, examples=min(2 * len(task.labels), 10)),
+    }
+    there = [name for name in texts if (folder / name).exists()]
+    if there and not replace:
+        raise DataError(
+            f"{folder} already has {', '.join(there)}. Choose another --folder, or --force to write over them."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [write_whole(folder / name, text) for name, text in texts.items()]
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written: {error.strerror}. Choose another --folder.") from error
+
+
+def write_whole(file: Path, text: str) -> Path:
+    """Writes a text file so that it is there whole or not at all."""
+    descriptor, scratch = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    Path(scratch).chmod(0o644)
+    os.replace(scratch, file)
+    return file
+
+
+def task_text(task: Task) -> str:
+    """The task as a commented YAML file."""
+    document = task.document()
+    labels = document.pop("labels")
+    raters = document.pop("raters", None)
+    order = "lowest first" if task.ordered else "in any order"
+    lines = [
+        "# The question. Specs refer to this file; every row, model and figure is read under it.",
+        yaml.safe_dump(document, sort_keys=False, allow_unicode=True).strip(),
+        f"labels: {json.dumps(labels, ensure_ascii=False)}   # every answer that counts, {order}",
+    ]
+    if raters:
+        lines.append(f"raters: {json.dumps(raters)}   # single people's labels: the human ceiling of the leaderboard")
+    return "\n".join(lines) + "\n"
+
+
+def baseline_text(task: Task) -> str:
+    """The spec every other one has to beat."""
+    return (
+        "# TF-IDF and logistic regression: free, fast, and what a language model has to beat.\n"
+        f"name: {task.name}-baseline\ntask: task.yaml\ntechnique: baseline\n"
+    )
+
+
+def prompt_text(task: Task, endpoint: dict[str, Any], *, examples: int) -> str:
+    """A prompt spec, zero-shot or with examples from the training rows."""
+    words = words_for(task)
+    kind = "few-shot" if examples else "zero-shot"
+    about = (
+        f"# The prompt with {examples} labelled examples in front, taken evenly from the training rows."
+        if examples
+        else "# The prompt alone."
+    )
+    # Row texts close the template, so that everything before them is the same for all rows and can be cached.
+    template = (
+        "How does the writer of this text feel about it? Answer with one word: {{ words | join(', ') }}.\n"
+        f"Text: {{{{ {task.text} }}}}\nAnswer:"
+        if words
+        else f"Which label fits this text? Answer with one of: {{{{ words | join(', ') }}}}.\nText: {{{{ {task.text} }}}}\nAnswer:"
+    )
+    lines = [about, f"name: {task.name}-{kind}", "task: task.yaml", "technique: prompt", "prompt:", "  template: |-"]
+    lines += [f"    {line}" for line in template.split("\n")]
+    if examples:
+        lines.append(f"  examples: {{count: {examples}, select: balanced, seed: 7}}")
+    lines.append("answer:")
+    lines.append("  method: score            # the label the model finds likeliest; text and json read what it writes")
+    if words:
+        shown = ", ".join(f"{json.dumps(label)}: {word}" for label, word in words.items())
+        lines.append(f"  words: {{{shown}}}")
+    lines.append("  calibration_rows: 60     # training rows on which the model's liking for a word is measured")
+    lines.append("endpoint:")
+    lines += [f"  {line}" for line in yaml.safe_dump(endpoint, sort_keys=False, allow_unicode=True).strip().split("\n")]
+    return "\n".join(lines) + "\n"

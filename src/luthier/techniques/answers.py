@@ -1,0 +1,214 @@
+"""Reading a label out of what a model wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["JSON_KEY", "LabelReader", "Read", "answer_schema", "spoken"]
+
+JSON_KEY = "label"
+"""The key under which method `json` asks for the answer."""
+
+EDGE = " \t\r\n\"'`*_~#.,:;!?()[]{}<>|=…“”‘’„«»"
+"""What may stand around an answer without being part of it."""
+
+MOST_EDGE = 8
+
+MOST_READ = 20_000
+"""Characters of an answer that are searched, from its end: a model that never stops must not stall the reader."""
+
+NEGATION_BEFORE = 40
+
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+NUMBER_IN_TEXT = re.compile(r"(?<![\w.])(?:(?<![)\]])[+-])?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)(?!\.\d)")
+SCALE = re.compile(r"\s*(?:/|out of)\s*(\d+(?:\.0+)?)(?![\w.]*\d)")
+NEGATED = re.compile(r"(?:\b(?:not|never|neither|nor|no longer)|n['’]t)\s+(?:(?:an?|the|very|really|quite|so)\s+)?$", re.I)
+EMPHASIS = re.compile(r"(?<!\w)[*_`~]+|[*_`~]+(?!\w)")
+THOUGHT_MARK = re.compile(r"<(/?)think(?:ing)?>", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What was read: a label, or why there is none."""
+
+    label: str | None
+    why: str | None = None
+
+
+def spoken(text: str) -> str:
+    """The answer without the thoughts before it.
+
+    Examples:
+        >>> spoken("<think>5? No.</think> 4"), spoken("so it is 4 ...</think>5"), spoken("<think>hm, 3")
+        ('4', '5', '')
+    """
+    marks = list(THOUGHT_MARK.finditer(text))
+    begin = max((mark.end() for mark in marks if mark.group(1)), default=0)
+    end = min((mark.start() for mark in marks if mark.start() >= begin), default=len(text))
+    return text[begin:end].strip()
+
+
+def answer_schema(words: Sequence[str]) -> dict[str, Any]:
+    """The JSON schema of method `json`: an object whose one key holds one of the words."""
+    return {
+        "type": "object",
+        "properties": {JSON_KEY: {"type": "string", "enum": list(words)}},
+        "required": [JSON_KEY],
+        "additionalProperties": False,
+    }
+
+
+class LabelReader:
+    """Finds the label an answer stands for.
+
+    An answer counts when, marks and case aside, it is a label or its word; else when exactly one
+    label is named in it. An answer that names two labels, or negates the one it names, is none.
+
+    Examples:
+        >>> stars = LabelReader({"1": "1", "2": "2", "3": "3", "4": "4", "5": "5"})
+        >>> [stars.text(said).label for said in ("4", "**4.0**", "I'd say 4 out of 5 stars.")]
+        ['4', '4', '4']
+        >>> [stars.text(said).label for said in ("4.5", "45", "4 or 5", "8/10")]
+        [None, None, None, None]
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        """Reads these names; each maps to its label, and earlier names win over later ones."""
+        self._names: dict[str, str] = {}
+        folds: dict[str, set[str]] = {}
+        for name, label in names.items():
+            if self._names.setdefault(name, label) == label:
+                folds.setdefault(_fold(name), set()).add(label)
+        self._folded = {key: next(iter(labels)) for key, labels in folds.items() if len(labels) == 1}
+        self._numbers: dict[float, str] = {}
+        for name, label in self._names.items():
+            if NUMBER.fullmatch(name):
+                self._numbers.setdefault(float(name), label)
+        letters = [name for name in self._names if len(name) == 1 and name.isascii() and name.isalpha()]
+        phrases = [name for name in self._names if name not in letters and not NUMBER.fullmatch(name)]
+        # Longest first, so that "not spam" is not read as "spam".
+        self._phrases = _whole_tokens(sorted(phrases, key=len, reverse=True))
+        # A letter within a sentence is an article or a name; one that ends it, or is marked, is an answer.
+        self._letters = re.compile(rf"(?<![\w'’])(?:{'|'.join(letters)})(?=\s*(?:[).:,*\"\]}}]|$))") if letters else None
+
+    def exactly(self, text: str) -> str | None:
+        """The label this text is, marks around it and case aside."""
+        left = len(text) - len(text.lstrip(EDGE))
+        right = len(text) - len(text.rstrip(EDGE))
+        cuts = [(i, j) for i in range(min(left, MOST_EDGE) + 1) for j in range(min(right, MOST_EDGE) + 1)]
+        # As few marks as possible are taken off: "C#." is C#, not C.
+        for i, j in sorted(cuts, key=sum) if len(text) <= 200 else ():
+            core = text[i : len(text) - j].strip()
+            if i and text[i - 1] in ".," and core[:1].isdigit():
+                continue
+            label = self._names.get(core) or self._folded.get(_fold(core))
+            if label is None and NUMBER.fullmatch(core):
+                label = self._number(core)
+            if label is not None:
+                return label
+        return None
+
+    def text(self, text: str) -> Read:
+        """The label a free answer names."""
+        said = spoken(text)
+        if not said:
+            return Read(None, "the model answered nothing" if not text.strip() else "the model only thought aloud")
+        label = self.exactly(said)
+        if label is not None:
+            return Read(label)
+        named, negated = self._named(EMPHASIS.sub(" ", said[-MOST_READ:]))
+        if negated:
+            return Read(None, f"the answer denies a label instead of giving one: {_short(said)}")
+        if len(named) > 1:
+            return Read(None, f"the answer names several labels ({', '.join(named)}): {_short(said)}")
+        if not named:
+            return Read(None, f"the answer is none of the labels: {_short(said)}")
+        return Read(named[0])
+
+    def json(self, text: str) -> Read:
+        """The label in an answer of method `json`."""
+        said = spoken(text)
+        fenced = re.fullmatch(r"```\w*\s*(.*?)\s*```", said, re.S)
+        try:
+            value = json.loads(fenced.group(1) if fenced else said)
+        except ValueError:
+            return Read(None, f"the answer is not the JSON that was asked for: {_short(said)}")
+        given = value.get(JSON_KEY) if isinstance(value, dict) else None
+        if isinstance(given, bool) or not isinstance(given, str | int | float):
+            return Read(None, f"the JSON has no {JSON_KEY!r}: {_short(said)}")
+        label = self.exactly(str(given))
+        if label is None:
+            return Read(None, f"{JSON_KEY!r} is none of the labels: {_short(str(given))}")
+        return Read(label)
+
+    def unfinished(self, text: str) -> bool:
+        """Whether this cut answer could have become another label: `1` before `10`."""
+        said = _fold(spoken(text))
+        return any(name != said and name.startswith(said) for name in self._folded) and bool(said)
+
+    def _number(self, digits: str) -> str | None:
+        plain = digits.replace(",", "")
+        if re.match(r"[+-]?0\d", plain):
+            return None
+        return self._numbers.get(float(plain))
+
+    def _named(self, text: str) -> tuple[list[str], bool]:
+        found: dict[str, None] = {}
+        negated = False
+        rest = text
+        if self._phrases is not None:
+            for match in self._phrases.finditer(text):
+                label = self._names.get(match.group()) or self._folded.get(_fold(match.group()))
+                if label is None:
+                    continue
+                before = text[max(0, match.start() - NEGATION_BEFORE) : match.start()]
+                negated = negated or NEGATED.search(before) is not None
+                found[label] = None
+            rest = self._phrases.sub(lambda match: " " * len(match.group()), text)
+        if self._letters is not None:
+            found |= {self._names[match.group()]: None for match in self._letters.finditer(rest)}
+        if self._numbers:
+            found |= dict.fromkeys(self._numbers_in(rest))
+        return list(found), negated
+
+    def _numbers_in(self, text: str) -> list[str]:
+        top = max(self._numbers)
+        labels: list[str] = []
+        after = 0
+        for match in NUMBER_IN_TEXT.finditer(text):
+            if match.start() < after:
+                continue
+            scale = SCALE.match(text, match.end())
+            if scale is not None:
+                after = scale.end()
+                if float(scale.group(1)) != top:
+                    # 8/10 is not an 8 on a scale of ten labels or of five.
+                    continue
+            digits = match.group()
+            if digits[0] in "+-" and match.start() and text[match.start() - 1].isalnum():
+                digits = digits[1:]
+            label = self._number(digits)
+            if label is not None:
+                labels.append(label)
+        return labels
+
+
+def _fold(text: str) -> str:
+    """Case and the marks between words do not tell labels apart: very_good, Very-good, very good."""
+    return re.sub(r"(?<=\w)[-_\s]+(?=\w)", " ", text.strip().casefold())
+
+
+def _whole_tokens(names: Sequence[str]) -> re.Pattern[str] | None:
+    if not names:
+        return None
+    patterns = [r"[-_\s]+".join(re.escape(part) for part in re.split(r"(?<=\w)[-_\s]+(?=\w)", name)) for name in names]
+    return re.compile(rf"(?<!\w)(?<!\w-)(?:{'|'.join(patterns)})(?!\w)(?!-\w)", re.I)
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return repr(flat if len(flat) <= 80 else flat[:79] + "…")

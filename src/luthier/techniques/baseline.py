@@ -1,0 +1,182 @@
+"""The baseline: TF-IDF and logistic regression, the bar any paid model has to clear."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from luthier.errors import DataError, SpecError
+from luthier.evaluation.records import Prediction
+from luthier.spec import Conversation, Fitted, Spec
+from luthier.task import Rows, Task, readable_validation_error
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["Baseline"]
+
+INVERSE_REGULARISATION = 3.0
+"""Chosen, with the class weights, on the Yelp validation rows (docs/prompt.md has the figures)."""
+
+MOST_FEATURES = 100_000
+"""Words and pairs kept, most frequent first; bounds the size of a packaged model."""
+
+SINGLE_WORDS_COUNT_BELOW = 200
+"""With fewer training rows than this, words seen in one row only are kept as well."""
+
+MOST_ITERATIONS = 1000
+
+
+class Baseline(Spec):
+    """Words and word pairs weighted by TF-IDF, and a logistic regression over them; calls no model.
+
+    Labels are weighted so that rare ones count as much as frequent ones. A label without training
+    rows gets probability 0: this technique cannot answer what it has never seen.
+
+    Examples:
+        >>> mood = Task("mood", labels=["good", "bad"])
+        >>> Baseline(mood).needs_training
+        True
+        >>> Baseline.make({"technique": "baseline", "task": mood, "name": "words"}).name
+        'words'
+    """
+
+    technique: Literal["baseline"] = "baseline"
+
+    def __init__(self, task: Task | None = None, /, **data: Any) -> None:
+        if task is None:
+            super().__init__(**data)
+            return
+        try:
+            super().__init__(task=task, **data)
+        except ValidationError as error:
+            raise SpecError(f"Baseline: {readable_validation_error(error, Baseline)}") from error
+
+    @property
+    def needs_training(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def base_model(self) -> str:
+        """The kind of model, as no endpoint names one."""
+        return "tf-idf + logistic regression"
+
+    def fit(self, rows: Rows | None) -> Conversation[Fitted]:
+        """Fits vocabulary and weights; the same rows give the same weights.
+
+        Raises:
+            SpecError: there are no training rows.
+            DataError: the rows hold fewer than two labels, or no words.
+        """
+        yield from ()
+        if rows is None:
+            raise SpecError(f"spec {self.name!r} needs training rows; add --train TABLE.")
+        texts: list[str] = []
+        labels: list[str] = []
+        for text, label in zip(rows.texts, rows.labels, strict=True):
+            if text is not None and label is not None:
+                texts.append(text)
+                labels.append(label)
+        present = [label for label in self.task.labels if label in set(labels)]
+        if len(present) < 2:
+            held = f"only {present[0]!r}" if present else "none"
+            raise DataError(
+                f"spec {self.name!r} needs training rows with at least 2 labels; of "
+                f"{', '.join(self.task.labels)} the training rows hold {held}. Give more rows with --train."
+            )
+        vectorizer, regression = fit_sklearn(texts, [present.index(label) for label in labels], self)
+        vocabulary = [str(term) for term in vectorizer.get_feature_names_out()]
+        return Fitted(
+            spec=self,
+            train_digest=rows.digest,
+            state={"labels": present, "vocabulary": vocabulary},
+            arrays={"idf": vectorizer.idf_, "coef": regression.coef_, "intercept": regression.intercept_},
+        )
+
+    def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
+        """Predictions from the stored arrays alone; nothing is sent anywhere."""
+        yield from ()
+        texts = rows.texts
+        sent = [text for text in texts if text is not None]
+        found = iter(_model_of(fitted).probabilities(sent).tolist() if sent else [])
+        positions = [fitted.state["labels"].index(label) if label in fitted.state["labels"] else None
+                     for label in self.task.labels]
+        predictions: list[Prediction] = []
+        for text in texts:
+            if text is None:
+                predictions.append(Prediction(label=None, state="empty"))
+                continue
+            shares = next(found)
+            probabilities = tuple(0.0 if position is None else shares[position] for position in positions)
+            best = max(range(len(probabilities)), key=probabilities.__getitem__)
+            predictions.append(
+                Prediction(label=self.task.labels[best], state="ok", probabilities=probabilities, cost_usd=0.0)
+            )
+        return predictions
+
+
+def fit_sklearn(texts: Sequence[str], targets: Sequence[int], spec: Spec) -> tuple[Any, Any]:
+    """The fitted vectorizer and regression of scikit-learn.
+
+    Raises:
+        DataError: the texts hold no words.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    least = 1 if len(texts) < SINGLE_WORDS_COUNT_BELOW else 2
+    vectorizer = _vectorizer(min_df=least, max_features=MOST_FEATURES)
+    try:
+        matrix = vectorizer.fit_transform(texts)
+    except ValueError as error:
+        raise DataError(
+            f"spec {spec.name!r}: the {len(texts)} training texts hold no words to learn from ({error}). "
+            f"Is {spec.task.text!r} the right text column?"
+        ) from error
+    regression = LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=MOST_ITERATIONS)
+    return vectorizer, regression.fit(matrix, list(targets))
+
+
+def _vectorizer(**settings: Any) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, **settings)
+
+
+class _Words:
+    """The model as it is used: rebuilt from plain arrays, so no pickle is ever read."""
+
+    def __init__(self, vocabulary: Sequence[str], arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        self._vectorizer = _vectorizer(vocabulary={term: i for i, term in enumerate(vocabulary)})
+        self._vectorizer.idf_ = arrays["idf"]
+        self._coef = arrays["coef"].T
+        self._intercept = arrays["intercept"]
+
+    def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        from scipy.special import expit, softmax
+
+        decision = self._vectorizer.transform(texts) @ self._coef + self._intercept
+        if decision.shape[1] > 1:
+            shares: npt.NDArray[np.float64] = softmax(decision, axis=1)
+            return shares
+        second = expit(decision)
+        import numpy as np
+
+        return np.hstack([1 - second, second])
+
+
+_ready: dict[int, _Words] = {}
+
+
+def _model_of(fitted: Fitted) -> _Words:
+    """The rebuilt model of a fitted spec, kept as long as it lives: a server asks row by row."""
+    key = id(fitted)
+    model = _ready.get(key)
+    if model is None:
+        model = _ready[key] = _Words(fitted.state["vocabulary"], fitted.arrays)
+        weakref.finalize(fitted, _ready.pop, key, None)
+    return model

@@ -1,0 +1,83 @@
+"""Choosing few-shot examples, and rows to calibrate on, from the training rows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from luthier.errors import DataError
+from luthier.task import Rows
+from luthier.techniques.wording import Examples
+
+__all__ = ["calibration_rows", "choose_examples", "same_text"]
+
+
+def same_text(text: object) -> str:
+    """What two texts must share to count as the same: everything but white space and case.
+
+    Examples:
+        >>> same_text(" Good\\n food ") == same_text("good food")
+        True
+    """
+    return " ".join(str(text).split()).casefold()
+
+
+def choose_examples(rows: Rows, labels: Sequence[str], settings: Examples, seed: int, name: str) -> list[int]:
+    """Positions of the rows to show, in the order they are shown.
+
+    The texts are all different, never blank, and none stands in the training rows under two labels.
+
+    Raises:
+        DataError: there are not enough such rows.
+    """
+    pool = _distinct(rows, labelled=True)
+    if settings.count > len(pool):
+        raise DataError(
+            f"spec {name!r} shows {settings.count} examples, but the training rows hold only {len(pool)} different "
+            "labelled texts. Lower prompt.examples.count or give more rows with --train."
+        )
+    drawn = random.Random(f"examples/{settings.seed if settings.seed is not None else seed}")
+    drawn.shuffle(pool)
+    if settings.select == "random":
+        return pool[: settings.count]
+    waiting = {label: [i for i in pool if rows.labels[i] == label] for label in labels}
+    turn = [label for label in labels if waiting[label]]
+    # Where the count is no multiple of the labels, chance decides who is shown once more.
+    drawn.shuffle(turn)
+    chosen: list[int] = []
+    while len(chosen) < settings.count:
+        for label in turn:
+            if waiting[label] and len(chosen) < settings.count:
+                chosen.append(waiting[label].pop())
+    # Sorted by label, the last label shown would be favoured.
+    drawn.shuffle(chosen)
+    return chosen
+
+
+def calibration_rows(rows: Rows, shown: Sequence[int], count: int, seed: int, name: str) -> list[int]:
+    """Positions of the rows to calibrate on; none has the text of an example.
+
+    Raises:
+        DataError: there are not enough rows beside the examples.
+    """
+    texts = rows.texts
+    taken = {same_text(texts[i]) for i in shown}
+    pool = [i for i in _distinct(rows, labelled=False) if same_text(texts[i]) not in taken]
+    if count > len(pool):
+        raise DataError(
+            f"spec {name!r} calibrates on {count} rows, but beside its examples the training rows hold only "
+            f"{len(pool)} different texts. Lower answer.calibration_rows or give more rows with --train."
+        )
+    return sorted(random.Random(f"calibration/{seed}").sample(pool, count))
+
+
+def _distinct(rows: Rows, *, labelled: bool) -> list[int]:
+    first: dict[str, int] = {}
+    held: dict[str, set[str]] = {}
+    for position, (text, label) in enumerate(zip(rows.texts, rows.labels, strict=True)):
+        if text is None or (labelled and label is None):
+            continue
+        key = same_text(text)
+        first.setdefault(key, position)
+        held.setdefault(key, set()).add(str(label))
+    return [position for key, position in first.items() if not labelled or len(held[key]) == 1]

@@ -1,0 +1,331 @@
+"""The prompt technique: a row is written into a template, a model answers, the answer is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from luthier.endpoints.endpoint import Endpoint
+from luthier.errors import DataError, EndpointError, Partial, SpecError
+from luthier.evaluation.records import Prediction
+from luthier.spec import Conversation, Fitted, Spec
+from luthier.task import Rows, Task, readable_validation_error
+from luthier.techniques.asking import Asking, Shown, Way, mean_logprobs
+from luthier.techniques.examples import calibration_rows, choose_examples
+from luthier.techniques.rounds import together
+from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
+from luthier.techniques.walk import apart_at_once
+from luthier.techniques.wording import AnswerFormat, Decoding, Style, Wording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from luthier.techniques.preview import Preview
+
+__all__ = ["Prompt"]
+
+MOST_LETTERS = 20
+"""Chat services return at most this many likeliest tokens, so more letters could not be compared."""
+
+TOP_CHOICES = 20
+TOP_CHOICES_HOSTED_COMPLETION = 5
+"""OpenAI and Azure refuse more for completions; other servers take 20."""
+
+THINKING_TOKENS = 2000
+"""Added to the answer's length where the model is told to think."""
+
+
+class Prompt(Spec):
+    """A prompt, zero- or few-shot, to a chat or completion model.
+
+    Examples:
+        >>> from luthier.endpoints.endpoint import openai
+        >>> stars = Task("stars", type="rating", labels=[1, 2, 3, 4, 5])
+        >>> few = Prompt(stars, "Stars for: {{ text }}", examples=5, endpoint=openai("some-model"))
+        >>> few.columns, few.needs_training, few.prompt.examples.select
+        (('text',), True, 'balanced')
+        >>> Prompt(stars, "Stars for: {{ text }", endpoint=openai("some-model"))
+        Traceback (most recent call last):
+            ...
+        luthier.errors.SpecError: Prompt: prompt.template: line 1: unexpected '}'
+    """
+
+    technique: Literal["prompt"] = "prompt"
+    prompt: Wording
+    """What is said to the model."""
+    answer: AnswerFormat = AnswerFormat()
+    """How the model is to answer; `answer: score` is short for `answer: {method: score}`."""
+    decoding: Decoding = Field(default_factory=Decoding)
+    """How the model is to write."""
+
+    def __init__(
+        self,
+        task: Task | None = None,
+        template: str | None = None,
+        /,
+        *,
+        system: str | None = None,
+        style: Style | None = None,
+        examples: int | Mapping[str, Any] | None = None,
+        **data: Any,
+    ) -> None:
+        """A prompt for a task.
+
+        Args:
+            task: the task.
+            template: Jinja template of the user turn, or of the text to complete.
+            system: template of the system turn.
+            style: `chat` or `completion`.
+            examples: how many few-shot examples, or `{"count": ..., "select": ..., "seed": ...}`.
+            data: `endpoint`, `answer`, `decoding`, `name`, `seed`; and every key of the YAML.
+
+        Raises:
+            SpecError: a setting is unknown, missing or contradicts another.
+        """
+        given = {"template": template, "system": system, "style": style, "examples": examples}
+        wording = {name: value for name, value in given.items() if value is not None}
+        if task is None:
+            super().__init__(**data, **wording)
+            return
+        if wording and "prompt" in data:
+            raise SpecError(f"Prompt: give either prompt=... or {', '.join(wording)}, not both.")
+        try:
+            super().__init__(**{"task": task, "prompt": wording, **data})
+        except ValidationError as error:
+            raise SpecError(f"Prompt: {readable_validation_error(error, Prompt)}") from error
+
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _method_alone(cls, given: Any) -> Any:
+        return {"method": given} if isinstance(given, str) else given
+
+    @field_validator("endpoint")
+    @classmethod
+    def _has_endpoint(cls, endpoint: Endpoint | None) -> Endpoint | None:
+        if endpoint is None:
+            raise ValueError("is null; a prompt needs a model, as in endpoint: {provider: openai, model: NAME}")
+        return endpoint
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.endpoint is None:
+            raise ValueError("endpoint is missing; a prompt needs a model, as in {provider: openai, model: NAME}")
+        if self.task.label in self.columns:
+            raise ValueError(f"the template shows the label column {self.task.label!r}, which is what is asked for")
+        self._check_words()
+        chat = self.prompt.style == "chat"
+        if self.answer.method == "json" and not chat:
+            raise ValueError("answer method json is for style chat; use text or score with style completion")
+        if self.decoding.reasoning_effort is not None and not chat:
+            raise ValueError("decoding.reasoning_effort is for style chat")
+        if self.answer.calibration_rows and self.way == "text":
+            raise ValueError(
+                f"calibration_rows needs probabilities per label, which style chat does not give for "
+                f"{len(self.words)} labels that begin alike; use style: completion, or leave calibration_rows out"
+            )
+        return self
+
+    def _check_words(self) -> None:
+        given = self.answer.words
+        if not given:
+            return
+        labels = {label: self.task.canonical_label(label) for label in given}
+        unknown = [label for label, canonical in labels.items() if canonical is None]
+        missing = [label for label in self.task.labels if label not in labels.values()]
+        allowed = ", ".join(self.task.labels)
+        if unknown:
+            raise ValueError(f"answer.words has {', '.join(map(repr, unknown))}, which is no label; labels: {allowed}")
+        if missing:
+            raise ValueError(f"answer.words lacks a word for {', '.join(missing)}; every label needs one: {allowed}")
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether examples are shown or the model's leaning is measured."""
+        return self.prompt.examples.count > 0 or self.answer.calibration_rows > 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The text column, then the others the templates name."""
+        named = {*self._template.columns, *(self._system.columns if self._system is not None else ())}
+        return (self.task.text, *sorted(named - {self.task.text}))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the model is to answer for each label, in the task's order."""
+        if not self.answer.words:
+            return self.task.labels
+        by_label = {self.task.canonical_label(label): word for label, word in self.answer.words.items()}
+        return tuple(by_label[label] for label in self.task.labels)
+
+    @property
+    def way(self) -> Way:
+        """How labels are read, given method, style and words."""
+        if self.answer.method != "score":
+            return self.answer.method
+        if self.prompt.style == "completion":
+            return "walk"
+        if apart_at_once(self.words):
+            return "first"
+        return "letters" if len(self.words) <= MOST_LETTERS else "text"
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of an answer: what the spec says, else enough for the longest label."""
+        if self.decoding.max_tokens is not None:
+            return self.decoding.max_tokens
+        if self.way in ("walk", "first", "letters"):
+            return 1
+        thinks = self.decoding.reasoning_effort not in (None, "none", "minimal")
+        # No tokenizer makes more tokens of a word than it has bytes.
+        longest = max(len(word.encode("utf-8", "replace")) for word in self.words)
+        room = 32 if self.way == "json" else 8
+        return max(16, longest + room) + (THINKING_TOKENS if thinks else 0)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know before paying: how labels are asked where that is not plain."""
+        notes: list[str] = []
+        if self.way == "letters":
+            notes.append(
+                "Labels are asked as letters (A, B, ...), because some begin with the same character and a chat "
+                "model cannot be made to continue a word; the key is added to the last user turn."
+            )
+        if self.answer.method == "score" and self.way == "text":
+            notes.append(
+                f"No probabilities: {len(self.words)} labels begin alike, which is more than the {MOST_LETTERS} letters "
+                "a chat service compares, so the written answer is read. Style completion gives probabilities."
+            )
+        thinks = self.decoding.reasoning_effort not in (None, "none", "minimal")
+        if self.way in ("walk", "first", "letters") and thinks:
+            notes.append(
+                "Reasoning models give no log-probabilities while they think; use answer method text or json, "
+                "or reasoning_effort: none."
+            )
+        if self.prompt.style == "completion" and self.prompt.template.removesuffix("\n")[-1:] == " ":
+            notes.append("The template ends with a space, which most tokenizers put before the answer; leave it out.")
+        if self.answer.calibration_rows:
+            notes.append(f"Fitting asks about {self.answer.calibration_rows} training rows to measure the leaning.")
+        return tuple(notes)
+
+    def fit(self, rows: Rows | None) -> Conversation[Fitted]:
+        """Chooses the examples and measures the model's leaning, both on training rows only.
+
+        The leaning is the mean log-probability per label on `answer.calibration_rows` rows; taking it
+        away is batch calibration (Zhou et al. 2023, arXiv:2309.17249) with the mean taken of logarithms
+        and over training rows, so that a row's answer does not depend on its neighbours.
+
+        Raises:
+            SpecError: training rows are needed and there are none.
+            DataError: there are too few of them.
+            EndpointError: the endpoint gave too few rows their probabilities.
+            Partial: some calibration rows have no answer for a reason that may pass.
+        """
+        if not self.needs_training:
+            return Fitted(spec=self)
+        if rows is None:
+            raise SpecError(f"spec {self.name!r} needs training rows; add --train TABLE.")
+        if len(rows):
+            self.check_columns(rows.inputs[0], "the training table")
+        chosen = choose_examples(rows, self.task.labels, self.prompt.examples, self.seed, self.name)
+        state: dict[str, Any] = {"examples": [self._kept(rows, position) for position in chosen]}
+        count = self.answer.calibration_rows
+        if count:
+            positions = calibration_rows(rows, chosen, count, self.seed, self.name)
+            asking = self.asking(state)
+            predictions = yield from together(asking.row(rows.inputs[position]) for position in positions)
+            state["leaning"] = self._leaning(predictions)
+        else:
+            self.asking(state)
+        return Fitted(spec=self, train_digest=rows.digest, state=state)
+
+    def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
+        """One prediction per row; the first requests of all rows come in one round."""
+        if not len(rows):
+            return []
+        self.check_columns(rows.inputs[0])
+        asking = self.asking(fitted.state)
+        return (yield from together(asking.row(inputs) for inputs in rows.inputs))
+
+    def asking(self, state: Mapping[str, Any]) -> Asking:
+        """How one row is asked and read, given what `fit` kept.
+
+        Raises:
+            DataError: the template cannot be filled with a chosen example.
+        """
+        assert self.endpoint is not None
+        chat = self.prompt.style == "chat"
+        hosted = self.endpoint.provider in ("openai", "azure")
+        settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
+        asking = Asking(
+            task=self.task,
+            way=self.way,
+            template=self._template,
+            system=self._system,
+            words=self.words,
+            settings={name: value for name, value in settings.items() if value is not None},
+            top=TOP_CHOICES_HOSTED_COMPLETION if hosted and not chat else TOP_CHOICES,
+            chat=chat,
+            leaning=tuple(state["leaning"]) if "leaning" in state else None,
+        )
+        shown: list[Shown] = []
+        for example in state.get("examples", ()):
+            try:
+                shown.append(asking.shown(example["inputs"], example["label"]))
+            except UnrenderedRow as fault:
+                raise DataError(
+                    f"spec {self.name!r}: example {example['inputs'][self.task.text]!r:.60}: {fault}"
+                ) from fault
+        object.__setattr__(asking, "examples", tuple(shown))
+        return asking
+
+    def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
+        """What would be sent for these rows, with tokens and price; sends nothing.
+
+        Args:
+            rows: the rows to show; a few are enough.
+            train: training rows to choose examples from; without them examples are placeholders.
+
+        Raises:
+            DataError: a table lacks a column.
+        """
+        from luthier.techniques.preview import preview
+
+        self.check_columns(rows.columns)
+        asked = self.task.rows(rows)
+        if not self.prompt.examples.count or train is None:
+            return preview(self, asked, {})
+        self.check_columns(train.columns, "the training table")
+        known = self.task.rows(train, labelled=True, source="the training table")
+        chosen = choose_examples(known, self.task.labels, self.prompt.examples, self.seed, self.name)
+        return preview(self, asked, {"examples": [self._kept(known, position) for position in chosen]})
+
+    @property
+    def _template(self) -> Template:
+        return compiled(self.prompt.template)
+
+    @property
+    def _system(self) -> Template | None:
+        return compiled(self.prompt.system) if self.prompt.system is not None else None
+
+    def _kept(self, rows: Rows, position: int) -> dict[str, Any]:
+        inputs = rows.inputs[position]
+        cells = {name: plain_cell(inputs.get(name)) for name in self.columns}
+        return {"inputs": cells, "label": rows.labels[position]}
+
+    def _leaning(self, predictions: list[Prediction]) -> list[float]:
+        got = [prediction.probabilities for prediction in predictions if prediction.probabilities is not None]
+        waiting = sum(prediction.transient for prediction in predictions)
+        first = next((prediction.error for prediction in predictions if prediction.error), None)
+        if waiting:
+            raise Partial(
+                f"spec {self.name!r}: {waiting} of {len(predictions)} calibration rows have no answer yet "
+                f"({first}). Run the same command again; answers so far are kept."
+            )
+        if 2 * len(got) < len(predictions):
+            raise EndpointError(
+                f"spec {self.name!r}: only {len(got)} of {len(predictions)} calibration rows got probabilities"
+                f"{f' ({first})' if first else ''}. Set answer.calibration_rows: 0, or use an endpoint and a prompt "
+                "that give log-probabilities for the labels; `luthier check` tries one row."
+            )
+        return list(mean_logprobs(got))

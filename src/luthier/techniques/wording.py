@@ -1,0 +1,141 @@
+"""The blocks of a prompt spec as YAML has them, checked on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from luthier.techniques.template import compiled
+
+__all__ = ["AnswerFormat", "Decoding", "Examples", "Method", "Style", "Wording"]
+
+Method = Literal["text", "score", "json"]
+Style = Literal["chat", "completion"]
+
+
+class Examples(BaseModel):
+    """Few-shot examples, chosen from the training rows when the spec is fitted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: int = Field(default=0, ge=0, le=1000)
+    """Examples shown before the row; 0 is zero-shot."""
+    select: Literal["balanced", "random"] = "balanced"
+    """`balanced`: every label in turn; `random`: as the training rows fall."""
+    seed: int | None = None
+    """Seed of the choice, to try other examples; the spec's `seed` when absent."""
+
+
+class Wording(BaseModel):
+    """What is said to the model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    template: str
+    """Jinja template of the user turn, or of the text to complete; names columns of the row."""
+    system: str | None = None
+    """Jinja template of the system turn; chat style only."""
+    style: Style = "chat"
+    """`chat` for instructed models, `completion` to let a model continue a text."""
+    examples: Examples = Examples()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_block(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            raise ValueError('prompt is a block, as in prompt: {template: "Stars for: {{ text }}"}')
+        return given
+
+    @field_validator("examples", mode="before")
+    @classmethod
+    def _count_alone(cls, given: Any) -> Any:
+        return {"count": given} if isinstance(given, int) and not isinstance(given, bool) else given
+
+    @field_validator("template", "system")
+    @classmethod
+    def _compiles(cls, source: str | None) -> str | None:
+        if source is not None:
+            if not source.strip():
+                raise ValueError("is empty")
+            compiled(source)
+        return source
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.style == "completion" and self.system is not None:
+            raise ValueError(
+                "system is for style chat; with style completion there is only one text, so put it into the template"
+            )
+        if not compiled(self.template).columns:
+            raise ValueError(
+                "template names no column, so every row would be asked the same; write {{ text }} where the text goes"
+            )
+        return self
+
+
+class AnswerFormat(BaseModel):
+    """How the model is to answer, and how the answer is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Method = "text"
+    """`text`: read what was written; `json`: enforce a schema; `score`: compare the labels' probabilities."""
+    words: dict[str, str] = Field(default_factory=dict)
+    """A word per label for the model to answer with; the labels themselves when absent."""
+    calibration_rows: int = Field(default=0, ge=0, le=10_000)
+    """Training rows used to measure, and take away, the model's leaning to some labels; for `score`."""
+
+    @field_validator("words", mode="before")
+    @classmethod
+    def _words_are_text(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            raise ValueError('words names one word per label, as in words: {"1": bad, "5": good}')
+        words: dict[str, str] = {}
+        for label, word in given.items():
+            for said in (label, word):
+                if isinstance(said, bool):
+                    raise ValueError(
+                        f"{said} is a boolean: YAML reads yes, no, on, off, true and false so. "
+                        'Put labels and words in quotes, as in words: {"1": "yes", "0": "no"}'
+                    )
+            if word is None or not str(word).strip():
+                raise ValueError(f"label {label} has an empty word")
+            key = str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()
+            if key in words:
+                raise ValueError(f"label {key} has two words")
+            words[key] = str(word).strip()
+            if "\n" in words[key]:
+                raise ValueError(f"the word of label {label} has a line break")
+        folded = [word.casefold() for word in words.values()]
+        repeated = sorted({word for word in words.values() if folded.count(word.casefold()) > 1})
+        if repeated:
+            raise ValueError(f"words gives {', '.join(map(repr, repeated))} to more than one label")
+        return words
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.calibration_rows and self.method != "score":
+            raise ValueError(
+                f"calibration_rows needs probabilities per label, which method {self.method} does not give; "
+                "set method: score, or leave calibration_rows out"
+            )
+        return self
+
+
+class Decoding(BaseModel):
+    """How the model is to write. What is null or absent is not sent, save for `max_tokens`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float | None = Field(default=0, ge=0, le=2)
+    """0 for the likeliest answer; null where the model refuses the parameter, as reasoning models do."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens of an answer; made to fit the labels when absent. Reasoning models want about 2000."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Share of the likeliest tokens to draw from."""
+    seed: int | None = None
+    """Seed for services that take one."""
+    reasoning_effort: str | None = Field(default=None, pattern=r"^[a-z]+$")
+    """How long a reasoning model may think: none, minimal, low, medium, high, as the service names them."""
