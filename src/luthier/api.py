@@ -17,12 +17,12 @@ from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.records import prediction_frame
 from luthier.experiments.compare import Comparison, Measured, answers_frame, compare_specs
 from luthier.experiments.fitting import fit_on, training_rows
-from luthier.experiments.tracking import connect, fitted_of_run
+from luthier.experiments.tracking import connect, fitted_of_run, log_fitted, run_of, spec_tags
 from luthier.packaging.model import LuthierModel
 from luthier.packaging.promotion import Promotion, promote_version
 from luthier.packaging.registry import Logged, load_model, log_fitted_model
 from luthier.reporting.notebook import leaderboard_html
-from luthier.reporting.terminal import leaderboard_text
+from luthier.reporting.terminal import print_leaderboard
 from luthier.scoring.batch import BatchReport, passed_through, score_table
 from luthier.scoring.tracking import log_batch
 from luthier.spec import Fitted, Spec
@@ -116,7 +116,14 @@ class Board:
         return leaderboard_html(self.leaderboard)
 
     def __repr__(self) -> str:
-        return leaderboard_text(self.leaderboard)
+        import io
+        import shutil
+
+        from rich.console import Console
+
+        written = io.StringIO()
+        print_leaderboard(self.leaderboard, Console(file=written, width=shutil.get_terminal_size((100, 24)).columns))
+        return written.getvalue().rstrip()
 
 
 class Model:
@@ -131,6 +138,11 @@ class Model:
         self.uri = uri
         self.logged = logged
         self._model = model
+
+    @property
+    def packaged(self) -> LuthierModel:
+        """What MLflow loads: the object behind the pyfunc model."""
+        return self._model
 
     @property
     def spec(self) -> Spec:
@@ -276,6 +288,32 @@ def fit(
     """Trains what a technique trains itself: a baseline's weights, chosen examples, calibration."""
     rows = training_rows(spec, train)
     return fit_on(spec, rows, engine or default_engine(), budget=_budget(budget_usd), progress=progress)
+
+
+def fit_and_keep(
+    spec: Spec,
+    train: pd.DataFrame | None = None,
+    *,
+    budget_usd: float | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> tuple[Fitted, str]:
+    """As `fit`, kept in an MLflow run whose id is returned too; what a run already holds is not fitted again."""
+    if spec.endpoint is not None:
+        spec.endpoint.key()
+    rows = training_rows(spec, train)
+    experiment_id = connect(spec.task)
+    fitted = fit_on(
+        spec,
+        rows,
+        engine or default_engine(),
+        experiment_id=experiment_id,
+        budget=_budget(budget_usd),
+        progress=progress,
+    )
+    with run_of(experiment_id, f"fit {spec.name}", "fit", spec_tags(spec)) as run:
+        log_fitted(run.info.run_id, fitted)
+    return fitted, run.info.run_id
 
 
 def preview(spec: Spec, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Any:

@@ -135,8 +135,14 @@ def pip_command() -> list[str]:
 
 
 def _assets_folder() -> Path:
-    folder = cache_folder() / "assets"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder = cache_folder() / "assets"
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MissingPart(
+            f"weights and sample data cannot be kept: {error.strerror}: {error.filename}. "
+            "Set LUTHIER_CACHE to a folder that you can write to."
+        ) from error
     return folder
 
 

@@ -32,6 +32,7 @@ def compare(
     from luthier.endpoints import default_engine, draining
     from luthier.errors import Partial
     from luthier.experiments.compare import plan_comparison
+    from luthier.reporting.terminal import print_leaderboard
     from luthier.tables import read_table
     from luthier.techniques import read_endpoint, read_specs
 
@@ -55,7 +56,7 @@ def compare(
     if json:
         print_json(board.leaderboard.to_document() | {"run_id": board.run_id})
     else:
-        print(board)
+        print_leaderboard(board.leaderboard)
     print_where()
     if board.partial:
         raise Partial("some rows have no answer yet; run the same command again to ask for them.")

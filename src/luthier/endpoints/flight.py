@@ -6,12 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from luthier.endpoints.budget import Budget
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Request
 from luthier.endpoints.report import Report
+
+if TYPE_CHECKING:
+    from luthier.endpoints.lane import Lane
 
 __all__ = ["Flight", "Halt", "Progress", "Run"]
 
@@ -41,9 +44,8 @@ class Flight:
     Attributes:
         key: its key in the journal.
         request: what is asked.
-        endpoint: whom.
         identity: under what the answer is kept.
-        run: who pays; another waiting run takes over when this one stops.
+        run: who pays, and whose endpoint is asked; another waiting run takes over when this one stops.
         waiters: where the answer goes: runs and positions in them.
         journaled: whether the answer is kept.
         units: length of the question, for the token estimate.
@@ -52,11 +54,11 @@ class Flight:
         attempts: times it was sent.
         pushed_back: times of those the service said slow down.
         airborne: whether it is being sent, answered or committed now.
+        lane: whose slot it has while airborne.
     """
 
     key: bytes
     request: Request
-    endpoint: Endpoint
     identity: str
     run: Run
     waiters: list[tuple[Run, int]]
@@ -67,6 +69,7 @@ class Flight:
     attempts: int = 0
     pushed_back: int = 0
     airborne: bool = False
+    lane: Lane = field(init=False)
 
 
 @dataclass(eq=False)
@@ -74,6 +77,8 @@ class Run:
     """One call of the engine: so many requests, one list of answers.
 
     Attributes:
+        endpoint: whom it asks.
+        lane: where its flights queue.
         answers: in the order of the requests.
         done: set when every request has come to an end.
         budget: what may be spent.
@@ -85,6 +90,8 @@ class Run:
         error: what is raised when all has drained.
     """
 
+    endpoint: Endpoint
+    lane: Lane
     answers: list[Answer | None]
     done: asyncio.Future[None]
     budget: Budget | None

@@ -116,7 +116,11 @@ class Journal:
 
     def __init__(self, path: str | Path | None) -> None:
         self.path = None if path is None else Path(path).expanduser()
-        self._reset()
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._open: sqlite3.Connection | None = None
+        self._queue: queue.SimpleQueue[tuple[Sequence[Entry], Done] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
 
     @classmethod
     def in_memory(cls) -> Journal:
@@ -142,16 +146,16 @@ class Journal:
                     found[row[0]] = _entry(row)
         return found
 
-    def answered(self, keys: Sequence[bytes]) -> int:
-        """How many of these keys have an answer; bodies are not read."""
-        count = 0
+    def answered(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of these keys that have an answer; bodies are not read."""
+        found: set[bytes] = set()
         with self._connection() as connection:
             for begin in range(0, len(keys), KEYS_A_QUERY):
                 some = keys[begin : begin + KEYS_A_QUERY]
                 marks = ",".join("?" * len(some))
-                query = f"SELECT count(*) FROM answers WHERE state = 'answered' AND key IN ({marks})"
-                count += int(connection.execute(query, some).fetchone()[0])
-        return count
+                query = f"SELECT key FROM answers WHERE state = 'answered' AND key IN ({marks})"
+                found.update(row[0] for row in connection.execute(query, some))
+        return found
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Commits entries now."""
@@ -232,17 +236,13 @@ class Journal:
             if connection is not None:
                 connection.close()
 
-    def _reset(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.RLock()
-        self._open: sqlite3.Connection | None = None
-        self._queue: queue.SimpleQueue[tuple[Sequence[Entry], Done] | None] = queue.SimpleQueue()
-        self._writer: threading.Thread | None = None
-
     def _lock_of_this_process(self) -> threading.RLock:
         if self._pid != os.getpid():
             _LEFT_TO_THE_PARENT.append(self._open)
-            self._reset()
+            self._pid = os.getpid()
+            self._lock = threading.RLock()
+            self._open = self._writer = None
+            self._queue = queue.SimpleQueue()
         return self._lock
 
     @contextmanager

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from luthier.endpoints.flight import Flight, Run
 from luthier.endpoints.limiter import Limiter
@@ -38,8 +38,6 @@ class Lane:
     ) -> None:
         self.limiter = limiter
         self.in_flight = 0
-        self.reached = False
-        """Whether the server has ever answered."""
         self._loop, self._clock, self._admit, self._launch = loop, clock, admit, launch
         self._turns: deque[Run] = deque()
         self._again: deque[Flight] = deque()
@@ -87,14 +85,18 @@ class Lane:
             while self._later and self._later[0][0] <= now:
                 self._again.append(heapq.heappop(self._later)[2])
             wake_in: float | None = self._later[0][0] - now if self._later else None
-            while self.limiter.has_room(self.in_flight) and (queue := self._next()) is not None:
-                flight = queue[0]
+            short_of_money: set[Run] = set()
+            while self.limiter.has_room(self.in_flight):
+                flight = self._foremost(short_of_money)
+                if flight is None:
+                    break
                 wait = self.limiter.wait_seconds(flight.tokens)
                 if wait > 0:
                     wake_in = wait if wake_in is None else min(wake_in, wait)
                     break
                 if not self._admit(flight):
                     # Its run is out of money for now, or for good; the others go on.
+                    short_of_money.add(flight.run)
                     continue
                 self._take(flight)
                 self.limiter.sent(flight.tokens)
@@ -110,9 +112,24 @@ class Lane:
             self._timer.cancel()
             self._timer = None
 
-    def _next(self) -> deque[Flight] | None: ...
+    def _foremost(self, without: set[Run]) -> Flight | None:
+        for flight in self._again:
+            if flight.run not in without:
+                return flight
+        for run in self._turns:
+            if run not in without:
+                return run.waiting[0]
+        return None
 
-    def _take(self, flight: Flight) -> None: ...
+    def _take(self, flight: Flight) -> None:
+        if flight in self._again:
+            self._again.remove(flight)
+            return
+        run = flight.run
+        self._turns.remove(run)
+        run.next()
+        if run.waiting:
+            self._turns.append(run)
 
     def _set_timer(self, wake_in: float | None) -> None:
         if self._timer is not None:

@@ -21,8 +21,9 @@ Clock = Callable[[], float]
 
 SMALLEST_BURST_REQUESTS = 2.0
 BURST_SECONDS_REQUESTS = 0.1
-BURST_SECONDS_TOKENS = 6.0
+BURST_SECONDS_TOKENS = 1.0
 
+FIRST_CONTACT = 4
 START_WINDOW = 32
 SATURATED = 0.8
 CUT = 0.8
@@ -135,7 +136,10 @@ class Limiter:
         self._began = clock()
         self._earliest = float("-inf")
         self.limits = limits
+        self.met = False
+        """Whether the service has ever answered."""
         self.window = Window(limits.concurrency, clock)
+        self._told_tokens = False
         self.requests: Bucket | None = None
         self.tokens: Bucket | None = None
         self.history: deque[Moment] = deque(maxlen=500)
@@ -158,8 +162,9 @@ class Limiter:
         return max(0.0, wait)
 
     def has_room(self, in_flight: int) -> bool:
-        """Whether one more may be in flight."""
-        return in_flight < int(self.window.size)
+        """Whether one more may be in flight. Few, until the first answer has shown what the service allows."""
+        most = int(self.window.size)
+        return in_flight < (most if self.met else min(most, FIRST_CONTACT))
 
     def sent(self, tokens: float) -> None:
         """A request goes out; so many tokens are reserved for it."""
@@ -170,7 +175,9 @@ class Limiter:
 
     def answered(self, reserved: float, used: float, in_flight: int) -> None:
         """An answer came; the reservation is corrected by what was really used."""
-        if self.tokens is not None:
+        # A service that reports what is left charges its own estimate when it admits a request and gives
+        # nothing back; only where none reports it, what was not used may be used by others.
+        if self.tokens is not None and (used > reserved or not self._told_tokens):
             self.tokens.take(used - reserved)
         self.window.succeeded(in_flight)
 
@@ -188,7 +195,8 @@ class Limiter:
         self.window.stumbled()
 
     def obey(self, headers: Mapping[str, str]) -> None:
-        """Takes over what the service says about its limits."""
+        """The service answered; takes over what it says about its limits."""
+        self.met = True
         said = window(headers, "requests")
         if said is not None:
             self._set_requests(said.per_minute, "headers")
@@ -199,6 +207,7 @@ class Limiter:
                 self._earliest = max(self._earliest, self._clock() + said.reset_seconds / said.limit)
         said = window(headers, "tokens")
         if said is not None:
+            self._told_tokens = True
             self._set_tokens(said.per_minute, "headers")
             if said.remaining is not None and self.tokens is not None:
                 self.tokens.lower_to(said.remaining)

@@ -30,7 +30,7 @@ class Report:
         saved_usd: price of the answers that came from the journal.
         unpriced: answers fetched now whose price is unknown.
         notes: what a person should know, such as a model that changed behind its name.
-        history: how the limiter's window moved.
+        history: how the limiter's window moved, by endpoint.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Report:
         self.saved_usd = 0.0
         self.unpriced = 0
         self.notes: list[str] = []
-        self.history: list[Moment] = []
+        self.history: dict[str, list[Moment]] = {}
         self._latencies: array[float] = array("d")
 
     def landed(self, answer: Answer) -> None:

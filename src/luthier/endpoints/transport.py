@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Fault", "FaultKind", "Reply", "Transport"]
+__all__ = ["Fault", "FaultKind", "Reply", "Transport", "shared_transport"]
 
 FaultKind = Literal["unreachable", "insecure", "timeout", "broken"]
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -105,6 +107,20 @@ class Transport:
             bypassed = proxy_bypass(parts.hostname or "")
             self._proxies[server] = None if bypassed else getproxies().get(parts.scheme)
         return self._proxies[server]
+
+
+_shared: tuple[int, Transport] | None = None
+_left_to_the_parent: list[object] = []
+
+
+def shared_transport() -> Transport:
+    """The pool of all engines of this process; for the background loop only."""
+    global _shared
+    if _shared is None or _shared[0] != os.getpid():
+        # A parent's sockets are neither used nor closed by its child.
+        _left_to_the_parent.append(_shared)
+        _shared = os.getpid(), Transport()
+    return _shared[1]
 
 
 def _open_session() -> aiohttp.ClientSession:

@@ -215,7 +215,7 @@ def _log_parent(run_id: str, board: Leaderboard, rows: Rows) -> None:
     client.set_tag(run_id, TAGS["partial"], str(board.partial).lower())
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "report.html"
-        write_page(page, board, rows)
+        write_page(board, page, rows)
         client.log_artifact(run_id, str(page))
 
 

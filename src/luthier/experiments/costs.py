@@ -77,8 +77,8 @@ def plan_rows(
     shown = rows.take(range(0, len(rows), step))
     fitting, answering = spec.first_requests(shown, train, fitted)
     scale = total / len(shown)
-    fit = engine.estimate(fitting, spec.endpoint, fresh=fresh)
-    answer = engine.estimate(answering, spec.endpoint, fresh=fresh)
+    fit = engine.estimate(fitting, spec.endpoint)
+    answer = engine.estimate(answering, spec.endpoint)
     cost = None
     if fit.cost_usd is not None and answer.cost_usd is not None:
         cost = fit.cost_usd + answer.cost_usd * scale

@@ -32,7 +32,7 @@ __all__ = [
     "where_to_look",
 ]
 
-DEFAULT_STORE = "sqlite:///mlflow.db"
+DEFAULT_FILE = "mlflow.db"
 
 TAGS = {
     "kind": "luthier.kind",
@@ -65,10 +65,13 @@ def connect(task: Task | None = None) -> str | None:
     from mlflow.exceptions import MlflowException
 
     # Lines about database tables being made say nothing to someone who compares prompts.
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking._model_registry.client"):
+    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking._model_registry.client", "mlflow.pyfunc"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns that pip's version is not known, which environments made by uv do not have.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     if not mlflow.is_tracking_uri_set() and not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(DEFAULT_STORE)
+        # Absolute, so that a notebook that changes its folder goes on in the same store.
+        mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / DEFAULT_FILE}")
     if task is None:
         return None
     try:
@@ -91,6 +94,8 @@ def where_to_look() -> str:
     uri = mlflow.get_tracking_uri()
     if uri.startswith("http"):
         return f"See it at {uri}"
+    if uri == f"sqlite:///{Path.cwd() / DEFAULT_FILE}":
+        uri = f"sqlite:///{DEFAULT_FILE}"
     return f"See it with: mlflow ui --backend-store-uri {uri}"
 
 
@@ -107,6 +112,9 @@ def run_of(
         all_tags["mlflow.parentRunId"] = parent
     elif (active := mlflow.active_run()) is not None and active.info.experiment_id == experiment_id:
         all_tags["mlflow.parentRunId"] = active.info.run_id
+    elif given := os.environ.get("MLFLOW_RUN_ID"):
+        # `mlflow run` made a run for us; the work is found from there.
+        all_tags["mlflow.parentRunId"] = given
     run = client.create_run(experiment_id, run_name=name, tags=all_tags)
     status = "FAILED"
     try:
@@ -152,15 +160,11 @@ def log_table_digest(run_id: str, frame: pd.DataFrame, *, name: str, context: st
 
     with warnings.catch_warnings():
         # MLflow warns that integer columns cannot hold missing values; nothing is served from this schema.
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer column")
         dataset = mlflow.data.from_pandas(frame, name=name, targets=targets if targets in frame.columns else None)
-    client = mlflow.MlflowClient()
-    client.log_inputs(
-        run_id,
-        datasets=[
-            DatasetInput(dataset=dataset._to_mlflow_entity(), tags=[InputTag(key="mlflow.data.context", value=context)])
-        ],
-    )
+        entity = dataset._to_mlflow_entity()
+    tags = [InputTag(key="mlflow.data.context", value=context)]
+    mlflow.MlflowClient().log_inputs(run_id, datasets=[DatasetInput(dataset=entity, tags=tags)])
 
 
 def find_fitted(experiment_id: str, digest: str) -> Fitted | None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import logging
 import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from luthier.assets.processes import build_of_luthier
-from luthier.errors import EndpointError, LuthierError
+from luthier.errors import EndpointError, LuthierError, MissingPart
 from luthier.local import answering
 from luthier.local.asking import Wanted, read_chat_body, read_completion_body, read_embedding_body
 from luthier.local.backend import Backend, Reply
@@ -37,10 +39,24 @@ from luthier.local.shelf import Shelf
 
 __all__ = ["Application", "decode_body", "json_response"]
 
+_log = logging.getLogger(__name__)
+
 _LARGEST_BODY = 64 * 1024 * 1024
 _NO_ANSWER = 0
 
-Route = Callable[[dict[str, Any], web.Request, "Fault | None"], Awaitable[web.StreamResponse]]
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A request that may be answered."""
+
+    request: web.Request
+    limits: dict[str, str]
+    """Headers that say what is left of the limits."""
+    fault: Fault | None
+    """A scripted fault that changes the answer rather than replacing it."""
+
+
+Route = Callable[[dict[str, Any], _Admitted], Awaitable[web.StreamResponse]]
 
 
 class Application:
@@ -105,6 +121,8 @@ class Application:
                 response = await handler(request)
             except ApiError as error:
                 response = _error(error)
+            except MissingPart as error:
+                response = _error(ApiError(503, str(error), kind="server_error", code="missing_part"))
             except LuthierError as error:
                 response = _error(ApiError(400, str(error)))
             finally:
@@ -153,8 +171,7 @@ class Application:
                     await asyncio.sleep(fault.delay_seconds)
                 elif fault.action in ("timeout", "reset", "malformed_json", "truncated"):
                     return await _break(fault, request)
-            request["limits"] = limits
-            response = await route(body, request, fault)
+            response = await route(body, _Admitted(request, limits, fault))
         except ApiError as error:
             response = _error(error, limits)
         except LuthierError as error:
@@ -180,64 +197,75 @@ class Application:
 
     # Generation
 
-    async def _chat(self, body: dict[str, Any], request: web.Request, fault: Fault | None) -> web.StreamResponse:
+    async def _chat(self, body: dict[str, Any], admitted: _Admitted) -> web.StreamResponse:
         card = self._open(body)
         wanted = read_chat_body(body, card)
         backend = await self.shelf.backend(card)
         head = answering.envelope("chat.completion", "chatcmpl", card.reports_model or card.id)
-        refusal = None
-        if fault is not None and fault.action == "refusal":
-            refusal = fault.message or "I can't help with that."
-        filtered = _is(fault, "content_filter")
-        if wanted.stream and refusal is None and not filtered:
-            await _check_context(backend, card, wanted)
+        await _check_context(backend, card, wanted)
+        if wanted.stream:
             head["object"] = "chat.completion.chunk"
-            return await self._stream(request, backend, wanted, head, chat=True)
-        replies = await self._generate(backend, card, wanted)
-        return json_response(answering.chat_body(head, replies, wanted.logprobs, refusal, filtered), request["limits"])
+            return await self._stream(admitted, backend, wanted, head, chat=True)
+        replies = await _generate(backend, wanted)
+        refusal = _refusal(admitted.fault)
+        fault = admitted.fault
+        filtered = fault is not None and fault.action == "content_filter"
+        return json_response(answering.chat_body(head, replies, wanted.logprobs, refusal, filtered), admitted.limits)
 
-    async def _complete(self, body: dict[str, Any], request: web.Request, fault: Fault | None) -> web.StreamResponse:
+    async def _complete(self, body: dict[str, Any], admitted: _Admitted) -> web.StreamResponse:
         card = self._open(body)
         wanted = read_completion_body(body, card)
         backend = await self.shelf.backend(card)
         head = answering.envelope("text_completion", "cmpl", card.reports_model or card.id)
-        if wanted.stream:
-            await _check_context(backend, card, wanted)
-            return await self._stream(request, backend, wanted, head, chat=False)
-        replies = await self._generate(backend, card, wanted)
-        samples = max(ask.sample for ask in wanted.asks) + 1
-        filtered = _is(fault, "content_filter") or _is(fault, "refusal")
-        body = answering.completion_body(head, replies, samples, wanted.logprobs, filtered)
-        return json_response(body, request["limits"])
-
-    async def _generate(self, backend: Backend, card: ModelCard, wanted: Wanted) -> list[Reply]:
         await _check_context(backend, card, wanted)
-        if len(wanted.asks) == 1:
-            return [await backend.generate(wanted.asks[0])]
-        return list(await asyncio.gather(*(backend.generate(ask) for ask in wanted.asks)))
+        if wanted.stream:
+            return await self._stream(admitted, backend, wanted, head, chat=False)
+        replies = await _generate(backend, wanted)
+        # The older route has no place for a refusal.
+        fault = admitted.fault
+        filtered = fault is not None and fault.action in ("content_filter", "refusal")
+        body = answering.completion_body(head, replies, wanted.samples, wanted.logprobs, filtered)
+        return json_response(body, admitted.limits)
 
     async def _stream(
-        self, request: web.Request, backend: Backend, wanted: Wanted, head: dict[str, Any], chat: bool
+        self,
+        admitted: _Admitted,
+        backend: Backend,
+        wanted: Wanted,
+        head: dict[str, Any],
+        chat: bool,
     ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={**request["limits"], "cache-control": "no-store"})
+        response = web.StreamResponse(headers={**admitted.limits, "cache-control": "no-store"})
         response.content_type = "text/event-stream"
-        await response.prepare(request)
+        await response.prepare(admitted.request)
+        fault = admitted.fault
 
         async def send(chunk: dict[str, Any]) -> None:
-            await response.write(b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n")
+            text = json.dumps(chunk, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            await response.write(b"data: " + text + b"\n\n")
 
+        refusal = _refusal(fault)
+        withheld = refusal is not None or (fault is not None and fault.action == "content_filter")
         replies = []
         for index, ask in enumerate(wanted.asks):
             if chat:
-                await send(answering.chat_chunk(head, index, {"role": "assistant", "content": "", "refusal": None}))
+                first = {"role": "assistant", "content": None if refusal else "", "refusal": None}
+                await send(answering.chat_chunk(head, index, first))
+                if refusal:
+                    await send(answering.chat_chunk(head, index, {"refusal": refusal}))
             offset = 0
             async for item in backend.stream(ask):
                 if isinstance(item, Reply):
                     replies.append(item)
+                    finish = item.finish
+                    if withheld:
+                        finish = "stop" if refusal and chat else "content_filter"
                     if chat:
-                        await send(answering.chat_chunk(head, index, {}, finish=item.finish))
+                        await send(answering.chat_chunk(head, index, {}, finish=finish))
                     else:
-                        await send(answering.completion_chunk(head, index, None, 0, False, item.finish))
+                        await send(answering.completion_chunk(head, index, None, 0, False, finish))
+                elif withheld:
+                    continue
                 elif chat:
                     step = item if wanted.logprobs else None
                     await send(answering.chat_chunk(head, index, {"content": item.text}, step))
@@ -245,19 +273,18 @@ class Application:
                     await send(answering.completion_chunk(head, index, item, offset, wanted.logprobs))
                     offset += len(item.text)
         if wanted.include_usage:
-            samples = max(ask.sample for ask in wanted.asks) + 1
-            await send({**head, "choices": [], "usage": answering.usage_of(replies, samples)})
+            await send({**head, "choices": [], "usage": answering.usage_of(replies, wanted.samples)})
         await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response
 
-    async def _embed(self, body: dict[str, Any], request: web.Request, fault: Fault | None) -> web.StreamResponse:
+    async def _embed(self, body: dict[str, Any], admitted: _Admitted) -> web.StreamResponse:
         card = self._open(body)
         texts, as_base64, dimensions = read_embedding_body(body, card)
         backend = await self.shelf.backend(card)
         vectors, tokens = await backend.embed(texts)
         model = card.reports_model or card.id
-        return json_response(answering.embedding_body(model, vectors, tokens, as_base64, dimensions), request["limits"])
+        return json_response(answering.embedding_body(model, vectors, tokens, as_base64, dimensions), admitted.limits)
 
     async def _tokenize(self, request: web.Request) -> web.StreamResponse:
         body = decode_body(await request.read())
@@ -278,21 +305,23 @@ class Application:
     # Models and the test doors
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        return json_response({"object": "list", "data": [self._entry(card) for card in self.shelf.cards()]})
+        return json_response({"object": "list", "data": [await self._entry(card) for card in self.shelf.cards()]})
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
         card = self.shelf.card(request.match_info["id"])
         if card is None:
             raise model_not_found(request.match_info["id"], self.shelf.names())
-        return json_response(self._entry(card))
+        return json_response(await self._entry(card))
 
-    def _entry(self, card: ModelCard) -> dict[str, Any]:
+    async def _entry(self, card: ModelCard) -> dict[str, Any]:
+        # The digest of a file given by path takes seconds to compute, once.
+        digest = await asyncio.to_thread(self.shelf.digest, card) if card.path else self.shelf.digest(card)
         return {
             "id": card.id,
             "object": "model",
             "created": self._started,
             "owned_by": "luthier",
-            "digest": self.shelf.digest(card),
+            "digest": digest,
             "context_tokens": card.context_tokens,
         }
 
@@ -310,6 +339,10 @@ class Application:
             refused = self._refuse_key(request)
             wrong = f"Invalid URL ({request.method} {request.path})" if error.status in (404, 405) else error.reason
             return _error(refused or ApiError(error.status, wrong))
+        except Exception as error:
+            # A bug here: its trace belongs in the log, and the client still gets an error it can read.
+            _log.exception("%s %s", request.method, request.path)
+            return _error(ApiError(500, f"{type(error).__name__} in the embedded server.", kind="server_error"))
 
     async def _add_faults(self, request: web.Request) -> web.StreamResponse:
         given: Any = json.loads(await request.read() or b"null")
@@ -344,8 +377,16 @@ class _Unanswered(Exception):
     """The connection is gone, as the script wanted."""
 
 
-def _is(fault: Fault | None, action: str) -> bool:
-    return fault is not None and fault.action == action
+def _refusal(fault: Fault | None) -> str | None:
+    if fault is None or fault.action != "refusal":
+        return None
+    return fault.message or "I can't help with that."
+
+
+async def _generate(backend: Backend, wanted: Wanted) -> list[Reply]:
+    if len(wanted.asks) == 1:
+        return [await backend.generate(wanted.asks[0])]
+    return list(await asyncio.gather(*(backend.generate(ask) for ask in wanted.asks)))
 
 
 def json_response(body: Any, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:

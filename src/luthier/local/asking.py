@@ -35,20 +35,9 @@ class Wanted:
     """`messages` or `prompt`, for error messages."""
 
     @property
-    def characters(self) -> int:
-        """Length of everything to read."""
-        return sum(_length(ask) for ask in self.asks if ask.sample == 0)
-
-    @property
-    def charged_tokens(self) -> int:
-        """What counts against tokens per minute."""
-        return self.characters // 4 + sum(ask.max_tokens or 16 for ask in self.asks)
-
-
-def _length(ask: Ask) -> int:
-    if ask.messages is not None:
-        return sum(len(turn.content) for turn in ask.messages)
-    return len(ask.prompt or "")
+    def samples(self) -> int:
+        """Answers wanted per prompt."""
+        return max(ask.sample for ask in self.asks) + 1
 
 
 def read_chat_body(body: dict[str, Any], card: ModelCard) -> Wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ANSWERS", "BACKGROUND", "INTENSIFIERS", "NEGATIONS", "STOPWORDS", "VALENCE"]
+__all__ = ["ANSWERS", "BACKGROUND", "COMMON", "INTENSIFIERS", "NEGATIONS", "STOPWORDS", "VALENCE"]
 
 
 def _words(line: str) -> list[str]:
@@ -22,7 +22,14 @@ ANSWERS: dict[str, float | None] = {
 }  # fmt: skip
 """Answers the backend may give unasked, with their place between bad and good."""
 
-VALENCE: dict[str, float] = {word.lower(): value for word, value in ANSWERS.items() if value is not None}
+COMMON = frozenset(_words("terrible awful bad poor okay neutral average fine good great excellent negative positive"))
+"""The most usual answers; the others are less likely unless the prompt offers them."""
+
+# Numerals say nothing in a text: "one digit", "two weeks".
+_NUMERALS = frozenset(_words("one two three four five"))
+VALENCE: dict[str, float] = {
+    word.lower(): value for word, value in ANSWERS.items() if value is not None and word not in _NUMERALS
+}
 VALENCE.update(dict.fromkeys(_words(
     "love loved loves lovely wonderful fantastic awesome superb outstanding delicious brilliant "
     "perfectly favorite favourite beautiful impressed impressive flawless incredible delightful "
@@ -31,12 +38,15 @@ VALENCE.update(dict.fromkeys(_words(
     "like liked likes enjoy enjoyed enjoyable friendly fresh tasty clean helpful quick fast fun "
     "pleasant pleased satisfied recommend recommended works worked easy useful sturdy reliable solid "
     "comfortable cheap affordable smooth worth glad cool sharp clear attentive cozy generous handy "
-    "quality 👍 🙂 😀 😊 😋 🎉"), 0.6))  # fmt: skip
+    "easier simple crisp durable powerful versatile convenient better well terrific gorgeous "
+    "happy 👍 🙂 😀 😊 😋 🎉"), 0.6))  # fmt: skip
 VALENCE.update(dict.fromkeys(_words(
     "slow dirty cold rude bland overpriced expensive broke broken problem problems issue issues "
     "disappointed disappointment lacking lacks weak noisy loud cheaply flimsy hard difficult wait "
     "waited waiting stale dry greasy salty unfortunately annoying confusing unhappy return returned "
-    "wrong missing boring useless 👎 🙁 😕 😞"), -0.6))  # fmt: skip
+    "wrong missing boring difficulty lack complaint complaints complain cannot flaw flaws "
+    "defect poorly bug bugs crash crashes sadly trouble drawback drawbacks downside cheaper short "
+    "stopped dead error freeze freezes skip skips limited unable however useless 👎 🙁 😕 😞"), -0.6))  # fmt: skip
 VALENCE.update(dict.fromkeys(_words(
     "hate hated hates disgusting worse garbage junk trash waste wasted scam nasty inedible refund "
     "unacceptable ridiculous defective failed fails died crap sucks sucked ruined pathetic filthy "

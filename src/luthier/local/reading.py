@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import re
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from luthier.local.backend import Message
-from luthier.local.lexicon import ANSWERS, INTENSIFIERS, NEGATIONS, STOPWORDS, VALENCE
+from luthier.local.lexicon import ANSWERS, COMMON, INTENSIFIERS, NEGATIONS, STOPWORDS, VALENCE
 
 __all__ = ["Reading", "polarity", "read_chat", "read_prompt"]
 
@@ -17,14 +18,17 @@ _CUE_AT_END = re.compile(r"([^\s:=?]*)[ \t]*(?::|=>|->|=|\?)\s*$")
 _CUE_BEGUN = re.compile(r"([^\s:=?]*)[ \t]*(?::|=>|->|=|\?)([ \t]*[^\n:=?]{1,40})$")
 _LISTED = re.compile(
     r"(?i)\b(?:one of|labels?|options?|categories|choices|classes|answer with|reply with|choose)\b"
-    r"[^:\n(]{0,40}[:(]?\s*([^\n]{1,400})"
+    r"[^:\n(]{0,40}?(?:[ \t]*[:(][ \t]*|[ \t]+)([^\n]{3,400})"
 )
 _SEPARATOR = re.compile(r"\s*(?:,|;|/|\||\bor\b|\band\b)\s*")
+_ONE_OF = re.compile(r"(?i)^.*\b(?:one of|either)\b[: \t]*(?:the following[: \t]*)?")
+_SENTENCE_END = re.compile(r"[.)](?:\s|$)")
 _CODED = re.compile(r"(?m)(?:^|[\s(])([A-Z])(?:[).:=]|\s=)\s*([^\n,;]{1,60})")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 _SOUNDING = re.compile(r"[a-z]+(?:'[a-z]+)?|[\u2600-\u27bf\U0001f300-\U0001faff]")
 _ASKS_FOR_DIGITS = re.compile(r"(?i)star|rating|\brate\b|score|scale|number|digit|[15]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?$")
+_PROMPT_WORDS = 100
 _EDGE = " \t\"'`.()[]{}*"
 
 
@@ -111,7 +115,8 @@ def _last_row(text: str, cue: str) -> tuple[str, list[str]]:
 
 def _understand(row: str, context: str, given: Sequence[str], begun: str, last: str, salt: str) -> Reading:
     noise = hashlib.blake2b(f"{salt}\0{row}".encode("utf-8", "surrogatepass"), digest_size=64).digest()
-    mood = polarity(row) + 0.35 * (noise[0] / 127.5 - 1)
+    # People who review are kinder than their words.
+    mood = polarity(row) + 0.15 + 0.25 * (noise[0] / 127.5 - 1)
     everything = f"{context}\n{row}" if len(row) < 20_000 else context
     answers = _answers(everything, row, given, mood, noise)
     return Reading(mood, noise, answers, begun, not (last.isspace() or last in ("", '"', "(", "[")))
@@ -121,19 +126,20 @@ def _answers(prompt: str, row: str, given: Sequence[str], mood: float, noise: by
     scored: dict[str, float] = {}
 
     def put(answer: str, valence: float | None, prior: float) -> None:
-        wobble = noise[(sum(answer.encode("utf-8", "surrogatepass")) * 31 + len(answer)) & 63] / 127.5 - 1
-        logit = prior + (2 * wobble if valence is None else 0.6 * wobble - 3 * (mood - valence) ** 2)
+        wobble = noise[_place(answer)] / 127.5 - 1
+        logit = prior + (2 * wobble if valence is None else 0.4 * wobble - 2.5 * (mood - valence) ** 2)
         if logit > scored.get(answer, -1e9):
             scored[answer] = logit
 
-    for word in _WORD.findall(prompt[:4000])[:200]:
+    for word in dict.fromkeys(_WORD.findall(prompt[-4000:])[-_PROMPT_WORDS:]):
         if word.lower() not in STOPWORDS:
             put(word, None, -6.0)
+    asks_for_digits = _ASKS_FOR_DIGITS.search(prompt[-4000:]) is not None
     for answer, valence in ANSWERS.items():
-        put(answer, valence, 0.0 if valence is not None else -3.0)
+        put(answer, valence, -2.0 if answer not in COMMON else -0.5 if asks_for_digits else 1.5)
     for rank, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ"):
         put(letter, min(1.0, rank / 2 - 1), -4.0)
-    asked = 2.0 if _ASKS_FOR_DIGITS.search(prompt[-4000:]) else -1.5
+    asked = 2.0 if asks_for_digits else -1.5
     for digit in "0123456789":
         put(digit, (int(digit) - 3) / 2 if digit in "12345" else None, asked if digit in "12345" else -4.0)
     for letter, meaning in _CODED.findall(prompt[:8000]):
@@ -141,9 +147,10 @@ def _answers(prompt: str, row: str, given: Sequence[str], mood: float, noise: by
         put(letter, _valence(meaning.strip(_EDGE), place), 7.0)
     offered = list(dict.fromkeys(answer for answer in given if answer))
     for listing in _LISTED.findall(prompt[:8000]):
-        items = [item.strip(_EDGE) for item in _SEPARATOR.split(listing)]
-        items = [item for item in items if 0 < len(item) <= 30 and item.count(" ") <= 3]
-        if len(items) >= 2:
+        items = [item.strip(_EDGE) for item in _SEPARATOR.split(_ONE_OF.sub("", _SENTENCE_END.split(listing)[0]))]
+        items = [item for item in items if item]
+        # A list of labels is short all through; a sentence with commas is not.
+        if len(items) >= 2 and all(len(item) <= 24 and item.count(" ") <= 2 for item in items):
             offered += [item for item in items if item not in offered]
     numbers = sorted({float(answer) for answer in offered if _NUMBER.match(answer)})
     for answer in offered:
@@ -155,6 +162,12 @@ def _answers(prompt: str, row: str, given: Sequence[str], mood: float, noise: by
         else:
             put(answer, _valence(answer, None), 7.0 if not _NUMBER.match(answer) else 4.0)
     return list(scored.items())
+
+
+@functools.lru_cache(maxsize=20_000)
+def _place(answer: str) -> int:
+    """Which of the row's 64 bytes of noise is this answer's."""
+    return (sum(answer.encode("utf-8", "surrogatepass")) * 31 + len(answer)) & 63
 
 
 def _valence(answer: str, otherwise: float | None) -> float | None:

@@ -12,7 +12,7 @@ from luthier.endpoints.endpoint import Endpoint, Limits
 from luthier.endpoints.engine import Engine
 from luthier.errors import ModelError
 from luthier.evaluation.records import Prediction, prediction_frame
-from luthier.packaging.serving_journal import serving_engine
+from luthier.packaging.serving import keep_small, serving_engine
 from luthier.spec import Fitted
 from luthier.task import Rows, Task, readable_validation_error
 from luthier.techniques import read_fitted
@@ -64,14 +64,18 @@ class LuthierModel:
         """
         rows = self._rows(model_input)
         fitted = self._with(params)
-        predictions = serving_engine().drive(fitted.predict(rows), fitted.spec.endpoint)
+        engine = serving_engine()
+        predictions = engine.drive(fitted.predict(rows), fitted.spec.endpoint)
+        keep_small(engine, len(rows))
         return json_ready(prediction_frame(self.task, predictions))
 
     async def predict_async(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """As `predict`, for callers with an event loop of their own."""
         rows = self._rows(model_input)
         fitted = self._with(params)
-        predictions = await serving_engine().adrive(fitted.predict(rows), fitted.spec.endpoint)
+        engine = serving_engine()
+        predictions = await engine.adrive(fitted.predict(rows), fitted.spec.endpoint)
+        keep_small(engine, len(rows))
         return json_ready(prediction_frame(self.task, predictions))
 
     async def predictions(self, rows: Rows, engine: Engine, **settings: Any) -> list[Prediction]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 from dataclasses import dataclass
@@ -104,7 +106,9 @@ def log_fitted_model(
         if register is None:
             return logged
         client = mlflow.MlflowClient()
-        version = mlflow.register_model(info.model_uri, register, tags=tags).version
+        # MLflow's own lines about it go to stderr; a failure raises all the same.
+        with contextlib.redirect_stderr(io.StringIO()):
+            version = mlflow.register_model(info.model_uri, register, tags=tags).version
         if alias is not None:
             client.set_registered_model_alias(register, alias, version)
     except MlflowException as error:

@@ -7,7 +7,7 @@ import unicodedata
 from luthier.evaluation.measures import Format
 from luthier.evaluation.records import Interval
 
-__all__ = ["interval", "number", "p_value", "percent", "printable"]
+__all__ = ["bounds", "interval", "number", "p_value", "percent", "printable"]
 
 
 def number(value: float, format: Format) -> str:  # noqa: A002 - the word the measures use
@@ -29,7 +29,7 @@ def number(value: float, format: Format) -> str:  # noqa: A002 - the word the me
         return f"{value:.2g}" if value >= 0.0001 else f"{value:.5f}".rstrip("0").rstrip(".") or "0"
     if format == "seconds":
         if value < 0.01:
-            return f"{1000 * value:.0f} ms"
+            return f"{1000 * value:.0f} ms" if value >= 0.001 else "<1 ms"
         return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
     text = f"{value:.2f}"
     if format == "share":
@@ -38,7 +38,7 @@ def number(value: float, format: Format) -> str:  # noqa: A002 - the word the me
 
 
 def interval(given: Interval, format: Format) -> str:  # noqa: A002 - the word the measures use
-    """A value with its bounds.
+    """A value with its bounds, where there are any to speak of.
 
     Examples:
         >>> interval(Interval(0.614, 0.551, 0.667), "share")
@@ -47,11 +47,25 @@ def interval(given: Interval, format: Format) -> str:  # noqa: A002 - the word t
         '.61'
     """
     text = number(given.value, format)
+    between = bounds(given, format)
+    return f"{text} ({between})" if between else text
+
+
+def bounds(given: Interval, format: Format) -> str:  # noqa: A002 - the word the measures use
+    """The bounds alone; nothing where there are none or where they are written like the value.
+
+    Examples:
+        >>> bounds(Interval(0.614, 0.551, 0.667), "share"), bounds(Interval(0.0, -0.05, 0.04), "share")
+        ('.55–.67', '-.05 to .04')
+        >>> bounds(Interval(0.0, 0.0, 0.0), "share")
+        ''
+    """
     if given.low is None or given.high is None:
-        return text
+        return ""
     low, high = number(given.low, format), number(given.high, format)
-    between = " to " if low.startswith("-") or high.startswith("-") else "–"
-    return f"{text} ({low}{between}{high})"
+    if low == high == number(given.value, format):
+        return ""
+    return f"{low} to {high}" if "-" in (low[0], high[0]) else f"{low}–{high}"
 
 
 def percent(share: float) -> str:

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS
+from luthier.evaluation.records import State
 from luthier.reporting.numbers import interval, number, percent
 
 __all__ = ["headline_metrics", "sentences", "unlabelled_share"]
 
 NAMED = 4
 """So many specs are named in a sentence before the rest are counted."""
+
+
+LOST: tuple[tuple[State, str], ...] = (("off_label", "off label"), ("refused", "refused"), ("failed", "failed"))
+"""States without a label that count as wrong, and how they are said."""
 
 
 def headline_metrics(board: Leaderboard) -> tuple[str, ...]:
@@ -26,7 +31,7 @@ def headline_metrics(board: Leaderboard) -> tuple[str, ...]:
 def unlabelled_share(entry: Entry) -> float:
     """Share of the evaluated rows without a label: off label, refused or failed."""
     rows = sum(count for state, count in entry.states.items() if state != "empty")
-    lost = sum(entry.states.get(state, 0) for state in ("off_label", "refused", "failed"))
+    lost = sum(entry.states.get(state, 0) for state, _ in LOST)
     return lost / rows if rows else 0.0
 
 
@@ -71,9 +76,10 @@ def _ties(board: Leaderboard) -> list[str]:
     tied = board.tied_with(board.best.name)
     if not tied:
         return ["It is better than every other spec, also after correcting for the number of comparisons."]
-    others = "" if len(tied) < len(ranked) - 1 else "; on these rows none of the specs is"
-    shown = _named(tied) if not others else "any other spec"
-    return [f"It cannot be told apart from {shown} on these rows{others and ', so choose by cost or speed'}."]
+    shown = "any other spec" if len(tied) == len(ranked) - 1 > 1 else _named(tied)
+    return [
+        f"It cannot be told apart from {shown} on these rows: choose among them by cost and speed, or test more rows."
+    ]
 
 
 def _plan(board: Leaderboard) -> list[str]:
@@ -91,8 +97,8 @@ def _plan(board: Leaderboard) -> list[str]:
     if plan.rows_needed > 1_000_000:
         return [f"{plan.first} and {plan.second} differ so little that over a million rows would not tell them apart."]
     return [
-        f"To tell {plan.first} from {plan.second} takes about {_rounded(plan.rows_needed)} rows, if the difference of {gap} "
-        f"seen here is the true one (80% power); there are {plan.rows_now:,}."
+        f"To tell {plan.first} from {plan.second} takes about {_rounded(plan.rows_needed)} rows, if the difference "
+        f"of {gap} seen here is the true one (80% power); there are {plan.rows_now:,}."
     ]
 
 
@@ -112,16 +118,15 @@ def _ceiling(board: Leaderboard) -> list[str]:
     measure = METRICS[board.ranked_by]
     found = interval(board.ceiling.metrics[board.ranked_by], measure.format)
     return [
-        f"One person agrees with the truth to {measure.title} {found} (mean of {board.ceiling.candidate.model}), a little "
-        "flattered because each person's own vote is part of the truth."
+        f"One person agrees with the truth to {measure.title} {found} (mean of {board.ceiling.candidate.model}), "
+        "a little flattered because each person's own vote is part of the truth."
     ]
 
 
 def _lost(board: Leaderboard) -> list[str]:
     out = []
     for entry in board.entries:
-        words = {"off_label": "off label", "refused": "refused", "failed": "failed"}
-        lost = [f"{entry.states[state]:,} {word}" for state, word in words.items() if entry.states.get(state)]  # type: ignore[index, call-overload]
+        lost = [f"{entry.states[state]:,} {word}" for state, word in LOST if entry.states.get(state)]
         if lost:
             share = percent(unlabelled_share(entry))
             out.append(f"{entry.name} has no label for {share} of the rows ({', '.join(lost)}); they count as wrong.")
@@ -134,7 +139,9 @@ def _left_out(board: Leaderboard) -> list[str]:
     if not board.rows_empty:
         return []
     one = board.rows_empty == 1
-    return [f"{board.rows_empty:,} row{' has' if one else 's have'} no text and {'is' if one else 'are'} left out for all."]
+    return [
+        f"{board.rows_empty:,} row{' has' if one else 's have'} no text and {'is' if one else 'are'} left out for all."
+    ]
 
 
 def _latency(board: Leaderboard) -> list[str]:

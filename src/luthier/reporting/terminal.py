@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
-from luthier.evaluation.measures import METRICS
+from luthier.evaluation.measures import METRICS, Format
+from luthier.evaluation.records import Interval
 from luthier.reporting.numbers import interval, number, percent, printable
 from luthier.reporting.sentences import headline_metrics, sentences, unlabelled_share
 
@@ -18,18 +19,30 @@ __all__ = ["leaderboard_table", "print_leaderboard"]
 WIDE = 118
 """From so many columns on there is room for technique, model and an interval beside every metric."""
 
+WIDEST = 136
+"""From so many on, for a fourth metric."""
+
 COST = "cost_per_1000_rows_usd"
 SPEED = "latency_p50_seconds"
 
 
-def leaderboard_table(board: Leaderboard, width: int) -> Table:
-    """The leaderboard as a rich table for a terminal of so many columns."""
+def leaderboard_table(board: Leaderboard, width: int, *, ascii_only: bool = False) -> Table:
+    """The leaderboard as a rich table.
+
+    Args:
+        board: what to show.
+        width: columns of the terminal.
+        ascii_only: whether the terminal can write nothing else.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    def cell(text: str) -> Text:
+        return Text(_ascii(printable(text)) if ascii_only else printable(text))
+
     wide = width >= WIDE
-    metrics = headline_metrics(board)[: 4 if wide else 3]
+    metrics = headline_metrics(board)[: 4 if width >= WIDEST else 3]
     entries: list[Entry] = [*board.entries, board.majority, *([board.ceiling] if board.ceiling else [])]
     lost = any(unlabelled_share(entry) for entry in board.entries)
     tied = len(board.entries) > 1
@@ -38,8 +51,8 @@ def leaderboard_table(board: Leaderboard, width: int) -> Table:
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("spec", overflow="fold", min_width=12)
     if wide:
-        table.add_column("technique", overflow="fold")
-        table.add_column("model", overflow="fold", max_width=24)
+        table.add_column("technique", no_wrap=True)
+        table.add_column("model", overflow="fold", min_width=8, max_width=24)
     for place, name in enumerate(metrics):
         table.add_column(METRICS[name].title, justify="left" if wide or place == 0 else "right", no_wrap=True)
     if lost:
@@ -55,27 +68,28 @@ def leaderboard_table(board: Leaderboard, width: int) -> Table:
     for entry in entries:
         reference = entry.rank is None
         who = entry.candidate
-        name = Text(printable(who.name), style="italic" if reference else "bold" if entry.rank == 1 else "")
+        model = "" if who.model == "none" else who.model
+        title = cell(who.name)
+        title.stylize("italic" if reference else "bold" if entry.rank == 1 else "")
         if not wide and not reference:
-            name.append(f"\n{printable(who.technique)}")
-            if who.model not in ("", "none"):
-                name.append(f", {printable(who.model)}")
-            name.stylize("not bold dim", len(printable(who.name)))
-        cells: list[Text] = [Text("" if reference else str(entry.rank)), name]
+            under = cell(", ".join(filter(None, (who.technique, model))))
+            under.stylize("dim")
+            title = Text("\n").join([title, under])
+        cells: list[Text] = [cell("" if reference else str(entry.rank)), title]
         if wide:
-            cells += [Text("" if reference else printable(who.technique)), Text(printable(who.model))]
+            cells += [cell("" if reference else who.technique), cell(model)]
         for place, metric in enumerate(metrics):
             found = entry.metrics.get(metric)
-            write = interval if wide or place == 0 else lambda given, format: number(given.value, format)
-            cells.append(Text("" if found is None else write(found, METRICS[metric].format)))
+            write = interval if wide or place == 0 else _value
+            cells.append(cell("" if found is None else write(found, METRICS[metric].format)))
         if lost:
-            cells.append(Text("" if reference else percent(unlabelled_share(entry))))
+            cells.append(cell("" if reference else percent(unlabelled_share(entry))))
         for metric, heads in ((COST, ("$/1,000", "$/1k")), (SPEED, ("p50",))):
             if any(head in headers for head in heads):
                 found = None if reference else entry.metrics.get(metric)
-                cells.append(Text("" if found is None else number(found.value, METRICS[metric].format)))
+                cells.append(cell("" if found is None else number(found.value, METRICS[metric].format)))
         if tied:
-            cells.append(Text(entry.group))
+            cells.append(cell(entry.group))
         if reference and entry is board.majority:
             table.add_section()
         table.add_row(*cells, style="dim" if reference else None)
@@ -91,25 +105,29 @@ def print_leaderboard(board: Leaderboard, console: Console | None = None) -> Non
             its encoding is not a Unicode one it is ASCII.
     """
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     console = console or Console()
+    ascii_only = not console.encoding.lower().startswith("utf")
     head = (
         f"{board.task.name}: {len(board.entries)} spec{'s' if len(board.entries) != 1 else ''} on "
         f"{board.rows_evaluated:,} rows, ranked by {METRICS[board.ranked_by].title}"
     )
-    table = leaderboard_table(board, console.width)
-    lines = [f"- {printable(sentence)}" for sentence in sentences(board)]
+    lines = sentences(board)
     if len(board.entries) > 1:
-        lines.append("- Specs that share a letter under “tie” cannot be told apart.")
-    if not console.encoding.lower().startswith("utf"):
-        head, lines = _ascii(head), [_ascii(line) for line in lines]
-        for column in table.columns:
-            column._cells = [Text(_ascii(cell.plain), cell.style) if isinstance(cell, Text) else cell for cell in column._cells]
-    console.print(Text(head, style="bold"))
-    console.print(table)
+        lines.append("Specs that share a letter under “tie” cannot be told apart.")
+    beneath = Table.grid(padding=(0, 1, 0, 0))
     for line in lines:
-        console.print(Text(line), soft_wrap=not console.is_terminal and console.width > WIDE)
+        text = printable(line)
+        beneath.add_row("-", Text(_ascii(text) if ascii_only else text))
+    console.print(Text(head, style="bold"))
+    console.print(leaderboard_table(board, console.width, ascii_only=ascii_only))
+    console.print(beneath)
+
+
+def _value(given: Interval, format: Format) -> str:  # noqa: A002 - the word the measures use
+    return number(given.value, format)
 
 
 def _ascii(text: str) -> str:

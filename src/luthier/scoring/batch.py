@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.endpoints import Engine
+from luthier.endpoints.background import in_background
 from luthier.errors import DataError, UserError
 from luthier.evaluation.records import STATES, Prediction, prediction_columns
 from luthier.packaging.model import LuthierModel
@@ -166,7 +167,7 @@ def score_table(
             if report.rows == 0:
                 raise DataError(f"{source} has no rows.")
 
-    engine.wait(run())
+    in_background(run()).result()
     report.elapsed_seconds = time.monotonic() - started
     return report
 

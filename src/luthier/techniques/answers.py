@@ -26,7 +26,9 @@ NEGATION_BEFORE = 40
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 NUMBER_IN_TEXT = re.compile(r"(?<![\w.])(?:(?<![)\]])[+-])?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)(?!\.\d)")
 SCALE = re.compile(r"\s*(?:/|out of)\s*(\d+(?:\.0+)?)(?![\w.]*\d)")
-NEGATED = re.compile(r"(?:\b(?:not|never|neither|nor|no longer)|n['’]t)\s+(?:(?:an?|the|very|really|quite|so)\s+)?$", re.I)
+NEGATED = re.compile(
+    r"(?:\b(?:not|never|neither|nor|no longer)|n['’]t)\s+(?:(?:an?|the|very|really|quite|so)\s+)?$", re.I
+)
 EMPHASIS = re.compile(r"(?<!\w)[*_`~]+|[*_`~]+(?!\w)")
 THOUGHT_MARK = re.compile(r"<(/?)think(?:ing)?>", re.I)
 
@@ -93,7 +95,8 @@ class LabelReader:
         # Longest first, so that "not spam" is not read as "spam".
         self._phrases = _whole_tokens(sorted(phrases, key=len, reverse=True))
         # A letter within a sentence is an article or a name; one that ends it, or is marked, is an answer.
-        self._letters = re.compile(rf"(?<![\w'’])(?:{'|'.join(letters)})(?=\s*(?:[).:,*\"\]}}]|$))") if letters else None
+        ended = r"(?=\s*(?:[).:,*\"\]}]|$))"
+        self._letters = re.compile(rf"(?<![\w'’])(?:{'|'.join(letters)}){ended}") if letters else None
 
     def exactly(self, text: str) -> str | None:
         """The label this text is, marks around it and case aside."""

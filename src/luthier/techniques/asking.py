@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,16 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-from luthier.endpoints.exchange import Answer, Operation, Request
+from luthier.endpoints.exchange import Answer, Request
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation
-from luthier.task import Task, is_blank
+from luthier.task import Rows, Task, is_blank
 from luthier.techniques.answers import JSON_KEY, LabelReader, Read, answer_schema, spoken
 from luthier.techniques.examples import same_text
 from luthier.techniques.template import Template, UnrenderedRow
 from luthier.techniques.walk import LabelScores, walk
 
-__all__ = ["Asking", "Shown", "Way", "calibrated", "letters_for", "mean_logprobs"]
+__all__ = ["Asking", "Shown", "Way", "calibrated", "letters_for", "leaning_of"]
 
 Way: TypeAlias = Literal["text", "json", "walk", "first", "letters"]
 """How labels are read: written out; as JSON; walked token by token; from the first token; from a letter."""
@@ -49,7 +50,7 @@ class Asking:
         top: likeliest tokens to ask for, where tokens are compared.
         chat: whether turns are sent, or one text to complete.
         examples: few-shot examples, in order.
-        leaning: mean log-probability per label on the calibration rows, in the task's order.
+        leaning: see `leaning_of`; measured on the calibration rows, in the task's order.
     """
 
     task: Task
@@ -106,6 +107,15 @@ class Asking:
             turns.append({"role": "assistant", "content": example.answer})
         turns.append({"role": "user", "content": user + (self.letter_key() if self.way == "letters" else "")})
         return Request("chat", {"messages": turns, **self._extras()})
+
+    def requests(self, rows: Rows) -> list[Request]:
+        """The first request of every row that is sent at all."""
+        found: list[Request] = []
+        for inputs in rows.inputs:
+            if not is_blank(inputs.get(self.task.text)):
+                with contextlib.suppress(UnrenderedRow):
+                    found.append(self.request(inputs))
+        return found
 
     def letter_key(self) -> str:
         """What is added to the last user turn when labels are asked as letters."""
@@ -235,12 +245,18 @@ def calibrated(logprobs: Sequence[float], leaning: Sequence[float] | None) -> tu
     return tuple(weight / total for weight in weights)
 
 
-def mean_logprobs(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Mean log-probability per label over rows of probabilities."""
+def leaning_of(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """How much a model leans to each label: the logarithm of its mean probability over the rows.
+
+    The mean is taken of probabilities, not of logarithms: a sure model gives a rare label 1e-8 on nearly
+    every row, and the mean of those logarithms would lift that label above all others.
+
+    Examples:
+        >>> [round(math.exp(value), 2) for value in leaning_of([(0.99, 0.01), (0.2, 0.8)])]
+        [0.59, 0.41]
+    """
     least = sys.float_info.min
-    return tuple(
-        math.fsum(math.log(max(share, least)) for share in shares) / len(rows) for shares in zip(*rows, strict=True)
-    )
+    return tuple(math.log(max(math.fsum(shares) / len(rows), least)) for shares in zip(*rows, strict=True))
 
 
 def _gap(text: str) -> str:

@@ -104,8 +104,10 @@ class Baseline(Spec):
         texts = rows.texts
         sent = [text for text in texts if text is not None]
         found = iter(_model_of(fitted).probabilities(sent).tolist() if sent else [])
-        positions = [fitted.state["labels"].index(label) if label in fitted.state["labels"] else None
-                     for label in self.task.labels]
+        positions = [
+            fitted.state["labels"].index(label) if label in fitted.state["labels"] else None
+            for label in self.task.labels
+        ]
         predictions: list[Prediction] = []
         for text in texts:
             if text is None:

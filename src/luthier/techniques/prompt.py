@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.exchange import Request
 from luthier.errors import DataError, EndpointError, Partial, SpecError
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Spec
 from luthier.task import Rows, Task, readable_validation_error
-from luthier.techniques.asking import Asking, Shown, Way, mean_logprobs
+from luthier.techniques.asking import Asking, Shown, Way, leaning_of
 from luthier.techniques.examples import calibration_rows, choose_examples
 from luthier.techniques.rounds import together
 from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
@@ -35,6 +36,10 @@ TOP_CHOICES_HOSTED_COMPLETION = 5
 
 THINKING_TOKENS = 2000
 """Added to the answer's length where the model is told to think."""
+
+
+PARAMS = ("temperature", "top_p", "max_tokens", "seed")
+"""Decoding settings that are numbers; a packaged model declares them with a type."""
 
 
 class Prompt(Spec):
@@ -101,19 +106,13 @@ class Prompt(Spec):
     def _method_alone(cls, given: Any) -> Any:
         return {"method": given} if isinstance(given, str) else given
 
-    @field_validator("endpoint")
-    @classmethod
-    def _has_endpoint(cls, endpoint: Endpoint | None) -> Endpoint | None:
-        if endpoint is None:
-            raise ValueError("is null; a prompt needs a model, as in endpoint: {provider: openai, model: NAME}")
-        return endpoint
-
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.endpoint is None:
             raise ValueError("endpoint is missing; a prompt needs a model, as in {provider: openai, model: NAME}")
-        if self.task.label in self.columns:
-            raise ValueError(f"the template shows the label column {self.task.label!r}, which is what is asked for")
+        for column in (self.task.label, *self.task.raters):
+            if column in self.columns:
+                raise ValueError(f"the template shows the column {column!r}, which holds what is asked for")
         self._check_words()
         chat = self.prompt.style == "chat"
         if self.answer.method == "json" and not chat:
@@ -193,8 +192,8 @@ class Prompt(Spec):
             )
         if self.answer.method == "score" and self.way == "text":
             notes.append(
-                f"No probabilities: {len(self.words)} labels begin alike, which is more than the {MOST_LETTERS} letters "
-                "a chat service compares, so the written answer is read. Style completion gives probabilities."
+                f"No probabilities: {len(self.words)} labels begin alike, and a chat service compares no more than "
+                f"{MOST_LETTERS} letters, so the written answer is read. Style completion gives probabilities."
             )
         thinks = self.decoding.reasoning_effort not in (None, "none", "minimal")
         if self.way in ("walk", "first", "letters") and thinks:
@@ -208,12 +207,38 @@ class Prompt(Spec):
             notes.append(f"Fitting asks about {self.answer.calibration_rows} training rows to measure the leaning.")
         return tuple(notes)
 
+    @property
+    def prompt_text(self) -> str:
+        """Both templates, as a prompt registry shows them."""
+        if self.prompt.system is None:
+            return self.prompt.template
+        return f"system:\n{self.prompt.system}\n\nuser:\n{self.prompt.template}"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Decoding settings a caller of the packaged model may set per call; null ones are not offered."""
+        settings = self.decoding.model_dump(include=set(PARAMS)) | {"max_tokens": self.max_tokens}
+        return {name: value for name, value in settings.items() if value is not None}
+
+    def with_params(self, given: Mapping[str, Any]) -> Self:
+        """The same recipe with other decoding settings.
+
+        Raises:
+            SpecError: a setting is unknown or out of range.
+        """
+        plain = {name: value.item() if hasattr(value, "item") else value for name, value in given.items()}
+        changed = {name: value for name, value in plain.items() if self.params.get(name) != value}
+        if not changed:
+            return self
+        decoding = {**self.decoding.model_dump(), **changed}
+        return type(self).make({**self._fields(), "decoding": decoding}, "params")
+
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Chooses the examples and measures the model's leaning, both on training rows only.
 
-        The leaning is the mean log-probability per label on `answer.calibration_rows` rows; taking it
-        away is batch calibration (Zhou et al. 2023, arXiv:2309.17249) with the mean taken of logarithms
-        and over training rows, so that a row's answer does not depend on its neighbours.
+        The leaning is the mean probability per label on `answer.calibration_rows` rows; dividing by it is
+        batch calibration (Zhou et al. 2023, arXiv:2309.17249) with training rows in place of the batch, so
+        that a row's answer does not depend on its neighbours.
 
         Raises:
             SpecError: training rows are needed and there are none.
@@ -223,21 +248,12 @@ class Prompt(Spec):
         """
         if not self.needs_training:
             return Fitted(spec=self)
-        if rows is None:
-            raise SpecError(f"spec {self.name!r} needs training rows; add --train TABLE.")
-        if len(rows):
-            self.check_columns(rows.inputs[0], "the training table")
-        chosen = choose_examples(rows, self.task.labels, self.prompt.examples, self.seed, self.name)
-        state: dict[str, Any] = {"examples": [self._kept(rows, position) for position in chosen]}
-        count = self.answer.calibration_rows
-        if count:
-            positions = calibration_rows(rows, chosen, count, self.seed, self.name)
+        known, state, positions = self._chosen(rows)
+        if positions:
             asking = self.asking(state)
-            predictions = yield from together(asking.row(rows.inputs[position]) for position in positions)
+            predictions = yield from together(asking.row(known.inputs[position]) for position in positions)
             state["leaning"] = self._leaning(predictions)
-        else:
-            self.asking(state)
-        return Fitted(spec=self, train_digest=rows.digest, state=state)
+        return Fitted(spec=self, train_digest=known.digest, state=state)
 
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
         """One prediction per row; the first requests of all rows come in one round."""
@@ -246,6 +262,23 @@ class Prompt(Spec):
         self.check_columns(rows.inputs[0])
         asking = self.asking(fitted.state)
         return (yield from together(asking.row(inputs) for inputs in rows.inputs))
+
+    def first_requests(
+        self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
+    ) -> tuple[list[Request], list[Request]]:
+        """What fitting and what answering these rows would ask first; a walk may ask a little more.
+
+        Raises:
+            SpecError: training rows are needed and there are none.
+            DataError: there are too few of them, or a column is missing.
+        """
+        if len(rows):
+            self.check_columns(rows.inputs[0])
+        if fitted is not None or not self.needs_training:
+            return [], self.asking(fitted.state if fitted is not None else {}).requests(rows)
+        known, state, positions = self._chosen(train)
+        asking = self.asking(state)
+        return asking.requests(known.take(positions)), asking.requests(rows)
 
     def asking(self, state: Mapping[str, Any]) -> Asking:
         """How one row is asked and read, given what `fit` kept.
@@ -276,8 +309,7 @@ class Prompt(Spec):
                 raise DataError(
                     f"spec {self.name!r}: example {example['inputs'][self.task.text]!r:.60}: {fault}"
                 ) from fault
-        object.__setattr__(asking, "examples", tuple(shown))
-        return asking
+        return replace(asking, examples=tuple(shown))
 
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
         """What would be sent for these rows, with tokens and price; sends nothing.
@@ -297,8 +329,8 @@ class Prompt(Spec):
             return preview(self, asked, {})
         self.check_columns(train.columns, "the training table")
         known = self.task.rows(train, labelled=True, source="the training table")
-        chosen = choose_examples(known, self.task.labels, self.prompt.examples, self.seed, self.name)
-        return preview(self, asked, {"examples": [self._kept(known, position) for position in chosen]})
+        _, state, _ = self._chosen(known, calibrate=False)
+        return preview(self, asked, state)
 
     @property
     def _template(self) -> Template:
@@ -307,6 +339,20 @@ class Prompt(Spec):
     @property
     def _system(self) -> Template | None:
         return compiled(self.prompt.system) if self.prompt.system is not None else None
+
+    def _chosen(self, rows: Rows | None, *, calibrate: bool = True) -> tuple[Rows, dict[str, Any], list[int]]:
+        """The training rows, the examples among them, and the positions of those to calibrate on."""
+        if rows is None:
+            raise SpecError(f"spec {self.name!r} needs training rows; add --train TABLE.")
+        if len(rows):
+            self.check_columns(rows.inputs[0], "the training table")
+        shown = choose_examples(rows, self.task.labels, self.prompt.examples, self.seed, self.name)
+        state = {"examples": [self._kept(rows, position) for position in shown]}
+        # An example the template fails on is found here, before anything is paid.
+        self.asking(state)
+        count = self.answer.calibration_rows if calibrate else 0
+        positions = calibration_rows(rows, shown, count, self.seed, self.name) if count else []
+        return rows, state, positions
 
     def _kept(self, rows: Rows, position: int) -> dict[str, Any]:
         inputs = rows.inputs[position]
@@ -328,4 +374,4 @@ class Prompt(Spec):
                 f"{f' ({first})' if first else ''}. Set answer.calibration_rows: 0, or use an endpoint and a prompt "
                 "that give log-probabilities for the labels; `luthier check` tries one row."
             )
-        return list(mean_logprobs(got))
+        return list(leaning_of(got))

@@ -120,7 +120,7 @@ def read_specs(paths: Sequence[str | Path], overrides: Mapping[str, Any] | None 
         if path.is_dir():
             found = sorted([*path.glob("*.yaml"), *path.glob("*.yml")])
         elif any(mark in str(given) for mark in "*?["):
-            found = [Path(name) for name in sorted(glob.glob(str(given)))]
+            found = [Path(name) for name in sorted(glob.glob(str(given)))]  # noqa: PTH207  (a pattern may be absolute)
         else:
             found = [path]
         files += [file for file in found if file.name not in ("task.yaml", "task.yml") and file not in files]

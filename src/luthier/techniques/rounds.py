@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from luthier.endpoints.exchange import Answer, Request
+from luthier.endpoints.exchange import Request
 from luthier.spec import Conversation
 
 __all__ = ["together"]
@@ -20,6 +20,7 @@ def together(conversations: Iterable[Conversation[Result]]) -> Conversation[list
     conversations that still ask.
 
     Examples:
+        >>> from luthier.endpoints.exchange import Answer, Request
         >>> def asks(times):
         ...     for turn in range(times):
         ...         yield [Request("chat", {"turn": turn})]

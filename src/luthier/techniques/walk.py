@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from luthier.endpoints.exchange import TokenChoices
 
-__all__ = ["NEGLIGIBLE", "LabelScores", "Walk", "apart_at_once", "fold", "walk"]
+__all__ = ["NEGLIGIBLE", "LabelScores", "Walk", "apart_at_once", "fold", "most_of_unreturned", "walk"]
 
 NEGLIGIBLE = 1e-3
 """A node with less than this share of what the labels have is not asked further.
@@ -26,6 +26,10 @@ far down among the likeliest tokens.
 
 LEAST = 1e-12
 """What ending has at least where longer labels seem to take everything; keeps logarithms finite."""
+
+
+ROUNDING = 1e-6
+"""How far the returned probabilities may miss their sum: services round log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,22 @@ def walk(words: Sequence[str], *, follow: bool = True, negligible: float = NEGLI
     return trie.scores()
 
 
+def most_of_unreturned(choices: TokenChoices) -> float:
+    """Largest probability a token can have that was not returned.
+
+    It is no likelier than the least likely returned one, and no more than all of them leave over: a
+    service that returns few tokens would else make the labels it left out as likely as its first choice.
+
+    Examples:
+        >>> round(most_of_unreturned((("a", math.log(0.5)), ("b", math.log(0.01)))), 3)
+        0.01
+        >>> round(most_of_unreturned((("a", math.log(0.9)),)), 3)
+        0.1
+    """
+    shares = [math.exp(logprob) for _, logprob in choices]
+    return min(min(shares), max(1.0 - math.fsum(shares), 0.0) + ROUNDING)
+
+
 class _Trie:
     def __init__(self, words: Sequence[str]) -> None:
         folded = [fold(word) for word in words]
@@ -159,10 +179,10 @@ class _Trie:
         if whole is not None:
             self._seen[whole] += mass * max(1.0 - longer, LEAST)
             found.add(whole)
-        lowest = math.exp(min(logprob for _, logprob in choices))
+        bound = mass * most_of_unreturned(choices)
         for i in here:
             if i not in found:
-                self._bound[i] += mass * lowest
+                self._bound[i] += bound
 
     def leave_negligible(self, waiting: dict[str, float], known: dict[str, TokenChoices], negligible: float) -> None:
         """Shares out, in equal parts, the mass of texts that are not worth a request."""

@@ -129,7 +129,7 @@ class Decoding(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    temperature: float | None = Field(default=0, ge=0, le=2)
+    temperature: float | None = Field(default=0.0, ge=0, le=2)
     """0 for the likeliest answer; null where the model refuses the parameter, as reasoning models do."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Most tokens of an answer; made to fit the labels when absent. Reasoning models want about 2000."""

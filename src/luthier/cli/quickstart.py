@@ -1,0 +1,26 @@
+"""luthier quickstart: the whole way on the embedded default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def quickstart(
+    folder: Annotated[Path, typer.Option("--folder", help="Where data/ and models/ go.")] = Path(),
+) -> None:
+    """Sample data, compare, package, score: no key, no GPU, about three minutes."""
+    from luthier.endpoints import default_engine, draining
+    from luthier.starting.story import tell
+
+    with draining(default_engine()):
+        tell(folder)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(quickstart)

@@ -1,0 +1,60 @@
+"""The one loop of this process that all engines live on, on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+__all__ = ["background_loop", "in_background", "is_background", "loop_is_running"]
+
+Result = TypeVar("Result")
+
+
+class _Home:
+    """The loop, the process it belongs to, and the lock of its making."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.before: object = None
+
+
+_home = _Home()
+
+
+def background_loop() -> asyncio.AbstractEventLoop:
+    """The loop, started on first use and started anew in a process that was forked."""
+    global _home
+    if _home.pid != os.getpid():
+        # The parent's loop came along without its thread. It is kept, not closed: it shares the parent's files.
+        left, _home = _home, _Home()
+        _home.before = left
+    home = _home
+    with home.lock:
+        if home.loop is None:
+            home.loop = asyncio.new_event_loop()
+            threading.Thread(target=home.loop.run_forever, name="luthier-engine", daemon=True).start()
+        return home.loop
+
+
+def in_background(coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+    """Runs a coroutine on the loop."""
+    return asyncio.run_coroutine_threadsafe(coroutine, background_loop())
+
+
+def loop_is_running() -> bool:
+    """Whether this process has the loop already."""
+    return _home.pid == os.getpid() and _home.loop is not None
+
+
+def is_background() -> bool:
+    """Whether the caller is already on the loop, where waiting for it would never end."""
+    try:
+        return asyncio.get_running_loop() is _home.loop
+    except RuntimeError:
+        return False

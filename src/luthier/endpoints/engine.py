@@ -1,0 +1,386 @@
+"""The one place that calls a model: requests in, answers out, whoever asks and however often."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextlib
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from luthier.endpoints.background import background_loop, in_background, is_background, loop_is_running
+from luthier.endpoints.budget import Budget
+from luthier.endpoints.dispatch import Dispatch, Settings
+from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.exchange import Answer, Request, Usage
+from luthier.endpoints.flight import Halt, Progress
+from luthier.endpoints.journal import Journal
+from luthier.endpoints.keys import answer_key, key_prefix
+from luthier.endpoints.prices import PriceBook
+from luthier.endpoints.report import Report
+from luthier.endpoints.transport import shared_transport
+from luthier.errors import SpecError
+
+if TYPE_CHECKING:
+    from luthier.spec import Conversation
+
+__all__ = ["Engine", "Estimate", "default_engine"]
+
+Result = TypeVar("Result")
+
+LONGEST_GOODBYE_SECONDS = 150.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What asking would take. Tokens and money are estimates; nothing was sent to make them.
+
+    Attributes:
+        requests: requests asked for.
+        distinct: different ones among them.
+        in_journal: distinct ones that have an answer already and cost nothing.
+        input_tokens: to be sent for the rest.
+        max_output_tokens: to be received at most; `None` where a request sets no bound.
+        cost_usd: likely price of the rest; `None` when the price is unknown.
+        cost_usd_max: price if every answer is as long as allowed.
+    """
+
+    requests: int
+    distinct: int
+    in_journal: int
+    input_tokens: int
+    max_output_tokens: int | None
+    cost_usd: float | None
+    cost_usd_max: float | None
+
+
+class Engine:
+    """Asks models: within their limits, each distinct request once, every answer kept before it is handed out.
+
+    All engines of a process live on one background loop, so `run` also works in a notebook, `arun` on
+    any loop, and both from many threads at once with shared limits. After a fork both start anew.
+
+    Args:
+        journal: where answers are kept; closed with the engine.
+        clock: seconds that only grow; the limiters'.
+        max_attempts: times a request is sent before it is given up for now.
+        backoff_seconds: wait before the second attempt, doubled for each further one.
+        longest_backoff_seconds: the longest such wait.
+        identity_seconds: how long what an Azure deployment says it is, is believed.
+        seed: of the jitter of the waits.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_attempts: int = 6,
+        backoff_seconds: float = 0.5,
+        longest_backoff_seconds: float = 30.0,
+        identity_seconds: float = 300.0,
+        seed: int = 7,
+    ) -> None:
+        self.journal = journal
+        self.report = Report()
+        """Everything this engine did so far."""
+        self.prices = PriceBook()
+        self._settings = Settings(clock, max_attempts, backoff_seconds, longest_backoff_seconds, identity_seconds, seed)
+        self._halt: Halt | None = None
+        self._dispatch: Dispatch | None = None
+        self._pid = os.getpid()
+        _engines.add(self)
+
+    async def arun(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint,
+        *,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        report: Report | None = None,
+        fresh: bool = False,
+        retry_failed: bool = False,
+    ) -> list[Answer]:
+        """One answer per request, in order. A request that fails is an answer with `failure`; it never raises.
+
+        Args:
+            requests: what to ask; equal ones are sent once.
+            endpoint: whom to ask.
+            budget: what may be spent; several calls may share one.
+            progress: shows how far it is; silent when absent.
+            report: counts this call, beside the engine's own report.
+            fresh: ask again what the journal has; the new answers replace the old.
+            retry_failed: ask again what failed for good (`permanent`, `content`); what failed for a
+                passing reason always is.
+
+        Raises:
+            EndpointError: no request could work: key, address, model or a parameter is wrong.
+            QuotaError: the account has nothing left.
+            BudgetReached: the budget is spent; answers so far are kept.
+            Interrupted: a signal came; answers so far are kept.
+            UserError: the journal failed, or a budget was given and the price is unknown.
+        """
+        work = self._run(requests, endpoint, budget, progress, report, fresh, retry_failed)
+        if is_background():
+            return await work
+        return await asyncio.wrap_future(in_background(work))
+
+    def run(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint,
+        *,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        report: Report | None = None,
+        fresh: bool = False,
+        retry_failed: bool = False,
+    ) -> list[Answer]:
+        """`arun`, waited for; also from inside a running loop, as in a notebook."""
+        return _wait(self._run(requests, endpoint, budget, progress, report, fresh, retry_failed))
+
+    async def adrive(
+        self,
+        conversation: Conversation[Result],
+        endpoint: Endpoint | None,
+        *,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        report: Report | None = None,
+        fresh: bool = False,
+        retry_failed: bool = False,
+    ) -> Result:
+        """Answers a technique's requests until it has its result. Many may be driven at once."""
+        answers: Sequence[Answer] | None = None
+        try:
+            while True:
+                # Between its requests a technique may compute for seconds; the loop is not made to wait.
+                requests, ended = await asyncio.to_thread(_step, conversation, answers)
+                if ended is not None:
+                    return ended[0]
+                answers = []
+                if requests:
+                    answers = await self.arun(
+                        requests,
+                        _needed(endpoint),
+                        budget=budget,
+                        progress=progress,
+                        report=report,
+                        fresh=fresh,
+                        retry_failed=retry_failed,
+                    )
+        finally:
+            conversation.close()
+
+    def drive(
+        self,
+        conversation: Conversation[Result],
+        endpoint: Endpoint | None,
+        *,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        report: Report | None = None,
+        fresh: bool = False,
+        retry_failed: bool = False,
+    ) -> Result:
+        """`adrive`, waited for; the technique computes on the calling thread."""
+        answers: Sequence[Answer] | None = None
+        try:
+            while True:
+                requests, ended = _step(conversation, answers)
+                if ended is not None:
+                    return ended[0]
+                answers = []
+                if requests:
+                    answers = self.run(
+                        requests,
+                        _needed(endpoint),
+                        budget=budget,
+                        progress=progress,
+                        report=report,
+                        fresh=fresh,
+                        retry_failed=retry_failed,
+                    )
+        finally:
+            conversation.close()
+
+    async def aestimate(self, requests: Sequence[Request], endpoint: Endpoint) -> Estimate:
+        """What asking these would take; sends nothing.
+
+        What an Azure deployment really is, is taken from the last time it said so, and an embedded
+        server is not started to see; without either nothing counts as being in the journal.
+        """
+        work = self._estimate(requests, endpoint)
+        if is_background():
+            return await work
+        return await asyncio.wrap_future(in_background(work))
+
+    def estimate(self, requests: Sequence[Request], endpoint: Endpoint) -> Estimate:
+        """`aestimate`, waited for."""
+        return _wait(self._estimate(requests, endpoint))
+
+    def stop(self, *, interrupted: bool = False) -> None:
+        """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.
+
+        Holds until `resume`. May be called from any thread and from a signal's handler.
+
+        Args:
+            interrupted: whether runs end with `Interrupted` instead of returning what they have.
+        """
+        self._tell("interrupted" if interrupted else "stopped")
+
+    def resume(self) -> None:
+        """Ends a `stop`."""
+        self._tell(None)
+
+    def close(self) -> None:
+        """Stops, waits for what is in flight, and closes the journal. The engine can be used again."""
+        dispatch, self._dispatch = self._dispatch, None
+        if dispatch is not None and self._pid == os.getpid():
+            with contextlib.suppress(concurrent.futures.TimeoutError):
+                in_background(dispatch.close()).result(LONGEST_GOODBYE_SECONDS)
+        self.journal.close()
+
+    async def _run(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint,
+        budget: Budget | None,
+        progress: Progress | None,
+        report: Report | None,
+        fresh: bool,
+        retry_failed: bool,
+    ) -> list[Answer]:
+        return await self._here().run(
+            requests,
+            endpoint,
+            budget=budget,
+            progress=progress,
+            report=report,
+            fresh=fresh,
+            retry_failed=retry_failed,
+        )
+
+    async def _estimate(self, requests: Sequence[Request], endpoint: Endpoint) -> Estimate:
+        dispatch = self._here()
+        identity = dispatch.guessed_identity(endpoint)
+        prefix = key_prefix(endpoint, identity or "")
+        distinct = {answer_key(prefix, request): request for request in requests}
+        known = set()
+        if identity is not None:
+            loop = asyncio.get_running_loop()
+            known = await loop.run_in_executor(None, self.journal.answered, list(distinct))
+        guess = dispatch.guess(endpoint)
+        inputs = likely = most = 0.0
+        bounded = True
+        for key, request in distinct.items():
+            if key in known:
+                continue
+            inputs += guess.input_tokens(request)
+            likely += guess.likely_output(request)
+            largest = guess.largest_output(request)
+            bounded = bounded and largest is not None
+            most += largest or 0.0
+        reported = self.journal.snapshot(endpoint.address, endpoint.model)
+
+        def price(output: float) -> float | None:
+            return self.prices.cost(endpoint, Usage(round(inputs), round(output)), reported)
+
+        return Estimate(
+            requests=len(requests),
+            distinct=len(distinct),
+            in_journal=len(known),
+            input_tokens=round(inputs),
+            max_output_tokens=round(most) if bounded else None,
+            cost_usd=price(likely),
+            cost_usd_max=price(most) if bounded else None,
+        )
+
+    def _here(self) -> Dispatch:
+        if self._dispatch is None or self._pid != os.getpid():
+            # Connections, limits and what is in flight belong to the process that made them.
+            self._left = self._dispatch
+            self._pid = os.getpid()
+            self._dispatch = Dispatch(self.journal, self._settings, self.report, self.prices)
+            self._dispatch.halted = self._halt
+        return self._dispatch
+
+    def _tell(self, halt: Halt | None) -> None:
+        self._halt = halt
+        dispatch = self._dispatch
+        if dispatch is None or self._pid != os.getpid():
+            return
+        loop = background_loop()
+        if halt is None:
+            loop.call_soon_threadsafe(setattr, dispatch, "halted", None)
+        else:
+            loop.call_soon_threadsafe(dispatch.stop_all, halt)
+
+
+def _step(
+    conversation: Conversation[Result], answers: Sequence[Answer] | None
+) -> tuple[Sequence[Request], tuple[Result] | None]:
+    # StopIteration cannot pass through a coroutine, so the end is told by a value.
+    try:
+        return (next(conversation) if answers is None else conversation.send(answers)), None
+    except StopIteration as stop:
+        return (), (stop.value,)
+
+
+def _needed(endpoint: Endpoint | None) -> Endpoint:
+    if endpoint is None:
+        raise SpecError("this technique asks a model, but its spec has no `endpoint:` to ask.")
+    return endpoint
+
+
+def _wait(work: Coroutine[Any, Any, Result]) -> Result:
+    if is_background():
+        work.close()
+        raise RuntimeError("the engine's own thread cannot wait for itself; use the async method there")
+    future = in_background(work)
+    try:
+        return future.result()
+    except KeyboardInterrupt:
+        # What is in flight still lands in the journal, in the background.
+        future.cancel()
+        raise
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_default: Engine | None = None
+_default_lock = threading.Lock()
+
+
+def default_engine() -> Engine:
+    """The engine of this process, with the journal on disk; made on first use, and anew when its place changes."""
+    global _default
+    with _default_lock:
+        journal = Journal.from_environment("disk")
+        if _default is None or _default.journal.path != journal.path:
+            _default = Engine(journal)
+        return _default
+
+
+def _forget_lock() -> None:
+    global _default_lock
+    _default_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
+
+
+@atexit.register
+def _close_all() -> None:
+    for engine in list(_engines):
+        engine.close()
+    if loop_is_running():
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            in_background(shared_transport().close()).result(LONGEST_GOODBYE_SECONDS)

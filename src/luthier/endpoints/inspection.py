@@ -1,0 +1,233 @@
+"""Asks an endpoint one cheap question and says what works, what does not, and what to change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from luthier.endpoints.background import in_background
+from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.exchange import Answer, Operation, Request
+from luthier.endpoints.failures import REASONING_CURE, Verdict, judge, judge_fault, stopping_error, unreadable
+from luthier.endpoints.headers import window
+from luthier.endpoints.prices import PriceBook
+from luthier.endpoints.providers import PROVIDERS
+from luthier.endpoints.reading import Unreadable, read_answer
+from luthier.endpoints.redaction import redact
+from luthier.endpoints.transport import Fault, Reply, Transport
+from luthier.errors import LuthierError
+
+__all__ = ["Finding", "acheck_endpoint", "check_endpoint"]
+
+TOP_LOGPROBS = 5
+LISTING_SECONDS = 15.0
+REASONING_PARAMETERS = {"temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        ok: whether it works; `None` where it could not be told or does not matter.
+        what: what was looked at.
+        detail: what was seen.
+        cure: what to change, empty when nothing.
+    """
+
+    ok: bool | None
+    what: str
+    detail: str
+    cure: str = ""
+
+
+def check_endpoint(
+    endpoint: Endpoint,
+    wants_logprobs: bool,
+    operation: Operation = "chat",
+    decoding: Mapping[str, Any] | None = None,
+) -> list[Finding]:
+    """Key, address, model, parameters, log-probabilities, price and limits of an endpoint, by one call.
+
+    Nothing of it is kept in the journal. A refused parameter costs a second call without it.
+
+    Args:
+        endpoint: whom to ask.
+        wants_logprobs: whether the spec reads log-probabilities.
+        operation: which call of the protocol the spec makes.
+        decoding: fields the spec puts into the body, such as temperature and max_tokens.
+    """
+    return in_background(acheck_endpoint(endpoint, wants_logprobs, operation, decoding)).result()
+
+
+async def acheck_endpoint(
+    endpoint: Endpoint,
+    wants_logprobs: bool,
+    operation: Operation = "chat",
+    decoding: Mapping[str, Any] | None = None,
+) -> list[Finding]:
+    """`check_endpoint` for callers that have a loop."""
+    transport = Transport()
+    try:
+        return await _Inspection(endpoint, wants_logprobs, operation, dict(decoding or {}), transport).findings()
+    finally:
+        await transport.close()
+
+
+class _Inspection:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        wants_logprobs: bool,
+        operation: Operation,
+        decoding: dict[str, Any],
+        transport: Transport,
+    ) -> None:
+        self.endpoint, self.wants_logprobs, self.operation = endpoint, wants_logprobs, operation
+        self.decoding = {name: value for name, value in decoding.items() if value is not None}
+        self.transport = transport
+        self.provider = PROVIDERS[endpoint.provider]
+        self.found: list[Finding] = []
+
+    async def findings(self) -> list[Finding]:
+        variable = self.endpoint.key_variable
+        try:
+            await self.provider.prepare(self.endpoint)
+            await self.provider.headers(self.endpoint)
+        except LuthierError as error:
+            self._add(False, "key", str(error), f"export {variable}=..." if variable else "")
+            return self.found
+        self._add(True, "key", f"in {variable}" if variable else "none needed")
+        reply = await self._ask(self.decoding, self.wants_logprobs)
+        verdict = self._verdict(reply)
+        if verdict is not None and verdict.cause in ("parameter", "logprobs"):
+            reply = await self._without(verdict)
+            verdict = self._verdict(reply)
+        await self._judge(reply, verdict)
+        return self.found
+
+    async def _ask(self, decoding: Mapping[str, Any], logprobs: bool) -> Reply | Fault:
+        body: dict[str, Any] = {"max_tokens": 16, **decoding}
+        if self.operation == "chat":
+            body["messages"] = [{"role": "user", "content": "Answer with one word: good or bad?"}]
+            if logprobs:
+                body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        else:
+            body["prompt"] = "Good or bad? Answer:"
+            if logprobs:
+                body["logprobs"] = TOP_LOGPROBS
+        path, packed = self.provider.adapt(Request(self.operation, body), self.endpoint)
+        return await self.transport.post(
+            self.provider.base_url(self.endpoint) + path,
+            await self.provider.headers(self.endpoint),
+            json.dumps(packed).encode(),
+            self.endpoint.timeout_seconds,
+        )
+
+    async def _without(self, verdict: Verdict) -> Reply | Fault:
+        if verdict.cause == "logprobs":
+            cure = "answer: {method: text}"
+            self._add(False if self.wants_logprobs else None, "log-probabilities", verdict.message, cure)
+            reply = await self._ask(self.decoding, False)
+            again = self._verdict(reply)
+            if again is None or again.cause != "parameter":
+                return reply
+            verdict = again
+        self._add(False, "parameters", verdict.message, REASONING_CURE)
+        kept = {name: value for name, value in self.decoding.items() if name not in REASONING_PARAMETERS}
+        return await self._ask(kept, False)
+
+    def _verdict(self, reply: Reply | Fault) -> Verdict | None:
+        secrets = self.provider.secrets(self.endpoint)
+        if isinstance(reply, Fault):
+            return judge_fault(reply, secrets, reached=False)
+        if reply.status != 200:
+            return judge(reply, secrets)
+        try:
+            read_answer(reply.body, self.operation)
+        except Unreadable as error:
+            return unreadable(error, secrets)
+        return None
+
+    async def _judge(self, reply: Reply | Fault, verdict: Verdict | None) -> None:
+        endpoint = self.endpoint
+        if isinstance(reply, Fault):
+            assert verdict is not None
+            self._add(False, "reachable", verdict.message, str(stopping_error(verdict, endpoint)))
+            return
+        self._add(True, "reachable", f"{endpoint.address} answered in {reply.latency_seconds:.2f} s")
+        if verdict is not None:
+            await self._refused(verdict)
+            return
+        answer = read_answer(reply.body, self.operation)
+        named = answer.model if answer.model and answer.model != endpoint.model else ""
+        self._add(True, "model", f"{endpoint.model} is known" + (f"; it says it is {named}" if named else ""))
+        done = {finding.what for finding in self.found}
+        if "parameters" not in done:
+            given = ", ".join(f"{name}={value}" for name, value in self.decoding.items())
+            self._add(True, "parameters", f"accepted ({given})" if given else "none given")
+        if answer.finish_reason == "length" and not answer.text:
+            self._add(False, "answer", "empty: max_tokens was used up before anything was written", REASONING_CURE)
+        if self.wants_logprobs and "log-probabilities" not in done and "parameters" in done:
+            self._add(None, "log-probabilities", "not asked for again without the refused parameter")
+        elif self.wants_logprobs and "log-probabilities" not in done:
+            self._logprobs(answer)
+        self._price(answer)
+        self._limits(reply)
+
+    async def _refused(self, verdict: Verdict) -> None:
+        endpoint = self.endpoint
+        what = {"access": "access", "quota": "quota", "unknown_model": "model"}.get(verdict.cause or "", "answer")
+        if verdict.cause is None:
+            cure = "Run check again in a moment." if verdict.kind in ("transient", "rate_limit") else ""
+            self._add(False, what, verdict.message, cure)
+            return
+        available = await self._available() if verdict.cause == "unknown_model" else None
+        self._add(False, what, verdict.message, str(stopping_error(verdict, endpoint, available)))
+
+    def _logprobs(self, answer: Answer) -> None:
+        if not answer.choices:
+            self._add(False, "log-probabilities", "asked for, but the answer has none", "answer: {method: text}")
+            return
+        most = max(len(position) for position in answer.choices)
+        self._add(True, "log-probabilities", f"given, {most} a token ({TOP_LOGPROBS} asked for)")
+
+    def _price(self, answer: Answer) -> None:
+        cost = PriceBook().cost(self.endpoint, answer.usage, answer.model)
+        if cost is None:
+            cure = "price: {input_usd_per_million: ..., output_usd_per_million: ...}, or priced_as: MODEL"
+            self._add(None, "price", "unknown, so a budget cannot be kept", cure)
+            return
+        usage = answer.usage
+        self._add(True, "price", f"${cost:.6f} for {usage.input_tokens} tokens in, {usage.output_tokens} out")
+
+    def _limits(self, reply: Reply) -> None:
+        said = {what: window(reply.headers, what) for what in ("requests", "tokens")}
+        parts = [f"{found.limit:g} {what}" for what, found in said.items() if found is not None and found.limit]
+        detail = f"{' and '.join(parts)} by the headers" if parts else "the headers name none"
+        self._add(True if parts else None, "limits", detail)
+
+    async def _available(self) -> list[str]:
+        import openai
+
+        headers = dict(await self.provider.headers(self.endpoint))
+        key = headers.get("api-key") or headers.get("Authorization", "").removeprefix("Bearer ") or "none"
+        try:
+            async with openai.AsyncOpenAI(
+                base_url=self.provider.base_url(self.endpoint),
+                api_key=key,
+                max_retries=0,
+                timeout=LISTING_SECONDS,
+                default_headers={"api-key": key} if "api-key" in headers else None,
+            ) as client:
+                listed = await asyncio.wait_for(client.models.list(), LISTING_SECONDS)
+        except (openai.OpenAIError, TimeoutError):
+            return []
+        return sorted(model.id for model in listed.data)
+
+    def _add(self, ok: bool | None, what: str, detail: str, cure: str = "") -> None:
+        secrets = self.provider.secrets(self.endpoint)
+        self.found.append(Finding(ok, what, redact(detail, secrets), redact(cure, secrets)))

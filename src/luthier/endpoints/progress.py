@@ -1,0 +1,133 @@
+"""Shows how far a run is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from luthier.endpoints.exchange import Answer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+__all__ = ["TerminalProgress"]
+
+QUIET_SECONDS = 2.0
+LINE_SECONDS = 10.0
+REDRAW_SECONDS = 0.2
+
+
+class TerminalProgress:
+    """Requests done, rate, cost, time left and retries, on standard error. Short runs show nothing.
+
+    Use it as a context manager around one or several calls of the engine:
+
+        with TerminalProgress("scoring") as progress:
+            engine.run(requests, endpoint, progress=progress)
+
+    Args:
+        what: first word of the line.
+        stream: where it is written; standard error when absent.
+        silent: write nothing at all.
+    """
+
+    def __init__(self, what: str = "asking", *, stream: TextIO | None = None, silent: bool = False) -> None:
+        self._what, self._stream, self._silent = what, stream, silent
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._shown = self._began + QUIET_SECONDS - LINE_SECONDS
+        self._expected = self._landed = self._fetched = self._retried = self._failed = 0
+        self._cost_usd = 0.0
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def expect(self, requests: int) -> None:
+        """So many more requests will be asked."""
+        with self._lock:
+            self._expected += requests
+
+    def landed(self, answer: Answer) -> None:
+        """One of them has its answer, or none for good."""
+        with self._lock:
+            self._landed += 1
+            if answer.failure is not None:
+                self._failed += 1
+            elif not answer.from_journal:
+                self._fetched += 1
+                self._cost_usd += answer.cost_usd or 0.0
+            self._show()
+
+    def retried(self, wait_seconds: float) -> None:
+        """One of them will be sent again."""
+        with self._lock:
+            self._retried += 1
+            self._show()
+
+    def close(self) -> None:
+        """Draws the last state and leaves the line."""
+        with self._lock:
+            if self._bar is not None and self._task is not None:
+                self._bar.update(self._task, completed=self._landed, total=self._expected, said=self.line())
+                self._bar.stop()
+                self._bar = self._task = None
+
+    def line(self) -> str:
+        """The state in words."""
+        seconds = max(1e-9, time.monotonic() - self._began)
+        rate = self._fetched / seconds
+        parts = [f"{self._landed:,}/{self._expected:,}", f"{rate:.1f}/s", f"${self._cost_usd:.4f}"]
+        left = self._expected - self._landed
+        if left > 0 and self._landed:
+            parts.append(f"{_clock(left * seconds / self._landed)} left")
+        if self._retried:
+            parts.append(f"{self._retried} retries")
+        if self._failed:
+            parts.append(f"{self._failed} without answer")
+        return ", ".join(parts)
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if self._silent or now - self._began < QUIET_SECONDS:
+            return
+        stream = self._stream or sys.stderr
+        if not stream.isatty():
+            if now - self._shown >= LINE_SECONDS:
+                self._shown = now
+                print(f"{self._what}: {self.line()}", file=stream, flush=True)
+            return
+        if self._bar is None:
+            self._open(stream)
+        elif now - self._shown < REDRAW_SECONDS:
+            return
+        self._shown = now
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._landed, total=self._expected, said=self.line())
+
+    def _open(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
+        self._bar = RichProgress(*columns, console=Console(file=stream), transient=False)
+        self._task = self._bar.add_task(self._what, total=self._expected, said="")
+        self._bar.start()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,84 @@
+"""`quickstart`: the whole way on the embedded default, told as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from luthier import api
+from luthier.assets.sample import write_sample
+from luthier.experiments.tracking import where_to_look
+from luthier.scoring.report import report_text
+from luthier.starting.guessing import guess_task
+from luthier.starting.writing import write_specs
+from luthier.tables import open_writer, read_table
+from luthier.techniques import read_specs
+
+__all__ = ["tell"]
+
+ROWS = 100
+"""Test rows asked of the embedded chat model, which answers about two a second on a small machine."""
+
+NAME = "stars"
+
+
+def tell(folder: Path, say: Callable[[str], None] = print) -> None:
+    """Writes sample tables and specs, compares, packages the winner, scores new rows.
+
+    Args:
+        folder: where `data/` and `models/` go; what is there already is used.
+        say: told each line.
+    """
+    started = time.monotonic()
+
+    def heading(text: str) -> None:
+        say(f"\n── {text} " + "─" * max(3, 76 - len(text)))
+
+    heading("1. Data: review sentences, each rated by 20 people")
+    tables = write_sample(folder / "data")
+    train, test = read_table(tables["train"]), read_table(tables["test"])
+    new = folder / "data" / "reviews.csv"
+    unlabelled = read_table(tables["validation"])[["review_id", "text"]]
+    with open_writer(new, list(unlabelled.columns), {}) as writer:
+        writer.write(unlabelled.astype(object).where(unlabelled.notna(), None).to_dict(orient="records"))
+    say(f"{len(train):,} rows to learn from, {len(test):,} to measure on, {len(unlabelled):,} new ones: {folder / 'data'}")
+
+    heading("2. The question and three ways to answer it")
+    models = folder / "models"
+    if not (models / "task.yaml").exists():
+        guess = guess_task(train, text="text", label="stars")
+        write_specs(guess.task, models)
+    specs = read_specs([models])
+    for spec in specs:
+        say(f"{models / (spec.name + '.yaml')}: {spec.technique}" + (f", {spec.base_model}" if spec.endpoint else ""))
+
+    heading(f"3. luthier compare {models} --test ... --train ... --limit {ROWS}")
+    say("The prompts ask SmolLM2-135M, a language model small enough for this machine: about a minute each.")
+    board = api.compare(specs, test, train=train, limit=ROWS, test_name=tables["test"].name)
+    say(str(board))
+    say(
+        "\nWhy the plain baseline wins: it saw thousands of labelled rows, while a model of 135 million parameters is\n"
+        "tiny and saw none or a few. SmolLM2 is here so that everything runs without a key; it is no model to judge\n"
+        "prompts by. A real one is a changed `endpoint:` block, or --endpoint, away (below)."
+    )
+
+    best = board.best
+    heading(f"4. luthier log ... --register {NAME} --alias champion")
+    model = best.log(register=NAME, alias="champion")
+    say(f"{model.uri} is {best.spec.name}, an ordinary MLflow model: mlflow models predict -m {model.uri} ...")
+
+    heading(f"5. luthier score {model.uri} {new} ...")
+    scored = folder / "data" / "scored.csv"
+    report = model.score_file(new, scored)
+    say(report_text(report, scored))
+
+    heading("What next")
+    say(f"Look:       {where_to_look().removeprefix('See it with: ')}")
+    say("A service:  export OPENAI_API_KEY=...")
+    say(f"            luthier check {models} --endpoint models/endpoints/openai.yaml")
+    say(f"            luthier compare {models} --endpoint models/endpoints/openai.yaml \\")
+    say(f"                --test {tables['test']} --train {tables['train']} --limit {ROWS} --dry-run")
+    say("            (models/endpoints/ also has Azure, vLLM and Ollama)")
+    say("Your data:  luthier init --data YOUR.csv --text COLUMN --label COLUMN --folder my-models --split")
+    say(f"\nThis took {time.monotonic() - started:.0f} s.")

@@ -1,0 +1,115 @@
+"""What every test gets: a home of its own, no keys, no tracking store of the developer's."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from luthier.endpoints import Endpoint, Price
+from luthier.local import LocalServer, ModelCard
+from luthier.task import Task
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """LUTHIER_HOME and the working folder in a folder of the test's own; no variable of the developer's."""
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "AZURE_", "MLFLOW_", "LUTHIER_")) and name != "LUTHIER_CACHE":
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    monkeypatch.setenv("LUTHIER_HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    yield home
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracking store as MLflow makes it; making one takes seconds, so tests get copies."""
+    import mlflow
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def store(empty_store: Path, tmp_path: Path) -> str:
+    """An empty tracking store at mlflow.db in the working folder; returns its URI."""
+    import mlflow
+
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    return uri
+
+
+@pytest.fixture
+def yelp() -> Path:
+    """Folder of the Yelp tables; the test is skipped where they are absent."""
+    folder = SHARED / "yelp"
+    if not folder.is_dir():
+        pytest.skip("the Yelp tables are not here")
+    return folder
+
+
+KEY = "sk-planted-4f1c9a72e0"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    """The embedded server on its deterministic backend; its key is in STARS_KEY."""
+    monkeypatch.setenv("STARS_KEY", KEY)
+    with LocalServer(models=[ModelCard("stars-model")], api_key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def task() -> Task:
+    """Stars from 1 to 5."""
+    return Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
+
+
+@pytest.fixture
+def endpoint(server: LocalServer) -> Endpoint:
+    """The server as any OpenAI-compatible endpoint, with a price."""
+    return Endpoint(
+        provider="compatible",
+        base_url=server.base_url,
+        model="stars-model",
+        api_key_env="STARS_KEY",
+        price=Price(input_usd_per_million=1.0, output_usd_per_million=2.0),
+    )
+
+
+def reviews(count: int, seed: int = 7) -> pd.DataFrame:
+    """Made-up reviews, all different, each with a rating that fits its words."""
+    openings = ["terrible awful", "bad disappointing", "okay average", "good tasty", "great wonderful amazing"]
+    things = ["food", "service", "room", "staff", "parking", "soup", "coffee", "music"]
+    drawn = random.Random(seed)
+    lines = []
+    for number in range(count):
+        stars = drawn.randint(1, 5)
+        thing, other = drawn.sample(things, 2)
+        lines.append({"id": f"{number:05d}", "text": f"The {thing} was {openings[stars - 1]}, {other} visit {number}", "stars": stars})
+    return pd.DataFrame(lines)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Sixty labelled reviews."""
+    return reviews(60)
+
+
+@pytest.fixture
+def train() -> pd.DataFrame:
+    """Eighty other labelled reviews."""
+    return reviews(80, seed=8)

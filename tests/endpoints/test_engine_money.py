@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from questions import question, questions
+
+from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price
+from luthier.errors import BudgetReached, EndpointError, UserError
+from luthier.local import Fault, LocalServer, ModelCard
+
+
+@pytest.fixture
+def dear(endpoint: Endpoint) -> Endpoint:
+    """About a cent a request."""
+    return endpoint.model_copy(update={"price": Price(input_usd_per_million=300, output_usd_per_million=300)})
+
+
+def test_a_budget_stops_at_the_cap_and_the_next_run_goes_on(
+    server: LocalServer, dear: Endpoint, tmp_path: Path
+) -> None:
+    engine = Engine(Journal(tmp_path / "j.db"))
+    budget = Budget(0.50)
+    with pytest.raises(BudgetReached, match=r"\$0\.5.*spent.*larger budget") as raised:
+        engine.run(questions(200), dear, budget=budget)
+    assert budget.spent_usd <= 0.50
+    assert budget.spent_usd > 0.45, "what was set aside and not needed is used"
+    assert budget.reserved_usd == 0
+    first = server.received.total
+    assert f"{first} of 200" in str(raised.value)
+    engine.close()
+    engine = Engine(Journal(tmp_path / "j.db"))
+    answers = engine.run(questions(200), dear, budget=Budget(10))
+    assert all(answer.failure is None for answer in answers)
+    assert server.received.total == 200
+    assert sum(answer.from_journal for answer in answers) == first
+    engine.close()
+
+
+def test_a_budget_of_nothing_buys_what_is_in_the_journal(dear: Endpoint, engine: Engine) -> None:
+    engine.run(questions(5), dear)
+    assert len(engine.run(questions(5), dear, budget=Budget(0))) == 5
+    with pytest.raises(BudgetReached):
+        engine.run(questions(6), dear, budget=Budget(0))
+
+
+async def test_runs_may_share_a_budget(dear: Endpoint, engine: Engine, server: LocalServer) -> None:
+    budget = Budget(0.30)
+    runs = [engine.arun(questions(100, start=1000 * n), dear, budget=budget) for n in range(3)]
+    outcomes = await asyncio.gather(*runs, return_exceptions=True)
+    assert all(isinstance(outcome, BudgetReached) for outcome in outcomes)
+    assert 0.25 < budget.spent_usd <= 0.30
+    assert server.received.total < 100
+
+
+def test_an_unknown_price_and_a_budget_do_not_go_together(endpoint: Endpoint, engine: Engine, server: LocalServer) -> None:
+    unpriced = endpoint.model_copy(update={"price": None})
+    with pytest.raises(UserError, match=r"price: \{input_usd_per_million"):
+        engine.run(questions(3), unpriced, budget=Budget(1))
+    assert server.received.total == 0
+    answer = engine.run(questions(1), unpriced)[0]
+    assert answer.cost_usd is None, "unknown is not zero"
+    assert engine.report.unpriced == 1
+
+
+def test_failed_attempts_free_their_reservation(dear: Endpoint, engine: Engine, server: LocalServer) -> None:
+    server.faults.add(Fault("status", status=500, every=3))
+    budget = Budget(0.40)
+    engine.run(questions(20), dear, budget=budget)
+    assert budget.reserved_usd == 0
+    assert budget.spent_usd == pytest.approx(engine.report.spent_usd)
+
+
+def test_what_asking_for_the_model_costs_is_counted(server: LocalServer, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", os.environ["STARS_KEY"])
+    server.put_model(ModelCard("stars", reports_model="gpt-4o-mini-2024-07-18"))
+    deployment = Endpoint(provider="azure", model="stars", base_url=server.azure_url)
+    budget = Budget(1)
+    answers = engine.run(questions(2), deployment, budget=budget)
+    rows = sum(answer.cost_usd or 0 for answer in answers)
+    assert budget.spent_usd > rows > 0
+    assert engine.report.spent_usd == pytest.approx(budget.spent_usd)
+    assert engine.report.requests == 2
+
+
+def test_a_deployment_without_a_known_price_and_a_budget(server: LocalServer, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", os.environ["STARS_KEY"])
+    deployment = Endpoint(provider="azure", model="stars-model", base_url=server.azure_url)
+    with pytest.raises(UserError, match="priced_as"):
+        engine.run(questions(2), deployment, budget=Budget(1))
+
+
+def test_a_key_is_found_nowhere(
+    server: LocalServer, endpoint: Endpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("DEBUG")
+    key = os.environ["STARS_KEY"]
+    engine = Engine(Journal(tmp_path / "j.db"), backoff_seconds=0.01, max_attempts=2)
+    server.faults.add(Fault("status", status=500, message=f"upstream with {key} broke", contains="visit 1:"))
+    server.faults.add(Fault("status", status=400, message=f"bad {key}", contains="visit 2:"))
+    server.faults.add(Fault("refusal", message=f"I will not say {key}", contains="visit 3:"))
+    answers = engine.run([*questions(5), question(f"{key} is my key, stars 1 to 5:")], endpoint)
+    assert [answer.failure for answer in answers] == [None, "transient", "permanent", None, None, None]
+    server.faults.add(Fault("status", status=401, message=f"Incorrect API key provided: {key}"))
+    with pytest.raises(EndpointError) as raised:
+        engine.run(questions(3, start=50), endpoint)
+    said = [str(raised.value), repr(endpoint), repr(answers), caplog.text, *engine.report.notes]
+    assert all(key not in text for text in said)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) >= 3
+    assert all(key.encode() not in file.read_bytes() for file in files)
+    engine.close()
+    assert all(key.encode() not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from answering import MOOD, STARS, ok, simulated
+from scipy import stats
+
+from luthier.errors import DataError, UserError
+from luthier.evaluation.planning import detectable_difference, plan_from_predictions, rows_needed
+from luthier.evaluation.records import Prediction
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0.15, 0.10), (0.20, 0.10), (0.12, 0.04)])
+def test_with_the_planned_rows_mcnemar_finds_the_difference_in_8_of_10_tables(
+    only_first: float, only_second: float
+) -> None:
+    accuracy = 0.6
+    rows = rows_needed(accuracy, accuracy - only_first + only_second, disagreement=only_first + only_second)
+    generator = np.random.default_rng(1)
+    first = generator.binomial(rows, only_first + only_second, 4000)
+    split = generator.binomial(first, only_first / (only_first + only_second))
+    # The test without continuity correction that the formula is about; the exact one is a little more careful.
+    found = np.abs(2 * split - first) / np.sqrt(np.maximum(first, 1)) > stats.norm.isf(0.025)
+    assert found.mean() == pytest.approx(0.8, abs=0.03)
+    exact = np.array(
+        [stats.binomtest(int(s), int(n)).pvalue < 0.05 for s, n in zip(split[:800], first[:800], strict=True)]
+    )
+    assert 0.72 < exact.mean() < 0.84
+
+
+def test_the_detectable_difference_is_the_plan_read_backwards() -> None:
+    for gap, disagreement in ((0.05, 0.2), (0.1, 0.4), (0.02, 0.1)):
+        rows = rows_needed(0.6, 0.6 - gap, disagreement=disagreement)
+        assert detectable_difference(rows, disagreement=disagreement) == pytest.approx(gap, rel=0.01)
+
+
+def test_specs_that_err_on_the_same_rows_need_fewer_rows() -> None:
+    assert rows_needed(0.6, 0.55, disagreement=0.1) < rows_needed(0.6, 0.55)
+
+
+def test_a_few_rows_that_hardly_disagree_can_show_nothing() -> None:
+    assert detectable_difference(10, disagreement=0.1) is None
+    assert detectable_difference(10_000, disagreement=0.0) is None
+
+
+def test_a_plan_from_answers_uses_the_disagreement_they_showed() -> None:
+    truths = ["good"] * 100
+    first, second = ok(*["good"] * 70, *["bad"] * 30), ok(*["good"] * 60, *["bad"] * 30, *["good"] * 10)
+    # 10 rows only the first got right and 10 only the second: as good, though they differ on a fifth of the rows.
+    assert plan_from_predictions(MOOD, truths, first, second).rows_needed is None
+    better = ok(*["good"] * 80, *["bad"] * 20)
+    plan = plan_from_predictions(MOOD, truths, better, first, names=("b", "a"))
+    assert plan.rows_needed == rows_needed(0.8, 0.7, disagreement=0.1)
+    assert (plan.first, plan.second, plan.rows_now) == ("b", "a", 100)
+
+
+def test_twice_as_sharp_a_question_takes_four_times_the_rows() -> None:
+    assert rows_needed(0.6, 0.58, disagreement=0.2) / rows_needed(0.6, 0.56, disagreement=0.2) == pytest.approx(
+        4, rel=0.02
+    )
+
+
+def test_a_plan_from_simulated_specs_is_near_the_truth() -> None:
+    truth = np.random.default_rng(2).integers(0, 5, 2000)
+    truths = [STARS.labels[t] for t in truth]
+    plan = plan_from_predictions(STARS, truths, simulated(STARS, truth, 1.2, 3), simulated(STARS, truth, 1.0, 4))
+    assert plan.rows_needed is not None
+    assert 200 < plan.rows_needed < 5000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"first_accuracy": 60, "second_accuracy": 0.5}, "from 0 to 1"),
+        ({"first_accuracy": 0.6, "second_accuracy": 0.6}, "no number of rows"),
+        ({"first_accuracy": 0.6, "second_accuracy": 0.5, "disagreement": 0.05}, "does not fit"),
+        ({"first_accuracy": 0.6, "second_accuracy": 0.5, "power": 80}, "usual are 0.05 and 0.8"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, float], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        rows_needed(**arguments)
+
+
+def test_a_plan_needs_rows() -> None:
+    with pytest.raises(UserError, match="at least 1"):
+        detectable_difference(0, disagreement=0.1)
+    with pytest.raises(DataError, match="empty"):
+        plan_from_predictions(MOOD, ["good"], [Prediction(None, "empty")], ok("good"))
+    with pytest.raises(DataError, match="same rows"):
+        plan_from_predictions(MOOD, ["good"], [], ok("good"))

@@ -1,0 +1,162 @@
+"""compare: the same rows for every spec, everything kept, nothing paid twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.endpoints import Endpoint
+from luthier.errors import BudgetReached, DataError, EndpointError, SpecError
+from luthier.local import LocalServer
+
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture
+def specs(task: lt.Task, endpoint: Endpoint) -> list[lt.Spec]:
+    return [
+        lt.Baseline(task, name="baseline"),
+        lt.Prompt(task, "Stars for: {{ text }}", answer="score", endpoint=endpoint, name="zero"),
+        lt.Prompt(task, "Stars for: {{ text }}", answer="score", examples=4, endpoint=endpoint, name="few"),
+    ]
+
+
+def sent(server: LocalServer) -> int:
+    return server.received.total
+
+
+def test_the_board_holds_every_spec_with_its_interval(
+    specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame
+) -> None:
+    frame = lt.compare(specs, table, train=train).frame
+    assert set(frame["name"]) == {"baseline", "zero", "few"}
+    assert ((frame["qwk_low"] <= frame["qwk"]) & (frame["qwk"] <= frame["qwk_high"])).all()
+
+
+def test_comparing_again_sends_nothing(
+    specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
+) -> None:
+    first = lt.compare(specs, table, train=train)
+    before = sent(server)
+    second = lt.compare(specs, table, train=train)
+    assert sent(server) == before
+    assert second.frame["qwk"].tolist() == first.frame["qwk"].tolist()
+
+
+def test_the_latency_of_a_cached_answer_is_that_of_the_original_call(
+    specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame
+) -> None:
+    first = lt.compare(specs[1], table).answers("zero")
+    second = lt.compare(specs[1], table).answers("zero")
+    assert second["latency_seconds"].tolist() == first["latency_seconds"].tolist()
+
+
+def test_mlflow_holds_a_parent_with_a_child_per_spec(
+    specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame
+) -> None:
+    board = lt.compare(specs, table, train=train)
+    experiment = mlflow.get_experiment_by_name("stars")
+    runs = mlflow.search_runs([experiment.experiment_id])
+    children = runs[runs["tags.mlflow.parentRunId"] == board.run_id]
+    assert set(children["tags.luthier.spec"]) == {"baseline", "zero", "few"}
+    assert (children["status"] == "FINISHED").all()
+    assert children["metrics.weighted_f1_low"].notna().all()
+    assert children["tags.luthier.test_digest"].nunique() == 1
+
+
+def test_the_report_and_the_leaderboard_are_artifacts_of_the_parent(
+    specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame, tmp_path: Path
+) -> None:
+    board = lt.compare(specs, table, train=train)
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=board.run_id, dst_path=str(tmp_path / "a")))
+    assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
+    document = json.loads((folder / "leaderboard.json").read_text(encoding="utf-8"))
+    assert document["rows_evaluated"] == 60
+
+
+def test_every_answer_is_kept_row_by_row(specs: list[lt.Spec], table: pd.DataFrame) -> None:
+    board = lt.compare(specs[1], table)
+    run = board["zero"].run_id
+    frame = pd.read_parquet(mlflow.artifacts.download_artifacts(run_id=run, artifact_path="predictions.parquet"))
+    assert frame["truth"].tolist() == [str(stars) for stars in table["stars"]]
+    assert frame["raw"].notna().all()
+    mlflow.set_experiment("stars")
+    shown = mlflow.load_table("predictions.json", run_ids=[run])
+    assert len(shown) == 60
+
+
+def test_errors_are_the_rows_that_differ_worst_first(specs: list[lt.Spec], table: pd.DataFrame) -> None:
+    wrong = lt.compare(specs[1], table).errors("zero")
+    distance = (wrong["prediction"].astype(float) - wrong["truth"].astype(float)).abs()
+    assert (distance > 0).all()
+    assert distance.is_monotonic_decreasing
+
+
+def test_a_spec_that_needs_training_rows_says_so(specs: list[lt.Spec], table: pd.DataFrame) -> None:
+    with pytest.raises(SpecError, match="'baseline'.*--train"):
+        lt.compare(specs, table)
+
+
+def test_a_template_that_reads_an_unknown_column_sends_nothing(
+    task: lt.Task, endpoint: Endpoint, table: pd.DataFrame, server: LocalServer
+) -> None:
+    spec = lt.Prompt(task, "{{ text }} {{ city }}", answer="score", endpoint=endpoint, name="x")
+    with pytest.raises(DataError, match="'city'"):
+        lt.compare([spec], table)
+    assert sent(server) == 0
+
+
+def test_a_missing_key_is_named_and_nothing_is_written(
+    specs: list[lt.Spec], table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STARS_KEY")
+    with pytest.raises(EndpointError, match="STARS_KEY"):
+        lt.compare(specs[1], table)
+    assert mlflow.get_experiment_by_name("stars") is None
+
+
+def test_specs_of_two_tasks_are_refused(specs: list[lt.Spec], table: pd.DataFrame) -> None:
+    other = lt.Baseline(lt.Task("mood", label="stars", labels=["1", "2"]), name="other")
+    with pytest.raises(SpecError, match="different tasks"):
+        lt.compare([specs[0], other], table)
+
+
+def test_a_budget_stops_the_comparison_and_the_next_call_goes_on(
+    specs: list[lt.Spec], table: pd.DataFrame, server: LocalServer
+) -> None:
+    zero = specs[1]
+    with pytest.raises(BudgetReached):
+        lt.compare(zero, table, budget_usd=0.0003)
+    paid = sent(server)
+    assert 0 < paid < 60
+    lt.compare(zero, table)
+    assert sent(server) == 60
+
+
+def test_a_limit_takes_the_same_rows_every_time(specs: list[lt.Spec], table: pd.DataFrame) -> None:
+    first = lt.compare(specs[1], table, limit=20)
+    second = lt.compare(specs[1], table, limit=20)
+    assert first.leaderboard.rows_evaluated == 20
+    assert first.leaderboard.test_digest == second.leaderboard.test_digest
+
+
+def test_what_was_fitted_from_the_same_rows_is_not_fitted_again(
+    task: lt.Task, endpoint: Endpoint, table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
+) -> None:
+    spec = lt.Prompt(
+        task, "Stars: {{ text }}", answer={"method": "score", "calibration_rows": 10}, endpoint=endpoint, name="cal"
+    )
+    lt.compare(spec, table, train=train)
+    from luthier.endpoints import default_engine
+
+    default_engine().journal.purge()
+    before = sent(server)
+    model = lt.log(spec, train=train)
+    assert sent(server) == before
+    assert model.spec.name == "cal"

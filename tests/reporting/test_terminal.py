@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from luthier.evaluation.leaderboard import Leaderboard, build_leaderboard
+from luthier.evaluation.records import Prediction
+from luthier.reporting.sentences import sentences
+from luthier.reporting.terminal import print_leaderboard
+from luthier.task import Rows, Task
+
+Boards = Callable[..., tuple[Leaderboard, Rows]]
+
+
+def printed(board: Leaderboard, width: int = 80, encoding: str = "utf-8", *, terminal: bool = False) -> str:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    print_leaderboard(board, Console(file=out, width=width, force_terminal=terminal, legacy_windows=False))
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_every_line_fits_and_no_number_is_cut(board: Leaderboard, width: int) -> None:
+    text = printed(board, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for entry in board.entries:
+        assert entry.name in text
+        assert f"{entry.metrics['qwk'].value:.2f}".replace("0.", ".") in text
+        assert "technique" in text or width == 80
+
+
+def test_the_majority_and_the_people_stand_beneath_without_a_rank(board: Leaderboard) -> None:
+    lines = printed(board, 120).splitlines()
+    places = [next(i for i, line in enumerate(lines) if name in line) for name in ("weak", "always", "human raters")]
+    assert places == sorted(places)
+    assert not lines[places[1]].split("always")[0].strip()
+
+
+def test_what_is_no_terminal_gets_no_colours(board: Leaderboard) -> None:
+    assert "\x1b" not in printed(board)
+    assert "\x1b" in printed(board, terminal=True)
+
+
+def test_an_ascii_terminal_gets_ascii(board: Leaderboard) -> None:
+    assert "QWK" in printed(board, encoding="ascii")
+    assert "?" not in printed(board, encoding="ascii")
+
+
+def test_rates_are_shown_only_where_a_row_was_lost(board: Leaderboard, stars: Task, boards: Boards) -> None:
+    assert "lost" in printed(board)
+    assert "refused" in printed(board)
+    clean = boards(stars, [f"t{i}" for i in range(50)], names=["one"])[0]
+    assert "lost" not in printed(clean)
+
+
+def test_what_cannot_be_told_apart_is_said_with_the_rows_it_would_take(board: Leaderboard) -> None:
+    said = " ".join(sentences(board))
+    assert "cannot be told apart from" in said
+    assert "takes about" in said
+    assert "80% power" in said
+    assert "Not better than “always" in said
+
+
+def test_one_spec_alone_has_no_ties(stars: Task, boards: Boards) -> None:
+    text = printed(boards(stars, [f"t{i}" for i in range(50)], names=["one"])[0], 120)
+    assert "tie" not in text
+    assert "told apart" not in text
+
+
+def test_a_clear_winner_is_said_to_be_one(stars: Task, boards: Boards) -> None:
+    board = boards(stars, [f"t{i}" for i in range(200)], names=["one", "two"])[0]
+    weak = replace(board.entries[1].candidate, predictions=(Prediction("3", "ok"),) * 200, name="constant")
+    rows = Rows(
+        tuple({"text": f"t{i}"} for i in range(200)),
+        tuple("12345"[line] for line, cells in enumerate(board.best.confusion) for _ in range(sum(cells))),
+        "text",
+    )
+    strong = replace(weak, name="perfect", predictions=tuple(Prediction(label, "ok") for label in rows.labels))
+    said = sentences(build_leaderboard(stars, rows, [weak, strong]))
+    assert said[0].startswith("perfect leads with QWK 1.00")
+    assert "better than every other spec" in said[1]
+    assert not any("takes about" in line for line in said)
+
+
+def test_a_partial_board_says_so_first_and_how_to_go_on(stars: Task, boards: Boards) -> None:
+    board = replace(boards(stars, ["a", "b"], names=["one"])[0], partial=True)
+    assert sentences(board)[0].startswith("This leaderboard is partial")
+    assert "Run the same command again" in sentences(board)[0]
+
+
+def test_names_cannot_command_the_terminal(stars: Task, boards: Boards) -> None:
+    board = boards(stars, [f"t{i}" for i in range(50)], names=["one"])[0]
+    evil = replace(board.best.candidate, name="[red]a\x1b[2Jb\u202ec\nd", notes=("\x1b]0;title\x07",))
+    changed = replace(board, entries=(replace(board.best, candidate=evil),))
+    text = printed(changed, 140)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "[red]a[2Jbc d" in text

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from conversing import rows
+
+from luthier.errors import DataError
+from luthier.techniques.examples import calibration_rows, choose_examples
+from luthier.techniques.wording import Examples
+
+TRAIN = rows(*[f"text {i}" for i in range(40)], labels=["a" if i < 30 else "b" if i < 38 else "c" for i in range(40)])
+LABELS = ("a", "b", "c", "d")
+
+
+def choose(count: int, select: str = "balanced", seed: int = 7) -> list[int]:
+    return choose_examples(TRAIN, LABELS, Examples.model_validate({"count": count, "select": select}), seed, "s")
+
+
+def test_balanced_shows_every_label_alike() -> None:
+    assert Counter(TRAIN.labels[i] for i in choose(6)) == {"a": 2, "b": 2, "c": 2}
+
+
+def test_balanced_goes_on_when_a_label_runs_out() -> None:
+    assert Counter(TRAIN.labels[i] for i in choose(12)) == {"a": 5, "b": 5, "c": 2}
+
+
+def test_the_same_seed_chooses_the_same() -> None:
+    assert choose(5) == choose(5)
+
+
+def test_another_seed_chooses_others() -> None:
+    assert choose(5, seed=7) != choose(5, seed=8)
+
+
+def test_the_seed_of_the_examples_wins() -> None:
+    own = choose_examples(TRAIN, LABELS, Examples(count=5, seed=8), 7, "s")
+    assert own == choose(5, seed=8)
+
+
+def test_fewer_random_examples_begin_more() -> None:
+    assert choose(8, "random")[:3] == choose(3, "random")
+
+
+def test_examples_have_different_texts() -> None:
+    train = rows("same", " Same", "other", labels=["a", "a", "b"])
+    with pytest.raises(DataError, match="hold only 2 different"):
+        choose_examples(train, LABELS, Examples(count=3), 7, "s")
+
+
+def test_an_example_is_never_blank() -> None:
+    train = rows(" ", None, "x", labels=["a", "b", "a"])
+    assert choose_examples(train, LABELS, Examples(count=1), 7, "s") == [2]
+
+
+def test_a_text_with_two_labels_is_no_example() -> None:
+    train = rows("x", "x", "y", labels=["a", "b", "a"])
+    assert choose_examples(train, LABELS, Examples(count=1), 7, "s") == [2]
+
+
+def test_too_few_rows_say_what_to_change() -> None:
+    with pytest.raises(DataError, match=r"shows 50 examples, .* only 40 .*Lower prompt.examples.count"):
+        choose(50)
+
+
+def test_calibration_rows_are_no_examples() -> None:
+    shown = choose(10)
+    assert not set(calibration_rows(TRAIN, shown, 30, 7, "s")) & set(shown)
+
+
+def test_too_few_rows_to_calibrate_say_what_to_change() -> None:
+    with pytest.raises(DataError, match=r"calibrates on 31 rows, .* only 30 .*Lower answer.calibration_rows"):
+        calibration_rows(TRAIN, choose(10), 31, 7, "s")

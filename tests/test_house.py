@@ -1,0 +1,112 @@
+"""The house: imports run downwards, public names are what they say, starting is quick."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import luthier
+
+SOURCE = Path(luthier.__file__).parent
+
+# Lowest first. Rooms on one floor do not import each other.
+FLOORS: list[set[str]] = [
+    {"errors", "home"},
+    {"task", "assets", "tables"},
+    {"local"},
+    {"endpoints", "evaluation"},
+    {"spec"},
+    {"techniques", "reporting"},
+    {"experiments"},
+    {"packaging"},
+    {"scoring"},
+    {"api"},
+    {"starting"},
+    {"cli"},
+]
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+# Reached over HTTP only, so that it could be any server.
+ISLAND = "local"
+ISLAND_MAY_IMPORT = {"errors", "home", "assets", "local"}
+MAY_IMPORT_ISLAND = {"cli", "local"}
+
+
+def room_of(file: Path) -> str:
+    relative = file.relative_to(SOURCE)
+    return relative.parts[0].removesuffix(".py")
+
+
+def modules() -> list[Path]:
+    return [
+        file
+        for file in sorted(SOURCE.rglob("*.py"))
+        if file != SOURCE / "__init__.py" and "bundled" not in file.parts
+    ]
+
+
+def imported_rooms(file: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "luthier" else [node.module]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "luthier" and len(parts) > 1:
+                rooms.add(parts[1])
+    return rooms - {"__version__"}
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(SOURCE)))
+def test_imports_run_downwards(file: Path) -> None:
+    room = room_of(file)
+    for other in imported_rooms(file) - {room}:
+        if room == ISLAND:
+            assert other in ISLAND_MAY_IMPORT
+        elif other == ISLAND:
+            assert room in MAY_IMPORT_ISLAND
+        else:
+            assert FLOOR_OF[other] < FLOOR_OF[room], f"{room} stands on floor {FLOOR_OF[room]}, {other} does not lie below"
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room_of(file) for file in modules()} == set(FLOOR_OF)
+
+
+@pytest.mark.parametrize("name", luthier.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(luthier, name) is not None
+
+
+def test_every_public_name_is_listed_by_its_room() -> None:
+    import importlib
+
+    for room, names in luthier._ROOMS.items():
+        listed = importlib.import_module(room).__all__
+        assert set(names) <= set(listed), room
+
+
+def test_modules_stay_readable() -> None:
+    long = {str(f.relative_to(SOURCE)): n for f in modules() if (n := len(f.read_text().splitlines())) > 500}
+    assert not long
+
+
+def test_help_needs_neither_mlflow_nor_pandas() -> None:
+    program = (
+        "import sys; sys.argv = ['luthier', '--help']\n"
+        "from luthier.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'mlflow', 'pandas', 'numpy', 'openai', 'sklearn', 'pydantic', 'rich', 'aiohttp'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "compare" in done.stdout
