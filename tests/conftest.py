@@ -36,9 +36,15 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tracking store as MLflow makes it; making one takes seconds, so tests get copies."""
     import mlflow
 
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
-    return file
+    folder = tmp_path_factory.mktemp("store")
+    here = Path.cwd()
+    # The store's default experiment keeps its artifacts below the working folder.
+    os.chdir(folder)
+    try:
+        mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db").search_experiments()
+    finally:
+        os.chdir(here)
+    return folder / "mlflow.db"
 
 
 @pytest.fixture

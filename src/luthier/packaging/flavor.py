@@ -77,22 +77,27 @@ def save_model(
     input_example: pd.DataFrame | None = None,
     mlflow_model: Model | None = None,
     metadata: dict[str, Any] | None = None,
+    validate_serving_input: bool = False,
 ) -> None:
     """Writes the model as a folder that every MLflow tool can load.
 
     Args:
         path: folder to write; must not exist or be empty.
         fitted: what answers.
-        input_example: a few rows with the spec's columns, for the UI and for serving tests.
+        input_example: a few rows with the spec's columns, for the UI and for serving tests; made up when absent.
         mlflow_model: the model MLflow is writing, when called through `Model.log`.
         metadata: facts kept in the MLmodel file.
+        validate_serving_input: read by `Model.log`, which would ask the endpoint about the example; never here.
     """
     import mlflow
+    import pandas as pd
 
-    example = None
-    if input_example is not None:
-        columns = list(fitted.spec.columns)
-        example = as_frame(input_example, fitted.spec.task.text)[columns].head(3).astype(object)
+    del validate_serving_input
+
+    columns = list(fitted.spec.columns)
+    if input_example is None:
+        input_example = pd.DataFrame({column: ["An example text."] for column in columns})
+    example = as_frame(input_example, fitted.spec.task.text)[columns].head(3).astype(object)
     with tempfile.TemporaryDirectory() as scratch:
         data = fitted.save(Path(scratch) / "luthier")
         mlflow.pyfunc.save_model(

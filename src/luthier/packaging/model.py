@@ -20,7 +20,7 @@ from luthier.techniques import read_fitted
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LuthierModel", "endpoint_settings", "load_packaged", "relocated"]
+__all__ = ["SETTINGS", "LuthierModel", "endpoint_settings", "load_packaged", "relocated"]
 
 ENDPOINT_KEYS = (
     "provider",
@@ -34,6 +34,8 @@ ENDPOINT_KEYS = (
     "extra_body",
 )
 LIMIT_KEYS = ("requests_per_minute", "tokens_per_minute", "concurrency")
+SETTINGS = (*ENDPOINT_KEYS, *LIMIT_KEYS)
+"""What `model_config` may set when a packaged model is loaded."""
 
 
 class LuthierModel:
@@ -134,15 +136,10 @@ def relocated(endpoint: Endpoint | None, settings: Mapping[str, Any] | None) -> 
     """The endpoint with the settings given at load time.
 
     Raises:
-        ModelError: a setting is unknown or contradicts another.
+        ModelError: settings contradict each other.
     """
     if endpoint is None or not settings:
         return endpoint
-    unknown = sorted(set(settings) - {*ENDPOINT_KEYS, *LIMIT_KEYS})
-    if unknown:
-        raise ModelError(
-            f"model_config has {', '.join(unknown)}; allowed: {', '.join([*ENDPOINT_KEYS, *LIMIT_KEYS])}."
-        )
     fields = {key: settings.get(key, getattr(endpoint, key)) for key in ENDPOINT_KEYS}
     limits = {key: settings.get(key, getattr(endpoint.limits, key)) for key in LIMIT_KEYS}
     moved = any(fields[key] != getattr(endpoint, key) for key in ("provider", "model", "base_url"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.errors import ModelError
 from luthier.experiments.tracking import TAGS, connect, log_fitted, run_of, spec_tags
 from luthier.packaging import flavor
-from luthier.packaging.model import LuthierModel
+from luthier.packaging.model import SETTINGS, LuthierModel
 from luthier.spec import Fitted, Spec
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def log_fitted_model(
             fitted=fitted,
             input_example=input_example,
             metadata={"luthier": tags},
+            validate_serving_input=False,
         )
 
     try:
@@ -145,6 +146,9 @@ def load_model(model_uri: str, endpoint_settings: dict[str, Any] | None = None) 
     from mlflow.exceptions import MlflowException
 
     connect()
+    unknown = sorted(set(endpoint_settings or {}) - set(SETTINGS))
+    if unknown:
+        raise ModelError(f"endpoint settings have {', '.join(unknown)}; allowed: {', '.join(SETTINGS)}.")
     if not re.match(r"^(models|runs|mlflow-artifacts|file|s3|gs|abfss?|wasbs?|dbfs|https?):", model_uri):
         if not os.path.isdir(model_uri):
             raise ModelError(
@@ -158,7 +162,7 @@ def load_model(model_uri: str, endpoint_settings: dict[str, Any] | None = None) 
         raise ModelError(f"no model at {model_uri} (tracking store {mlflow.get_tracking_uri()}): {message}") from error
     try:
         raw = loaded.get_raw_model()
-    except AttributeError:
+    except NotImplementedError:
         raw = None
     if not isinstance(raw, LuthierModel):
         raise ModelError(

@@ -114,7 +114,7 @@ class Prompt(Spec):
             if column in self.columns:
                 raise ValueError(f"the template shows the column {column!r}, which holds what is asked for")
         self._check_words()
-        chat = self.prompt.style == "chat"
+        chat = self.style == "chat"
         if self.answer.method == "json" and not chat:
             raise ValueError("answer method json is for style chat; use text or score with style completion")
         if self.decoding.reasoning_effort is not None and not chat:
@@ -159,11 +159,23 @@ class Prompt(Spec):
         return tuple(by_label[label] for label in self.task.labels)
 
     @property
+    def style(self) -> Style:
+        """How the model is spoken to: as the spec says, else as fits the endpoint.
+
+        The embedded model is too small to follow instructions, so it is given a text to continue.
+        """
+        if self.prompt.style is not None:
+            return self.prompt.style
+        assert self.endpoint is not None
+        wants_chat = self.prompt.system is not None or self.answer.method == "json" or self.decoding.reasoning_effort
+        return "completion" if self.endpoint.provider == "local" and not wants_chat else "chat"
+
+    @property
     def way(self) -> Way:
         """How labels are read, given method, style and words."""
         if self.answer.method != "score":
             return self.answer.method
-        if self.prompt.style == "completion":
+        if self.style == "completion":
             return "walk"
         if apart_at_once(self.words):
             return "first"
@@ -201,7 +213,7 @@ class Prompt(Spec):
                 "Reasoning models give no log-probabilities while they think; use answer method text or json, "
                 "or reasoning_effort: none."
             )
-        if self.prompt.style == "completion" and self.prompt.template.removesuffix("\n")[-1:] == " ":
+        if self.style == "completion" and self.prompt.template.removesuffix("\n")[-1:] == " ":
             notes.append("The template ends with a space, which most tokenizers put before the answer; leave it out.")
         if self.answer.calibration_rows:
             notes.append(f"Fitting asks about {self.answer.calibration_rows} training rows to measure the leaning.")
@@ -287,7 +299,7 @@ class Prompt(Spec):
             DataError: the template cannot be filled with a chosen example.
         """
         assert self.endpoint is not None
-        chat = self.prompt.style == "chat"
+        chat = self.style == "chat"
         hosted = self.endpoint.provider in ("openai", "azure")
         settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
         asking = Asking(

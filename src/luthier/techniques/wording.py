@@ -37,8 +37,9 @@ class Wording(BaseModel):
     """Jinja template of the user turn, or of the text to complete; names columns of the row."""
     system: str | None = None
     """Jinja template of the system turn; chat style only."""
-    style: Style = "chat"
-    """`chat` for instructed models, `completion` to let a model continue a text."""
+    style: Style | None = None
+    """`chat` for instructed models, `completion` to let a model continue a text; by default `chat`, and
+    `completion` for the embedded model, which is too small to be instructed."""
     examples: Examples = Examples()
 
     @model_validator(mode="before")

@@ -1,0 +1,151 @@
+"""score: every row in, every row out, whatever happens to some of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.endpoints import Endpoint
+from luthier.errors import BudgetReached, DataError
+from luthier.local import Fault, LocalServer
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture
+def model(task: lt.Task, endpoint: Endpoint) -> lt.Model:
+    spec = lt.Prompt(task, "Stars for: {{ text }}", answer="score", endpoint=endpoint, name="zero")
+    return lt.log(spec, register="stars", alias="champion")
+
+
+def test_a_frame_comes_back_with_the_prediction_columns_behind_its_own(model: lt.Model, table: pd.DataFrame) -> None:
+    out = model.score(table)
+    assert list(out.columns[:4]) == ["id", "text", "stars", "label"]
+    assert out["id"].tolist() == table["id"].tolist()
+    assert (out["state"] == "ok").all()
+    assert out[[f"p_{n}" for n in range(1, 6)]].sum(axis=1).round(9).eq(1).all()
+
+
+@pytest.mark.parametrize("target", ["out.csv", "out.jsonl", "out.parquet"])
+@pytest.mark.parametrize("source", ["in.csv", "in.jsonl", "in.parquet"])
+def test_every_format_in_and_out_gives_the_same_predictions(
+    model: lt.Model, table: pd.DataFrame, source: str, target: str
+) -> None:
+    small = table.head(12)
+    if source.endswith("csv"):
+        small.to_csv(source, index=False)
+    elif source.endswith("jsonl"):
+        small.to_json(source, orient="records", lines=True)
+    else:
+        small.to_parquet(source, index=False)
+    report = model.score_file(source, target)
+    assert report.rows == 12
+    out = lt.read_table(target)
+    expected = model.score(small)
+    assert out["label"].tolist() == expected["label"].tolist()
+    assert out["p_5"].astype(float).tolist() == expected["p_5"].tolist()
+    assert out["id"].tolist() == small["id"].tolist()
+
+
+def test_one_bad_row_loses_no_other(task: lt.Task, endpoint: Endpoint, server: LocalServer, table: pd.DataFrame) -> None:
+    server.faults.add(Fault("status", status=400, contains="POISON"))
+    rows = pd.concat([table, table.head(3)], ignore_index=True)
+    rows.loc[5, "text"] = "POISON"
+    rows.loc[6, "text"] = None
+    rows.loc[7, "text"] = "🙂🙂"
+    rows.loc[8, "text"] = "   "
+    spec = lt.Prompt(task, "Stars for: {{ text }}", answer="score", endpoint=endpoint, name="zero")
+    out = lt.log(spec).score(rows)
+    assert out["state"].tolist()[5:9] == ["failed", "empty", "ok", "empty"]
+    others = out.drop(index=[5, 6, 7, 8])
+    assert (others["state"] == "ok").all()
+    assert out.loc[5, "error"]
+
+
+def test_nothing_is_ever_sent_as_the_text_nan(task: lt.Task, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    from luthier.local import ModelCard
+
+    with LocalServer(models=[ModelCard("stars-model")], api_key="k", record=True) as recording:
+        monkeypatch.setenv("STARS_KEY", "k")
+        spec = lt.Prompt(
+            task,
+            "{{ city }}: {{ text }}",
+            answer="score",
+            endpoint=endpoint.model_copy(update={"base_url": recording.base_url}),
+            name="x",
+        )
+        rows = pd.DataFrame({"text": ["good", None, float("nan"), ""], "city": [None, "Rome", "Rome", "Rome"]})
+        out = lt.log(spec).score(rows)
+        assert out["state"].tolist() == ["ok", "empty", "empty", "empty"]
+        assert len(recording.received.bodies) == 1
+        assert "nan" not in json.dumps(recording.received.bodies[0]).lower()
+        assert "none" not in json.dumps(recording.received.bodies[0]["messages"]).lower()
+
+
+def test_a_column_called_like_a_prediction_is_kept_under_another_name(model: lt.Model, table: pd.DataFrame) -> None:
+    out = model.score(table.rename(columns={"stars": "label"}))
+    assert out["label_input"].tolist() == table["stars"].tolist()
+
+
+def test_scoring_again_sends_nothing_and_writes_the_same_file(
+    model: lt.Model, table: pd.DataFrame, server: LocalServer
+) -> None:
+    table.to_csv("in.csv", index=False)
+    model.score_file("in.csv", "a.csv")
+    before = server.received.total
+    report = model.score_file("in.csv", "b.csv")
+    assert server.received.total == before
+    assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
+    assert report.spent_usd == 0
+
+
+def test_equal_texts_are_sent_once(model: lt.Model, table: pd.DataFrame, server: LocalServer) -> None:
+    before = server.received.total
+    model.score(pd.concat([table.head(5)] * 8, ignore_index=True))
+    assert server.received.total - before == 5
+
+
+def test_a_budget_leaves_no_half_table_and_the_next_call_finishes(
+    model: lt.Model, table: pd.DataFrame, server: LocalServer
+) -> None:
+    table.to_csv("in.csv", index=False)
+    with pytest.raises(BudgetReached):
+        model.score_file("in.csv", "out.csv", budget_usd=0.0003)
+    assert not Path("out.csv").exists()
+    model.score_file("in.csv", "out.csv")
+    assert len(lt.read_table("out.csv")) == 60
+
+
+def test_the_report_is_a_run_linked_to_the_model(model: lt.Model, table: pd.DataFrame) -> None:
+    import mlflow
+
+    table.to_csv("in.csv", index=False)
+    model.score_file("in.csv", "out.csv")
+    experiment = mlflow.get_experiment_by_name("stars")
+    runs = mlflow.search_runs([experiment.experiment_id], "tags.`luthier.kind` = 'score'")
+    assert runs["metrics.rows_ok"].tolist() == [60]
+    assert runs["tags.luthier.model_version"].tolist() == ["stars/1"]
+    run = mlflow.get_run(runs["run_id"][0])
+    assert len(run.inputs.model_inputs) == 1
+
+
+def test_input_and_output_may_not_be_one_file(model: lt.Model, table: pd.DataFrame) -> None:
+    table.to_csv("in.csv", index=False)
+    with pytest.raises(DataError, match="same file"):
+        model.score_file("in.csv", "./in.csv")
+
+
+def test_a_table_of_many_chunks_keeps_its_order(model: lt.Model, server: LocalServer) -> None:
+    from luthier.endpoints import default_engine
+    from luthier.scoring.batch import score_table
+    from tests.conftest import reviews
+
+    many = reviews(230)
+    many.to_csv("in.csv", index=False)
+    report = score_table(model.packaged, "in.csv", "out.csv", engine=default_engine(), chunk_rows=50)
+    assert lt.read_table("out.csv")["id"].tolist() == many["id"].tolist()
+    assert report.rows == 230
