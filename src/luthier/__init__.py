@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "luthier.api": ["Board", "Model", "Winner", "compare", "fit", "load", "log", "preview", "promote", "score"],
-    "luthier.endpoints": ["Endpoint", "Engine", "Finding", "azure", "check", "compatible", "embedded", "openai"],
+    "luthier.api": ["Board", "Model", "Winner", "check", "compare", "fit", "load", "log", "preview", "promote", "score"],
+    "luthier.endpoints": ["Endpoint", "Engine", "Finding", "azure", "compatible", "embedded", "openai"],
     "luthier.errors": [
         "BudgetReached",
         "DataError",

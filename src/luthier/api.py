@@ -15,6 +15,7 @@ from luthier.endpoints import Budget, Engine, Progress, default_engine
 from luthier.errors import DataError, ModelError
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.records import prediction_frame
+from luthier.experiments.checking import Checked, check_spec
 from luthier.experiments.compare import Comparison, Measured, answers_frame, compare_specs
 from luthier.experiments.fitting import fit_on, training_rows
 from luthier.experiments.tracking import connect, fitted_of_run, log_fitted, run_of, spec_tags
@@ -31,7 +32,7 @@ from luthier.task import Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Board", "Model", "Winner", "compare", "fit", "load", "log", "preview", "promote", "score"]
+__all__ = ["Board", "Model", "Winner", "check", "compare", "fit", "load", "log", "preview", "promote", "score"]
 
 
 class Winner:
@@ -314,6 +315,11 @@ def fit_and_keep(
     with run_of(experiment_id, f"fit {spec.name}", "fit", spec_tags(spec)) as run:
         log_fitted(run.info.run_id, fitted)
     return fitted, run.info.run_id
+
+
+def check(spec: Spec) -> Checked:
+    """Whether a spec works: key, model, parameters, log-probabilities and price, by one cheap call."""
+    return check_spec(spec)
 
 
 def preview(spec: Spec, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Any:

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.exchange import Answer, Request
+from luthier.endpoints.exchange import Answer, Operation, Request
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
 from luthier.task import NAME_PATTERN, Rows, Task, readable_validation_error
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["SCHEMA", "Conversation", "Fitted", "Spec"]
+__all__ = ["SCHEMA", "Conversation", "Fitted", "Probe", "Spec"]
 
 SCHEMA = 1
 """Version of the files a spec and a fitted folder are written as; every later Luthier reads it."""
@@ -38,6 +38,15 @@ Conversation: TypeAlias = Generator[Sequence[Request], Sequence[Answer], Result]
 
 TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_env", "auth"}
 """Settings of an endpoint that change how an answer is fetched, never what it says."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a spec asks of its endpoint: which call, with which settings, and whether log-probabilities are read."""
+
+    operation: Operation
+    settings: Mapping[str, Any]
+    reads_logprobs: bool
 
 
 class Spec(BaseModel):
@@ -120,6 +129,10 @@ class Spec(BaseModel):
     @property
     def prompt_text(self) -> str | None:
         """The prompt as a registry shows it; `None` for techniques without one."""
+        return None
+
+    def probe(self) -> Probe | None:
+        """What to try the endpoint with; `None` for techniques that call none."""
         return None
 
     def notes(self) -> tuple[str, ...]:

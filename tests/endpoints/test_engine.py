@@ -29,7 +29,9 @@ def test_answers_come_in_order_with_all_there_is_to_know(engine: Engine, endpoin
 
 
 def test_completions_too(engine: Engine, endpoint: Endpoint) -> None:
-    answer = engine.run([Request("completion", {"prompt": "great food\nStars:", "max_tokens": 1, "logprobs": 5})], endpoint)[0]
+    answer = engine.run(
+        [Request("completion", {"prompt": "great food\nStars:", "max_tokens": 1, "logprobs": 5})], endpoint
+    )[0]
     assert answer.failure is None
     assert len(answer.choices[0]) >= 5
 
@@ -62,9 +64,7 @@ def test_what_is_in_the_journal_needs_no_key(
         engine.run(questions(4), endpoint)
 
 
-def test_fresh_asks_again_each_distinct_question_once(
-    server: LocalServer, engine: Engine, endpoint: Endpoint
-) -> None:
+def test_fresh_asks_again_each_distinct_question_once(server: LocalServer, engine: Engine, endpoint: Endpoint) -> None:
     engine.run(questions(5), endpoint)
     answers = engine.run(questions(5) * 100, endpoint, fresh=True)
     assert server.received.total == 10
@@ -139,10 +139,10 @@ def test_a_short_run_is_not_held_up_by_a_long_one(monkeypatch: pytest.MonkeyPatc
             api_key_env="K",
             limits={"requests_per_minute": 6000},  # type: ignore[arg-type]
         )
-        long = threading.Thread(target=engine.run, args=(questions(200), endpoint))
+        long = threading.Thread(target=engine.run, args=(questions(120), endpoint))
         long.start()
         engine.run(questions(10, start=1000), endpoint)
-        assert long.is_alive(), "ten questions had to wait for two hundred"
+        assert long.is_alive(), "ten questions had to wait for all the others"
         long.join()
 
 
@@ -255,7 +255,9 @@ def test_a_deployment_that_changes_in_mid_run_is_kept_apart(
     assert {answer.model for answer in again} == {"model-b"}
 
 
-def test_a_named_identity_needs_no_question(server: LocalServer, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_identity_needs_no_question(
+    server: LocalServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", os.environ["STARS_KEY"])
     named = Endpoint(provider="azure", model="stars-model", base_url=server.azure_url, identity="mine")
     engine.run(questions(3), named)
@@ -304,8 +306,8 @@ def test_the_rate_is_learned_from_the_headers_and_kept(monkeypatch: pytest.Monke
 
             def retried(self, wait_seconds: float) -> None: ...
 
-        engine.run(questions(150), endpoint, progress=Times())
-        rate = 149 / (landed[-1] - landed[0]) * 60
+        engine.run(questions(100), endpoint, progress=Times())
+        rate = 99 / (landed[-1] - landed[0]) * 60
         assert rate > 0.9 * 3000
         assert server.received.by_status.get(429, 0) <= 3
         assert engine.report.history[endpoint.label][0].requests_per_minute == 3000
@@ -315,8 +317,7 @@ def test_tokens_per_minute_are_kept(monkeypatch: pytest.MonkeyPatch, engine: Eng
     monkeypatch.setenv("K", "sk-1")
     with LocalServer(api_key="sk-1", tokens_per_minute=60_000, burst_tokens=2000) as server:
         endpoint = Endpoint(provider="compatible", model="deterministic", base_url=server.base_url, api_key_env="K")
-        asked = [question(f"{n} " + "great food " * 40) for n in range(40)]
+        asked = [question(f"{n} " + "great food " * 40) for n in range(25)]
         answers = engine.run(asked, endpoint)
         assert all(answer.failure is None for answer in answers)
         assert server.received.by_status.get(429, 0) <= 1
-

@@ -51,9 +51,7 @@ def test_what_never_passes_fails_its_row_and_is_asked_again_next_time(
     engine.close()
 
 
-def test_one_poisoned_row_fails_alone_and_stays_parked(
-    server: LocalServer, endpoint: Endpoint, engine: Engine
-) -> None:
+def test_one_poisoned_row_fails_alone_and_stays_parked(server: LocalServer, endpoint: Endpoint, engine: Engine) -> None:
     server.faults.add(Fault("status", status=400, message="cannot be read", contains="visit 13:"))
     answers = engine.run(questions(100), endpoint)
     assert [n for n, answer in enumerate(answers) if answer.failure] == [13]
@@ -184,7 +182,9 @@ def test_a_server_that_is_not_there_is_told_quickly(host: str, engine: Engine) -
 def test_a_server_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("K", "sk-1")
     port = unused_port()
-    endpoint = Endpoint(provider="compatible", model="deterministic", base_url=f"http://127.0.0.1:{port}/v1", api_key_env="K")
+    endpoint = Endpoint(
+        provider="compatible", model="deterministic", base_url=f"http://127.0.0.1:{port}/v1", api_key_env="K"
+    )
     engine = Engine(Journal.in_memory(), backoff_seconds=0.1)
     with LocalServer(api_key="sk-1", port=port):
         engine.run(questions(2), endpoint)

@@ -55,7 +55,9 @@ async def test_runs_may_share_a_budget(dear: Endpoint, engine: Engine, server: L
     assert server.received.total < 100
 
 
-def test_an_unknown_price_and_a_budget_do_not_go_together(endpoint: Endpoint, engine: Engine, server: LocalServer) -> None:
+def test_an_unknown_price_and_a_budget_do_not_go_together(
+    endpoint: Endpoint, engine: Engine, server: LocalServer
+) -> None:
     unpriced = endpoint.model_copy(update={"price": None})
     with pytest.raises(UserError, match=r"price: \{input_usd_per_million"):
         engine.run(questions(3), unpriced, budget=Budget(1))
@@ -73,7 +75,9 @@ def test_failed_attempts_free_their_reservation(dear: Endpoint, engine: Engine, 
     assert budget.spent_usd == pytest.approx(engine.report.spent_usd)
 
 
-def test_what_asking_for_the_model_costs_is_counted(server: LocalServer, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_asking_for_the_model_costs_is_counted(
+    server: LocalServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", os.environ["STARS_KEY"])
     server.put_model(ModelCard("stars", reports_model="gpt-4o-mini-2024-07-18"))
     deployment = Endpoint(provider="azure", model="stars", base_url=server.azure_url)
@@ -85,7 +89,9 @@ def test_what_asking_for_the_model_costs_is_counted(server: LocalServer, engine:
     assert engine.report.requests == 2
 
 
-def test_a_deployment_without_a_known_price_and_a_budget(server: LocalServer, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deployment_without_a_known_price_and_a_budget(
+    server: LocalServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", os.environ["STARS_KEY"])
     deployment = Endpoint(provider="azure", model="stars-model", base_url=server.azure_url)
     with pytest.raises(UserError, match="priced_as"):
@@ -93,7 +99,11 @@ def test_a_deployment_without_a_known_price_and_a_budget(server: LocalServer, en
 
 
 def test_a_key_is_found_nowhere(
-    server: LocalServer, endpoint: Endpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    server: LocalServer,
+    endpoint: Endpoint,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level("DEBUG")
     key = os.environ["STARS_KEY"]

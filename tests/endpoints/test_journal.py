@@ -31,7 +31,9 @@ def path(tmp_path: Path) -> Path:
 def test_what_is_put_is_found_again_by_another_journal(path: Path) -> None:
     first = Journal(path)
     big = os.urandom(3000).hex().encode()
-    first.put([entry(b"a", cost_usd=0.5, reported_model="m-1"), entry(b"b", body=big), entry(b"c", "failed", body=None)])
+    first.put(
+        [entry(b"a", cost_usd=0.5, reported_model="m-1"), entry(b"b", body=big), entry(b"c", "failed", body=None)]
+    )
     first.close()
     second = Journal(path)
     found = second.lookup([b"a", b"b", b"c", b"d", *(str(n).encode() for n in range(1200))])

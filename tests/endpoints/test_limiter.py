@@ -163,7 +163,16 @@ def test_the_window_never_closes_nor_exceeds_the_setting(clock: Clock) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("8.64s", 8.64), ("7ms", 0.007), ("1m30s", 90), ("6m0s", 360), ("2h", 7200), ("30", 30), ("", None), ("x1s", None)],
+    [
+        ("8.64s", 8.64),
+        ("7ms", 0.007),
+        ("1m30s", 90),
+        ("6m0s", 360),
+        ("2h", 7200),
+        ("30", 30),
+        ("", None),
+        ("x1s", None),
+    ],
 )
 def test_durations(text: str, seconds: float | None) -> None:
     found = duration_seconds(text)

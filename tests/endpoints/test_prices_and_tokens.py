@@ -71,6 +71,7 @@ def test_a_guess_learns_from_what_was_counted() -> None:
     for _ in range(100):
         guess.learn(request_units(asked), Usage(input_tokens=200, output_tokens=1))
     assert guess.input_tokens(asked) == pytest.approx(200, rel=0.1)
+    assert guess.at_most(request_units(asked)) == pytest.approx(200)
     assert guess.largest_output(asked) == 3
     assert guess.likely_output(asked) < 1.2
 

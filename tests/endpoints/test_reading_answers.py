@@ -16,7 +16,10 @@ def body(choice: dict[str, Any], **more: Any) -> bytes:
 
 def test_chat_with_logprobs() -> None:
     top = [{"token": "4", "logprob": -0.5}, {"token": "5", "logprob": -0.2}, {"token": "1", "logprob": -9999.0}]
-    content = [{"token": "5", "logprob": -0.2, "top_logprobs": top}, {"token": "x", "logprob": -3.0, "top_logprobs": []}]
+    content = [
+        {"token": "5", "logprob": -0.2, "top_logprobs": top},
+        {"token": "x", "logprob": -3.0, "top_logprobs": []},
+    ]
     choice = {"message": {"content": "5"}, "finish_reason": "stop", "logprobs": {"content": content}}
     usage = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 4}}
     answer = read_answer(body(choice, model="m-1", usage=usage), "chat")
@@ -95,7 +98,13 @@ def test_odd_usage_counts_as_nothing() -> None:
 def test_minus_infinity_is_left_out() -> None:
     top = [{"token": "a", "logprob": -math.inf}, {"token": "b", "logprob": -0.1}]
     raw = json.dumps(
-        {"choices": [{"message": {"content": "b"}, "logprobs": {"content": [
-            {"token": "b", "logprob": -0.1, "top_logprobs": top}]}}]}
+        {
+            "choices": [
+                {
+                    "message": {"content": "b"},
+                    "logprobs": {"content": [{"token": "b", "logprob": -0.1, "top_logprobs": top}]},
+                }
+            ]
+        }
     ).encode()
     assert read_answer(raw, "chat").choices == ((("b", -0.1),),)

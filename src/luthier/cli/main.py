@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
-import click
 import typer
 
 from luthier.cli import check, compare, fit, init, journal, local, log, preview, promote, quickstart, score
 from luthier.errors import LuthierError
 
 __all__ = ["app", "main"]
+
+# Typer carries its own click since 0.2x; the base class of its usage errors has no public name of its own.
+UsageFault: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 # The defaults cost .3 s at every start (rich tracebacks and help) and install shell completion nobody asked for.
 app = typer.Typer(
@@ -44,10 +47,10 @@ def main() -> None:
         # In this file only: what is raised on purpose ends here, everything else goes through.
         print(f"luthier: {error}", file=sys.stderr)
         status = error.exit_code
-    except click.ClickException as error:
+    except UsageFault as error:
         error.show()
         status = 2
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("luthier: interrupted; what was paid for is kept. Run the same command to go on.", file=sys.stderr)
         status = 130
     except BrokenPipeError:

@@ -36,6 +36,7 @@ class Budget:
         self.cap_usd = float(usd)
         self.spent_usd = 0.0
         self.reserved_usd = 0.0
+        self.reservations = 0
         self._listeners: dict[object, Callable[[], None]] = {}
 
     @property
@@ -49,12 +50,19 @@ class Budget:
         if usd > self.left_usd + 1e-12:
             return False
         self.reserved_usd += usd
+        self.reservations += 1
         return True
 
     def settle(self, reserved_usd: float, true_usd: float) -> None:
         """Gives a reservation back and books what it came to."""
-        self.reserved_usd = max(0.0, self.reserved_usd - reserved_usd)
-        self.spent_usd += true_usd
+        self.reservations -= 1
+        # What is left of adding and subtracting floats must not look like money that may come back.
+        self.reserved_usd = self.reserved_usd - reserved_usd if self.reservations else 0.0
+        self.spend(true_usd)
+
+    def spend(self, usd: float) -> None:
+        """Books what was not reserved."""
+        self.spent_usd += usd
         for wake in list(self._listeners.values()):
             wake()
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ COMMIT_ANSWERS = 64
 RATE_LIMIT_PATIENCE = 4
 LONGEST_WAIT_SECONDS = 600.0
 FIRST_CONTACT_ATTEMPTS = 3
+FIRST_CONTACT_SECONDS = 0.4
 PROBE = Request("chat", {"messages": [{"role": "user", "content": "Say 1."}], "max_tokens": 16})
 COMPLETION_PROBE = Request("completion", {"prompt": "1", "max_tokens": 1})
 
@@ -164,7 +166,7 @@ class Dispatch:
         self._runs.discard(run)
         if run.budget is not None:
             run.budget.listen(run, None)
-        if not run.done.done():
+        if not run.is_over:
             # Whoever waited has left: what is in the air still lands in the journal.
             self.stop_run(run, "left")
 
@@ -301,7 +303,7 @@ class Dispatch:
                     "model behind the deployment with `identity:` in the endpoint."
                 )
             if budget is not None:
-                budget.settle(0.0, answer.cost_usd or 0.0)
+                budget.spend(answer.cost_usd or 0.0)
             for report in reports:
                 report.paid(answer)
             self._identities[_place(endpoint)] = (answer.model, self.settings.clock() + self.settings.identity_seconds)
@@ -317,7 +319,7 @@ class Dispatch:
         if run.budget.reserve(most):
             flight.reserved_usd = most
             return True
-        if run.budget.reserved_usd <= 0:
+        if not run.budget.reservations:
             # Nothing is in the air whose price could turn out lower than what was set aside for it.
             self.stop_run(run, "budget")
         return False
@@ -327,7 +329,7 @@ class Dispatch:
         output = guess.largest_output(flight.request)
         if output is None:
             output = 2 * guess.likely_output(flight.request)
-        usage = Usage(input_tokens=round(guess.tokens_of(flight.units)), output_tokens=round(output))
+        usage = Usage(input_tokens=math.ceil(guess.at_most(flight.units)), output_tokens=round(output))
         return self.prices.cost(flight.run.endpoint, usage, flight.run.reported_model) or 0.0
 
     def _launch(self, flight: Flight) -> None:
@@ -365,6 +367,7 @@ class Dispatch:
         reply = await self.transport.post(url, headers, packed, endpoint.timeout_seconds)
         secrets = provider.secrets(endpoint)
         if isinstance(reply, Reply):
+            reply = replace(reply, body=redact_bytes(reply.body, secrets))
             lane.limiter.obey(reply.headers)
             if reply.status == 200:
                 try:
@@ -372,7 +375,7 @@ class Dispatch:
                 except Unreadable as error:
                     verdict = unreadable(error, secrets)
                 else:
-                    self._succeed(flight, answer, reply, secrets)
+                    self._succeed(flight, answer, reply)
                     return
             else:
                 verdict = judge(reply, secrets)
@@ -384,7 +387,7 @@ class Dispatch:
             verdict = replace(verdict, kind="transient", cause=None)
         await self._fail(flight, verdict, provider)
 
-    def _succeed(self, flight: Flight, answer: Answer, reply: Reply, secrets: tuple[str, ...]) -> None:
+    def _succeed(self, flight: Flight, answer: Answer, reply: Reply) -> None:
         run = flight.run
         endpoint = run.endpoint
         cost = self.prices.cost(endpoint, answer.usage, answer.model)
@@ -407,7 +410,7 @@ class Dispatch:
             model=endpoint.model,
             reported_model=answer.model,
             status=reply.status,
-            body=redact_bytes(reply.body, secrets),
+            body=reply.body,
             input_tokens=answer.usage.input_tokens,
             output_tokens=answer.usage.output_tokens,
             cost_usd=cost,
@@ -437,10 +440,9 @@ class Dispatch:
                 cause="quota",
                 message=f"{verdict.message}; it asks to wait {verdict.retry_after_seconds:.0f} s",
             )
-        if verdict.cause in ("unreachable", "insecure"):
+        if verdict.cause == "unreachable":
             # A server that was never reached gets a few quick tries; one that was may come back.
-            stops = verdict.cause == "insecure" or flight.attempts >= FIRST_CONTACT_ATTEMPTS
-            stops = stops and not run.lane.limiter.met
+            stops = flight.attempts >= FIRST_CONTACT_ATTEMPTS and not run.lane.limiter.met
         if stops:
             if run.halt is None:
                 self.stop_run(run, "error")
@@ -491,8 +493,10 @@ class Dispatch:
         if verdict.retry_after_seconds is not None:
             # A little later than told, and not all at once: the wait is the same for all who were told.
             wait = verdict.retry_after_seconds + self._jitter.uniform(0.0, 0.1) * settings.backoff_seconds
-        elif verdict.cause == "unreachable":
-            wait = min(wait, 0.5)
+        elif verdict.unreachable:
+            # Rows that were not sent yet must not use up their attempts on a server that is away.
+            wait = min(wait, FIRST_CONTACT_SECONDS) if verdict.cause else wait
+            flight.lane.limiter.hold(wait)
         log.debug("sent again in %.2f s: %s", wait, verdict.message)
         if flight.run.progress is not None:
             flight.run.progress.retried(wait)
@@ -503,8 +507,8 @@ class Dispatch:
             flight.run.lane.pump()
 
     def _refund(self, flight: Flight, true_usd: float = 0.0) -> None:
-        if flight.run.budget is not None and (flight.reserved_usd or true_usd):
-            reserved, flight.reserved_usd = flight.reserved_usd, 0.0
+        reserved, flight.reserved_usd = flight.reserved_usd, None
+        if flight.run.budget is not None and reserved is not None:
             flight.run.budget.settle(reserved, true_usd)
 
     async def _available(self, endpoint: Endpoint, provider: Provider) -> list[str]:

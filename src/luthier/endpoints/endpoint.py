@@ -17,6 +17,8 @@ Provider = Literal["openai", "azure", "compatible", "local"]
 
 DEFAULT_KEY_VARIABLE: dict[str, str] = {"openai": "OPENAI_API_KEY", "azure": "AZURE_OPENAI_API_KEY"}
 
+EMBEDDED_CONCURRENCY = 2
+
 
 class Limits(BaseModel):
     """How much may be asked of an endpoint; what the service's headers say is obeyed as well."""
@@ -75,6 +77,14 @@ class Endpoint(BaseModel):
     """Longest wait for one answer before it is tried again."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Further fields of every request, for servers that want some; part of the journal's key."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fits_the_machine(cls, given: Any) -> Any:
+        # The embedded server computes on this machine: more at once would only wait in its queue.
+        if isinstance(given, dict) and given.get("provider") == "local" and "limits" not in given:
+            return {**given, "limits": Limits(concurrency=EMBEDDED_CONCURRENCY)}
+        return given
 
     @model_validator(mode="after")
     def _check(self) -> Self:

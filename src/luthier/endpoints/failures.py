@@ -51,6 +51,7 @@ class Verdict:
         cause: set when no other request of the run can work either.
         status: HTTP status, `None` without an answer.
         parameter: the parameter the service does not take.
+        unreachable: whether there was no connection at all.
     """
 
     kind: FailureKind
@@ -59,6 +60,7 @@ class Verdict:
     cause: Cause | None = None
     status: int | None = None
     parameter: str | None = None
+    unreachable: bool = False
 
 
 def judge(reply: Reply, secrets: Sequence[str] = ()) -> Verdict:
@@ -115,7 +117,8 @@ def judge_fault(fault: Fault, secrets: Sequence[str] = (), *, reached: bool) -> 
         cause = "insecure"
     elif fault.kind == "unreachable" and not reached:
         cause = "unreachable"
-    return Verdict("transient", redact(fault.message, secrets), cause=cause)
+    gone = fault.kind == "unreachable"
+    return Verdict("transient", redact(fault.message, secrets), cause=cause, unreachable=gone)
 
 
 def unreadable(reason: object, secrets: Sequence[str] = ()) -> Verdict:

@@ -50,7 +50,7 @@ class Flight:
         journaled: whether the answer is kept.
         units: length of the question, for the token estimate.
         tokens: reserved at the limiter.
-        reserved_usd: reserved at the budget.
+        reserved_usd: reserved at the budget, `None` when nothing is.
         attempts: times it was sent.
         pushed_back: times of those the service said slow down.
         airborne: whether it is being sent, answered or committed now.
@@ -65,7 +65,7 @@ class Flight:
     journaled: bool = True
     units: float = 0.0
     tokens: float = 0.0
-    reserved_usd: float = 0.0
+    reserved_usd: float | None = None
     attempts: int = 0
     pushed_back: int = 0
     airborne: bool = False
@@ -108,6 +108,11 @@ class Run:
         self.room.set()
         if not self._left:
             self.done.set_result(None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every request has come to an end."""
+        return self._left == 0
 
     @property
     def answered(self) -> int:

@@ -186,9 +186,13 @@ class Limiter:
         if self.tokens is not None:
             self.tokens.take(-reserved)
         if retry_after_seconds:
-            self._earliest = max(self._earliest, self._clock() + retry_after_seconds)
+            self.hold(retry_after_seconds)
         if self.window.pushed_back():
             self._note("429")
+
+    def hold(self, seconds: float) -> None:
+        """Nothing is sent for so long."""
+        self._earliest = max(self._earliest, self._clock() + seconds)
 
     def failed(self) -> None:
         """A 5xx, a timeout or a broken connection."""
@@ -204,7 +208,7 @@ class Limiter:
                 self.requests.lower_to(said.remaining)
             elif said.remaining is not None and said.remaining < 1 and said.limit and said.reset_seconds:
                 # A daily limit is not spread over the day: it is used up, then waited for.
-                self._earliest = max(self._earliest, self._clock() + said.reset_seconds / said.limit)
+                self.hold(said.reset_seconds / said.limit)
         said = window(headers, "tokens")
         if said is not None:
             self._told_tokens = True

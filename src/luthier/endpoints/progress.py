@@ -33,13 +33,21 @@ class TerminalProgress:
         what: first word of the line.
         stream: where it is written; standard error when absent.
         silent: write nothing at all.
+        quiet_seconds: how long a run may be that shows nothing.
     """
 
-    def __init__(self, what: str = "asking", *, stream: TextIO | None = None, silent: bool = False) -> None:
-        self._what, self._stream, self._silent = what, stream, silent
+    def __init__(
+        self,
+        what: str = "asking",
+        *,
+        stream: TextIO | None = None,
+        silent: bool = False,
+        quiet_seconds: float = QUIET_SECONDS,
+    ) -> None:
+        self._what, self._stream, self._silent, self._quiet_seconds = what, stream, silent, quiet_seconds
         self._lock = threading.Lock()
         self._began = time.monotonic()
-        self._shown = self._began + QUIET_SECONDS - LINE_SECONDS
+        self._shown = self._began + quiet_seconds - LINE_SECONDS
         self._expected = self._landed = self._fetched = self._retried = self._failed = 0
         self._cost_usd = 0.0
         self._bar: Bar | None = None
@@ -100,7 +108,7 @@ class TerminalProgress:
 
     def _show(self) -> None:
         now = time.monotonic()
-        if self._silent or now - self._began < QUIET_SECONDS:
+        if self._silent or now - self._began < self._quiet_seconds:
             return
         stream = self._stream or sys.stderr
         if not stream.isatty():

@@ -9,7 +9,8 @@ from luthier.endpoints.exchange import Request, Usage
 __all__ = ["TokenGuess", "text_units"]
 
 UNITS_PER_TOKEN = 4.0
-PRIOR_TOKENS = 2000.0
+PRIOR_TOKENS = 50.0
+MOST_TOKENS_A_UNIT = 0.5
 PRIOR_ANSWERS = 4.0
 UNBOUNDED_OUTPUT = 256.0
 PER_MESSAGE = 4.0
@@ -36,6 +37,7 @@ class TokenGuess:
     def __init__(self) -> None:
         self._units = PRIOR_TOKENS * UNITS_PER_TOKEN
         self._tokens = PRIOR_TOKENS
+        self._densest = 0.0
         self._outputs = 0.0
         self._answers = 0.0
 
@@ -46,6 +48,10 @@ class TokenGuess:
     def tokens_of(self, units: float) -> float:
         """Tokens that so many units make."""
         return max(1.0, units * self._tokens / self._units)
+
+    def at_most(self, units: float) -> float:
+        """Tokens that so many units hardly exceed: by the densest question seen, before one by half a word a token."""
+        return max(1.0, units * (self._densest or MOST_TOKENS_A_UNIT))
 
     def largest_output(self, request: Request) -> float | None:
         """Tokens the answer may have at most, `None` where the request sets no bound."""
@@ -66,6 +72,7 @@ class TokenGuess:
         """An answer came with its true counts."""
         if usage.input_tokens:
             self._units += units
+            self._densest = max(self._densest, usage.input_tokens / max(1.0, units))
             self._tokens += usage.input_tokens
             self._outputs += usage.output_tokens
             self._answers += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import time
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 __all__ = ["Fault", "FaultKind", "Reply", "Transport", "shared_transport"]
+
+LARGE_BODY = 512 * 1024
 
 FaultKind = Literal["unreachable", "insecure", "timeout", "broken"]
 
@@ -83,7 +86,7 @@ class Transport:
             async with (
                 asyncio.timeout(timeout_seconds),
                 session.request(
-                    method, url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy(url)
+                    method, url, data=_payload(body), headers=headers, allow_redirects=False, proxy=self._proxy(url)
                 ) as response,
             ):
                 content = await response.read()
@@ -107,6 +110,11 @@ class Transport:
             bypassed = proxy_bypass(parts.hostname or "")
             self._proxies[server] = None if bypassed else getproxies().get(parts.scheme)
         return self._proxies[server]
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    # Written in one piece, a large body would hold up everybody else on the loop.
+    return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY else body
 
 
 _shared: tuple[int, Transport] | None = None

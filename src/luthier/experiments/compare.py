@@ -84,7 +84,7 @@ def rows_for(specs: Sequence[Spec], test: pd.DataFrame, source: str = "the test 
     task = specs[0].task
     rows = task.rows(test, labelled=True, source=source)
     missing = [column for column in task.raters if column not in test.columns]
-    if missing:
+    if missing and len(missing) < len(task.raters):
         raise DataError(f"{source} has no rater column {', '.join(missing)}; correct `raters:` in the task.")
     if not any(text is not None for text in rows.texts):
         raise DataError(f"{source} has no row with a text in {task.text!r}.")

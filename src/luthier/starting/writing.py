@@ -14,7 +14,10 @@ from luthier.errors import DataError
 from luthier.starting.guessing import words_for
 from luthier.task import Task
 
-__all__ = ["default_endpoint", "write_specs"]
+__all__ = ["EXAMPLE_ENDPOINTS", "default_endpoint", "write_specs"]
+
+EXAMPLE_ENDPOINTS = Path(__file__).resolve().parent / "endpoints"
+"""An endpoint file for each provider, for `--endpoint`."""
 
 
 def default_endpoint() -> dict[str, Any]:
@@ -23,7 +26,7 @@ def default_endpoint() -> dict[str, Any]:
 
 
 def write_specs(task: Task, folder: Path, *, endpoint: dict[str, Any] | None = None, replace: bool = False) -> list[Path]:
-    """Writes `task.yaml`, a baseline, a zero-shot and a few-shot prompt.
+    """Writes `task.yaml`, a baseline, a zero-shot and a few-shot prompt, and `endpoints/` to ask them elsewhere.
 
     Args:
         task: the task the specs refer to.
@@ -47,7 +50,11 @@ def write_specs(task: Task, folder: Path, *, endpoint: dict[str, Any] | None = N
             f"{folder} already has {', '.join(there)}. Choose another --folder, or --force to write over them."
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "endpoints").mkdir(parents=True, exist_ok=True)
+        for example in sorted(EXAMPLE_ENDPOINTS.glob("*.yaml")):
+            # A person's own settings in them are kept.
+            if not (folder / "endpoints" / example.name).exists():
+                write_whole(folder / "endpoints" / example.name, example.read_text(encoding="utf-8"))
         return [write_whole(folder / name, text) for name, text in texts.items()]
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error.strerror}. Choose another --folder.") from error
@@ -96,12 +103,14 @@ def prompt_text(task: Task, endpoint: dict[str, Any], *, examples: int) -> str:
         if examples
         else "# The prompt alone."
     )
+    cell = task.text if task.text.isidentifier() else f"row[{json.dumps(task.text)}]"
     # Row texts close the template, so that everything before them is the same for all rows and can be cached.
     template = (
         "How does the writer of this text feel about it? Answer with one word: {{ words | join(', ') }}.\n"
-        f"Text: {{{{ {task.text} }}}}\nAnswer:"
+        f"Text: {{{{ {cell} }}}}\nAnswer:"
         if words
-        else f"Which label fits this text? Answer with one of: {{{{ words | join(', ') }}}}.\nText: {{{{ {task.text} }}}}\nAnswer:"
+        else "Which label fits this text? Answer with one of: {{ words | join(', ') }}.\n"
+        f"Text: {{{{ {cell} }}}}\nAnswer:"
     )
     lines = [about, f"name: {task.name}-{kind}", "task: task.yaml", "technique: prompt", "prompt:", "  template: |-"]
     lines += [f"    {line}" for line in template.split("\n")]

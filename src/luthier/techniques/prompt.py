@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from luthier.endpoints.exchange import Request
 from luthier.errors import DataError, EndpointError, Partial, SpecError
 from luthier.evaluation.records import Prediction
-from luthier.spec import Conversation, Fitted, Spec
+from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.task import Rows, Task, readable_validation_error
 from luthier.techniques.asking import Asking, Shown, Way, leaning_of
 from luthier.techniques.examples import calibration_rows, choose_examples
@@ -194,6 +194,12 @@ class Prompt(Spec):
         room = 32 if self.way == "json" else 8
         return max(16, longest + room) + (THINKING_TOKENS if thinks else 0)
 
+    def probe(self) -> Probe:
+        """What to try the endpoint with."""
+        settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
+        reads_logprobs = self.way in ("walk", "first", "letters")
+        return Probe(self.style, settings, reads_logprobs)
+
     def notes(self) -> tuple[str, ...]:
         """What a user should know before paying: how labels are asked where that is not plain."""
         notes: list[str] = []
@@ -215,8 +221,6 @@ class Prompt(Spec):
             )
         if self.style == "completion" and self.prompt.template.removesuffix("\n")[-1:] == " ":
             notes.append("The template ends with a space, which most tokenizers put before the answer; leave it out.")
-        if self.answer.calibration_rows:
-            notes.append(f"Fitting asks about {self.answer.calibration_rows} training rows to measure the leaning.")
         return tuple(notes)
 
     @property

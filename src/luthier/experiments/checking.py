@@ -1,0 +1,63 @@
+"""Does a spec work: its endpoint asked one cheap question, and the spec's own weak points."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from luthier.endpoints import Finding, check_endpoint
+from luthier.spec import Spec
+
+__all__ = ["Checked", "check_spec"]
+
+MARKS = {True: "ok  ", False: "FAIL", None: "    "}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found about one spec.
+
+    Attributes:
+        name: of the spec.
+        about: technique and model.
+        findings: what was looked at, in order.
+    """
+
+    name: str
+    about: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return all(finding.ok is not False for finding in self.findings)
+
+    def document(self) -> dict[str, Any]:
+        """The findings as JSON has them."""
+        return {"name": self.name, "ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
+
+    def __str__(self) -> str:
+        lines = [f"{self.name} ({self.about})"]
+        for finding in self.findings:
+            lines.append(f"  {MARKS[finding.ok]} {finding.what}: {finding.detail}")
+            if finding.cure:
+                lines.append(f"       -> {finding.cure}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def check_spec(spec: Spec) -> Checked:
+    """Key, address, model, parameters, log-probabilities, price and limits, by one call that is not kept."""
+    about = f"{spec.technique}, {spec.endpoint.label}" if spec.endpoint is not None else spec.technique
+    probe = spec.probe()
+    findings: list[Finding] = []
+    if spec.endpoint is None or probe is None:
+        findings.append(Finding(True, "endpoint", "calls no model, needs no key"))
+    else:
+        findings += check_endpoint(spec.endpoint, probe.reads_logprobs, probe.operation, probe.settings)
+    if spec.needs_training:
+        findings.append(Finding(None, "training rows", "needed: add --train TABLE to compare, fit and log"))
+    findings += [Finding(None, "note", note) for note in spec.notes()]
+    return Checked(spec.name, about, tuple(findings))

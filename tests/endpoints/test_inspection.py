@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from luthier.endpoints import Endpoint, Finding, check_endpoint, compatible
+from luthier.local import LocalServer, ModelCard
+
+
+def by_what(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.what: finding for finding in findings}
+
+
+def test_all_is_well(server: LocalServer, endpoint: Endpoint) -> None:
+    found = by_what(check_endpoint(endpoint, True, "chat", {"temperature": 0, "max_tokens": 4}))
+    assert {what: finding.ok for what, finding in found.items()} == {
+        "key": True,
+        "reachable": True,
+        "model": True,
+        "parameters": True,
+        "log-probabilities": True,
+        "price": True,
+        "limits": None,
+    }
+    assert "STARS_KEY" in found["key"].detail
+    assert "5 a token" in found["log-probabilities"].detail
+    assert server.received.total == 1, "one cheap call"
+    assert check_endpoint(endpoint, True, "completion")[-1].what == "limits"
+
+
+def test_a_missing_key(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STARS_KEY")
+    findings = check_endpoint(endpoint, False)
+    assert [(finding.ok, finding.what) for finding in findings] == [(False, "key")]
+    assert "export STARS_KEY" in findings[0].cure
+
+
+def test_a_wrong_key(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STARS_KEY", "sk-wrong-and-secret")
+    found = by_what(check_endpoint(endpoint, False))
+    assert found["access"].ok is False
+    assert "STARS_KEY" in found["access"].cure
+    assert "sk-wrong" not in str(found)
+
+
+def test_nobody_there() -> None:
+    found = by_what(check_endpoint(compatible("m", "http://127.0.0.1:9/v1"), False))
+    assert found["reachable"].ok is False
+    assert "base_url" in found["reachable"].cure
+
+
+def test_an_unknown_model_lists_the_known(server: LocalServer, endpoint: Endpoint) -> None:
+    found = by_what(check_endpoint(endpoint.model_copy(update={"model": "tsars"}), False))
+    assert found["model"].ok is False
+    assert "It has: stars-model" in found["model"].cure
+
+
+def test_no_log_probabilities(server: LocalServer, endpoint: Endpoint) -> None:
+    server.put_model(ModelCard("stars-model", logprobs=False))
+    found = by_what(check_endpoint(endpoint, True))
+    assert found["log-probabilities"].ok is False
+    assert "method: text" in found["log-probabilities"].cure
+    assert found["model"].ok
+    server.put_model(ModelCard("stars-model", ignores_logprobs=True))
+    found = by_what(check_endpoint(endpoint, True))
+    assert found["log-probabilities"].ok is False
+    server.put_model(ModelCard("stars-model", top_logprobs_max=5))
+    assert by_what(check_endpoint(endpoint, True))["log-probabilities"].ok
+
+
+def test_a_reasoning_model(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.put_model(ModelCard("thinker", reasoning=True))
+    monkeypatch.setenv("OPENAI_API_KEY", os.environ["STARS_KEY"])
+    thinker = Endpoint(provider="openai", model="thinker", base_url=server.base_url)
+    found = by_what(check_endpoint(thinker, False, "chat", {"temperature": 0, "max_tokens": 4}))
+    assert found["parameters"].ok is False
+    assert "temperature" in found["parameters"].detail
+    assert found["parameters"].cure == "decoding: {temperature: null, max_tokens: 2000}"
+    assert found["model"].ok
+    found = by_what(check_endpoint(thinker, False, "chat", {"temperature": None, "max_tokens": 2000}))
+    assert found["parameters"].ok
+    assert all(finding.ok is not False for finding in found.values())
+
+
+def test_an_answer_cut_before_it_began(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.put_model(ModelCard("thinker", reasoning=True))
+    monkeypatch.setenv("OPENAI_API_KEY", os.environ["STARS_KEY"])
+    thinker = Endpoint(provider="openai", model="thinker", base_url=server.base_url)
+    found = by_what(check_endpoint(thinker, False, "chat", {"max_tokens": 16}))
+    assert found["answer"].ok is False
+    assert "max_tokens: 2000" in found["answer"].cure
+
+
+def test_price_and_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K", "sk-1")
+    with LocalServer(api_key="sk-1", requests_per_minute=300, tokens_per_minute=60_000) as server:
+        found = by_what(check_endpoint(compatible("deterministic", server.base_url, api_key_env="K"), False))
+    assert found["price"].ok is None
+    assert "priced_as" in found["price"].cure
+    assert found["limits"].detail == "300 requests and 60000 tokens by the headers"
