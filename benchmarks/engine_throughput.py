@@ -180,7 +180,7 @@ def main() -> None:
         serve()
         return
     if given.contestant:
-        contest(*given.contestant, given.rows)
+        contest(given.contestant[0], given.contestant[1], given.rows)
         return
     names = [name for name in CONTESTANTS if name not in given.without]
     me = [sys.executable, __file__, "--rows", str(given.rows)]

@@ -53,7 +53,8 @@ def main() -> None:
     )
 
     class Times:
-        landed_at: list[float] = []
+        def __init__(self) -> None:
+            self.landed_at: list[float] = []
 
         def expect(self, requests: int) -> None: ...
 

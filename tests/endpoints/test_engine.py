@@ -137,7 +137,7 @@ def test_a_short_run_is_not_held_up_by_a_long_one(monkeypatch: pytest.MonkeyPatc
             model="deterministic",
             base_url=server.base_url,
             api_key_env="K",
-            limits={"requests_per_minute": 6000},  # type: ignore[arg-type]
+            limits={"requests_per_minute": 6000},
         )
         long = threading.Thread(target=engine.run, args=(questions(120), endpoint))
         long.start()
@@ -155,7 +155,7 @@ def conversation(words: Sequence[str]) -> Generator[Sequence[Request], Sequence[
 
 
 async def test_conversations_are_driven_to_their_result(engine: Engine, endpoint: Endpoint) -> None:
-    low, high, last = engine.drive(conversation(["awful", "great"]), endpoint)
+    low, high, last = tuple(engine.drive(conversation(["awful", "great"]), endpoint))
     assert low < high
     both = await asyncio.gather(*(engine.adrive(conversation([word]), endpoint) for word in ("awful", "great")))
     assert both == [low + last, high + last]

@@ -120,7 +120,7 @@ def test_other_rows_go_on_while_one_waits(server: LocalServer, endpoint: Endpoin
 def test_an_empty_account_stops_the_run_and_keeps_what_came(
     server: LocalServer, endpoint: Endpoint, engine: Engine
 ) -> None:
-    server.faults.add(Fault("quota", nth=range(40, 1000)))  # type: ignore[arg-type]
+    server.faults.add(Fault("quota", nth=range(40, 1000)))
     with pytest.raises(QuotaError, match=r"nothing left to spend.*journal"):
         engine.run(questions(300), endpoint)
     sent = server.received.total

@@ -54,7 +54,7 @@ def test_after_kill_9_only_what_was_in_flight_is_sent_again(slow: LocalServer) -
     assert from_journal == before - sent_twice
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_drains_and_says_how_to_go_on(slow: LocalServer, clean_home: Path, number: signal.Signals) -> None:
     asker = start(slow, 2000)
     wait_for(slow, 200)
@@ -72,6 +72,7 @@ def test_a_signal_drains_and_says_how_to_go_on(slow: LocalServer, clean_home: Pa
     journal.close()
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K", "sk-1")
     with LocalServer(api_key="sk-1", latency_seconds=30) as server:
@@ -85,6 +86,7 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert asker.returncode == 130
 
 
+@pytest.mark.slow
 def test_two_programs_at_once_share_one_journal(slow: LocalServer, clean_home: Path) -> None:
     both = [start(slow, 300), start(slow, 300)]
     for asker in both:
@@ -107,9 +109,10 @@ def test_a_program_that_only_looks_makes_no_thread_and_ends() -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_leaving_without_a_word_is_clean(slow: LocalServer) -> None:
     program = ASKER.read_text().replace("with draining(engine):", "if True:")
-    command = [sys.executable, "-W", "error", "-X", "dev", "-c", program, slow.base_url, "20"]
+    command = [sys.executable, "-W", "error", "-c", program, slow.base_url, "20"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert ran.returncode == 0
     assert ran.stderr == ""

@@ -62,7 +62,7 @@ def test_no_log_probabilities(server: LocalServer, endpoint: Endpoint) -> None:
     assert found["log-probabilities"].ok is False
     assert "method: text" in found["log-probabilities"].cure
     assert found["model"].ok
-    server.put_model(ModelCard("stars-model", ignores_logprobs=True))
+    server.put_model(ModelCard("stars-model", logprobs=False, ignores_logprobs=True))
     found = by_what(check_endpoint(endpoint, True))
     assert found["log-probabilities"].ok is False
     server.put_model(ModelCard("stars-model", top_logprobs_max=5))

@@ -122,7 +122,8 @@ def test_an_older_file_is_brought_up_to_date(path: Path) -> None:
     m001_answers(connection)
     connection.execute("PRAGMA user_version = 1")
     connection.execute(
-        "INSERT INTO answers (key, state, operation, identity, model, created) VALUES (x'6b', 'answered', 'chat', 'i', 'm', 1)"
+        "INSERT INTO answers (key, state, operation, identity, model, created) "
+        "VALUES (x'6b', 'answered', 'chat', 'i', 'm', 1)"
     )
     connection.commit()
     connection.close()

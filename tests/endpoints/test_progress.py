@@ -3,8 +3,6 @@ from __future__ import annotations
 import io
 import time
 
-import pytest
-
 from luthier.endpoints import Answer, TerminalProgress
 
 
