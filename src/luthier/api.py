@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Budget, Engine, Progress, default_engine
+from luthier.endpoints.progress import Ahead, shown
 from luthier.errors import DataError, ModelError
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.records import prediction_frame
@@ -27,6 +28,7 @@ from luthier.reporting.terminal import print_leaderboard
 from luthier.scoring.batch import BatchReport, passed_through, score_table
 from luthier.scoring.tracking import log_batch
 from luthier.spec import Fitted, Spec
+from luthier.tables import count_rows
 from luthier.task import Rows
 
 if TYPE_CHECKING:
@@ -174,13 +176,14 @@ class Model:
         self.spec.check_columns(rows.columns)
         table = self._model.task.rows(rows)
         engine = engine or default_engine()
-        predictions = engine.drive(
-            self._model.fitted.predict(table),
-            self.spec.endpoint,
-            budget=_budget(budget_usd),
-            progress=progress,
-            retry_failed=retry_failed,
-        )
+        with shown(progress, "scoring") as showing:
+            predictions = engine.drive(
+                self._model.fitted.predict(table),
+                self.spec.endpoint,
+                budget=_budget(budget_usd),
+                progress=showing,
+                retry_failed=retry_failed,
+            )
         answers = prediction_frame(self._model.task, predictions)
         answers.index = rows.index
         return pd.concat([rows.rename(columns=names), answers], axis="columns")
@@ -196,15 +199,16 @@ class Model:
         retry_failed: bool = False,
     ) -> BatchReport:
         """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`."""
-        report = score_table(
-            self._model,
-            source,
-            target,
-            engine=engine or default_engine(),
-            budget=_budget(budget_usd),
-            progress=progress,
-            retry_failed=retry_failed,
-        )
+        with shown(progress, "scoring") as showing:
+            report = score_table(
+                self._model,
+                source,
+                target,
+                engine=engine or default_engine(),
+                budget=_budget(budget_usd),
+                progress=Ahead(showing, count_rows(source) if self.spec.endpoint is not None else 0),
+                retry_failed=retry_failed,
+            )
         log_batch(self.uri, self.spec, report, source, target)
         return report
 
@@ -287,8 +291,7 @@ def fit(
     progress: Progress | None = None,
 ) -> Fitted:
     """Trains what a technique trains itself: a baseline's weights, chosen examples, calibration."""
-    rows = training_rows(spec, train)
-    return fit_on(spec, rows, engine or default_engine(), budget=_budget(budget_usd), progress=progress)
+    return _fitted(spec, training_rows(spec, train), None, engine, budget_usd, progress)
 
 
 def fit_and_keep(
@@ -304,14 +307,7 @@ def fit_and_keep(
         spec.endpoint.key()
     rows = training_rows(spec, train)
     experiment_id = connect(spec.task)
-    fitted = fit_on(
-        spec,
-        rows,
-        engine or default_engine(),
-        experiment_id=experiment_id,
-        budget=_budget(budget_usd),
-        progress=progress,
-    )
+    fitted = _fitted(spec, rows, experiment_id, engine, budget_usd, progress)
     with run_of(experiment_id, f"fit {spec.name}", "fit", spec_tags(spec)) as run:
         log_fitted(run.info.run_id, fitted)
     return fitted, run.info.run_id
@@ -366,14 +362,7 @@ def log(
         what.endpoint.key()
     rows = training_rows(what, train)
     experiment_id = connect(what.task)
-    fitted = fit_on(
-        what,
-        rows,
-        engine or default_engine(),
-        experiment_id=experiment_id,
-        budget=_budget(budget_usd),
-        progress=progress,
-    )
+    fitted = _fitted(what, rows, experiment_id, engine, budget_usd, progress)
     return _logged(fitted, None, register, alias, None if rows is None else _example(rows))
 
 
@@ -400,6 +389,25 @@ def promote(name: str, *, alias: str, version: str | int | None = None, require:
 
 def _budget(usd: float | None) -> Budget | None:
     return None if usd is None else Budget(usd)
+
+
+def _fitted(
+    spec: Spec,
+    rows: Rows | None,
+    experiment_id: str | None,
+    engine: Engine | None,
+    budget_usd: float | None,
+    progress: Progress | None,
+) -> Fitted:
+    with shown(progress, "fitting") as showing:
+        return fit_on(
+            spec,
+            rows,
+            engine or default_engine(),
+            experiment_id=experiment_id,
+            budget=_budget(budget_usd),
+            progress=showing,
+        )
 
 
 def _example(rows: Rows) -> pd.DataFrame:

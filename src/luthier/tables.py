@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["FORMATS", "Record", "TableWriter", "columns_of", "open_writer", "read_chunks", "read_table", "table_format"]
+__all__ = ["FORMATS", "Record", "TableWriter", "columns_of", "count_rows", "open_writer", "read_chunks", "read_table", "table_format"]
 
 Record = dict[str, Any]
 
@@ -106,6 +106,19 @@ def read_chunks(path: str | Path, rows: int) -> Iterator[list[Record]]:
         yield from _csv_chunks(file, rows)
     else:
         yield from _jsonl_chunks(file, rows)
+
+
+def count_rows(path: str | Path) -> int:
+    """Rows of a table; a pass over the file, except for parquet, which knows.
+
+    Raises:
+        DataError: as for `read_table`.
+    """
+    file = existing(path)
+    if table_format(file) == "parquet":
+        with _readable_parquet(file) as source:
+            return int(source.metadata.num_rows)
+    return sum(len(chunk) for chunk in read_chunks(file, 65_536))
 
 
 @contextmanager

@@ -125,8 +125,24 @@ def test_many_requests_do_not_become_many_tasks(engine: Engine, server: LocalSer
         def retried(self, wait_seconds: float) -> None: ...
 
     engine.run(questions(1500), endpoint, progress=Watch())
-    assert 0 < most < 100
+    assert 0 < most < 300, "in flight and being connected, not one per request"
     assert server.received.most_in_flight <= 64
+
+
+def test_a_broken_progress_display_costs_no_answer(
+    engine: Engine, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def expect(self, requests: int) -> None: ...
+
+        def landed(self, answer: Answer) -> None:
+            raise OSError("the terminal is gone")
+
+        def retried(self, wait_seconds: float) -> None: ...
+
+    answers = engine.run(questions(20), endpoint, progress=Broken())
+    assert all(answer.failure is None for answer in answers)
+    assert caplog.text.count("the terminal is gone") == 1
 
 
 def test_a_short_run_is_not_held_up_by_a_long_one(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:

@@ -88,6 +88,18 @@ def test_headers_lower_the_rate_but_never_raise_it(clock: Clock) -> None:
     assert limiter.wait_seconds(100) == pytest.approx(1.0)
 
 
+def test_corrected_settings_count_from_then_on(clock: Clock) -> None:
+    limiter = Limiter(Limits(requests_per_minute=60, concurrency=2), clock)
+    limiter.obey({"x-ratelimit-limit-requests": "600"})
+    limiter.configure(Limits(requests_per_minute=300))
+    assert limiter.requests is not None
+    assert limiter.requests.per_minute == 300
+    assert limiter.has_room(20)
+    limiter.configure(Limits(concurrency=3))
+    assert limiter.requests.per_minute == 600
+    assert not limiter.has_room(3)
+
+
 def test_a_daily_limit_is_not_spread_over_the_day(clock: Clock) -> None:
     said = {"x-ratelimit-limit-requests": "10000", "x-ratelimit-reset-requests": "8.64s"}
     limiter = Limiter(Limits(), clock)

@@ -80,7 +80,7 @@ def test_nothing_is_ever_sent_as_the_text_nan(task: lt.Task, endpoint: Endpoint,
         )
         rows = pd.DataFrame({"text": ["good", None, float("nan"), ""], "city": [None, "Rome", "Rome", "Rome"]})
         out = lt.log(spec).score(rows)
-        assert out["state"].tolist() == ["ok", "empty", "empty", "empty"]
+        assert out["state"].tolist() == ["ok", "empty", "empty", "empty"], out["error"][0]
         assert len(recording.received.bodies) == 1
         assert "nan" not in json.dumps(recording.received.bodies[0]).lower()
         assert "none" not in json.dumps(recording.received.bodies[0]["messages"]).lower()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.endpoints.background import background_loop, in_background, is_background, loop_is_running
 from luthier.endpoints.budget import Budget
-from luthier.endpoints.dispatch import Dispatch, Settings
+from luthier.endpoints.dispatch import Dispatch
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Request, Usage
 from luthier.endpoints.flight import Halt, Progress
@@ -24,6 +24,7 @@ from luthier.endpoints.journal import Journal
 from luthier.endpoints.keys import answer_key, key_prefix
 from luthier.endpoints.prices import PriceBook
 from luthier.endpoints.report import Report
+from luthier.endpoints.sender import Settings
 from luthier.endpoints.transport import shared_transport
 from luthier.errors import SpecError
 
@@ -272,8 +273,12 @@ class Engine:
         dispatch = self._here()
         identity = dispatch.guessed_identity(endpoint)
         prefix = key_prefix(endpoint, identity or "")
-        distinct = {answer_key(prefix, request): request for request in requests}
-        known = set()
+        distinct: dict[bytes, Request] = {}
+        for request in requests:
+            # A request JSON cannot say fails when it is asked; it costs nothing.
+            with contextlib.suppress(ValueError, TypeError):
+                distinct[answer_key(prefix, request)] = request
+        known: set[bytes] = set()
         if identity is not None:
             loop = asyncio.get_running_loop()
             known = await loop.run_in_executor(None, self.journal.answered, list(distinct))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -22,6 +23,8 @@ Halt = Literal["stopped", "interrupted", "budget", "error", "left"]
 """Why a run sends nothing more."""
 
 ROOM = 256
+
+log = logging.getLogger("luthier.engine")
 
 
 class Progress(Protocol):
@@ -127,10 +130,20 @@ class Run:
         self._left -= 1
         for report in self.reports:
             report.landed(answer)
-        if self.progress is not None:
-            self.progress.landed(answer)
+        self.show(lambda progress: progress.landed(answer))
         if self._left == 0 and not self.done.done():
             self.done.set_result(None)
+
+    def show(self, tell: Callable[[Progress], None]) -> None:
+        """Tells whoever shows the progress; one that fails is not told again."""
+        if self.progress is None:
+            return
+        try:
+            tell(self.progress)
+        except Exception:
+            # A display must not cost an answer, whatever is wrong with it.
+            log.exception("the progress display failed and is left out from here on")
+            self.progress = None
 
     def queue(self, flight: Flight) -> None:
         """Adds a flight to those not sent yet."""

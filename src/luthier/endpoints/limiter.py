@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from luthier.endpoints.endpoint import Limits
 from luthier.endpoints.headers import window
@@ -18,6 +19,7 @@ from luthier.endpoints.headers import window
 __all__ = ["Bucket", "Limiter", "Moment", "Window"]
 
 Clock = Callable[[], float]
+Source = Literal["settings", "headers"]
 
 SMALLEST_BURST_REQUESTS = 2.0
 BURST_SECONDS_REQUESTS = 0.1
@@ -57,6 +59,11 @@ class Bucket:
         self._refill()
         self.level = min(self.burst, self.level - amount)
 
+    def change(self, per_minute: float, burst: float) -> None:
+        """Another rate from now on; what was saved up or owed stays."""
+        self._refill()
+        self.per_minute, self.burst = per_minute, burst
+
     def lower_to(self, level: float) -> None:
         """The service says there is less left than was thought."""
         self._refill()
@@ -83,6 +90,14 @@ class Window:
         self.size = float(min(most, start))
         self._cut_before = False
         self._quiet_until = float("-inf")
+
+    def limit(self, most: int) -> None:
+        """Never more than this from now on."""
+        grown = most > self.most
+        self.most = most
+        self.size = min(self.size, float(most))
+        if grown and not self._cut_before:
+            self.size = max(self.size, float(min(most, START_WINDOW)))
 
     def succeeded(self, in_flight: int) -> None:
         """An answer came. Grows only if the window was nearly full, and not soon after trouble."""
@@ -127,7 +142,7 @@ class Limiter:
     """Both layers for one account's share of one model.
 
     Args:
-        limits: what the endpoint's settings allow; the service's headers can only lower it.
+        limits: what the endpoint's settings allow. What the headers say counts as well: the lower of both.
         clock: seconds that only grow.
     """
 
@@ -135,7 +150,6 @@ class Limiter:
         self._clock = clock
         self._began = clock()
         self._earliest = float("-inf")
-        self.limits = limits
         self.met = False
         """Whether the service has ever answered."""
         self.window = Window(limits.concurrency, clock)
@@ -143,14 +157,14 @@ class Limiter:
         self.requests: Bucket | None = None
         self.tokens: Bucket | None = None
         self.history: deque[Moment] = deque(maxlen=500)
-        self._set_requests(limits.requests_per_minute, "limits")
-        self._set_tokens(limits.tokens_per_minute, "limits")
+        self._rates: dict[str, dict[Source, float | None]] = {"requests": {}, "tokens": {}}
+        self.configure(limits)
 
-    def widen(self, limits: Limits) -> None:
-        """Another endpoint shares this limiter: the stricter rate counts, and the larger concurrency."""
-        self._set_requests(limits.requests_per_minute, "limits")
-        self._set_tokens(limits.tokens_per_minute, "limits")
-        self.window.most = max(self.window.most, limits.concurrency)
+    def configure(self, limits: Limits) -> None:
+        """Takes over an endpoint's settings; the latest count, so that they can be corrected in a notebook."""
+        self._set_requests(limits.requests_per_minute, "settings")
+        self._set_tokens(limits.tokens_per_minute, "settings")
+        self.window.limit(limits.concurrency)
 
     def wait_seconds(self, tokens: float) -> float:
         """Until a request of so many tokens may go as far as the rates are concerned."""
@@ -216,20 +230,36 @@ class Limiter:
             if said.remaining is not None and self.tokens is not None:
                 self.tokens.lower_to(said.remaining)
 
-    def _set_requests(self, per_minute: float | None, source: str) -> None:
-        if per_minute is None or (self.requests is not None and per_minute >= self.requests.per_minute):
-            return
-        # Services allow small bursts only, so the rate is kept by even pacing: the little the bucket
-        # holds makes up for timers that fire late.
-        burst = max(SMALLEST_BURST_REQUESTS, per_minute / 60.0 * BURST_SECONDS_REQUESTS)
-        self.requests = Bucket(per_minute, burst, self._clock, level=1.0)
-        self._note(f"{per_minute:g} requests a minute, from {source}")
+    def _set_requests(self, per_minute: float | None, source: Source) -> None:
+        rate = self._lowest("requests", per_minute, source)
+        if rate is None:
+            self.requests = None
+        elif self.requests is None or rate != self.requests.per_minute:
+            # Services allow small bursts only, so the rate is kept by even pacing: the little the bucket
+            # holds makes up for timers that fire late.
+            burst = max(SMALLEST_BURST_REQUESTS, rate / 60.0 * BURST_SECONDS_REQUESTS)
+            if self.requests is None:
+                self.requests = Bucket(rate, burst, self._clock, level=1.0)
+            else:
+                self.requests.change(rate, burst)
+            self._note(f"{rate:g} requests a minute, from {source}")
 
-    def _set_tokens(self, per_minute: float | None, source: str) -> None:
-        if per_minute is None or (self.tokens is not None and per_minute >= self.tokens.per_minute):
-            return
-        self.tokens = Bucket(per_minute, per_minute / 60.0 * BURST_SECONDS_TOKENS, self._clock)
-        self._note(f"{per_minute:g} tokens a minute, from {source}")
+    def _set_tokens(self, per_minute: float | None, source: Source) -> None:
+        rate = self._lowest("tokens", per_minute, source)
+        if rate is None:
+            self.tokens = None
+        elif self.tokens is None or rate != self.tokens.per_minute:
+            burst = rate / 60.0 * BURST_SECONDS_TOKENS
+            if self.tokens is None:
+                self.tokens = Bucket(rate, burst, self._clock)
+            else:
+                self.tokens.change(rate, burst)
+            self._note(f"{rate:g} tokens a minute, from {source}")
+
+    def _lowest(self, what: str, per_minute: float | None, source: Source) -> float | None:
+        rates = self._rates[what]
+        rates[source] = per_minute
+        return min((rate for rate in rates.values() if rate is not None), default=None)
 
     def _note(self, what: str) -> None:
         rate = self.requests.per_minute if self.requests is not None else None

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from luthier.endpoints.exchange import Answer
+from luthier.endpoints.flight import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-__all__ = ["TerminalProgress"]
+__all__ = ["Ahead", "TerminalProgress", "shown"]
 
 QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0
@@ -49,7 +52,7 @@ class TerminalProgress:
         self._began = time.monotonic()
         self._shown = self._began + quiet_seconds - LINE_SECONDS
         self._expected = self._landed = self._fetched = self._retried = self._failed = 0
-        self._cost_usd = 0.0
+        self._cost_usd: float | None = 0.0
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
@@ -75,7 +78,9 @@ class TerminalProgress:
                 self._failed += 1
             elif not answer.from_journal:
                 self._fetched += 1
-                self._cost_usd += answer.cost_usd or 0.0
+                # Unknown is never zero: one unknown price makes the sum unknown.
+                known = self._cost_usd is not None and answer.cost_usd is not None
+                self._cost_usd = (self._cost_usd or 0.0) + (answer.cost_usd or 0.0) if known else None
             self._show()
 
     def retried(self, wait_seconds: float) -> None:
@@ -96,7 +101,8 @@ class TerminalProgress:
         """The state in words."""
         seconds = max(1e-9, time.monotonic() - self._began)
         rate = self._fetched / seconds
-        parts = [f"{self._landed:,}/{self._expected:,}", f"{rate:.1f}/s", f"${self._cost_usd:.4f}"]
+        parts = [f"{self._landed:,}/{self._expected:,}", f"{rate:.1f}/s"]
+        parts.append("price unknown" if self._cost_usd is None else f"${self._cost_usd:.4f}")
         left = self._expected - self._landed
         if left > 0 and self._landed:
             parts.append(f"{_clock(left * seconds / self._landed)} left")
@@ -139,3 +145,42 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def shown(progress: Progress | None, what: str) -> Iterator[Progress]:
+    """The progress that was given, else a bar of this name that ends with the block."""
+    if progress is not None:
+        yield progress
+        return
+    with TerminalProgress(what) as bar:
+        yield bar
+
+
+class Ahead:
+    """A progress that knows the whole from the start, where the requests are made piece by piece.
+
+    Args:
+        progress: shows it.
+        requests: how many will come in all, as far as it is known.
+    """
+
+    def __init__(self, progress: Progress, requests: int) -> None:
+        self._progress = progress
+        self._announced = requests
+        progress.expect(requests)
+
+    def expect(self, requests: int) -> None:
+        """Passes on only what goes beyond the announced whole."""
+        beyond = max(0, requests - self._announced)
+        self._announced -= requests - beyond
+        if beyond:
+            self._progress.expect(beyond)
+
+    def landed(self, answer: Answer) -> None:
+        """Passes it on."""
+        self._progress.landed(answer)
+
+    def retried(self, wait_seconds: float) -> None:
+        """Passes it on."""
+        self._progress.retried(wait_seconds)

@@ -10,6 +10,9 @@ __all__ = ["HIDDEN", "redact", "redact_bytes"]
 HIDDEN = "[key]"
 """What stands where a key was."""
 
+SHORTEST_SECRET = 12
+"""Characters from which on a key is one. Servers that need none are given `none` or `EMPTY`, and those are words."""
+
 # Services repeat keys in part ("sk-ab***yz"), so the exact value is not enough to look for.
 KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|ak)-[A-Za-z0-9_*.-]{6,}|(?i:bearer|api-key:?)\s+[A-Za-z0-9_*.=-]{8,}")
 
@@ -18,11 +21,11 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without these secrets, and without anything else that looks like a key.
 
     Examples:
-        >>> redact("Incorrect API key provided: sk-ab***yz, or was it hunter22?", ["hunter22"])
+        >>> redact("Incorrect API key provided: sk-ab***yz, or was it hunter22-hunter22?", ["hunter22-hunter22"])
         'Incorrect API key provided: [key], or was it [key]?'
     """
     for secret in secrets:
-        if secret:
+        if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
     return KEY_LIKE.sub(HIDDEN, text)
 
@@ -31,6 +34,6 @@ def redact_bytes(body: bytes, secrets: Iterable[str]) -> bytes:
     """The body without these exact secrets; all else stays as it came, because a model wrote it."""
     for secret in secrets:
         plain = secret.encode()
-        if plain and plain in body:
+        if len(secret) >= SHORTEST_SECRET and plain in body:
             body = body.replace(plain, HIDDEN.encode())
     return body

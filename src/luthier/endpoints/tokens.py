@@ -50,7 +50,7 @@ class TokenGuess:
         return max(1.0, units * self._tokens / self._units)
 
     def at_most(self, units: float) -> float:
-        """Tokens that so many units hardly exceed: by the densest question seen, before one by half a word a token."""
+        """Tokens that so many units hardly exceed: by the densest question seen so far, or half a token a letter."""
         return max(1.0, units * (self._densest or MOST_TOKENS_A_UNIT))
 
     def largest_output(self, request: Request) -> float | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Engine
+from luthier.endpoints.progress import shown
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.leaderboard import Candidate, Entry, Leaderboard, build_leaderboard
 from luthier.evaluation.records import Prediction, prediction_frame
@@ -177,8 +178,10 @@ def _measure(
     experiment_id: str,
     settings: dict[str, Any],
 ) -> Measured:
-    fitted = fit_on(spec, training[spec.name], engine, experiment_id=experiment_id, **settings)
-    predictions = engine.drive(fitted.predict(rows), spec.endpoint, **settings)
+    with shown(settings.get("progress"), spec.name) as progress:
+        asked = settings | {"progress": progress}
+        fitted = fit_on(spec, training[spec.name], engine, experiment_id=experiment_id, **asked)
+        predictions = engine.drive(fitted.predict(rows), spec.endpoint, **asked)
     return Measured(fitted, tuple(predictions))
 
 

@@ -1,0 +1,57 @@
+"""A planted key is found nowhere: not in a file that was written, not in anything that was said."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from luthier.local import Fault, LocalServer
+from tests.conftest import KEY
+
+pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
+
+
+def luthier(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "luthier.cli.main", *words], capture_output=True, text=True, check=False, timeout=180
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_no_byte_on_disk_and_no_word_said_holds_the_key(
+    server: LocalServer, table: pd.DataFrame, train: pd.DataFrame, tmp_path: Path
+) -> None:
+    # A service that repeats the key in its errors is the worst case.
+    server.faults.add(Fault("status", status=400, message=f"bad request with key {KEY}", contains="visit 7"))
+    table.to_csv("test.csv", index=False)
+    train.to_csv("train.csv", index=False)
+    Path("task.yaml").write_text("name: stars\ntype: rating\nlabel: stars\nlabels: [1, 2, 3, 4, 5]\n")
+    Path("zero.yaml").write_text(
+        'technique: prompt\nprompt: {template: "Stars for: {{ text }}"}\nanswer: {method: score}\n'
+        f"endpoint: {{provider: compatible, base_url: '{server.base_url}', model: stars-model, api_key_env: STARS_KEY, "
+        "price: {input_usd_per_million: 1, output_usd_per_million: 2}}\n"
+    )
+    said = [
+        luthier("check", "zero.yaml"),
+        luthier("compare", "zero.yaml", "--test", "test.csv", "--yes"),
+        luthier("log", "zero.yaml", "--register", "stars", "--alias", "champion"),
+        luthier("score", "models:/stars@champion", "test.csv", "out.csv", "--yes"),
+        luthier("compare", "zero.yaml", "--test", "missing.csv"),
+    ]
+    assert Path("out.csv").exists(), said
+    assert KEY not in "".join(said)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.name == "journal.db" for path in files)
+    holding = [str(path.relative_to(tmp_path)) for path in files if KEY.encode() in path.read_bytes()]
+    assert holding == []
+    # The journal packs large answers, so its rows are read back too.
+    with sqlite3.connect(tmp_path / "home" / "journal.db") as journal:
+        rows = journal.execute("SELECT * FROM answers").fetchall()
+    assert rows
+    assert not [row for row in rows if KEY in repr(row)]
