@@ -20,7 +20,7 @@ SHARED = REPOSITORY.parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """LUTHIER_HOME and the working folder in a folder of the test's own; no variable of the developer's."""
     for name in list(os.environ):
         if name.startswith(("OPENAI_", "AZURE_", "MLFLOW_", "LUTHIER_")) and name != "LUTHIER_CACHE":
@@ -28,7 +28,7 @@ def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     home = tmp_path / "home"
     monkeypatch.setenv("LUTHIER_HOME", str(home))
     monkeypatch.chdir(tmp_path)
-    yield home
+    return home
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +105,13 @@ def reviews(count: int, seed: int = 7) -> pd.DataFrame:
     for number in range(count):
         stars = drawn.randint(1, 5)
         thing, other = drawn.sample(things, 2)
-        lines.append({"id": f"{number:05d}", "text": f"The {thing} was {openings[stars - 1]}, {other} visit {number}", "stars": stars})
+        lines.append(
+            {
+                "id": f"{number:05d}",
+                "text": f"The {thing} was {openings[stars - 1]}, {other} visit {number}",
+                "stars": stars,
+            }
+        )
     return pd.DataFrame(lines)
 
 

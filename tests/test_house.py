@@ -43,9 +43,7 @@ def room_of(file: Path) -> str:
 
 def modules() -> list[Path]:
     return [
-        file
-        for file in sorted(SOURCE.rglob("*.py"))
-        if file != SOURCE / "__init__.py" and "bundled" not in file.parts
+        file for file in sorted(SOURCE.rglob("*.py")) if file != SOURCE / "__init__.py" and "bundled" not in file.parts
     ]
 
 
@@ -56,7 +54,9 @@ def imported_rooms(file: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "luthier" else [node.module]
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "luthier" else [node.module]
+            )
         for name in names:
             parts = name.split(".")
             if parts[0] == "luthier" and len(parts) > 1:
@@ -73,7 +73,9 @@ def test_imports_run_downwards(file: Path) -> None:
         elif other == ISLAND:
             assert room in MAY_IMPORT_ISLAND
         else:
-            assert FLOOR_OF[other] < FLOOR_OF[room], f"{room} stands on floor {FLOOR_OF[room]}, {other} does not lie below"
+            assert FLOOR_OF[other] < FLOOR_OF[room], (
+                f"{room} stands on floor {FLOOR_OF[room]}, {other} does not lie below"
+            )
 
 
 def test_every_room_has_a_floor() -> None:

@@ -81,7 +81,9 @@ def test_a_text_of_five_megabytes_is_read(tmp_path: Path) -> None:
 
 def test_parquet_columns_keep_their_types(tmp_path: Path) -> None:
     source = tmp_path / "in.parquet"
-    pq.write_table(pa.table({"text": ["a"], "when": pa.array([7], pa.timestamp("us")), "n": pa.array([None], pa.int32())}), source)
+    pq.write_table(
+        pa.table({"text": ["a"], "when": pa.array([7], pa.timestamp("us")), "n": pa.array([None], pa.int32())}), source
+    )
     target = tmp_path / "out.parquet"
     with open_writer(target, [*columns_of(source), "label"], {"label": "string"}, like=source) as writer:
         for chunk in read_chunks(source, 10):

@@ -31,7 +31,9 @@ def test_infinity_is_a_word_not_a_number() -> None:
     assert Task("size", type="rating", labels=["1", "inf"]).values == (1.0, 2.0)
 
 
-@pytest.mark.parametrize(("cell", "label"), [(4, "4"), (4.0, "4"), ("4", "4"), (" 4.0 ", "4"), ("04", None), (4.5, None)])
+@pytest.mark.parametrize(
+    ("cell", "label"), [(4, "4"), (4.0, "4"), ("4", "4"), (" 4.0 ", "4"), ("04", None), (4.5, None)]
+)
 def test_a_cell_stands_for_a_label(cell: object, label: str | None) -> None:
     assert STARS.canonical_label(cell) == label
 
@@ -88,7 +90,13 @@ def test_a_split_keeps_equal_texts_together_and_shares_of_labels() -> None:
 
 
 def test_a_split_keeps_a_group_together() -> None:
-    frame = pd.DataFrame({"text": [f"t{i}" for i in range(200)], "stars": [1 + i % 5 for i in range(200)], "r": [i // 4 for i in range(200)]})
+    frame = pd.DataFrame(
+        {
+            "text": [f"t{i}" for i in range(200)],
+            "stars": [1 + i % 5 for i in range(200)],
+            "r": [i // 4 for i in range(200)],
+        }
+    )
     parts = [set(part["r"]) for part in STARS.split(frame, group="r")]
     assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
 

@@ -10,8 +10,60 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from luthier.api import Board as Board
+    from luthier.api import Model as Model
+    from luthier.api import Winner as Winner
+    from luthier.api import check as check
+    from luthier.api import compare as compare
+    from luthier.api import fit as fit
+    from luthier.api import load as load
+    from luthier.api import log as log
+    from luthier.api import preview as preview
+    from luthier.api import promote as promote
+    from luthier.api import score as score
+    from luthier.endpoints import Endpoint as Endpoint
+    from luthier.endpoints import Engine as Engine
+    from luthier.endpoints import Finding as Finding
+    from luthier.endpoints import azure as azure
+    from luthier.endpoints import compatible as compatible
+    from luthier.endpoints import embedded as embedded
+    from luthier.endpoints import openai as openai
+    from luthier.errors import BudgetReached as BudgetReached
+    from luthier.errors import DataError as DataError
+    from luthier.errors import EndpointError as EndpointError
+    from luthier.errors import GateFailed as GateFailed
+    from luthier.errors import Interrupted as Interrupted
+    from luthier.errors import LuthierError as LuthierError
+    from luthier.errors import MissingPart as MissingPart
+    from luthier.errors import ModelError as ModelError
+    from luthier.errors import Partial as Partial
+    from luthier.errors import QuotaError as QuotaError
+    from luthier.errors import SpecError as SpecError
+    from luthier.errors import UserError as UserError
+    from luthier.spec import Fitted as Fitted
+    from luthier.spec import Spec as Spec
+    from luthier.tables import read_table as read_table
+    from luthier.task import Task as Task
+    from luthier.techniques import Baseline as Baseline
+    from luthier.techniques import Prompt as Prompt
+    from luthier.techniques import read_spec as read_spec
+    from luthier.techniques import read_specs as read_specs
+
 _ROOMS = {
-    "luthier.api": ["Board", "Model", "Winner", "check", "compare", "fit", "load", "log", "preview", "promote", "score"],
+    "luthier.api": [
+        "Board",
+        "Model",
+        "Winner",
+        "check",
+        "compare",
+        "fit",
+        "load",
+        "log",
+        "preview",
+        "promote",
+        "score",
+    ],
     "luthier.endpoints": ["Endpoint", "Engine", "Finding", "azure", "compatible", "embedded", "openai"],
     "luthier.errors": [
         "BudgetReached",
@@ -34,7 +86,7 @@ _ROOMS = {
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
-__all__ = sorted(["__version__", *_HOME])  # noqa: PLE0605
+__all__ = sorted(["__version__", *_HOME])
 
 
 def __getattr__(name: str) -> Any:

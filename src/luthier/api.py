@@ -371,9 +371,12 @@ def load(model_uri: str, endpoint: Mapping[str, Any] | None = None) -> Model:
 
     Args:
         model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/m-ID` or a folder.
-        endpoint: settings that point it elsewhere, such as `{"base_url": ..., "model": ...}`.
+        endpoint: settings that point it elsewhere, such as `{"base_url": ..., "model": ...}`; what is not
+            given stays as it was logged.
     """
-    return Model(model_uri, load_model(model_uri, dict(endpoint) if endpoint else None))
+    settings = dict(endpoint or {})
+    settings |= settings.pop("limits", {})
+    return Model(model_uri, load_model(model_uri, settings))
 
 
 def score(model: Model | str, rows: pd.DataFrame, **settings: Any) -> pd.DataFrame:
@@ -421,5 +424,3 @@ def _logged(
 ) -> Model:
     logged = log_fitted_model(fitted, run_id=run_id, register=register, alias=alias, input_example=example)
     return Model(logged.model_uri, LuthierModel(fitted), logged)
-
-

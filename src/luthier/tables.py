@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["FORMATS", "Record", "TableWriter", "columns_of", "count_rows", "open_writer", "read_chunks", "read_table", "table_format"]
+__all__ = [
+    "FORMATS",
+    "Record",
+    "TableWriter",
+    "columns_of",
+    "count_rows",
+    "open_writer",
+    "read_chunks",
+    "read_table",
+    "table_format",
+    "write_frame",
+]
 
 Record = dict[str, Any]
 
@@ -46,7 +57,9 @@ def existing(path: str | Path) -> Path:
     """The path, if a file is there."""
     file = Path(path)
     if not file.exists():
-        beside = sorted(p.name for p in file.parent.glob("*") if p.suffix.lower() in FORMATS) if file.parent.is_dir() else []
+        beside = (
+            sorted(p.name for p in file.parent.glob("*") if p.suffix.lower() in FORMATS) if file.parent.is_dir() else []
+        )
         hint = f" Tables in {file.parent}: {', '.join(beside[:8])}." if beside else ""
         raise DataError(f"no file {file}.{hint}")
     if not file.is_file():
@@ -211,6 +224,18 @@ def _jsonl_chunks(file: Path, rows: int) -> Iterator[list[Record]]:
         yield chunk
 
 
+def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
+    """A whole DataFrame as a table, missing cells as null.
+
+    Raises:
+        DataError: the ending is unknown, or the folder cannot be written.
+    """
+    columns = [str(column) for column in frame.columns]
+    cells = frame.astype(object).where(frame.notna(), None)
+    with open_writer(path, columns, {}) as writer:
+        writer.write([dict(zip(columns, row, strict=True)) for row in cells.itertuples(index=False, name=None)])
+
+
 class TableWriter(Protocol):
     """Takes records in order; the file appears whole when the writer closes without an error."""
 
@@ -370,9 +395,13 @@ def _column_types(path: str | Path | None) -> dict[str, pa.DataType]:
             try:
                 here = pa.array([record.get(name) for record in chunk]).type
                 there = types.get(name, here)
-                types[name] = pa.unify_schemas(
-                    [pa.schema([(name, there)]), pa.schema([(name, here)])], promote_options="permissive"
-                ).field(name).type
+                types[name] = (
+                    pa.unify_schemas(
+                        [pa.schema([(name, there)]), pa.schema([(name, here)])], promote_options="permissive"
+                    )
+                    .field(name)
+                    .type
+                )
             except (pa.ArrowInvalid, pa.ArrowTypeError):
                 # A key that holds values of several kinds becomes JSON text.
                 mixed.add(name)

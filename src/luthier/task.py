@@ -265,7 +265,9 @@ class Task(BaseModel):
 
         file = Path(path)
         if not file.is_file():
-            raise SpecError(f"no task file {file}. `luthier init --data TABLE --text COLUMN --label COLUMN` writes one.")
+            raise SpecError(
+                f"no task file {file}. `luthier init --data TABLE --text COLUMN --label COLUMN` writes one."
+            )
         try:
             given = yaml.safe_load(file.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from answering import MOOD, STARS, candidate, lost, ok, simulated, sure, table
 
 from luthier.errors import DataError, UserError
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
@@ -13,6 +12,7 @@ from luthier.evaluation.measures import METRICS, rankable
 from luthier.evaluation.metrics import evaluate
 from luthier.evaluation.records import STATES, Prediction
 from luthier.task import Rows, Task
+from tests.evaluation.answering import MOOD, STARS, candidate, lost, ok, simulated, sure, table
 
 TRUTH = np.random.default_rng(7).integers(0, 5, 300)
 TRUTHS = [STARS.labels[t] for t in TRUTH]

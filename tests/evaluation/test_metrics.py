@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from answering import MOOD, STARS, lost, ok, simulated, sure
 from sklearn import metrics as reference
 
 from luthier.errors import DataError
@@ -16,6 +15,7 @@ from luthier.evaluation.measures import METRICS
 from luthier.evaluation.metrics import EPSILON, evaluate
 from luthier.evaluation.records import Prediction
 from luthier.task import Task
+from tests.evaluation.answering import MOOD, STARS, lost, ok, simulated, sure
 
 YELP = Path(__file__).parents[3] / "shared" / "data" / "yelp" / "test.csv"
 

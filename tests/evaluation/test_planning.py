@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from answering import MOOD, STARS, ok, simulated
 from scipy import stats
 
 from luthier.errors import DataError, UserError
 from luthier.evaluation.planning import detectable_difference, plan_from_predictions, rows_needed
 from luthier.evaluation.records import Prediction
+from tests.evaluation.answering import MOOD, STARS, ok, simulated
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(0.15, 0.10), (0.20, 0.10), (0.12, 0.04)])

@@ -4,12 +4,12 @@ from itertools import product
 
 import numpy as np
 import pytest
-from answering import MOOD, STARS, ok, simulated
 from scipy import stats
 
 from luthier.errors import DataError
 from luthier.evaluation.records import Prediction
 from luthier.evaluation.statistics import compare_pair, holm, letters, mcnemar, paired_difference, sign_flip
+from tests.evaluation.answering import MOOD, STARS, ok, simulated
 
 
 def test_mcnemar_is_the_binomial_test_on_the_rows_where_one_is_right() -> None:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from answering import MOOD, STARS, lost, ok, simulated, sure, table
 from sklearn import metrics as reference
 
 from luthier.evaluation.metrics import evaluate
 from luthier.evaluation.records import Prediction
 from luthier.evaluation.tables import calibration, confusion, mistakes, per_label
+from tests.evaluation.answering import MOOD, STARS, lost, ok, simulated, sure, table
 
 
 def test_the_confusion_matrix_counts_lost_rows_in_a_column_of_their_own() -> None:

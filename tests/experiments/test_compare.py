@@ -14,7 +14,6 @@ from luthier.endpoints import Endpoint
 from luthier.errors import BudgetReached, DataError, EndpointError, SpecError
 from luthier.local import LocalServer
 
-
 pytestmark = pytest.mark.usefixtures("store")
 
 

@@ -114,7 +114,9 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     pytest.fail(Path("serve.log").read_text()[-3000:])
 
 
-def test_mlflow_run_compares(store: str, model: lt.Model, rows: pd.DataFrame, train: pd.DataFrame, tmp_path: Path) -> None:
+def test_mlflow_run_compares(
+    store: str, model: lt.Model, rows: pd.DataFrame, train: pd.DataFrame, tmp_path: Path
+) -> None:
     specs = tmp_path / "specs"
     specs.mkdir()
     (specs / "task.yaml").write_text("name: stars\ntype: rating\nlabel: stars\nlabels: [1, 2, 3, 4, 5]\n")

@@ -147,7 +147,9 @@ def test_the_prompt_is_in_the_registry_once(spec: lt.Prompt, train: pd.DataFrame
     assert mlflow.genai.load_prompt("prompts:/stars.few@latest").version == 1
 
 
-def test_a_run_is_packaged_exactly_as_it_was_measured(spec: lt.Prompt, table: pd.DataFrame, train: pd.DataFrame) -> None:
+def test_a_run_is_packaged_exactly_as_it_was_measured(
+    spec: lt.Prompt, table: pd.DataFrame, train: pd.DataFrame
+) -> None:
     board = lt.compare(spec, table, train=train)
     model = lt.log(f"runs:/{board['few'].run_id}")
     assert model.score(table)["label"].tolist() == board.answers("few")["label"].tolist()
@@ -181,7 +183,9 @@ def test_a_version_that_was_never_measured_is_not_promoted_on_a_figure(model: lt
         lt.promote("stars", alias="prod", require=["qwk >= 0"])
 
 
-@pytest.mark.parametrize("uri", ["models:/nothing@champion", "models:/stars/99", "models:/m-0", "runs:/0/x", "no-folder"])
+@pytest.mark.parametrize(
+    "uri", ["models:/nothing@champion", "models:/stars/99", "models:/m-0", "runs:/0/x", "no-folder"]
+)
 def test_a_uri_with_nothing_behind_it_is_a_clear_message(model: lt.Model, uri: str) -> None:
     with pytest.raises(ModelError, match="no model|is no model"):
         lt.load(uri)
@@ -189,10 +193,14 @@ def test_a_uri_with_nothing_behind_it_is_a_clear_message(model: lt.Model, uri: s
 
 def test_somebody_elses_model_is_named_as_such(tmp_path: Path) -> None:
     code = tmp_path / "echo.py"
-    code.write_text("class Echo:\n    predict = staticmethod(lambda frame: frame)\ndef _load_pyfunc(path):\n    return Echo\n", encoding="utf-8")
+    code.write_text(
+        "class Echo:\n    predict = staticmethod(lambda frame: frame)\ndef _load_pyfunc(path):\n    return Echo\n",
+        encoding="utf-8",
+    )
+    example = pd.DataFrame({"text": ["a"]})
     mlflow.pyfunc.save_model(
         tmp_path / "echo", loader_module="echo", code_paths=[str(code)], pip_requirements=["mlflow"],
-        input_example=pd.DataFrame({"text": ["a"]}), signature=mlflow.models.infer_signature(pd.DataFrame({"text": ["a"]})),
+        input_example=example, signature=mlflow.models.infer_signature(example),
     )  # fmt: skip
     with pytest.raises(ModelError, match="mlflow models predict"):
         lt.load(str(tmp_path / "echo"))

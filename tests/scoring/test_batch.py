@@ -51,7 +51,9 @@ def test_every_format_in_and_out_gives_the_same_predictions(
     assert out["id"].tolist() == small["id"].tolist()
 
 
-def test_one_bad_row_loses_no_other(task: lt.Task, endpoint: Endpoint, server: LocalServer, table: pd.DataFrame) -> None:
+def test_one_bad_row_loses_no_other(
+    task: lt.Task, endpoint: Endpoint, server: LocalServer, table: pd.DataFrame
+) -> None:
     server.faults.add(Fault("status", status=400, contains="POISON"))
     rows = pd.concat([table, table.head(3)], ignore_index=True)
     rows.loc[5, "text"] = "POISON"
@@ -66,7 +68,9 @@ def test_one_bad_row_loses_no_other(task: lt.Task, endpoint: Endpoint, server: L
     assert out.loc[5, "error"]
 
 
-def test_nothing_is_ever_sent_as_the_text_nan(task: lt.Task, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_ever_sent_as_the_text_nan(
+    task: lt.Task, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from luthier.local import ModelCard
 
     with LocalServer(models=[ModelCard("stars-model")], api_key="k", record=True) as recording:

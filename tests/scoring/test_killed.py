@@ -71,7 +71,9 @@ def test_killed_in_the_middle_it_asks_again_only_what_was_in_flight(model: lt.Mo
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_drains_and_loses_nothing(model: lt.Model, slow_server: LocalServer, number: signal.Signals) -> None:
+def test_interrupted_it_drains_and_loses_nothing(
+    model: lt.Model, slow_server: LocalServer, number: signal.Signals
+) -> None:
     process = start()
     after(slow_server, ROWS // 3, process)
     process.send_signal(number)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conversing import STARS
 
 import luthier.techniques
 from luthier.endpoints.endpoint import Endpoint
 from luthier.task import Task
 from luthier.techniques.registry import TECHNIQUES
+from tests.techniques.conversing import STARS
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(yaml (?:spec|task|endpoint)|python)\n(.*?)^```", re.M | re.S)

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from conversing import rows
 
 from luthier.errors import DataError
 from luthier.techniques.examples import calibration_rows, choose_examples
 from luthier.techniques.wording import Examples
+from tests.techniques.conversing import rows
 
 TRAIN = rows(*[f"text {i}" for i in range(40)], labels=["a" if i < 30 else "b" if i < 38 else "c" for i in range(40)])
 LABELS = ("a", "b", "c", "d")

@@ -4,11 +4,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conversing import ENDPOINT, MOOD
 
 from luthier.endpoints.endpoint import Price, openai
 from luthier.errors import DataError
 from luthier.techniques.prompt import Prompt
+from tests.techniques.conversing import ENDPOINT, MOOD
 
 FRAME = pd.DataFrame({"text": ["fine <b>food</b>", None, "awful"]})
 TRAIN = pd.DataFrame({"text": ["lovely", "horrid"], "label": ["good", "bad"]})

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, says, scores, silence
 
 from luthier.endpoints.exchange import Answer, Request, Usage
 from luthier.errors import DataError, SpecError
@@ -11,6 +10,7 @@ from luthier.evaluation.records import Prediction
 from luthier.spec import Fitted
 from luthier.task import Rows
 from luthier.techniques.prompt import Prompt
+from tests.techniques.conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, says, scores, silence
 
 TRAIN = rows(*[f"train {i}" for i in range(20)], labels=["good" if i % 2 else "bad" for i in range(20)])
 

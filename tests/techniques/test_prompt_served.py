@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conversing import ENDPOINT, STARS, rows
 
 from luthier.endpoints.endpoint import compatible
 from luthier.endpoints.engine import Engine
@@ -18,6 +17,7 @@ from luthier.local import LocalServer
 from luthier.task import Rows
 from luthier.techniques import read_fitted
 from luthier.techniques.prompt import Prompt
+from tests.techniques.conversing import ENDPOINT, STARS, rows
 
 Drive = Callable[[Any], Any]
 

@@ -5,10 +5,10 @@ import random
 from collections.abc import Callable, Sequence
 
 import pytest
-from conversing import weighed
 
 from luthier.endpoints.exchange import TokenChoices
 from luthier.techniques.walk import LabelScores, apart_at_once, walk
+from tests.techniques.conversing import weighed
 
 Model = Callable[[str], TokenChoices]
 

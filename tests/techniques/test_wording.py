@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import yaml
-from conversing import ENDPOINT, MOOD, STARS
 
 from luthier.endpoints.endpoint import azure, openai
 from luthier.errors import SpecError
 from luthier.task import Task
 from luthier.techniques.prompt import Prompt
+from tests.techniques.conversing import ENDPOINT, MOOD, STARS
 
 YAML = """
 technique: prompt

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from luthier.cli.options import BudgetUsd, DryRun, EndpointFile, Fresh, Json, Limit, RetryFailed, Specs, Test, Train, Yes
+from luthier.cli.options import (
+    BudgetUsd,
+    DryRun,
+    EndpointFile,
+    Fresh,
+    Json,
+    Limit,
+    RetryFailed,
+    Specs,
+    Test,
+    Train,
+    Yes,
+)
 
 __all__ = ["register"]
 

@@ -15,7 +15,9 @@ __all__ = ["register"]
 def fit(
     spec: OneSpec,
     train: Train = None,
-    to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Also write the fitted folder here.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="Also write the fitted folder here.")
+    ] = None,
     budget: BudgetUsd = None,
     endpoint: EndpointFile = None,
 ) -> None:

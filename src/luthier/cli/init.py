@@ -29,9 +29,9 @@ def init(
 ) -> None:
     """Write a task and specs that refer to it; the labels and their order are guessed and shown."""
     from luthier.starting.tables import start_from_table
-    from luthier.techniques import read_endpoint
+    from luthier.techniques import endpoint_alone
 
-    block = read_endpoint(endpoint).get("endpoint") if endpoint else None
+    block = endpoint_alone(endpoint) if endpoint else None
     started = start_from_table(
         data,
         text=text,

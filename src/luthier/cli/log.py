@@ -12,7 +12,9 @@ __all__ = ["register"]
 
 
 def log(
-    what: Annotated[str, typer.Argument(metavar="SPEC|runs:/RUN_ID", help="A spec file, or the run of a compared spec.")],
+    what: Annotated[
+        str, typer.Argument(metavar="SPEC|runs:/RUN_ID", help="A spec file, or the run of a compared spec.")
+    ],
     train: Train = None,
     register_as: Register = None,
     alias: Alias = None,

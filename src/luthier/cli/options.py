@@ -24,5 +24,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print rows, tokens and 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again for what the journal already holds.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for rows that failed for good.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Register = Annotated[str | None, typer.Option("--register", metavar="NAME", help="Registered model to add a version to.")]
+Register = Annotated[
+    str | None, typer.Option("--register", metavar="NAME", help="Registered model to add a version to.")
+]
 Alias = Annotated[str | None, typer.Option("--alias", metavar="ALIAS", help="Alias for the version, such as champion.")]

@@ -12,7 +12,9 @@ __all__ = ["register"]
 
 
 def promote(
-    name: Annotated[str, typer.Argument(metavar="NAME[/VERSION]", help="Registered model; its newest version by default.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME[/VERSION]", help="Registered model; its newest version by default.")
+    ],
     alias: Annotated[str, typer.Option("--alias", metavar="ALIAS", help="Alias to move, such as champion.")],
     require: Annotated[
         list[str] | None,

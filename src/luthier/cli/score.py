@@ -20,7 +20,9 @@ class Mode(StrEnum):
 
 
 def score(
-    model_uri: Annotated[str, typer.Argument(metavar="MODEL_URI", help="models:/NAME@ALIAS, models:/NAME/VERSION, a folder.")],
+    model_uri: Annotated[
+        str, typer.Argument(metavar="MODEL_URI", help="models:/NAME@ALIAS, models:/NAME/VERSION, a folder.")
+    ],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="csv, jsonl or parquet.")],
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="csv, jsonl or parquet.")],
     mode: Annotated[Mode, typer.Option(help="live: each row is asked now.")] = Mode.live,
@@ -39,10 +41,10 @@ def score(
     from luthier.errors import Partial
     from luthier.scoring.planning import plan_table
     from luthier.scoring.report import report_text
-    from luthier.techniques import read_endpoint
+    from luthier.techniques import endpoint_alone
 
     del mode
-    model = api.load(model_uri, read_endpoint(endpoint).get("endpoint") if endpoint else None)
+    model = api.load(model_uri, endpoint_alone(endpoint) if endpoint else None)
     engine = default_engine()
     with draining(engine):
         plan = plan_table(model.packaged, source, target, engine)

@@ -33,10 +33,11 @@ def print_plan(plan: Plan, budget_usd: float | None = None) -> None:
     for spec in paying:
         left = spec.requests - spec.in_journal
         kept = f" ({spec.in_journal:,} more are in the journal)" if spec.in_journal else ""
+        most = "out without bound" if spec.output_tokens is None else f"at most {spec.output_tokens:,} out"
         price = "price unknown" if spec.cost_usd is None else f"about ${spec.cost_usd:.4f}"
         print(
             f"{spec.name}: {spec.rows:,} rows, {left:,} calls{kept}, about {spec.input_tokens:,} tokens in, "
-            f"at most {spec.output_tokens:,} out, {price}",
+            f"{most}, {price}",
             file=sys.stderr,
         )
     if len(paying) > 1 or budget_usd is not None:

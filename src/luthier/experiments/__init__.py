@@ -1,0 +1,1 @@
+"""Specs on the same rows: fitted, answered, measured, kept in MLflow."""

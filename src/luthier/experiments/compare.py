@@ -68,7 +68,9 @@ class Comparison:
         for measured in self.measured:
             if measured.spec.name == name:
                 return measured
-        raise SpecError(f"no spec {name!r} on this leaderboard; there are: {', '.join(m.spec.name for m in self.measured)}.")
+        raise SpecError(
+            f"no spec {name!r} on this leaderboard; there are: {', '.join(m.spec.name for m in self.measured)}."
+        )
 
 
 def rows_for(specs: Sequence[Spec], test: pd.DataFrame, source: str = "the test table") -> Rows:

@@ -24,7 +24,7 @@ class PlannedSpec:
         requests: calls, at least: labels of several tokens may need further ones.
         in_journal: calls the journal already answers.
         input_tokens: estimated tokens of the calls that are left.
-        output_tokens: most tokens they can bring back.
+        output_tokens: most tokens they can bring back; `None` when nothing bounds them.
         cost_usd: estimated price of them; `None` when the price is unknown.
     """
 
@@ -33,7 +33,7 @@ class PlannedSpec:
     requests: int = 0
     in_journal: int = 0
     input_tokens: int = 0
-    output_tokens: int = 0
+    output_tokens: int | None = 0
     cost_usd: float | None = 0.0
 
 
@@ -56,7 +56,13 @@ class Plan:
 
 
 def plan_rows(
-    spec: Spec, rows: Rows, train: Rows | None, engine: Engine, *, total_rows: int | None = None, fresh: bool = False,
+    spec: Spec,
+    rows: Rows,
+    train: Rows | None,
+    engine: Engine,
+    *,
+    total_rows: int | None = None,
+    fresh: bool = False,
     fitted: Fitted | None = None,
 ) -> PlannedSpec:
     """What a spec would send for some rows, its calibration included.
@@ -79,6 +85,9 @@ def plan_rows(
     scale = total / len(shown)
     fit = engine.estimate(fitting, spec.endpoint)
     answer = engine.estimate(answering, spec.endpoint)
+    outputs = None
+    if fit.max_output_tokens is not None and answer.max_output_tokens is not None:
+        outputs = fit.max_output_tokens + round(answer.max_output_tokens * scale)
     cost = None
     if fit.cost_usd is not None and answer.cost_usd is not None:
         cost = fit.cost_usd + answer.cost_usd * scale
@@ -88,7 +97,6 @@ def plan_rows(
         requests=fit.distinct + round(answer.distinct * scale),
         in_journal=fit.in_journal + round(answer.in_journal * scale),
         input_tokens=fit.input_tokens + round(answer.input_tokens * scale),
-        output_tokens=fit.max_output_tokens + round(answer.max_output_tokens * scale),
+        output_tokens=outputs,
         cost_usd=cost,
     )
-

@@ -1,0 +1,1 @@
+"""What was measured as an MLflow model: the flavor, the registry, promotion."""

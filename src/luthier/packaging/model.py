@@ -34,7 +34,7 @@ ENDPOINT_KEYS = (
     "extra_body",
 )
 LIMIT_KEYS = ("requests_per_minute", "tokens_per_minute", "concurrency")
-SETTINGS = (*ENDPOINT_KEYS, *LIMIT_KEYS)
+SETTINGS = (*ENDPOINT_KEYS, "price", *LIMIT_KEYS)
 """What `model_config` may set when a packaged model is loaded."""
 
 
@@ -54,7 +54,7 @@ class LuthierModel:
         return self.fitted.spec.task
 
     def get_raw_model(self) -> LuthierModel:
-        """This object; MLflow asks for it under this name."""
+        """The object itself; MLflow asks for it under this name."""
         return self
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -96,7 +96,9 @@ class LuthierModel:
         if not given:
             return self.fitted
         spec = self.fitted.spec.with_params(given)
-        return Fitted(spec=spec, train_digest=self.fitted.train_digest, state=self.fitted.state, arrays=self.fitted.arrays)
+        return Fitted(
+            spec=spec, train_digest=self.fitted.train_digest, state=self.fitted.state, arrays=self.fitted.arrays
+        )
 
 
 def as_frame(model_input: Any, text: str) -> pd.DataFrame:
@@ -129,6 +131,7 @@ def endpoint_settings(endpoint: Endpoint | None) -> dict[str, Any]:
     if endpoint is None:
         return {}
     settings = {key: getattr(endpoint, key) for key in ENDPOINT_KEYS}
+    settings["price"] = None if endpoint.price is None else endpoint.price.model_dump()
     return settings | {key: getattr(endpoint.limits, key) for key in LIMIT_KEYS}
 
 
@@ -144,8 +147,11 @@ def relocated(endpoint: Endpoint | None, settings: Mapping[str, Any] | None) -> 
     limits = {key: settings.get(key, getattr(endpoint.limits, key)) for key in LIMIT_KEYS}
     moved = any(fields[key] != getattr(endpoint, key) for key in ("provider", "model", "base_url"))
     try:
-        # A price belongs to the place it was given for.
-        return Endpoint(**fields, limits=Limits(**limits), price=None if moved else endpoint.price)
+        price = settings.get("price")
+        if moved and endpoint.price is not None and price == endpoint.price.model_dump():
+            # A price belongs to the place it was given for.
+            price = None
+        return Endpoint(**fields, limits=Limits(**limits), price=price)
     except ValidationError as error:
         raise ModelError(f"model_config: {readable_validation_error(error, Endpoint)}") from error
 

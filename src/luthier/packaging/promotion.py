@@ -85,7 +85,9 @@ def promote_version(name: str, alias: str, version: str | None = None, require: 
     if version is not None:
         matching = [v for v in versions if str(v.version) == version]
         if not matching:
-            raise ModelError(f"{name!r} has no version {version}; there are: {', '.join(str(v.version) for v in versions)}.")
+            raise ModelError(
+                f"{name!r} has no version {version}; there are: {', '.join(str(v.version) for v in versions)}."
+            )
         chosen = matching[0]
     aliases = dict(client.get_registered_model(name).aliases)
     gates = tuple(judge(requirement, chosen, name, aliases) for requirement in require)
@@ -126,9 +128,7 @@ def judge(requirement: str, version: ModelVersion, name: str, aliases: dict[str,
     for run in mine:
         other = theirs.get(run.data.tags[TAGS["test_digest"]])
         if other is not None:
-            return gate_of(
-                requirement, metric, value_of(run, metric, version), value_of(other, metric, rival), sign
-            )
+            return gate_of(requirement, metric, value_of(run, metric, version), value_of(other, metric, rival), sign)
     raise ModelError(
         f"version {version.version} and {right} (version {rival.version}) were measured on different rows, so their "
         f"{metric} cannot be held against each other. Compare both specs on one table: luthier compare ... --test TABLE"

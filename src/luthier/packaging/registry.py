@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
@@ -136,7 +137,7 @@ def register_prompt(spec: Spec) -> str | None:
     return uri
 
 
-def load_model(model_uri: str, endpoint_settings: dict[str, Any] | None = None) -> LuthierModel:
+def load_model(model_uri: str, endpoint_settings: Mapping[str, Any] | None = None) -> LuthierModel:
     """The packaged model at a URI, its endpoint pointed elsewhere if settings say so.
 
     Raises:
@@ -149,14 +150,18 @@ def load_model(model_uri: str, endpoint_settings: dict[str, Any] | None = None) 
     unknown = sorted(set(endpoint_settings or {}) - set(SETTINGS))
     if unknown:
         raise ModelError(f"endpoint settings have {', '.join(unknown)}; allowed: {', '.join(SETTINGS)}.")
-    if not re.match(r"^(models|runs|mlflow-artifacts|file|s3|gs|abfss?|wasbs?|dbfs|https?):", model_uri):
-        if not os.path.isdir(model_uri):
-            raise ModelError(
-                f"{model_uri} is no model: give models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID, "
-                "runs:/RUN_ID/NAME or a folder."
-            )
+    if (
+        not re.match(r"^(models|runs|mlflow-artifacts|file|s3|gs|abfss?|wasbs?|dbfs|https?):", model_uri)
+        and not Path(model_uri).is_dir()
+    ):
+        raise ModelError(
+            f"{model_uri} is no model: give models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID, "
+            "runs:/RUN_ID/NAME or a folder."
+        )
     try:
-        loaded = mlflow.pyfunc.load_model(model_uri, model_config=endpoint_settings or None)
+        loaded = mlflow.pyfunc.load_model(
+            model_uri, model_config=dict(endpoint_settings) if endpoint_settings else None
+        )
     except (MlflowException, OSError) as error:
         message = getattr(error, "message", str(error))
         raise ModelError(f"no model at {model_uri} (tracking store {mlflow.get_tracking_uri()}): {message}") from error
@@ -166,8 +171,8 @@ def load_model(model_uri: str, endpoint_settings: dict[str, Any] | None = None) 
         raw = None
     if not isinstance(raw, LuthierModel):
         raise ModelError(
-            f"{model_uri} is an MLflow model of flavor {', '.join(loaded.metadata.flavors)}, not one that luthier logged; "
-            "score it with: mlflow models predict."
+            f"{model_uri} is an MLflow model of flavor {', '.join(loaded.metadata.flavors)}, not one that luthier "
+            "logged; score it with: mlflow models predict."
         )
     return raw
 
@@ -188,4 +193,3 @@ def version_of(model_uri: str) -> tuple[str, str] | None:
     except MlflowException as error:
         raise ModelError(f"no model at {model_uri}: {error.message}") from error
     return None
-

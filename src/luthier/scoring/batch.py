@@ -12,7 +12,7 @@ from typing import Any
 
 from luthier.endpoints import Engine
 from luthier.endpoints.background import in_background
-from luthier.errors import DataError, UserError
+from luthier.errors import DataError, LuthierError
 from luthier.evaluation.records import STATES, Prediction, prediction_columns
 from luthier.packaging.model import LuthierModel
 from luthier.spec import Spec
@@ -82,7 +82,11 @@ class BatchReport:
                     self.cost_usd += p.cost_usd
                 if self.spent_usd is not None and not p.from_journal:
                     self.spent_usd += p.cost_usd
-            if p.latency_seconds is not None and not p.from_journal and len(self.latencies_seconds) < self.MOST_LATENCIES:
+            if (
+                p.latency_seconds is not None
+                and not p.from_journal
+                and len(self.latencies_seconds) < self.MOST_LATENCIES
+            ):
                 self.latencies_seconds.append(p.latency_seconds)
 
     def latency_seconds(self, share: float) -> float | None:
@@ -152,9 +156,7 @@ def score_table(
     task = model.task
     columns = check_files(model, source, target)
     names = passed_through(columns, task)
-    added = {
-        name: "string" if name in ("label", "state", "error") else "float64" for name in prediction_columns(task)
-    }
+    added = {name: "string" if name in ("label", "state", "error") else "float64" for name in prediction_columns(task)}
     report = BatchReport(renamed={old: new for old, new in names.items() if old != new})
     writer = open_writer(target, [*names.values(), *added], added, like=source)
     started = time.monotonic()
@@ -213,9 +215,8 @@ async def _answered(
         # One chunk stopped the run; the others have seen the same stop, and what they paid for is journaled.
         outcomes = await asyncio.gather(*(answering for _, answering in waiting), return_exceptions=True)
         for outcome in outcomes:
-            if isinstance(outcome, Exception) and not isinstance(outcome, UserError | asyncio.CancelledError):
-                if getattr(outcome, "exit_code", None) is None:
-                    raise outcome
+            if isinstance(outcome, Exception) and not isinstance(outcome, LuthierError):
+                raise outcome
 
 
 def plain_rows(records: Sequence[Record], spec: Spec) -> Rows:

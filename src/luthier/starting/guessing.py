@@ -67,7 +67,9 @@ def guess_task(
     columns = [str(column) for column in frame.columns]
     for column, option in ((text, "--text"), (label, "--label")):
         if column not in columns:
-            raise DataError(f"the table has no column {column!r}; its columns are: {', '.join(columns)}. Give {option}.")
+            raise DataError(
+                f"the table has no column {column!r}; its columns are: {', '.join(columns)}. Give {option}."
+            )
     cells = [cell for cell in frame[label].tolist() if not missing(cell)]
     counts = Counter(tidy(cell) for cell in cells)
     if not counts:
@@ -98,7 +100,9 @@ def guess_task(
         reasons.append("the labels are words of a known scale" + (": a rating, lowest first" if ordered else ""))
     else:
         found, ordered = sorted(counts), False
-        reasons.append("the labels are words: classes without order (say `type: rating` and order them if there is one)")
+        reasons.append(
+            "the labels are words: classes without order (say `type: rating` and order them if there is one)"
+        )
     task_name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._") or "task"
     if not re.match(NAME_PATTERN, task_name):
         task_name = "task"

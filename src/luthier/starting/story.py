@@ -12,7 +12,7 @@ from luthier.experiments.tracking import where_to_look
 from luthier.scoring.report import report_text
 from luthier.starting.guessing import guess_task
 from luthier.starting.writing import write_specs
-from luthier.tables import open_writer, read_table
+from luthier.tables import read_table, write_frame
 from luthier.techniques import read_specs
 
 __all__ = ["tell"]
@@ -40,9 +40,8 @@ def tell(folder: Path, say: Callable[[str], None] = print) -> None:
     train, test = read_table(tables["train"]), read_table(tables["test"])
     new = folder / "data" / "reviews.csv"
     unlabelled = read_table(tables["validation"])[["review_id", "text"]]
-    with open_writer(new, list(unlabelled.columns), {}) as writer:
-        writer.write(unlabelled.astype(object).where(unlabelled.notna(), None).to_dict(orient="records"))
-    say(f"{len(train):,} rows to learn from, {len(test):,} to measure on, {len(unlabelled):,} new ones: {folder / 'data'}")
+    write_frame(unlabelled, new)
+    say(f"{len(train):,} rows to learn from, {len(test):,} to measure on, {len(unlabelled):,} new ones to score")
 
     heading("2. The question and three ways to answer it")
     models = folder / "models"

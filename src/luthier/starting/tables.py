@@ -9,7 +9,7 @@ from typing import Any
 from luthier.errors import DataError
 from luthier.starting.guessing import Guess, guess_task
 from luthier.starting.writing import write_specs
-from luthier.tables import open_writer, read_table
+from luthier.tables import read_table, write_frame
 
 __all__ = ["Started", "start_from_table"]
 
@@ -72,7 +72,5 @@ def start_from_table(
     parts = guess.task.split(frame) if split else ()
     specs = write_specs(guess.task, folder, endpoint=endpoint, replace=replace)
     for target, part in zip(targets, parts, strict=False):
-        columns = [str(column) for column in part.columns]
-        with open_writer(target, columns, {}) as writer:
-            writer.write(part.astype(object).where(part.notna(), None).to_dict(orient="records"))
+        write_frame(part, target)
     return Started(guess, tuple(specs), tuple(targets) if split else (), data)

@@ -25,7 +25,9 @@ def default_endpoint() -> dict[str, Any]:
     return {"provider": "local", "model": "smollm2-135m-instruct"}
 
 
-def write_specs(task: Task, folder: Path, *, endpoint: dict[str, Any] | None = None, replace: bool = False) -> list[Path]:
+def write_specs(
+    task: Task, folder: Path, *, endpoint: dict[str, Any] | None = None, replace: bool = False
+) -> list[Path]:
     """Writes `task.yaml`, a baseline, a zero-shot and a few-shot prompt, and `endpoints/` to ask them elsewhere.
 
     Args:

@@ -2,6 +2,15 @@
 
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.prompt import Prompt
-from luthier.techniques.registry import TECHNIQUES, read_endpoint, read_fitted, read_spec, read_specs
+from luthier.techniques.registry import TECHNIQUES, endpoint_alone, read_endpoint, read_fitted, read_spec, read_specs
 
-__all__ = ["TECHNIQUES", "Baseline", "Prompt", "read_endpoint", "read_fitted", "read_spec", "read_specs"]
+__all__ = [
+    "TECHNIQUES",
+    "Baseline",
+    "Prompt",
+    "endpoint_alone",
+    "read_endpoint",
+    "read_fitted",
+    "read_spec",
+    "read_specs",
+]

@@ -18,7 +18,7 @@ from luthier.task import Task, readable_validation_error
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.prompt import Prompt
 
-__all__ = ["TECHNIQUES", "read_endpoint", "read_fitted", "read_spec", "read_specs"]
+__all__ = ["TECHNIQUES", "endpoint_alone", "read_endpoint", "read_fitted", "read_spec", "read_specs"]
 
 TECHNIQUES: dict[str, type[Spec]] = {"baseline": Baseline, "prompt": Prompt}
 """Every technique by the name it has in a spec."""
@@ -73,6 +73,23 @@ def read_endpoint(path: str | Path) -> dict[str, Any]:
     except ValidationError as error:
         raise SpecError(f"{file}: {readable_validation_error(error, Endpoint)}") from error
     return document
+
+
+def endpoint_alone(path: str | Path) -> dict[str, Any]:
+    """The endpoint block of an endpoint file, for what takes no other block.
+
+    Raises:
+        SpecError: as `read_endpoint`, or the file replaces more than the endpoint.
+    """
+    document = read_endpoint(path)
+    more = sorted(set(document) - {"endpoint"})
+    if more:
+        raise SpecError(
+            f"{path} also replaces {', '.join(more)}, which is fixed here. Use it where the spec is read: "
+            "luthier compare or log SPEC --endpoint FILE."
+        )
+    block: dict[str, Any] = document["endpoint"]
+    return block
 
 
 def elsewhere(document: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
