@@ -8,16 +8,16 @@ import os
 import shutil
 import tempfile
 from abc import abstractmethod
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.exchange import Answer, Operation, Request
+from luthier.endpoints.exchange import Conversation, Operation, Request
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
 from luthier.task import NAME_PATTERN, Rows, Task, readable_validation_error
@@ -31,10 +31,6 @@ __all__ = ["SCHEMA", "Conversation", "Fitted", "Probe", "Spec"]
 
 SCHEMA = 1
 """Version of the files a spec and a fitted folder are written as; every later Luthier reads it."""
-
-Result = TypeVar("Result")
-Conversation: TypeAlias = Generator[Sequence[Request], Sequence[Answer], Result]
-"""How a technique speaks without I/O: it yields requests, is sent their answers in order, returns a result."""
 
 TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_env", "auth"}
 """Settings of an endpoint that change how an answer is fetched, never what it says."""

@@ -118,12 +118,19 @@ def test_quota_has_its_own_error() -> None:
 
 
 def test_keys_are_taken_out_of_messages() -> None:
-    given = reply(401, "Incorrect API key provided: sk-proj-ab***yz. Or hunter22xyz, or Bearer abcdefghijkl?")
-    said = judge(given, ["hunter22xyz"]).message
-    for secret in ("sk-proj", "***yz", "hunter22xyz", "abcdefghijkl"):
+    given = reply(401, "Incorrect API key provided: sk-proj-ab***yz. Or hunter22xyz-hunter, or Bearer abcdefghijkl?")
+    said = judge(given, ["hunter22xyz-hunter"]).message
+    for secret in ("sk-proj", "***yz", "hunter22xyz-hunter", "abcdefghijkl"):
         assert secret not in said
     assert redact("nothing to hide, ask-me-anything") == "nothing to hide, ask-me-anything"
 
 
 def test_only_the_key_itself_is_taken_out_of_an_answer() -> None:
-    assert redact_bytes(b"my sk-aaaaaaaa and sk-bbbbbbbb", ["sk-aaaaaaaa"]) == b"my [key] and sk-bbbbbbbb"
+    assert (
+        redact_bytes(b"my sk-aaaaaaaaaaaa and sk-bbbbbbbbbbbb", ["sk-aaaaaaaaaaaa"]) == b"my [key] and sk-bbbbbbbbbbbb"
+    )
+
+
+def test_a_word_given_in_place_of_a_key_is_no_secret() -> None:
+    assert redact("none of them", ["none"]) == "none of them"
+    assert redact_bytes(b"none of them", ["none"]) == b"none of them"

@@ -77,4 +77,4 @@ def test_a_missing_column_is_named() -> None:
 
 def test_notes_are_shown() -> None:
     spec = prompt(answer={"method": "score", "calibration_rows": 9})
-    assert "note: Fitting asks about 9 training rows" in str(spec.preview(FRAME))
+    assert "note: Fitting asks about 9 training rows too" in str(spec.preview(FRAME))

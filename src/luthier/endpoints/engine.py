@@ -12,13 +12,13 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from luthier.endpoints.background import background_loop, in_background, is_background, loop_is_running
 from luthier.endpoints.budget import Budget
 from luthier.endpoints.dispatch import Dispatch
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.exchange import Answer, Request, Usage
+from luthier.endpoints.exchange import Answer, Conversation, Request, Usage
 from luthier.endpoints.flight import Halt, Progress
 from luthier.endpoints.journal import Journal
 from luthier.endpoints.keys import answer_key, key_prefix
@@ -27,9 +27,6 @@ from luthier.endpoints.report import Report
 from luthier.endpoints.sender import Settings
 from luthier.endpoints.transport import shared_transport
 from luthier.errors import SpecError
-
-if TYPE_CHECKING:
-    from luthier.spec import Conversation
 
 __all__ = ["Engine", "Estimate", "default_engine"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypeVar
 
-__all__ = ["Answer", "FailureKind", "Operation", "Request", "TokenChoices", "Usage"]
+__all__ = ["Answer", "Conversation", "FailureKind", "Operation", "Request", "TokenChoices", "Usage"]
 
 Operation = Literal["chat", "completion"]
 
@@ -82,3 +82,8 @@ class Answer:
     failure: FailureKind | None = None
     status: int | None = None
     error: str | None = None
+
+
+Result = TypeVar("Result")
+Conversation: TypeAlias = Generator[Sequence[Request], Sequence[Answer], Result]
+"""How a technique speaks without I/O: it yields requests, is sent their answers in order, returns a result."""

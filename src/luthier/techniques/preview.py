@@ -89,6 +89,9 @@ def preview(spec: Prompt, rows: Rows, state: Mapping[str, Any]) -> Preview:
     asking = spec.asking(state)
     count = spec.prompt.examples.count
     notes = list(spec.notes())
+    if spec.answer.calibration_rows:
+        asked = spec.answer.calibration_rows
+        notes.append(f"Fitting asks about {asked} training rows too, to measure which labels the model leans to.")
     if count and not state:
         labels = asking.answers
         placeholders = tuple(
