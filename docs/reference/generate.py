@@ -46,7 +46,8 @@ PAGES = (
         (
             "preview", "check", "compare", "fit", "log", "load", "score", "promote", "read_table",
             "Board", "Winner", "Model", "luthier.packaging.model:LuthierModel", "luthier.scoring.batch:BatchReport",
-            "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate", "luthier.experiments.checking:Checked", "Finding",
+            "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
+            "luthier.experiments.checking:Checked", "Finding",
         ),
     ),
     Page(
@@ -136,7 +137,7 @@ def written(argument: ast.arg, default: ast.expr | None) -> str:
 
 def sections(docstring: str | None) -> Iterator[tuple[str, list[str]]]:
     """A Google docstring cut at its headings; what stands before the first has none."""
-    heading, lines = "", []
+    heading, lines = "", list[str]()
     for line in (docstring or "").expandtabs().splitlines():
         found = SECTION.match(line)
         if found:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import openai
@@ -80,16 +81,20 @@ class TestSmolLM2:
         )
         assert json.loads(answer.choices[0].message.content or "")["label"] in {"good", "bad"}
 
-    def test_prompts_that_begin_alike_are_read_once(self, smol: openai.OpenAI) -> None:
-        shared = "".join(f"Review: thing {i} broke soon\nRating: bad\n\n" for i in range(25))
-        answers = [
-            smol.completions.create(model=MODEL, prompt=f"{shared}Review: {x}\nRating:", max_tokens=1)
-            for x in ("a", "b")
-        ]
-        usage = answers[1].usage
-        assert usage is not None
-        assert usage.prompt_tokens_details is not None
-        assert (usage.prompt_tokens_details.cached_tokens or 0) > 0.9 * usage.prompt_tokens
+    def test_an_answer_does_not_depend_on_what_was_asked_before_or_beside_it(self, smol: openai.OpenAI) -> None:
+        shared = "".join(f"Review: thing {i} broke soon\nRating: bad\n\n" for i in range(5))
+
+        def ask(x: str) -> object:
+            prompt = f"{shared}Review: {x}\nRating:"
+            answer = smol.completions.create(model=MODEL, prompt=prompt, temperature=0, max_tokens=1, logprobs=20)
+            logprobs = answer.choices[0].logprobs
+            assert logprobs is not None
+            return logprobs.top_logprobs
+
+        alone = ask("it broke")
+        with ThreadPoolExecutor(4) as pool:
+            beside = list(pool.map(ask, ["fine", "it broke", "great stuff", "it broke"]))
+        assert [beside[1], beside[3]] == [alone, alone]
 
     @pytest.mark.parametrize("words", [4090, 60_000])
     def test_a_prompt_beyond_the_context_is_refused(self, smol: openai.OpenAI, words: int) -> None:

@@ -53,6 +53,8 @@ def by_every_tokenisation(words: Sequence[str], model: Model) -> list[float]:
                 continue
             after = (text + token).lstrip().lower()
             if not after:
+                if "\n" in token:
+                    continue
                 follow((*path, token), mass * p)
                 continue
             left = [word for word in words if word.startswith(after)]

@@ -17,7 +17,7 @@ Provider = Literal["openai", "azure", "compatible", "local"]
 
 DEFAULT_KEY_VARIABLE: dict[str, str] = {"openai": "OPENAI_API_KEY", "azure": "AZURE_OPENAI_API_KEY"}
 
-EMBEDDED_CONCURRENCY = 2
+EMBEDDED_CONCURRENCY = 1
 
 
 class Limits(BaseModel):

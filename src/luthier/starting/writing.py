@@ -44,7 +44,7 @@ def write_specs(
         "task.yaml": task_text(task),
         f"{task.name}-baseline.yaml": baseline_text(task),
         f"{task.name}-zero-shot.yaml": prompt_text(task, block, examples=0),
-        f"{task.name}-few-shot.yaml": prompt_text(task, block, examples=min(2 * len(task.labels), 10)),
+        f"{task.name}-few-shot.yaml": prompt_text(task, block, examples=max(4, min(len(task.labels), 10))),
     }
     there = [name for name in texts if (folder / name).exists()]
     if there and not replace:

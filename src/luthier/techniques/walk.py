@@ -158,7 +158,8 @@ class _Trie:
         for token, logprob in choices:
             p = math.exp(logprob)
             if not body and token.isspace():
-                if not text:
+                # A space leads to the answer; a new line leads away from it.
+                if not text and "\n" not in token:
                     moved[token] = moved.get(token, 0.0) + mass * p
                 continue
             if text and not body and token[:1].isspace():
