@@ -7,11 +7,11 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
-from questions import question, questions
 
 from luthier.endpoints import Answer, Endpoint, Engine, Journal, Report, Request
 from luthier.errors import EndpointError, SpecError
 from luthier.local import LocalServer, ModelCard
+from tests.endpoints.questions import question, questions
 
 
 def test_answers_come_in_order_with_all_there_is_to_know(engine: Engine, endpoint: Endpoint) -> None:

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
-from questions import question, questions
 
 from luthier.endpoints import Answer, Endpoint, Engine, Journal, Report
 from luthier.errors import EndpointError, QuotaError
 from luthier.local import Fault, LocalServer, ModelCard
+from tests.endpoints.questions import question, questions
 
 SENT_ON = ["500", "reset", "malformed_json", "truncated", "timeout"]
 

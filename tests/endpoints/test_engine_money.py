@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from questions import question, questions
 
 from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price
 from luthier.errors import BudgetReached, EndpointError, UserError
 from luthier.local import Fault, LocalServer, ModelCard
+from tests.endpoints.questions import question, questions
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from questions import question
 
 from luthier.endpoints import Budget, Endpoint, Price, Request, Usage, azure, compatible, embedded, openai
 from luthier.endpoints.prices import PriceBook, base_model_of
 from luthier.endpoints.tokens import TokenGuess, request_units, text_units
 from luthier.errors import UserError
+from tests.endpoints.questions import question
 
 MILLION = Usage(input_tokens=100_000, output_tokens=100_000)
 HERE = "http://127.0.0.1:1/v1"

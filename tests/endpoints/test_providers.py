@@ -5,13 +5,13 @@ import sys
 from types import ModuleType
 
 import pytest
-from questions import questions
 
 from luthier.endpoints import Endpoint, Engine, Request, azure, compatible, embedded, openai
 from luthier.endpoints.providers import PROVIDERS
 from luthier.endpoints.transport import Fault, Reply, Transport
 from luthier.errors import MissingPart
 from luthier.local import LocalServer
+from tests.endpoints.questions import questions
 
 CHAT = Request("chat", {"messages": [], "max_tokens": 3})
 
