@@ -22,7 +22,7 @@ from luthier.experiments.fitting import fit_on, training_rows
 from luthier.experiments.tracking import connect, fitted_of_run, log_fitted, run_of, spec_tags
 from luthier.packaging.model import LuthierModel
 from luthier.packaging.promotion import Promotion, promote_version
-from luthier.packaging.registry import Logged, load_model, log_fitted_model
+from luthier.packaging.registry import Logged, check_names, load_model, log_fitted_model
 from luthier.reporting.notebook import leaderboard_html
 from luthier.reporting.terminal import print_leaderboard
 from luthier.scoring.batch import BatchReport, passed_through, score_table
@@ -231,7 +231,7 @@ def compare(
     progress: Progress | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
-    test_name: str = "test",
+    test_name: str = "the test table",
 ) -> Board:
     """Answers the same rows with every spec and measures them alike.
 
@@ -348,6 +348,7 @@ def log(
     Returns:
         The model; `model.uri` is what every MLflow tool takes.
     """
+    check_names(register, alias)
     if isinstance(what, Winner):
         return what.log(register=register, alias=alias)
     if isinstance(what, str):

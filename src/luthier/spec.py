@@ -152,6 +152,10 @@ class Spec(BaseModel):
             return self
         return type(self).model_validate({**self._fields(), "endpoint": endpoint})
 
+    def cautions_elsewhere(self, fitted: Fitted) -> tuple[str, ...]:
+        """What no longer holds when this recipe answers at its endpoint with what was fitted at another."""
+        return ()
+
     def check_columns(self, columns: Iterable[object], source: str = "the table") -> None:
         """Refuses a table that lacks a column the spec reads.
 

@@ -24,7 +24,7 @@ def test_all_is_well(server: LocalServer, endpoint: Endpoint) -> None:
         "limits": None,
     }
     assert "STARS_KEY" in found["key"].detail
-    assert "5 a token" in found["log-probabilities"].detail
+    assert "20 a token" in found["log-probabilities"].detail
     assert server.received.total == 1, "one cheap call"
     assert check_endpoint(endpoint, True, "completion")[-1].what == "limits"
 
@@ -66,7 +66,9 @@ def test_no_log_probabilities(server: LocalServer, endpoint: Endpoint) -> None:
     found = by_what(check_endpoint(endpoint, True))
     assert found["log-probabilities"].ok is False
     server.put_model(ModelCard("stars-model", top_logprobs_max=5))
-    assert by_what(check_endpoint(endpoint, True))["log-probabilities"].ok
+    found = by_what(check_endpoint(endpoint, True))
+    assert found["log-probabilities"].ok is False
+    assert "<= 5" in found["log-probabilities"].detail
 
 
 def test_a_reasoning_model(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:

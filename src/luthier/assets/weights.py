@@ -53,7 +53,10 @@ _AS_SHIPPED, _AS_USED = "smollm2-135m-instruct-q4_1.gguf", "smollm2-135m-instruc
 SMOLLM2_DIGEST = f"sha256:{SMOLLM2.sha256}+q8_0"
 """Identity of what answers, known before it is fetched."""
 
-_BEHIND = {"smollm2-135m-instruct": SMOLLM2, "wordllama-256": WORDLLAMA}
+SMOLLM2_NAME = "smollm2-135m-instruct"
+"""What the embedded server calls it."""
+
+_BEHIND = {SMOLLM2_NAME: SMOLLM2, "wordllama-256": WORDLLAMA}
 
 
 def weights_cached(model: str) -> bool:

@@ -53,7 +53,7 @@ def compare(
     training = read_table(train) if train else None
     engine = default_engine()
     with draining(engine):
-        plan = plan_comparison(chosen, table, training, engine, fresh=fresh)
+        plan = plan_comparison(chosen, table, training, engine, fresh=fresh, rank_by=rank_by, test_name=test.name)
         agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
         board = api.compare(
             chosen,

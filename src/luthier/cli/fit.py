@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from luthier.cli.options import BudgetUsd, EndpointFile, OneSpec, Train
+from luthier.cli.options import BudgetUsd, DryRun, EndpointFile, OneSpec, Train, Yes
 
 __all__ = ["register"]
 
@@ -20,17 +20,26 @@ def fit(
     ] = None,
     budget: BudgetUsd = None,
     endpoint: EndpointFile = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train what a technique trains itself: weights, chosen examples, calibration."""
     from luthier import api
     from luthier.cli.printing import print_where
+    from luthier.cli.spending import agree_to
     from luthier.endpoints import default_engine, draining
+    from luthier.experiments.costs import plan_fit
+    from luthier.experiments.fitting import training_rows
     from luthier.tables import read_table
     from luthier.techniques import read_endpoint, read_spec
 
     chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
-    with draining(default_engine()):
-        fitted, run_id = api.fit_and_keep(chosen, read_table(train) if train else None, budget_usd=budget)
+    table = read_table(train) if train else None
+    engine = default_engine()
+    with draining(engine):
+        plan = plan_fit(chosen, training_rows(chosen, table), engine)
+        agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
+        fitted, run_id = api.fit_and_keep(chosen, table, budget_usd=budget)
     if to is not None:
         fitted.save(to)
         print(f"written to {to}")

@@ -29,9 +29,8 @@ def init(
 ) -> None:
     """Write a task and specs that refer to it; the labels and their order are guessed and shown."""
     from luthier.starting.tables import start_from_table
-    from luthier.techniques import endpoint_alone
+    from luthier.techniques import read_endpoint
 
-    block = endpoint_alone(endpoint) if endpoint else None
     started = start_from_table(
         data,
         text=text,
@@ -39,7 +38,7 @@ def init(
         name=name,
         labels=[part.strip() for part in labels.split(",")] if labels else None,
         folder=folder,
-        endpoint=block,
+        overrides=read_endpoint(endpoint) if endpoint else None,
         split=split,
         replace=force,
     )

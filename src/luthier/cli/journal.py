@@ -26,7 +26,8 @@ def size() -> None:
     """Print how many answers it holds and what they cost."""
     from luthier.endpoints import Journal
 
-    print(Journal.from_environment().size())
+    kept = Journal.from_environment().size()
+    print(f"{kept.answers:,} answers, {kept.failures:,} failures, {kept.bytes / 1e6:.1f} MB; ${kept.cost_usd:.4f} paid")
 
 
 @journal.command()

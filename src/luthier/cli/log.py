@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from luthier.cli.options import Alias, BudgetUsd, EndpointFile, Json, Register, Train
+from luthier.cli.options import Alias, BudgetUsd, DryRun, EndpointFile, Json, Register, Train, Yes
 
 __all__ = ["register"]
 
@@ -20,6 +20,8 @@ def log(
     alias: Alias = None,
     budget: BudgetUsd = None,
     endpoint: EndpointFile = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Package as one MLflow model that carries its prompt and endpoint; prints the model URI."""
@@ -27,13 +29,22 @@ def log(
 
     from luthier import api
     from luthier.cli.printing import print_json, print_where
+    from luthier.cli.spending import agree_to
     from luthier.endpoints import default_engine, draining
+    from luthier.experiments.costs import plan_fit
+    from luthier.experiments.fitting import training_rows
+    from luthier.packaging.registry import check_names
     from luthier.tables import read_table
     from luthier.techniques import read_endpoint, read_spec
 
+    check_names(register_as, alias)
     subject = what if what.startswith("runs:/") else read_spec(what, read_endpoint(endpoint) if endpoint else None)
-    with draining(default_engine()):
-        training = read_table(train) if train else None
+    training = read_table(train) if train else None
+    engine = default_engine()
+    with draining(engine):
+        if not isinstance(subject, str):
+            plan = plan_fit(subject, training_rows(subject, training), engine)
+            agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
         model = api.log(subject, train=training, register=register_as, alias=alias, budget_usd=budget)
     assert model.logged is not None
     if json:

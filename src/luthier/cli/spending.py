@@ -65,7 +65,17 @@ def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool) 
         return
     if worst is None and all(spec.cost_usd is not None or not spec.requests for spec in plan.specs):
         return
-    what = "a price that is not known" if worst is None else f"about ${worst:.2f}"
+    if worst is None:
+        unknown = [spec.name for spec in plan.specs if spec.requests and spec.cost_usd is None]
+        if not sys.stdin.isatty():
+            raise UserError(
+                f"the price of {', '.join(unknown)} is not known. Put `price: {{input_usd_per_million: ..., "
+                "output_usd_per_million: ...}` into the endpoint (0 is a price), or add --yes to go on without."
+            )
+        if not typer.confirm("The price is not known. Go on?", err=True):
+            raise typer.Exit(2)
+        return
+    what = f"about ${worst:.2f}"
     if not sys.stdin.isatty():
         raise UserError(
             f"this would cost {what}, more than ${limit:.2f}, and nobody is there to be asked. "

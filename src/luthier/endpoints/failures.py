@@ -22,6 +22,8 @@ Cause = Literal[
 """Why no request of the run can work: these stop it."""
 
 REASONING_CURE = "decoding: {temperature: null, max_tokens: 2000}"
+GATEWAY_CURE = "extra_body: {max_completion_tokens: 2000}"
+"""For compatible servers that want the newer name of max_tokens."""
 
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 CONTENT_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
@@ -174,7 +176,9 @@ def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str
             named = f" {verdict.parameter!r}" if verdict.parameter else ""
             return EndpointError(
                 f"{where} does not take the parameter{named} as given ({verdict.message}). "
-                f"For a reasoning model write `{REASONING_CURE}` in the spec; otherwise set the parameter to null."
+                f"For a reasoning model write `{REASONING_CURE}` in the spec"
+                + (f" and `{GATEWAY_CURE}` in the endpoint" if endpoint.provider == "compatible" else "")
+                + "; otherwise set the parameter to null."
             )
         case "insecure":
             return EndpointError(

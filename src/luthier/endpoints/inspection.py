@@ -22,7 +22,9 @@ from luthier.errors import LuthierError
 
 __all__ = ["Finding", "acheck_endpoint", "check_endpoint"]
 
-TOP_LOGPROBS = 5
+# As many as a spec asks for: an endpoint that gives fewer is found out here.
+TOP_LOGPROBS = 20
+TOP_HOSTED_COMPLETION = 5
 LISTING_SECONDS = 15.0
 REASONING_PARAMETERS = {"temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty"}
 
@@ -91,6 +93,8 @@ class _Inspection:
         self.transport = transport
         self.provider = PROVIDERS[endpoint.provider]
         self.found: list[Finding] = []
+        hosted = endpoint.provider in ("openai", "azure")
+        self._top = TOP_HOSTED_COMPLETION if hosted and operation == "completion" else TOP_LOGPROBS
 
     async def findings(self) -> list[Finding]:
         variable = self.endpoint.key_variable
@@ -114,11 +118,11 @@ class _Inspection:
         if self.operation == "chat":
             body["messages"] = [{"role": "user", "content": "Answer with one word: good or bad?"}]
             if logprobs:
-                body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+                body |= {"logprobs": True, "top_logprobs": self._top}
         else:
             body["prompt"] = "Good or bad? Answer:"
             if logprobs:
-                body["logprobs"] = TOP_LOGPROBS
+                body["logprobs"] = self._top
         path, packed = self.provider.adapt(Request(self.operation, body), self.endpoint)
         return await self.transport.post(
             self.provider.base_url(self.endpoint) + path,
@@ -193,7 +197,7 @@ class _Inspection:
             self._add(False, "log-probabilities", "asked for, but the answer has none", "answer: {method: text}")
             return
         most = max(len(position) for position in answer.choices)
-        self._add(True, "log-probabilities", f"given, {most} a token ({TOP_LOGPROBS} asked for)")
+        self._add(True, "log-probabilities", f"given, {most} a token ({self._top} asked for)")
 
     def _price(self, answer: Answer) -> None:
         cost = PriceBook().cost(self.endpoint, answer.usage, answer.model)

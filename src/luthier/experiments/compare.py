@@ -12,6 +12,7 @@ from luthier.endpoints import Engine
 from luthier.endpoints.progress import shown
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.leaderboard import Candidate, Entry, Leaderboard, build_leaderboard
+from luthier.evaluation.measures import ranking_metric
 from luthier.evaluation.records import Prediction, prediction_frame
 from luthier.experiments.costs import Plan, plan_rows
 from luthier.experiments.fitting import fit_on, training_rows
@@ -105,7 +106,7 @@ def compare_specs(
     *,
     engine: Engine,
     rank_by: str | None = None,
-    test_name: str = "test",
+    test_name: str = "the test table",
     **settings: Any,
 ) -> Comparison:
     """Answers every test row with every spec and logs a parent run with a child per spec.
@@ -121,8 +122,9 @@ def compare_specs(
         test_name: what the test table is called in MLflow.
         settings: budget, progress, fresh and the like, for the engine.
     """
-    rows = rows_for(specs, test)
+    rows = rows_for(specs, test, test_name)
     task = specs[0].task
+    ranking_metric(task, rank_by)
     training = {spec.name: training_rows(spec, train) for spec in specs}
     train_labels = None
     if train is not None and task.label in train.columns:
@@ -152,10 +154,18 @@ def compare_specs(
 
 
 def plan_comparison(
-    specs: Sequence[Spec], test: pd.DataFrame, train: pd.DataFrame | None, engine: Engine, *, fresh: bool = False
+    specs: Sequence[Spec],
+    test: pd.DataFrame,
+    train: pd.DataFrame | None,
+    engine: Engine,
+    *,
+    fresh: bool = False,
+    rank_by: str | None = None,
+    test_name: str = "the test table",
 ) -> Plan:
     """What `compare_specs` would send and cost; checks everything it would check, sends nothing."""
-    rows = rows_for(specs, test)
+    rows = rows_for(specs, test, test_name)
+    ranking_metric(specs[0].task, rank_by)
     return Plan(tuple(plan_rows(spec, rows, training_rows(spec, train), engine, fresh=fresh) for spec in specs))
 
 

@@ -8,7 +8,7 @@ from luthier.endpoints import Engine
 from luthier.spec import Fitted, Spec
 from luthier.task import Rows
 
-__all__ = ["Plan", "PlannedSpec", "plan_rows"]
+__all__ = ["Plan", "PlannedSpec", "plan_fit", "plan_rows"]
 
 MOST_RENDERED = 2_000
 """Rows rendered for an estimate; a longer table is judged by evenly spaced ones."""
@@ -53,6 +53,17 @@ class Plan:
     def requests(self) -> int:
         """Calls that would be made now."""
         return sum(spec.requests - spec.in_journal for spec in self.specs)
+
+
+def plan_fit(spec: Spec, train: Rows | None, engine: Engine) -> Plan:
+    """What fitting alone would send."""
+    if spec.endpoint is None or not spec.needs_training:
+        return Plan((PlannedSpec(spec.name, 0),))
+    nothing = Rows(inputs=(), labels=(), text=spec.task.text)
+    fitting, _ = spec.first_requests(nothing, train)
+    found = engine.estimate(fitting, spec.endpoint)
+    tokens = (found.input_tokens, found.max_output_tokens)
+    return Plan((PlannedSpec(spec.name, len(fitting), found.distinct, found.in_journal, *tokens, found.cost_usd),))
 
 
 def plan_rows(

@@ -64,6 +64,8 @@ def connect(task: Task | None = None) -> str | None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    # A bar for every file of a few kilobytes hides what the command says.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # Lines about database tables being made say nothing to someone who compares prompts.
     for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking._model_registry.client", "mlflow.pyfunc"):
         logging.getLogger(name).setLevel(logging.WARNING)

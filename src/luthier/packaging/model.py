@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from luthier.techniques import read_fitted
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["SETTINGS", "LuthierModel", "endpoint_settings", "load_packaged", "relocated"]
 
@@ -164,7 +167,9 @@ def load_packaged(path: str | Path, model_config: Mapping[str, Any] | None = Non
     """
     fitted = read_fitted(path)
     endpoint = relocated(fitted.spec.endpoint, model_config)
-    if endpoint is not None:
+    if endpoint is not None and endpoint != fitted.spec.endpoint:
         spec = fitted.spec.with_endpoint(endpoint)
+        for caution in spec.cautions_elsewhere(fitted):
+            logger.warning("%s", caution)
         fitted = Fitted(spec=spec, train_digest=fitted.train_digest, state=fitted.state, arrays=fitted.arrays)
     return LuthierModel(fitted)

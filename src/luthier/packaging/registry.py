@@ -19,7 +19,7 @@ from luthier.spec import Fitted, Spec
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Logged", "load_model", "log_fitted_model", "version_of"]
+__all__ = ["Logged", "check_names", "load_model", "log_fitted_model", "version_of"]
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,7 @@ def log_fitted_model(
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    if alias is not None and register is None:
-        raise ModelError(f"an alias belongs to a registered model; add --register NAME to --alias {alias}.")
-    if alias is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", alias):
-        raise ModelError(f"alias {alias!r} is not allowed; use letters, digits, - and _, as in champion.")
-    if register is not None and re.search(r"[/:]", register):
-        raise ModelError(f"registered name {register!r} is not allowed: no / and no : in it.")
+    check_names(register, alias)
     experiment_id = connect(fitted.spec.task)
     tags = spec_tags(fitted.spec) | {TAGS["fitted_digest"]: fitted.digest}
     if fitted.train_digest:
@@ -117,6 +112,20 @@ def log_fitted_model(
         raise ModelError(f"MLflow refused the model: {error.message}") from error
     uri = f"models:/{register}@{alias}" if alias else f"models:/{register}/{version}"
     return Logged(uri, info.model_id, run_id, register, str(version), alias, prompt_uri)
+
+
+def check_names(register: str | None, alias: str | None) -> None:
+    """Refuses names that the registry would refuse after everything was paid.
+
+    Raises:
+        ModelError: the name or alias is not allowed, or an alias was given without a name.
+    """
+    if alias is not None and register is None:
+        raise ModelError(f"an alias belongs to a registered model; add --register NAME to --alias {alias}.")
+    if alias is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", alias):
+        raise ModelError(f"alias {alias!r} is not allowed; use letters, digits, - and _, as in champion.")
+    if register is not None and (not register.strip() or re.search(r"[/:]", register)):
+        raise ModelError(f"registered name {register!r} is not allowed: not empty, no / and no : in it.")
 
 
 def register_prompt(spec: Spec) -> str | None:

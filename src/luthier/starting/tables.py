@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def start_from_table(
     name: str | None = None,
     labels: list[str] | None = None,
     folder: Path = Path("models"),
-    endpoint: dict[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     split: bool = False,
     replace: bool = False,
 ) -> Started:
@@ -70,7 +71,7 @@ def start_from_table(
         if there:
             raise DataError(f"{', '.join(there)} already there; move them, or leave --split out.")
     parts = guess.task.split(frame) if split else ()
-    specs = write_specs(guess.task, folder, endpoint=endpoint, replace=replace)
+    specs = write_specs(guess.task, folder, overrides=overrides, replace=replace)
     for target, part in zip(targets, parts, strict=False):
         write_frame(part, target)
     return Started(guess, tuple(specs), tuple(targets) if split else (), data)

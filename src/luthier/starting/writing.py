@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from luthier.task import Task
 
 __all__ = ["EXAMPLE_ENDPOINTS", "default_endpoint", "write_specs"]
 
+METHODS = {
+    "score": "the label the model finds likeliest; text and json read what it writes",
+    "text": "the label is read from what the model writes; score compares probabilities",
+    "json": "the model writes JSON with a label in it; score compares probabilities",
+}
+
 EXAMPLE_ENDPOINTS = Path(__file__).resolve().parent / "endpoints"
 """An endpoint file for each provider, for `--endpoint`."""
 
@@ -26,25 +33,26 @@ def default_endpoint() -> dict[str, Any]:
 
 
 def write_specs(
-    task: Task, folder: Path, *, endpoint: dict[str, Any] | None = None, replace: bool = False
+    task: Task, folder: Path, *, overrides: Mapping[str, Any] | None = None, replace: bool = False
 ) -> list[Path]:
     """Writes `task.yaml`, a baseline, a zero-shot and a few-shot prompt, and `endpoints/` to ask them elsewhere.
 
     Args:
         task: the task the specs refer to.
         folder: where they go.
-        endpoint: the endpoint block of the prompts; the embedded server when absent.
+        overrides: the endpoint block of the prompts and what else its model wants, as an endpoint file has
+            them; the embedded server when absent.
         replace: whether files of these names may be written over.
 
     Raises:
         DataError: files are there already, or the folder cannot be written.
     """
-    block = endpoint or default_endpoint()
+    blocks = overrides or {"endpoint": default_endpoint()}
     texts = {
         "task.yaml": task_text(task),
         f"{task.name}-baseline.yaml": baseline_text(task),
-        f"{task.name}-zero-shot.yaml": prompt_text(task, block, examples=0),
-        f"{task.name}-few-shot.yaml": prompt_text(task, block, examples=max(4, min(len(task.labels), 10))),
+        f"{task.name}-zero-shot.yaml": prompt_text(task, blocks, examples=0),
+        f"{task.name}-few-shot.yaml": prompt_text(task, blocks, examples=max(4, min(len(task.labels), 10))),
     }
     there = [name for name in texts if (folder / name).exists()]
     if there and not replace:
@@ -96,7 +104,7 @@ def baseline_text(task: Task) -> str:
     )
 
 
-def prompt_text(task: Task, endpoint: dict[str, Any], *, examples: int) -> str:
+def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int) -> str:
     """A prompt spec, zero-shot or with examples from the training rows."""
     words = words_for(task)
     kind = "few-shot" if examples else "zero-shot"
@@ -118,12 +126,19 @@ def prompt_text(task: Task, endpoint: dict[str, Any], *, examples: int) -> str:
     lines += [f"    {line}" for line in template.split("\n")]
     if examples:
         lines.append(f"  examples: {{count: {examples}, select: balanced, seed: 7}}")
+    answer = {"method": "score", "calibration_rows": 60, **blocks.get("answer", {})}
     lines.append("answer:")
-    lines.append("  method: score            # the label the model finds likeliest; text and json read what it writes")
+    lines.append(f"  method: {answer['method']}            # {METHODS[answer['method']]}")
     if words:
         shown = ", ".join(f"{json.dumps(label)}: {word}" for label, word in words.items())
         lines.append(f"  words: {{{shown}}}")
-    lines.append("  calibration_rows: 60     # training rows on which the model's liking for a word is measured")
-    lines.append("endpoint:")
-    lines += [f"  {line}" for line in yaml.safe_dump(endpoint, sort_keys=False, allow_unicode=True).strip().split("\n")]
+    if answer["calibration_rows"]:
+        rows = answer["calibration_rows"]
+        lines.append(
+            f"  calibration_rows: {rows}     # training rows on which the model's liking for a word is measured"
+        )
+    for block in ("decoding", "endpoint"):
+        if block in blocks:
+            text = yaml.safe_dump(dict(blocks[block]), sort_keys=False, allow_unicode=True).strip()
+            lines += [f"{block}:", *(f"  {line}" for line in text.split("\n"))]
     return "\n".join(lines) + "\n"

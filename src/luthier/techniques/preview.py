@@ -53,7 +53,11 @@ class Preview:
         """Rows, tokens and price in one line."""
         price = "price unknown" if self.cost_usd is None else f"at most ${self.cost_usd:.6f}"
         sent = sum(request is not None for request in self.requests)
-        rows = f"{sent} of {len(self.requests)} rows" if sent < len(self.requests) else f"{sent} rows"
+        rows = (
+            f"{sent} of {len(self.requests)} rows"
+            if sent < len(self.requests)
+            else f"{sent} row{'' if sent == 1 else 's'}"
+        )
         return (
             f"{self.name} to {self.model}: {rows}, about {self.input_tokens} tokens in, "
             f"at most {self.output_tokens} out, {price}; nothing was sent"

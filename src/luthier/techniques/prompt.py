@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Request
 from luthier.errors import DataError, EndpointError, Partial, SpecError
 from luthier.evaluation.records import Prediction
@@ -169,6 +170,25 @@ class Prompt(Spec):
         assert self.endpoint is not None
         wants_chat = self.prompt.system is not None or self.answer.method == "json" or self.decoding.reasoning_effort
         return "completion" if self.endpoint.provider == "local" and not wants_chat else "chat"
+
+    def with_endpoint(self, endpoint: Endpoint) -> Self:
+        """The same recipe answered elsewhere, in the style it has now: another provider does not change the words."""
+        moved = super().with_endpoint(endpoint)
+        if moved.style == self.style:
+            return moved
+        wording = self.prompt.model_copy(update={"style": self.style})
+        return type(self).model_validate({**moved._fields(), "prompt": wording})
+
+    def cautions_elsewhere(self, fitted: Fitted) -> tuple[str, ...]:
+        """A calibration belongs to the model it was measured on."""
+        before = fitted.spec.endpoint
+        assert self.endpoint is not None
+        if "leaning" not in fitted.state or before is None or before.model == self.endpoint.model:
+            return ()
+        return (
+            f"{self.name} was calibrated on {before.model} and is asked at {self.endpoint.model}: its probabilities "
+            "are off. Fit it there: luthier log SPEC --endpoint FILE --train TABLE",
+        )
 
     @property
     def way(self) -> Way:

@@ -62,6 +62,9 @@ def plain_body(request: Request, endpoint: Endpoint, *, renamed: bool) -> tuple[
         renamed: whether chat takes `max_completion_tokens`, as reasoning models insist.
     """
     body: dict[str, Any] = {"model": endpoint.model, **request.body, **endpoint.extra_body}
-    if renamed and request.operation == "chat" and "max_tokens" in body:
-        body["max_completion_tokens"] = body.pop("max_tokens")
+    if request.operation == "chat" and "max_tokens" in body:
+        if "max_completion_tokens" in endpoint.extra_body:
+            del body["max_tokens"]
+        elif renamed:
+            body["max_completion_tokens"] = body.pop("max_tokens")
     return PATHS[request.operation], body
