@@ -31,6 +31,11 @@ def one(answer: Answer, /, **settings: Any) -> Prediction:
     return found
 
 
+def test_a_completion_begins_with_the_system_text_once() -> None:
+    (request,) = sent(prompt(style="completion", system="One of {{ labels | join(', ') }}."), rows("fine"))
+    assert request.body["prompt"] == "One of good, bad.\n\nMood of: fine"
+
+
 def test_a_chat_is_system_then_user() -> None:
     (request,) = sent(prompt(system="One of {{ labels | join(', ') }}."), rows("fine"))
     assert request.body["messages"] == [

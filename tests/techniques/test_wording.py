@@ -97,7 +97,6 @@ def test_columns_start_with_the_text() -> None:
             "prompt: {template: '{{ text }} {{ stars }}'}",
             "shows the column 'stars', which holds what is asked",
         ),
-        ("prompt: {template: '{{ text }}', system: a, style: completion}", "system is for style chat"),
         ("prompt: {template: '{{ text }}', examples: {count: -1}}", "greater than or equal to 0 (given: -1)"),
         ("prompt: {template: '{{ text }}', examples: {count: 1, select: best}}", "'balanced' or 'random' (given: 'be"),
         ("answer: {method: guess}", "answer.method: Input should be 'text', 'score' or 'json' (given: 'guess')"),

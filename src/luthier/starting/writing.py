@@ -114,16 +114,14 @@ def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int) -> str:
         else "# The prompt alone."
     )
     cell = task.text if task.text.isidentifier() else f"row[{json.dumps(task.text)}]"
-    # Row texts close the template, so that everything before them is the same for all rows and can be cached.
-    template = (
-        "How does the writer of this text feel about it? Answer with one word: {{ words | join(', ') }}.\n"
-        f"Text: {{{{ {cell} }}}}\nAnswer:"
+    question = (
+        "How does the writer of each text feel about it? Answer with one word: {{ words | join(', ') }}."
         if words
-        else "Which label fits this text? Answer with one of: {{ words | join(', ') }}.\n"
-        f"Text: {{{{ {cell} }}}}\nAnswer:"
+        else "Which label fits each text? Answer with one of: {{ words | join(', ') }}."
     )
-    lines = [about, f"name: {task.name}-{kind}", "task: task.yaml", "technique: prompt", "prompt:", "  template: |-"]
-    lines += [f"    {line}" for line in template.split("\n")]
+    lines = [about, f"name: {task.name}-{kind}", "task: task.yaml", "technique: prompt", "prompt:"]
+    # What is the same for all rows stands first: said once, and cached by services that do so.
+    lines += ["  system: |-", f"    {question}", "  template: |-", f"    Text: {{{{ {cell} }}}}", "    Answer:"]
     if examples:
         lines.append(f"  examples: {{count: {examples}, select: balanced, seed: 7}}")
     answer = {"method": "score", "calibration_rows": 60, **blocks.get("answer", {})}

@@ -98,7 +98,9 @@ class Asking:
         user = self._fill(self.template, inputs)
         if not self.chat:
             filled = [example.user + _gap(example.user) + example.answer for example in examples]
-            return Request("completion", {"prompt": BETWEEN_EXAMPLES.join([*filled, user]) + begun, **self._extras()})
+            above = [] if self.system is None else [self._fill(self.system, inputs)]
+            prompt = BETWEEN_EXAMPLES.join([*above, *filled, user]) + begun
+            return Request("completion", {"prompt": prompt, **self._extras()})
         turns: list[dict[str, str]] = []
         if self.system is not None:
             turns.append({"role": "system", "content": self._fill(self.system, inputs)})

@@ -168,7 +168,7 @@ class Prompt(Spec):
         if self.prompt.style is not None:
             return self.prompt.style
         assert self.endpoint is not None
-        wants_chat = self.prompt.system is not None or self.answer.method == "json" or self.decoding.reasoning_effort
+        wants_chat = self.answer.method == "json" or self.decoding.reasoning_effort
         return "completion" if self.endpoint.provider == "local" and not wants_chat else "chat"
 
     def with_endpoint(self, endpoint: Endpoint) -> Self:

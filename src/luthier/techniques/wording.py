@@ -36,7 +36,7 @@ class Wording(BaseModel):
     template: str
     """Jinja template of the user turn, or of the text to complete; names columns of the row."""
     system: str | None = None
-    """Jinja template of the system turn; chat style only."""
+    """Jinja template of what stands once above all: the system turn, or the head of the text to complete."""
     style: Style | None = None
     """`chat` for instructed models, `completion` to let a model continue a text; by default `chat`, and
     `completion` for the embedded model, which is too small to be instructed."""
@@ -65,10 +65,6 @@ class Wording(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.style == "completion" and self.system is not None:
-            raise ValueError(
-                "system is for style chat; with style completion there is only one text, so put it into the template"
-            )
         if not compiled(self.template).columns:
             raise ValueError(
                 "template names no column, so every row would be asked the same; write {{ text }} where the text goes"
