@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +24,14 @@ def luthier(*words: str) -> str:
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout + done.stderr
+
+
+def unpacked(cell: object) -> object:
+    """A cell as it was before it was packed."""
+    if isinstance(cell, bytes):
+        with contextlib.suppress(zlib.error):
+            return zlib.decompress(cell)
+    return cell
 
 
 def test_no_byte_on_disk_and_no_word_said_holds_the_key(
@@ -54,4 +64,4 @@ def test_no_byte_on_disk_and_no_word_said_holds_the_key(
     with sqlite3.connect(tmp_path / "home" / "journal.db") as journal:
         rows = journal.execute("SELECT * FROM answers").fetchall()
     assert rows
-    assert not [row for row in rows if KEY in repr(row)]
+    assert not [row for row in rows if KEY in repr([unpacked(cell) for cell in row])]

@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
 
@@ -73,6 +74,31 @@ def test_mlflow_models_predict_agrees_in_an_environment_of_its_own(store: str, s
     if shutil.which("uv", path=environment(store)["PATH"]) is None:
         pytest.fail("no uv on PATH; scripts/setup brings one into .tools")
     assert predicted(store, "--env-manager", "uv") == scored
+
+
+def test_smollm2_answers_the_same_through_mlflow(
+    store: str, task: lt.Task, rows: pd.DataFrame, train: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUTHIER_LOCAL_LINGER_SECONDS", "1")
+    words = dict(zip(task.labels, ["terrible", "poor", "okay", "good", "excellent"], strict=True))
+    spec = lt.Prompt(
+        task,
+        "Text: {{ text }}\nAnswer:",
+        system="How does the writer feel? Answer with one word: {{ words | join(', ') }}.",
+        answer={"method": "score", "words": words, "calibration_rows": 10},
+        endpoint=lt.embedded(),
+        name="smol",
+    )
+    model = lt.log(spec, train=train, register="stars", alias="champion")
+    rows.head(20).to_csv("rows.csv", index=False)
+    model.score_file("rows.csv", "scored.jsonl")
+    lines = Path("scored.jsonl").read_text(encoding="utf-8").splitlines()
+    ours = [{name: json.loads(line)[name] for name in COLUMNS} for line in lines]
+    assert predicted(store, "--env-manager", "local") == ours
+    loaded = mlflow.pyfunc.load_model("models:/stars@champion").predict(rows.head(20)[["text"]])
+    assert json.loads(loaded[COLUMNS].to_json(orient="records", double_precision=15)) == [
+        {name: pytest.approx(value) for name, value in row.items()} for row in ours
+    ]
 
 
 def test_mlflow_models_serve_agrees(store: str, scored: list[dict[str, Any]], rows: pd.DataFrame) -> None:

@@ -109,7 +109,7 @@ def run_of(
     import mlflow
 
     client = mlflow.MlflowClient()
-    all_tags = {TAGS["kind"]: kind, **tags}
+    all_tags = {TAGS["kind"]: kind, "mlflow.source.name": f"luthier {kind}", "mlflow.source.type": "LOCAL", **tags}
     if parent is not None:
         all_tags["mlflow.parentRunId"] = parent
     elif (active := mlflow.active_run()) is not None and active.info.experiment_id == experiment_id:
