@@ -19,7 +19,7 @@ from luthier.evaluation.records import prediction_frame
 from luthier.experiments.checking import Checked, check_spec
 from luthier.experiments.compare import Comparison, Measured, answers_frame, compare_specs
 from luthier.experiments.fitting import fit_on, training_rows
-from luthier.experiments.tracking import connect, fitted_of_run, log_fitted, run_of, spec_tags
+from luthier.experiments.tracking import connect, fitted_of_run, known_experiment, log_fitted, run_of, spec_tags
 from luthier.packaging.model import LuthierModel
 from luthier.packaging.promotion import Promotion, promote_version
 from luthier.packaging.registry import Logged, check_names, load_model, log_fitted_model
@@ -306,9 +306,8 @@ def fit_and_keep(
     if spec.endpoint is not None:
         spec.endpoint.key()
     rows = training_rows(spec, train)
-    experiment_id = connect(spec.task)
-    fitted = _fitted(spec, rows, experiment_id, engine, budget_usd, progress)
-    with run_of(experiment_id, f"fit {spec.name}", "fit", spec_tags(spec)) as run:
+    fitted = _fitted(spec, rows, known_experiment(spec.task), engine, budget_usd, progress)
+    with run_of(connect(spec.task), f"fit {spec.name}", "fit", spec_tags(spec)) as run:
         log_fitted(run.info.run_id, fitted)
     return fitted, run.info.run_id
 
@@ -362,8 +361,7 @@ def log(
     if what.endpoint is not None:
         what.endpoint.key()
     rows = training_rows(what, train)
-    experiment_id = connect(what.task)
-    fitted = _fitted(what, rows, experiment_id, engine, budget_usd, progress)
+    fitted = _fitted(what, rows, known_experiment(what.task), engine, budget_usd, progress)
     return _logged(fitted, None, register, alias, None if rows is None else _example(rows))
 
 

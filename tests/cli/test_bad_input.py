@@ -88,6 +88,16 @@ def test_a_wrong_key(run: Run, files: Path, monkeypatch: pytest.MonkeyPatch) -> 
     expect(run, files, "compare", "zero.yaml", "--test", "test.csv", says=["STARS_KEY"])
 
 
+def test_nothing_at_all_is_written_where_there_was_no_store(run: Run, files: Path, server: LocalServer) -> None:
+    import mlflow
+
+    (files / "mlflow.db").unlink()
+    mlflow.set_tracking_uri(None)
+    (files / "zero.yaml").write_text(spec(server).replace("model: stars-model", "model: sters-model"))
+    assert run("compare", "zero.yaml", "--test", "test.csv").code == 2
+    assert {path.name for path in files.iterdir()} <= {"home", "task.yaml", "zero.yaml", "test.csv", "train.csv"}
+
+
 def test_an_unreachable_endpoint(run: Run, files: Path, server: LocalServer) -> None:
     (files / "zero.yaml").write_text(spec(server).replace(f":{server.port}/", ":9/"))
     expect(run, files, "compare", "zero.yaml", "--test", "test.csv", says=["127.0.0.1:9"])

@@ -16,7 +16,15 @@ from luthier.evaluation.measures import ranking_metric
 from luthier.evaluation.records import Prediction, prediction_frame
 from luthier.experiments.costs import Plan, plan_rows
 from luthier.experiments.fitting import fit_on, training_rows
-from luthier.experiments.tracking import TAGS, connect, log_fitted, log_table_digest, run_of, spec_tags
+from luthier.experiments.tracking import (
+    TAGS,
+    connect,
+    known_experiment,
+    log_fitted,
+    log_table_digest,
+    run_of,
+    spec_tags,
+)
 from luthier.reporting.page import write_page
 from luthier.spec import Fitted, Spec
 from luthier.task import Rows, Task
@@ -129,13 +137,12 @@ def compare_specs(
     train_labels = None
     if train is not None and task.label in train.columns:
         train_labels = [label for label in map(task.canonical_label, train[task.label]) if label is not None]
-    experiment_id = connect(task)
-    assert experiment_id is not None
-
     # Specs that call a model go first: a key or an address that does not work stops us before anything is written.
     order = sorted(specs, key=lambda spec: spec.endpoint is None)
     done: dict[str, Measured] = {}
-    first = _measure(order[0], rows, training, engine, experiment_id, settings)
+    first = _measure(order[0], rows, training, engine, known_experiment(task), settings)
+    experiment_id = connect(task)
+    assert experiment_id is not None
     tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, TAGS["test_digest"]: rows.digest}
     with run_of(experiment_id, f"compare {len(specs)} specs", "compare", tags) as parent:
         log_table_digest(parent.info.run_id, test, name=test_name, context="test", targets=task.label)
@@ -187,7 +194,7 @@ def _measure(
     rows: Rows,
     training: dict[str, Rows | None],
     engine: Engine,
-    experiment_id: str,
+    experiment_id: str | None,
     settings: dict[str, Any],
 ) -> Measured:
     with shown(settings.get("progress"), spec.name) as progress:

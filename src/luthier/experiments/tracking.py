@@ -24,6 +24,7 @@ __all__ = [
     "TAGS",
     "connect",
     "find_fitted",
+    "known_experiment",
     "fitted_of_run",
     "log_fitted",
     "log_table_digest",
@@ -87,6 +88,18 @@ def connect(task: Task | None = None) -> str | None:
         return experiment_id
     except MlflowException as error:
         raise UserError(f"MLflow at {mlflow.get_tracking_uri()} cannot be used: {error.message}") from error
+
+
+def known_experiment(task: Task) -> str | None:
+    """Id of the task's experiment, if there is one; makes neither a store nor an experiment to find out."""
+    import mlflow
+
+    chosen = mlflow.is_tracking_uri_set() or os.environ.get("MLFLOW_TRACKING_URI")
+    if not chosen and not Path(DEFAULT_FILE).exists():
+        return None
+    connect()
+    found = mlflow.get_experiment_by_name(task.name)
+    return found.experiment_id if found is not None else None
 
 
 def where_to_look() -> str:
