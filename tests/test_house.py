@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import luthier
+from tests.conftest import REPOSITORY
 
 SOURCE = Path(luthier.__file__).parent
 
@@ -112,3 +115,10 @@ def test_help_needs_neither_mlflow_nor_pandas() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "compare" in done.stdout
+
+
+def test_mlflow_run_installs_what_the_package_needs() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + [part for parts in project["optional-dependencies"].values() for part in parts]
+    listed = yaml.safe_load((REPOSITORY / "conda.yaml").read_text())["dependencies"][-1]["pip"]
+    assert sorted(listed) == sorted(wanted)
