@@ -6,6 +6,8 @@ Every command of the command line calls one of these.
 from __future__ import annotations
 
 import html
+import logging
+import random
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Budget, Engine, Progress, default_engine
 from luthier.endpoints.progress import Ahead, shown
-from luthier.errors import DataError, ModelError
+from luthier.errors import DataError, ModelError, UserError
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.records import prediction_frame
 from luthier.experiments.checking import Checked, check_spec
@@ -33,6 +35,8 @@ from luthier.task import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Board", "Model", "Winner", "check", "compare", "fit", "load", "log", "preview", "promote", "score"]
 
@@ -174,7 +178,7 @@ class Model:
 
         names = passed_through([str(column) for column in rows.columns], self._model.task)
         self.spec.check_columns(rows.columns)
-        table = self._model.task.rows(rows)
+        table = self._model.rows(rows)
         engine = engine or default_engine()
         with shown(progress, "scoring") as showing:
             predictions = engine.drive(
@@ -199,6 +203,8 @@ class Model:
         retry_failed: bool = False,
     ) -> BatchReport:
         """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`."""
+        # A store that cannot be reached is found out before the first row, not after the last one was paid.
+        connect(self.spec.task)
         with shown(progress, "scoring") as showing:
             report = score_table(
                 self._model,
@@ -209,7 +215,10 @@ class Model:
                 progress=Ahead(showing, count_rows(source) if self.spec.endpoint is not None else 0),
                 retry_failed=retry_failed,
             )
-        log_batch(self.uri, self.spec, report, source, target)
+        try:
+            log_batch(self.uri, self.spec, report, source, target)
+        except UserError as error:
+            logger.warning("%s is written, but no run says so: %s", target, error)
         return report
 
     def __repr__(self) -> str:
@@ -279,7 +288,8 @@ def limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
         raise DataError(f"--limit {limit}: give at least 1 row.")
     if limit is None or limit >= len(frame):
         return frame
-    return frame.sample(n=limit, random_state=7).sort_index()
+    kept = sorted(random.Random(7).sample(range(len(frame)), limit))
+    return frame.iloc[kept]
 
 
 def fit(

@@ -57,6 +57,18 @@ class Rows:
             self._digest.append(digest.hexdigest())
         return self._digest[0]
 
+    def digest_of(self, columns: Sequence[str]) -> str:
+        """sha256 over these columns and the labels, in order: what was fitted on equal ones is the same.
+
+        Args:
+            columns: names of the columns that are read.
+        """
+        digest = hashlib.sha256(json.dumps(list(columns)).encode())
+        for row, label in zip(self.inputs, self.labels, strict=True):
+            cells = [None if row.get(column) is None else str(row[column]) for column in columns]
+            digest.update(json.dumps([cells, label], ensure_ascii=True).encode())
+        return digest.hexdigest()
+
     def take(self, positions: Iterable[int]) -> Rows:
         """The rows at these positions, in this order."""
         chosen = list(positions)

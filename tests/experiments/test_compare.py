@@ -159,3 +159,52 @@ def test_what_was_fitted_from_the_same_rows_is_not_fitted_again(
     model = lt.log(spec, train=train)
     assert sent(server) == before
     assert model.spec.name == "cal"
+
+
+def test_training_rows_that_differ_in_another_column_are_fitted_anew(
+    task: lt.Task, endpoint: Endpoint, table: pd.DataFrame, train: pd.DataFrame
+) -> None:
+    spec = lt.Prompt(task, "{{ title }}: {{ text }}", answer="score", examples=2, endpoint=endpoint, name="titled")
+    first = lt.fit(spec, train.assign(title="A"))
+    second = lt.fit(spec, train.assign(title="B"))
+    assert first.digest != second.digest
+
+
+def test_a_plan_that_asks_afresh_counts_nothing_as_known(
+    specs: list[lt.Spec], table: pd.DataFrame, server: LocalServer
+) -> None:
+    from luthier.endpoints import default_engine
+    from luthier.experiments.compare import plan_comparison
+
+    lt.compare(specs[1], table)
+    again = plan_comparison([specs[1]], table, None, default_engine())
+    afresh = plan_comparison([specs[1]], table, None, default_engine(), fresh=True)
+    assert (again.requests, again.cost_usd) == (0, 0)
+    assert afresh.requests == 60
+    assert afresh.cost_usd is not None
+    assert afresh.cost_usd > 0
+
+
+def test_asking_afresh_calibrates_afresh(
+    task: lt.Task, endpoint: Endpoint, table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
+) -> None:
+    spec = lt.Prompt(
+        task, "Stars: {{ text }}", answer={"method": "score", "calibration_rows": 10}, endpoint=endpoint, name="cal"
+    )
+    lt.compare(spec, table.head(20), train=train)
+    before = sent(server)
+    lt.compare(spec, table.head(20), train=train, fresh=True)
+    assert sent(server) - before == 30
+
+
+def test_test_rows_that_stand_in_training_are_named(task: lt.Task, train: pd.DataFrame) -> None:
+    board = lt.compare(lt.Baseline(task, name="b"), train.head(50), train=train)
+    assert "50 test rows also stand in its training rows" in repr(board).replace("\n", " ")
+
+
+def test_an_unknown_ranking_is_refused_before_anything_is_sent(
+    specs: list[lt.Spec], table: pd.DataFrame, server: LocalServer
+) -> None:
+    with pytest.raises(lt.UserError, match="f1"):
+        lt.compare(specs[1], table, rank_by="f1")
+    assert sent(server) == 0

@@ -98,7 +98,6 @@ def test_null_numbers_and_odd_columns_are_accepted(model: lt.Model) -> None:
     out = loaded.predict(pd.DataFrame({"text": [None, "good", float("nan")], "more": [1, 2, 3]}))
     assert out["state"].tolist() == ["empty", "ok", "empty"]
     assert out["label"].tolist()[0] is None
-    assert loaded.predict(pd.DataFrame({"text": [12345]}))["state"].tolist() == ["ok"]
 
 
 def test_the_answer_is_json_without_nan(model: lt.Model) -> None:
@@ -110,6 +109,15 @@ def test_the_answer_is_json_without_nan(model: lt.Model) -> None:
     written = StringIO()
     predictions_to_json(out, written)
     assert json.loads(written.getvalue(), parse_constant=pytest.fail)["predictions"][0]["label"] is None
+
+
+def test_the_scoring_server_takes_csv_too(model: lt.Model) -> None:
+    from mlflow.pyfunc.scoring_server import invocations
+
+    loaded = mlflow.pyfunc.load_model(model.uri)
+    reply = invocations('text\n"good food"\n007\n', "text/csv", loaded, loaded.metadata.get_input_schema())
+    assert reply.status == 200
+    assert [row["state"] for row in json.loads(reply.response)["predictions"]] == ["ok", "ok"]
 
 
 def test_a_server_asks_the_raw_model_without_blocking(model: lt.Model, table: pd.DataFrame) -> None:
@@ -138,7 +146,7 @@ def test_the_version_is_tagged_with_where_it_comes_from(model: lt.Model, train: 
     assert version.tags["luthier.task"] == "stars"
     assert version.tags["luthier.technique"] == "prompt"
     assert version.tags["luthier.base_model"] == "stars-model"
-    assert version.tags["luthier.train_digest"] == task.rows(train).digest
+    assert version.tags["luthier.train_digest"] == task.rows(train).digest_of(["text"])
 
 
 def test_the_prompt_is_in_the_registry_once(spec: lt.Prompt, train: pd.DataFrame) -> None:
@@ -204,3 +212,40 @@ def test_somebody_elses_model_is_named_as_such(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(ModelError, match="mlflow models predict"):
         lt.load(str(tmp_path / "echo"))
+
+
+def test_a_relocated_model_is_asked_in_the_words_it_was_measured_with(task: lt.Task, tmp_path: Path) -> None:
+    spec = lt.Prompt(task, "{{ text }}", answer="score", endpoint=lt.embedded("deterministic"), name="x")
+    assert spec.style == "completion"
+    moved = spec.with_endpoint(lt.compatible("m", "http://127.0.0.1:9/v1"))
+    assert moved.style == "completion"
+
+
+def test_a_relocated_model_is_not_answered_from_the_old_places_journal(task: lt.Task, endpoint: Endpoint) -> None:
+    from luthier.packaging.model import endpoint_settings, relocated
+
+    named = endpoint.model_copy(update={"identity": "prod", "priced_as": "gpt-4o"})
+    moved = relocated(named, endpoint_settings(named) | {"base_url": "http://127.0.0.1:9/v1"})
+    assert moved is not None
+    assert (moved.identity, moved.priced_as, moved.price) == (None, None, None)
+
+
+def test_a_calibration_of_another_model_is_warned_about(
+    task: lt.Task, endpoint: Endpoint, train: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = lt.Prompt(
+        task, "{{ text }}", answer={"method": "score", "calibration_rows": 5}, endpoint=endpoint, name="cal"
+    )
+    model = lt.log(spec, train=train)
+    lt.load(model.uri, endpoint={"model": "another"})
+    assert "calibrated on stars-model" in caplog.text
+
+
+def test_a_gate_on_a_number_takes_the_measurement_on_the_most_rows(
+    spec: lt.Prompt, table: pd.DataFrame, train: pd.DataFrame
+) -> None:
+    board = lt.compare(spec, table, train=train)
+    board["few"].log(register="stars")
+    lt.compare(spec, table, train=train, limit=2)
+    moved = lt.promote("stars", alias="champion", require=["accuracy >= 0"])
+    assert moved.gates[0].rows == 60

@@ -153,3 +153,21 @@ def test_a_table_of_many_chunks_keeps_its_order(model: lt.Model, server: LocalSe
     report = score_table(model.packaged, "in.csv", "out.csv", engine=default_engine(), chunk_rows=50)
     assert lt.read_table("out.csv")["id"].tolist() == many["id"].tolist()
     assert report.rows == 230
+
+
+def test_a_resumed_batch_is_planned_by_what_is_left(model: lt.Model, table: pd.DataFrame) -> None:
+    from luthier.endpoints import default_engine
+    from luthier.scoring.planning import plan_table
+    from tests.conftest import reviews
+
+    many = reviews(3000)
+    many.to_csv("in.csv", index=False)
+    model.score(many.head(1500))
+    plan = plan_table(model.packaged, "in.csv", "out.csv", default_engine())
+    assert plan.requests == pytest.approx(1500, abs=60)
+
+
+def test_no_rows_come_back_for_no_rows(model: lt.Model) -> None:
+    out = model.score(pd.DataFrame({"text": []}))
+    assert list(out.columns)[:2] == ["text", "label"]
+    assert len(out) == 0

@@ -52,9 +52,9 @@ def compare(
     table = api.limited(read_table(test), limit)
     training = read_table(train) if train else None
     engine = default_engine()
+    plan = plan_comparison(chosen, table, training, engine, fresh=fresh, rank_by=rank_by, test_name=test.name)
+    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
-        plan = plan_comparison(chosen, table, training, engine, fresh=fresh, rank_by=rank_by, test_name=test.name)
-        agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
         board = api.compare(
             chosen,
             table,

@@ -36,9 +36,8 @@ def fit(
     chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
     table = read_table(train) if train else None
     engine = default_engine()
+    agree_to(plan_fit(chosen, training_rows(chosen, table), engine), budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
-        plan = plan_fit(chosen, training_rows(chosen, table), engine)
-        agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
         fitted, run_id = api.fit_and_keep(chosen, table, budget_usd=budget)
     if to is not None:
         fitted.save(to)

@@ -41,10 +41,10 @@ def log(
     subject = what if what.startswith("runs:/") else read_spec(what, read_endpoint(endpoint) if endpoint else None)
     training = read_table(train) if train else None
     engine = default_engine()
+    if not isinstance(subject, str):
+        plan = plan_fit(subject, training_rows(subject, training), engine)
+        agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
-        if not isinstance(subject, str):
-            plan = plan_fit(subject, training_rows(subject, training), engine)
-            agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
         model = api.log(subject, train=training, register=register_as, alias=alias, budget_usd=budget)
     assert model.logged is not None
     if json:

@@ -46,9 +46,9 @@ def score(
     del mode
     model = api.load(model_uri, endpoint_alone(endpoint) if endpoint else None)
     engine = default_engine()
+    plan = plan_table(model.packaged, source, target, engine)
+    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
-        plan = plan_table(model.packaged, source, target, engine)
-        agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
         report = model.score_file(source, target, budget_usd=budget, retry_failed=retry_failed)
     if json:
         print_json(report.metrics())

@@ -209,20 +209,20 @@ class Engine:
         finally:
             conversation.close()
 
-    async def aestimate(self, requests: Sequence[Request], endpoint: Endpoint) -> Estimate:
+    async def aestimate(self, requests: Sequence[Request], endpoint: Endpoint, *, fresh: bool = False) -> Estimate:
         """What asking these would take; sends nothing.
 
         What an Azure deployment really is, is taken from the last time it said so, and an embedded
         server is not started to see; without either nothing counts as being in the journal.
         """
-        work = self._estimate(requests, endpoint)
+        work = self._estimate(requests, endpoint, fresh)
         if is_background():
             return await work
         return await asyncio.wrap_future(in_background(work))
 
-    def estimate(self, requests: Sequence[Request], endpoint: Endpoint) -> Estimate:
+    def estimate(self, requests: Sequence[Request], endpoint: Endpoint, *, fresh: bool = False) -> Estimate:
         """`aestimate`, waited for."""
-        return _wait(self._estimate(requests, endpoint))
+        return _wait(self._estimate(requests, endpoint, fresh))
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.
@@ -266,7 +266,7 @@ class Engine:
             retry_failed=retry_failed,
         )
 
-    async def _estimate(self, requests: Sequence[Request], endpoint: Endpoint) -> Estimate:
+    async def _estimate(self, requests: Sequence[Request], endpoint: Endpoint, fresh: bool) -> Estimate:
         dispatch = self._here()
         identity = dispatch.guessed_identity(endpoint)
         prefix = key_prefix(endpoint, identity or "")
@@ -276,7 +276,7 @@ class Engine:
             with contextlib.suppress(ValueError, TypeError):
                 distinct[answer_key(prefix, request)] = request
         known: set[bytes] = set()
-        if identity is not None:
+        if identity is not None and not fresh:
             loop = asyncio.get_running_loop()
             known = await loop.run_in_executor(None, self.journal.answered, list(distinct))
         guess = dispatch.guess(endpoint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from luthier.experiments.tracking import (
 from luthier.reporting.page import write_page
 from luthier.spec import Fitted, Spec
 from luthier.task import Rows, Task
+from luthier.techniques.examples import same_text
 from luthier.techniques.registry import check_together
 
 if TYPE_CHECKING:
@@ -153,8 +154,13 @@ def compare_specs(
             alone = build_leaderboard(task, rows, [candidate_of(measured)], train_labels=train_labels, rank_by=rank_by)
             done[spec.name] = _log_child(measured, alone.entries[0], rows, test, parent.info.run_id, experiment_id)
         measured_all = tuple(done[spec.name] for spec in specs)
+        seen = seen_in_training(rows, training)
         board = build_leaderboard(
-            task, rows, [candidate_of(m) for m in measured_all], train_labels=train_labels, rank_by=rank_by
+            task,
+            rows,
+            [candidate_of(m, seen if training[m.spec.name] is not None else 0) for m in measured_all],
+            train_labels=train_labels,
+            rank_by=rank_by,
         )
         _log_parent(parent.info.run_id, board, rows)
     return Comparison(task, rows, board, measured_all, parent.info.run_id, experiment_id)
@@ -176,8 +182,25 @@ def plan_comparison(
     return Plan(tuple(plan_rows(spec, rows, training_rows(spec, train), engine, fresh=fresh) for spec in specs))
 
 
-def candidate_of(measured: Measured) -> Candidate:
-    """The plain record of a measured spec, for the leaderboard."""
+def seen_in_training(rows: Rows, training: Mapping[str, Rows | None]) -> int:
+    """How many test rows have a text that also stands in the training rows."""
+    known = next((train for train in training.values() if train is not None), None)
+    if known is None:
+        return 0
+    texts = {same_text(text) for text in known.texts if text is not None}
+    return sum(text is not None and same_text(text) in texts for text in rows.texts)
+
+
+def candidate_of(measured: Measured, seen: int = 0) -> Candidate:
+    """The plain record of a measured spec, for the leaderboard.
+
+    Args:
+        measured: the spec and its predictions.
+        seen: test rows it may have learned the answer of.
+    """
+    notes = measured.spec.notes()
+    if seen:
+        notes = (*notes, f"{seen:,} test rows also stand in its training rows, so its figures may be too good.")
     return Candidate(
         name=measured.spec.name,
         technique=measured.spec.technique,
@@ -185,7 +208,7 @@ def candidate_of(measured: Measured) -> Candidate:
         spec_digest=measured.spec.digest,
         fitted_digest=measured.fitted.digest,
         predictions=measured.predictions,
-        notes=measured.spec.notes(),
+        notes=notes,
     )
 
 
@@ -270,7 +293,8 @@ def log_metrics(run_id: str, entry: Entry) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    metrics = []
+    rows = sum(count for state, count in entry.states.items() if state != "empty")
+    metrics = [Metric("rows_evaluated", rows, now, 0)]
     for name, interval in entry.metrics.items():
         for suffix, value in (("", interval.value), ("_low", interval.low), ("_high", interval.high)):
             if value is not None:

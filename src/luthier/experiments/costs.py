@@ -80,12 +80,12 @@ def plan_rows(
 
     Args:
         spec: the recipe.
-        rows: the rows, or the first ones of a longer table.
+        rows: the rows, or evenly spaced ones of a longer table.
         train: its training rows.
         engine: holds the journal and the prices.
         fitted: what the spec already became, when there is nothing left to fit.
         fresh: whether the journal's answers will not be used.
-        total_rows: rows of the whole table, when `rows` is only its beginning.
+        total_rows: rows of the whole table, when `rows` are only some of it.
     """
     total = len(rows) if total_rows is None else total_rows
     if spec.endpoint is None:
@@ -94,8 +94,8 @@ def plan_rows(
     shown = rows.take(range(0, len(rows), step))
     fitting, answering = spec.first_requests(shown, train, fitted)
     scale = total / len(shown)
-    fit = engine.estimate(fitting, spec.endpoint)
-    answer = engine.estimate(answering, spec.endpoint)
+    fit = engine.estimate(fitting, spec.endpoint, fresh=fresh)
+    answer = engine.estimate(answering, spec.endpoint, fresh=fresh)
     outputs = None
     if fit.max_output_tokens is not None and answer.max_output_tokens is not None:
         outputs = fit.max_output_tokens + round(answer.max_output_tokens * scale)

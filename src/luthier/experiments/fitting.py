@@ -33,7 +33,7 @@ def training_rows(spec: Spec, train: pd.DataFrame | None, source: str = "the tra
 
 def expected_digest(spec: Spec, rows: Rows | None) -> str:
     """The digest `spec` will have once it is fitted on `rows`; known before anything is paid."""
-    return Fitted(spec=spec, train_digest=rows.digest if rows is not None else None).digest
+    return Fitted(spec=spec, train_digest=None if rows is None else rows.digest_of(spec.columns)).digest
 
 
 def fit_on(
@@ -48,7 +48,9 @@ def fit_on(
         experiment_id: where to look for an earlier fit; nowhere when absent.
         settings: budget, progress and the like, for the engine.
     """
-    if experiment_id is not None and rows is not None:
+    # Asked again means asked again: a calibration of an older model would be taken away from the new one's answers.
+    again = bool(settings.get("fresh")) and spec.endpoint is not None
+    if experiment_id is not None and rows is not None and not again:
         known = find_fitted(experiment_id, expected_digest(spec, rows))
         if known is not None:
             # Name and price may have changed since; what was learned has not.

@@ -125,7 +125,7 @@ def run_of(
     all_tags = {TAGS["kind"]: kind, "mlflow.source.name": f"luthier {kind}", "mlflow.source.type": "LOCAL", **tags}
     if parent is not None:
         all_tags["mlflow.parentRunId"] = parent
-    elif (active := mlflow.active_run()) is not None and active.info.experiment_id == experiment_id:
+    elif (active := mlflow.active_run()) is not None:
         all_tags["mlflow.parentRunId"] = active.info.run_id
     elif given := os.environ.get("MLFLOW_RUN_ID"):
         # `mlflow run` made a run for us; the work is found from there.

@@ -49,10 +49,12 @@ def signature_of(fitted: Fitted) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+    text = fitted.spec.task.text
+
     from luthier.evaluation.records import prediction_columns
 
-    # Any type: a csv column of numbers is still a text to read, and a null text is a row of its own state.
-    inputs = Schema([ColSpec(AnyType(), name) for name in fitted.spec.columns])
+    # The other columns a template reads may hold anything. A text is text: MLflow's server reads a csv by it.
+    inputs = Schema([ColSpec(DataType.string if name == text else AnyType(), name) for name in fitted.spec.columns])
     outputs = Schema(
         [
             ColSpec(

@@ -67,7 +67,7 @@ class LuthierModel:
             model_input: a DataFrame, or what pandas makes one of (records, a dict of columns, a list of texts).
             params: values of the params schema, such as `temperature`, for this call only.
         """
-        rows = self._rows(model_input)
+        rows = self.rows(model_input)
         fitted = self._with(params)
         engine = serving_engine()
         predictions = engine.drive(fitted.predict(rows), fitted.spec.endpoint)
@@ -76,7 +76,7 @@ class LuthierModel:
 
     async def predict_async(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """As `predict`, for callers with an event loop of their own."""
-        rows = self._rows(model_input)
+        rows = self.rows(model_input)
         fitted = self._with(params)
         engine = serving_engine()
         predictions = await engine.adrive(fitted.predict(rows), fitted.spec.endpoint)
@@ -87,7 +87,12 @@ class LuthierModel:
         """The records behind the columns, on an engine of the caller's."""
         return await engine.adrive(self.fitted.predict(rows), self.fitted.spec.endpoint, **settings)
 
-    def _rows(self, model_input: Any) -> Rows:
+    def rows(self, model_input: Any) -> Rows:
+        """The input as rows of the task, which may be none.
+
+        Raises:
+            DataError: a column the spec reads is missing.
+        """
         frame = as_frame(model_input, self.task.text)
         self.fitted.spec.check_columns(frame.columns, "the input")
         if frame.empty:
@@ -150,6 +155,11 @@ def relocated(endpoint: Endpoint | None, settings: Mapping[str, Any] | None) -> 
     limits = {key: settings.get(key, getattr(endpoint.limits, key)) for key in LIMIT_KEYS}
     moved = any(fields[key] != getattr(endpoint, key) for key in ("provider", "model", "base_url"))
     try:
+        if moved:
+            # A name for the journal and for the price list was given to the old place, not to the new one.
+            for name in ("identity", "priced_as"):
+                if fields[name] == getattr(endpoint, name):
+                    fields[name] = None
         price = settings.get("price")
         if moved and endpoint.price is not None and price == endpoint.price.model_dump():
             # A price belongs to the place it was given for.

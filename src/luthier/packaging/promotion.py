@@ -34,6 +34,7 @@ class Gate:
         metric: name of the metric.
         measured: the version's own value.
         wanted: the value it is held against.
+        rows: rows it was measured on.
         passed: whether it holds.
     """
 
@@ -41,6 +42,7 @@ class Gate:
     metric: str
     measured: float
     wanted: float
+    rows: int
     passed: bool
 
 
@@ -93,7 +95,10 @@ def promote_version(name: str, alias: str, version: str | None = None, require: 
     gates = tuple(judge(requirement, chosen, name, aliases) for requirement in require)
     failed = [gate for gate in gates if not gate.passed]
     if failed:
-        said = "; ".join(f"{gate.requirement}: {gate.measured:.4f} against {gate.wanted:.4f}" for gate in failed)
+        said = "; ".join(
+            f"{gate.requirement}: {gate.measured:.4f} against {gate.wanted:.4f} on {gate.rows:,} rows"
+            for gate in failed
+        )
         raise GateFailed(f"{name} version {chosen.version} is not promoted to {alias!r}. Not met: {said}.")
     client.set_registered_model_alias(name, alias, str(chosen.version))
     previous = aliases.get(alias)
@@ -117,27 +122,40 @@ def judge(requirement: str, version: ModelVersion, name: str, aliases: dict[str,
     except ValueError:
         wanted = None
     if wanted is not None:
-        return gate_of(requirement, metric, value_of(mine[0], metric, version), wanted, sign)
+        # The measurement on the most rows, the newest of them: a lucky handful of rows proves nothing.
+        widest = max(mine, key=rows_of)
+        return gate_of(requirement, metric, widest, value_of(widest, metric, version), wanted, sign)
     if right not in aliases:
         raise ModelError(
             f"{name!r} has no alias {right!r} to hold {metric} against; aliases: {', '.join(aliases) or 'none'}. "
             f"Give the first one without that requirement."
         )
     rival = mlflow.MlflowClient().get_model_version_by_alias(name, right)
+    if version.tags.get(TAGS["task_digest"]) != rival.tags.get(TAGS["task_digest"]):
+        raise ModelError(
+            f"version {version.version} and {right} (version {rival.version}) answer different tasks (other labels, "
+            f"order or columns), so their {metric} cannot be held against each other."
+        )
     theirs = {run.data.tags[TAGS["test_digest"]]: run for run in reversed(measured_runs(rival))}
     for run in mine:
         other = theirs.get(run.data.tags[TAGS["test_digest"]])
         if other is not None:
-            return gate_of(requirement, metric, value_of(run, metric, version), value_of(other, metric, rival), sign)
+            measured, wanted = value_of(run, metric, version), value_of(other, metric, rival)
+            return gate_of(requirement, metric, run, measured, wanted, sign)
     raise ModelError(
         f"version {version.version} and {right} (version {rival.version}) were measured on different rows, so their "
         f"{metric} cannot be held against each other. Compare both specs on one table: luthier compare ... --test TABLE"
     )
 
 
-def gate_of(requirement: str, metric: str, measured: float, wanted: float, sign: str) -> Gate:
+def gate_of(requirement: str, metric: str, run: Run, measured: float, wanted: float, sign: str) -> Gate:
     """The outcome of one comparison."""
-    return Gate(requirement, metric, measured, wanted, COMPARISONS[sign](measured, wanted))
+    return Gate(requirement, metric, measured, wanted, rows_of(run), COMPARISONS[sign](measured, wanted))
+
+
+def rows_of(run: Run) -> int:
+    """Rows a run measured on."""
+    return int(run.data.metrics.get("rows_evaluated", 0))
 
 
 def measured_runs(version: ModelVersion) -> list[Run]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,13 +164,22 @@ def score_table(
 
     async def run() -> None:
         with writer:
-            async for records, predictions in _answered(model, read_chunks(source, chunk_rows), engine, settings):
-                report.add(predictions)
-                await asyncio.to_thread(writer.write, merged(records, predictions, task, names))
+            chunks = read_chunks(source, chunk_rows)
+            # Closed at once when the writer fails: nothing more is asked for a table that cannot be written.
+            async with contextlib.aclosing(_answered(model, chunks, engine, settings)) as answered:
+                async for records, predictions in answered:
+                    report.add(predictions)
+                    await asyncio.to_thread(writer.write, merged(records, predictions, task, names))
             if report.rows == 0:
                 raise DataError(f"{source} has no rows.")
 
-    in_background(run()).result()
+    waiting = in_background(run())
+    try:
+        waiting.result()
+    except KeyboardInterrupt:
+        # In a notebook; what is in flight still lands in the journal.
+        waiting.cancel()
+        raise
     report.elapsed_seconds = time.monotonic() - started
     return report
 
@@ -193,7 +203,7 @@ def check_files(model: LuthierModel, source: str | Path, target: str | Path) -> 
 
 async def _answered(
     model: LuthierModel, chunks: Iterator[list[Record]], engine: Engine, settings: Mapping[str, Any]
-) -> AsyncIterator[tuple[list[Record], list[Prediction]]]:
+) -> AsyncGenerator[tuple[list[Record], list[Prediction]]]:
     """Chunks with their predictions, in order, a few of them answered at once."""
     waiting: list[tuple[list[Record], asyncio.Task[list[Prediction]]]] = []
     exhausted = False
@@ -212,7 +222,9 @@ async def _answered(
                 waiting.pop(0)
                 yield chunk, predictions
     finally:
-        # One chunk stopped the run; the others have seen the same stop, and what they paid for is journaled.
+        # One chunk, or the writer, stopped the run. What the others paid for is journaled.
+        for _, answering in waiting:
+            answering.cancel()
         outcomes = await asyncio.gather(*(answering for _, answering in waiting), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, Exception) and not isinstance(outcome, LuthierError):

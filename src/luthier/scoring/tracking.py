@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from luthier.errors import UserError
 from luthier.experiments.tracking import connect, run_of, spec_tags
 from luthier.packaging.registry import version_of
 from luthier.scoring.batch import BatchReport
@@ -13,7 +14,21 @@ __all__ = ["log_batch"]
 
 
 def log_batch(model_uri: str, spec: Spec, report: BatchReport, source: str | Path, target: str | Path) -> str:
-    """Logs what a batch came to; returns the run's id."""
+    """Logs what a batch came to; returns the run's id.
+
+    Raises:
+        UserError: the tracking store is away or refuses the run.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _logged(model_uri, spec, report, source, target)
+    except MlflowException as error:
+        raise UserError(f"MLflow at {mlflow.get_tracking_uri()} refused the run: {error.message}") from error
+
+
+def _logged(model_uri: str, spec: Spec, report: BatchReport, source: str | Path, target: str | Path) -> str:
     import time
 
     import mlflow

@@ -93,7 +93,7 @@ class Baseline(Spec):
         vocabulary = [str(term) for term in vectorizer.get_feature_names_out()]
         return Fitted(
             spec=self,
-            train_digest=rows.digest,
+            train_digest=rows.digest_of(self.columns),
             state={"labels": present, "vocabulary": vocabulary},
             arrays={"idf": vectorizer.idf_, "coef": regression.coef_, "intercept": regression.intercept_},
         )

@@ -289,7 +289,7 @@ class Prompt(Spec):
             asking = self.asking(state)
             predictions = yield from together(asking.row(known.inputs[position]) for position in positions)
             state["leaning"] = self._leaning(predictions)
-        return Fitted(spec=self, train_digest=known.digest, state=state)
+        return Fitted(spec=self, train_digest=known.digest_of(self.columns), state=state)
 
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
         """One prediction per row; the first requests of all rows come in one round."""
