@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import contextlib
+import http.server
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -289,3 +293,44 @@ async def test_a_caller_who_leaves_loses_no_answer(monkeypatch: pytest.MonkeyPat
         sent = server.received.total
         assert sent < 50
         assert engine.journal.size().answers == sent
+
+
+def test_a_message_with_half_a_surrogate_pair_fails_its_row_alone(endpoint: Endpoint, tmp_path: Path) -> None:
+    engine = Engine(Journal(tmp_path / "j.db"))
+    with serving(400, r'{"error": {"message": "cannot take \ud83d here"}}') as url:
+        answer = engine.run(questions(1), told(endpoint, base_url=url))[0]
+    engine.close()
+    assert (answer.failure, answer.error) == ("permanent", "status 400: cannot take ? here")
+
+
+def test_an_answer_with_half_a_surrogate_pair_is_kept(endpoint: Endpoint, tmp_path: Path) -> None:
+    engine = Engine(Journal(tmp_path / "j.db"))
+    with serving(200, r'{"model": "m\ud83d", "choices": [{"message": {"content": "5\ud83d"}}]}') as url:
+        engine.run(questions(1), told(endpoint, base_url=url))
+        again = engine.run(questions(1), told(endpoint, base_url=url))[0]
+    engine.close()
+    assert (again.text, again.model, again.from_journal) == ("5?", "m?", True)
+
+
+@contextlib.contextmanager
+def serving(status: int, body: str) -> Iterator[str]:
+    """A server that answers everything alike, byte for byte; gives its base URL."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}/v1"
+        finally:
+            running.shutdown()
+            thread.join()

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price
+from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price, Report
 from luthier.errors import BudgetReached, EndpointError, UserError
 from luthier.local import Fault, LocalServer, ModelCard
+from luthier.task import Rows, Task
+from luthier.techniques.prompt import Prompt
 from tests.endpoints.questions import question, questions
 
 
@@ -123,3 +125,29 @@ def test_a_key_is_found_nowhere(
     assert all(key.encode() not in file.read_bytes() for file in files)
     engine.close()
     assert all(key.encode() not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+
+def test_a_budget_counts_with_a_gateway_s_own_bound(dear: Endpoint, engine: Engine, server: LocalServer) -> None:
+    gateway = dear.model_copy(update={"extra_body": {"max_completion_tokens": 2000}})
+    with pytest.raises(BudgetReached):
+        engine.run(questions(1), gateway, budget=Budget(0.50))
+    assert server.received.total == 0
+
+
+def test_an_estimate_counts_with_a_gateway_s_own_bound(dear: Endpoint, engine: Engine) -> None:
+    gateway = dear.model_copy(update={"extra_body": {"max_completion_tokens": 2000}})
+    assert engine.estimate(questions(2), gateway).max_output_tokens == 4000
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["new", "half in the journal"])
+def test_what_rows_spent_adds_up_to_what_was_spent(dear: Endpoint, engine: Engine, again: bool) -> None:
+    spec = Prompt(Task("stars", labels=["1", "2"]), "Stars 1 to 5 for {{ text }}", endpoint=dear, answer="text")
+    texts = [f"visit {n % 7}" for n in range(20)]
+    given = Rows(inputs=tuple({"text": text} for text in texts), labels=(None,) * 20, text="text")
+    fitted = engine.drive(spec.fit(None), dear)
+    if again:
+        engine.run(spec.first_requests(given, None, fitted)[1][:3], dear)
+    report = Report()
+    found = engine.drive(spec.predict(given, fitted), dear, report=report)
+    assert report.spent_usd > 0
+    assert sum(prediction.spent_usd or 0.0 for prediction in found) == pytest.approx(report.spent_usd)

@@ -95,3 +95,14 @@ def test_a_budget_is_an_amount() -> None:
         Budget(-1)
     with pytest.raises(UserError, match="US dollars"):
         Budget(float("nan"))
+
+
+def test_a_gateway_s_bound_replaces_that_of_a_chat() -> None:
+    gateway = compatible("q", HERE, extra_body={"max_completion_tokens": 2000})
+    assert TokenGuess().largest_output(question("x"), gateway) == 2000
+    assert TokenGuess().likely_output(question("x"), gateway) == 2000
+
+
+def test_a_gateway_s_bound_leaves_a_completion_alone() -> None:
+    gateway = compatible("q", HERE, extra_body={"max_completion_tokens": 2000})
+    assert TokenGuess().largest_output(Request("completion", {"prompt": "x", "max_tokens": 3}), gateway) == 3

@@ -108,3 +108,39 @@ def test_minus_infinity_is_left_out() -> None:
         }
     ).encode()
     assert read_answer(raw, "chat").choices == ((("b", -0.1),),)
+
+
+HALF = "\ud83d"
+
+
+def test_half_a_surrogate_pair_never_leaves_the_reader() -> None:
+    message = {"content": f"a{HALF}", "refusal": f"b{HALF}"}
+    answer = read_answer(body({"message": message, "finish_reason": f"c{HALF}"}, model=f"d{HALF}"), "chat")
+    assert (answer.text, answer.refusal, answer.finish_reason, answer.model) == ("a?", "b?", "c?", "d?")
+
+
+def test_tokens_of_half_a_pair_are_one_token() -> None:
+    top = [{"token": "\ud83d", "logprob": -0.5}, {"token": "\ud83e", "logprob": -0.2}]
+    content = [{"token": "\ud83d", "logprob": -0.5, "top_logprobs": top}]
+    answer = read_answer(body({"message": {"content": "x"}, "logprobs": {"content": content}}), "chat")
+    assert answer.choices == ((("?", -0.2),),)
+
+
+def test_tokens_of_a_completion_are_whole_too() -> None:
+    logprobs = {"tokens": [HALF], "token_logprobs": [-0.3], "top_logprobs": [{HALF: -0.3, "b": -1.5}]}
+    answer = read_answer(body({"text": "x", "logprobs": logprobs}), "completion")
+    assert answer.choices == ((("?", -0.3), ("b", -1.5)),)
+
+
+def test_whole_pairs_stay_as_they_are() -> None:
+    assert read_answer(body({"message": {"content": "\U0001f600 é"}}), "chat").text == "\U0001f600 é"
+
+
+def test_a_count_no_column_takes_counts_as_nothing() -> None:
+    assert read_answer(body({"message": {"content": "a"}}, usage={"prompt_tokens": 10**30}), "chat").usage == Usage()
+
+
+def test_a_log_probability_no_float_takes_is_unreadable() -> None:
+    content = [{"token": "a", "logprob": 10**400}]
+    with pytest.raises(Unreadable):
+        read_answer(body({"message": {"content": "a"}, "logprobs": {"content": content}}), "chat")

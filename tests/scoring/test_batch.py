@@ -171,3 +171,41 @@ def test_no_rows_come_back_for_no_rows(model: lt.Model) -> None:
     out = model.score(pd.DataFrame({"text": []}))
     assert list(out.columns)[:2] == ["text", "label"]
     assert len(out) == 0
+
+
+def test_a_batch_that_asks_no_model_can_be_interrupted_too(
+    task: lt.Task, table: pd.DataFrame, train: pd.DataFrame
+) -> None:
+    from luthier.endpoints import Engine, Journal
+    from luthier.scoring.batch import score_table
+
+    model = lt.log(lt.Baseline(task, name="b"), train=train)
+    table.to_csv("in.csv", index=False)
+    engine = Engine(Journal.in_memory())
+    engine.stop(interrupted=True)
+    with pytest.raises(lt.Interrupted):
+        score_table(model.packaged, "in.csv", "out.csv", engine=engine, chunk_rows=20)
+    assert not Path("out.csv").exists()
+
+
+def test_the_report_adds_up_to_what_was_spent(model: lt.Model, table: pd.DataFrame) -> None:
+    from luthier.endpoints import Report, default_engine
+    from luthier.scoring.batch import score_table
+
+    model.score(table.head(20))
+    pd.concat([table, table]).to_csv("in.csv", index=False)
+    told = Report()
+    report = score_table(model.packaged, "in.csv", "out.csv", engine=default_engine(), report=told)
+    assert report.rows == 120
+    assert report.spent_usd == pytest.approx(told.spent_usd)
+    assert report.from_journal == 80
+
+
+def test_a_renamed_column_keeps_its_type(model: lt.Model, table: pd.DataFrame) -> None:
+    import pyarrow.parquet as pq
+
+    table.assign(label=range(60), label_input=0.5).to_parquet("in.parquet", index=False)
+    model.score_file("in.parquet", "out.parquet")
+    schema = pq.read_schema("out.parquet")
+    assert str(schema.field("label_input_input").type) == "int64"
+    assert str(schema.field("label_input").type) == "double"

@@ -179,6 +179,7 @@ def test_an_answer_becomes_a_label() -> None:
         input_tokens=20,
         output_tokens=2,
         from_journal=True,
+        spent_usd=0.0,
     )
 
 
@@ -284,3 +285,24 @@ def test_a_default_and_the_same_setting_written_out_are_one_spec() -> None:
 
 def test_a_registry_shows_both_templates() -> None:
     assert prompt(system="Be brief.").prompt_text == "system:\nBe brief.\n\nuser:\nMood of: {{ text }}"
+
+
+def test_an_answer_paid_for_now_is_spent() -> None:
+    assert one(Answer(text="good", cost_usd=0.25)).spent_usd == 0.25
+
+
+def test_an_unknown_price_is_not_spent_as_nothing() -> None:
+    assert one(Answer(text="good")).spent_usd is None
+
+
+def test_an_answer_of_the_journal_costs_nothing_now_whatever_its_price() -> None:
+    assert one(Answer(text="good", from_journal=True)).spent_usd == 0.0
+
+
+def test_a_row_that_is_never_sent_costs_nothing() -> None:
+    assert [p.spent_usd for p in answer_for(prompt(), rows(" "), silence)] == [0.0]
+
+
+def test_half_a_surrogate_pair_in_an_answer_s_json_is_no_fault_of_its_message() -> None:
+    error = one(Answer(text=r'{"label": "\ud83d"}', finish_reason="stop"), answer="json").error or ""
+    assert error.encode()

@@ -122,6 +122,10 @@ def test_a_walk_is_from_the_journal_when_all_its_calls_are() -> None:
     assert not answer_for(completion(), rows("a"), counted)[0].from_journal
 
 
+def test_a_walk_begun_in_the_journal_spends_only_the_rest() -> None:
+    assert answer_for(completion(), rows("a"), counted)[0].spent_usd == 0.5
+
+
 def test_a_walk_that_breaks_off_is_a_failure() -> None:
     def reply(request: Request) -> Answer:
         if request.body["prompt"] == "a: 1":

@@ -91,3 +91,39 @@ def test_half_a_surrogate_pair_can_be_sent() -> None:
 
 def test_one_line_break_at_the_end_is_dropped() -> None:
     assert fill("{{ text }}\n", text="a") == "a"
+
+
+@pytest.mark.parametrize("source", ["{{ self }}", "{{ self.body() }} {{ text }}", "{% set self = 1 %}"])
+def test_self_is_the_template_s_own_name(source: str) -> None:
+    with pytest.raises(ValueError, match=r"""line 1: "self" is the template's own name; write row\["self"\]"""):
+        compiled(source)
+
+
+def test_a_column_named_self_is_read_by_row() -> None:
+    assert fill('{{ row["self"] }}', self="mine") == "mine"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ text * 100000000 }}",
+        "{{ 100000000 * text }}",
+        "{{ 'a' * 100000000 }}",
+        "{{ [1] * 100000000 }}",
+        "{{ 9 ** 999999999 }}",
+        "{{ (9 ** 999) * (9 ** 999) }}",
+    ],
+)
+def test_what_is_too_large_is_never_computed(source: str) -> None:
+    with pytest.raises(UnrenderedRow, match="too large"):
+        fill(source, text="aaaa")
+
+
+def test_a_text_that_grows_without_end_is_cut_off() -> None:
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{{ text }}{% endfor %}{% endfor %}"
+    with pytest.raises(UnrenderedRow, match="longer than 20 million characters"):
+        fill(loops, text="a" * 10_000)
+
+
+def test_small_sums_are_computed() -> None:
+    assert fill("{{ '-' * 3 }}{{ n * 2 }}{{ 2 ** 10 }}{{ 2.5 * n }}", n=4) == "---8102410.0"

@@ -112,7 +112,7 @@ class Dispatch:
         return [answer for answer in run.answers if answer is not None]
 
     def _unsent(self, count: int, progress: Progress | None, reports: Sequence[Report]) -> list[Answer]:
-        if self.halted == "interrupted":
+        if self.halted == "interrupted" and count:
             raise Interrupted("stopped by a signal before anything was sent. Run the same again to go on.")
         answers = [Answer(failure="stopped", error="not sent")] * count
         for answer in answers:
@@ -220,10 +220,11 @@ class Dispatch:
         run.lane.add(flight)
 
     def _measure(self, flight: Flight) -> None:
-        guess = self.guess(flight.run.endpoint)
+        endpoint = flight.run.endpoint
+        guess = self.guess(endpoint)
         flight.units = request_units(flight.request)
-        most = guess.largest_output(flight.request)
-        output = guess.likely_output(flight.request) if most is None else most
+        most = guess.largest_output(flight.request, endpoint)
+        output = guess.likely_output(flight.request, endpoint) if most is None else most
         # Services admit by about four characters a token, whatever their tokenizer makes of them later.
         flight.tokens = max(guess.tokens_of(flight.units), flight.units / UNITS_PER_TOKEN) + output
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from luthier.endpoints.redaction import KEY_LIKE
 from luthier.errors import EndpointError
 
 __all__ = ["Endpoint", "Limits", "Price", "azure", "compatible", "embedded", "openai"]
@@ -18,6 +19,22 @@ Provider = Literal["openai", "azure", "compatible", "local"]
 DEFAULT_KEY_VARIABLE: dict[str, str] = {"openai": "OPENAI_API_KEY", "azure": "AZURE_OPENAI_API_KEY"}
 
 EMBEDDED_CONCURRENCY = 1
+
+OUR_FIELDS = (
+    "messages",
+    "prompt",
+    "model",
+    "n",
+    "best_of",
+    "stream",
+    "logprobs",
+    "top_logprobs",
+    "max_tokens",
+    "temperature",
+)
+"""Fields a request carries itself. An endpoint that overrode them would void estimates, budgets and reading."""
+
+SECRET_NAMES = {"apikey", "xapikey", "authorization", "password", "secret", "accesstoken"}
 
 
 class Limits(BaseModel):
@@ -54,7 +71,8 @@ class Endpoint(BaseModel):
         'http://127.0.0.1:8000/v1'
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A key put into the wrong field must not be shown by the error that says so.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     provider: Provider
     """`openai`, `azure`, `compatible` (any server of the OpenAI protocol) or `local` (embedded)."""
@@ -76,7 +94,11 @@ class Endpoint(BaseModel):
     timeout_seconds: float = Field(default=120.0, gt=0)
     """Longest wait for one answer before it is tried again."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of every request, for servers that want some; part of the journal's key."""
+    """Further fields of every request, for servers that want some; part of the journal's key.
+
+    Nothing a request carries itself, and no key. `max_completion_tokens` is allowed for gateways that
+    want it: it takes the place of `max_tokens` in chat, and estimates and budgets count with it.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -99,12 +121,33 @@ class Endpoint(BaseModel):
                 raise ValueError(f"base_url {self.base_url!r} is no address; it starts with http:// or https://")
             if parts.username or parts.password or parts.query:
                 raise ValueError("base_url holds credentials or a query; put the key in a variable: api_key_env")
+            if "#" in self.base_url:
+                raise ValueError("base_url holds a fragment (#...), which is never sent; it ends with the path: .../v1")
         if self.api_key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.api_key_env):
             # The value is not repeated: it is most likely the key itself.
             raise ValueError("api_key_env is the NAME of an environment variable, such as OPENAI_API_KEY, not a key")
         if self.auth == "entra" and self.provider != "azure":
             raise ValueError(f"auth: entra is for provider azure; provider {self.provider} takes a key")
+        self._check_extra_body()
         return self
+
+    def _check_extra_body(self) -> None:
+        if _holds_secret(self.extra_body):
+            # Neither the name nor the value is repeated: either may be the key.
+            raise ValueError(
+                "extra_body seems to hold a key, and it is stored with the spec; put the key in an environment "
+                "variable and name that: api_key_env: MY_KEY"
+            )
+        refused = [name for name in self.extra_body if name in OUR_FIELDS]
+        if refused:
+            raise ValueError(
+                f"extra_body holds {', '.join(refused)}, which each request carries itself. Put max_tokens and "
+                "temperature in `decoding:` of the spec, and leave the others out; a gateway that wants the newer "
+                "name takes extra_body: {max_completion_tokens: 2000}"
+            )
+        most = self.extra_body.get("max_completion_tokens", 1)
+        if type(most) is not int or most < 1:
+            raise ValueError("max_completion_tokens in extra_body is a whole number, 1 or more")
 
     @property
     def address(self) -> str:
@@ -152,6 +195,18 @@ class Endpoint(BaseModel):
     def label(self) -> str:
         """Short name for tables and messages."""
         return f"{self.provider}/{self.model}"
+
+
+def _holds_secret(value: Any) -> bool:
+    if isinstance(value, str):
+        return KEY_LIKE.search(value) is not None
+    if isinstance(value, dict):
+        return any(_is_secret_name(str(name)) or _holds_secret(inner) for name, inner in value.items())
+    return isinstance(value, list | tuple) and any(map(_holds_secret, value))
+
+
+def _is_secret_name(name: str) -> bool:
+    return re.sub(r"[^a-z]", "", name.lower()) in SECRET_NAMES or KEY_LIKE.search(name) is not None
 
 
 def openai(model: str, **settings: Any) -> Endpoint:

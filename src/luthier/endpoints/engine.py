@@ -26,7 +26,7 @@ from luthier.endpoints.prices import PriceBook
 from luthier.endpoints.report import Report
 from luthier.endpoints.sender import Settings
 from luthier.endpoints.transport import shared_transport
-from luthier.errors import SpecError
+from luthier.errors import Interrupted, SpecError
 
 __all__ = ["Engine", "Estimate", "default_engine"]
 
@@ -91,6 +91,7 @@ class Engine:
         self.prices = PriceBook()
         self._settings = Settings(clock, max_attempts, backoff_seconds, longest_backoff_seconds, identity_seconds, seed)
         self._halt: Halt | None = None
+        self._cut_short = False
         self._dispatch: Dispatch | None = None
         self._pid = os.getpid()
         _engines.add(self)
@@ -236,7 +237,23 @@ class Engine:
 
     def resume(self) -> None:
         """Ends a `stop`."""
+        self._cut_short = False
         self._tell(None)
+
+    def raise_if_interrupted(self) -> None:
+        """Ends work that asks no model; for whoever computes in parts, between two of them.
+
+        Raises:
+            Interrupted: `stop(interrupted=True)` was called and `resume` was not.
+        """
+        if self._halt == "interrupted":
+            self._cut_short = True
+            raise Interrupted("stopped by a signal. What was answered is kept: run the same again to go on from there.")
+
+    @property
+    def was_cut_short(self) -> bool:
+        """Whether `stop(interrupted=True)` kept any work from its end, rather than coming after it."""
+        return self._cut_short
 
     def close(self) -> None:
         """Stops, waits for what is in flight, and closes the journal. The engine can be used again."""
@@ -256,15 +273,19 @@ class Engine:
         fresh: bool,
         retry_failed: bool,
     ) -> list[Answer]:
-        return await self._here().run(
-            requests,
-            endpoint,
-            budget=budget,
-            progress=progress,
-            report=report,
-            fresh=fresh,
-            retry_failed=retry_failed,
-        )
+        try:
+            return await self._here().run(
+                requests,
+                endpoint,
+                budget=budget,
+                progress=progress,
+                report=report,
+                fresh=fresh,
+                retry_failed=retry_failed,
+            )
+        except Interrupted:
+            self._cut_short = True
+            raise
 
     async def _estimate(self, requests: Sequence[Request], endpoint: Endpoint, fresh: bool) -> Estimate:
         dispatch = self._here()
@@ -286,8 +307,8 @@ class Engine:
             if key in known:
                 continue
             inputs += guess.input_tokens(request)
-            likely += guess.likely_output(request)
-            largest = guess.largest_output(request)
+            likely += guess.likely_output(request, endpoint)
+            largest = guess.largest_output(request, endpoint)
             bounded = bounded and largest is not None
             most += largest or 0.0
         reported = self.journal.snapshot(endpoint.address, endpoint.model)

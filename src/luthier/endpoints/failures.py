@@ -74,7 +74,7 @@ def judge(reply: Reply, secrets: Sequence[str] = ()) -> Verdict:
     words = said.lower()
     message = f"status {status}: {said}" if said else f"status {status}"
     parameter = error.get("param")
-    parameter = parameter if isinstance(parameter, str) else None
+    parameter = redact(parameter, secrets) if isinstance(parameter, str) else None
 
     def verdict(kind: FailureKind, cause: Cause | None = None, text: str = message) -> Verdict:
         return Verdict(kind, text, retry_after_seconds(reply.headers), cause, status, parameter)

@@ -7,11 +7,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from luthier.endpoints.engine import Engine
-from luthier.errors import Interrupted
 
 __all__ = ["draining"]
 
@@ -20,21 +19,26 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def _say(text: str) -> None:
     # No print: the signal may have come in the middle of one, whose lock it would wait for.
-    os.write(sys.stderr.fileno(), f"{text}\n".encode())
+    # And no fault: a stream without a file, or a reader that has left, must not break into the work.
+    with suppress(OSError, ValueError, AttributeError):
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
 
 @contextmanager
 def draining(engine: Engine, say: Callable[[str], None] = _say) -> Iterator[None]:
     """While inside, the first signal lets what is in flight land and then raises `Interrupted`.
 
-    Does nothing outside the main thread, where signals do not arrive.
+    A signal that comes when all is asked and answered lets the work end as it would have. Work that asks
+    no model is stopped where it calls `engine.raise_if_interrupted()`. A question to the person at the
+    terminal belongs outside, where Ctrl-C ends it at once. Does nothing outside the main thread, where
+    signals do not arrive.
 
     Args:
         engine: the one that is stopped.
         say: prints one line for the person who pressed Ctrl-C.
 
     Raises:
-        Interrupted: on leaving, if a signal came and nothing else was raised.
+        Interrupted: a signal kept the engine from something, even if the work inside took no notice.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -52,10 +56,10 @@ def draining(engine: Engine, say: Callable[[str], None] = _say) -> Iterator[None
     before = {number: signal.signal(number, on_signal) for number in SIGNALS}
     try:
         yield
+        if came and engine.was_cut_short:
+            engine.raise_if_interrupted()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         if came:
             engine.resume()
-    if came:
-        raise Interrupted("stopped by a signal. What was answered is kept: run the same again to go on from there.")

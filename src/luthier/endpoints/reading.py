@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from luthier.endpoints.exchange import Answer, Operation, TokenChoices, Usage
+from luthier.endpoints.redaction import sendable
 
 __all__ = ["Unreadable", "read_answer", "read_usage"]
 
 SENTINEL = -9998.0
 """Below this a service means minus infinity (OpenAI writes -9999.0)."""
+
+MOST_TOKENS = 2**53
+"""A larger count is a fault of the service, and more than the journal's columns take."""
 
 
 class Unreadable(ValueError):
@@ -38,17 +42,16 @@ def read_answer(body: bytes, operation: Operation) -> Answer:
             text, refusal = choice["text"], None
         if not isinstance(text, str):
             raise TypeError("text")
-        reported = document.get("model")
         return Answer(
-            text=text,
-            refusal=refusal if isinstance(refusal, str) and refusal else None,
-            finish_reason=choice.get("finish_reason"),
+            text=sendable(text),
+            refusal=_text_or_none(refusal) or None,
+            finish_reason=_text_or_none(choice.get("finish_reason")),
             choices=_choices(choice.get("logprobs")),
             usage=read_usage(document.get("usage")),
-            model=reported if isinstance(reported, str) else None,
+            model=_text_or_none(document.get("model")),
             status=200,
         )
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         message = _reported_error(document)
         what = "message.content" if operation == "chat" else "text"
         raise Unreadable(message or f"the body has no choices[0].{what}") from error
@@ -68,7 +71,11 @@ def read_usage(usage: Any) -> Usage:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and 0 < value <= MOST_TOKENS else 0
+
+
+def _text_or_none(value: Any) -> str | None:
+    return sendable(value) if isinstance(value, str) else None
 
 
 def _content(content: Any) -> Any:
@@ -88,25 +95,26 @@ def _choices(logprobs: Any) -> tuple[TokenChoices, ...]:
         tokens, given = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
         positions = []
         for place, top in enumerate(tops):
-            found: dict[str, float] = dict(top or {})
-            if place < len(tokens) and place < len(given) and given[place] is not None:
-                found.setdefault(tokens[place], given[place])
-            positions.append(_likeliest(found))
+            likeliest = list((top or {}).items())
+            if place < len(tokens) and place < len(given) and given[place] is not None and tokens[place] is not None:
+                likeliest.append((tokens[place], given[place]))
+            positions.append(_likeliest(likeliest))
         return tuple(positions)
     return ()
 
 
 def _chat_position(position: Mapping[str, Any]) -> TokenChoices:
+    choices = (*(position.get("top_logprobs") or ()), position)
+    return _likeliest((choice["token"], choice["logprob"]) for choice in choices)
+
+
+def _likeliest(choices: Iterable[tuple[str, float]]) -> TokenChoices:
     found: dict[str, float] = {}
-    for choice in (*(position.get("top_logprobs") or ()), position):
-        token, logprob = choice["token"], choice["logprob"]
+    for given, logprob in choices:
+        token = sendable(given)
         # Two tokens may spell the same text (bytes of one character): the likelier stands for both.
         if token not in found or logprob > found[token]:
             found[token] = logprob
-    return _likeliest(found)
-
-
-def _likeliest(found: Mapping[str, float]) -> TokenChoices:
     usable = [(token, float(value)) for token, value in found.items() if value > SENTINEL and math.isfinite(value)]
     usable.sort(key=lambda choice: -choice[1])
     return tuple(usable)

@@ -21,7 +21,7 @@ from luthier.endpoints.keys import answer_key, key_prefix
 from luthier.endpoints.prices import PriceBook
 from luthier.endpoints.providers import PROVIDERS, Provider
 from luthier.endpoints.reading import Unreadable, read_answer
-from luthier.endpoints.redaction import redact, redact_bytes
+from luthier.endpoints.redaction import redact, redact_bytes, sendable
 from luthier.endpoints.report import Report
 from luthier.endpoints.tokens import TokenGuess
 from luthier.endpoints.transport import Fault, Reply, Transport
@@ -124,12 +124,13 @@ class Sender:
         return False
 
     def _most_usd(self, flight: Flight) -> float:
-        guess = self._desk.guess(flight.run.endpoint)
-        output = guess.largest_output(flight.request)
+        endpoint = flight.run.endpoint
+        guess = self._desk.guess(endpoint)
+        output = guess.largest_output(flight.request, endpoint)
         if output is None:
-            output = 2 * guess.likely_output(flight.request)
+            output = 2 * guess.likely_output(flight.request, endpoint)
         usage = Usage(input_tokens=math.ceil(guess.at_most(flight.units)), output_tokens=round(output))
-        return self._prices.cost(flight.run.endpoint, usage, flight.run.reported_model) or 0.0
+        return self._prices.cost(endpoint, usage, flight.run.reported_model) or 0.0
 
     def launch(self, flight: Flight) -> None:
         """Sends it; returns at once."""
@@ -326,7 +327,7 @@ class Sender:
         if isinstance(reply, Fault) or reply.status != 200:
             return []
         try:
-            return sorted(str(model["id"]) for model in json.loads(reply.body)["data"])
+            return sorted(sendable(str(model["id"])) for model in json.loads(reply.body)["data"])
         except (ValueError, KeyError, TypeError):
             return []
 

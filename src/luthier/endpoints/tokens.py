@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Request, Usage
 
 __all__ = ["TokenGuess", "text_units"]
@@ -53,17 +54,24 @@ class TokenGuess:
         """Tokens that so many units hardly exceed: by the densest question seen so far, or half a token a letter."""
         return max(1.0, units * (self._densest or MOST_TOKENS_A_UNIT))
 
-    def largest_output(self, request: Request) -> float | None:
-        """Tokens the answer may have at most, `None` where the request sets no bound."""
+    def largest_output(self, request: Request, endpoint: Endpoint | None = None) -> float | None:
+        """Tokens the answer may have at most, `None` where the request sets no bound.
+
+        Args:
+            request: what is asked.
+            endpoint: of whom; its own `max_completion_tokens` replaces the bound of a chat.
+        """
         most = request.body.get("max_tokens", request.body.get("max_completion_tokens"))
-        if request.operation == "completion" and most is None:
-            most = 16
+        if request.operation == "completion":
+            most = 16 if most is None else most
+        elif endpoint is not None:
+            most = endpoint.extra_body.get("max_completion_tokens", most)
         count = request.body.get("n") or 1
         return float(most * count) if isinstance(most, int) and isinstance(count, int) else None
 
-    def likely_output(self, request: Request) -> float:
-        """Tokens the answer will probably have."""
-        most = self.largest_output(request)
+    def likely_output(self, request: Request, endpoint: Endpoint | None = None) -> float:
+        """Tokens the answer will probably have; see `largest_output`."""
+        most = self.largest_output(request, endpoint)
         first = UNBOUNDED_OUTPUT if most is None else most
         mean = (self._outputs + PRIOR_ANSWERS * first) / (self._answers + PRIOR_ANSWERS)
         return mean if most is None else min(most, mean)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from luthier.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STATES", "Interval", "Prediction", "State", "prediction_columns", "prediction_frame"]
+__all__ = ["STATES", "Interval", "Prediction", "State", "prediction_columns", "prediction_frame", "prediction_record"]
 
 State = Literal["ok", "off_label", "refused", "failed", "empty"]
 STATES: tuple[State, ...] = ("ok", "off_label", "refused", "failed", "empty")
@@ -33,6 +33,8 @@ class Prediction:
         input_tokens: tokens sent for this row.
         output_tokens: tokens received for this row.
         from_journal: whether every call of this row was answered by the journal.
+        spent_usd: what the calls made for this row now cost; 0 if the journal had them all, or another row
+            asked the same; `None` when the price is unknown or the technique asks no model.
         censored: whether a label lay outside the returned log-probabilities and took their bound.
         transient: whether asking again may help (a `failed` row only).
     """
@@ -49,6 +51,7 @@ class Prediction:
     from_journal: bool = False
     censored: bool = False
     transient: bool = False
+    spent_usd: float | None = None
 
     def probability(self, task: Task) -> float | None:
         """Probability of the predicted label."""
@@ -83,20 +86,25 @@ def prediction_columns(task: Task) -> tuple[str, ...]:
     return ("label", "probability", *(f"p_{label}" for label in task.labels), *expected, "state", "error")
 
 
+def prediction_record(task: Task, prediction: Prediction) -> dict[str, Any]:
+    """One prediction under the names of its columns, `None` where there is no value."""
+    values: dict[str, Any] = {"label": prediction.label, "probability": prediction.probability(task)}
+    for position, label in enumerate(task.labels):
+        values[f"p_{label}"] = None if prediction.probabilities is None else prediction.probabilities[position]
+    if task.ordered:
+        values["expected"] = prediction.expected(task)
+    return values | {"state": prediction.state, "error": prediction.error}
+
+
 def prediction_frame(task: Task, predictions: Sequence[Prediction]) -> pd.DataFrame:
     """The predictions as the table every command, model and server returns."""
     import pandas as pd
 
-    columns: dict[str, pd.Series] = {
-        "label": pd.Series([p.label for p in predictions], dtype="string"),
-        "probability": pd.Series([p.probability(task) for p in predictions], dtype="float64"),
-    }
-    for position, label in enumerate(task.labels):
-        columns[f"p_{label}"] = pd.Series(
-            [None if p.probabilities is None else p.probabilities[position] for p in predictions], dtype="float64"
-        )
-    if task.ordered:
-        columns["expected"] = pd.Series([p.expected(task) for p in predictions], dtype="float64")
-    columns["state"] = pd.Series([p.state for p in predictions], dtype="string")
-    columns["error"] = pd.Series([p.error for p in predictions], dtype="string")
-    return pd.DataFrame(columns)
+    records = [prediction_record(task, prediction) for prediction in predictions]
+    words = ("label", "state", "error")
+    return pd.DataFrame(
+        {
+            name: pd.Series([record[name] for record in records], dtype="string" if name in words else "float64")
+            for name in prediction_columns(task)
+        }
+    )

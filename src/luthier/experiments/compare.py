@@ -150,6 +150,7 @@ def compare_specs(
         if train is not None:
             log_table_digest(parent.info.run_id, train, name="train", context="train", targets=task.label)
         for spec in order:
+            engine.raise_if_interrupted()
             measured = first if spec is order[0] else _measure(spec, rows, training, engine, experiment_id, settings)
             alone = build_leaderboard(task, rows, [candidate_of(measured)], train_labels=train_labels, rank_by=rank_by)
             done[spec.name] = _log_child(measured, alone.entries[0], rows, test, parent.info.run_id, experiment_id)

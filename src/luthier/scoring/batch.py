@@ -14,7 +14,7 @@ from typing import Any
 from luthier.endpoints import Engine
 from luthier.endpoints.background import in_background
 from luthier.errors import DataError, LuthierError
-from luthier.evaluation.records import STATES, Prediction, prediction_columns
+from luthier.evaluation.records import STATES, Prediction, prediction_columns, prediction_record
 from luthier.packaging.model import LuthierModel
 from luthier.spec import Spec
 from luthier.tables import Record, columns_of, open_writer, read_chunks, table_format
@@ -41,7 +41,7 @@ class BatchReport:
         output_tokens: tokens received, likewise.
         cost_usd: price of all answers; `None` when a price is unknown.
         spent_usd: price of the answers that were asked for now; `None` when a price is unknown.
-        from_journal: rows that cost nothing now.
+        from_journal: rows that cost nothing now: their calls are in the journal, or another row asked the same.
         latencies_seconds: of the calls that were made now.
         transient: failed rows for which another run may help.
         elapsed_seconds: wall time.
@@ -73,22 +73,14 @@ class BatchReport:
             self.input_tokens += p.input_tokens
             self.output_tokens += p.output_tokens
             self.transient += p.transient
-            asked = p.latency_seconds is not None
-            if asked and p.from_journal:
+            if p.latency_seconds is None:
+                continue
+            if p.from_journal:
                 self.from_journal += 1
-            if asked and p.cost_usd is None:
-                self.cost_usd = self.spent_usd = None
-            elif asked and p.cost_usd is not None:
-                if self.cost_usd is not None:
-                    self.cost_usd += p.cost_usd
-                if self.spent_usd is not None and not p.from_journal:
-                    self.spent_usd += p.cost_usd
-            if (
-                p.latency_seconds is not None
-                and not p.from_journal
-                and len(self.latencies_seconds) < self.MOST_LATENCIES
-            ):
+            elif len(self.latencies_seconds) < self.MOST_LATENCIES:
                 self.latencies_seconds.append(p.latency_seconds)
+            self.cost_usd = added(self.cost_usd, p.cost_usd)
+            self.spent_usd = added(self.spent_usd, p.spent_usd)
 
     def latency_seconds(self, share: float) -> float | None:
         """A quantile of the latency of the calls made now, `None` if none was made."""
@@ -114,16 +106,27 @@ class BatchReport:
         return {name: float(value) for name, value in figures.items() if value is not None}
 
 
+def added(total: float | None, cost: float | None) -> float | None:
+    """A sum of prices; one unknown price makes it unknown."""
+    return None if total is None or cost is None else total + cost
+
+
 def passed_through(columns: Sequence[str], task: Task) -> dict[str, str]:
-    """Name of every input column in the output: its own, unless a prediction column has that name."""
-    taken = {*prediction_columns(task)}
+    """Name of every input column in the output: its own, unless a prediction column has that name.
+
+    Raises:
+        DataError: two input columns share a name.
+    """
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise DataError(f"two input columns are called {', '.join(repeated)}; rename one of them.")
+    predicted, own = set(prediction_columns(task)), set(columns)
     names: dict[str, str] = {}
     for column in columns:
         name = column
-        while name in taken:
+        while name in predicted or (name != column and name in own):
             name += "_input"
         names[column] = name
-        taken.add(name)
     return names
 
 
@@ -152,14 +155,14 @@ def score_table(
     Raises:
         DataError: a file is missing, broken, empty, or lacks a column; the target cannot be written.
         BudgetReached: the money given is spent.
-        Interrupted: a signal came.
+        Interrupted: a signal came before the last row.
     """
     task = model.task
     columns = check_files(model, source, target)
     names = passed_through(columns, task)
-    added = {name: "string" if name in ("label", "state", "error") else "float64" for name in prediction_columns(task)}
+    kinds = {name: "string" if name in ("label", "state", "error") else "float64" for name in prediction_columns(task)}
     report = BatchReport(renamed={old: new for old, new in names.items() if old != new})
-    writer = open_writer(target, [*names.values(), *added], added, like=source)
+    writer = open_writer(target, [*names.values(), *kinds], kinds, like=source, renamed=names)
     started = time.monotonic()
 
     async def run() -> None:
@@ -168,6 +171,7 @@ def score_table(
             # Closed at once when the writer fails: nothing more is asked for a table that cannot be written.
             async with contextlib.aclosing(_answered(model, chunks, engine, settings)) as answered:
                 async for records, predictions in answered:
+                    engine.raise_if_interrupted()
                     report.add(predictions)
                     await asyncio.to_thread(writer.write, merged(records, predictions, task, names))
             if report.rows == 0:
@@ -247,13 +251,5 @@ def merged(
     out = []
     for record, p in zip(records, predictions, strict=True):
         row = {new: record.get(old) for old, new in names.items()}
-        row["label"] = p.label
-        row["probability"] = p.probability(task)
-        for position, label in enumerate(task.labels):
-            row[f"p_{label}"] = None if p.probabilities is None else p.probabilities[position]
-        if task.ordered:
-            row["expected"] = p.expected(task)
-        row["state"] = p.state
-        row["error"] = p.error
-        out.append(row)
+        out.append(row | prediction_record(task, p))
     return out

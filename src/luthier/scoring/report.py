@@ -33,7 +33,9 @@ def report_text(report: BatchReport, target: str | Path) -> str:
         cost = "unknown (give the endpoint a price)" if report.cost_usd is None else f"${report.cost_usd:.4f}"
         now = "" if report.spent_usd is None else f", of which ${report.spent_usd:.4f} were spent now"
         lines.append(f"cost        {cost}{now}")
-        lines.append(f"journal     {report.from_journal:,} rows had been paid for before")
+        lines.append(
+            f"journal     {report.from_journal:,} rows cost nothing now: paid for before, or equal to another row"
+        )
     p50, p95 = report.latency_seconds(0.5), report.latency_seconds(0.95)
     if p50 is not None and p95 is not None:
         lines.append(f"latency     p50 {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms")

@@ -138,7 +138,7 @@ class LabelReader:
         fenced = re.fullmatch(r"```\w*\s*(.*?)\s*```", said, re.S)
         try:
             value = json.loads(fenced.group(1) if fenced else said)
-        except ValueError:
+        except (ValueError, RecursionError):
             return Read(None, f"the answer is not the JSON that was asked for: {_short(said)}")
         given = value.get(JSON_KEY) if isinstance(value, dict) else None
         if isinstance(given, bool) or not isinstance(given, str | int | float):

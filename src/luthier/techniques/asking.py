@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from luthier.endpoints.exchange import Answer, Request
+from luthier.endpoints.redaction import sendable
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation
 from luthier.task import Rows, Task, is_blank
@@ -127,11 +128,11 @@ class Asking:
     def row(self, inputs: Mapping[str, Any]) -> Conversation[Prediction]:
         """Asks for one row and reads the answers; never raises for what a row or a model does."""
         if is_blank(inputs.get(self.task.text)):
-            return Prediction(label=None, state="empty")
+            return Prediction(label=None, state="empty", spent_usd=0.0)
         try:
             request = self.request(inputs)
         except UnrenderedRow as fault:
-            return Prediction(label=None, state="failed", error=str(fault))
+            return Prediction(label=None, state="failed", error=str(fault), spent_usd=0.0)
         answer = (yield [request])[0]
         asked = [answer]
         broken = _broken(asked)
@@ -178,7 +179,9 @@ class Asking:
                 read = Read(None, "")
         if read.label is not None:
             return Prediction(label=read.label, state="ok", **_facts(asked))
-        return Prediction(label=None, state="off_label", error=self._why(answer, read.why or ""), **_facts(asked))
+        # What an answer spells as JSON's own escapes becomes half a pair only when it is read.
+        error = sendable(self._why(answer, read.why or ""))
+        return Prediction(label=None, state="off_label", error=error, **_facts(asked))
 
     @cached_property
     def reader(self) -> LabelReader:
@@ -292,12 +295,18 @@ def _facts(asked: Sequence[Answer]) -> dict[str, Any]:
     answered = [answer for answer in asked if answer.failure is None]
     costs = [answer.cost_usd for answer in asked if answer.failure is None or answer.cost_usd is not None]
     latencies = [answer.latency_seconds for answer in asked if answer.latency_seconds is not None]
-    known = [cost for cost in costs if cost is not None]
+    paid_now = [answer.cost_usd for answer in answered if not answer.from_journal]
     return {
         "raw": asked[0].text if answered else None,
-        "cost_usd": math.fsum(known) if known and len(known) == len(costs) else None,
+        "cost_usd": _total(costs) if costs else None,
+        "spent_usd": _total(paid_now),
         "latency_seconds": math.fsum(latencies) if latencies else None,
         "input_tokens": sum(answer.usage.input_tokens for answer in asked),
         "output_tokens": sum(answer.usage.output_tokens for answer in asked),
         "from_journal": all(answer.from_journal for answer in asked),
     }
+
+
+def _total(costs: Sequence[float | None]) -> float | None:
+    known = [cost for cost in costs if cost is not None]
+    return math.fsum(known) if len(known) == len(costs) else None

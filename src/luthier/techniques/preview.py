@@ -135,7 +135,8 @@ def estimate(requests: Sequence[Request], endpoint: Endpoint) -> tuple[Usage, fl
 
     guess = TokenGuess()
     usages = [
-        Usage(round(guess.input_tokens(request)), round(guess.largest_output(request) or 0)) for request in requests
+        Usage(round(guess.input_tokens(request)), round(guess.largest_output(request, endpoint) or 0))
+        for request in requests
     ]
     book = PriceBook()
     costs = [book.cost(endpoint, usage) for usage in usages] if usages else [book.cost(endpoint, Usage())]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from luthier.endpoints.redaction import sendable
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -16,6 +18,12 @@ OFFERED = ("labels", "words", "row")
 """Names a template may use beside the columns; a column of the same name is `row["labels"]`."""
 
 GLOBALS = ("range", "dict", "namespace")
+
+LONGEST_TEXT = 20_000_000
+"""Characters a template may write for one row; far more than any model reads."""
+
+MOST_BITS = 4096
+"""Bits of the largest number a template may compute."""
 
 
 class UnrenderedRow(Exception):
@@ -40,6 +48,7 @@ class Template:
         try:
             tree = environment.parse(source)
             self._refuse_other_files(tree)
+            _refuse_self(tree)
             by_row = _columns_of_row(tree)
             self._compiled = environment.from_string(source)
         except TemplateSyntaxError as error:
@@ -57,12 +66,13 @@ class Template:
         row = {name: plain_cell(inputs.get(name)) for name in self.columns}
         names = {name: row[name] for name in self._plain_names}
         try:
-            text: str = self._compiled.render(**names, row=row, labels=tuple(labels), words=tuple(words))
+            pieces = self._compiled.generate({**names, "row": row, "labels": tuple(labels), "words": tuple(words)})
+            return sendable(_joined(pieces))
+        except UnrenderedRow:
+            raise
         except Exception as error:
             # Whatever a template does with one row must not stop the others.
             raise UnrenderedRow(f"the template fails on this row: {type(error).__name__}: {error}") from error
-        # Half a surrogate pair, as broken JSON carries it, could not be sent as UTF-8.
-        return text.encode("utf-8", "replace").decode("utf-8")
 
     @staticmethod
     def _refuse_other_files(tree: Any) -> None:
@@ -106,11 +116,52 @@ def _environment() -> ImmutableSandboxedEnvironment:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    class Bounded(ImmutableSandboxedEnvironment):
+        """Computes no text and no number so large that computing it would stall the other rows."""
+
+        intercepted_binops = frozenset({"*", "**"})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if _is_too_large(operator, left, right):
+                raise OverflowError(f"the result of {operator} is too large")
+            return super().call_binop(context, operator, left, right)
+
+    environment = Bounded(undefined=StrictUndefined, autoescape=False)
     environment.globals = {name: environment.globals[name] for name in GLOBALS}
     # The same row must always give the same prompt.
     del environment.filters["random"]
     return environment
+
+
+def _joined(pieces: Iterable[str]) -> str:
+    kept: list[str] = []
+    room = LONGEST_TEXT
+    for piece in pieces:
+        room -= len(piece)
+        if room < 0:
+            raise UnrenderedRow(f"the text for this row is longer than {LONGEST_TEXT // 1_000_000} million characters")
+        kept.append(piece)
+    return "".join(kept)
+
+
+def _is_too_large(operator: str, left: Any, right: Any) -> bool:
+    if isinstance(left, int) and isinstance(right, int):
+        bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
+        return bits > MOST_BITS
+    for repeated, times in ((left, right), (right, left)):
+        if isinstance(times, int) and isinstance(repeated, str | bytes | list | tuple):
+            return len(repeated) * times > LONGEST_TEXT
+    return False
+
+
+def _refuse_self(tree: Any) -> None:
+    from jinja2 import nodes
+
+    for node in tree.find_all(nodes.Name):
+        if node.name == "self":
+            raise ValueError(
+                f"""line {node.lineno}: "self" is the template's own name; write row["self"] for the column self"""
+            )
 
 
 def _columns_of_row(tree: Any) -> set[str]:

@@ -1,0 +1,124 @@
+"""Cells on their way into a file: as csv text, as JSON values, as arrow values."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["arrow_cells", "csv_line", "encodable", "json_text", "plain"]
+
+NEEDS_QUOTES = re.compile(r'[",\r\n]|^\s|\s\Z')
+
+
+def csv_line(cells: Sequence[Any]) -> str:
+    """A row of a csv with its end of line.
+
+    Written by hand because the writer of Python 3.11 leaves a lone carriage return without quotes,
+    and readers see two rows.
+
+    Examples:
+        >>> csv_line([1, None, "a, b", " c"])
+        '1,,"a, b"," c"\\n'
+        >>> csv_line([None])
+        '""\\n'
+    """
+    # A bare blank line would be skipped by other readers.
+    return (",".join(map(_csv_cell, cells)) or '""') + "\n"
+
+
+def _csv_cell(value: Any) -> str:
+    text = _csv_text(value)
+    return '"' + text.replace('"', '""') + '"' if NEEDS_QUOTES.search(text) else text
+
+
+def _csv_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return "" if math.isnan(value) else str(value)
+    value = plain(value)
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def json_text(value: Any) -> str:
+    """The value as JSON on one line."""
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: NaN and infinity as null, times as ISO 8601, bytes as base64.
+
+    Examples:
+        >>> plain({"n": float("nan"), "on": datetime.date(2026, 1, 31), "raw": b"a"})
+        {'n': None, 'on': '2026-01-31', 'raw': 'YQ=='}
+    """
+    if value is None or type(value) in (str, int, bool):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime.timedelta):
+        return _duration(value)
+    if isinstance(value, datetime.date | datetime.time):
+        # NaT is a datetime, and not equal to itself.
+        return value.isoformat() if value == value else None
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return str(value)
+
+
+def _duration(value: datetime.timedelta) -> str:
+    import pandas as pd
+
+    return pd.Timedelta(value).isoformat()
+
+
+def encodable(value: Any) -> Any:
+    """The value with `?` for everything in its texts that UTF-8 cannot hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [encodable(inner) for inner in value]
+    return value
+
+
+def arrow_cells(values: Sequence[Any], kind: pa.DataType | None = None) -> pa.Array:
+    """A column of cells; without a kind, of the kind that arrow finds in them.
+
+    Raises:
+        ValueError: the cells are not of that kind, or of several.
+        TypeError: likewise.
+        OverflowError: a whole number has more than 64 bits.
+    """
+    import pyarrow as pa
+
+    if kind is not None and pa.types.is_string(kind):
+        values = [value if value is None or isinstance(value, str) else _text(value) for value in values]
+    try:
+        return pa.array(values, type=kind)
+    except UnicodeEncodeError:
+        return pa.array([encodable(value) for value in values], type=kind)
+
+
+def _text(value: Any) -> str | None:
+    value = plain(value)
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,74 @@
+"""What an endpoint refuses when it is written down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from luthier.endpoints import Endpoint, compatible
+
+KEY = "sk-planted-5a01bc77"
+
+
+def with_extra(**extra: Any) -> Endpoint:
+    return compatible("m", "http://h/v1", extra_body=extra)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "messages",
+        "prompt",
+        "model",
+        "n",
+        "best_of",
+        "stream",
+        "logprobs",
+        "top_logprobs",
+        "max_tokens",
+        "temperature",
+    ],
+)
+def test_extra_fields_cannot_replace_what_a_request_carries(name: str) -> None:
+    with pytest.raises(ValidationError, match=rf"extra_body holds {name}, which each request carries.*`decoding:`"):
+        with_extra(**{name: 1})
+
+
+@pytest.mark.parametrize("most", ["2000", 0, True, None])
+def test_the_bound_of_a_gateway_is_a_number(most: object) -> None:
+    with pytest.raises(ValidationError, match="whole number"):
+        with_extra(max_completion_tokens=most)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"api_key": "hunter22"},
+        {"headers": {"Authorization": "hunter22"}},
+        {"x": KEY},
+        {"x": [{"y": f"Bearer {KEY}"}]},
+        {KEY: 1},
+    ],
+)
+def test_a_key_among_the_extra_fields_is_refused(extra: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="api_key_env: MY_KEY"):
+        with_extra(**extra)
+
+
+def test_a_refused_key_is_not_shown() -> None:
+    with pytest.raises(ValidationError) as raised:
+        with_extra(user=KEY)
+    assert KEY not in str(raised.value)
+
+
+def test_a_key_given_for_a_variable_is_not_shown() -> None:
+    with pytest.raises(ValidationError) as raised:
+        compatible("m", "http://h/v1", api_key_env=KEY)
+    assert KEY not in str(raised.value)
+
+
+def test_a_fragment_is_no_part_of_an_address() -> None:
+    with pytest.raises(ValidationError, match="holds a fragment"):
+        compatible("m", "http://h/v1#part")
