@@ -41,6 +41,7 @@ def fill_the_disk(target: Path, chunks: int, rows: int) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 # Many chunks fail while they are written; a small one waits in memory and fails when the file is closed.
 @pytest.mark.parametrize(("chunks", "rows"), [(50, 1_000), (1, 200)])
 @pytest.mark.parametrize("name", FORMATS)
@@ -49,6 +50,7 @@ def test_a_full_disk_is_a_named_fault(tmp_path: Path, name: str, chunks: int, ro
     assert said.startswith(f"{tmp_path / name} cannot be written: File too large.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chunks", "rows"), [(50, 1_000), (1, 200)])
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_full_disk_leaves_no_scratch_file(tmp_path: Path, name: str, chunks: int, rows: int) -> None:
@@ -56,6 +58,7 @@ def test_a_full_disk_leaves_no_scratch_file(tmp_path: Path, name: str, chunks: i
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_full_disk_prints_nothing_beside_its_fault(tmp_path: Path, name: str) -> None:
     assert fill_the_disk(tmp_path / name, 50, 1_000).stderr == ""

@@ -14,6 +14,8 @@ from luthier.assets import Distribution, fetch, is_cached
 from luthier.assets.fetch import pip_command
 from luthier.errors import MissingPart
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = b"weights " * 1000
 
 

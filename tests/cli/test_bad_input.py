@@ -118,6 +118,7 @@ def test_quota_exhausted(run: Run, files: Path, server: LocalServer) -> None:
     expect(run, files, "compare", "zero.yaml", "--test", "test.csv", says=["quota"])
 
 
+@pytest.mark.slow
 def test_an_answer_cut_by_max_tokens_says_what_to_set(run: Run, files: Path, server: LocalServer) -> None:
     (files / "zero.yaml").write_text(spec(server, method="json", decoding="{max_tokens: 1}"))
     ended = run("compare", "zero.yaml", "--test", "test.csv", "--json")
@@ -130,6 +131,7 @@ def test_an_answer_cut_by_max_tokens_says_what_to_set(run: Run, files: Path, ser
     assert answers["error"].str.contains("max_tokens").all()
 
 
+@pytest.mark.slow
 def test_a_text_too_long_for_the_model_is_a_row_not_a_stop(run: Run, files: Path, server: LocalServer) -> None:
     pd.DataFrame({"text": ["good " * 1_000_000, "good"], "stars": [5, 5]}).to_csv(files / "t.csv", index=False)
     ended = run("compare", "zero.yaml", "--test", "t.csv", "--yes")

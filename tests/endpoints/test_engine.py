@@ -112,6 +112,7 @@ def test_nothing_to_ask(engine: Engine, endpoint: Endpoint) -> None:
     assert engine.run([], endpoint) == []
 
 
+@pytest.mark.slow
 def test_many_requests_do_not_become_many_tasks(engine: Engine, server: LocalServer, endpoint: Endpoint) -> None:
     most = 0
 
@@ -145,6 +146,7 @@ def test_a_broken_progress_display_costs_no_answer(
     assert [record.name for record in caplog.records] == ["luthier.engine"]
 
 
+@pytest.mark.slow
 def test_a_short_run_is_not_held_up_by_a_long_one(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     monkeypatch.setenv("K", "sk-1")
     with LocalServer(api_key="sk-1", requests_per_minute=6000, latency_seconds=0.01) as server:
@@ -306,6 +308,7 @@ def test_a_fork_after_use_asks_on_its_own(server: LocalServer, endpoint: Endpoin
     engine.close()
 
 
+@pytest.mark.slow
 def test_the_rate_is_learned_from_the_headers_and_kept(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     import time
 
@@ -329,6 +332,7 @@ def test_the_rate_is_learned_from_the_headers_and_kept(monkeypatch: pytest.Monke
         assert engine.report.history[endpoint.label][0].requests_per_minute == 3000
 
 
+@pytest.mark.slow
 def test_tokens_per_minute_are_kept(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     monkeypatch.setenv("K", "sk-1")
     with LocalServer(api_key="sk-1", tokens_per_minute=60_000, burst_tokens=2000) as server:

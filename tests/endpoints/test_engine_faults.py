@@ -38,6 +38,7 @@ def test_what_passes_is_asked_again(name: str, server: LocalServer, endpoint: En
     assert server.received.total == 36
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SENT_ON)
 def test_what_never_passes_fails_its_row_and_is_asked_again_next_time(
     name: str, server: LocalServer, endpoint: Endpoint, engine: Engine
@@ -183,6 +184,7 @@ def test_a_server_that_is_not_there_is_told_quickly(host: str, engine: Engine) -
     assert engine.report.sent <= 20
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("K", "sk-1")
     port = unused_port()
@@ -243,6 +245,7 @@ def test_a_failing_journal_stops_the_run_and_says_why(server: LocalServer, endpo
     engine.close()
 
 
+@pytest.mark.slow
 def test_stop_drains_and_resume_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("K", "sk-1")
     with LocalServer(api_key="sk-1", latency_seconds=0.05) as server:
@@ -276,6 +279,7 @@ def test_stop_drains_and_resume_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_pat
         engine.close()
 
 
+@pytest.mark.slow
 async def test_a_caller_who_leaves_loses_no_answer(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     import asyncio
 

@@ -12,6 +12,8 @@ import pytest
 from luthier.endpoints import Journal
 from luthier.local import LocalServer
 
+pytestmark = pytest.mark.slow
+
 ASKER = Path(__file__).parent / "asker.py"
 IN_FLIGHT = 64
 

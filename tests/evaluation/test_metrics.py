@@ -252,6 +252,7 @@ def test_the_same_seed_gives_the_same_intervals_and_another_seed_nearly() -> Non
     assert first["qwk"].low == pytest.approx(other["qwk"].low, abs=0.02)
 
 
+@pytest.mark.slow
 def test_95_of_100_intervals_hold_the_true_value() -> None:
     names = ["accuracy", "weighted_f1", "macro_f1", "qwk", "mae", "log_loss", "brier", "off_label_rate"]
 

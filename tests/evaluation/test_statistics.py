@@ -110,6 +110,7 @@ def test_what_cannot_be_compared_is_said(second: list[Prediction], metric: str, 
         compare_pair(STARS, ["1", "2"], ok(1, 2), second, metric)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["weighted_f1", "qwk"])
 def test_equal_specs_are_called_different_in_about_5_of_100_tables(metric: str) -> None:
     wrong, trials = 0, 120

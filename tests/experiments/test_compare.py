@@ -38,6 +38,7 @@ def test_the_board_holds_every_spec_with_its_interval(
     assert ((frame["qwk_low"] <= frame["qwk"]) & (frame["qwk"] <= frame["qwk_high"])).all()
 
 
+@pytest.mark.slow
 def test_comparing_again_sends_nothing(
     specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_limit_takes_the_same_rows_every_time(specs: list[lt.Spec], table: pd.
     assert first.leaderboard.test_digest == second.leaderboard.test_digest
 
 
+@pytest.mark.slow
 def test_what_was_fitted_from_the_same_rows_is_not_fitted_again(
     task: lt.Task, endpoint: Endpoint, table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
 ) -> None:

@@ -22,6 +22,8 @@ from luthier.errors import EndpointError
 from luthier.local.refusals import ApiError
 from luthier.local.service import Leases
 
+pytestmark = pytest.mark.slow
+
 ATTACH = "from luthier.endpoints.providers.local import attach; s = attach('deterministic'); print(s.pid, s.port)"
 
 

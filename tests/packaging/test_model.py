@@ -149,12 +149,14 @@ def test_the_version_is_tagged_with_where_it_comes_from(model: lt.Model, train: 
     assert version.tags["luthier.train_digest"] == task.rows(train).digest_of(["text"])
 
 
+@pytest.mark.slow
 def test_the_prompt_is_in_the_registry_once(spec: lt.Prompt, train: pd.DataFrame) -> None:
     lt.log(spec, train=train)
     lt.log(spec, train=train)
     assert mlflow.genai.load_prompt("prompts:/stars.few@latest").version == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_packaged_exactly_as_it_was_measured(
     spec: lt.Prompt, table: pd.DataFrame, train: pd.DataFrame
 ) -> None:
@@ -164,6 +166,7 @@ def test_a_run_is_packaged_exactly_as_it_was_measured(
     assert mlflow.models.get_model_info(model.uri).run_id == board["few"].run_id
 
 
+@pytest.mark.slow
 def test_promotion_holds_figures_of_the_same_rows_against_each_other(
     task: lt.Task, spec: lt.Prompt, table: pd.DataFrame, train: pd.DataFrame
 ) -> None:
@@ -177,6 +180,7 @@ def test_promotion_holds_figures_of_the_same_rows_against_each_other(
     assert (moved.version, moved.previous) == ("2", "1")
 
 
+@pytest.mark.slow
 def test_figures_of_different_rows_are_not_held_against_each_other(
     task: lt.Task, spec: lt.Prompt, table: pd.DataFrame, train: pd.DataFrame
 ) -> None:
@@ -241,6 +245,7 @@ def test_a_calibration_of_another_model_is_warned_about(
     assert "calibrated on stars-model" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_gate_on_a_number_takes_the_measurement_on_the_most_rows(
     spec: lt.Prompt, table: pd.DataFrame, train: pd.DataFrame
 ) -> None:

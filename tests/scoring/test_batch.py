@@ -30,6 +30,7 @@ def test_a_frame_comes_back_with_the_prediction_columns_behind_its_own(model: lt
     assert out[[f"p_{n}" for n in range(1, 6)]].sum(axis=1).round(9).eq(1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["out.csv", "out.jsonl", "out.parquet"])
 @pytest.mark.parametrize("source", ["in.csv", "in.jsonl", "in.parquet"])
 def test_every_format_in_and_out_gives_the_same_predictions(
@@ -155,6 +156,7 @@ def test_a_table_of_many_chunks_keeps_its_order(model: lt.Model, server: LocalSe
     assert report.rows == 230
 
 
+@pytest.mark.slow
 def test_a_resumed_batch_is_planned_by_what_is_left(model: lt.Model, table: pd.DataFrame) -> None:
     from luthier.endpoints import default_engine
     from luthier.scoring.planning import plan_table

@@ -176,7 +176,9 @@ class Engine:
                         retry_failed=retry_failed,
                     )
         finally:
-            conversation.close()
+            # Cancelled while the technique computes on its thread, it cannot be closed; it ends with that thread.
+            with contextlib.suppress(ValueError):
+                conversation.close()
 
     def drive(
         self,

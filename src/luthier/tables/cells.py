@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["arrow_cells", "csv_line", "encodable", "json_text", "plain"]
 
-NEEDS_QUOTES = re.compile(r'[",\r\n]|^\s|\s\Z')
+NEEDS_QUOTES = re.compile(r'[",\r\n]')
 
 
 def csv_line(cells: Sequence[Any]) -> str:
@@ -36,7 +36,9 @@ def csv_line(cells: Sequence[Any]) -> str:
 
 def _csv_cell(value: Any) -> str:
     text = _csv_text(value)
-    return '"' + text.replace('"', '""') + '"' if NEEDS_QUOTES.search(text) else text
+    if NEEDS_QUOTES.search(text) or text != text.strip():
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def _csv_text(value: Any) -> str:
