@@ -20,9 +20,11 @@ SHARED = REPOSITORY.parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """LUTHIER_HOME and the working folder in a folder of the test's own; no variable of the developer's."""
     for name in list(os.environ):
+        if request.node.get_closest_marker("live") and name.startswith(("OPENAI_", "AZURE_")):
+            continue
         if name.startswith(("OPENAI_", "AZURE_", "MLFLOW_", "LUTHIER_")) and name != "LUTHIER_CACHE":
             monkeypatch.delenv(name)
     home = tmp_path / "home"
