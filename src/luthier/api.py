@@ -18,6 +18,7 @@ from luthier.endpoints.progress import Ahead, shown
 from luthier.errors import DataError, ModelError, UserError
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.records import prediction_frame
+from luthier.evaluation.tables import mistakes
 from luthier.experiments.checking import Checked, check_spec
 from luthier.experiments.compare import Comparison, Measured, answers_frame, compare_specs
 from luthier.experiments.fitting import fit_on, training_rows
@@ -109,15 +110,11 @@ class Board:
         return answers_frame(self.comparison.of(spec), self.comparison.rows)
 
     def errors(self, spec: Spec | str) -> pd.DataFrame:
-        """The rows a spec got wrong, the farthest from the truth first for ratings."""
-        frame = self.answers(spec)
-        task = self.comparison.task
-        wrong = frame[(frame["state"] != "empty") & (frame["label"].isna() | (frame["label"] != frame["truth"]))].copy()
-        if task.ordered and not wrong.empty:
-            value = dict(zip(task.labels, task.values, strict=True))
-            distance = (wrong["label"].map(value) - wrong["truth"].map(value)).abs().astype("float64")
-            wrong = wrong.loc[distance.fillna(float("inf")).sort_values(ascending=False, kind="stable").index]
-        return wrong.rename(columns={"label": "prediction"})
+        """The rows a spec got wrong, in the order the report has them: farthest off, then most confident, first."""
+        measured = self.comparison.of(spec)
+        wrong = mistakes(self.comparison.task, self.comparison.rows, measured.predictions)
+        frame = answers_frame(measured, self.comparison.rows)
+        return frame.iloc[[mistake.row for mistake in wrong]].rename(columns={"label": "prediction"})
 
     def _repr_html_(self) -> str:
         return leaderboard_html(self.leaderboard)

@@ -11,9 +11,21 @@ from luthier.task import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STATES", "Interval", "Prediction", "State", "prediction_columns", "prediction_frame", "prediction_record"]
+__all__ = [
+    "STATES",
+    "TEXT_COLUMNS",
+    "Interval",
+    "Prediction",
+    "State",
+    "prediction_columns",
+    "prediction_frame",
+    "prediction_record",
+]
 
 State = Literal["ok", "off_label", "refused", "failed", "empty"]
+TEXT_COLUMNS = ("label", "state", "error")
+"""Prediction columns that hold text; the others hold numbers."""
+
 STATES: tuple[State, ...] = ("ok", "off_label", "refused", "failed", "empty")
 
 
@@ -101,10 +113,9 @@ def prediction_frame(task: Task, predictions: Sequence[Prediction]) -> pd.DataFr
     import pandas as pd
 
     records = [prediction_record(task, prediction) for prediction in predictions]
-    words = ("label", "state", "error")
     return pd.DataFrame(
         {
-            name: pd.Series([record[name] for record in records], dtype="string" if name in words else "float64")
+            name: pd.Series([record[name] for record in records], dtype="string" if name in TEXT_COLUMNS else "float64")
             for name in prediction_columns(task)
         }
     )

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from luthier.endpoints import Engine
 from luthier.endpoints.progress import shown
 from luthier.errors import DataError, SpecError
-from luthier.evaluation.leaderboard import Candidate, Entry, Leaderboard, build_leaderboard
+from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
 from luthier.evaluation.measures import ranking_metric
-from luthier.evaluation.records import Prediction, prediction_frame
+from luthier.evaluation.metrics import evaluate
+from luthier.evaluation.records import Interval, Prediction, prediction_frame
 from luthier.experiments.costs import Plan, plan_rows
-from luthier.experiments.fitting import fit_on, training_rows
+from luthier.experiments.fitting import fit_on, training_for
 from luthier.experiments.tracking import (
     TAGS,
     connect,
@@ -134,7 +135,7 @@ def compare_specs(
     rows = rows_for(specs, test, test_name)
     task = specs[0].task
     ranking_metric(task, rank_by)
-    training = {spec.name: training_rows(spec, train) for spec in specs}
+    training = training_for(specs, train)
     train_labels = None
     if train is not None and task.label in train.columns:
         train_labels = [label for label in map(task.canonical_label, train[task.label]) if label is not None]
@@ -152,8 +153,7 @@ def compare_specs(
         for spec in order:
             engine.raise_if_interrupted()
             measured = first if spec is order[0] else _measure(spec, rows, training, engine, experiment_id, settings)
-            alone = build_leaderboard(task, rows, [candidate_of(measured)], train_labels=train_labels, rank_by=rank_by)
-            done[spec.name] = _log_child(measured, alone.entries[0], rows, test, parent.info.run_id, experiment_id)
+            done[spec.name] = _log_child(measured, rows, test, parent.info.run_id, experiment_id)
         measured_all = tuple(done[spec.name] for spec in specs)
         seen = seen_in_training(rows, training)
         board = build_leaderboard(
@@ -180,7 +180,8 @@ def plan_comparison(
     """What `compare_specs` would send and cost; checks everything it would check, sends nothing."""
     rows = rows_for(specs, test, test_name)
     ranking_metric(specs[0].task, rank_by)
-    return Plan(tuple(plan_rows(spec, rows, training_rows(spec, train), engine, fresh=fresh) for spec in specs))
+    training = training_for(specs, train)
+    return Plan(tuple(plan_rows(spec, rows, training[spec.name], engine, fresh=fresh) for spec in specs))
 
 
 def seen_in_training(rows: Rows, training: Mapping[str, Rows | None]) -> int:
@@ -228,9 +229,7 @@ def _measure(
     return Measured(fitted, tuple(predictions))
 
 
-def _log_child(
-    measured: Measured, entry: Entry, rows: Rows, test: pd.DataFrame, parent: str, experiment_id: str
-) -> Measured:
+def _log_child(measured: Measured, rows: Rows, test: pd.DataFrame, parent: str, experiment_id: str) -> Measured:
     import mlflow
 
     client = mlflow.MlflowClient()
@@ -240,7 +239,8 @@ def _log_child(
         run_id = run.info.run_id
         log_fitted(run_id, measured.fitted)
         log_settings(run_id, spec)
-        log_metrics(run_id, entry)
+        truths = [label for label in rows.labels if label is not None]
+        log_metrics(run_id, evaluate(spec.task, truths, measured.predictions), measured.predictions)
         log_table_digest(run_id, test, name="test", context="test", targets=spec.task.label)
         frame = answers_frame(measured, rows)
         mlflow.log_table(frame.head(MOST_TABLE_ROWS), "predictions.json", run_id=run_id)
@@ -286,17 +286,17 @@ def log_settings(run_id: str, spec: Spec) -> None:
     mlflow.MlflowClient().log_batch(run_id, params=[Param(key[:250], value) for key, value in flat.items()])
 
 
-def log_metrics(run_id: str, entry: Entry) -> None:
-    """Every metric with the bounds of its interval as `NAME_low` and `NAME_high`."""
+def log_metrics(run_id: str, found: Mapping[str, Interval], predictions: Sequence[Prediction]) -> None:
+    """Every metric with the bounds of its interval as `NAME_low` and `NAME_high`, and the rows behind them."""
     import time
 
     import mlflow
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    rows = sum(count for state, count in entry.states.items() if state != "empty")
+    rows = sum(prediction.state != "empty" for prediction in predictions)
     metrics = [Metric("rows_evaluated", rows, now, 0)]
-    for name, interval in entry.metrics.items():
+    for name, interval in found.items():
         for suffix, value in (("", interval.value), ("_low", interval.low), ("_high", interval.high)):
             if value is not None:
                 metrics.append(Metric(name + suffix, value, now, 0))

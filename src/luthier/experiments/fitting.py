@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Engine
@@ -13,7 +14,7 @@ from luthier.task import Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["expected_digest", "fit_on", "training_rows"]
+__all__ = ["expected_digest", "fit_on", "training_for", "training_rows"]
 
 
 def training_rows(spec: Spec, train: pd.DataFrame | None, source: str = "the training table") -> Rows | None:
@@ -23,12 +24,25 @@ def training_rows(spec: Spec, train: pd.DataFrame | None, source: str = "the tra
         SpecError: it needs training rows and there are none.
         DataError: the table lacks a column or holds a wrong label.
     """
-    if not spec.needs_training:
-        return None
-    if train is None:
-        raise SpecError(f"spec {spec.name!r} ({spec.technique}) needs training rows; add --train TABLE (train=).")
-    spec.check_columns(train.columns, source)
-    return spec.task.rows(train, labelled=True, source=source)
+    return training_for([spec], train, source)[spec.name]
+
+
+def training_for(
+    specs: Sequence[Spec], train: pd.DataFrame | None, source: str = "the training table"
+) -> dict[str, Rows | None]:
+    """`training_rows` of several specs of one task, by name; the table is read once for all of them."""
+    found: dict[str, Rows | None] = dict.fromkeys(spec.name for spec in specs)
+    rows: Rows | None = None
+    for spec in specs:
+        if not spec.needs_training:
+            continue
+        if train is None:
+            raise SpecError(f"spec {spec.name!r} ({spec.technique}) needs training rows; add --train TABLE (train=).")
+        spec.check_columns(train.columns, source)
+        if rows is None:
+            rows = spec.task.rows(train, labelled=True, source=source)
+        found[spec.name] = rows
+    return found
 
 
 def expected_digest(spec: Spec, rows: Rows | None) -> str:

@@ -24,7 +24,6 @@ SERVING = ("aiohttp", "genai-prices", "jinja2", "numpy", "pandas", "platformdirs
 FOR_TECHNIQUE = {"baseline": ("scikit-learn", "scipy")}
 FOR_PROVIDER = {
     "local": ("rich", "safetensors", "tokenizers", "xllamacpp"),
-    "azure": (),
 }
 
 PARAM_TYPES = {"temperature": "double", "top_p": "double", "max_tokens": "long", "seed": "long"}
@@ -51,14 +50,14 @@ def signature_of(fitted: Fitted) -> ModelSignature:
 
     text = fitted.spec.task.text
 
-    from luthier.evaluation.records import prediction_columns
+    from luthier.evaluation.records import TEXT_COLUMNS, prediction_columns
 
     # The other columns a template reads may hold anything. A text is text: MLflow's server reads a csv by it.
     inputs = Schema([ColSpec(DataType.string if name == text else AnyType(), name) for name in fitted.spec.columns])
     outputs = Schema(
         [
             ColSpec(
-                DataType.string if name in ("label", "state", "error") else DataType.double,
+                DataType.string if name in TEXT_COLUMNS else DataType.double,
                 name,
                 required=name == "state",
             )

@@ -14,7 +14,7 @@ from typing import Any
 from luthier.endpoints import Engine
 from luthier.endpoints.background import in_background
 from luthier.errors import DataError, LuthierError
-from luthier.evaluation.records import STATES, Prediction, prediction_columns, prediction_record
+from luthier.evaluation.records import STATES, TEXT_COLUMNS, Prediction, prediction_columns, prediction_record
 from luthier.packaging.model import LuthierModel
 from luthier.spec import Spec
 from luthier.tables import Record, columns_of, open_writer, read_chunks, table_format
@@ -160,7 +160,7 @@ def score_table(
     task = model.task
     columns = check_files(model, source, target)
     names = passed_through(columns, task)
-    kinds = {name: "string" if name in ("label", "state", "error") else "float64" for name in prediction_columns(task)}
+    kinds = {name: "string" if name in TEXT_COLUMNS else "float64" for name in prediction_columns(task)}
     report = BatchReport(renamed={old: new for old, new in names.items() if old != new})
     writer = open_writer(target, [*names.values(), *kinds], kinds, like=source, renamed=names)
     started = time.monotonic()

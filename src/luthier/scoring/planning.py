@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 from luthier.endpoints import Engine
 from luthier.errors import DataError
-from luthier.experiments.costs import MOST_RENDERED, Plan, plan_rows
+from luthier.experiments.costs import MOST_RENDERED, Plan, PlannedSpec, plan_rows
 from luthier.packaging.model import LuthierModel
 from luthier.scoring.batch import CHUNK_ROWS, check_files, plain_rows
-from luthier.tables import count_rows, read_chunks
+from luthier.tables import Record, read_chunks
 
 __all__ = ["plan_table"]
 
@@ -22,11 +21,28 @@ def plan_table(model: LuthierModel, source: str | Path, target: str | Path, engi
         DataError: as `score_table` does, for faults that can be seen beforehand.
     """
     check_files(model, source, target)
-    total = count_rows(source)
+    spec = model.fitted.spec
+    if spec.endpoint is None:
+        return Plan((PlannedSpec(spec.name, 0),))
+    total, shown = spaced_records(source, MOST_RENDERED)
     if total == 0:
         raise DataError(f"{source} has no rows.")
-    # From the whole table: after an interruption its first rows are the answered ones.
-    step = -(-total // MOST_RENDERED)
-    records = (record for chunk in read_chunks(source, CHUNK_ROWS) for record in chunk)
-    rows = plain_rows(list(islice(records, 0, None, step)), model.fitted.spec)
-    return Plan((plan_rows(model.fitted.spec, rows, None, engine, total_rows=total, fitted=model.fitted),))
+    rows = plain_rows(shown, spec)
+    return Plan((plan_rows(spec, rows, None, engine, total_rows=total, fitted=model.fitted),))
+
+
+def spaced_records(source: str | Path, least: int) -> tuple[int, list[Record]]:
+    """Rows of a table, and evenly spaced records of it, in one pass: all of a short one, else `least` to twice that.
+
+    From the whole table: after an interruption its first rows are the answered ones.
+    """
+    total, step = 0, 1
+    kept: list[Record] = []
+    for chunk in read_chunks(source, CHUNK_ROWS):
+        for record in chunk:
+            if total % step == 0:
+                kept.append(record)
+            total += 1
+        if len(kept) > 2 * least:
+            kept, step = kept[::2], step * 2
+    return total, kept
