@@ -310,8 +310,8 @@ def fit_and_keep(
     progress: Progress | None = None,
 ) -> tuple[Fitted, str]:
     """As `fit`, kept in an MLflow run whose id is returned too; what a run already holds is not fitted again."""
-    if spec.endpoint is not None:
-        spec.endpoint.key()
+    for endpoint in spec.endpoints:
+        endpoint.key()
     rows = training_rows(spec, train)
     fitted = _fitted(spec, rows, known_experiment(spec.task), engine, budget_usd, progress)
     with run_of(connect(spec.task), f"fit {spec.name}", "fit", spec_tags(spec)) as run:
@@ -365,8 +365,8 @@ def log(
         return _logged(fitted_of_run(run_id), run_id, register, alias, None)
     if isinstance(what, Fitted):
         return _logged(what, None, register, alias, None)
-    if what.endpoint is not None:
-        what.endpoint.key()
+    for asked in what.endpoints:
+        asked.key()
     rows = training_rows(what, train)
     fitted = _fitted(what, rows, known_experiment(what.task), engine, budget_usd, progress)
     return _logged(fitted, None, register, alias, None if rows is None else _example(rows))

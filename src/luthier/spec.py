@@ -19,18 +19,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Conversation, Operation, Request
 from luthier.errors import DataError, SpecError
+from luthier.evaluation.deciding import Objective
 from luthier.evaluation.records import Prediction
 from luthier.task import NAME_PATTERN, Rows, Task, readable_validation_error
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["SCHEMA", "Conversation", "Fitted", "Probe", "Spec"]
+__all__ = ["FILES", "SCHEMA", "Conversation", "Fitted", "Probe", "Spec"]
 
 SCHEMA = 1
 """Version of the files a spec and a fitted folder are written as; every later Luthier reads it."""
+
+FILES = "files"
+"""Where in a fitted folder a technique's own files lie."""
 
 TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_env", "auth"}
 """Settings of an endpoint that change how an answer is fetched, never what it says."""
@@ -38,11 +41,12 @@ TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_
 
 @dataclass(frozen=True)
 class Probe:
-    """What a spec asks of its endpoint: which call, with which settings, and whether log-probabilities are read."""
+    """What a spec asks of an endpoint: which call, with which settings, and whether log-probabilities are read."""
 
+    endpoint: Endpoint
     operation: Operation
     settings: Mapping[str, Any]
-    reads_logprobs: bool
+    reads_logprobs: bool = False
 
 
 class Spec(BaseModel):
@@ -60,6 +64,15 @@ class Spec(BaseModel):
     """Where the model answers; absent for techniques that call none."""
     seed: int = 7
     """Seed of everything this spec draws."""
+    objective: Objective | None = None
+    """What the label is chosen to be best at: `accuracy` takes the likeliest, `mse` the one nearest to the
+    expected rating, `qwk` cuts the expected rating where training rows agree best; the last two for ratings."""
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        if self.objective in ("mse", "qwk") and not self.task.ordered:
+            raise ValueError(f"objective {self.objective} is for ratings; task {self.task.name!r} has no order")
+        return self
 
     @model_validator(mode="after")
     def _name_it(self) -> Self:
@@ -127,9 +140,18 @@ class Spec(BaseModel):
         """The prompt as a registry shows it; `None` for techniques without one."""
         return None
 
-    def probe(self) -> Probe | None:
-        """What to try the endpoint with; `None` for techniques that call none."""
-        return None
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every endpoint the spec asks, its own first."""
+        return () if self.endpoint is None else (self.endpoint,)
+
+    def probes(self) -> tuple[Probe, ...]:
+        """What to try each of its endpoints with; none for techniques that call none."""
+        return ()
+
+    def tables(self, fitted: Fitted) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """What fitting found that a person wants to look at, by name: trials, samples; JSON values."""
+        return {}
 
     def notes(self) -> tuple[str, ...]:
         """What a reader of this spec's figures should know, a sentence each."""
@@ -199,12 +221,14 @@ class Fitted:
         train_digest: digest of the training rows, `None` when none were needed.
         state: JSON values the technique keeps (chosen examples, calibration, vocabulary).
         arrays: numeric arrays the technique keeps.
+        files: what it keeps in a format of its own, by file name, such as a booster's text; never a pickle.
     """
 
     spec: Spec
     train_digest: str | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -217,7 +241,7 @@ class Fitted:
         return self.spec.predict(rows, self)
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `spec.yaml`, `fitted.json` and `arrays.npz`; the folder appears whole or not at all."""
+        """Writes `spec.yaml`, `fitted.json`, `arrays.npz` and `files/`; the folder appears whole or not at all."""
         import numpy as np
 
         target = Path(folder)
@@ -232,6 +256,9 @@ class Fitted:
             )
             if self.arrays:
                 np.savez_compressed(scratch / "arrays.npz", allow_pickle=False, **dict(self.arrays))
+            for name, content in self.files.items():
+                (scratch / FILES).mkdir(exist_ok=True)
+                (scratch / FILES / name).write_bytes(content)
             scratch.chmod(0o755)
             if target.exists():
                 shutil.rmtree(target)

@@ -79,8 +79,7 @@ def test_init_writes_specs_for_every_example_endpoint(table: Path, example: Path
 def test_a_reasoning_model_is_asked_without_temperature_and_with_room_to_think(table: Path) -> None:
     start_from_table(table, text="text", label="stars")
     spec = read_specs(["models"], read_endpoint(EXAMPLE_ENDPOINTS / "openai-reasoning.yaml"))[2]
-    probe = spec.probe()
-    assert probe is not None
+    (probe,) = spec.probes()
     assert probe.settings["temperature"] is None
     assert probe.settings["max_tokens"] == 2000
     assert not probe.reads_logprobs

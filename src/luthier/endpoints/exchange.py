@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
-__all__ = ["Answer", "Conversation", "FailureKind", "Operation", "Request", "TokenChoices", "Usage"]
+from luthier.endpoints.endpoint import Endpoint
 
-Operation = Literal["chat", "completion"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["Answer", "Conversation", "FailureKind", "Operation", "Request", "TokenChoices", "Usage", "Working"]
+
+Operation = Literal["chat", "completion", "embedding", "decision"]
 
 FailureKind = Literal[
     "rate_limit",  # told to slow down: tried again, and again on the next run
@@ -28,13 +34,16 @@ class Request:
     Attributes:
         operation: which call of the protocol.
         body: its body without `model`; plain JSON values. `max_tokens` is spelled so here and
-            renamed for services that want `max_completion_tokens`.
+            renamed for services that want `max_completion_tokens`. An embedding asks about ONE text
+            (`{"input": text}`, with `dimensions` where the model takes them); the engine sends many in a call.
         sample: index of a repeated question; requests that differ only here are asked separately.
+        endpoint: whom to ask, where it is not the endpoint the whole conversation is held with.
     """
 
     operation: Operation
     body: Mapping[str, Any]
     sample: int = 0
+    endpoint: Endpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,8 @@ class Answer:
         finish_reason: `stop`, `length`, `content_filter`, as the service says.
         choices: the likeliest tokens per generated position, empty when log-probabilities were
             not asked for or not given. A service's sentinel for minus infinity (-9999) is left out.
+        embedding: the vector of an embedding, as little-endian 32-bit floats; see `vector`.
+        decided: of a decision, (label, probability) in the order of the question's labels.
         usage: tokens.
         cost_usd: price of the original call; `None` when the price is unknown.
         latency_seconds: of the original call that succeeded.
@@ -74,6 +85,8 @@ class Answer:
     refusal: str | None = None
     finish_reason: str | None = None
     choices: tuple[TokenChoices, ...] = ()
+    embedding: bytes = b""
+    decided: tuple[tuple[str, float], ...] = ()
     usage: Usage = field(default_factory=Usage)
     cost_usd: float | None = None
     latency_seconds: float | None = None
@@ -82,6 +95,42 @@ class Answer:
     failure: FailureKind | None = None
     status: int | None = None
     error: str | None = None
+
+    @property
+    def vector(self) -> npt.NDArray[np.float32]:
+        """The embedding as an array of shape (dimensions,); empty for other operations."""
+        import numpy as np
+
+        return np.frombuffer(self.embedding, dtype="<f4")
+
+
+@dataclass(frozen=True)
+class Working(Sequence[Request]):
+    """A round that asks nothing: a technique's word on its own work, for whoever watches.
+
+    Attributes:
+        what: the work, in a word or two, as in `AutoML`.
+        done: how much is done, in the unit of `total`.
+        total: how much there is; `None` when nobody knows.
+        said: the latest news, short.
+    """
+
+    what: str
+    done: float
+    total: float | None = None
+    said: str = ""
+
+    def __len__(self) -> int:
+        return 0
+
+    @overload
+    def __getitem__(self, index: int) -> Request: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Request]: ...
+    def __getitem__(self, index: int | slice) -> Request | Sequence[Request]:
+        if isinstance(index, slice):
+            return ()
+        raise IndexError("a round that asks nothing")
 
 
 Result = TypeVar("Result")

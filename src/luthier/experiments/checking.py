@@ -51,12 +51,11 @@ class Checked:
 def check_spec(spec: Spec) -> Checked:
     """Key, address, model, parameters, log-probabilities, price and limits, by one call that is not kept."""
     about = f"{spec.technique}, {spec.endpoint.label}" if spec.endpoint is not None else spec.technique
-    probe = spec.probe()
     findings: list[Finding] = []
-    if spec.endpoint is None or probe is None:
+    if not spec.endpoints:
         findings.append(Finding(True, "endpoint", "calls no model, needs no key"))
-    else:
-        findings += check_endpoint(spec.endpoint, probe.reads_logprobs, probe.operation, probe.settings)
+    for probe in spec.probes():
+        findings += check_endpoint(probe.endpoint, probe.reads_logprobs, probe.operation, probe.settings)
     if spec.needs_training:
         findings.append(Finding(None, "training rows", "needed: add --train TABLE to compare, fit and log"))
     findings += [Finding(None, "note", note) for note in spec.notes()]

@@ -104,8 +104,8 @@ def rows_for(specs: Sequence[Spec], test: pd.DataFrame, source: str = "the test 
         raise DataError(f"{source} has no row with a text in {task.text!r}.")
     for spec in specs:
         spec.check_columns(test.columns, source)
-        if spec.endpoint is not None:
-            spec.endpoint.key()
+        for endpoint in spec.endpoints:
+            endpoint.key()
     return rows
 
 

@@ -214,11 +214,12 @@ class Prompt(Spec):
         room = 32 if self.way == "json" else 8
         return max(16, longest + room) + (THINKING_TOKENS if thinks else 0)
 
-    def probe(self) -> Probe:
+    def probes(self) -> tuple[Probe, ...]:
         """What to try the endpoint with."""
+        assert self.endpoint is not None
         settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
         reads_logprobs = self.way in ("walk", "first", "letters")
-        return Probe(self.style, settings, reads_logprobs)
+        return (Probe(self.endpoint, self.style, settings, reads_logprobs),)
 
     def notes(self) -> tuple[str, ...]:
         """What a user should know before paying: how labels are asked where that is not plain."""

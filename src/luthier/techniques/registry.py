@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from luthier.endpoints.endpoint import Endpoint
 from luthier.errors import ModelError, SpecError
-from luthier.spec import SCHEMA, Fitted, Spec
+from luthier.spec import FILES, SCHEMA, Fitted, Spec
 from luthier.task import Task, readable_validation_error
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.prompt import Prompt
@@ -183,5 +183,6 @@ def read_fitted(folder: str | Path) -> Fitted:
     if (source / "arrays.npz").is_file():
         with np.load(source / "arrays.npz", allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
+    files = {file.name: file.read_bytes() for file in sorted((source / FILES).glob("*"))}
     spec = spec_from(document, str(source / "spec.yaml"), source)
-    return Fitted(spec=spec, train_digest=facts["train_digest"], state=facts["state"], arrays=arrays)
+    return Fitted(spec=spec, train_digest=facts["train_digest"], state=facts["state"], arrays=arrays, files=files)
