@@ -27,6 +27,7 @@ FLOORS: list[set[str]] = [
     {"experiments"},
     {"packaging"},
     {"scoring"},
+    {"results"},
     {"api"},
     {"starting"},
     {"cli"},

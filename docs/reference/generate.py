@@ -45,7 +45,7 @@ PAGES = (
         "The functions behind the commands, and what they return. DataFrames in, DataFrames out.",
         (
             "preview", "check", "compare", "fit", "log", "load", "score", "promote", "read_table",
-            "Board", "Winner", "Model", "luthier.packaging.model:LuthierModel", "luthier.scoring.batch:BatchReport",
+            "Board", "Boards", "Winner", "Model", "luthier.packaging.model:LuthierModel", "luthier.scoring.batch:BatchReport",
             "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
             "luthier.experiments.checking:Checked", "Finding",
         ),
@@ -56,8 +56,8 @@ PAGES = (
         "Fields are the keys of the YAML; see [spec.md](../spec.md) and [prompt.md](../prompt.md).",
         (
             "Task", "Spec", "Prompt", "luthier.techniques.wording:Wording", "luthier.techniques.wording:Examples",
-            "luthier.techniques.wording:AnswerFormat", "luthier.techniques.wording:Decoding", "Baseline", "Fitted",
-            "read_spec", "read_specs",
+            "luthier.techniques.wording:AnswerFormat", "luthier.techniques.wording:Decoding", "Embedding",
+            "luthier.techniques.heads:Head", "Decision", "Baseline", "Fitted", "read_spec", "read_specs", "grid",
         ),
     ),
     Page(

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from luthier.api import Board as Board
+    from luthier.api import Boards as Boards
     from luthier.api import Model as Model
     from luthier.api import Winner as Winner
     from luthier.api import check as check
@@ -46,13 +47,17 @@ if TYPE_CHECKING:
     from luthier.tables import read_table as read_table
     from luthier.task import Task as Task
     from luthier.techniques import Baseline as Baseline
+    from luthier.techniques import Decision as Decision
+    from luthier.techniques import Embedding as Embedding
     from luthier.techniques import Prompt as Prompt
     from luthier.techniques import read_spec as read_spec
     from luthier.techniques import read_specs as read_specs
+    from luthier.techniques.registry import grid as grid
 
 _ROOMS = {
     "luthier.api": [
         "Board",
+        "Boards",
         "Model",
         "Winner",
         "check",
@@ -82,7 +87,8 @@ _ROOMS = {
     "luthier.spec": ["Fitted", "Spec"],
     "luthier.tables": ["read_table"],
     "luthier.task": ["Task"],
-    "luthier.techniques": ["Baseline", "Prompt", "read_spec", "read_specs"],
+    "luthier.techniques": ["Baseline", "Decision", "Embedding", "Prompt", "read_spec", "read_specs"],
+    "luthier.techniques.registry": ["grid"],
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

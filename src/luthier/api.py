@@ -5,33 +5,23 @@ Every command of the command line calls one of these.
 
 from __future__ import annotations
 
-import html
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from luthier.endpoints import Budget, Engine, Progress, default_engine
-from luthier.endpoints.progress import Ahead, shown
-from luthier.errors import DataError, ModelError, UserError
-from luthier.evaluation.leaderboard import Leaderboard
-from luthier.evaluation.records import prediction_frame
-from luthier.evaluation.tables import mistakes
+from luthier.endpoints import Engine, Progress, default_engine
+from luthier.endpoints.progress import shown
+from luthier.errors import DataError, ModelError
 from luthier.experiments.checking import Checked, check_spec
-from luthier.experiments.compare import Comparison, Measured, answers_frame, compare_specs
+from luthier.experiments.compare import compare_specs
 from luthier.experiments.fitting import fit_on, training_rows
+from luthier.experiments.tables import compare_tables
 from luthier.experiments.tracking import connect, fitted_of_run, known_experiment, log_fitted, run_of, spec_tags
-from luthier.packaging.model import LuthierModel
 from luthier.packaging.promotion import Promotion, promote_version
-from luthier.packaging.registry import Logged, check_names, load_model, log_fitted_model
-from luthier.reporting.notebook import leaderboard_html
-from luthier.reporting.terminal import print_leaderboard
-from luthier.scoring.batch import BatchReport, passed_through, score_table
-from luthier.scoring.tracking import log_batch
+from luthier.packaging.registry import check_names, load_model
+from luthier.results import Board, Boards, Model, Winner, budget_of, example_of, logged_model
 from luthier.spec import Fitted, Spec
-from luthier.tables import count_rows
 from luthier.task import Rows
 
 if TYPE_CHECKING:
@@ -39,192 +29,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Board", "Model", "Winner", "check", "compare", "fit", "load", "log", "preview", "promote", "score"]
+__all__ = [
+    "Board",
+    "Boards",
+    "Model",
+    "Winner",
+    "check",
+    "compare",
+    "fit",
+    "load",
+    "log",
+    "preview",
+    "promote",
+    "score",
+]
 
 
-class Winner:
-    """One spec of a leaderboard, ready to be packaged exactly as it was measured."""
-
-    def __init__(self, measured: Measured, rows: Rows) -> None:
-        self._measured = measured
-        self._rows = rows
-
-    @property
-    def spec(self) -> Spec:
-        """The recipe."""
-        return self._measured.spec
-
-    @property
-    def run_id(self) -> str:
-        """MLflow run that measured it."""
-        return self._measured.run_id
-
-    def log(self, *, register: str | None = None, alias: str | None = None) -> Model:
-        """Packages it as an MLflow model; see `luthier.log`."""
-        return _logged(self._measured.fitted, self.run_id, register, alias, _example(self._rows))
-
-    def __repr__(self) -> str:
-        return f"<{self.spec.name}: {self.spec.technique}, run {self.run_id}>"
-
-
-class Board:
-    """A leaderboard: shows itself in a notebook, prints itself in a terminal.
-
-    Attributes:
-        comparison: everything behind it.
-    """
-
-    def __init__(self, comparison: Comparison) -> None:
-        self.comparison = comparison
-
-    @property
-    def leaderboard(self) -> Leaderboard:
-        """The plain records: entries, intervals, comparisons."""
-        return self.comparison.leaderboard
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """One row per spec, best first: every metric with its `_low` and `_high`."""
-        return self.leaderboard.frame()
-
-    @property
-    def best(self) -> Winner:
-        """The spec in the first place."""
-        return self[self.leaderboard.entries[0].candidate.name]
-
-    @property
-    def run_id(self) -> str:
-        """MLflow run of the comparison; its children are the specs."""
-        return self.comparison.run_id
-
-    @property
-    def partial(self) -> bool:
-        """Whether rows are missing for reasons that may pass; compare again to ask for them."""
-        return self.leaderboard.partial
-
-    def __getitem__(self, spec: Spec | str) -> Winner:
-        return Winner(self.comparison.of(spec), self.comparison.rows)
-
-    def answers(self, spec: Spec | str) -> pd.DataFrame:
-        """Row by row what a spec answered: text, truth, the prediction columns, raw answer, cost, latency."""
-        return answers_frame(self.comparison.of(spec), self.comparison.rows)
-
-    def errors(self, spec: Spec | str) -> pd.DataFrame:
-        """The rows a spec got wrong, in the order the report has them: farthest off, then most confident, first."""
-        measured = self.comparison.of(spec)
-        wrong = mistakes(self.comparison.task, self.comparison.rows, measured.predictions)
-        frame = answers_frame(measured, self.comparison.rows)
-        return frame.iloc[[mistake.row for mistake in wrong]].rename(columns={"label": "prediction"})
-
-    def _repr_html_(self) -> str:
-        return leaderboard_html(self.leaderboard)
-
-    def __repr__(self) -> str:
-        import io
-        import shutil
-
-        from rich.console import Console
-
-        written = io.StringIO()
-        print_leaderboard(self.leaderboard, Console(file=written, width=shutil.get_terminal_size((100, 24)).columns))
-        return written.getvalue().rstrip()
-
-
-class Model:
-    """A packaged model: scores DataFrames and files.
-
-    Attributes:
-        uri: what `mlflow models` and `luthier score` take.
-        logged: where it is in MLflow; `None` for a model that was loaded.
-    """
-
-    def __init__(self, uri: str, model: LuthierModel, logged: Logged | None = None) -> None:
-        self.uri = uri
-        self.logged = logged
-        self._model = model
-
-    @property
-    def packaged(self) -> LuthierModel:
-        """What MLflow loads: the object behind the pyfunc model."""
-        return self._model
-
-    @property
-    def spec(self) -> Spec:
-        """The recipe inside."""
-        return self._model.fitted.spec
-
-    def score(
-        self,
-        rows: pd.DataFrame,
-        *,
-        budget_usd: float | None = None,
-        engine: Engine | None = None,
-        progress: Progress | None = None,
-        retry_failed: bool = False,
-    ) -> pd.DataFrame:
-        """The rows with the prediction columns behind their own.
-
-        Args:
-            rows: DataFrame with the columns the model reads.
-            budget_usd: most that may be spent; what was paid for stays in the journal.
-            engine: the process's own when absent.
-            progress: told of every answer; a bar on stderr when absent.
-            retry_failed: also ask again for rows that failed for good.
-        """
-        import pandas as pd
-
-        names = passed_through([str(column) for column in rows.columns], self._model.task)
-        self.spec.check_columns(rows.columns)
-        table = self._model.rows(rows)
-        engine = engine or default_engine()
-        with shown(progress, "scoring") as showing:
-            predictions = engine.drive(
-                self._model.fitted.predict(table),
-                self.spec.endpoint,
-                budget=_budget(budget_usd),
-                progress=showing,
-                retry_failed=retry_failed,
-            )
-        answers = prediction_frame(self._model.task, predictions)
-        answers.index = rows.index
-        return pd.concat([rows.rename(columns=names), answers], axis="columns")
-
-    def score_file(
-        self,
-        source: str | Path,
-        target: str | Path,
-        *,
-        budget_usd: float | None = None,
-        engine: Engine | None = None,
-        progress: Progress | None = None,
-        retry_failed: bool = False,
-    ) -> BatchReport:
-        """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`."""
-        # A store that cannot be reached is found out before the first row, not after the last one was paid.
-        connect(self.spec.task)
-        with shown(progress, "scoring") as showing:
-            report = score_table(
-                self._model,
-                source,
-                target,
-                engine=engine or default_engine(),
-                budget=_budget(budget_usd),
-                progress=Ahead(showing, count_rows(source) if self.spec.endpoint is not None else 0),
-                retry_failed=retry_failed,
-            )
-        try:
-            log_batch(self.uri, self.spec, report, source, target)
-        except UserError as error:
-            logger.warning("%s is written, but no run says so: %s", target, error)
-        return report
-
-    def __repr__(self) -> str:
-        return f"<{self.uri}: {self.spec.name}, {self.spec.technique}>"
-
-    def _repr_html_(self) -> str:
-        return f"<code>{html.escape(self.uri)}</code> {html.escape(self.spec.name)} ({self.spec.technique})"
-
-
+@overload
 def compare(
     specs: Sequence[Spec] | Spec,
     test: pd.DataFrame,
@@ -238,15 +59,48 @@ def compare(
     fresh: bool = False,
     retry_failed: bool = False,
     test_name: str = "the test table",
-) -> Board:
+) -> Board: ...
+
+
+@overload
+def compare(
+    specs: Sequence[Spec] | Spec,
+    test: Mapping[str, pd.DataFrame] | Sequence[pd.DataFrame],
+    *,
+    train: pd.DataFrame | None = None,
+    limit: int | None = None,
+    budget_usd: float | None = None,
+    rank_by: str | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    test_name: str = "the test table",
+) -> Boards: ...
+
+
+def compare(
+    specs: Sequence[Spec] | Spec,
+    test: pd.DataFrame | Mapping[str, pd.DataFrame] | Sequence[pd.DataFrame],
+    *,
+    train: pd.DataFrame | None = None,
+    limit: int | None = None,
+    budget_usd: float | None = None,
+    rank_by: str | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    test_name: str = "the test table",
+) -> Board | Boards:
     """Answers the same rows with every spec and measures them alike.
 
     Args:
         specs: recipes for one task.
-        test: labelled rows.
+        test: labelled rows; or several tables, by name or in a list, with a board for each.
         train: labelled rows for the specs that learn from some.
-        limit: only so many test rows, drawn with a fixed seed.
-        budget_usd: most that may be spent over all specs.
+        limit: only so many test rows of each table, drawn with a fixed seed.
+        budget_usd: most that may be spent over all specs and tables.
         rank_by: metric that orders the board; by default the task type's own.
         engine: the process's own when absent.
         progress: told of every answer; a bar on stderr when absent.
@@ -255,7 +109,8 @@ def compare(
         test_name: what the table is called in MLflow.
 
     Returns:
-        A board; `board.frame` is a DataFrame, `board.errors(spec)` the rows it got wrong.
+        A board; `board.frame` is a DataFrame, `board.errors(spec)` the rows it got wrong. For several tables
+        `Boards`: `boards["a"]` is the board of one, `boards.across` what holds across them.
 
     Raises:
         DataError: a table lacks a column, or a label is not one of the task's.
@@ -264,19 +119,19 @@ def compare(
         BudgetReached: the money given is spent; the same call continues where it was.
     """
     chosen = [specs] if isinstance(specs, Spec) else list(specs)
-    comparison = compare_specs(
-        chosen,
-        limited(test, limit),
-        train,
-        engine=engine or default_engine(),
-        rank_by=rank_by,
-        test_name=test_name,
-        budget=_budget(budget_usd),
-        progress=progress,
-        fresh=fresh,
-        retry_failed=retry_failed,
-    )
-    return Board(comparison)
+    settings: dict[str, Any] = {
+        "engine": engine or default_engine(),
+        "rank_by": rank_by,
+        "budget": budget_of(budget_usd),
+        "progress": progress,
+        "fresh": fresh,
+        "retry_failed": retry_failed,
+    }
+    if not isinstance(test, Mapping | Sequence):
+        return Board(compare_specs(chosen, limited(test, limit), train, test_name=test_name, **settings))
+    named = test if isinstance(test, Mapping) else {f"table-{n}": one for n, one in enumerate(test, start=1)}
+    tables = {str(name): limited(one, limit) for name, one in named.items()}
+    return Boards(compare_tables(chosen, tables, train, **settings))
 
 
 def limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
@@ -362,14 +217,14 @@ def log(
             raise ModelError(f"{what!r} is no run; give runs:/RUN_ID of a compared spec, or a spec.")
         connect()
         run_id = what.removeprefix("runs:/").split("/")[0]
-        return _logged(fitted_of_run(run_id), run_id, register, alias, None)
+        return logged_model(fitted_of_run(run_id), run_id, register, alias, None)
     if isinstance(what, Fitted):
-        return _logged(what, None, register, alias, None)
+        return logged_model(what, None, register, alias, None)
     for asked in what.endpoints:
         asked.key()
     rows = training_rows(what, train)
     fitted = _fitted(what, rows, known_experiment(what.task), engine, budget_usd, progress)
-    return _logged(fitted, None, register, alias, None if rows is None else _example(rows))
+    return logged_model(fitted, None, register, alias, None if rows is None else example_of(rows))
 
 
 def load(model_uri: str, endpoint: Mapping[str, Any] | None = None) -> Model:
@@ -396,10 +251,6 @@ def promote(name: str, *, alias: str, version: str | int | None = None, require:
     return promote_version(name, alias, None if version is None else str(version), require)
 
 
-def _budget(usd: float | None) -> Budget | None:
-    return None if usd is None else Budget(usd)
-
-
 def _fitted(
     spec: Spec,
     rows: Rows | None,
@@ -414,19 +265,6 @@ def _fitted(
             rows,
             engine or default_engine(),
             experiment_id=experiment_id,
-            budget=_budget(budget_usd),
+            budget=budget_of(budget_usd),
             progress=showing,
         )
-
-
-def _example(rows: Rows) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame.from_records(list(rows.inputs[:3]))
-
-
-def _logged(
-    fitted: Fitted, run_id: str | None, register: str | None, alias: str | None, example: pd.DataFrame | None
-) -> Model:
-    logged = log_fitted_model(fitted, run_id=run_id, register=register, alias=alias, input_example=example)
-    return Model(logged.model_uri, LuthierModel(fitted), logged)

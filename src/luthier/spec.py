@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Conversation, Operation, Request
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["FILES", "SCHEMA", "Conversation", "Fitted", "Probe", "Spec"]
+__all__ = ["FILES", "SCHEMA", "Conversation", "Fitted", "GridPoint", "Probe", "Spec"]
 
 SCHEMA = 1
 """Version of the files a spec and a fitted folder are written as; every later Luthier reads it."""
@@ -49,6 +49,14 @@ class Probe:
     reads_logprobs: bool = False
 
 
+@dataclass(frozen=True)
+class GridPoint:
+    """Which point of a grid a spec stands for: the file or spec that holds the grid, and the settings that vary."""
+
+    grid: str
+    settings: Mapping[str, Any]
+
+
 class Spec(BaseModel):
     """A recipe to answer a task: one technique with its settings. Each technique is a subclass."""
 
@@ -67,6 +75,8 @@ class Spec(BaseModel):
     objective: Objective | None = None
     """What the label is chosen to be best at: `accuracy` takes the likeliest, `mse` the one nearest to the
     expected rating, `qwk` cuts the expected rating where training rows agree best; the last two for ratings."""
+    # Where it came from, not what it is: neither written nor part of the digest.
+    _grid_point: GridPoint | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
@@ -91,6 +101,15 @@ class Spec(BaseModel):
             return cls.model_validate(dict(document))
         except ValidationError as error:
             raise SpecError(f"{source}: {readable_validation_error(error, cls)}") from error
+
+    @property
+    def grid_point(self) -> GridPoint | None:
+        """The point of a grid it was made for; `None` for a spec of its own."""
+        return self._grid_point
+
+    def stand_at(self, point: GridPoint) -> None:
+        """Remembers the point of a grid it was made for; changes nothing that is written, asked or packaged."""
+        self._grid_point = point
 
     @property
     @abstractmethod
@@ -203,13 +222,19 @@ class Spec(BaseModel):
     def digest(self) -> str:
         """sha256 of everything that changes an answer: not the name, not limits, prices or keys."""
         document = self.model_dump(mode="json", exclude={"name", "task"})
-        if document.get("endpoint"):
-            document["endpoint"] = {k: v for k, v in document["endpoint"].items() if k not in TRANSPORT_FIELDS}
-        facts = [SCHEMA, self.task.digest, document]
+        facts = [SCHEMA, self.task.digest, _without_transport(document)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+def _without_transport(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without what only says how answers are fetched, in every endpoint it holds."""
+    kept = {name: _without_transport(value) if isinstance(value, dict) else value for name, value in document.items()}
+    if kept.get("endpoint"):
+        kept["endpoint"] = {name: value for name, value in kept["endpoint"].items() if name not in TRANSPORT_FIELDS}
+    return kept
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""A program that asks the server at URL so many questions, as a command of Luthier would: for tests that kill it."""
+"""A program that asks the server at URL so many questions, as a command of Luthier would: for tests that kill it.
+
+With a third argument it has as many texts embedded.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from luthier.endpoints import Endpoint, Request, default_engine, draining
 from luthier.errors import LuthierError
 
 
-def main(url: str, count: int) -> int:
+def main(url: str, count: int, embeds: bool) -> int:
     endpoint = Endpoint(provider="compatible", model="deterministic", base_url=url, api_key_env="K")
     requests = [
         Request(
@@ -16,6 +19,8 @@ def main(url: str, count: int) -> int:
         )
         for n in range(count)
     ]
+    if embeds:
+        requests = [Request("embedding", {"input": f"visit {n}: great soup"}) for n in range(count)]
     engine = default_engine()
     try:
         with draining(engine):
@@ -28,4 +33,4 @@ def main(url: str, count: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), len(sys.argv) > 3))

@@ -125,6 +125,8 @@ def test_many_requests_do_not_become_many_tasks(engine: Engine, server: LocalSer
 
         def retried(self, wait_seconds: float) -> None: ...
 
+        def working(self, what: str, done: float, total: float | None, said: str) -> None: ...
+
     engine.run(questions(1500), endpoint, progress=Watch())
     assert 0 < most < 300, "in flight and being connected, not one per request"
     assert server.received.most_in_flight <= 64
@@ -140,6 +142,8 @@ def test_a_broken_progress_display_costs_no_answer(
             raise OSError("the terminal is gone")
 
         def retried(self, wait_seconds: float) -> None: ...
+
+        def working(self, what: str, done: float, total: float | None, said: str) -> None: ...
 
     answers = engine.run(questions(20), endpoint, progress=Broken())
     assert all(answer.failure is None for answer in answers)
@@ -324,6 +328,8 @@ def test_the_rate_is_learned_from_the_headers_and_kept(monkeypatch: pytest.Monke
                 landed.append(time.perf_counter())
 
             def retried(self, wait_seconds: float) -> None: ...
+
+            def working(self, what: str, done: float, total: float | None, said: str) -> None: ...
 
         engine.run(questions(100), endpoint, progress=Times())
         rate = 99 / (landed[-1] - landed[0]) * 60

@@ -25,9 +25,9 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
         yield server
 
 
-def start(server: LocalServer, count: int) -> subprocess.Popen[str]:
+def start(server: LocalServer, count: int, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(ASKER), server.base_url, str(count)],
+        [sys.executable, str(ASKER), server.base_url, str(count), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -54,6 +54,28 @@ def test_after_kill_9_only_what_was_in_flight_is_sent_again(slow: LocalServer) -
     sent_twice = slow.received.total - 1000
     assert 0 <= sent_twice <= IN_FLIGHT
     assert from_journal == before - sent_twice
+
+
+def test_after_kill_9_only_the_texts_in_flight_are_embedded_again(
+    monkeypatch: pytest.MonkeyPatch, clean_home: Path
+) -> None:
+    monkeypatch.setenv("K", "sk-1")
+    with LocalServer(api_key="sk-1", latency_seconds=0.05, record=True) as server:
+        asker = start(server, 8_000, "embedding")
+        wait_for(server, 16)
+        asker.kill()
+        asker.communicate()
+        journal = Journal(clean_home / "journal.db")
+        kept = journal.size().answers
+        journal.close()
+        in_flight = sum(len(body["input"]) for body in server.received.bodies) - kept
+        assert 0 <= in_flight < 8_000 - kept
+        out, err = (again := start(server, 8_000, "embedding")).communicate(timeout=120)
+        assert again.returncode == 0, err
+        assert list(map(int, out.split())) == [8_000, kept]
+        texts = [text for body in server.received.bodies for text in body["input"]]
+        assert len(set(texts)) == 8_000
+        assert len(texts) - 8_000 == in_flight, "what was in flight, and nothing else"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])

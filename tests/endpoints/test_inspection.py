@@ -6,6 +6,7 @@ import pytest
 
 from luthier.endpoints import Endpoint, Finding, check_endpoint, compatible
 from luthier.local import LocalServer, ModelCard
+from tests.endpoints.serving import serving
 
 
 def by_what(findings: list[Finding]) -> dict[str, Finding]:
@@ -101,3 +102,41 @@ def test_price_and_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["price"].ok is None
     assert "priced_as" in found["price"].cure
     assert found["limits"].detail == "300 requests and 60000 tokens by the headers"
+
+
+def test_an_embedding_model(server: LocalServer, endpoint: Endpoint) -> None:
+    server.put_model(ModelCard("stars-model", embeddings=True))
+    found = by_what(check_endpoint(endpoint, False, "embedding"))
+    assert [finding.what for finding in found.values() if finding.ok] == [
+        "key",
+        "reachable",
+        "model",
+        "embedding",
+        "price",
+    ]
+    assert found["embedding"].detail == "64 dimensions"
+    short = by_what(check_endpoint(endpoint, False, "embedding", {"dimensions": 8}))
+    assert short["embedding"].detail == "8 dimensions"
+    assert short["parameters"].detail == "accepted (dimensions=8)"
+    assert server.received.by_path == {"embeddings": 2}
+
+
+def test_a_model_that_does_not_embed(server: LocalServer, endpoint: Endpoint) -> None:
+    found = by_what(check_endpoint(endpoint, False, "embedding"))
+    assert found["embedding"].ok is False
+    assert "/v1/embeddings" in found["embedding"].cure
+
+
+def test_decisions(server: LocalServer, endpoint: Endpoint) -> None:
+    found = by_what(check_endpoint(endpoint, False, "decision"))
+    assert found["decision"].ok
+    assert "good 0." in found["decision"].detail
+    assert "bad 0." in found["decision"].detail
+    assert server.received.by_path == {"decisions": 1}
+
+
+def test_decisions_that_are_not_offered(endpoint: Endpoint) -> None:
+    with serving(404, '{"detail": "Not Found"}') as url:
+        found = by_what(check_endpoint(endpoint.model_copy(update={"base_url": url}), False, "decision"))
+    assert found["decision"].ok is False
+    assert "answer: {method: score}" in found["decision"].cure

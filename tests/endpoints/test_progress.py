@@ -4,6 +4,7 @@ import io
 import time
 
 from luthier.endpoints import Answer, TerminalProgress
+from luthier.endpoints.progress import Ahead
 
 
 class Terminal(io.StringIO):
@@ -58,3 +59,39 @@ def test_silence() -> None:
     with TerminalProgress("scoring", stream=stream, silent=True, quiet_seconds=0) as progress:
         landings(progress)
     assert stream.getvalue() == ""
+
+
+def test_work_without_requests_has_a_line_of_its_own() -> None:
+    stream = io.StringIO()
+    with TerminalProgress("fitting", stream=stream, quiet_seconds=0) as progress:
+        progress.working("AutoML", 1, 60, "")
+        progress.working("AutoML", 15, 60, "best .47 by lgbm [7 leaves]")
+        assert "25%" in progress.line()
+        assert "left" in progress.line()
+        assert progress.line().endswith("best .47 by lgbm [7 leaves]")
+        progress.expect(4)
+        assert progress.line().startswith("0/4")
+    assert stream.getvalue().splitlines() == ["AutoML: 2%"]
+
+
+def test_work_whose_end_nobody_knows_says_how_long_it_took() -> None:
+    with TerminalProgress(stream=io.StringIO()) as progress:
+        progress.working("racing", 3, None, "12 samples left")
+        assert progress.line() == "0:00 so far, 12 samples left"
+
+
+def test_work_is_a_bar_on_a_terminal() -> None:
+    stream = Terminal()
+    with TerminalProgress("fitting", stream=stream, quiet_seconds=0) as progress:
+        landings(progress)
+        progress.working("racing", 3, None, "[7 samples left]")
+        progress.working("AutoML", 15, 60, "[lgbm]")
+    assert "AutoML" in stream.getvalue()
+    assert "25%" in stream.getvalue()
+    assert "[lgbm]" in stream.getvalue()
+
+
+def test_one_who_knows_the_whole_passes_work_on() -> None:
+    with TerminalProgress(stream=io.StringIO()) as progress:
+        Ahead(progress, 10).working("AutoML", 1, 4, "")
+        assert progress.line() == "25%"

@@ -22,7 +22,7 @@ BLOCK = re.compile(r"^```(yaml (?:spec|task|endpoint)|python)\n(.*?)^```", re.M 
 
 
 def blocks(kind: str) -> list[str]:
-    pages = [(DOCS / name).read_text(encoding="utf-8") for name in ("spec.md", "prompt.md")]
+    pages = [(DOCS / name).read_text(encoding="utf-8") for name in ("spec.md", "prompt.md", "embedding.md")]
     return [body for page in pages for found, body in BLOCK.findall(page) if found == kind]
 
 

@@ -69,5 +69,5 @@ def test_calibration_rows_are_no_examples() -> None:
 
 
 def test_too_few_rows_to_calibrate_say_what_to_change() -> None:
-    with pytest.raises(DataError, match=r"calibrates on 31 rows, .* only 30 .*Lower answer.calibration_rows"):
+    with pytest.raises(DataError, match=r"calibrates on 31 rows, .* only 30 .*Lower calibration_rows"):
         calibration_rows(TRAIN, choose(10), 31, 7, "s")

@@ -97,8 +97,11 @@ def test_columns_start_with_the_text() -> None:
             "prompt: {template: '{{ text }} {{ stars }}'}",
             "shows the column 'stars', which holds what is asked",
         ),
-        ("prompt: {template: '{{ text }}', examples: {count: -1}}", "greater than or equal to 0 (given: -1)"),
-        ("prompt: {template: '{{ text }}', examples: {count: 1, select: best}}", "'balanced' or 'random' (given: 'be"),
+        (
+            "prompt: {template: '{{ text }}', examples: {count: -1}}",
+            "count is -1; from 0 to 1000 examples can be shown",
+        ),
+        ("prompt: {template: '{{ text }}', examples: {count: 1, select: best}}", "'nearest' or 'searched' (given: 'be"),
         ("answer: {method: guess}", "answer.method: Input should be 'text', 'score' or 'json' (given: 'guess')"),
         ("answer: {words: {1: a, 2: b}}", "answer.words lacks a word for 3, 4, 5; every label needs one"),
         ("answer: {words: {1: a, 2: b, 3: c, 4: d, 5: e, 6: f}}", "answer.words has '6', which is no label; labels: 1"),

@@ -15,7 +15,7 @@ from luthier.cli.options import (
     Limit,
     RetryFailed,
     Specs,
-    Test,
+    Tests,
     Train,
     Yes,
 )
@@ -25,7 +25,7 @@ __all__ = ["register"]
 
 def compare(
     specs: Specs,
-    test: Test,
+    test: Tests,
     train: Train = None,
     limit: Limit = None,
     budget: BudgetUsd = None,
@@ -40,35 +40,41 @@ def compare(
     """Answer the same labelled rows with every spec and measure them alike."""
     from luthier import api
     from luthier.cli.printing import print_json, print_where
-    from luthier.cli.spending import agree_to
+    from luthier.cli.spending import agree_to, agree_to_many
     from luthier.endpoints import default_engine, draining
     from luthier.errors import Partial
-    from luthier.experiments.compare import plan_comparison
-    from luthier.reporting.terminal import print_leaderboard
+    from luthier.experiments.compare import plan_tables
+    from luthier.experiments.tables import check_tables, table_names
     from luthier.tables import read_table
-    from luthier.techniques import read_endpoint, read_specs
+    from luthier.techniques import built, read_endpoint, read_recipes
 
-    chosen = read_specs(specs, read_endpoint(endpoint) if endpoint else None)
-    table = api.limited(read_table(test), limit)
+    recipes = read_recipes(specs, read_endpoint(endpoint) if endpoint else None)
+    names = table_names(test) if len(test) > 1 else [test[0].name]
+    tables = {name: api.limited(read_table(path), limit) for name, path in zip(names, test, strict=True)}
+    count, rows = sum(recipe.count for recipe in recipes), sum(map(len, tables.values()))
+    agree_to_many(count, rows, yes=yes, dry_run=dry_run)
+    chosen = built(recipes)
     training = read_table(train) if train else None
     engine = default_engine()
-    plan = plan_comparison(chosen, table, training, engine, fresh=fresh, rank_by=rank_by, test_name=test.name)
+    check_tables(chosen, tables)
+    plan = plan_tables(chosen, tables, training, engine, fresh=fresh, rank_by=rank_by)
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
+    one = len(tables) == 1
     with draining(engine):
         board = api.compare(
             chosen,
-            table,
+            tables[names[0]] if one else tables,
             train=training,
             budget_usd=budget,
             rank_by=rank_by,
             fresh=fresh,
             retry_failed=retry_failed,
-            test_name=test.name,
+            test_name=names[0],
         )
     if json:
-        print_json(board.leaderboard.to_document() | {"run_id": board.run_id})
+        print_json(board.to_document())
     else:
-        print_leaderboard(board.leaderboard)
+        board.show()
     print_where()
     if board.partial:
         raise Partial("some rows have no answer yet; run the same command again to ask for them.")

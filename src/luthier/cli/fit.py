@@ -30,6 +30,7 @@ def fit(
     from luthier.endpoints import default_engine, draining
     from luthier.experiments.costs import plan_fit
     from luthier.experiments.fitting import training_rows
+    from luthier.reporting.findings import print_findings
     from luthier.tables import read_table
     from luthier.techniques import read_endpoint, read_spec
 
@@ -39,6 +40,7 @@ def fit(
     agree_to(plan_fit(chosen, training_rows(chosen, table), engine), budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
         fitted, run_id = api.fit_and_keep(chosen, table, budget_usd=budget)
+    print_findings(chosen.tables(fitted), fitted.state.get("notes", ()))
     if to is not None:
         fitted.save(to)
         print(f"written to {to}")

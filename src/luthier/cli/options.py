@@ -11,6 +11,10 @@ Specs = Annotated[list[str], typer.Argument(metavar="SPEC...", help="Spec files,
 OneSpec = Annotated[str, typer.Argument(metavar="SPEC", help="A spec file.")]
 Train = Annotated[Path | None, typer.Option("--train", metavar="TABLE", help="Labelled rows to fit on.")]
 Test = Annotated[Path, typer.Option("--test", metavar="TABLE", help="Labelled rows to measure on.")]
+Tests = Annotated[
+    list[Path],
+    typer.Option("--test", metavar="TABLE", help="Labelled rows to measure on; give several for several tables."),
+]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Only so many rows, drawn with a fixed seed.")]
 BudgetUsd = Annotated[
     float | None, typer.Option("--budget", metavar="USD", min=0, help="Most that may be spent. Exit 4 when reached.")

@@ -11,9 +11,12 @@ import typer
 if TYPE_CHECKING:
     from luthier.experiments.costs import Plan
 
-__all__ = ["agree_to", "print_plan"]
+__all__ = ["agree_to", "agree_to_many", "print_plan"]
 
 ASK_ABOVE_USD = 1.0
+
+ASK_ABOVE_SPECS = 100
+"""More specs than this are asked about before they are built: a grid multiplies faster than one thinks."""
 
 
 def threshold_usd() -> float:
@@ -44,6 +47,30 @@ def print_plan(plan: Plan, budget_usd: float | None = None) -> None:
         total = "unknown" if plan.cost_usd is None else f"about ${plan.cost_usd:.4f}"
         cap = "" if budget_usd is None else f"; never more than ${budget_usd:.2f}"
         print(f"price in all: {total}{cap}", file=sys.stderr)
+
+
+def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
+    """Says how many answers very many specs would give, and asks; before anything is built, rendered or paid.
+
+    Raises:
+        UserError: nobody is there to be asked.
+        typer.Exit: the answer was no.
+    """
+    from luthier.errors import UserError
+
+    if count <= ASK_ABOVE_SPECS:
+        return
+    what = f"{count:,} specs x {rows:,} rows = {count * rows:,} answers"
+    print(what, file=sys.stderr)
+    if yes or dry_run:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(
+            f"this would compare {what}, and nobody is there to be asked about more than {ASK_ABOVE_SPECS} specs. "
+            "Add --yes, give a smaller grid, or take fewer rows with --limit."
+        )
+    if not typer.confirm("Go on?", err=True):
+        raise typer.Exit(2)
 
 
 def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from luthier.endpoints.budget import Budget
     from luthier.endpoints.endpoint import Endpoint, Limits, Price, azure, compatible, embedded, openai
-    from luthier.endpoints.engine import Engine, Estimate, default_engine
+    from luthier.endpoints.engine import Engine, default_engine
     from luthier.endpoints.exchange import Answer, Request, Usage
     from luthier.endpoints.flight import Progress
+    from luthier.endpoints.groups import Estimate
     from luthier.endpoints.inspection import Finding, check_endpoint
     from luthier.endpoints.interrupts import draining
     from luthier.endpoints.journal import Journal
@@ -46,7 +47,7 @@ _WHERE = {
     "Budget": "budget",
     "Endpoint": "endpoint",
     "Engine": "engine",
-    "Estimate": "engine",
+    "Estimate": "groups",
     "Finding": "inspection",
     "Journal": "journal",
     "Limits": "endpoint",

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from luthier.endpoints.budget import Budget
 from luthier.endpoints.commits import Commits
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.exchange import Answer, FailureKind, Request
-from luthier.endpoints.flight import Flight, Halt, Progress, Run
+from luthier.endpoints.exchange import Answer, FailureKind, Operation, Request
+from luthier.endpoints.flight import Flight, Halt, Progress, Run, Terms
 from luthier.endpoints.journal import Entry, Journal
 from luthier.endpoints.keys import answer_key, key_prefix
 from luthier.endpoints.lane import Lane
@@ -35,8 +35,13 @@ Result = TypeVar("Result")
 log = logging.getLogger("luthier.engine")
 
 CHUNK = 256
-PROBE = Request("chat", {"messages": [{"role": "user", "content": "Say 1."}], "max_tokens": 16})
-COMPLETION_PROBE = Request("completion", {"prompt": "1", "max_tokens": 1})
+PROBES: dict[Operation, Request] = {
+    "chat": Request("chat", {"messages": [{"role": "user", "content": "Say 1."}], "max_tokens": 16}),
+    "completion": Request("completion", {"prompt": "1", "max_tokens": 1}),
+    "embedding": Request("embedding", {"input": "1"}),
+    "decision": Request("decision", {"input": "1", "questions": [{"type": "predicate", "instructions": "A digit?"}]}),
+}
+"""The cheapest question of each operation, to learn from its answer which model it came from."""
 
 FINAL: frozenset[str] = frozenset({"permanent", "content"})
 
@@ -65,15 +70,11 @@ class Dispatch:
         self,
         requests: Sequence[Request],
         endpoint: Endpoint,
-        *,
-        budget: Budget | None = None,
-        progress: Progress | None = None,
-        report: Report | None = None,
-        fresh: bool = False,
-        retry_failed: bool = False,
+        terms: Terms,
     ) -> list[Answer]:
         """One answer per request, in order; the one implementation behind every way to ask."""
-        reports = (self.report,) if report is None else (self.report, report)
+        budget, progress = terms.budget, terms.progress
+        reports = (self.report,) if terms.report is None else (self.report, terms.report)
         provider = PROVIDERS[endpoint.provider]
         if self.halted is None:
             await provider.prepare(endpoint)
@@ -94,7 +95,7 @@ class Dispatch:
         run = self._open_run(len(requests), endpoint, budget, progress, reports)
         run.reported_model = reported
         try:
-            await self._take_in(run, requests, identity, fresh, retry_failed)
+            await self._take_in(run, requests, identity, terms)
             await run.done
         finally:
             self._close_run(run)
@@ -145,9 +146,7 @@ class Dispatch:
             # Whoever waited has left: what is in the air still lands in the journal.
             self.stop_run(run, "left")
 
-    async def _take_in(
-        self, run: Run, requests: Sequence[Request], identity: str, fresh: bool, retry_failed: bool
-    ) -> None:
+    async def _take_in(self, run: Run, requests: Sequence[Request], identity: str, terms: Terms) -> None:
         place = _place(run.endpoint)
         if place not in self._snapshots:
             self._snapshots[place] = await self._read(self.journal.snapshot, *place)
@@ -161,14 +160,14 @@ class Dispatch:
                     keyed.append((position, request, answer_key(prefix, request)))
                 except (ValueError, TypeError) as error:
                     run.deliver(position, Answer(failure="permanent", error=f"the request is no JSON: {error}"))
-            wanted = {key for _, _, key in keyed if not fresh or key in asked}
+            wanted = {key for _, _, key in keyed if not terms.fresh or key in asked}
             known = await self._look_up(list(wanted))
             for position, request, key in keyed:
                 if run.halt is not None:
                     break
                 found = known.get(key)
                 if isinstance(found, Entry):
-                    found = self._from_entry(found, retry_failed and key not in asked)
+                    found = self._from_entry(found, terms.retry_failed and key not in asked)
                 if found is not None:
                     run.deliver(position, found)
                     continue
@@ -256,9 +255,8 @@ class Dispatch:
             known, until = self._identities.get(_place(endpoint), ("", 0.0))
             if known and self.settings.clock() < until:
                 return known
-            probe = COMPLETION_PROBE if request.operation == "completion" else PROBE
             run = self._open_run(1, endpoint, None, None, ())
-            flight = Flight(b"", probe, "", run, [(run, 0)], journaled=False)
+            flight = Flight(b"", PROBES[request.operation], "", run, [(run, 0)], journaled=False)
             self._measure(flight)
             run.lane.add(flight)
             run.lane.pump()
@@ -288,6 +286,8 @@ class Dispatch:
 
     def land(self, flight: Flight, answer: Answer) -> None:
         """A flight has ended, and its answer is safe: everybody who waits for it is told."""
+        if not flight.airborne:
+            return  # an error that ended its call has told them before
         flight.airborne = False
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
@@ -296,7 +296,7 @@ class Dispatch:
         for place, (run, position) in enumerate(flight.waiters):
             # Paid once: whoever else asked the same has it from there.
             run.deliver(position, answer if place == 0 else replace(answer, from_journal=answer.failure is None))
-        flight.lane.landed()
+        flight.slot.leave()
 
     def compare_snapshot(self, run: Run, reported: str) -> None:
         """The model said what it is: if that is not what it said before, a person should know."""

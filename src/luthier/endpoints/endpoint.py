@@ -23,6 +23,8 @@ EMBEDDED_CONCURRENCY = 1
 OUR_FIELDS = (
     "messages",
     "prompt",
+    "input",
+    "questions",
     "model",
     "n",
     "best_of",

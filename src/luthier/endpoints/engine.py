@@ -11,51 +11,28 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from luthier.endpoints.background import background_loop, in_background, is_background, loop_is_running
 from luthier.endpoints.budget import Budget
 from luthier.endpoints.dispatch import Dispatch
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.exchange import Answer, Conversation, Request, Usage
-from luthier.endpoints.flight import Halt, Progress
+from luthier.endpoints.exchange import Answer, Conversation, Request, Usage, Working
+from luthier.endpoints.flight import Halt, Progress, Terms, Watched
+from luthier.endpoints.groups import Estimate, answers_of_all, by_endpoint, summed
 from luthier.endpoints.journal import Journal
 from luthier.endpoints.keys import answer_key, key_prefix
 from luthier.endpoints.prices import PriceBook
 from luthier.endpoints.report import Report
 from luthier.endpoints.sender import Settings
 from luthier.endpoints.transport import shared_transport
-from luthier.errors import Interrupted, SpecError
+from luthier.errors import Interrupted
 
-__all__ = ["Engine", "Estimate", "default_engine"]
+__all__ = ["Engine", "default_engine"]
 
 Result = TypeVar("Result")
 
 LONGEST_GOODBYE_SECONDS = 150.0
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What asking would take. Tokens and money are estimates; nothing was sent to make them.
-
-    Attributes:
-        requests: requests asked for.
-        distinct: different ones among them.
-        in_journal: distinct ones that have an answer already and cost nothing.
-        input_tokens: to be sent for the rest.
-        max_output_tokens: to be received at most; `None` where a request sets no bound.
-        cost_usd: likely price of the rest; `None` when the price is unknown.
-        cost_usd_max: price if every answer is as long as allowed.
-    """
-
-    requests: int
-    distinct: int
-    in_journal: int
-    input_tokens: int
-    max_output_tokens: int | None
-    cost_usd: float | None
-    cost_usd_max: float | None
 
 
 class Engine:
@@ -99,7 +76,7 @@ class Engine:
     async def arun(
         self,
         requests: Sequence[Request],
-        endpoint: Endpoint,
+        endpoint: Endpoint | None,
         *,
         budget: Budget | None = None,
         progress: Progress | None = None,
@@ -111,7 +88,7 @@ class Engine:
 
         Args:
             requests: what to ask; equal ones are sent once.
-            endpoint: whom to ask.
+            endpoint: whom to ask, where a request does not name its own; several are asked at once.
             budget: what may be spent; several calls may share one.
             progress: shows how far it is; silent when absent.
             report: counts this call, beside the engine's own report.
@@ -126,15 +103,12 @@ class Engine:
             Interrupted: a signal came; answers so far are kept.
             UserError: the journal failed, or a budget was given and the price is unknown.
         """
-        work = self._run(requests, endpoint, budget, progress, report, fresh, retry_failed)
-        if is_background():
-            return await work
-        return await asyncio.wrap_future(in_background(work))
+        return await _elsewhere(self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed)))
 
     def run(
         self,
         requests: Sequence[Request],
-        endpoint: Endpoint,
+        endpoint: Endpoint | None,
         *,
         budget: Budget | None = None,
         progress: Progress | None = None,
@@ -143,7 +117,7 @@ class Engine:
         retry_failed: bool = False,
     ) -> list[Answer]:
         """`arun`, waited for; also from inside a running loop, as in a notebook."""
-        return _wait(self._run(requests, endpoint, budget, progress, report, fresh, retry_failed))
+        return _wait(self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed)))
 
     async def adrive(
         self,
@@ -156,7 +130,12 @@ class Engine:
         fresh: bool = False,
         retry_failed: bool = False,
     ) -> Result:
-        """Answers a technique's requests until it has its result. Many may be driven at once."""
+        """Answers a technique's requests until it has its result. Many may be driven at once.
+
+        What it says of its own work (`Working`) goes to the progress; between two such rounds a signal ends it.
+        """
+        terms = Terms(budget, progress, report, fresh, retry_failed)
+        watched = Watched(progress)
         answers: Sequence[Answer] | None = None
         try:
             while True:
@@ -166,15 +145,9 @@ class Engine:
                     return ended[0]
                 answers = []
                 if requests:
-                    answers = await self.arun(
-                        requests,
-                        _needed(endpoint),
-                        budget=budget,
-                        progress=progress,
-                        report=report,
-                        fresh=fresh,
-                        retry_failed=retry_failed,
-                    )
+                    answers = await _elsewhere(self._run(requests, endpoint, terms))
+                else:
+                    self._look_up(requests, watched)
         finally:
             # Cancelled while the technique computes on its thread, it cannot be closed; it ends with that thread.
             with contextlib.suppress(ValueError):
@@ -192,6 +165,8 @@ class Engine:
         retry_failed: bool = False,
     ) -> Result:
         """`adrive`, waited for; the technique computes on the calling thread."""
+        terms = Terms(budget, progress, report, fresh, retry_failed)
+        watched = Watched(progress)
         answers: Sequence[Answer] | None = None
         try:
             while True:
@@ -200,32 +175,26 @@ class Engine:
                     return ended[0]
                 answers = []
                 if requests:
-                    answers = self.run(
-                        requests,
-                        _needed(endpoint),
-                        budget=budget,
-                        progress=progress,
-                        report=report,
-                        fresh=fresh,
-                        retry_failed=retry_failed,
-                    )
+                    answers = _wait(self._run(requests, endpoint, terms))
+                else:
+                    self._look_up(requests, watched)
         finally:
             conversation.close()
 
-    async def aestimate(self, requests: Sequence[Request], endpoint: Endpoint, *, fresh: bool = False) -> Estimate:
+    async def aestimate(
+        self, requests: Sequence[Request], endpoint: Endpoint | None, *, fresh: bool = False
+    ) -> Estimate:
         """What asking these would take; sends nothing.
 
         What an Azure deployment really is, is taken from the last time it said so, and an embedded
-        server is not started to see; without either nothing counts as being in the journal.
+        server is not started to see; without either nothing counts as being in the journal. Where several
+        endpoints are asked it is the sum, and unknown if one of them is.
         """
-        work = self._estimate(requests, endpoint, fresh)
-        if is_background():
-            return await work
-        return await asyncio.wrap_future(in_background(work))
+        return await _elsewhere(self._estimates(requests, endpoint, fresh))
 
-    def estimate(self, requests: Sequence[Request], endpoint: Endpoint, *, fresh: bool = False) -> Estimate:
+    def estimate(self, requests: Sequence[Request], endpoint: Endpoint | None, *, fresh: bool = False) -> Estimate:
         """`aestimate`, waited for."""
-        return _wait(self._estimate(requests, endpoint, fresh))
+        return _wait(self._estimates(requests, endpoint, fresh))
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.
@@ -265,29 +234,24 @@ class Engine:
                 in_background(dispatch.close()).result(LONGEST_GOODBYE_SECONDS)
         self.journal.close()
 
-    async def _run(
-        self,
-        requests: Sequence[Request],
-        endpoint: Endpoint,
-        budget: Budget | None,
-        progress: Progress | None,
-        report: Report | None,
-        fresh: bool,
-        retry_failed: bool,
-    ) -> list[Answer]:
+    async def _run(self, requests: Sequence[Request], endpoint: Endpoint | None, terms: Terms) -> list[Answer]:
+        dispatch = self._here()
         try:
-            return await self._here().run(
-                requests,
-                endpoint,
-                budget=budget,
-                progress=progress,
-                report=report,
-                fresh=fresh,
-                retry_failed=retry_failed,
-            )
+            groups = by_endpoint(requests, endpoint)
+            return await answers_of_all(groups, lambda group: dispatch.run(group.requests, group.endpoint, terms))
         except Interrupted:
             self._cut_short = True
             raise
+
+    def _look_up(self, round_of_nothing: Sequence[Request], watched: Watched) -> None:
+        if isinstance(round_of_nothing, Working):
+            said = round_of_nothing
+            watched.show(lambda progress: progress.working(said.what, said.done, said.total, said.said))
+        self.raise_if_interrupted()
+
+    async def _estimates(self, requests: Sequence[Request], endpoint: Endpoint | None, fresh: bool) -> Estimate:
+        groups = by_endpoint(requests, endpoint)
+        return summed([await self._estimate(group.requests, group.endpoint, fresh) for group in groups])
 
     async def _estimate(self, requests: Sequence[Request], endpoint: Endpoint, fresh: bool) -> Estimate:
         dispatch = self._here()
@@ -359,10 +323,8 @@ def _step(
         return (), (stop.value,)
 
 
-def _needed(endpoint: Endpoint | None) -> Endpoint:
-    if endpoint is None:
-        raise SpecError("this technique asks a model, but its spec has no `endpoint:` to ask.")
-    return endpoint
+async def _elsewhere(work: Coroutine[Any, Any, Result]) -> Result:
+    return await (work if is_background() else asyncio.wrap_future(in_background(work)))
 
 
 def _wait(work: Coroutine[Any, Any, Result]) -> Result:

@@ -54,6 +54,14 @@ class Usage:
     output_tokens: int = 0
     cached_input_tokens: int = 0
 
+    def __add__(self, other: Usage) -> Usage:
+        """Both together."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_input_tokens + other.cached_input_tokens,
+        )
+
 
 TokenChoices = tuple[tuple[str, float], ...]
 """The likeliest tokens at one position: (text, natural log-probability), likeliest first."""
@@ -70,7 +78,8 @@ class Answer:
         choices: the likeliest tokens per generated position, empty when log-probabilities were
             not asked for or not given. A service's sentinel for minus infinity (-9999) is left out.
         embedding: the vector of an embedding, as little-endian 32-bit floats; see `vector`.
-        decided: of a decision, (label, probability) in the order of the question's labels.
+        decided: of a decision, (label, probability) in the order the service gives them; a predicate's are
+            `true` and `false`.
         usage: tokens.
         cost_usd: price of the original call; `None` when the price is unknown.
         latency_seconds: of the original call that succeeded.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.exchange import FailureKind
+from luthier.endpoints.exchange import FailureKind, Operation
 from luthier.endpoints.headers import retry_after_seconds
 from luthier.endpoints.redaction import redact
 from luthier.endpoints.transport import Fault, Reply
@@ -17,7 +17,18 @@ from luthier.errors import EndpointError, QuotaError
 __all__ = ["REASONING_CURE", "Cause", "Verdict", "judge", "judge_fault", "stopping_error", "unreadable"]
 
 Cause = Literal[
-    "quota", "access", "unknown_model", "wrong_address", "redirect", "logprobs", "parameter", "unreachable", "insecure"
+    "quota",
+    "access",
+    "unknown_model",
+    "wrong_address",
+    "no_embeddings",
+    "no_decisions",
+    "embedding_settings",
+    "redirect",
+    "logprobs",
+    "parameter",
+    "unreachable",
+    "insecure",
 ]
 """Why no request of the run can work: these stop it."""
 
@@ -40,6 +51,9 @@ TOO_LONG_WORDS = (
 )
 PARAMETER_CODES = {"unsupported_parameter", "unsupported_value"}
 PASSING_STATUSES = {408, 409, 425}
+
+NOT_OFFERED: dict[Operation, Cause] = {"embedding": "no_embeddings", "decision": "no_decisions"}
+"""Operations that many services, and at one service many models, do not offer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +79,7 @@ class Verdict:
     unreachable: bool = False
 
 
-def judge(reply: Reply, secrets: Sequence[str] = ()) -> Verdict:
+def judge(reply: Reply, secrets: Sequence[str] = (), operation: Operation = "chat") -> Verdict:
     """The verdict on an answer whose status is not 200."""
     status = reply.status
     error = _error_of(reply.body)
@@ -84,6 +98,10 @@ def judge(reply: Reply, secrets: Sequence[str] = ()) -> Verdict:
     if status == 429:
         # "Request too large ... Limit 10000, Requested 20000": no waiting makes it fit.
         return verdict("permanent") if "request too large" in words else verdict("rate_limit")
+    if operation in NOT_OFFERED and _is_not_offered(status, code, words, parameter):
+        return verdict("permanent", NOT_OFFERED[operation])
+    if operation == "embedding" and status in (400, 422) and _is_embedding_setting(words, parameter):
+        return verdict("permanent", "embedding_settings")
     if status in (401, 407) or (status == 403 and not _is_content(code, error)):
         return verdict("access", "access")
     if _is_content(code, error):
@@ -163,6 +181,24 @@ def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str
                 f"{endpoint.address} does not answer this call of the OpenAI protocol ({verdict.message}). Give "
                 "`base_url:` up to and including /v1, and a prompt of the style (chat or completion) the server offers."
             )
+        case "no_embeddings":
+            return EndpointError(
+                f"{where} does not offer embeddings ({verdict.message}). technique: embedding, and examples chosen by "
+                "nearness, need an endpoint that serves /v1/embeddings, and an embedding model: correct `model:` or "
+                "`base_url:` there. luthier check SPEC tries it with one text."
+            )
+        case "no_decisions":
+            return EndpointError(
+                f"{where} does not offer decisions ({verdict.message}). Where /v1/decisions is not served, "
+                "technique: prompt with `answer: {method: score}` reads the same probabilities from the next token. "
+                "luthier check SPEC tells what an endpoint offers."
+            )
+        case "embedding_settings":
+            return EndpointError(
+                f"{where} does not embed with these settings ({verdict.message}). Leave `dimensions:` out, or give as "
+                "many as the model has; where base64 is refused, write `extra_body: {encoding_format: float}` in the "
+                "endpoint."
+            )
         case "redirect":
             return EndpointError(
                 f"{where}: {verdict.message}. A key is not sent after a redirect; put that address into `base_url:`."
@@ -190,6 +226,20 @@ def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str
                 f"{endpoint.address} cannot be reached ({verdict.message}). "
                 "Check `base_url:` and that the server runs; behind a proxy, set HTTPS_PROXY."
             )
+
+
+def _is_not_offered(status: int, code: str, words: str, parameter: str | None) -> bool:
+    if code in UNKNOWN_MODEL_CODES:
+        return False
+    if status in (404, 405):
+        return "model" not in words or not ("not found" in words or "does not exist" in words)
+    # llama.cpp answers 501; OpenAI says of a model that has no embeddings that one is not allowed to make them.
+    return status == 501 or (status == 403 and "embedding" in words) or (status in (400, 422) and parameter == "model")
+
+
+def _is_embedding_setting(words: str, parameter: str | None) -> bool:
+    # Wrong for one text, they are wrong for all: no use to look for the text whose fault it is.
+    return any(name in (parameter or words) for name in ("dimensions", "encoding_format"))
 
 
 def _some(available: Sequence[str] | None) -> str:

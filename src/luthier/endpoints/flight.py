@@ -15,9 +15,10 @@ from luthier.endpoints.exchange import Answer, Request
 from luthier.endpoints.report import Report
 
 if TYPE_CHECKING:
+    from luthier.endpoints.bundles import Halves
     from luthier.endpoints.lane import Lane
 
-__all__ = ["Flight", "Halt", "Progress", "Run"]
+__all__ = ["Flight", "Halt", "Progress", "Run", "Slot", "Terms", "Watched"]
 
 Halt = Literal["stopped", "interrupted", "budget", "error", "left"]
 """Why a run sends nothing more."""
@@ -39,10 +40,76 @@ class Progress(Protocol):
     def retried(self, wait_seconds: float) -> None:
         """One of them will be sent again."""
 
+    def working(self, what: str, done: float, total: float | None, said: str) -> None:
+        """A technique has come so far with work of its own, between its requests."""
+
+
+class Watched:
+    """Whoever shows the progress, and the care that a broken display costs nothing.
+
+    Args:
+        progress: shows it; `None` for nobody.
+    """
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+
+    def show(self, tell: Callable[[Progress], None]) -> None:
+        """Tells whoever shows the progress; one that fails is not told again."""
+        if self._progress is None:
+            return
+        try:
+            tell(self._progress)
+        except Exception:
+            # A display must not cost an answer, whatever is wrong with it.
+            log.exception("the progress display failed and is left out from here on")
+            self._progress = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms something is asked; see `Engine.arun`.
+
+    Attributes:
+        budget: what may be spent.
+        progress: what shows how far it is.
+        report: where it is counted, beside the engine's own.
+        fresh: whether what the journal has is asked again.
+        retry_failed: whether what failed for good is asked again.
+    """
+
+    budget: Budget | None = None
+    progress: Progress | None = None
+    report: Report | None = None
+    fresh: bool = False
+    retry_failed: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """One call's place in the window of a lane.
+
+    Attributes:
+        lane: whose window it is.
+        aboard: flights of the call that have not come to an end, or back to the queue.
+    """
+
+    lane: Lane
+    aboard: int
+
+    def leave(self, count: int = 1) -> None:
+        """So many have; the last gives the slot back."""
+        self.aboard -= count
+        if not self.aboard:
+            self.lane.landed()
+
 
 @dataclass(eq=False, slots=True)
 class Flight:
     """One distinct request on its way to one answer, whoever waits for it.
+
+    A text to embed may have companions: other texts that are sent in the same call. The lane and the sender
+    then see one flight, the desk lands each.
 
     Attributes:
         key: its key in the journal.
@@ -55,9 +122,12 @@ class Flight:
         tokens: reserved at the limiter.
         reserved_usd: reserved at the budget, `None` when nothing is.
         attempts: times it was sent.
-        pushed_back: times of those the service said slow down.
+        pushed_back: times of those that say nothing of this request: the service said slow down, or refused a
+            call for another text in it.
         airborne: whether it is being sent, answered or committed now.
-        lane: whose slot it has while airborne.
+        slot: what it holds while airborne.
+        companions: who flies along; while it waits in its run's queue, nobody.
+        halves: set when its call is half of one that was refused.
     """
 
     key: bytes
@@ -72,11 +142,28 @@ class Flight:
     attempts: int = 0
     pushed_back: int = 0
     airborne: bool = False
-    lane: Lane = field(init=False)
+    slot: Slot = field(init=False)
+    companions: tuple[Flight, ...] = ()
+    halves: Halves | None = None
+
+    @property
+    def members(self) -> tuple[Flight, ...]:
+        """All that are sent in one call."""
+        return (self, *self.companions)
+
+    @property
+    def load(self) -> float:
+        """Tokens of the whole call."""
+        return self.tokens if not self.companions else sum(member.tokens for member in self.members)
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it is next in its run's queue."""
+        return bool(self.run.waiting) and self.run.waiting[0] is self
 
 
 @dataclass(eq=False)
-class Run:
+class Run(Watched):
     """One call of the engine: so many requests, one list of answers.
 
     Attributes:
@@ -107,6 +194,7 @@ class Run:
     error: BaseException | None = None
 
     def __post_init__(self) -> None:
+        super().__init__(self.progress)
         self._left = len(self.answers)
         self.room.set()
         if not self._left:
@@ -133,17 +221,6 @@ class Run:
         self.show(lambda progress: progress.landed(answer))
         if self._left == 0 and not self.done.done():
             self.done.set_result(None)
-
-    def show(self, tell: Callable[[Progress], None]) -> None:
-        """Tells whoever shows the progress; one that fails is not told again."""
-        if self.progress is None:
-            return
-        try:
-            tell(self.progress)
-        except Exception:
-            # A display must not cost an answer, whatever is wrong with it.
-            log.exception("the progress display failed and is left out from here on")
-            self.progress = None
 
     def queue(self, flight: Flight) -> None:
         """Adds a flight to those not sent yet."""

@@ -26,6 +26,20 @@ __all__ = ["Finding", "acheck_endpoint", "check_endpoint"]
 TOP_LOGPROBS = 20
 TOP_HOSTED_COMPLETION = 5
 LISTING_SECONDS = 15.0
+REFUSED = {
+    "access": "access",
+    "quota": "quota",
+    "unknown_model": "model",
+    "no_embeddings": "embedding",
+    "no_decisions": "decision",
+    "embedding_settings": "parameters",
+}
+"""What a finding is called when it stops everything."""
+QUESTION = {
+    "type": "choice",
+    "instructions": "Was it good or bad?",
+    "choices": [{"value": "good"}, {"value": "bad"}],
+}
 REASONING_PARAMETERS = {"temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty"}
 
 
@@ -114,15 +128,21 @@ class _Inspection:
         return self.found
 
     async def _ask(self, decoding: Mapping[str, Any], logprobs: bool) -> Reply | Fault:
-        body: dict[str, Any] = {"max_tokens": 16, **decoding}
-        if self.operation == "chat":
-            body["messages"] = [{"role": "user", "content": "Answer with one word: good or bad?"}]
-            if logprobs:
-                body |= {"logprobs": True, "top_logprobs": self._top}
-        else:
-            body["prompt"] = "Good or bad? Answer:"
-            if logprobs:
-                body["logprobs"] = self._top
+        body: dict[str, Any]
+        match self.operation:
+            case "chat":
+                body = {"max_tokens": 16, **decoding}
+                body["messages"] = [{"role": "user", "content": "Answer with one word: good or bad?"}]
+                if logprobs:
+                    body |= {"logprobs": True, "top_logprobs": self._top}
+            case "completion":
+                body = {"max_tokens": 16, **decoding, "prompt": "Good or bad? Answer:"}
+                if logprobs:
+                    body["logprobs"] = self._top
+            case "embedding":
+                body = {**decoding, "input": ["Good or bad?"], "encoding_format": "base64"}
+            case "decision":
+                body = {**decoding, "input": "The soup was good.", "questions": [QUESTION]}
         path, packed = self.provider.adapt(Request(self.operation, body), self.endpoint)
         return await self.transport.post(
             self.provider.base_url(self.endpoint) + path,
@@ -149,7 +169,7 @@ class _Inspection:
         if isinstance(reply, Fault):
             return judge_fault(reply, secrets, reached=False)
         if reply.status != 200:
-            return judge(reply, secrets)
+            return judge(reply, secrets, self.operation)
         try:
             read_answer(reply.body, self.operation)
         except Unreadable as error:
@@ -170,11 +190,15 @@ class _Inspection:
         named = answer.model if answer.model and answer.model != endpoint.model else ""
         self._add(True, "model", f"{endpoint.model} is known" + (f"; it says it is {named}" if named else ""))
         done = {finding.what for finding in self.found}
-        if "parameters" not in done:
+        if "parameters" not in done and (self.decoding or self.operation in ("chat", "completion")):
             given = ", ".join(f"{name}={value}" for name, value in self.decoding.items())
             self._add(True, "parameters", f"accepted ({given})" if given else "none given")
         if answer.finish_reason == "length" and not answer.text:
             self._add(False, "answer", "empty: max_tokens was used up before anything was written", REASONING_CURE)
+        if self.operation == "embedding":
+            self._add(True, "embedding", f"{len(answer.vector):,} dimensions")
+        if self.operation == "decision":
+            self._decision(answer)
         if self.wants_logprobs and "log-probabilities" not in done and "parameters" in done:
             self._add(None, "log-probabilities", "not asked for again without the refused parameter")
         elif self.wants_logprobs and "log-probabilities" not in done:
@@ -184,13 +208,20 @@ class _Inspection:
 
     async def _refused(self, verdict: Verdict) -> None:
         endpoint = self.endpoint
-        what = {"access": "access", "quota": "quota", "unknown_model": "model"}.get(verdict.cause or "", "answer")
+        what = REFUSED.get(verdict.cause or "", "answer")
         if verdict.cause is None:
             cure = "Run check again in a moment." if verdict.kind in ("transient", "rate_limit") else ""
             self._add(False, what, verdict.message, cure)
             return
         available = await self._available() if verdict.cause == "unknown_model" else None
         self._add(False, what, verdict.message, str(stopping_error(verdict, endpoint, available)))
+
+    def _decision(self, answer: Answer) -> None:
+        if answer.refusal is not None:
+            self._add(None, "decision", "refused; some models refuse some questions")
+            return
+        shares = ", ".join(f"{label} {share:.2f}" for label, share in answer.decided)
+        self._add(True, "decision", f"a choice has probabilities: {shares}")
 
     def _logprobs(self, answer: Answer) -> None:
         if not answer.choices:

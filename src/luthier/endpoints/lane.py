@@ -1,4 +1,4 @@
-"""All work for one account's share of one model: who goes next, and when."""
+"""All work for one account's share of one model: who goes next, when, and with whom."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 
+from luthier.endpoints.bundles import Bundles, disbanded
 from luthier.endpoints.flight import Flight, Run
 from luthier.endpoints.limiter import Limiter
 
@@ -38,6 +39,7 @@ class Lane:
     ) -> None:
         self.limiter = limiter
         self.in_flight = 0
+        self.bundles = Bundles()
         self._loop, self._clock, self._admit, self._launch = loop, clock, admit, launch
         self._turns: deque[Run] = deque()
         self._again: deque[Flight] = deque()
@@ -64,13 +66,15 @@ class Lane:
     def withdraw(self, run: Run) -> list[Flight]:
         """Takes back everything of a run that is not in the air."""
         taken = list(run.waiting)
+        for flight in taken:
+            flight.companions = ()
         run.waiting.clear()
         run.room.set()
         if run in self._turns:
             self._turns.remove(run)
-        taken += [flight for flight in self._again if flight.run is run]
+        taken += [member for flight in self._again if flight.run is run for member in disbanded(flight)]
         self._again = deque(flight for flight in self._again if flight.run is not run)
-        taken += [flight for _, _, flight in self._later if flight.run is run]
+        taken += [member for _, _, flight in self._later if flight.run is run for member in disbanded(flight)]
         self._later = [item for item in self._later if item[2].run is not run]
         heapq.heapify(self._later)
         return taken
@@ -90,7 +94,9 @@ class Lane:
                 flight = self._foremost(short_of_money)
                 if flight is None:
                     break
-                wait = self.limiter.wait_seconds(flight.tokens)
+                if flight.request.operation == "embedding" and flight.is_queued:
+                    flight.companions = self.bundles.companions(flight, self.limiter, self.in_flight)
+                wait = self.limiter.wait_seconds(flight.load)
                 if wait > 0:
                     wake_in = wait if wake_in is None else min(wake_in, wait)
                     break
@@ -99,7 +105,7 @@ class Lane:
                     short_of_money.add(flight.run)
                     continue
                 self._take(flight)
-                self.limiter.sent(flight.tokens)
+                self.limiter.sent(flight.load)
                 self.in_flight += 1
                 self._launch(flight)
             self._set_timer(wake_in)
@@ -127,7 +133,8 @@ class Lane:
             return
         run = flight.run
         self._turns.remove(run)
-        run.next()
+        for _ in flight.members:
+            run.next()
         if run.waiting:
             self._turns.append(run)
 

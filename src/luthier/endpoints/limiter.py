@@ -180,6 +180,11 @@ class Limiter:
         most = int(self.window.size)
         return in_flight < (most if self.met else min(most, FIRST_CONTACT))
 
+    def slots_left(self, in_flight: int) -> int:
+        """How many more may be in flight; see `has_room`."""
+        most = int(self.window.size)
+        return max(0, (most if self.met else min(most, FIRST_CONTACT)) - in_flight)
+
     def sent(self, tokens: float) -> None:
         """A request goes out; so many tokens are reserved for it."""
         if self.requests is not None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -53,6 +54,7 @@ class TerminalProgress:
         self._shown = self._began + quiet_seconds - LINE_SECONDS
         self._expected = self._landed = self._fetched = self._retried = self._failed = 0
         self._cost_usd: float | None = 0.0
+        self._work: _Work | None = None
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
@@ -69,11 +71,13 @@ class TerminalProgress:
         """So many more requests will be asked."""
         with self._lock:
             self._expected += requests
+            self._work = None
 
     def landed(self, answer: Answer) -> None:
         """One of them has its answer, or none for good."""
         with self._lock:
             self._landed += 1
+            self._work = None
             if answer.failure is not None:
                 self._failed += 1
             elif not answer.from_journal:
@@ -89,16 +93,27 @@ class TerminalProgress:
             self._retried += 1
             self._show()
 
+    def working(self, what: str, done: float, total: float | None, said: str) -> None:
+        """A technique has come so far with work of its own; the bar is that work's until requests follow."""
+        with self._lock:
+            work = self._work
+            if work is None or work.what != what or done < work.done:
+                work = self._work = _Work(what, time.monotonic(), done)
+            work.done, work.total, work.said = done, total, said
+            self._show()
+
     def close(self) -> None:
         """Draws the last state and leaves the line."""
         with self._lock:
             if self._bar is not None and self._task is not None:
-                self._bar.update(self._task, completed=self._landed, total=self._expected, said=self.line())
+                self._draw(self._bar, self._task)
                 self._bar.stop()
                 self._bar = self._task = None
 
     def line(self) -> str:
         """The state in words."""
+        if self._work is not None:
+            return self._work.line()
         seconds = max(1e-9, time.monotonic() - self._began)
         rate = self._fetched / seconds
         parts = [f"{self._landed:,}/{self._expected:,}", f"{rate:.1f}/s"]
@@ -120,7 +135,7 @@ class TerminalProgress:
         if not stream.isatty():
             if now - self._shown >= LINE_SECONDS:
                 self._shown = now
-                print(f"{self._what}: {self.line()}", file=stream, flush=True)
+                print(f"{self._named()}: {self.line()}", file=stream, flush=True)
             return
         if self._bar is None:
             self._open(stream)
@@ -128,17 +143,56 @@ class TerminalProgress:
             return
         self._shown = now
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._landed, total=self._expected, said=self.line())
+            self._draw(self._bar, self._task)
+
+    def _named(self) -> str:
+        return self._what if self._work is None else self._work.what
+
+    def _draw(self, bar: Bar, task: TaskID) -> None:
+        done: float = self._landed
+        total: float | None = self._expected
+        if self._work is not None:
+            done, total = self._work.done, self._work.total
+        bar.update(task, description=self._named(), completed=done, total=total, said=self.line())
+        if total is None:
+            # For `update` no total means the one before.
+            bar.tasks[bar.task_ids.index(task)].total = None
 
     def _open(self, stream: TextIO) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
+        # What a technique says may hold brackets, which would be read as markup.
+        what, said = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[said]}", markup=False)
+        columns = (what, BarColumn(), said)
         self._bar = RichProgress(*columns, console=Console(file=stream), transient=False)
         self._task = self._bar.add_task(self._what, total=self._expected, said="")
         self._bar.start()
+
+
+@dataclass(slots=True)
+class _Work:
+    """A technique's own work, from when it was first heard of."""
+
+    what: str
+    began: float
+    first: float
+    done: float = 0.0
+    total: float | None = None
+    said: str = ""
+
+    def line(self) -> str:
+        seconds = time.monotonic() - self.began
+        parts = []
+        if self.total:
+            parts.append(f"{min(1.0, self.done / self.total):.0%}")
+            if seconds > 0 and self.first < self.done < self.total:
+                left = seconds * (self.total - self.done) / (self.done - self.first)
+                parts.append(f"{_clock(left)} left")
+        else:
+            parts.append(f"{_clock(seconds)} so far")
+        return ", ".join(filter(None, [*parts, self.said]))
 
 
 def _clock(seconds: float) -> str:
@@ -184,3 +238,7 @@ class Ahead:
     def retried(self, wait_seconds: float) -> None:
         """Passes it on."""
         self._progress.retried(wait_seconds)
+
+    def working(self, what: str, done: float, total: float | None, said: str) -> None:
+        """Passes it on."""
+        self._progress.working(what, done, total, said)

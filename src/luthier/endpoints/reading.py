@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from luthier.endpoints.exchange import Answer, Operation, TokenChoices, Usage
 from luthier.endpoints.redaction import sendable
 
-__all__ = ["Unreadable", "read_answer", "read_usage"]
+__all__ = ["Part", "Unreadable", "read_answer", "read_call", "read_usage"]
 
 SENTINEL = -9998.0
 """Below this a service means minus infinity (OpenAI writes -9999.0)."""
 
 MOST_TOKENS = 2**53
 """A larger count is a fault of the service, and more than the journal's columns take."""
+
+
+EXPECTED: dict[Operation, str] = {
+    "chat": "choices[0].message.content",
+    "completion": "choices[0].text",
+    "embedding": "data[0].embedding",
+    "decision": "answers[0] with probabilities from 0 to 1",
+}
+
+ROUNDING = 1e-6
+"""By so much a sum of shares may pass 1."""
+
+DECLINED = "The model declined to answer this question."
+"""Decisions are refused without words."""
 
 
 class Unreadable(ValueError):
@@ -29,11 +45,15 @@ def read_answer(body: bytes, operation: Operation) -> Answer:
     Raises:
         Unreadable: the body is cut, is no JSON, or lacks what every answer has.
     """
+    if operation == "embedding":
+        (part,) = read_call(body, (1.0,))
+        if isinstance(part, Unreadable):
+            raise part
+        return part.answer
+    document = _document(body)
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"the body is no JSON ({error})") from error
-    try:
+        if operation == "decision":
+            return _decision(document)
         choice = document["choices"][0]
         if operation == "chat":
             message = choice["message"]
@@ -51,10 +71,138 @@ def read_answer(body: bytes, operation: Operation) -> Answer:
             model=_text_or_none(document.get("model")),
             status=200,
         )
-    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
-        message = _reported_error(document)
-        what = "message.content" if operation == "chat" else "text"
-        raise Unreadable(message or f"the body has no choices[0].{what}") from error
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise Unreadable(_reported_error(document) or f"the body has no {EXPECTED[operation]}") from error
+
+
+@dataclass(slots=True)
+class Part:
+    """What one request has from a call that carried several.
+
+    Attributes:
+        answer: its own, with its share of the tokens.
+        body: what would have come had it been asked alone.
+    """
+
+    answer: Answer
+    body: bytes
+
+
+def read_call(body: bytes, units: Sequence[float]) -> list[Part | Unreadable]:
+    """The vectors in a body of status 200, in the order the texts were sent.
+
+    A vector that is none (no numbers, not finite, nothing but zeros) spoils only its own text.
+
+    Args:
+        body: what came.
+        units: lengths of the texts; the tokens are shared out by them, to the last one.
+
+    Raises:
+        Unreadable: nobody can be told which vector is his, or they differ in length.
+    """
+    document = _document(body)
+    try:
+        items = _in_order(document["data"], len(units))
+        model, tokens = _text_or_none(document.get("model")), read_usage(document.get("usage")).input_tokens
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        missing = f"the body does not have {len(units)} data[...].embedding, numbered from 0"
+        raise Unreadable(_reported_error(document) or missing) from error
+    vectors = [_vector(item.get("embedding")) for item in items]
+    lengths = sorted({len(vector) // 4 for vector in vectors if isinstance(vector, bytes)})
+    if len(lengths) > 1:
+        raise Unreadable(f"vectors of different lengths in one answer: {', '.join(map(str, lengths))}")
+    parts: list[Part | Unreadable] = []
+    for item, vector, share in zip(items, vectors, _shares(tokens, units), strict=True):
+        if isinstance(vector, Unreadable):
+            parts.append(vector)
+            continue
+        alone = {"data": [{**item, "index": 0}], "model": model, "usage": {"prompt_tokens": share}}
+        answer = Answer(embedding=vector, usage=Usage(input_tokens=share), model=model, status=200)
+        parts.append(Part(answer, json.dumps(alone, separators=(",", ":")).encode()))
+    return parts
+
+
+def _in_order(items: Any, count: int) -> list[Mapping[str, Any]]:
+    if not isinstance(items, list) or len(items) != count or not all(isinstance(item, Mapping) for item in items):
+        raise TypeError("data")
+    if all("index" not in item for item in items):
+        return items
+    placed = {item["index"]: item for item in items if type(item["index"]) is int}
+    return [placed[index] for index in range(count)]
+
+
+def _vector(given: Any) -> bytes | Unreadable:
+    import numpy as np
+
+    try:
+        if isinstance(given, str):
+            vector = np.frombuffer(base64.b64decode(given, validate=True), dtype="<f4")
+        elif isinstance(given, list) and all(type(value) in (float, int) for value in given):
+            # A server that does not know base64 writes decimal numbers.
+            with np.errstate(over="ignore"):
+                vector = np.array(given, dtype="<f4")
+        else:
+            return Unreadable("data[...].embedding is neither base64 nor a list of numbers")
+    except (ValueError, OverflowError) as error:
+        return Unreadable(f"data[...].embedding is no vector ({error})")
+    if not np.isfinite(vector).all():
+        return Unreadable("the vector has numbers that are not finite")
+    if not vector.any():
+        return Unreadable("the vector is empty or nothing but zeros")
+    return vector.tobytes()
+
+
+def _shares(tokens: int, units: Sequence[float]) -> Iterable[int]:
+    whole, up_to, given = sum(units) or 1.0, 0.0, 0
+    for length in units:
+        up_to += length
+        upper = round(tokens * up_to / whole)
+        yield upper - given
+        given = upper
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"the body is no JSON ({error})") from error
+
+
+def _decision(document: Any) -> Answer:
+    (answer,) = document["answers"]
+    decided: list[tuple[str, float]] = []
+    if answer["type"] == "predicate":
+        likely = _probability(answer["probability"])
+        decided = [("true", likely), ("false", 1.0 - likely)]
+    elif answer["type"] in ("choice", "score"):
+        name = "value" if answer["type"] == "choice" else "label"
+        decided = [(_label(each[name]), _probability(each["probability"])) for each in answer["probabilities"]]
+    elif answer["type"] != "refusal":
+        raise TypeError("type")
+    if len(dict(decided)) != len(decided) or bool(decided) == (answer["type"] == "refusal"):
+        raise TypeError("probabilities")
+    return Answer(
+        refusal=None if decided else DECLINED,
+        decided=tuple(decided),
+        usage=read_usage(document.get("usage")),
+        model=_text_or_none(document.get("model")),
+        status=200,
+    )
+
+
+def _label(value: Any) -> str:
+    # Values of a choice may be true and false, which JSON and YAML spell small.
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        raise TypeError("label")
+    return sendable(value)
+
+
+def _probability(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -ROUNDING <= value <= 1.0 + ROUNDING:
+        raise TypeError("probability")
+    return min(1.0, max(0.0, float(value)))
 
 
 def read_usage(usage: Any) -> Usage:

@@ -20,9 +20,9 @@ class Report:
         answered: those that have an answer.
         from_journal: those of them that had been paid for before.
         failed: those without one, by kind of failure.
-        sent: attempts that went out.
-        retries: attempts that followed another of the same request.
-        rate_limited: attempts the service answered with 429.
+        sent: calls that went out; one may carry many texts to embed.
+        retries: calls that followed another for the same request.
+        rate_limited: calls the service answered with 429.
         input_tokens: of the answers fetched now.
         output_tokens: of the answers fetched now.
         cached_input_tokens: input tokens of those that the service had cached.

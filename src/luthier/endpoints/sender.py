@@ -7,20 +7,25 @@ import json
 import logging
 import math
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import accumulate
+from operator import add
 from typing import Protocol
 
+from luthier.endpoints.bundles import disbanded, in_one_call, parts_of, together
 from luthier.endpoints.commits import Commits
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, FailureKind, Usage
 from luthier.endpoints.failures import Verdict, judge, judge_fault, stopping_error, unreadable
-from luthier.endpoints.flight import Flight, Halt, Run
+from luthier.endpoints.flight import Flight, Halt, Run, Slot
 from luthier.endpoints.journal import Entry
 from luthier.endpoints.keys import answer_key, key_prefix
 from luthier.endpoints.prices import PriceBook
 from luthier.endpoints.providers import PROVIDERS, Provider
-from luthier.endpoints.reading import Unreadable, read_answer
+from luthier.endpoints.reading import Part, Unreadable
 from luthier.endpoints.redaction import redact, redact_bytes, sendable
 from luthier.endpoints.report import Report
 from luthier.endpoints.tokens import TokenGuess
@@ -114,7 +119,12 @@ class Sender:
         run = flight.run
         if run.budget is None:
             return True
-        most = self._most_usd(flight)
+        costs = [self._most_usd(member) for member in flight.members]
+        if flight.is_queued:
+            # Where the money is short, fewer texts fly together.
+            affordable = bisect_right(list(accumulate(costs)), run.budget.left_usd)
+            flight.companions = flight.companions[: max(0, affordable - 1)]
+        most = sum(costs[: len(flight.members)])
         if run.budget.reserve(most):
             flight.reserved_usd = most
             return True
@@ -134,9 +144,11 @@ class Sender:
 
     def launch(self, flight: Flight) -> None:
         """Sends it; returns at once."""
-        flight.airborne = True
-        flight.lane = flight.run.lane
-        flight.attempts += 1
+        members = flight.members
+        slot = Slot(flight.run.lane, len(members))
+        for member in members:
+            member.airborne, member.slot = True, slot
+            member.attempts += 1
         for report in self._desk.reports(flight.run):
             report.sent += 1
             report.retries += flight.attempts > 1
@@ -145,15 +157,17 @@ class Sender:
         task.add_done_callback(self.tasks.discard)
 
     async def _fly(self, flight: Flight) -> None:
-        run = flight.run
+        run, members = flight.run, flight.members
         try:
             await self._attempt(flight)
         except BaseException as error:
             # A flight whose end nobody hears of would keep its run waiting for ever.
-            if flight.airborne:
+            left = [member for member in members if member.airborne]
+            if left:
                 self._refund(flight)
                 self._desk.halt_by_error(run, error)
-                self._desk.land(flight, Answer(failure="transient", error=_in_words(error, run.endpoint)))
+            for member in left:
+                self._desk.land(member, Answer(failure="transient", error=_in_words(error, run.endpoint)))
             if not isinstance(error, Exception):
                 raise
 
@@ -162,7 +176,7 @@ class Sender:
         endpoint, lane = run.endpoint, run.lane
         provider = PROVIDERS[endpoint.provider]
         headers = await provider.headers(endpoint)
-        path, body = provider.adapt(flight.request, endpoint)
+        path, body = provider.adapt(in_one_call(flight), endpoint)
         url = provider.base_url(endpoint) + path
         packed = json.dumps(body, separators=(",", ":")).encode()
         reply = await self._transport.post(url, headers, packed, endpoint.timeout_seconds)
@@ -174,14 +188,17 @@ class Sender:
             lane.limiter.obey(reply.headers)
             if reply.status == 200:
                 try:
-                    answer = read_answer(reply.body, flight.request.operation)
+                    parts = parts_of(flight, reply.body)
                 except Unreadable as error:
                     verdict = unreadable(error, secrets)
                 else:
-                    self._succeed(flight, answer, reply)
+                    bad = self._succeed(flight, parts, reply)
+                    if bad:
+                        reason = next(part for part in parts if isinstance(part, Unreadable))
+                        await self._fail(bad, unreadable(reason, secrets), provider)
                     return
             else:
-                verdict = judge(reply, secrets)
+                verdict = judge(reply, secrets, flight.request.operation)
         else:
             verdict = judge_fault(reply, secrets, reached=lane.limiter.met)
         if endpoint.provider == "local" and _server_left(reply):
@@ -190,36 +207,46 @@ class Sender:
             verdict = replace(verdict, kind="transient", cause=None)
         await self._fail(flight, verdict, provider)
 
-    def _succeed(self, flight: Flight, answer: Answer, reply: Reply) -> None:
+    def _succeed(self, flight: Flight, parts: Sequence[Part | Unreadable], reply: Reply) -> Flight | None:
+        """Keeps what can be read; what cannot is given back, to be judged as a call of its own."""
         run = flight.run
-        endpoint = run.endpoint
-        cost = self._prices.cost(endpoint, answer.usage, answer.model)
-        self._refund(flight, cost or 0.0)
-        used = answer.usage.input_tokens + answer.usage.output_tokens
-        run.lane.limiter.answered(flight.tokens, float(used) if used else flight.tokens, run.lane.in_flight)
-        self._desk.guess(endpoint).learn(flight.units, answer.usage)
-        answer = replace(answer, cost_usd=cost, latency_seconds=reply.latency_seconds)
-        if not flight.journaled:
-            self._desk.land(flight, answer)
-            return
-        if answer.model is not None:
-            self._desk.compare_snapshot(run, answer.model)
-        key, identity = self._true_key(flight, answer)
-        entry = Entry(
-            key=key,
-            state="answered",
-            operation=flight.request.operation,
-            identity=identity,
-            model=endpoint.model,
-            reported_model=answer.model,
-            status=reply.status,
-            body=reply.body,
-            input_tokens=answer.usage.input_tokens,
-            output_tokens=answer.usage.output_tokens,
-            cost_usd=cost,
-            latency_seconds=reply.latency_seconds,
-        )
-        self._keep(entry, flight, answer)
+        endpoint, lane = run.endpoint, run.lane
+        members, load = flight.members, flight.load
+        good = [(member, part) for member, part in zip(members, parts, strict=True) if isinstance(part, Part)]
+        costs = [self._prices.cost(endpoint, part.answer.usage, part.answer.model) for _, part in good]
+        self._refund(flight, sum(cost or 0.0 for cost in costs))
+        usage = reduce(add, [part.answer.usage for _, part in good]) if good else Usage()
+        used = usage.input_tokens + usage.output_tokens
+        lane.limiter.answered(load, float(used) if used else load, lane.in_flight)
+        self._desk.guess(endpoint).learn(sum(member.units for member, _ in good), usage)
+        if flight.halves is not None and len(good) == len(members):
+            flight.halves.went_well(lane.bundles)
+        disbanded(flight)
+        for (member, part), cost in zip(good, costs, strict=True):
+            answer = replace(part.answer, cost_usd=cost, latency_seconds=reply.latency_seconds)
+            if not member.journaled:
+                self._desk.land(member, answer)
+                continue
+            if member is good[0][0] and answer.model is not None:
+                self._desk.compare_snapshot(run, answer.model)
+            key, identity = self._true_key(member, answer)
+            entry = Entry(
+                key=key,
+                state="answered",
+                operation=member.request.operation,
+                identity=identity,
+                model=endpoint.model,
+                reported_model=answer.model,
+                status=reply.status,
+                body=part.body,
+                input_tokens=answer.usage.input_tokens,
+                output_tokens=answer.usage.output_tokens,
+                cost_usd=cost,
+                latency_seconds=reply.latency_seconds,
+            )
+            self._keep(entry, member, answer)
+        bad = [member for member, part in zip(members, parts, strict=True) if not isinstance(part, Part)]
+        return together(bad)[0] if bad else None
 
     def _true_key(self, flight: Flight, answer: Answer) -> tuple[bytes, str]:
         endpoint = flight.run.endpoint
@@ -246,36 +273,61 @@ class Sender:
         if verdict.cause == "unreachable":
             # A server that was never reached gets a few quick tries; one that was may come back.
             stops = flight.attempts >= FIRST_CONTACT_ATTEMPTS and not run.lane.limiter.met
-        if stops:
-            if run.halt is None:
-                self._desk.stop_run(run, "error")
-                available = await self._available(run.endpoint, provider) if verdict.cause == "unknown_model" else None
-                run.error = stopping_error(verdict, run.endpoint, available)
-        elif verdict.kind in RETRYABLE and self._may_retry(flight):
-            self._retry(flight, verdict)
+        if stops and run.halt is None:
+            self._desk.stop_run(run, "error")
+            available = await self._available(run.endpoint, provider) if verdict.cause == "unknown_model" else None
+            run.error = stopping_error(verdict, run.endpoint, available)
+        elif not stops and flight.companions and verdict.kind not in RETRYABLE:
+            self._part(flight, verdict)
             return
-        answer = Answer(failure=verdict.kind, status=verdict.status, error=verdict.message)
-        if not flight.journaled or stops:
-            # What stops a run says nothing about the row: it is asked again next time.
-            self._desk.land(flight, answer)
-            return
-        entry = Entry(
-            key=flight.key,
-            state="failed",
-            failure=verdict.kind,
-            operation=flight.request.operation,
-            identity=flight.identity,
-            model=run.endpoint.model,
-            status=verdict.status,
-            error=verdict.message,
-        )
-        self._keep(entry, flight, answer)
+        halves = flight.halves
+        again: list[Flight] = []
+        over: list[Flight] = []
+        for member in disbanded(flight):
+            goes_on = not stops and verdict.kind in RETRYABLE and self._may_retry(member)
+            (again if goes_on else over).append(member)
+        for some in together(again):
+            some.halves = halves
+            self._retry(some, verdict)
+        for member in over:
+            answer = Answer(failure=verdict.kind, status=verdict.status, error=verdict.message)
+            if not member.journaled or stops:
+                # What stops a run says nothing about the row: it is asked again next time.
+                self._desk.land(member, answer)
+                continue
+            entry = Entry(
+                key=member.key,
+                state="failed",
+                failure=verdict.kind,
+                operation=member.request.operation,
+                identity=member.identity,
+                model=run.endpoint.model,
+                status=verdict.status,
+                error=verdict.message,
+            )
+            self._keep(entry, member, answer)
+
+    def _part(self, flight: Flight, verdict: Verdict) -> None:
+        """A call was refused for good: its texts are sent in smaller ones, until whose fault it is stands alone."""
+        bundles = flight.run.lane.bundles
+        for calls, halves in bundles.parted(flight, verdict.message):
+            staying = []
+            for member in calls:
+                member.pushed_back += 1
+                if self._desk.take_over(member):
+                    staying.append(member)
+                else:
+                    self._desk.land(member, Answer(failure="stopped", error="not sent again"))
+            for some in together(staying):
+                some.halves = halves
+                self._queue_again(some, 0.0)
 
     def _tell_limiter(self, flight: Flight, verdict: Verdict) -> None:
         limiter = flight.run.lane.limiter
         if verdict.kind == "rate_limit":
-            flight.pushed_back += 1
-            limiter.refused(flight.tokens, verdict.retry_after_seconds)
+            for member in flight.members:
+                member.pushed_back += 1
+            limiter.refused(flight.load, verdict.retry_after_seconds)
             for report in self._desk.reports(flight.run):
                 report.rate_limited += 1
         elif verdict.kind == "transient":
@@ -299,14 +351,19 @@ class Sender:
         elif verdict.unreachable:
             # Rows that were not sent yet must not use up their attempts on a server that is away.
             wait = min(wait, FIRST_CONTACT_SECONDS) if verdict.cause else wait
-            flight.lane.limiter.hold(wait)
+            flight.slot.lane.limiter.hold(wait)
         log.debug("sent again in %.2f s: %s", wait, verdict.message)
         flight.run.show(lambda progress: progress.retried(wait))
-        flight.airborne = False
-        flight.run.lane.retry(flight, wait)
-        flight.lane.landed()
-        if flight.run.lane is not flight.lane:
-            flight.run.lane.pump()
+        self._queue_again(flight, wait)
+
+    def _queue_again(self, flight: Flight, wait_seconds: float) -> None:
+        lane, slot, members = flight.run.lane, flight.slot, flight.members
+        for member in members:
+            member.airborne = False
+        lane.retry(flight, wait_seconds)
+        slot.leave(len(members))
+        if lane is not slot.lane:
+            lane.pump()
 
     def _refund(self, flight: Flight, true_usd: float = 0.0) -> None:
         reserved, flight.reserved_usd = flight.reserved_usd, None

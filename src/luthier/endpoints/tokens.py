@@ -16,6 +16,9 @@ PRIOR_ANSWERS = 4.0
 UNBOUNDED_OUTPUT = 256.0
 PER_MESSAGE = 4.0
 
+WITHOUT_OUTPUT = {"embedding", "decision"}
+"""Operations that write nothing: a vector has no tokens, and a decision next to none."""
+
 
 def text_units(text: str) -> float:
     """Length of a text in quarters of a token: a Latin letter is 1, an accented one 2.5, a Chinese one 4.
@@ -61,6 +64,8 @@ class TokenGuess:
             request: what is asked.
             endpoint: of whom; its own `max_completion_tokens` replaces the bound of a chat.
         """
+        if request.operation in WITHOUT_OUTPUT:
+            return 0.0
         most = request.body.get("max_tokens", request.body.get("max_completion_tokens"))
         if request.operation == "completion":
             most = 16 if most is None else most
@@ -88,6 +93,8 @@ class TokenGuess:
 
 def request_units(request: Request) -> float:
     """Length of everything the model reads, in quarters of a token."""
+    if request.operation == "decision":
+        return _units(request.body.get("input")) + _all_units(request.body.get("questions"))
     return _units(request.body.get("messages", request.body.get("prompt", request.body.get("input"))))
 
 
@@ -98,4 +105,15 @@ def _units(value: Any) -> float:
         return _units(value.get("content", value.get("text"))) + PER_MESSAGE * UNITS_PER_TOKEN
     if isinstance(value, list | tuple):
         return sum(_units(item) for item in value)
+    return 0.0
+
+
+def _all_units(value: Any) -> float:
+    # A question's texts lie at several depths: instructions, and labels with their descriptions.
+    if isinstance(value, str):
+        return text_units(value)
+    if isinstance(value, dict):
+        return sum(_all_units(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return sum(_all_units(item) for item in value)
     return 0.0

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from luthier.task import Task
 
-__all__ = ["Objective", "best_label", "cuts_between", "fit_cuts"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Positions = npt.NDArray[np.intp]
+
+__all__ = [
+    "Objective",
+    "answers_between",
+    "best_label",
+    "best_labels",
+    "cuts_between",
+    "fit_cuts",
+    "fitted_cuts",
+    "kappa_of",
+]
 
 Objective = Literal["accuracy", "mse", "qwk"]
 """What a label is chosen to be best at; named after the metric."""
 
 ROUNDS = 8
 """Passes over the cuts; on every table tried the third changed nothing."""
+
+MOST_PLACES = 200
+"""Places a cut is tried at; a long table has more than are worth it."""
 
 
 def cuts_between(values: Sequence[float]) -> tuple[float, ...]:
@@ -51,49 +70,116 @@ def best_label(
     return sum(expected > bound for bound in bounds)
 
 
-def fit_cuts(task: Task, truths: Sequence[str], expected: Sequence[float]) -> tuple[float, ...]:
+def best_labels(
+    values: Sequence[float], probabilities: Floats, objective: Objective | None, cuts: Sequence[float] | None = None
+) -> Positions:
+    """`best_label` of many rows at once, among labels of these values.
+
+    Args:
+        values: a number per label, ascending.
+        probabilities: shape (rows, labels).
+        objective: as in `best_label`.
+        cuts: as in `best_label`.
+    """
+    import numpy as np
+
+    if objective in (None, "accuracy"):
+        likeliest: Positions = probabilities.argmax(axis=1)
+        return likeliest
+    # Not a matrix product: its last digits depend on how many rows are asked together.
+    expected = np.einsum("rl,l->r", probabilities, np.asarray(values, dtype=float))
+    return answers_between(expected, cuts_between(values) if objective == "mse" or cuts is None else cuts)
+
+
+def answers_between(expected: Floats, cuts: Sequence[float]) -> Positions:
+    """Position of the label each expected rating falls to."""
+    import numpy as np
+
+    return np.searchsorted(np.asarray(cuts, dtype=float), expected, side="left")
+
+
+def kappa_of(answers: Floats, truths: Floats) -> float:
+    """Quadratic weighted kappa between two lists of label values: 1 in agreement, 0 by chance, also for one answer.
+
+    Examples:
+        >>> import numpy as np
+        >>> kappa_of(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]))
+        1.0
+    """
+    apart = float(((answers - truths) ** 2).mean())
+    by_chance = float(answers.var() + truths.var() + (answers.mean() - truths.mean()) ** 2)
+    return 1 - apart / by_chance if by_chance else 0.0
+
+
+def fit_cuts(task: Task, truths: Sequence[str], expected: Sequence[float] | Floats) -> tuple[float, ...]:
     """Cuts on the expected rating under which these rows agree best with the truth, by quadratic weighted kappa.
 
-    Each cut in turn moves to the best place between its neighbours until none moves any more. Kappa rewards
-    answers that are spread as wide as the truth, so the cuts come to lie where the expected rating, which
-    shrinks to the middle, would not put them itself.
+    Kappa rewards answers that are spread as wide as the truth, so the cuts come to lie where the expected
+    rating, which shrinks to the middle, would not put them itself.
 
     Args:
         task: a rating task.
         truths: the rows' labels.
         expected: the rows' expected ratings, from a model that did not learn from these rows.
+
+    Examples:
+        >>> stars = Task("stars", type="rating", labels=[1, 2, 3])
+        >>> fit_cuts(stars, ["1", "1", "2", "3"], [1.6, 1.7, 1.9, 2.2])
+        (1.7999999999999998, 2.05)
     """
     import numpy as np
 
-    values = np.asarray(task.values, dtype=float)
-    truth = values[[task.position(label) for label in truths]]
-    seen = np.asarray(expected, dtype=float)
-    order = np.sort(np.unique(seen))
-    places = (order[:-1] + order[1:]) / 2
-    cuts = np.asarray(cuts_between(task.values))
-    if not len(places):
-        return tuple(float(cut) for cut in cuts)
+    return fitted_cuts(task.values, np.array([task.position(label) for label in truths]), np.asarray(expected, float))
 
-    def kappa(bounds: np.ndarray) -> float:
-        answer = values[np.searchsorted(bounds, seen, side="left")]
-        apart = float(((answer - truth) ** 2).mean())
-        by_chance = float(((answer - answer.mean()) ** 2).mean() + ((truth - truth.mean()) ** 2).mean())
-        by_chance += float((answer.mean() - truth.mean()) ** 2)
-        return 1 - apart / by_chance if by_chance else 0.0
 
-    # A long table has more places than are worth trying.
-    places = places[np.unique(np.linspace(0, len(places) - 1, 200).astype(int))]
-    best = kappa(cuts)
+def fitted_cuts(values: Sequence[float], targets: Positions, expected: Floats) -> tuple[float, ...]:
+    """`fit_cuts` on arrays: a number per label, the position of each row's label, each row's expected rating.
+
+    Each cut in turn moves to the best place between its neighbours until none moves any more. How often each
+    label lies below each place is counted once, so a step costs the same however long the table is.
+    """
+    import numpy as np
+
+    number = np.asarray(values, dtype=float)
+    midway = cuts_between(values)
+    order = np.unique(expected)
+    between = (order[:-1] + order[1:]) / 2
+    if not len(between):
+        return midway
+    between = between[np.unique(np.linspace(0, len(between) - 1, MOST_PLACES).astype(int))]
+    places = np.unique(np.concatenate([between, midway]))
+    bins = np.searchsorted(places, expected, side="left")
+    counted = np.zeros((len(places) + 1, len(number)))
+    np.add.at(counted, (bins, targets), 1)
+    # Row j: of the rows at or below place j, the share with each label; before it a row of none, after it all.
+    below = np.vstack([np.zeros(len(number)), np.cumsum(counted, axis=0)]) / len(targets)
+    total = below.sum(axis=1)
+    apart = below @ (number[:, None] - number[None, :]) ** 2
+    truth_mean = float(below[-1] @ number)
+    truth_spread = float(below[-1] @ number**2) - truth_mean**2
+
+    def kappa(edges: Positions) -> Floats:
+        # `edges` has a row per set of cuts: indices into `below`, from 0 to all.
+        columns = np.arange(len(number))
+        errors = (apart[edges[:, 1:], columns] - apart[edges[:, :-1], columns]).sum(axis=1)
+        shares = total[edges[:, 1:]] - total[edges[:, :-1]]
+        mean = shares @ number
+        chance = shares @ number**2 - mean**2 + truth_spread + (mean - truth_mean) ** 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found: Floats = np.where(chance > 1e-12, 1 - errors / chance, 0.0)
+        return found
+
+    edges = np.array([0, *(np.searchsorted(places, midway) + 1), len(below) - 1])
+    best = float(kappa(edges[None, :])[0])
     for _ in range(ROUNDS):
         before = best
-        for i in range(len(cuts)):
-            low = cuts[i - 1] if i else -np.inf
-            high = cuts[i + 1] if i + 1 < len(cuts) else np.inf
-            for place in places[(places > low) & (places < high)]:
-                tried = cuts.copy()
-                tried[i] = place
-                if (found := kappa(tried)) > best:
-                    best, cuts = found, tried
+        for cut in range(1, len(number)):
+            tried = np.arange(edges[cut - 1] + 1, edges[cut + 1])
+            options = np.repeat(edges[None, :], len(tried), axis=0)
+            options[:, cut] = tried
+            found = kappa(options)
+            if len(tried) and found.max() > best + 1e-12:
+                best, edges = float(found.max()), options[int(found.argmax())]
         if best == before:
             break
-    return tuple(float(cut) for cut in cuts)
+    return tuple(float(place) for place in places[edges[1:-1] - 1])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from luthier.errors import DataError, UserError
 from luthier.evaluation.entries import Candidate, Comparison, Entry, states_of
@@ -14,10 +16,11 @@ from luthier.evaluation.metrics import Measured, Reading, in_order, measure
 from luthier.evaluation.planning import Plan, plan_from_difference
 from luthier.evaluation.records import STATES
 from luthier.evaluation.references import ceiling_entry, majority_reading, people_readings
-from luthier.evaluation.resampling import rate_interval
+from luthier.evaluation.resampling import Floats, rate_interval
 from luthier.evaluation.statistics import (
     ALPHA,
     Difference,
+    all_differences,
     holm,
     letters,
     mcnemar,
@@ -50,6 +53,7 @@ class Leaderboard:
         partial: whether a row still fails for a reason that may pass.
         plan: rows needed to tell the first from the second; `None` with fewer than two specs.
         alpha: level at which two specs count as different.
+        draws: spec to its ranking metric per bootstrap sample; empty on a leaderboard read from a document.
     """
 
     task: Task
@@ -64,6 +68,7 @@ class Leaderboard:
     partial: bool
     plan: Plan | None
     alpha: float
+    draws: Mapping[str, Floats] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def best(self) -> Entry:
@@ -250,6 +255,7 @@ def build_leaderboard(
         partial=any(p.state == "failed" and p.transient for c in candidates for p in c.predictions),
         plan=plan,
         alpha=alpha,
+        draws={candidates[i].name: specs[i].draws[metric] for i in judged},
     )
 
 
@@ -289,15 +295,10 @@ def _compare(
 ) -> tuple[list[Comparison], list[Difference]]:
     """Every two specs, the better first; the first two specs come first."""
     couples = [(i, j) for place, i in enumerate(order) for j in order[place + 1 :]]
-    differences = [
-        paired_difference(
-            measured[i].intervals[metric].value,
-            measured[j].intervals[metric].value,
-            measured[i].draws[metric],
-            measured[j].draws[metric],
-        )
-        for i, j in couples
-    ]
+    differences = all_differences(
+        np.array([measured[i].intervals[metric].value for i in order]),
+        np.stack([measured[i].draws[metric] for i in order]),
+    )
     right = [mcnemar(readings[i].correct, readings[j].correct) for i, j in couples]
     near: list[float] | None = None
     if task.ordered:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderb
 from luthier.evaluation.measures import ranking_metric
 from luthier.evaluation.metrics import evaluate
 from luthier.evaluation.records import Interval, Prediction, prediction_frame
+from luthier.evaluation.spread import Spread
 from luthier.experiments.costs import Plan, plan_rows
 from luthier.experiments.fitting import fit_on, training_for
+from luthier.experiments.spreads import spreads_of
 from luthier.experiments.tracking import (
     TAGS,
     connect,
@@ -35,7 +38,7 @@ from luthier.techniques.registry import check_together
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Comparison", "Measured", "compare_specs", "plan_comparison", "rows_for"]
+__all__ = ["Comparison", "Measured", "compare_specs", "plan_comparison", "plan_tables", "rows_for"]
 
 LONGEST_PARAM = 500
 """Characters of a spec's setting shown as an MLflow parameter; the whole spec is an artifact."""
@@ -68,6 +71,11 @@ class Comparison:
     measured: tuple[Measured, ...]
     run_id: str
     experiment_id: str
+
+    @cached_property
+    def spreads(self) -> tuple[Spread, ...]:
+        """Per grid with several seeds of examples, how far the seeds lie apart."""
+        return spreads_of([measured.spec for measured in self.measured], self.leaderboard)
 
     def of(self, spec: Spec | str) -> Measured:
         """What was measured for a spec, given itself or by name.
@@ -117,6 +125,8 @@ def compare_specs(
     engine: Engine,
     rank_by: str | None = None,
     test_name: str = "the test table",
+    fits: dict[str, Fitted] | None = None,
+    beneath: Callable[[], str] | None = None,
     **settings: Any,
 ) -> Comparison:
     """Answers every test row with every spec and logs a parent run with a child per spec.
@@ -130,6 +140,8 @@ def compare_specs(
         engine: answers the requests.
         rank_by: metric that orders the leaderboard; the task type's own when absent.
         test_name: what the test table is called in MLflow.
+        fits: what specs became, by name; used where it is there and added to, so that several tables fit once.
+        beneath: gives the id of the run to stand beneath; called when the first spec has answered.
         settings: budget, progress, fresh and the like, for the engine.
     """
     rows = rows_for(specs, test, test_name)
@@ -140,19 +152,24 @@ def compare_specs(
     if train is not None and task.label in train.columns:
         train_labels = [label for label in map(task.canonical_label, train[task.label]) if label is not None]
     # Specs that call a model go first: a key or an address that does not work stops us before anything is written.
-    order = sorted(specs, key=lambda spec: spec.endpoint is None)
+    # Among them those whose call an endpoint may not offer, so that nothing is paid when it does not.
+    order = sorted(specs, key=lambda spec: (spec.endpoint is None, not _asks_what_few_offer(spec)))
     done: dict[str, Measured] = {}
-    first = _measure(order[0], rows, training, engine, known_experiment(task), settings)
+    fits = {} if fits is None else fits
+    first = _measure(order[0], rows, training, engine, known_experiment(task), fits, settings)
     experiment_id = connect(task)
     assert experiment_id is not None
     tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, TAGS["test_digest"]: rows.digest}
-    with run_of(experiment_id, f"compare {len(specs)} specs", "compare", tags) as parent:
+    title, above = (f"compare {len(specs)} specs", None) if beneath is None else (test_name, beneath())
+    with run_of(experiment_id, title, "compare", tags, parent=above) as parent:
         log_table_digest(parent.info.run_id, test, name=test_name, context="test", targets=task.label)
         if train is not None:
             log_table_digest(parent.info.run_id, train, name="train", context="train", targets=task.label)
         for spec in order:
             engine.raise_if_interrupted()
-            measured = first if spec is order[0] else _measure(spec, rows, training, engine, experiment_id, settings)
+            measured = first
+            if spec is not order[0]:
+                measured = _measure(spec, rows, training, engine, experiment_id, fits, settings)
             done[spec.name] = _log_child(measured, rows, test, parent.info.run_id, experiment_id)
         measured_all = tuple(done[spec.name] for spec in specs)
         seen = seen_in_training(rows, training)
@@ -163,7 +180,7 @@ def compare_specs(
             train_labels=train_labels,
             rank_by=rank_by,
         )
-        _log_parent(parent.info.run_id, board, rows)
+        _log_parent(parent.info.run_id, board, rows, spreads_of(specs, board))
     return Comparison(task, rows, board, measured_all, parent.info.run_id, experiment_id)
 
 
@@ -178,7 +195,23 @@ def plan_comparison(
     test_name: str = "the test table",
 ) -> Plan:
     """What `compare_specs` would send and cost; checks everything it would check, sends nothing."""
-    rows = rows_for(specs, test, test_name)
+    return plan_tables(specs, {test_name: test}, train, engine, fresh=fresh, rank_by=rank_by)
+
+
+def plan_tables(
+    specs: Sequence[Spec],
+    tests: Mapping[str, pd.DataFrame],
+    train: pd.DataFrame | None,
+    engine: Engine,
+    *,
+    fresh: bool = False,
+    rank_by: str | None = None,
+) -> Plan:
+    """As `plan_comparison`, over several tables: each spec is fitted once, and a row in two tables is asked once."""
+    tables = [rows_for(specs, test, name) for name, test in tests.items()]
+    rows = tables[0]
+    for more in tables[1:]:
+        rows = Rows(rows.inputs + more.inputs, rows.labels + more.labels, rows.text)
     ranking_metric(specs[0].task, rank_by)
     training = training_for(specs, train)
     return Plan(tuple(plan_rows(spec, rows, training[spec.name], engine, fresh=fresh) for spec in specs))
@@ -200,7 +233,7 @@ def candidate_of(measured: Measured, seen: int = 0) -> Candidate:
         measured: the spec and its predictions.
         seen: test rows it may have learned the answer of.
     """
-    notes = measured.spec.notes()
+    notes = (*measured.spec.notes(), *measured.fitted.state.get("notes", ()))
     if seen:
         notes = (*notes, f"{seen:,} test rows also stand in its training rows, so its figures may be too good.")
     return Candidate(
@@ -214,17 +247,24 @@ def candidate_of(measured: Measured, seen: int = 0) -> Candidate:
     )
 
 
+def _asks_what_few_offer(spec: Spec) -> bool:
+    return any(probe.operation not in ("chat", "completion") for probe in spec.probes())
+
+
 def _measure(
     spec: Spec,
     rows: Rows,
     training: dict[str, Rows | None],
     engine: Engine,
     experiment_id: str | None,
+    fits: dict[str, Fitted],
     settings: dict[str, Any],
 ) -> Measured:
     with shown(settings.get("progress"), spec.name) as progress:
         asked = settings | {"progress": progress}
-        fitted = fit_on(spec, training[spec.name], engine, experiment_id=experiment_id, **asked)
+        if spec.name not in fits:
+            fits[spec.name] = fit_on(spec, training[spec.name], engine, experiment_id=experiment_id, **asked)
+        fitted = fits[spec.name]
         predictions = engine.drive(fitted.predict(rows), spec.endpoint, **asked)
     return Measured(fitted, tuple(predictions))
 
@@ -253,7 +293,7 @@ def _log_child(measured: Measured, rows: Rows, test: pd.DataFrame, parent: str, 
     return Measured(measured.fitted, measured.predictions, run_id)
 
 
-def _log_parent(run_id: str, board: Leaderboard, rows: Rows) -> None:
+def _log_parent(run_id: str, board: Leaderboard, rows: Rows, spreads: Sequence[Spread]) -> None:
     import mlflow
 
     client = mlflow.MlflowClient()
@@ -261,7 +301,7 @@ def _log_parent(run_id: str, board: Leaderboard, rows: Rows) -> None:
     client.set_tag(run_id, TAGS["partial"], str(board.partial).lower())
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "report.html"
-        write_page(board, page, rows)
+        write_page(board, page, rows, spreads=spreads)
         client.log_artifact(run_id, str(page))
 
 
@@ -283,6 +323,10 @@ def log_settings(run_id: str, spec: Spec) -> None:
     for key in ("schema", "task"):
         document.pop(key)
     walk("", document)
+    if spec.grid_point is not None:
+        # A value that is the default is not in the document, and is what the grid is to be plotted by.
+        for path, value in spec.grid_point.settings.items():
+            walk(path, value)
     mlflow.MlflowClient().log_batch(run_id, params=[Param(key[:250], value) for key, value in flat.items()])
 
 

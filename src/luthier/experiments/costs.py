@@ -57,7 +57,7 @@ class Plan:
 
 def plan_fit(spec: Spec, train: Rows | None, engine: Engine) -> Plan:
     """What fitting alone would send."""
-    if spec.endpoint is None or not spec.needs_training:
+    if not spec.endpoints or not spec.needs_training:
         return Plan((PlannedSpec(spec.name, 0),))
     nothing = Rows(inputs=(), labels=(), text=spec.task.text)
     fitting, _ = spec.first_requests(nothing, train)
@@ -88,7 +88,7 @@ def plan_rows(
         total_rows: rows of the whole table, when `rows` are only some of it.
     """
     total = len(rows) if total_rows is None else total_rows
-    if spec.endpoint is None:
+    if not spec.endpoints:
         return PlannedSpec(spec.name, total)
     step = max(1, -(-len(rows) // MOST_RENDERED))
     shown = rows.take(range(0, len(rows), step))

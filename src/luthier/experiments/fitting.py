@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Engine
@@ -68,6 +69,6 @@ def fit_on(
         known = find_fitted(experiment_id, expected_digest(spec, rows))
         if known is not None:
             # Name and price may have changed since; what was learned has not.
-            return Fitted(spec=spec, train_digest=known.train_digest, state=known.state, arrays=known.arrays)
+            return replace(known, spec=spec)
     fitted: Fitted = engine.drive(spec.fit(rows), spec.endpoint, **settings)
     return fitted

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError, UserError
 from luthier.spec import Fitted, Spec
@@ -28,6 +30,7 @@ __all__ = [
     "fitted_of_run",
     "log_fitted",
     "log_table_digest",
+    "log_tables",
     "run_of",
     "spec_tags",
     "where_to_look",
@@ -47,8 +50,11 @@ TAGS = {
     "test_digest": "luthier.test_digest",
     "train_digest": "luthier.train_digest",
     "partial": "luthier.partial",
+    "grid": "luthier.grid",
 }
 """Tag names on runs, models and versions."""
+
+MOST_METRICS = 1000
 
 FITTED = "fitted"
 """Artifact folder of a run that holds what was measured."""
@@ -145,7 +151,8 @@ def run_of(
 
 def spec_tags(spec: Spec) -> dict[str, str]:
     """Tags that say what was measured."""
-    return {
+    grid = {} if spec.grid_point is None else {TAGS["grid"]: spec.grid_point.grid}
+    return grid | {
         TAGS["task"]: spec.task.name,
         TAGS["task_digest"]: spec.task.digest,
         TAGS["spec"]: spec.name,
@@ -166,6 +173,33 @@ def log_fitted(run_id: str, fitted: Fitted) -> None:
     client.set_tag(run_id, TAGS["fitted_digest"], fitted.digest)
     if fitted.train_digest:
         client.set_tag(run_id, TAGS["train_digest"], fitted.train_digest)
+    log_tables(run_id, fitted)
+
+
+def log_tables(run_id: str, fitted: Fitted) -> None:
+    """What fitting found, as tables of the run; numbers under `best` become a curve over the trials."""
+    import mlflow
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    curves: list[Metric] = []
+    for name, rows in fitted.spec.tables(fitted).items():
+        if not rows:
+            continue
+        columns = {key: [written(row.get(key)) for row in rows] for key in rows[0]}
+        mlflow.log_table(columns, f"{name}.json", run_id=run_id)
+        curves += [
+            Metric(f"{name}_best", row["best"], now, row["trial"])
+            for row in sorted((row for row in rows if {"best", "trial"} <= set(row)), key=lambda row: row["trial"])
+        ]
+    # MLflow takes a thousand at a time.
+    for begin in range(0, len(curves), MOST_METRICS):
+        mlflow.MlflowClient().log_batch(run_id, metrics=curves[begin : begin + MOST_METRICS])
+
+
+def written(cell: Any) -> Any:
+    """A cell as a table shows it: settings in one line of JSON."""
+    return json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict | list | tuple) else cell
 
 
 def log_table_digest(run_id: str, frame: pd.DataFrame, *, name: str, context: str, targets: str | None) -> None:

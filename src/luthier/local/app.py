@@ -25,7 +25,9 @@ from luthier.local import answering
 from luthier.local.asking import Wanted, read_chat_body, read_completion_body, read_embedding_body
 from luthier.local.backend import Backend, Reply
 from luthier.local.cards import ModelCard
+from luthier.local.decisions import decide, decision_body, read_decision_body, refused_questions
 from luthier.local.faults import Fault, FaultBook
+from luthier.local.label_shares import ask_after
 from luthier.local.ledger import Ledger
 from luthier.local.limits import Limiter
 from luthier.local.refusals import (
@@ -89,6 +91,7 @@ class Application:
             add("POST", f"{prefix}/chat/completions", self._posted("chat/completions", self._chat))
             add("POST", f"{prefix}/completions", self._posted("completions", self._complete))
             add("POST", f"{prefix}/embeddings", self._posted("embeddings", self._embed))
+            add("POST", f"{prefix}/decisions", self._posted("decisions", self._decide))
             add("GET", f"{prefix}/models", self.keyed(self._models, count="models"))
             add("GET", f"{prefix}/models/{{id:.+}}", self.keyed(self._model, count="models"))
         add("POST", "/tokenize", self.keyed(self._tokenize))
@@ -285,6 +288,20 @@ class Application:
         vectors, tokens = await backend.embed(texts)
         model = card.reports_model or card.id
         return json_response(answering.embedding_body(model, vectors, tokens, as_base64, dimensions), admitted.limits)
+
+    async def _decide(self, body: dict[str, Any], admitted: _Admitted) -> web.StreamResponse:
+        card = self._open(body)
+        asked = read_decision_body(body, card)
+        backend = await self.shelf.backend(card)
+        asks = [ask_after(question.prompt(asked.subject)) for question in asked.questions]
+        await _check_context(backend, card, Wanted(asks, False, False, True, "input"))
+        fault = admitted.fault
+        # There is no finish_reason here: what a filter stops is refused too.
+        scripted = fault is not None and fault.action in ("refusal", "content_filter")
+        refused = refused_questions(asked.questions, fault.contains if fault and scripted else None)
+        found = await decide(backend, asked, refused if scripted else [False] * len(refused))
+        model = card.reports_model or card.id
+        return json_response(decision_body(model, asked.questions, found), admitted.limits)
 
     async def _tokenize(self, request: web.Request) -> web.StreamResponse:
         body = decode_body(await request.read())

@@ -18,7 +18,7 @@ ACTIONS = {
     "quota": "429 insufficient_quota",
     "status": "an error with `status`, `message` and `code`",
     "poison": "400 content_policy_violation, as for a text the service will not read",
-    "refusal": "200 with message.refusal set and no content",
+    "refusal": "200 with message.refusal set and no content; a decision answered by a refusal",
     "content_filter": "200 with finish_reason content_filter",
     "timeout": "no answer, ever",
     "reset": "the connection is reset",

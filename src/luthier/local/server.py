@@ -78,7 +78,7 @@ class LocalServer:
         models: Cards served; without any, one deterministic model named `deterministic`
             that chats, completes and embeds.
         api_key: Key that requests must carry; `None`: a random one, in `api_key`.
-        requests_per_minute: Limit on the three generating routes together; `None`: none.
+        requests_per_minute: Limit on the answering routes together; `None`: none.
         tokens_per_minute: The same for tokens.
         burst_requests: Requests admitted at once after a rest.
         burst_tokens: The same for tokens; `None`: ten seconds' worth, at least 2,000.

@@ -1,6 +1,7 @@
 """The MLflow flavor: a fitted spec as a pyfunc model that carries its prompt, endpoint and code.
 
-The artifact holds `spec.yaml`, `fitted.json` and `arrays.npz`; nothing in it is pickled.
+The artifact holds `spec.yaml`, `fitted.json`, `arrays.npz` and what a technique keeps in a format of its own;
+nothing in it is pickled.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.packaging.model import as_frame, endpoint_settings
 from luthier.spec import Fitted
+from luthier.techniques.learners import LIGHTGBM_FILE, XGBOOST_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +24,8 @@ __all__ = ["requirements", "save_model", "signature_of"]
 
 SERVING = ("aiohttp", "genai-prices", "jinja2", "numpy", "pandas", "platformdirs", "pydantic", "pyyaml")
 FOR_TECHNIQUE = {"baseline": ("scikit-learn", "scipy")}
+FOR_FILE = {LIGHTGBM_FILE: ("lightgbm",), XGBOOST_FILE: ("xgboost-cpu", "xgboost")}
+"""What reads a file that a fitted spec carries, the first of these packages that is installed."""
 FOR_PROVIDER = {
     "local": ("rich", "safetensors", "tokenizers", "xllamacpp"),
 }
@@ -34,11 +38,13 @@ def requirements(fitted: Fitted) -> list[str]:
     import mlflow
 
     names = [*SERVING, *FOR_TECHNIQUE.get(fitted.spec.technique, ())]
-    endpoint = fitted.spec.endpoint
-    if endpoint is not None:
+    for endpoint in fitted.spec.endpoints:
         names += FOR_PROVIDER.get(endpoint.provider, ())
         if endpoint.auth == "entra":
             names.append("azure-identity")
+    installed = {distribution.metadata["Name"].lower() for distribution in metadata.distributions()}
+    for file in fitted.files:
+        names += [name for name in FOR_FILE.get(file, ()) if name in installed][:1]
     pinned = [f"{name}=={metadata.version(name)}" for name in sorted(set(names))]
     return [f"mlflow=={mlflow.__version__}", *pinned]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +105,7 @@ class LuthierModel:
         if not given:
             return self.fitted
         spec = self.fitted.spec.with_params(given)
-        return Fitted(
-            spec=spec, train_digest=self.fitted.train_digest, state=self.fitted.state, arrays=self.fitted.arrays
-        )
+        return replace(self.fitted, spec=spec)
 
 
 def as_frame(model_input: Any, text: str) -> pd.DataFrame:
@@ -181,5 +180,5 @@ def load_packaged(path: str | Path, model_config: Mapping[str, Any] | None = Non
         spec = fitted.spec.with_endpoint(endpoint)
         for caution in spec.cautions_elsewhere(fitted):
             logger.warning("%s", caution)
-        fitted = Fitted(spec=spec, train_digest=fitted.train_digest, state=fitted.state, arrays=fitted.arrays)
+        fitted = replace(fitted, spec=spec)
     return LuthierModel(fitted)

@@ -78,7 +78,8 @@ def log_fitted_model(
     def log(run: str) -> Any:
         return mlflow.models.Model.log(
             artifact_path=None,
-            name=fitted.spec.name,
+            # MLflow takes no dot in a model's name, and a spec of a grid has some.
+            name=fitted.spec.name.replace(".", "-"),
             flavor=flavor,
             flavor_name="luthier",
             run_id=run,

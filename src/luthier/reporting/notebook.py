@@ -6,13 +6,16 @@ dark themes alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS, Format
 from luthier.evaluation.records import Interval
+from luthier.evaluation.spread import Spread
 from luthier.reporting.numbers import bounds, number, percent
 from luthier.reporting.sentences import headline_metrics, sentences, unlabelled_share
+from luthier.reporting.spread import spread_html
 
 __all__ = ["BOARD_STYLE", "board_table", "leaderboard_html"]
 
@@ -41,8 +44,13 @@ BOARD_STYLE = """
 """
 
 
-def leaderboard_html(board: Leaderboard) -> str:
-    """The leaderboard as a self-contained fragment for `_repr_html_`; every name in it is escaped."""
+def leaderboard_html(board: Leaderboard, spreads: Sequence[Spread] = ()) -> str:
+    """The leaderboard as a self-contained fragment for `_repr_html_`; every name in it is escaped.
+
+    Args:
+        board: what it shows.
+        spreads: of grids with several seeds of examples.
+    """
     said = "".join(f"<li>{escape(line)}</li>" for line in sentences(board))
     title = (
         f"<strong>{escape(board.task.name)}</strong>: {board.rows_evaluated:,} rows, "
@@ -50,7 +58,7 @@ def leaderboard_html(board: Leaderboard) -> str:
     )
     return (
         f'<div class="luthier-board"><style>{BOARD_STYLE}</style><div>{title}</div>'
-        f"{board_table(board)}<ul>{said}</ul></div>"
+        f"{board_table(board)}<ul>{said}</ul>{''.join(map(spread_html, spreads))}</div>"
     )
 
 

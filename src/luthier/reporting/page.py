@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,22 +21,26 @@ from typing import TYPE_CHECKING, Any
 from luthier.errors import DataError
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.measures import METRICS
+from luthier.evaluation.spread import Spread
 from luthier.evaluation.tables import label_scores, mistakes
 from luthier.reporting.notebook import BOARD_STYLE, board_table
 from luthier.reporting.numbers import interval, number, p_value, percent
-from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure
+from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure, spread_figure
 from luthier.reporting.sentences import sentences
+from luthier.reporting.spread import spread_html
 from luthier.task import Rows
 
 if TYPE_CHECKING:
     import jinja2
     import plotly.graph_objects as go
 
-__all__ = ["page_html", "write_page"]
+__all__ = ["page_html", "rendered", "write_page", "write_whole"]
 
 MOST_CONFUSIONS = 12
 MOST_CALIBRATIONS = 8
 MOST_PAIRS = 300
+MOST_MISTAKEN = 40
+"""Specs whose errors are on the page, the best; a grid of hundreds would fill it with the same texts."""
 
 DRAWING = """
 for (const node of document.querySelectorAll('script[data-figure]')) {
@@ -46,13 +51,16 @@ document.documentElement.dataset.drawn = 'yes';
 """
 
 
-def page_html(board: Leaderboard, rows: Rows | None = None, *, examples: int = 10) -> str:
+def page_html(
+    board: Leaderboard, rows: Rows | None = None, *, examples: int = 10, spreads: Sequence[Spread] = ()
+) -> str:
     """The page as text.
 
     Args:
         board: what it shows.
         rows: the test rows, for the error examples; without them, or without predictions on the board, there are none.
         examples: at most so many errors per spec.
+        spreads: of grids with several seeds of examples.
 
     Raises:
         DataError: `rows` are not the rows the leaderboard was made on.
@@ -70,31 +78,45 @@ def page_html(board: Leaderboard, rows: Rows | None = None, *, examples: int = 1
     if calibrated:
         figures["figure-calibration"] = calibration_figure(calibrated)
 
+    figures |= {f"figure-spread-{place}": spread_figure(spread) for place, spread in enumerate(spreads)}
+
     shown = []
     if rows is not None:
         shown = [
             (entry, mistakes(board.task, rows, entry.candidate.predictions, examples))
-            for entry in board.entries
+            for entry in board.entries[:MOST_MISTAKEN]
             if entry.candidate.predictions
         ]
     present = {name for entry in board.entries for name in entry.metrics}
-    plotly = _plotly()
     # Markup only for what this module wrote itself or has escaped; everything else is escaped by the template.
+    return rendered(
+        "page.html",
+        figures,
+        board=board,
+        measure=METRICS[board.ranked_by],
+        said=sentences(board),
+        table=Markup(board_table(board)),
+        spreads=[(f"figure-spread-{place}", Markup(spread_html(spread))) for place, spread in enumerate(spreads)],
+        pairs=board.pairs[:MOST_PAIRS],
+        figures={"confusions": confusions, "calibration": bool(calibrated)},
+        labels=[(entry, label_scores(board.task, entry.confusion)) for entry in board.entries[:MOST_CONFUSIONS]],
+        examples=shown,
+        words=[(name, measure) for name, measure in METRICS.items() if name in present],
+    )
+
+
+def rendered(template: str, drawn: Mapping[str, go.Figure], **values: Any) -> str:
+    """A page from a template, with its figures and the policy that lets only our two scripts run."""
+    from markupsafe import Markup
+
+    plotly = _plotly()
     return (
         _environment()
-        .get_template("page.html")
+        .get_template(template)
         .render(
-            board=board,
-            measure=METRICS[board.ranked_by],
-            said=sentences(board),
-            table=Markup(board_table(board)),
+            **values,
             board_style=Markup(BOARD_STYLE),
-            pairs=board.pairs[:MOST_PAIRS],
-            figures={"confusions": confusions, "calibration": bool(calibrated)},
-            labels=[(entry, label_scores(board.task, entry.confusion)) for entry in board.entries[:MOST_CONFUSIONS]],
-            examples=shown,
-            words=[(name, measure) for name, measure in METRICS.items() if name in present],
-            data={name: Markup(_json(figure)) for name, figure in figures.items()},
+            data={name: Markup(_json(figure)) for name, figure in drawn.items()},
             plotly=Markup(plotly),
             drawing=Markup(DRAWING),
             policy=(
@@ -105,7 +127,14 @@ def page_html(board: Leaderboard, rows: Rows | None = None, *, examples: int = 1
     )
 
 
-def write_page(board: Leaderboard, path: str | Path, rows: Rows | None = None, *, examples: int = 10) -> Path:
+def write_page(
+    board: Leaderboard,
+    path: str | Path,
+    rows: Rows | None = None,
+    *,
+    examples: int = 10,
+    spreads: Sequence[Spread] = (),
+) -> Path:
     """Writes the page; the file appears whole or not at all.
 
     Args:
@@ -113,6 +142,7 @@ def write_page(board: Leaderboard, path: str | Path, rows: Rows | None = None, *
         path: the file; an existing one is replaced, missing folders are made.
         rows: the test rows, for the error examples.
         examples: at most so many errors per spec.
+        spreads: of grids with several seeds of examples.
 
     Returns:
         The path written.
@@ -120,9 +150,18 @@ def write_page(board: Leaderboard, path: str | Path, rows: Rows | None = None, *
     Raises:
         DataError: the file cannot be written, or `rows` are not the rows the leaderboard was made on.
     """
+    return write_whole(page_html(board, rows, examples=examples, spreads=spreads), path)
+
+
+def write_whole(html: str, path: str | Path) -> Path:
+    """Writes a page; the file appears whole or not at all.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
     file = Path(path)
     # A text may hold half a surrogate pair, which no file can.
-    content = page_html(board, rows, examples=examples).encode("utf-8", "replace")
+    content = html.encode("utf-8", "replace")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from luthier.evaluation.across import Across
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS
+from luthier.evaluation.spread import Spread
 from luthier.evaluation.tables import NO_LABEL
-from luthier.reporting.numbers import interval, percent, printable
+from luthier.reporting.numbers import interval, number, percent, printable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["calibration_figure", "confusion_figure", "forest_figure"]
+__all__ = ["across_figure", "calibration_figure", "confusion_figure", "forest_figure", "spread_figure"]
 
 INK = "#737b87"
 """Readable on white and on black: a page takes the reader's theme, and a figure cannot see it."""
@@ -150,6 +152,86 @@ def calibration_figure(entries: Sequence[Entry]) -> go.Figure:
     figure.update_xaxes(title="stated confidence", range=[0, 1.02], automargin=True)
     figure.update_yaxes(title="share that was right", range=[0, 1.02], automargin=True)
     return _dressed(figure, height=420, legend=True)
+
+
+def across_figure(across: Across) -> go.Figure:
+    """Every spec's metric on each table, a colour per table, with the interval of the mean as a bar."""
+    import plotly.graph_objects as go
+
+    measure = METRICS[across.metric]
+    names = [_safe(entry.name) for entry in across.entries]
+    means = [entry.mean for entry in across.entries]
+    figure = go.Figure(
+        go.Scatter(
+            x=[mean.value for mean in means],
+            y=names,
+            mode="markers",
+            name="mean",
+            marker={"color": INK, "size": 11, "symbol": "line-ns", "line": {"width": 3, "color": INK}},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [(mean.high if mean.high is not None else mean.value) - mean.value for mean in means],
+                "arrayminus": [mean.value - (mean.low if mean.low is not None else mean.value) for mean in means],
+                "color": INK,
+                "thickness": 3,
+                "width": 0,
+            },
+            hovertext=[f"{name}: mean {interval(m, measure.format)}" for name, m in zip(names, means, strict=True)],
+            hoverinfo="text",
+        )
+    )
+    for place, table in enumerate(across.tables):
+        found = [entry.values[table] for entry in across.entries]
+        figure.add_trace(
+            go.Scatter(
+                x=[one.value for one in found],
+                y=names,
+                mode="markers",
+                name=_safe(table),
+                marker={"color": COLOURS[place % len(COLOURS)], "size": 9},
+                hovertext=[
+                    f"{name} on {_safe(table)}: {interval(one, measure.format)}"
+                    for name, one in zip(names, found, strict=True)
+                ],
+                hoverinfo="text",
+            )
+        )
+    figure.update_yaxes(autorange="reversed", automargin=True, type="category")
+    better = "right" if measure.better == "higher" else "left"
+    figure.update_xaxes(title=f"{measure.title} ({measure.better} is better: further {better})", automargin=True)
+    return _dressed(figure, height=150 + 32 * len(names), legend=True)
+
+
+def spread_figure(spread: Spread) -> go.Figure:
+    """A box per group over every single draw, so that few draws are not mistaken for a distribution."""
+    import plotly.graph_objects as go
+
+    measure = METRICS.get(spread.metric)
+    title = measure.title if measure is not None else _safe(spread.metric)
+    figure = go.Figure()
+    for group in spread.groups:
+        written = measure.format if measure is not None else "number"
+        figure.add_trace(
+            go.Box(
+                y=list(group.values),
+                name=_safe(group.name),
+                boxpoints="all",
+                jitter=0.5,
+                pointpos=0,
+                boxmean=True,
+                quartilemethod="linear",
+                marker={"color": BLUE, "size": 6, "opacity": 0.7},
+                line={"color": INK, "width": 1.5},
+                fillcolor="rgba(61,133,198,0.12)",
+                hovertext=[f"{_safe(group.name)}: {number(value, written)}" for value in group.values],
+                hoverinfo="text",
+            )
+        )
+    figure.update_xaxes(type="category", automargin=True)
+    better = f" ({measure.better} is better)" if measure is not None else ""
+    figure.update_yaxes(title=f"{title}{better}", automargin=True)
+    return _dressed(figure, height=420)
 
 
 def _safe(text: str) -> str:

@@ -9,7 +9,7 @@ from luthier.evaluation.measures import METRICS
 from luthier.evaluation.records import State
 from luthier.reporting.numbers import interval, number, percent
 
-__all__ = ["headline_metrics", "sentences", "unlabelled_share"]
+__all__ = ["headline_metrics", "named", "sentences", "unlabelled_share"]
 
 NAMED = 4
 """So many specs are named in a sentence before the rest are counted."""
@@ -76,7 +76,7 @@ def _ties(board: Leaderboard) -> list[str]:
     tied = board.tied_with(board.best.name)
     if not tied:
         return ["It is better than every other spec, also after correcting for the number of comparisons."]
-    shown = "any other spec" if len(tied) == len(ranked) - 1 > 1 else _named(tied)
+    shown = "any other spec" if len(tied) == len(ranked) - 1 > 1 else named(tied)
     return [
         f"It cannot be told apart from {shown} on these rows: choose among them by cost and speed, or test more rows."
     ]
@@ -109,7 +109,7 @@ def _majority(board: Leaderboard) -> list[str]:
     what = f"“{board.majority.name}”, which reads nothing"
     if len(weak) == len(board.entries) > 1:
         return [f"No spec is better than {what}, as far as these rows can tell."]
-    return [f"Not better than {what}, as far as these rows can tell: {_named(weak)}."]
+    return [f"Not better than {what}, as far as these rows can tell: {named(weak)}."]
 
 
 def _ceiling(board: Leaderboard) -> list[str]:
@@ -150,7 +150,13 @@ def _latency(board: Leaderboard) -> list[str]:
     return ["Answers from the journal cost nothing now; cost and latency shown are of the original calls."]
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
+    """A few names in a sentence, the rest counted.
+
+    Examples:
+        >>> named(["a"]), named(["a", "b", "c"]), named(["a", "b", "c", "d", "e", "f"])
+        ('a', 'a, b and c', 'a, b, c, d and 2 more')
+    """
     shown = [*names[:NAMED]]
     if len(names) > NAMED:
         shown.append(f"{len(names) - NAMED} more")

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS, Format
 from luthier.evaluation.records import Interval
+from luthier.evaluation.spread import Spread
 from luthier.reporting.numbers import interval, number, percent, printable
 from luthier.reporting.sentences import headline_metrics, sentences, unlabelled_share
+from luthier.reporting.spread import print_spread
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["leaderboard_table", "print_leaderboard"]
+__all__ = ["ascii_text", "leaderboard_table", "print_leaderboard"]
 
 WIDE = 118
 """From so many columns on there is room for technique, model and an interval beside every metric."""
 
 WIDEST = 136
 """From so many on, for a fourth metric."""
+
+MOST_LINES = 60
+"""So many specs are printed, the best; the report has them all."""
 
 COST = "cost_per_1000_rows_usd"
 SPEED = "latency_p50_seconds"
@@ -39,11 +45,15 @@ def leaderboard_table(board: Leaderboard, width: int, *, ascii_only: bool = Fals
     from rich.text import Text
 
     def cell(text: str) -> Text:
-        return Text(_ascii(printable(text)) if ascii_only else printable(text))
+        return Text(ascii_text(printable(text)) if ascii_only else printable(text))
 
     wide = width >= WIDE
     metrics = headline_metrics(board)[: 4 if width >= WIDEST else 3]
-    entries: list[Entry] = [*board.entries, board.majority, *([board.ceiling] if board.ceiling else [])]
+    entries: list[Entry] = [
+        *board.entries[:MOST_LINES],
+        board.majority,
+        *([board.ceiling] if board.ceiling else []),
+    ]
     lost = any(unlabelled_share(entry) for entry in board.entries)
     tied = len(board.entries) > 1
 
@@ -96,13 +106,14 @@ def leaderboard_table(board: Leaderboard, width: int, *, ascii_only: bool = Fals
     return table
 
 
-def print_leaderboard(board: Leaderboard, console: Console | None = None) -> None:
+def print_leaderboard(board: Leaderboard, console: Console | None = None, spreads: Sequence[Spread] = ()) -> None:
     """Prints the table and, beneath it, what it says.
 
     Args:
         board: what to print.
         console: where; standard output when absent. Where that is no terminal the output has no colours, and where
             its encoding is not a Unicode one it is ASCII.
+        spreads: of grids with several seeds of examples.
     """
     from rich.console import Console
     from rich.table import Table
@@ -117,19 +128,25 @@ def print_leaderboard(board: Leaderboard, console: Console | None = None) -> Non
     lines = sentences(board)
     if len(board.entries) > 1:
         lines.append("Specs that share a letter under “tie” cannot be told apart.")
+    if len(board.entries) > MOST_LINES:
+        lines.insert(0, f"The best {MOST_LINES} are shown; the report in MLflow has all {len(board.entries):,}.")
     beneath = Table.grid(padding=(0, 1, 0, 0))
     for line in lines:
         text = printable(line)
-        beneath.add_row("-", Text(_ascii(text) if ascii_only else text))
+        beneath.add_row("-", Text(ascii_text(text) if ascii_only else text))
     console.print(Text(head, style="bold"))
     console.print(leaderboard_table(board, console.width, ascii_only=ascii_only))
     console.print(beneath)
+    for spread in spreads:
+        console.print()
+        print_spread(spread, console)
 
 
 def _value(given: Interval, format: Format) -> str:  # noqa: A002 - the word the measures use
     return number(given.value, format)
 
 
-def _ascii(text: str) -> str:
+def ascii_text(text: str) -> str:
+    """The text for a terminal that can write nothing but ASCII."""
     swaps = str.maketrans({"–": "-", "“": '"', "”": '"', "·": "-", "’": "'"})
     return text.translate(swaps).encode("ascii", "replace").decode("ascii")

@@ -200,8 +200,8 @@ def check_files(model: LuthierModel, source: str | Path, target: str | Path) -> 
     model.fitted.spec.check_columns(columns, str(source))
     if Path(source).resolve() == Path(target).resolve():
         raise DataError(f"input and output are the same file {source}; name another output.")
-    if model.fitted.spec.endpoint is not None:
-        model.fitted.spec.endpoint.key()
+    for endpoint in model.fitted.spec.endpoints:
+        endpoint.key()
     return columns
 
 

@@ -1,16 +1,31 @@
 """How a row becomes a label: one file per technique, and the reader that finds it."""
 
 from luthier.techniques.baseline import Baseline
+from luthier.techniques.decision import Decision
+from luthier.techniques.embedding import Embedding
 from luthier.techniques.prompt import Prompt
-from luthier.techniques.registry import TECHNIQUES, endpoint_alone, read_endpoint, read_fitted, read_spec, read_specs
+from luthier.techniques.registry import (
+    TECHNIQUES,
+    built,
+    endpoint_alone,
+    read_endpoint,
+    read_fitted,
+    read_recipes,
+    read_spec,
+    read_specs,
+)
 
 __all__ = [
     "TECHNIQUES",
     "Baseline",
+    "Decision",
+    "Embedding",
     "Prompt",
+    "built",
     "endpoint_alone",
     "read_endpoint",
     "read_fitted",
+    "read_recipes",
     "read_spec",
     "read_specs",
 ]

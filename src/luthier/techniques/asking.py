@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 from luthier.endpoints.exchange import Answer, Request
 from luthier.endpoints.redaction import sendable
+from luthier.errors import EndpointError, Partial
+from luthier.evaluation.deciding import Objective, best_label
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation
 from luthier.task import Rows, Task, is_blank
@@ -20,7 +22,17 @@ from luthier.techniques.examples import same_text
 from luthier.techniques.template import Template, UnrenderedRow
 from luthier.techniques.walk import LabelScores, walk
 
-__all__ = ["Asking", "Shown", "Way", "calibrated", "letters_for", "leaning_of"]
+__all__ = [
+    "Asking",
+    "Shown",
+    "Way",
+    "calibrated",
+    "calibration_answers",
+    "facts_of",
+    "leaning_of",
+    "letters_for",
+    "unanswered",
+]
 
 Way: TypeAlias = Literal["text", "json", "walk", "first", "letters"]
 """How labels are read: written out; as JSON; walked token by token; from the first token; from a letter."""
@@ -52,6 +64,8 @@ class Asking:
         chat: whether turns are sent, or one text to complete.
         examples: few-shot examples, in order.
         leaning: see `leaning_of`; measured on the calibration rows, in the task's order.
+        objective: what the label is chosen to be best at, where there are probabilities.
+        cuts: bounds between the labels for objective `qwk`, fitted on the calibration rows.
     """
 
     task: Task
@@ -64,6 +78,8 @@ class Asking:
     chat: bool
     examples: tuple[Shown, ...] = ()
     leaning: tuple[float, ...] | None = None
+    objective: Objective | None = None
+    cuts: tuple[float, ...] | None = None
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -82,7 +98,7 @@ class Asking:
             key=same_text(inputs.get(self.task.text)),
         )
 
-    def request(self, inputs: Mapping[str, Any], begun: str = "") -> Request:
+    def request(self, inputs: Mapping[str, Any], begun: str = "", examples: Sequence[Shown] | None = None) -> Request:
         """What is sent for a row.
 
         An example with the row's own text is left out, so that overlapping tables are not answered by copying.
@@ -90,12 +106,14 @@ class Asking:
         Args:
             inputs: the row.
             begun: what the answer already holds; completion style only.
+            examples: shown for this row, in order; those of all rows when absent.
 
         Raises:
             UnrenderedRow: a template cannot be filled with the row.
         """
         key = same_text(inputs.get(self.task.text))
-        examples = [example for example in self.examples if example.key != key]
+        given = self.examples if examples is None else examples
+        examples = [example for example in given if example.key != key]
         user = self._fill(self.template, inputs)
         if not self.chat:
             filled = [example.user + _gap(example.user) + example.answer for example in examples]
@@ -111,13 +129,13 @@ class Asking:
         turns.append({"role": "user", "content": user + (self.letter_key() if self.way == "letters" else "")})
         return Request("chat", {"messages": turns, **self._extras()})
 
-    def requests(self, rows: Rows) -> list[Request]:
+    def requests(self, rows: Rows, examples: Sequence[Shown] | None = None) -> list[Request]:
         """The first request of every row that is sent at all."""
         found: list[Request] = []
         for inputs in rows.inputs:
             if not is_blank(inputs.get(self.task.text)):
                 with contextlib.suppress(UnrenderedRow):
-                    found.append(self.request(inputs))
+                    found.append(self.request(inputs, examples=examples))
         return found
 
     def letter_key(self) -> str:
@@ -125,17 +143,22 @@ class Asking:
         lines = [f"{letter} = {word}" for letter, word in zip(self.answers, self.words, strict=True)]
         return "\n\nAnswer with one letter:\n" + "\n".join(lines)
 
-    def row(self, inputs: Mapping[str, Any]) -> Conversation[Prediction]:
-        """Asks for one row and reads the answers; never raises for what a row or a model does."""
+    def row(self, inputs: Mapping[str, Any], examples: Sequence[Shown] | None = None) -> Conversation[Prediction]:
+        """Asks for one row and reads the answers; never raises for what a row or a model does.
+
+        Args:
+            inputs: the row.
+            examples: shown for this row, in order; those of all rows when absent.
+        """
         if is_blank(inputs.get(self.task.text)):
             return Prediction(label=None, state="empty", spent_usd=0.0)
         try:
-            request = self.request(inputs)
+            request = self.request(inputs, examples=examples)
         except UnrenderedRow as fault:
             return Prediction(label=None, state="failed", error=str(fault), spent_usd=0.0)
         answer = (yield [request])[0]
         asked = [answer]
-        broken = _broken(asked)
+        broken = unanswered(asked)
         if broken is not None:
             return broken
         if self.way in ("text", "json"):
@@ -148,9 +171,9 @@ class Asking:
                 texts = steps.send(choices)
             except StopIteration as end:
                 return self._from_scores(end.value, asked)
-            further = yield [self.request(inputs, begun=text) for text in texts]
+            further = yield [self.request(inputs, text, examples) for text in texts]
             asked += further
-            broken = _broken(further, asked)
+            broken = unanswered(further, asked)
             if broken is not None:
                 return broken
             choices = [answer.choices[0] if answer.choices else () for answer in further]
@@ -159,13 +182,13 @@ class Asking:
         if scores is None:
             return self._from_text(asked)
         probabilities = calibrated(scores.logprobs, self.leaning)
-        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        best = best_label(self.task, probabilities, self.objective, self.cuts)
         return Prediction(
             label=self.task.labels[best],
             state="ok",
             probabilities=probabilities,
             censored=scores.censored,
-            **_facts(asked),
+            **facts_of(asked),
         )
 
     def _from_text(self, asked: Sequence[Answer]) -> Prediction:
@@ -178,10 +201,10 @@ class Asking:
             if read.label is not None and self._could_go_on(answer):
                 read = Read(None, "")
         if read.label is not None:
-            return Prediction(label=read.label, state="ok", **_facts(asked))
+            return Prediction(label=read.label, state="ok", **facts_of(asked))
         # What an answer spells as JSON's own escapes becomes half a pair only when it is read.
         error = sendable(self._why(answer, read.why or ""))
-        return Prediction(label=None, state="off_label", error=error, **_facts(asked))
+        return Prediction(label=None, state="off_label", error=error, **facts_of(asked))
 
     @cached_property
     def reader(self) -> LabelReader:
@@ -264,6 +287,34 @@ def leaning_of(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(math.log(max(math.fsum(shares) / len(rows), least)) for shares in zip(*rows, strict=True))
 
 
+def calibration_answers(predictions: Sequence[Prediction], name: str, cure: str) -> dict[int, tuple[float, ...]]:
+    """The probabilities of the rows a spec is calibrated on, by their position.
+
+    Args:
+        predictions: of those rows.
+        name: of the spec.
+        cure: what to do where the endpoint gave too few.
+
+    Raises:
+        Partial: some rows have no answer for a reason that may pass.
+        EndpointError: fewer than half of the rows got probabilities.
+    """
+    got = {i: found.probabilities for i, found in enumerate(predictions) if found.probabilities is not None}
+    waiting = sum(found.transient for found in predictions)
+    first = next((found.error for found in predictions if found.error), None)
+    if waiting:
+        raise Partial(
+            f"spec {name!r}: {waiting} of {len(predictions)} calibration rows have no answer yet "
+            f"({first}). Run the same command again; answers so far are kept."
+        )
+    if 2 * len(got) < len(predictions):
+        raise EndpointError(
+            f"spec {name!r}: only {len(got)} of {len(predictions)} calibration rows got probabilities"
+            f"{f' ({first})' if first else ''}. {cure}"
+        )
+    return got
+
+
 def _gap(text: str) -> str:
     return "" if text[-1:].isspace() else " "
 
@@ -273,9 +324,9 @@ def _first_line(text: str) -> str:
     return said.splitlines()[0] if said else ""
 
 
-def _broken(answers: Sequence[Answer], asked: Sequence[Answer] | None = None) -> Prediction | None:
+def unanswered(answers: Sequence[Answer], asked: Sequence[Answer] | None = None) -> Prediction | None:
     """The prediction of a row one of whose answers cannot be read, `None` if all can."""
-    facts = _facts(answers if asked is None else asked)
+    facts = facts_of(answers if asked is None else asked)
     for answer in answers:
         if answer.failure == "content":
             return Prediction(label=None, state="refused", error=answer.error or "the service refused it", **facts)
@@ -291,7 +342,8 @@ def _broken(answers: Sequence[Answer], asked: Sequence[Answer] | None = None) ->
     return None
 
 
-def _facts(asked: Sequence[Answer]) -> dict[str, Any]:
+def facts_of(asked: Sequence[Answer]) -> dict[str, Any]:
+    """Cost, time and tokens of a row's calls, as a prediction keeps them."""
     answered = [answer for answer in asked if answer.failure is None]
     costs = [answer.cost_usd for answer in asked if answer.failure is None or answer.cost_usd is not None]
     latencies = [answer.latency_seconds for answer in asked if answer.latency_seconds is not None]

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from luthier.errors import DataError, SpecError
+from luthier.evaluation.deciding import best_labels, fitted_cuts
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Spec
 from luthier.task import Rows, Task, readable_validation_error
+from luthier.techniques.lesson import folds_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,12 +91,14 @@ class Baseline(Spec):
                 f"spec {self.name!r} needs training rows with at least 2 labels; of "
                 f"{', '.join(self.task.labels)} the training rows hold {held}. Give more rows with --train."
             )
-        vectorizer, regression = fit_sklearn(texts, [present.index(label) for label in labels], self)
+        targets = [present.index(label) for label in labels]
+        vectorizer, regression = fit_sklearn(texts, targets, self)
+        cuts = self._cuts(texts, targets, present) if self.objective == "qwk" else None
         vocabulary = [str(term) for term in vectorizer.get_feature_names_out()]
         return Fitted(
             spec=self,
             train_digest=rows.digest_of(self.columns),
-            state={"labels": present, "vocabulary": vocabulary},
+            state={"labels": present, "vocabulary": vocabulary} | ({} if cuts is None else {"cuts": list(cuts)}),
             arrays={"idf": vectorizer.idf_, "coef": regression.coef_, "intercept": regression.intercept_},
         )
 
@@ -103,23 +107,40 @@ class Baseline(Spec):
         yield from ()
         texts = rows.texts
         sent = [text for text in texts if text is not None]
-        found = iter(_model_of(fitted).probabilities(sent).tolist() if sent else [])
-        positions = [
-            fitted.state["labels"].index(label) if label in fitted.state["labels"] else None
-            for label in self.task.labels
-        ]
+        if not sent:
+            return [Prediction(label=None, state="empty") for _ in texts]
+        labels = fitted.state["labels"]
+        shares = _model_of(fitted).probabilities(sent)
+        answered = best_labels(self._values(labels), shares, self.objective, fitted.state.get("cuts"))
+        found = iter(zip(shares.tolist(), answered.tolist(), strict=True))
         predictions: list[Prediction] = []
         for text in texts:
             if text is None:
                 predictions.append(Prediction(label=None, state="empty"))
                 continue
-            shares = next(found)
-            probabilities = tuple(0.0 if position is None else shares[position] for position in positions)
-            best = max(range(len(probabilities)), key=probabilities.__getitem__)
-            predictions.append(
-                Prediction(label=self.task.labels[best], state="ok", probabilities=probabilities, cost_usd=0.0)
-            )
+            row, best = next(found)
+            by_label = dict(zip(labels, row, strict=True))
+            probabilities = tuple(by_label.get(label, 0.0) for label in self.task.labels)
+            predictions.append(Prediction(label=labels[best], state="ok", probabilities=probabilities, cost_usd=0.0))
         return predictions
+
+    def _values(self, labels: Sequence[str]) -> tuple[float, ...]:
+        return tuple(self.task.values[self.task.position(label)] for label in labels)
+
+    def _cuts(self, texts: Sequence[str], targets: Sequence[int], labels: Sequence[str]) -> tuple[float, ...] | None:
+        """Cuts on the expected rating, from training rows answered by a model that did not learn from them."""
+        import numpy as np
+
+        folds = np.array(folds_of(texts, targets, self.seed))
+        expected = np.zeros(len(texts))
+        values = self._values(labels)
+        for fold in sorted({fold for fold in folds.tolist() if fold >= 0}):
+            teaching, held = np.flatnonzero(folds != fold).tolist(), np.flatnonzero(folds == fold).tolist()
+            vectorizer, regression = fit_sklearn([texts[i] for i in teaching], [targets[i] for i in teaching], self)
+            answers = regression.predict_proba(vectorizer.transform([texts[i] for i in held]))
+            expected[held] = answers @ np.asarray(values)
+        judged = folds >= 0
+        return fitted_cuts(values, np.array(targets)[judged], expected[judged]) if judged.any() else None
 
 
 def fit_sklearn(texts: Sequence[str], targets: Sequence[int], spec: Spec) -> tuple[Any, Any]:

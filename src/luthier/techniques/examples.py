@@ -9,7 +9,7 @@ from luthier.errors import DataError
 from luthier.task import Rows
 from luthier.techniques.wording import Examples
 
-__all__ = ["calibration_rows", "choose_examples", "same_text"]
+__all__ = ["calibration_rows", "choose_examples", "distinct", "drawn_examples", "same_text"]
 
 
 def same_text(text: object) -> str:
@@ -23,31 +23,49 @@ def same_text(text: object) -> str:
 
 
 def choose_examples(rows: Rows, labels: Sequence[str], settings: Examples, seed: int, name: str) -> list[int]:
-    """Positions of the rows to show, in the order they are shown.
+    """Positions of the rows to show to every row, in the order they are shown.
 
     The texts are all different, never blank, and none stands in the training rows under two labels.
 
     Raises:
         DataError: there are not enough such rows.
     """
-    pool = _distinct(rows, labelled=True)
-    if settings.count > len(pool):
+    pool = distinct(rows, labelled=True)
+    if settings.most > len(pool):
         raise DataError(
-            f"spec {name!r} shows {settings.count} examples, but the training rows hold only {len(pool)} different "
+            f"spec {name!r} shows {settings.most} examples, but the training rows hold only {len(pool)} different "
             "labelled texts. Lower prompt.examples.count or give more rows with --train."
         )
-    drawn = random.Random(f"examples/{settings.seed if settings.seed is not None else seed}")
-    drawn.shuffle(pool)
-    if settings.select == "random":
-        return pool[: settings.count]
-    waiting = {label: [i for i in pool if rows.labels[i] == label] for label in labels}
+    own = settings.seed if settings.seed is not None else seed
+    return drawn_examples(rows, pool, labels, settings.most, own, balanced=settings.select != "random")
+
+
+def drawn_examples(
+    rows: Rows, pool: Sequence[int], labels: Sequence[str], count: int, seed: int, *, balanced: bool = True
+) -> list[int]:
+    """So many of the positions in `pool`, drawn by the seed, in the order they are shown.
+
+    Args:
+        rows: the training rows.
+        pool: positions to draw from; at least `count`.
+        labels: the task's labels; one without a row in the pool is not shown.
+        count: how many.
+        seed: of the draw.
+        balanced: every label in turn, as far as its rows go; else as they fall.
+    """
+    drawn = random.Random(f"examples/{seed}")
+    left = list(pool)
+    drawn.shuffle(left)
+    if not balanced:
+        return left[:count]
+    waiting = {label: [i for i in left if rows.labels[i] == label] for label in labels}
     turn = [label for label in labels if waiting[label]]
     # Where the count is no multiple of the labels, chance decides who is shown once more.
     drawn.shuffle(turn)
     chosen: list[int] = []
-    while len(chosen) < settings.count:
+    while len(chosen) < count:
         for label in turn:
-            if waiting[label] and len(chosen) < settings.count:
+            if waiting[label] and len(chosen) < count:
                 chosen.append(waiting[label].pop())
     # Sorted by label, the last label shown would be favoured.
     drawn.shuffle(chosen)
@@ -62,16 +80,22 @@ def calibration_rows(rows: Rows, shown: Sequence[int], count: int, seed: int, na
     """
     texts = rows.texts
     taken = {same_text(texts[i]) for i in shown}
-    pool = [i for i in _distinct(rows, labelled=False) if same_text(texts[i]) not in taken]
+    pool = [i for i in distinct(rows, labelled=False) if same_text(texts[i]) not in taken]
     if count > len(pool):
         raise DataError(
-            f"spec {name!r} calibrates on {count} rows, but beside its examples the training rows hold only "
-            f"{len(pool)} different texts. Lower answer.calibration_rows or give more rows with --train."
+            f"spec {name!r} calibrates on {count} rows, but {'beside its examples ' if shown else ''}the training rows "
+            f"hold only {len(pool)} different texts. Lower calibration_rows or give more rows with --train."
         )
     return sorted(random.Random(f"calibration/{seed}").sample(pool, count))
 
 
-def _distinct(rows: Rows, *, labelled: bool) -> list[int]:
+def distinct(rows: Rows, *, labelled: bool) -> list[int]:
+    """Positions of the rows whose texts are all different and not blank, the first of equal ones.
+
+    Args:
+        rows: the training rows.
+        labelled: only those with a label, and none whose text stands there under two.
+    """
     first: dict[str, int] = {}
     held: dict[str, set[str]] = {}
     for position, (text, label) in enumerate(zip(rows.texts, rows.labels, strict=True)):

@@ -1,22 +1,24 @@
-"""What a prompt would send, shown before anything is sent or paid."""
+"""What a spec would send, shown before anything is sent or paid."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Request, Usage
 from luthier.task import Rows, is_blank
-from luthier.techniques.asking import Shown
+from luthier.techniques.asking import Asking, Shown
+from luthier.techniques.fitting import choose, stand_ins
+from luthier.techniques.searching import search_requests
 from luthier.techniques.template import UnrenderedRow
 
 if TYPE_CHECKING:
     from luthier.techniques.prompt import Prompt
 
-__all__ = ["Preview", "estimate", "preview"]
+__all__ = ["Preview", "calibration_note", "estimate", "preview", "preview_of"]
 
 
 @dataclass(frozen=True)
@@ -87,38 +89,56 @@ class Preview:
         return f"<div><p>{html.escape(self.summary)}</p>{f'<ul>{notes}</ul>' if notes else ''}{''.join(rows)}</div>"
 
 
-def preview(spec: Prompt, rows: Rows, state: Mapping[str, Any]) -> Preview:
-    """The first requests of these rows; without chosen examples in `state`, placeholders stand for them."""
+def preview(spec: Prompt, rows: Rows, train: Rows | None) -> Preview:
+    """The first requests of these rows; what is not known before something is asked has stand-ins, and a note."""
     assert spec.endpoint is not None
-    asking = spec.asking(state)
-    count = spec.prompt.examples.count
-    notes = list(spec.notes())
-    if spec.answer.calibration_rows:
-        asked = spec.answer.calibration_rows
-        notes.append(f"Fitting asks about {asked} training rows too, to measure which labels the model leans to.")
-    if count and not state:
-        labels = asking.answers
-        placeholders = tuple(
-            Shown(f"(example {i + 1} of {count}, chosen from the training rows)", labels[i % len(labels)], "")
-            for i in range(count)
-        )
-        asking = replace(asking, examples=placeholders)
-        notes.append("Examples are placeholders and missing from the estimate; give train=... to see those chosen.")
+    asking = spec.asking({})
+    notes = [*spec.notes(), *calibration_note(spec.answer.calibration_rows)]
+    if spec.prompt.examples.most:
+        examples, note = _examples(spec, asking, train)
+        asking = replace(asking, examples=examples)
+        notes += note
+    return preview_of(spec.name, spec.endpoint, rows, asking.request, notes)
+
+
+def calibration_note(count: int) -> list[str]:
+    """That calibrating asks about training rows, where it does."""
+    if not count:
+        return []
+    return [f"Fitting asks about {count} training rows too, to measure which labels the model leans to."]
+
+
+def preview_of(
+    name: str,
+    endpoint: Endpoint,
+    rows: Rows,
+    request: Callable[[Mapping[str, Any]], Request],
+    notes: Sequence[str],
+) -> Preview:
+    """The first requests of these rows.
+
+    Args:
+        name: of the spec.
+        endpoint: where it would be asked.
+        rows: the rows to show.
+        request: makes what is sent for a row.
+        notes: what should be known before paying.
+    """
     requests: list[Request | None] = []
     reasons: list[str] = []
     for inputs in rows.inputs:
         try:
             blank = is_blank(inputs.get(rows.text))
-            requests.append(None if blank else asking.request(inputs))
+            requests.append(None if blank else request(inputs))
             reasons.append("its text is empty" if blank else "")
         except UnrenderedRow as fault:
             requests.append(None)
             reasons.append(str(fault))
-    sent = [request for request in requests if request is not None]
-    usage, cost = estimate(sent, spec.endpoint)
+    sent = [asked for asked in requests if asked is not None]
+    usage, cost = estimate(sent, endpoint)
     return Preview(
-        name=spec.name,
-        model=spec.endpoint.label,
+        name=name,
+        model=endpoint.label,
         requests=tuple(requests),
         reasons=tuple(reasons),
         input_tokens=usage.input_tokens,
@@ -126,6 +146,32 @@ def preview(spec: Prompt, rows: Rows, state: Mapping[str, Any]) -> Preview:
         cost_usd=cost,
         notes=tuple(notes),
     )
+
+
+def _examples(spec: Prompt, asking: Asking, train: Rows | None) -> tuple[tuple[Shown, ...], list[str]]:
+    """The examples to show, and what is to be said of them where they are not those that will be sent."""
+    settings = spec.prompt.examples
+    if train is None:
+        labels = asking.answers
+        missing = "Examples are placeholders and missing from the estimate; give train=... to see "
+        return tuple(
+            Shown(f"(example {i + 1} of {settings.most}, chosen from the training rows)", labels[i % len(labels)], "")
+            for i in range(settings.most)
+        ), [missing + ("how long they are." if settings.select == "nearest" else "those chosen.")]
+    chosen = choose(spec, train, calibrate=settings.select in ("nearest", "searched"))
+    if chosen.search is not None:
+        shown = spec.asking({"examples": spec.kept(train, chosen.search.longest.positions)}).examples
+        most = len(search_requests(spec, train, chosen.search))
+        return shown, [
+            f"The examples are one of {len(chosen.search.samples)} samples; fitting asks at most {most:,} calls to "
+            "find the best, which the estimate here leaves out."
+        ]
+    if settings.select == "nearest":
+        return stand_ins(spec, train, chosen), [
+            "The examples are training rows of ordinary length, to judge the price by: which ones are nearest to a "
+            "row is known when it is embedded. Embeddings are missing from the estimate."
+        ]
+    return spec.asking({"examples": spec.kept(train, chosen.examples)}).examples, []
 
 
 def estimate(requests: Sequence[Request], endpoint: Endpoint) -> tuple[Usage, float | None]:
@@ -148,4 +194,14 @@ def estimate(requests: Sequence[Request], endpoint: Endpoint) -> tuple[Usage, fl
 def _turns(request: Request) -> tuple[tuple[str, str], ...]:
     if request.operation == "completion":
         return (("prompt", str(request.body["prompt"])),)
+    if request.operation == "decision":
+        return (("input", request.body["input"]), *((q["type"], _question(q)) for q in request.body["questions"]))
     return tuple((turn["role"], turn["content"]) for turn in request.body["messages"])
+
+
+def _question(question: Mapping[str, Any]) -> str:
+    offered = [*question.get("levels", ()), *question.get("choices", ())]
+    named = [(str(option.get("label", option.get("value"))), option.get("description")) for option in offered]
+    return "\n".join(
+        [question["instructions"], *(f"- {label}: {said}" if said else f"- {label}" for label, said in named)]
+    )

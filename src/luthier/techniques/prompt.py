@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -10,16 +10,16 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Request
-from luthier.errors import DataError, EndpointError, Partial, SpecError
+from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.task import Rows, Task, readable_validation_error
-from luthier.techniques.asking import Asking, Shown, Way, leaning_of
-from luthier.techniques.examples import calibration_rows, choose_examples
+from luthier.techniques.asking import Asking, Shown, Way
+from luthier.techniques.fitting import asker, fit_prompt, planned_requests
 from luthier.techniques.rounds import together
 from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
 from luthier.techniques.walk import apart_at_once
-from luthier.techniques.wording import AnswerFormat, Decoding, Style, Wording
+from luthier.techniques.wording import AnswerFormat, Decoding, Examples, Style, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ class Prompt(Spec):
             template: Jinja template of the user turn, or of the text to complete.
             system: template of the system turn.
             style: `chat` or `completion`.
-            examples: how many few-shot examples, or `{"count": ..., "select": ..., "seed": ...}`.
+            examples: how many few-shot examples, or `{"count": ..., "select": ..., "seed": ..., ...}`.
             data: `endpoint`, `answer`, `decoding`, `name`, `seed`; and every key of the YAML.
 
         Raises:
@@ -120,12 +120,28 @@ class Prompt(Spec):
             raise ValueError("answer method json is for style chat; use text or score with style completion")
         if self.decoding.reasoning_effort is not None and not chat:
             raise ValueError("decoding.reasoning_effort is for style chat")
+        self._check_objective()
         if self.answer.calibration_rows and self.way == "text":
             raise ValueError(
                 f"calibration_rows needs probabilities per label, which style chat does not give for "
                 f"{len(self.words)} labels that begin alike; use style: completion, or leave calibration_rows out"
             )
         return self
+
+    def _check_objective(self) -> None:
+        if self.objective not in ("mse", "qwk"):
+            return
+        if self.way in ("text", "json"):
+            cure = "set answer: {method: score}" if self.answer.method != "score" else "use style: completion"
+            raise ValueError(
+                f"objective {self.objective} needs probabilities per label, which this way of answering "
+                f"({self.way}) does not give; {cure}, or leave objective out"
+            )
+        if self.objective == "qwk" and not self.answer.calibration_rows:
+            raise ValueError(
+                "objective qwk cuts the expected rating on calibration rows; set answer: {method: score, "
+                "calibration_rows: 100}, or objective: mse, which needs none"
+            )
 
     def _check_words(self) -> None:
         given = self.answer.words
@@ -143,7 +159,7 @@ class Prompt(Spec):
     @property
     def needs_training(self) -> bool:
         """Whether examples are shown or the model's leaning is measured."""
-        return self.prompt.examples.count > 0 or self.answer.calibration_rows > 0
+        return self.prompt.examples.most > 0 or self.answer.calibration_rows > 0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -180,15 +196,19 @@ class Prompt(Spec):
         return type(self).model_validate({**moved._fields(), "prompt": wording})
 
     def cautions_elsewhere(self, fitted: Fitted) -> tuple[str, ...]:
-        """A calibration belongs to the model it was measured on."""
+        """A calibration belongs to the model it was measured on, and so does a search."""
         before = fitted.spec.endpoint
         assert self.endpoint is not None
-        if "leaning" not in fitted.state or before is None or before.model == self.endpoint.model:
+        if before is None or before.model == self.endpoint.model:
             return ()
-        return (
-            f"{self.name} was calibrated on {before.model} and is asked at {self.endpoint.model}: its probabilities "
-            "are off. Fit it there: luthier log SPEC --endpoint FILE --train TABLE",
-        )
+        moved = f"{before.model} and is asked at {self.endpoint.model}"
+        cure = "Fit it there: luthier log SPEC --endpoint FILE --train TABLE"
+        found: list[str] = []
+        if "leaning" in fitted.state:
+            found.append(f"{self.name} was calibrated on {moved}: its probabilities are off. {cure}")
+        if "samples" in fitted.state:
+            found.append(f"{self.name} shows the examples that did best on {moved}, where others may. {cure}")
+        return tuple(found)
 
     @property
     def way(self) -> Way:
@@ -214,12 +234,19 @@ class Prompt(Spec):
         room = 32 if self.way == "json" else 8
         return max(16, longest + room) + (THINKING_TOKENS if thinks else 0)
 
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The model that answers, then the one that embeds where nearest examples are shown."""
+        embedding = self.prompt.examples.endpoint
+        return super().endpoints if embedding is None else (*super().endpoints, embedding)
+
     def probes(self) -> tuple[Probe, ...]:
-        """What to try the endpoint with."""
+        """What to try each endpoint with."""
         assert self.endpoint is not None
         settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
         reads_logprobs = self.way in ("walk", "first", "letters")
-        return (Probe(self.endpoint, self.style, settings, reads_logprobs),)
+        asked = (Probe(self.endpoint, self.style, settings, reads_logprobs),)
+        return asked + tuple(Probe(embedding, "embedding", {}) for embedding in self.endpoints[1:])
 
     def notes(self) -> tuple[str, ...]:
         """What a user should know before paying: how labels are asked where that is not plain."""
@@ -240,6 +267,7 @@ class Prompt(Spec):
                 "Reasoning models give no log-probabilities while they think; use answer method text or json, "
                 "or reasoning_effort: none."
             )
+        notes += _notes_on(self.prompt.examples)
         if self.style == "completion" and self.prompt.template.removesuffix("\n")[-1:] == " ":
             notes.append("The template ends with a space, which most tokenizers put before the answer; leave it out.")
         return tuple(notes)
@@ -273,37 +301,37 @@ class Prompt(Spec):
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Chooses the examples and measures the model's leaning, both on training rows only.
 
-        The leaning is the mean probability per label on `answer.calibration_rows` rows; dividing by it is
-        batch calibration (Zhou et al. 2023, arXiv:2309.17249) with training rows in place of the batch, so
-        that a row's answer does not depend on its neighbours.
+        Nearest examples take one embedding per training text, searched ones a race over training rows.
 
         Raises:
             SpecError: training rows are needed and there are none.
             DataError: there are too few of them.
-            EndpointError: the endpoint gave too few rows their probabilities.
-            Partial: some calibration rows have no answer for a reason that may pass.
+            EndpointError: the endpoint gave too few rows what is measured, or too few texts a vector.
+            Partial: something has no answer for a reason that may pass.
         """
         if not self.needs_training:
             return Fitted(spec=self)
-        known, state, positions = self._chosen(rows)
-        if positions:
-            asking = self.asking(state)
-            predictions = yield from together(asking.row(known.inputs[position]) for position in positions)
-            state["leaning"] = self._leaning(predictions)
-        return Fitted(spec=self, train_digest=known.digest_of(self.columns), state=state)
+        return (yield from fit_prompt(self, rows))
 
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
-        """One prediction per row; the first requests of all rows come in one round."""
+        """One prediction per row; the first requests of all rows come in one round.
+
+        Raises:
+            EndpointError: the model that embeds gives vectors of another length than when it was fitted.
+        """
         if not len(rows):
             return []
         self.check_columns(rows.inputs[0])
-        asking = self.asking(fitted.state)
-        return (yield from together(asking.row(inputs) for inputs in rows.inputs))
+        ask = asker(self, fitted)
+        return (yield from together(ask(inputs) for inputs in rows.inputs))
 
     def first_requests(
         self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
     ) -> tuple[list[Request], list[Request]]:
         """What fitting and what answering these rows would ask first; a walk may ask a little more.
+
+        What hangs on answers that are not there yet is stood for: nearest examples by some of ordinary length, a
+        race by its longest course.
 
         Raises:
             SpecError: training rows are needed and there are none.
@@ -311,11 +339,11 @@ class Prompt(Spec):
         """
         if len(rows):
             self.check_columns(rows.inputs[0])
-        if fitted is not None or not self.needs_training:
-            return [], self.asking(fitted.state if fitted is not None else {}).requests(rows)
-        known, state, positions = self._chosen(train)
-        asking = self.asking(state)
-        return asking.requests(known.take(positions)), asking.requests(rows)
+        return planned_requests(self, rows, train, fitted)
+
+    def tables(self, fitted: Fitted) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """The `samples` a search tried."""
+        return {"samples": fitted.state["samples"]} if "samples" in fitted.state else {}
 
     def asking(self, state: Mapping[str, Any]) -> Asking:
         """How one row is asked and read, given what `fit` kept.
@@ -337,6 +365,8 @@ class Prompt(Spec):
             top=TOP_CHOICES_HOSTED_COMPLETION if hosted and not chat else TOP_CHOICES,
             chat=chat,
             leaning=tuple(state["leaning"]) if "leaning" in state else None,
+            objective=self.objective,
+            cuts=tuple(state["cuts"]) if "cuts" in state else None,
         )
         shown: list[Shown] = []
         for example in state.get("examples", ()):
@@ -361,13 +391,21 @@ class Prompt(Spec):
         from luthier.techniques.preview import preview
 
         self.check_columns(rows.columns)
-        asked = self.task.rows(rows)
-        if not self.prompt.examples.count or train is None:
-            return preview(self, asked, {})
-        self.check_columns(train.columns, "the training table")
-        known = self.task.rows(train, labelled=True, source="the training table")
-        _, state, _ = self._chosen(known, calibrate=False)
-        return preview(self, asked, state)
+        known = None
+        if self.prompt.examples.most and train is not None:
+            self.check_columns(train.columns, "the training table")
+            known = self.task.rows(train, labelled=True, source="the training table")
+        return preview(self, self.task.rows(rows), known)
+
+    def kept(self, rows: Rows, positions: Iterable[int]) -> list[dict[str, Any]]:
+        """The rows at these positions as examples are kept: the cells the templates read, and the label."""
+        return [
+            {
+                "inputs": {name: plain_cell(rows.inputs[position].get(name)) for name in self.columns},
+                "label": rows.labels[position],
+            }
+            for position in positions
+        ]
 
     @property
     def _template(self) -> Template:
@@ -377,38 +415,17 @@ class Prompt(Spec):
     def _system(self) -> Template | None:
         return compiled(self.prompt.system) if self.prompt.system is not None else None
 
-    def _chosen(self, rows: Rows | None, *, calibrate: bool = True) -> tuple[Rows, dict[str, Any], list[int]]:
-        """The training rows, the examples among them, and the positions of those to calibrate on."""
-        if rows is None:
-            raise SpecError(f"spec {self.name!r} needs training rows; add --train TABLE.")
-        if len(rows):
-            self.check_columns(rows.inputs[0], "the training table")
-        shown = choose_examples(rows, self.task.labels, self.prompt.examples, self.seed, self.name)
-        state = {"examples": [self._kept(rows, position) for position in shown]}
-        # An example the template fails on is found here, before anything is paid.
-        self.asking(state)
-        count = self.answer.calibration_rows if calibrate else 0
-        positions = calibration_rows(rows, shown, count, self.seed, self.name) if count else []
-        return rows, state, positions
 
-    def _kept(self, rows: Rows, position: int) -> dict[str, Any]:
-        inputs = rows.inputs[position]
-        cells = {name: plain_cell(inputs.get(name)) for name in self.columns}
-        return {"inputs": cells, "label": rows.labels[position]}
-
-    def _leaning(self, predictions: list[Prediction]) -> list[float]:
-        got = [prediction.probabilities for prediction in predictions if prediction.probabilities is not None]
-        waiting = sum(prediction.transient for prediction in predictions)
-        first = next((prediction.error for prediction in predictions if prediction.error), None)
-        if waiting:
-            raise Partial(
-                f"spec {self.name!r}: {waiting} of {len(predictions)} calibration rows have no answer yet "
-                f"({first}). Run the same command again; answers so far are kept."
-            )
-        if 2 * len(got) < len(predictions):
-            raise EndpointError(
-                f"spec {self.name!r}: only {len(got)} of {len(predictions)} calibration rows got probabilities"
-                f"{f' ({first})' if first else ''}. Set answer.calibration_rows: 0, or use an endpoint and a prompt "
-                "that give log-probabilities for the labels; `luthier check` tries one row."
-            )
-        return list(leaning_of(got))
+def _notes_on(examples: Examples) -> list[str]:
+    if examples.select == "nearest":
+        assert examples.endpoint is not None
+        return [
+            f"Every row is shown the {examples.most} training rows nearest to it by {examples.endpoint.model}: one "
+            "embedding per different text, once ever, and no prompt begins like another, so services cannot cache it."
+        ]
+    if examples.select == "searched":
+        return [
+            f"{examples.samples} samples of examples race over {examples.rows} training rows when it is fitted; no "
+            "test row is looked at."
+        ]
+    return []

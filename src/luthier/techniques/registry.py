@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,34 @@ from luthier.errors import ModelError, SpecError
 from luthier.spec import FILES, SCHEMA, Fitted, Spec
 from luthier.task import Task, readable_validation_error
 from luthier.techniques.baseline import Baseline
+from luthier.techniques.decision import Decision
+from luthier.techniques.embedding import Embedding
+from luthier.techniques.grid import MOST_SPECS, SHORT_FORMS, Grid, too_many
 from luthier.techniques.prompt import Prompt
 
-__all__ = ["TECHNIQUES", "endpoint_alone", "read_endpoint", "read_fitted", "read_spec", "read_specs"]
+__all__ = [
+    "TECHNIQUES",
+    "Recipe",
+    "built",
+    "endpoint_alone",
+    "grid",
+    "read_endpoint",
+    "read_fitted",
+    "read_recipes",
+    "read_spec",
+    "read_specs",
+]
 
-TECHNIQUES: dict[str, type[Spec]] = {"baseline": Baseline, "prompt": Prompt}
+TECHNIQUES: dict[str, type[Spec]] = {
+    "baseline": Baseline,
+    "decision": Decision,
+    "embedding": Embedding,
+    "prompt": Prompt,
+}
 """Every technique by the name it has in a spec."""
+
+NAMED = 4
+"""So many specs of a grid are named in a message before the rest are counted."""
 
 REPLACEABLE = ("endpoint", "decoding", "answer", "prompt")
 """Blocks of a spec that an endpoint file may replace."""
@@ -29,6 +53,12 @@ REPLACEABLE = ("endpoint", "decoding", "answer", "prompt")
 
 def spec_from(document: Any, source: str, folder: Path) -> Spec:
     """The spec a parsed YAML document describes; `task` may be a path relative to `folder`."""
+    checked, technique = checked_document(document, source, folder)
+    return technique.make(checked, source)
+
+
+def checked_document(document: Any, source: str, folder: Path) -> tuple[dict[str, Any], type[Spec]]:
+    """The document with its task read, and the technique it names."""
     if not isinstance(document, dict) or "technique" not in document:
         raise SpecError(f"{source} is not a spec: it needs `technique:`, one of {', '.join(TECHNIQUES)}.")
     document = dict(document)
@@ -40,7 +70,7 @@ def spec_from(document: Any, source: str, folder: Path) -> Spec:
         raise SpecError(f"{source}: technique {technique!r} is unknown; allowed: {', '.join(TECHNIQUES)}.")
     if isinstance(document.get("task"), str):
         document["task"] = Task.read(folder / document["task"])
-    return TECHNIQUES[technique].make(document, source)
+    return document, TECHNIQUES[technique]
 
 
 def read_yaml(file: Path, what: str, cure: str) -> Any:
@@ -97,39 +127,113 @@ def elsewhere(document: dict[str, Any], overrides: Mapping[str, Any]) -> dict[st
     if "endpoint" not in document:
         return document
     document = dict(document)
+    technique = TECHNIQUES.get(str(document.get("technique")))
     for block, settings in overrides.items():
-        document[block] = settings if block == "endpoint" else {**document.get(block, {}), **settings}
+        if technique is not None and block not in technique.model_fields:
+            continue  # How a prompt is answered there says nothing to a technique that writes no prompt.
+        own = document.get(block, {})
+        if block in SHORT_FORMS and not isinstance(own, Mapping):
+            own = {SHORT_FORMS[block]: own}
+        if not isinstance(own, Mapping):
+            continue  # Reading the spec says what is wrong with it.
+        document[block] = settings if block == "endpoint" else {**own, **settings}
     return document
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A spec file that was read and not yet built: one spec, or the grid it stands for.
+
+    Attributes:
+        source: the file.
+        document: what is in it, without the grid, its task read.
+        technique: the class that makes specs of it.
+        grid: the settings it varies; `None` for a plain spec.
+        only: name of the one spec of the grid that was asked for.
+    """
+
+    source: str
+    document: dict[str, Any]
+    technique: type[Spec]
+    grid: Grid | None = None
+    only: str | None = None
+
+    @property
+    def count(self) -> int:
+        """How many specs it stands for; counted, not built."""
+        return 1 if self.grid is None or self.only is not None else self.grid.size
+
+    def specs(self) -> list[Spec]:
+        """The specs it stands for.
+
+        Raises:
+            SpecError: one of them is no spec, or they are too many.
+        """
+        if self.grid is None:
+            return [self.technique.make(self.document, self.source)]
+        found = self.grid.specs(self.document, self.technique.make, self.only)
+        if not found:
+            raise SpecError(f"{self.source}: its grid has no spec {self.only!r}; it has: {self.some_names()}.")
+        return found
+
+    def some_names(self) -> str:
+        """The first names of the grid, for a message."""
+        assert self.grid is not None
+        names = self.grid.names(NAMED)
+        more = self.grid.size - len(names)
+        return ", ".join(names) + (f" and {more:,} more" if more else "")
+
+
+def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """What a YAML file, or `FILE#NAME` for one spec of its grid, describes; nothing is built.
+
+    Raises:
+        SpecError: the file is not there, is no YAML, or its grid is not one.
+    """
+    file, only = Path(path), None
+    if "#" in str(path) and not file.exists():
+        before, _, only = str(path).rpartition("#")
+        file = Path(before)
+    document = read_yaml(file, "spec", "`luthier init --data TABLE --text COLUMN --label COLUMN` writes some.")
+    if isinstance(document, dict):
+        document = elsewhere(document, overrides or {})
+        if "task" not in document and (file.parent / "task.yaml").is_file():
+            document = {**document, "task": "task.yaml"}
+        document = {"name": file.stem, **document}
+    checked, technique = checked_document(document, str(file), file.parent)
+    given = checked.pop("grid", None)
+    grid = Grid.read(given, str(checked["name"]), technique, str(file)) if given is not None else None
+    if only is not None and grid is None:
+        raise SpecError(f"{file} has no grid, so it holds no spec {only!r} of one; give {file} alone.")
+    return Recipe(str(file), checked, technique, grid, only)
 
 
 def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Spec:
     """The spec in a YAML file.
 
     Args:
-        path: the file.
+        path: the file, or `FILE#NAME` for one spec of the grid in it.
         overrides: what `read_endpoint` gave, to ask another endpoint than the spec's own.
 
     Raises:
-        SpecError: the file is not there, is no YAML, or is not a spec.
+        SpecError: the file is not there, is no YAML, is not a spec, or holds a grid of several.
     """
-    file = Path(path)
-    document = read_yaml(file, "spec", "`luthier init --data TABLE --text COLUMN --label COLUMN` writes some.")
-    if isinstance(document, dict) and overrides:
-        document = elsewhere(document, overrides)
-    if isinstance(document, dict) and "task" not in document:
-        beside = file.parent / "task.yaml"
-        if beside.is_file():
-            document["task"] = "task.yaml"
-    if isinstance(document, dict):
-        document.setdefault("name", file.stem)
-    return spec_from(document, str(file), file.parent)
+    recipe = read_recipe(path, overrides)
+    if recipe.count > 1:
+        assert recipe.grid is not None
+        raise SpecError(
+            f"{recipe.source} holds a grid of {recipe.count:,} specs, and one is wanted here: {recipe.some_names()}. "
+            f"Name it, as in {recipe.source}#{recipe.grid.names(1)[0]}; one that was compared is also "
+            "packaged by its run: luthier log runs:/RUN_ID."
+        )
+    return recipe.specs()[0]
 
 
-def read_specs(paths: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> list[Spec]:
-    """The specs in files, globs and folders; a `task.yaml` among them is the task, not a spec.
+def read_recipes(paths: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> list[Recipe]:
+    """The spec files among files, globs and folders, read and not built; a `task.yaml` among them is the task.
 
     Raises:
-        SpecError: nothing was found, two specs share a name, or they answer different tasks.
+        SpecError: nothing was found, or a file is no spec.
     """
     files: list[Path] = []
     for given in paths:
@@ -143,15 +247,59 @@ def read_specs(paths: Sequence[str | Path], overrides: Mapping[str, Any] | None 
         files += [file for file in found if file.name not in ("task.yaml", "task.yml") and file not in files]
     if not files:
         raise SpecError(f"no spec in {', '.join(map(str, paths))}. Give YAML files, globs or a folder, as in models/.")
-    specs = [read_spec(file, overrides) for file in files]
+    return [read_recipe(file, overrides) for file in files]
+
+
+def built(recipes: Sequence[Recipe]) -> list[Spec]:
+    """The specs of some files, their grids expanded.
+
+    Raises:
+        SpecError: they are too many, two share a name, or they answer different tasks.
+    """
+    count = sum(recipe.count for recipe in recipes)
+    if count > MOST_SPECS:
+        raise too_many(count, " and ".join(r.source for r in recipes if r.count > 1) or "this")
+    specs = [spec for recipe in recipes for spec in recipe.specs()]
     check_together(specs)
     return specs
 
 
+def read_specs(paths: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> list[Spec]:
+    """The specs in files, globs and folders, grids expanded; a `task.yaml` among them is the task, not a spec.
+
+    Raises:
+        SpecError: nothing was found, two specs share a name, they are too many, or they answer different tasks.
+    """
+    return built(read_recipes(paths, overrides))
+
+
+def grid(spec: Spec, options: Mapping[str, Sequence[Any]]) -> list[Spec]:
+    """The specs that come of a spec when some of its settings take several values, in every combination.
+
+    Args:
+        spec: the recipe they have in common.
+        options: dotted paths of settings, as in the spec's YAML, with the values to try.
+
+    Raises:
+        SpecError: a path names no setting, a list is none or empty, or the specs are too many for one leaderboard.
+
+    Examples:
+        >>> from luthier.endpoints.endpoint import openai
+        >>> mood = Task("mood", labels=["good", "bad"])
+        >>> few = Prompt(mood, "{{ text }}", examples=1, endpoint=openai("some-model"), name="few")
+        >>> [one.name for one in grid(few, {"prompt.examples.count": [1, 3], "decoding.temperature": [0, 0.7]})][:3]
+        ['few.count-1.temperature-0', 'few.count-1.temperature-0.7', 'few.count-3.temperature-0']
+    """
+    document = spec.document() | {"task": spec.task}
+    checked, technique = checked_document(document, spec.name, Path())
+    return Grid.read(dict(options), spec.name, technique, spec.name).specs(checked, technique.make)
+
+
 def check_together(specs: Sequence[Spec]) -> None:
     """Refuses specs that cannot stand on one leaderboard."""
-    names = [spec.name for spec in specs]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    if len(specs) > MOST_SPECS:
+        raise too_many(len(specs), "this")
+    repeated = sorted(name for name, times in Counter(spec.name for spec in specs).items() if times > 1)
     if repeated:
         raise SpecError(f"two specs are called {', '.join(repeated)}; give each its own `name:`.")
     tasks = {spec.task.digest: spec for spec in specs}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from luthier.endpoints.endpoint import Endpoint
 from luthier.techniques.template import compiled
 
-__all__ = ["AnswerFormat", "Decoding", "Examples", "Method", "Style", "Wording"]
+__all__ = ["AnswerFormat", "Decoding", "Examples", "Method", "Select", "Style", "Wording"]
 
 Method = Literal["text", "score", "json"]
 Style = Literal["chat", "completion"]
+Select = Literal["balanced", "random", "nearest", "searched"]
+
+MOST_EXAMPLES = 1000
 
 
 class Examples(BaseModel):
@@ -20,12 +24,72 @@ class Examples(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    count: int = Field(default=0, ge=0, le=1000)
-    """Examples shown before the row; 0 is zero-shot."""
-    select: Literal["balanced", "random"] = "balanced"
-    """`balanced`: every label in turn; `random`: as the training rows fall."""
+    count: int | tuple[int, ...] = 0
+    """Examples shown before the row; 0 is zero-shot. With `searched` also a list, as in [1, 3, 5]: then counts
+    compete too."""
+    select: Select = "balanced"
+    """`balanced`: every label in turn; `random`: as the training rows fall; `nearest`: for each row those most like
+    it by embedding; `searched`: of many balanced draws the one that answers training rows best."""
     seed: int | None = None
     """Seed of the choice, to try other examples; the spec's `seed` when absent."""
+    endpoint: Endpoint | None = None
+    """With `nearest`: the model that embeds, as in {provider: local, model: wordllama}."""
+    samples: int = Field(default=30, ge=2, le=1000)
+    """With `searched`: how many draws are tried."""
+    rows: int = Field(default=100, ge=20, le=10_000)
+    """With `searched`: training rows the draws are judged on; none of them is shown as an example."""
+
+    @field_validator("count", mode="before")
+    @classmethod
+    def _counts_are_whole(cls, given: Any) -> Any:
+        several = isinstance(given, Sequence) and not isinstance(given, str)
+        counts = list(given) if several else [given]
+        for count in counts:
+            if isinstance(count, bool) or not isinstance(count, int):
+                raise ValueError(f"count is a whole number, or with select: searched a list of some; given: {given!r}")
+            if not (1 if several else 0) <= count <= MOST_EXAMPLES:
+                raise ValueError(
+                    f"count is {count}; from {1 if several else 0} to {MOST_EXAMPLES} examples can be shown"
+                )
+        if several and (not counts or len(set(counts)) < len(counts)):
+            raise ValueError(f"count lists different numbers of examples, as in [1, 3, 5]; given: {given!r}")
+        return tuple(counts) if several else given
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if isinstance(self.count, tuple) and self.select != "searched":
+            raise ValueError(
+                f"count is a list, which only select: searched takes (given: {self.select}); give one number, "
+                "or compare counts with a grid"
+            )
+        if self.select in ("nearest", "searched") and not self.most:
+            raise ValueError(f"select: {self.select} needs a count of at least 1, as in count: 5")
+        if self.select == "nearest" and self.endpoint is None:
+            raise ValueError(
+                "select: nearest needs a model that embeds; add endpoint: {provider: local, model: wordllama}, or "
+                "{provider: openai, model: NAME}"
+            )
+        if self.select != "nearest" and self.endpoint is not None:
+            raise ValueError(
+                f"endpoint is for select: nearest, and select is {self.select}; leave it out or set select: nearest"
+            )
+        searching = sorted({"samples", "rows"} & self.model_fields_set)
+        if searching and self.select != "searched":
+            raise ValueError(
+                f"{' and '.join(searching)} belong to select: searched, and select is {self.select}; "
+                "leave them out or set select: searched"
+            )
+        return self
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Every count that may be shown."""
+        return self.count if isinstance(self.count, tuple) else (self.count,)
+
+    @property
+    def most(self) -> int:
+        """The most examples that may be shown."""
+        return max(self.counts)
 
 
 class Wording(BaseModel):

@@ -10,7 +10,12 @@ from luthier.endpoints.exchange import Request
 
 __all__ = ["PATHS", "Provider", "address_identity", "bearer", "plain_body"]
 
-PATHS = {"chat": "/chat/completions", "completion": "/completions"}
+PATHS = {
+    "chat": "/chat/completions",
+    "completion": "/completions",
+    "embedding": "/embeddings",
+    "decision": "/decisions",
+}
 """Path of each operation below the base URL."""
 
 

@@ -1,0 +1,128 @@
+"""A round of requests to several endpoints: asked at the same time, put back in order, estimated together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.exchange import Answer, Request
+from luthier.errors import BudgetReached, Interrupted, SpecError
+
+__all__ = ["Estimate", "Group", "answers_of_all", "by_endpoint", "summed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What asking would take. Tokens and money are estimates; nothing was sent to make them.
+
+    Attributes:
+        requests: requests asked for.
+        distinct: different ones among them.
+        in_journal: distinct ones that have an answer already and cost nothing.
+        input_tokens: to be sent for the rest.
+        max_output_tokens: to be received at most; `None` where a request sets no bound.
+        cost_usd: likely price of the rest; `None` when the price is unknown.
+        cost_usd_max: price if every answer is as long as allowed.
+    """
+
+    requests: int
+    distinct: int
+    in_journal: int
+    input_tokens: int
+    max_output_tokens: int | None
+    cost_usd: float | None
+    cost_usd_max: float | None
+
+
+@dataclass(slots=True)
+class Group:
+    """Requests to one endpoint, and where their answers belong.
+
+    Attributes:
+        endpoint: whom they are for.
+        requests: in the order they were given.
+        positions: their places in the whole; `None` when they are the whole.
+    """
+
+    endpoint: Endpoint
+    requests: Sequence[Request]
+    positions: list[int] | None = field(default_factory=list)
+
+
+def by_endpoint(requests: Sequence[Request], otherwise: Endpoint | None) -> list[Group]:
+    """The requests by whom they are for; `otherwise` is asked where a request names nobody.
+
+    Raises:
+        SpecError: a request names nobody, and there is nobody else.
+    """
+    if otherwise is not None and all(request.endpoint is None for request in requests):
+        return [Group(otherwise, requests, None)]
+    groups: list[Group] = []
+    seen: dict[int, tuple[Group, list[Request], list[int]]] = {}
+    for position, request in enumerate(requests):
+        endpoint = request.endpoint or otherwise
+        if endpoint is None:
+            raise SpecError("this technique asks a model, but its spec has no `endpoint:` to ask.")
+        found = seen.get(id(endpoint))
+        if found is None:
+            # Equal endpoints are one: what is asked of both is asked once.
+            found = next((known for known in seen.values() if known[0].endpoint == endpoint), None)
+            if found is None:
+                its_requests: list[Request] = []
+                positions: list[int] = []
+                found = Group(endpoint, its_requests, positions), its_requests, positions
+                groups.append(found[0])
+            seen[id(endpoint)] = found
+        found[1].append(request)
+        found[2].append(position)
+    return groups
+
+
+async def answers_of_all(
+    groups: Sequence[Group], ask: Callable[[Group], Coroutine[Any, Any, list[Answer]]]
+) -> list[Answer]:
+    """Every group's answers, in the order of the whole.
+
+    When money or patience ends, each group lands what it has in the air. Any other error sends nothing more to the
+    others; what they have in the air still lands in the journal.
+    """
+    if len(groups) == 1:
+        return await ask(groups[0])
+    tasks = [asyncio.ensure_future(ask(group)) for group in groups]
+    pending = set(tasks)
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
+            errors = [error for task in done if (error := task.exception()) is not None]
+            for error in errors:
+                if not isinstance(error, BudgetReached | Interrupted):
+                    raise error
+    finally:
+        for task in pending:
+            task.cancel()
+    answers: dict[int, Answer] = {}
+    for group, task in zip(groups, tasks, strict=True):
+        answers.update(zip(group.positions or (), task.result(), strict=True))
+    return [answers[position] for position in range(len(answers))]
+
+
+def summed(estimates: Sequence[Estimate]) -> Estimate:
+    """All of them together; what is unknown of one is unknown of all."""
+
+    def total(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) if len(known) == len(values) else None
+
+    most = total([each.max_output_tokens for each in estimates])
+    return Estimate(
+        requests=sum(each.requests for each in estimates),
+        distinct=sum(each.distinct for each in estimates),
+        in_journal=sum(each.in_journal for each in estimates),
+        input_tokens=sum(each.input_tokens for each in estimates),
+        max_output_tokens=None if most is None else round(most),
+        cost_usd=total([each.cost_usd for each in estimates]),
+        cost_usd_max=total([each.cost_usd_max for each in estimates]),
+    )

@@ -1,0 +1,303 @@
+"""A race: many candidates on the same rows, block by block; who cannot win any more is asked no further rows.
+
+Pure: `race` yields which candidates to score on which rows, is sent the scores, and returns the outcome. The rows
+are a finite population in random order, so what is seen of them says ever more about the whole: that makes a race
+agree with the evaluation of everybody on everything, at a part of the calls.
+
+The idea of dropping losers by a test is that of Hoeffding races (Maron and Moore 1994) and F-race (Birattari et
+al. 2002; irace, López-Ibáñez et al. 2016); here the test is paired and knows how many rows are still to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, sqrt
+from typing import Literal, TypeAlias
+
+import numpy as np
+from scipy import stats
+
+from luthier.errors import DataError
+from luthier.evaluation.records import Interval
+from luthier.evaluation.resampling import CONFIDENCE, Floats
+from luthier.evaluation.statistics import ALPHA, sign_flip
+
+__all__ = ["Block", "Lane", "Outcome", "Race", "block_ends", "largest_fields", "race", "rehearse"]
+
+LOOKS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Shares of the rows after which losers are dropped; earlier a test could drop nobody."""
+
+TOLERANCE = 1.0
+"""How far behind the best the winner may end, in standard errors of the full evaluation's paired difference: the
+one-standard-error rule (Breiman et al. 1984, section 3.4.3). What is closer, the full evaluation could not tell
+apart either."""
+
+MOST = 0.5
+"""Share of all evaluations a race may take at most."""
+
+FEWEST_CUT = 8
+"""With fewer candidates nobody is cut by rank: there is little to save, and half of two is no race."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What is to be scored next.
+
+    Attributes:
+        number: of the block, from 1.
+        candidates: who is still in the race, in the order the scores are wanted.
+        first: position of the block's first row in the random order.
+        end: position behind its last row.
+    """
+
+    number: int
+    candidates: tuple[int, ...]
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """How one candidate did.
+
+    Attributes:
+        candidate: which one.
+        rows: rows it was scored on.
+        score: its mean score on them, with Student's 95% interval.
+        p: two-sided, for "no difference to the winner", on the rows both were scored on; 1 for the winner.
+        dropped_after: the block after which it was out; `None` for those that stayed.
+        dropped_by: `test`, the paired test; `cut`, its rank, so that the race takes no more than its share.
+    """
+
+    candidate: int
+    rows: int
+    score: Interval
+    p: float
+    dropped_after: int | None = None
+    dropped_by: Literal["test", "cut"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A race that is over.
+
+    Attributes:
+        winner: the candidate with the best mean among those that stayed, the first of equal ones.
+        survivors: all that stayed, best first.
+        lanes: every candidate, in the order they were numbered.
+        evaluations: scores it took.
+        full_evaluations: scores that everybody on everything would have taken.
+    """
+
+    winner: int
+    survivors: tuple[int, ...]
+    lanes: tuple[Lane, ...]
+    evaluations: int
+    full_evaluations: int
+
+
+Race: TypeAlias = Generator[Block, Floats, Outcome]
+"""Yields blocks, is sent scores of shape (candidates of the block, its rows), returns the outcome."""
+
+
+def race(candidates: int, rows: int, *, alpha: float = ALPHA, tolerance: float = TOLERANCE, most: float = MOST) -> Race:
+    """Races candidates; higher scores are better.
+
+    What holds: where nobody was cut, the winner's mean over ALL rows is less than `tolerance` standard errors
+    behind that of the best candidate, save in a share `alpha` of the random orders at most. A candidate is dropped
+    when a staying one `beats` it. The best one can wrongly be dropped by any of the others at any look, so the level
+    of a single test is `alpha` / (candidates - 1) / looks (Bonferroni). And who has put another out is dropped only
+    if somebody who stays beats that other too: tolerances do not add up along a chain of leaders.
+
+    `most` is kept by cutting the lowest ranks where the tests alone leave too many: the field then shrinks by the
+    same factor each block, a gentle successive halving (Karnin, Koren and Somekh 2013). It holds always; what it
+    costs in agreement is measured in docs/examples.md. Candidates that are truly equal are what it cuts most.
+
+    Args:
+        candidates: how many there are, numbered from 0.
+        rows: how many rows there are, in random order.
+        alpha: error of the whole race.
+        tolerance: see `TOLERANCE`; 0 asks for the very best.
+        most: share of all evaluations it may take; 1 cuts nobody.
+
+    Raises:
+        DataError: there is no candidate or no row.
+    """
+    if candidates < 1 or rows < 1:
+        raise DataError(f"a race needs candidates and rows; given: {candidates} and {rows}.")
+    field = _Field(candidates, rows, alpha, tolerance)
+    ends = block_ends(rows)
+    for number, (first, end) in enumerate(pairwise((0, *ends)), start=1):
+        scores = yield Block(number, tuple(field.racing), first, end)
+        field.add(np.asarray(scores, dtype=float), first, end)
+        if end == rows:
+            break
+        for loser in field.beaten():
+            field.drop(loser, number, "test")
+        if candidates >= FEWEST_CUT:
+            steps = [after - before for before, after in pairwise(ends[number - 1 :])]
+            room = most * candidates * rows - field.evaluations
+            for loser in field.ranked[_affordable(len(field.racing), steps, room) :]:
+                field.drop(loser, number, "cut")
+        if len(field.racing) == 1:
+            break
+    return field.outcome()
+
+
+def rehearse(scores: Floats, *, alpha: float = ALPHA, tolerance: float = TOLERANCE, most: float = MOST) -> Outcome:
+    """The outcome of a race whose scores are all known: what racing would have saved.
+
+    Args:
+        scores: shape (candidates, rows), the rows in random order.
+        alpha: as `race` takes it.
+        tolerance: as `race` takes it.
+        most: as `race` takes it.
+
+    Examples:
+        >>> scores = np.array([[1.0, 1, 1, 0] * 25, [0.0, 0, 1, 0] * 25, [0.0, 1, 0, 0] * 25])
+        >>> outcome = rehearse(scores)
+        >>> outcome.winner, outcome.evaluations, [lane.dropped_after for lane in outcome.lanes]
+        (0, 60, [None, 1, 1])
+    """
+    racing = race(*scores.shape, alpha=alpha, tolerance=tolerance, most=most)
+    block = next(racing)
+    while True:
+        try:
+            block = racing.send(scores[list(block.candidates), block.first : block.end])
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+
+def block_ends(rows: int) -> tuple[int, ...]:
+    """Behind which rows the blocks end; the last one is all of them.
+
+    Examples:
+        >>> block_ends(100)
+        (20, 30, 40, 50, 60, 70, 80, 90, 100)
+    """
+    return tuple(sorted({*(max(2, ceil(share * rows - 1e-9)) for share in LOOKS if rows > 2), rows}))
+
+
+def largest_fields(candidates: int, rows: int, most: float = MOST) -> tuple[int, ...]:
+    """How many candidates each block has at most: what a race that drops nobody by a test would take.
+
+    Examples:
+        >>> largest_fields(30, 100)
+        (30, 23, 17, 13, 10, 8, 7, 6, 6)
+        >>> largest_fields(3, 100)
+        (3, 3, 3, 3, 3, 3, 3, 3, 3)
+    """
+    ends = block_ends(rows)
+    sizes = [candidates]
+    spent = candidates * ends[0]
+    for number in range(1, len(ends)):
+        steps = [after - before for before, after in pairwise(ends[number - 1 :])]
+        if candidates >= FEWEST_CUT:
+            sizes.append(_affordable(sizes[-1], steps, most * candidates * rows - spent))
+        else:
+            sizes.append(candidates)
+        spent += sizes[-1] * steps[0]
+    return tuple(sizes)
+
+
+class _Field:
+    """Scores seen so far and who is still racing."""
+
+    def __init__(self, candidates: int, rows: int, alpha: float, tolerance: float) -> None:
+        self.racing = list(range(candidates))
+        self.evaluations = 0
+        self._scores = np.full((candidates, rows), np.nan)
+        self._seen = [0] * candidates
+        self._dropped: dict[int, tuple[int, Literal["test", "cut"]]] = {}
+        self._level = alpha / max(1, candidates - 1) / len(LOOKS)
+        self._tolerance = tolerance
+
+    def add(self, scores: Floats, first: int, end: int) -> None:
+        if scores.shape != (len(self.racing), end - first):
+            raise DataError(f"the block wants scores of shape {(len(self.racing), end - first)}, given {scores.shape}.")
+        self._scores[self.racing, first:end] = scores
+        self.evaluations += scores.size
+        for candidate in self.racing:
+            self._seen[candidate] = end
+
+    @property
+    def ranked(self) -> list[int]:
+        """Those still racing, best first; of equal ones the first numbered."""
+        means = {c: self._scores[c, : self._seen[c]].mean() for c in self.racing}
+        # Sums in another order differ by rounding only.
+        return sorted(self.racing, key=lambda c: (-round(float(means[c]), 12), c))
+
+    def beats(self, one: int, other: int) -> bool:
+        """Whether `other` will, almost surely, not end `tolerance` standard errors or more ahead of `one`.
+
+        With n of N rows seen, differences d and their deviation s, the mean over all N rows is known up to
+        s sqrt((1 - n/N) / n), the standard error of a sample without replacement (Cochran 1977, section 2.6), in
+        units of Student's t with n - 1 degrees of freedom. s has one row more than was seen, at the full range of
+        the scores: two candidates that answered 20 rows alike are not known to answer all rows alike.
+        """
+        rows = self._scores.shape[1]
+        seen = min(self._seen[one], self._seen[other])
+        apart = self._scores[one, :seen] - self._scores[other, :seen]
+        reach = float(np.nanmax(self._scores) - np.nanmin(self._scores))
+        deviation = sqrt((float(((apart - apart.mean()) ** 2).sum()) + reach**2) / seen)
+        ahead = float(apart.mean()) + self._tolerance * deviation / sqrt(rows)
+        unsure = deviation * sqrt((1 - seen / rows) / seen)
+        return ahead > float(stats.t.isf(self._level, seen - 1)) * unsure
+
+    def beaten(self) -> list[int]:
+        """Those the leader beats, without those on whom an earlier drop still rests."""
+        ranked = self.ranked
+        leader = ranked[0]
+        out = [c for c, (_, by) in self._dropped.items() if by == "test"]
+        staying = set(self.racing)
+        losers: list[int] = []
+        for candidate in reversed(ranked[1:]):
+            if not self.beats(leader, candidate):
+                continue
+            rest = [leader, *(staying - {leader, candidate})]
+            if all(any(self.beats(voucher, gone) for voucher in rest) for gone in out):
+                staying.discard(candidate)
+                losers.append(candidate)
+        return losers
+
+    def drop(self, candidate: int, block: int, by: Literal["test", "cut"]) -> None:
+        self.racing.remove(candidate)
+        self._dropped[candidate] = (block, by)
+
+    def outcome(self) -> Outcome:
+        ranked = self.ranked
+        winner = ranked[0]
+        lanes = []
+        for candidate in range(len(self._seen)):
+            shared = min(self._seen[candidate], self._seen[winner])
+            apart = self._scores[candidate, :shared] - self._scores[winner, :shared]
+            block, by = self._dropped.get(candidate, (None, None))
+            score = _mean(self._scores[candidate, : self._seen[candidate]])
+            lanes.append(Lane(candidate, self._seen[candidate], score, sign_flip(apart), block, by))
+        return Outcome(winner, tuple(ranked), tuple(lanes), self.evaluations, self._scores.size)
+
+
+def _affordable(field: int, steps: Sequence[int], room: float) -> int:
+    """How many may stay for the next block, when the field shrinks by the same factor for every further one."""
+
+    def price(factor: float) -> float:
+        return sum(field * factor**place * step for place, step in enumerate(steps, start=1))
+
+    if price(1.0) <= room:
+        return field
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if price(middle) > room else (middle, high)
+    return max(1, int(field * low + 1e-9))
+
+
+def _mean(scores: Floats) -> Interval:
+    value = float(scores.mean())
+    if len(scores) < 2:
+        return Interval(value)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(scores) - 1) * scores.std(ddof=1) / sqrt(len(scores)))
+    return Interval(value, value - half, value + half)

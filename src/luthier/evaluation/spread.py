@@ -1,0 +1,175 @@
+"""How far the results of many draws of one recipe lie apart, and whether recipes differ beyond that spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+
+import numpy as np
+from scipy import stats
+
+from luthier.errors import DataError
+from luthier.evaluation.records import Interval
+from luthier.evaluation.resampling import CONFIDENCE, Floats
+from luthier.evaluation.statistics import holm
+
+__all__ = ["Group", "Pair", "Spread", "permutation_test", "spread_of"]
+
+MOST_EXACT = 20_000
+"""Up to so many ways to deal the results out, all of them are counted; beyond, so many are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The results of one recipe, such as one count of examples, over its draws.
+
+    Attributes:
+        name: what the draws have in common.
+        values: one result per draw, ascending.
+        mean: their mean with Student's 95% interval; no bounds where there is one draw.
+        low: the smallest.
+        quarter: a quarter of the draws lie at or below.
+        median: half of them do.
+        three_quarters: three quarters do.
+        high: the largest.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    mean: Interval
+    low: float
+    quarter: float
+    median: float
+    three_quarters: float
+    high: float
+
+    @property
+    def draws(self) -> int:
+        """How many results there are."""
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two groups compared.
+
+    Attributes:
+        first: name of one group.
+        second: name of the other.
+        difference: mean of the first minus mean of the second.
+        p: two-sided, from dealing the results out anew; 1 where there are too few to tell.
+        p_corrected: the same after Holm's correction over all pairs.
+    """
+
+    first: str
+    second: str
+    difference: float
+    p: float
+    p_corrected: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Groups of results in one metric, in the order they were given, and every pair of them compared.
+
+    Attributes:
+        metric: name of the metric, as in `METRICS`.
+        groups: one per recipe.
+        pairs: every two of them, in the order of the groups.
+    """
+
+    metric: str
+    groups: tuple[Group, ...]
+    pairs: tuple[Pair, ...]
+
+
+def spread_of(groups: Mapping[str, Sequence[float]], metric: str, *, seed: int = 7) -> Spread:
+    """How far the results of each group lie apart, and which groups differ by more than their draws do.
+
+    Args:
+        groups: name, such as a count of examples, to the results of its draws.
+        metric: name of the metric they are results in.
+        seed: of the permutations, where there are too many to count them all.
+
+    Raises:
+        DataError: there is no group, or one has no result.
+
+    Examples:
+        >>> found = spread_of({"1": [0.40, 0.52, 0.31, 0.45], "5": [0.58, 0.61, 0.55, 0.57]}, "weighted_f1")
+        >>> [(group.name, group.draws, round(group.median, 3)) for group in found.groups]
+        [('1', 4, 0.425), ('5', 4, 0.575)]
+        >>> round(found.pairs[0].difference, 4), round(found.pairs[0].p, 4)
+        (-0.1575, 0.0286)
+    """
+    empty = [name for name, values in groups.items() if not len(values)]
+    if not groups or empty:
+        which = ", ".join(map(repr, empty)) or "any group"
+        raise DataError(f"there is no result for {which}, so no spread can be shown; leave such a group out.")
+    found = tuple(_group(str(name), values) for name, values in groups.items())
+    two = list(combinations(found, 2))
+    ps = [permutation_test(first.values, second.values, seed=seed) for first, second in two]
+    pairs = tuple(
+        Pair(first.name, second.name, first.mean.value - second.mean.value, p, corrected)
+        for (first, second), p, corrected in zip(two, ps, holm(ps), strict=True)
+    )
+    return Spread(metric, found, pairs)
+
+
+def permutation_test(first: Sequence[float], second: Sequence[float], *, seed: int = 7) -> float:
+    """Two-sided p-value for "both groups are draws from the same lot", by the difference of their means.
+
+    All ways to deal the results out are counted where they are few, else 20,000 are drawn and
+    p = (as far apart or farther + 1) / (drawn + 1).
+
+    Args:
+        first: results of one group.
+        second: results of the other.
+        seed: of the draws.
+
+    Examples:
+        >>> round(permutation_test([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), 3)
+        0.1
+
+    Source: Fisher 1935, The Design of Experiments, section 21; (count + 1) from Phipson and Smyth 2010,
+    Permutation P-values Should Never Be Zero.
+    """
+    lot = np.asarray([*first, *second], dtype=float)
+    size = len(first)
+    total = comb(len(lot), size)
+    observed = abs(_apart(lot[:size].sum(), lot.sum(), size, len(lot)))
+    # Means reached by other sums differ by rounding only.
+    least = observed - 1e-12
+    if total <= MOST_EXACT:
+        dealt = np.asarray([lot[list(places)].sum() for places in combinations(range(len(lot)), size)])
+        return float((np.abs(_apart(dealt, lot.sum(), size, len(lot))) >= least).mean())
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permuted(np.broadcast_to(lot, (MOST_EXACT, len(lot))), axis=1)
+    apart = np.abs(_apart(shuffled[:, :size].sum(axis=1), lot.sum(), size, len(lot)))
+    return float((int((apart >= least).sum()) + 1) / (MOST_EXACT + 1))
+
+
+def _apart(part: Floats, whole: float, size: int, count: int) -> Floats:
+    """Difference of the two means, from the sum of one group and the sum of all."""
+    return part / size - (whole - part) / (count - size)
+
+
+def _group(name: str, values: Sequence[float]) -> Group:
+    ordered = np.sort(np.asarray(values, dtype=float))
+    mean = float(ordered.mean())
+    half = 0.0
+    if len(ordered) > 1:
+        error = float(ordered.std(ddof=1)) / np.sqrt(len(ordered))
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(ordered) - 1) * error)
+    low, quarter, median, three_quarters, high = (float(q) for q in np.quantile(ordered, [0, 0.25, 0.5, 0.75, 1]))
+    return Group(
+        name=name,
+        values=tuple(float(value) for value in ordered),
+        mean=Interval(mean, mean - half, mean + half) if len(ordered) > 1 else Interval(mean),
+        low=low,
+        quarter=quarter,
+        median=median,
+        three_quarters=three_quarters,
+        high=high,
+    )

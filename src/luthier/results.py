@@ -1,0 +1,329 @@
+"""What the verbs give back: models, boards and winners, objects that show themselves in a notebook."""
+
+from __future__ import annotations
+
+import html
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.endpoints import Budget, Engine, Progress, default_engine
+from luthier.endpoints.progress import Ahead, shown
+from luthier.errors import DataError, UserError
+from luthier.evaluation.across import Across
+from luthier.evaluation.leaderboard import Leaderboard
+from luthier.evaluation.records import prediction_frame
+from luthier.evaluation.spread import Spread
+from luthier.evaluation.tables import mistakes
+from luthier.experiments.compare import Comparison, Measured, answers_frame
+from luthier.experiments.tables import Comparisons
+from luthier.experiments.tracking import connect
+from luthier.packaging.model import LuthierModel
+from luthier.packaging.registry import Logged, log_fitted_model
+from luthier.reporting.across import across_html, print_across
+from luthier.reporting.notebook import leaderboard_html
+from luthier.reporting.terminal import print_leaderboard
+from luthier.scoring.batch import BatchReport, passed_through, score_table
+from luthier.scoring.tracking import log_batch
+from luthier.spec import Fitted, Spec
+from luthier.tables import count_rows
+from luthier.task import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["Board", "Boards", "Model", "Winner", "budget_of", "example_of", "logged_model"]
+
+
+class Winner:
+    """One spec of a leaderboard, ready to be packaged exactly as it was measured."""
+
+    def __init__(self, measured: Measured, rows: Rows) -> None:
+        self._measured = measured
+        self._rows = rows
+
+    @property
+    def spec(self) -> Spec:
+        """The recipe."""
+        return self._measured.spec
+
+    @property
+    def run_id(self) -> str:
+        """MLflow run that measured it."""
+        return self._measured.run_id
+
+    def log(self, *, register: str | None = None, alias: str | None = None) -> Model:
+        """Packages it as an MLflow model; see `luthier.log`."""
+        return logged_model(self._measured.fitted, self.run_id, register, alias, example_of(self._rows))
+
+    def __repr__(self) -> str:
+        return f"<{self.spec.name}: {self.spec.technique}, run {self.run_id}>"
+
+
+class Board:
+    """A leaderboard: shows itself in a notebook, prints itself in a terminal.
+
+    Attributes:
+        comparison: everything behind it.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+
+    @property
+    def leaderboard(self) -> Leaderboard:
+        """The plain records: entries, intervals, comparisons."""
+        return self.comparison.leaderboard
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per spec, best first: every metric with its `_low` and `_high`."""
+        return self.leaderboard.frame()
+
+    @property
+    def best(self) -> Winner:
+        """The spec in the first place."""
+        return self[self.leaderboard.entries[0].candidate.name]
+
+    @property
+    def run_id(self) -> str:
+        """MLflow run of the comparison; its children are the specs."""
+        return self.comparison.run_id
+
+    @property
+    def partial(self) -> bool:
+        """Whether rows are missing for reasons that may pass; compare again to ask for them."""
+        return self.leaderboard.partial
+
+    def __getitem__(self, spec: Spec | str) -> Winner:
+        return Winner(self.comparison.of(spec), self.comparison.rows)
+
+    def answers(self, spec: Spec | str) -> pd.DataFrame:
+        """Row by row what a spec answered: text, truth, the prediction columns, raw answer, cost, latency."""
+        return answers_frame(self.comparison.of(spec), self.comparison.rows)
+
+    def errors(self, spec: Spec | str) -> pd.DataFrame:
+        """The rows a spec got wrong, in the order the report has them: farthest off, then most confident, first."""
+        measured = self.comparison.of(spec)
+        wrong = mistakes(self.comparison.task, self.comparison.rows, measured.predictions)
+        frame = answers_frame(measured, self.comparison.rows)
+        return frame.iloc[[mistake.row for mistake in wrong]].rename(columns={"label": "prediction"})
+
+    def to_document(self) -> dict[str, Any]:
+        """The leaderboard and its run as plain JSON values."""
+        return self.leaderboard.to_document() | {"run_id": self.run_id}
+
+    def show(self, console: Console | None = None) -> None:
+        """Prints it, on standard output when no console is given."""
+        print_leaderboard(self.leaderboard, console, self.comparison.spreads)
+
+    def _repr_html_(self) -> str:
+        return leaderboard_html(self.leaderboard, self.comparison.spreads)
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+
+class Boards:
+    """The leaderboards of several tables, and what holds across them.
+
+    Attributes:
+        comparisons: everything behind it.
+    """
+
+    def __init__(self, comparisons: Comparisons) -> None:
+        self.comparisons = comparisons
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables, in the order given."""
+        return tuple(self.comparisons.tables)
+
+    @property
+    def across(self) -> Across:
+        """The plain records: each spec's mean over the tables, its worst table, its ranks."""
+        return self.comparisons.across
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per spec, best mean first, with the ranking metric on every table."""
+        return self.across.frame()
+
+    @property
+    def best(self) -> Winner:
+        """The spec with the best mean, with its run on the first table."""
+        return self[self.tables[0]][self.across.best.name]
+
+    @property
+    def run_id(self) -> str:
+        """MLflow run of the whole; its children are the tables, theirs the specs."""
+        return self.comparisons.run_id
+
+    @property
+    def partial(self) -> bool:
+        """Whether rows are missing for reasons that may pass; compare again to ask for them."""
+        return self.comparisons.partial
+
+    def __getitem__(self, table: str) -> Board:
+        if table not in self.comparisons.tables:
+            raise DataError(f"no table {table!r} was compared on; there is: {', '.join(self.tables)}.")
+        return Board(self.comparisons.tables[table])
+
+    def __len__(self) -> int:
+        return len(self.tables)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tables)
+
+    def to_document(self) -> dict[str, Any]:
+        """Each table's leaderboard, what holds across them, and the runs, as plain JSON values."""
+        return self.comparisons.to_document()
+
+    def show(self, console: Console | None = None) -> None:
+        """Prints the board of every table and what holds across them."""
+        print_across(self._leaderboards, self.across, console, self._spreads)
+
+    @property
+    def _leaderboards(self) -> dict[str, Leaderboard]:
+        return {name: comparison.leaderboard for name, comparison in self.comparisons.tables.items()}
+
+    @property
+    def _spreads(self) -> dict[str, Sequence[Spread]]:
+        return {name: comparison.spreads for name, comparison in self.comparisons.tables.items()}
+
+    def _repr_html_(self) -> str:
+        return across_html(self._leaderboards, self.across, self._spreads)
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+
+def _shown(board: Board | Boards) -> str:
+    import io
+    import shutil
+
+    from rich.console import Console
+
+    written = io.StringIO()
+    board.show(Console(file=written, width=shutil.get_terminal_size((100, 24)).columns))
+    return written.getvalue().rstrip()
+
+
+class Model:
+    """A packaged model: scores DataFrames and files.
+
+    Attributes:
+        uri: what `mlflow models` and `luthier score` take.
+        logged: where it is in MLflow; `None` for a model that was loaded.
+    """
+
+    def __init__(self, uri: str, model: LuthierModel, logged: Logged | None = None) -> None:
+        self.uri = uri
+        self.logged = logged
+        self._model = model
+
+    @property
+    def packaged(self) -> LuthierModel:
+        """What MLflow loads: the object behind the pyfunc model."""
+        return self._model
+
+    @property
+    def spec(self) -> Spec:
+        """The recipe inside."""
+        return self._model.fitted.spec
+
+    def score(
+        self,
+        rows: pd.DataFrame,
+        *,
+        budget_usd: float | None = None,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+        retry_failed: bool = False,
+    ) -> pd.DataFrame:
+        """The rows with the prediction columns behind their own.
+
+        Args:
+            rows: DataFrame with the columns the model reads.
+            budget_usd: most that may be spent; what was paid for stays in the journal.
+            engine: the process's own when absent.
+            progress: told of every answer; a bar on stderr when absent.
+            retry_failed: also ask again for rows that failed for good.
+        """
+        import pandas as pd
+
+        names = passed_through([str(column) for column in rows.columns], self._model.task)
+        self.spec.check_columns(rows.columns)
+        table = self._model.rows(rows)
+        engine = engine or default_engine()
+        with shown(progress, "scoring") as showing:
+            predictions = engine.drive(
+                self._model.fitted.predict(table),
+                self.spec.endpoint,
+                budget=budget_of(budget_usd),
+                progress=showing,
+                retry_failed=retry_failed,
+            )
+        answers = prediction_frame(self._model.task, predictions)
+        answers.index = rows.index
+        return pd.concat([rows.rename(columns=names), answers], axis="columns")
+
+    def score_file(
+        self,
+        source: str | Path,
+        target: str | Path,
+        *,
+        budget_usd: float | None = None,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+        retry_failed: bool = False,
+    ) -> BatchReport:
+        """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`."""
+        # A store that cannot be reached is found out before the first row, not after the last one was paid.
+        connect(self.spec.task)
+        with shown(progress, "scoring") as showing:
+            report = score_table(
+                self._model,
+                source,
+                target,
+                engine=engine or default_engine(),
+                budget=budget_of(budget_usd),
+                progress=Ahead(showing, count_rows(source) if self.spec.endpoint is not None else 0),
+                retry_failed=retry_failed,
+            )
+        try:
+            log_batch(self.uri, self.spec, report, source, target)
+        except UserError as error:
+            logger.warning("%s is written, but no run says so: %s", target, error)
+        return report
+
+    def __repr__(self) -> str:
+        return f"<{self.uri}: {self.spec.name}, {self.spec.technique}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(self.uri)}</code> {html.escape(self.spec.name)} ({self.spec.technique})"
+
+
+def budget_of(usd: float | None) -> Budget | None:
+    """A budget of so many US dollars."""
+    return None if usd is None else Budget(usd)
+
+
+def example_of(rows: Rows) -> pd.DataFrame:
+    """A few rows as a packaged model shows what it takes."""
+    import pandas as pd
+
+    return pd.DataFrame.from_records(list(rows.inputs[:3]))
+
+
+def logged_model(
+    fitted: Fitted, run_id: str | None, register: str | None, alias: str | None, example: pd.DataFrame | None
+) -> Model:
+    """Packages what was fitted."""
+    logged = log_fitted_model(fitted, run_id=run_id, register=register, alias=alias, input_example=example)
+    return Model(logged.model_uri, LuthierModel(fitted), logged)

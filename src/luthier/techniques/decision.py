@@ -1,0 +1,370 @@
+"""The decision technique: a typed question about a row, answered by `/v1/decisions` with a probability per label."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from luthier.endpoints.exchange import Answer, Request
+from luthier.endpoints.redaction import sendable
+from luthier.errors import SpecError
+from luthier.evaluation.deciding import best_label, fit_cuts
+from luthier.evaluation.records import Prediction
+from luthier.spec import Conversation, Fitted, Probe, Spec
+from luthier.task import Rows, Task, is_blank, readable_validation_error
+from luthier.techniques.asking import calibrated, calibration_answers, facts_of, leaning_of, unanswered
+from luthier.techniques.examples import calibration_rows
+from luthier.techniques.rounds import together
+from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from luthier.techniques.preview import Preview
+
+__all__ = ["Decision"]
+
+MOST_LABELS = 255
+"""Choices one question may offer."""
+
+MOST_LEVELS = 10
+"""Levels a score may have; a longer scale is asked as a choice."""
+
+ROUNDING = 0.02
+"""How far the probabilities may miss 1 before the answer counts as none: services round them."""
+
+
+class Decision(Spec):
+    """A question with the task's labels as its only answers, to an endpoint that serves `/v1/decisions`.
+
+    A rating is asked as a score over its ordered levels, a classification as a choice. Nothing is written by the
+    model and nothing is parsed: every row gets a probability per label, or is refused.
+
+    Examples:
+        >>> from luthier.endpoints.endpoint import openai
+        >>> stars = Task("stars", type="rating", labels=[1, 2, 3, 4, 5])
+        >>> asked = Decision(stars, question="How satisfied is the guest?", endpoint=openai("some-model"))
+        >>> asked.answer, asked.needs_training, asked.columns
+        ('score', False, ('text',))
+        >>> Decision(stars, endpoint=openai("some-model")).question
+        'Rate this text: stars, from 1 (lowest) to 5 (highest).'
+    """
+
+    technique: Literal["decision"] = "decision"
+    question: str = ""
+    """What is asked about each row, plain or as a Jinja template; made from the task's name and labels when absent."""
+    input: str | None = None
+    """Jinja template of what the question is about; the text column alone when absent."""
+    descriptions: dict[str, str] = Field(default_factory=dict)
+    """What a label means, in words, for as many labels as need it."""
+    calibration_rows: int = Field(default=0, ge=0, le=10_000)
+    """Training rows used to measure, and take away, the model's leaning to some labels, and to place the cuts of
+    `objective: qwk`."""
+
+    def __init__(self, task: Task | None = None, /, **data: Any) -> None:
+        """A question for a task.
+
+        Args:
+            task: the task.
+            data: `question`, `endpoint`, `input`, `descriptions`, `objective`, `name`; and every key of the YAML.
+
+        Raises:
+            SpecError: a setting is unknown, missing or contradicts another.
+        """
+        if task is None:
+            super().__init__(**data)
+            return
+        try:
+            super().__init__(task=task, **data)
+        except ValidationError as error:
+            raise SpecError(f"Decision: {readable_validation_error(error, Decision)}") from error
+
+    @field_validator("question", "input")
+    @classmethod
+    def _compiles(cls, source: str | None) -> str | None:
+        if source is not None:
+            if not source.strip():
+                raise ValueError("is empty; leave it out for the default")
+            compiled(source)
+        return source
+
+    @field_validator("descriptions", mode="before")
+    @classmethod
+    def _describes_labels(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            raise ValueError('descriptions says what labels mean, as in descriptions: {"1": would never return}')
+        if any(isinstance(label, bool) for label in given):
+            raise ValueError("a label is a boolean: YAML reads yes, no, on, off so; put it in quotes")
+        return {str(label): said for label, said in given.items()}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.endpoint is None:
+            raise ValueError("endpoint is missing; a decision needs a model, as in {provider: openai, model: NAME}")
+        if not self.question:
+            # Kept with the spec, so that a packaged model asks the same when a later default reads better.
+            object.__setattr__(self, "question", default_question(self.task))
+        if len(self.task.labels) > MOST_LABELS:
+            raise ValueError(
+                f"the task has {len(self.task.labels)} labels and a decision offers at most {MOST_LABELS}; "
+                "use technique: prompt, baseline or embedding"
+            )
+        for column in (self.task.label, *self.task.raters):
+            if column in self.columns:
+                raise ValueError(f"a template shows the column {column!r}, which holds what is asked for")
+        if self.input is not None and not compiled(self.input).columns:
+            raise ValueError("input names no column, so every row would be asked the same; write {{ text }} into it")
+        labels = {label: self.task.canonical_label(label) for label in self.descriptions}
+        unknown = [label for label, canonical in labels.items() if canonical is None]
+        if unknown:
+            allowed = ", ".join(self.task.labels)
+            raise ValueError(f"descriptions has {', '.join(map(repr, unknown))}, which is no label; labels: {allowed}")
+        if self.objective == "qwk" and not self.calibration_rows:
+            raise ValueError("objective qwk places its cuts on training rows; set calibration_rows: 100")
+        return self
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether training rows are asked about, to calibrate."""
+        return self.calibration_rows > 0
+
+    @property
+    def answer(self) -> Literal["choice", "score"]:
+        """How the labels are offered: a rating of at most 10 levels as a score, all else as a choice."""
+        return "score" if self.task.ordered and len(self.task.labels) <= MOST_LEVELS else "choice"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The text column, then the others the templates name."""
+        named = set(compiled(self.question).columns)
+        if self.input is not None:
+            named |= set(compiled(self.input).columns)
+        return (self.task.text, *sorted(named - {self.task.text}))
+
+    @property
+    def prompt_text(self) -> str:
+        """The question, and what it is about where that is not the text alone."""
+        return self.question if self.input is None else f"input:\n{self.input}\n\nquestion:\n{self.question}"
+
+    def probes(self) -> tuple[Probe, ...]:
+        """What to try the endpoint with: one small question."""
+        assert self.endpoint is not None
+        return (Probe(self.endpoint, "decision", {}),)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its figures should know."""
+        if self.task.ordered and self.answer == "choice":
+            return (
+                f"Asked as a choice: a score takes at most {MOST_LEVELS} levels and the task has "
+                f"{len(self.task.labels)}, so the service is not told their order.",
+            )
+        return ()
+
+    def cautions_elsewhere(self, fitted: Fitted) -> tuple[str, ...]:
+        """A calibration belongs to the model it was measured on."""
+        before = fitted.spec.endpoint
+        assert self.endpoint is not None
+        if "leaning" not in fitted.state or before is None or before.model == self.endpoint.model:
+            return ()
+        return (
+            f"{self.name} was calibrated on {before.model} and is asked at {self.endpoint.model}: its probabilities "
+            "are off. Fit it there: luthier log SPEC --endpoint FILE --train TABLE",
+        )
+
+    def fit(self, rows: Rows | None) -> Conversation[Fitted]:
+        """Asks about `calibration_rows` training rows: the leaning, as the prompt technique has it, then the cuts.
+
+        Raises:
+            SpecError: training rows are needed and there are none.
+            DataError: there are too few of them.
+            EndpointError: the endpoint refused most of them.
+            Partial: some have no answer for a reason that may pass.
+        """
+        if not self.needs_training:
+            return Fitted(spec=self)
+        known = self._calibrating(rows)
+        asking = self.asking({})
+        predictions = yield from together(asking.row(inputs) for inputs in known.inputs)
+        got = calibration_answers(predictions, self.name, "Set calibration_rows: 0, or use another endpoint")
+        leaning = leaning_of(list(got.values()))
+        state: dict[str, Any] = {"leaning": list(leaning)}
+        if self.objective == "qwk":
+            even = {i: calibrated([_log(p) for p in shares], leaning) for i, shares in got.items()}
+            truths = {i: label for i in even if (label := known.labels[i]) is not None}
+            expected = [sum(p * v for p, v in zip(even[i], self.task.values, strict=True)) for i in truths]
+            state["cuts"] = list(fit_cuts(self.task, list(truths.values()), expected))
+        assert rows is not None
+        return Fitted(spec=self, train_digest=rows.digest_of(self.columns), state=state)
+
+    def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
+        """One prediction per row, by one call each; all calls come in one round."""
+        if not len(rows):
+            return []
+        self.check_columns(rows.inputs[0])
+        asking = self.asking(fitted.state)
+        return (yield from together(asking.row(inputs) for inputs in rows.inputs))
+
+    def first_requests(
+        self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
+    ) -> tuple[list[Request], list[Request]]:
+        """What fitting and what answering these rows asks.
+
+        Raises:
+            SpecError: training rows are needed and there are none.
+            DataError: there are too few of them, or a column is missing.
+        """
+        if len(rows):
+            self.check_columns(rows.inputs[0])
+        asking = self.asking({})
+        if fitted is not None or not self.needs_training:
+            return [], asking.requests(rows)
+        return asking.requests(self._calibrating(train)), asking.requests(rows)
+
+    def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
+        """What would be sent for these rows, with tokens and price; sends nothing.
+
+        Args:
+            rows: the rows to show; a few are enough.
+            train: not read; what is sent does not depend on training rows.
+
+        Raises:
+            DataError: the table lacks a column.
+        """
+        from luthier.techniques.preview import calibration_note, preview_of
+
+        self.check_columns(rows.columns)
+        assert self.endpoint is not None
+        notes = [*self.notes(), *calibration_note(self.calibration_rows)]
+        return preview_of(self.name, self.endpoint, self.task.rows(rows), self.asking({}).request, notes)
+
+    def asking(self, state: Mapping[str, Any]) -> Deciding:
+        """How one row is asked and read, given what `fit` kept."""
+        described = {self.task.canonical_label(label): said for label, said in self.descriptions.items()}
+        key = "label" if self.answer == "score" else "value"
+        options = [
+            {key: label, **({"description": described[label]} if label in described else {})}
+            for label in self.task.labels
+        ]
+        return Deciding(
+            spec=self,
+            question=compiled(self.question),
+            subject=None if self.input is None else compiled(self.input),
+            offer={"type": self.answer, ("levels" if self.answer == "score" else "choices"): options},
+            leaning=tuple(state["leaning"]) if "leaning" in state else None,
+            cuts=tuple(state["cuts"]) if "cuts" in state else None,
+        )
+
+    def _calibrating(self, rows: Rows | None) -> Rows:
+        if rows is None:
+            raise SpecError(f"spec {self.name!r} needs training rows; add --train TABLE.")
+        if len(rows):
+            self.check_columns(rows.inputs[0], "the training table")
+        return rows.take(calibration_rows(rows, (), self.calibration_rows, self.seed, self.name))
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """Everything that is the same for all rows of one fitted decision.
+
+    Attributes:
+        spec: the recipe.
+        question: template of what is asked.
+        subject: template of what it is asked about; `None` for the text column.
+        offer: type of the question and the labels to choose from.
+        leaning: see `asking.leaning_of`.
+        cuts: see `deciding.fit_cuts`.
+    """
+
+    spec: Decision
+    question: Template
+    subject: Template | None
+    offer: Mapping[str, Any]
+    leaning: tuple[float, ...] | None
+    cuts: tuple[float, ...] | None
+
+    def request(self, inputs: Mapping[str, Any]) -> Request:
+        """What is sent for a row.
+
+        Raises:
+            UnrenderedRow: a template cannot be filled with the row, or leaves nothing to ask.
+        """
+        labels = self.spec.task.labels
+        said = self.question.fill(inputs, labels, labels)
+        if self.subject is None:
+            about = sendable(str(plain_cell(inputs.get(self.spec.task.text))))
+        else:
+            about = self.subject.fill(inputs, labels, labels)
+        for what, text in (("question", said), ("input", about)):
+            if not text.strip():
+                raise UnrenderedRow(f"the template of `{what}` writes nothing for this row")
+        return Request("decision", {"input": about, "questions": [{**self.offer, "instructions": said}]})
+
+    def requests(self, rows: Rows) -> list[Request]:
+        """The request of every row that is sent at all."""
+        found: list[Request] = []
+        for inputs in rows.inputs:
+            asked = self._asked(inputs)
+            if isinstance(asked, Request):
+                found.append(asked)
+        return found
+
+    def row(self, inputs: Mapping[str, Any]) -> Conversation[Prediction]:
+        """Asks for one row and reads the answer; never raises for what a row or a model does."""
+        asked = self._asked(inputs)
+        if isinstance(asked, Prediction):
+            return asked
+        answer = (yield [asked])[0]
+        broken = unanswered([answer])
+        if broken is not None:
+            return broken
+        return self._read(answer)
+
+    def _asked(self, inputs: Mapping[str, Any]) -> Request | Prediction:
+        if is_blank(inputs.get(self.spec.task.text)):
+            return Prediction(label=None, state="empty", spent_usd=0.0)
+        try:
+            return self.request(inputs)
+        except UnrenderedRow as fault:
+            return Prediction(label=None, state="failed", error=str(fault), spent_usd=0.0)
+
+    def _read(self, answer: Answer) -> Prediction:
+        task = self.spec.task
+        given = dict(answer.decided)
+        # The service writes no text: what it gave before any calibration stands in its place.
+        facts = facts_of([answer]) | {"raw": json.dumps({k: round(p, 6) for k, p in given.items()}, ensure_ascii=False)}
+        missing = [label for label in task.labels if label not in given]
+        if missing:
+            error = f"the answer has no probability for {', '.join(map(repr, missing))}"
+            return Prediction(label=None, state="off_label", error=sendable(error), **facts)
+        total = math.fsum(given[label] for label in task.labels)
+        if abs(total - 1) > ROUNDING:
+            error = f"the labels' probabilities sum to {total:.3f} instead of 1"
+            return Prediction(label=None, state="off_label", error=error, **facts)
+        probabilities = tuple(given[label] / total for label in task.labels)
+        if self.leaning is not None:
+            probabilities = calibrated([_log(p) for p in probabilities], self.leaning)
+        best = best_label(task, probabilities, self.spec.objective, self.cuts)
+        return Prediction(label=task.labels[best], state="ok", probabilities=probabilities, **facts)
+
+
+def default_question(task: Task) -> str:
+    """What is asked where the spec does not say.
+
+    Examples:
+        >>> default_question(Task("kind-of-mail", labels=["spam", "ham"]))
+        'Which of these fits this text best: kind of mail?'
+    """
+    name = task.name.replace("-", " ").replace("_", " ")
+    if task.ordered:
+        return f"Rate this text: {name}, from {task.labels[0]} (lowest) to {task.labels[-1]} (highest)."
+    return f"Which of these fits this text best: {name}?"
+
+
+def _log(probability: float) -> float:
+    # A service may round to nothing; a logarithm needs something.
+    return math.log(max(probability, 1e-12))

@@ -1,0 +1,346 @@
+"""The embedding technique: a model turns each text into a vector, a small head learned here answers from it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from luthier.endpoints.exchange import Answer, Request
+from luthier.errors import DataError, EndpointError, Partial, SpecError
+from luthier.evaluation.deciding import best_labels
+from luthier.evaluation.records import Prediction
+from luthier.spec import Conversation, Fitted, Probe, Spec
+from luthier.task import Rows, Task, readable_validation_error
+from luthier.techniques.asking import facts_of, unanswered
+from luthier.techniques.automl import check_parts
+from luthier.techniques.heads import Head, Taught, predictor_of, taught
+from luthier.techniques.learners import Predictor
+from luthier.techniques.lesson import Lesson, folds_of
+from luthier.techniques.readings import ERRORS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+__all__ = ["Embedding"]
+
+
+class Embedding(Spec):
+    """Texts as vectors of an embedding model, and a head learned on training rows over them.
+
+    A text is embedded once per model, ever: the journal keeps the vector. A label without training rows gets
+    probability 0.
+
+    Examples:
+        >>> from luthier.endpoints.endpoint import embedded
+        >>> stars = Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
+        >>> spec = Embedding(stars, endpoint=embedded("wordllama-256"), head="ordinal")
+        >>> spec.head.method, spec.needs_training, spec.base_model
+        ('ordinal', True, 'wordllama-256')
+        >>> Embedding(stars, endpoint=embedded("wordllama-256"), head={"method": "ordinal", "seconds": 60})
+        Traceback (most recent call last):
+            ...
+        luthier.errors.SpecError: Embedding: head: trials and seconds are for head automl, not ordinal
+    """
+
+    technique: Literal["embedding"] = "embedding"
+    head: Head = Head()
+    """What is learned on top of the vectors; a method's name alone will do."""
+    dimensions: int | None = Field(default=None, ge=1)
+    """Length of the vectors to ask for, from models that can shorten them; their own length when absent."""
+
+    def __init__(self, task: Task | None = None, /, **data: Any) -> None:
+        if task is None:
+            super().__init__(**data)
+            return
+        try:
+            super().__init__(**{"task": task, **data})
+        except ValidationError as error:
+            raise SpecError(f"Embedding: {readable_validation_error(error, Embedding)}") from error
+
+    @field_validator("head", mode="before")
+    @classmethod
+    def _method_alone(cls, given: Any) -> Any:
+        return {"method": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.endpoint is None:
+            raise ValueError("endpoint is missing; vectors need a model, as in {provider: local, model: wordllama-256}")
+        if self.head.method in ("ordinal", "regression") and not self.task.ordered:
+            raise ValueError(
+                f"head {self.head.method} is for ratings; task {self.task.name!r} has no order: take logistic or automl"
+            )
+        return self
+
+    @property
+    def needs_training(self) -> bool:
+        """Always."""
+        return True
+
+    def probes(self) -> tuple[Probe, ...]:
+        """One text to embed."""
+        assert self.endpoint is not None
+        return (Probe(self.endpoint, "embedding", self._settings),)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures should know."""
+        if self.head.method != "automl" or self.head.seconds is None:
+            return ()
+        return (
+            f"AutoML looks for {self.head.seconds:g} seconds, so another machine may find another model; "
+            "head.trials makes it repeatable.",
+        )
+
+    def cautions_elsewhere(self, fitted: Fitted) -> tuple[str, ...]:
+        """A head belongs to the model whose vectors it learned."""
+        before = fitted.spec.endpoint
+        assert self.endpoint is not None
+        if before is None or before.model == self.endpoint.model:
+            return ()
+        return (
+            f"the head of {self.name} was fitted on vectors of {before.model} and is given those of "
+            f"{self.endpoint.model}: its answers mean nothing. Fit it there: luthier log SPEC --endpoint FILE "
+            "--train TABLE",
+        )
+
+    def tables(self, fitted: Fitted) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """The candidates that were tried, best first; `best` is the best score up to each."""
+        trials: list[Mapping[str, Any]] = [trial for trial in fitted.state["trials"] if trial["score"] is not None]
+        if not trials:
+            return {}
+        sign = 1 if trials[0]["measure"] in ERRORS else -1
+        return {"trials": sorted(trials, key=lambda trial: sign * trial["score"])}
+
+    def first_requests(
+        self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
+    ) -> tuple[list[Request], list[Request]]:
+        """Every distinct training text, and every text of these rows.
+
+        Raises:
+            SpecError: training rows are needed and there are none.
+            DataError: they hold fewer than two labels, or a column is missing.
+            MissingPart: AutoML is asked for and is not installed.
+        """
+        if len(rows):
+            self.check_columns(rows.inputs[0])
+        asked = [self._request(text) for text in rows.texts if text is not None]
+        if fitted is not None:
+            return [], asked
+        texts, _ = self._taught_rows(train)
+        return [self._request(text) for text in dict.fromkeys(texts)], asked
+
+    def fit(self, rows: Rows | None) -> Conversation[Fitted]:
+        """Embeds the training texts and learns the head.
+
+        A text the service will not embed is left out, and counted in the notes.
+
+        Raises:
+            SpecError: there are no training rows.
+            DataError: the rows hold fewer than two labels, or did once refused texts were left out.
+            MissingPart: AutoML is asked for and is not installed.
+            EndpointError: vectors differ in length, or have another length than was asked for.
+            Partial: some texts have no vector yet for a reason that may pass.
+        """
+        texts, labels = self._taught_rows(rows)
+        assert rows is not None
+        distinct = list(dict.fromkeys(texts))
+        answers = yield [self._request(text) for text in distinct]
+        vectors, notes = self._vectors(dict(zip(distinct, answers, strict=True)))
+        known = [position for position, text in enumerate(texts) if text in vectors]
+        lesson = self._lesson([texts[i] for i in known], [labels[i] for i in known], vectors)
+        head = yield from taught(self.head, lesson, self.objective, self.seed)
+        missing = [label for label in self.task.labels if label not in lesson.labels]
+        if missing:
+            notes.append(f"No training row is labelled {', '.join(missing)}: always given probability 0.")
+        return Fitted(
+            spec=self,
+            train_digest=rows.digest_of(self.columns),
+            state={
+                "dimensions": lesson.vectors.shape[1],
+                "labels": list(lesson.labels),
+                "head": head.state,
+                "cuts": None if head.cuts is None else list(head.cuts),
+                "trials": list(head.trials),
+                "notes": [*notes, *_told(head)],
+            },
+            arrays=head.learned.arrays,
+            files=head.learned.files,
+        )
+
+    def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
+        """One prediction per row: embedded in one round, answered from the head.
+
+        Raises:
+            DataError: a column is missing.
+            EndpointError: a vector has another length than the head was fitted on.
+        """
+        if len(rows):
+            self.check_columns(rows.inputs[0])
+        texts = rows.texts
+        requests = [self._request(text) for text in texts if text is not None]
+        answers = iter((yield requests)) if requests else iter(())
+        return self._read([None if text is None else next(answers) for text in texts], fitted)
+
+    def _read(self, answers: Sequence[Answer | None], fitted: Fitted) -> list[Prediction]:
+        import numpy as np
+
+        found = [None if answer is None else _unread(answer) for answer in answers]
+        embedded = [
+            (position, answer)
+            for position, answer in enumerate(answers)
+            if answer is not None and found[position] is None
+        ]
+        vectors = []
+        for _, answer in embedded:
+            vector = answer.vector
+            if len(vector) != fitted.state["dimensions"]:
+                raise EndpointError(self._other_length(len(vector), fitted.state["dimensions"]))
+            vectors.append(vector)
+        predictions = [Prediction(label=None, state="empty") if one is None else one for one in found]
+        if not vectors:
+            return predictions
+        shares = _head_of(fitted).probabilities(np.array(vectors, dtype=float))
+        answered = best_labels(self._values(fitted.state["labels"]), shares, self.objective, fitted.state["cuts"])
+        for (position, answer), row, best in zip(embedded, shares.tolist(), answered.tolist(), strict=True):
+            predictions[position] = self._prediction(answer, row, best, fitted.state["labels"])
+        return predictions
+
+    def _prediction(self, answer: Answer, shares: Sequence[float], best: int, labels: Sequence[str]) -> Prediction:
+        by_label = dict(zip(labels, shares, strict=True))
+        probabilities = tuple(by_label.get(label, 0.0) for label in self.task.labels)
+        return Prediction(label=labels[best], state="ok", probabilities=probabilities, **_facts(answer))
+
+    def _values(self, labels: Sequence[str]) -> tuple[float, ...]:
+        return tuple(self.task.values[self.task.position(label)] for label in labels)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {} if self.dimensions is None else {"dimensions": self.dimensions}
+
+    def _request(self, text: str) -> Request:
+        return Request("embedding", {"input": text, **self._settings})
+
+    def _taught_rows(self, rows: Rows | None) -> tuple[list[str], list[str]]:
+        """Texts and labels of the rows that can teach."""
+        if rows is None:
+            raise SpecError(f"spec {self.name!r} needs training rows; add --train TABLE.")
+        if self.head.method == "automl":
+            check_parts()
+        if len(rows):
+            self.check_columns(rows.inputs[0], "the training table")
+        pairs = [
+            (text, label)
+            for text, label in zip(rows.texts, rows.labels, strict=True)
+            if text is not None and label is not None
+        ]
+        texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+        self._check_labels(labels)
+        return texts, labels
+
+    def _check_labels(self, labels: Sequence[str]) -> None:
+        present = [label for label in self.task.labels if label in set(labels)]
+        if len(present) < 2:
+            held = f"only {present[0]!r}" if present else "none"
+            raise DataError(
+                f"spec {self.name!r} needs training rows with at least 2 labels; of "
+                f"{', '.join(self.task.labels)} the training rows hold {held}. Give more rows with --train."
+            )
+
+    def _vectors(self, answers: Mapping[str, Answer]) -> tuple[dict[str, Any], list[str]]:
+        """The vector of every text that has one, and what is to be said about the others."""
+        broken = {text: found for text, answer in answers.items() if (found := _unread(answer)) is not None}
+        waiting = [found for found in broken.values() if found.transient]
+        if waiting:
+            raise Partial(
+                f"spec {self.name!r}: {len(waiting)} of {len(answers)} training texts have no vector yet "
+                f"({waiting[0].error}). Run the same command again; vectors so far are kept."
+            )
+        vectors = {text: answer.vector for text, answer in answers.items() if text not in broken}
+        lengths = sorted({len(vector) for vector in vectors.values()})
+        wanted = self.dimensions if self.dimensions is not None else lengths[0] if lengths else 0
+        for length in lengths:
+            if length != wanted or not length:
+                raise EndpointError(self._other_length(length, wanted))
+        if not broken:
+            return vectors, []
+        first = next(iter(broken.values())).error
+        return vectors, [
+            f"{len(broken)} of {len(answers)} training texts were left out: {self.base_model} would not embed "
+            f"them ({first})."
+        ]
+
+    def _other_length(self, found: int, wanted: int) -> str:
+        if self.dimensions == wanted != found:
+            return (
+                f"spec {self.name!r}: {self.base_model} gave a vector of {found} numbers where dimensions: {wanted} "
+                "was asked for. It cannot shorten vectors: leave `dimensions:` out."
+            )
+        return (
+            f"spec {self.name!r}: {self.base_model} gave a vector of {found} numbers, the others have {wanted}. The "
+            "service changed its model: fit again, on vectors of one model (luthier fit SPEC --train TABLE; "
+            "compare --fresh embeds everything anew)."
+        )
+
+    def _lesson(self, texts: Sequence[str], labels: Sequence[str], vectors: Mapping[str, Any]) -> Lesson:
+        import numpy as np
+
+        self._check_labels(labels)
+        present = tuple(label for label in self.task.labels if label in set(labels))
+        return Lesson(
+            vectors=np.array([vectors[text] for text in texts], dtype=float),
+            targets=np.array([present.index(label) for label in labels]),
+            labels=present,
+            values=self._values(present),
+            ordered=self.task.ordered,
+            folds=np.array(folds_of(texts, labels, self.seed)),
+        )
+
+
+def _facts(answer: Answer) -> dict[str, Any]:
+    return facts_of([answer]) | {"raw": None}
+
+
+def _unread(answer: Answer) -> Prediction | None:
+    """The prediction of a row that has no vector to read, `None` if it has one."""
+    import numpy as np
+
+    broken = unanswered([answer])
+    if broken is None and not np.isfinite(answer.vector).all():
+        error = "the vector holds values that are no numbers"
+        return Prediction(label=None, state="failed", error=error, **_facts(answer))
+    return broken
+
+
+def _told(head: Taught) -> list[str]:
+    settings = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in head.won.candidate.settings.items()
+    )
+    what = f"{head.won.candidate.estimator} as {head.won.candidate.reading} ({settings})"
+    if head.won.score is None:
+        return [f"Too few training rows to hold any out: {what} was taken untried."]
+    tried = len(head.trials)
+    return [
+        f"Best of {tried} tried: {what}, {head.trials[0]['measure']} {head.won.score:.4f} on held-out training rows."
+    ]
+
+
+_ready: dict[int, Predictor] = {}
+
+
+def _head_of(fitted: Fitted) -> Predictor:
+    """The rebuilt head of a fitted spec, kept as long as it lives: a server asks row by row."""
+    key = id(fitted)
+    head = _ready.get(key)
+    if head is None:
+        task = fitted.spec.task
+        values = tuple(task.values[task.position(label)] for label in fitted.state["labels"])
+        head = _ready[key] = predictor_of(fitted.state["head"], fitted.arrays, fitted.files, values)
+        weakref.finalize(fitted, _ready.pop, key, None)
+    return head

@@ -1,0 +1,61 @@
+"""What the calibration rows say of a model: to which labels it leans, and where a rating's labels are best cut."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import DataError
+from luthier.evaluation.deciding import fit_cuts
+from luthier.evaluation.records import Prediction
+from luthier.task import Rows
+from luthier.techniques.asking import calibrated, calibration_answers, leaning_of
+
+if TYPE_CHECKING:
+    from luthier.techniques.prompt import Prompt
+
+__all__ = ["measured"]
+
+
+def measured(spec: Prompt, rows: Rows, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """The `leaning` and, for objective `qwk`, the `cuts` that a fitted prompt keeps.
+
+    The leaning is the mean probability per label; dividing by it is batch calibration (Zhou et al. 2023,
+    arXiv:2309.17249) with training rows in place of the batch, so that a row's answer does not depend on its
+    neighbours. The cuts are fitted on the expected ratings that are left when the leaning is taken away.
+
+    Args:
+        spec: the prompt.
+        rows: the calibration rows.
+        predictions: what they were answered.
+
+    Raises:
+        EndpointError: too few rows got probabilities.
+        Partial: some have no answer for a reason that may pass.
+        DataError: no calibration row that was answered has a label to cut by.
+    """
+    got = calibration_answers(
+        predictions,
+        spec.name,
+        "Set answer.calibration_rows: 0, or use an endpoint and a prompt that give log-probabilities for the labels; "
+        "`luthier check` tries one row.",
+    )
+    answered = [(probabilities, rows.labels[position]) for position, probabilities in got.items()]
+    leaning = leaning_of([probabilities for probabilities, _ in answered])
+    if spec.objective != "qwk":
+        return {"leaning": list(leaning)}
+    truths: list[str] = []
+    expected: list[float] = []
+    least = math.ulp(0.0)
+    for probabilities, label in answered:
+        if label is not None:
+            even = calibrated([math.log(max(p, least)) for p in probabilities], leaning)
+            truths.append(label)
+            expected.append(sum(p * value for p, value in zip(even, spec.task.values, strict=True)))
+    if not truths:
+        raise DataError(
+            f"spec {spec.name!r}: objective qwk cuts the expected rating by the labels of the calibration rows, and "
+            "none of them has a label. Give labelled rows with --train, or set objective: mse."
+        )
+    return {"leaning": list(leaning), "cuts": list(fit_cuts(spec.task, truths, expected))}

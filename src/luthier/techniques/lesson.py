@@ -1,0 +1,90 @@
+"""Training rows as arrays, and how they are divided so that every row is judged by what did not learn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["Lesson", "folds_of"]
+
+FOLDS = 5
+NEVER_HELD_OUT = -1
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Vectors with the labels they are to teach.
+
+    Attributes:
+        vectors: shape (rows, dimensions).
+        targets: position of each row's label among `labels`, shape (rows,).
+        labels: the labels the rows hold, in the task's order.
+        values: a number per label, ascending where labels are ordered.
+        ordered: whether the labels are.
+        folds: the fold that holds a row out, -1 for rows that always teach, shape (rows,).
+    """
+
+    vectors: npt.NDArray[np.float64]
+    targets: npt.NDArray[np.intp]
+    labels: tuple[str, ...]
+    values: tuple[float, ...]
+    ordered: bool
+    folds: npt.NDArray[np.intp]
+
+    @property
+    def judged(self) -> npt.NDArray[np.intp]:
+        """Positions of the rows some fold holds out."""
+        import numpy as np
+
+        return np.flatnonzero(self.folds >= 0)
+
+    def parts(self) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        """Positions that teach and positions held out, fold by fold."""
+        import numpy as np
+
+        held = [np.flatnonzero(self.folds == fold) for fold in range(FOLDS)]
+        return [(np.flatnonzero(self.folds != fold), out) for fold, out in enumerate(held) if len(out)]
+
+    def take(self, positions: npt.NDArray[np.intp]) -> Lesson:
+        """The same lesson with these rows only; its labels stay, each must still be taught."""
+        from dataclasses import replace
+
+        chosen: Any = positions
+        return replace(self, vectors=self.vectors[chosen], targets=self.targets[chosen], folds=self.folds[chosen])
+
+
+def folds_of(texts: Sequence[Hashable], labels: Sequence[Hashable], seed: int) -> list[int]:
+    """A fold per row, with the labels in equal shares and equal texts in one fold; -1 for rows never held out.
+
+    A label that stands with one text only is never held out: no fold could teach it then.
+
+    Examples:
+        >>> folds_of("abcda", "xxxyx", seed=7)
+        [1, 2, 0, -1, 1]
+    """
+    import random
+
+    drawn = random.Random(seed)
+    first: dict[Hashable, Hashable] = {}
+    for text, label in zip(texts, labels, strict=True):
+        first.setdefault(text, label)
+    groups: dict[Hashable, list[Hashable]] = {}
+    for text, label in first.items():
+        groups.setdefault(label, []).append(text)
+    fold: dict[Hashable, int] = {}
+    begin = 0
+    for members in groups.values():
+        drawn.shuffle(members)
+        if len(members) == 1:
+            fold[members[0]] = NEVER_HELD_OUT
+            continue
+        for place, text in enumerate(members):
+            fold[text] = (begin + place) % FOLDS
+        # The next label begins where this one ended, so that folds stay equally long.
+        begin += len(members)
+    return [fold[text] for text in texts]

@@ -1,0 +1,90 @@
+"""compare with grids and several tables, as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from luthier.local import LocalServer
+from tests.cli.conftest import Run
+from tests.conftest import reviews
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture
+def folder(server: LocalServer, tmp_path: Path, train: pd.DataFrame) -> Path:
+    (tmp_path / "models").mkdir()
+    task = {"name": "stars", "type": "rating", "text": "text", "label": "stars", "labels": [1, 2, 3, 4, 5]}
+    (tmp_path / "models" / "task.yaml").write_text(yaml.safe_dump(task))
+    spec: dict[str, Any] = {
+        "technique": "prompt",
+        "prompt": {"template": "Stars for: {{ text }}"},
+        "answer": "score",
+        "endpoint": {
+            "provider": "compatible",
+            "base_url": server.base_url,
+            "model": "stars-model",
+            "api_key_env": "STARS_KEY",
+            "price": {"input_usd_per_million": 1, "output_usd_per_million": 2},
+        },
+    }
+    grids: dict[str, dict[str, list[int]]] = {
+        "few": {"prompt.examples.count": [1, 2]},
+        "wide": {"seed": list(range(150))},
+        "huge": {"seed": list(range(10_000))},
+    }
+    for name, grid in grids.items():
+        (tmp_path / "models" / f"{name}.yaml").write_text(yaml.safe_dump({**spec, "grid": grid}))
+    train.to_csv(tmp_path / "train.csv", index=False)
+    for place, seed in (("x", 1), ("y", 2)):
+        (tmp_path / place).mkdir()
+        reviews(10, seed=seed).to_csv(tmp_path / place / "t.csv", index=False)
+    return tmp_path
+
+
+def test_two_tables_of_one_name_are_shown_apart_and_as_json(run: Run, folder: Path) -> None:
+    words = ("compare", "models/few.yaml", "--test", "x/t.csv", "--test", "y/t.csv", "--train", "train.csv")
+    shown = run(*words)
+    assert shown.code == 0
+    for line in ("Table x/t", "Table y/t", "Across 2 tables"):
+        assert line in shown.out
+    document = json.loads(run(*words, "--json").out)
+    assert list(document["tables"]) == ["x/t", "y/t"]
+    assert len(document["across"]["entries"]) == 2
+
+
+def test_the_same_file_twice_is_refused(run: Run, folder: Path) -> None:
+    ended = run("compare", "models/few.yaml", "--test", "x/t.csv", "--test", "./x/t.csv", "--train", "train.csv")
+    assert ended.code == 2
+    assert "given twice" in ended.err
+
+
+def test_more_than_a_hundred_specs_are_asked_about_before_anything_is_sent(
+    run: Run, folder: Path, server: LocalServer
+) -> None:
+    ended = run("compare", "models/wide.yaml", "--test", "x/t.csv")
+    assert ended.code == 2
+    assert "150 specs x 10 rows = 1,500 answers" in ended.err
+    assert "--yes" in ended.err
+    assert server.received.total == 0
+
+
+def test_ten_thousand_specs_are_refused_even_with_yes(run: Run, folder: Path, server: LocalServer) -> None:
+    ended = run("compare", "models/huge.yaml", "--test", "x/t.csv", "--yes")
+    assert ended.code == 2
+    assert "10,000 specs; a leaderboard holds 500" in ended.err
+    assert server.received.total == 0
+
+
+@pytest.mark.slow
+def test_one_spec_of_a_grid_is_logged_by_its_name(run: Run, folder: Path) -> None:
+    ended = run("log", "models/few.yaml", "--train", "train.csv")
+    assert ended.code == 2
+    assert "models/few.yaml#few.count-1" in ended.err
+    assert run("log", "models/few.yaml#few.count-2", "--train", "train.csv").code == 0

@@ -1,0 +1,56 @@
+"""The page of several tables: one part per table, then what holds across them; it opens without a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.evaluation.across import across_tables
+from luthier.evaluation.leaderboard import Leaderboard
+from luthier.evaluation.spread import spread_of
+from luthier.reporting.across import across_html
+from luthier.reporting.across_page import across_page_html, write_across_page
+from luthier.task import Rows, Task
+
+Boards = Callable[..., tuple[Leaderboard, Rows]]
+
+HOSTILE = '<img src=x onerror="document.documentElement.dataset.pwned=1">'
+
+
+@pytest.fixture
+def two(boards: Boards, stars: Task) -> dict[str, Leaderboard]:
+    return {
+        "may": boards(stars, [f"text {i}" for i in range(60)])[0],
+        HOSTILE: boards(stars, [f"other {i}" for i in range(80)])[0],
+    }
+
+
+def test_the_page_has_a_part_per_table_and_ends_with_what_is_robust(two: dict[str, Leaderboard]) -> None:
+    html = across_page_html(two, across_tables(two))
+    order = [html.index(mark) for mark in ('id="table-0"', 'id="table-1"', 'id="across"')]
+    assert order == sorted(order)
+    assert "Across the tables" in html
+
+
+def test_a_tables_name_is_text_wherever_it_is_shown(two: dict[str, Leaderboard]) -> None:
+    across = across_tables(two)
+    for html in (across_page_html(two, across), across_html(two, across)):
+        assert "<img" not in html
+
+
+@pytest.mark.slow
+def test_the_page_opens_in_a_browser_and_draws_every_figure(
+    two: dict[str, Leaderboard], chromium: Any, tmp_path: Path
+) -> None:
+    spread = spread_of({"count 1": [0.1, 0.2, 0.3], "count 4": [0.5, 0.6, 0.5]}, "qwk")
+    page = write_across_page(two, across_tables(two), tmp_path / "page.html", spreads={"may": [spread]})
+    opened = chromium(page)
+    figures = re.findall(r'<script type="application/json" data-figure="([^"]+)"', opened.document)
+    assert figures == ["figure-across", "figure-spread-0-0"]
+    assert opened.document.count('class="main-svg"') >= len(figures)
+    assert "data-pwned" not in opened.document.split(">", 2)[1]
+    assert not opened.console

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from luthier.reporting.findings import print_findings
+
+
+def trials(count: int) -> list[dict[str, object]]:
+    return [
+        {"trial": n, "measure": "qwk", "settings": {"C": 0.01 * n, "class_weight": None}, "score": 0.5, "best": 0.5}
+        for n in range(1, count + 1)
+    ]
+
+
+def printed(count: int) -> str:
+    written = io.StringIO()
+    print_findings({"trials": trials(count)}, ["Best of all: \x1b[31mC 0.01."], Console(file=written, width=80))
+    return written.getvalue()
+
+
+def test_the_first_ten_are_shown_and_the_rest_is_counted() -> None:
+    lines = printed(12).splitlines()
+    assert lines[0] == "trials: the best 10 of 12; measure qwk"
+    assert sum("C 0." in line for line in lines) == 11  # ten rows and the note
+
+
+def test_what_is_the_same_in_all_rows_has_no_column() -> None:
+    head = printed(3).splitlines()[1]
+    assert head.split() == ["trial", "settings", "score"]
+
+
+def test_settings_stand_in_one_cell() -> None:
+    assert "C 0.01, class_weight none" in printed(2)
+
+
+def test_a_note_cannot_command_the_terminal() -> None:
+    assert "\x1b" not in printed(1)
+
+
+def test_an_empty_table_prints_nothing() -> None:
+    written = io.StringIO()
+    print_findings({"trials": []}, console=Console(file=written))
+    assert written.getvalue() == ""

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from luthier.evaluation.spread import spread_of
+from luthier.reporting.plots import spread_figure
+from luthier.reporting.spread import print_spread, spread_html
+
+SPREAD = spread_of({"1": [0.40, 0.52, 0.31, 0.45], "<5>": [0.58, 0.61, 0.55, 0.57]}, "weighted_f1")
+
+
+def printed(width: int, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(raw, encoding=encoding), width=width)
+    print_spread(SPREAD, console)
+    console.file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+def test_every_group_has_a_line_that_fits_the_terminal() -> None:
+    for width in (80, 120):
+        assert all(len(line) <= width for line in printed(width).splitlines())
+    assert printed(80).splitlines()[4].split() == ["<5>", "4", ".55", ".57", ".61", ".58", "(.54–.62)"]
+
+
+def test_what_differs_is_said_with_its_p() -> None:
+    assert "<5> beats 1 by .16 on average (p .029, corrected over 1)" in printed(120).replace("\n", " ")
+
+
+def test_a_plain_terminal_gets_plain_characters() -> None:
+    assert "(.54-.62)" in printed(120, "ascii")
+
+
+def test_names_are_escaped_in_html() -> None:
+    assert "&lt;5&gt;" in spread_html(SPREAD)
+    assert "<5>" not in spread_html(SPREAD)
+
+
+def test_the_figure_shows_every_draw() -> None:
+    assert [len(trace.y) for trace in spread_figure(SPREAD).data] == [4, 4]
