@@ -45,8 +45,8 @@ PAGES = (
         "The functions behind the commands, and what they return. DataFrames in, DataFrames out.",
         (
             "preview", "check", "compare", "fit", "log", "load", "score", "promote", "read_table",
-            "Board", "Boards", "Winner", "Model", "luthier.packaging.model:LuthierModel", "luthier.scoring.batch:BatchReport",
-            "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
+            "Board", "Boards", "Winner", "Model", "luthier.packaging.model:LuthierModel",
+            "luthier.scoring.batch:BatchReport", "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
             "luthier.experiments.checking:Checked", "Finding",
         ),
     ),
