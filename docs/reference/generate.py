@@ -46,8 +46,8 @@ PAGES = (
         (
             "preview", "check", "compare", "fit", "log", "load", "score", "promote", "read_table",
             "Board", "Boards", "Winner", "Model", "luthier.packaging.model:LuthierModel",
-            "luthier.scoring.batch:BatchReport", "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
-            "luthier.experiments.checking:Checked", "Finding",
+            "luthier.scoring.batch:BatchReport", "luthier.packaging.promotion:Promotion",
+            "luthier.packaging.promotion:Gate", "luthier.experiments.checking:Checked", "Finding",
         ),
     ),
     Page(
