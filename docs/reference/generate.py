@@ -44,10 +44,11 @@ PAGES = (
         "Verbs, boards and models",
         "The functions behind the commands, and what they return. DataFrames in, DataFrames out.",
         (
-            "preview", "check", "compare", "fit", "log", "load", "score", "promote", "read_table",
-            "Board", "Winner", "Model", "luthier.packaging.model:LuthierModel", "luthier.scoring.batch:BatchReport",
+            "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job",
+            "compare_checkpoints", "audit", "read_table", "Board", "Winner", "Model", "Job",
+            "luthier.packaging.model:LuthierModel", "luthier.scoring.batch:BatchReport",
             "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
-            "luthier.experiments.checking:Checked", "Finding",
+            "luthier.experiments.checking:Checked", "Finding", "luthier.tuning.audit:Audited",
         ),
     ),
     Page(
@@ -56,7 +57,8 @@ PAGES = (
         "Fields are the keys of the YAML; see [spec.md](../spec.md) and [prompt.md](../prompt.md).",
         (
             "Task", "Spec", "Prompt", "luthier.techniques.wording:Wording", "luthier.techniques.wording:Examples",
-            "luthier.techniques.wording:AnswerFormat", "luthier.techniques.wording:Decoding", "Baseline", "Fitted",
+            "luthier.techniques.wording:AnswerFormat", "luthier.techniques.wording:Decoding", "FineTune",
+            "luthier.techniques.finetune:Tuning", "luthier.techniques.finetune:Tuned", "Baseline", "Fitted",
             "read_spec", "read_specs",
         ),
     ),
@@ -66,7 +68,8 @@ PAGES = (
         "Where a model answers; see [endpoints.md](../endpoints.md).",
         (
             "Endpoint", "luthier.endpoints.endpoint:Limits", "luthier.endpoints.endpoint:Price",
-            "openai", "azure", "compatible", "embedded", "Engine",
+            "luthier.endpoints.endpoint:Resource",
+            "openai", "azure", "compatible", "embedded", "Engine", "luthier.tuning.tuners.base:Tuner",
         ),
     ),
     Page(

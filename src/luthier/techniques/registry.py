@@ -16,11 +16,12 @@ from luthier.errors import ModelError, SpecError
 from luthier.spec import FILES, SCHEMA, Fitted, Spec
 from luthier.task import Task, readable_validation_error
 from luthier.techniques.baseline import Baseline
+from luthier.techniques.finetune import FineTune
 from luthier.techniques.prompt import Prompt
 
 __all__ = ["TECHNIQUES", "endpoint_alone", "read_endpoint", "read_fitted", "read_spec", "read_specs"]
 
-TECHNIQUES: dict[str, type[Spec]] = {"baseline": Baseline, "prompt": Prompt}
+TECHNIQUES: dict[str, type[Spec]] = {"baseline": Baseline, "prompt": Prompt, "fine-tune": FineTune}
 """Every technique by the name it has in a spec."""
 
 REPLACEABLE = ("endpoint", "decoding", "answer", "prompt")
