@@ -25,6 +25,7 @@ FLOORS: list[set[str]] = [
     {"spec"},
     {"techniques", "reporting"},
     {"experiments"},
+    {"tuning"},
     {"packaging"},
     {"scoring"},
     {"results"},

@@ -44,10 +44,11 @@ PAGES = (
         "Verbs, boards and models",
         "The functions behind the commands, and what they return. DataFrames in, DataFrames out.",
         (
-            "preview", "check", "compare", "fit", "log", "load", "score", "promote", "read_table",
-            "Board", "Boards", "Winner", "Model", "luthier.packaging.model:LuthierModel",
-            "luthier.scoring.batch:BatchReport", "luthier.packaging.promotion:Promotion",
-            "luthier.packaging.promotion:Gate", "luthier.experiments.checking:Checked", "Finding",
+            "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job",
+            "compare_checkpoints", "audit", "read_table", "Board", "Boards", "Winner", "Model", "Job",
+            "luthier.packaging.model:LuthierModel", "luthier.scoring.batch:BatchReport",
+            "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
+            "luthier.experiments.checking:Checked", "Finding", "luthier.tuning.audit:Audited",
         ),
     ),
     Page(
@@ -57,7 +58,8 @@ PAGES = (
         (
             "Task", "Spec", "Prompt", "luthier.techniques.wording:Wording", "luthier.techniques.wording:Examples",
             "luthier.techniques.wording:AnswerFormat", "luthier.techniques.wording:Decoding", "Embedding",
-            "luthier.techniques.heads:Head", "Decision", "Baseline", "Fitted", "read_spec", "read_specs", "grid",
+            "luthier.techniques.heads:Head", "Decision", "FineTune", "luthier.techniques.finetune:Tuning",
+            "luthier.techniques.finetune:Tuned", "Baseline", "Fitted", "read_spec", "read_specs", "grid",
         ),
     ),
     Page(
@@ -66,7 +68,8 @@ PAGES = (
         "Where a model answers; see [endpoints.md](../endpoints.md).",
         (
             "Endpoint", "luthier.endpoints.endpoint:Limits", "luthier.endpoints.endpoint:Price",
-            "openai", "azure", "compatible", "embedded", "Engine",
+            "luthier.endpoints.endpoint:Resource",
+            "openai", "azure", "compatible", "embedded", "Engine", "luthier.tuning.tuners.base:Tuner",
         ),
     ),
     Page(

@@ -13,16 +13,21 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from luthier.api import Board as Board
     from luthier.api import Boards as Boards
+    from luthier.api import Job as Job
     from luthier.api import Model as Model
     from luthier.api import Winner as Winner
+    from luthier.api import attach_job as attach_job
+    from luthier.api import audit as audit
     from luthier.api import check as check
     from luthier.api import compare as compare
+    from luthier.api import compare_checkpoints as compare_checkpoints
     from luthier.api import fit as fit
     from luthier.api import load as load
     from luthier.api import log as log
     from luthier.api import preview as preview
     from luthier.api import promote as promote
     from luthier.api import score as score
+    from luthier.api import tune as tune
     from luthier.endpoints import Endpoint as Endpoint
     from luthier.endpoints import Engine as Engine
     from luthier.endpoints import Finding as Finding
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from luthier.techniques import Baseline as Baseline
     from luthier.techniques import Decision as Decision
     from luthier.techniques import Embedding as Embedding
+    from luthier.techniques import FineTune as FineTune
     from luthier.techniques import Prompt as Prompt
     from luthier.techniques import read_spec as read_spec
     from luthier.techniques import read_specs as read_specs
@@ -58,16 +64,21 @@ _ROOMS = {
     "luthier.api": [
         "Board",
         "Boards",
+        "Job",
         "Model",
         "Winner",
+        "attach_job",
+        "audit",
         "check",
         "compare",
+        "compare_checkpoints",
         "fit",
         "load",
         "log",
         "preview",
         "promote",
         "score",
+        "tune",
     ],
     "luthier.endpoints": ["Endpoint", "Engine", "Finding", "azure", "compatible", "embedded", "openai"],
     "luthier.errors": [
@@ -87,7 +98,7 @@ _ROOMS = {
     "luthier.spec": ["Fitted", "Spec"],
     "luthier.tables": ["read_table"],
     "luthier.task": ["Task"],
-    "luthier.techniques": ["Baseline", "Decision", "Embedding", "Prompt", "read_spec", "read_specs"],
+    "luthier.techniques": ["Baseline", "Decision", "Embedding", "FineTune", "Prompt", "read_spec", "read_specs"],
     "luthier.techniques.registry": ["grid"],
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

@@ -23,6 +23,12 @@ from luthier.packaging.registry import check_names, load_model
 from luthier.results import Board, Boards, Model, Winner, budget_of, example_of, logged_model
 from luthier.spec import Fitted, Spec
 from luthier.task import Rows
+from luthier.tuning.audit import Audited, audit_pairs
+from luthier.tuning.auditing import audit_chains, chains_of
+from luthier.tuning.checkpoints import base_spec, checkpoint_specs
+from luthier.tuning.hosting import hosted
+from luthier.tuning.job import Job
+from luthier.tuning.verbs import attach_job, tune
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,16 +38,21 @@ logger = logging.getLogger(__name__)
 __all__ = [
     "Board",
     "Boards",
+    "Job",
     "Model",
     "Winner",
+    "attach_job",
+    "audit",
     "check",
     "compare",
+    "compare_checkpoints",
     "fit",
     "load",
     "log",
     "preview",
     "promote",
     "score",
+    "tune",
 ]
 
 
@@ -249,6 +260,74 @@ def score(model: Model | str, rows: pd.DataFrame, **settings: Any) -> pd.DataFra
 def promote(name: str, *, alias: str, version: str | int | None = None, require: Sequence[str] = ()) -> Promotion:
     """Moves an alias to a version of a registered model, if every requirement holds; see `luthier.packaging`."""
     return promote_version(name, alias, None if version is None else str(version), require)
+
+
+def audit(
+    jobs: Sequence[Job | str] | Job | str = (),
+    test: pd.DataFrame | None = None,
+    *,
+    validation: pd.DataFrame | None = None,
+    train: pd.DataFrame | None = None,
+    serving: Spec | None = None,
+    budget_usd: float | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    pairs: pd.DataFrame | None = None,
+    pair: Sequence[str] = (),
+    id_column: str | None = None,
+    source: str = "pairs",
+) -> Audited:
+    """Compares what a service reported with what is measured, says why they differ, and keeps an MLflow run of it.
+
+    Either jobs, whose models are asked, or a table of numbers that exist already.
+
+    Args:
+        jobs: fine-tuning jobs that succeeded, or their ids; three or more are compared over models too.
+        test: labelled rows of the measurement that counts.
+        validation: the rows the jobs were given to measure on; tells other rows from another definition.
+        train: rows a calibrated serving spec is fitted on.
+        serving: how the model is really asked; as it was trained when absent. For one job.
+        budget_usd: most that may be spent over all jobs.
+        engine: the process's own when absent.
+        progress: told of every answer; a bar on stderr when absent.
+        pairs: a line per model, with reported and measured values of the same metrics.
+        pair: `REPORTED=MEASURED` per metric, by column names; guessed when absent (`classification/accuracy` or
+            `reported_accuracy` with `test_accuracy` or `measured_accuracy`).
+        id_column: column that names the models; guessed when absent.
+        source: what the table is called on the report.
+
+    Returns:
+        An audit; `audit.frame` has a line per metric, `audit.pairs` one per model, `audit.parts` one per reason,
+        `audit.write_page` writes the report.
+
+    Raises:
+        DataError: no columns belong together, a cell is no number, or the rows are not those of the job.
+        ModelError: a job has no result, or its service reported nothing to compare.
+    """
+    if pairs is not None:
+        return audit_pairs(pairs, pair=pair, id_column=id_column, source=source)
+    chains = chains_of(jobs, test, validation=validation, train=train, serving=serving)
+    return audit_chains(chains, engine=engine or default_engine(), budget=budget_of(budget_usd), progress=progress)
+
+
+def compare_checkpoints(job: Job | str, test: pd.DataFrame, *, base: bool = True, **settings: Any) -> Board:
+    """Measures every model a job kept, and the base where it answers, on the same rows.
+
+    Args:
+        job: the job, or its id.
+        test: labelled rows.
+        base: whether the base model is asked too.
+        settings: as `compare` takes them.
+    """
+    owned = attach_job(job) if isinstance(job, str) else job
+    with hosted(owned, specs_of_job(owned, base=base)) as specs:
+        return compare(specs, test, **settings)
+
+
+def specs_of_job(job: Job, *, base: bool = True) -> list[Spec]:
+    """A spec per checkpoint and one for the result, and the same words to the base model where it answers."""
+    before = base_spec(job) if base else None
+    return [*checkpoint_specs(job), *([] if before is None else [before])]
 
 
 def _fitted(

@@ -35,7 +35,7 @@ SCHEMA = 1
 FILES = "files"
 """Where in a fitted folder a technique's own files lie."""
 
-TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_env", "auth"}
+TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_env", "auth", "resource"}
 """Settings of an endpoint that change how an answer is fetched, never what it says."""
 
 
@@ -196,6 +196,13 @@ class Spec(BaseModel):
     def cautions_elsewhere(self, fitted: Fitted) -> tuple[str, ...]:
         """What no longer holds when this recipe answers at its endpoint with what was fitted at another."""
         return ()
+
+    def check_ready(self) -> None:
+        """Refuses a recipe that cannot answer yet.
+
+        Raises:
+            SpecError: says what has to be done first.
+        """
 
     def check_columns(self, columns: Iterable[object], source: str = "the table") -> None:
         """Refuses a table that lacks a column the spec reads.

@@ -60,6 +60,7 @@ def test_attach_starts_a_server_that_answers(home: Path) -> None:
             "deterministic",
             "smollm2-135m-instruct",
             "wordllama-256",
+            "wordllama-tunable",
         }
     assert service.digest_of("deterministic").startswith("sha256:")
 

@@ -211,7 +211,7 @@ def test_the_page_is_written_whole_or_not_at_all(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("luthier.reporting.page.os.fsync", full)
+    monkeypatch.setattr("luthier.reporting.document.os.fsync", full)
     with pytest.raises(DataError, match="No space left"):
         write_page(board, file)
     assert file.read_bytes() == before

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["file_lock"]
+__all__ = ["file_lock", "free_lock", "take_lock"]
 
 
 @contextlib.contextmanager
@@ -36,3 +36,26 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def take_lock(path: Path) -> int | None:
+    """Takes the lock if it is free, to hold until `free_lock` or the end of the process; `None`: it is held."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def free_lock(descriptor: int) -> None:
+    """Gives back what `take_lock` took."""
+    os.close(descriptor)

@@ -57,7 +57,7 @@ def build_of_luthier() -> str:
         version = "0"
     here = Path(__file__).parent.parent
     state = hashlib.sha256(f"{sys.executable}".encode())
-    for path in sorted([*(here / "local").glob("*.py"), *(here / "assets").glob("*.py")]):
+    for path in sorted([*(here / "local").rglob("*.py"), *(here / "assets").glob("*.py")]):
         found = path.stat()
         state.update(f"{path}:{found.st_size}:{found.st_mtime_ns}".encode())
     return f"{version}+{state.hexdigest()[:12]}"

@@ -56,7 +56,7 @@ SMOLLM2_DIGEST = f"sha256:{SMOLLM2.sha256}+q8_0"
 SMOLLM2_NAME = "smollm2-135m-instruct"
 """What the embedded server calls it."""
 
-_BEHIND = {SMOLLM2_NAME: SMOLLM2, "wordllama-256": WORDLLAMA}
+_BEHIND = {SMOLLM2_NAME: SMOLLM2, "wordllama-256": WORDLLAMA, "wordllama-tunable": WORDLLAMA}
 
 
 def weights_cached(model: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from luthier.cli import check, compare, fit, init, journal, local, log, preview, promote, quickstart, score
+from luthier.cli import audit, check, compare, fit, init, journal, local, log, preview, promote, quickstart, score, tune
 from luthier.errors import LuthierError
 
 __all__ = ["app", "main"]
@@ -26,7 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (quickstart, init, check, preview, compare, fit, log, promote, score, local, journal):
+for verb in (quickstart, init, check, preview, compare, fit, log, promote, score, tune, audit, local, journal):
     verb.register(app)
 
 

@@ -10,8 +10,9 @@ import typer
 
 if TYPE_CHECKING:
     from luthier.experiments.costs import Plan
+    from luthier.tuning.job import Plan as TuningPlan
 
-__all__ = ["agree_to", "agree_to_many", "print_plan"]
+__all__ = ["agree_to", "agree_to_hosting", "agree_to_many", "agree_to_training", "print_plan"]
 
 ASK_ABOVE_USD = 1.0
 
@@ -80,8 +81,6 @@ def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool) 
         UserError: nobody is there to be asked.
         typer.Exit: the answer was no, or this was a dry run.
     """
-    from luthier.errors import UserError
-
     print_plan(plan, budget_usd)
     if dry_run:
         print("dry run: nothing was sent.", file=sys.stderr)
@@ -94,19 +93,85 @@ def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool) 
         return
     if worst is None:
         unknown = [spec.name for spec in plan.specs if spec.requests and spec.cost_usd is None]
-        if not sys.stdin.isatty():
-            raise UserError(
-                f"the price of {', '.join(unknown)} is not known. Put `price: {{input_usd_per_million: ..., "
-                "output_usd_per_million: ...}` into the endpoint (0 is a price), or add --yes to go on without."
-            )
-        if not typer.confirm("The price is not known. Go on?", err=True):
-            raise typer.Exit(2)
+        _agree_to_unknown(
+            f"the price of {', '.join(unknown)}",
+            "price: {input_usd_per_million: ..., output_usd_per_million: ...}",
+        )
         return
-    what = f"about ${worst:.2f}"
+    _agree_to_price(worst)
+
+
+def agree_to_training(
+    plan: TuningPlan, *, budget_usd: float | None, yes: bool, dry_run: bool, json: bool = False
+) -> None:
+    """As `agree_to`, for a fine-tuning job; one that was paid for earlier is not asked about.
+
+    Raises:
+        DataError: the tables would betray the job.
+        BudgetReached: it would cost more than the budget.
+        UserError: nobody is there to be asked.
+        typer.Exit: the answer was no, or this was a dry run.
+    """
+    # What stops is said once: by the error.
+    plan.check.show(stops=not plan.buys)
+    if dry_run and json:
+        from luthier.cli.printing import print_json
+
+        print_json(plan.check.document())
+    plan.check_clean()
+    plan.check_budget(budget_usd)
+    if dry_run:
+        print("dry run: nothing was sent.", file=sys.stderr)
+        raise typer.Exit
+    if not plan.buys or yes:
+        return
+    worst = plan.check.cost_usd if plan.check.cost_usd is not None else budget_usd
+    if worst is None and plan.check.epoch_usd == 0:
+        return
+    if worst is None:
+        price = "price: {input_usd_per_million: ..., output_usd_per_million: ..., training_usd_per_million: ...}"
+        _agree_to_unknown(f"the price of training {plan.check.model}", price)
+    elif worst > threshold_usd():
+        _agree_to_price(worst)
+
+
+def agree_to_hosting(usd_per_hour: float | None, *, yes: bool) -> None:
+    """Asks before something is made that is billed until it is deleted.
+
+    Raises:
+        UserError: nobody is there to be asked.
+        typer.Exit: the answer was no.
+    """
+    from luthier.errors import UserError
+
+    price = "at a price that is not known" if usd_per_hour is None else f"at ${usd_per_hour:.2f} an hour"
+    print(f"a deployment is billed {price}, asked or not, until `luthier tune undeploy`.", file=sys.stderr)
+    if yes or usd_per_hour == 0:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("nobody is there to be asked. Add --yes.")
+    if not typer.confirm("Go on?", err=True):
+        raise typer.Exit(2)
+
+
+def _agree_to_unknown(what: str, where: str) -> None:
+    from luthier.errors import UserError
+
     if not sys.stdin.isatty():
         raise UserError(
-            f"this would cost {what}, more than ${limit:.2f}, and nobody is there to be asked. "
+            f"{what} is not known. Put `{where}` into the endpoint (0 is a price), or add --yes to go on without."
+        )
+    if not typer.confirm("The price is not known. Go on?", err=True):
+        raise typer.Exit(2)
+
+
+def _agree_to_price(usd: float) -> None:
+    from luthier.errors import UserError
+
+    if not sys.stdin.isatty():
+        raise UserError(
+            f"this would cost about ${usd:.2f}, more than ${threshold_usd():.2f}, and nobody is there to be asked. "
             "Add --yes, set --budget USD, or raise LUTHIER_ASK_ABOVE_USD."
         )
-    if not typer.confirm(f"This may cost {what}. Go on?", err=True):
+    if not typer.confirm(f"This may cost about ${usd:.2f}. Go on?", err=True):
         raise typer.Exit(2)

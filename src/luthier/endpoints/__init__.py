@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from luthier.endpoints.budget import Budget
-    from luthier.endpoints.endpoint import Endpoint, Limits, Price, azure, compatible, embedded, openai
+    from luthier.endpoints.endpoint import Endpoint, Limits, Price, Resource, azure, compatible, embedded, openai
     from luthier.endpoints.engine import Engine, default_engine
     from luthier.endpoints.exchange import Answer, Request, Usage
     from luthier.endpoints.flight import Progress
@@ -31,6 +31,7 @@ __all__ = [
     "Progress",
     "Report",
     "Request",
+    "Resource",
     "TerminalProgress",
     "Usage",
     "azure",
@@ -55,6 +56,7 @@ _WHERE = {
     "Progress": "flight",
     "Report": "report",
     "Request": "exchange",
+    "Resource": "endpoint",
     "TerminalProgress": "progress",
     "Usage": "exchange",
     "azure": "endpoint",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from luthier.endpoints.redaction import KEY_LIKE
 from luthier.errors import EndpointError
 
-__all__ = ["Endpoint", "Limits", "Price", "azure", "compatible", "embedded", "openai"]
+__all__ = ["Endpoint", "Limits", "Price", "Resource", "azure", "compatible", "embedded", "openai"]
 
 Provider = Literal["openai", "azure", "compatible", "local"]
 
@@ -63,6 +63,23 @@ class Price(BaseModel):
     """US dollars for a million output tokens."""
     cached_input_usd_per_million: float | None = Field(default=None, ge=0)
     """US dollars for a million input tokens the service had cached; the input price when absent."""
+    training_usd_per_million: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens a fine-tuning job trains on, each epoch counted; unknown when absent."""
+    hosting_usd_per_hour: float | None = Field(default=None, ge=0)
+    """US dollars for an hour in which a deployment of a tuned model exists, asked or not; unknown when absent."""
+
+
+class Resource(BaseModel):
+    """The Azure resource behind an endpoint, for what only Azure Resource Manager does: deployments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subscription: str = Field(pattern=r"^[A-Za-z0-9-]+$")
+    """Id of the subscription."""
+    group: str = Field(pattern=r"^[A-Za-z0-9_().-]+$")
+    """Name of the resource group."""
+    account: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")
+    """Name of the account; the first part of the base_url when absent."""
 
 
 class Endpoint(BaseModel):
@@ -93,6 +110,8 @@ class Endpoint(BaseModel):
     limits: Limits = Limits()
     price: Price | None = None
     """Own price; wins over the price list."""
+    resource: Resource | None = None
+    """At Azure: where deployments of tuned models are made, as in {subscription: ..., group: ...}."""
     timeout_seconds: float = Field(default=120.0, gt=0)
     """Longest wait for one answer before it is tried again."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
@@ -130,6 +149,8 @@ class Endpoint(BaseModel):
             raise ValueError("api_key_env is the NAME of an environment variable, such as OPENAI_API_KEY, not a key")
         if self.auth == "entra" and self.provider != "azure":
             raise ValueError(f"auth: entra is for provider azure; provider {self.provider} takes a key")
+        if self.resource is not None and self.provider != "azure":
+            raise ValueError(f"resource: is for provider azure; provider {self.provider} has no deployments to make")
         self._check_extra_body()
         return self
 

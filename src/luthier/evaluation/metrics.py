@@ -221,10 +221,12 @@ class Measured:
     Attributes:
         intervals: metric to value and bounds.
         draws: metric to its value on every sample, shape (resamples,).
+        values: metric to its value on all rows, for every metric that has draws.
     """
 
     intervals: dict[str, Interval]
     draws: dict[str, Floats]
+    values: dict[str, float]
 
 
 def evaluate(
@@ -303,7 +305,8 @@ def measure(readings: Sequence[Reading], *, resamples: int = 2000, seed: int = 7
     for reading, value, part in zip(readings, values, parts, strict=True):
         draws = {name: np.concatenate([p[name] for p in part]) if part else np.empty(0) for name in value}
         intervals = {name: percentile_interval(float(value[name][0]), draws[name]) for name in value}
-        out.append(Measured(in_order(intervals | _rates(reading, value) | _latencies(reading)), draws))
+        exact = {name: float(found[0]) for name, found in value.items()}
+        out.append(Measured(in_order(intervals | _rates(reading, value) | _latencies(reading)), draws, exact))
     return out
 
 
@@ -372,7 +375,7 @@ def _kappa(prefix: str, sums: dict[str, Floats], span: float) -> Floats:
 
 
 def _rates(reading: Reading, values: dict[str, Floats]) -> dict[str, Interval]:
-    rows = int(reading.counted.sum())
+    rows = round(float(reading.counted.sum()))
     shares = ["accuracy", "weighted_recall", *(["within_1"] if reading.task.ordered else [])]
     out = {name: rate_interval(round(float(values[name][0]) * rows), rows) for name in shares}
     for state in ("off_label", "refused", "failed"):

@@ -22,7 +22,7 @@ def training_rows(spec: Spec, train: pd.DataFrame | None, source: str = "the tra
     """The labelled rows a spec is fitted on, `None` if it needs none.
 
     Raises:
-        SpecError: it needs training rows and there are none.
+        SpecError: it cannot answer yet, or needs training rows and there are none.
         DataError: the table lacks a column or holds a wrong label.
     """
     return training_for([spec], train, source)[spec.name]
@@ -35,6 +35,7 @@ def training_for(
     found: dict[str, Rows | None] = dict.fromkeys(spec.name for spec in specs)
     rows: Rows | None = None
     for spec in specs:
+        spec.check_ready()
         if not spec.needs_training:
             continue
         if train is None:

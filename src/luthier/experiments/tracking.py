@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TAGS",
+    "begin_run",
     "connect",
+    "experiment_called",
     "find_fitted",
     "known_experiment",
     "fitted_of_run",
@@ -69,7 +71,6 @@ def connect(task: Task | None = None) -> str | None:
         UserError: the store cannot be reached or written.
     """
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     # A bar for every file of a few kilobytes hides what the command says.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -81,16 +82,27 @@ def connect(task: Task | None = None) -> str | None:
     if not mlflow.is_tracking_uri_set() and not os.environ.get("MLFLOW_TRACKING_URI"):
         # Absolute, so that a notebook that changes its folder goes on in the same store.
         mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / DEFAULT_FILE}")
-    if task is None:
-        return None
+    return None if task is None else experiment_called(task.name)
+
+
+def experiment_called(name: str) -> str:
+    """Id of the experiment of this name, made if there is none; chooses the store as `connect` does.
+
+    Raises:
+        UserError: the store cannot be reached or written, or the experiment is deleted.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    connect()
     try:
-        found = mlflow.get_experiment_by_name(task.name)
+        found = mlflow.get_experiment_by_name(name)
         if found is not None and found.lifecycle_stage == "deleted":
             raise UserError(
-                f"the MLflow experiment {task.name!r} is deleted; restore it (mlflow experiments restore "
+                f"the MLflow experiment {name!r} is deleted; restore it (mlflow experiments restore "
                 f"--experiment-id {found.experiment_id}) or rename the task."
             )
-        experiment_id: str = found.experiment_id if found is not None else mlflow.create_experiment(task.name)
+        experiment_id: str = found.experiment_id if found is not None else mlflow.create_experiment(name)
         return experiment_id
     except MlflowException as error:
         raise UserError(f"MLflow at {mlflow.get_tracking_uri()} cannot be used: {error.message}") from error
@@ -120,14 +132,12 @@ def where_to_look() -> str:
     return f"See it with: mlflow ui --backend-store-uri {uri}"
 
 
-@contextlib.contextmanager
-def run_of(
+def begin_run(
     experiment_id: str | None, name: str, kind: str, tags: Mapping[str, str], parent: str | None = None
-) -> Iterator[Run]:
-    """A run that ends FINISHED, KILLED (interrupted) or FAILED, whatever run the caller has open."""
+) -> Run:
+    """A run that nothing ends but its maker: for work that outlives this process."""
     import mlflow
 
-    client = mlflow.MlflowClient()
     all_tags = {TAGS["kind"]: kind, "mlflow.source.name": f"luthier {kind}", "mlflow.source.type": "LOCAL", **tags}
     if parent is not None:
         all_tags["mlflow.parentRunId"] = parent
@@ -136,7 +146,18 @@ def run_of(
     elif given := os.environ.get("MLFLOW_RUN_ID"):
         # `mlflow run` made a run for us; the work is found from there.
         all_tags["mlflow.parentRunId"] = given
-    run = client.create_run(experiment_id, run_name=name, tags=all_tags)
+    return mlflow.MlflowClient().create_run(experiment_id, run_name=name, tags=all_tags)
+
+
+@contextlib.contextmanager
+def run_of(
+    experiment_id: str | None, name: str, kind: str, tags: Mapping[str, str], parent: str | None = None
+) -> Iterator[Run]:
+    """A run that ends FINISHED, KILLED (interrupted) or FAILED, whatever run the caller has open."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    run = begin_run(experiment_id, name, kind, tags, parent)
     status = "FAILED"
     try:
         yield run

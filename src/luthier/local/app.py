@@ -10,8 +10,6 @@ import asyncio
 import hmac
 import json
 import logging
-import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -24,9 +22,12 @@ from luthier.errors import EndpointError, LuthierError, MissingPart
 from luthier.local import answering
 from luthier.local.asking import Wanted, read_chat_body, read_completion_body, read_embedding_body
 from luthier.local.backend import Backend, Reply
+from luthier.local.bodies import decode_body, json_response
 from luthier.local.cards import ModelCard
 from luthier.local.decisions import decide, decision_body, read_decision_body, refused_questions
-from luthier.local.faults import Fault, FaultBook
+from luthier.local.faults import Fault, FaultBook, Unanswered, break_off
+from luthier.local.jobs import batches, files, tuning
+from luthier.local.jobs.workshop import Workshop, WorkshopSettings
 from luthier.local.label_shares import ask_after
 from luthier.local.ledger import Ledger
 from luthier.local.limits import Limiter
@@ -39,7 +40,7 @@ from luthier.local.refusals import (
 )
 from luthier.local.shelf import Shelf
 
-__all__ = ["Application", "decode_body", "json_response"]
+__all__ = ["Application"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ _NO_ANSWER = 0
 class _Admitted:
     """A request that may be answered."""
 
-    request: web.Request
+    request: web.Request | None
+    """`None`: a line of a batch, which does not stream."""
     limits: dict[str, str]
     """Headers that say what is left of the limits."""
     fault: Fault | None
@@ -73,17 +75,23 @@ class Application:
         faults: Sequence[Fault] = (),
         record: bool = False,
         latency_seconds: float = 0.0,
+        workshop: WorkshopSettings | None = None,
     ) -> None:
+        self.workshop = Workshop(workshop or WorkshopSettings())
         self.shelf = shelf
+        shelf.tuned = self.workshop
         self.faults = FaultBook(faults)
         self.received = Ledger(record)
         self._limiter = limiter or Limiter()
         self._latency = latency_seconds
+        self.generating: dict[str, Route] = {}
         self._key = api_key.encode()
         self._started = int(time.time())
         self.web = web.Application(client_max_size=_LARGEST_BODY)
         self._add_routes()
         self.web.middlewares.append(self._shape_errors)
+        self.web.on_startup.append(self._open_workshop)
+        self.web.on_cleanup.append(self._close_workshop)
 
     def _add_routes(self) -> None:
         add = self.web.router.add_route
@@ -94,6 +102,9 @@ class Application:
             add("POST", f"{prefix}/decisions", self._posted("decisions", self._decide))
             add("GET", f"{prefix}/models", self.keyed(self._models, count="models"))
             add("GET", f"{prefix}/models/{{id:.+}}", self.keyed(self._model, count="models"))
+        files.routes(self)
+        tuning.routes(self)
+        batches.routes(self)
         add("POST", "/tokenize", self.keyed(self._tokenize))
         add("GET", "/health", self._health)
         add("POST", "/_luthier/faults", self.keyed(self._add_faults))
@@ -105,6 +116,17 @@ class Application:
     def add(self, method: str, path: str, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:
         """Adds a route that wants the key; before the server listens."""
         self.web.router.add_route(method, path, self.keyed(handler))
+
+    async def _open_workshop(self, _: web.Application) -> None:
+        self.workshop.open()
+
+    async def _close_workshop(self, _: web.Application) -> None:
+        await asyncio.to_thread(self.workshop.close)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered or a job is unfinished."""
+        return self.received.in_flight > 0 or self.workshop.busy
 
     # The way through
 
@@ -136,6 +158,8 @@ class Application:
         return handle
 
     def _posted(self, name: str, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        self.generating[name] = route
+
         async def handle(request: web.Request) -> web.StreamResponse:
             refused = self._refuse_key(request)
             if refused is not None:
@@ -150,7 +174,7 @@ class Application:
             try:
                 response = await self._answer(name, route, request, raw)
                 status = response.status
-            except _Unanswered:
+            except Unanswered:
                 response = web.Response(status=500)
             finally:
                 self.received.leave(status)
@@ -172,8 +196,8 @@ class Application:
                     raise error
                 if fault.action == "slow":
                     await asyncio.sleep(fault.delay_seconds)
-                elif fault.action in ("timeout", "reset", "malformed_json", "truncated"):
-                    return await _break(fault, request)
+                elif fault.replaces_answer:
+                    return await break_off(fault.action, request)
             response = await route(body, _Admitted(request, limits, fault))
         except ApiError as error:
             response = _error(error, limits)
@@ -181,6 +205,33 @@ class Application:
             # A backend that cannot start: its weights are missing, its file is no GGUF.
             response = _error(ApiError(503, str(error), kind="server_error", code="backend_unavailable"), limits)
         return response
+
+    async def answer_line(self, name: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Answers a line of a batch as the route of that name answers a request: the status and the body.
+
+        Faults apply, rate limits do not. It is counted as `batches/NAME`.
+        """
+        raw = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        self.received.arrive(f"batches/{name}", raw, {})
+        status = _NO_ANSWER
+        try:
+            fault = self.faults.fire(name, raw)
+            error = fault.error() if fault is not None else None
+            if error is not None:
+                raise error
+            if fault is not None and fault.action == "slow":
+                await asyncio.sleep(fault.delay_seconds)
+            response = await self.generating[name](body, _Admitted(None, {}, fault))
+            status = response.status
+        except ApiError as refused:
+            response, status = _error(refused), refused.status
+        except LuthierError as failed:
+            unavailable = ApiError(503, str(failed), kind="server_error", code="backend_unavailable")
+            response, status = _error(unavailable), unavailable.status
+        finally:
+            self.received.leave(status)
+        assert isinstance(response, web.Response) and isinstance(response.body, bytes)
+        return status, decode_body(response.body)
 
     def _refuse_key(self, request: web.Request) -> ApiError | None:
         given = request.headers.get("Authorization", "")
@@ -240,6 +291,7 @@ class Application:
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={**admitted.limits, "cache-control": "no-store"})
         response.content_type = "text/event-stream"
+        assert admitted.request is not None
         await response.prepare(admitted.request)
         fault = admitted.fault
 
@@ -293,7 +345,7 @@ class Application:
         card = self._open(body)
         asked = read_decision_body(body, card)
         backend = await self.shelf.backend(card)
-        asks = [ask_after(question.prompt(asked.subject)) for question in asked.questions]
+        asks = [ask_after(asked.prompt(question)) for question in asked.questions]
         await _check_context(backend, card, Wanted(asks, False, False, True, "input"))
         fault = admitted.fault
         # There is no finish_reason here: what a filter stops is refused too.
@@ -390,10 +442,6 @@ class Application:
         return json_response({"models": self.shelf.names()})
 
 
-class _Unanswered(Exception):
-    """The connection is gone, as the script wanted."""
-
-
 def _refusal(fault: Fault | None) -> str | None:
     if fault is None or fault.action != "refusal":
         return None
@@ -406,25 +454,8 @@ async def _generate(backend: Backend, wanted: Wanted) -> list[Reply]:
     return list(await asyncio.gather(*(backend.generate(ask) for ask in wanted.asks)))
 
 
-def json_response(body: Any, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
-    """An answer in JSON."""
-    text = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    return web.Response(body=text, status=status, headers=headers, content_type="application/json")
-
-
 def _error(error: ApiError, headers: dict[str, str] | None = None) -> web.Response:
     return json_response(error.body(), {**(headers or {}), **error.headers}, error.status)
-
-
-def decode_body(raw: bytes) -> dict[str, Any]:
-    """The JSON object in a request's body, or the refusal OpenAI gives."""
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise ApiError(400, "We could not parse the JSON body of your request.") from None
-    if not isinstance(body, dict):
-        raise ApiError(400, "The body of your request must be a JSON object.")
-    return body
 
 
 def _charge(body: dict[str, Any], raw: bytes) -> int:
@@ -462,26 +493,3 @@ async def _check_context(backend: Backend, card: ModelCard, wanted: Wanted) -> N
             count += 4 if ask.messages is not None else 0
         if count + room > limit:
             raise context_overflow(limit, count, room, wanted.where)
-
-
-async def _break(fault: Fault, request: web.Request) -> web.StreamResponse:
-    transport = request.transport
-    if fault.action == "timeout":
-        await asyncio.Event().wait()
-    if fault.action == "malformed_json":
-        return web.Response(text='{"id": "chatcmpl-0", "choices": [{"index"', content_type="application/json")
-    if fault.action == "truncated":
-        response = web.StreamResponse(headers={"content-type": "application/json"})
-        response.content_length = 4096
-        await response.prepare(request)
-        await response.write(b'{"id": "chatcmpl-0", "choices": [')
-        if transport is not None:
-            transport.close()
-        return response
-    if transport is not None:
-        peer = transport.get_extra_info("socket")
-        if peer is not None:
-            # Without lingering the kernel sends RST, not FIN.
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-    raise _Unanswered

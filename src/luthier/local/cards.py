@@ -11,7 +11,7 @@ from luthier.errors import EndpointError
 
 __all__ = ["BACKENDS", "ModelCard"]
 
-BACKENDS = ("deterministic", "llama", "wordllama")
+BACKENDS = ("deterministic", "llama", "wordllama", "tunable", "tunable-hashed", "tuned")
 
 # Changes whenever the deterministic backend would answer differently, so that no journal
 # replays answers of an older version.
@@ -25,7 +25,8 @@ class ModelCard:
     id: str
     """Name that requests give; a deployment name on Azure."""
     backend: str = "deterministic"
-    """`deterministic`, `llama` or `wordllama`."""
+    """`deterministic`, `llama` or `wordllama`. `tunable`: a base for fine-tuning jobs, on WordLlama's table;
+    `tunable-hashed`: one without weights, for tests. `tuned`: what a job leaves, at `path`."""
     reports_model: str | None = None
     """What the `model` field of an answer says; `None`: the id."""
     logprobs: bool = True

@@ -77,6 +77,12 @@ class Asked:
     subject: str
     """What is asked about, as one text."""
     questions: tuple[Question, ...]
+    trained: bool = False
+    """Whether the model was fine-tuned here: it knows what it is asked, and words around the text would mislead it."""
+
+    def prompt(self, question: Question) -> str:
+        """What the model is told for one of the questions."""
+        return self.subject if self.trained else question.prompt(self.subject)
 
 
 PREDICATE = (Option(True), Option(False))
@@ -103,7 +109,7 @@ def read_decision_body(body: dict[str, Any], card: ModelCard) -> Asked:
     for i, question in enumerate(questions):
         if names.count(question.name or "") > 1:
             raise _duplicate(f"questions[{i}].name", f"the name {question.name!r} is given to more than one question")
-    return Asked(subject, questions)
+    return Asked(subject, questions, trained=card.backend == "tuned")
 
 
 def refused_questions(questions: Sequence[Question], contains: str | None) -> list[bool]:
@@ -116,7 +122,7 @@ async def decide(backend: Backend, asked: Asked, refused: Sequence[bool]) -> lis
     """How the options of every question compare; `None` for those that are refused."""
     # One after the other: a model answers one request at a time, and 400 prompts need not wait in memory.
     return [
-        None if no else await label_shares(backend, question.prompt(asked.subject), question.words)
+        None if no else await label_shares(backend, asked.prompt(question), question.words)
         for question, no in zip(asked.questions, refused, strict=True)
     ]
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import socket
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from luthier.errors import EndpointError
-from luthier.local.refusals import ApiError, insufficient_quota
+from aiohttp import web
 
-__all__ = ["ACTIONS", "Fault", "FaultBook"]
+from luthier.errors import EndpointError
+from luthier.local.refusals import ApiError, insufficient_quota, tuning_closed
+
+__all__ = ["ACTIONS", "Fault", "FaultBook", "Unanswered", "break_off"]
 
 ACTIONS = {
     "rate_limit": "429 rate_limit_exceeded with retry-after (`retry_after_seconds`; negative: without)",
@@ -25,14 +30,21 @@ ACTIONS = {
     "malformed_json": "200 with a body that is not JSON",
     "truncated": "200 with a content-length longer than the body",
     "slow": "the right answer, `delay_seconds` late",
+    "done_timeout": "the work is done, but no answer comes, ever (files, jobs and batches only)",
+    "done_reset": "the work is done, then the connection is reset (files, jobs and batches only)",
+    "closed": "403, as for an account to which fine-tuning is closed",
 }
+
+
+class Unanswered(Exception):
+    """The connection is gone, as the script wanted."""
 
 
 @dataclass
 class Fault:
     """One rule: the requests it matches and what happens to them. The first rule that fires wins.
 
-    A rule counts the requests that match `contains` and `path`; `nth` and `every` refer to that count.
+    A rule counts the requests that match `contains`, `path` and `method`; `nth` and `every` refer to that count.
     """
 
     action: str
@@ -41,6 +53,8 @@ class Fault:
     """Text that the request's body must contain."""
     path: str | None = None
     """End of the request's path, such as `chat/completions`."""
+    method: str | None = None
+    """HTTP method, such as `POST`."""
     nth: int | Sequence[int] | None = None
     """Only this one, or these, of the matching requests, counted from 1."""
     every: int | None = None
@@ -71,8 +85,20 @@ class Fault:
             raise EndpointError(f"fault with {what}; allowed: {', '.join(allowed)}")
         return cls(**given)
 
-    def fires(self, path: str, body: str) -> bool:
+    @property
+    def replaces_answer(self) -> bool:
+        """Whether nothing is done and the answer is no HTTP error."""
+        return self.action in ("timeout", "reset", "malformed_json", "truncated")
+
+    @property
+    def loses_answer(self) -> bool:
+        """Whether the work is done and nobody hears of it."""
+        return self.action in ("done_timeout", "done_reset")
+
+    def fires(self, path: str, body: str, method: str = "POST") -> bool:
         """Counts the request if it matches, and says whether it goes wrong."""
+        if self.method is not None and method != self.method:
+            return False
         if self.path is not None and not path.endswith(self.path):
             return False
         if self.contains is not None and self.contains not in body:
@@ -103,6 +129,8 @@ class Fault:
         if self.action == "poison":
             message = self.message or "Your request was rejected by the content policy (scripted)."
             return ApiError(400, message, code=self.code or "content_policy_violation")
+        if self.action == "closed":
+            return tuning_closed()
         if self.action == "status":
             kind = "server_error" if self.status >= 500 else "invalid_request_error"
             message = self.message or f"Scripted error {self.status}."
@@ -131,7 +159,7 @@ class FaultBook:
     def __iter__(self) -> Iterator[Fault]:
         return iter(list(self._faults))
 
-    def fire(self, path: str, body: bytes) -> Fault | None:
+    def fire(self, path: str, body: bytes, method: str = "POST") -> Fault | None:
         """The first rule that this request triggers."""
         if not self._faults:
             return None
@@ -141,6 +169,34 @@ class FaultBook:
             with contextlib.suppress(ValueError):
                 text += "\n" + json.dumps(json.loads(text), ensure_ascii=False)
         for fault in list(self._faults):
-            if fault.fires(path, text):
+            if fault.fires(path, text, method):
                 return fault
         return None
+
+
+async def break_off(action: str, request: web.Request) -> web.StreamResponse:
+    """Ends a request without a right answer: `timeout`, `reset`, `malformed_json` or `truncated`.
+
+    Raises:
+        Unanswered: The connection is gone.
+    """
+    transport = request.transport
+    if action == "timeout":
+        await asyncio.Event().wait()
+    if action == "malformed_json":
+        return web.Response(text='{"id": "chatcmpl-0", "choices": [{"index"', content_type="application/json")
+    if action == "truncated":
+        response = web.StreamResponse(headers={"content-type": "application/json"})
+        response.content_length = 4096
+        await response.prepare(request)
+        await response.write(b'{"id": "chatcmpl-0", "choices": [')
+        if transport is not None:
+            transport.close()
+        return response
+    if transport is not None:
+        peer = transport.get_extra_info("socket")
+        if peer is not None:
+            # Without lingering the kernel sends RST, not FIN.
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    raise Unanswered

@@ -16,9 +16,10 @@ from luthier.home import luthier_home
 from luthier.local.app import Application
 from luthier.local.cards import ModelCard
 from luthier.local.faults import Fault
+from luthier.local.jobs.workshop import WorkshopSettings
 from luthier.local.limits import Limiter
 from luthier.local.server import host, listen_on
-from luthier.local.service import service_models
+from luthier.local.service import jobs_folder, service_models
 from luthier.local.shelf import Shelf
 
 __all__ = ["KEY_VARIABLE", "serve"]
@@ -73,6 +74,7 @@ def serve(
         faults=faults,
         record=record,
         latency_seconds=latency_seconds,
+        workshop=WorkshopSettings(jobs_folder()),
     )
     listener = listen_on(port)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
@@ -121,5 +123,7 @@ def _key(given: str | None) -> tuple[str, str]:
 
 
 def _abilities(card: ModelCard) -> str:
+    if card.backend in ("tunable", "tunable-hashed"):
+        return "fine-tuning jobs"
     able = (("chat", card.chat), ("completions", card.completions), ("embeddings", card.embeddings))
     return ", ".join(name for name, yes in able if yes)

@@ -8,6 +8,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,7 @@ from luthier.errors import EndpointError
 from luthier.local.app import Application
 from luthier.local.cards import ModelCard
 from luthier.local.faults import Fault, FaultBook
+from luthier.local.jobs.workshop import WorkshopSettings
 from luthier.local.ledger import Ledger
 from luthier.local.limits import Limiter
 from luthier.local.shelf import Shelf
@@ -86,6 +88,10 @@ class LocalServer:
         record: Keep the bodies of the last 20,000 requests in `received.bodies`.
         port: 0: any free one.
         faults: Rules in force from the start.
+        folder: Where files, jobs and tuned models are kept, for a later server to go on with;
+            `None`: a temporary folder, deleted at the end.
+        training_step_seconds: Pause after every training step, so that a test can interfere.
+        batch_window_seconds: After what time a batch expires.
     """
 
     def __init__(
@@ -101,6 +107,9 @@ class LocalServer:
         record: bool = False,
         port: int = 0,
         faults: Sequence[Fault] = (),
+        folder: str | Path | None = None,
+        training_step_seconds: float = 0.0,
+        batch_window_seconds: float = 86_400,
     ) -> None:
         self.api_key = api_key if api_key is not None else "sk-" + secrets.token_hex(16)
         self._application = Application(
@@ -110,6 +119,9 @@ class LocalServer:
             faults=faults,
             record=record,
             latency_seconds=latency_seconds,
+            workshop=WorkshopSettings(
+                None if folder is None else Path(folder), training_step_seconds, batch_window_seconds
+            ),
         )
         self._wanted_port = port
         self._port: int | None = None

@@ -27,13 +27,15 @@ from luthier.assets.lock import file_lock
 from luthier.assets.processes import build_of_luthier, start_time
 from luthier.errors import EndpointError
 from luthier.home import luthier_home
-from luthier.local.app import Application, decode_body, json_response
+from luthier.local.app import Application
+from luthier.local.bodies import decode_body, json_response
 from luthier.local.cards import ModelCard
+from luthier.local.jobs.workshop import WorkshopSettings
 from luthier.local.refusals import ApiError, invalid_value, model_not_found
 from luthier.local.server import host, listen_on
 from luthier.local.shelf import Shelf
 
-__all__ = ["LINGER_VARIABLE", "Leases", "run_service", "service_folder", "service_models"]
+__all__ = ["LINGER_VARIABLE", "Leases", "jobs_folder", "run_service", "service_folder", "service_models"]
 
 LINGER_VARIABLE = "LUTHIER_LOCAL_LINGER_SECONDS"
 
@@ -43,6 +45,7 @@ def service_models() -> list[ModelCard]:
     return [
         ModelCard("smollm2-135m-instruct", backend="llama", context_tokens=4096),
         ModelCard("wordllama-256", backend="wordllama", chat=False, completions=False, embeddings=True),
+        ModelCard("wordllama-tunable", backend="tunable", completions=False),
         ModelCard("deterministic", embeddings=True),
     ]
 
@@ -52,6 +55,11 @@ def service_folder() -> Path:
     folder = luthier_home() / "local"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def jobs_folder() -> Path:
+    """Folder of the files, jobs and tuned models that a person's servers share."""
+    return service_folder() / "jobs"
 
 
 class Leases:
@@ -115,7 +123,7 @@ def run_service() -> None:
     linger = float(os.environ.get(LINGER_VARIABLE, "60"))
     folder = service_folder()
     token = secrets.token_hex(24)
-    application = Application(Shelf(service_models()), token)
+    application = Application(Shelf(service_models()), token, workshop=WorkshopSettings(jobs_folder()))
     leases = Leases(linger)
     _add_routes(application, leases)
     listener = listen_on(0)
@@ -147,7 +155,7 @@ def run_service() -> None:
 
 
 async def _watch(application: Application, leases: Leases, leave: asyncio.Event, every: float) -> None:
-    while not leases.should_leave(busy=application.received.in_flight > 0):
+    while not leases.should_leave(busy=application.busy):
         await asyncio.sleep(every)
     leave.set()
 

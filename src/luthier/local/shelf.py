@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from luthier.errors import EndpointError
 from luthier.local.backend import Backend
@@ -11,6 +12,18 @@ from luthier.local.cards import ModelCard
 from luthier.local.deterministic import DeterministicBackend
 
 __all__ = ["Shelf"]
+
+
+class Tuned(Protocol):
+    """Where tuned models are kept, which come and go by themselves."""
+
+    def card(self, name: str) -> ModelCard | None:
+        """The card of that name."""
+        ...
+
+    def cards(self) -> list[ModelCard]:
+        """All cards."""
+        ...
 
 
 class Shelf:
@@ -22,20 +35,22 @@ class Shelf:
             if card.id in self._cards:
                 raise EndpointError(f"two model cards are named {card.id!r}; names must differ")
             self._cards[card.id] = card
+        self.tuned: Tuned | None = None
         self._backends: dict[tuple[str, str], Backend] = {}
         self._starting: dict[tuple[str, str], asyncio.Lock] = {}
 
     def names(self) -> list[str]:
         """Names served, as given."""
-        return list(self._cards)
+        return [card.id for card in self.cards()]
 
     def cards(self) -> list[ModelCard]:
         """Cards served."""
-        return list(self._cards.values())
+        return [*self._cards.values(), *(self.tuned.cards() if self.tuned is not None else ())]
 
     def card(self, name: str) -> ModelCard | None:
         """The card of that name."""
-        return self._cards.get(name)
+        found = self._cards.get(name)
+        return self.tuned.card(name) if found is None and self.tuned is not None else found
 
     def digest(self, card: ModelCard) -> str:
         """Identity of the weights behind a card, without starting them."""
@@ -79,16 +94,22 @@ class Shelf:
 def _backend_key(card: ModelCard) -> tuple[str, str]:
     if card.backend == "deterministic":
         return card.backend, card.salt
+    if card.backend in ("tunable", "tunable-hashed"):
+        return card.backend, card.id
     return card.backend, f"{card.path or ''}|{card.context_tokens if card.backend == 'llama' else ''}"
 
 
 def _digest_of(card: ModelCard) -> str:
     if card.backend == "deterministic":
         return card.deterministic_digest
-    if card.backend == "wordllama":
+    if card.backend in ("wordllama", "tunable"):
         from luthier.local.wordllama import weights_digest
 
         return weights_digest()
+    if card.backend == "tunable-hashed":
+        from luthier.local.jobs.words import hashed_digest
+
+        return hashed_digest()
     from luthier.local.llama import weights_digest as llama_digest
 
     return llama_digest(card.path)
@@ -100,6 +121,12 @@ def _opener(card: ModelCard) -> Callable[[], Backend]:
             from luthier.local.wordllama import WordLlamaBackend
 
             return WordLlamaBackend.open()
+        if card.backend in ("tunable", "tunable-hashed", "tuned"):
+            from luthier.local.jobs.tuned import TunedBackend, UntunedBackend
+
+            if card.backend == "tuned" and card.path is not None:
+                return TunedBackend(card.path, card.digest or "")
+            return UntunedBackend(card.id, _digest_of(card))
         from luthier.local.llama import LlamaBackend
 
         return LlamaBackend.open(card.path, card.context_tokens)

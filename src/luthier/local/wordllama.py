@@ -65,6 +65,15 @@ class WordLlamaBackend:
     async def close(self) -> None:
         """Nothing to end."""
 
+    @property
+    def table(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """One row per token."""
+        return self._table
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The rows of the table that each text consists of."""
+        return [coded.ids for coded in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
     def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
         vectors = []
         count = 0

@@ -11,8 +11,8 @@ from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.measures import METRICS
 from luthier.evaluation.spread import Spread
 from luthier.reporting.across import across_sentences, across_table
-from luthier.reporting.notebook import board_table
-from luthier.reporting.page import rendered, write_whole
+from luthier.reporting.document import document_html, write_document
+from luthier.reporting.notebook import BOARD_STYLE, board_table
 from luthier.reporting.plots import across_figure, spread_figure
 from luthier.reporting.sentences import sentences
 from luthier.reporting.spread import spread_html
@@ -55,7 +55,7 @@ def across_page_html(
                 "spreads": shown,
             }
         )
-    return rendered(
+    return document_html(
         "across.html",
         figures,
         task=next(iter(boards.values())).task,
@@ -64,6 +64,7 @@ def across_page_html(
         said=across_sentences(across),
         parts=parts,
         table=Markup(across_table(across)),
+        board_style=Markup(BOARD_STYLE),
         pairs=across.pairs[:MOST_PAIRS],
     )
 
@@ -80,4 +81,4 @@ def write_across_page(
     Raises:
         DataError: the file cannot be written.
     """
-    return write_whole(across_page_html(boards, across, spreads=spreads), path)
+    return write_document(across_page_html(boards, across, spreads=spreads), path)

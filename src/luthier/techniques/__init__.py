@@ -3,6 +3,7 @@
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
+from luthier.techniques.finetune import FineTune
 from luthier.techniques.prompt import Prompt
 from luthier.techniques.registry import (
     TECHNIQUES,
@@ -20,6 +21,7 @@ __all__ = [
     "Baseline",
     "Decision",
     "Embedding",
+    "FineTune",
     "Prompt",
     "built",
     "endpoint_alone",

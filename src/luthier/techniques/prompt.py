@@ -96,11 +96,12 @@ class Prompt(Spec):
             super().__init__(**data, **wording)
             return
         if wording and "prompt" in data:
-            raise SpecError(f"Prompt: give either prompt=... or {', '.join(wording)}, not both.")
+            raise SpecError(f"{type(self).__name__}: give either prompt=... or {', '.join(wording)}, not both.")
         try:
             super().__init__(**{"task": task, "prompt": wording, **data})
         except ValidationError as error:
-            raise SpecError(f"Prompt: {readable_validation_error(error, Prompt)}") from error
+            kind = type(self)
+            raise SpecError(f"{kind.__name__}: {readable_validation_error(error, kind)}") from error
 
     @field_validator("answer", mode="before")
     @classmethod

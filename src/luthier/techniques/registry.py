@@ -20,6 +20,7 @@ from luthier.task import Task, readable_validation_error
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
+from luthier.techniques.finetune import FineTune
 from luthier.techniques.grid import MOST_SPECS, SHORT_FORMS, Grid, too_many
 from luthier.techniques.prompt import Prompt
 
@@ -40,6 +41,7 @@ TECHNIQUES: dict[str, type[Spec]] = {
     "baseline": Baseline,
     "decision": Decision,
     "embedding": Embedding,
+    "fine-tune": FineTune,
     "prompt": Prompt,
 }
 """Every technique by the name it has in a spec."""

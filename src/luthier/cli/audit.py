@@ -1,0 +1,95 @@
+"""luthier audit: what a service reported against what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from luthier.cli.options import BudgetUsd, DryRun, Json, Limit, Train, Yes
+
+__all__ = ["register"]
+
+
+def audit(
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[JOB...]", help="Fine-tuning jobs that succeeded: ids of the service, or of their runs."
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option("--test", metavar="TABLE", help="Labelled rows of the measurement that counts.")
+    ] = None,
+    validation: Annotated[
+        Path | None, typer.Option("--validation", metavar="TABLE", help="The rows the jobs were given to measure on.")
+    ] = None,
+    train: Train = None,
+    spec: Annotated[
+        str | None,
+        typer.Option("--spec", metavar="SPEC", help="How the model is really asked; as it was trained by default."),
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", metavar="RUN", help="Audit every job whose run lies beneath this run.")
+    ] = None,
+    limit: Limit = None,
+    budget: BudgetUsd = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    pairs: Annotated[
+        Path | None,
+        typer.Option("--pairs", metavar="TABLE", help="A line per model, with reported and measured values."),
+    ] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pair",
+            metavar="REPORTED=MEASURED",
+            help="Two columns of the table that belong together. Can be repeated; guessed from their names.",
+        ),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="Column that names the models; guessed when absent.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare what a service reported with what is measured, and say why they differ."""
+    from luthier import api
+    from luthier.cli.printing import print_json, print_where
+    from luthier.cli.spending import agree_to
+    from luthier.endpoints import Budget, default_engine, draining
+    from luthier.errors import UserError
+    from luthier.reporting.audit_terminal import print_audit
+    from luthier.tables import read_table
+    from luthier.techniques import read_spec
+    from luthier.tuning.auditing import audit_chains, chains_of
+    from luthier.tuning.conditions import jobs_of_sweep, plan_chains
+
+    named = [*(jobs or []), *(jobs_of_sweep(sweep) if sweep else [])]
+    if pairs is not None:
+        if named:
+            raise UserError("give either jobs or --pairs TABLE, not both.")
+        audited = api.audit(pairs=read_table(pairs), pair=pair or [], id_column=id_column, source=pairs.name)
+    else:
+        engine = default_engine()
+        chains = chains_of(
+            named,
+            None if test is None else api.limited(read_table(test), limit),
+            validation=None if validation is None else read_table(validation),
+            train=None if train is None else read_table(train),
+            serving=None if spec is None else read_spec(spec),
+        )
+        agree_to(plan_chains(chains, engine), budget_usd=budget, yes=yes, dry_run=dry_run)
+        with draining(engine):
+            audited = audit_chains(chains, engine=engine, budget=None if budget is None else Budget(budget))
+    if json:
+        print_json(audited.audit.to_document() | {"run_id": audited.run_id})
+    else:
+        print_audit(audited.audit)
+    print_where()
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(audit)

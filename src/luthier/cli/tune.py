@@ -1,0 +1,282 @@
+"""luthier tune: fine-tuning jobs, submitted once and watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from luthier.cli.options import BudgetUsd, DryRun, EndpointFile, Json, Limit, OneSpec, Test, Train, Yes
+
+if TYPE_CHECKING:
+    from luthier.tuning.job import Job
+
+__all__ = ["register"]
+
+SUBMIT = "submit"
+
+
+class _SpecOrCommand(TyperGroup):
+    """`luthier tune SPEC ...` is `luthier tune submit SPEC ...`: the verb itself takes a spec."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = [SUBMIT, *args]
+        return super().parse_args(ctx, args)
+
+
+tune = typer.Typer(
+    cls=_SpecOrCommand,
+    help="Fine-tune a base model by a spec: luthier tune SPEC --train TABLE --validation TABLE.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The service's id of a job, or the id of its run.")]
+At = Annotated[
+    Path | None, typer.Option("--endpoint", metavar="FILE", help="Where the job is, if not where it was submitted.")
+]
+To = Annotated[
+    Path | None, typer.Option("--to", metavar="FILE", help="Write the tuned spec here; NAME-tuned.yaml by default.")
+]
+
+
+@tune.command(SUBMIT)
+def submit(
+    spec: OneSpec,
+    train: Train = None,
+    validation: Annotated[
+        Path | None, typer.Option("--validation", metavar="TABLE", help="Labelled rows the service measures on.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option("--test", metavar="TABLE", help="Rows to measure on later; none may be trained on.")
+    ] = None,
+    to: To = None,
+    budget: BudgetUsd = None,
+    endpoint: EndpointFile = None,
+    again: Annotated[bool, typer.Option("--again", help="Submit another job although one has succeeded.")] = False,
+    drop_leaked: Annotated[
+        bool, typer.Option("--drop-leaked", help="Leave out rows whose text stands in a table they are measured by.")
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not watch; the job goes on by itself.")] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Submit one fine-tuning job and watch it; typed again, the same command finds the job it submitted."""
+    from luthier.cli.spending import agree_to_training
+    from luthier.errors import DataError
+    from luthier.tables import read_table
+    from luthier.techniques import read_endpoint, read_spec
+    from luthier.tuning.job import plan_tuning
+    from luthier.tuning.results import Target
+    from luthier.tuning.verbs import tune_planned
+
+    chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
+    if train is None:
+        raise DataError("no rows to train on; add --train TABLE, and --validation TABLE for rows to measure on.")
+    held_out, unseen = (None if table is None else read_table(table) for table in (validation, test))
+    target = Target.beside(spec) if to is None else Target(to)
+    plan = plan_tuning(
+        chosen, read_table(train), held_out, unseen, to=target, again=again, ask=not dry_run, drop_leaked=drop_leaked
+    )
+    agree_to_training(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
+    job = tune_planned(plan, budget_usd=budget, detach=detach)
+    print_job(job, json)
+
+
+@tune.command("list")
+def list_(
+    spec: Annotated[
+        str | None, typer.Argument(metavar="[SPEC]", help="Also ask the service behind this spec for its jobs.")
+    ] = None,
+    endpoint: Annotated[
+        Path | None, typer.Option("--endpoint", metavar="FILE", help="Also ask this service for its jobs.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the jobs of the tracking store; with a service also those it has and nobody here owns."""
+    from luthier.cli.printing import print_json, print_where
+    from luthier.tuning.listing import lines_of, list_jobs
+    from luthier.tuning.tuners import tuner_for
+
+    place = _endpoint(endpoint, spec)
+    jobs = list_jobs(None if place is None else tuner_for(place))
+    if json:
+        print_json([job.document() for job in jobs])
+    else:
+        print("\n".join(lines_of(jobs)))
+    print_where()
+
+
+@tune.command()
+def watch(
+    job: JobId,
+    endpoint: At = None,
+    spec: Annotated[str | None, typer.Option("--spec", metavar="SPEC", help="Spec whose endpoint has the job.")] = None,
+) -> None:
+    """Look at a job until it has ended; writes nothing down and works for any job of a service."""
+    from luthier.tuning.verbs import look_at
+
+    print(f"{job}: {look_at(job, _endpoint(endpoint, spec)).status}")
+
+
+@tune.command()
+def attach(
+    job: JobId,
+    spec: Annotated[
+        str | None, typer.Option("--spec", metavar="SPEC", help="Take over a job the tracking store does not know.")
+    ] = None,
+    endpoint: At = None,
+    to: To = None,
+    budget: BudgetUsd = None,
+    json: Json = False,
+) -> None:
+    """Go on watching a job from where the last watch left off, and write its result."""
+    from luthier.techniques import read_spec
+    from luthier.tuning.job import attach as attach_to
+    from luthier.tuning.results import Target
+    from luthier.tuning.verbs import watch_job
+
+    recipe = None if spec is None else read_spec(spec)
+    target = Target(to) if to is not None else None if spec is None else Target.beside(spec)
+    owned = attach_to(job, spec=recipe, endpoint=_endpoint(endpoint), to=target)
+    say_leftovers(owned)
+    print_job(watch_job(owned, budget_usd=budget), json)
+
+
+@tune.command()
+def cancel(job: JobId, endpoint: At = None) -> None:
+    """End a job; returns when the service has confirmed it."""
+    _change(job, endpoint, lambda owned: owned.cancel())
+
+
+@tune.command()
+def pause(job: JobId, endpoint: At = None) -> None:
+    """Pause a job; returns when the service has confirmed it."""
+    _change(job, endpoint, lambda owned: owned.pause())
+
+
+@tune.command()
+def resume(job: JobId, endpoint: At = None) -> None:
+    """Let a paused job go on; returns when the service has confirmed it."""
+    _change(job, endpoint, lambda owned: owned.resume())
+
+
+@tune.command()
+def checkpoints(
+    job: JobId,
+    test: Test,
+    limit: Limit = None,
+    budget: BudgetUsd = None,
+    endpoint: At = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Measure every model a job kept, and its base where it answers, on the same rows."""
+    from luthier import api
+    from luthier.cli.printing import print_json, print_where
+    from luthier.cli.spending import agree_to
+    from luthier.endpoints import default_engine, draining
+    from luthier.errors import Partial
+    from luthier.experiments.compare import plan_comparison
+    from luthier.reporting.terminal import print_leaderboard
+    from luthier.tables import read_table
+    from luthier.tuning.hosting import hosted
+
+    owned = api.attach_job(job, endpoint=_endpoint(endpoint))
+    specs = api.specs_of_job(owned)
+    table = api.limited(read_table(test), limit)
+    engine = default_engine()
+    plan = plan_comparison(specs, table, None, engine, test_name=test.name)
+    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
+    with draining(engine), hosted(owned, specs) as asked:
+        board = api.compare(asked, table, budget_usd=budget, test_name=test.name)
+    if json:
+        print_json(board.leaderboard.to_document() | {"run_id": board.run_id})
+    else:
+        print_leaderboard(board.leaderboard)
+    print_where()
+    if board.partial:
+        raise Partial("some rows have no answer yet; run the same command again to ask for them.")
+
+
+@tune.command()
+def deploy(
+    job: JobId,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Of the deployment.")] = None,
+    endpoint: At = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Deploy a job's result where the service needs that (Azure); billed by the hour until undeployed."""
+    from luthier.cli.spending import agree_to_hosting
+    from luthier.tuning.hosting import need_hosting
+    from luthier.tuning.verbs import attach_job
+
+    owned = attach_job(job, endpoint=_endpoint(endpoint))
+    agree_to_hosting(need_hosting(owned).usd_per_hour, yes=yes)
+    owned.deploy(name)
+    print_job(owned, json)
+
+
+@tune.command()
+def undeploy(job: JobId, endpoint: At = None) -> None:
+    """Delete every deployment made for a job; returns when the service says that they are gone."""
+    from luthier.cli.printing import print_where
+    from luthier.tuning.hosting import need_hosting
+    from luthier.tuning.verbs import attach_job
+
+    owned = attach_job(job, endpoint=_endpoint(endpoint))
+    for one in owned.undeploy():
+        print(f"gone: {one}")
+    cost = need_hosting(owned).cost_usd()
+    print(f"hosting so far: {need_hosting(owned).hours():.2f} h, {'price unknown' if cost is None else f'${cost:.2f}'}")
+    print_where()
+
+
+def say_leftovers(job: Job) -> None:
+    """On stderr: deployments of a job that are still there, and billed."""
+    import sys
+
+    from luthier.tuning.hosting import hosting_of
+
+    hosting = hosting_of(job)
+    for one in [] if hosting is None or not hosting.known() else hosting.leftovers():
+        kind = "left over from a measurement" if one.temporary else "deployed"
+        print(f"{kind}, and billed: {one}. Delete it: luthier tune undeploy {job.id}", file=sys.stderr)
+
+
+def print_job(job: Job, json: bool) -> None:
+    """What became of a job, and what to type next."""
+    from luthier.cli.printing import print_json, print_where
+
+    if json:
+        print_json(job.document())
+    else:
+        print(job)
+    print_where()
+
+
+def _change(job: str, endpoint: Path | None, act: Callable[[Job], Job]) -> None:
+    from luthier.tuning.verbs import attach_job
+
+    print_job(act(attach_job(job, endpoint=_endpoint(endpoint))), json=False)
+
+
+def _endpoint(file: Path | None, spec: str | None = None) -> Any:
+    from luthier.endpoints import Endpoint
+    from luthier.techniques import endpoint_alone, read_spec
+
+    if file is not None:
+        return Endpoint.model_validate(endpoint_alone(file))
+    return None if spec is None else read_spec(spec).endpoint
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.add_typer(tune, name="tune")

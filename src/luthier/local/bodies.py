@@ -1,0 +1,29 @@
+"""JSON bodies in and out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from luthier.local.refusals import ApiError
+
+__all__ = ["decode_body", "json_response"]
+
+
+def json_response(body: Any, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
+    """An answer in JSON."""
+    text = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return web.Response(body=text, status=status, headers=headers, content_type="application/json")
+
+
+def decode_body(raw: bytes) -> dict[str, Any]:
+    """The JSON object in a request's body, or the refusal OpenAI gives."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "We could not parse the JSON body of your request.") from None
+    if not isinstance(body, dict):
+        raise ApiError(400, "The body of your request must be a JSON object.")
+    return body

@@ -1,0 +1,163 @@
+"""What files, jobs and batches are remembered in: one SQLite database beside their contents.
+
+Every change is one transaction, so a server killed at any moment finds the last finished change when it
+starts again. Several servers may open the same folder; who works on the jobs is settled by a lock of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from luthier.errors import EndpointError
+
+__all__ = ["Store", "copy_file", "packed", "write_whole"]
+
+_VERSION = 1
+_DAY_SECONDS = 86_400
+
+_TABLES = """
+create table files (
+    number integer primary key autoincrement, id text not null unique, created_at integer not null,
+    expires_at integer, filename text not null, purpose text not null, bytes integer not null
+);
+create table jobs (
+    number integer primary key autoincrement, id text not null unique, status text not null,
+    wish text, record text not null
+);
+create table events (
+    number integer primary key autoincrement, job text not null, name text, created_at integer not null,
+    level text not null, message text not null, type text not null, data text, unique (job, name)
+);
+create table steps (job text not null, step integer not null, figures text not null, primary key (job, step));
+create table checkpoints (
+    number integer primary key autoincrement, id text not null unique, job text not null, step integer not null,
+    created_at integer not null, model text not null, figures text not null, unique (job, step)
+);
+create table models (
+    id text primary key, job text not null, created_at integer not null, file text not null, digest text not null
+);
+create table batches (
+    number integer primary key autoincrement, id text not null unique, status text not null,
+    wish text, record text not null
+);
+create table lines (
+    batch text not null, number integer not null, custom_id text not null, status integer not null,
+    body text not null, primary key (batch, number)
+);
+"""
+
+
+class Store:
+    """The database of one folder; may be used from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for part in (folder, folder / "files", folder / "models", folder / "work"):
+            part.mkdir(parents=True, mode=0o700, exist_ok=True)
+        path = folder / "jobs.db"
+        # SQLite gives its side files the mode of the database.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma synchronous = normal")
+        with self.writing() as write:
+            found = write.execute("pragma user_version").fetchone()[0]
+            if found == 0:
+                for statement in _TABLES.split(";"):
+                    write.execute(statement)
+                write.execute(f"pragma user_version = {_VERSION}")
+            elif found > _VERSION:
+                raise EndpointError(
+                    f"{path} was written by a later Luthier (schema {found}, this one reads {_VERSION}); "
+                    "update Luthier, or give another folder"
+                )
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it happens, or nothing does."""
+        with self._lock:
+            self._connection.execute("begin immediate")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("rollback")
+                raise
+            self._connection.execute("commit")
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """Everything a query finds."""
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    def row(self, query: str, *values: object) -> sqlite3.Row | None:
+        """The first row a query finds."""
+        with self._lock:
+            found: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
+            return found
+
+    def file(self, identity: str) -> Path:
+        """Where the content of an uploaded or written file lies."""
+        return self.folder / "files" / identity
+
+    def work(self, identity: str) -> Path:
+        """Folder of what an unfinished job or batch needs; it is deleted when that ends."""
+        return self.folder / "work" / identity
+
+    def sweep(self) -> None:
+        """Deletes what a server that was killed had half written, once it is a day old."""
+        for part in ("files", "models"):
+            for path in (self.folder / part).glob(".*"):
+                if time.time() - path.stat().st_mtime > _DAY_SECONDS:
+                    path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Closes the database."""
+        with self._lock:
+            self._connection.close()
+
+
+def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], None]) -> None:
+    """Writes a file whole or not at all; only its owner may read it.
+
+    Args:
+        path: Where.
+        content: What, or what writes it.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """A copy that stays when the source is deleted; in a folder made for it."""
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        # A file system without links.
+        shutil.copyfile(source, target)
+
+
+def packed(value: Any) -> str:
+    """JSON for a column."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

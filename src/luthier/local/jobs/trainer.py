@@ -1,0 +1,152 @@
+"""The thread that works off fine-tuning jobs, one at a time.
+
+A thread and not a process: it ends with the server, however the server ends, and numpy leaves the
+interpreter free between two steps and during most of them. What it needs to go on is on disk after every epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from luthier.assets.lock import free_lock, take_lock
+from luthier.errors import LuthierError
+from luthier.local.jobs.course import Course, read_files
+from luthier.local.jobs.examples import FileFault
+from luthier.local.jobs.journal import UNFINISHED, JobJournal
+from luthier.local.jobs.orders import resolved
+from luthier.local.jobs.store import Store
+
+__all__ = ["Trainer"]
+
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.1
+_IDLE_SECONDS = 0.5
+
+
+class _Stopped(Exception):
+    """The server stops; the job stays as it is and goes on when there is a server again."""
+
+
+class Trainer:
+    """Works off the jobs of a store, until it is stopped.
+
+    Args:
+        store: Where jobs are.
+        step_seconds: Pause after every step, for tests that interfere.
+    """
+
+    def __init__(self, store: Store, step_seconds: float = 0.0) -> None:
+        self._store = store
+        self._step_seconds = step_seconds
+        self._stopping = False
+        self._nudged = threading.Event()
+        self._looked = 0.0
+        self._thread = threading.Thread(target=self._run, name="luthier-trainer", daemon=True)
+
+    def start(self) -> None:
+        """Begins with whatever is unfinished."""
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Has it look at once whether there is a job or a wish."""
+        self._nudged.set()
+
+    def stop(self) -> None:
+        """Stops after the step it is at, and waits for that."""
+        self._stopping = True
+        self._nudged.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        lock = take_lock(self._store.folder / "trainer.lock")
+        while lock is None and not self._stopping:
+            # Another server of this folder trains; if it ends, this one takes over.
+            self._nudged.wait(_IDLE_SECONDS)
+            self._nudged.clear()
+            lock = take_lock(self._store.folder / "trainer.lock")
+        try:
+            self._store.sweep()
+            while not self._stopping:
+                self._nudged.clear()
+                self._validate_waiting()
+                found = self._store.row(
+                    "select id from jobs where status in ('queued', 'running', 'pausing') "
+                    "order by status = 'queued', number limit 1"
+                )
+                if found is None:
+                    self._nudged.wait(_IDLE_SECONDS)
+                else:
+                    self._work(JobJournal(self._store, found["id"]))
+        finally:
+            if lock is not None:
+                free_lock(lock)
+
+    def _validate_waiting(self) -> None:
+        for row in self._store.rows("select id from jobs where status = 'validating_files' order by number"):
+            job = JobJournal(self._store, row["id"])
+            try:
+                training, _ = read_files(job)
+            except FileFault as fault:
+                job.fail(fault.code, f"The job failed due to an invalid file. {fault}", fault.param)
+                continue
+            if job.move("queued", ["validating_files"], **resolved(job.record, len(training))):
+                job.say("Files validated, moving job to queued state", "validated")
+
+    def _work(self, job: JobJournal) -> None:
+        try:
+            self._train(job)
+        except _Stopped:
+            pass
+        except FileFault as fault:
+            job.fail(fault.code, f"The job failed due to an invalid file. {fault}", fault.param)
+        except LuthierError as error:
+            job.fail("server_error", str(error), None)
+        except Exception as error:
+            # A bug here: the jobs behind this one still want their turn.
+            _log.exception("fine-tuning job %s", job.id)
+            job.fail("server_error", f"{type(error).__name__} in the embedded server: {error}", None)
+
+    def _train(self, job: JobJournal) -> None:
+        if job.row()["wish"] == "cancel" and job.cancel(UNFINISHED):
+            return
+        again = not job.move("running", ["queued"])
+        if again and job.row()["status"] not in ("running", "pausing"):
+            return
+        course = Course.prepare(job)
+        job.say("Fine-tuning job started", "started")
+        if again:
+            job.say(f"The server was started anew; training goes on after step {course.step}", level="warn")
+        elif course.step:
+            job.say(f"Training resumed after step {course.step}")
+        course.run(self._between)
+
+    def _between(self, course: Course) -> bool:
+        """After every step: whether training is over for now, because somebody wishes so.
+
+        Raises:
+            _Stopped: The server stops.
+        """
+        if self._step_seconds:
+            self._nudged.wait(self._step_seconds)
+        else:
+            # Whoever waits for the interpreter, such as the thread that answers requests, may have it now.
+            time.sleep(0)
+        if self._stopping:
+            raise _Stopped
+        now = time.monotonic()
+        if not self._nudged.is_set() and now - self._looked < _POLL_SECONDS:
+            return False
+        self._nudged.clear()
+        self._looked = now
+        self._validate_waiting()
+        wish = course.job.row()["wish"]
+        if wish is None:
+            return False
+        course.flush()
+        if wish == "cancel":
+            return course.job.cancel(UNFINISHED)
+        course.keep()
+        return course.job.move("paused", ["running", "pausing"], estimated_finish=None)

@@ -1,0 +1,193 @@
+"""What an audit says, in sentences: how far off, how sure, whether the reported number chooses well, and why."""
+
+from __future__ import annotations
+
+from luthier.evaluation.agreement import Agreement, RowCounts
+from luthier.evaluation.audits import Audit
+from luthier.evaluation.decomposition import CHANGES, Attribution, Decomposition, Part
+from luthier.evaluation.measures import METRICS
+from luthier.evaluation.records import Interval
+from luthier.evaluation.statistics import ALPHA
+from luthier.reporting.numbers import p_value
+
+__all__ = ["audit_sentences", "figure", "gap", "job_sentences", "spanned", "title"]
+
+
+def title(metric: str) -> str:
+    """A metric as people call it."""
+    return METRICS[metric].title if metric in METRICS else metric
+
+
+def figure(value: float) -> str:
+    """A value to three places: audits are about the third as often as about the second.
+
+    Examples:
+        >>> figure(0.05126), figure(-0.0082), figure(1.0), figure(2.345), figure(-0.0001)
+        ('.051', '-.008', '1.000', '2.345', '.000')
+    """
+    text = f"{value:.3f}"
+    if text in ("-0.000", "0.000"):
+        return ".000"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def gap(value: float) -> str:
+    """A difference with its sign.
+
+    Examples:
+        >>> gap(0.05126), gap(-0.0082), gap(0.0)
+        ('+.051', '-.008', '.000')
+    """
+    text = figure(value)
+    return text if text == ".000" or text.startswith("-") else f"+{text}"
+
+
+def spanned(given: Interval, *, signed: bool = False) -> str:
+    """A value with its bounds, where there are any.
+
+    Examples:
+        >>> spanned(Interval(0.0513, 0.0387, 0.0638), signed=True), spanned(Interval(0.4))
+        ('+.051 (.039 to .064)', '.400')
+    """
+    text = gap(given.value) if signed else figure(given.value)
+    if given.low is None or given.high is None:
+        return text
+    return f"{text} ({figure(given.low)} to {figure(given.high)})"
+
+
+def audit_sentences(audit: Audit) -> list[str]:
+    """What to take from an audit, most important first; plain text that may hold untrusted names."""
+    out = [_mean(agreement) for agreement in audit.agreements]
+    if audit.agreements:
+        first = audit.agreements[0]
+        out += [*_rows(audit.rows, audit), _limits(first), *_level(first), *_choice(first)]
+    for job in audit.attributions if len(audit.attributions) == 1 else ():
+        out += job_sentences(job)
+    return [*out, *audit.notes]
+
+
+def job_sentences(job: Attribution) -> list[str]:
+    """What to take from one job: how far its numbers are apart, and which change makes how much of it."""
+    out = []
+    for one in job.decompositions[:1]:
+        out += [_apart(one), *_parts(one)]
+    lost = job.conditions[-1].without_label
+    if lost:
+        out.append(
+            f"{lost:,} of {job.conditions[-1].rows:,} rows got no label from the deployed model; they count as wrong."
+        )
+    return [*out, *job.notes]
+
+
+def _mean(agreement: Agreement) -> str:
+    found, count = agreement.difference, len(agreement.pairs.ids)
+    low, high = sorted(abs(end) for end in (found.low or 0.0, found.high or 0.0))
+    if agreement.t_p >= ALPHA:
+        return (
+            f"{title(agreement.metric)}: over {count} models reported and measured values do not differ on average, as "
+            f"far as these pairs can tell (mean difference {spanned(found, signed=True)}; p {_p(agreement.t_p)})."
+        )
+    way = "better" if agreement.flattering else "worse"
+    signs = f"p {_p(agreement.p)} by sign flips"
+    if agreement.p >= ALPHA and 2 ** (1 - count) >= ALPHA:
+        signs += f", which {count} models cannot bring below {figure(2 ** (1 - count))}"
+    return (
+        f"{title(agreement.metric)}: over {count} models the service reported {figure(abs(found.value))} {way} than "
+        f"was measured (95% interval of the mean {figure(low)} to {figure(high)}; {signs})."
+    )
+
+
+def _rows(rows: RowCounts | None, audit: Audit) -> list[str]:
+    if rows is None:
+        return []
+    if rows.reported == rows.measured:
+        return [
+            f"All values of {title(rows.metric)} are whole shares of {rows.reported:,} rows, reported and measured "
+            "alike: perhaps the same rows."
+        ]
+    found = next(a for a in audit.agreements if a.metric == rows.metric)
+    value = abs(found.difference.value)
+    said = (
+        f"They were not measured on the same rows: reported {title(rows.metric)} counts {rows.reported:,} rows, "
+        f"measured {rows.measured:,}. Two samples of these sizes can put the same model up to {figure(rows.chance)} "
+        "apart by chance, and all models share the two samples"
+    )
+    if value <= rows.chance:
+        return [
+            f"{said}; so the mean difference of {figure(value)} may be the rows' doing. Measure on the service's own "
+            "rows before you call its number wrong."
+        ]
+    return [f"{said}; the mean difference of {figure(value)} is more than that."]
+
+
+def _limits(agreement: Agreement) -> str:
+    return (
+        f"For a single model, reported minus measured {title(agreement.metric)} lies between "
+        f"{gap(agreement.lower_limit.value)} and {gap(agreement.upper_limit.value)} in 95 of 100 cases."
+    )
+
+
+def _level(agreement: Agreement) -> list[str]:
+    slope, p = agreement.slope, agreement.slope_p
+    if slope is None or p is None:
+        return []
+    if p >= ALPHA:
+        return ["The difference does not depend on how good the model is, as far as these pairs can tell."]
+    return [
+        f"The difference depends on the level: {gap(slope.value / 10)} for every .1 of {title(agreement.metric)} "
+        f"(p {_p(p)}), so one correction for all models does not do."
+    ]
+
+
+def _choice(agreement: Agreement) -> list[str]:
+    choice, order = agreement.choice, agreement.order
+    chosen = choice.chosen[0] if len(choice.chosen) == 1 else f"one of {len(choice.chosen)} models reported alike"
+    if choice.lost <= 0:
+        end = f"which measured best too ({figure(choice.delivered)}, where {figure(choice.promised)} was promised)"
+    else:
+        end = (
+            f"which measured {figure(choice.delivered)} where {figure(choice.promised)} was promised: "
+            f"{figure(choice.lost)} short of the best, {choice.best}"
+        )
+    out = [
+        f"Choosing by the reported {title(agreement.metric)} takes {chosen}, {end}. A model drawn at random is "
+        f"{figure(choice.lost_by_chance)} short of the best."
+    ]
+    if order is not None:
+        right = f"{(1 + order.value) / 2:.0%}"
+        out.append(
+            f"Of two models the reported number puts the better one first in about {right} of the cases "
+            f"by Kendall's tau, {spanned(order)}."
+        )
+    return out
+
+
+def _apart(one: Decomposition) -> str:
+    chance = (
+        f" Chance alone puts two measurements on such rows up to {figure(one.noise)} apart." if one.noise > 0 else ""
+    )
+    return (
+        f"{title(one.metric)}: reported {figure(one.reported)}, measured {spanned(one.measured)}: "
+        f"{gap(one.difference)}.{chance}"
+    )
+
+
+def _parts(one: Decomposition) -> list[str]:
+    sure = [part for part in one.parts if _stands_out(part)]
+    if not sure:
+        return ["No single part of the difference stands out from chance."]
+    words = [f"{CHANGES[part.changes]} {spanned(part.share, signed=True)}" for part in sure]
+    rest = one.difference - sum(part.share.value for part in sure)
+    others = f" The other parts, none beyond chance, make {gap(rest)}." if len(sure) < len(one.parts) else ""
+    return [f"Of that: {'; '.join(words)}.{others}"]
+
+
+def _stands_out(part: Part) -> bool:
+    if part.p is None:
+        return abs(part.share.value) > 1e-9
+    return part.p < ALPHA
+
+
+def _p(value: float) -> str:
+    text = p_value(value)
+    return text if text.startswith("<") else f"= {text}"

@@ -1,0 +1,193 @@
+"""Audits: what a service reported against what was measured, kept in MLflow and shown to people."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.evaluation.audits import Audit, audit_of_attributions, audit_of_pairs
+from luthier.evaluation.decomposition import Attribution, Condition, Reported, decompose
+from luthier.experiments.tracking import TAGS, connect, experiment_called, log_table_digest, run_of
+from luthier.reporting.audit_notebook import audit_html
+from luthier.reporting.audit_page import write_audit_page
+from luthier.reporting.audit_terminal import print_audit
+from luthier.task import Task
+from luthier.tuning.pairs import metric_name, read_pairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["EXPERIMENT", "Audited", "audit_job", "audit_jobs", "audit_pairs", "log_audit"]
+
+EXPERIMENT = "audits"
+"""Where the audit of a mere table lies: numbers name no task."""
+
+
+class Audited:
+    """An audit that was made and kept: shows itself in a notebook, prints itself in a terminal.
+
+    Attributes:
+        audit: the plain records behind it.
+        run_id: the MLflow run that holds the page and the tables.
+    """
+
+    def __init__(self, audit: Audit, run_id: str) -> None:
+        self.audit = audit
+        self.run_id = run_id
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One line per metric: means, difference and limits with their intervals, order, what choosing by it loses."""
+        return self.audit.frame()
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """One line per model and metric: reported, measured, difference."""
+        return self.audit.pairs_frame()
+
+    @property
+    def parts(self) -> pd.DataFrame:
+        """One line per job, metric and part of the difference; empty for a table of pairs."""
+        return self.audit.parts_frame()
+
+    def write_page(self, path: str | Path) -> Path:
+        """Writes the report as one HTML file that needs no network."""
+        return write_audit_page(self.audit, path)
+
+    def _repr_html_(self) -> str:
+        return audit_html(self.audit)
+
+    def __repr__(self) -> str:
+        import io
+
+        from rich.console import Console
+
+        written = io.StringIO()
+        print_audit(self.audit, Console(file=written, width=shutil.get_terminal_size((100, 24)).columns))
+        return written.getvalue().rstrip()
+
+
+def audit_pairs(
+    frame: pd.DataFrame, *, pair: Sequence[str] = (), id_column: str | None = None, source: str = "the table"
+) -> Audited:
+    """Audits a table of reported and measured numbers and logs a run.
+
+    Args:
+        frame: one line per model.
+        pair: `REPORTED=MEASURED` per metric, by column names; guessed when absent.
+        id_column: column that names the models; guessed when absent.
+        source: what the table is called.
+
+    Raises:
+        DataError: see `luthier.tuning.pairs.read_pairs`.
+    """
+    table = read_pairs(frame, pair=pair, id_column=id_column, source=source)
+    audit = audit_of_pairs(source, table.pairs, table.notes)
+    run_id = log_audit(audit, experiment_called(EXPERIMENT), tables={source: frame})
+    return Audited(audit, run_id)
+
+
+def audit_job(
+    name: str,
+    task: Task,
+    reported: Mapping[str, float],
+    chain: Sequence[Condition],
+    *,
+    reported_rows: int | None = None,
+    terms: str = "",
+) -> Attribution:
+    """Why one job's reported numbers are not the measured ones; pure, asks and logs nothing.
+
+    Args:
+        name: of the job or model.
+        task: names the labels.
+        reported: the service's figures by its own keys, such as `classification/weighted_f1_score`; those that are no
+            metric of ours are named in the notes.
+        chain: the deployed model's answers, from the service's terms to the measurement that counts. The first has
+            `changes="definition"`; each other one changes `labels`, `prompt`, `decoding` or `rows`, and nothing else.
+        reported_rows: how many rows the service measured on, if it says so; the first condition is on them then.
+        terms: in a sentence, how the service measured.
+
+    Raises:
+        DataError: the chain changes more than it says, or no reported metric was measured.
+    """
+    named = {metric_name(key): float(value) for key, value in reported.items()}
+    return decompose(name, task, Reported(named, reported_rows, terms), chain)
+
+
+def audit_jobs(
+    task: Task, source: str, jobs: Sequence[Attribution], *, tags: Mapping[str, str] | None = None
+) -> Audited:
+    """Audits jobs that were measured, as one run in the task's experiment.
+
+    Args:
+        task: what the jobs were tuned for.
+        source: what was audited: a job's name, a sweep's.
+        jobs: from `audit_job`; three or more are compared over models too.
+        tags: more tags for the run, such as the job's id.
+    """
+    audit = audit_of_attributions(source, jobs)
+    own = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, **(tags or {})}
+    return Audited(audit, log_audit(audit, connect(task), tags=own))
+
+
+def log_audit(
+    audit: Audit,
+    experiment_id: str | None,
+    *,
+    tags: Mapping[str, str] | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> str:
+    """Logs an audit as a run of kind `audit`: metrics with bounds, the page, the tables; returns the run's id."""
+    import time
+
+    import mlflow
+    from mlflow.entities import Metric
+
+    client = mlflow.MlflowClient()
+    with run_of(experiment_id, f"audit {audit.source}"[:250], "audit", tags or {}) as run:
+        run_id: str = run.info.run_id
+        for name, frame in (tables or {}).items():
+            log_table_digest(run_id, frame, name=name[:250], context="audit", targets=None)
+        now = int(time.time() * 1000)
+        figures = audit_metrics(audit)
+        client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in figures.items()])
+        client.log_dict(run_id, audit.to_document(), "audit.json")
+        mlflow.log_table(audit.pairs_frame(), "pairs.json", run_id=run_id)
+        if audit.attributions:
+            mlflow.log_table(audit.parts_frame(), "parts.json", run_id=run_id)
+        with tempfile.TemporaryDirectory() as scratch:
+            client.log_artifact(run_id, str(write_audit_page(audit, Path(scratch) / "report.html")))
+    return run_id
+
+
+def audit_metrics(audit: Audit) -> dict[str, float]:
+    """An audit in numbers, by the names its run has them under."""
+    out: dict[str, float | None] = {}
+    for one in audit.agreements:
+        for suffix, value in (("", one.difference.value), ("_low", one.difference.low), ("_high", one.difference.high)):
+            out[f"{one.metric}_difference{suffix}"] = value
+        out |= {
+            f"{one.metric}_difference_p": one.p,
+            f"{one.metric}_lower_limit": one.lower_limit.value,
+            f"{one.metric}_upper_limit": one.upper_limit.value,
+            f"{one.metric}_order": None if one.order is None else one.order.value,
+            f"{one.metric}_lost_by_choosing": one.choice.lost,
+            f"{one.metric}_pairs": float(len(one.pairs.ids)),
+        }
+    if len(audit.attributions) == 1:
+        for found in audit.attributions[0].decompositions:
+            out |= {
+                f"{found.metric}_reported": found.reported,
+                f"{found.metric}": found.measured.value,
+                f"{found.metric}_low": found.measured.low,
+                f"{found.metric}_high": found.measured.high,
+                f"{found.metric}_difference": found.difference,
+            }
+            for part in found.parts:
+                key = f"{found.metric}_from_{part.changes}"
+                out[key] = (out.get(key) or 0.0) + part.share.value
+    return {name: value for name, value in out.items() if value is not None}

@@ -1,0 +1,67 @@
+"""The audit of jobs as a notebook and the command line call it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from luthier.endpoints import Engine
+from luthier.errors import UserError
+from luthier.spec import Spec
+from luthier.tuning.audit import Audited, audit_jobs
+from luthier.tuning.conditions import Chain, attribution_of, chain_of, reported_by
+from luthier.tuning.job import Job
+from luthier.tuning.results import need_finetune
+from luthier.tuning.tracking import TUNE_TAGS
+from luthier.tuning.verbs import attach_job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["audit_chains", "chains_of"]
+
+
+def chains_of(
+    jobs: Sequence[Job | str] | Job | str,
+    test: pd.DataFrame | None,
+    *,
+    validation: pd.DataFrame | None = None,
+    train: pd.DataFrame | None = None,
+    serving: Spec | None = None,
+) -> list[Chain]:
+    """What has to be asked to audit some jobs; asks nothing yet, and finds out what cannot be audited.
+
+    Raises:
+        UserError: there is no job or no test table, or a serving spec for several jobs.
+        ModelError: a job has no result, or its service reported nothing to compare.
+    """
+    given = [jobs] if isinstance(jobs, Job | str) else list(jobs)
+    if not given:
+        raise UserError(
+            "nothing to audit: give jobs (luthier audit JOB --test TABLE), or a table of reported and measured values "
+            "(luthier audit --pairs TABLE)."
+        )
+    if test is None:
+        raise UserError("no rows to measure on; add --test TABLE (test=).")
+    if serving is not None and len(given) > 1:
+        raise UserError(f"a serving spec is of one job, and {len(given)} were given; audit them one by one.")
+    recipe = None if serving is None else need_finetune(serving)
+    owned = [attach_job(job) if isinstance(job, str) else job for job in given]
+    for job in owned:
+        reported_by(job)
+    return [chain_of(job, test, validation=validation, train=train, serving=recipe) for job in owned]
+
+
+def audit_chains(chains: Sequence[Chain], *, engine: Engine, **settings: Any) -> Audited:
+    """Asks everything and keeps the audit as one run in the task's experiment.
+
+    Args:
+        chains: from `chains_of`.
+        engine: answers the requests.
+        settings: budget, progress and the like, for the engine.
+    """
+    found = [attribution_of(chain, engine, **settings) for chain in chains]
+    jobs = [chain.job.id for chain in chains]
+    source = jobs[0] if len(jobs) == 1 else f"{len(jobs)} jobs"
+    tags = {TUNE_TAGS["job"]: ", ".join(jobs)}
+    return audit_jobs(chains[0].steps[0].spec.task, source, found, tags=tags)

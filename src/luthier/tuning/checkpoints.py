@@ -1,0 +1,47 @@
+"""Every model a job kept, as specs that stand on one leaderboard: services report losses, this measures answers."""
+
+from __future__ import annotations
+
+from luthier.errors import ModelError
+from luthier.experiments.checking import check_spec
+from luthier.spec import Spec
+from luthier.techniques.finetune import FineTune, Tuned
+from luthier.tuning.job import Job
+from luthier.tuning.results import tuned_spec
+
+__all__ = ["base_spec", "checkpoint_specs"]
+
+
+def checkpoint_specs(job: Job) -> list[FineTune]:
+    """A spec for every checkpoint and for the result, by step.
+
+    Raises:
+        ModelError: the job has kept none, or not yet.
+    """
+    base = job.base
+    found: list[FineTune] = []
+    models = set()
+    for kept in job.checkpoints():
+        block = Tuned(
+            model=kept.model,
+            job=job.id,
+            base_model=base.base_model,
+            checkpoint_step=kept.step,
+            run_id=job.run_id,
+        )
+        found.append(tuned_spec(base, block, f"{base.name}-step-{kept.step}"))
+        models.add(kept.model)
+    if job.state.tuned_model is not None and job.state.tuned_model not in models:
+        found.append(job.spec)
+    if not found:
+        raise ModelError(
+            f"job {job.id} is {job.state.status} and keeps no checkpoint"
+            + (". Services keep the last few of a job that succeeded." if job.state.ended else " yet.")
+        )
+    return found
+
+
+def base_spec(job: Job) -> Spec | None:
+    """The same words to the base model, to measure against; `None` where it does not answer (one cheap call)."""
+    prompt = job.base.as_prompt(f"{job.base.name}-base")
+    return prompt if check_spec(prompt).ok else None

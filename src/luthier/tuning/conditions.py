@@ -1,0 +1,250 @@
+"""A finished job measured from the service's terms to the serving ones: the chain its audit is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from luthier.endpoints import Engine
+from luthier.endpoints.progress import shown
+from luthier.errors import DataError, ModelError, Partial, SpecError
+from luthier.evaluation.decomposition import Attribution, Condition
+from luthier.evaluation.measures import METRICS
+from luthier.experiments.costs import Plan, plan_rows
+from luthier.experiments.fitting import fit_on, training_rows
+from luthier.task import Rows
+from luthier.techniques.finetune import FineTune
+from luthier.techniques.wording import AnswerFormat, Decoding
+from luthier.tuning.audit import audit_job
+from luthier.tuning.hosting import hosted
+from luthier.tuning.job import Job
+from luthier.tuning.pairs import metric_name
+from luthier.tuning.tracking import TUNE_TAGS, tune_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Chain", "Step", "attribution_of", "chain_of", "jobs_of_sweep", "plan_chains", "reported_by"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One way of asking a tuned model, still to be asked.
+
+    Attributes:
+        name: for a reader.
+        changes: the one thing that differs from the step before; a key of `evaluation.decomposition.CHANGES`.
+        spec: what asks.
+        rows: labelled.
+    """
+
+    name: str
+    changes: str
+    spec: FineTune
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A job and everything that has to be asked to audit it.
+
+    Attributes:
+        job: the job.
+        steps: from the service's terms to the measurement that counts.
+        train: rows that the serving spec is fitted on, where it is.
+        reported_rows: rows of the table the service measured on, where it was given.
+    """
+
+    job: Job
+    steps: tuple[Step, ...]
+    train: Rows | None
+    reported_rows: int | None
+
+
+def jobs_of_sweep(run_id: str) -> list[str]:
+    """Ids of the jobs whose runs lie beneath a run and that succeeded.
+
+    Raises:
+        ModelError: there are none.
+    """
+    import mlflow
+
+    runs = {run.run_id: run for run in tune_runs()}
+    beneath = [
+        run.job
+        for run in runs.values()
+        if run.job is not None
+        and run.job_status == "succeeded"
+        and mlflow.get_run(run.run_id).data.tags.get("mlflow.parentRunId") == run_id
+    ]
+    if not beneath:
+        raise ModelError(
+            f"no succeeded job has its run beneath run {run_id}; name the jobs: luthier audit JOB JOB --test TABLE"
+        )
+    return beneath
+
+
+def reported_by(job: Job) -> dict[str, float]:
+    """The figures the service reported last for a job, by its own keys; those that are metrics of answers.
+
+    Raises:
+        ModelError: it reported none: services may tell losses and token accuracy only.
+    """
+    import mlflow
+
+    figures: Mapping[str, float] = mlflow.get_run(job.run_id).data.metrics
+    found = {name: value for name, value in figures.items() if metric_name(name) in METRICS}
+    if not found:
+        has = ", ".join(sorted(figures)) or "none"
+        raise ModelError(
+            f"the service reported no accuracy, F1 or the like for job {job.id}, so there is nothing to hold against "
+            f"what is measured; it reported: {has}. Measure the job itself with: "
+            f"luthier tune checkpoints {job.id} --test TABLE"
+        )
+    return found
+
+
+def chain_of(
+    job: Job,
+    test: pd.DataFrame,
+    *,
+    validation: pd.DataFrame | None = None,
+    train: pd.DataFrame | None = None,
+    serving: FineTune | None = None,
+) -> Chain:
+    """What has to be asked to tell why a job's reported figures are not the measured ones.
+
+    Args:
+        job: a job that succeeded.
+        test: the rows of the measurement that counts.
+        validation: the rows the job was given to measure on; without them chance and other rows cannot be told apart
+            from the service's definition.
+        train: rows the serving spec is fitted on, where it is calibrated.
+        serving: how the model is really asked; as it was trained when absent.
+
+    Raises:
+        ModelError: the job has no result.
+        SpecError: `serving` asks another job's model, or needs training rows that are not there.
+        DataError: a table lacks a column, or the validation rows are not those of the job.
+    """
+    trained = job.spec
+    served = trained if serving is None else _of_the_same_job(serving, job)
+    test_rows = _labelled(served, test, "the test table")
+    rows, counted = test_rows, None
+    where = "the test rows"
+    if validation is not None:
+        rows = _labelled(trained, validation, "the validation table")
+        _check_validation(job, rows)
+        counted, where = len(rows), "the service's rows"
+    # The endpoint is where the model answers, at the service or as a deployment: no change of asking.
+    specs = _ways(_with(trained, endpoint=served.endpoint, seed=served.seed), served)
+    steps = [Step(f"{where}: {name}", changes, spec, rows) for name, changes, spec in specs]
+    if validation is not None and test_rows.digest != rows.digest:
+        steps.append(Step("the test rows", "rows", served, test_rows))
+    return Chain(job, tuple(steps), training_rows(served, train), counted)
+
+
+def plan_chains(chains: Sequence[Chain], engine: Engine) -> Plan:
+    """What asking would send and cost."""
+    planned = []
+    for chain in chains:
+        for step in chain.steps:
+            found = plan_rows(step.spec, step.rows, chain.train, engine)
+            planned.append(replace(found, name=f"{chain.job.id}, {step.name}"))
+    return Plan(tuple(planned))
+
+
+def attribution_of(chain: Chain, engine: Engine, **settings: Any) -> Attribution:
+    """Asks the tuned model in every way of the chain and says what each change makes of the difference.
+
+    Args:
+        chain: from `chain_of`.
+        engine: answers the requests.
+        settings: budget, progress, fresh and the like, for the engine.
+
+    Raises:
+        ModelError: the service reported nothing to hold against.
+        Partial: rows have no answer yet for a reason that may pass.
+    """
+    reported = reported_by(chain.job)
+    conditions = []
+    with (
+        hosted(chain.job, [step.spec for step in chain.steps]) as specs,
+        shown(settings.get("progress"), f"auditing {chain.job.id}") as progress,
+    ):
+        asked = settings | {"progress": progress}
+        for step, spec in zip(chain.steps, specs, strict=True):
+            fitted = fit_on(spec, chain.train if spec.needs_training else None, engine, **asked)
+            predictions = tuple(engine.drive(fitted.predict(step.rows), spec.endpoint, **asked))
+            waiting = sum(prediction.transient for prediction in predictions)
+            if waiting:
+                raise Partial(
+                    f"{step.name}: {waiting} of {len(predictions)} rows have no answer yet. Run the same command "
+                    "again; answers so far are kept."
+                )
+            conditions.append(Condition(step.name, step.changes, step.rows, predictions))
+    task = chain.steps[0].spec.task
+    return audit_job(chain.job.id, task, reported, conditions, reported_rows=chain.reported_rows)
+
+
+def _ways(trained: FineTune, served: FineTune) -> list[tuple[str, str, FineTune]]:
+    """From the service's terms to the serving ones on the same rows; a name, what changes, the spec."""
+    plain = AnswerFormat(method="score", words=trained.answer.words)
+    now = _with(trained, answer=plain, decoding=Decoding(), objective=None)
+    said = "the likeliest label, asked as in training"
+    if now.way not in ("first", trained.way):
+        # Asked as letters, or not comparable at all, it would not be asked as it was trained.
+        now = _with(trained, answer=trained.answer.model_copy(update={"calibration_rows": 0}), objective=None)
+        said = "asked as in training"
+    ways = [(said, "definition", now)]
+
+    def change(name: str, changes: str, **fields: Any) -> None:
+        nonlocal now
+        after = _with(now, **fields)
+        if after.digest != now.digest:
+            now = after
+            ways.append((name, changes, now))
+
+    change("answers read as they are when serving", "labels", answer=served.answer, objective=served.objective)
+    change("the serving prompt", "prompt", prompt=served.prompt)
+    change("the serving decoding", "decoding", decoding=served.decoding)
+    return ways
+
+
+def _with(spec: FineTune, **fields: Any) -> FineTune:
+    return FineTune.model_validate({**spec._fields(), **fields})
+
+
+def _labelled(spec: FineTune, table: pd.DataFrame, source: str) -> Rows:
+    spec.check_columns(table.columns, source)
+    rows = spec.task.rows(table, labelled=True, source=source)
+    if not any(text is not None for text in rows.texts):
+        raise DataError(f"{source} has no row with a text in {spec.task.text!r}.")
+    return rows
+
+
+def _of_the_same_job(serving: FineTune, job: Job) -> FineTune:
+    if serving.tuned is None or serving.tuned.job != job.id:
+        of = "is not tuned yet" if serving.tuned is None else f"asks the model of job {serving.tuned.job}"
+        raise SpecError(
+            f"spec {serving.name!r} {of}, and the audit is of job {job.id}; give the spec that serves this job's "
+            "model, or leave --spec out to audit it as it was trained."
+        )
+    return serving
+
+
+def _check_validation(job: Job, rows: Rows) -> None:
+    import mlflow
+
+    known = mlflow.get_run(job.run_id).data.tags.get(TUNE_TAGS["validation_digest"])
+    if known is None:
+        raise DataError(
+            f"job {job.id} was submitted without validation rows, so the service measured on none of these; "
+            "leave --validation out."
+        )
+    if rows.digest_of(job.base.columns) != known:
+        raise DataError(
+            f"these are not the validation rows of job {job.id}; give the table it was tuned with, or leave "
+            "--validation out."
+        )

@@ -1,0 +1,238 @@
+"""Deployments of a job's models, where a service answers with a tuned model only once it is deployed.
+
+    written down in the job's run --> made --> answers --> deleted --> gone: hours and cost are kept
+
+Written down first, so that whoever comes after a crash finds what is still there and billed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from luthier.endpoints.endpoint import Endpoint, Price
+from luthier.errors import ModelError
+from luthier.spec import Spec
+from luthier.techniques.finetune import FineTune
+from luthier.tuning.tuners.azure import deployment_name
+
+if TYPE_CHECKING:
+    from luthier.tuning.job import Job
+
+__all__ = ["Hosted", "Hosting", "deployed", "hosted", "hosting_of", "need_hosting"]
+
+FOLDER = "tune"
+FILE = f"{FOLDER}/deployments.json"
+HOUR = 3600.0
+
+AnySpec = TypeVar("AnySpec", bound=Spec)
+
+
+@runtime_checkable
+class Host(Protocol):
+    """A service whose tuned models answer only where they are deployed."""
+
+    def deploy(self, model: str, name: str, training_type: str | None = None) -> Endpoint:
+        """Returns when it answers."""
+
+    def at(self, name: str, model: str) -> Endpoint:
+        """Where a deployment answers."""
+
+    def undeploy(self, name: str) -> None:
+        """Returns when it is gone."""
+
+    def is_deployed(self, name: str) -> bool:
+        """Whether it is there."""
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A deployment this run has made, or was about to.
+
+    Attributes:
+        name: what it is asked by.
+        model: what answers.
+        temporary: whether it is there for a measurement only.
+        ordered: Unix time at which it was about to be made.
+        gone: Unix time at which the service said that it is not there; `None` while it may be.
+    """
+
+    name: str
+    model: str
+    temporary: bool
+    ordered: float
+    gone: float | None = None
+
+    def hours(self, now: float) -> float:
+        """Hours it has existed at most."""
+        return ((self.gone or now) - self.ordered) / HOUR
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.model})"
+
+
+class Hosting:
+    """The deployments of one job.
+
+    Args:
+        run_id: the job's run, which keeps the list.
+        token: the job's; part of the names.
+        host: the service.
+        price: the endpoint's own; hosting hours are priced by it.
+        training_type: how the job was trained.
+        clock: Unix time.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        token: str,
+        host: Host,
+        price: Price | None,
+        training_type: str | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.run_id, self._token, self._host = run_id, token, host
+        self._price, self._training_type, self._clock = price, training_type, clock
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """What an hour of one deployment costs; `None` when it is not known, which is not 0."""
+        return None if self._price is None else self._price.hosting_usd_per_hour
+
+    def known(self) -> list[Hosted]:
+        """Every deployment the run has written down."""
+        import mlflow
+
+        there = {file.path for file in mlflow.MlflowClient().list_artifacts(self.run_id, FOLDER)}
+        if FILE not in there:
+            return []
+        document = mlflow.artifacts.load_dict(f"runs:/{self.run_id}/{FILE}")
+        return [Hosted(**entry) for entry in document["deployments"]]
+
+    def leftovers(self) -> list[Hosted]:
+        """Those that are not known to be gone and that the service still has."""
+        return [one for one in self.known() if one.gone is None and self._host.is_deployed(one.name)]
+
+    def place(self, one: Hosted) -> Endpoint:
+        """Where a deployment answers."""
+        return self._host.at(one.name, one.model)
+
+    def make(self, model: str, name: str | None = None) -> Endpoint:
+        """Deploys a model and returns when it answers.
+
+        Args:
+            model: by the service's name.
+            name: a name that is to stay; a temporary deployment gets one of ours.
+        """
+        called = name or deployment_name(self._token, model)
+        if not any(one.name == called and one.gone is None for one in self.known()):
+            self._write([*self.known(), Hosted(called, model, name is None, self._clock())])
+        return self._host.deploy(model, called, self._training_type)
+
+    def remove(self, only: Callable[[Hosted], bool] = lambda one: True) -> list[Hosted]:
+        """Deletes deployments of this job; returns those that are gone now.
+
+        Args:
+            only: which; all when absent.
+        """
+        gone = []
+        for one in [one for one in self.known() if one.gone is None and only(one)]:
+            self._host.undeploy(one.name)
+            done = replace(one, gone=self._clock())
+            self._write([done if other == one else other for other in self.known()])
+            gone.append(done)
+        return gone
+
+    def hours(self) -> float:
+        """Hours all of them have existed, at most."""
+        return sum(one.hours(self._clock()) for one in self.known())
+
+    def cost_usd(self) -> float | None:
+        """What hosting has cost so far; `None` when the price is not known."""
+        rate = self.usd_per_hour
+        return None if rate is None else self.hours() * rate
+
+    @contextmanager
+    def answering(self, models: Sequence[str]) -> Iterator[dict[str, Endpoint]]:
+        """Where each model answers while inside; afterwards the deployments are gone, whatever happened."""
+        try:
+            yield {model: self.make(model) for model in models}
+        finally:
+            wanted = set(models)
+            self.remove(lambda one: one.temporary and one.model in wanted)
+
+    def _write(self, deployments: Sequence[Hosted]) -> None:
+        import mlflow
+
+        client = mlflow.MlflowClient()
+        client.log_dict(self.run_id, {"schema": 1, "deployments": [asdict(one) for one in deployments]}, FILE)
+        ended = [one for one in deployments if one.gone is not None]
+        if ended:
+            hours = sum(one.hours(self._clock()) for one in ended)
+            client.log_metric(self.run_id, "hosting_hours", hours, step=len(ended))
+            if self.usd_per_hour is not None:
+                client.log_metric(self.run_id, "hosting_usd", hours * self.usd_per_hour, step=len(ended))
+
+
+def hosting_of(job: Job, clock: Callable[[], float] = time.time) -> Hosting | None:
+    """The deployments of a job; `None` at services that answer with a tuned model by itself."""
+    host: Any = job.tuner
+    if not isinstance(host, Host):
+        return None
+    endpoint = job.base.endpoint
+    assert endpoint is not None
+    token = job.run.token or job.state.token or job.id[-18:]
+    return Hosting(job.run_id, token, host, endpoint.price, job.base.tuning.training_type, clock)
+
+
+def need_hosting(job: Job) -> Hosting:
+    """As `hosting_of`.
+
+    Raises:
+        ModelError: the service needs no deployments.
+    """
+    found = hosting_of(job)
+    if found is None:
+        raise ModelError(f"{job.tuner.place} answers with a tuned model by itself; there is nothing to deploy.")
+    return found
+
+
+@contextmanager
+def hosted(job: Job, specs: Sequence[AnySpec]) -> Iterator[list[AnySpec]]:
+    """The specs, each asked where its model answers; deployments made for it are gone afterwards.
+
+    Args:
+        job: the job whose models they ask.
+        specs: of the job's checkpoints and result; others are left as they are.
+    """
+    found = hosting_of(job)
+    undeployed = [spec for spec in specs if isinstance(spec, FineTune) and _asks_a_model(spec)]
+    if found is None or not undeployed:
+        yield list(specs)
+        return
+    models = [spec.tuned.model for spec in undeployed if spec.tuned is not None]
+    with found.answering(models) as places:
+        yield [_moved(spec, places) for spec in specs]
+
+
+def deployed(job: Job, spec: FineTune) -> FineTune:
+    """The spec, asking the deployment that was made to stay, if there is one."""
+    found = hosting_of(job)
+    if found is None or spec.tuned is None:
+        return spec
+    staying = [one for one in found.known() if not one.temporary and one.gone is None and one.model == spec.tuned.model]
+    return spec if not staying else spec.with_tuned(spec.tuned, endpoint=found.place(staying[-1]))
+
+
+def _asks_a_model(spec: FineTune) -> bool:
+    return spec.tuned is not None and spec.endpoint is not None and spec.endpoint.model == spec.tuned.model
+
+
+def _moved(spec: AnySpec, places: dict[str, Endpoint]) -> AnySpec:
+    if isinstance(spec, FineTune) and _asks_a_model(spec) and spec.tuned is not None and spec.tuned.model in places:
+        return spec.with_tuned(spec.tuned, endpoint=places[spec.tuned.model])
+    return spec

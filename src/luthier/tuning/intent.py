@@ -1,0 +1,315 @@
+"""Submit once: a job is bought for an order that has none, and for no other.
+
+    no run --> intended --> sending --> submitted
+                  |            |            |
+                  +-- killed --+            +--> watched (see watch.py)
+                        |
+              typed again: is there a job with the token? --> taken over; else the order goes on where it was
+
+The token is made of the order's digest, so that the same command finds the job from another machine, and after
+the tracking store was lost, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from luthier.errors import EndpointError
+from luthier.experiments.tracking import TAGS
+from luthier.techniques.finetune import FineTune
+from luthier.tuning.preflight import Preflight
+from luthier.tuning.tracking import TUNE_TAGS, Record, TuneRun, begin_tune
+from luthier.tuning.tuners.base import Away, JobState, NoSuchJob, Order, Tuner, Unconfirmed
+
+__all__ = ["Pace", "Standing", "standing", "submit_once", "tune_digest"]
+
+Result = TypeVar("Result")
+
+VERSION = 1
+TOKEN_LENGTH = 16
+
+SETTLE_SECONDS = 30.0
+"""How long after an order was sent its job may still turn up in the service's list."""
+
+LOOKS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Waits between looks for a job whose order got no answer; SETTLE_SECONDS in all."""
+
+TRIES_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Waits before something that did not happen is tried again."""
+
+MOST_ORDERS = 3
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How time passes.
+
+    Attributes:
+        wait: waits so many seconds.
+        clock: Unix time.
+        poll_seconds: time between looks at a job; as fits the service when absent.
+    """
+
+    wait: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.time
+    poll_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far an order has come.
+
+    Attributes:
+        run: its run; of an order without a job one that was begun and never answered, `None` where there is none.
+        job: the job that serves it; `None` means that one would have to be bought.
+        attempt: the how-manieth order of this digest it is.
+        spent: a run and the ended job that was found to be its own, to be written down.
+    """
+
+    run: TuneRun | None
+    job: JobState | None
+    attempt: int
+    spent: tuple[TuneRun, JobState] | None = None
+
+
+def tune_digest(spec: FineTune, check: Preflight) -> str:
+    """sha256 of everything that is bought: what is trained on, of what, how, and where. Not names, not decoding."""
+    facts = [
+        VERSION,
+        check.place,
+        check.model,
+        check.train.digest,
+        None if check.validation is None else check.validation.digest,
+        # What a later version adds is left at its default by the orders of today, and they must stay the same.
+        spec.tuning.model_dump(mode="json", exclude_defaults=True),
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def token_of(digest: str, attempt: int) -> str:
+    """What a job carries so that it is found again."""
+    return f"{digest[:TOKEN_LENGTH]}-{attempt}"
+
+
+def standing(
+    tuner: Tuner, runs: Sequence[TuneRun], digest: str, *, again: bool = False, pace: Pace | None = None
+) -> Standing:
+    """Whether an order has a job that serves: one that is alive, or has succeeded.
+
+    Args:
+        tuner: the service; it is asked, nothing is bought.
+        runs: the runs of this digest, oldest first.
+        digest: of the order.
+        again: whether another job is wanted although one has succeeded. One that is alive always serves.
+        pace: how time passes.
+    """
+    pace = pace or Pace()
+
+    def serves(job: JobState) -> bool:
+        return not job.ended or (job.status == "succeeded" and not again)
+
+    latest = runs[-1] if runs else None
+    attempt = 1 if latest is None else latest.attempt
+    pending = latest if latest is not None and latest.pending else None
+    if latest is not None and pending is None:
+        try:
+            job = None if latest.job is None else _patiently(pace, partial(tuner.poll, latest.job))
+        except NoSuchJob:
+            job = None
+        if job is not None and serves(job):
+            return Standing(latest, job, attempt)
+        attempt += 1
+    spent = None
+    while True:
+        found = _patiently(pace, partial(tuner.find, token_of(digest, attempt)))
+        serving = next((job for job in found if serves(job)), None)
+        if serving is not None or not found:
+            return Standing(pending, serving, attempt, spent)
+        if pending is not None:
+            spent, pending = (pending, found[0]), None
+        attempt += 1
+
+
+def submit_once(
+    spec: FineTune,
+    check: Preflight,
+    tuner: Tuner,
+    runs: Callable[[], Sequence[TuneRun]],
+    *,
+    again: bool = False,
+    facts: Mapping[str, Any] | None = None,
+    pace: Pace | None = None,
+    agree: Callable[[], None] = lambda: None,
+    began: Callable[[str], None] = lambda run_id: None,
+) -> tuple[TuneRun, JobState, bool]:
+    """The run and the job of an order: those there are, else bought now.
+
+    Args:
+        spec: the recipe, untuned.
+        check: its lines and price.
+        tuner: the service.
+        runs: reads the runs of this order.
+        again: see `standing`.
+        facts: further things to be written down with the intent.
+        pace: how time passes.
+        agree: called before anything is bought; raises where it is not to be.
+        began: told of the run before anything is uploaded.
+
+    Returns:
+        The run, the job, and whether it was bought just now.
+
+    Raises:
+        EndpointError: the service refuses; nothing was bought.
+        Unconfirmed: the order was sent and no answer came; the same command finds out.
+    """
+    pace = pace or Pace()
+    digest = tune_digest(spec, check)
+    with _alone(digest):
+        now = standing(tuner, runs(), digest, again=again, pace=pace)
+        if now.spent is not None:
+            _close(*now.spent)
+        run = now.run
+        if now.job is None and run is None:
+            agree()
+            # Before there is a run, so that an account that may not leaves nothing behind.
+            _patiently(pace, lambda: tuner.admit(check.model))
+        if run is None:
+            run = begin_tune(spec, _tags(check, digest, now.attempt), {**(facts or {}), "preflight": check.document()})
+        record = Record(run.run_id)
+        job = now.job
+        if job is None:
+            began(run.run_id)
+            record.params({f"sent.{name}": value for name, value in spec.tuning.model_dump().items()})
+            job = _buy(spec, check, tuner, run, record, pace)
+        record.see(job)
+        return run, job, now.job is None
+
+
+def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: Record, pace: Pace) -> JobState:
+    train = _patiently(pace, lambda: tuner.upload(check.train.name, check.train.content))
+    lines = check.validation
+    held_out = None if lines is None else _patiently(pace, lambda: tuner.upload(lines.name, lines.content))
+    order = Order(
+        model=check.model,
+        training_file=train,
+        validation_file=held_out,
+        hyperparameters=spec.tuning.hyperparameters,
+        seed=spec.tuning.seed,
+        suffix=spec.tuning.suffix,
+        token=run.token,
+        training_type=spec.tuning.training_type,
+    )
+    if run.sent is not None:
+        # An order was under way when its process died; its job may turn up late.
+        late = _look_for(tuner, run.token, pace, until=run.sent + SETTLE_SECONDS)
+        if late is not None:
+            return late
+    for left in reversed(range(MOST_ORDERS)):
+        record.tag(sent=repr(pace.clock()))
+        try:
+            return _only_one(tuner, run.token, tuner.submit(order), first=left == MOST_ORDERS - 1)
+        except Unconfirmed as error:
+            found = _look_for(tuner, run.token, pace, until=pace.clock() + SETTLE_SECONDS)
+            if found is not None:
+                return found
+            if not left:
+                raise _unsure(run.token, error) from error
+        except Away:
+            if not left:
+                raise
+            pace.wait(TRIES_SECONDS[MOST_ORDERS - left])
+        except EndpointError:
+            record.tag(job_status="refused")
+            record.end("failed")
+            raise
+    raise AssertionError("the last order either returns or raises")
+
+
+def _look_for(tuner: Tuner, token: str, pace: Pace, until: float) -> JobState | None:
+    """The job with this token as soon as the service lists it; `None` if it has not by then.
+
+    Raises:
+        Unconfirmed: the service could not say, so that nothing may be ordered.
+    """
+    away: Away | None = None
+    for wait in LOOKS_SECONDS:
+        left = until - pace.clock()
+        if wait and left <= 0:
+            break
+        pace.wait(min(wait, max(0.0, left)))
+        try:
+            found = tuner.find(token)
+        except Away as error:
+            away = error
+            continue
+        away = None
+        if found:
+            return _only_one(tuner, token, found[0], first=True)
+    if away is not None:
+        raise _unsure(token, away) from away
+    return None
+
+
+def _unsure(token: str, error: Away) -> Unconfirmed:
+    return Unconfirmed(
+        f"{error}. Whether the job was taken is not known: none with token {token} has turned up. "
+        "Type the same command again: it looks for the job first and submits only if there is none."
+    )
+
+
+def _only_one(tuner: Tuner, token: str, job: JobState, *, first: bool) -> JobState:
+    """Ends a second job of the same order: one that turned up after it had been given up for lost."""
+    if first:
+        return job
+    oldest, *others = tuner.find(token) or [job]
+    for other in others:
+        if not other.ended:
+            tuner.cancel(other.id)
+    return oldest
+
+
+def _patiently(pace: Pace, act: Callable[[], Result]) -> Result:
+    for wait in TRIES_SECONDS[1:]:
+        try:
+            return act()
+        except Away:
+            pace.wait(wait)
+    return act()
+
+
+def _close(run: TuneRun, job: JobState) -> None:
+    record = Record(run.run_id)
+    record.see(job)
+    record.end(job.status)
+
+
+def _tags(check: Preflight, digest: str, attempt: int) -> dict[str, str]:
+    tags = {
+        TUNE_TAGS["digest"]: digest,
+        TUNE_TAGS["token"]: token_of(digest, attempt),
+        TUNE_TAGS["attempt"]: str(attempt),
+        TUNE_TAGS["place"]: check.place,
+        TAGS["train_digest"]: check.train.rows_digest,
+    }
+    if check.validation is not None:
+        tags[TUNE_TAGS["validation_digest"]] = check.validation.rows_digest
+    return tags
+
+
+@contextmanager
+def _alone(digest: str) -> Iterator[None]:
+    """One process of this machine at a time submits the same order; the next finds its job."""
+    from luthier.assets.lock import file_lock
+    from luthier.home import luthier_home
+
+    folder = luthier_home() / "tuning"
+    folder.mkdir(exist_ok=True)
+    with file_lock(folder / f"{digest[:TOKEN_LENGTH]}.lock"):
+        yield

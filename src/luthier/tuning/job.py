@@ -1,0 +1,496 @@
+"""One fine-tuning job from plan to result: what `luthier tune` does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from luthier.endpoints.endpoint import Endpoint
+from luthier.errors import BudgetReached, EndpointError, ModelError, Partial, UserError
+from luthier.experiments.tracking import connect, known_experiment, log_table_digest
+from luthier.techniques.finetune import FineTune, Tuned
+from luthier.tuning.hosting import Hosted, deployed, need_hosting
+from luthier.tuning.intent import Pace, Standing, standing, submit_once, tune_digest
+from luthier.tuning.preflight import Preflight, log_preflight, preflight
+from luthier.tuning.results import Target, need_finetune, tuned_spec, write_spec
+from luthier.tuning.rows_checks import without_leaks
+from luthier.tuning.tracking import Record, TuneRun, begin_tune, need_run, run_of_job, runs_of_digest
+from luthier.tuning.tuners import Tuner, tuner_for
+from luthier.tuning.tuners.base import Away, Checkpoint, JobState
+from luthier.tuning.watch import Outlook, Watcher, figures_of, follow, is_paused, wait_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Job", "Plan", "attach", "order", "plan_tuning", "service_of"]
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a `tune` would do.
+
+    Attributes:
+        spec: the recipe, untuned.
+        check: lines, tokens and price.
+        tuner: the service.
+        target: where the result is to be written; `None` writes none.
+        again: whether another job is wanted although one has succeeded.
+        known: how far the order has come; `None` when nobody was asked.
+        frames: the tables by what they are for.
+    """
+
+    spec: FineTune
+    check: Preflight
+    tuner: Tuner
+    target: Target | None
+    again: bool
+    known: Standing | None
+    frames: dict[str, pd.DataFrame]
+
+    @property
+    def digest(self) -> str:
+        """Of everything that is bought."""
+        return tune_digest(self.spec, self.check)
+
+    @property
+    def buys(self) -> bool:
+        """Whether a job would have to be paid for."""
+        return self.known is None or self.known.job is None
+
+    def check_clean(self) -> None:
+        """Refuses to buy a job on tables that would betray it; one that is bought already is not touched.
+
+        Raises:
+            DataError: leaked rows, a label without rows, lines the service would refuse.
+        """
+        if self.buys:
+            self.check.need_clean()
+
+    def check_budget(self, usd: float | None) -> None:
+        """Refuses a price above the budget, and one that nobody knows.
+
+        Raises:
+            BudgetReached: the job would cost more.
+            UserError: its price is not known.
+        """
+        if usd is None or not self.buys:
+            return
+        cost = self.check.cost_usd
+        if cost is not None and cost > usd:
+            raise BudgetReached(
+                f"training would cost about ${cost:.4f}, more than the budget of ${usd:.4g}. Nothing was uploaded. "
+                "Raise --budget, lower tuning.epochs, or give fewer rows."
+            )
+        if cost is None and self.tuner.estimate(self.check.model, self.check.train.tokens, 1) is None:
+            raise UserError(
+                f"a budget was given, but what {self.check.place} takes for training {self.check.model} is not known. "
+                "Put it into the endpoint: price: {input_usd_per_million: ..., output_usd_per_million: ..., "
+                "training_usd_per_million: ...} (0 is a price)."
+            )
+
+
+class Job:
+    """A job and its run.
+
+    Attributes:
+        run: what the run says.
+        state: the job as last seen.
+        tuner: the service.
+        base: the recipe before it was tuned.
+        bought: whether it was submitted just now.
+        written: the spec file with the result, once there is one.
+    """
+
+    def __init__(
+        self,
+        run: TuneRun,
+        state: JobState,
+        tuner: Tuner,
+        spec: FineTune,
+        target: Target | None = None,
+        *,
+        bought: bool = False,
+        tokens: int | None = None,
+    ) -> None:
+        self.run, self.state, self.tuner = run, state, tuner
+        self.bought = bought
+        self.written: Path | None = None
+        self.base = spec.untuned()
+        self._target = target
+        self._tokens = tokens
+
+    @property
+    def id(self) -> str:
+        """The service's name for it."""
+        return self.state.id
+
+    @property
+    def run_id(self) -> str:
+        """MLflow run that keeps what is heard of it."""
+        return self.run.run_id
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it cost; `None` when that is unknown, which is not 0."""
+        return figures_of(self.state, self._outlook(None))
+
+    @property
+    def spec(self) -> FineTune:
+        """The recipe with the result in it.
+
+        Raises:
+            ModelError: the job has no result, or not yet.
+        """
+        if self.state.tuned_model is None or self.state.status != "succeeded":
+            raise ModelError(
+                f"job {self.id} is {self.state.status} and has no result. Type: luthier tune attach {self.id}"
+            )
+        block = Tuned(model=self.state.tuned_model, job=self.id, base_model=self.base.base_model, run_id=self.run_id)
+        name = self.written.stem if self.written is not None else None
+        return deployed(self, tuned_spec(self.base, block, name))
+
+    def watch(
+        self, *, budget_usd: float | None = None, pace: Pace | None = None, watcher: Watcher | None = None
+    ) -> Job:
+        """Follows the job to its end and keeps everything in its run; from wherever an earlier watch left off.
+
+        Raises:
+            EndpointError: the job failed.
+            Partial: it was cancelled, or the service has been away for an hour.
+            BudgetReached: it became dearer than the budget and was cancelled.
+        """
+        if self.state.status == "succeeded" and self.run.status == "FINISHED":
+            self._write()
+            return self
+        record = Record(self.run_id)
+        outlook = self._outlook(budget_usd)
+        try:
+            self.state = follow(self.tuner, record, self.id, outlook=outlook, pace=pace, watcher=watcher)
+        except BudgetReached:
+            self.state = wait_for(self.tuner, self.id, lambda state: state.ended, pace or Pace(), watcher)
+            self._keep(record, pace or Pace())
+            raise
+        self._keep(record, pace or Pace())
+        if self.state.status == "failed":
+            raise EndpointError(
+                f"job {self.id} failed: {self.state.error or 'the service gives no reason'}. Its run {self.run_id} "
+                "has every event. When the cause is mended, the same command submits a new job."
+            )
+        if self.state.status != "succeeded":
+            raise Partial(
+                f"job {self.id} was {self.state.status}; its run {self.run_id} is KILLED. "
+                "The same command submits a new job."
+            )
+        return self
+
+    def cancel(self, *, pace: Pace | None = None, watcher: Watcher | None = None) -> Job:
+        """Ends the job and waits until the service confirms; its run ends as the job did.
+
+        Raises:
+            EndpointError: the job had ended otherwise.
+        """
+        pace = pace or Pace()
+        late = self.state.ended and self.state.status != "cancelled"
+        if not self.state.ended:
+            self.tuner.cancel(self.id)
+            self.state = follow(self.tuner, Record(self.run_id), self.id, pace=pace, watcher=watcher)
+        if self.run.status == "RUNNING":
+            self._keep(Record(self.run_id), pace)
+        if late:
+            raise EndpointError(f"job {self.id} is {self.state.status} and can no longer be cancelled.")
+        return self
+
+    def pause(self, *, pace: Pace | None = None, watcher: Watcher | None = None) -> Job:
+        """Pauses the job and waits until the service confirms."""
+        return self._change(self.tuner.pause, is_paused, "paused", pace, watcher)
+
+    def resume(self, *, pace: Pace | None = None, watcher: Watcher | None = None) -> Job:
+        """Lets a paused job go on and waits until the service confirms."""
+        going = ("running", "queued", "validating_files")
+        return self._change(self.tuner.resume, lambda state: state.status in going, "resumed", pace, watcher)
+
+    def deploy(self, name: str | None = None) -> FineTune:
+        """Deploys the result where a service needs that; billed by the hour until `undeploy`.
+
+        Args:
+            name: of the deployment; the spec's name and `-tuned` when absent.
+
+        Returns:
+            The tuned recipe, asking the deployment.
+
+        Raises:
+            ModelError: the service answers with a tuned model by itself, or there is no result.
+        """
+        hosting, tuned = need_hosting(self), self.spec.tuned
+        assert tuned is not None
+        hosting.make(tuned.model, name or tuned_spec(self.base, tuned).name)
+        self._write()
+        return self.spec
+
+    def undeploy(self) -> list[Hosted]:
+        """Deletes every deployment made for this job; returns when the service says that they are gone."""
+        return need_hosting(self).remove()
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "job": self.id,
+            "status": self.state.status,
+            "run_id": self.run_id,
+            "submitted_now": self.bought,
+            "base_model": self.state.base_model,
+            "tuned_model": self.state.tuned_model,
+            "trained_tokens": self.state.trained_tokens,
+            "cost_usd": self.cost_usd,
+            "spec": None if self.written is None else str(self.written),
+        }
+
+    def __str__(self) -> str:
+        """What became of it and what to type next."""
+        said = f"job {self.id} is {self.state.status}"
+        if not self.state.ended:
+            then = f"watch it: luthier tune attach {self.id}\nend it:   luthier tune cancel {self.id}"
+            return f"{said}, run {self.run_id}\n{then}"
+        if self.state.status != "succeeded":
+            return f"{said}, run {self.run_id}"
+        tokens = "unknown" if self.state.trained_tokens is None else f"{self.state.trained_tokens:,}"
+        price = "price unknown" if self.cost_usd is None else f"${self.cost_usd:.4f}"
+        lines = [f"{said}: {self.state.tuned_model}, {tokens} tokens trained, {price}, run {self.run_id}"]
+        if self.written is not None:
+            lines += [f"written to {self.written}", f"measure it: luthier compare {self.written} --test TABLE"]
+        lines.append(f"every checkpoint: luthier tune checkpoints {self.id} --test TABLE")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}: {self.state.status}, run {self.run_id}>"
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The models the service kept of it."""
+        return self.tuner.checkpoints(self.id)
+
+    def _change(
+        self,
+        ask: Callable[[str], JobState],
+        reached: Callable[[JobState], bool],
+        wanted: str,
+        pace: Pace | None,
+        watcher: Watcher | None,
+    ) -> Job:
+        if self.state.ended:
+            raise EndpointError(f"job {self.id} is {self.state.status} and can no longer be {wanted}.")
+        if not reached(self.state):
+            ask(self.id)
+            self.state = wait_for(self.tuner, self.id, reached, pace or Pace(), watcher)
+        Record(self.run_id).see(self.state)
+        if not reached(self.state):
+            raise EndpointError(f"job {self.id} is {self.state.status} now and was not {wanted}.")
+        return self
+
+    def _outlook(self, budget_usd: float | None) -> Outlook:
+        def price(tokens: int, epochs: int | None) -> float | None:
+            return self.tuner.estimate(self.base.base_model, tokens, epochs)
+
+        return Outlook(self._tokens, price, budget_usd)
+
+    def _keep(self, record: Record, pace: Pace) -> None:
+        """Everything there is about an ended job, the result first: then its run ends."""
+        record.see(self.state)
+        record.spent(self.state.trained_tokens, self.cost_usd)
+        if self.state.status == "succeeded":
+            self._write()
+            record.tuned(self.spec)
+        record.checkpoints(_again(pace, lambda: self.tuner.checkpoints(self.id)))
+        for file in self.state.result_files:
+            try:
+                content = _again(pace, partial(self.tuner.result, file))
+            except Away:
+                raise
+            except EndpointError as error:
+                # Files expire; a job that was paid for is not lost for a list of its losses.
+                logger.warning("result file %s is not kept with run %s: %s", file, self.run_id, error)
+            else:
+                record.result(file, content)
+        record.end(self.state.status)
+
+    def _write(self) -> None:
+        if self._target is not None:
+            self.written = write_spec(self.spec, self._target)
+
+
+def plan_tuning(
+    spec: object,
+    train: pd.DataFrame,
+    validation: pd.DataFrame | None = None,
+    test: pd.DataFrame | None = None,
+    *,
+    to: Target | None = None,
+    again: bool = False,
+    tuner: Tuner | None = None,
+    ask: bool = True,
+    drop_leaked: bool = False,
+) -> Plan:
+    """What a job would be trained on and cost, and whether there is one already. Buys and uploads nothing.
+
+    Args:
+        spec: the recipe; a tuned one stands for what it was tuned from.
+        train: labelled rows to train on.
+        validation: labelled rows the service measures on meanwhile.
+        test: labelled rows the result will be measured on.
+        to: where the result goes.
+        again: whether another job is wanted although one has succeeded.
+        tuner: the service; the one behind the spec's endpoint when absent.
+        ask: whether the service may be asked about earlier jobs.
+        drop_leaked: leave out rows whose text also stands in a table they would be measured by.
+
+    Raises:
+        SpecError: the spec is of another technique, or a hyperparameter is out of bounds.
+        DataError: a table is not what it should be.
+        UserError: the result could not be written.
+    """
+    recipe = need_finetune(spec).untuned()
+    assert recipe.endpoint is not None
+    service = tuner or tuner_for(recipe.endpoint)
+    given = {"train": train, "validation": validation, "test": test}
+    frames = {name: frame for name, frame in given.items() if frame is not None}
+    rows = {}
+    for name, frame in frames.items():
+        source = f"the {name} table"
+        recipe.check_columns(frame.columns, source)
+        rows[name] = recipe.task.rows(frame, labelled=True, source=source)
+    dropped = {}
+    if drop_leaked:
+        kept = without_leaks(rows)
+        dropped = {name: len(table) - len(kept[name]) for name, table in rows.items()}
+        frames = {name: frame.iloc[kept[name]] for name, frame in frames.items()}
+        rows = {name: table.take(kept[name]) for name, table in rows.items()}
+    if ask and tuner is None:
+        recipe.endpoint.key()
+    check = preflight(recipe, rows["train"], rows.get("validation"), rows.get("test"), service, dropped)
+    plan = Plan(recipe, check, service, to, again, None, frames)
+    if ask:
+        runs = runs_of_digest(known_experiment(recipe.task), plan.digest)
+        plan = replace(plan, known=standing(service, runs, plan.digest, again=again))
+    if to is not None:
+        to.check(plan.known.job.id if plan.known is not None and plan.known.job is not None else None)
+    return plan
+
+
+def order(plan: Plan, *, pace: Pace | None = None, agree: Callable[[], None] = lambda: None) -> Job:
+    """The job of a plan: the one there is, else one that is bought now; once, whatever happens on the way.
+
+    Args:
+        plan: from `plan_tuning`.
+        pace: how time passes.
+        agree: called right before something is bought that the plan did not foresee or foresaw; may refuse by raising.
+    """
+
+    def began(run_id: str) -> None:
+        log_preflight(run_id, plan.check)
+        for name, frame in plan.frames.items():
+            log_table_digest(run_id, frame, name=name, context=name, targets=plan.spec.task.label)
+
+    facts = {"target": None if plan.target is None else plan.target.document()}
+    run, state, bought = submit_once(
+        plan.spec,
+        plan.check,
+        plan.tuner,
+        lambda: runs_of_digest(known_experiment(plan.spec.task), plan.digest),
+        again=plan.again,
+        facts=facts,
+        pace=pace,
+        agree=agree,
+        began=began,
+    )
+    return Job(run, state, plan.tuner, plan.spec, plan.target, bought=bought, tokens=plan.check.train.tokens)
+
+
+def attach(
+    job: str,
+    *,
+    spec: object | None = None,
+    endpoint: Endpoint | None = None,
+    to: Target | None = None,
+    tuner: Tuner | None = None,
+) -> Job:
+    """A job that was submitted earlier, here or elsewhere.
+
+    Args:
+        job: the service's id, or the run's.
+        spec: the recipe of a job the tracking store does not know; it is taken over, with a run of its own.
+        endpoint: where the job is, if not where it was submitted (another port of the same server).
+        to: where the result goes, if not where the order said.
+        tuner: the service; the one behind the endpoint when absent.
+
+    Raises:
+        ModelError: the tracking store does not know the job and no spec was given.
+        EndpointError: the service does not know it.
+    """
+    run = run_of_job(job) if spec is not None else need_run(job)
+    recipe = need_finetune(spec).untuned() if run is None else run.spec().untuned()
+    assert recipe.endpoint is not None
+    service = tuner or tuner_for(endpoint or recipe.endpoint)
+    if run is None:
+        state = service.poll(job)
+        run = _take_over(recipe, state, service)
+    elif run.job is None:
+        raise ModelError(
+            f"run {run.run_id} has no job yet: its order was interrupted. Type the luthier tune command again."
+        )
+    else:
+        state = service.poll(run.job)
+    intent = run.intent()
+    target = to
+    if target is None and intent.get("target"):
+        target = Target(Path(intent["target"]["path"]), intent["target"]["exact"])
+    if target is not None and not target.path.parent.is_dir():
+        target = None
+    tokens = ((intent.get("preflight") or {}).get("train") or {}).get("tokens")
+    return Job(run, state, service, recipe, target, tokens=tokens)
+
+
+def service_of(job: str, endpoint: Endpoint | None, tuner: Tuner | None = None) -> tuple[Tuner, str]:
+    """Where a job is, and what it is called there.
+
+    Raises:
+        ModelError: no endpoint was given and the tracking store does not know the job.
+    """
+    if tuner is not None:
+        return tuner, job
+    if endpoint is not None:
+        return tuner_for(endpoint), job
+    run = need_run(job)
+    recipe = run.spec().untuned()
+    assert recipe.endpoint is not None
+    return tuner_for(recipe.endpoint), run.job or job
+
+
+def _take_over(spec: FineTune, state: JobState, tuner: Tuner) -> TuneRun:
+    if state.base_model != spec.base_model:
+        raise UserError(
+            f"job {state.id} trains {state.base_model}, and spec {spec.name!r} names {spec.base_model}; "
+            "give the spec it was submitted for."
+        )
+    from luthier.tuning.tracking import TUNE_TAGS
+
+    connect(spec.task)
+    # What it was trained on is not known here, so its digest is its own.
+    tags = {"digest": f"job:{state.id}", "token": state.token or "", "place": tuner.place, "job": state.id}
+    return begin_tune(spec, {TUNE_TAGS[name]: value for name, value in tags.items()}, {"taken_over": True})
+
+
+def _again(pace: Pace, ask: Callable[[], Result]) -> Result:
+    """What is asked for, though the service may be away for a moment."""
+    for wait in (1.0, 2.0, 4.0, 8.0):
+        try:
+            return ask()
+        except Away:
+            pace.wait(wait)
+    return ask()

@@ -1,0 +1,242 @@
+"""Tables of reported and measured numbers: which columns belong together, and what their cells say."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import DataError
+from luthier.evaluation.agreement import FEWEST_PAIRS, PairedValues
+from luthier.evaluation.measures import METRICS
+from luthier.task import is_blank, plain_records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PairTable", "metric_name", "read_pairs"]
+
+REPORTED = re.compile(r"^(?:classification|reported|service)[/_.\- ]+(.+)$|^(.+)[/_.\- ]+reported$", re.I)
+MEASURED = re.compile(r"^(?:test|measured)[/_.\- ]+(.+)$|^(.+)[/_.\- ]+measured$", re.I)
+
+KNOWN = {
+    "acc": "accuracy",
+    "f1": "weighted_f1",
+    "f1_score": "weighted_f1",
+    "f1_weighted": "weighted_f1",
+    "weighted_f1_score": "weighted_f1",
+    "f1_macro": "macro_f1",
+    "macro_f1_score": "macro_f1",
+    "precision": "weighted_precision",
+    "recall": "weighted_recall",
+}
+"""What others call our metrics. A plain F1 over several labels is nearly always the weighted one."""
+
+IDS = ("id", "name", "model", "job", "run", "trial")
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """What a table of pairs holds.
+
+    Attributes:
+        pairs: per metric the values of every line that has both.
+        columns: metric to the names of its reported and measured column.
+        id_column: what names the lines; `None` where they are numbered.
+        notes: what was paired, what was left over, which lines were left out.
+    """
+
+    pairs: tuple[PairedValues, ...]
+    columns: Mapping[str, tuple[str, str]]
+    id_column: str | None
+    notes: tuple[str, ...]
+
+
+def metric_name(column: str) -> str:
+    """The metric a column or a service's key is about, under Luthier's name where it has one.
+
+    Examples:
+        >>> metric_name("classification/weighted_f1_score"), metric_name("test_f1"), metric_name("reported_auroc")
+        ('weighted_f1', 'weighted_f1', 'auroc')
+    """
+    for side in (REPORTED, MEASURED):
+        found = side.match(column.strip())
+        if found:
+            column = found[1] or found[2]
+            break
+    plain = re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_")
+    return KNOWN.get(plain, plain)
+
+
+def read_pairs(
+    frame: pd.DataFrame, *, pair: Sequence[str] = (), id_column: str | None = None, source: str = "the table"
+) -> PairTable:
+    """Finds the pairs in a table.
+
+    Args:
+        frame: one line per model.
+        pair: `REPORTED=MEASURED` for each metric, by column names; guessed from the names when absent.
+        id_column: column that names the models; guessed when absent.
+        source: what the table is called in messages.
+
+    Raises:
+        DataError: no columns belong together, a cell is no number, shares are in percent, or lines are too few.
+
+    Examples:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"id": list("abc"), "reported_f1": [0.5, 0.6, 0.7], "test_f1": [0.4, 0.6, 0.6]})
+        >>> read_pairs(frame).notes
+        ('Paired: reported_f1 with test_f1 (weighted F1).',)
+    """
+    columns = [str(column) for column in frame.columns]
+    records = plain_records(frame)
+    chosen = _named(pair, columns, source) if pair else _guessed(columns, source)
+    id_column, ids = _ids(records, columns, id_column, chosen, source)
+    named = [f"{said} with {found} ({_title(metric)})" for metric, (said, found) in chosen.items()]
+    notes = [f"Paired: {', '.join(named)}."]
+    if not pair:
+        notes += _left_over(columns, chosen)
+    pairs = []
+    for metric, (said, found) in chosen.items():
+        reported = _numbers(records, said, metric, ids, source)
+        measured = _numbers(records, found, metric, ids, source)
+        both = [i for i in range(len(ids)) if reported[i] is not None and measured[i] is not None]
+        if len(both) < FEWEST_PAIRS:
+            raise DataError(
+                f"{source} has {len(both)} line{'' if len(both) == 1 else 's'} with both {said} and {found}; "
+                f"give at least {FEWEST_PAIRS}, one per model."
+            )
+        if len(both) < len(ids):
+            notes.append(f"{len(ids) - len(both):,} of {len(ids):,} lines have no {said} or no {found}: left out.")
+        pairs.append(
+            PairedValues(
+                metric,
+                tuple(ids[i] for i in both),
+                tuple(value for i in both if (value := reported[i]) is not None),
+                tuple(value for i in both if (value := measured[i]) is not None),
+            )
+        )
+    return PairTable(tuple(pairs), chosen, id_column, tuple(notes))
+
+
+def _title(metric: str) -> str:
+    return METRICS[metric].title if metric in METRICS else metric
+
+
+def _named(pair: Sequence[str], columns: Sequence[str], source: str) -> dict[str, tuple[str, str]]:
+    chosen: dict[str, tuple[str, str]] = {}
+    for given in pair:
+        # A column's own name may hold a =.
+        cuts = [i for i, letter in enumerate(given) if letter == "="]
+        sides = [(given[:i].strip(), given[i + 1 :].strip()) for i in cuts]
+        if not sides:
+            raise DataError(f"--pair {given!r}: give two columns as REPORTED=MEASURED.")
+        said, found = next((s for s in sides if s[0] in columns and s[1] in columns), sides[0])
+        for side in (said, found):
+            if side not in columns:
+                raise DataError(f"--pair {given!r}: {source} has no column {side!r}; it has: {', '.join(columns)}.")
+        if said == found:
+            raise DataError(f"--pair {given!r}: reported and measured are the same column.")
+        metric = metric_name(said)
+        if metric in chosen:
+            raise DataError(f"--pair {given!r}: {_title(metric)} is paired twice; give one pair per metric.")
+        chosen[metric] = (said, found)
+    return chosen
+
+
+def _guessed(columns: Sequence[str], source: str) -> dict[str, tuple[str, str]]:
+    reported, measured = _sides(columns)
+    for metric in reported:
+        for names in (reported[metric], measured.get(metric, [])):
+            if metric in measured and len(names) > 1:
+                raise DataError(
+                    f"{source} has several columns for {_title(metric)}: {', '.join(names)}; name the pair: "
+                    f"--pair {reported[metric][0]}={measured[metric][0]}."
+                )
+    chosen = {metric: (names[0], measured[metric][0]) for metric, names in reported.items() if metric in measured}
+    if not chosen:
+        example = f"{columns[0]}={columns[1]}" if len(columns) > 1 else "REPORTED=MEASURED"
+        raise DataError(
+            f"{source} has no two columns that pair up by name (reported_accuracy or classification/accuracy with "
+            f"test_accuracy or measured_accuracy); its columns are: {', '.join(columns)}. Name the pair, "
+            f"as in --pair {example}."
+        )
+    return chosen
+
+
+def _sides(columns: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    reported: dict[str, list[str]] = {}
+    measured: dict[str, list[str]] = {}
+    for column in columns:
+        for pattern, side in ((REPORTED, reported), (MEASURED, measured)):
+            if pattern.match(column.strip()):
+                side.setdefault(metric_name(column), []).append(column)
+    return reported, measured
+
+
+def _left_over(columns: Sequence[str], chosen: Mapping[str, tuple[str, str]]) -> list[str]:
+    notes = []
+    for word, side in zip(("reported", "measured"), _sides(columns), strict=True):
+        names = [name for metric, names in side.items() if metric not in chosen for name in names]
+        if names:
+            notes.append(f"Only {word}, so not audited: {', '.join(names)}.")
+    return notes
+
+
+def _ids(
+    records: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    given: str | None,
+    chosen: Mapping[str, tuple[str, str]],
+    source: str,
+) -> tuple[str | None, list[str]]:
+    if given is not None and given not in columns:
+        raise DataError(f"--id {given!r}: {source} has no such column; it has: {', '.join(columns)}.")
+    used = {name for names in chosen.values() for name in names}
+    likely = [
+        column
+        for column in columns
+        if column not in used and (column.lower() in IDS or re.search(r"(^|[/_.\- ])(id|name)$", column.lower()))
+    ]
+    for column in [given] if given is not None else likely:
+        cells = ["" if is_blank(record[column]) else str(record[column]).strip() for record in records]
+        if "" not in cells and len(set(cells)) == len(cells):
+            return column, cells
+        if given is not None:
+            repeated = next((cell for cell in cells if cell and cells.count(cell) > 1), None)
+            what = f"{repeated!r} stands there more than once" if repeated else "a cell is empty"
+            raise DataError(f"--id {given!r}: {what}; give a column with another name in every line.")
+    return None, [f"line {number}" for number in range(1, len(records) + 1)]
+
+
+def _numbers(
+    records: Sequence[Mapping[str, Any]], column: str, metric: str, ids: Sequence[str], source: str
+) -> list[float | None]:
+    out: list[float | None] = []
+    for record, who in zip(records, ids, strict=True):
+        cell = record[column]
+        if is_blank(cell):
+            out.append(None)
+            continue
+        text = str(cell).strip()
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or isinstance(cell, bool):
+            hint = " Write shares from 0 to 1 without a percent sign." if text.endswith("%") else ""
+            hint = hint or (" Write a decimal point, not a comma." if re.fullmatch(r"-?\d*,\d+", text) else "")
+            raise DataError(f"{source}: {column} of {who} is {text!r}, which is no number.{hint}")
+        out.append(value)
+    beyond = [(value, who) for value, who in zip(out, ids, strict=True) if value is not None and abs(value) > 1]
+    if beyond and _is_share(metric):
+        value, who = beyond[0]
+        percent = " It looks like percent: divide the column by 100." if 1 < value <= 100 else ""
+        raise DataError(f"{source}: {column} of {who} is {value:g}, and {_title(metric)} goes from 0 to 1.{percent}")
+    return out
+
+
+def _is_share(metric: str) -> bool:
+    return METRICS[metric].format == "share" if metric in METRICS else "f1" in metric or metric.endswith("accuracy")

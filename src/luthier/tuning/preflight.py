@@ -1,0 +1,241 @@
+"""What would be trained on and what it would cost, looked at before anything is uploaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import SpecError
+from luthier.task import Rows
+from luthier.techniques.finetune import FineTune
+from luthier.tuning.findings import Finding, refuse
+from luthier.tuning.lines import Lines, line_findings, training_lines
+from luthier.tuning.rows_checks import row_findings
+from luthier.tuning.tuners.base import Tuner
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Lines", "Preflight", "check_knobs", "log_preflight", "preflight", "training_lines"]
+
+TRAINING_PRICE = "price: {input_usd_per_million: ..., output_usd_per_million: ..., training_usd_per_million: ...}"
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a job would be trained on and cost, and what is wrong with it.
+
+    Attributes:
+        spec: name of the spec.
+        model: the base model.
+        place: where it would be trained.
+        train: the training lines.
+        validation: the validation lines; `None` without any.
+        epochs: passes over the training lines; `None` where the service decides.
+        trained_tokens: estimated tokens that are paid for; `None` where epochs are unknown.
+        cost_usd: estimated price; `None` when it is unknown, which is not 0.
+        epoch_usd: estimated price of one epoch, where it is known.
+        findings: what stops the job, then what should be known before paying.
+        labels: rows of each label, by table; `test` is counted and never sent.
+    """
+
+    spec: str
+    model: str
+    place: str
+    train: Lines
+    validation: Lines | None
+    epochs: int | None
+    trained_tokens: int | None
+    cost_usd: float | None
+    epoch_usd: float | None = None
+    findings: tuple[Finding, ...] = ()
+    labels: Mapping[str, Mapping[str, int]] | None = None
+
+    @property
+    def tables(self) -> dict[str, Lines]:
+        """The lines by what they are for."""
+        return {"train": self.train} | ({} if self.validation is None else {"validation": self.validation})
+
+    @property
+    def stops(self) -> bool:
+        """Whether a job on these tables is refused."""
+        return any(finding.stops for finding in self.findings)
+
+    def need_clean(self) -> None:
+        """Refuses tables that would betray the job or its figures.
+
+        Raises:
+            DataError: has every finding that stops, with its cure and example rows.
+        """
+        refuse(self.spec, self.findings)
+
+    def price(self) -> str:
+        """The price in words."""
+        if self.cost_usd is not None:
+            return f"about ${self.cost_usd:.4f}"
+        if self.epoch_usd is not None:
+            return f"about ${self.epoch_usd:.4f} an epoch"
+        return "price unknown"
+
+    def size(self) -> str:
+        """Rows, epochs, tokens and price in words."""
+        sizes = f"{self.train.rows:,} training rows"
+        if self.validation is not None:
+            sizes += f", {self.validation.rows:,} validation rows"
+        epochs = "epochs left to the service" if self.epochs is None else f"{self.epochs} epochs"
+        tokens = self.train.tokens if self.trained_tokens is None else self.trained_tokens
+        each = " an epoch" if self.trained_tokens is None else " in all"
+        return f"{sizes}, {epochs}, about {tokens:,} tokens{each}, {self.price()}"
+
+    def __str__(self) -> str:
+        lines = [f"{self.spec}: {self.model} at {self.place}, {self.size()}"]
+        lines += [f"{'STOP' if finding.stops else 'note'}: {finding}" for finding in self.findings]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def show(self, console: Console | None = None, *, stops: bool = True) -> None:
+        """Prints all of it.
+
+        Args:
+            console: where; standard error when absent.
+            stops: whether what stops is printed too, or is left to the error that says it.
+        """
+        from luthier.tuning.preflight_views import print_preflight
+
+        print_preflight(self, console, stops=stops)
+
+    def _repr_html_(self) -> str:
+        from luthier.tuning.preflight_views import preflight_html
+
+        return preflight_html(self)
+
+    def document(self) -> dict[str, Any]:
+        """The figures as JSON has them, without the lines themselves."""
+        return {
+            "spec": self.spec,
+            "model": self.model,
+            "place": self.place,
+            "epochs": self.epochs,
+            "trained_tokens": self.trained_tokens,
+            "cost_usd": self.cost_usd,
+            "epoch_usd": self.epoch_usd,
+            "stops": self.stops,
+            "findings": [finding.document() for finding in self.findings],
+            "labels": {name: dict(counts) for name, counts in (self.labels or {}).items()},
+        } | {name: lines.document() for name, lines in self.tables.items()}
+
+
+def preflight(
+    spec: FineTune,
+    train: Rows,
+    validation: Rows | None,
+    test: Rows | None,
+    tuner: Tuner,
+    dropped: Mapping[str, int] | None = None,
+) -> Preflight:
+    """Prepares the lines from the spec's own prompt and looks at them and the rows; sends nothing.
+
+    What stops a job is among the findings, so that all of it is seen at once; `need_clean` refuses.
+
+    Args:
+        spec: the recipe.
+        train: labelled rows to train on.
+        validation: labelled rows the service measures on while it trains.
+        test: rows the result will be measured on, which must not be among the others.
+        tuner: the service.
+        dropped: rows of each table that were left out before, because they had leaked.
+
+    Raises:
+        DataError: a row cannot be rendered.
+        SpecError: a hyperparameter is out of the service's bounds.
+    """
+    check_knobs(spec, tuner)
+    model = spec.base_model
+    rules = tuner.rules(model)
+    given = {"train": train, "validation": validation, "test": test}
+    tables = {name: rows for name, rows in given.items() if rows is not None}
+    trained = training_lines(spec, train)
+    held_out = None if validation is None else training_lines(spec, validation)
+    epochs = tuner.epochs_for(trained.rows, spec.tuning.epochs)
+    findings = [
+        Finding(
+            "dropped",
+            False,
+            f"{count:,} {name} rows are left out, because a table they would be measured by has their text; rows are "
+            "numbered without them.",
+        )
+        for name, count in (dropped or {}).items()
+        if count
+    ]
+    findings += line_findings("train", trained, rules, train)
+    if held_out is not None and validation is not None:
+        findings += line_findings("validation", held_out, rules, validation)
+    findings += row_findings(spec.task, spec.columns, tables)
+    epoch_usd = tuner.estimate(model, trained.tokens, 1)
+    if epoch_usd is None:
+        findings.append(
+            Finding(
+                "price_unknown",
+                False,
+                f"what {tuner.place} takes for training {model} is not known, which is not nothing.",
+                f"Put it into the endpoint: {TRAINING_PRICE} (0 is a price).",
+            )
+        )
+    return Preflight(
+        spec=spec.name,
+        model=model,
+        place=tuner.place,
+        train=trained,
+        validation=held_out,
+        epochs=epochs,
+        trained_tokens=None if epochs is None else trained.tokens * epochs,
+        cost_usd=tuner.estimate(model, trained.tokens, epochs),
+        epoch_usd=epoch_usd,
+        findings=tuple(sorted(findings, key=lambda finding: not finding.stops)),
+        labels={name: _counted(rows, spec.task.labels) for name, rows in tables.items()},
+    )
+
+
+def log_preflight(run_id: str, check: Preflight) -> None:
+    """Keeps the figures and the page with the run of the job."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    client.log_dict(run_id, check.document(), "tune/preflight.json")
+    client.log_text(run_id, check._repr_html_(), "tune/preflight.html")
+
+
+def check_knobs(spec: FineTune, tuner: Tuner) -> None:
+    """Refuses hyperparameters the service does not take.
+
+    Raises:
+        SpecError: names the setting and its bounds.
+    """
+    knobs = {knob.name: knob for knob in tuner.knobs(spec.base_model)}
+    for name, value in spec.tuning.hyperparameters.items():
+        if value == "auto":
+            continue
+        if name not in knobs:
+            raise SpecError(f"tuning.{name}: {tuner.place} has no such setting; it has: {', '.join(knobs)}.")
+        knob = knobs[name]
+        too_low = value < knob.low or (knob.low == 0 and value == 0)
+        if too_low or (knob.high is not None and value > knob.high):
+            most = "" if knob.high is None else f" to {knob.high:g}"
+            least = "more than 0" if knob.low == 0 else f"{knob.low:g}"
+            raise SpecError(
+                f"tuning.{name}: {value} is out of bounds at {tuner.place}; allowed: {least}{most}, or auto."
+            )
+    kind, allowed = spec.tuning.training_type, tuner.rules(spec.base_model).training_types
+    if kind is not None and kind not in allowed:
+        said = f"allowed: {', '.join(allowed)}" if allowed else "it has no such setting; leave it out"
+        raise SpecError(f"tuning.training_type: {kind} is not known at {tuner.place}; {said}.")
+
+
+def _counted(rows: Rows, labels: tuple[str, ...]) -> dict[str, int]:
+    counts = dict.fromkeys(labels, 0)
+    for label, text in zip(rows.labels, rows.texts, strict=True):
+        if label is not None and text is not None:
+            counts[label] += 1
+    return counts

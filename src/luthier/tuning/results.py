@@ -1,0 +1,136 @@
+"""The result of a job as a spec file that compares, logs and scores like any other."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from luthier.errors import SpecError, UserError
+from luthier.task import Task
+from luthier.techniques.finetune import FineTune, Tuned
+
+__all__ = ["Target", "tuned_spec", "write_spec"]
+
+LONGEST_NAME = 64
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the result goes.
+
+    Attributes:
+        path: the file.
+        exact: whether it was asked for by name; else the next free name is taken.
+    """
+
+    path: Path
+    exact: bool = True
+
+    @classmethod
+    def beside(cls, spec: str | Path) -> Target:
+        """NAME-tuned.yaml next to the spec's own file."""
+        path = Path(spec)
+        return cls(path.with_name(f"{path.stem.removesuffix('-tuned')}-tuned.yaml"), exact=False)
+
+    def check(self, job: str | None = None) -> None:
+        """Refuses, before anything is paid, a file that could not be written in the end.
+
+        Raises:
+            UserError: there is another file of this name, or no folder for it.
+        """
+        if not self.path.parent.is_dir():
+            raise UserError(f"no folder {self.path.parent} for {self.path.name}; make it, or give another --to.")
+        if self.exact and self.path.exists() and not _is_result_of(self.path, job):
+            raise UserError(f"{self.path} is there already and is not the result of this job; give another --to.")
+
+    def names(self) -> Iterator[Path]:
+        """The file itself, then names beside it: what is there is never written over."""
+        yield self.path
+        number = 2
+        while True:
+            yield self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}")
+            number += 1
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"path": str(self.path.absolute()), "exact": self.exact}
+
+
+def tuned_spec(spec: FineTune, tuned: Tuned, name: str | None = None) -> FineTune:
+    """The recipe with its result, under a name of its own so that both stand on one leaderboard."""
+    given = name if name is not None else f"{spec.untuned().name}-tuned"
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", given)[:LONGEST_NAME]
+    return spec.with_tuned(tuned, name=plain)
+
+
+def write_spec(spec: FineTune, target: Target) -> Path:
+    """Writes a tuned spec under the first name that is free, or holds it already; returns where it is.
+
+    The file appears whole or not at all.
+    """
+    assert spec.tuned is not None
+    for path in target.names():
+        text = _text_of(spec, path)
+        if not path.exists():
+            break
+        if _same(path, text):
+            return path
+    try:
+        descriptor, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(scratch).chmod(0o644)
+        os.replace(scratch, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); the result is {spec.tuned.model}.") from error
+    return path
+
+
+def _text_of(spec: FineTune, path: Path) -> str:
+    assert spec.tuned is not None
+    document = spec.document()
+    document["name"] = tuned_spec(spec, spec.tuned, path.stem).name
+    beside = path.parent / "task.yaml"
+    if beside.is_file() and Task.read(beside) == spec.task:
+        document["task"] = "task.yaml"
+    head = f"# Written by luthier tune: job {spec.tuned.job}. Compare, log and score it like any other spec.\n"
+    return head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def _same(path: Path, text: str) -> bool:
+    try:
+        return bool(yaml.safe_load(path.read_text(encoding="utf-8")) == yaml.safe_load(text))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+
+
+def _is_result_of(path: Path, job: str | None) -> bool:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    tuned = document.get("tuned") if isinstance(document, dict) else None
+    return isinstance(tuned, dict) and job is not None and tuned.get("job") == job
+
+
+def need_finetune(spec: object) -> FineTune:
+    """The spec, if it can be tuned.
+
+    Raises:
+        SpecError: it is of another technique.
+    """
+    if not isinstance(spec, FineTune):
+        technique = getattr(spec, "technique", type(spec).__name__)
+        name = getattr(spec, "name", "the spec")
+        raise SpecError(
+            f"spec {name!r} has technique {technique}, which is not tuned at a service. Write "
+            "`technique: fine-tune` with the same prompt, answer and endpoint."
+        )
+    return spec

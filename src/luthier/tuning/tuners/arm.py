@@ -1,0 +1,271 @@
+"""Deployments of one Azure account, through Azure Resource Manager: made, looked at, deleted until they are gone.
+
+Ordered with PUT, one is `Accepted`, then `Creating`, then `Succeeded` (and the data plane may say `DeploymentNotReady`
+for a while) or `Failed`. Deleted, it is `Deleting` until Azure answers 404: gone, and no longer billed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from luthier.endpoints.endpoint import Endpoint, Resource
+from luthier.endpoints.redaction import redact
+from luthier.errors import EndpointError, MissingPart, QuotaError, SpecError
+from luthier.tuning.tuners.base import Away
+
+if TYPE_CHECKING:
+    from azure.core.exceptions import HttpResponseError
+
+__all__ = ["ControlPlane", "Deployment"]
+
+Result = TypeVar("Result")
+
+SUCCEEDED = "Succeeded"
+FAILED = frozenset({"Failed", "Canceled", "Disabled"})
+
+FIRST_LOOK_SECONDS = 2.0
+LONGEST_LOOK_SECONDS = 30.0
+PATIENCE_SECONDS = 3600.0
+"""How long a deployment may take to come or to go."""
+
+ELSEWHERE = frozenset(
+    {"ResourceGroupNotFound", "SubscriptionNotFound", "InvalidSubscriptionId", "ParentResourceNotFound"}
+)
+"""Codes of a 404 that is not about the deployment: the account itself is not where it was said to be."""
+
+QUOTA_CODES = ("InsufficientQuota", "QuotaExceeded", "DeploymentQuotaExceeded")
+ACTION = "Microsoft.CognitiveServices/accounts/deployments/write"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment as Azure tells it.
+
+    Attributes:
+        name: what it is asked by.
+        model: what answers.
+        state: Azure's word; `Succeeded` is the only good end.
+    """
+
+    name: str
+    model: str
+    state: str
+
+
+class ControlPlane:
+    """The deployments of the account behind an endpoint. Needs an Entra identity: keys open the data plane only.
+
+    Args:
+        endpoint: its `resource` says where the account is.
+        client: of azure-mgmt-cognitiveservices; made with `DefaultAzureCredential` when absent.
+        wait: waits so many seconds.
+        clock: Unix time.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        client: Any = None,
+        wait: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._endpoint, self._wait, self._clock = endpoint, wait, clock
+        self._connected = client
+
+    @property
+    def resource(self) -> Resource:
+        """Where the account is.
+
+        Raises:
+            SpecError: the endpoint does not say.
+        """
+        found = self._endpoint.resource
+        if found is None:
+            raise SpecError(
+                f"endpoint {self._endpoint.label} does not say where deployments are made. Add to it: "
+                "resource: {subscription: ID, group: NAME}, as `az cognitiveservices account list` shows them."
+            )
+        return found
+
+    @property
+    def account(self) -> str:
+        """The account's name; in Azure's own addresses it comes first."""
+        host = urlsplit(self._endpoint.address).hostname or ""
+        return self.resource.account or host.split(".")[0]
+
+    def make(self, name: str, model: str, *, sku: str, capacity: int, kind: str) -> None:
+        """Orders a deployment; `wait_for` tells when it has come. Ordered twice it is still one.
+
+        Args:
+            name: what it will be asked by.
+            model: what is to answer.
+            sku: how it is billed and where it computes.
+            capacity: thousands of tokens a minute.
+            kind: the model's format, in Azure's words.
+
+        Raises:
+            EndpointError: Azure refuses.
+            QuotaError: there is no room left for it.
+        """
+        self._connect()
+        from azure.mgmt.cognitiveservices import models
+
+        wanted = models.Deployment(
+            sku=models.Sku(name=sku, capacity=capacity),
+            properties=models.DeploymentProperties(model=models.DeploymentModel(format=kind, name=model, version="1")),
+        )
+        self._ask(lambda place: self._deployments.begin_create_or_update(*place, name, wanted, polling=False), name)
+
+    def find(self, name: str) -> Deployment | None:
+        """The deployment now; `None` when Azure says that there is none."""
+
+        def get(place: tuple[str, str]) -> Deployment | None:
+            from azure.core.exceptions import ResourceNotFoundError
+
+            try:
+                return _deployment(self._deployments.get(*place, name))
+            except ResourceNotFoundError as error:
+                if _code(error) in ELSEWHERE:
+                    raise
+                return None
+
+        return self._ask(get, name)
+
+    def listed(self) -> list[Deployment]:
+        """Every deployment of the account."""
+        return self._ask(lambda place: [_deployment(one) for one in self._deployments.list(*place)], "the account")
+
+    def wait_for(self, name: str) -> None:
+        """Returns when Azure says that the deployment has succeeded.
+
+        Raises:
+            EndpointError: it failed, or is not there.
+        """
+        found = self._until(name, lambda now: now is None or now.state == SUCCEEDED or now.state in FAILED)
+        if found is None or found.state in FAILED:
+            said = "is not there" if found is None else f"is {found.state}"
+            raise EndpointError(f"deployment {name} at {self.account} {said}; Azure's activity log has the reason.")
+
+    def remove(self, name: str) -> None:
+        """Deletes a deployment and returns when Azure says that there is none.
+
+        Raises:
+            Away: it is still there after an hour.
+        """
+        if self.find(name) is not None:
+            self._ask(lambda place: self._deployments.begin_delete(*place, name, polling=False), name)
+        self._until(name, lambda now: now is None)
+
+    def _until(self, name: str, reached: Callable[[Deployment | None], bool]) -> Deployment | None:
+        begun, pause = self._clock(), FIRST_LOOK_SECONDS
+        while True:
+            now = self.find(name)
+            if reached(now):
+                return now
+            if self._clock() - begun > PATIENCE_SECONDS:
+                state = "gone" if now is None else now.state
+                raise Away(
+                    f"deployment {name} at {self.account} is {state} after an hour. While it exists it is billed; "
+                    f"look at it: az cognitiveservices account deployment show --name {self.account} "
+                    f"--resource-group {self.resource.group} --deployment-name {name}"
+                )
+            self._wait(pause)
+            pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
+
+    def _ask(self, ask: Callable[[tuple[str, str]], Result], about: str) -> Result:
+        """Asks, again where Azure is busy: everything asked here may be asked twice."""
+        place = (self.resource.group, self.account)
+        self._connect()
+        from azure.core.exceptions import (
+            ClientAuthenticationError,
+            HttpResponseError,
+            ServiceRequestError,
+            ServiceResponseError,
+        )
+
+        begun, pause = self._clock(), FIRST_LOOK_SECONDS
+        while True:
+            try:
+                return ask(place)
+            except ClientAuthenticationError as error:
+                raise EndpointError(
+                    f"Azure Resource Manager does not know who asks ({_said(error)}). Type: az login"
+                ) from error
+            except HttpResponseError as error:
+                busy = error.status_code in (408, 409, 429) or (error.status_code or 0) >= 500
+                if not busy or _code(error) in QUOTA_CODES or self._clock() - begun > PATIENCE_SECONDS:
+                    raise self._refused(error, about) from error
+                self._wait(_retry_after(error) or pause)
+            except (ServiceRequestError, ServiceResponseError) as error:
+                if self._clock() - begun > PATIENCE_SECONDS:
+                    raise Away(f"Azure Resource Manager did not answer ({_said(error)}).") from error
+                self._wait(pause)
+            pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
+
+    def _refused(self, error: HttpResponseError, about: str) -> EndpointError:
+        code, said = _code(error), _said(error)
+        if code in QUOTA_CODES or "quota" in said.lower():
+            return QuotaError(
+                f"no quota is left at {self.account} for {about} ({said}). Lower `limits: {{tokens_per_minute: ...}}` "
+                "of the endpoint, which is what is asked for, or delete a deployment that is no longer needed."
+            )
+        if error.status_code == 403:
+            return EndpointError(
+                f"this identity may not make or delete deployments at {self.account} ({said}). Ask for a role with "
+                f"{ACTION}, such as Cognitive Services Contributor."
+            )
+        if error.status_code == 404:
+            resource = self.resource
+            return EndpointError(
+                f"there is no account {self.account} in group {resource.group} of subscription "
+                f"{resource.subscription} ({said}). Correct `resource:` in the endpoint."
+            )
+        return EndpointError(f"Azure Resource Manager refused ({about}): {said}")
+
+    @property
+    def _deployments(self) -> Any:
+        return self._connect().deployments
+
+    def _connect(self) -> Any:
+        if self._connected is None:
+            try:
+                from azure.identity import DefaultAzureCredential
+                from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
+            except ImportError as error:
+                raise MissingPart(
+                    "deployments at Azure need azure-mgmt-cognitiveservices and azure-identity. "
+                    "Type: pip install 'luthier[azure]'"
+                ) from error
+            # It would repeat and wait by itself; here everything that waits does so in one place.
+            self._connected = CognitiveServicesManagementClient(
+                DefaultAzureCredential(), self.resource.subscription, retry_total=0
+            )
+        return self._connected
+
+
+def _deployment(found: Any) -> Deployment:
+    properties = found.properties
+    model = properties.model if properties is not None else None
+    state = str(properties.provisioning_state) if properties is not None else "unknown"
+    return Deployment(str(found.name), str(model.name) if model is not None else "", state.rsplit(".", 1)[-1])
+
+
+def _code(error: HttpResponseError) -> str:
+    return str(getattr(error.error, "code", "") or "")
+
+
+def _said(error: Exception) -> str:
+    return redact(str(getattr(error, "message", "") or error).splitlines()[0])
+
+
+def _retry_after(error: HttpResponseError) -> float | None:
+    given = error.response.headers.get("Retry-After") if error.response is not None else None
+    try:
+        return float(given) if given else None
+    except ValueError:
+        return None

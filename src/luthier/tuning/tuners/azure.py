@@ -1,0 +1,294 @@
+"""Fine-tuning at Azure OpenAI: jobs through the v1 data plane, deployments of what they made through ARM."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.prices import base_model_of
+from luthier.endpoints.providers.azure import SCOPE
+from luthier.errors import EndpointError, MissingPart, SpecError
+from luthier.tuning.tuners.arm import ControlPlane
+from luthier.tuning.tuners.base import Away, JobState, Order, Rules, longest_line, marked_suffix
+from luthier.tuning.tuners.openai import OpenAITuner
+
+if TYPE_CHECKING:
+    import openai
+
+__all__ = ["AzureTuner"]
+
+BOM = b"\xef\xbb\xbf"
+"""Azure asks for one at the head of a training file."""
+
+LONGEST_SUFFIX = 40
+
+MOST_FILE_SECONDS = 1800.0
+"""How long Azure may look at a file before a job can name it."""
+
+TRAINING_TYPES = {
+    "Standard": ("standard", "Standard"),
+    "GlobalStandard": ("globalStandard", "GlobalStandard"),
+    "Developer": ("developerTier", "DeveloperTier"),
+}
+"""By our word: Azure's own spelling in an order, and the billing of a deployment that goes with it."""
+
+OPEN_WEIGHTS = {"gpt-oss": "Microsoft", "ministral": "Mistral AI", "llama": "Meta", "qwen": "Alibaba"}
+"""A deployment names its model's format; those of OpenAI are `OpenAI`."""
+
+USUAL_CAPACITY = 50
+"""Thousands of tokens a minute a deployment is ordered with, where the endpoint has no limit of its own."""
+
+NOT_READY = frozenset({"deploymentnotready", "deploymentnotfound"})
+LONGEST_READY_SECONDS = 1800.0
+READY_LOOK_SECONDS = 5.0
+
+OUR_TOKEN = re.compile(r"([0-9a-f]{16}-\d+)(?:$|:)")
+
+AUTO = -1
+"""What Azure shows in place of a number it has not chosen yet."""
+
+
+class AzureTuner(OpenAITuner):
+    """Jobs at one Azure resource, and deployments of their results.
+
+    Args:
+        endpoint: where the base model is trained; `resource` says where deployments are made.
+        plane: the resource's deployments; made from the endpoint when absent.
+        credential: of azure-identity, for `auth: entra`; `DefaultAzureCredential` when absent.
+        wait: waits so many seconds.
+        clock: Unix time.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        plane: ControlPlane | None = None,
+        credential: Any = None,
+        wait: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(endpoint)
+        self._wait, self._clock = wait, clock
+        self.plane = plane or ControlPlane(endpoint, wait=wait, clock=clock)
+        self._credential = credential
+        self._keeps_metadata = True
+
+    def rules(self, model: str) -> Rules:
+        """As Microsoft publishes them."""
+        return Rules(most_tokens_a_line=longest_line(model), training_types=tuple(TRAINING_TYPES))
+
+    def find(self, token: str) -> list[JobState]:
+        """Whether Azure filters by metadata, or keeps any, is not known: every job is looked at."""
+        return sorted((job for job in self.listed() if job.token == token), key=lambda job: job.created or 0.0)
+
+    def upload(self, name: str, content: bytes) -> str:
+        """With a byte-order mark, as Azure asks; returns when Azure has looked at the file.
+
+        Raises:
+            EndpointError: Azure refuses the file.
+        """
+        file = super().upload(name, BOM + content)
+        begun = self._clock()
+        while True:
+            known = self._call(lambda client: client.files.retrieve(file).to_dict(), f"looking at {name}")
+            status = str(known.get("status") or "processed").lower()
+            if status in ("error", "failed", "deleted"):
+                raise EndpointError(
+                    f"{self.place} refused the training lines ({known.get('status_details') or status})."
+                )
+            if status not in ("pending", "running", "uploaded", "notrunning"):
+                return file
+            if status == "uploaded" or self._clock() - begun > MOST_FILE_SECONDS:
+                # A service that never says more is not waited for: the job will say what is wrong.
+                return file
+            self._wait(2.0)
+
+    def deploy(self, model: str, name: str, training_type: str | None = None) -> Endpoint:
+        """Deploys a tuned model and returns when it answers. What is there under this name already is taken.
+
+        Args:
+            model: a result or a checkpoint, by Azure's name.
+            name: what it will be asked by.
+            training_type: decides how the deployment is billed.
+
+        Raises:
+            EndpointError: Azure refuses, or it failed.
+            QuotaError: there is no room for it.
+        """
+        found = self.plane.find(name)
+        if found is not None and found.model and found.model != model:
+            raise SpecError(
+                f"deployment {name} at {self.plane.account} answers with {found.model}, not with {model}; "
+                "give another --name."
+            )
+        if found is None or found.state in ("Failed", "Canceled"):
+            _, sku = TRAINING_TYPES[training_type or "Standard"]
+            self.plane.make(name, model, sku=sku, capacity=self._capacity, kind=format_of(model))
+        self.plane.wait_for(name)
+        self._until_it_answers(name)
+        return self.at(name, model)
+
+    def at(self, name: str, model: str) -> Endpoint:
+        """The resource, asked for a deployment; priced as the model it was made from."""
+        priced = self._endpoint.priced_as or base_model_of(model)
+        return self._endpoint.model_copy(update={"model": name, "priced_as": priced})
+
+    def undeploy(self, name: str) -> None:
+        """Deletes a deployment and returns when Azure says that it is gone."""
+        self.plane.remove(name)
+
+    def is_deployed(self, name: str) -> bool:
+        """Whether Azure still has a deployment of this name."""
+        return self.plane.find(name) is not None
+
+    def _until_it_answers(self, name: str) -> None:
+        """One call of one token, again while Azure says that it is not ready, which it may after `Succeeded`."""
+        begun = self._clock()
+        while True:
+            try:
+                if self._answers(name):
+                    return
+                said = "DeploymentNotReady"
+            except Away as error:
+                said = str(error)
+            if self._clock() - begun > LONGEST_READY_SECONDS:
+                raise Away(
+                    f"deployment {name} has succeeded and still does not answer ({said}). It is billed; delete it: "
+                    "luthier tune undeploy JOB"
+                )
+            self._wait(READY_LOOK_SECONDS)
+
+    def _answers(self, name: str) -> bool:
+        def ask(client: openai.OpenAI) -> bool:
+            import openai
+
+            try:
+                client.chat.completions.create(
+                    model=name, messages=[{"role": "user", "content": "?"}], max_completion_tokens=1
+                )
+            except openai.APIStatusError as error:
+                if _code(error) in NOT_READY:
+                    return False
+                # Some models refuse so short an answer: whoever refuses is there.
+                if isinstance(error, openai.BadRequestError):
+                    return True
+                raise
+            return True
+
+        return self._call(ask, f"asking deployment {name}")
+
+    @property
+    def _capacity(self) -> int:
+        limit = self._endpoint.limits.tokens_per_minute
+        return USUAL_CAPACITY if limit is None else max(1, math.ceil(limit / 1000))
+
+    def _body(self, order: Order) -> dict[str, Any]:
+        body = super()._body(order)
+        body["suffix"] = marked_suffix(order.suffix, order.token, LONGEST_SUFFIX)
+        if order.training_type is not None:
+            body["extra_body"] = {"trainingType": TRAINING_TYPES[order.training_type][0]}
+        if not self._keeps_metadata:
+            del body["metadata"]
+        return body
+
+    def submit(self, order: Order) -> JobState:
+        """As at OpenAI; where Azure does not know metadata, the suffix alone carries the token."""
+        try:
+            return super().submit(order)
+        except EndpointError as error:
+            import openai
+
+            cause = error.__cause__
+            if not isinstance(cause, openai.BadRequestError) or "metadata" not in str(cause).lower():
+                raise
+        # It was refused for a field, so nothing was bought.
+        self._keeps_metadata = False
+        return super().submit(order)
+
+    def _state(self, job: Mapping[str, Any]) -> JobState:
+        state = super()._state(job)
+        settings = {name: "auto" if value == AUTO else value for name, value in state.hyperparameters.items()}
+        if job.get("trainingType"):
+            settings["training_type"] = job["trainingType"]
+        status = "cancelled" if state.status.lower() == "canceled" else state.status
+        return replace(state, hyperparameters=settings, status=status, token=state.token or _token_in(job))
+
+    @property
+    def _why_closed(self) -> str:
+        return (
+            "The resource's region or kind may not offer it, or the identity may lack a role such as Cognitive "
+            "Services OpenAI Contributor. Azure trains for existing customers until at least 2027-04."
+        )
+
+    def _client(self) -> openai.OpenAI:
+        if self._connected is None:
+            import openai
+
+            endpoint = self._endpoint
+            key: Any = self._entra_token if endpoint.auth == "entra" else endpoint.key() or "none"
+            self._connected = openai.OpenAI(base_url=endpoint.address, api_key=key, timeout=endpoint.timeout_seconds)
+        return self._connected
+
+    def _entra_token(self) -> str:
+        if self._credential is None:
+            try:
+                from azure.identity import DefaultAzureCredential
+            except ImportError as error:
+                raise MissingPart(
+                    f"{self._endpoint.label} uses `auth: entra`, which needs azure-identity. "
+                    "Type: pip install 'luthier[azure]'"
+                ) from error
+            self._credential = DefaultAzureCredential()
+        from azure.core.exceptions import AzureError
+
+        try:
+            # Kept by the credential until it is about to end.
+            self._token = str(self._credential.get_token(SCOPE).token)
+        except AzureError as error:
+            raise EndpointError(
+                f"no Entra token for {self._endpoint.address}: {str(error).splitlines()[0]} "
+                "Type: az login, or use a key with `auth: key`."
+            ) from error
+        return self._token
+
+
+def deployment_name(token: str, model: str) -> str:
+    """What a deployment of our own is called: found again by whoever knows the job's token and the model.
+
+    Examples:
+        >>> deployment_name("0123456789abcdef-1", "gpt-4.1-mini-2025-04-14.ft-0123")
+        'luthier-0123456789abcdef-1-2f2c96'
+    """
+    return f"luthier-{token}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
+
+
+def format_of(model: str) -> str:
+    """Azure's word for the family a model is of.
+
+    Examples:
+        >>> format_of("gpt-4.1-mini-2025-04-14.ft-0123"), format_of("Qwen-32B.ft-0123")
+        ('OpenAI', 'Alibaba')
+    """
+    return next((kind for family, kind in OPEN_WEIGHTS.items() if model.lower().startswith(family)), "OpenAI")
+
+
+def _token_in(job: Mapping[str, Any]) -> str | None:
+    """The token at the end of a job's suffix, or of the name of what it made."""
+    for field in ("user_provided_suffix", "suffix", "fine_tuned_model"):
+        found = OUR_TOKEN.search(str(job.get(field) or ""))
+        if found:
+            return found.group(1)
+    return None
+
+
+def _code(error: openai.APIStatusError) -> str:
+    body = error.body
+    inner = body.get("error", body) if isinstance(body, Mapping) else {}
+    return str(inner.get("code") or "").lower() if isinstance(inner, Mapping) else ""

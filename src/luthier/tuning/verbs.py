@@ -1,0 +1,151 @@
+"""The verbs of fine-tuning: tune, attach, watch, as a notebook and the command line call them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.endpoints import Endpoint
+from luthier.spec import Spec
+from luthier.tuning.intent import Pace
+from luthier.tuning.job import Job, Plan, attach, order, plan_tuning, service_of
+from luthier.tuning.results import Target
+from luthier.tuning.tuners import Tuner
+from luthier.tuning.tuners.base import JobState
+from luthier.tuning.watch import JobLine, Watcher, follow, stoppable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["attach_job", "look_at", "tune", "tune_planned", "watch_job"]
+
+
+def tune(
+    spec: Spec,
+    train: pd.DataFrame,
+    validation: pd.DataFrame | None = None,
+    *,
+    test: pd.DataFrame | None = None,
+    to: str | Path | None = None,
+    budget_usd: float | None = None,
+    again: bool = False,
+    drop_leaked: bool = False,
+    detach: bool = False,
+    tuner: Tuner | None = None,
+    watcher: Watcher | None = None,
+    pace: Pace | None = None,
+) -> Job:
+    """Fine-tunes a spec's base model on labelled rows; the same call finds its job, however it was interrupted.
+
+    Args:
+        spec: a recipe of technique fine-tune.
+        train: labelled rows to train on.
+        validation: labelled rows the service measures on meanwhile.
+        test: labelled rows the result will be measured on, which must not be among the others.
+        to: file to write the tuned spec to.
+        budget_usd: most that training may cost.
+        again: submit another job although one has succeeded.
+        drop_leaked: leave out rows whose text also stands in a table they would be measured by.
+        detach: return as soon as the job is submitted.
+        tuner: the service; the one behind the spec's endpoint when absent.
+        watcher: is shown each look at the job; a line on stderr when absent.
+        pace: how time passes.
+
+    Returns:
+        The job; `job.spec` is the tuned recipe, `job.run_id` its MLflow run.
+
+    Raises:
+        SpecError: the spec cannot be tuned, or a hyperparameter is out of bounds.
+        EndpointError: the service refuses, or the job failed.
+        BudgetReached: training would cost more; nothing was uploaded.
+        Interrupted: watching was stopped; the job goes on.
+    """
+    target = None if to is None else Target(Path(to))
+    plan = plan_tuning(spec, train, validation, test, to=target, again=again, tuner=tuner, drop_leaked=drop_leaked)
+    return tune_planned(plan, budget_usd=budget_usd, detach=detach, watcher=watcher, pace=pace)
+
+
+def tune_planned(
+    plan: Plan,
+    *,
+    budget_usd: float | None = None,
+    detach: bool = False,
+    watcher: Watcher | None = None,
+    pace: Pace | None = None,
+) -> Job:
+    """As `tune`, for what `plan_tuning` planned."""
+    found: list[str] = []
+    plan.check_clean()
+    plan.check_budget(budget_usd)
+
+    def agree() -> None:
+        # A job the plan counted on may be gone by now, and its tables were not held against it.
+        plan.check.need_clean()
+        plan.check_budget(budget_usd)
+
+    with stoppable(lambda: found[0] if found else None):
+        job = order(plan, pace=pace, agree=agree)
+        found.append(job.id)
+        return job if detach else watch_job(job, budget_usd=budget_usd, watcher=watcher, pace=pace)
+
+
+def attach_job(
+    job: str,
+    *,
+    spec: Spec | None = None,
+    endpoint: Endpoint | None = None,
+    to: str | Path | None = None,
+    tuner: Tuner | None = None,
+) -> Job:
+    """A job that was submitted earlier; `.watch()` goes on from where the last watch left off.
+
+    Args:
+        job: the service's id, or the id of its run.
+        spec: the recipe, for a job that the tracking store does not know; it gets a run of its own.
+        endpoint: where the job is, if not where it was submitted.
+        to: file to write the tuned spec to.
+        tuner: the service; the one behind the endpoint when absent.
+
+    Raises:
+        ModelError: the tracking store does not know the job and no spec was given.
+        EndpointError: the service does not know it.
+    """
+    return attach(job, spec=spec, endpoint=endpoint, to=None if to is None else Target(Path(to)), tuner=tuner)
+
+
+def watch_job(
+    job: Job, *, budget_usd: float | None = None, watcher: Watcher | None = None, pace: Pace | None = None
+) -> Job:
+    """Follows a job with a line on stderr; Ctrl-C leaves the job alone."""
+    line = JobLine()
+    try:
+        with stoppable(lambda: job.id):
+            return job.watch(budget_usd=budget_usd, watcher=watcher or line, pace=pace)
+    finally:
+        line.close()
+
+
+def look_at(
+    job: str,
+    endpoint: Endpoint | None = None,
+    *,
+    tuner: Tuner | None = None,
+    watcher: Watcher | None = None,
+    pace: Pace | None = None,
+) -> JobState:
+    """Follows any job of a service to its end and writes nothing down.
+
+    Args:
+        job: the service's id, or the id of its run.
+        endpoint: where it is; needed for a job that the tracking store does not know.
+        tuner: the service; the one behind the endpoint when absent.
+        watcher: is shown each look; a line on stderr when absent.
+        pace: how time passes.
+    """
+    service, name = service_of(job, endpoint, tuner)
+    line = JobLine()
+    try:
+        with stoppable(lambda: name):
+            return follow(service, None, name, pace=pace, watcher=watcher or line)
+    finally:
+        line.close()

@@ -1,0 +1,188 @@
+"""luthier tune: what is typed, what is said, how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.local import Fault, LocalServer, ModelCard
+from tests.cli.conftest import Run
+from tests.conftest import KEY, reviews
+from tests.tuning.conftest import BASE
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    """The embedded server with a base model that can be tuned; its key is in STARS_KEY."""
+    monkeypatch.setenv("STARS_KEY", KEY)
+    with LocalServer(models=[ModelCard(BASE, backend="tunable-hashed", completions=False)], api_key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def files(tmp_path: Path, server: LocalServer, table: pd.DataFrame, train: pd.DataFrame) -> Path:
+    """task.yaml, ft.yaml, train.csv, validation.csv and test.csv in the working folder."""
+    (tmp_path / "task.yaml").write_text("name: stars\ntype: rating\nlabel: stars\nlabels: [1, 2, 3, 4, 5]\n")
+    (tmp_path / "ft.yaml").write_text(spec(server))
+    train.to_csv(tmp_path / "train.csv", index=False)
+    reviews(20, seed=9).to_csv(tmp_path / "validation.csv", index=False)
+    table.to_csv(tmp_path / "test.csv", index=False)
+    return tmp_path
+
+
+def spec(server: LocalServer, price: float = 10) -> str:
+    return (
+        'technique: fine-tune\nprompt: {template: "Stars for: {{ text }}"}\nanswer: score\n'
+        f"endpoint: {{provider: compatible, base_url: '{server.base_url}', model: {BASE}, api_key_env: STARS_KEY, "
+        f"price: {{input_usd_per_million: 1, output_usd_per_million: 2, training_usd_per_million: {price}}}}}\n"
+        "tuning: {epochs: 2, batch_size: 8}\n"
+    )
+
+
+TUNE = ("tune", "ft.yaml", "--train", "train.csv", "--validation", "validation.csv")
+
+
+def test_before_tuning_compare_log_and_preview_name_the_command(run: Run, files: Path, server: LocalServer) -> None:
+    for words in (("compare", "ft.yaml", "--test", "test.csv"), ("log", "ft.yaml")):
+        ended = run(*words)
+        assert ended.code == 2
+        assert "not tuned yet" in ended.err
+        assert "luthier tune FILE --train" in ended.err
+    assert "Not tuned yet" in run("preview", "ft.yaml", "--test", "test.csv").out
+    assert server.received.total == 0
+
+
+def test_a_dry_run_says_rows_tokens_and_price_and_sends_nothing(run: Run, files: Path, server: LocalServer) -> None:
+    ended = run(*TUNE, "--dry-run")
+    assert ended.code == 0, ended.err
+    for said in ("80 training rows", "20 validation rows", "2 epochs", "tokens", "about $0.0", "nothing was sent"):
+        assert said in " ".join(ended.err.split())
+    assert server.received.total == 0
+
+
+def test_tune_writes_a_spec_and_typed_again_buys_nothing(run: Run, files: Path, server: LocalServer) -> None:
+    first = run(*TUNE, "--json")
+    assert first.code == 0, first.err
+    told = json.loads(first.out)
+    assert (told["status"], told["submitted_now"], told["spec"]) == ("succeeded", True, "ft-tuned.yaml")
+    tuned = lt.read_spec("ft-tuned.yaml")
+    assert isinstance(tuned, lt.FineTune)
+    assert tuned.tuned is not None
+    assert (tuned.name, tuned.tuned.job, tuned.tuned.run_id) == ("ft-tuned", told["job"], told["run_id"])
+    again = json.loads(run(*TUNE, "--json").out)
+    assert (again["job"], again["submitted_now"]) == (told["job"], False)
+    assert [path.name for path in files.glob("*tuned*")] == ["ft-tuned.yaml"]
+
+
+@pytest.mark.slow
+def test_a_tuned_spec_compares_with_others_and_its_checkpoints(run: Run, files: Path) -> None:
+    assert run(*TUNE).code == 0
+    (files / "base.yaml").write_text("technique: baseline\n")
+    board = run("compare", "ft-tuned.yaml", "base.yaml", "--train", "train.csv", "--test", "test.csv", "--json")
+    assert board.code == 0, board.err
+    (job,) = json.loads(run("tune", "list", "--json").out)
+    kept = run("tune", "checkpoints", job["job"], "--test", "test.csv")
+    assert kept.code == 0, kept.err
+    for name in ("ft-step-10", "ft-step-20", "ft-tuned"):
+        assert name in kept.out
+
+
+@pytest.mark.slow
+def test_a_detached_job_is_listed_watched_and_attached_to(run: Run, files: Path) -> None:
+    ended = run(*TUNE, "--detach")
+    assert ended.code == 0
+    assert "luthier tune attach ftjob-" in ended.out
+    assert not (files / "ft-tuned.yaml").exists()
+    (job,) = json.loads(run("tune", "list", "--json").out)
+    assert job["job"] in run("tune", "list", "ft.yaml").out
+    assert "succeeded" in run("tune", "watch", job["job"]).out
+    assert run("tune", "attach", job["job"]).code == 0
+    assert (files / "ft-tuned.yaml").exists()
+    refused = run("tune", "cancel", job["job"])
+    assert refused.code == 2
+    assert "succeeded and can no longer be cancelled" in refused.err
+
+
+@pytest.mark.slow
+def test_a_file_that_is_there_is_never_written_over(run: Run, files: Path, server: LocalServer) -> None:
+    (files / "ft-tuned.yaml").write_text("mine: yes\n")
+    (files / "mine.yaml").write_text("mine: yes\n")
+    refused = run(*TUNE, "--to", "mine.yaml")
+    assert refused.code == 2
+    assert "mine.yaml is there already" in refused.err
+    assert "files" not in server.received.by_path
+    assert run(*TUNE).code == 0
+    assert (files / "ft-tuned.yaml").read_text() == "mine: yes\n"
+    assert lt.read_spec("ft-tuned-2.yaml").name == "ft-tuned-2"
+
+
+def test_a_dear_job_is_asked_about(run: Run, files: Path, server: LocalServer) -> None:
+    (files / "ft.yaml").write_text(spec(server, price=100_000))
+    ended = run(*TUNE)
+    assert ended.code == 2
+    assert "more than $1.00" in ended.err
+    assert "files" not in server.received.by_path
+
+
+def test_a_budget_that_is_too_small_exits_4_and_uploads_nothing(run: Run, files: Path, server: LocalServer) -> None:
+    ended = run(*TUNE, "--budget", "0.001")
+    assert ended.code == 4
+    assert "Nothing was uploaded" in ended.err
+    assert "files" not in server.received.by_path
+
+
+def test_closed_fine_tuning_is_told_before_any_upload(run: Run, files: Path, server: LocalServer) -> None:
+    server.faults.add(Fault("closed", path="fine_tuning/jobs", method="POST"))
+    ended = run(*TUNE)
+    assert ended.code == 2
+    assert "Nothing was uploaded" in ended.err
+    assert "provider: local" in ended.err
+    assert mlflow.get_experiment_by_name("stars") is None
+
+
+def test_tables_that_are_missing_and_specs_that_cannot_be_tuned_are_named(run: Run, files: Path) -> None:
+    assert "--train TABLE" in run("tune", "ft.yaml").err
+    (files / "base.yaml").write_text("technique: baseline\n")
+    ended = run("tune", "base.yaml", "--train", "train.csv")
+    assert ended.code == 2
+    assert "technique: fine-tune" in ended.err
+
+
+@pytest.mark.parametrize("verb", ["attach", "cancel", "pause", "resume", "watch"])
+def test_a_job_that_does_not_exist_is_named(run: Run, files: Path, verb: str) -> None:
+    ended = run("tune", verb, "ftjob-nope")
+    assert ended.code == 2
+    assert "ftjob-nope" in ended.err
+    assert "luthier tune list" in ended.err
+
+
+def test_no_file_and_no_word_holds_the_key(run: Run, files: Path, server: LocalServer) -> None:
+    server.faults.add(Fault("status", status=401, message=f"bad key {KEY}", path="fine_tuning/jobs", contains="method"))
+    ended = run(*TUNE)
+    assert ended.code == 2
+    assert KEY not in ended.out + ended.err
+    assert run(*TUNE).code == 2
+    holding = [str(path) for path in files.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert holding == []
+
+
+def test_a_job_is_audited_from_the_command_line(run: Run, files: Path) -> None:
+    job = json.loads(run(*TUNE, "--json").out)["job"]
+    dry = run("audit", job, "--test", "test.csv", "--validation", "validation.csv", "--dry-run")
+    assert dry.code == 0
+    assert "nothing was sent" in dry.err
+    ended = run("audit", job, "--test", "test.csv", "--validation", "validation.csv")
+    assert ended.code == 0, ended.err
+    assert "reported against measured" in ended.out
+    assert "labels in other proportions" in " ".join(ended.out.split())
+    other = run("audit", job, "--test", "test.csv", "--validation", "train.csv")
+    assert other.code == 2
+    assert "not the validation rows of job" in other.err

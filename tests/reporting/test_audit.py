@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from luthier.evaluation.agreement import PairedValues
+from luthier.evaluation.audits import Audit, audit_of_attributions, audit_of_pairs
+from luthier.evaluation.decomposition import Condition, Reported, decompose
+from luthier.evaluation.records import Prediction
+from luthier.reporting.audit_notebook import audit_html
+from luthier.reporting.audit_page import audit_page_html, write_audit_page
+from luthier.reporting.audit_plots import box_figure, level_figure, parts_figure, scatter_figure
+from luthier.reporting.audit_sentences import audit_sentences
+from luthier.reporting.audit_terminal import print_audit
+from luthier.task import Rows, Task
+from tests.reporting.test_page import HOSTILE, tags
+
+
+def made(offset: float = 0.05, noise: float = 0.03, count: int = 25, name: str = "model") -> Audit:
+    generator = np.random.default_rng(2)
+    measured = generator.uniform(0.3, 0.6, count)
+    values = [
+        PairedValues(
+            metric,
+            tuple(f"{name} {i}" for i in range(count)),
+            tuple(float(v) for v in measured + offset + generator.normal(0, noise, count)),
+            tuple(float(v) for v in measured),
+        )
+        for metric in ("accuracy", "weighted_f1")
+    ]
+    return audit_of_pairs(name, values)
+
+
+def job(name: str = "job", text: str = "text") -> Audit:
+    task = Task("stars", type="rating", label="stars", labels=[1, 2])
+    rows = Rows(tuple({"text": f"{text} {i}"} for i in range(40)), ("1", "2") * 20, "text")
+    right = tuple(Prediction(label, "ok", raw=text) for label in rows.labels)
+    worse = (*(Prediction(None, "off_label", raw=text) for _ in range(10)), *right[10:])
+    chain = [Condition(name, "definition", rows, right), Condition(name, "labels", rows, worse)]
+    return audit_of_attributions(name, [decompose(name, task, Reported({"accuracy": 1.0}, 40, text), chain)])
+
+
+def printed(audit: Audit, width: int, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    print_audit(audit, Console(file=out, width=width))
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("audit", [made(), job()], ids=["pairs", "job"])
+def test_every_line_fits_and_no_number_is_cut(audit: Audit, width: int) -> None:
+    text = printed(audit, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert printed(audit, width, "ascii").isascii()
+
+
+def test_the_most_telling_metric_comes_first() -> None:
+    assert audit_sentences(made())[0].startswith("weighted F1: over 25 models the service reported .0")
+
+
+def test_what_cannot_be_told_from_chance_is_said_to_be_so() -> None:
+    assert "do not differ on average, as far as these pairs can tell" in audit_sentences(made(0.0))[0]
+
+
+def test_few_models_cannot_convince_the_sign_flips_and_it_says_so() -> None:
+    assert "which 4 models cannot bring below .125" in audit_sentences(made(0.1, 0.001, 4))[0]
+
+
+def test_a_part_beyond_chance_is_named_with_its_interval() -> None:
+    said = " ".join(audit_sentences(job()))
+    assert "reported 1.000, measured .750" in said
+    assert "answers that are no label +.250" in said
+    assert "10 of 40 rows got no label" in said
+
+
+def test_figures_show_the_audits_numbers() -> None:
+    audit = made()
+    one = audit.agreements[0]
+    assert list(scatter_figure(one).data[1].x) == list(one.pairs.reported)
+    assert list(box_figure(audit.agreements).data[0].y) == pytest.approx(one.pairs.differences.tolist())
+    lines = [shape.y0 for shape in level_figure(one).layout.shapes]
+    assert {one.lower_limit.value, one.upper_limit.value, one.difference.value} <= set(lines)
+    found = job().attributions[0].decompositions[0]
+    assert list(parts_figure(found).data[0].x) == pytest.approx([0.0, 0.25, 0.25])
+
+
+@pytest.mark.parametrize("make", [made, job])
+def test_strangers_names_and_texts_bring_no_tag_and_no_attribute(make: Any) -> None:
+    attack = "".join(HOSTILE)
+    audit = make(name=attack) if make is made else make(attack, attack)
+    for html in (audit_page_html(audit), audit_html(audit)):
+        found = tags(html)
+        assert not {tag for tag, _ in found} & {"img", "iframe", "base", "link", "object", "form", "embed"}
+        for _, attributes in found:
+            assert not any(name.startswith("on") or name == "src" for name in attributes)
+            assert (attributes.get("href") or "#").startswith("#")
+    assert "\x1b" not in printed(audit, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("audit", [made(name=HOSTILE[0]), job(HOSTILE[1], HOSTILE[2])], ids=["pairs", "job"])
+def test_the_page_opens_from_disk_draws_every_figure_and_runs_nothing(
+    audit: Audit, chromium: Any, tmp_path: Path
+) -> None:
+    opened = chromium(write_audit_page(audit, tmp_path / "audit.html"))
+    assert 'data-drawn="yes"' in opened.document
+    assert "data-pwned" not in opened.document.split(">", 2)[1]
+    assert opened.document.count('class="main-svg"') >= opened.document.count("data-figure=")
+    assert not opened.console

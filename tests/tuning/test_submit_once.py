@@ -1,0 +1,273 @@
+"""A job is bought once: whatever is lost on the way, the same call finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.errors import BudgetReached, EndpointError, SpecError, UserError
+from luthier.local import Fault, LocalServer
+from luthier.tuning.intent import Pace
+from luthier.tuning.job import plan_tuning
+from luthier.tuning.tracking import tune_runs
+from luthier.tuning.tuners import tuner_for
+from luthier.tuning.tuners.base import Order
+from tests.conftest import reviews
+from tests.tuning.conftest import BASE, make_spec
+
+pytestmark = pytest.mark.usefixtures("store")
+
+Jobs = Callable[[], list[str]]
+ORDERS = '"method"'
+"""Stands in the body of an order and not in that of the question whether one would be taken."""
+
+
+@pytest.fixture
+def held_out() -> pd.DataFrame:
+    return reviews(20, seed=9)
+
+
+def submit(spec: lt.FineTune, train: pd.DataFrame, pace: Pace, **settings: object) -> lt.Job:
+    return lt.tune(spec, train, detach=True, pace=pace, **settings)  # type: ignore[arg-type]
+
+
+def test_the_same_call_finds_its_job(
+    spec: lt.FineTune, train: pd.DataFrame, held_out: pd.DataFrame, jobs_at: Jobs, pace: Pace
+) -> None:
+    first = lt.tune(spec, train, held_out, pace=pace)
+    second = lt.tune(spec, train, held_out, pace=pace)
+    assert (first.bought, second.bought) == (True, False)
+    assert second.id == first.id
+    assert second.run_id == first.run_id
+    assert len(jobs_at()) == 1
+
+
+@pytest.mark.slow
+def test_another_way_of_decoding_is_the_same_job(
+    spec: lt.FineTune, task: lt.Task, server: LocalServer, train: pd.DataFrame, jobs_at: Jobs, pace: Pace
+) -> None:
+    submit(spec, train, pace)
+    submit(make_spec(task, server, decoding={"temperature": 1.0}, name="warmer"), train, pace)
+    assert len(jobs_at()) == 1
+
+
+@pytest.mark.slow
+def test_another_hyperparameter_is_another_job(
+    spec: lt.FineTune, task: lt.Task, server: LocalServer, train: pd.DataFrame, jobs_at: Jobs, pace: Pace
+) -> None:
+    submit(spec, train, pace)
+    submit(make_spec(task, server, tuning={"epochs": 3}), train, pace)
+    submit(spec, train.head(40), pace)
+    assert len(jobs_at()) == 3
+
+
+def test_an_answer_that_is_lost_does_not_buy_a_second_job(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
+) -> None:
+    server.faults.add(Fault("done_reset", path="fine_tuning/jobs", contains=ORDERS, times=1))
+    job = submit(spec, train, pace)
+    assert jobs_at() == [job.id]
+
+
+@pytest.mark.slow
+def test_an_order_that_was_not_taken_is_sent_again(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
+) -> None:
+    server.faults.add(Fault("status", status=503, path="fine_tuning/jobs", contains=ORDERS, times=2))
+    job = submit(spec, train, pace)
+    assert jobs_at() == [job.id]
+
+
+@pytest.mark.slow
+def test_an_order_that_never_gets_an_answer_stays_open_and_the_same_call_goes_on(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
+) -> None:
+    server.faults.add(Fault("status", status=500, path="fine_tuning/jobs", contains=ORDERS, times=3))
+    with pytest.raises(EndpointError, match="same command again"):
+        submit(spec, train, pace)
+    (run,) = tune_runs()
+    assert run.pending
+    job = submit(spec, train, pace)
+    assert job.run_id == run.run_id
+    assert jobs_at() == [job.id]
+
+
+@pytest.mark.slow
+def test_a_lost_tracking_store_does_not_buy_a_second_job(
+    spec: lt.FineTune, train: pd.DataFrame, empty_store: object, jobs_at: Jobs, pace: Pace
+) -> None:
+    import shutil
+
+    first = submit(spec, train, pace)
+    shutil.copy(str(empty_store), "other.db")
+    mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/other.db")
+    second = submit(spec, train, pace)
+    assert (second.id, second.bought) == (first.id, False)
+    assert len(jobs_at()) == 1
+
+
+@pytest.mark.slow
+def test_after_a_cancelled_job_the_same_call_submits_a_new_one(
+    spec: lt.FineTune, train: pd.DataFrame, jobs_at: Jobs, pace: Pace, task: lt.Task, server: LocalServer
+) -> None:
+    long = make_spec(task, server, tuning={"epochs": 50, "batch_size": 1})
+    first = submit(long, train, pace).cancel(pace=pace)
+    assert first.state.status == "cancelled"
+    second = submit(long, train, pace)
+    second.cancel(pace=pace)
+    assert second.bought
+    assert second.id != first.id
+    assert second.run_id != first.run_id
+
+
+@pytest.mark.slow
+def test_again_submits_another_job_only_once_the_last_has_ended(
+    spec: lt.FineTune, train: pd.DataFrame, jobs_at: Jobs, pace: Pace, task: lt.Task, server: LocalServer
+) -> None:
+    long = make_spec(task, server, tuning={"epochs": 50, "batch_size": 1})
+    alive = submit(long, train, pace)
+    assert submit(long, train, pace, again=True).id == alive.id
+    alive.cancel(pace=pace)
+    done = lt.tune(spec, train, pace=pace)
+    anew = lt.tune(spec, train, pace=pace, again=True)
+    assert anew.id != done.id
+    assert len(jobs_at()) == 3
+
+
+@pytest.mark.slow
+def test_files_that_are_there_are_not_uploaded_again(
+    spec: lt.FineTune, train: pd.DataFrame, held_out: pd.DataFrame, server: LocalServer, pace: Pace
+) -> None:
+    lt.tune(spec, train, held_out, pace=pace)
+    lt.tune(spec, train, held_out, pace=pace, again=True)
+    assert server.received.by_path.get("files", 0) == 2
+
+
+def test_an_account_that_may_not_is_told_before_anything_is_uploaded_and_nothing_is_written(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+) -> None:
+    server.faults.add(Fault("closed", path="fine_tuning/jobs", method="POST"))
+    with pytest.raises(EndpointError, match=r"self-serve fine-tuning is closed.*Nothing was uploaded.*provider: local"):
+        submit(spec, train, pace)
+    assert server.received.by_path.get("files", 0) == 0
+    assert mlflow.get_experiment_by_name("stars") is None
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_tuned_is_named_with_those_that_can(
+    task: lt.Task, server: LocalServer, train: pd.DataFrame, pace: Pace
+) -> None:
+    spec = make_spec(task, server)
+    assert spec.endpoint is not None
+    elsewhere = spec.with_endpoint(spec.endpoint.model_copy(update={"model": "stars-model"}))
+    with pytest.raises(EndpointError, match=r"stars-model is not available for fine-tuning.*tunable-base"):
+        submit(elsewhere, train, pace)
+
+
+@pytest.mark.slow
+def test_a_server_without_fine_tuning_is_named(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+) -> None:
+    server.faults.add(Fault("status", status=404, message="Not Found", path="fine_tuning/jobs"))
+    with pytest.raises(EndpointError, match="does not offer"):
+        submit(spec, train, pace)
+
+
+def test_the_intent_is_written_before_anything_is_uploaded(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+) -> None:
+    server.faults.add(Fault("status", status=400, message="no room", path="files", method="POST"))
+    with pytest.raises(EndpointError, match="no room"):
+        submit(spec, train, pace)
+    (run,) = tune_runs()
+    assert (run.job, run.sent) == (None, None)
+    assert run.token.startswith(run.digest[:16])
+    assert run.intent()["preflight"]["train"]["rows"] == 80
+    assert run.spec() == spec
+
+
+@pytest.mark.slow
+def test_an_order_that_is_refused_ends_its_run(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
+) -> None:
+    server.faults.add(Fault("status", status=400, message="too many jobs", path="fine_tuning/jobs", contains=ORDERS))
+    with pytest.raises(EndpointError, match="too many jobs"):
+        submit(spec, train, pace)
+    (run,) = tune_runs()
+    assert run.status == "FAILED"
+    assert jobs_at() == []
+
+
+def test_a_price_above_the_budget_uploads_nothing(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+) -> None:
+    with pytest.raises(BudgetReached, match="Nothing was uploaded"):
+        submit(spec, train, pace, budget_usd=0.0001)
+    assert server.received.by_path.get("files", 0) == 0
+
+
+def test_a_budget_for_an_unknown_price_says_where_to_put_it(spec: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
+    assert spec.endpoint is not None
+    unpriced = spec.with_endpoint(spec.endpoint.model_copy(update={"price": None}))
+    with pytest.raises(UserError, match="training_usd_per_million"):
+        submit(unpriced, train, pace, budget_usd=5)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "says"), [({"epochs": 51}, "1 to 50"), ({"batch_size": 257}, "1 to 256")], ids=["epochs", "batch"]
+)
+def test_hyperparameters_out_of_bounds_are_refused_with_the_bounds(
+    task: lt.Task, server: LocalServer, train: pd.DataFrame, pace: Pace, tuning: dict[str, int], says: str
+) -> None:
+    with pytest.raises(SpecError, match=says):
+        submit(make_spec(task, server, tuning=tuning), train, pace)
+
+
+def test_another_technique_cannot_be_tuned(task: lt.Task, train: pd.DataFrame, pace: Pace) -> None:
+    with pytest.raises(SpecError, match="technique: fine-tune"):
+        lt.tune(lt.Baseline(task, name="b"), train, pace=pace)
+
+
+@pytest.mark.slow
+def test_while_the_service_cannot_say_whether_the_job_exists_no_second_one_is_ordered(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
+) -> None:
+    server.faults.add(Fault("done_reset", path="fine_tuning/jobs", contains=ORDERS, times=1))
+    # The plan and the submission look once each; from then on the list is away.
+    server.faults.add(Fault("status", status=503, path="fine_tuning/jobs", method="GET", nth=range(3, 100)))
+    with pytest.raises(EndpointError, match="same command again"):
+        submit(spec, train, pace)
+    server.faults.clear()
+    assert submit(spec, train, pace).id in jobs_at()
+    assert len(jobs_at()) == 1
+
+
+@pytest.mark.slow
+def test_an_order_that_was_under_way_when_its_process_died_is_waited_for(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
+) -> None:
+    """Killed after sending: the service takes the order only while the next process looks for it."""
+    server.faults.add(Fault("status", status=500, path="fine_tuning/jobs", contains=ORDERS, times=3))
+    with pytest.raises(EndpointError):
+        submit(spec, train, pace)
+    (run,) = tune_runs()
+    check = plan_tuning(spec, train).check
+    tuner = tuner_for(spec.endpoint)  # type: ignore[arg-type]
+    file = tuner.upload(check.train.name, check.train.content)
+    late = Order(BASE, file, None, spec.tuning.hyperparameters, 7, None, run.token)
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            tuner.submit(late)
+
+    job = submit(spec, train, replace(pace, wait=wait))
+    assert jobs_at() == [job.id]
+    assert len(waits) >= 3

@@ -1,0 +1,217 @@
+"""Watching: everything the service says is in the run, once; a job is never left without an owner."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.errors import BudgetReached, EndpointError, Interrupted, ModelError, Partial
+from luthier.local import Fault, LocalServer, ModelCard
+from luthier.tuning.intent import Pace
+from luthier.tuning.listing import list_jobs
+from luthier.tuning.tuners import tuner_for
+from luthier.tuning.verbs import look_at
+from luthier.tuning.watch import JobLine, Said
+from tests.conftest import KEY, reviews
+from tests.tuning.conftest import BASE, make_spec
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture
+def slow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    """Its jobs train until they are told to stop, or nearly."""
+    monkeypatch.setenv("STARS_KEY", KEY)
+    base = ModelCard(BASE, backend="tunable-hashed", completions=False)
+    with LocalServer(models=[base], api_key=KEY, training_step_seconds=0.02) as running:
+        yield running
+
+
+@pytest.fixture
+def long(task: lt.Task, slow_server: LocalServer) -> lt.FineTune:
+    return make_spec(task, slow_server, tuning={"epochs": 50, "batch_size": 1})
+
+
+def history(run_id: str, metric: str) -> list[int]:
+    return [point.step for point in mlflow.MlflowClient().get_metric_history(run_id, metric)]
+
+
+def status_of(run_id: str) -> str:
+    return str(mlflow.get_run(run_id).info.status)
+
+
+class Until:
+    """A watcher that presses Ctrl-C at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def show(self, said: Said) -> None:
+        if (said.step or 0) >= self.step:
+            raise KeyboardInterrupt
+
+
+def test_the_run_holds_all_that_was_said(spec: lt.FineTune, train: pd.DataFrame, pace: Pace, tmp_path: Path) -> None:
+    job = lt.tune(spec, train, reviews(20, seed=9), pace=pace)
+    run = mlflow.get_run(job.run_id)
+    assert run.info.status == "FINISHED"
+    assert history(job.run_id, "train_loss") == list(range(1, 21))
+    assert {"valid_loss", "full_valid_loss"} <= set(run.data.metrics)
+    assert run.data.params["sent.epochs"] == run.data.params["resolved.epochs"] == "2"
+    assert run.data.tags["luthier.job"] == job.id
+    assert run.data.tags["luthier.tuned_model"] == job.state.tuned_model
+    assert run.data.metrics["trained_tokens"] == job.state.trained_tokens
+    assert run.data.metrics["cost_usd"] == pytest.approx((job.state.trained_tokens or 0) * 10 / 1e6)
+    assert {given.dataset.name for given in run.inputs.dataset_inputs} == {"train", "validation"}
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=job.run_id, dst_path=str(tmp_path / "a")))
+    events = [json.loads(line) for line in (folder / "tune" / "events.jsonl").read_text().splitlines()]
+    assert len({event["id"] for event in events}) == len(events) > 20
+    assert [event["created"] for event in events] == sorted(event["created"] for event in events)
+    assert len(json.loads((folder / "tune" / "checkpoints.json").read_text())) == 2
+    assert list((folder / "tune" / "results").glob("*.csv"))
+
+
+@pytest.mark.slow
+def test_a_watch_that_was_stopped_leaves_the_job_and_the_next_one_has_no_gap(
+    long: lt.FineTune, train: pd.DataFrame, pace: Pace
+) -> None:
+    with pytest.raises(Interrupted, match=r"goes on.*luthier tune attach ftjob-.*luthier tune cancel ftjob-"):
+        lt.tune(long, train.head(12), pace=pace, watcher=Until(5))
+    job = lt.tune(long, train.head(12), pace=pace, detach=True)
+    assert not job.state.ended
+    assert status_of(job.run_id) == "RUNNING"
+    before = history(job.run_id, "train_loss")
+    with pytest.raises(Interrupted):
+        lt.tune(long, train.head(12), pace=pace, watcher=Until(before[-1] + 10))
+    after = history(job.run_id, "train_loss")
+    # Long jobs report every so many steps.
+    assert after == list(range(after[0], after[-1] + 1, after[0]))
+    assert len(after) > len(before)
+    job.cancel(pace=pace)
+
+
+def test_cancelling_is_confirmed_and_ends_the_run_killed(long: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
+    job = lt.tune(long, train, detach=True, pace=pace)
+    ended = lt.attach_job(job.id).cancel(pace=pace)
+    assert ended.state.status == "cancelled"
+    assert status_of(job.run_id) == "KILLED"
+    with pytest.raises(Partial, match="was cancelled.*same command submits a new job"):
+        lt.attach_job(job.id).watch(pace=pace)
+
+
+@pytest.mark.slow
+def test_a_paused_job_waits_and_goes_on(long: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
+    job = lt.tune(long, train, detach=True, pace=pace)
+    with pytest.raises(Interrupted):
+        lt.tune(long, train, pace=pace, watcher=Until(2))
+    assert job.pause(pace=pace).state.status == "paused"
+    assert job.resume(pace=pace).state.status in ("queued", "running")
+    job.cancel(pace=pace)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_for_a_while_is_asked_again(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+) -> None:
+    job = lt.tune(spec, train, detach=True, pace=pace)
+    server.faults.add(Fault("status", status=503, path=job.id, times=2))
+    server.faults.add(Fault("reset", path=f"{job.id}/events", times=2))
+    assert job.watch(pace=pace).state.status == "succeeded"
+
+
+def test_a_key_that_expires_in_the_middle_ends_the_watch_and_not_the_job(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+) -> None:
+    job = lt.tune(spec, train, detach=True, pace=pace)
+    server.faults.add(Fault("status", status=401, message=f"expired {KEY}", path=job.id, times=1))
+    with pytest.raises(EndpointError, match=f"STARS_KEY.*luthier tune attach {job.id}") as refused:
+        job.watch(pace=pace)
+    assert KEY not in str(refused.value)
+    assert status_of(job.run_id) == "RUNNING"
+    assert lt.attach_job(job.id).watch(pace=pace).state.status == "succeeded"
+    assert status_of(job.run_id) == "FINISHED"
+
+
+@pytest.mark.slow
+def test_epochs_the_service_chose_may_not_cost_more_than_the_budget(
+    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, pace: Pace
+) -> None:
+    spec = make_spec(task, slow_server, tuning={})
+    with pytest.raises(BudgetReached, match="was cancelled: the service chose"):
+        lt.tune(spec, train, pace=pace, budget_usd=0.02)
+    (job,) = list_jobs()
+    assert job.status == "cancelled"
+    assert status_of(job.run_id or "") == "KILLED"
+
+
+@pytest.mark.slow
+def test_a_job_nobody_owns_is_listed_and_can_be_taken_over(
+    spec: lt.FineTune, train: pd.DataFrame, empty_store: Path, pace: Pace
+) -> None:
+    import shutil
+
+    first = lt.tune(spec, train, detach=True, pace=pace)
+    shutil.copy(str(empty_store), "other.db")
+    mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/other.db")
+    assert spec.endpoint is not None
+    (seen,) = list_jobs(tuner_for(spec.endpoint))
+    assert (seen.job, seen.owner, seen.run_id) == (first.id, "luthier", None)
+    with pytest.raises(ModelError, match="--spec SPEC"):
+        lt.attach_job(first.id)
+    owned = lt.attach_job(first.id, spec=spec).watch(pace=pace)
+    assert owned.state.status == "succeeded"
+    (listed,) = list_jobs(tuner_for(spec.endpoint))
+    assert (listed.owner, listed.run_id) == ("run", owned.run_id)
+
+
+def test_a_job_that_does_not_exist_is_named(spec: lt.FineTune, pace: Pace) -> None:
+    with pytest.raises(EndpointError, match="no job 'ftjob-nope'"):
+        lt.attach_job("ftjob-nope", spec=spec)
+    with pytest.raises(EndpointError, match="no job 'ftjob-nope'"):
+        look_at("ftjob-nope", spec.endpoint, pace=pace)
+
+
+@pytest.mark.slow
+def test_a_look_writes_nothing_down(spec: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
+    job = lt.tune(spec, train, detach=True, pace=pace)
+    assert look_at(job.id, spec.endpoint, pace=pace).status == "succeeded"
+    assert status_of(job.run_id) == "RUNNING"
+    assert history(job.run_id, "train_loss") == []
+
+
+@pytest.mark.slow
+def test_the_result_compares_with_its_checkpoints_on_one_board(
+    spec: lt.FineTune, train: pd.DataFrame, table: pd.DataFrame, pace: Pace
+) -> None:
+    job = lt.tune(spec, train, to="stars-tuned.yaml", pace=pace)
+    board = lt.compare_checkpoints(job, table)
+    assert set(board.frame["name"]) == {"tuned-stars-step-10", "tuned-stars-step-20", "stars-tuned"}
+
+
+@pytest.mark.slow
+def test_the_result_is_packaged_from_its_run(
+    spec: lt.FineTune, train: pd.DataFrame, table: pd.DataFrame, pace: Pace
+) -> None:
+    job = lt.tune(spec, train, to="stars-tuned.yaml", pace=pace)
+    model = lt.log(f"runs:/{job.run_id}")
+    board = lt.compare([lt.read_spec("stars-tuned.yaml"), lt.Baseline(job.base.task, name="b")], table, train=train)
+    scored = model.score(table)
+    assert scored["label"].tolist() == board.answers("stars-tuned")["label"].tolist()
+
+
+@pytest.mark.slow
+def test_the_line_says_how_far_it_is(spec: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
+    import io
+
+    written = io.StringIO()
+    lt.tune(spec, train, pace=replace(pace, poll_seconds=0.001), watcher=JobLine(written))
+    last = written.getvalue().splitlines()[-1]
+    assert "succeeded, step 20/20, loss" in last
+    assert "tokens, $0.0" in last
