@@ -45,6 +45,8 @@ def test_the_document_has_the_same_figures(run: Run, table: str) -> None:
         (["audit", "--pairs", "pairs.csv", "--pair", "f1=test_f1"], "it has: id, reported_f1, test_f1"),
         (["audit", "--pairs", "pairs.csv", "--id", "job"], "--id 'job'"),
         (["audit", "--pairs", "other.csv"], "--pair a=b"),
+        (["audit", "--pairs", "pairs.csv", "--dry-run", "--test", "pairs.csv"], "leave --test, --dry-run out"),
+        (["audit", "--pair", "a=b"], "add --pairs TABLE"),
     ],
 )
 def test_what_cannot_be_audited_says_what_to_type(

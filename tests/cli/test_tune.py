@@ -132,6 +132,7 @@ def test_a_dear_job_is_asked_about(run: Run, files: Path, server: LocalServer) -
     assert "files" not in server.received.by_path
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_too_small_exits_4_and_uploads_nothing(run: Run, files: Path, server: LocalServer) -> None:
     ended = run(*TUNE, "--budget", "0.001")
     assert ended.code == 4
@@ -139,6 +140,7 @@ def test_a_budget_that_is_too_small_exits_4_and_uploads_nothing(run: Run, files:
     assert "files" not in server.received.by_path
 
 
+@pytest.mark.slow
 def test_closed_fine_tuning_is_told_before_any_upload(run: Run, files: Path, server: LocalServer) -> None:
     server.faults.add(Fault("closed", path="fine_tuning/jobs", method="POST"))
     ended = run(*TUNE)
@@ -164,6 +166,7 @@ def test_a_job_that_does_not_exist_is_named(run: Run, files: Path, verb: str) ->
     assert "luthier tune list" in ended.err
 
 
+@pytest.mark.slow
 def test_no_file_and_no_word_holds_the_key(run: Run, files: Path, server: LocalServer) -> None:
     server.faults.add(Fault("status", status=401, message=f"bad key {KEY}", path="fine_tuning/jobs", contains="method"))
     ended = run(*TUNE)
@@ -174,6 +177,7 @@ def test_no_file_and_no_word_holds_the_key(run: Run, files: Path, server: LocalS
     assert holding == []
 
 
+@pytest.mark.slow
 def test_a_job_is_audited_from_the_command_line(run: Run, files: Path) -> None:
     job = json.loads(run(*TUNE, "--json").out)["job"]
     dry = run("audit", job, "--test", "test.csv", "--validation", "validation.csv", "--dry-run")

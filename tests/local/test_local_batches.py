@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,53 @@ def test_batches_are_listed_newest_first(client: openai.OpenAI) -> None:
     assert [batch.id for batch in client.batches.list(limit=2)] == made[::-1]
     with pytest.raises(openai.NotFoundError, match="No such batch"):
         client.batches.retrieve("batch_none")
+
+
+def test_the_server_goes_on_answering_while_a_batch_is_worked_off(client: openai.OpenAI) -> None:
+    batch = start(client, [line(number) for number in range(400)])
+    seen = 0
+    while client.batches.retrieve(batch.id).status in ("validating", "in_progress"):
+        seen += 1
+    # A request that had to wait for the whole batch would be the only one.
+    assert seen > 3
+
+
+def test_a_line_with_half_a_surrogate_pair_spoils_no_other(client: openai.OpenAI) -> None:
+    question = {"type": "choice", "instructions": "?", "choices": [{"value": "\ud800"}, {"value": "bad"}]}
+    decision = {"model": "stars", "input": "text", "questions": [question]}
+    row = {"custom_id": "row", "method": "POST", "url": "/v1/decisions", "body": decision}
+    done = finish(client, start(client, [row], endpoint="/v1/decisions"))
+    assert done.status == "completed" and counts(done) == (1, 1, 0)
+    refused = finish(client, start(client, [{**row, "custom_id": "\ud800"}], endpoint="/v1/decisions"))
+    assert refused.errors and refused.errors.data and refused.errors.data[0].param == "custom_id"
+
+
+def test_a_batch_can_be_cancelled_at_another_server_of_the_folder(tmp_path: Path) -> None:
+    slow = Fault("slow", every=1, delay_seconds=60)
+    with (
+        LocalServer(models=CARDS, folder=tmp_path, faults=[slow]) as one,
+        openai.OpenAI(base_url=one.base_url, api_key=one.api_key) as client,
+    ):
+        batch = start(client, [line(number) for number in range(20)])
+        until(lambda: client.batches.retrieve(batch.id).status == "in_progress")
+        with (
+            LocalServer(models=CARDS, folder=tmp_path) as two,
+            openai.OpenAI(base_url=two.base_url, api_key=two.api_key) as other,
+        ):
+            other.batches.cancel(batch.id)
+            assert finish(client, batch).status == "cancelled"
+
+
+def test_a_batch_whose_file_was_taken_away_fails_and_the_next_is_answered(tmp_path: Path) -> None:
+    with (
+        LocalServer(models=CARDS, folder=tmp_path, faults=[Fault("slow", times=8, delay_seconds=60)]) as server,
+        openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client,
+    ):
+        first = start(client, [line(number) for number in range(8)])
+        until(lambda: client.batches.retrieve(first.id).status == "in_progress")
+        second, third = (start(client, [line(0)]) for _ in range(2))
+        shutil.rmtree(tmp_path / "work" / second.id)
+        client.batches.cancel(first.id)
+        failed = finish(client, second)
+        assert failed.errors and failed.errors.data and failed.errors.data[0].code == "file_not_found"
+        assert finish(client, third).status == "completed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import openai
 import pytest
 
+from luthier.assets.lock import free_lock, take_lock
+from luthier.errors import EndpointError
 from luthier.local import Fault, LocalServer
 from tests.local.tuning import BASE, chat, digest, jsonl, results, reviews, steps_of, submit, until, upload, wait
 
@@ -423,3 +426,67 @@ def test_two_servers_of_one_folder_share_the_work_and_either_may_cancel(tmp_path
             assert second.fine_tuning.jobs.cancel(job.id).status == "cancelled"
             model = str(wait(first, waiting, "succeeded").fine_tuned_model)
             assert second.chat.completions.create(model=model, **chat("good")).choices[0].message.content
+
+
+@pytest.mark.parametrize("key", ["back\\slash", 'q"uote', "two\nlines", "", "a.b[0]", "日本"])
+def test_a_job_is_found_by_any_key_of_its_metadata(slow: openai.OpenAI, key: str) -> None:
+    submit(slow, held_out=0)
+    named = submit(slow, held_out=0, metadata={key: "日"})
+    assert [job.id for job in slow.fine_tuning.jobs.list(metadata={key: "日"})] == [named.id]
+
+
+@pytest.mark.parametrize("multiplier", [1e7, 1e300])
+def test_weights_beyond_every_number_fail_the_job(client: openai.OpenAI, multiplier: float) -> None:
+    job = wait(client, submit(client, hyperparameters={"n_epochs": 3, "learning_rate_multiplier": multiplier}))
+    assert job.status == "failed" and job.error and job.error.code == "training_diverged"
+    assert job.error.param == "learning_rate_multiplier"
+
+
+def test_a_job_whose_files_were_taken_away_fails_and_the_next_is_trained(tmp_path: Path) -> None:
+    lock = take_lock(tmp_path / "trainer.lock")
+    with LocalServer(models=[BASE], folder=tmp_path) as server:
+        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
+            lost, next_one = submit(client), submit(client)
+            shutil.rmtree(tmp_path / "work" / lost.id)
+            assert lock is not None
+            free_lock(lock)
+            found = wait(client, lost)
+            assert found.error and found.error.code == "file_not_found"
+            assert wait(client, next_one).status == "succeeded"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with LocalServer(models=[BASE], folder=tmp_path) as server:
+        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client:
+            job = wait(client, submit(client))
+            (tmp_path / "files").rename(tmp_path / "kept")
+            (tmp_path / "files").write_text("")
+            with pytest.raises(openai.InternalServerError, match=r"cannot use its folder.*Not a directory"):
+                upload(client, reviews(12, 1))
+            [model] = (tmp_path / "models").glob(f"{job.id}-12.npz")
+            model.write_bytes(b"PK\x03\x04")
+            with pytest.raises(openai.InternalServerError, match="damaged; tune it again"):
+                client.chat.completions.create(model=str(job.fine_tuned_model), messages=chat("good")["messages"])
+
+
+def test_a_damaged_database_is_no_start(tmp_path: Path) -> None:
+    (tmp_path / "jobs.db").write_bytes(b"no database" * 100)
+    with pytest.raises(EndpointError, match="not a database.*move it away"):
+        LocalServer(models=[BASE], folder=tmp_path).start()
+
+
+def test_an_option_gets_nothing_of_answers_that_only_begin_alike(client: openai.OpenAI) -> None:
+    answers = ("good", "good enough", "goodness", "bad", "awful")
+    job = wait(client, submit(client, count=100, held_out=0, answers=answers))
+    model, text = str(job.fine_tuned_model), "The food was okay average, visit 3"
+
+    def decide(*options: str) -> dict[str, float]:
+        choices = [{"value": option} for option in options]
+        body = {"model": model, "input": text, "questions": [{"type": "choice", "instructions": "?", "choices": choices}]}
+        found: Any = client.post("/decisions", body=body, cast_to=object)
+        return {one["value"]: one["probability"] for one in found["answers"][0]["probabilities"]}
+
+    among = decide(*answers)
+    assert decide("good", "bad")["good"] == pytest.approx(among["good"] / (among["good"] + among["bad"]))
+    with pytest.raises(openai.BadRequestError, match="trained on other answers: 'awful', 'bad'"):
+        decide("yes", "no")

@@ -15,7 +15,7 @@ from luthier.evaluation.records import Prediction
 from luthier.reporting.audit_notebook import audit_html
 from luthier.reporting.audit_page import audit_page_html, write_audit_page
 from luthier.reporting.audit_plots import box_figure, level_figure, parts_figure, scatter_figure
-from luthier.reporting.audit_sentences import audit_sentences
+from luthier.reporting.audit_sentences import audit_sentences, figure, title
 from luthier.reporting.audit_terminal import print_audit
 from luthier.task import Rows, Task
 from tests.reporting.test_page import HOSTILE, tags
@@ -58,6 +58,8 @@ def test_every_line_fits_and_no_number_is_cut(audit: Audit, width: int) -> None:
     text = printed(audit, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
+    for one in audit.agreements:
+        assert f"  {figure(one.choice.lost)}" in next(line for line in text.splitlines() if line.startswith(title(one.metric)))
     assert printed(audit, width, "ascii").isascii()
 
 
@@ -80,6 +82,23 @@ def test_a_part_beyond_chance_is_named_with_its_interval() -> None:
     assert "10 of 40 rows got no label" in said
 
 
+def test_a_metric_whose_parts_stand_out_is_told_beside_one_whose_parts_do_not() -> None:
+    task = Task("stars", type="rating", label="stars", labels=[1, 2])
+    rows = Rows(tuple({"text": f"text {i}"} for i in range(40)), ("1", "2") * 20, "text")
+    right = tuple(Prediction(label, "ok", raw="x") for label in rows.labels)
+    reported = Reported({"weighted_f1": 1.0, "accuracy": 0.5}, 40)
+    said = " ".join(
+        audit_sentences(
+            audit_of_attributions(
+                "job", [decompose("job", task, reported, [Condition("job", "definition", rows, right)])]
+            )
+        )
+    )
+    assert "No single part of the difference in weighted F1 stands out" in said
+    assert "accuracy: reported .500, measured 1.000" in said and "own definition -.500" in said
+
+
+@pytest.mark.slow
 def test_figures_show_the_audits_numbers() -> None:
     audit = made()
     one = audit.agreements[0]

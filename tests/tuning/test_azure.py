@@ -108,6 +108,7 @@ def test_training_lines_begin_with_a_byte_order_mark(job: lt.Job, azure: AzureSt
     assert all(b'\xef\xbb\xbf{"messages"' in body for body in azure.bodies("POST", "/files"))
 
 
+@pytest.mark.slow
 def test_where_metadata_are_refused_the_suffix_finds_the_job(
     store: str, recipe: lt.FineTune, train: pd.DataFrame, azure: AzureStandIn, tuner: AzureTuner, pace: Pace
 ) -> None:
@@ -137,6 +138,7 @@ def test_azure_is_found_by_its_provider(endpoint: Endpoint) -> None:
     assert isinstance(tuner_for(endpoint), AzureTuner)
 
 
+@pytest.mark.slow
 def test_a_deployment_is_ready_when_azure_says_so_and_it_answers(
     job: lt.Job, azure: AzureStandIn, tuner: AzureTuner
 ) -> None:
@@ -213,6 +215,7 @@ def test_without_a_resource_the_message_says_what_to_add(endpoint: Endpoint) -> 
         AzureTuner(endpoint.model_copy(update={"resource": None})).deploy("m", "stars")
 
 
+@pytest.mark.slow
 def test_checkpoints_are_measured_on_deployments_that_are_gone_afterwards(job: lt.Job, azure: AzureStandIn) -> None:
     specs = checkpoint_specs(job)
     with hosted(job, specs) as asked:
@@ -224,6 +227,7 @@ def test_checkpoints_are_measured_on_deployments_that_are_gone_afterwards(job: l
     assert azure.deployments == {}
 
 
+@pytest.mark.slow
 def test_hosting_hours_are_counted_and_priced(job: lt.Job, time: Time) -> None:
     hosting = hosting_of(job, time.clock)
     assert hosting is not None
@@ -234,6 +238,7 @@ def test_hosting_hours_are_counted_and_priced(job: lt.Job, time: Time) -> None:
     assert figures["hosting_usd"] == pytest.approx(figures["hosting_hours"] * HOURLY_USD)
 
 
+@pytest.mark.slow
 def test_a_deployment_is_written_down_before_it_is_made_and_found_after_a_crash(
     job: lt.Job, azure: AzureStandIn, time: Time
 ) -> None:
@@ -254,6 +259,7 @@ def test_a_deployment_is_written_down_before_it_is_made_and_found_after_a_crash(
     assert second.leftovers() == []
 
 
+@pytest.mark.slow
 def test_an_error_while_measuring_leaves_no_deployment(job: lt.Job, azure: AzureStandIn, time: Time) -> None:
     hosting = hosting_of(job, time.clock)
     assert hosting is not None
@@ -262,6 +268,7 @@ def test_an_error_while_measuring_leaves_no_deployment(job: lt.Job, azure: Azure
     assert azure.deployments == {}
 
 
+@pytest.mark.slow
 def test_a_result_is_deployed_to_stay_and_its_spec_asks_the_deployment(
     store: str, recipe: lt.FineTune, train: pd.DataFrame, azure: AzureStandIn, tuner: AzureTuner, pace: Pace
 ) -> None:
@@ -282,6 +289,7 @@ def test_a_result_is_deployed_to_stay_and_its_spec_asks_the_deployment(
     assert job.spec.endpoint.model == job.state.tuned_model
 
 
+@pytest.mark.slow
 def test_measuring_checkpoints_is_priced_before_anything_is_deployed(job: lt.Job, azure: AzureStandIn) -> None:
     plan = plan_comparison(checkpoint_specs(job), reviews(6, seed=10), None, default_engine(), test_name="test")
     assert plan.cost_usd is not None

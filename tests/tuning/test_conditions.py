@@ -71,9 +71,7 @@ def test_a_model_asked_as_it_was_trained_changes_only_the_rows(
     assert changes(chain_of(job, test)) == ["definition"]
 
 
-def test_each_change_of_serving_is_a_step_of_its_own(
-    job: lt.Job, validation: pd.DataFrame, test: pd.DataFrame
-) -> None:
+def test_each_change_of_serving_is_a_step_of_its_own(job: lt.Job, validation: pd.DataFrame, test: pd.DataFrame) -> None:
     served = job.spec._fields() | {
         "name": "served",
         "answer": {"method": "text"},
@@ -100,6 +98,8 @@ def test_asking_again_costs_nothing(
 def test_other_validation_rows_are_refused(job: lt.Job, test: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="not the validation rows of job"):
         chain_of(job, test, validation=reviews(20, seed=10))
+    with pytest.raises(DataError, match="or not in the order"):
+        chain_of(job, test, validation=reviews(20, seed=9)[::-1])
 
 
 def test_another_jobs_spec_is_refused(job: lt.Job, test: pd.DataFrame, spec: lt.FineTune) -> None:

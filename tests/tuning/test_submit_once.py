@@ -17,7 +17,8 @@ from luthier.tuning.intent import Pace
 from luthier.tuning.job import plan_tuning
 from luthier.tuning.tracking import tune_runs
 from luthier.tuning.tuners import tuner_for
-from luthier.tuning.tuners.base import Order
+from luthier.tuning.tuners.base import JobState, Order
+from luthier.tuning.tuners.openai import OpenAITuner
 from tests.conftest import reviews
 from tests.tuning.conftest import BASE, make_spec
 
@@ -37,6 +38,7 @@ def submit(spec: lt.FineTune, train: pd.DataFrame, pace: Pace, **settings: objec
     return lt.tune(spec, train, detach=True, pace=pace, **settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_same_call_finds_its_job(
     spec: lt.FineTune, train: pd.DataFrame, held_out: pd.DataFrame, jobs_at: Jobs, pace: Pace
 ) -> None:
@@ -192,6 +194,90 @@ def test_the_intent_is_written_before_anything_is_uploaded(
     assert run.spec() == spec
 
 
+def test_a_file_that_is_refused_ends_its_run_with_the_services_word(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
+) -> None:
+    server.faults.add(Fault("status", status=400, message="line 3 is bad", path="files", method="POST", times=1))
+    with pytest.raises(EndpointError, match="line 3 is bad"):
+        submit(spec, train, pace)
+    (run,) = tune_runs()
+    assert (run.status, run.job_status) == ("FAILED", "refused")
+    assert "line 3 is bad" in mlflow.get_run(run.run_id).data.tags["luthier.job_error"]
+    job = submit(spec, train, pace)
+    assert job.run_id != run.run_id
+    assert jobs_at() == [job.id]
+
+
+class AtTheSameMoment(OpenAITuner):
+    """Another machine sends the same order right before this one."""
+
+    def submit(self, order: Order) -> JobState:
+        super().submit(order)
+        return super().submit(order)
+
+
+@pytest.mark.slow
+def test_of_two_machines_that_order_at_the_same_moment_one_job_is_left(
+    task: lt.Task, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
+) -> None:
+    spec = make_spec(task, server, tuning={"epochs": 50, "batch_size": 1})
+    assert spec.endpoint is not None
+    tuner = AtTheSameMoment(spec.endpoint)
+    job = submit(spec, train, pace, tuner=tuner)
+    younger, older = jobs_at()
+    assert job.id == older
+    assert tuner.poll(younger).status == "cancelled"
+    assert submit(spec, train, pace).id == older
+    job.cancel(pace=pace)
+
+
+@pytest.mark.slow
+def test_a_job_that_turns_up_after_its_order_was_refused_is_taken_over(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
+) -> None:
+    """The first try is taken though it seems lost, and the second is refused for the key."""
+    server.faults.add(Fault("status", status=500, path="fine_tuning/jobs", contains=ORDERS, times=1))
+    server.faults.add(Fault("status", status=401, path="fine_tuning/jobs", contains=ORDERS, times=1))
+    with pytest.raises(EndpointError, match="401"):
+        submit(spec, train, pace)
+    (run,) = tune_runs()
+    check = plan_tuning(spec, train).check
+    tuner = tuner_for(spec.endpoint)  # type: ignore[arg-type]
+    file = tuner.upload(check.train.name, check.train.content)
+    late = tuner.submit(Order(BASE, file, None, spec.tuning.hyperparameters, 7, None, run.token))
+    job = submit(spec, train, pace)
+    assert (job.id, job.bought) == (late.id, False)
+    assert jobs_at() == [late.id]
+
+
+@pytest.mark.slow
+def test_a_job_is_found_among_more_than_a_page_of_others(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
+) -> None:
+    first = submit(spec, train, pace)
+    assert spec.endpoint is not None
+    tuner = tuner_for(spec.endpoint)
+    for number in range(101):
+        tuner.cancel(tuner.submit(Order(BASE, first.state.files[0], None, {}, 7, None, f"other-{number}")).id)
+    (found,) = tuner.find(first.run.token)
+    assert found.id == first.id
+
+
+@pytest.mark.slow
+def test_an_order_whose_process_died_before_it_was_written_down_whole_goes_on(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+) -> None:
+    server.faults.add(Fault("status", status=503, path="files", method="POST", times=5))
+    with pytest.raises(EndpointError):
+        submit(spec, train, pace)
+    (run,) = tune_runs()
+    intent = Path(mlflow.artifacts.download_artifacts(run_id=run.run_id, artifact_path="tune/intent.json"))
+    intent.unlink()
+    job = submit(spec, train, pace)
+    assert job.run_id == run.run_id
+    assert lt.attach_job(job.id).base == spec
+
+
 @pytest.mark.slow
 def test_an_order_that_is_refused_ends_its_run(
     spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, pace: Pace
@@ -209,6 +295,18 @@ def test_a_price_above_the_budget_uploads_nothing(
 ) -> None:
     with pytest.raises(BudgetReached, match="Nothing was uploaded"):
         submit(spec, train, pace, budget_usd=0.0001)
+    assert server.received.by_path.get("files", 0) == 0
+
+
+def test_where_the_service_chooses_the_epochs_a_budget_is_held_by_watching(
+    task: lt.Task, server: LocalServer, train: pd.DataFrame, pace: Pace
+) -> None:
+    """One epoch costs about 1.8 cents."""
+    left_to_it = make_spec(task, server, tuning={})
+    with pytest.raises(UserError, match="nobody would watch"):
+        submit(left_to_it, train, pace, budget_usd=0.03)
+    with pytest.raises(BudgetReached, match="one epoch alone"):
+        submit(left_to_it, train, pace, budget_usd=0.01)
     assert server.received.by_path.get("files", 0) == 0
 
 

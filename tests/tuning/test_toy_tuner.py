@@ -10,6 +10,7 @@ from tests.conftest import REPOSITORY
 from tests.docs.pages import blocks
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store")
 def test_the_service_in_the_page_is_tuned_at() -> None:
     (source,) = blocks(REPOSITORY / "docs" / "tune.md", "python run")

@@ -15,6 +15,7 @@ import luthier as lt
 from luthier.errors import BudgetReached, EndpointError, Interrupted, ModelError, Partial
 from luthier.local import Fault, LocalServer, ModelCard
 from luthier.tuning.intent import Pace
+from luthier.tuning.job import order, plan_tuning
 from luthier.tuning.listing import list_jobs
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.verbs import look_at
@@ -149,6 +150,18 @@ def test_epochs_the_service_chose_may_not_cost_more_than_the_budget(
     (job,) = list_jobs()
     assert job.status == "cancelled"
     assert status_of(job.run_id or "") == "KILLED"
+
+
+@pytest.mark.slow
+def test_a_budget_is_held_by_a_watch_that_is_taken_up_later(
+    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, pace: Pace
+) -> None:
+    spec = make_spec(task, slow_server, tuning={})
+    plan = plan_tuning(spec, train)
+    job = order(plan, budget_usd=0.02, pace=pace)
+    with pytest.raises(BudgetReached, match="was cancelled"):
+        lt.attach_job(job.id).watch(pace=pace)
+    assert status_of(job.run_id) == "KILLED"
 
 
 @pytest.mark.slow

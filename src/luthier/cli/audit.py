@@ -66,10 +66,19 @@ def audit(
     from luthier.tuning.auditing import audit_chains, chains_of
     from luthier.tuning.conditions import jobs_of_sweep, plan_chains
 
-    named = [*(jobs or []), *(jobs_of_sweep(sweep) if sweep else [])]
+    named = list(jobs or [])
+    if sweep:
+        named += [job for job in jobs_of_sweep(sweep) if job not in named]
+    if pairs is None and (pair or id_column):
+        raise UserError("--pair and --id name columns of a table of numbers; add --pairs TABLE.")
     if pairs is not None:
         if named:
             raise UserError("give either jobs or --pairs TABLE, not both.")
+        asking = {"--test": test, "--validation": validation, "--train": train, "--spec": spec, "--limit": limit}
+        given = [name for name, value in (asking | {"--budget": budget}).items() if value is not None]
+        given += ["--dry-run"] if dry_run else []
+        if given:
+            raise UserError(f"--pairs TABLE asks no model and costs nothing; leave {', '.join(given)} out.")
         audited = api.audit(pairs=read_table(pairs), pair=pair or [], id_column=id_column, source=pairs.name)
     else:
         engine = default_engine()

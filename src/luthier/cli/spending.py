@@ -102,7 +102,13 @@ def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool) 
 
 
 def agree_to_training(
-    plan: TuningPlan, *, budget_usd: float | None, yes: bool, dry_run: bool, json: bool = False
+    plan: TuningPlan,
+    *,
+    budget_usd: float | None,
+    yes: bool,
+    dry_run: bool,
+    detach: bool = False,
+    json: bool = False,
 ) -> None:
     """As `agree_to`, for a fine-tuning job; one that was paid for earlier is not asked about.
 
@@ -119,10 +125,14 @@ def agree_to_training(
 
         print_json(plan.check.document())
     plan.check_clean()
-    plan.check_budget(budget_usd)
+    plan.check_budget(budget_usd, watched=not detach)
     if dry_run:
         print("dry run: nothing was sent.", file=sys.stderr)
         raise typer.Exit
+    if plan.known is not None and plan.known.job is not None:
+        job = plan.known.job
+        other = "; another one: --again" if job.ended else ""
+        print(f"this order has a job, {job.id} ({job.status}): nothing is bought{other}", file=sys.stderr)
     if not plan.buys or yes:
         return
     worst = plan.check.cost_usd if plan.check.cost_usd is not None else budget_usd

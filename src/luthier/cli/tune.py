@@ -83,7 +83,7 @@ def submit(
     plan = plan_tuning(
         chosen, read_table(train), held_out, unseen, to=target, again=again, ask=not dry_run, drop_leaked=drop_leaked
     )
-    agree_to_training(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
+    agree_to_training(plan, budget_usd=budget, yes=yes, dry_run=dry_run, detach=detach, json=json)
     job = tune_planned(plan, budget_usd=budget, detach=detach)
     print_job(job, json)
 

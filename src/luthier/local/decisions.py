@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from luthier.local.backend import Backend
 from luthier.local.cards import ModelCard
+from luthier.local.jobs.tuned import TunedBackend
 from luthier.local.label_shares import Shares, label_shares
 from luthier.local.refusals import ApiError, invalid_value, wrong_route
 
@@ -122,9 +123,19 @@ async def decide(backend: Backend, asked: Asked, refused: Sequence[bool]) -> lis
     """How the options of every question compare; `None` for those that are refused."""
     # One after the other: a model answers one request at a time, and 400 prompts need not wait in memory.
     return [
-        None if no else await label_shares(backend, asked.prompt(question), question.words)
-        for question, no in zip(asked.questions, refused, strict=True)
+        None if no else await _weigh(backend, asked.prompt(question), question.words, f"questions[{i}]")
+        for i, (question, no) in enumerate(zip(asked.questions, refused, strict=True))
     ]
+
+
+async def _weigh(backend: Backend, prompt: str, words: Sequence[str], where: str) -> Shares:
+    if not isinstance(backend, TunedBackend):
+        return await label_shares(backend, prompt, words)
+    # It knows the probability of each whole answer: a first token would count other answers that begin alike.
+    shares = backend.weigh(prompt, words)
+    if shares is None:
+        raise invalid_value(where, f"this model was trained on other answers: {backend.shown_answers()}.")
+    return shares
 
 
 def decision_body(model: str, questions: Sequence[Question], found: Sequence[Shares | None]) -> dict[str, Any]:

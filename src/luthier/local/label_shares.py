@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from luthier.local.backend import Ask, Backend, Message, Reply
 
-__all__ = ["Shares", "ask_after", "label_shares"]
+__all__ = ["LEAST", "Shares", "ask_after", "label_shares"]
 
 TOP = 500
 """Likeliest tokens looked at per node; an answer beyond them gets at most the least of them."""

@@ -69,8 +69,9 @@ def audit_sentences(audit: Audit) -> list[str]:
 def job_sentences(job: Attribution) -> list[str]:
     """What to take from one job: how far its numbers are apart, and which change makes how much of it."""
     out = []
-    for one in job.decompositions[:1]:
-        out += [_apart(one), *_parts(one)]
+    for place, one in enumerate(job.decompositions):
+        if place == 0 or any(_stands_out(part) for part in one.parts):
+            out += [_apart(one), *_parts(one)]
     lost = job.conditions[-1].without_label
     if lost:
         out.append(
@@ -175,7 +176,7 @@ def _apart(one: Decomposition) -> str:
 def _parts(one: Decomposition) -> list[str]:
     sure = [part for part in one.parts if _stands_out(part)]
     if not sure:
-        return ["No single part of the difference stands out from chance."]
+        return [f"No single part of the difference in {title(one.metric)} stands out from chance."]
     words = [f"{CHANGES[part.changes]} {spanned(part.share, signed=True)}" for part in sure]
     rest = one.difference - sum(part.share.value for part in sure)
     others = f" The other parts, none beyond chance, make {gap(rest)}." if len(sure) < len(one.parts) else ""

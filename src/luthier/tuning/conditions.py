@@ -245,6 +245,6 @@ def _check_validation(job: Job, rows: Rows) -> None:
         )
     if rows.digest_of(job.base.columns) != known:
         raise DataError(
-            f"these are not the validation rows of job {job.id}; give the table it was tuned with, or leave "
-            "--validation out."
+            f"these are not the validation rows of job {job.id}, or not in the order it was given them; give the table "
+            "it was tuned with, or leave --validation out."
         )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,10 +26,12 @@ from luthier.errors import EndpointError
 from luthier.experiments.tracking import TAGS
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.preflight import Preflight
-from luthier.tuning.tracking import TUNE_TAGS, Record, TuneRun, begin_tune
+from luthier.tuning.tracking import TUNE_TAGS, Record, TuneRun, begin_tune, write_intent
 from luthier.tuning.tuners.base import Away, JobState, NoSuchJob, Order, Tuner, Unconfirmed
 
 __all__ = ["Pace", "Standing", "standing", "submit_once", "tune_digest"]
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -125,11 +128,16 @@ def standing(
             job = None
         if job is not None and serves(job):
             return Standing(latest, job, attempt)
-        attempt += 1
+        if latest.job is not None:
+            attempt += 1
     spent = None
     while True:
         found = _patiently(pace, partial(tuner.find, token_of(digest, attempt)))
         serving = next((job for job in found if serves(job)), None)
+        if not found and latest is not None and pending is None and latest.attempt == attempt:
+            # It was refused. An earlier try of the same order may have been taken all the same, so it was looked for.
+            attempt += 1
+            continue
         if serving is not None or not found:
             return Standing(pending, serving, attempt, spent)
         if pending is not None:
@@ -180,8 +188,12 @@ def submit_once(
             agree()
             # Before there is a run, so that an account that may not leaves nothing behind.
             _patiently(pace, lambda: tuner.admit(check.model))
+        intent = {**(facts or {}), "preflight": check.document()}
         if run is None:
-            run = begin_tune(spec, _tags(check, digest, now.attempt), {**(facts or {}), "preflight": check.document()})
+            run = begin_tune(spec, _tags(check, digest, now.attempt), intent)
+        elif now.job is None:
+            # Its process may have died before it had written all of it, and the result may be wanted elsewhere now.
+            write_intent(run.run_id, spec, intent)
         record = Record(run.run_id)
         job = now.job
         if job is None:
@@ -193,9 +205,16 @@ def submit_once(
 
 
 def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: Record, pace: Pace) -> JobState:
-    train = _patiently(pace, lambda: tuner.upload(check.train.name, check.train.content))
     lines = check.validation
-    held_out = None if lines is None else _patiently(pace, lambda: tuner.upload(lines.name, lines.content))
+    try:
+        train = _patiently(pace, lambda: tuner.upload(check.train.name, check.train.content))
+        held_out = None if lines is None else _patiently(pace, lambda: tuner.upload(lines.name, lines.content))
+    except Away:
+        raise
+    except EndpointError as error:
+        if run.sent is None:
+            record.refused(error)
+        raise
     order = Order(
         model=check.model,
         training_file=train,
@@ -214,7 +233,7 @@ def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: R
     for left in reversed(range(MOST_ORDERS)):
         record.tag(sent=repr(pace.clock()))
         try:
-            return _only_one(tuner, run.token, tuner.submit(order), first=left == MOST_ORDERS - 1)
+            job = tuner.submit(order)
         except Unconfirmed as error:
             found = _look_for(tuner, run.token, pace, until=pace.clock() + SETTLE_SECONDS)
             if found is not None:
@@ -225,10 +244,13 @@ def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: R
             if not left:
                 raise
             pace.wait(TRIES_SECONDS[MOST_ORDERS - left])
-        except EndpointError:
-            record.tag(job_status="refused")
-            record.end("failed")
+        except EndpointError as error:
+            record.refused(error)
             raise
+        else:
+            # Before anything else is asked: from here on it is known.
+            record.see(job)
+            return _only_one(tuner, run.token, job)
     raise AssertionError("the last order either returns or raises")
 
 
@@ -251,7 +273,7 @@ def _look_for(tuner: Tuner, token: str, pace: Pace, until: float) -> JobState | 
             continue
         away = None
         if found:
-            return _only_one(tuner, token, found[0], first=True)
+            return _only_one(tuner, token, found[0])
     if away is not None:
         raise _unsure(token, away) from away
     return None
@@ -264,14 +286,28 @@ def _unsure(token: str, error: Away) -> Unconfirmed:
     )
 
 
-def _only_one(tuner: Tuner, token: str, job: JobState, *, first: bool) -> JobState:
-    """Ends a second job of the same order: one that turned up after it had been given up for lost."""
-    if first:
+def _only_one(tuner: Tuner, token: str, job: JobState) -> JobState:
+    """The oldest job of an order; others are ended.
+
+    There are others when another machine sent the same order at the same moment, or when one that was given up for
+    lost turned up after all.
+    """
+    try:
+        known = {one.id: one for one in (*tuner.find(token), job)}
+    except EndpointError:
+        # It is there and written down; whether it is alone can be seen by `tune list`.
         return job
-    oldest, *others = tuner.find(token) or [job]
+    serving = [one for one in known.values() if not one.ended or one.status == "succeeded"]
+    if not serving:
+        return job
+    oldest, *others = sorted(serving, key=lambda one: one.created or 0.0)
     for other in others:
-        if not other.ended:
+        if other.ended:
+            continue
+        try:
             tuner.cancel(other.id)
+        except EndpointError as error:
+            logger.warning("a second job of this order runs: %s. Type: luthier tune cancel %s", error, other.id)
     return oldest
 
 

@@ -74,26 +74,37 @@ class Plan:
         if self.buys:
             self.check.need_clean()
 
-    def check_budget(self, usd: float | None) -> None:
-        """Refuses a price above the budget, and one that nobody knows.
+    def check_budget(self, usd: float | None, *, watched: bool = True) -> None:
+        """Refuses a price above the budget, one that nobody knows, and one that nobody would see grow.
+
+        Args:
+            usd: most that training may cost.
+            watched: whether the job will be followed; where the service chooses the epochs, the budget is held so.
 
         Raises:
             BudgetReached: the job would cost more.
-            UserError: its price is not known.
+            UserError: its price is not known, or the budget could not be held.
         """
         if usd is None or not self.buys:
             return
-        cost = self.check.cost_usd
+        known, one = self.check.cost_usd, self.check.epoch_usd
+        cost = one if known is None else known
         if cost is not None and cost > usd:
+            what = "training" if known is not None else "one epoch alone"
             raise BudgetReached(
-                f"training would cost about ${cost:.4f}, more than the budget of ${usd:.4g}. Nothing was uploaded. "
+                f"{what} would cost about ${cost:.4f}, more than the budget of ${usd:.4g}. Nothing was uploaded. "
                 "Raise --budget, lower tuning.epochs, or give fewer rows."
             )
-        if cost is None and self.tuner.estimate(self.check.model, self.check.train.tokens, 1) is None:
+        if cost is None:
             raise UserError(
                 f"a budget was given, but what {self.check.place} takes for training {self.check.model} is not known. "
                 "Put it into the endpoint: price: {input_usd_per_million: ..., output_usd_per_million: ..., "
                 "training_usd_per_million: ...} (0 is a price)."
+            )
+        if known is None and cost and not watched:
+            raise UserError(
+                "a budget was given, the service is to choose the epochs, and nobody would watch what they cost. "
+                "Nothing was uploaded. Set tuning.epochs, or leave out --detach."
             )
 
 
@@ -119,6 +130,7 @@ class Job:
         *,
         bought: bool = False,
         tokens: int | None = None,
+        budget_usd: float | None = None,
     ) -> None:
         self.run, self.state, self.tuner = run, state, tuner
         self.bought = bought
@@ -126,6 +138,7 @@ class Job:
         self.base = spec.untuned()
         self._target = target
         self._tokens = tokens
+        self._budget_usd = budget_usd
 
     @property
     def id(self) -> str:
@@ -162,6 +175,11 @@ class Job:
     ) -> Job:
         """Follows the job to its end and keeps everything in its run; from wherever an earlier watch left off.
 
+        Args:
+            budget_usd: most it may cost; what it was submitted with when absent.
+            pace: how time passes.
+            watcher: is shown each look.
+
         Raises:
             EndpointError: the job failed.
             Partial: it was cancelled, or the service has been away for an hour.
@@ -171,7 +189,7 @@ class Job:
             self._write()
             return self
         record = Record(self.run_id)
-        outlook = self._outlook(budget_usd)
+        outlook = self._outlook(self._budget_usd if budget_usd is None else budget_usd)
         try:
             self.state = follow(self.tuner, record, self.id, outlook=outlook, pace=pace, watcher=watcher)
         except BudgetReached:
@@ -383,11 +401,18 @@ def plan_tuning(
     return plan
 
 
-def order(plan: Plan, *, pace: Pace | None = None, agree: Callable[[], None] = lambda: None) -> Job:
+def order(
+    plan: Plan,
+    *,
+    budget_usd: float | None = None,
+    pace: Pace | None = None,
+    agree: Callable[[], None] = lambda: None,
+) -> Job:
     """The job of a plan: the one there is, else one that is bought now; once, whatever happens on the way.
 
     Args:
         plan: from `plan_tuning`.
+        budget_usd: most it may cost; written down, so that a later watch holds it, too.
         pace: how time passes.
         agree: called right before something is bought that the plan did not foresee or foresaw; may refuse by raising.
     """
@@ -397,7 +422,7 @@ def order(plan: Plan, *, pace: Pace | None = None, agree: Callable[[], None] = l
         for name, frame in plan.frames.items():
             log_table_digest(run_id, frame, name=name, context=name, targets=plan.spec.task.label)
 
-    facts = {"target": None if plan.target is None else plan.target.document()}
+    facts = {"target": None if plan.target is None else plan.target.document(), "budget_usd": budget_usd}
     run, state, bought = submit_once(
         plan.spec,
         plan.check,
@@ -453,7 +478,7 @@ def attach(
     if target is not None and not target.path.parent.is_dir():
         target = None
     tokens = ((intent.get("preflight") or {}).get("train") or {}).get("tokens")
-    return Job(run, state, service, recipe, target, tokens=tokens)
+    return Job(run, state, service, recipe, target, tokens=tokens, budget_usd=intent.get("budget_usd"))
 
 
 def service_of(job: str, endpoint: Endpoint | None, tuner: Tuner | None = None) -> tuple[Tuner, str]:

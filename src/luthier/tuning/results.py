@@ -35,8 +35,16 @@ class Target:
 
     @classmethod
     def beside(cls, spec: str | Path) -> Target:
-        """NAME-tuned.yaml next to the spec's own file."""
+        """NAME-tuned.yaml next to the spec's own file; one of a grid, FILE#NAME, has a NAME of its own.
+
+        Examples:
+            >>> Target.beside("models/few.yaml").path.name, Target.beside("models/few.yaml#few.epochs-2").path.name
+            ('few-tuned.yaml', 'few.epochs-2-tuned.yaml')
+        """
         path = Path(spec)
+        file, _, name = str(spec).rpartition("#")
+        if file and not path.exists():
+            return cls(Path(file).with_name(f"{name}-tuned.yaml"), exact=False)
         return cls(path.with_name(f"{path.stem.removesuffix('-tuned')}-tuned.yaml"), exact=False)
 
     def check(self, job: str | None = None) -> None:

@@ -23,7 +23,17 @@ from luthier.tuning.tuners.base import Checkpoint, JobEvent, JobState
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-__all__ = ["TUNE_TAGS", "Record", "TuneRun", "begin_tune", "need_run", "run_of_job", "runs_of_digest", "tune_runs"]
+__all__ = [
+    "TUNE_TAGS",
+    "Record",
+    "TuneRun",
+    "begin_tune",
+    "need_run",
+    "run_of_job",
+    "runs_of_digest",
+    "tune_runs",
+    "write_intent",
+]
 
 TUNE_TAGS = {
     "digest": "luthier.tune_digest",
@@ -33,6 +43,7 @@ TUNE_TAGS = {
     "sent": "luthier.tune_sent",
     "job": "luthier.job",
     "job_status": "luthier.job_status",
+    "job_error": "luthier.job_error",
     "tuned_model": "luthier.tuned_model",
     "validation_digest": "luthier.validation_digest",
     "cost": "luthier.cost",
@@ -49,6 +60,8 @@ SPELLINGS = {"validation_mean_token_accuracy": "valid_mean_token_accuracy"}
 
 MOST_IN_A_BATCH = 900
 """MLflow takes a thousand metrics in a call."""
+
+LONGEST_TAG = 1000
 
 MOST_FILLED = 1000
 """Steps of a result file that are shown as metrics."""
@@ -119,10 +132,16 @@ def begin_tune(spec: FineTune, tags: Mapping[str, str], intent: Mapping[str, Any
 
     experiment_id = connect(spec.task)
     run = begin_run(experiment_id, f"tune {spec.name}", "tune", spec_tags(spec) | dict(tags))
-    client = mlflow.MlflowClient()
-    client.log_dict(run.info.run_id, {"schema": 1, **intent, "spec": spec.document()}, INTENT)
+    write_intent(run.info.run_id, spec, intent)
     log_settings(run.info.run_id, spec)
-    return _read(client.get_run(run.info.run_id))
+    return _read(mlflow.MlflowClient().get_run(run.info.run_id))
+
+
+def write_intent(run_id: str, spec: FineTune, intent: Mapping[str, Any]) -> None:
+    """What is about to be ordered, so that whoever comes later can go on with it."""
+    import mlflow
+
+    mlflow.MlflowClient().log_dict(run_id, {"schema": 1, **intent, "spec": spec.document()}, INTENT)
 
 
 def runs_of_digest(experiment_id: str | None, digest: str) -> list[TuneRun]:
@@ -267,7 +286,8 @@ class Record:
 
     def see(self, job: JobState) -> None:
         """Keeps the state of the job: status, settings as the service resolved them, tokens, the result's name."""
-        self.tag(job=job.id, job_status=job.status, tuned_model=job.tuned_model)
+        error = job.error[:LONGEST_TAG] if job.error else None
+        self.tag(job=job.id, job_status=job.status, tuned_model=job.tuned_model, job_error=error)
         settings = {f"resolved.{name}": value for name, value in job.hyperparameters.items() if value != "auto"}
         if job.seed is not None:
             settings["resolved.seed"] = job.seed
@@ -311,6 +331,11 @@ class Record:
             self._client.set_tag(self.run_id, name, value)
         if not spec.needs_training:
             log_fitted(self.run_id, Fitted(spec=spec))
+
+    def refused(self, error: Exception) -> None:
+        """Ends the run of an order that the service did not take."""
+        self.tag(job_status="refused", job_error=str(error)[:LONGEST_TAG])
+        self.end("failed")
 
     def end(self, status: str) -> None:
         """Ends the run as the job ended."""

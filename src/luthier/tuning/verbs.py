@@ -76,15 +76,15 @@ def tune_planned(
     """As `tune`, for what `plan_tuning` planned."""
     found: list[str] = []
     plan.check_clean()
-    plan.check_budget(budget_usd)
+    plan.check_budget(budget_usd, watched=not detach)
 
     def agree() -> None:
         # A job the plan counted on may be gone by now, and its tables were not held against it.
         plan.check.need_clean()
-        plan.check_budget(budget_usd)
+        plan.check_budget(budget_usd, watched=not detach)
 
     with stoppable(lambda: found[0] if found else None):
-        job = order(plan, pace=pace, agree=agree)
+        job = order(plan, budget_usd=budget_usd, pace=pace, agree=agree)
         found.append(job.id)
         return job if detach else watch_job(job, budget_usd=budget_usd, watcher=watcher, pace=pace)
 

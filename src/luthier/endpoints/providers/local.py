@@ -198,8 +198,13 @@ def _load(service: LocalService, model: str) -> None:
         ) from error
     if status == 200:
         return
-    missing = body.get("error", {}).get("code") == "missing_part"
-    raise (MissingPart if missing else EndpointError)(_said(body))
+    code = body.get("error", {}).get("code")
+    if code == "model_not_found" and model.startswith("ft:"):
+        raise EndpointError(
+            f"the embedded server here has no tuned model {model}: such a model stays with the LUTHIER_HOME it was "
+            "tuned in. Tune it here, too: luthier tune SPEC --train TABLE --validation TABLE"
+        )
+    raise (MissingPart if code == "missing_part" else EndpointError)(_said(body))
 
 
 def _start_failure(folder: Path) -> EndpointError:

@@ -79,7 +79,7 @@ def _read_line(raw: str, number: int, endpoint: str) -> Line | dict[str, Any]:
         if name not in found:
             return _error("missing_required_parameter", f"Missing required parameter: '{name}'.", number, name)
     custom_id, body = found["custom_id"], found["body"]
-    if not isinstance(custom_id, str) or not custom_id:
+    if not isinstance(custom_id, str) or not custom_id or not _is_text(custom_id):
         return _error("invalid_value", "custom_id: expected a text.", number, "custom_id")
     if found["method"] != "POST":
         return _error("invalid_method", f"method: expected 'POST', got {found['method']!r}.", number, "method")
@@ -91,6 +91,11 @@ def _read_line(raw: str, number: int, endpoint: str) -> Line | dict[str, Any]:
     if body.get("stream"):
         return _error("invalid_value", "stream: a batch does not stream.", number, "body.stream")
     return Line(number, custom_id, body)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it has no half of a surrogate pair, which nothing can be called by."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _error(code: str, message: str, line: int | None, param: str | None) -> dict[str, Any]:

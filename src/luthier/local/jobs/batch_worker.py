@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.assets.lock import free_lock, take_lock
@@ -20,6 +21,7 @@ from luthier.local.jobs.batch_lines import Line, plain_url, read_lines
 from luthier.local.jobs.files import add_file
 from luthier.local.jobs.pages import now
 from luthier.local.jobs.store import Store, packed
+from luthier.local.refusals import ApiError
 
 if TYPE_CHECKING:
     from luthier.local.app import Application
@@ -49,7 +51,8 @@ class BatchWorker:
         """Begins with whatever is unfinished, if it has not begun; looks at once for something new."""
         self._nudged.set()
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            # The folder is opened here: where it cannot be, whoever starts the server is told.
+            self._task = asyncio.create_task(self._run(self._store.folder / "batches.lock"))
 
     async def stop(self) -> None:
         """Leaves off; a later server goes on."""
@@ -59,29 +62,42 @@ class BatchWorker:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _run(self) -> None:
-        path = self._store.folder / "batches.lock"
+    async def _run(self, path: Path) -> None:
         while (lock := take_lock(path)) is None:
             # Another server of this folder works them off; if it ends, this one takes over.
             await asyncio.sleep(_IDLE_SECONDS)
         try:
             while True:
                 self._nudged.clear()
-                marks = ", ".join("?" * len(UNFINISHED_BATCHES))
-                row = self._store.row(
-                    f"select id from batches where status in ({marks}) order by number limit 1", *UNFINISHED_BATCHES
-                )
-                if row is not None:
-                    await self._work(row["id"])
-                    continue
+                try:
+                    if await self._work_next():
+                        continue
+                except (OSError, sqlite3.Error):
+                    # A full disk: what is answered stays, and it goes on as soon as there is room.
+                    _log.exception("batches cannot be worked off")
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._nudged.wait(), _IDLE_SECONDS)
         finally:
             free_lock(lock)
 
+    async def _work_next(self) -> bool:
+        """Whether there was a batch to work off."""
+        marks = ", ".join("?" * len(UNFINISHED_BATCHES))
+        row = self._store.row(
+            f"select id from batches where status in ({marks}) order by number limit 1", *UNFINISHED_BATCHES
+        )
+        if row is not None:
+            await self._work(row["id"])
+        return row is not None
+
     async def _work(self, batch: str) -> None:
         try:
             await self._go_through(batch)
+        except FileNotFoundError:
+            fault = {"code": "file_not_found", "line": None, "message": "The server's copy of the input file is gone."}
+            self._end(batch, "failed", errors={"object": "list", "data": [fault | {"param": "input_file_id"}]})
+        except (OSError, sqlite3.Error):
+            raise
         except Exception as error:
             # A bug here: the batches behind this one still want their turn.
             _log.exception("batch %s", batch)
@@ -105,12 +121,12 @@ class BatchWorker:
             status, record = self._read(batch)
         if status == "in_progress":
             if not await self._answer_in_time(batch, record, lines):
-                self._write_files(batch, lines, expired=True)
+                await asyncio.to_thread(self._write_files, batch, lines, expired=True)
                 self._end(batch, "expired", expired_at=now())
                 return
             self._move(batch, ["in_progress"], "finalizing", finalizing_at=now())
             status, record = self._read(batch)
-        self._write_files(batch, lines, expired=False)
+        await asyncio.to_thread(self._write_files, batch, lines, expired=False)
         if status == "cancelling":
             self._end(batch, "cancelled", cancelled_at=now())
         else:
@@ -129,7 +145,8 @@ class BatchWorker:
                     return False
                 nudged = asyncio.ensure_future(self._nudged.wait())
                 waited: set[asyncio.Future[Any]] = {asking, nudged}
-                await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                # Another server of this folder may be told to cancel: it cannot nudge.
+                await asyncio.wait(waited, timeout=min(seconds, _IDLE_SECONDS), return_when=asyncio.FIRST_COMPLETED)
                 nudged.cancel()
                 self._nudged.clear()
                 if self._read(batch)[0] == "cancelling":
@@ -143,7 +160,15 @@ class BatchWorker:
 
     async def _answer(self, batch: str, route: str, left: Iterator[Line]) -> None:
         for line in left:
-            status, body = await self._application.answer_line(route, line.body)
+            # A backend may answer without ever waiting: whoever else asks the server gets a turn between two lines.
+            await asyncio.sleep(0)
+            try:
+                status, body = await self._application.answer_line(route, line.body)
+            except Exception as error:
+                # A bug here, shown as a direct request would be: the other lines still want their answers.
+                _log.exception("batch %s, line %d", batch, line.number)
+                refused = ApiError(500, f"{type(error).__name__} in the embedded server.", kind="server_error")
+                status, body = refused.status, refused.body()
             with self._store.writing() as write:
                 write.execute(
                     "insert or ignore into lines values (?, ?, ?, ?, ?)",

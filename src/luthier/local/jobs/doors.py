@@ -7,6 +7,7 @@ route, with the method before it unless that is POST: `fine_tuning/jobs`, `GET f
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -92,8 +93,16 @@ def add_route(
             application.received.leave(status)
         return response
 
+    async def within(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except (OSError, sqlite3.Error) as error:
+            # A full disk, a folder that is gone: nothing was taken, and whoever asks has to know why.
+            message = f"The embedded server cannot use its folder: {error}. Nothing was changed."
+            raise ApiError(503, message, kind="server_error", code="storage_unavailable") from error
+
     for prefix in PREFIXES:
-        application.add(method, f"{prefix}/{path}", handle)
+        application.add(method, f"{prefix}/{path}", within)
 
 
 async def _answer(application: Application, work: Work, received: Received) -> web.StreamResponse:

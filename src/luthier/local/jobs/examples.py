@@ -51,6 +51,9 @@ def read_examples(path: Path, param: str, least: int = LEAST_EXAMPLES) -> Exampl
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        # Somebody cleared the folder, or cancelled the job while its files were read.
+        raise FileFault("file_not_found", f"The server's copy of the {param} is gone.", param) from None
     except UnicodeDecodeError as error:
         raise FileFault("invalid_file_format", f"Invalid file format. The file is not UTF-8: {error}.", param) from None
     examples = Examples()

@@ -232,6 +232,8 @@ def _add_event(
     data: Mapping[str, Any],
     level: str = "info",
 ) -> None:
+    # A message may quote what somebody sent, half a surrogate pair included.
+    message = message.encode("utf-8", "backslashreplace").decode()
     write.execute(
         "insert or ignore into events (job, name, created_at, level, message, type, data) values (?, ?, ?, ?, ?, ?, ?)",
         (job, name, now(), level, message, kind, packed(data)),

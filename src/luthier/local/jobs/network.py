@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,16 +107,18 @@ class Network:
         """Reads what `save` wrote.
 
         Raises:
-            EndpointError: The file is gone, or was made from another base.
+            EndpointError: The file is gone or damaged, or was made from another base.
         """
         import numpy as np
 
         try:
             with np.load(path, allow_pickle=False) as found:
                 arrays = {name: found[name] for name in found.files}
+            card = json.loads(arrays["card"].tobytes())
         except FileNotFoundError:
             raise EndpointError(f"the weights of this tuned model are gone from {path}; tune it again") from None
-        card = json.loads(arrays["card"].tobytes())
+        except (EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+            raise EndpointError(f"the weights of this tuned model in {path} are damaged; tune it again") from None
         words = open_words(card["table"])
         if words.digest != card["base"]:
             raise EndpointError(

@@ -12,6 +12,7 @@ from luthier.local.refusals import ApiError, invalid_value
 __all__ = ["now", "page", "read_limit", "read_metadata"]
 
 _PAIRS = 16
+_DIGITS = 18
 _LONGEST_KEY, _LONGEST_VALUE = 64, 512
 
 
@@ -67,7 +68,8 @@ def page(
 def event_number(identity: str) -> int | None:
     """The number within an event's id, `ftevent-000000000012`; `None`: it is none."""
     digits = identity.removeprefix("ftevent-")
-    return int(digits) if digits.isdecimal() and digits != identity else None
+    # Longer ones would not fit into a number of the database.
+    return int(digits) if digits.isdecimal() and digits != identity and len(digits) <= _DIGITS else None
 
 
 def read_metadata(body: Mapping[str, Any]) -> dict[str, str] | None:

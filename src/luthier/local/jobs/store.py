@@ -61,13 +61,28 @@ class Store:
     """The database of one folder; may be used from any thread."""
 
     def __init__(self, folder: Path) -> None:
+        """Opens the folder, and makes it where it is missing.
+
+        Raises:
+            EndpointError: It cannot be written to, or its database is damaged or of a later version.
+        """
         self.folder = folder
+        self._lock = threading.RLock()
+        try:
+            self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise EndpointError(
+                f"the embedded server cannot use its folder {folder}: {error}. Files, jobs and tuned models are kept "
+                "there; make it writable, or move it away to begin with an empty one"
+            ) from None
+
+    def _open(self) -> None:
+        folder = self.folder
         for part in (folder, folder / "files", folder / "models", folder / "work"):
             part.mkdir(parents=True, mode=0o700, exist_ok=True)
         path = folder / "jobs.db"
         # SQLite gives its side files the mode of the database.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("pragma journal_mode = wal")
@@ -159,5 +174,5 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def packed(value: Any) -> str:
-    """JSON for a column."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """JSON for a column or a line of a file; in ASCII, as half a surrogate pair fits into neither."""
+    return json.dumps(value, separators=(",", ":"))

@@ -7,8 +7,10 @@ interpreter free between two steps and during most of them. What it needs to go 
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
+from collections.abc import Callable
 
 from luthier.assets.lock import free_lock, take_lock
 from luthier.errors import LuthierError
@@ -17,6 +19,7 @@ from luthier.local.jobs.examples import FileFault
 from luthier.local.jobs.journal import UNFINISHED, JobJournal
 from luthier.local.jobs.orders import resolved
 from luthier.local.jobs.store import Store
+from luthier.local.jobs.training import Diverged
 
 __all__ = ["Trainer"]
 
@@ -71,35 +74,48 @@ class Trainer:
             self._store.sweep()
             while not self._stopping:
                 self._nudged.clear()
-                self._validate_waiting()
-                found = self._store.row(
-                    "select id from jobs where status in ('queued', 'running', 'pausing') "
-                    "order by status = 'queued', number limit 1"
-                )
-                if found is None:
+                try:
+                    trained = self._train_next()
+                except (OSError, sqlite3.Error):
+                    # Not even a failure can be written down: a full disk. It is tried again until there is room.
+                    _log.exception("fine-tuning jobs cannot be worked off")
+                    trained = False
+                if not trained:
                     self._nudged.wait(_IDLE_SECONDS)
-                else:
-                    self._work(JobJournal(self._store, found["id"]))
         finally:
             if lock is not None:
                 free_lock(lock)
 
+    def _train_next(self) -> bool:
+        """Whether there was a job to train."""
+        self._validate_waiting()
+        found = self._store.row(
+            "select id from jobs where status in ('queued', 'running', 'pausing') "
+            "order by status = 'queued', number limit 1"
+        )
+        if found is not None:
+            self._guarded(JobJournal(self._store, found["id"]), self._train)
+        return found is not None
+
     def _validate_waiting(self) -> None:
         for row in self._store.rows("select id from jobs where status = 'validating_files' order by number"):
-            job = JobJournal(self._store, row["id"])
-            try:
-                training, _ = read_files(job)
-            except FileFault as fault:
-                job.fail(fault.code, f"The job failed due to an invalid file. {fault}", fault.param)
-                continue
-            if job.move("queued", ["validating_files"], **resolved(job.record, len(training))):
-                job.say("Files validated, moving job to queued state", "validated")
+            self._guarded(JobJournal(self._store, row["id"]), self._validate)
 
-    def _work(self, job: JobJournal) -> None:
+    def _validate(self, job: JobJournal) -> None:
+        training, _ = read_files(job)
+        if job.move("queued", ["validating_files"], **resolved(job.record, len(training))):
+            job.say("Files validated, moving job to queued state", "validated")
+
+    def _guarded(self, job: JobJournal, work: Callable[[JobJournal], None]) -> None:
+        """Does a job's work; what goes wrong there fails this job and no other."""
         try:
-            self._train(job)
+            work(job)
         except _Stopped:
             pass
+        except Diverged as error:
+            job.fail("training_diverged", str(error), "learning_rate_multiplier")
+        except OSError as error:
+            job.fail("server_error", f"The embedded server cannot use its folder: {error}.", None)
         except FileFault as fault:
             job.fail(fault.code, f"The job failed due to an invalid file. {fault}", fault.param)
         except LuthierError as error:

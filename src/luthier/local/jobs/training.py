@@ -6,6 +6,7 @@ step and goes on from the saved state: the order of an epoch depends on the seed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float32]]
     Ids = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["Measured", "Rehearsal", "Settings", "StepFigures", "Training"]
+__all__ = ["Diverged", "Measured", "Rehearsal", "Settings", "StepFigures", "Training"]
 
 HEAD_RATE = 0.02
 """Learning rate of the head at a multiplier of 1."""
@@ -57,6 +58,10 @@ class Measured(NamedTuple):
 
     loss: float
     token_accuracy: float
+
+
+class Diverged(Exception):
+    """The weights have grown beyond every number; the job fails with it."""
 
 
 class Rehearsal:
@@ -146,7 +151,21 @@ class Training:
         return self._order[1][within * size : (within + 1) * size]
 
     def take_step(self) -> StepFigures:
-        """Measures the next batch and moves the weights by it."""
+        """Measures the next batch and moves the weights by it.
+
+        Raises:
+            Diverged: The loss is no number any more.
+        """
+        import numpy as np
+
+        # Whatever overflows is found in the loss.
+        with np.errstate(over="ignore", invalid="ignore"):
+            figures = self._take_step()
+        if not math.isfinite(figures.loss):
+            raise self._diverged()
+        return figures
+
+    def _take_step(self) -> StepFigures:
         import numpy as np
         from scipy.sparse import csr_matrix
 
@@ -214,12 +233,26 @@ class Training:
         shares = rehearsal.some_shares(weights["vectors"], weights["head"], weights["bias"], rows)
         return rehearsal.measure(shares, rows)
 
+    def _diverged(self) -> Diverged:
+        multiplier = self.settings.learning_rate_multiplier
+        return Diverged(
+            f"Training diverged: after step {self.step} of {self.steps} the weights are no numbers any more. "
+            f"The learning_rate_multiplier of {multiplier:g} is too large; around 0.3 is usual."
+        )
+
     def network(self) -> Network:
-        """The model as it would be served now."""
+        """The model as it would be served now.
+
+        Raises:
+            Diverged: It could not answer.
+        """
         import numpy as np
 
         weights = self._weights
-        served = weights["vectors"].astype(np.float16).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            served = weights["vectors"].astype(np.float16).astype(np.float32)
+        if not all(np.isfinite(part).all() for part in (served, weights["head"], weights["bias"])):
+            raise self._diverged()
         return Network(
             self.words, self.scale, self.rows, served, weights["head"].copy(), weights["bias"].copy(), self.answers
         )

@@ -14,12 +14,14 @@ from luthier.local.backend import Ask, Message, Reply, Step, Token
 from luthier.local.deterministic import END
 from luthier.local.jobs.network import Network
 from luthier.local.jobs.spelling import Spelling
+from luthier.local.label_shares import LEAST, Shares, ask_after
 from luthier.local.refusals import ApiError, unsupported_parameter, wrong_route
 from luthier.local.tokens import count_tokens, split_tokens, token_id
 
 __all__ = ["TunedBackend", "UntunedBackend", "text_before_answer"]
 
 _LOADED = 8
+_SHOWN = 10
 
 
 @functools.lru_cache(maxsize=_LOADED)
@@ -64,6 +66,32 @@ class TunedBackend:
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Refused: this model chats."""
         raise wrong_route("This model answers; for embeddings use another one.")
+
+    def weigh(self, prompt: str, answers: Sequence[str]) -> Shares | None:
+        """The probability of each answer to the prompt, given that it is one of them.
+
+        Args:
+            prompt: What a user says.
+            answers: Different texts without spaces around them.
+
+        Returns:
+            Nearly zero for an answer it was not trained on; `None` where it was trained on none of them.
+        """
+        network, _ = _load(self._path)
+        known: dict[str, float] = {}
+        for answer, share in zip(network.answers, network.shares([prompt])[0].tolist(), strict=True):
+            known[answer.strip()] = known.get(answer.strip(), 0.0) + share
+        if not any(answer in known for answer in answers):
+            return None
+        masses = [max(known.get(answer, 0.0), LEAST) for answer in answers]
+        total = math.fsum(masses)
+        return Shares(tuple(mass / total for mass in masses), _prompt_tokens(ask_after(prompt)), 1)
+
+    def shown_answers(self) -> str:
+        """Some of the answers it was trained on, for a message."""
+        answers = _load(self._path)[0].answers
+        more = f" and {len(answers) - _SHOWN} more" if len(answers) > _SHOWN else ""
+        return ", ".join(repr(answer[:40]) for answer in answers[:_SHOWN]) + more
 
     async def tokenize(self, text: str) -> list[Token]:
         """The text in the tokens that answers are written in."""

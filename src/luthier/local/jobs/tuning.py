@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["routes"]
 
 _TABLES = {"tunable": WORDLLAMA_TABLE, "tunable-hashed": HASHED}
-_METADATA = re.compile(r"metadata\[(.+)\]")
+_METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 _CONFIRM_SECONDS = 5.0
 
 
@@ -37,7 +37,9 @@ def routes(application: Application) -> None:
 
     async def create(received: Received) -> web.StreamResponse:
         body = decode_body(received.raw)
-        record = new_record(_checked(application, body), _table(application, body))
+        # The model first: who asks whether it may be tuned has no file yet.
+        table = _table(application, body)
+        record = new_record(_checked(application, body), table)
         identity = record["id"]
         with workshop.store.writing() as write:
             # Copies of its own: a file may be deleted while the job waits.
@@ -167,10 +169,9 @@ def _metadata_filter(request: web.Request) -> tuple[str, list[object]]:
     for key, value in request.query.items():
         named = _METADATA.fullmatch(key)
         if named is not None:
-            if '"' in named[1]:
-                raise invalid_value("metadata", "a key with quotation marks cannot be looked for.")
-            where.append("json_extract(record, ?) = ?")
-            values += [f'$.metadata."{named[1]}"', value]
+            # Not a JSON path: a key may hold what has a meaning there.
+            where.append("exists (select 1 from json_each(record, '$.metadata') where key = ? and value = ?)")
+            values += [named[1], value]
         elif key == "metadata" and value == "null":
             where.append("json_extract(record, '$.metadata') is null")
     return " and ".join(where), values

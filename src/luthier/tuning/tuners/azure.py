@@ -86,7 +86,8 @@ class AzureTuner(OpenAITuner):
 
     def find(self, token: str) -> list[JobState]:
         """Whether Azure filters by metadata, or keeps any, is not known: every job is looked at."""
-        return sorted((job for job in self.listed() if job.token == token), key=lambda job: job.created or 0.0)
+        found = [job for job in self.listed() if job.token == token]
+        return sorted(found, key=lambda job: job.created or 0.0, reverse=True)[::-1]
 
     def upload(self, name: str, content: bytes) -> str:
         """With a byte-order mark, as Azure asks; returns when Azure has looked at the file.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import math
 import re
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,6 +26,19 @@ from luthier.tuning.tuners.base import (
     longest_line,
     marked_suffix,
 )
+from luthier.tuning.tuners.replies import (
+    THEIRS,
+    TOKEN,
+    carries,
+    checkpoint_of,
+    created,
+    event_of,
+    every,
+    number,
+    pages,
+    plain,
+    resolved,
+)
 
 if TYPE_CHECKING:
     import openai
@@ -37,22 +47,17 @@ __all__ = ["OpenAITuner"]
 
 Result = TypeVar("Result")
 
-TOKEN = "luthier"
-"""Metadata key that carries the token of a job."""
-
 KNOBS = (
     Knob("epochs", "integer", 1, 50),
     Knob("batch_size", "integer", 1, 256),
     Knob("learning_rate_multiplier", "real", 0, None),
 )
-THEIRS = {"epochs": "n_epochs", "batch_size": "batch_size", "learning_rate_multiplier": "learning_rate_multiplier"}
 
 NO_FILE = "file-luthier-asks-whether-it-may"
 """A file id that exists nowhere: a job with it is refused either for the file, or for want of permission."""
 
 PAGE = 100
 MILLION = 1_000_000.0
-STEP = re.compile(r"\bstep\s+(\d+)\s*/\s*(\d+)", re.I)
 LONGEST_SUFFIX = 64
 GONE = "Jobs are listed by: luthier tune list --endpoint FILE"
 
@@ -127,20 +132,22 @@ class OpenAITuner:
 
     def find(self, token: str) -> list[JobState]:
         """By metadata; of a server that does not keep any, by the suffix."""
+        # Of another server nobody knows what it makes of the filter: every job is looked at.
+        narrowed: dict[str, Any] = {} if self._endpoint.provider == "compatible" else {"metadata": {TOKEN: token}}
 
         def search(client: openai.OpenAI) -> list[JobState]:
-            listed = client.fine_tuning.jobs.list(limit=PAGE, metadata={TOKEN: token})
-            return [self._state(job.to_dict()) for job in listed if _carries(job.to_dict(), token)]
+            listed = every(client.fine_tuning.jobs.list(limit=PAGE, **narrowed))
+            return [self._state(job) for job in listed if carries(job, token)]
 
         found = self._call(search, "looking for the job")
-        return sorted(found, key=lambda job: job.created or 0.0)
+        # The newest come first, and two of one second are still told apart.
+        return sorted(found, key=lambda job: job.created or 0.0, reverse=True)[::-1]
 
     def upload(self, name: str, content: bytes) -> str:
         """Files are looked for by name, which holds the digest of their content, and size."""
 
         def present(client: openai.OpenAI) -> str | None:
-            for file in client.files.list(purpose="fine-tune"):
-                known = file.to_dict()
+            for known in every(client.files.list(purpose="fine-tune")):
                 same = known.get("filename") == name and known.get("bytes") in (None, len(content))
                 if same and known.get("status") not in ("error", "deleted"):
                     return str(known["id"])
@@ -199,11 +206,10 @@ class OpenAITuner:
         def fetch(client: openai.OpenAI) -> list[JobEvent]:
             found: list[tuple[float, int, JobEvent]] = []
             newest_first = True
-            for page in client.fine_tuning.jobs.list_events(job, limit=PAGE).iter_pages():
-                said = [event.to_dict() for event in page.data]
-                newest_first = newest_first and (not said or _created(said[0]) >= _created(said[-1]))
+            for said in pages(client.fine_tuning.jobs.list_events(job, limit=PAGE)):
+                newest_first = newest_first and (not said or created(said[0]) >= created(said[-1]))
                 new = [event for event in said if str(event.get("id")) not in known]
-                found += [(_created(event), len(found) + place, _event(event)) for place, event in enumerate(new)]
+                found += [(created(event), len(found) + place, event_of(event)) for place, event in enumerate(new)]
                 if said and not new and newest_first:
                     break
             sign = -1 if newest_first else 1
@@ -218,10 +224,10 @@ class OpenAITuner:
             import openai
 
             try:
-                kept = [item.to_dict() for item in client.fine_tuning.jobs.checkpoints.list(job, limit=PAGE)]
+                kept = list(every(client.fine_tuning.jobs.checkpoints.list(job, limit=PAGE)))
             except openai.NotFoundError:
                 return []
-            return [_checkpoint(item) for item in kept]
+            return [checkpoint_of(item) for item in kept]
 
         return sorted(self._call(fetch, f"reading the checkpoints of {job}", job=job), key=lambda kept: kept.step)
 
@@ -241,13 +247,13 @@ class OpenAITuner:
         """Every job the account sees, newest first."""
 
         def fetch(client: openai.OpenAI) -> list[JobState]:
-            return [self._state(job.to_dict()) for job in client.fine_tuning.jobs.list(limit=PAGE)]
+            return [self._state(job) for job in every(client.fine_tuning.jobs.list(limit=PAGE))]
 
         return sorted(self._call(fetch, "listing the jobs"), key=lambda job: -(job.created or 0.0))
 
     def result(self, file: str) -> bytes:
         """The content, unpacked where a service sends base64."""
-        return _plain(self._call(lambda client: client.files.content(file).content, f"fetching {file}"))
+        return plain(self._call(lambda client: client.files.content(file).content, f"fetching {file}"))
 
     def endpoint(self, model: str) -> Endpoint:
         """The same endpoint, asked for the tuned model."""
@@ -383,12 +389,12 @@ class OpenAITuner:
             status=str(job.get("status") or "unknown"),
             base_model=str(job.get("model") or ""),
             tuned_model=job.get("fine_tuned_model") or None,
-            hyperparameters=_resolved(job),
+            hyperparameters=resolved(job),
             trained_tokens=job.get("trained_tokens"),
             error=redact(str(said), self._secrets) if said else None,
-            created=_number(job.get("created_at")),
-            finished=_number(job.get("finished_at")),
-            estimated_finish=_number(job.get("estimated_finish")),
+            created=number(job.get("created_at")),
+            finished=number(job.get("finished_at")),
+            estimated_finish=number(job.get("estimated_finish")),
             result_files=tuple(str(file) for file in job.get("result_files") or ()),
             token=(job.get("metadata") or {}).get(TOKEN),
             files=tuple(str(file) for file in files if file),
@@ -405,80 +411,6 @@ ALTERNATIVES = (
     "What can be done instead: another service (provider: azure, or compatible with its base_url), the embedded "
     "server (provider: local), or a technique that trains at no service: embedding, or prompt with examples."
 )
-
-
-def _carries(job: Mapping[str, Any], token: str) -> bool:
-    if (job.get("metadata") or {}).get(TOKEN) == token:
-        return True
-    suffix = str(job.get("user_provided_suffix") or job.get("suffix") or "")
-    return suffix.endswith(token) or f"{token}:" in f"{job.get('fine_tuned_model') or ''}:"
-
-
-def _resolved(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyperparameters by our names; a number wins over `auto`, wherever the service puts it."""
-    inside = ((job.get("method") or {}).get("supervised") or {}).get("hyperparameters") or {}
-    outside = job.get("hyperparameters") or {}
-    found: dict[str, Any] = {}
-    for name, theirs in THEIRS.items():
-        values = [given.get(theirs) for given in (outside, inside) if given.get(theirs) is not None]
-        if values:
-            found[name] = next((value for value in values if value != "auto"), "auto")
-    return found
-
-
-def _event(event: Mapping[str, Any]) -> JobEvent:
-    data = event.get("data") if isinstance(event.get("data"), Mapping) else {}
-    assert isinstance(data, Mapping)
-    message = str(event.get("message") or "")
-    counted = STEP.search(message)
-    step, total = data.get("step"), data.get("total_steps")
-    if step is None and counted:
-        step = counted.group(1)
-    if total is None and counted:
-        total = counted.group(2)
-    return JobEvent(
-        id=str(event.get("id")),
-        created=_created(event),
-        message=message,
-        step=None if step is None else int(float(step)),
-        metrics=_figures(data) if step is not None else {},
-        total_steps=None if total is None else int(float(total)),
-        level=str(event.get("level") or "info"),
-    )
-
-
-def _checkpoint(item: Mapping[str, Any]) -> Checkpoint:
-    step, model = int(item.get("step_number") or 0), str(item.get("fine_tuned_model_checkpoint"))
-    return Checkpoint(step, model, _figures(item.get("metrics")))
-
-
-def _figures(data: Any) -> dict[str, float]:
-    """The finite numbers of a metrics block, without the step they belong to."""
-    if not isinstance(data, Mapping):
-        return {}
-    numbers = {str(name): _number(value) for name, value in data.items() if name not in ("step", "total_steps")}
-    return {name: value for name, value in numbers.items() if value is not None}
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    number = float(value)
-    return number if math.isfinite(number) else None
-
-
-def _created(event: Mapping[str, Any]) -> float:
-    return _number(event.get("created_at")) or 0.0
-
-
-def _plain(content: bytes) -> bytes:
-    """A result file as text; some services send its base64."""
-    if b"," in content or b"\n" in content.strip():
-        return content
-    try:
-        return base64.b64decode(content, validate=True)
-    except binascii.Error:
-        return content
 
 
 def _error_of(error: openai.APIStatusError) -> Mapping[str, Any]:
