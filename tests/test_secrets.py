@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from luthier.local import Fault, LocalServer
+from luthier.local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
@@ -47,14 +47,22 @@ def test_no_byte_on_disk_and_no_word_said_holds_the_key(
         f"endpoint: {{provider: compatible, base_url: '{server.base_url}', model: stars-model, api_key_env: STARS_KEY, "
         "price: {input_usd_per_million: 1, output_usd_per_million: 2}}\n"
     )
+    server.put_model(ModelCard("embedder", embeddings=True))
+    endpoint = f"endpoint: {{provider: compatible, base_url: '{server.base_url}', api_key_env: STARS_KEY, model: "
+    price = ", price: {input_usd_per_million: 1, output_usd_per_million: 2}}\n"
+    Path("near.yaml").write_text(f"technique: embedding\n{endpoint}embedder{price}")
+    Path("decided.yaml").write_text(f"technique: decision\n{endpoint}stars-model{price}")
     said = [
-        luthier("check", "zero.yaml"),
+        luthier("check", "zero.yaml", "near.yaml", "decided.yaml"),
+        luthier("compare", "near.yaml", "decided.yaml", "--test", "test.csv", "--train", "train.csv", "--yes"),
+        luthier("fit", "near.yaml", "--train", "train.csv", "--to", "fitted", "--yes"),
+        luthier("log", "near.yaml", "--train", "train.csv", "--yes"),
         luthier("compare", "zero.yaml", "--test", "test.csv", "--yes"),
         luthier("log", "zero.yaml", "--register", "stars", "--alias", "champion"),
         luthier("score", "models:/stars@champion", "test.csv", "out.csv", "--yes"),
         luthier("compare", "zero.yaml", "--test", "missing.csv"),
     ]
-    assert Path("out.csv").exists(), said
+    assert Path("out.csv").exists() and Path("fitted/spec.yaml").exists(), said
     assert KEY not in "".join(said)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.name == "journal.db" for path in files)

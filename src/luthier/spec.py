@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
@@ -51,10 +51,17 @@ class Probe:
 
 @dataclass(frozen=True)
 class GridPoint:
-    """Which point of a grid a spec stands for: the file or spec that holds the grid, and the settings that vary."""
+    """Which point of a grid a spec stands for.
+
+    Attributes:
+        grid: the file or spec that holds the grid.
+        settings: those that vary, by dotted path.
+        name: what the names of the grid's specs begin with; tells two files of one name apart.
+    """
 
     grid: str
     settings: Mapping[str, Any]
+    name: str = ""
 
 
 class Spec(BaseModel):
@@ -75,6 +82,8 @@ class Spec(BaseModel):
     objective: Objective | None = None
     """What the label is chosen to be best at: `accuracy` takes the likeliest, `mse` the one nearest to the
     expected rating, `qwk` cuts the expected rating where training rows agree best; the last two for ratings."""
+    endpoint_block: ClassVar[str] = "endpoint"
+    """Block of an endpoint file that says who answers specs of this technique."""
     # Where it came from, not what it is: neither written nor part of the digest.
     _grid_point: GridPoint | None = PrivateAttr(default=None)
 
@@ -149,6 +158,11 @@ class Spec(BaseModel):
         With `fitted` there is nothing left to fit; without it `train` are the rows it would be fitted on.
         """
         return (), ()
+
+    @property
+    def asks_by_answers(self) -> bool:
+        """Whether what is asked hangs on earlier answers, so that `first_requests` has to stand in for some of it."""
+        return False
 
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Any:
         """What would be sent for these rows, with tokens and price; sends nothing."""

@@ -43,6 +43,7 @@ def quickstarted(tmp_path: Path, clean_home: Path, store: str, monkeypatch: pyte
     from luthier.starting.writing import write_specs
 
     task = guess_task(made_up(120, seed=5), text="text", label="stars").task
-    write_specs(task, models, overrides={"endpoint": {"provider": "local", "model": "deterministic"}})
+    plain = {"provider": "local", "model": "deterministic"}
+    write_specs(task, models, overrides={"endpoint": plain, "embedding": plain})
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin")
     return tmp_path

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from luthier.endpoints import Endpoint, Finding, check_endpoint, compatible
+from luthier.endpoints import Endpoint, Finding, check_endpoint, compatible, embedded
 from luthier.local import LocalServer, ModelCard
 from tests.endpoints.serving import serving
 
@@ -35,6 +35,14 @@ def test_a_missing_key(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> N
     findings = check_endpoint(endpoint, False)
     assert [(finding.ok, finding.what) for finding in findings] == [(False, "key")]
     assert "export STARS_KEY" in findings[0].cure
+
+
+@pytest.mark.slow
+def test_a_model_the_embedded_server_has_not_is_no_question_of_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUTHIER_LOCAL_LINGER_SECONDS", "1")
+    (finding,) = check_endpoint(embedded("wordllama"), False, "embedding")
+    assert (finding.ok, finding.what) == (False, "model")
+    assert "wordllama-256" in finding.detail
 
 
 def test_a_wrong_key(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +126,9 @@ def test_an_embedding_model(server: LocalServer, endpoint: Endpoint) -> None:
     short = by_what(check_endpoint(endpoint, False, "embedding", {"dimensions": 8}))
     assert short["embedding"].detail == "8 dimensions"
     assert short["parameters"].detail == "accepted (dimensions=8)"
-    assert server.received.by_path == {"embeddings": 2}
+    long = by_what(check_endpoint(endpoint, False, "embedding", {"dimensions": 500}))["embedding"]
+    assert (long.ok, long.detail) == (False, "64 dimensions, not the 500 that were asked for")
+    assert server.received.by_path == {"embeddings": 3}
 
 
 def test_a_model_that_does_not_embed(server: LocalServer, endpoint: Endpoint) -> None:

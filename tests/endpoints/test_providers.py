@@ -10,9 +10,12 @@ from luthier.endpoints import Endpoint, Engine, Request, azure, compatible, embe
 from luthier.endpoints.providers import PROVIDERS
 from luthier.endpoints.transport import Fault, Reply, Transport
 from luthier.errors import MissingPart
-from luthier.local import LocalServer
+from luthier.local import LocalServer, ModelCard
+from luthier.local.service import service_models
+from luthier.local.shelf import Shelf
 from tests.endpoints.questions import questions
 
+EMBEDDED_MODELS = [card for card in service_models() if card.backend != "deterministic"]
 CHAT = Request("chat", {"messages": [], "max_tokens": 3})
 
 
@@ -138,3 +141,10 @@ async def test_a_proxy_is_used_where_the_environment_names_one(
     assert isinstance(direct, Fault)
     assert direct.kind == "unreachable"
     await fresh.close()
+
+
+@pytest.mark.parametrize("card", EMBEDDED_MODELS, ids=lambda card: card.id)
+def test_a_plan_knows_whose_answers_those_of_a_pinned_model_are(card: ModelCard) -> None:
+    """Else a dry run would count as new what the journal holds: it starts no server that could say so."""
+    known = PROVIDERS["local"].identity(embedded(card.id), None)
+    assert known == f"local:{Shelf(EMBEDDED_MODELS).digest(card)}"

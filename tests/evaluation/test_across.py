@@ -13,6 +13,7 @@ from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderb
 from luthier.evaluation.records import Prediction
 from luthier.evaluation.statistics import all_differences, letters, paired_difference
 from luthier.reporting.across import across_sentences
+from luthier.reporting.sentences import sentences
 from luthier.task import Rows, Task
 
 MOOD = Task("mood", label="mood", labels=["bad", "good"])
@@ -116,3 +117,16 @@ def test_letters_of_very_many_specs_are_given_at_once_and_never_shared_by_two_th
     assert all(shown)
     for (i, j), differ in different.items():
         assert not (differ and shown[i] == shown[j])
+
+
+def test_a_spec_that_lacks_the_metric_is_named_and_beaten_by_nobody() -> None:
+    truth = ["bad", "good"] * 10
+    given = Rows(tuple({"text": str(i), "mood": label} for i, label in enumerate(truth)), tuple(truth), "text")
+    sure = tuple(Prediction(t, "ok", (0.9, 0.1) if t == "bad" else (0.1, 0.9)) for t in truth)
+    silent = tuple(Prediction(t, "ok") for t in truth)
+    candidates = [Candidate(n, "prompt", "m", "s", "f", p) for n, p in (("sure", sure), ("silent", silent))]
+    one = build_leaderboard(MOOD, given, candidates, rank_by="log_loss", resamples=50)
+    assert not any("better than every other" in line for line in sentences(one))
+    assert any(line.startswith("No other spec has log loss") for line in sentences(one))
+    said = across_sentences(across_tables({"a": one, "b": one}))
+    assert said[-1] == "Without log loss on every table, and so without a mean: silent."

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -175,11 +175,35 @@ def test_the_frame_has_a_row_per_spec_and_every_metric_with_its_bounds(board: Le
 
 def test_a_document_is_plain_json_and_reads_back_as_the_same_leaderboard(board: Leaderboard) -> None:
     text = json.dumps(board.to_document(predictions=True), allow_nan=False)
-    assert Leaderboard.from_document(json.loads(text)) == board
+    read = Leaderboard.from_document(json.loads(text))
+    assert replace(read, pairs=board.pairs) == board
+    for found, pair in zip(read.pairs, board.pairs, strict=True):
+        assert (found.first, found.second, found.metric) == (pair.first, pair.second, pair.metric)
+        assert found.difference.value == pytest.approx(pair.difference.value, rel=1e-3)
+        assert (found.difference.low, found.corrected, found.error_p, found.disagreement) == pytest.approx(
+            (pair.difference.low, pair.corrected, pair.error_p, pair.disagreement), rel=1e-3
+        )
+    assert [read.tied_with(entry.name) for entry in read.entries] == [
+        board.tied_with(entry.name) for entry in board.entries
+    ]
     short = Leaderboard.from_document(json.loads(json.dumps(board.to_document(), allow_nan=False)))
     assert short.best.candidate.predictions == ()
     assert short.frame().equals(board.frame())
     assert short.best.confusion == board.best.confusion
+
+
+def test_a_pair_takes_less_than_a_hundred_characters_of_the_document(board: Leaderboard) -> None:
+    assert len(json.dumps(board.to_document()["pairs"])) < 100 * len(board.pairs) + 200
+
+
+def test_a_document_with_a_record_for_each_pair_is_still_read(board: Leaderboard) -> None:
+    records = [
+        {item.name: getattr(pair, item.name) for item in fields(pair)}
+        | {"difference": [pair.difference.value, pair.difference.low, pair.difference.high]}
+        for pair in board.pairs
+    ]
+    document = json.loads(json.dumps(board.to_document(predictions=True) | {"pairs": records}))
+    assert Leaderboard.from_document(document) == board
 
 
 @pytest.mark.parametrize("change", [{"schema": 2}, {"schema": 1, "entries": [{}]}, {"schema": 1, "plan": {"x": 1}}])

@@ -90,6 +90,20 @@ def test_a_lane_tells_where_its_candidate_dropped_out() -> None:
     assert outcome.lanes[0].p < 0.001
 
 
+def test_a_candidate_without_a_single_right_row_has_an_interval_all_the_same() -> None:
+    scores = np.zeros((2, 100))
+    scores[1] = 1
+    none_right, all_right = (lane.score for lane in rehearse(scores).lanes)
+    assert [none_right.low, none_right.high] == pytest.approx([0, 0.161], abs=1e-3)
+    assert [all_right.low, all_right.high] == pytest.approx([0.839, 1], abs=1e-3)
+
+
+def test_errors_that_are_all_equal_have_no_interval() -> None:
+    scores = np.full((2, 100), -1.0)
+    scores[1, ::2] = -4
+    assert rehearse(scores).lanes[0].score.low is None
+
+
 def test_one_candidate_wins_after_the_first_block() -> None:
     assert rehearse(np.ones((1, 100))).evaluations == 20
 

@@ -482,7 +482,11 @@ def test_an_option_gets_nothing_of_answers_that_only_begin_alike(client: openai.
 
     def decide(*options: str) -> dict[str, float]:
         choices = [{"value": option} for option in options]
-        body = {"model": model, "input": text, "questions": [{"type": "choice", "instructions": "?", "choices": choices}]}
+        body = {
+            "model": model,
+            "input": text,
+            "questions": [{"type": "choice", "instructions": "?", "choices": choices}],
+        }
         found: Any = client.post("/decisions", body=body, cast_to=object)
         return {one["value"]: one["probability"] for one in found["answers"][0]["probabilities"]}
 

@@ -59,7 +59,9 @@ def test_every_line_fits_and_no_number_is_cut(audit: Audit, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     for one in audit.agreements:
-        assert f"  {figure(one.choice.lost)}" in next(line for line in text.splitlines() if line.startswith(title(one.metric)))
+        assert f"  {figure(one.choice.lost)}" in next(
+            line for line in text.splitlines() if line.startswith(title(one.metric))
+        )
     assert printed(audit, width, "ascii").isascii()
 
 

@@ -43,3 +43,12 @@ def test_an_empty_table_prints_nothing() -> None:
     written = io.StringIO()
     print_findings({"trials": []}, console=Console(file=written))
     assert written.getvalue() == ""
+
+
+def test_a_text_without_room_is_left_out_rather_than_shown_a_character_wide() -> None:
+    row = {f"number-{n}": 0.1234 for n in range(6)} | {"positions": "1 22 333 4444 55555", "by": "cut", "winner": True}
+    written = io.StringIO()
+    print_findings({"samples": [row, row | {"positions": "2", "by": None}]}, console=Console(file=written, width=80))
+    head = written.getvalue().splitlines()[1].split()
+    assert head == [f"number-{n}" for n in range(6)] + ["by", "winner"]
+    assert "yes" in written.getvalue()

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from luthier.evaluation.spread import spread_of
 from luthier.reporting.plots import spread_figure
-from luthier.reporting.spread import print_spread, spread_html
+from luthier.reporting.spread import print_spread, spread_html, spread_sentences
 
 SPREAD = spread_of({"1": [0.40, 0.52, 0.31, 0.45], "<5>": [0.58, 0.61, 0.55, 0.57]}, "weighted_f1")
 
@@ -40,3 +40,13 @@ def test_names_are_escaped_in_html() -> None:
 
 def test_the_figure_shows_every_draw() -> None:
     assert [len(trace.y) for trace in spread_figure(SPREAD).data] == [4, 4]
+
+
+def test_too_few_draws_to_tell_anything_say_how_many_it_takes() -> None:
+    groups = {str(n): [n + 0.1, n + 0.2, n + 0.3] for n in range(6)}
+    said = spread_sentences(spread_of(groups, "mse"))[1]
+    assert said.startswith("So few draws cannot tell groups apart") and "6 draws or more" in said
+    assert not any(
+        "too few" in line or "So few" in line
+        for line in spread_sentences(spread_of({"1": [0.1, 0.2, 0.3, 0.4], "2": [0.5, 0.6, 0.7, 0.8]}, "accuracy"))
+    )

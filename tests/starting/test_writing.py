@@ -12,8 +12,8 @@ import luthier as lt
 from luthier.errors import DataError
 from luthier.starting.guessing import guess_task
 from luthier.starting.tables import start_from_table
-from luthier.starting.writing import EXAMPLE_ENDPOINTS, write_specs
-from luthier.techniques import read_endpoint, read_specs
+from luthier.starting.writing import EMBEDDED, EXAMPLE_ENDPOINTS, write_specs
+from luthier.techniques import read_endpoint, read_spec, read_specs
 from tests.conftest import REPOSITORY, reviews
 
 EXAMPLES = sorted(EXAMPLE_ENDPOINTS.glob("*.yaml"))
@@ -29,7 +29,7 @@ def table(tmp_path: Path) -> Path:
 def test_the_specs_answer_the_task_beside_them(table: Path) -> None:
     start_from_table(table, text="text", label="stars")
     specs = read_specs(["models"])
-    assert [spec.name for spec in specs] == ["stars-baseline", "stars-few-shot", "stars-zero-shot"]
+    assert [spec.name for spec in specs] == ["stars-baseline", "stars-embedding", "stars-few-shot", "stars-zero-shot"]
     assert {spec.task.labels for spec in specs} == {("1", "2", "3", "4", "5")}
 
 
@@ -51,7 +51,7 @@ def test_a_text_column_with_a_space_is_written_so_that_it_works(tmp_path: Path) 
     frame = reviews(50).rename(columns={"text": "review text"})
     frame.to_csv(tmp_path / "t.csv", index=False)
     start_from_table(tmp_path / "t.csv", text="review text", label="stars")
-    prompt = read_specs(["models"])[1]
+    prompt = read_spec("models/stars-few-shot.yaml")
     assert frame["review text"][0] in str(prompt.preview(frame.head(1), frame))
 
 
@@ -59,26 +59,59 @@ def test_labels_of_words_need_no_other_words(tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": [f"t{i}" for i in range(20)], "topic": ["sport", "politics"] * 10})
     frame.to_csv(tmp_path / "t.csv", index=False)
     start_from_table(tmp_path / "t.csv", text="text", label="topic")
-    assert "sport" in str(read_specs(["models"])[2].preview(frame.head(1)))
+    assert "sport" in str(read_spec("models/topic-zero-shot.yaml").preview(frame.head(1)))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_endpoint_fits_the_specs(table: Path, example: Path) -> None:
     start_from_table(table, text="text", label="stars")
-    wanted = read_endpoint(example)["endpoint"]
-    moved = [spec for spec in read_specs(["models"], read_endpoint(example)) if spec.endpoint is not None]
-    assert [spec.endpoint.model for spec in moved if spec.endpoint] == [wanted["model"]] * 2
+    given = read_endpoint(example)
+    moved = {spec.name: spec.base_model for spec in read_specs(["models"], given)}
+    assert moved.pop("stars-embedding") == given.get("embedding", EMBEDDED)["model"]
+    moved.pop("stars-baseline")
+    assert set(moved.values()) == {given["endpoint"]["model"]}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_endpoint_shows_how_texts_are_embedded_there(example: Path, tmp_path: Path) -> None:
+    lines = [
+        line.removeprefix("# ") if line.startswith(("# embedding:", "#  ")) else line
+        for line in example.read_text().splitlines()
+    ]
+    (tmp_path / "shown.yaml").write_text("\n".join(lines))
+    assert set(read_endpoint(tmp_path / "shown.yaml")) >= {"endpoint", "embedding"}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_init_writes_specs_for_every_example_endpoint(table: Path, example: Path) -> None:
     start_from_table(table, text="text", label="stars", overrides=read_endpoint(example))
-    assert read_specs(["models"])[1].base_model == read_endpoint(example)["endpoint"]["model"]
+    assert read_spec("models/stars-few-shot.yaml").base_model == read_endpoint(example)["endpoint"]["model"]
+
+
+def test_init_tells_of_the_embedding_spec_an_endpoint_file_says_nothing_about(table: Path) -> None:
+    chat = {"endpoint": {"provider": "openai", "model": "some-model"}}
+    started = start_from_table(table, text="text", label="stars", overrides=chat)
+    assert "stars-embedding asks the embedded server, wordllama-256" in str(started)
+    assert read_spec("models/stars-embedding.yaml").base_model == "wordllama-256"
+
+
+def test_init_puts_the_model_that_embeds_under_the_embedding_spec(table: Path) -> None:
+    overrides = read_endpoint(EXAMPLE_ENDPOINTS / "openai.yaml")
+    started = start_from_table(table, text="text", label="stars", overrides=overrides)
+    assert "embedded server" not in str(started)
+    assert read_spec("models/stars-embedding.yaml").base_model == "text-embedding-3-small"
+
+
+@pytest.mark.parametrize(("type_", "head"), [("rating", "ordinal"), ("classification", "logistic")])
+def test_the_embedding_spec_has_the_head_that_suits_the_labels(type_: str, head: str, tmp_path: Path) -> None:
+    write_specs(lt.Task("mood", type=type_, labels=["bad", "so-so", "good"]), tmp_path / "models")
+    spec = read_spec(tmp_path / "models" / "mood-embedding.yaml")
+    assert isinstance(spec, lt.Embedding) and spec.head.method == head
 
 
 def test_a_reasoning_model_is_asked_without_temperature_and_with_room_to_think(table: Path) -> None:
     start_from_table(table, text="text", label="stars")
-    spec = read_specs(["models"], read_endpoint(EXAMPLE_ENDPOINTS / "openai-reasoning.yaml"))[2]
+    spec = read_spec("models/stars-zero-shot.yaml", read_endpoint(EXAMPLE_ENDPOINTS / "openai-reasoning.yaml"))
     (probe,) = spec.probes()
     assert probe.settings["temperature"] is None
     assert probe.settings["max_tokens"] == 2000

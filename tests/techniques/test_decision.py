@@ -195,6 +195,20 @@ class TestCalibration:
         found = hold(spec.predict(TRAIN, fitted), leaning_to_five)
         assert [prediction.label for prediction in found] == list(TRAIN.labels)
 
+    @pytest.mark.parametrize("objective", [None, "qwk"])
+    def test_a_label_the_service_rounds_to_nothing_is_not_lifted_above_all_others(self, objective: str | None) -> None:
+        def rounded(request: Request) -> Answer:
+            star = int(str(request.body["input"]).split()[1]) // 2
+            shares = [0.0, 0.1, 0.1, 0.1, 0.1]
+            shares[max(star, 1)] += 0.6
+            return decides(*shares)(request)
+
+        spec = Decision(STARS, calibration_rows=10, endpoint=ENDPOINT, objective=objective)
+        fitted = hold(spec.fit(TRAIN), rounded)
+        found = hold(spec.predict(TRAIN, fitted), rounded)
+        assert [p.probabilities[0] for p in found if p.probabilities] == [0.0] * 10
+        assert [p.label for p in found][2:] == list(TRAIN.labels)[2:]
+
     def test_fitting_is_planned_with_the_rows_it_asks(self) -> None:
         spec = Decision(STARS, calibration_rows=4, endpoint=ENDPOINT)
         fitting, answering = spec.first_requests(rows("Fine", " "), TRAIN)

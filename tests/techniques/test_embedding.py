@@ -116,7 +116,7 @@ def test_a_model_that_cannot_shorten_its_vectors_is_named() -> None:
 
 def test_a_model_that_changed_its_vectors_is_fitted_again() -> None:
     fitted = mood()
-    with pytest.raises(EndpointError, match=r"some-model gave a vector of 5 numbers, the others have 6.*fit again"):
+    with pytest.raises(EndpointError, match=r"some-model gave a vector of 5 numbers, the others have 6.*`identity:`"):
         hold(fitted.predict(labelled(MOOD, 4)), embeds(5))
 
 
@@ -126,9 +126,15 @@ def test_a_text_the_service_refuses_is_left_out_and_said() -> None:
         return Answer(failure="permanent", error="too long") if refuses else embeds()(request)
 
     fitted = hold(Embedding(MOOD, endpoint=ENDPOINT).fit(labelled(MOOD, 40)), reply)
-    assert fitted.state["notes"][0] == (
-        "1 of 40 training texts were left out: some-model would not embed them (too long)."
-    )
+    assert fitted.state["notes"][0] == ("some-model would not embed 1 of 40 training texts (too long): left out.")
+
+
+def test_a_service_that_refuses_nearly_all_texts_is_what_is_named() -> None:
+    def refuses(request: Request) -> Answer:
+        return Answer(failure="permanent", error="content policy", status=400)
+
+    with pytest.raises(EndpointError, match=r"some-model would not embed 4 of 4 training texts \(.*content policy"):
+        hold(Embedding(MOOD, endpoint=ENDPOINT).fit(labelled(MOOD, 4)), refuses)
 
 
 def test_texts_that_may_have_a_vector_later_are_waited_for() -> None:

@@ -12,6 +12,7 @@ from luthier.endpoints.endpoint import compatible
 from luthier.endpoints.exchange import Answer, Request, Usage
 from luthier.errors import DataError, EndpointError, Partial, SpecError
 from luthier.spec import Fitted
+from luthier.task import Rows
 from luthier.techniques import read_fitted
 from luthier.techniques.prompt import Prompt
 from tests.techniques.conversing import ENDPOINT, MOOD, hold, rows, scores
@@ -246,3 +247,44 @@ def test_a_wrong_choice_of_examples_is_explained(examples: dict[str, Any], messa
     with pytest.raises(SpecError) as found:
         prompt(examples=examples)
     assert message in str(found.value)
+
+
+class Counted(dict[str, Any]):
+    """A row that counts how often its cells are read."""
+
+    reads = 0
+
+    def __getitem__(self, name: str) -> Any:
+        Counted.reads += 1
+        return super().__getitem__(name)
+
+
+def test_a_table_of_twice_the_rows_takes_twice_the_reading() -> None:
+    def reads(count: int) -> int:
+        Counted.reads = 0
+        inputs = tuple(Counted(text=f"angle {i}") for i in range(count))
+        prompt().first_requests(Rows((), (), "text"), Rows(inputs, ("good",) * count, "text"))
+        return Counted.reads
+
+    assert reads(400) <= 2.5 * reads(200)
+
+
+def test_equal_vectors_stand_in_the_order_of_the_training_rows_in_any_batch() -> None:
+    train = rows(*[f"twin {i} angle 5" for i in range(40)], labels=["good", "bad"] * 20)
+    spec = prompt()
+    fitted = hold(spec.fit(train), instead(lambda text: vector("5")))
+    given = [f"at {i}" for i in range(30)]
+    batch: list[list[Request]] = []
+    hold(spec.predict(rows(*given), fitted), reply, batch)
+    for place in (0, 7, 29):
+        alone: list[list[Request]] = []
+        hold(spec.predict(rows(given[place]), fitted), reply, alone)
+        assert alone[1][0] == batch[1][place]
+        shown = [turn["content"] for turn in alone[1][0].body["messages"][:-1] if turn["role"] == "user"]
+        assert shown == ["Mood of: twin 1 angle 5", "Mood of: twin 0 angle 5"]
+
+
+def test_a_label_without_training_rows_is_noted_where_the_leaderboard_shows_it() -> None:
+    train = rows("angle 1", "angle 2", "angle 3", labels=["good"] * 3)
+    assert fitted_on(prompt(), train).state["notes"] == ["No training row has label bad, so no example shows it."]
+    assert "notes" not in fitted_on(prompt()).state

@@ -18,7 +18,7 @@ import luthier as lt
 from luthier.local import Fault, LocalServer, ModelCard
 from luthier.tuning.intent import Pace
 from luthier.tuning.tracking import tune_runs
-from tests.conftest import KEY
+from tests.conftest import KEY, REPOSITORY
 from tests.tuning.conftest import BASE
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
@@ -51,7 +51,12 @@ def start() -> subprocess.Popen[bytes]:
     with open("tune.log", "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "luthier.cli.main", *COMMAND],
-            stdout=log, stderr=log, env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{Path.cwd()}/mlflow.db"},
+            stdout=log, stderr=log, env={
+                **os.environ,
+                "MLFLOW_TRACKING_URI": f"sqlite:///{Path.cwd()}/mlflow.db",
+                # The very code that is tested here: of another version the same order may have another digest.
+                "PYTHONPATH": str(REPOSITORY / "src"),
+            },
         )  # fmt: skip
 
 

@@ -8,9 +8,11 @@ from luthier.assets.fetch import Distribution, fetch, is_cached
 from luthier.assets.lock import file_lock
 
 __all__ = [
+    "DIGESTS",
     "SMOLLM2",
     "SMOLLM2_DIGEST",
     "WORDLLAMA",
+    "WORDLLAMA_DIGEST",
     "ensure_weights",
     "smollm2_file",
     "weights_cached",
@@ -56,7 +58,16 @@ SMOLLM2_DIGEST = f"sha256:{SMOLLM2.sha256}+q8_0"
 SMOLLM2_NAME = "smollm2-135m-instruct"
 """What the embedded server calls it."""
 
-_BEHIND = {SMOLLM2_NAME: SMOLLM2, "wordllama-256": WORDLLAMA, "wordllama-tunable": WORDLLAMA}
+WORDLLAMA_DIGEST = f"sha256:{WORDLLAMA.sha256}"
+"""Likewise."""
+
+WORDLLAMA_NAME = "wordllama-256"
+"""Likewise."""
+
+DIGESTS = {SMOLLM2_NAME: SMOLLM2_DIGEST, WORDLLAMA_NAME: WORDLLAMA_DIGEST}
+"""Identities by the names the embedded server gives: a plan knows them and starts no server."""
+
+_BEHIND = {SMOLLM2_NAME: SMOLLM2, WORDLLAMA_NAME: WORDLLAMA, "wordllama-tunable": WORDLLAMA}
 
 
 def weights_cached(model: str) -> bool:

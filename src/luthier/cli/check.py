@@ -12,10 +12,13 @@ __all__ = ["register"]
 def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> None:
     """Make one cheap call per spec: key, model, log-probabilities, parameters, price, and what to change."""
     from luthier import api
-    from luthier.cli.printing import print_json
+    from luthier.cli.printing import print_json, print_staying
     from luthier.techniques import read_endpoint, read_specs
 
-    checked = [api.check(spec) for spec in read_specs(specs, read_endpoint(endpoint) if endpoint else None)]
+    overrides = read_endpoint(endpoint) if endpoint else None
+    chosen = read_specs(specs, overrides)
+    print_staying(chosen, overrides, endpoint)
+    checked = [api.check(spec) for spec in chosen]
     if json:
         print_json([one.document() for one in checked])
     else:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["print_json", "print_where"]
+if TYPE_CHECKING:
+    from luthier.spec import Spec
+
+__all__ = ["print_json", "print_staying", "print_where"]
 
 
 def print_json(document: Any) -> None:
@@ -19,3 +24,12 @@ def print_where() -> None:
     from luthier.experiments.tracking import where_to_look
 
     print(where_to_look(), file=sys.stderr)
+
+
+def print_staying(specs: Sequence[Spec], overrides: Mapping[str, Any] | None, endpoint: Path | None) -> None:
+    """Which specs an endpoint file leaves where they are, on stderr."""
+    from luthier.techniques import staying, stays
+
+    if overrides is not None and endpoint is not None:
+        for spec in staying(specs, overrides):
+            print(stays(spec, endpoint), file=sys.stderr)

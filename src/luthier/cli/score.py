@@ -44,7 +44,9 @@ def score(
     from luthier.techniques import endpoint_alone
 
     del mode
-    model = api.load(model_uri, endpoint_alone(endpoint) if endpoint else None)
+    model = api.load(model_uri)
+    if endpoint:
+        model = api.load(model_uri, endpoint_alone(endpoint, model.packaged.fitted.spec))
     engine = default_engine()
     plan = plan_table(model.packaged, source, target, engine)
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)

@@ -270,10 +270,10 @@ def _change(job: str, endpoint: Path | None, act: Callable[[Job], Job]) -> None:
 
 def _endpoint(file: Path | None, spec: str | None = None) -> Any:
     from luthier.endpoints import Endpoint
-    from luthier.techniques import endpoint_alone, read_spec
+    from luthier.techniques import read_endpoint, read_spec
 
     if file is not None:
-        return Endpoint.model_validate(endpoint_alone(file))
+        return Endpoint.model_validate(read_endpoint(file)["endpoint"])
     return None if spec is None else read_spec(spec).endpoint
 
 

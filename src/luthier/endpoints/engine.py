@@ -19,7 +19,7 @@ from luthier.endpoints.dispatch import Dispatch
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Conversation, Request, Usage, Working
 from luthier.endpoints.flight import Halt, Progress, Terms, Watched
-from luthier.endpoints.groups import Estimate, answers_of_all, by_endpoint, summed
+from luthier.endpoints.groups import Estimate, Recalled, answers_of_all, by_endpoint, summed
 from luthier.endpoints.journal import Journal
 from luthier.endpoints.keys import answer_key, key_prefix
 from luthier.endpoints.prices import PriceBook
@@ -181,6 +181,33 @@ class Engine:
         finally:
             conversation.close()
 
+    def recall(
+        self, conversation: Conversation[Result], endpoint: Endpoint | None, *, retry_failed: bool = False
+    ) -> Recalled[Result]:
+        """How far the journal alone takes a technique; sends nothing.
+
+        Args:
+            conversation: what `drive` would be given.
+            endpoint: whom it would ask.
+            retry_failed: whether what failed for good counts as unknown.
+        """
+        rounds: list[Sequence[Request]] = []
+        answers: Sequence[Answer] | None = None
+        try:
+            while True:
+                requests, ended = _step(conversation, answers)
+                if ended is not None:
+                    return Recalled(tuple(rounds), ended[0])
+                answers = []
+                if requests:
+                    rounds.append(requests)
+                    known = _wait(self._known(requests, endpoint, retry_failed))
+                    if known is None:
+                        return Recalled(tuple(rounds))
+                    answers = known
+        finally:
+            conversation.close()
+
     async def aestimate(
         self, requests: Sequence[Request], endpoint: Endpoint | None, *, fresh: bool = False
     ) -> Estimate:
@@ -249,6 +276,18 @@ class Engine:
             watched.show(lambda progress: progress.working(said.what, said.done, said.total, said.said))
         self.raise_if_interrupted()
 
+    async def _known(
+        self, requests: Sequence[Request], endpoint: Endpoint | None, retry_failed: bool
+    ) -> list[Answer] | None:
+        dispatch = self._here()
+        answers: dict[int, Answer] = {}
+        for group in by_endpoint(requests, endpoint):
+            found = await dispatch.known(group.requests, group.endpoint, retry_failed)
+            if found is None:
+                return None
+            answers.update(zip(group.positions or range(len(found)), found, strict=True))
+        return [answers[position] for position in range(len(answers))]
+
     async def _estimates(self, requests: Sequence[Request], endpoint: Endpoint | None, fresh: bool) -> Estimate:
         groups = by_endpoint(requests, endpoint)
         return summed([await self._estimate(group.requests, group.endpoint, fresh) for group in groups])
@@ -280,6 +319,9 @@ class Engine:
         reported = self.journal.snapshot(endpoint.address, endpoint.model)
 
         def price(output: float) -> float | None:
+            if len(known) == len(distinct):
+                # Nothing costs nothing, whatever the price is.
+                return 0.0
             return self.prices.cost(endpoint, Usage(round(inputs), round(output)), reported)
 
         return Estimate(

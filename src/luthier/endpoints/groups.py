@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Request
 from luthier.errors import BudgetReached, Interrupted, SpecError
 
-__all__ = ["Estimate", "Group", "answers_of_all", "by_endpoint", "summed"]
+__all__ = ["Estimate", "Group", "Recalled", "answers_of_all", "by_endpoint", "summed"]
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,24 @@ class Estimate:
     max_output_tokens: int | None
     cost_usd: float | None
     cost_usd_max: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled(Generic[Result]):
+    """How far the journal took a technique.
+
+    Attributes:
+        rounds: what it asked; the last round has no answer yet where there is no result.
+        result: what it came to; `None` where the journal does not know enough.
+    """
+
+    rounds: tuple[Sequence[Request], ...]
+    result: Result | None = None
+
+    @property
+    def requests(self) -> list[Request]:
+        """All rounds in one."""
+        return [request for requests in self.rounds for request in requests]
 
 
 @dataclass(slots=True)

@@ -114,6 +114,11 @@ class _Inspection:
         variable = self.endpoint.key_variable
         try:
             await self.provider.prepare(self.endpoint)
+        except LuthierError as error:
+            # Only the embedded server is prepared: it must start, and serve the model.
+            self._add(False, "model", str(error))
+            return self.found
+        try:
             await self.provider.headers(self.endpoint)
         except LuthierError as error:
             self._add(False, "key", str(error), f"export {variable}=..." if variable else "")
@@ -196,7 +201,7 @@ class _Inspection:
         if answer.finish_reason == "length" and not answer.text:
             self._add(False, "answer", "empty: max_tokens was used up before anything was written", REASONING_CURE)
         if self.operation == "embedding":
-            self._add(True, "embedding", f"{len(answer.vector):,} dimensions")
+            self._embedding(len(answer.vector))
         if self.operation == "decision":
             self._decision(answer)
         if self.wants_logprobs and "log-probabilities" not in done and "parameters" in done:
@@ -215,6 +220,14 @@ class _Inspection:
             return
         available = await self._available() if verdict.cause == "unknown_model" else None
         self._add(False, what, verdict.message, str(stopping_error(verdict, endpoint, available)))
+
+    def _embedding(self, dimensions: int) -> None:
+        wanted = self.decoding.get("dimensions", dimensions)
+        if dimensions == wanted:
+            self._add(True, "embedding", f"{dimensions:,} dimensions")
+        else:
+            cure = "It cannot shorten vectors: leave `dimensions:` out."
+            self._add(False, "embedding", f"{dimensions:,} dimensions, not the {wanted:,} that were asked for", cure)
 
     def _decision(self, answer: Answer) -> None:
         if answer.refusal is not None:

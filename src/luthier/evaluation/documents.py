@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -18,6 +18,19 @@ __all__ = ["SCHEMA", "leaderboard_document", "read_leaderboard"]
 
 SCHEMA = 1
 """Version of the document; every later Luthier reads it."""
+
+PAIR_FIGURES = (
+    "p",
+    "corrected",
+    "accuracy_p",
+    "accuracy_corrected",
+    "error_p",
+    "error_corrected",
+    "disagreement",
+)
+
+PAIR_DIGITS = 4
+"""Significant digits of a pair's figures; 2,000 resamples are not sure of more than two."""
 
 
 def leaderboard_document(board: Leaderboard, *, predictions: bool = False) -> dict[str, Any]:
@@ -39,7 +52,7 @@ def leaderboard_document(board: Leaderboard, *, predictions: bool = False) -> di
         "entries": [_entry_document(entry, predictions) for entry in board.entries],
         "majority": _entry_document(board.majority, predictions),
         "ceiling": None if board.ceiling is None else _entry_document(board.ceiling, predictions),
-        "pairs": [_plain(pair) | {"difference": _bounds(pair.difference)} for pair in board.pairs],
+        "pairs": _pair_columns(board),
         "plan": None if board.plan is None else _plain(board.plan),
     }
 
@@ -56,23 +69,58 @@ def read_leaderboard(document: Mapping[str, Any]) -> Leaderboard:
             "use the Luthier that wrote it, or a later one."
         )
     try:
-        pairs = [Comparison(**{**pair, "difference": Interval(*pair["difference"])}) for pair in document["pairs"]]
+        entries = tuple(_read_entry(entry) for entry in document["entries"])
         return Leaderboard(
             task=Task(**document["task"]),
             test_digest=document["test_digest"],
             rows_evaluated=document["rows_evaluated"],
             rows_empty=document["rows_empty"],
             ranked_by=document["ranked_by"],
-            entries=tuple(_read_entry(entry) for entry in document["entries"]),
-            pairs=tuple(pairs),
+            entries=entries,
+            pairs=_read_pairs(document["pairs"], [entry.name for entry in entries], document["ranked_by"]),
             majority=_read_entry(document["majority"]),
             ceiling=None if document["ceiling"] is None else _read_entry(document["ceiling"]),
             partial=document["partial"],
             plan=None if document["plan"] is None else Plan(**document["plan"]),
             alpha=document["alpha"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DataError(f"this document is not a leaderboard: {type(error).__name__} {error}.") from error
+
+
+def _pair_columns(board: Leaderboard) -> dict[str, list[Any]]:
+    """The pairs by column, as 500 specs make 124,750 of them; specs by their place among the entries, from 0."""
+    places = {entry.name: place for place, entry in enumerate(board.entries)}
+    columns: dict[str, list[Any]] = {
+        "first": [places[pair.first] for pair in board.pairs],
+        "second": [places[pair.second] for pair in board.pairs],
+        "difference": [_short(pair.difference.value) for pair in board.pairs],
+        "low": [_short(pair.difference.low) for pair in board.pairs],
+        "high": [_short(pair.difference.high) for pair in board.pairs],
+    }
+    return columns | {name: [_short(getattr(pair, name)) for pair in board.pairs] for name in PAIR_FIGURES}
+
+
+def _read_pairs(given: Any, names: Sequence[str], metric: str) -> tuple[Comparison, ...]:
+    if isinstance(given, list):
+        # As the first version wrote them: a record each.
+        return tuple(Comparison(**{**pair, "difference": Interval(*pair["difference"])}) for pair in given)
+    lines = zip(*(given[name] for name in ("first", "second", "difference", "low", "high")), strict=True)
+    figures = zip(*(given[name] for name in PAIR_FIGURES), strict=True)
+    return tuple(
+        Comparison(
+            first=names[first],
+            second=names[second],
+            metric=metric,
+            difference=Interval(value, low, high),
+            **dict(zip(PAIR_FIGURES, found, strict=True)),
+        )
+        for (first, second, value, low, high), found in zip(lines, figures, strict=True)
+    )
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{PAIR_DIGITS}g}")
 
 
 def _plain(record: Any) -> dict[str, Any]:

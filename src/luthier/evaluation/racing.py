@@ -21,7 +21,7 @@ from scipy import stats
 
 from luthier.errors import DataError
 from luthier.evaluation.records import Interval
-from luthier.evaluation.resampling import CONFIDENCE, Floats
+from luthier.evaluation.resampling import CONFIDENCE, Floats, rate_interval
 from luthier.evaluation.statistics import ALPHA, sign_flip
 
 __all__ = ["Block", "Lane", "Outcome", "Race", "block_ends", "largest_fields", "race", "rehearse"]
@@ -65,7 +65,7 @@ class Lane:
     Attributes:
         candidate: which one.
         rows: rows it was scored on.
-        score: its mean score on them, with Student's 95% interval.
+        score: its mean score on them with a 95% interval: Wilson's where scores are 0 and 1, else Student's.
         p: two-sided, for "no difference to the winner", on the rows both were scored on; 1 for the winner.
         dropped_after: the block after which it was out; `None` for those that stayed.
         dropped_by: `test`, the paired test; `cut`, its rank, so that the race takes no more than its share.
@@ -297,7 +297,10 @@ def _affordable(field: int, steps: Sequence[int], room: float) -> int:
 
 def _mean(scores: Floats) -> Interval:
     value = float(scores.mean())
-    if len(scores) < 2:
+    if np.isin(scores, (0.0, 1.0)).all():
+        return rate_interval(float(scores.sum()), len(scores))
+    if len(scores) < 2 or not np.ptp(scores):
+        # Rows that all scored alike do not say how far others may lie apart.
         return Interval(value)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(scores) - 1) * scores.std(ddof=1) / sqrt(len(scores)))
     return Interval(value, value - half, value + half)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import lru_cache
+from itertools import combinations, count
 from math import comb
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from luthier.errors import DataError
@@ -84,6 +86,21 @@ class Spread:
     groups: tuple[Group, ...]
     pairs: tuple[Pair, ...]
 
+    @property
+    def smallest_p(self) -> float:
+        """What the smallest corrected p-value would be if no two groups overlapped; 1 without pairs."""
+        sizes = combinations([group.draws for group in self.groups], 2)
+        return min(1.0, min((_least_p(*two) for two in sizes), default=1.0) * max(1, len(self.pairs)))
+
+    def draws_needed(self, alpha: float) -> int:
+        """Draws in each group from which on a difference can be seen at all.
+
+        Examples:
+            >>> spread_of({"1": [0.1, 0.2, 0.3], "3": [0.4, 0.5, 0.6]}, "accuracy").draws_needed(0.05)
+            4
+        """
+        return next(draws for draws in count(2) if _least_p(draws, draws) * len(self.pairs) < alpha)
+
 
 def spread_of(groups: Mapping[str, Sequence[float]], metric: str, *, seed: int = 7) -> Spread:
     """How far the results of each group lie apart, and which groups differ by more than their draws do.
@@ -142,12 +159,23 @@ def permutation_test(first: Sequence[float], second: Sequence[float], *, seed: i
     # Means reached by other sums differ by rounding only.
     least = observed - 1e-12
     if total <= MOST_EXACT:
-        dealt = np.asarray([lot[list(places)].sum() for places in combinations(range(len(lot)), size)])
+        dealt = lot[_deals(len(lot), size)].sum(axis=1)
         return float((np.abs(_apart(dealt, lot.sum(), size, len(lot))) >= least).mean())
     generator = np.random.default_rng(seed)
     shuffled = generator.permuted(np.broadcast_to(lot, (MOST_EXACT, len(lot))), axis=1)
     apart = np.abs(_apart(shuffled[:, :size].sum(axis=1), lot.sum(), size, len(lot)))
     return float((int((apart >= least).sum()) + 1) / (MOST_EXACT + 1))
+
+
+@lru_cache(maxsize=4)
+def _deals(count: int, size: int) -> npt.NDArray[np.intp]:
+    """The places of every way to deal `size` of `count` results; many pairs of groups are dealt alike."""
+    return np.asarray(list(combinations(range(count), size)), dtype=np.intp)
+
+
+def _least_p(first: int, second: int) -> float:
+    """P of two groups that do not overlap: their own deal, and its mirror image where they are of one size."""
+    return (2 if first == second else 1) / comb(first + second, first)
 
 
 def _apart(part: Floats, whole: float, size: int, count: int) -> Floats:

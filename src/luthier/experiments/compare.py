@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,7 +161,7 @@ def compare_specs(
     experiment_id = connect(task)
     assert experiment_id is not None
     tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, TAGS["test_digest"]: rows.digest}
-    title, above = (f"compare {len(specs)} specs", None) if beneath is None else (test_name, beneath())
+    title, above = (f"compare {counted_specs(specs)}", None) if beneath is None else (test_name, beneath())
     with run_of(experiment_id, title, "compare", tags, parent=above) as parent:
         log_table_digest(parent.info.run_id, test, name=test_name, context="test", targets=task.label)
         if train is not None:
@@ -191,11 +192,13 @@ def plan_comparison(
     engine: Engine,
     *,
     fresh: bool = False,
+    retry_failed: bool = False,
     rank_by: str | None = None,
     test_name: str = "the test table",
 ) -> Plan:
     """What `compare_specs` would send and cost; checks everything it would check, sends nothing."""
-    return plan_tables(specs, {test_name: test}, train, engine, fresh=fresh, rank_by=rank_by)
+    tests = {test_name: test}
+    return plan_tables(specs, tests, train, engine, fresh=fresh, retry_failed=retry_failed, rank_by=rank_by)
 
 
 def plan_tables(
@@ -205,6 +208,7 @@ def plan_tables(
     engine: Engine,
     *,
     fresh: bool = False,
+    retry_failed: bool = False,
     rank_by: str | None = None,
 ) -> Plan:
     """As `plan_comparison`, over several tables: each spec is fitted once, and a row in two tables is asked once."""
@@ -214,7 +218,15 @@ def plan_tables(
         rows = Rows(rows.inputs + more.inputs, rows.labels + more.labels, rows.text)
     ranking_metric(specs[0].task, rank_by)
     training = training_for(specs, train)
-    return Plan(tuple(plan_rows(spec, rows, training[spec.name], engine, fresh=fresh) for spec in specs))
+    planned = (
+        plan_rows(spec, rows, training[spec.name], engine, fresh=fresh, retry_failed=retry_failed) for spec in specs
+    )
+    return Plan(tuple(planned))
+
+
+def counted_specs(specs: Sequence[Spec]) -> str:
+    """How many there are, in words of a title."""
+    return "1 spec" if len(specs) == 1 else f"{len(specs)} specs"
 
 
 def seen_in_training(rows: Rows, training: Mapping[str, Rows | None]) -> int:
@@ -297,7 +309,9 @@ def _log_parent(run_id: str, board: Leaderboard, rows: Rows, spreads: Sequence[S
     import mlflow
 
     client = mlflow.MlflowClient()
-    client.log_dict(run_id, board.to_document(), "leaderboard.json")
+    # In one line: indented, a leaderboard of 500 specs takes several times the room.
+    text = json.dumps(board.to_document(), ensure_ascii=False, separators=(",", ":"))
+    client.log_text(run_id, text, "leaderboard.json")
     client.set_tag(run_id, TAGS["partial"], str(board.partial).lower())
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "report.html"

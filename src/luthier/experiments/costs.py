@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from luthier.endpoints import Engine
+from luthier.endpoints.exchange import Request
 from luthier.spec import Fitted, Spec
 from luthier.task import Rows
 
@@ -60,7 +62,7 @@ def plan_fit(spec: Spec, train: Rows | None, engine: Engine) -> Plan:
     if not spec.endpoints or not spec.needs_training:
         return Plan((PlannedSpec(spec.name, 0),))
     nothing = Rows(inputs=(), labels=(), text=spec.task.text)
-    fitting, _ = spec.first_requests(nothing, train)
+    fitting, _ = _requests(spec, nothing, train, None, engine, retry_failed=False)
     found = engine.estimate(fitting, spec.endpoint)
     tokens = (found.input_tokens, found.max_output_tokens)
     return Plan((PlannedSpec(spec.name, len(fitting), found.distinct, found.in_journal, *tokens, found.cost_usd),))
@@ -74,6 +76,7 @@ def plan_rows(
     *,
     total_rows: int | None = None,
     fresh: bool = False,
+    retry_failed: bool = False,
     fitted: Fitted | None = None,
 ) -> PlannedSpec:
     """What a spec would send for some rows, its calibration included.
@@ -85,6 +88,7 @@ def plan_rows(
         engine: holds the journal and the prices.
         fitted: what the spec already became, when there is nothing left to fit.
         fresh: whether the journal's answers will not be used.
+        retry_failed: whether what failed for good will be asked again.
         total_rows: rows of the whole table, when `rows` are only some of it.
     """
     total = len(rows) if total_rows is None else total_rows
@@ -92,7 +96,7 @@ def plan_rows(
         return PlannedSpec(spec.name, total)
     step = max(1, -(-len(rows) // MOST_RENDERED))
     shown = rows.take(range(0, len(rows), step))
-    fitting, answering = spec.first_requests(shown, train, fitted)
+    fitting, answering = _requests(spec, shown, train, fitted, None if fresh else engine, retry_failed=retry_failed)
     scale = total / len(shown)
     fit = engine.estimate(fitting, spec.endpoint, fresh=fresh)
     answer = engine.estimate(answering, spec.endpoint, fresh=fresh)
@@ -111,3 +115,21 @@ def plan_rows(
         output_tokens=outputs,
         cost_usd=cost,
     )
+
+
+def _requests(
+    spec: Spec, rows: Rows, train: Rows | None, fitted: Fitted | None, engine: Engine | None, *, retry_failed: bool
+) -> tuple[Sequence[Request], Sequence[Request]]:
+    """What fitting and what answering would ask: as the journal of `engine` has it, else as the spec judges it."""
+    if engine is None or not spec.asks_by_answers or (fitted is None and train is None):
+        return spec.first_requests(rows, train, fitted)
+    fitting: Sequence[Request] = ()
+    if fitted is None:
+        fit = engine.recall(spec.fit(train), spec.endpoint, retry_failed=retry_failed)
+        if fit.result is None:
+            return spec.first_requests(rows, train)
+        fitting, fitted = fit.requests, fit.result
+    answer = engine.recall(fitted.predict(rows), spec.endpoint, retry_failed=retry_failed)
+    if answer.result is None and len(answer.rounds) < 2:
+        return fitting, spec.first_requests(rows, None, fitted)[1]
+    return fitting, answer.requests

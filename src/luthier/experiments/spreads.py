@@ -27,10 +27,11 @@ def spreads_of(specs: Sequence[Spec], board: Leaderboard) -> tuple[Spread, ...]:
     """
     metric = board.ranked_by
     values = {entry.name: entry.metrics[metric].value for entry in board.entries if metric in entry.metrics}
-    grids: dict[str, list[Spec]] = {}
+    grids: dict[tuple[str, ...], list[Spec]] = {}
     for spec in specs:
-        if spec.grid_point is not None and SEED in spec.grid_point.settings and spec.name in values:
-            grids.setdefault(spec.grid_point.grid, []).append(spec)
+        point = spec.grid_point
+        if point is not None and SEED in point.settings and spec.name in values:
+            grids.setdefault((point.grid, point.name, *point.settings), []).append(spec)
     found = []
     for members in grids.values():
         groups: dict[str, list[float]] = {}

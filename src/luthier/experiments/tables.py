@@ -13,7 +13,7 @@ from luthier.endpoints import Engine
 from luthier.errors import DataError
 from luthier.evaluation.across import Across, across_tables
 from luthier.evaluation.measures import ranking_metric
-from luthier.experiments.compare import Comparison, compare_specs, rows_for
+from luthier.experiments.compare import Comparison, compare_specs, counted_specs, rows_for
 from luthier.experiments.fitting import training_for
 from luthier.experiments.tracking import TAGS, connect, run_of
 from luthier.reporting.across_page import write_across_page
@@ -117,7 +117,7 @@ def compare_tables(
     ranking_metric(task, rank_by)
     training_for(specs, train)
     tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest}
-    title = f"compare {len(specs)} specs on {len(tests)} tables"
+    title = f"compare {counted_specs(specs)} on {len(tests)} tables"
     fits: dict[str, Fitted] = {}
     done: dict[str, Comparison] = {}
     with contextlib.ExitStack() as stack:

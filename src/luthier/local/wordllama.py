@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from luthier.assets.weights import WORDLLAMA, wordllama_files
+from luthier.assets.weights import WORDLLAMA_DIGEST, wordllama_files
 from luthier.errors import MissingPart
 from luthier.local.backend import Ask, Reply, Step, Token
 from luthier.local.refusals import wrong_route
@@ -20,7 +20,7 @@ __all__ = ["WordLlamaBackend", "weights_digest"]
 
 def weights_digest() -> str:
     """Identity of the pinned weights, known before they are fetched."""
-    return "sha256:" + WORDLLAMA.sha256
+    return WORDLLAMA_DIGEST
 
 
 class WordLlamaBackend:

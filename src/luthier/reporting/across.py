@@ -43,8 +43,11 @@ def across_sentences(across: Across) -> list[str]:
             if tied
             else "Its mean is better than every other spec's, also after correcting for the number of comparisons."
         )
+    without: list[str] = []
+    if across.without:
+        without = [f"Without {measure.title} on every table, and so without a mean: {named(across.without)}."]
     if len(across.entries) < 2 or count < 2:
-        return said
+        return said + without
     everywhere = [entry.name for entry in across.entries if len(entry.leads) == count]
     on_all = "on both tables" if count == 2 else f"on all {count} tables"
     if everywhere:
@@ -52,9 +55,7 @@ def across_sentences(across: Across) -> list[str]:
     else:
         said.append(f"No spec is among the best {on_all}: which is best depends on the table.")
     said += [_moody(entry, len(across.entries)) for entry in across.entries if _is_moody(entry, len(across.entries))]
-    if across.without:
-        said.append(f"Without {measure.title} on every table, and so without a mean: {named(across.without)}.")
-    return said
+    return said + without
 
 
 def _is_moody(entry: AcrossEntry, count: int) -> bool:

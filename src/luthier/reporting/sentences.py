@@ -73,6 +73,8 @@ def _ties(board: Leaderboard) -> list[str]:
     if len(board.entries) < 2:
         return []
     ranked = [entry for entry in board.entries if board.ranked_by in entry.metrics]
+    if len(ranked) < 2:
+        return [f"No other spec has {METRICS[board.ranked_by].title}, so there is nothing to compare it with."]
     tied = board.tied_with(board.best.name)
     if not tied:
         return ["It is better than every other spec, also after correcting for the number of comparisons."]

@@ -79,8 +79,8 @@ def spread_sentences(spread: Spread) -> list[str]:
 
     Examples:
         >>> from luthier.evaluation.spread import spread_of
-        >>> spread_sentences(spread_of({"1": [0.4, 0.5, 0.3], "5": [0.5, 0.4, 0.45]}, "accuracy"))[1]
-        'No two groups differ by more than their draws do (smallest p .700, corrected).'
+        >>> spread_sentences(spread_of({"1": [0.4, 0.5, 0.3, 0.4], "5": [0.5, 0.4, 0.45, 0.4]}, "accuracy"))[1]
+        'No two groups differ by more than their draws do (smallest p .657, corrected).'
     """
     written = _format(spread)
     widest = max(spread.groups, key=lambda group: group.high - group.low)
@@ -93,7 +93,13 @@ def spread_sentences(spread: Spread) -> list[str]:
     if not spread.pairs:
         return said
     differing = [pair for pair in spread.pairs if pair.p_corrected < ALPHA]
-    if not differing:
+    least = spread.smallest_p
+    if least >= ALPHA:
+        said.append(
+            f"So few draws cannot tell groups apart, whatever they show: p could not come below {p_value(least)}, "
+            f"corrected over {len(spread.pairs)}. It takes {spread.draws_needed(ALPHA)} draws or more in each group."
+        )
+    elif not differing:
         smallest = min(pair.p_corrected for pair in spread.pairs)
         said.append(f"No two groups differ by more than their draws do (smallest p {p_value(smallest)}, corrected).")
     better = METRICS[spread.metric].better if spread.metric in METRICS else "higher"

@@ -43,7 +43,7 @@ def tell(folder: Path, say: Callable[[str], None] = print) -> None:
     write_frame(unlabelled, new)
     say(f"{len(train):,} rows to learn from, {len(test):,} to measure on, {len(unlabelled):,} new ones to score")
 
-    heading("2. The question and three ways to answer it")
+    heading("2. The question and four ways to answer it")
     models = folder / "models"
     if not (models / "task.yaml").exists():
         guess = guess_task(train, text="text", label="stars")
@@ -53,11 +53,12 @@ def tell(folder: Path, say: Callable[[str], None] = print) -> None:
         say(f"{models / (spec.name + '.yaml')}: {spec.technique}" + (f", {spec.base_model}" if spec.endpoint else ""))
 
     heading(f"3. luthier compare {models} --test ... --train ... --limit {ROWS}")
-    say("The prompts ask SmolLM2-135M, a language model small enough for this machine: about a minute each.")
+    say("The prompts ask SmolLM2-135M, a language model small enough for this machine: about a minute each. The")
+    say("embedding spec turns every text into a vector, which takes seconds, and learns from those.")
     board = api.compare(specs, test, train=train, limit=ROWS, test_name=tables["test"].name)
     say(str(board))
     say(
-        "\nWhy a plain TF-IDF baseline keeps up with a language model here, or beats it: the baseline learned from\n"
+        "\nWhy vectors and plain TF-IDF keep up with a language model here, or beat it: those two learned from\n"
         "thousands of labelled rows; SmolLM2, a thousandth the size of well-known models, saw five rows or none. It\n"
         "is here so that everything runs without a key, not to judge prompts by. A real model is a changed\n"
         "`endpoint:` block, or --endpoint, away (below)."

@@ -9,7 +9,7 @@ from typing import Any
 
 from luthier.errors import DataError
 from luthier.starting.guessing import Guess, guess_task
-from luthier.starting.writing import write_specs
+from luthier.starting.writing import EMBEDDED, write_specs
 from luthier.tables import read_table, write_frame
 
 __all__ = ["Started", "start_from_table"]
@@ -25,6 +25,8 @@ class Started:
     specs: tuple[Path, ...]
     tables: tuple[Path, ...]
     data: Path
+    kept: str = ""
+    """What an endpoint file said nothing about."""
 
     def __str__(self) -> str:
         task = self.guess.task
@@ -35,6 +37,7 @@ class Started:
             lines.append(f"  {label:<{width}} {count:>8,}  {'█' * round(24 * count / most)}")
         lines += [f"  ({reason})" for reason in self.guess.reasons]
         lines.append("written: " + ", ".join(str(path) for path in [*self.specs, *self.tables]))
+        lines += [self.kept] if self.kept else []
         folder = self.specs[0].parent
         test = self.tables[2] if self.tables else "TEST_TABLE"
         train = self.tables[0] if self.tables else "TRAIN_TABLE"
@@ -74,4 +77,10 @@ def start_from_table(
     specs = write_specs(guess.task, folder, overrides=overrides, replace=replace)
     for target, part in zip(targets, parts, strict=False):
         write_frame(part, target)
-    return Started(guess, tuple(specs), tuple(targets) if split else (), data)
+    kept = ""
+    if overrides is not None and "embedding" not in overrides:
+        kept = (
+            f"{guess.task.name}-embedding asks the embedded server, {EMBEDDED['model']}: the endpoint file has no "
+            "`embedding:` block with a model that embeds."
+        )
+    return Started(guess, tuple(specs), tuple(targets) if split else (), data, kept)

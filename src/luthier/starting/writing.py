@@ -15,7 +15,7 @@ from luthier.errors import DataError
 from luthier.starting.guessing import words_for
 from luthier.task import Task
 
-__all__ = ["EXAMPLE_ENDPOINTS", "default_endpoint", "write_specs"]
+__all__ = ["EMBEDDED", "EXAMPLE_ENDPOINTS", "default_endpoint", "write_specs"]
 
 METHODS = {
     "score": "the label the model finds likeliest; text and json read what it writes",
@@ -27,6 +27,10 @@ EXAMPLE_ENDPOINTS = Path(__file__).resolve().parent / "endpoints"
 """An endpoint file for each provider, for `--endpoint`."""
 
 
+EMBEDDED = {"provider": "local", "model": "wordllama-256"}
+"""The endpoint of the embedding spec that was given none."""
+
+
 def default_endpoint() -> dict[str, Any]:
     """The endpoint of specs that were given none: the embedded server, which needs no key."""
     return {"provider": "local", "model": "smollm2-135m-instruct"}
@@ -35,13 +39,13 @@ def default_endpoint() -> dict[str, Any]:
 def write_specs(
     task: Task, folder: Path, *, overrides: Mapping[str, Any] | None = None, replace: bool = False
 ) -> list[Path]:
-    """Writes `task.yaml`, a baseline, a zero-shot and a few-shot prompt, and `endpoints/` to ask them elsewhere.
+    """Writes `task.yaml`, a baseline, an embedding spec, two prompts, and `endpoints/` to ask them elsewhere.
 
     Args:
         task: the task the specs refer to.
         folder: where they go.
         overrides: the endpoint block of the prompts and what else its model wants, as an endpoint file has
-            them; the embedded server when absent.
+            them, with the `embedding` block of the embedding spec; the embedded server for what is absent.
         replace: whether files of these names may be written over.
 
     Raises:
@@ -51,6 +55,7 @@ def write_specs(
     texts = {
         "task.yaml": task_text(task),
         f"{task.name}-baseline.yaml": baseline_text(task),
+        f"{task.name}-embedding.yaml": embedding_text(task, blocks),
         f"{task.name}-zero-shot.yaml": prompt_text(task, blocks, examples=0),
         f"{task.name}-few-shot.yaml": prompt_text(task, blocks, examples=max(4, min(len(task.labels), 10))),
     }
@@ -102,6 +107,22 @@ def baseline_text(task: Task) -> str:
         "# TF-IDF and logistic regression: free, fast, and what a language model has to beat.\n"
         f"name: {task.name}-baseline\ntask: task.yaml\ntechnique: baseline\n"
     )
+
+
+def embedding_text(task: Task, blocks: Mapping[str, Any]) -> str:
+    """Vectors and the head that measured best on such tasks (docs/embedding.md): cheap, and often strong."""
+    head, others = ("ordinal", "logistic, regression, automl") if task.ordered else ("logistic", "automl")
+    endpoint = yaml.safe_dump(dict(blocks.get("embedding", EMBEDDED)), sort_keys=False, allow_unicode=True).strip()
+    lines = [
+        "# Texts as vectors of an embedding model, and a small model learned on them: one cheap call per text.",
+        f"name: {task.name}-embedding",
+        "task: task.yaml",
+        "technique: embedding",
+        f"head: {head}            # or {others}",
+        "endpoint:",
+        *(f"  {line}" for line in endpoint.split("\n")),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int) -> str:

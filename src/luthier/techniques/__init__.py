@@ -3,13 +3,12 @@
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
+from luthier.techniques.endpoint_files import endpoint_alone, read_endpoint, staying, stays
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.prompt import Prompt
 from luthier.techniques.registry import (
     TECHNIQUES,
     built,
-    endpoint_alone,
-    read_endpoint,
     read_fitted,
     read_recipes,
     read_spec,
@@ -30,4 +29,6 @@ __all__ = [
     "read_recipes",
     "read_spec",
     "read_specs",
+    "staying",
+    "stays",
 ]

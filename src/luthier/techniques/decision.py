@@ -13,12 +13,13 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from luthier.endpoints.exchange import Answer, Request
 from luthier.endpoints.redaction import sendable
 from luthier.errors import SpecError
-from luthier.evaluation.deciding import best_label, fit_cuts
+from luthier.evaluation.deciding import best_label
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.task import Rows, Task, is_blank, readable_validation_error
-from luthier.techniques.asking import calibrated, calibration_answers, facts_of, leaning_of, unanswered
+from luthier.techniques.asking import calibrated, facts_of, unanswered
 from luthier.techniques.examples import calibration_rows
+from luthier.techniques.leaning import measured
 from luthier.techniques.rounds import together
 from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
 
@@ -37,6 +38,10 @@ MOST_LEVELS = 10
 
 ROUNDING = 0.02
 """How far the probabilities may miss 1 before the answer counts as none: services round them."""
+
+
+LEAST_LEANING = 0.001
+"""Mean probability a label counts as having at least: to divide by less would lift what a service rounds to nothing."""
 
 
 class Decision(Spec):
@@ -190,14 +195,8 @@ class Decision(Spec):
         known = self._calibrating(rows)
         asking = self.asking({})
         predictions = yield from together(asking.row(inputs) for inputs in known.inputs)
-        got = calibration_answers(predictions, self.name, "Set calibration_rows: 0, or use another endpoint")
-        leaning = leaning_of(list(got.values()))
-        state: dict[str, Any] = {"leaning": list(leaning)}
-        if self.objective == "qwk":
-            even = {i: calibrated([_log(p) for p in shares], leaning) for i, shares in got.items()}
-            truths = {i: label for i in even if (label := known.labels[i]) is not None}
-            expected = [sum(p * v for p, v in zip(even[i], self.task.values, strict=True)) for i in truths]
-            state["cuts"] = list(fit_cuts(self.task, list(truths.values()), expected))
+        cure = "Set calibration_rows: 0, or use another endpoint"
+        state = measured(self, known, predictions, cure, LEAST_LEANING)
         assert rows is not None
         return Fitted(spec=self, train_digest=rows.digest_of(self.columns), state=state)
 
@@ -347,7 +346,7 @@ class Deciding:
             return Prediction(label=None, state="off_label", error=error, **facts)
         probabilities = tuple(given[label] / total for label in task.labels)
         if self.leaning is not None:
-            probabilities = calibrated([_log(p) for p in probabilities], self.leaning)
+            probabilities = calibrated([math.log(p) if p else -math.inf for p in probabilities], self.leaning)
         best = best_label(task, probabilities, self.spec.objective, self.cuts)
         return Prediction(label=task.labels[best], state="ok", probabilities=probabilities, **facts)
 
@@ -363,8 +362,3 @@ def default_question(task: Task) -> str:
     if task.ordered:
         return f"Rate this text: {name}, from {task.labels[0]} (lowest) to {task.labels[-1]} (highest)."
     return f"Which of these fits this text best: {name}?"
-
-
-def _log(probability: float) -> float:
-    # A service may round to nothing; a logarithm needs something.
-    return math.log(max(probability, 1e-12))

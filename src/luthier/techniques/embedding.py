@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -48,6 +48,7 @@ class Embedding(Spec):
         luthier.errors.SpecError: Embedding: head: trials and seconds are for head automl, not ordinal
     """
 
+    endpoint_block: ClassVar[str] = "embedding"
     technique: Literal["embedding"] = "embedding"
     head: Head = Head()
     """What is learned on top of the vectors; a method's name alone will do."""
@@ -142,9 +143,10 @@ class Embedding(Spec):
 
         Raises:
             SpecError: there are no training rows.
-            DataError: the rows hold fewer than two labels, or did once refused texts were left out.
+            DataError: the rows hold fewer than two labels.
             MissingPart: AutoML is asked for and is not installed.
-            EndpointError: vectors differ in length, or have another length than was asked for.
+            EndpointError: vectors differ in length, or have another length than was asked for; or so many texts
+                are refused that fewer than two labels are left.
             Partial: some texts have no vector yet for a reason that may pass.
         """
         texts, labels = self._taught_rows(rows)
@@ -153,6 +155,8 @@ class Embedding(Spec):
         answers = yield [self._request(text) for text in distinct]
         vectors, notes = self._vectors(dict(zip(distinct, answers, strict=True)))
         known = [position for position, text in enumerate(texts) if text in vectors]
+        if notes and len({labels[i] for i in known}) < 2:
+            raise EndpointError(f"spec {self.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
         lesson = self._lesson([texts[i] for i in known], [labels[i] for i in known], vectors)
         head = yield from taught(self.head, lesson, self.objective, self.seed)
         missing = [label for label in self.task.labels if label not in lesson.labels]
@@ -271,8 +275,7 @@ class Embedding(Spec):
             return vectors, []
         first = next(iter(broken.values())).error
         return vectors, [
-            f"{len(broken)} of {len(answers)} training texts were left out: {self.base_model} would not embed "
-            f"them ({first})."
+            f"{self.base_model} would not embed {len(broken)} of {len(answers)} training texts ({first}): left out."
         ]
 
     def _other_length(self, found: int, wanted: int) -> str:
@@ -282,9 +285,9 @@ class Embedding(Spec):
                 "was asked for. It cannot shorten vectors: leave `dimensions:` out."
             )
         return (
-            f"spec {self.name!r}: {self.base_model} gave a vector of {found} numbers, the others have {wanted}. The "
-            "service changed its model: fit again, on vectors of one model (luthier fit SPEC --train TABLE; "
-            "compare --fresh embeds everything anew)."
+            f"spec {self.name!r}: {self.base_model} gave a vector of {found} numbers, the others have {wanted}: the "
+            "service changed its model. Fit again on vectors asked anew: luthier compare SPEC --fresh, or write "
+            "another `identity:` into the endpoint and type luthier log SPEC --train TABLE."
         )
 
     def _lesson(self, texts: Sequence[str], labels: Sequence[str], vectors: Mapping[str, Any]) -> Lesson:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,15 +22,18 @@ from luthier.techniques.template import UnrenderedRow
 if TYPE_CHECKING:
     from luthier.techniques.prompt import Prompt
 
-__all__ = ["Chosen", "Row", "asker", "choose", "fit_prompt", "planned_requests", "training"]
+__all__ = ["Asker", "Chosen", "asker", "choose", "fit_prompt", "planned_requests", "training"]
 
-Row: TypeAlias = Callable[[Mapping[str, Any]], Conversation[Prediction]]
-"""Asks for one row."""
-
-logger = logging.getLogger(__name__)
+Asker: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], Conversation[list[Prediction]]]
+"""Asks for rows."""
 
 VECTORS = "vectors"
 """Name of the pool's vectors among a fitted prompt's arrays."""
+
+CALIBRATION_CURE = (
+    "Set answer.calibration_rows: 0, or use an endpoint and a prompt that give log-probabilities for the labels; "
+    "`luthier check` tries one row."
+)
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,10 @@ def choose(spec: Prompt, rows: Rows, *, calibrate: bool = True) -> Chosen:
         return Chosen(calibration=held, examples=shown)
     # Set apart first: which rows end up as examples is not known before they are paid for.
     held = calibration_rows(rows, (), count, spec.seed, spec.name) if count else []
-    taken = {same_text(rows.texts[position]) for position in held}
-    left = [position for position in distinct(rows, labelled=True) if same_text(rows.texts[position]) not in taken]
+    # Every reading of `texts` goes through all rows.
+    texts = rows.texts
+    taken = {same_text(texts[position]) for position in held}
+    left = [position for position in distinct(rows, labelled=True) if same_text(texts[position]) not in taken]
     if settings.select == "searched":
         drawn = draw_search(rows, left, spec.task.labels, settings, spec.seed, spec.name)
         for sample in drawn.samples:
@@ -95,7 +99,7 @@ def fit_prompt(spec: Prompt, rows: Rows | None) -> Conversation[Fitted]:
     """Chooses the examples and measures the model's leaning, both on training rows only."""
     known = training(spec, rows)
     chosen = choose(spec, known)
-    _warn_of_missing_labels(spec, known)
+    notes = _missing_labels(spec, known)
     settings = spec.prompt.examples
     state: dict[str, Any] = {}
     arrays = {}
@@ -107,26 +111,28 @@ def fit_prompt(spec: Prompt, rows: Rows | None) -> Conversation[Fitted]:
         kept, arrays[VECTORS] = yield from embed_pool(pool, settings.endpoint, settings.most, spec.name)
         state["pool"] = spec.kept(pool, kept)
         if len(kept) < len(pool):
-            logger.warning(
-                "spec %r: %d of %d training texts could not be embedded and are never shown.",
-                spec.name,
-                len(pool) - len(kept),
-                len(pool),
+            notes.append(
+                f"{len(pool) - len(kept):,} of {len(pool):,} training texts got no embedding and are never shown."
             )
     else:
         state["examples"] = spec.kept(known, chosen.examples)
     if chosen.calibration:
         held = known.take(chosen.calibration)
         ask = asker(spec, Fitted(spec=spec, state=state, arrays=arrays))
-        predictions = yield from together(ask(inputs) for inputs in held.inputs)
-        state |= measured(spec, held, predictions)
+        predictions = yield from ask(held.inputs)
+        state |= measured(spec, held, predictions, CALIBRATION_CURE)
+    if notes:
+        state["notes"] = notes
     return Fitted(spec=spec, train_digest=known.digest_of(spec.columns), state=state, arrays=arrays)
 
 
-def asker(spec: Prompt, fitted: Fitted) -> Row:
-    """How one row is asked by a fitted prompt."""
+def asker(spec: Prompt, fitted: Fitted) -> Asker:
+    """How rows are asked by a fitted prompt."""
     found = _nearest(spec, fitted)
-    return found.row if found is not None else spec.asking(fitted.state).row
+    if found is not None:
+        return found.rows
+    asking = spec.asking(fitted.state)
+    return lambda rows: together(asking.row(inputs) for inputs in rows)
 
 
 def planned_requests(
@@ -198,12 +204,10 @@ def _showable(spec: Prompt, rows: Rows, positions: list[int]) -> list[int]:
     return kept
 
 
-def _warn_of_missing_labels(spec: Prompt, rows: Rows) -> None:
+def _missing_labels(spec: Prompt, rows: Rows) -> list[str]:
     missing = [label for label in spec.task.labels if label not in set(rows.labels)]
-    if missing and spec.prompt.examples.most:
-        logger.warning(
-            "spec %r: no training row has label %s, so no example shows %s.",
-            spec.name,
-            ", ".join(missing),
-            "it" if len(missing) == 1 else "them",
-        )
+    if not missing or not spec.prompt.examples.most:
+        return []
+    return [
+        f"No training row has label {', '.join(missing)}, so no example shows {'it' if len(missing) == 1 else 'them'}."
+    ]

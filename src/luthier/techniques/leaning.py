@@ -13,44 +13,43 @@ from luthier.task import Rows
 from luthier.techniques.asking import calibrated, calibration_answers, leaning_of
 
 if TYPE_CHECKING:
-    from luthier.techniques.prompt import Prompt
+    from luthier.spec import Spec
 
 __all__ = ["measured"]
 
 
-def measured(spec: Prompt, rows: Rows, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """The `leaning` and, for objective `qwk`, the `cuts` that a fitted prompt keeps.
+def measured(
+    spec: Spec, rows: Rows, predictions: Sequence[Prediction], cure: str, least: float = 0.0
+) -> dict[str, Any]:
+    """The `leaning` and, for objective `qwk`, the `cuts` that a fitted spec keeps.
 
     The leaning is the mean probability per label; dividing by it is batch calibration (Zhou et al. 2023,
     arXiv:2309.17249) with training rows in place of the batch, so that a row's answer does not depend on its
     neighbours. The cuts are fitted on the expected ratings that are left when the leaning is taken away.
 
     Args:
-        spec: the prompt.
+        spec: the prompt or decision.
         rows: the calibration rows.
         predictions: what they were answered.
+        cure: what to type where too few of them got probabilities.
+        least: what a label's mean probability counts as at least; for services that round it to nothing.
 
     Raises:
         EndpointError: too few rows got probabilities.
         Partial: some have no answer for a reason that may pass.
         DataError: no calibration row that was answered has a label to cut by.
     """
-    got = calibration_answers(
-        predictions,
-        spec.name,
-        "Set answer.calibration_rows: 0, or use an endpoint and a prompt that give log-probabilities for the labels; "
-        "`luthier check` tries one row.",
-    )
+    got = calibration_answers(predictions, spec.name, cure)
     answered = [(probabilities, rows.labels[position]) for position, probabilities in got.items()]
-    leaning = leaning_of([probabilities for probabilities, _ in answered])
+    lowest = math.log(least) if least else -math.inf
+    leaning = [max(lowest, value) for value in leaning_of([probabilities for probabilities, _ in answered])]
     if spec.objective != "qwk":
-        return {"leaning": list(leaning)}
+        return {"leaning": leaning}
     truths: list[str] = []
     expected: list[float] = []
-    least = math.ulp(0.0)
     for probabilities, label in answered:
         if label is not None:
-            even = calibrated([math.log(max(p, least)) for p in probabilities], leaning)
+            even = calibrated([math.log(p) if p else -math.inf for p in probabilities], leaning)
             truths.append(label)
             expected.append(sum(p * value for p, value in zip(even, spec.task.values, strict=True)))
     if not truths:
@@ -58,4 +57,4 @@ def measured(spec: Prompt, rows: Rows, predictions: Sequence[Prediction]) -> dic
             f"spec {spec.name!r}: objective qwk cuts the expected rating by the labels of the calibration rows, and "
             "none of them has a label. Give labelled rows with --train, or set objective: mse."
         )
-    return {"leaning": list(leaning), "cuts": list(fit_cuts(spec.task, truths, expected))}
+    return {"leaning": leaning, "cuts": list(fit_cuts(spec.task, truths, expected))}

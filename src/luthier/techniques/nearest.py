@@ -16,6 +16,7 @@ from luthier.spec import Conversation
 from luthier.task import Rows, is_blank
 from luthier.techniques.asking import Asking, Shown, unanswered
 from luthier.techniques.examples import same_text
+from luthier.techniques.rounds import together
 from luthier.techniques.template import UnrenderedRow
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ def unit(vector: Vectors) -> Vectors:
     return np.asarray(vector / size if size else vector, dtype=np.float32)
 
 
+MOST_COSINES = 4_000_000
+"""Cosines held at once: 16 MB."""
+
+
 class Nearest:
     """Asks each row with the examples nearest to it.
 
@@ -116,52 +121,80 @@ class Nearest:
         self._name = name
         self._shown: dict[int, Shown] = {}
 
-    def row(self, inputs: Mapping[str, Any]) -> Conversation[Prediction]:
-        """Asks for the row's vector, then for the row; never raises for what one row does.
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> Conversation[list[Prediction]]:
+        """Asks for the rows' vectors, then for the rows; never raises for what one row does.
 
         Raises:
-            EndpointError: the vector is of another length than those of the pool.
+            EndpointError: a vector is of another length than those of the pool.
         """
-        text = inputs.get(self._asking.task.text)
-        try:
-            blank = is_blank(text)
-            if not blank:
-                self._asking.request(inputs, examples=())
-        except UnrenderedRow:
-            blank = True
-        if blank:
-            # Never sent, so nothing is paid for its vector either.
-            return (yield from self._asking.row(inputs))
-        answer = (yield [embedding_request(text, self._endpoint)])[0]
-        broken = unanswered([answer])
-        if broken is not None:
-            return replace(broken, raw=None, error=f"its text got no embedding: {broken.error}")
-        self._check(answer)
-        found = yield from self._asking.row(inputs, self.nearest(unit(answer.vector), same_text(text)))
-        return with_embedding(found, answer)
+        asked = [place for place, inputs in enumerate(rows) if self._is_sent(inputs)]
+        texts = [rows[place][self._asking.task.text] for place in asked]
+        answers: Sequence[Answer] = []
+        if asked:
+            answers = yield [embedding_request(text, self._endpoint) for text in texts]
+        embedded: dict[int, Answer] = {}
+        broken: dict[int, Prediction] = {}
+        for place, answer in zip(asked, answers, strict=True):
+            fault = unanswered([answer])
+            if fault is not None:
+                broken[place] = replace(fault, raw=None, error=f"its text got no embedding: {fault.error}")
+            else:
+                self._check(answer)
+                embedded[place] = answer
+        keys = [same_text(rows[place][self._asking.task.text]) for place in embedded]
+        shown = dict(zip(embedded, self.nearest([unit(a.vector) for a in embedded.values()], keys), strict=True))
+        # A row that is not sent asks nothing, so nothing is paid for its vector either.
+        places = [place for place in range(len(rows)) if place not in broken]
+        found = yield from together(self._asking.row(rows[place], shown.get(place)) for place in places)
+        predicted = broken | {
+            place: with_embedding(one, embedded[place]) if place in embedded else one
+            for place, one in zip(places, found, strict=True)
+        }
+        return [predicted[place] for place in range(len(rows))]
 
-    def nearest(self, vector: Vectors, key: str) -> tuple[Shown, ...]:
-        """The examples most like a vector, the most similar last, where it stands next to the question.
+    def nearest(self, vectors: Sequence[Vectors], keys: Sequence[str]) -> list[tuple[Shown, ...]]:
+        """For each vector the examples most like it, the most similar last, where it stands next to the question.
 
         Args:
-            vector: of the row, of length one.
-            key: what its text counts as; an example of the same text is passed over.
+            vectors: of the rows, of length one.
+            keys: what their texts count as; an example of the same text is passed over.
         """
         import numpy as np
 
-        # One row at a time: in a product of many the last digits, and so ties, hang on the neighbours.
-        order = np.argsort(-(self._vectors @ vector), kind="stable")
-        chosen: list[Shown] = []
-        for position in order[: self._count + 1].tolist():
-            example = self._example(position)
-            if example.key != key and len(chosen) < self._count:
-                chosen.append(example)
-        return tuple(reversed(chosen))
+        # One more than is shown: a row's own text may be among them.
+        count = min(self._count + 1, len(self._pool))
+        at_once = max(1, MOST_COSINES // len(self._pool))
+        # The last digits of a product hang on how many rows it has. So it only says who may be among the nearest:
+        # all within twice its error (Higham 2002, section 3.5); those are told apart by sums of their own.
+        slack = self._vectors.shape[1] * float(np.finfo(np.float32).eps)
+        found: list[tuple[Shown, ...]] = []
+        for first in range(0, len(vectors), at_once):
+            part = np.stack(vectors[first : first + at_once])
+            cosines = part @ self._vectors.T
+            least = np.partition(cosines, -count, axis=1)[:, -count] - slack
+            for vector, line, floor in zip(part, cosines, least, strict=True):
+                near = np.flatnonzero(line >= floor)
+                exact = (self._vectors[near].astype(float) * vector.astype(float)).sum(axis=1)
+                order = near[np.argsort(-exact, kind="stable")]
+                examples = map(self._example, order[:count].tolist())
+                others = [example for example in examples if example.key != keys[len(found)]]
+                found.append(tuple(reversed(others[: self._count])))
+        return found
 
     @cached_property
     def typical(self) -> tuple[Shown, ...]:
         """Examples of ordinary length, to judge a price by before any vector is known."""
         return typical(self._asking, self._pool, self._count)
+
+    def _is_sent(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether a row has a text and can be written into the template."""
+        if is_blank(inputs.get(self._asking.task.text)):
+            return False
+        try:
+            self._asking.request(inputs, examples=())
+        except UnrenderedRow:
+            return False
+        return True
 
     def _example(self, position: int) -> Shown:
         if position not in self._shown:
@@ -174,8 +207,8 @@ class Nearest:
         if given != wanted:
             raise EndpointError(
                 f"spec {self._name!r}: {self._endpoint.label} gave a vector of {given} numbers, and those of the "
-                f"training texts have {wanted}: the model behind the name has changed. Fit again (luthier fit SPEC "
-                "--train TABLE --fresh, or compare with --fresh), or name the model it was fitted with in "
+                f"training texts have {wanted}: the model behind the name has changed. Fit again (luthier compare "
+                "SPEC --test TABLE --train TABLE --fresh), or name the model it was fitted with in "
                 "prompt.examples.endpoint."
             )
 

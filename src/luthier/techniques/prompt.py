@@ -16,7 +16,6 @@ from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.task import Rows, Task, readable_validation_error
 from luthier.techniques.asking import Asking, Shown, Way
 from luthier.techniques.fitting import asker, fit_prompt, planned_requests
-from luthier.techniques.rounds import together
 from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
 from luthier.techniques.walk import apart_at_once
 from luthier.techniques.wording import AnswerFormat, Decoding, Examples, Style, Wording
@@ -323,8 +322,7 @@ class Prompt(Spec):
         if not len(rows):
             return []
         self.check_columns(rows.inputs[0])
-        ask = asker(self, fitted)
-        return (yield from together(ask(inputs) for inputs in rows.inputs))
+        return (yield from asker(self, fitted)(rows.inputs))
 
     def first_requests(
         self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
@@ -341,6 +339,11 @@ class Prompt(Spec):
         if len(rows):
             self.check_columns(rows.inputs[0])
         return planned_requests(self, rows, train, fitted)
+
+    @property
+    def asks_by_answers(self) -> bool:
+        """Whether examples are chosen by embeddings or by a race."""
+        return self.prompt.examples.select in ("nearest", "searched")
 
     def tables(self, fitted: Fitted) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """The `samples` a search tried."""

@@ -11,26 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
-from luthier.endpoints.endpoint import Endpoint
 from luthier.errors import ModelError, SpecError
 from luthier.spec import FILES, SCHEMA, Fitted, Spec
-from luthier.task import Task, readable_validation_error
+from luthier.task import Task
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
+from luthier.techniques.endpoint_files import elsewhere, read_yaml, staying, stays
 from luthier.techniques.finetune import FineTune
-from luthier.techniques.grid import MOST_SPECS, SHORT_FORMS, Grid, too_many
+from luthier.techniques.grid import MOST_SPECS, Grid, too_many
 from luthier.techniques.prompt import Prompt
 
 __all__ = [
     "TECHNIQUES",
     "Recipe",
     "built",
-    "endpoint_alone",
     "grid",
-    "read_endpoint",
     "read_fitted",
     "read_recipes",
     "read_spec",
@@ -48,9 +45,6 @@ TECHNIQUES: dict[str, type[Spec]] = {
 
 NAMED = 4
 """So many specs of a grid are named in a message before the rest are counted."""
-
-REPLACEABLE = ("endpoint", "decoding", "answer", "prompt")
-"""Blocks of a spec that an endpoint file may replace."""
 
 
 def spec_from(document: Any, source: str, folder: Path) -> Spec:
@@ -73,73 +67,6 @@ def checked_document(document: Any, source: str, folder: Path) -> tuple[dict[str
     if isinstance(document.get("task"), str):
         document["task"] = Task.read(folder / document["task"])
     return document, TECHNIQUES[technique]
-
-
-def read_yaml(file: Path, what: str, cure: str) -> Any:
-    """The document in a YAML file."""
-    if not file.is_file():
-        raise SpecError(f"no {what} file {file}. {cure}")
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"{file} is not valid YAML: {error}") from error
-
-
-def read_endpoint(path: str | Path) -> dict[str, Any]:
-    """What a file puts in place of a spec's own blocks: an endpoint, and settings its model wants.
-
-    The file holds an endpoint's fields, or `endpoint:` with them and beside it `decoding:`, `answer:`
-    or `prompt:` entries for models that want other settings.
-
-    Raises:
-        SpecError: the file is not there, is no YAML, or has something else in it.
-    """
-    file = Path(path)
-    document = read_yaml(file, "endpoint", "models/endpoints/ has one for each provider.")
-    if isinstance(document, dict) and "provider" in document:
-        document = {"endpoint": document}
-    if not isinstance(document, dict) or "endpoint" not in document or set(document) - set(REPLACEABLE):
-        raise SpecError(f"{file} is no endpoint: it holds provider, model, ... or {', '.join(REPLACEABLE)}.")
-    try:
-        Endpoint.model_validate(document["endpoint"])
-    except ValidationError as error:
-        raise SpecError(f"{file}: {readable_validation_error(error, Endpoint)}") from error
-    return document
-
-
-def endpoint_alone(path: str | Path) -> dict[str, Any]:
-    """The endpoint block of an endpoint file, for what takes no other block.
-
-    Raises:
-        SpecError: as `read_endpoint`, or the file replaces more than the endpoint.
-    """
-    document = read_endpoint(path)
-    more = sorted(set(document) - {"endpoint"})
-    if more:
-        raise SpecError(
-            f"{path} also replaces {', '.join(more)}, which is fixed here. Use it where the spec is read: "
-            "luthier compare or log SPEC --endpoint FILE."
-        )
-    block: dict[str, Any] = document["endpoint"]
-    return block
-
-
-def elsewhere(document: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec's document with the blocks of an endpoint file in place of its own; specs without endpoint stay."""
-    if "endpoint" not in document:
-        return document
-    document = dict(document)
-    technique = TECHNIQUES.get(str(document.get("technique")))
-    for block, settings in overrides.items():
-        if technique is not None and block not in technique.model_fields:
-            continue  # How a prompt is answered there says nothing to a technique that writes no prompt.
-        own = document.get(block, {})
-        if block in SHORT_FORMS and not isinstance(own, Mapping):
-            own = {SHORT_FORMS[block]: own}
-        if not isinstance(own, Mapping):
-            continue  # Reading the spec says what is wrong with it.
-        document[block] = settings if block == "endpoint" else {**own, **settings}
-    return document
 
 
 @dataclass(frozen=True)
@@ -198,7 +125,7 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         file = Path(before)
     document = read_yaml(file, "spec", "`luthier init --data TABLE --text COLUMN --label COLUMN` writes some.")
     if isinstance(document, dict):
-        document = elsewhere(document, overrides or {})
+        document = elsewhere(document, overrides or {}, TECHNIQUES.get(str(document.get("technique"))))
         if "task" not in document and (file.parent / "task.yaml").is_file():
             document = {**document, "task": "task.yaml"}
         document = {"name": file.stem, **document}
@@ -218,7 +145,8 @@ def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> S
         overrides: what `read_endpoint` gave, to ask another endpoint than the spec's own.
 
     Raises:
-        SpecError: the file is not there, is no YAML, is not a spec, or holds a grid of several.
+        SpecError: the file is not there, is no YAML, is not a spec, or holds a grid of several; or `overrides`
+            has no endpoint for such a spec.
     """
     recipe = read_recipe(path, overrides)
     if recipe.count > 1:
@@ -228,7 +156,10 @@ def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> S
             f"Name it, as in {recipe.source}#{recipe.grid.names(1)[0]}; one that was compared is also "
             "packaged by its run: luthier log runs:/RUN_ID."
         )
-    return recipe.specs()[0]
+    spec = recipe.specs()[0]
+    if overrides and staying([spec], overrides):
+        raise SpecError(stays(spec))
+    return spec
 
 
 def read_recipes(paths: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> list[Recipe]:

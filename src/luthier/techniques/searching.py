@@ -18,7 +18,7 @@ from luthier.techniques.rounds import together
 from luthier.techniques.wording import Examples
 
 if TYPE_CHECKING:
-    from luthier.evaluation.racing import Outcome
+    from luthier.evaluation.racing import Lane, Outcome
     from luthier.techniques.prompt import Prompt
 
 __all__ = ["Sample", "Search", "draw_search", "row_score", "search", "search_requests"]
@@ -145,9 +145,12 @@ def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, An
             outcome: Outcome = end.value
             break
     winner = drawn.samples[outcome.winner]
+    # Best first: the winner, then those that stayed longest.
+    lanes = sorted(outcome.lanes, key=lambda lane: (-lane.rows, -lane.score.value, lane.candidate))
+    lanes.sort(key=lambda lane: lane.candidate != outcome.winner)
     return {
         "examples": spec.kept(rows, winner.positions),
-        "samples": [_record(rows, sample, outcome, i) for i, sample in enumerate(drawn.samples)],
+        "samples": [_record(rows, drawn.samples[lane.candidate], lane, outcome.winner) for lane in lanes],
         "search": {
             "rows": len(judged),
             "score": score_name(spec.objective),
@@ -221,11 +224,10 @@ def _check(spec: Prompt, predictions: Sequence[Prediction], *, first: bool) -> N
         )
 
 
-def _record(rows: Rows, sample: Sample, outcome: Outcome, number: int) -> dict[str, Any]:
+def _record(rows: Rows, sample: Sample, lane: Lane, winner: int) -> dict[str, Any]:
     # A table of it has to fit a terminal, so names are short: `block` and `by` say when it dropped out and why.
-    lane = outcome.lanes[number]
     return {
-        "sample": number + 1,
+        "sample": lane.candidate + 1,
         "count": sample.count,
         "seed": sample.seed,
         "labels": " ".join(str(rows.labels[position]) for position in sample.positions),
@@ -237,7 +239,7 @@ def _record(rows: Rows, sample: Sample, outcome: Outcome, number: int) -> dict[s
         "p": _short(lane.p),
         "block": lane.dropped_after,
         "by": lane.dropped_by,
-        "winner": number == outcome.winner,
+        "winner": lane.candidate == winner,
     }
 
 

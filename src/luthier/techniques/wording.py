@@ -33,7 +33,7 @@ class Examples(BaseModel):
     seed: int | None = None
     """Seed of the choice, to try other examples; the spec's `seed` when absent."""
     endpoint: Endpoint | None = None
-    """With `nearest`: the model that embeds, as in {provider: local, model: wordllama}."""
+    """With `nearest`: the model that embeds, as in {provider: local, model: wordllama-256}."""
     samples: int = Field(default=30, ge=2, le=1000)
     """With `searched`: how many draws are tried."""
     rows: int = Field(default=100, ge=20, le=10_000)
@@ -66,7 +66,7 @@ class Examples(BaseModel):
             raise ValueError(f"select: {self.select} needs a count of at least 1, as in count: 5")
         if self.select == "nearest" and self.endpoint is None:
             raise ValueError(
-                "select: nearest needs a model that embeds; add endpoint: {provider: local, model: wordllama}, or "
+                "select: nearest needs a model that embeds; add endpoint: {provider: local, model: wordllama-256}, or "
                 "{provider: openai, model: NAME}"
             )
         if self.select != "nearest" and self.endpoint is not None:

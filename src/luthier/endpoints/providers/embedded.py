@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from luthier.assets.weights import SMOLLM2_DIGEST, SMOLLM2_NAME
+from luthier.assets.weights import DIGESTS
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Request
 from luthier.endpoints.providers.base import bearer, plain_body
@@ -66,9 +66,9 @@ class Embedded:
         """`local` and the digest of the weights, so that answers outlive the server and not the model."""
         if endpoint.identity:
             return endpoint.identity
-        if endpoint.model not in self._services and endpoint.model == SMOLLM2_NAME:
+        if endpoint.model not in self._services and endpoint.model in DIGESTS:
             # Pinned, so known before the server runs; a plan starts none.
-            return f"local:{SMOLLM2_DIGEST}"
+            return f"local:{DIGESTS[endpoint.model]}"
         return f"local:{self._service(endpoint)[1]}"
 
     def _service(self, endpoint: Endpoint) -> tuple[Service, str]:

@@ -1,0 +1,120 @@
+"""Endpoint files: who is asked in place of a spec's own endpoint, and the settings that go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from luthier.endpoints.endpoint import Endpoint
+from luthier.errors import SpecError
+from luthier.spec import Spec
+from luthier.task import readable_validation_error
+from luthier.techniques.grid import SHORT_FORMS
+
+__all__ = ["elsewhere", "endpoint_alone", "read_endpoint", "read_yaml", "stays", "staying"]
+
+ENDPOINTS = ("endpoint", "embedding")
+"""Blocks of an endpoint file that say who is asked; which one a technique takes is its `endpoint_block`."""
+
+REPLACEABLE = (*ENDPOINTS, "decoding", "answer", "prompt")
+"""Blocks an endpoint file may have."""
+
+
+def read_yaml(file: Path, what: str, cure: str) -> Any:
+    """The document in a YAML file."""
+    if not file.is_file():
+        raise SpecError(f"no {what} file {file}. {cure}")
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file} is not valid YAML: {error}") from error
+
+
+def read_endpoint(path: str | Path) -> dict[str, Any]:
+    """What a file puts in place of a spec's own blocks: an endpoint, and settings its model wants.
+
+    The file holds an endpoint's fields, or `endpoint:` with them. Beside that may stand `embedding:`, the
+    endpoint of specs that embed texts, and `decoding:`, `answer:` or `prompt:` entries for models that want
+    other settings.
+
+    Raises:
+        SpecError: the file is not there, is no YAML, or has something else in it.
+    """
+    file = Path(path)
+    document = read_yaml(file, "endpoint", "models/endpoints/ has one for each provider.")
+    if isinstance(document, dict) and "provider" in document:
+        document = {"endpoint": document}
+    if not isinstance(document, dict) or "endpoint" not in document or set(document) - set(REPLACEABLE):
+        raise SpecError(
+            f"{file} is no endpoint: it holds provider, model, ..., or `endpoint:` with them and beside it "
+            f"{', '.join(REPLACEABLE[1:])}."
+        )
+    for block in ENDPOINTS:
+        if block not in document:
+            continue
+        try:
+            Endpoint.model_validate(document[block])
+        except ValidationError as error:
+            where = file if block == "endpoint" else f"{file}: {block}"
+            raise SpecError(f"{where}: {readable_validation_error(error, Endpoint)}") from error
+    return document
+
+
+def endpoint_alone(path: str | Path, spec: Spec) -> dict[str, Any]:
+    """The endpoint an endpoint file has for what was fitted from a spec, whose other blocks are fixed.
+
+    Raises:
+        SpecError: as `read_endpoint`; the file has no endpoint for such a spec, or changes its other blocks.
+    """
+    document = read_endpoint(path)
+    fixed = [block for block in document if block not in ENDPOINTS and block in type(spec).model_fields]
+    if fixed:
+        raise SpecError(
+            f"{path} also replaces {', '.join(sorted(fixed))}, which is fixed here. Use it where the spec is read: "
+            "luthier compare or log SPEC --endpoint FILE."
+        )
+    if spec.endpoint is not None and spec.endpoint_block not in document:
+        raise SpecError(stays(spec, path))
+    block: dict[str, Any] = document.get(spec.endpoint_block, document["endpoint"])
+    return block
+
+
+def elsewhere(document: dict[str, Any], overrides: Mapping[str, Any], technique: type[Spec] | None) -> dict[str, Any]:
+    """A spec's document with the blocks of an endpoint file in place of its own.
+
+    Specs without endpoint stay as they are, and so do those the file has no endpoint for: a model that chats
+    does not embed.
+    """
+    asked = "endpoint" if technique is None else technique.endpoint_block
+    if "endpoint" not in document or asked not in overrides:
+        return document
+    document = {**document, "endpoint": overrides[asked]}
+    for block, settings in overrides.items():
+        if block in ENDPOINTS or (technique is not None and block not in technique.model_fields):
+            continue  # How a prompt is answered there says nothing to a technique that writes no prompt.
+        own = document.get(block, {})
+        if block in SHORT_FORMS and not isinstance(own, Mapping):
+            own = {SHORT_FORMS[block]: own}
+        if not isinstance(own, Mapping):
+            continue  # Reading the spec says what is wrong with it.
+        document[block] = {**own, **settings}
+    return document
+
+
+def staying(specs: Sequence[Spec], overrides: Mapping[str, Any]) -> list[Spec]:
+    """Those of the specs that ask an endpoint and for which an endpoint file has none."""
+    return [spec for spec in specs if spec.endpoint is not None and spec.endpoint_block not in overrides]
+
+
+def stays(spec: Spec, path: str | Path = "the endpoint file") -> str:
+    """Why a spec keeps its own endpoint, and what to add to the endpoint file."""
+    assert spec.endpoint is not None
+    block = spec.endpoint_block
+    return (
+        f"{spec.name} stays at {spec.endpoint.label}: it embeds texts, and {path} has no `{block}:` block. To move it, "
+        f"add one with a model that embeds, as in {block}: {{provider: openai, model: text-embedding-3-small}}."
+    )

@@ -1,0 +1,52 @@
+"""What a price is judged by, where what is asked hangs on earlier answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import luthier as lt
+from luthier.endpoints import Endpoint, Engine, Journal, Price
+from luthier.experiments.compare import plan_comparison
+from luthier.experiments.costs import plan_fit
+from luthier.local import LocalServer, ModelCard
+from tests.conftest import KEY, reviews
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    monkeypatch.setenv("STARS_KEY", KEY)
+    with LocalServer(models=[ModelCard("stars-model"), ModelCard("embedder", embeddings=True)], api_key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def embedder(endpoint: Endpoint) -> Endpoint:
+    return endpoint.model_copy(
+        update={"model": "embedder", "price": Price(input_usd_per_million=0.1, output_usd_per_million=0)}
+    )
+
+
+@pytest.mark.parametrize("select", ["nearest", "searched"])
+def test_what_the_journal_will_answer_costs_nothing_and_what_it_lacks_is_counted(
+    task: lt.Task, endpoint: Endpoint, embedder: Endpoint, server: LocalServer, select: str
+) -> None:
+    chosen: dict[str, object] = {"count": 2, "select": select}
+    chosen |= {"endpoint": embedder} if select == "nearest" else {"samples": 8, "rows": 20}
+    spec = lt.Prompt(task, "Stars: {{ text }}", examples=chosen, endpoint=endpoint, name="few")
+    train, test, more = reviews(60, seed=1), reviews(10, seed=2), reviews(14, seed=2)
+    engine = Engine(Journal.in_memory())
+    rows = task.rows(test)
+    fitted = engine.drive(spec.fit(task.rows(train, labelled=True)), endpoint)
+    assert plan_fit(spec, task.rows(train, labelled=True), engine).requests == 0
+    engine.drive(fitted.predict(rows), endpoint)
+
+    plan = plan_comparison([spec], test, train, engine)
+    assert (plan.requests, plan.cost_usd) == (0, 0)
+    asked = server.received.total
+    longer = plan_comparison([spec], more, train, engine)
+    # Without all vectors of the table, its prompts are judged by examples of ordinary length.
+    assert longer.requests == (4 + 14 if select == "nearest" else 4)
+    assert server.received.total == asked
+    assert plan_comparison([spec], test, train, engine, fresh=True).requests > 10
