@@ -202,7 +202,7 @@ def test_a_line_with_half_a_surrogate_pair_spoils_no_other(client: openai.OpenAI
 
 
 def test_a_batch_can_be_cancelled_at_another_server_of_the_folder(tmp_path: Path) -> None:
-    slow = Fault("slow", every=1, delay_seconds=60)
+    slow = Fault("slow", path="chat/completions", delay_seconds=60)
     with (
         LocalServer(models=CARDS, folder=tmp_path, faults=[slow]) as one,
         openai.OpenAI(base_url=one.base_url, api_key=one.api_key) as client,
@@ -219,7 +219,9 @@ def test_a_batch_can_be_cancelled_at_another_server_of_the_folder(tmp_path: Path
 
 def test_a_batch_whose_file_was_taken_away_fails_and_the_next_is_answered(tmp_path: Path) -> None:
     with (
-        LocalServer(models=CARDS, folder=tmp_path, faults=[Fault("slow", times=8, delay_seconds=60)]) as server,
+        LocalServer(
+            models=CARDS, folder=tmp_path, faults=[Fault("slow", path="chat/completions", times=8, delay_seconds=60)]
+        ) as server,
         openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client,
     ):
         first = start(client, [line(number) for number in range(8)])

@@ -136,6 +136,17 @@ def test_a_server_that_cannot_start_says_why(home: Path, monkeypatch: pytest.Mon
     assert not (home / "local" / "server.json").exists()
 
 
+def test_a_server_whose_store_is_damaged_says_so_at_once(home: Path) -> None:
+    jobs = home / "local" / "jobs"
+    jobs.mkdir(parents=True)
+    (jobs / "jobs.db").write_bytes(b"no database" * 100)
+    began = time.monotonic()
+    with pytest.raises(EndpointError, match="not a database.*move it away"):
+        attach()
+    # It waited for a lock that its starter held, until that gave up.
+    assert time.monotonic() - began < 40
+
+
 def test_leases_of_ended_processes_are_dropped() -> None:
     now = [0.0]
     running = {7: "a", 8: "b"}

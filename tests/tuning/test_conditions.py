@@ -52,6 +52,7 @@ def test_the_parts_of_a_job_add_up(job: lt.Job, validation: pd.DataFrame, test: 
     assert run.data.tags["luthier.kind"] == "audit"
 
 
+@pytest.mark.slow
 def test_the_measured_figure_is_the_one_of_a_comparison(
     job: lt.Job, validation: pd.DataFrame, test: pd.DataFrame
 ) -> None:
@@ -63,6 +64,7 @@ def test_the_measured_figure_is_the_one_of_a_comparison(
     assert pair["measured"] == pytest.approx(lt.compare(job.spec, test).frame.loc[0, "weighted_f1"])
 
 
+@pytest.mark.slow
 def test_a_model_asked_as_it_was_trained_changes_only_the_rows(
     job: lt.Job, validation: pd.DataFrame, test: pd.DataFrame
 ) -> None:
@@ -83,6 +85,7 @@ def test_each_change_of_serving_is_a_step_of_its_own(job: lt.Job, validation: pd
     assert chain.steps[-1].spec.digest == lt.FineTune.model_validate(served).digest
 
 
+@pytest.mark.slow
 def test_asking_again_costs_nothing(
     job: lt.Job, validation: pd.DataFrame, test: pd.DataFrame, server: LocalServer
 ) -> None:
@@ -102,11 +105,13 @@ def test_other_validation_rows_are_refused(job: lt.Job, test: pd.DataFrame) -> N
         chain_of(job, test, validation=reviews(20, seed=9)[::-1])
 
 
+@pytest.mark.slow
 def test_another_jobs_spec_is_refused(job: lt.Job, test: pd.DataFrame, spec: lt.FineTune) -> None:
     with pytest.raises(SpecError, match="is not tuned yet"):
         chain_of(job, test, serving=spec)
 
 
+@pytest.mark.slow
 def test_several_jobs_are_compared_over_models(
     task: lt.Task,
     server: LocalServer,

@@ -15,8 +15,8 @@ import luthier as lt
 from luthier.errors import DataError, SpecError
 from luthier.local import LocalServer
 from luthier.tuning.intent import Pace
-from luthier.tuning.job import plan_tuning
 from luthier.tuning.lines import line_findings, training_lines
+from luthier.tuning.planning import plan_tuning
 from luthier.tuning.preflight import Preflight
 from luthier.tuning.rows_checks import Marked
 from luthier.tuning.tuners.base import Rules, longest_line

@@ -14,7 +14,7 @@ import luthier as lt
 from luthier.errors import BudgetReached, EndpointError, SpecError, UserError
 from luthier.local import Fault, LocalServer
 from luthier.tuning.intent import Pace
-from luthier.tuning.job import plan_tuning
+from luthier.tuning.planning import plan_tuning
 from luthier.tuning.tracking import tune_runs
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.base import JobState, Order

@@ -15,8 +15,9 @@ import luthier as lt
 from luthier.errors import BudgetReached, EndpointError, Interrupted, ModelError, Partial
 from luthier.local import Fault, LocalServer, ModelCard
 from luthier.tuning.intent import Pace
-from luthier.tuning.job import order, plan_tuning
+from luthier.tuning.job import order
 from luthier.tuning.listing import list_jobs
+from luthier.tuning.planning import plan_tuning
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.verbs import look_at
 from luthier.tuning.watch import JobLine, Said

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from luthier.experiments.costs import Plan
-    from luthier.tuning.job import Plan as TuningPlan
+    from luthier.tuning.planning import Plan as TuningPlan
 
 __all__ = ["agree_to", "agree_to_hosting", "agree_to_many", "agree_to_training", "print_plan"]
 

@@ -71,7 +71,7 @@ def submit(
     from luthier.errors import DataError
     from luthier.tables import read_table
     from luthier.techniques import read_endpoint, read_spec
-    from luthier.tuning.job import plan_tuning
+    from luthier.tuning.planning import plan_tuning
     from luthier.tuning.results import Target
     from luthier.tuning.verbs import tune_planned
 

@@ -197,7 +197,15 @@ def _announce(folder: Path, mine: dict[str, Any]) -> None:
 
 def _withdraw(folder: Path, token: str) -> None:
     announced = folder / "server.json"
-    with contextlib.suppress(OSError, ValueError, EndpointError), file_lock(folder / "lock"):
-        # By now it may be a successor's.
-        if json.loads(announced.read_text()).get("token") == token:
-            announced.unlink()
+    with contextlib.suppress(OSError, ValueError, EndpointError):
+        if not _is_of(announced, token):
+            # It could not even start: whoever waits for it holds the lock, and wants to hear of it now.
+            return
+        with file_lock(folder / "lock"):
+            # By now it may be a successor's.
+            if _is_of(announced, token):
+                announced.unlink()
+
+
+def _is_of(announced: Path, token: str) -> bool:
+    return bool(json.loads(announced.read_text()).get("token") == token)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from luthier.endpoints import Endpoint
 from luthier.spec import Spec
 from luthier.tuning.intent import Pace
-from luthier.tuning.job import Job, Plan, attach, order, plan_tuning, service_of
+from luthier.tuning.job import Job, attach, order, service_of
+from luthier.tuning.planning import Plan, plan_tuning
 from luthier.tuning.results import Target
 from luthier.tuning.tuners import Tuner
 from luthier.tuning.tuners.base import JobState

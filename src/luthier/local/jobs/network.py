@@ -112,7 +112,7 @@ class Network:
         import numpy as np
 
         try:
-            with np.load(path, allow_pickle=False) as found:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 arrays = {name: found[name] for name in found.files}
             card = json.loads(arrays["card"].tobytes())
         except FileNotFoundError:

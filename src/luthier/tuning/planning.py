@@ -1,0 +1,154 @@
+"""What a fine-tuning job would be trained on and cost, and whether there is one already; before anything is paid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from luthier.errors import BudgetReached, UserError
+from luthier.experiments.tracking import known_experiment
+from luthier.techniques.finetune import FineTune
+from luthier.tuning.intent import Standing, standing, tune_digest
+from luthier.tuning.preflight import Preflight, preflight
+from luthier.tuning.results import Target, need_finetune
+from luthier.tuning.rows_checks import without_leaks
+from luthier.tuning.tracking import runs_of_digest
+from luthier.tuning.tuners import Tuner, tuner_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Plan", "plan_tuning"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a `tune` would do.
+
+    Attributes:
+        spec: the recipe, untuned.
+        check: lines, tokens and price.
+        tuner: the service.
+        target: where the result is to be written; `None` writes none.
+        again: whether another job is wanted although one has succeeded.
+        known: how far the order has come; `None` when nobody was asked.
+        frames: the tables by what they are for.
+    """
+
+    spec: FineTune
+    check: Preflight
+    tuner: Tuner
+    target: Target | None
+    again: bool
+    known: Standing | None
+    frames: dict[str, pd.DataFrame]
+
+    @property
+    def digest(self) -> str:
+        """Of everything that is bought."""
+        return tune_digest(self.spec, self.check)
+
+    @property
+    def buys(self) -> bool:
+        """Whether a job would have to be paid for."""
+        return self.known is None or self.known.job is None
+
+    def check_clean(self) -> None:
+        """Refuses to buy a job on tables that would betray it; one that is bought already is not touched.
+
+        Raises:
+            DataError: leaked rows, a label without rows, lines the service would refuse.
+        """
+        if self.buys:
+            self.check.need_clean()
+
+    def check_budget(self, usd: float | None, *, watched: bool = True) -> None:
+        """Refuses a price above the budget, one that nobody knows, and one that nobody would see grow.
+
+        Args:
+            usd: most that training may cost.
+            watched: whether the job will be followed; where the service chooses the epochs, the budget is held so.
+
+        Raises:
+            BudgetReached: the job would cost more.
+            UserError: its price is not known, or the budget could not be held.
+        """
+        if usd is None or not self.buys:
+            return
+        known, one = self.check.cost_usd, self.check.epoch_usd
+        cost = one if known is None else known
+        if cost is not None and cost > usd:
+            what = "training" if known is not None else "one epoch alone"
+            raise BudgetReached(
+                f"{what} would cost about ${cost:.4f}, more than the budget of ${usd:.4g}. Nothing was uploaded. "
+                "Raise --budget, lower tuning.epochs, or give fewer rows."
+            )
+        if cost is None:
+            raise UserError(
+                f"a budget was given, but what {self.check.place} takes for training {self.check.model} is not known. "
+                "Put it into the endpoint: price: {input_usd_per_million: ..., output_usd_per_million: ..., "
+                "training_usd_per_million: ...} (0 is a price)."
+            )
+        if known is None and cost and not watched:
+            raise UserError(
+                "a budget was given, the service is to choose the epochs, and nobody would watch what they cost. "
+                "Nothing was uploaded. Set tuning.epochs, or leave out --detach."
+            )
+
+
+def plan_tuning(
+    spec: object,
+    train: pd.DataFrame,
+    validation: pd.DataFrame | None = None,
+    test: pd.DataFrame | None = None,
+    *,
+    to: Target | None = None,
+    again: bool = False,
+    tuner: Tuner | None = None,
+    ask: bool = True,
+    drop_leaked: bool = False,
+) -> Plan:
+    """What a job would be trained on and cost, and whether there is one already. Buys and uploads nothing.
+
+    Args:
+        spec: the recipe; a tuned one stands for what it was tuned from.
+        train: labelled rows to train on.
+        validation: labelled rows the service measures on meanwhile.
+        test: labelled rows the result will be measured on.
+        to: where the result goes.
+        again: whether another job is wanted although one has succeeded.
+        tuner: the service; the one behind the spec's endpoint when absent.
+        ask: whether the service may be asked about earlier jobs.
+        drop_leaked: leave out rows whose text also stands in a table they would be measured by.
+
+    Raises:
+        SpecError: the spec is of another technique, or a hyperparameter is out of bounds.
+        DataError: a table is not what it should be.
+        UserError: the result could not be written.
+    """
+    recipe = need_finetune(spec).untuned()
+    assert recipe.endpoint is not None
+    service = tuner or tuner_for(recipe.endpoint)
+    given = {"train": train, "validation": validation, "test": test}
+    frames = {name: frame for name, frame in given.items() if frame is not None}
+    rows = {}
+    for name, frame in frames.items():
+        source = f"the {name} table"
+        recipe.check_columns(frame.columns, source)
+        rows[name] = recipe.task.rows(frame, labelled=True, source=source)
+    dropped = {}
+    if drop_leaked:
+        kept = without_leaks(rows)
+        dropped = {name: len(table) - len(kept[name]) for name, table in rows.items()}
+        frames = {name: frame.iloc[kept[name]] for name, frame in frames.items()}
+        rows = {name: table.take(kept[name]) for name, table in rows.items()}
+    if ask and tuner is None:
+        recipe.endpoint.key()
+    check = preflight(recipe, rows["train"], rows.get("validation"), rows.get("test"), service, dropped)
+    plan = Plan(recipe, check, service, to, again, None, frames)
+    if ask:
+        runs = runs_of_digest(known_experiment(recipe.task), plan.digest)
+        plan = replace(plan, known=standing(service, runs, plan.digest, again=again))
+    if to is not None:
+        to.check(plan.known.job.id if plan.known is not None and plan.known.job is not None else None)
+    return plan
