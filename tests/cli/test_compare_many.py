@@ -48,6 +48,7 @@ def folder(server: LocalServer, tmp_path: Path, train: pd.DataFrame) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_tables_of_one_name_are_shown_apart_and_as_json(run: Run, folder: Path) -> None:
     words = ("compare", "models/few.yaml", "--test", "x/t.csv", "--test", "y/t.csv", "--train", "train.csv")
     shown = run(*words)

@@ -46,3 +46,8 @@ def test_settings_with_other_numbers_of_seeds_are_groups_of_their_own_size() -> 
     given = specs("few.yaml", "few", *({SEED: seed, "prompt.template": text} for seed, text in points))
     [spread] = spreads_of(given, board(given))
     assert [(group.name, group.draws) for group in spread.groups] == [("template a", 3), ("template b", 2)]
+
+
+def test_specs_without_seeds_have_no_spread() -> None:
+    given = specs("few.yaml", "few", {"prompt.examples.count": 1}, {"prompt.examples.count": 3})
+    assert spreads_of(given, board(given)) == ()

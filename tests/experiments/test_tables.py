@@ -111,6 +111,7 @@ def test_a_budget_that_ends_on_the_second_table_keeps_the_first(
     assert runs["status"].tolist() == ["FINISHED"]
 
 
+@pytest.mark.slow
 def test_the_seeds_of_a_grid_are_shown_as_a_spread(few: lt.Spec, table: pd.DataFrame, train: pd.DataFrame) -> None:
     specs = lt.grid(few, {"prompt.examples.count": [1, 4], "prompt.examples.seed": [1, 2, 3]})
     board = lt.compare(specs, table, train=train)
@@ -118,10 +119,6 @@ def test_the_seeds_of_a_grid_are_shown_as_a_spread(few: lt.Spec, table: pd.DataF
     assert [(group.name, group.draws) for group in spread.groups] == [("count 1", 3), ("count 4", 3)]
     assert "Spread of QWK over draws" in repr(board)
     assert "luthier-spread" in board._repr_html_()
-
-
-def test_specs_without_seeds_have_no_spread(few: lt.Spec, table: pd.DataFrame, train: pd.DataFrame) -> None:
-    assert lt.compare(few, table, train=train).comparison.spreads == ()
 
 
 def test_tables_are_named_by_what_tells_them_apart() -> None:
