@@ -16,6 +16,7 @@ import luthier as lt
 from luthier.endpoints import Endpoint
 from luthier.tuning.intent import Pace
 from luthier.tuning.tuners import tuner_for
+from tests.conftest import reviews
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
@@ -74,11 +75,11 @@ def pace() -> Pace:
 
 
 def test_it_takes_our_order_and_tells_us_how_it_goes(spec: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
-    job = lt.tune(spec, train, train.head(20), pace=pace)
+    job = lt.tune(spec, train, reviews(20, seed=9), pace=pace)
     assert job.state.status == "succeeded"
     assert job.state.tuned_model
     assert job.state.token is not None
-    assert lt.tune(spec, train, train.head(20), pace=pace).id == job.id
+    assert lt.tune(spec, train, reviews(20, seed=9), pace=pace).id == job.id
     assert spec.endpoint is not None
     tuner = tuner_for(spec.endpoint)
     assert [found.id for found in tuner.find(job.state.token)] == [job.id]

@@ -64,10 +64,13 @@ WORDLLAMA_DIGEST = f"sha256:{WORDLLAMA.sha256}"
 WORDLLAMA_NAME = "wordllama-256"
 """Likewise."""
 
-DIGESTS = {SMOLLM2_NAME: SMOLLM2_DIGEST, WORDLLAMA_NAME: WORDLLAMA_DIGEST}
+TUNABLE_NAME = "wordllama-tunable"
+"""What it calls the base model that is fine-tuned there."""
+
+DIGESTS = {SMOLLM2_NAME: SMOLLM2_DIGEST, WORDLLAMA_NAME: WORDLLAMA_DIGEST, TUNABLE_NAME: WORDLLAMA_DIGEST}
 """Identities by the names the embedded server gives: a plan knows them and starts no server."""
 
-_BEHIND = {SMOLLM2_NAME: SMOLLM2, WORDLLAMA_NAME: WORDLLAMA, "wordllama-tunable": WORDLLAMA}
+_BEHIND = {SMOLLM2_NAME: SMOLLM2, WORDLLAMA_NAME: WORDLLAMA, TUNABLE_NAME: WORDLLAMA}
 
 
 def weights_cached(model: str) -> bool:
