@@ -10,7 +10,7 @@ from luthier.evaluation.agreement import Agreement
 from luthier.evaluation.decomposition import CHANGES, Decomposition
 from luthier.reporting.audit_sentences import figure as written
 from luthier.reporting.audit_sentences import gap, spanned, title
-from luthier.reporting.plots import BLUE, COLOURS, INK, _dressed, _safe
+from luthier.reporting.plots import BLUE, COLOURS, INK, dressed, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def scatter_figure(agreement: Agreement) -> go.Figure:
     figure.update_yaxes(
         title=f"measured {title(agreement.metric)}", range=[low, high], automargin=True, scaleanchor="x"
     )
-    return _dressed(figure, height=420)
+    return dressed(figure, height=420)
 
 
 def box_figure(agreements: Sequence[Agreement]) -> go.Figure:
@@ -54,7 +54,7 @@ def box_figure(agreements: Sequence[Agreement]) -> go.Figure:
         figure.add_trace(
             go.Box(
                 y=[float(value) for value in one.pairs.differences],
-                name=_safe(title(one.metric)),
+                name=plain(title(one.metric)),
                 boxpoints="all",
                 jitter=0.5,
                 pointpos=0,
@@ -70,7 +70,7 @@ def box_figure(agreements: Sequence[Agreement]) -> go.Figure:
     figure.add_hline(y=0, line={"color": INK, "dash": "dot", "width": 1.5})
     figure.update_xaxes(type="category", automargin=True)
     figure.update_yaxes(title="reported minus measured", automargin=True)
-    return _dressed(figure, height=420)
+    return dressed(figure, height=420)
 
 
 def level_figure(agreement: Agreement) -> go.Figure:
@@ -109,7 +109,7 @@ def level_figure(agreement: Agreement) -> go.Figure:
     figure.update_xaxes(title=f"mean of reported and measured {title(agreement.metric)}", automargin=True)
     figure.update_yaxes(title="reported minus measured", automargin=True)
     # The lines are named beside the plot, where no model lies.
-    return _dressed(figure, height=420).update_layout(margin_r=120)
+    return dressed(figure, height=420).update_layout(margin_r=120)
 
 
 def parts_figure(one: Decomposition) -> go.Figure:
@@ -119,7 +119,7 @@ def parts_figure(one: Decomposition) -> go.Figure:
     names = [CHANGES[part.changes] for part in one.parts]
     # A chain may change the same thing twice, and an axis of categories would draw both on one line.
     labels = [
-        f"{place + 1}. {_safe(name)}" if names.count(name) > 1 else _safe(name) for place, name in enumerate(names)
+        f"{place + 1}. {plain(name)}" if names.count(name) > 1 else plain(name) for place, name in enumerate(names)
     ]
     shares = [part.share for part in one.parts]
     figure = go.Figure(
@@ -145,7 +145,7 @@ def parts_figure(one: Decomposition) -> go.Figure:
     figure.add_vline(x=0, line={"color": INK, "width": 1})
     figure.update_xaxes(title=f"share of the difference in {title(one.metric)}", automargin=True)
     figure.update_yaxes(autorange="reversed", automargin=True, type="category")
-    return _dressed(figure, height=110 + 38 * (len(shares) + 1))
+    return dressed(figure, height=110 + 38 * (len(shares) + 1))
 
 
 def _points(agreement: Agreement, x: list[float], y: list[float]) -> go.Scatter:
@@ -164,7 +164,7 @@ def _points(agreement: Agreement, x: list[float], y: list[float]) -> go.Scatter:
 def _hovers(agreement: Agreement) -> list[str]:
     pairs = agreement.pairs
     return [
-        f"{_safe(name)}: reported {written(said)}, measured {written(found)} ({gap(said - found)})"
+        f"{plain(name)}: reported {written(said)}, measured {written(found)} ({gap(said - found)})"
         for name, said, found in zip(pairs.ids, pairs.reported, pairs.measured, strict=True)
     ]
 

@@ -16,7 +16,15 @@ from luthier.reporting.numbers import interval, number, percent, printable
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["across_figure", "calibration_figure", "confusion_figure", "forest_figure", "spread_figure"]
+__all__ = [
+    "across_figure",
+    "calibration_figure",
+    "confusion_figure",
+    "dressed",
+    "forest_figure",
+    "plain",
+    "spread_figure",
+]
 
 INK = "#737b87"
 """Readable on white and on black: a page takes the reader's theme, and a figure cannot see it."""
@@ -47,7 +55,7 @@ def forest_figure(board: Leaderboard, metric: str | None = None) -> go.Figure:
     figure = go.Figure(
         go.Scatter(
             x=[i.value for i in found],
-            y=[_safe(entry.name) for entry in entries],
+            y=[plain(entry.name) for entry in entries],
             mode="markers",
             marker={"color": BLUE, "size": 10},
             error_x={
@@ -59,7 +67,7 @@ def forest_figure(board: Leaderboard, metric: str | None = None) -> go.Figure:
                 "thickness": 3,
                 "width": 0,
             },
-            hovertext=[f"{_safe(e.name)}: {interval(e.metrics[name], measure.format)}" for e in entries],
+            hovertext=[f"{plain(e.name)}: {interval(e.metrics[name], measure.format)}" for e in entries],
             hoverinfo="text",
         )
     )
@@ -68,20 +76,20 @@ def forest_figure(board: Leaderboard, metric: str | None = None) -> go.Figure:
             figure.add_vline(
                 x=entry.metrics[name].value,
                 line={"color": INK, "dash": "dot", "width": 1.5},
-                annotation={"text": _safe(text), "font": {"color": INK, "size": 12}},
+                annotation={"text": plain(text), "font": {"color": INK, "size": 12}},
                 annotation_position="top",
             )
     figure.update_yaxes(autorange="reversed", automargin=True, type="category")
     better = "right" if measure.better == "higher" else "left"
     figure.update_xaxes(title=f"{measure.title} ({measure.better} is better: further {better})", automargin=True)
-    return _dressed(figure, height=110 + 32 * len(entries))
+    return dressed(figure, height=110 + 32 * len(entries))
 
 
 def confusion_figure(board: Leaderboard, entry: Entry) -> go.Figure:
     """How often each label was answered for each true label; colour is the share of the true label's rows."""
     import plotly.graph_objects as go
 
-    truths = [_safe(label) for label in board.task.labels]
+    truths = [plain(label) for label in board.task.labels]
     answers = [*truths, NO_LABEL]
     counts = [list(line) for line in entry.confusion]
     if not any(line[-1] for line in counts):
@@ -115,7 +123,7 @@ def confusion_figure(board: Leaderboard, entry: Entry) -> go.Figure:
     )
     figure.update_xaxes(title="answered", type="category", showgrid=False, automargin=True)
     figure.update_yaxes(title="true", type="category", autorange="reversed", showgrid=False, automargin=True)
-    return _dressed(figure, height=min(640, 130 + 38 * len(truths)))
+    return dressed(figure, height=min(640, 130 + 38 * len(truths)))
 
 
 def calibration_figure(entries: Sequence[Entry]) -> go.Figure:
@@ -141,9 +149,9 @@ def calibration_figure(entries: Sequence[Entry]) -> go.Figure:
                 mode="lines+markers",
                 line={"color": COLOURS[place % len(COLOURS)], "width": 2},
                 marker={"size": 7},
-                name=_safe(entry.name),
+                name=plain(entry.name),
                 hovertext=[
-                    f"{_safe(entry.name)}: said {percent(b.confidence)}, right {percent(b.accuracy)} of {b.rows:,} rows"
+                    f"{plain(entry.name)}: said {percent(b.confidence)}, right {percent(b.accuracy)} of {b.rows:,} rows"
                     for b in bins
                 ],
                 hoverinfo="text",
@@ -151,7 +159,7 @@ def calibration_figure(entries: Sequence[Entry]) -> go.Figure:
         )
     figure.update_xaxes(title="stated confidence", range=[0, 1.02], automargin=True)
     figure.update_yaxes(title="share that was right", range=[0, 1.02], automargin=True)
-    return _dressed(figure, height=420, legend=True)
+    return dressed(figure, height=420, legend=True)
 
 
 def across_figure(across: Across) -> go.Figure:
@@ -159,7 +167,7 @@ def across_figure(across: Across) -> go.Figure:
     import plotly.graph_objects as go
 
     measure = METRICS[across.metric]
-    names = [_safe(entry.name) for entry in across.entries]
+    names = [plain(entry.name) for entry in across.entries]
     means = [entry.mean for entry in across.entries]
     figure = go.Figure(
         go.Scatter(
@@ -188,10 +196,10 @@ def across_figure(across: Across) -> go.Figure:
                 x=[one.value for one in found],
                 y=names,
                 mode="markers",
-                name=_safe(table),
+                name=plain(table),
                 marker={"color": COLOURS[place % len(COLOURS)], "size": 9},
                 hovertext=[
-                    f"{name} on {_safe(table)}: {interval(one, measure.format)}"
+                    f"{name} on {plain(table)}: {interval(one, measure.format)}"
                     for name, one in zip(names, found, strict=True)
                 ],
                 hoverinfo="text",
@@ -200,7 +208,7 @@ def across_figure(across: Across) -> go.Figure:
     figure.update_yaxes(autorange="reversed", automargin=True, type="category")
     better = "right" if measure.better == "higher" else "left"
     figure.update_xaxes(title=f"{measure.title} ({measure.better} is better: further {better})", automargin=True)
-    return _dressed(figure, height=150 + 32 * len(names), legend=True)
+    return dressed(figure, height=150 + 32 * len(names), legend=True)
 
 
 def spread_figure(spread: Spread) -> go.Figure:
@@ -208,14 +216,14 @@ def spread_figure(spread: Spread) -> go.Figure:
     import plotly.graph_objects as go
 
     measure = METRICS.get(spread.metric)
-    title = measure.title if measure is not None else _safe(spread.metric)
+    title = measure.title if measure is not None else plain(spread.metric)
     figure = go.Figure()
     for group in spread.groups:
         written = measure.format if measure is not None else "number"
         figure.add_trace(
             go.Box(
                 y=list(group.values),
-                name=_safe(group.name),
+                name=plain(group.name),
                 boxpoints="all",
                 jitter=0.5,
                 pointpos=0,
@@ -224,22 +232,23 @@ def spread_figure(spread: Spread) -> go.Figure:
                 marker={"color": BLUE, "size": 6, "opacity": 0.7},
                 line={"color": INK, "width": 1.5},
                 fillcolor="rgba(61,133,198,0.12)",
-                hovertext=[f"{_safe(group.name)}: {number(value, written)}" for value in group.values],
+                hovertext=[f"{plain(group.name)}: {number(value, written)}" for value in group.values],
                 hoverinfo="text",
             )
         )
     figure.update_xaxes(type="category", automargin=True)
     better = f" ({measure.better} is better)" if measure is not None else ""
     figure.update_yaxes(title=f"{title}{better}", automargin=True)
-    return _dressed(figure, height=420)
+    return dressed(figure, height=420)
 
 
-def _safe(text: str) -> str:
+def plain(text: str) -> str:
     """Plotly reads a little HTML in labels; names are names."""
     return escape(printable(text))
 
 
-def _dressed(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
+def dressed(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
+    """The figure in the colours and margins that all of ours have, readable in light and dark themes."""
     lines: dict[str, Any] = {"gridcolor": "rgba(115,123,135,0.25)", "zeroline": False, "linecolor": INK}
     figure.update_xaxes(**lines)
     figure.update_yaxes(**lines)
