@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import threading
+import time
 from pathlib import Path
 
 import openai
 import pytest
 
 from luthier.local import LocalServer
+from luthier.local.jobs.store import Store
 from tests.local.tuning import BASE, jsonl, reviews, upload
 
 
@@ -81,3 +85,36 @@ def test_a_server_without_files_makes_no_folder(tmp_path: Path) -> None:
         with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
             client.models.list()
     assert not (tmp_path / "state").exists()
+
+
+def test_what_a_killed_server_left_half_written_goes_after_a_day(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs")
+    old, young = store.file(".upload-old"), store.file(".upload-young")
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 90000,) * 2)
+    store.sweep()
+    store.close()
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_uploads_come_and_go_while_old_ones_are_swept(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs")
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            for number in range(30):
+                store.file(f".upload-{number}").touch()
+            for number in range(30):
+                store.file(f".upload-{number}").unlink()
+
+    uploads = threading.Thread(target=come_and_go)
+    uploads.start()
+    try:
+        for _ in range(200):
+            store.sweep()
+    finally:
+        ended.set()
+        uploads.join()
+        store.close()

@@ -134,8 +134,10 @@ class Store:
         """Deletes what a server that was killed had half written, once it is a day old."""
         for part in ("files", "models"):
             for path in (self.folder / part).glob(".*"):
-                if time.time() - path.stat().st_mtime > _DAY_SECONDS:
-                    path.unlink(missing_ok=True)
+                # An upload that ends meanwhile takes its own away.
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > _DAY_SECONDS:
+                        path.unlink()
 
     def close(self) -> None:
         """Closes the database."""

@@ -71,7 +71,10 @@ class Trainer:
             self._nudged.clear()
             lock = take_lock(self._store.folder / "trainer.lock")
         try:
-            self._store.sweep()
+            try:
+                self._store.sweep()
+            except OSError:
+                _log.exception("half-written files of a killed server cannot be deleted")
             while not self._stopping:
                 self._nudged.clear()
                 try:
