@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -13,7 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from luthier.assets.lock import file_lock
 from luthier.errors import ModelError, UserError
+from luthier.home import luthier_home
 from luthier.spec import Fitted, Spec
 from luthier.task import Task
 from luthier.techniques import read_fitted
@@ -85,6 +88,15 @@ def connect(task: Task | None = None) -> str | None:
     return None if task is None else experiment_called(task.name)
 
 
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process of this machine at a time: two that make the same store or experiment would collide in MLflow."""
+    folder = luthier_home() / "stores"
+    folder.mkdir(exist_ok=True)
+    with file_lock(folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"):
+        yield
+
+
 def experiment_called(name: str) -> str:
     """Id of the experiment of this name, made if there is none; chooses the store as `connect` does.
 
@@ -96,13 +108,14 @@ def experiment_called(name: str) -> str:
 
     connect()
     try:
-        found = mlflow.get_experiment_by_name(name)
+        with _alone(mlflow.get_tracking_uri()):
+            found = mlflow.get_experiment_by_name(name)
+            experiment_id: str = found.experiment_id if found is not None else mlflow.create_experiment(name)
         if found is not None and found.lifecycle_stage == "deleted":
             raise UserError(
                 f"the MLflow experiment {name!r} is deleted; restore it (mlflow experiments restore "
                 f"--experiment-id {found.experiment_id}) or rename the task."
             )
-        experiment_id: str = found.experiment_id if found is not None else mlflow.create_experiment(name)
         return experiment_id
     except MlflowException as error:
         raise UserError(f"MLflow at {mlflow.get_tracking_uri()} cannot be used: {error.message}") from error
@@ -116,7 +129,8 @@ def known_experiment(task: Task) -> str | None:
     if not chosen and not Path(DEFAULT_FILE).exists():
         return None
     connect()
-    found = mlflow.get_experiment_by_name(task.name)
+    with _alone(mlflow.get_tracking_uri()):
+        found = mlflow.get_experiment_by_name(task.name)
     return found.experiment_id if found is not None else None
 
 

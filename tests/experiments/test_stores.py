@@ -1,0 +1,61 @@
+"""The tracking store when commands share it, or are interrupted."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from luthier import api
+from luthier.endpoints import Endpoint, default_engine, draining
+from luthier.errors import Interrupted
+from luthier.task import Task
+from luthier.techniques import Baseline, Prompt
+
+
+@pytest.mark.slow
+def test_first_commands_at_once_share_the_store_they_make(train: pd.DataFrame) -> None:
+    train.to_csv("train.csv", index=False)
+    commands = []
+    for number in range(3):
+        Path(f"spec{number}.yaml").write_text(
+            "task: {name: stars, type: rating, text: text, label: stars, labels: [1, 2, 3, 4, 5]}\n"
+            f"name: baseline{number}\ntechnique: baseline\n"
+        )
+        commands.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "luthier.cli.main", "fit", f"spec{number}.yaml", "--train", "train.csv"],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )
+        )  # fmt: skip
+    for command in commands:
+        said, _ = command.communicate(timeout=120)
+        assert command.returncode == 0, said
+    mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/mlflow.db")
+    runs = mlflow.search_runs(experiment_names=["stars"])
+    assert set(runs["tags.mlflow.runName"]) == {"fit baseline0", "fit baseline1", "fit baseline2"}
+
+
+@pytest.mark.usefixtures("store")
+def test_a_fit_that_is_interrupted_is_a_killed_run(task: Task, endpoint: Endpoint, train: pd.DataFrame) -> None:
+    answer = {"method": "score", "calibration_rows": 10}
+    spec = Prompt(task, "Stars for: {{ text }}", answer=answer, endpoint=endpoint, name="cal")
+    engine = default_engine()
+    with pytest.raises(Interrupted), draining(engine, lambda _: None):
+        signal.raise_signal(signal.SIGINT)
+        api.fit_and_keep(spec, train, engine=engine)
+    (run,) = mlflow.search_runs(experiment_names=["stars"], output_format="list")
+    assert run.info.status == "KILLED"
+
+
+@pytest.mark.usefixtures("store")
+def test_what_was_fitted_once_is_not_fitted_again(task: Task, train: pd.DataFrame) -> None:
+    first, _ = api.fit_and_keep(Baseline(task), train)
+    again, _ = api.fit_and_keep(Baseline(task, name="renamed"), train)
+    assert again.digest == first.digest
+    assert again.spec.name == "renamed"
