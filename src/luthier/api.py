@@ -179,9 +179,8 @@ def fit_and_keep(
     for endpoint in spec.endpoints:
         endpoint.key()
     rows = training_rows(spec, train)
-    experiment_id = connect(spec.task)
-    with run_of(experiment_id, f"fit {spec.name}", "fit", spec_tags(spec)) as run:
-        fitted = _fitted(spec, rows, experiment_id, engine, budget_usd, progress)
+    fitted = _fitted(spec, rows, known_experiment(spec.task), engine, budget_usd, progress)
+    with run_of(connect(spec.task), f"fit {spec.name}", "fit", spec_tags(spec)) as run:
         log_fitted(run.info.run_id, fitted)
     return fitted, run.info.run_id
 

@@ -1,8 +1,7 @@
-"""The tracking store when commands share it, or are interrupted."""
+"""The tracking store when commands share it."""
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +11,8 @@ import pandas as pd
 import pytest
 
 from luthier import api
-from luthier.endpoints import Endpoint, default_engine, draining
-from luthier.errors import Interrupted
 from luthier.task import Task
-from luthier.techniques import Baseline, Prompt
+from luthier.techniques import Baseline
 
 
 @pytest.mark.slow
@@ -39,18 +36,6 @@ def test_first_commands_at_once_share_the_store_they_make(train: pd.DataFrame) -
     mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/mlflow.db")
     runs = mlflow.search_runs(experiment_names=["stars"])
     assert set(runs["tags.mlflow.runName"]) == {"fit baseline0", "fit baseline1", "fit baseline2"}
-
-
-@pytest.mark.usefixtures("store")
-def test_a_fit_that_is_interrupted_is_a_killed_run(task: Task, endpoint: Endpoint, train: pd.DataFrame) -> None:
-    answer = {"method": "score", "calibration_rows": 10}
-    spec = Prompt(task, "Stars for: {{ text }}", answer=answer, endpoint=endpoint, name="cal")
-    engine = default_engine()
-    with pytest.raises(Interrupted), draining(engine, lambda _: None):
-        signal.raise_signal(signal.SIGINT)
-        api.fit_and_keep(spec, train, engine=engine)
-    (run,) = mlflow.search_runs(experiment_names=["stars"], output_format="list")
-    assert run.info.status == "KILLED"
 
 
 @pytest.mark.usefixtures("store")
