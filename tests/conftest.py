@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import luthier as lt
 from luthier.endpoints import Endpoint, Price
 from luthier.local import LocalServer, ModelCard
 from luthier.task import Task
@@ -19,14 +22,24 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
 
 
+def pytest_collection_finish() -> None:
+    """What the imports left in memory stays there: the garbage collector need not walk it at every turn."""
+    gc.collect()
+    gc.freeze()
+
+
+def forget_the_developer(here: pytest.MonkeyPatch, keep: tuple[str, ...] = ()) -> None:
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "AZURE_", "MLFLOW_", "LUTHIER_")) and not name.startswith(
+            ("LUTHIER_CACHE", *keep)
+        ):
+            here.delenv(name)
+
+
 @pytest.fixture(autouse=True)
 def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """LUTHIER_HOME and the working folder in a folder of the test's own; no variable of the developer's."""
-    for name in list(os.environ):
-        if request.node.get_closest_marker("live") and name.startswith(("OPENAI_", "AZURE_")):
-            continue
-        if name.startswith(("OPENAI_", "AZURE_", "MLFLOW_", "LUTHIER_")) and name != "LUTHIER_CACHE":
-            monkeypatch.delenv(name)
+    forget_the_developer(monkeypatch, keep=("OPENAI_", "AZURE_") if request.node.get_closest_marker("live") else ())
     home = tmp_path / "home"
     monkeypatch.setenv("LUTHIER_HOME", str(home))
     monkeypatch.chdir(tmp_path)
@@ -80,14 +93,59 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def standing_server() -> Iterator[LocalServer]:
+    """One server for what is made once and read by many tests: its address is in there."""
+    with LocalServer(models=[ModelCard("stars-model")], api_key=KEY) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def packaged(empty_store: Path, standing_server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose model `stars` has a champion; packaging one takes a while, so tests get copies of the store."""
+    spec = lt.Prompt(
+        stars(), "Stars for: {{ text }}", answer="score", examples=4, endpoint=priced(standing_server), name="few"
+    )
+    with standing_store(tmp_path_factory.mktemp("packaged"), empty_store) as file:
+        lt.log(spec, train=reviews(80, seed=8), register="stars", alias="champion")
+    return file
+
+
+@contextmanager
+def standing_store(folder: Path, empty_store: Path) -> Iterator[Path]:
+    """A store that outlives the test, for what is made once; the tests that read from it get copies."""
+    import mlflow
+
+    with pytest.MonkeyPatch.context() as here:
+        forget_the_developer(here)
+        here.chdir(folder)
+        here.setenv("LUTHIER_HOME", str(folder / "home"))
+        here.setenv("STARS_KEY", KEY)
+        shutil.copy(empty_store, folder / "mlflow.db")
+        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        yield folder / "mlflow.db"
+
+
 @pytest.fixture
-def task() -> Task:
+def model(packaged: Path, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lt.Model:
+    """The packaged champion `stars`, in a store of the test's own; `standing_server` is who it asks."""
+    shutil.copy(packaged, tmp_path / "mlflow.db")
+    monkeypatch.setenv("STARS_KEY", KEY)
+    return lt.load("models:/stars@champion")
+
+
+def stars() -> Task:
     """Stars from 1 to 5."""
     return Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
 
 
 @pytest.fixture
-def endpoint(server: LocalServer) -> Endpoint:
+def task() -> Task:
+    """Stars from 1 to 5."""
+    return stars()
+
+
+def priced(server: LocalServer) -> Endpoint:
     """The server as any OpenAI-compatible endpoint, with a price."""
     return Endpoint(
         provider="compatible",
@@ -96,6 +154,12 @@ def endpoint(server: LocalServer) -> Endpoint:
         api_key_env="STARS_KEY",
         price=Price(input_usd_per_million=1.0, output_usd_per_million=2.0),
     )
+
+
+@pytest.fixture
+def endpoint(server: LocalServer) -> Endpoint:
+    """The server as any OpenAI-compatible endpoint, with a price."""
+    return priced(server)
 
 
 def reviews(count: int, seed: int = 7) -> pd.DataFrame:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from pydantic import ValidationError
 
 from luthier.errors import DataError, SpecError
 from luthier.task import Rows, Task
@@ -19,7 +18,7 @@ def test_labels_are_text_inside() -> None:
 
 
 def test_a_yaml_boolean_among_the_labels_is_refused_with_the_cure() -> None:
-    with pytest.raises(ValidationError, match="quotes"):
+    with pytest.raises(SpecError, match="^Task: labels: .*quotes"):
         Task("answer", labels=[True, False])
 
 

@@ -14,7 +14,7 @@ from luthier.endpoints import Engine, Progress, default_engine
 from luthier.endpoints.progress import shown
 from luthier.errors import DataError, ModelError
 from luthier.experiments.checking import Checked, check_spec
-from luthier.experiments.compare import compare_specs
+from luthier.experiments.compare import compare_specs, log_settings
 from luthier.experiments.fitting import fit_on, training_rows
 from luthier.experiments.tables import compare_tables
 from luthier.experiments.tracking import connect, fitted_of_run, known_experiment, log_fitted, run_of, spec_tags
@@ -182,6 +182,7 @@ def fit_and_keep(
     fitted = _fitted(spec, rows, known_experiment(spec.task), engine, budget_usd, progress)
     with run_of(connect(spec.task), f"fit {spec.name}", "fit", spec_tags(spec)) as run:
         log_fitted(run.info.run_id, fitted)
+        log_settings(run.info.run_id, spec)
     return fitted, run.info.run_id
 
 

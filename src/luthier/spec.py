@@ -87,6 +87,26 @@ class Spec(BaseModel):
     # Where it came from, not what it is: neither written nor part of the digest.
     _grid_point: GridPoint | None = PrivateAttr(default=None)
 
+    def __init__(self, task: Task | None = None, /, **data: Any) -> None:
+        """A recipe for a task.
+
+        Args:
+            task: the task.
+            data: the settings, as in YAML.
+
+        Raises:
+            SpecError: a setting is unknown, missing or contradicts another.
+        """
+        if task is None:
+            # So pydantic calls it, which gathers the faults of the whole document.
+            super().__init__(**data)
+            return
+        try:
+            super().__init__(**{**data, "task": task})
+        except ValidationError as error:
+            kind = type(self)
+            raise SpecError(f"{kind.__name__}: {readable_validation_error(error, kind)}") from error
+
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
         if self.objective in ("mse", "qwk") and not self.task.ordered:
@@ -158,6 +178,12 @@ class Spec(BaseModel):
         With `fitted` there is nothing left to fit; without it `train` are the rows it would be fitted on.
         """
         return (), ()
+
+    def further_requests(
+        self, rows: Rows, train: Rows, begun: Sequence[Request]
+    ) -> tuple[Sequence[Request], Sequence[Request]]:
+        """As `first_requests`, where fitting has asked something already (`begun`, which is to be counted too)."""
+        return self.first_requests(rows, train)
 
     @property
     def asks_by_answers(self) -> bool:

@@ -106,9 +106,23 @@ class Task(BaseModel):
     """Columns that hold the labels of single people, if there are any; they give the human ceiling."""
 
     def __init__(self, name: str | None = None, /, **data: Any) -> None:
-        if name is not None:
-            data["name"] = name
-        super().__init__(**data)
+        """A question.
+
+        Args:
+            name: short name; the MLflow experiment is called by it.
+            data: the other settings, as in YAML.
+
+        Raises:
+            SpecError: a setting is unknown, missing or contradicts another.
+        """
+        if name is None:
+            # So pydantic calls it, which gathers the faults of the whole document.
+            super().__init__(**data)
+            return
+        try:
+            super().__init__(**{**data, "name": name})
+        except ValidationError as error:
+            raise SpecError(f"Task: {readable_validation_error(error, type(self))}") from error
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -322,23 +336,37 @@ def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
+_KIND_TRIED = re.compile(r"int|float|str|bool|[a-z-]+\[.*\]")
+"""The last part of a place where pydantic tried one of several kinds."""
+
+
 def readable_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """One line per fault: where it is, what is wrong, what is allowed there."""
-    lines = []
+    found: dict[str, list[str]] = {}
+    given: dict[str, str] = {}
     for fault in error.errors():
-        where = ".".join(str(part) for part in fault["loc"]) or model.__name__.lower()
+        # One of several kinds is allowed: each was tried, and failed, at the same place.
+        path = [str(part) for part in fault["loc"]]
+        if path and _KIND_TRIED.fullmatch(path[-1]):
+            path.pop()
+        where = ".".join(path)
+        what = fault["msg"].removeprefix("Value error, ").replace("Input should be ", "should be ")
         if fault["type"] == "extra_forbidden":
             allowed = _fields_at(model, fault["loc"][:-1])
             what = f"unknown key; allowed here: {', '.join(sorted(allowed))}" if allowed else "unknown key"
         elif fault["type"] == "missing":
             what = "is missing"
-        else:
-            what = fault["msg"].removeprefix("Value error, ")
-            given = fault.get("input")
-            if fault["type"] != "value_error" and isinstance(given, str | int | float | bool | None):
-                what += f" (given: {given!r})"
-        lines.append(f"{where}: {what}")
-    return "; ".join(lines)
+        elif fault["type"] != "value_error":
+            if fault["type"] == "model_type":
+                what = f"should be a block of settings, in Python also {fault['ctx']['class_name']}(...)"
+            value = fault.get("input")
+            if isinstance(value, str | int | float | bool | None):
+                given[where] = f" (given: {value!r})"
+        found.setdefault(where, []).append(what)
+    return "; ".join(
+        (f"{where}: " if where else "") + " or ".join(dict.fromkeys(whats)) + given.get(where, "")
+        for where, whats in found.items()
+    )
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

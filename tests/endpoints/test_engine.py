@@ -71,6 +71,18 @@ def test_fresh_asks_again_each_distinct_question_once(server: LocalServer, engin
     assert sum(not answer.from_journal for answer in answers) == 5
 
 
+def test_fresh_asks_once_for_all_calls_that_share_what_was_asked(
+    server: LocalServer, engine: Engine, endpoint: Endpoint
+) -> None:
+    engine.run(questions(6), endpoint)
+    asked: set[bytes] = set()
+    first = engine.run(questions(4), endpoint, fresh=True, asked=asked)
+    second = engine.run(questions(6), endpoint, fresh=True, asked=asked)
+    assert [answer.from_journal for answer in second] == [True] * 4 + [False] * 2
+    assert [answer.text for answer in second[:4]] == [answer.text for answer in first]
+    assert server.received.total == 12
+
+
 def test_equal_questions_are_sent_once_and_paid_once(server: LocalServer, engine: Engine, endpoint: Endpoint) -> None:
     report = Report()
     answers = engine.run(questions(4) * 25, endpoint, report=report)
@@ -79,12 +91,6 @@ def test_equal_questions_are_sent_once_and_paid_once(server: LocalServer, engine
     assert sum(not answer.from_journal for answer in answers) == 4
     paid = sum(answer.cost_usd or 0 for answer in answers if not answer.from_journal)
     assert report.spent_usd == pytest.approx(paid)
-
-
-def test_another_sample_is_another_question(server: LocalServer, engine: Engine, endpoint: Endpoint) -> None:
-    body = questions(1)[0].body
-    engine.run([Request("chat", body, sample=n) for n in range(3)], endpoint)
-    assert server.received.total == 3
 
 
 async def test_runs_that_overlap_share_what_is_in_flight(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
@@ -206,6 +212,16 @@ def test_an_estimate_sends_nothing(server: LocalServer, engine: Engine, endpoint
     assert 0 < estimate.cost_usd < estimate.cost_usd_max
     paid = engine.report.spent_usd * 2
     assert estimate.cost_usd == pytest.approx(paid, rel=0.5)
+
+
+def test_estimates_that_share_what_they_counted_count_it_once(engine: Engine, endpoint: Endpoint) -> None:
+    counted: set[bytes] = set()
+    first = engine.estimate(questions(10), endpoint, counted=counted)
+    second = engine.estimate(questions(15), endpoint, counted=counted)
+    assert (first.distinct, first.shared) == (10, 0)
+    assert (second.distinct, second.shared) == (15, 10)
+    assert second.input_tokens < first.input_tokens
+    assert engine.estimate(questions(15), endpoint, counted=counted).cost_usd == 0
 
 
 def test_a_model_that_changed_behind_its_name_is_noted(

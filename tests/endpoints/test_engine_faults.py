@@ -68,6 +68,41 @@ def test_one_poisoned_row_fails_alone_and_stays_parked(server: LocalServer, endp
     assert server.received.total == 101
 
 
+def test_what_failed_for_good_is_planned_as_it_is_asked(
+    server: LocalServer, endpoint: Endpoint, engine: Engine
+) -> None:
+    server.faults.add(Fault("status", status=400, message="cannot be read", contains="visit 3:"))
+    engine.run(questions(5), endpoint)
+    kept = engine.estimate(questions(5), endpoint)
+    assert (kept.in_journal, kept.cost_usd) == (5, 0)
+    again = engine.estimate(questions(5), endpoint, retry_failed=True)
+    assert again.in_journal == 4
+    assert again.cost_usd
+    assert engine.estimate(questions(5), endpoint, fresh=True).in_journal == 0
+
+
+def test_what_fails_for_good_is_tried_again_once_a_command(
+    server: LocalServer, endpoint: Endpoint, engine: Engine
+) -> None:
+    server.faults.add(Fault("status", status=400, message="cannot be read", contains="visit 3:"))
+    engine.run(questions(5), endpoint)
+    asked: set[bytes] = set()
+    for _ in range(2):
+        failed = engine.run(questions(5), endpoint, retry_failed=True, asked=asked)
+        assert failed[3].failure == "permanent"
+    assert server.received.total == 6
+
+
+def test_a_fresh_answer_that_failed_is_not_made_up_for_by_the_old_one(
+    server: LocalServer, endpoint: Endpoint, engine: Engine
+) -> None:
+    engine.run(questions(5), endpoint)
+    server.faults.add(Fault("status", status=400, message="cannot be read", contains="visit 3:"))
+    asked: set[bytes] = set()
+    for _ in range(2):
+        assert engine.run(questions(5), endpoint, fresh=True, asked=asked)[3].failure == "permanent"
+
+
 def test_content_refusals_and_filters(server: LocalServer, endpoint: Endpoint, engine: Engine) -> None:
     server.faults.add(Fault("poison", contains="visit 1:"))
     server.faults.add(Fault("refusal", contains="visit 2:"))

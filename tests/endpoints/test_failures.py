@@ -95,6 +95,8 @@ AZURE = azure("my-deployment", "https://r.openai.azure.com")
         ),
         (Verdict("permanent", "404", cause="unknown_model"), OPENAI, ["some-model", "It has: a, b"]),
         (Verdict("permanent", "404", cause="unknown_model"), AZURE, ["deployment 'my-deployment'"]),
+        (Verdict("permanent", "404", cause="chat_only"), OPENAI, ["some-model", "prompt: {style: chat}"]),
+        (Verdict("permanent", "404", cause="completion_only"), OPENAI, ["some-model", "prompt: {style: completion}"]),
         (Verdict("permanent", "400", cause="logprobs"), OPENAI, ["answer: {method: text}"]),
         (
             Verdict("permanent", "400", cause="parameter", parameter="temperature"),

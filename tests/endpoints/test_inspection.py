@@ -6,6 +6,7 @@ import pytest
 
 from luthier.endpoints import Endpoint, Finding, check_endpoint, compatible, embedded
 from luthier.local import LocalServer, ModelCard
+from tests.conftest import KEY
 from tests.endpoints.serving import serving
 
 
@@ -135,6 +136,17 @@ def test_a_model_that_does_not_embed(server: LocalServer, endpoint: Endpoint) ->
     found = by_what(check_endpoint(endpoint, False, "embedding"))
     assert found["embedding"].ok is False
     assert "/v1/embeddings" in found["embedding"].cure
+
+
+def test_a_model_that_is_spoken_to_in_the_wrong_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STARS_KEY", KEY)
+    cards = [ModelCard("talks", completions=False), ModelCard("goes-on", chat=False)]
+    with LocalServer(models=cards, api_key=KEY) as server:
+        talks, goes_on = (compatible(card.id, server.base_url, api_key_env="STARS_KEY") for card in cards)
+        found = by_what(check_endpoint(talks, False, "completion"))
+        assert "style: chat" in found["style"].cure
+        found = by_what(check_endpoint(goes_on, False, "chat"))
+        assert "style: completion" in found["style"].cure
 
 
 def test_decisions(server: LocalServer, endpoint: Endpoint) -> None:

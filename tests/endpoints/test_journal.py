@@ -44,7 +44,7 @@ def test_what_is_put_is_found_again_by_another_journal(path: Path) -> None:
     size = second.size()
     assert (size.answers, size.failures, size.cost_usd) == (2, 1, 0.5)
     assert size.bytes > 4096
-    assert second.answered([b"a", b"c"]) == {b"a"}
+    assert second.settled([b"a", b"c"]) == {b"a"}
     second.close()
 
 
@@ -210,7 +210,6 @@ def test_the_key_is_what_was_asked_of_whom() -> None:
     ]
     assert set(same) == {key()}
     others = [
-        key(Request("chat", request.body, sample=1)),
         key(Request("completion", request.body)),
         key(Request("chat", {**request.body, "max_tokens": 4})),
         key(of="http://other/v1"),

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from luthier.errors import DataError, UserError
-from luthier.evaluation.planning import detectable_difference, plan_from_predictions, rows_needed
-from luthier.evaluation.records import Prediction
-from tests.evaluation.answering import MOOD, STARS, ok, simulated
+from luthier.errors import UserError
+from luthier.evaluation.planning import detectable_difference, rows_needed
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(0.15, 0.10), (0.20, 0.10), (0.12, 0.04)])
@@ -43,29 +41,10 @@ def test_a_few_rows_that_hardly_disagree_can_show_nothing() -> None:
     assert detectable_difference(10_000, disagreement=0.0) is None
 
 
-def test_a_plan_from_answers_uses_the_disagreement_they_showed() -> None:
-    truths = ["good"] * 100
-    first, second = ok(*["good"] * 70, *["bad"] * 30), ok(*["good"] * 60, *["bad"] * 30, *["good"] * 10)
-    # 10 rows only the first got right and 10 only the second: as good, though they differ on a fifth of the rows.
-    assert plan_from_predictions(MOOD, truths, first, second).rows_needed is None
-    better = ok(*["good"] * 80, *["bad"] * 20)
-    plan = plan_from_predictions(MOOD, truths, better, first, names=("b", "a"))
-    assert plan.rows_needed == rows_needed(0.8, 0.7, disagreement=0.1)
-    assert (plan.first, plan.second, plan.rows_now) == ("b", "a", 100)
-
-
 def test_twice_as_sharp_a_question_takes_four_times_the_rows() -> None:
     assert rows_needed(0.6, 0.58, disagreement=0.2) / rows_needed(0.6, 0.56, disagreement=0.2) == pytest.approx(
         4, rel=0.02
     )
-
-
-def test_a_plan_from_simulated_specs_is_near_the_truth() -> None:
-    truth = np.random.default_rng(2).integers(0, 5, 2000)
-    truths = [STARS.labels[t] for t in truth]
-    plan = plan_from_predictions(STARS, truths, simulated(STARS, truth, 1.2, 3), simulated(STARS, truth, 1.0, 4))
-    assert plan.rows_needed is not None
-    assert 200 < plan.rows_needed < 5000
 
 
 @pytest.mark.parametrize(
@@ -85,7 +64,3 @@ def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, float], w
 def test_a_plan_needs_rows() -> None:
     with pytest.raises(UserError, match="at least 1"):
         detectable_difference(0, disagreement=0.1)
-    with pytest.raises(DataError, match="empty"):
-        plan_from_predictions(MOOD, ["good"], [Prediction(None, "empty")], ok("good"))
-    with pytest.raises(DataError, match="same rows"):
-        plan_from_predictions(MOOD, ["good"], [], ok("good"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -13,12 +14,12 @@ import luthier as lt
 from luthier.endpoints import Endpoint
 from luthier.errors import BudgetReached, DataError, EndpointError, SpecError
 from luthier.local import LocalServer
+from tests.conftest import priced, reviews, standing_store, stars
 
 pytestmark = pytest.mark.usefixtures("store")
 
 
-@pytest.fixture
-def specs(task: lt.Task, endpoint: Endpoint) -> list[lt.Spec]:
+def three(task: lt.Task, endpoint: Endpoint) -> list[lt.Spec]:
     return [
         lt.Baseline(task, name="baseline"),
         lt.Prompt(task, "Stars for: {{ text }}", answer="score", endpoint=endpoint, name="zero"),
@@ -26,14 +27,33 @@ def specs(task: lt.Task, endpoint: Endpoint) -> list[lt.Spec]:
     ]
 
 
+@pytest.fixture
+def specs(task: lt.Task, endpoint: Endpoint) -> list[lt.Spec]:
+    return three(task, endpoint)
+
+
+@pytest.fixture(scope="session")
+def compared(
+    empty_store: Path, standing_server: LocalServer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, lt.Board]:
+    with standing_store(tmp_path_factory.mktemp("compared"), empty_store) as file:
+        return file, lt.compare(three(stars(), priced(standing_server)), reviews(60), train=reviews(80, seed=8))
+
+
+@pytest.fixture
+def board(compared: tuple[Path, lt.Board], store: str, tmp_path: Path) -> lt.Board:
+    """Three specs on `table`, compared once for all tests that look at what came of it."""
+    file, board = compared
+    shutil.copy(file, tmp_path / "mlflow.db")
+    return board
+
+
 def sent(server: LocalServer) -> int:
     return server.received.total
 
 
-def test_the_board_holds_every_spec_with_its_interval(
-    specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame
-) -> None:
-    frame = lt.compare(specs, table, train=train).frame
+def test_the_board_holds_every_spec_with_its_interval(board: lt.Board) -> None:
+    frame = board.frame
     assert set(frame["name"]) == {"baseline", "zero", "few"}
     assert ((frame["qwk_low"] <= frame["qwk"]) & (frame["qwk"] <= frame["qwk_high"])).all()
 
@@ -57,10 +77,7 @@ def test_the_latency_of_a_cached_answer_is_that_of_the_original_call(
     assert second["latency_seconds"].tolist() == first["latency_seconds"].tolist()
 
 
-def test_mlflow_holds_a_parent_with_a_child_per_spec(
-    specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame
-) -> None:
-    board = lt.compare(specs, table, train=train)
+def test_mlflow_holds_a_parent_with_a_child_per_spec(board: lt.Board) -> None:
     experiment = mlflow.get_experiment_by_name("stars")
     runs = mlflow.search_runs([experiment.experiment_id])
     children = runs[runs["tags.mlflow.parentRunId"] == board.run_id]
@@ -70,18 +87,14 @@ def test_mlflow_holds_a_parent_with_a_child_per_spec(
     assert children["tags.luthier.test_digest"].nunique() == 1
 
 
-def test_the_report_and_the_leaderboard_are_artifacts_of_the_parent(
-    specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame, tmp_path: Path
-) -> None:
-    board = lt.compare(specs, table, train=train)
+def test_the_report_and_the_leaderboard_are_artifacts_of_the_parent(board: lt.Board, tmp_path: Path) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(run_id=board.run_id, dst_path=str(tmp_path / "a")))
     assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
     document = json.loads((folder / "leaderboard.json").read_text(encoding="utf-8"))
     assert document["rows_evaluated"] == 60
 
 
-def test_every_answer_is_kept_row_by_row(specs: list[lt.Spec], table: pd.DataFrame) -> None:
-    board = lt.compare(specs[1], table)
+def test_every_answer_is_kept_row_by_row(board: lt.Board, table: pd.DataFrame) -> None:
     run = board["zero"].run_id
     frame = pd.read_parquet(mlflow.artifacts.download_artifacts(run_id=run, artifact_path="predictions.parquet"))
     assert frame["truth"].tolist() == [str(stars) for stars in table["stars"]]
@@ -91,8 +104,8 @@ def test_every_answer_is_kept_row_by_row(specs: list[lt.Spec], table: pd.DataFra
     assert len(shown) == 60
 
 
-def test_errors_are_the_rows_that_differ_worst_first(specs: list[lt.Spec], table: pd.DataFrame) -> None:
-    wrong = lt.compare(specs[1], table).errors("zero")
+def test_errors_are_the_rows_that_differ_worst_first(board: lt.Board) -> None:
+    wrong = board.errors("zero")
     distance = (wrong["prediction"].astype(float) - wrong["truth"].astype(float)).abs()
     assert (distance > 0).all()
     assert distance.is_monotonic_decreasing

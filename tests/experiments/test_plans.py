@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -50,3 +51,29 @@ def test_what_the_journal_will_answer_costs_nothing_and_what_it_lacks_is_counted
     assert longer.requests == (4 + 14 if select == "nearest" else 4)
     assert server.received.total == asked
     assert plan_comparison([spec], test, train, engine, fresh=True).requests > 10
+
+
+@pytest.mark.parametrize("rounds", [1, 4, 100])
+def test_a_search_that_was_begun_is_priced_by_what_it_can_still_take(
+    task: lt.Task, endpoint: Endpoint, server: LocalServer, rounds: int
+) -> None:
+    chosen = {"count": 2, "select": "searched", "samples": 10, "rows": 40}
+    answer = {"method": "score", "calibration_rows": 5}
+    spec = lt.Prompt(task, "Stars: {{ text }}", examples=chosen, answer=answer, endpoint=endpoint, name="few")
+    train = task.rows(reviews(80, seed=1), labelled=True)
+    engine = Engine(Journal.in_memory())
+    before = plan_fit(spec, train, engine).requests
+    search = spec.fit(train)
+    asked = next(search)
+    with contextlib.suppress(StopIteration):
+        for _ in range(rounds):
+            while not asked:
+                asked = search.send([])
+            asked = search.send(engine.run(asked, endpoint))
+    sent = server.received.total
+    left = plan_fit(spec, train, engine).requests
+    longest = engine.estimate(spec.first_requests(train.take([]), train)[0], endpoint)
+    assert left <= longest.distinct - longest.in_journal
+    engine.drive(spec.fit(train), endpoint)
+    assert server.received.total - sent <= left <= before - sent
+    assert plan_fit(spec, train, engine).requests == 0

@@ -48,6 +48,14 @@ def test_settings_with_other_numbers_of_seeds_are_groups_of_their_own_size() -> 
     assert [(group.name, group.draws) for group in spread.groups] == [("template a", 3), ("template b", 2)]
 
 
+def test_a_seed_that_draws_nothing_is_one_draw() -> None:
+    endpoint = lt.compatible("m", base_url="http://127.0.0.1:1/v1")
+    few = lt.Prompt(STARS, "{{ text }}", examples=1, endpoint=endpoint, name="few")
+    given = lt.grid(few, {"prompt.examples.count": [0, 1], SEED: [1, 2, 3]})
+    [spread] = spreads_of(given, board(given))
+    assert [(group.name, group.draws) for group in spread.groups] == [("count 0", 1), ("count 1", 3)]
+
+
 def test_specs_without_seeds_have_no_spread() -> None:
     given = specs("few.yaml", "few", {"prompt.examples.count": 1}, {"prompt.examples.count": 3})
     assert spreads_of(given, board(given)) == ()

@@ -76,6 +76,34 @@ def test_each_spec_is_fitted_once_and_a_row_in_two_tables_is_asked_once(
     assert plan.requests == server.received.total == 10 + 20 + 10
 
 
+def test_fresh_asks_a_row_in_two_tables_and_of_two_specs_once(
+    task: lt.Task, endpoint: Endpoint, train: pd.DataFrame, server: LocalServer
+) -> None:
+    shared = reviews(20, seed=1)
+    tables = {"a": shared, "b": pd.concat([shared.head(10), reviews(10, seed=2)])}
+    spec = calibrated(task, endpoint)
+    twin = lt.Prompt(task, "Stars: {{ text }}", answer="score", endpoint=endpoint, name="bare")
+    lt.compare([spec, twin], tables, train=train)
+    server.received.clear()
+    plan = plan_tables([spec, twin], tables, train, default_engine(), fresh=True)
+    assert [(planned.calls, planned.shared) for planned in plan.specs] == [(10 + 30, 0), (0, 30)]
+    lt.compare([spec, twin], tables, train=train, fresh=True)
+    assert server.received.total == plan.requests == 40
+
+
+def test_what_a_run_keeps_is_not_planned_to_be_fitted_again(
+    task: lt.Task, endpoint: Endpoint, train: pd.DataFrame, server: LocalServer
+) -> None:
+    tables = {"a": reviews(20, seed=1), "b": reviews(10, seed=2)}
+    spec = calibrated(task, endpoint)
+    lt.compare(spec, tables, train=train)
+    default_engine().journal.purge()
+    server.received.clear()
+    plan = plan_tables([spec], tables, train, default_engine())
+    lt.compare(spec, tables, train=train)
+    assert plan.requests == server.received.total == 30
+
+
 def test_the_same_rows_twice_are_refused_before_anything_is_sent(
     few: lt.Spec, table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
 ) -> None:

@@ -64,6 +64,45 @@ def test_training_goes_on_after_kill_9_with_the_same_result(
             assert len(list(again.fine_tuning.jobs.list())) == 2
 
 
+def test_of_two_processes_of_one_folder_one_trains_and_the_other_takes_over_when_it_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SERVER, str(tmp_path / "state")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    clients = []
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            clients.append(openai.OpenAI(base_url=url, api_key="k", max_retries=0))
+        jobs = [submit(clients[number % 2], held_out=0) for number in range(4)]
+        until(lambda: len(steps_of(clients[0], jobs[1])) > 4)
+        # Whoever takes up a job that runs says so: nobody has.
+        assert taken_up(clients[0]) == []
+        # Which of the two trains cannot be seen from outside; that one of them is gone must not matter.
+        processes[0].kill()
+        processes[0].wait()
+        done = [wait(clients[1], job) for job in jobs]
+        assert [job.status for job in done] == ["succeeded"] * 4
+        assert len(taken_up(clients[1])) <= 1
+        assert len({digest(clients[1], str(job.fine_tuned_model)) for job in done}) == 1
+        assert all(steps_of(clients[1], job) == list(range(1, 13)) for job in jobs)
+    finally:
+        for client in clients:
+            client.close()
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def taken_up(client: openai.OpenAI) -> list[str]:
+    """The jobs that were found running by whoever trains, as after a kill."""
+    return [
+        job.id
+        for job in client.fine_tuning.jobs.list()
+        for event in client.fine_tuning.jobs.list_events(job.id, limit=100)
+        if "training goes on after" in event.message
+    ]
+
+
 def test_a_batch_goes_on_after_kill_9_without_asking_twice(
     killed: tuple[subprocess.Popen[str], openai.OpenAI], tmp_path: Path
 ) -> None:

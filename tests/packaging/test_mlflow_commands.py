@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +15,11 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from tests.conftest import REPOSITORY, reviews
+from luthier.local import LocalServer, ModelCard
+from tests.conftest import KEY, REPOSITORY, reviews
+from tests.packaging.commands import BIN, COLUMNS, environment, invoked, served
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
-
-COLUMNS = ["label", "probability", "p_1", "p_2", "p_3", "p_4", "p_5", "expected", "state"]
-BIN = Path(sys.executable).parent
 
 
 @pytest.fixture
@@ -45,19 +40,20 @@ def model(task: lt.Task, endpoint: Endpoint, train: pd.DataFrame) -> lt.Model:
 def scored(model: lt.Model, rows: pd.DataFrame) -> list[dict[str, Any]]:
     """What `luthier score` writes for the rows."""
     rows.to_csv("rows.csv", index=False)
-    model.score_file("rows.csv", "scored.jsonl")
-    lines = Path("scored.jsonl").read_text(encoding="utf-8").splitlines()
+    return scored_by(model)
+
+
+def scored_by(model: lt.Model) -> list[dict[str, Any]]:
+    target = Path("scored.jsonl")
+    target.unlink(missing_ok=True)
+    model.score_file("rows.csv", target)
+    lines = target.read_text(encoding="utf-8").splitlines()
     return [{name: json.loads(line)[name] for name in COLUMNS} for line in lines]
 
 
-def environment(store: str) -> dict[str, str]:
-    path = os.pathsep.join([str(BIN), str(REPOSITORY / ".tools" / "bin"), os.environ["PATH"]])
-    return {**os.environ, "MLFLOW_TRACKING_URI": store, "PATH": path}
-
-
-def predicted(store: str, *options: str) -> list[dict[str, Any]]:
+def predicted(store: str, *options: str, name: str = "stars") -> list[dict[str, Any]]:
     done = subprocess.run(
-        [BIN / "mlflow", "models", "predict", "-m", "models:/stars@champion", "-i", "rows.csv", "-t", "csv",
+        [BIN / "mlflow", "models", "predict", "-m", f"models:/{name}@champion", "-i", "rows.csv", "-t", "csv",
          "-o", "out.json", *options],
         env=environment(store), capture_output=True, text=True, check=False, timeout=580,
     )  # fmt: skip
@@ -91,9 +87,7 @@ def test_smollm2_answers_the_same_through_mlflow(
     )
     model = lt.log(spec, train=train, register="stars", alias="champion")
     rows.head(20).to_csv("rows.csv", index=False)
-    model.score_file("rows.csv", "scored.jsonl")
-    lines = Path("scored.jsonl").read_text(encoding="utf-8").splitlines()
-    ours = [{name: json.loads(line)[name] for name in COLUMNS} for line in lines]
+    ours = scored_by(model)
     assert predicted(store, "--env-manager", "local") == ours
     loaded = mlflow.pyfunc.load_model("models:/stars@champion").predict(rows.head(20)[["text"]])
     assert json.loads(loaded[COLUMNS].to_json(orient="records", double_precision=15)) == [
@@ -102,42 +96,9 @@ def test_smollm2_answers_the_same_through_mlflow(
 
 
 def test_mlflow_models_serve_agrees(store: str, scored: list[dict[str, Any]], rows: pd.DataFrame) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with open("serve.log", "w") as log:
-        server = subprocess.Popen(
-            [BIN / "mlflow", "models", "serve", "-m", "models:/stars@champion", "--env-manager", "local",
-             "-p", str(port), "-h", "127.0.0.1"],
-            env=environment(store), stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    try:
-        wait_for(f"http://127.0.0.1:{port}/ping", server)
-        records = [{"text": text} for text in rows["text"].astype(object).where(rows["text"].notna(), None)]
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/invocations",
-            json.dumps({"dataframe_records": records}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=120) as reply:
-            out = json.loads(reply.read(), parse_constant=pytest.fail)
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
+    with served(store, "models:/stars@champion") as url:
+        out = invoked(url, rows["text"])
     assert [{name: row[name] for name in COLUMNS} for row in out["predictions"]] == scored
-
-
-def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert server.poll() is None, Path("serve.log").read_text()[-3000:]
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            # Polled, because a server has no other way to say that it listens.
-            time.sleep(0.2)
-    pytest.fail(Path("serve.log").read_text()[-3000:])
 
 
 def test_mlflow_run_compares(
@@ -156,3 +117,25 @@ def test_mlflow_run_compares(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "base" in done.stdout
+
+
+def test_every_head_of_an_embedding_is_served_as_it_scores(
+    store: str, task: lt.Task, rows: pd.DataFrame, train: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STARS_KEY", KEY)
+    rows.head(50).to_csv("rows.csv", index=False)
+    heads: dict[str, Any] = {name: name for name in ("logistic", "ordinal", "regression")}
+    heads["automl"] = {"method": "automl", "trials": 6}
+    card = ModelCard("vectors", chat=False, completions=False, embeddings=True)
+    with LocalServer(models=[card], api_key=KEY) as server, contextlib.ExitStack() as stack:
+        endpoint = lt.compatible("vectors", server.base_url, api_key_env="STARS_KEY")
+        ours, urls = {}, {}
+        for name, head in heads.items():
+            spec = lt.Embedding(task, endpoint=endpoint, head=head, objective="mse")
+            model = lt.log(spec, train=train, register=f"stars-{name}", alias="champion")
+            ours[name] = scored_by(model)
+            urls[name] = stack.enter_context(served(store, model.uri))
+        for name, url in urls.items():
+            out = invoked(url, rows["text"].head(50))
+            assert [{column: row[column] for column in COLUMNS} for row in out["predictions"]] == ours[name]
+        assert predicted(store, "--env-manager", "local", name="stars-automl") == ours["automl"]

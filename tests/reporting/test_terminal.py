@@ -12,6 +12,7 @@ from luthier.evaluation.records import Prediction
 from luthier.reporting.sentences import sentences
 from luthier.reporting.terminal import print_leaderboard
 from luthier.task import Rows, Task
+from tests.evaluation.answering import candidate, table
 
 Boards = Callable[..., tuple[Leaderboard, Rows]]
 
@@ -56,6 +57,14 @@ def test_rates_are_shown_only_where_a_row_was_lost(board: Leaderboard, stars: Ta
     assert "refused" in printed(board)
     clean = boards(stars, [f"t{i}" for i in range(50)], names=["one"])[0]
     assert "lost" not in printed(clean)
+
+
+def test_what_a_failed_row_was_told_is_said(stars: Task) -> None:
+    told = [Prediction(None, "failed", error=f"status {status}: no such thing") for status in (400, 400, 413)]
+    rows = table(stars, ["1", "2", "3", "4"])
+    board = build_leaderboard(stars, rows, [candidate("one", [*told, Prediction("4", "ok")])], resamples=50)
+    [said] = [line for line in sentences(board) if "no label for" in line]
+    assert said.endswith("they count as wrong. What failed says mostly: status 400: no such thing")
 
 
 def test_what_cannot_be_told_apart_is_said_with_the_rows_it_would_take(board: Leaderboard) -> None:

@@ -16,12 +16,6 @@ from luthier.local import Fault, LocalServer
 pytestmark = pytest.mark.usefixtures("store")
 
 
-@pytest.fixture
-def model(task: lt.Task, endpoint: Endpoint) -> lt.Model:
-    spec = lt.Prompt(task, "Stars for: {{ text }}", answer="score", endpoint=endpoint, name="zero")
-    return lt.log(spec, register="stars", alias="champion")
-
-
 def test_a_frame_comes_back_with_the_prediction_columns_behind_its_own(model: lt.Model, table: pd.DataFrame) -> None:
     out = model.score(table)
     assert list(out.columns[:4]) == ["id", "text", "stars", "label"]
@@ -97,25 +91,25 @@ def test_a_column_called_like_a_prediction_is_kept_under_another_name(model: lt.
 
 
 def test_scoring_again_sends_nothing_and_writes_the_same_file(
-    model: lt.Model, table: pd.DataFrame, server: LocalServer
+    model: lt.Model, table: pd.DataFrame, standing_server: LocalServer
 ) -> None:
     table.to_csv("in.csv", index=False)
     model.score_file("in.csv", "a.csv")
-    before = server.received.total
+    before = standing_server.received.total
     report = model.score_file("in.csv", "b.csv")
-    assert server.received.total == before
+    assert standing_server.received.total == before
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
     assert report.spent_usd == 0
 
 
-def test_equal_texts_are_sent_once(model: lt.Model, table: pd.DataFrame, server: LocalServer) -> None:
-    before = server.received.total
+def test_equal_texts_are_sent_once(model: lt.Model, table: pd.DataFrame, standing_server: LocalServer) -> None:
+    before = standing_server.received.total
     model.score(pd.concat([table.head(5)] * 8, ignore_index=True))
-    assert server.received.total - before == 5
+    assert standing_server.received.total - before == 5
 
 
 def test_a_budget_leaves_no_half_table_and_the_next_call_finishes(
-    model: lt.Model, table: pd.DataFrame, server: LocalServer
+    model: lt.Model, table: pd.DataFrame, standing_server: LocalServer
 ) -> None:
     table.to_csv("in.csv", index=False)
     with pytest.raises(BudgetReached):
@@ -144,7 +138,7 @@ def test_input_and_output_may_not_be_one_file(model: lt.Model, table: pd.DataFra
         model.score_file("in.csv", "./in.csv")
 
 
-def test_a_table_of_many_chunks_keeps_its_order(model: lt.Model, server: LocalServer) -> None:
+def test_a_table_of_many_chunks_keeps_its_order(model: lt.Model, standing_server: LocalServer) -> None:
     from luthier.endpoints import default_engine
     from luthier.scoring.batch import score_table
     from tests.conftest import reviews

@@ -139,6 +139,15 @@ def test_nothing_is_said_to_the_terminal(capfd: pytest.CaptureFixture[str], tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rows_too_few_for_most_settings_are_searched_without_a_warning() -> None:
+    spec = Embedding(STARS, endpoint=ENDPOINT, head={"method": "automl", "trials": 24})
+    few = labelled(STARS, 3, labels=["1", "5"])
+    fitted = hold(spec.fit(few), embeds())
+    assert {trial["estimator"] for trial in fitted.state["trials"]} >= {"lgbm", "xgboost", "xgb_limitdepth"}
+    boosted = next(trial for trial in fitted.state["trials"] if trial["estimator"] == "lgbm")
+    assert "n_estimators" in boosted["settings"]
+
+
 def test_a_part_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(automl.PARTS, "no_such_module", "no-such-package")
     spec = Embedding(STARS, endpoint=ENDPOINT, head="automl")

@@ -192,7 +192,9 @@ def test_a_label_without_training_rows_is_never_answered(head: str, objective: s
 @pytest.mark.parametrize("head", HEADS)
 def test_a_label_with_one_row_is_learned(head: str) -> None:
     train = rows("0 a", "0 b", "0 c", "1 d", "1 e", "1 f", "2 g", labels=["1", "1", "1", "2", "2", "2", "3"])
-    assert fitted_on(train, head=head, objective="qwk").state["labels"] == ["1", "2", "3"]
+    fitted = fitted_on(train, head=head, objective="qwk")
+    assert fitted.state["labels"] == ["1", "2", "3"]
+    assert "Only one training text is labelled 3: learned, and never held out." in fitted.state["notes"]
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -200,6 +202,12 @@ def test_rows_too_few_to_hold_any_out_still_fit(head: str) -> None:
     fitted = fitted_on(rows("0 a", "1 b", labels=["1", "2"]), head=head, objective="qwk")
     assert fitted.state["notes"][-1].startswith("Too few training rows to hold any out")
     assert hold(fitted.predict(rows("0 c")), embeds())[0].state == "ok"
+
+
+@pytest.mark.parametrize("head", [*HEADS, {"method": "automl", "trials": 9}], ids=str)
+def test_a_text_under_two_labels_teaches_both(head: object) -> None:
+    train = rows("0 a", "0 b", "1 c", "0 a", labels=["1", "1", "2", "5"])
+    assert fitted_on(train, head=head).state["labels"] == ["1", "2", "5"]
 
 
 def test_one_label_is_not_enough() -> None:

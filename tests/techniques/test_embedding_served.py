@@ -52,6 +52,15 @@ def test_the_packaged_model_answers_as_it_was_compared(
     assert server.received.total > asked  # the loaded model has a journal of its own
 
 
+def test_a_preview_shows_the_texts_and_sends_nothing(
+    spec: lt.Embedding, table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
+) -> None:
+    shown = str(lt.preview(spec, table.head(2), train))
+    assert f"[input] {table['text'][0]}" in shown
+    assert "Fitting sends 80 training texts too" in shown
+    assert server.received.total == 0
+
+
 def test_trials_are_a_table_and_a_curve_of_the_run(spec: lt.Embedding, train: pd.DataFrame) -> None:
     from luthier.api import fit_and_keep
 
@@ -62,6 +71,7 @@ def test_trials_are_a_table_and_a_curve_of_the_run(spec: lt.Embedding, train: pd
     assert "estimator" in shown["columns"]
     curve = mlflow.MlflowClient().get_metric_history(run_id, "trials_best")
     assert [point.value for point in curve] == [trial["best"] for trial in trials]
+    assert mlflow.get_run(run_id).data.params["head.method"] == "ordinal"
 
 
 def test_a_text_that_was_embedded_is_never_sent_again(

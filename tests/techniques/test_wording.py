@@ -102,7 +102,7 @@ def test_columns_start_with_the_text() -> None:
             "count is -1; from 0 to 1000 examples can be shown",
         ),
         ("prompt: {template: '{{ text }}', examples: {count: 1, select: best}}", "'nearest' or 'searched' (given: 'be"),
-        ("answer: {method: guess}", "answer.method: Input should be 'text', 'score' or 'json' (given: 'guess')"),
+        ("answer: {method: guess}", "answer.method: should be 'text', 'score' or 'json' (given: 'guess')"),
         ("answer: {words: {1: a, 2: b}}", "answer.words lacks a word for 3, 4, 5; every label needs one"),
         ("answer: {words: {1: a, 2: b, 3: c, 4: d, 5: e, 6: f}}", "answer.words has '6', which is no label; labels: 1"),
         ("answer: {words: {1: a, 2: A, 3: c, 4: d, 5: e}}", "words gives 'A', 'a' to more than one label"),
@@ -116,7 +116,7 @@ def test_columns_start_with_the_text() -> None:
         ),
         ("prompt: {template: '{{ text }}', style: completion}", "reasoning_effort is for style chat"),
         ("endpoint: null", "endpoint is missing; a prompt needs a model"),
-        ("decoding: {temperature: 3}", "decoding.temperature: Input should be less than or equal to 2 (given: 3)"),
+        ("decoding: {temperature: 3}", "decoding.temperature: should be less than or equal to 2 (given: 3)"),
         ("decoding: {max_token: 3}", "decoding.max_token: unknown key; allowed here: max_tokens, reasoning_effort"),
     ],
 )

@@ -91,6 +91,7 @@ def test_asking_again_costs_nothing(
 ) -> None:
     chains = chains_of(job, test, validation=validation)
     assert plan_chains(chains, default_engine()).requests == 50
+    assert plan_chains([*chains, *chains], default_engine()).requests == 50
     lt.audit(job, test, validation=validation)
     sent = server.received.by_path["chat/completions"]
     lt.audit(job, test, validation=validation)

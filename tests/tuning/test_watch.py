@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from luthier.tuning.intent import Pace
 from luthier.tuning.job import order
 from luthier.tuning.listing import list_jobs
 from luthier.tuning.planning import plan_tuning
+from luthier.tuning.tracking import TUNE_TAGS
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.verbs import look_at
 from luthier.tuning.watch import JobLine, Said
@@ -229,3 +233,133 @@ def test_the_line_says_how_far_it_is(spec: lt.FineTune, train: pd.DataFrame, pac
     last = written.getvalue().splitlines()[-1]
     assert "succeeded, step 20/20, loss" in last
     assert "tokens, $0.0" in last
+
+
+def delete_job(folder: Path, job: str) -> None:
+    """As if somebody had deleted it at the service."""
+    with closing(sqlite3.connect(folder / "jobs.db", timeout=30)) as database, database:
+        database.execute("delete from jobs where id = ?", (job,))
+
+
+@pytest.fixture
+def kept_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    """Its folder is known."""
+    monkeypatch.setenv("STARS_KEY", KEY)
+    base = ModelCard(BASE, backend="tunable-hashed", completions=False)
+    with LocalServer(models=[base], api_key=KEY, folder=tmp_path / "jobs") as running:
+        yield running
+
+
+def test_a_job_deleted_at_the_service_ends_its_run_and_says_what_to_type(
+    task: lt.Task, kept_server: LocalServer, train: pd.DataFrame, pace: Pace, tmp_path: Path
+) -> None:
+    spec = make_spec(task, kept_server)
+    assert spec.endpoint is not None
+    job = lt.tune(spec, train, detach=True, pace=pace)
+    look_at(job.id, spec.endpoint, pace=pace)
+    delete_job(tmp_path / "jobs", job.id)
+    assert [(one.job, one.status) for one in list_jobs(tuner_for(spec.endpoint))] == [(job.id, "gone from the service")]
+    with pytest.raises(EndpointError, match=r"no job.*ended as FAILED.*luthier tune command submits a new job"):
+        job.watch(pace=pace)
+    assert status_of(job.run_id) == "FAILED"
+    assert [one.status for one in list_jobs()] == ["gone"]
+    with pytest.raises(EndpointError, match="no job"):
+        lt.attach_job(job.id)
+
+
+@pytest.mark.slow
+def test_an_order_whose_job_was_deleted_is_submitted_anew_and_the_old_run_ends(
+    task: lt.Task, kept_server: LocalServer, train: pd.DataFrame, pace: Pace, tmp_path: Path
+) -> None:
+    spec = make_spec(task, kept_server)
+    first = lt.tune(spec, train, detach=True, pace=pace)
+    look_at(first.id, spec.endpoint, pace=pace)
+    delete_job(tmp_path / "jobs", first.id)
+    second = lt.tune(spec, train, pace=pace)
+    assert second.bought and second.id != first.id
+    assert [status_of(job.run_id) for job in (first, second)] == ["FAILED", "FINISHED"]
+
+
+@pytest.mark.parametrize("by", ["list", "run"])
+def test_a_job_whose_order_was_interrupted_is_owned_by_its_run(
+    by: str, spec: lt.FineTune, train: pd.DataFrame, pace: Pace
+) -> None:
+    job = lt.tune(spec, train, detach=True, pace=pace)
+    mlflow.MlflowClient().delete_tag(job.run_id, TUNE_TAGS["job"])
+    assert spec.endpoint is not None
+    if by == "list":
+        (listed,) = list_jobs(tuner_for(spec.endpoint))
+        assert (listed.job, listed.owner, listed.run_id) == (job.id, "run", job.run_id)
+    found = lt.attach_job(job.id if by == "list" else job.run_id)
+    assert (found.id, found.run_id) == (job.id, job.run_id)
+
+
+@pytest.mark.slow
+def test_a_run_whose_order_was_never_written_down_says_so(spec: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
+    job = lt.tune(spec, train, detach=True, pace=pace)
+    for file in Path("mlruns").rglob("intent.json"):
+        file.unlink()
+    with pytest.raises(ModelError, match=r"order was never written down.*Type the luthier tune command again"):
+        lt.attach_job(job.run_id)
+
+
+@pytest.mark.slow
+def test_a_job_that_succeeded_before_it_could_be_cancelled_is_no_cancelled_one(
+    spec: lt.FineTune, train: pd.DataFrame, pace: Pace
+) -> None:
+    job = lt.tune(spec, train, detach=True, pace=pace)
+    look_at(job.id, spec.endpoint, pace=pace)
+    with pytest.raises(EndpointError, match="is succeeded and can no longer be cancelled"):
+        job.cancel(pace=pace)
+    assert status_of(job.run_id) == "FINISHED"
+
+
+@pytest.mark.slow
+def test_a_tracking_store_that_cannot_be_written_ends_the_watch_and_nothing_is_missing_later(
+    spec: lt.FineTune, train: pd.DataFrame, pace: Pace
+) -> None:
+    job = lt.tune(spec, train, detach=True, pace=pace)
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        database.execute("create trigger full before insert on metrics begin select raise(abort, 'no room'); end")
+        with pytest.raises(Partial, match=f"tracking store.*no room.*luthier tune attach {job.id}"):
+            job.watch(pace=pace)
+        database.execute("drop trigger full")
+        database.commit()
+    lt.attach_job(job.id).watch(pace=pace)
+    steps = history(job.run_id, "train_loss")
+    assert steps == list(range(1, steps[-1] + 1))
+    assert status_of(job.run_id) == "FINISHED"
+
+
+@pytest.mark.slow
+def test_a_job_over_its_budget_is_cancelled_though_the_service_is_away_for_a_moment(
+    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, pace: Pace
+) -> None:
+    spec = make_spec(task, slow_server, tuning={})
+    slow_server.faults.add(Fault("status", status=503, path="cancel", times=2))
+    with pytest.raises(BudgetReached, match="was cancelled: the service chose"):
+        lt.tune(spec, train, pace=pace, budget_usd=0.05)
+    (listed,) = list_jobs()
+    assert (listed.status, status_of(str(listed.run_id))) == ("cancelled", "KILLED")
+
+
+@pytest.mark.slow
+def test_several_who_watch_one_job_write_everything_once_and_neither_falls_over(
+    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, pace: Pace
+) -> None:
+    spec = make_spec(task, slow_server, tuning={"epochs": 10, "batch_size": 1})
+    job = lt.tune(spec, train.head(12), pace=pace, detach=True)
+    watches = [lt.attach_job(job.id) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        ended = [watch.result() for watch in [pool.submit(one.watch, pace=pace, watcher=Quiet()) for one in watches]]
+    assert {one.state.status for one in ended} == {"succeeded"}
+    steps = history(job.run_id, "train_loss")
+    assert sorted(steps) == sorted(set(steps))
+    assert status_of(job.run_id) == "FINISHED"
+
+
+class Quiet:
+    """Looks on."""
+
+    def show(self, said: Said) -> None:
+        pass

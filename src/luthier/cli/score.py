@@ -48,7 +48,7 @@ def score(
     if endpoint:
         model = api.load(model_uri, endpoint_alone(endpoint, model.packaged.fitted.spec))
     engine = default_engine()
-    plan = plan_table(model.packaged, source, target, engine)
+    plan = plan_table(model.packaged, source, target, engine, retry_failed=retry_failed)
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
         report = model.score_file(source, target, budget_usd=budget, retry_failed=retry_failed)

@@ -35,12 +35,13 @@ def print_plan(plan: Plan, budget_usd: float | None = None) -> None:
     """Says on stderr what would be sent and what it would cost."""
     paying = [spec for spec in plan.specs if spec.requests]
     for spec in paying:
-        left = spec.requests - spec.in_journal
-        kept = f" ({spec.in_journal:,} more are in the journal)" if spec.in_journal else ""
+        elsewhere = [f"{spec.in_journal:,} more are in the journal"] if spec.in_journal else []
+        elsewhere += [f"{spec.shared:,} more are counted above"] if spec.shared else []
+        kept = f" ({', '.join(elsewhere)})" if elsewhere else ""
         most = "out without bound" if spec.output_tokens is None else f"at most {spec.output_tokens:,} out"
         price = "price unknown" if spec.cost_usd is None else f"about ${spec.cost_usd:.4f}"
         print(
-            f"{spec.name}: {spec.rows:,} rows, {left:,} calls{kept}, about {spec.input_tokens:,} tokens in, "
+            f"{spec.name}: {spec.rows:,} rows, {spec.calls:,} calls{kept}, about {spec.input_tokens:,} tokens in, "
             f"{most}, {price}",
             file=sys.stderr,
         )

@@ -14,7 +14,7 @@ from luthier.endpoints.budget import Budget
 from luthier.endpoints.commits import Commits
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, FailureKind, Operation, Request
-from luthier.endpoints.flight import Flight, Halt, Progress, Run, Terms
+from luthier.endpoints.flight import FINAL, Flight, Halt, Progress, Run, Terms
 from luthier.endpoints.journal import Entry, Journal
 from luthier.endpoints.keys import answer_key, key_prefix
 from luthier.endpoints.lane import Lane
@@ -42,8 +42,6 @@ PROBES: dict[Operation, Request] = {
     "decision": Request("decision", {"input": "1", "questions": [{"type": "predicate", "instructions": "A digit?"}]}),
 }
 """The cheapest question of each operation, to learn from its answer which model it came from."""
-
-FINAL: frozenset[str] = frozenset({"permanent", "content"})
 
 
 class Dispatch:
@@ -92,7 +90,7 @@ class Dispatch:
         identity = provider.identity(endpoint, reported)
         if identity is None:
             raise EndpointError(f"{endpoint.label} does not say which model it is; name one with `identity:`.")
-        run = self._open_run(len(requests), endpoint, budget, progress, reports)
+        run = self._open_run(len(requests), endpoint, terms, reports)
         run.reported_model = reported
         try:
             await self._take_in(run, requests, identity, terms)
@@ -127,15 +125,14 @@ class Dispatch:
         self,
         count: int,
         endpoint: Endpoint,
-        budget: Budget | None,
-        progress: Progress | None,
+        terms: Terms,
         reports: Sequence[Report],
     ) -> Run:
         lane = self._lane(endpoint)
-        run = Run(endpoint, lane, [None] * count, self._loop.create_future(), budget, progress, reports)
+        run = Run(endpoint, lane, [None] * count, self._loop.create_future(), terms, reports)
         self._runs.add(run)
-        if budget is not None:
-            budget.listen(run, lane.pump)
+        if terms.budget is not None:
+            terms.budget.listen(run, lane.pump)
         return run
 
     def _close_run(self, run: Run) -> None:
@@ -151,7 +148,7 @@ class Dispatch:
         if place not in self._snapshots:
             self._snapshots[place] = await self._read(self.journal.snapshot, *place)
         prefix = key_prefix(run.endpoint, identity)
-        asked: set[bytes] = set()
+        asked = terms.asked
         source = enumerate(requests)
         while run.halt is None and (chunk := list(islice(source, CHUNK))):
             keyed: list[tuple[int, Request, bytes]] = []
@@ -172,7 +169,6 @@ class Dispatch:
                     run.deliver(position, found)
                     continue
                 self._ask(run, position, request, key, identity)
-                asked.add(key)
             run.lane.pump()
             await run.room.wait()
         if run.halt is not None:
@@ -273,7 +269,7 @@ class Dispatch:
             known, until = self._identities.get(_place(endpoint), ("", 0.0))
             if known and self.settings.clock() < until:
                 return known
-            run = self._open_run(1, endpoint, None, None, ())
+            run = self._open_run(1, endpoint, Terms(), ())
             flight = Flight(b"", PROBES[request.operation], "", run, [(run, 0)], journaled=False)
             self._measure(flight)
             run.lane.add(flight)
@@ -312,6 +308,7 @@ class Dispatch:
         for landed in self._landing:
             landed[flight.key] = answer
         for place, (run, position) in enumerate(flight.waiters):
+            run.terms.note(flight.key, answer)
             # Paid once: whoever else asked the same has it from there.
             run.deliver(position, answer if place == 0 else replace(answer, from_journal=answer.failure is None))
         flight.slot.leave()

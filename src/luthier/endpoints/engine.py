@@ -18,7 +18,7 @@ from luthier.endpoints.budget import Budget
 from luthier.endpoints.dispatch import Dispatch
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Conversation, Request, Usage, Working
-from luthier.endpoints.flight import Halt, Progress, Terms, Watched
+from luthier.endpoints.flight import FINAL, Halt, Progress, Terms, Watched
 from luthier.endpoints.groups import Estimate, Recalled, answers_of_all, by_endpoint, summed
 from luthier.endpoints.journal import Journal
 from luthier.endpoints.keys import answer_key, key_prefix
@@ -83,6 +83,7 @@ class Engine:
         report: Report | None = None,
         fresh: bool = False,
         retry_failed: bool = False,
+        asked: set[bytes] | None = None,
     ) -> list[Answer]:
         """One answer per request, in order. A request that fails is an answer with `failure`; it never raises.
 
@@ -95,6 +96,8 @@ class Engine:
             fresh: ask again what the journal has; the new answers replace the old.
             retry_failed: ask again what failed for good (`permanent`, `content`); what failed for a
                 passing reason always is.
+            asked: one set for the calls of one command: what one of them asked, `fresh` and `retry_failed` do not
+                ask again in another.
 
         Raises:
             EndpointError: no request could work: key, address, model or a parameter is wrong.
@@ -103,7 +106,9 @@ class Engine:
             Interrupted: a signal came; answers so far are kept.
             UserError: the journal failed, or a budget was given and the price is unknown.
         """
-        return await _elsewhere(self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed)))
+        return await _elsewhere(
+            self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed, _shared(asked)))
+        )
 
     def run(
         self,
@@ -115,9 +120,12 @@ class Engine:
         report: Report | None = None,
         fresh: bool = False,
         retry_failed: bool = False,
+        asked: set[bytes] | None = None,
     ) -> list[Answer]:
         """`arun`, waited for; also from inside a running loop, as in a notebook."""
-        return _wait(self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed)))
+        return _wait(
+            self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed, _shared(asked)))
+        )
 
     async def adrive(
         self,
@@ -129,12 +137,13 @@ class Engine:
         report: Report | None = None,
         fresh: bool = False,
         retry_failed: bool = False,
+        asked: set[bytes] | None = None,
     ) -> Result:
         """Answers a technique's requests until it has its result. Many may be driven at once.
 
         What it says of its own work (`Working`) goes to the progress; between two such rounds a signal ends it.
         """
-        terms = Terms(budget, progress, report, fresh, retry_failed)
+        terms = Terms(budget, progress, report, fresh, retry_failed, _shared(asked))
         watched = Watched(progress)
         answers: Sequence[Answer] | None = None
         try:
@@ -163,9 +172,10 @@ class Engine:
         report: Report | None = None,
         fresh: bool = False,
         retry_failed: bool = False,
+        asked: set[bytes] | None = None,
     ) -> Result:
         """`adrive`, waited for; the technique computes on the calling thread."""
-        terms = Terms(budget, progress, report, fresh, retry_failed)
+        terms = Terms(budget, progress, report, fresh, retry_failed, _shared(asked))
         watched = Watched(progress)
         answers: Sequence[Answer] | None = None
         try:
@@ -209,19 +219,41 @@ class Engine:
             conversation.close()
 
     async def aestimate(
-        self, requests: Sequence[Request], endpoint: Endpoint | None, *, fresh: bool = False
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint | None,
+        *,
+        fresh: bool = False,
+        retry_failed: bool = False,
+        counted: set[bytes] | None = None,
     ) -> Estimate:
         """What asking these would take; sends nothing.
 
         What an Azure deployment really is, is taken from the last time it said so, and an embedded
         server is not started to see; without either nothing counts as being in the journal. Where several
         endpoints are asked it is the sum, and unknown if one of them is.
-        """
-        return await _elsewhere(self._estimates(requests, endpoint, fresh))
 
-    def estimate(self, requests: Sequence[Request], endpoint: Endpoint | None, *, fresh: bool = False) -> Estimate:
+        Args:
+            requests: what would be asked.
+            endpoint: whom, where a request does not name its own.
+            fresh: whether the journal's answers will not be used.
+            retry_failed: whether what failed for good will be asked again.
+            counted: one set for the estimates of one command: what is in it costs nothing more, and what would be
+                sent is added.
+        """
+        return await _elsewhere(self._estimates(requests, endpoint, fresh, retry_failed, counted))
+
+    def estimate(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint | None,
+        *,
+        fresh: bool = False,
+        retry_failed: bool = False,
+        counted: set[bytes] | None = None,
+    ) -> Estimate:
         """`aestimate`, waited for."""
-        return _wait(self._estimates(requests, endpoint, fresh))
+        return _wait(self._estimates(requests, endpoint, fresh, retry_failed, counted))
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.
@@ -288,11 +320,21 @@ class Engine:
             answers.update(zip(group.positions or range(len(found)), found, strict=True))
         return [answers[position] for position in range(len(answers))]
 
-    async def _estimates(self, requests: Sequence[Request], endpoint: Endpoint | None, fresh: bool) -> Estimate:
+    async def _estimates(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint | None,
+        fresh: bool,
+        retry_failed: bool,
+        counted: set[bytes] | None,
+    ) -> Estimate:
+        counted = set() if counted is None else counted
         groups = by_endpoint(requests, endpoint)
-        return summed([await self._estimate(group.requests, group.endpoint, fresh) for group in groups])
+        return summed([await self._estimate(g.requests, g.endpoint, fresh, retry_failed, counted) for g in groups])
 
-    async def _estimate(self, requests: Sequence[Request], endpoint: Endpoint, fresh: bool) -> Estimate:
+    async def _estimate(
+        self, requests: Sequence[Request], endpoint: Endpoint, fresh: bool, retry_failed: bool, counted: set[bytes]
+    ) -> Estimate:
         dispatch = self._here()
         identity = dispatch.guessed_identity(endpoint)
         prefix = key_prefix(endpoint, identity or "")
@@ -301,15 +343,19 @@ class Engine:
             # A request JSON cannot say fails when it is asked; it costs nothing.
             with contextlib.suppress(ValueError, TypeError):
                 distinct[answer_key(prefix, request)] = request
+        shared = counted & distinct.keys()
         known: set[bytes] = set()
         if identity is not None and not fresh:
             loop = asyncio.get_running_loop()
-            known = await loop.run_in_executor(None, self.journal.answered, list(distinct))
+            final = () if retry_failed else FINAL
+            known = await loop.run_in_executor(None, self.journal.settled, list(distinct.keys() - shared), final)
+        left = distinct.keys() - shared - known
+        counted |= left
         guess = dispatch.guess(endpoint)
         inputs = likely = most = 0.0
         bounded = True
         for key, request in distinct.items():
-            if key in known:
+            if key not in left:
                 continue
             inputs += guess.input_tokens(request)
             likely += guess.likely_output(request, endpoint)
@@ -319,7 +365,7 @@ class Engine:
         reported = self.journal.snapshot(endpoint.address, endpoint.model)
 
         def price(output: float) -> float | None:
-            if len(known) == len(distinct):
+            if not left:
                 # Nothing costs nothing, whatever the price is.
                 return 0.0
             return self.prices.cost(endpoint, Usage(round(inputs), round(output)), reported)
@@ -328,6 +374,7 @@ class Engine:
             requests=len(requests),
             distinct=len(distinct),
             in_journal=len(known),
+            shared=len(shared),
             input_tokens=round(inputs),
             max_output_tokens=round(most) if bounded else None,
             cost_usd=price(likely),
@@ -353,6 +400,11 @@ class Engine:
             loop.call_soon_threadsafe(setattr, dispatch, "halted", None)
         else:
             loop.call_soon_threadsafe(dispatch.stop_all, halt)
+
+
+def _shared(asked: set[bytes] | None) -> set[bytes]:
+    # Empty is not absent: the caller keeps the set that it gave.
+    return set() if asked is None else asked
 
 
 def _step(

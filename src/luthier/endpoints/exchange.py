@@ -36,13 +36,11 @@ class Request:
         body: its body without `model`; plain JSON values. `max_tokens` is spelled so here and
             renamed for services that want `max_completion_tokens`. An embedding asks about ONE text
             (`{"input": text}`, with `dimensions` where the model takes them); the engine sends many in a call.
-        sample: index of a repeated question; requests that differ only here are asked separately.
         endpoint: whom to ask, where it is not the endpoint the whole conversation is held with.
     """
 
     operation: Operation
     body: Mapping[str, Any]
-    sample: int = 0
     endpoint: Endpoint | None = None
 
 

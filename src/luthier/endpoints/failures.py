@@ -21,6 +21,8 @@ Cause = Literal[
     "access",
     "unknown_model",
     "wrong_address",
+    "chat_only",
+    "completion_only",
     "no_embeddings",
     "no_decisions",
     "embedding_settings",
@@ -51,6 +53,12 @@ TOO_LONG_WORDS = (
 )
 PARAMETER_CODES = {"unsupported_parameter", "unsupported_value"}
 PASSING_STATUSES = {408, 409, 425}
+
+OTHER_STYLE: dict[Operation, tuple[str, Cause]] = {
+    "completion": ("this is a chat model", "chat_only"),
+    "chat": ("not a chat model", "completion_only"),
+}
+"""What OpenAI says where a model is known and is spoken to in the wrong style."""
 
 NOT_OFFERED: dict[Operation, Cause] = {"embedding": "no_embeddings", "decision": "no_decisions"}
 """Operations that many services, and at one service many models, do not offer."""
@@ -111,6 +119,9 @@ def judge(reply: Reply, secrets: Sequence[str] = (), operation: Operation = "cha
         return verdict("permanent", "redirect", f"status {status}: the server sends on to {place}")
     if status >= 500 or status in PASSING_STATUSES or code == "deploymentnotready":
         return verdict("transient")
+    said_by, other_style = OTHER_STYLE.get(operation, ("", None))
+    if other_style is not None and status in (400, 404) and said_by in words:
+        return verdict("permanent", other_style)
     if code in UNKNOWN_MODEL_CODES or (status == 404 and "model" in words):
         return verdict("permanent", "unknown_model")
     if status in (404, 405):
@@ -180,6 +191,16 @@ def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str
             return EndpointError(
                 f"{endpoint.address} does not answer this call of the OpenAI protocol ({verdict.message}). Give "
                 "`base_url:` up to and including /v1, and a prompt of the style (chat or completion) the server offers."
+            )
+        case "chat_only":
+            return EndpointError(
+                f"{where} is a chat model and does not continue a text ({verdict.message}). "
+                'Write `prompt: {style: chat}` in the spec (style="chat" in Python).'
+            )
+        case "completion_only":
+            return EndpointError(
+                f"{where} continues a text and is no chat model ({verdict.message}). "
+                'Write `prompt: {style: completion}` in the spec (style="completion" in Python).'
             )
         case "no_embeddings":
             return EndpointError(

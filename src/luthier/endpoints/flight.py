@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from luthier.endpoints.bundles import Halves
     from luthier.endpoints.lane import Lane
 
-__all__ = ["Flight", "Halt", "Progress", "Run", "Slot", "Terms", "Watched"]
+__all__ = ["FINAL", "Flight", "Halt", "Progress", "Run", "Slot", "Terms", "Watched"]
 
 Halt = Literal["stopped", "interrupted", "budget", "error", "left"]
 """Why a run sends nothing more."""
 
 ROOM = 256
+
+FINAL: frozenset[str] = frozenset({"permanent", "content"})
+"""Failures that are not tried again unless somebody says so."""
 
 log = logging.getLogger("luthier.engine")
 
@@ -76,6 +79,7 @@ class Terms:
         report: where it is counted, beside the engine's own.
         fresh: whether what the journal has is asked again.
         retry_failed: whether what failed for good is asked again.
+        asked: keys of what the same command asked before, added to: neither of the two asks it once more.
     """
 
     budget: Budget | None = None
@@ -83,6 +87,13 @@ class Terms:
     report: Report | None = None
     fresh: bool = False
     retry_failed: bool = False
+    asked: set[bytes] = field(default_factory=set)
+
+    def note(self, key: bytes, answer: Answer) -> None:
+        """Remembers what was asked and is settled."""
+        # A fresh answer that failed for good does not replace the one the journal has, which is not to be taken.
+        if answer.failure is None or (answer.failure in FINAL and not self.fresh):
+            self.asked.add(key)
 
 
 @dataclass(eq=False, slots=True)
@@ -171,8 +182,7 @@ class Run(Watched):
         lane: where its flights queue.
         answers: in the order of the requests.
         done: set when every request has come to an end.
-        budget: what may be spent.
-        progress: what shows how far it is.
+        terms: on what terms it asks.
         reports: where it is counted.
         waiting: flights of this run that have not been sent yet.
         reported_model: what the endpoint says it is, where that was asked before.
@@ -184,8 +194,7 @@ class Run(Watched):
     lane: Lane
     answers: list[Answer | None]
     done: asyncio.Future[None]
-    budget: Budget | None
-    progress: Progress | None
+    terms: Terms
     reports: Sequence[Report]
     waiting: deque[Flight] = field(default_factory=deque)
     room: asyncio.Event = field(default_factory=asyncio.Event)
@@ -194,11 +203,16 @@ class Run(Watched):
     error: BaseException | None = None
 
     def __post_init__(self) -> None:
-        super().__init__(self.progress)
+        super().__init__(self.terms.progress)
         self._left = len(self.answers)
         self.room.set()
         if not self._left:
             self.done.set_result(None)
+
+    @property
+    def budget(self) -> Budget | None:
+        """What may be spent."""
+        return self.terms.budget
 
     @property
     def is_over(self) -> bool:

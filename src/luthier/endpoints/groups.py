@@ -23,7 +23,8 @@ class Estimate:
     Attributes:
         requests: requests asked for.
         distinct: different ones among them.
-        in_journal: distinct ones that have an answer already and cost nothing.
+        in_journal: distinct ones that will not be asked, as they have an answer or failed for good; they cost nothing.
+        shared: distinct ones that an earlier estimate of the same command counted; they cost nothing more.
         input_tokens: to be sent for the rest.
         max_output_tokens: to be received at most; `None` where a request sets no bound.
         cost_usd: likely price of the rest; `None` when the price is unknown.
@@ -37,6 +38,7 @@ class Estimate:
     max_output_tokens: int | None
     cost_usd: float | None
     cost_usd_max: float | None
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,4 +147,5 @@ def summed(estimates: Sequence[Estimate]) -> Estimate:
         max_output_tokens=None if most is None else round(most),
         cost_usd=total([each.cost_usd for each in estimates]),
         cost_usd_max=total([each.cost_usd_max for each in estimates]),
+        shared=sum(each.shared for each in estimates),
     )

@@ -30,6 +30,8 @@ REFUSED = {
     "access": "access",
     "quota": "quota",
     "unknown_model": "model",
+    "chat_only": "style",
+    "completion_only": "style",
     "no_embeddings": "embedding",
     "no_decisions": "decision",
     "embedding_settings": "parameters",

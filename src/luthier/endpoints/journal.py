@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,15 +146,17 @@ class Journal:
                     found[row[0]] = _entry(row)
         return found
 
-    def answered(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Those of these keys that have an answer; bodies are not read."""
+    def settled(self, keys: Sequence[bytes], failures: Collection[str] = ()) -> set[bytes]:
+        """Those of these keys that have an answer, or failed in one of these ways; bodies are not read."""
+        kinds = ",".join("?" * len(failures))
+        ended = f"(state = 'answered' OR (state = 'failed' AND failure IN ({kinds})))"
         found: set[bytes] = set()
         with self._connection() as connection:
             for begin in range(0, len(keys), KEYS_A_QUERY):
                 some = keys[begin : begin + KEYS_A_QUERY]
                 marks = ",".join("?" * len(some))
-                query = f"SELECT key FROM answers WHERE state = 'answered' AND key IN ({marks})"
-                found.update(row[0] for row in connection.execute(query, some))
+                query = f"SELECT key FROM answers WHERE {ended} AND key IN ({marks})"
+                found.update(row[0] for row in connection.execute(query, [*failures, *some]))
         return found
 
     def put(self, entries: Iterable[Entry]) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 
 from scipy import optimize, special
 
-from luthier.errors import DataError, UserError
-from luthier.evaluation.metrics import Reading
-from luthier.evaluation.records import Prediction
+from luthier.errors import UserError
 from luthier.evaluation.statistics import ALPHA, Difference
-from luthier.task import Task
 
 __all__ = [
     "POWER",
     "Plan",
     "detectable_difference",
     "plan_from_difference",
-    "plan_from_predictions",
     "rows_needed",
 ]
 
@@ -138,45 +133,6 @@ def detectable_difference(
     if disagreement == 0 or surplus(disagreement) < 0:
         return None
     return float(optimize.brentq(surplus, 0.0, disagreement))
-
-
-def plan_from_predictions(
-    task: Task,
-    truths: Sequence[str],
-    first: Sequence[Prediction],
-    second: Sequence[Prediction],
-    *,
-    names: tuple[str, str] = ("first", "second"),
-    alpha: float = ALPHA,
-    power: float = POWER,
-) -> Plan:
-    """The plan for accuracy from two specs' answers to the same rows, with the disagreement they showed.
-
-    Raises:
-        DataError: lengths differ, no row is left, or a truth is no label of the task.
-    """
-    if not len(truths) == len(first) == len(second):
-        raise DataError(
-            f"{len(truths)} true labels, {len(first)} and {len(second)} predictions; all must be of the same rows."
-        )
-    kept = [i for i in range(len(truths)) if "empty" not in (first[i].state, second[i].state)]
-    if not kept:
-        raise DataError("there are no rows to plan from: every row's text is empty.")
-    one, other = (Reading.of(task, [truths[i] for i in kept], [spec[i] for i in kept]) for spec in (first, second))
-    shares = float(one.correct.mean()), float(other.correct.mean())
-    apart = float((one.correct != other.correct).mean())
-    equal = abs(shares[0] - shares[1]) < 1e-12
-    return Plan(
-        first=names[0],
-        second=names[1],
-        metric="accuracy",
-        difference=shares[0] - shares[1],
-        rows_now=len(kept),
-        rows_needed=None if equal else rows_needed(*shares, disagreement=apart, alpha=alpha, power=power),
-        detectable=detectable_difference(len(kept), disagreement=apart, alpha=alpha, power=power),
-        alpha=alpha,
-        power=power,
-    )
 
 
 def plan_from_difference(

@@ -18,12 +18,13 @@ from luthier.evaluation.measures import ranking_metric
 from luthier.evaluation.metrics import evaluate
 from luthier.evaluation.records import Interval, Prediction, prediction_frame
 from luthier.evaluation.spread import Spread
-from luthier.experiments.costs import Plan, plan_rows
-from luthier.experiments.fitting import fit_on, training_for
+from luthier.experiments.costs import Plan, plan_fit, plan_rows
+from luthier.experiments.fitting import expected_digest, fit_on, training_for
 from luthier.experiments.spreads import spreads_of
 from luthier.experiments.tracking import (
     TAGS,
     connect,
+    find_fitted,
     known_experiment,
     log_fitted,
     log_table_digest,
@@ -145,6 +146,7 @@ def compare_specs(
         beneath: gives the id of the run to stand beneath; called when the first spec has answered.
         settings: budget, progress, fresh and the like, for the engine.
     """
+    settings = {"asked": set(), **settings}
     rows = rows_for(specs, test, test_name)
     task = specs[0].task
     ranking_metric(task, rank_by)
@@ -211,16 +213,24 @@ def plan_tables(
     retry_failed: bool = False,
     rank_by: str | None = None,
 ) -> Plan:
-    """As `plan_comparison`, over several tables: each spec is fitted once, and a row in two tables is asked once."""
+    """As `plan_comparison`, over several tables: each spec is fitted once, and what several ask is asked once."""
     tables = [rows_for(specs, test, name) for name, test in tests.items()]
     rows = tables[0]
     for more in tables[1:]:
         rows = Rows(rows.inputs + more.inputs, rows.labels + more.labels, rows.text)
     ranking_metric(specs[0].task, rank_by)
     training = training_for(specs, train)
-    planned = (
-        plan_rows(spec, rows, training[spec.name], engine, fresh=fresh, retry_failed=retry_failed) for spec in specs
-    )
+    experiment_id = None if fresh else known_experiment(specs[0].task)
+    counted: set[bytes] = set()
+    planned = []
+    for spec in specs:
+        train_rows = training[spec.name]
+        fitted = None
+        if experiment_id is not None and train_rows is not None and plan_fit(spec, train_rows, engine).requests:
+            # What a run keeps is not fitted again, even where this journal does not know what it asked.
+            fitted = find_fitted(experiment_id, expected_digest(spec, train_rows))
+        how: dict[str, Any] = {"fresh": fresh, "retry_failed": retry_failed, "counted": counted, "fitted": fitted}
+        planned.append(plan_rows(spec, rows, train_rows, engine, **how))
     return Plan(tuple(planned))
 
 

@@ -24,7 +24,8 @@ class PlannedSpec:
         name: of the spec.
         rows: rows it would answer.
         requests: calls, at least: labels of several tokens may need further ones.
-        in_journal: calls the journal already answers.
+        in_journal: calls the journal already answers, or knows to fail for good.
+        shared: calls that specs before it make too; each is sent once.
         input_tokens: estimated tokens of the calls that are left.
         output_tokens: most tokens they can bring back; `None` when nothing bounds them.
         cost_usd: estimated price of them; `None` when the price is unknown.
@@ -37,6 +38,13 @@ class PlannedSpec:
     input_tokens: int = 0
     output_tokens: int | None = 0
     cost_usd: float | None = 0.0
+    shared: int = 0
+
+    @property
+    def calls(self) -> int:
+        """Calls that would be made now."""
+        # Each is rounded by itself where a long table is judged by some of its rows.
+        return max(0, self.requests - self.in_journal - self.shared)
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Plan:
     @property
     def requests(self) -> int:
         """Calls that would be made now."""
-        return sum(spec.requests - spec.in_journal for spec in self.specs)
+        return sum(spec.calls for spec in self.specs)
 
 
 def plan_fit(spec: Spec, train: Rows | None, engine: Engine) -> Plan:
@@ -78,6 +86,7 @@ def plan_rows(
     fresh: bool = False,
     retry_failed: bool = False,
     fitted: Fitted | None = None,
+    counted: set[bytes] | None = None,
 ) -> PlannedSpec:
     """What a spec would send for some rows, its calibration included.
 
@@ -90,7 +99,9 @@ def plan_rows(
         fresh: whether the journal's answers will not be used.
         retry_failed: whether what failed for good will be asked again.
         total_rows: rows of the whole table, when `rows` are only some of it.
+        counted: one set for all specs of a command, so that what several ask is counted once.
     """
+    counted = set() if counted is None else counted
     total = len(rows) if total_rows is None else total_rows
     if not spec.endpoints:
         return PlannedSpec(spec.name, total)
@@ -98,8 +109,8 @@ def plan_rows(
     shown = rows.take(range(0, len(rows), step))
     fitting, answering = _requests(spec, shown, train, fitted, None if fresh else engine, retry_failed=retry_failed)
     scale = total / len(shown)
-    fit = engine.estimate(fitting, spec.endpoint, fresh=fresh)
-    answer = engine.estimate(answering, spec.endpoint, fresh=fresh)
+    fit = engine.estimate(fitting, spec.endpoint, fresh=fresh, retry_failed=retry_failed, counted=counted)
+    answer = engine.estimate(answering, spec.endpoint, fresh=fresh, retry_failed=retry_failed, counted=counted)
     outputs = None
     if fit.max_output_tokens is not None and answer.max_output_tokens is not None:
         outputs = fit.max_output_tokens + round(answer.max_output_tokens * scale)
@@ -114,6 +125,7 @@ def plan_rows(
         input_tokens=fit.input_tokens + round(answer.input_tokens * scale),
         output_tokens=outputs,
         cost_usd=cost,
+        shared=fit.shared + round(answer.shared * scale),
     )
 
 
@@ -125,9 +137,10 @@ def _requests(
         return spec.first_requests(rows, train, fitted)
     fitting: Sequence[Request] = ()
     if fitted is None:
+        assert train is not None
         fit = engine.recall(spec.fit(train), spec.endpoint, retry_failed=retry_failed)
         if fit.result is None:
-            return spec.first_requests(rows, train)
+            return spec.further_requests(rows, train, fit.requests)
         fitting, fitted = fit.requests, fit.result
     answer = engine.recall(fitted.predict(rows), spec.endpoint, retry_failed=retry_failed)
     if answer.result is None and len(answer.rounds) < 2:

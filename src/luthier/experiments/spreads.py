@@ -9,6 +9,7 @@ from typing import Any
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.spread import Spread, spread_of
 from luthier.spec import Spec
+from luthier.techniques import Prompt
 
 __all__ = ["SEED", "spreads_of"]
 
@@ -37,7 +38,10 @@ def spreads_of(specs: Sequence[Spec], board: Leaderboard) -> tuple[Spread, ...]:
         groups: dict[str, list[float]] = {}
         titles = _titles([spec.grid_point.settings for spec in members if spec.grid_point is not None])
         for spec, title in zip(members, titles, strict=True):
-            groups.setdefault(title, []).append(values[spec.name])
+            group = groups.setdefault(title, [])
+            # Without examples, or with the nearest, another seed draws nothing: one result told often is still one.
+            if not group or not isinstance(spec, Prompt) or spec.prompt.examples.is_drawn:
+                group.append(values[spec.name])
         if any(len(group) > 1 for group in groups.values()):
             found.append(spread_of(groups, metric))
     return tuple(found)

@@ -113,6 +113,7 @@ def compare_tables(
         settings: budget, progress, fresh and the like, for the engine; a budget is for all tables together.
     """
     check_tables(specs, tests)
+    settings = {"asked": set(), **settings}
     task = specs[0].task
     ranking_metric(task, rank_by)
     training_for(specs, train)

@@ -155,7 +155,8 @@ def run_service() -> None:
 
 
 async def _watch(application: Application, leases: Leases, leave: asyncio.Event, every: float) -> None:
-    while not leases.should_leave(busy=application.busy):
+    # Once it leaves, for whatever reason, nothing is asked of the store any more: it is being closed.
+    while not leave.is_set() and not leases.should_leave(busy=application.busy):
         await asyncio.sleep(every)
     leave.set()
 

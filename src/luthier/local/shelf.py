@@ -37,7 +37,7 @@ class Shelf:
             self._cards[card.id] = card
         self.tuned: Tuned | None = None
         self._backends: dict[tuple[str, str], Backend] = {}
-        self._starting: dict[tuple[str, str], asyncio.Lock] = {}
+        self._starting: dict[tuple[str, str], asyncio.Task[Backend]] = {}
 
     def names(self) -> list[str]:
         """Names served, as given."""
@@ -79,13 +79,22 @@ class Shelf:
             return found
         if card.backend == "deterministic":
             return self._backends.setdefault(key, DeterministicBackend(card.deterministic_digest, card.salt))
-        async with self._starting.setdefault(key, asyncio.Lock()):
-            if key not in self._backends:
-                self._backends[key] = await asyncio.to_thread(_opener(card))
-            return self._backends[key]
+        starting = self._starting.get(key)
+        if starting is None:
+            starting = self._starting[key] = asyncio.create_task(self._start(key, card))
+        # Who asks may leave before it has started: the next one shall find it, and no second one beside it.
+        return await asyncio.shield(starting)
+
+    async def _start(self, key: tuple[str, str], card: ModelCard) -> Backend:
+        try:
+            self._backends[key] = await asyncio.to_thread(_opener(card))
+        finally:
+            del self._starting[key]
+        return self._backends[key]
 
     async def close(self) -> None:
-        """Ends every backend."""
+        """Ends every backend, one that is starting as soon as it has started."""
+        await asyncio.gather(*self._starting.values(), return_exceptions=True)
         backends, self._backends = list(self._backends.values()), {}
         for backend in backends:
             await backend.close()

@@ -42,11 +42,19 @@ def requirements(fitted: Fitted) -> list[str]:
         names += FOR_PROVIDER.get(endpoint.provider, ())
         if endpoint.auth == "entra":
             names.append("azure-identity")
-    installed = {distribution.metadata["Name"].lower() for distribution in metadata.distributions()}
     for file in fitted.files:
-        names += [name for name in FOR_FILE.get(file, ()) if name in installed][:1]
+        names += [name for name in FOR_FILE.get(file, ()) if is_installed(name)][:1]
     pinned = [f"{name}=={metadata.version(name)}" for name in sorted(set(names))]
     return [f"mlflow=={mlflow.__version__}", *pinned]
+
+
+def is_installed(name: str) -> bool:
+    """Whether there is a package of this name."""
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def signature_of(fitted: Fitted) -> ModelSignature:

@@ -40,7 +40,7 @@ def document_html(template: str, drawn: Mapping[str, go.Figure], /, **values: An
     """A template of this room, filled.
 
     Args:
-        template: its file name; it writes `policy`, `data`, `plotly` and `drawing` where the page has them.
+        template: its file name; it extends `document.html`, which has the head, the figures and the scripts.
         drawn: figures by the id of the element they are drawn in.
         values: what else the template names.
     """

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS
 from luthier.evaluation.records import State
-from luthier.reporting.numbers import interval, number, percent
+from luthier.reporting.numbers import interval, number, percent, printable
 
 __all__ = ["headline_metrics", "named", "sentences", "unlabelled_share"]
 
 NAMED = 4
 """So many specs are named in a sentence before the rest are counted."""
 
+
+LONGEST_ERROR = 200
+"""Characters shown of what a service said."""
 
 LOST: tuple[tuple[State, str], ...] = (("off_label", "off label"), ("refused", "refused"), ("failed", "failed"))
 """States without a label that count as wrong, and how they are said."""
@@ -131,10 +135,23 @@ def _lost(board: Leaderboard) -> list[str]:
         lost = [f"{entry.states[state]:,} {word}" for state, word in LOST if entry.states.get(state)]
         if lost:
             share = percent(unlabelled_share(entry))
-            out.append(f"{entry.name} has no label for {share} of the rows ({', '.join(lost)}); they count as wrong.")
+            out.append(
+                f"{entry.name} has no label for {share} of the rows ({', '.join(lost)}); they count as wrong."
+                f"{_why_failed(entry)}"
+            )
     if len(out) > NAMED:
         out = [*out[:NAMED], f"{len(out) - NAMED} more specs have rows without a label; they count as wrong."]
     return out
+
+
+def _why_failed(entry: Entry) -> str:
+    errors = Counter(one.error for one in entry.candidate.predictions if one.state == "failed" and one.error)
+    if not errors:
+        return ""
+    [(error, times)] = errors.most_common(1)
+    said = printable(error)
+    said = said if len(said) <= LONGEST_ERROR else f"{said[: LONGEST_ERROR - 3]}..."
+    return f" What failed says{' mostly' if times < errors.total() else ''}: {said}"
 
 
 def _left_out(board: Leaderboard) -> list[str]:

@@ -14,7 +14,9 @@ from luthier.tables import Record, read_chunks
 __all__ = ["plan_table"]
 
 
-def plan_table(model: LuthierModel, source: str | Path, target: str | Path, engine: Engine) -> Plan:
+def plan_table(
+    model: LuthierModel, source: str | Path, target: str | Path, engine: Engine, *, retry_failed: bool = False
+) -> Plan:
     """What `score_table` would send, judged by rows evenly spaced in the table.
 
     Raises:
@@ -28,7 +30,9 @@ def plan_table(model: LuthierModel, source: str | Path, target: str | Path, engi
     if total == 0:
         raise DataError(f"{source} has no rows.")
     rows = plain_rows(shown, spec)
-    return Plan((plan_rows(spec, rows, None, engine, total_rows=total, fitted=model.fitted),))
+    return Plan(
+        (plan_rows(spec, rows, None, engine, total_rows=total, retry_failed=retry_failed, fitted=model.fitted),)
+    )
 
 
 def spaced_records(source: str | Path, least: int) -> tuple[int, list[Record]]:

@@ -117,7 +117,11 @@ class _Kind:
         """The best loss after each gain, falling."""
         self._spent = 0.0
         self._spent_at: list[float] = []
-        domains, start, cheap = _space(estimator, reading, lesson)
+        every, start, cheap = _space(estimator, reading, lesson)
+        domains = {name: domain for name, domain in every.items() if not _is_one_value(domain)}
+        # With a handful of rows some settings have one value left, over which the optimiser would divide by zero.
+        self._given = {name: domain.lower for name, domain in every.items() if name not in domains}
+        start, cheap = ({name: one[name] for name in one if name in domains} for one in (start, cheap))
         self._optimiser = CFO(
             metric="loss",
             mode="min",
@@ -137,7 +141,7 @@ class _Kind:
             found = self._optimiser.suggest(str(self._asked))
             if found:
                 self._proposed = found
-                return plain(found)
+                return plain({**self._given, **found})
         self.exhausted = True
         return None
 
@@ -160,6 +164,16 @@ class _Kind:
             return own
         gained = self.losses[-2] - self.losses[-1] if len(self.losses) > 1 else gap
         return max(own, 2 * gap * (self._spent - before) / max(gained, 1e-12))
+
+
+def _is_one_value(domain: Any) -> bool:
+    from flaml.tune.sample import Integer
+
+    low, high = getattr(domain, "lower", None), getattr(domain, "upper", None)
+    if low is None or high is None:
+        return False
+    # FLAML's upper end of whole numbers is not one of them.
+    return bool(high - 1 <= low if isinstance(domain, Integer) else high <= low)
 
 
 def _space(

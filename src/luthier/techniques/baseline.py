@@ -6,13 +6,11 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
-
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.deciding import best_labels, fitted_cuts
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Spec
-from luthier.task import Rows, Task, readable_validation_error
+from luthier.task import Rows, Task
 from luthier.techniques.lesson import folds_of
 
 if TYPE_CHECKING:
@@ -50,13 +48,8 @@ class Baseline(Spec):
     technique: Literal["baseline"] = "baseline"
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
-        if task is None:
-            super().__init__(**data)
-            return
-        try:
-            super().__init__(task=task, **data)
-        except ValidationError as error:
-            raise SpecError(f"Baseline: {readable_validation_error(error, Baseline)}") from error
+        # Written out, as type checkers would make one of keywords alone from the fields.
+        super().__init__(task, **data)
 
     @property
     def needs_training(self) -> bool:

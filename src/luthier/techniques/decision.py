@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from luthier.endpoints.exchange import Answer, Request
 from luthier.endpoints.redaction import sendable
@@ -16,7 +16,7 @@ from luthier.errors import SpecError
 from luthier.evaluation.deciding import best_label
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Probe, Spec
-from luthier.task import Rows, Task, is_blank, readable_validation_error
+from luthier.task import Rows, Task, is_blank
 from luthier.techniques.asking import calibrated, facts_of, unanswered
 from luthier.techniques.examples import calibration_rows
 from luthier.techniques.leaning import measured
@@ -81,13 +81,8 @@ class Decision(Spec):
         Raises:
             SpecError: a setting is unknown, missing or contradicts another.
         """
-        if task is None:
-            super().__init__(**data)
-            return
-        try:
-            super().__init__(task=task, **data)
-        except ValidationError as error:
-            raise SpecError(f"Decision: {readable_validation_error(error, Decision)}") from error
+        # Written out, as type checkers would make one of keywords alone from the fields.
+        super().__init__(task, **data)
 
     @field_validator("question", "input")
     @classmethod

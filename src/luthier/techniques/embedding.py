@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from luthier.endpoints.exchange import Answer, Request
 from luthier.errors import DataError, EndpointError, Partial, SpecError
 from luthier.evaluation.deciding import best_labels
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Probe, Spec
-from luthier.task import Rows, Task, readable_validation_error
+from luthier.task import Rows, Task
 from luthier.techniques.asking import facts_of, unanswered
 from luthier.techniques.automl import check_parts
 from luthier.techniques.heads import Head, Taught, predictor_of, taught
@@ -24,6 +25,9 @@ from luthier.techniques.readings import ERRORS
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pandas as pd
+
+    from luthier.techniques.preview import Preview
 
     Floats = npt.NDArray[np.float64]
 
@@ -56,13 +60,8 @@ class Embedding(Spec):
     """Length of the vectors to ask for, from models that can shorten them; their own length when absent."""
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
-        if task is None:
-            super().__init__(**data)
-            return
-        try:
-            super().__init__(**{"task": task, **data})
-        except ValidationError as error:
-            raise SpecError(f"Embedding: {readable_validation_error(error, Embedding)}") from error
+        # Written out, as type checkers would make one of keywords alone from the fields.
+        super().__init__(task, **data)
 
     @field_validator("head", mode="before")
     @classmethod
@@ -136,6 +135,33 @@ class Embedding(Spec):
         texts, _ = self._taught_rows(train)
         return [self._request(text) for text in dict.fromkeys(texts)], asked
 
+    def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
+        """What would be sent for these rows, with tokens and price; sends nothing.
+
+        Args:
+            rows: the rows to show; a few are enough.
+            train: the training rows, to say how many texts fitting sends.
+
+        Raises:
+            DataError: a table lacks a column.
+        """
+        from luthier.techniques.preview import preview_of
+
+        self.check_columns(rows.columns)
+        assert self.endpoint is not None
+        many = "every different training text"
+        if train is not None:
+            self.check_columns(train.columns, "the training table")
+            known = self.task.rows(train, labelled=True, source="the training table")
+            texts, _ = self._taught_rows(known)
+            many = f"{len(dict.fromkeys(texts)):,} training texts"
+        notes = [*self.notes(), f"Fitting sends {many} too, each once ever; the estimate here leaves them out."]
+
+        def request(inputs: Mapping[str, Any]) -> Request:
+            return self._request(str(inputs[self.task.text]))
+
+        return preview_of(self.name, self.endpoint, self.task.rows(rows), request, notes)
+
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Embeds the training texts and learns the head.
 
@@ -162,6 +188,11 @@ class Embedding(Spec):
         missing = [label for label in self.task.labels if label not in lesson.labels]
         if missing:
             notes.append(f"No training row is labelled {', '.join(missing)}: always given probability 0.")
+        pairs = {(texts[i], labels[i]) for i in known}
+        times = Counter(label for _, label in pairs)
+        alone = [label for label in lesson.labels if times[label] == 1]
+        if alone:
+            notes.append(f"Only one training text is labelled {', '.join(alone)}: learned, and never held out.")
         return Fitted(
             spec=self,
             train_digest=rows.digest_of(self.columns),

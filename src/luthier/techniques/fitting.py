@@ -16,7 +16,7 @@ from luthier.techniques.examples import calibration_rows, choose_examples, disti
 from luthier.techniques.leaning import measured
 from luthier.techniques.nearest import Nearest, embed_pool, embedding_requests, typical
 from luthier.techniques.rounds import together
-from luthier.techniques.searching import Search, draw_search, search, search_requests
+from luthier.techniques.searching import Search, draw_search, has_ended, search, search_requests
 from luthier.techniques.template import UnrenderedRow
 
 if TYPE_CHECKING:
@@ -136,12 +136,13 @@ def asker(spec: Prompt, fitted: Fitted) -> Asker:
 
 
 def planned_requests(
-    spec: Prompt, rows: Rows, train: Rows | None, fitted: Fitted | None
+    spec: Prompt, rows: Rows, train: Rows | None, fitted: Fitted | None, begun: Sequence[Request] = ()
 ) -> tuple[list[Request], list[Request]]:
     """What fitting and what answering these rows would ask first.
 
     What hangs on answers that are not there yet is stood for: nearest examples by some of ordinary length, the
-    winner of a search by the sample that shows most, the rounds of a race by its longest course.
+    winner of a search by the sample that shows most, the rounds of a race by the longest course it may still take
+    after what fitting asked so far (`begun`).
     """
     settings = spec.prompt.examples
     if fitted is not None or not spec.needs_training:
@@ -164,7 +165,10 @@ def planned_requests(
         return [*fitting, *asking.requests(held, shown)], [*answering, *asking.requests(rows, shown)]
     if chosen.search is not None:
         asking = spec.asking({"examples": spec.kept(given, chosen.search.longest.positions)})
-        return [*search_requests(spec, given, chosen.search), *asking.requests(held)], asking.requests(rows)
+        fitting = search_requests(spec, given, chosen.search, begun)
+        if not has_ended(spec, given, chosen.search, held, begun):
+            fitting += asking.requests(held)
+        return fitting, asking.requests(rows)
     asking = spec.asking({"examples": spec.kept(given, chosen.examples)})
     return asking.requests(held), asking.requests(rows)
 

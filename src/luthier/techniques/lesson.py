@@ -61,7 +61,7 @@ class Lesson:
 def folds_of(texts: Sequence[Hashable], labels: Sequence[Hashable], seed: int) -> list[int]:
     """A fold per row, with the labels in equal shares and equal texts in one fold; -1 for rows never held out.
 
-    A label that stands with one text only is never held out: no fold could teach it then.
+    A label whose texts would all be held out together keeps one that never is: no fold could teach it then.
 
     Examples:
         >>> folds_of("abcda", "xxxyx", seed=7)
@@ -87,4 +87,11 @@ def folds_of(texts: Sequence[Hashable], labels: Sequence[Hashable], seed: int) -
             fold[text] = (begin + place) % FOLDS
         # The next label begins where this one ended, so that folds stay equally long.
         begin += len(members)
+    # A text with two labels was dealt out under the first, so the second may stand in one fold alone.
+    texts_of: dict[Hashable, list[Hashable]] = {}
+    for text, label in zip(texts, labels, strict=True):
+        texts_of.setdefault(label, []).append(text)
+    for held in texts_of.values():
+        if len({fold[text] for text in held}) == 1:
+            fold[held[0]] = NEVER_HELD_OUT
     return [fold[text] for text in texts]

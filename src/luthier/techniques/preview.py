@@ -194,6 +194,8 @@ def estimate(requests: Sequence[Request], endpoint: Endpoint) -> tuple[Usage, fl
 def _turns(request: Request) -> tuple[tuple[str, str], ...]:
     if request.operation == "completion":
         return (("prompt", str(request.body["prompt"])),)
+    if request.operation == "embedding":
+        return (("input", str(request.body["input"])),)
     if request.operation == "decision":
         return (("input", request.body["input"]), *((q["type"], _question(q)) for q in request.body["questions"]))
     return tuple((turn["role"], turn["content"]) for turn in request.body["messages"])

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Request
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Probe, Spec
-from luthier.task import Rows, Task, readable_validation_error
+from luthier.task import Rows, Task
 from luthier.techniques.asking import Asking, Shown, Way
 from luthier.techniques.fitting import asker, fit_prompt, planned_requests
 from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
@@ -96,11 +96,7 @@ class Prompt(Spec):
             return
         if wording and "prompt" in data:
             raise SpecError(f"{type(self).__name__}: give either prompt=... or {', '.join(wording)}, not both.")
-        try:
-            super().__init__(**{"task": task, "prompt": wording, **data})
-        except ValidationError as error:
-            kind = type(self)
-            raise SpecError(f"{kind.__name__}: {readable_validation_error(error, kind)}") from error
+        super().__init__(task, **{"prompt": wording, **data})
 
     @field_validator("answer", mode="before")
     @classmethod
@@ -339,6 +335,12 @@ class Prompt(Spec):
         if len(rows):
             self.check_columns(rows.inputs[0])
         return planned_requests(self, rows, train, fitted)
+
+    def further_requests(
+        self, rows: Rows, train: Rows, begun: Sequence[Request]
+    ) -> tuple[list[Request], list[Request]]:
+        """As `first_requests`; a race that was begun can only take what it has left."""
+        return planned_requests(self, rows, train, None, begun)
 
     @property
     def asks_by_answers(self) -> bool:

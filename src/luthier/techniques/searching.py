@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from luthier.evaluation.racing import Lane, Outcome
     from luthier.techniques.prompt import Prompt
 
-__all__ = ["Sample", "Search", "draw_search", "row_score", "search", "search_requests"]
+__all__ = ["Sample", "Search", "draw_search", "has_ended", "row_score", "search", "search_requests"]
 
 TRIES = 20
 """Draws made for each sample that is wanted, before there are too few different ones."""
@@ -161,24 +162,50 @@ def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, An
     }
 
 
-def search_requests(spec: Prompt, rows: Rows, drawn: Search) -> list[Request]:
-    """What a search asks at most: the race in which no sample is dropped by a test.
+def search_requests(spec: Prompt, rows: Rows, drawn: Search, begun: Sequence[Request] = ()) -> list[Request]:
+    """What a search asks at most: the race in which no sample is dropped by a test from now on.
 
     Which samples reach the later blocks is not known yet; those that show most stand for them.
+
+    Args:
+        spec: the recipe.
+        rows: the training rows.
+        drawn: what races on what.
+        begun: what the search has asked so far, the round it waits for included.
     """
     from luthier.evaluation.racing import block_ends, largest_fields
 
     judged = rows.take(drawn.judged)
     askings = [spec.asking({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
     order = sorted(range(len(askings)), key=lambda i: (-drawn.samples[i].count, i))
-    found: list[Request] = []
+    asked = {_said(request) for request in begun}
+    found = list(begun)
     first = 0
     for size, end in zip(largest_fields(len(askings), len(judged)), block_ends(len(judged)), strict=True):
         part = judged.take(range(first, end))
-        for sample in order[:size]:
-            found += askings[sample].requests(part)
         first = end
+        asks = {sample: askings[sample].requests(part) for sample in order}
+        racing = [sample for sample in order if asked and any(_said(request) in asked for request in asks[sample])]
+        if racing:
+            order = racing
+            continue
+        order = order[:size]
+        for sample in order:
+            found += asks[sample]
     return found
+
+
+def has_ended(spec: Prompt, rows: Rows, drawn: Search, held: Rows, begun: Sequence[Request]) -> bool:
+    """Whether what was asked so far goes beyond the race: some sample was shown above the calibration rows."""
+    asked = {_said(request) for request in begun}
+    if not asked or not len(held):
+        return False
+    askings = [spec.asking({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    return any(_said(request) in asked for asking in askings for request in asking.requests(held))
+
+
+def _said(request: Request) -> str:
+    return json.dumps(request.body, sort_keys=True, default=str)
 
 
 def row_score(task: Task, objective: Objective | None, prediction: Prediction, truth: str | None) -> float:

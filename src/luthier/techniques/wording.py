@@ -82,6 +82,11 @@ class Examples(BaseModel):
         return self
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether a seed changes what is shown."""
+        return self.most > 0 and self.select != "nearest"
+
+    @property
     def counts(self) -> tuple[int, ...]:
         """Every count that may be shown."""
         return self.count if isinstance(self.count, tuple) else (self.count,)

@@ -148,9 +148,10 @@ def chain_of(
 def plan_chains(chains: Sequence[Chain], engine: Engine) -> Plan:
     """What asking would send and cost."""
     planned = []
+    counted: set[bytes] = set()
     for chain in chains:
         for step in chain.steps:
-            found = plan_rows(step.spec, step.rows, chain.train, engine)
+            found = plan_rows(step.spec, step.rows, chain.train, engine, counted=counted)
             planned.append(replace(found, name=f"{chain.job.id}, {step.name}"))
     return Plan(tuple(planned))
 

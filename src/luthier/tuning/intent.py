@@ -74,12 +74,14 @@ class Standing:
         job: the job that serves it; `None` means that one would have to be bought.
         attempt: the how-manieth order of this digest it is.
         spent: a run and the ended job that was found to be its own, to be written down.
+        lost: a run whose job the service does not know any more, to be written down.
     """
 
     run: TuneRun | None
     job: JobState | None
     attempt: int
     spent: tuple[TuneRun, JobState] | None = None
+    lost: TuneRun | None = None
 
 
 def tune_digest(spec: FineTune, check: Preflight) -> str:
@@ -121,11 +123,13 @@ def standing(
     latest = runs[-1] if runs else None
     attempt = 1 if latest is None else latest.attempt
     pending = latest if latest is not None and latest.pending else None
+    lost = None
     if latest is not None and pending is None:
         try:
             job = None if latest.job is None else _patiently(pace, partial(tuner.poll, latest.job))
         except NoSuchJob:
             job = None
+            lost = latest if latest.status == "RUNNING" else None
         if job is not None and serves(job):
             return Standing(latest, job, attempt)
         if latest.job is not None:
@@ -139,7 +143,7 @@ def standing(
             attempt += 1
             continue
         if serving is not None or not found:
-            return Standing(pending, serving, attempt, spent)
+            return Standing(pending, serving, attempt, spent, lost)
         if pending is not None:
             spent, pending = (pending, found[0]), None
         attempt += 1
@@ -183,6 +187,8 @@ def submit_once(
         now = standing(tuner, runs(), digest, again=again, pace=pace)
         if now.spent is not None:
             _close(*now.spent)
+        if now.lost is not None:
+            Record(now.lost.run_id).lost(f"{tuner.place} does not know job {now.lost.job} any more")
         run = now.run
         if now.job is None and run is None:
             agree()

@@ -19,7 +19,7 @@ from luthier.tuning.preflight import log_preflight
 from luthier.tuning.results import Target, need_finetune, tuned_spec, write_spec
 from luthier.tuning.tracking import Record, TuneRun, begin_tune, need_run, run_of_job, runs_of_digest
 from luthier.tuning.tuners import Tuner, tuner_for
-from luthier.tuning.tuners.base import Away, Checkpoint, JobState
+from luthier.tuning.tuners.base import Away, Checkpoint, JobState, NoSuchJob
 from luthier.tuning.watch import Outlook, Watcher, figures_of, follow, is_paused, wait_for
 
 __all__ = ["Job", "attach", "order", "service_of"]
@@ -113,6 +113,8 @@ class Job:
         outlook = self._outlook(self._budget_usd if budget_usd is None else budget_usd)
         try:
             self.state = follow(self.tuner, record, self.id, outlook=outlook, pace=pace, watcher=watcher)
+        except NoSuchJob as error:
+            raise _lost(self.run, self.tuner, error) from error
         except BudgetReached:
             self.state = wait_for(self.tuner, self.id, lambda state: state.ended, pace or Pace(), watcher)
             self._keep(record, pace or Pace())
@@ -137,13 +139,12 @@ class Job:
             EndpointError: the job had ended otherwise.
         """
         pace = pace or Pace()
-        late = self.state.ended and self.state.status != "cancelled"
         if not self.state.ended:
-            self.tuner.cancel(self.id)
+            _again(pace, partial(self.tuner.cancel, self.id))
             self.state = follow(self.tuner, Record(self.run_id), self.id, pace=pace, watcher=watcher)
         if self.run.status == "RUNNING":
             self._keep(Record(self.run_id), pace)
-        if late:
+        if self.state.status != "cancelled":
             raise EndpointError(f"job {self.id} is {self.state.status} and can no longer be cancelled.")
         return self
 
@@ -241,11 +242,9 @@ class Job:
 
     def _keep(self, record: Record, pace: Pace) -> None:
         """Everything there is about an ended job, the result first: then its run ends."""
-        record.see(self.state)
-        record.spent(self.state.trained_tokens, self.cost_usd)
         if self.state.status == "succeeded":
             self._write()
-            record.tuned(self.spec)
+        record.settle(lambda: self._keep_result(record))
         record.checkpoints(_again(pace, lambda: self.tuner.checkpoints(self.id)))
         for file in self.state.result_files:
             try:
@@ -256,8 +255,14 @@ class Job:
                 # Files expire; a job that was paid for is not lost for a list of its losses.
                 logger.warning("result file %s is not kept with run %s: %s", file, self.run_id, error)
             else:
-                record.result(file, content)
-        record.end(self.state.status)
+                record.settle(partial(record.result, file, content))
+        record.settle(partial(record.end, self.state.status))
+
+    def _keep_result(self, record: Record) -> None:
+        record.see(self.state)
+        record.spent(self.state.trained_tokens, self.cost_usd)
+        if self.state.status == "succeeded":
+            record.tuned(self.spec)
 
     def _write(self) -> None:
         if self._target is not None:
@@ -329,11 +334,19 @@ def attach(
         state = service.poll(job)
         run = _take_over(recipe, state, service)
     elif run.job is None:
-        raise ModelError(
-            f"run {run.run_id} has no job yet: its order was interrupted. Type the luthier tune command again."
-        )
+        # The answer to the order may have been lost with the process that waited for it.
+        found = service.find(run.token)
+        if not found:
+            raise ModelError(
+                f"run {run.run_id} has no job yet: its order was interrupted. Type the luthier tune command again."
+            )
+        state = found[0]
+        Record(run.run_id).see(state)
     else:
-        state = service.poll(run.job)
+        try:
+            state = service.poll(run.job)
+        except NoSuchJob as error:
+            raise _lost(run, service, error) from error
     intent = run.intent()
     target = to
     if target is None and intent.get("target"):
@@ -372,6 +385,17 @@ def _take_over(spec: FineTune, state: JobState, tuner: Tuner) -> TuneRun:
     # What it was trained on is not known here, so its digest is its own.
     tags = {"digest": f"job:{state.id}", "token": state.token or "", "place": tuner.place, "job": state.id}
     return begin_tune(spec, {TUNE_TAGS[name]: value for name, value in tags.items()}, {"taken_over": True})
+
+
+def _lost(run: TuneRun, tuner: Tuner, error: NoSuchJob) -> EndpointError:
+    """What to say of a job that its own service does not know any more; its run does not go on as if it were alive."""
+    if run.place != tuner.place or run.status != "RUNNING":
+        return error
+    Record(run.run_id).lost(str(error))
+    return EndpointError(
+        f"{error} It was there before, so it was deleted, or the key is another account's. Its run {run.run_id} ended "
+        "as FAILED. The luthier tune command submits a new job; with the right key, `luthier tune attach` goes on."
+    )
 
 
 def _again(pace: Pace, ask: Callable[[], Result]) -> Result:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from luthier.tuning.tracking import TuneRun, tune_runs
-from luthier.tuning.tuners.base import JobState, Tuner
+from luthier.tuning.tracking import Record, TuneRun, tune_runs
+from luthier.tuning.tuners.base import ENDED, JobState, Tuner
 
 __all__ = ["Listed", "lines_of", "list_jobs"]
+
+GONE = "gone from the service"
+"""Status of a job that was alive when it was last heard of, and that its service does not list any more."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Listed:
 def list_jobs(tuner: Tuner | None = None) -> list[Listed]:
     """Jobs of the tracking store, newest first; with a service also all of its own, with their status now.
 
+    A job whose order was interrupted before the answer came is known by its token, and written into its run.
+
     Args:
         tuner: the service to ask; nothing is asked when absent.
     """
@@ -54,16 +59,26 @@ def list_jobs(tuner: Tuner | None = None) -> list[Listed]:
     if tuner is None:
         return [_of_run(run) for run in runs]
     states = {state.id: state for state in tuner.listed()}
+    # The newest come first, and an order is served by its oldest job.
+    carried = {state.token: state for state in states.values() if state.token is not None}
     owned = {run.job for run in runs}
-    found = [_of_run(run, states.get(run.job or "")) for run in runs]
+    found = []
+    for run in runs:
+        now = states.get(run.job or "")
+        if run.pending and run.place == tuner.place and run.token in carried:
+            now = carried[run.token]
+            Record(run.run_id).see(now)
+            owned.add(now.id)
+        missing = now is None and run.job is not None and run.place == tuner.place
+        found.append(_of_run(run, now, GONE if missing and run.job_status not in ENDED else None))
     found += [_unowned(state, tuner.place) for state in states.values() if state.id not in owned]
     return sorted(found, key=lambda job: -(job.created or 0.0))
 
 
-def _of_run(run: TuneRun, now: JobState | None = None) -> Listed:
-    status = run.job_status or ("order interrupted" if run.pending else "not submitted")
+def _of_run(run: TuneRun, now: JobState | None = None, instead: str | None = None) -> Listed:
+    status = instead or run.job_status or ("order interrupted" if run.pending else "not submitted")
     return Listed(
-        job=run.job,
+        job=run.job if now is None else now.id,
         status=status if now is None else now.status,
         base_model=run.base_model,
         tuned_model=run.tuned_model if now is None else now.tuned_model,

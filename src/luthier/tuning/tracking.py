@@ -8,11 +8,12 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from luthier.errors import ModelError
+from luthier.errors import ModelError, Partial
 from luthier.experiments.compare import log_settings
 from luthier.experiments.tracking import TAGS, begin_run, connect, log_fitted, spec_tags
 from luthier.spec import Fitted
@@ -63,6 +64,11 @@ MOST_IN_A_BATCH = 900
 
 LONGEST_TAG = 1000
 
+MOST_TRIES = 5
+
+MOST_SAID = 300
+"""Characters of what the tracking store said; it quotes whole statements."""
+
 MOST_FILLED = 1000
 """Steps of a result file that are shown as metrics."""
 
@@ -111,10 +117,21 @@ class TuneRun:
         return self.job is None and self.status == "RUNNING"
 
     def intent(self) -> dict[str, Any]:
-        """What was written down before anything was uploaded."""
-        import mlflow
+        """What was written down before anything was uploaded.
 
-        document: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{self.run_id}/{INTENT}")
+        Raises:
+            ModelError: its process died before that.
+        """
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        try:
+            document: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{self.run_id}/{INTENT}")
+        except (MlflowException, OSError) as error:
+            raise ModelError(
+                f"run {self.run_id} has no {INTENT}: its order was never written down, or its artifacts are not here. "
+                "Type the luthier tune command again: it finds the job, if there is one."
+            ) from error
         return document
 
     def spec(self) -> FineTune:
@@ -248,13 +265,44 @@ class Record:
         self.run_id = run_id
         self.events: list[JobEvent] = []
         self._client = mlflow.MlflowClient()
-        run = self._client.get_run(run_id)
+        self._checkpoints = ""
+        self._look()
+
+    def _look(self) -> None:
+        run = self._client.get_run(self.run_id)
         self._tags = dict(run.data.tags)
         self._params = dict(run.data.params)
         self._logged = {
-            (name, point.step) for name in run.data.metrics for point in self._client.get_metric_history(run_id, name)
+            (name, point.step)
+            for name in run.data.metrics
+            for point in self._client.get_metric_history(self.run_id, name)
         }
-        self._checkpoints = ""
+
+    def settle(self, write: Callable[[], None]) -> None:
+        """Writes, and again after a fresh look: another watch of the job may have written the same at that moment.
+
+        Args:
+            write: may be called several times.
+
+        Raises:
+            Partial: the tracking store cannot be written to.
+        """
+        from mlflow.exceptions import MlflowException
+
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                return write()
+            except MlflowException as error:
+                if not left:
+                    job = self._tags.get(TUNE_TAGS["job"], self.run_id)
+                    said = " ".join(str(error).split())[:MOST_SAID]
+                    raise Partial(
+                        f"the tracking store cannot be written to ({said}). Watching job {job} ended, the job did "
+                        f"not. When this is mended, nothing of it is missing after: luthier tune attach {job}"
+                    ) from error
+                # Where it cannot be read either, the next try says so.
+                with suppress(MlflowException):
+                    self._look()
 
     @property
     def known_events(self) -> set[str]:
@@ -273,7 +321,6 @@ class Record:
         """Keeps new events: figures as metrics at their step, everything in an artifact."""
         if not events:
             return
-        self.events += events
         points = [
             (name, value, event.created, event.step)
             for event in events
@@ -281,12 +328,16 @@ class Record:
             for name, value in event.metrics.items()
         ]
         self._points(points)
-        lines = "".join(json.dumps(asdict(event), ensure_ascii=False) + "\n" for event in self.events)
+        known = [*self.events, *events]
+        lines = "".join(json.dumps(asdict(event), ensure_ascii=False) + "\n" for event in known)
         self._client.log_text(self.run_id, lines, EVENTS)
+        # Only now: what could not be written is heard again.
+        self.events = known
 
     def see(self, job: JobState) -> None:
         """Keeps the state of the job: status, settings as the service resolved them, tokens, the result's name."""
-        error = job.error[:LONGEST_TAG] if job.error else None
+        # One that is alive may say what it waits for; that is no failure, and passes.
+        error = job.error[:LONGEST_TAG] if job.error and job.ended else None
         self.tag(job=job.id, job_status=job.status, tuned_model=job.tuned_model, job_error=error)
         settings = {f"resolved.{name}": value for name, value in job.hyperparameters.items() if value != "auto"}
         if job.seed is not None:
@@ -335,6 +386,11 @@ class Record:
     def refused(self, error: Exception) -> None:
         """Ends the run of an order that the service did not take."""
         self.tag(job_status="refused", job_error=str(error)[:LONGEST_TAG])
+        self.end("failed")
+
+    def lost(self, why: str) -> None:
+        """Ends the run of a job that the service does not know any more."""
+        self.tag(job_status="gone", job_error=why[:LONGEST_TAG])
         self.end("failed")
 
     def end(self, status: str) -> None:

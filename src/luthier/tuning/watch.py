@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from luthier.errors import BudgetReached, EndpointError, Interrupted, Partial
 from luthier.tuning.intent import Pace
 from luthier.tuning.tracking import Record
-from luthier.tuning.tuners.base import PAUSED, Away, JobState, NoSuchJob, Tuner
+from luthier.tuning.tuners.base import PAUSED, Away, JobEvent, JobState, NoSuchJob, Tuner
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -149,7 +149,7 @@ def follow(
 
     Raises:
         BudgetReached: the epochs the service chose cost more than the budget; the job was cancelled.
-        Partial: the service was away for an hour.
+        Partial: the service was away for an hour, or the tracking store cannot be written to.
         EndpointError: the service refuses, as with a key that has expired.
     """
     pace, outlook = pace or Pace(), outlook or Outlook()
@@ -160,11 +160,7 @@ def follow(
         state, events = _patient(tuner, job, known, pace, watcher, trail)
         known |= {event.id for event in events}
         if record is not None:
-            record.see(state)
-            new = [event for event in events if event.id not in record.known_events]
-            record.hear(new)
-            if any("checkpoint" in event.message.lower() for event in new):
-                record.checkpoints(tuner.checkpoints(job))
+            _keep(record, tuner, state, events)
         said = trail.look(state, events)
         if watcher is not None:
             watcher.show(said)
@@ -172,15 +168,30 @@ def follow(
             return state
         cost = outlook.cost_usd(state.hyperparameters.get("epochs"))
         if outlook.budget_usd is not None and cost is not None and cost > outlook.budget_usd:
-            tuner.cancel(job)
-            raise BudgetReached(
-                f"job {job} was cancelled: the service chose {state.hyperparameters['epochs']} epochs, which cost "
-                f"about ${cost:.4f}, more than the budget of ${outlook.budget_usd:.4g}. Raise --budget, or set "
-                "tuning.epochs."
-            )
+            # Of a service that is away just now it is asked again after the next look: the job costs money meanwhile.
+            with suppress(Away):
+                tuner.cancel(job)
+                raise BudgetReached(
+                    f"job {job} was cancelled: the service chose {state.hyperparameters['epochs']} epochs, which cost "
+                    f"about ${cost:.4f}, more than the budget of ${outlook.budget_usd:.4g}. Raise --budget, or set "
+                    "tuning.epochs."
+                )
         pace.wait(poll)
         if pace.poll_seconds is None:
             poll = min(LONGEST_POLL_SECONDS, poll * SLOWER)
+
+
+def _keep(record: Record, tuner: Tuner, state: JobState, events: list[JobEvent]) -> None:
+    def write() -> None:
+        record.see(state)
+        new = [event for event in events if event.id not in record.known_events]
+        record.hear(new)
+        if any("checkpoint" in event.message.lower() for event in new):
+            # They are read once more when the job has ended.
+            with suppress(Away):
+                record.checkpoints(tuner.checkpoints(state.id))
+
+    record.settle(write)
 
 
 def wait_for(

@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 UNFINISHED_BATCHES = ("validating", "in_progress", "finalizing", "cancelling")
 _IN_FLIGHT = 8
 _IDLE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
 
 
 class BatchWorker:
@@ -63,22 +64,29 @@ class BatchWorker:
                 await task
 
     async def _run(self, path: Path) -> None:
-        while (lock := take_lock(path)) is None:
-            # Another server of this folder works them off; if it ends, this one takes over.
-            await asyncio.sleep(_IDLE_SECONDS)
+        lock: int | None = None
+        pause = _IDLE_SECONDS
         try:
             while True:
                 self._nudged.clear()
                 try:
-                    if await self._work_next():
-                        continue
+                    # While another server of this folder works them off it is held; this one takes over if it ends.
+                    lock = take_lock(path) if lock is None else lock
+                    worked = lock is not None and await self._work_next()
                 except (OSError, sqlite3.Error):
                     # A full disk: what is answered stays, and it goes on as soon as there is room.
-                    _log.exception("batches cannot be worked off")
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._nudged.wait(), _IDLE_SECONDS)
+                    if pause == _IDLE_SECONDS:
+                        _log.exception("batches cannot be worked off")
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                    continue
+                pause = _IDLE_SECONDS
+                if not worked:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._nudged.wait(), _IDLE_SECONDS)
         finally:
-            free_lock(lock)
+            if lock is not None:
+                free_lock(lock)
 
     async def _work_next(self) -> bool:
         """Whether there was a batch to work off."""
@@ -137,7 +145,8 @@ class BatchWorker:
         done = {row["number"] for row in self._store.rows("select number from lines where batch = ?", batch)}
         left = iter([line for line in lines if line.number not in done])
         route = plain_url(record["endpoint"])
-        asking = asyncio.gather(*(self._answer(batch, route, left) for _ in range(_IN_FLIGHT)))
+        askers = [asyncio.create_task(self._answer(batch, route, left)) for _ in range(_IN_FLIGHT)]
+        asking = asyncio.gather(*askers)
         try:
             while not asking.done():
                 seconds = record["_expires"] - time.time()
@@ -153,9 +162,10 @@ class BatchWorker:
                     return True
             await asking
         finally:
-            asking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asking
+            # Each of them: where one has failed, the others would go on asking beside those of the next attempt.
+            for asker in askers:
+                asker.cancel()
+            await asyncio.gather(*askers, return_exceptions=True)
         return True
 
     async def _answer(self, batch: str, route: str, left: Iterator[Line]) -> None:

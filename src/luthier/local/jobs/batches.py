@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
@@ -45,13 +46,16 @@ def routes(application: Application) -> None:
         body = decode_body(received.raw)
         record = _record(application, body)
         identity = record["id"]
-        with workshop.store.writing() as write:
-            copy_file(
-                workshop.store.file(record["input_file_id"]), workshop.store.work(identity) / "input.jsonl"
-            )  # fmt: skip
-            write.execute(
-                "insert into batches (id, status, record) values (?, 'validating', ?)", (identity, packed(record))
-            )
+        work = workshop.store.work(identity)
+        try:
+            copy_file(workshop.store.file(record["input_file_id"]), work / "input.jsonl")
+            with workshop.store.writing() as write:
+                write.execute(
+                    "insert into batches (id, status, record) values (?, 'validating', ?)", (identity, packed(record))
+                )
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
         answer = shape(_row(identity))
         worker.start()
         return json_response(answer)
@@ -92,6 +96,7 @@ def routes(application: Application) -> None:
         shown = {key: value for key, value in record.items() if not key.startswith("_")}
         return {**shown, "status": row["status"]}
 
+    workshop.begin.append(worker.start)
     application.web.on_startup.append(begin)
     application.web.on_cleanup.append(leave_off)
     add_route(application, "POST", "batches", create)

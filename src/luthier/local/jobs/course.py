@@ -60,6 +60,8 @@ class Course:
         self._began = self._flushed = time.monotonic()
         self._first = training.step
         self._kept: tuple[int, Path, str] | None = None
+        self.saved = False
+        """Whether a state was saved since it was taken up."""
         self._classified = _drawn(rehearsal, training.settings.seed) if rehearsal is not None else None
 
     @classmethod
@@ -100,7 +102,7 @@ class Course:
                 # Figures before state: what is repeated after a kill is found written, nothing is missing.
                 self.flush()
                 self._keep_model(figures)
-                training.save(self.job.work / "state.npy")
+                self._save()
             elif time.monotonic() - self._flushed > _FLUSH_SECONDS:
                 self.flush()
             if training.step < training.steps and between(self):
@@ -123,7 +125,11 @@ class Course:
         if self._kept is None or self._kept[0] != self._training.step:
             found = self.job.step_figures(self._training.step)
             self._keep_model({**found, **self._measure_epoch()})
+        self._save()
+
+    def _save(self) -> None:
         self._training.save(self.job.work / "state.npy")
+        self.saved = True
 
     def _take_step(self) -> dict[str, float]:
         training = self._training

@@ -70,12 +70,20 @@ def routes(application: Application) -> None:
             most = MOST_BYTES[purpose] // 1024 // 1024
             raise ApiError(413, f"File is too large: at most {most} MB for {purpose}.", param="file")
         identity = _new_id()
-        path.replace(workshop.store.file(identity))
-        with workshop.store.writing() as write:
-            write.execute(
-                "insert into files (id, created_at, expires_at, filename, purpose, bytes) values (?, ?, ?, ?, ?, ?)",
-                (identity, now(), _expiry(fields), fields.get("filename", "file.jsonl"), purpose, size),
-            )
+        expires = _expiry(fields)
+        kept = workshop.store.file(identity)
+        path.replace(kept)
+        try:
+            with workshop.store.writing() as write:
+                write.execute(
+                    "insert into files (id, created_at, expires_at, filename, purpose, bytes) "
+                    "values (?, ?, ?, ?, ?, ?)",
+                    (identity, now(), expires, fields.get("filename", "file.jsonl"), purpose, size),
+                )
+        except BaseException:
+            # Nobody could ever name it.
+            kept.unlink(missing_ok=True)
+            raise
         return json_response(_shape(_existing(workshop.store, identity)))
 
     async def listed(received: Received) -> web.StreamResponse:

@@ -54,6 +54,21 @@ class JobJournal:
         self.store = store
         self.id = identity
 
+    @classmethod
+    def begin(cls, store: Store, record: Mapping[str, Any]) -> JobJournal:
+        """A new job, with its first events or not at all."""
+        identity = str(record["id"])
+        with store.writing() as write:
+            write.execute(
+                "insert into jobs (id, status, record) values (?, 'validating_files', ?)", (identity, packed(record))
+            )
+            for name, message in (
+                ("created", f"Created fine-tuning job: {identity}"),
+                ("validating", f"Validating training file: {record['training_file']}"),
+            ):
+                _add_event(write, identity, name, message, "message", {})
+        return cls(store, identity)
+
     def row(self) -> sqlite3.Row:
         """The job as it is now."""
         found = self.store.row("select * from jobs where id = ?", self.id)

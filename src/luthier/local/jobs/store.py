@@ -7,6 +7,7 @@ starts again. Several servers may open the same folder; who works on the jobs is
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -20,10 +21,16 @@ from typing import IO, Any
 
 from luthier.errors import EndpointError
 
-__all__ = ["Store", "copy_file", "packed", "write_whole"]
+__all__ = ["Store", "copy_file", "packed", "passes", "write_whole"]
 
 _VERSION = 1
 _DAY_SECONDS = 86_400
+
+_NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS)
+_SQLITE_PASSING = (
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+)  # fmt: skip
 
 _TABLES = """
 create table files (
@@ -55,6 +62,14 @@ create table lines (
     body text not null, primary key (batch, number)
 );
 """
+
+_NAMED = {
+    "files": "select id from files",
+    "models": "select file from models",
+    "work": "select id from jobs where status not in ('succeeded', 'failed', 'cancelled') "
+    "union select id from batches where status not in ('completed', 'failed', 'expired', 'cancelled')",
+}
+"""What in each folder is still needed, by name."""
 
 
 class Store:
@@ -106,10 +121,12 @@ class Store:
             self._connection.execute("begin immediate")
             try:
                 yield self._connection
+                self._connection.execute("commit")
             except BaseException:
-                self._connection.execute("rollback")
+                # On a full disk SQLite has undone it already.
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
                 raise
-            self._connection.execute("commit")
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """Everything a query finds."""
@@ -131,13 +148,21 @@ class Store:
         return self.folder / "work" / identity
 
     def sweep(self) -> None:
-        """Deletes what a server that was killed had half written, once it is a day old."""
-        for part in ("files", "models"):
-            for path in (self.folder / part).glob(".*"):
+        """Deletes files that have expired, and what a killed server left that nothing refers to, once a day old."""
+        with self.writing() as write:
+            expired = write.execute("select id from files where expires_at <= ?", (int(time.time()),)).fetchall()
+            write.executemany("delete from files where id = ?", [(row["id"],) for row in expired])
+        for row in expired:
+            self.file(row["id"]).unlink(missing_ok=True)
+        for part, named in _NAMED.items():
+            # Listed before it is asked what is named: what comes meanwhile is not looked at.
+            there = list((self.folder / part).iterdir())
+            kept = {row[0] for row in self.rows(named)}
+            for path in there:
                 # An upload that ends meanwhile takes its own away.
                 with contextlib.suppress(FileNotFoundError):
-                    if time.time() - path.stat().st_mtime > _DAY_SECONDS:
-                        path.unlink()
+                    if path.name not in kept and time.time() - path.stat().st_mtime > _DAY_SECONDS:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def close(self) -> None:
         """Closes the database."""
@@ -160,8 +185,11 @@ def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], None]) -> Non
             else:
                 content(file)
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is None:
+            # So numpy says that less was written than it wanted to.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise
 
 
@@ -173,6 +201,14 @@ def copy_file(source: Path, target: Path) -> None:
     except OSError:
         # A file system without links.
         shutil.copyfile(source, target)
+
+
+def passes(error: Exception) -> bool:
+    """Whether what failed may succeed later, when there is room or nobody else writes, so that no job is at fault."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None)
+        return code is not None and code & 0xFF in _SQLITE_PASSING
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def packed(value: Any) -> str:

@@ -2,6 +2,9 @@
 
 A thread and not a process: it ends with the server, however the server ends, and numpy leaves the
 interpreter free between two steps and during most of them. What it needs to go on is on disk after every epoch.
+
+A disk without room fails no job: the one in training stays as it is and is taken up again from its last state,
+further and further apart, until it can be written down.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from luthier.local.jobs.course import Course, read_files
 from luthier.local.jobs.examples import FileFault
 from luthier.local.jobs.journal import UNFINISHED, JobJournal
 from luthier.local.jobs.orders import resolved
-from luthier.local.jobs.store import Store
+from luthier.local.jobs.store import Store, passes
 from luthier.local.jobs.training import Diverged
 
 __all__ = ["Trainer"]
@@ -27,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
 _IDLE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
 
 
 class _Stopped(Exception):
@@ -47,6 +51,9 @@ class Trainer:
         self._stopping = False
         self._nudged = threading.Event()
         self._looked = 0.0
+        self._held_up: str | None = None
+        self.trouble: str | None = None
+        """Why no job goes on at the moment; not on disk, which may be what is in trouble."""
         self._thread = threading.Thread(target=self._run, name="luthier-trainer", daemon=True)
 
     def start(self) -> None:
@@ -64,27 +71,29 @@ class Trainer:
         self._thread.join()
 
     def _run(self) -> None:
-        lock = take_lock(self._store.folder / "trainer.lock")
-        while lock is None and not self._stopping:
-            # Another server of this folder trains; if it ends, this one takes over.
-            self._nudged.wait(_IDLE_SECONDS)
-            self._nudged.clear()
-            lock = take_lock(self._store.folder / "trainer.lock")
+        lock: int | None = None
+        pause = _IDLE_SECONDS
         try:
-            try:
-                self._store.sweep()
-            except OSError:
-                _log.exception("half-written files of a killed server cannot be deleted")
             while not self._stopping:
                 self._nudged.clear()
                 try:
-                    trained = self._train_next()
-                except (OSError, sqlite3.Error):
-                    # Not even a failure can be written down: a full disk. It is tried again until there is room.
-                    _log.exception("fine-tuning jobs cannot be worked off")
-                    trained = False
-                if not trained:
-                    self._nudged.wait(_IDLE_SECONDS)
+                    if lock is None:
+                        # While another server of this folder trains it is held; if that one ends, this one takes over.
+                        lock = take_lock(self._store.folder / "trainer.lock")
+                        if lock is not None:
+                            self._store.sweep()
+                    trained = lock is not None and self._train_next()
+                except Exception as error:
+                    # Every job waits for this thread: whatever it is, it does not end of it.
+                    if self.trouble is None:
+                        _log.exception("fine-tuning jobs cannot be worked off")
+                    self.trouble = _said(error)
+                    self._nudged.wait(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                else:
+                    pause, self.trouble = _IDLE_SECONDS, None
+                    if not trained:
+                        self._nudged.wait(_IDLE_SECONDS)
         finally:
             if lock is not None:
                 free_lock(lock)
@@ -110,14 +119,22 @@ class Trainer:
             job.say("Files validated, moving job to queued state", "validated")
 
     def _guarded(self, job: JobJournal, work: Callable[[JobJournal], None]) -> None:
-        """Does a job's work; what goes wrong there fails this job and no other."""
+        """Does a job's work; what goes wrong there fails this job and no other.
+
+        Raises:
+            OSError: There is no room just now, which is no fault of the job.
+            sqlite3.Error: Likewise.
+        """
         try:
             work(job)
         except _Stopped:
             pass
         except Diverged as error:
             job.fail("training_diverged", str(error), "learning_rate_multiplier")
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
+            if passes(error):
+                self._held_up = job.id
+                raise
             job.fail("server_error", f"The embedded server cannot use its folder: {error}.", None)
         except FileFault as fault:
             job.fail(fault.code, f"The job failed due to an invalid file. {fault}", fault.param)
@@ -137,7 +154,11 @@ class Trainer:
         course = Course.prepare(job)
         job.say("Fine-tuning job started", "started")
         if again:
-            job.say(f"The server was started anew; training goes on after step {course.step}", level="warn")
+            held_up = self._held_up == job.id
+            why = "It could not be written down" if held_up else "The server was started anew"
+            # Told once for a step it is held up at, not at every attempt.
+            name = f"held-up-{course.step}" if held_up else None
+            job.say(f"{why}; training goes on after step {course.step}", name, "warn")
         elif course.step:
             job.say(f"Training resumed after step {course.step}")
         course.run(self._between)
@@ -155,6 +176,8 @@ class Trainer:
             time.sleep(0)
         if self._stopping:
             raise _Stopped
+        if course.saved:
+            self.trouble = None
         now = time.monotonic()
         if not self._nudged.is_set() and now - self._looked < _POLL_SECONDS:
             return False
@@ -169,3 +192,9 @@ class Trainer:
             return course.job.cancel(UNFINISHED)
         course.keep()
         return course.job.move("paused", ["running", "pausing"], estimated_finish=None)
+
+
+def _said(error: Exception) -> str:
+    if passes(error):
+        return f"The embedded server cannot write to its folder: {error}. Jobs wait, and go on when there is room."
+    return f"{type(error).__name__} in the embedded server: {error}. It is tried again."

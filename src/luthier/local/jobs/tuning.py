@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,10 @@ from aiohttp import web
 from luthier.local.bodies import decode_body, json_response
 from luthier.local.jobs.doors import Received, add_route
 from luthier.local.jobs.files import find_file
-from luthier.local.jobs.journal import JobJournal
+from luthier.local.jobs.journal import UNFINISHED, JobJournal
 from luthier.local.jobs.orders import new_record
 from luthier.local.jobs.pages import page, read_limit
-from luthier.local.jobs.store import Store, copy_file, packed
+from luthier.local.jobs.store import Store, copy_file
 from luthier.local.jobs.words import HASHED, WORDLLAMA_TABLE
 from luthier.local.refusals import ApiError, invalid_value
 
@@ -35,24 +36,29 @@ def routes(application: Application) -> None:
     """Adds the routes."""
     workshop = application.workshop
 
+    def shape(row: sqlite3.Row) -> dict[str, Any]:
+        shown = _shape(row)
+        if workshop.trouble is not None and row["status"] in UNFINISHED:
+            # A job that waits for room says so, and cannot have it written down.
+            shown["error"] = {"code": "storage_unavailable", "message": workshop.trouble, "param": None}
+        return shown
+
     async def create(received: Received) -> web.StreamResponse:
         body = decode_body(received.raw)
         # The model first: who asks whether it may be tuned has no file yet.
         table = _table(application, body)
         record = new_record(_checked(application, body), table)
         identity = record["id"]
-        with workshop.store.writing() as write:
+        try:
             # Copies of its own: a file may be deleted while the job waits.
             for param, name in (("training_file", "training.jsonl"), ("validation_file", "validation.jsonl")):
                 if record[param] is not None:
                     copy_file(workshop.store.file(record[param]), workshop.store.work(identity) / name)
-            write.execute(
-                "insert into jobs (id, status, record) values (?, 'validating_files', ?)", (identity, packed(record))
-            )
-        job = JobJournal(workshop.store, identity)
-        job.say(f"Created fine-tuning job: {identity}", "created")
-        job.say(f"Validating training file: {record['training_file']}", "validating")
-        answer = _shape(job.row())
+            job = JobJournal.begin(workshop.store, record)
+        except BaseException:
+            shutil.rmtree(workshop.store.work(identity), ignore_errors=True)
+            raise
+        answer = shape(job.row())
         workshop.trainer.nudge()
         return json_response(answer)
 
@@ -60,12 +66,12 @@ def routes(application: Application) -> None:
         query = received.request.query
         where, values = _metadata_filter(received.request)
         found = page(
-            workshop.store, "jobs", _shape, query.get("after"), read_limit(query, 20, 100), where, values
+            workshop.store, "jobs", shape, query.get("after"), read_limit(query, 20, 100), where, values
         )  # fmt: skip
         return json_response(found)
 
     async def retrieve(received: Received) -> web.StreamResponse:
-        return json_response(_shape(_job(workshop.store, received).row()))
+        return json_response(shape(_job(workshop.store, received).row()))
 
     async def cancel(received: Received) -> web.StreamResponse:
         job = _job(workshop.store, received)
@@ -73,20 +79,20 @@ def routes(application: Application) -> None:
             _wish(job, "cancel", ("running", "pausing"), "cancelled")
             workshop.trainer.nudge()
             await _until(job, lambda status: status not in ("running", "pausing"))
-        return json_response(_shape(job.row()))
+        return json_response(shape(job.row()))
 
     async def pause(received: Received) -> web.StreamResponse:
         job = _job(workshop.store, received)
         _wish(job, "pause", ("running",), "paused", becomes="pausing")
         workshop.trainer.nudge()
-        return json_response(_shape(job.row()))
+        return json_response(shape(job.row()))
 
     async def resume(received: Received) -> web.StreamResponse:
         job = _job(workshop.store, received)
         if not job.move("queued", ["paused"]):
             raise _not_now(job, "resumed", "paused")
         workshop.trainer.nudge()
-        return json_response(_shape(job.row()))
+        return json_response(shape(job.row()))
 
     async def events(received: Received) -> web.StreamResponse:
         job = _job(workshop.store, received)

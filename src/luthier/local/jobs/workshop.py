@@ -6,12 +6,16 @@ holds work of an earlier server.
 
 from __future__ import annotations
 
+import logging
 import shutil
+import sqlite3
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from luthier.errors import EndpointError
 from luthier.local.cards import ModelCard
 from luthier.local.jobs.batch_worker import UNFINISHED_BATCHES
 from luthier.local.jobs.journal import UNFINISHED
@@ -21,6 +25,7 @@ from luthier.local.jobs.trainer import Trainer
 __all__ = ["Workshop", "WorkshopSettings"]
 
 _CONTEXT_TOKENS = 32_768
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Workshop:
     def __init__(self, settings: WorkshopSettings) -> None:
         self.settings = settings
         self._temporary: Path | None = None
+        self.begin: list[Callable[[], object]] = [lambda: self.trainer]
+        """What has unfinished work gone on with; each may be called again."""
 
     @cached_property
     def store(self) -> Store:
@@ -88,10 +95,24 @@ class Workshop:
         """Whether something is unfinished that goes on by itself."""
         if not self._there:
             return False
-        return any(
-            self.store.row(f"select 1 from {table} where status in ({', '.join('?' * len(states))})", *states)
-            for table, states in (("jobs", UNFINISHED), ("batches", UNFINISHED_BATCHES))
-        )
+        try:
+            found = any(
+                self.store.row(f"select 1 from {table} where status in ({', '.join('?' * len(states))})", *states)
+                for table, states in (("jobs", UNFINISHED), ("batches", UNFINISHED_BATCHES))
+            )
+        except (EndpointError, sqlite3.Error):
+            _log.exception("whether there is something to do cannot be read")
+            return True
+        if found:
+            # Another server of the folder may have taken it, and be gone by now: who stays for it works it off.
+            for begin in self.begin:
+                begin()
+        return found
+
+    @property
+    def trouble(self) -> str | None:
+        """Why fine-tuning jobs do not go on at the moment, if they do not."""
+        return self.trainer.trouble if "trainer" in self.__dict__ else None
 
     def card(self, name: str) -> ModelCard | None:
         """The card of a tuned model."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -47,8 +46,6 @@ USUAL_CAPACITY = 50
 NOT_READY = frozenset({"deploymentnotready", "deploymentnotfound"})
 LONGEST_READY_SECONDS = 1800.0
 READY_LOOK_SECONDS = 5.0
-
-OUR_TOKEN = re.compile(r"([0-9a-f]{16}-\d+)(?:$|:)")
 
 AUTO = -1
 """What Azure shows in place of a number it has not chosen yet."""
@@ -219,7 +216,7 @@ class AzureTuner(OpenAITuner):
         if job.get("trainingType"):
             settings["training_type"] = job["trainingType"]
         status = "cancelled" if state.status.lower() == "canceled" else state.status
-        return replace(state, hyperparameters=settings, status=status, token=state.token or _token_in(job))
+        return replace(state, hyperparameters=settings, status=status)
 
     @property
     def _why_closed(self) -> str:
@@ -278,15 +275,6 @@ def format_of(model: str) -> str:
         ('OpenAI', 'Alibaba')
     """
     return next((kind for family, kind in OPEN_WEIGHTS.items() if model.lower().startswith(family)), "OpenAI")
-
-
-def _token_in(job: Mapping[str, Any]) -> str | None:
-    """The token at the end of a job's suffix, or of the name of what it made."""
-    for field in ("user_provided_suffix", "suffix", "fine_tuned_model"):
-        found = OUR_TOKEN.search(str(job.get(field) or ""))
-        if found:
-            return found.group(1)
-    return None
 
 
 def _code(error: openai.APIStatusError) -> str:

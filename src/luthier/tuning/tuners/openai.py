@@ -38,6 +38,7 @@ from luthier.tuning.tuners.replies import (
     pages,
     plain,
     resolved,
+    token_of,
 )
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ class OpenAITuner:
         import openai
 
         try:
-            if self._endpoint.provider != "compatible":
-                # Gateways list what answers, which need not be what can be trained.
+            if self._endpoint.provider not in ("compatible", "local"):
+                # Gateways list what answers, which need not be what can be trained; the embedded server names what can.
                 self._client().models.retrieve(model)
             with_it = self._client().with_options(max_retries=0).fine_tuning.jobs
             job = with_it.create(model=model, training_file=NO_FILE, metadata={TOKEN: "probe"})
@@ -396,7 +397,7 @@ class OpenAITuner:
             finished=number(job.get("finished_at")),
             estimated_finish=number(job.get("estimated_finish")),
             result_files=tuple(str(file) for file in job.get("result_files") or ()),
-            token=(job.get("metadata") or {}).get(TOKEN),
+            token=token_of(job),
             files=tuple(str(file) for file in files if file),
             seed=job.get("seed"),
         )

@@ -23,6 +23,7 @@ __all__ = [
     "pages",
     "plain",
     "resolved",
+    "token_of",
 ]
 
 TOKEN = "luthier"
@@ -30,6 +31,8 @@ TOKEN = "luthier"
 
 THEIRS = {"epochs": "n_epochs", "batch_size": "batch_size", "learning_rate_multiplier": "learning_rate_multiplier"}
 """The service's names of our settings."""
+
+OUR_TOKEN = re.compile(r"([0-9a-f]{16}-\d+)(?:$|:)")
 
 STEP = re.compile(r"\bstep\s+(\d+)\s*/\s*(\d+)", re.I)
 
@@ -58,6 +61,18 @@ def carries(job: Mapping[str, Any], token: str) -> bool:
         return True
     suffix = str(job.get("user_provided_suffix") or job.get("suffix") or "")
     return suffix.endswith(token) or f"{token}:" in f"{job.get('fine_tuned_model') or ''}:"
+
+
+def token_of(job: Mapping[str, Any]) -> str | None:
+    """The token of a job: in its metadata, else at the end of its suffix, or of the name of what it made."""
+    told = (job.get("metadata") or {}).get(TOKEN)
+    if told is not None:
+        return str(told)
+    for field in ("user_provided_suffix", "suffix", "fine_tuned_model"):
+        found = OUR_TOKEN.search(str(job.get(field) or ""))
+        if found:
+            return found.group(1)
+    return None
 
 
 def resolved(job: Mapping[str, Any]) -> dict[str, Any]:
