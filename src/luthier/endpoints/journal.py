@@ -7,6 +7,7 @@ import queue
 import sqlite3
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -119,6 +120,7 @@ class Journal:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._open: sqlite3.Connection | None = None
+        self._closing: weakref.finalize[[sqlite3.Connection, int], Journal] | None = None
         self._queue: queue.SimpleQueue[tuple[Sequence[Entry], Done] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
 
@@ -234,16 +236,16 @@ class Journal:
             self._writer.join()
             self._writer = None
         with self._lock:
-            connection, self._open = self._open, None
-            if connection is not None:
-                connection.close()
+            self._open = None
+            if self._closing is not None:
+                self._closing()
 
     def _lock_of_this_process(self) -> threading.RLock:
         if self._pid != os.getpid():
             _LEFT_TO_THE_PARENT.append(self._open)
             self._pid = os.getpid()
             self._lock = threading.RLock()
-            self._open = self._writer = None
+            self._open = self._closing = self._writer = None
             self._queue = queue.SimpleQueue()
         return self._lock
 
@@ -253,6 +255,9 @@ class Journal:
             try:
                 if self._open is None:
                     self._open = _opened(self.path)
+                    # One that is let go without a word is closed too.
+                    self._closing = weakref.finalize(self, _close, self._open, os.getpid())
+                    self._closing.atexit = False
                 yield self._open
             except sqlite3.Error as error:
                 raise explain(error, self.path) from error
@@ -304,6 +309,13 @@ def _opened(path: Path | None) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _close(connection: sqlite3.Connection, pid: int) -> None:
+    if pid == os.getpid():
+        connection.close()
+    else:
+        _LEFT_TO_THE_PARENT.append(connection)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
