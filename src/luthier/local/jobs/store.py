@@ -99,6 +99,13 @@ class Store:
         # SQLite gives its side files the mode of the database.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, path: Path) -> None:
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = normal")
