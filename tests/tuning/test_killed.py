@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -27,13 +28,25 @@ ORDERS = '"method"'
 COMMAND = ("tune", "ft.yaml", "--train", "train.csv", "--yes")
 
 
+MODEL = ModelCard(BASE, backend="tunable-hashed", completions=False)
+
+
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    """A training step takes 20 ms, so that there is a middle to be killed in."""
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalServer]:
+    """Its 200 training steps take a minute, so that every machine meets it in the middle; see `hurried`."""
     monkeypatch.setenv("STARS_KEY", KEY)
-    base = ModelCard(BASE, backend="tunable-hashed", completions=False)
-    with LocalServer(models=[base], api_key=KEY, training_step_seconds=0.02) as running:
+    folder = tmp_path / "service"
+    with LocalServer(models=[MODEL], api_key=KEY, folder=folder, training_step_seconds=0.3) as running:
         yield running
+
+
+@contextmanager
+def hurried(server: LocalServer, tmp_path: Path) -> Iterator[LocalServer]:
+    """A later server in its place, that goes on with its jobs at full speed."""
+    port = server.port
+    server.stop()
+    with LocalServer(models=[MODEL], api_key=KEY, folder=tmp_path / "service", port=port) as quick:
+        yield quick
 
 
 @pytest.fixture
@@ -78,7 +91,7 @@ def jobs(server: LocalServer) -> list[str]:
         return [job.id for job in client.fine_tuning.jobs.list()]
 
 
-def go_on(server: LocalServer) -> lt.Job:
+def go_on() -> lt.Job:
     """The same order, typed again."""
     pace = Pace(wait=lambda seconds: time.sleep(min(seconds, 0.02)))
     return lt.tune(lt.read_spec("ft.yaml"), lt.read_table("train.csv"), pace=pace)
@@ -95,7 +108,7 @@ def go_on(server: LocalServer) -> lt.Job:
     ids=["in the upload", "before the order is taken", "before its answer is stored"],
 )
 def test_killed_before_the_job_is_known_the_same_command_goes_on(
-    server: LocalServer, fault: Fault, jobs_then: int
+    server: LocalServer, fault: Fault, jobs_then: int, tmp_path: Path
 ) -> None:
     server.faults.add(fault)
     kill_when(lambda: fault.fired == 1)
@@ -104,23 +117,25 @@ def test_killed_before_the_job_is_known_the_same_command_goes_on(
         assert time.monotonic() < deadline
     (before,) = tune_runs()
     assert before.pending
-    job = go_on(server)
+    with hurried(server, tmp_path) as quick:
+        job = go_on()
+        assert jobs(quick) == [job.id]
     assert job.run_id == before.run_id
-    assert jobs(server) == [job.id]
     assert job.state.status == "succeeded"
 
 
 @pytest.mark.usefixtures("files")
-def test_killed_while_watching_the_same_command_goes_on_without_a_gap(server: LocalServer) -> None:
+def test_killed_while_watching_the_same_command_goes_on_without_a_gap(server: LocalServer, tmp_path: Path) -> None:
     def some_steps_are_kept() -> bool:
         return any("train_loss" in mlflow.get_run(run.run_id).data.metrics for run in tune_runs())
 
     kill_when(some_steps_are_kept)
     (before,) = tune_runs()
     assert before.status == "RUNNING"
-    job = go_on(server)
+    with hurried(server, tmp_path) as quick:
+        job = go_on()
+        assert jobs(quick) == [job.id]
     assert (job.id, job.bought) == (before.job, False)
-    assert jobs(server) == [job.id]
     points = mlflow.MlflowClient().get_metric_history(job.run_id, "train_loss")
     steps = [point.step for point in points]
     assert steps == list(range(steps[0], 201, steps[0]))
@@ -128,7 +143,9 @@ def test_killed_while_watching_the_same_command_goes_on_without_a_gap(server: Lo
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_says_how_to_go_on_and_how_to_end_it(server: LocalServer, number: signal.Signals) -> None:
+def test_interrupted_it_says_how_to_go_on_and_how_to_end_it(
+    server: LocalServer, number: signal.Signals, tmp_path: Path
+) -> None:
     def some_steps_are_kept() -> bool:
         return any("train_loss" in mlflow.get_run(run.run_id).data.metrics for run in tune_runs())
 
@@ -138,4 +155,5 @@ def test_interrupted_it_says_how_to_go_on_and_how_to_end_it(server: LocalServer,
     assert f"luthier tune attach {job}" in said
     assert f"luthier tune cancel {job}" in said
     assert "Traceback" not in said
-    assert go_on(server).id == job
+    with hurried(server, tmp_path):
+        assert go_on().id == job
