@@ -17,7 +17,15 @@ from luthier.experiments.checking import Checked, check_spec
 from luthier.experiments.compare import compare_specs, log_settings
 from luthier.experiments.fitting import fit_on, training_rows
 from luthier.experiments.tables import compare_tables
-from luthier.experiments.tracking import connect, fitted_of_run, known_experiment, log_fitted, run_of, spec_tags
+from luthier.experiments.tracking import (
+    connect,
+    fitted_of_run,
+    known_experiment,
+    log_fitted,
+    log_table_digest,
+    run_of,
+    spec_tags,
+)
 from luthier.packaging.promotion import Promotion, promote_version
 from luthier.packaging.registry import check_names, load_model
 from luthier.results import Board, Boards, Model, Winner, budget_of, example_of, logged_model
@@ -183,6 +191,8 @@ def fit_and_keep(
     with run_of(connect(spec.task), f"fit {spec.name}", "fit", spec_tags(spec)) as run:
         log_fitted(run.info.run_id, fitted)
         log_settings(run.info.run_id, spec)
+        if train is not None and rows is not None:
+            log_table_digest(run.info.run_id, train, name="train", context="train", targets=spec.task.label)
     return fitted, run.info.run_id
 
 
@@ -308,7 +318,10 @@ def audit(
     if pairs is not None:
         return audit_pairs(pairs, pair=pair, id_column=id_column, source=source)
     chains = chains_of(jobs, test, validation=validation, train=train, serving=serving)
-    return audit_chains(chains, engine=engine or default_engine(), budget=budget_of(budget_usd), progress=progress)
+    given = {name: table for name, table in (("test", test), ("validation", validation)) if table is not None}
+    return audit_chains(
+        chains, engine=engine or default_engine(), tables=given, budget=budget_of(budget_usd), progress=progress
+    )
 
 
 def compare_checkpoints(job: Job | str, test: pd.DataFrame, *, base: bool = True, **settings: Any) -> Board:

@@ -170,6 +170,10 @@ def test_training_rows_that_are_needed(run: Run, files: Path) -> None:
     expect(run, files, "compare", "base.yaml", "--test", "test.csv", says=["'base'", "--train"])
 
 
+def test_a_folder_where_one_spec_is_wanted_names_what_is_in_it(run: Run, files: Path) -> None:
+    expect(run, files, "fit", ".", "--train", "train.csv", says=["a folder", "one spec is wanted", ": zero.yaml."])
+
+
 def test_no_spec_at_all(run: Run, files: Path) -> None:
     (files / "empty").mkdir()
     expect(run, files, "compare", "empty", "--test", "test.csv", says=["no spec in empty"])

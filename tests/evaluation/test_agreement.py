@@ -93,6 +93,11 @@ def test_of_an_error_the_lowest_is_the_best() -> None:
     assert found.flattering
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_numbers_that_agree_flatter_nobody(metric: str) -> None:
+    assert not agree(pairs([0.4, 0.5, 0.6], [0.4, 0.5, 0.6], metric)).flattering
+
+
 def test_models_that_are_reported_alike_are_a_draw_among_them() -> None:
     choice = agree(pairs([0.6, 0.6, 0.5], [0.4, 0.5, 0.3])).choice
     assert choice.chosen == ("m0", "m1")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints import Endpoint
+from luthier.endpoints import Answer, Endpoint, TerminalProgress
 from luthier.errors import BudgetReached, DataError, EndpointError, SpecError
 from luthier.local import LocalServer
 from tests.conftest import priced, reviews, standing_store, stars
@@ -85,6 +85,22 @@ def test_mlflow_holds_a_parent_with_a_child_per_spec(board: lt.Board) -> None:
     assert (children["status"] == "FINISHED").all()
     assert children["metrics.weighted_f1_low"].notna().all()
     assert children["tags.luthier.test_digest"].nunique() == 1
+
+
+def test_the_parent_describes_itself_with_the_order_and_what_it_says(board: lt.Board) -> None:
+    said = mlflow.get_run(board.run_id).data.tags["mlflow.note.content"]
+    assert [line.split(": QWK ")[0] for line in said.splitlines()[:3]] == [
+        f"{place}. {name}" for place, name in enumerate(board.frame["name"], start=1)
+    ]
+    assert f"- {board.best.spec.name} leads" in said
+
+
+def test_a_child_names_the_test_table_as_its_parent_does(board: lt.Board) -> None:
+    named = [
+        {one.dataset.name for one in mlflow.get_run(run).inputs.dataset_inputs}
+        for run in (board.run_id, board["few"].run_id)
+    ]
+    assert named == [{"the test table", "train"}, {"the test table"}]
 
 
 def test_the_report_and_the_leaderboard_are_artifacts_of_the_parent(board: lt.Board, tmp_path: Path) -> None:
@@ -223,3 +239,21 @@ def test_an_unknown_ranking_is_refused_before_anything_is_sent(
     with pytest.raises(lt.UserError, match="f1"):
         lt.compare(specs[1], table, rank_by="f1")
     assert sent(server) == 0
+
+
+def test_the_bar_counts_the_rows_from_the_start_not_the_calibration_alone(
+    task: lt.Task, endpoint: Endpoint, table: pd.DataFrame, train: pd.DataFrame
+) -> None:
+    class Heard(TerminalProgress):
+        first: str = ""
+
+        def landed(self, answer: Answer) -> None:
+            super().landed(answer)
+            self.first = self.first or self.line()
+
+    answer = {"method": "score", "calibration_rows": 20}
+    spec = lt.Prompt(task, "Stars for: {{ text }}", answer=answer, endpoint=endpoint, name="calibrated")
+    heard = Heard(silent=True)
+    lt.compare(spec, table.head(30), train=train, progress=heard)
+    assert heard.first.startswith("1/50 calls")
+    assert heard.line().startswith("50/50 calls")

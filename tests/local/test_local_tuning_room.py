@@ -154,3 +154,15 @@ def test_a_sweep_keeps_what_is_named_and_takes_what_is_not_and_what_has_expired(
     store.sweep()
     store.close()
     assert {f"{path.parent.name}/{path.name}" for path in tmp_path.glob("*/*")} == kept
+
+
+def test_a_fault_that_comes_too_late_takes_nothing_from_a_job_that_waits(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    job = JobJournal.begin(store, {"id": "ftjob-1", "training_file": "file-1", "model": "base", "suffix": None})
+    job.work.mkdir()
+    (job.work / "state.npy").write_bytes(b"what was trained so far")
+    assert job.move("paused", ["validating_files"])
+    job.fail("server_error", "too late", None)
+    assert job.row()["status"] == "paused"
+    assert (job.work / "state.npy").exists()
+    store.close()

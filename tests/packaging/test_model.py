@@ -145,6 +145,12 @@ def test_the_version_is_tagged_with_where_it_comes_from(model: lt.Model, train: 
     assert version.tags["luthier.train_digest"] == task.rows(train).digest_of(["text"])
 
 
+def test_the_run_of_a_logged_spec_names_its_settings(model: lt.Model) -> None:
+    version = mlflow.MlflowClient().get_model_version_by_alias("stars", "champion")
+    params = mlflow.get_run(version.run_id).data.params
+    assert (params["name"], params["prompt.examples.count"]) == ("few", "4")
+
+
 @pytest.mark.slow
 def test_the_prompt_is_in_the_registry_once(spec: lt.Prompt, train: pd.DataFrame) -> None:
     lt.log(spec, train=train)

@@ -35,6 +35,14 @@ def test_every_line_fits_and_no_number_is_cut(board: Leaderboard, width: int) ->
         assert "technique" in text or width == 80
 
 
+def test_names_of_many_tied_specs_get_the_room_of_a_metric(board: Leaderboard) -> None:
+    def tied(letters: str) -> str:
+        return printed(replace(board, entries=tuple(replace(entry, group=letters) for entry in board.entries)))
+
+    assert "accuracy" in tied("a").splitlines()[1]
+    assert "accuracy" not in tied("abcdefgh").splitlines()[1]
+
+
 def test_the_majority_and_the_people_stand_beneath_without_a_rank(board: Leaderboard) -> None:
     lines = printed(board, 120).splitlines()
     places = [next(i for i, line in enumerate(lines) if name in line) for name in ("weak", "always", "human raters")]
@@ -92,7 +100,7 @@ def test_a_clear_winner_is_said_to_be_one(stars: Task, boards: Boards) -> None:
     strong = replace(weak, name="perfect", predictions=tuple(Prediction(label, "ok") for label in rows.labels))
     said = sentences(build_leaderboard(stars, rows, [weak, strong]))
     assert said[0].startswith("perfect leads with QWK 1.00")
-    assert "better than every other spec" in said[1]
+    assert said[1] == "It is better than constant."
     assert not any("takes about" in line for line in said)
 
 

@@ -93,6 +93,11 @@ def test_reads_a_letter(said: str, label: str) -> None:
     assert LETTERS.text(said).label == label
 
 
+@pytest.mark.parametrize("said", ["A or B", "Either A or B.", "A/B", "Both A and C"])
+def test_two_letters_are_no_answer(said: str) -> None:
+    assert LETTERS.text(said).label is None
+
+
 def test_an_article_is_no_letter() -> None:
     assert LETTERS.text("A great place").label is None
 

@@ -201,6 +201,27 @@ def test_a_name_that_answers_with_another_model_is_not_taken_over(azure: AzureSt
         tuner.deploy("m", "stars")
 
 
+def test_undeploying_leaves_a_deployment_alone_whose_name_was_refused(
+    job: lt.Job, azure: AzureStandIn, tuner: AzureTuner
+) -> None:
+    tuner.plane.make("stars", "somebody-elses", sku="Standard", capacity=1, kind="OpenAI")
+    with pytest.raises(SpecError, match="answers with somebody-elses"):
+        job.deploy("stars")
+    assert job.undeploy() == []
+    assert list(azure.deployments) == ["stars"]
+    assert job.spec.endpoint is not None
+    assert job.spec.endpoint.model == job.state.tuned_model
+
+
+@pytest.mark.slow
+def test_a_deployment_that_was_refused_is_not_asked(job: lt.Job, azure: AzureStandIn) -> None:
+    azure.refusals = [Refusal(403, "AuthorizationFailed")]
+    with pytest.raises(EndpointError):
+        job.deploy("stars")
+    assert job.spec.endpoint is not None
+    assert job.spec.endpoint.model == job.state.tuned_model
+
+
 def test_a_wrong_account_is_not_mistaken_for_a_deployment_that_is_gone(
     azure: AzureStandIn, endpoint: Endpoint, time: Time
 ) -> None:
@@ -247,8 +268,8 @@ def test_a_deployment_is_written_down_before_it_is_made_and_found_after_a_crash(
     azure.refusals = [Refusal(403, "AuthorizationFailed")]
     with pytest.raises(EndpointError):
         first.make(str(job.state.tuned_model))
-    assert len(first.known()) == 1
-    assert first.leftovers() == []
+    # What was refused is not there, and does not run up hours.
+    assert [one.gone for one in first.known()] == [time.now]
     first.make(str(job.state.tuned_model))
 
     second = hosting_of(job, time.clock)

@@ -50,6 +50,7 @@ def test_the_parts_of_a_job_add_up(job: lt.Job, validation: pd.DataFrame, test: 
     run = mlflow.get_run(audited.run_id)
     assert run.data.tags["luthier.job"] == job.id
     assert run.data.tags["luthier.kind"] == "audit"
+    assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"test", "validation"}
 
 
 @pytest.mark.slow
@@ -97,6 +98,27 @@ def test_asking_again_costs_nothing(
     lt.audit(job, test, validation=validation)
     assert server.received.by_path["chat/completions"] == sent
     assert plan_chains(chains, default_engine()).requests == 0
+
+
+@pytest.mark.slow
+def test_a_validation_row_without_a_text_does_not_make_the_services_rows_others(
+    spec: lt.FineTune, train: pd.DataFrame, validation: pd.DataFrame, test: pd.DataFrame, pace: Pace
+) -> None:
+    validation.loc[3, "text"] = None
+    audited = lt.audit(lt.tune(spec, train, validation, pace=pace), test, validation=validation)
+    assert not any("rows, the first condition" in note for note in audited.audit.attributions[0].notes)
+    # On the very rows the service counted, the difference is counted, too, and has no interval.
+    assert audited.parts[audited.parts["changes"] == "definition"]["share_low"].isna().all()
+
+
+@pytest.mark.slow
+def test_the_table_a_job_was_tuned_with_is_taken_though_leaked_rows_were_dropped(
+    spec: lt.FineTune, train: pd.DataFrame, validation: pd.DataFrame, test: pd.DataFrame, pace: Pace
+) -> None:
+    leaky = pd.concat([validation, test.head(2)], ignore_index=True)
+    job = lt.tune(spec, train, leaky, test=test, drop_leaked=True, pace=pace)
+    chain = chain_of(job, test, validation=leaky)
+    assert (chain.reported_rows, len(chain.steps[0].rows)) == (20, 20)
 
 
 def test_other_validation_rows_are_refused(job: lt.Job, test: pd.DataFrame) -> None:

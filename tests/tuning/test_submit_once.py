@@ -15,10 +15,11 @@ from luthier.errors import BudgetReached, EndpointError, SpecError, UserError
 from luthier.local import Fault, LocalServer
 from luthier.tuning.intent import Pace
 from luthier.tuning.planning import plan_tuning
-from luthier.tuning.tracking import tune_runs
+from luthier.tuning.tracking import TUNE_TAGS, tune_runs
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.base import JobState, Order
 from luthier.tuning.tuners.openai import OpenAITuner
+from luthier.tuning.verbs import look_at
 from tests.conftest import reviews
 from tests.tuning.conftest import BASE, make_spec
 
@@ -140,6 +141,22 @@ def test_again_submits_another_job_only_once_the_last_has_ended(
     anew = lt.tune(spec, train, pace=pace, again=True)
     assert anew.id != done.id
     assert len(jobs_at()) == 3
+
+
+@pytest.mark.slow
+def test_the_result_of_an_order_that_was_interrupted_is_kept_though_another_was_wanted_meanwhile(
+    spec: lt.FineTune, train: pd.DataFrame, pace: Pace
+) -> None:
+    first = submit(spec, train, pace)
+    assert spec.endpoint is not None
+    look_at(first.id, spec.endpoint, pace=pace)
+    mlflow.MlflowClient().delete_tag(first.run_id, TUNE_TAGS["job"])
+    second = lt.tune(spec, train, pace=pace, again=True)
+    assert second.id != first.id
+    kept = lt.attach_job(first.id).watch(pace=pace)
+    run = mlflow.get_run(first.run_id)
+    assert (kept.run_id, run.info.status) == (first.run_id, "FINISHED")
+    assert run.data.metrics["trained_tokens"] == kept.state.trained_tokens
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.errors import BudgetReached, EndpointError, Interrupted, ModelError, Partial
+from luthier.errors import BudgetReached, EndpointError, Interrupted, ModelError, Partial, UserError
 from luthier.local import Fault, LocalServer, ModelCard
 from luthier.tuning.intent import Pace
 from luthier.tuning.job import order
@@ -204,6 +204,16 @@ def test_a_look_writes_nothing_down(spec: lt.FineTune, train: pd.DataFrame, pace
     assert history(job.run_id, "train_loss") == []
 
 
+def test_a_look_knows_the_price_of_a_job_that_has_ended(
+    spec: lt.FineTune, train: pd.DataFrame, pace: Pace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = lt.tune(spec, train, pace=pace)
+    capsys.readouterr()
+    look_at(job.id, spec.endpoint, pace=pace)
+    said = capsys.readouterr().err
+    assert f"tokens, ${job.cost_usd:.4f}" in said
+
+
 @pytest.mark.slow
 def test_the_result_compares_with_its_checkpoints_on_one_board(
     spec: lt.FineTune, train: pd.DataFrame, table: pd.DataFrame, pace: Pace
@@ -259,7 +269,7 @@ def test_a_job_deleted_at_the_service_ends_its_run_and_says_what_to_type(
     look_at(job.id, spec.endpoint, pace=pace)
     delete_job(tmp_path / "jobs", job.id)
     assert [(one.job, one.status) for one in list_jobs(tuner_for(spec.endpoint))] == [(job.id, "gone from the service")]
-    with pytest.raises(EndpointError, match=r"no job.*ended as FAILED.*luthier tune command submits a new job"):
+    with pytest.raises(EndpointError, match=r"no job.*ended as FAILED.*--again"):
         job.watch(pace=pace)
     assert status_of(job.run_id) == "FAILED"
     assert [one.status for one in list_jobs()] == ["gone"]
@@ -268,14 +278,16 @@ def test_a_job_deleted_at_the_service_ends_its_run_and_says_what_to_type(
 
 
 @pytest.mark.slow
-def test_an_order_whose_job_was_deleted_is_submitted_anew_and_the_old_run_ends(
+def test_an_order_whose_job_is_unknown_is_submitted_anew_only_where_that_is_said(
     task: lt.Task, kept_server: LocalServer, train: pd.DataFrame, pace: Pace, tmp_path: Path
 ) -> None:
     spec = make_spec(task, kept_server)
     first = lt.tune(spec, train, detach=True, pace=pace)
     look_at(first.id, spec.endpoint, pace=pace)
     delete_job(tmp_path / "jobs", first.id)
-    second = lt.tune(spec, train, pace=pace)
+    with pytest.raises(EndpointError, match=r"(?s)the key is another account's.*add --again"):
+        lt.tune(spec, train, pace=pace)
+    second = lt.tune(spec, train, again=True, pace=pace)
     assert second.bought and second.id != first.id
     assert [status_of(job.run_id) for job in (first, second)] == ["FAILED", "FINISHED"]
 
@@ -292,6 +304,17 @@ def test_a_job_whose_order_was_interrupted_is_owned_by_its_run(
         assert (listed.job, listed.owner, listed.run_id) == (job.id, "run", job.run_id)
     found = lt.attach_job(job.id if by == "list" else job.run_id)
     assert (found.id, found.run_id) == (job.id, job.run_id)
+
+
+def test_a_file_that_could_not_be_written_is_refused_when_attaching(
+    spec: lt.FineTune, train: pd.DataFrame, pace: Pace
+) -> None:
+    job = lt.tune(spec, train, detach=True, pace=pace)
+    with pytest.raises(UserError, match="no folder gone for stars.yaml"):
+        lt.attach_job(job.id, to="gone/stars.yaml")
+    Path("stars.yaml").write_text("technique: prompt\n")
+    with pytest.raises(UserError, match=r"stars.yaml is there already and is not the result of this job"):
+        lt.attach_job(job.id, to="stars.yaml")
 
 
 @pytest.mark.slow
@@ -329,6 +352,39 @@ def test_a_tracking_store_that_cannot_be_written_ends_the_watch_and_nothing_is_m
     steps = history(job.run_id, "train_loss")
     assert steps == list(range(1, steps[-1] + 1))
     assert status_of(job.run_id) == "FINISHED"
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_that_tells_neither_events_nor_checkpoints_is_watched_to_the_end(
+    status: int, spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+) -> None:
+    for path in ("/events", "/checkpoints"):
+        message = "Invalid URL (GET /v1/fine_tuning/jobs)"
+        server.faults.add(Fault("status", status=status, message=message, path=path))
+    job = lt.tune(spec, train, pace=pace)
+    assert (job.state.status, status_of(job.run_id)) == ("succeeded", "FINISHED")
+    assert job.checkpoints() == []
+
+
+@pytest.mark.slow
+def test_a_key_that_may_not_read_checkpoints_loses_nothing_else(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.faults.add(Fault("status", status=403, message="Missing scopes: api.fine_tuning", path="/checkpoints"))
+    job = lt.tune(spec, train, pace=pace)
+    assert (job.state.status, status_of(job.run_id)) == ("succeeded", "FINISHED")
+    assert "its checkpoints are not kept" in caplog.text
+
+
+def test_a_route_that_is_gone_is_not_taken_for_a_job_that_is(
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+) -> None:
+    job = lt.tune(spec, train, detach=True, pace=pace)
+    message = f"Invalid URL (GET /v1/fine_tuning/jobs/{job.id})"
+    server.faults.add(Fault("status", status=404, message=message, path=job.id, method="GET"))
+    with pytest.raises(EndpointError, match=f"does not offer this.*luthier tune attach {job.id}"):
+        job.watch(pace=pace)
+    assert status_of(job.run_id) == "RUNNING"
 
 
 @pytest.mark.slow

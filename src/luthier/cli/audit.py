@@ -82,16 +82,22 @@ def audit(
         audited = api.audit(pairs=read_table(pairs), pair=pair or [], id_column=id_column, source=pairs.name)
     else:
         engine = default_engine()
+        tables = {}
+        if test is not None:
+            tables["test"] = api.limited(read_table(test), limit)
+        if validation is not None:
+            tables["validation"] = read_table(validation)
         chains = chains_of(
             named,
-            None if test is None else api.limited(read_table(test), limit),
-            validation=None if validation is None else read_table(validation),
+            tables.get("test"),
+            validation=tables.get("validation"),
             train=None if train is None else read_table(train),
             serving=None if spec is None else read_spec(spec),
         )
         agree_to(plan_chains(chains, engine), budget_usd=budget, yes=yes, dry_run=dry_run)
         with draining(engine):
-            audited = audit_chains(chains, engine=engine, budget=None if budget is None else Budget(budget))
+            money = None if budget is None else Budget(budget)
+            audited = audit_chains(chains, engine=engine, tables=tables, budget=money)
     if json:
         print_json(audited.audit.to_document() | {"run_id": audited.run_id})
     else:

@@ -26,7 +26,7 @@ REDRAW_SECONDS = 0.2
 
 
 class TerminalProgress:
-    """Requests done, rate, cost, time left and retries, on standard error. Short runs show nothing.
+    """Calls done, rate, cost, time left and retries, on standard error. Short runs show nothing.
 
     Use it as a context manager around one or several calls of the engine:
 
@@ -116,7 +116,7 @@ class TerminalProgress:
             return self._work.line()
         seconds = max(1e-9, time.monotonic() - self._began)
         rate = self._fetched / seconds
-        parts = [f"{self._landed:,}/{self._expected:,}", f"{rate:.1f}/s"]
+        parts = [f"{self._landed:,}/{self._expected:,} calls", f"{rate:.1f}/s"]
         parts.append("price unknown" if self._cost_usd is None else f"${self._cost_usd:.4f}")
         left = self._expected - self._landed
         if left > 0 and self._landed:

@@ -44,7 +44,6 @@ MOST_ROWS = 20_000
 SINGLE = 1.2e-7
 """What a number between 0 and 1 loses when a service keeps it in single precision."""
 
-
 FIRST = ("weighted_f1", "accuracy")
 
 
@@ -147,7 +146,7 @@ class Agreement:
     @property
     def flattering(self) -> bool:
         """Whether the reported values are on average the better ones."""
-        return (self.difference.value > 0) == (self.pairs.better == "higher")
+        return self.difference.value > 0 if self.pairs.better == "higher" else self.difference.value < 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Engine
-from luthier.endpoints.progress import shown
+from luthier.endpoints.progress import Ahead, shown
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
 from luthier.evaluation.measures import ranking_metric
@@ -24,6 +24,7 @@ from luthier.experiments.spreads import spreads_of
 from luthier.experiments.tracking import (
     TAGS,
     connect,
+    describe,
     find_fitted,
     known_experiment,
     log_fitted,
@@ -31,6 +32,7 @@ from luthier.experiments.tracking import (
     run_of,
     spec_tags,
 )
+from luthier.reporting.markdown import described
 from luthier.reporting.page import write_page
 from luthier.spec import Fitted, Spec
 from luthier.task import Rows, Task
@@ -173,7 +175,7 @@ def compare_specs(
             measured = first
             if spec is not order[0]:
                 measured = _measure(spec, rows, training, engine, experiment_id, fits, settings)
-            done[spec.name] = _log_child(measured, rows, test, parent.info.run_id, experiment_id)
+            done[spec.name] = _log_child(measured, rows, test, test_name, parent.info.run_id, experiment_id)
         measured_all = tuple(done[spec.name] for spec in specs)
         seen = seen_in_training(rows, training)
         board = build_leaderboard(
@@ -283,15 +285,20 @@ def _measure(
     settings: dict[str, Any],
 ) -> Measured:
     with shown(settings.get("progress"), spec.name) as progress:
+        # What fitting asks comes before the rows; a bar that knew only the first would be full half way.
+        with_text = sum(bool(text and text.strip()) for text in rows.texts)
+        answering = Ahead(progress, with_text if spec.endpoint is not None else 0)
         asked = settings | {"progress": progress}
         if spec.name not in fits:
             fits[spec.name] = fit_on(spec, training[spec.name], engine, experiment_id=experiment_id, **asked)
         fitted = fits[spec.name]
-        predictions = engine.drive(fitted.predict(rows), spec.endpoint, **asked)
+        predictions = engine.drive(fitted.predict(rows), spec.endpoint, **asked | {"progress": answering})
     return Measured(fitted, tuple(predictions))
 
 
-def _log_child(measured: Measured, rows: Rows, test: pd.DataFrame, parent: str, experiment_id: str) -> Measured:
+def _log_child(
+    measured: Measured, rows: Rows, test: pd.DataFrame, test_name: str, parent: str, experiment_id: str
+) -> Measured:
     import mlflow
 
     client = mlflow.MlflowClient()
@@ -303,7 +310,7 @@ def _log_child(measured: Measured, rows: Rows, test: pd.DataFrame, parent: str, 
         log_settings(run_id, spec)
         truths = [label for label in rows.labels if label is not None]
         log_metrics(run_id, evaluate(spec.task, truths, measured.predictions), measured.predictions)
-        log_table_digest(run_id, test, name="test", context="test", targets=spec.task.label)
+        log_table_digest(run_id, test, name=test_name, context="test", targets=spec.task.label)
         frame = answers_frame(measured, rows)
         mlflow.log_table(frame.head(MOST_TABLE_ROWS), "predictions.json", run_id=run_id)
         with tempfile.TemporaryDirectory() as scratch:
@@ -323,6 +330,7 @@ def _log_parent(run_id: str, board: Leaderboard, rows: Rows, spreads: Sequence[S
     text = json.dumps(board.to_document(), ensure_ascii=False, separators=(",", ":"))
     client.log_text(run_id, text, "leaderboard.json")
     client.set_tag(run_id, TAGS["partial"], str(board.partial).lower())
+    describe(run_id, described(board))
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "report.html"
         write_page(board, page, rows, spreads=spreads)

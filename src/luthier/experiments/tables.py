@@ -15,8 +15,10 @@ from luthier.evaluation.across import Across, across_tables
 from luthier.evaluation.measures import ranking_metric
 from luthier.experiments.compare import Comparison, compare_specs, counted_specs, rows_for
 from luthier.experiments.fitting import training_for
-from luthier.experiments.tracking import TAGS, connect, run_of
+from luthier.experiments.tracking import TAGS, connect, describe, run_of
+from luthier.reporting.across import across_sentences
 from luthier.reporting.across_page import write_across_page
+from luthier.reporting.markdown import listed
 from luthier.spec import Fitted, Spec
 
 if TYPE_CHECKING:
@@ -154,6 +156,7 @@ def _log_across(found: Comparisons) -> None:
     client = mlflow.MlflowClient()
     client.log_dict(found.run_id, found.across.to_document(), "across.json")
     client.set_tag(found.run_id, TAGS["partial"], str(found.partial).lower())
+    describe(found.run_id, listed(across_sentences(found.across)))
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "report.html"
         boards = {name: comparison.leaderboard for name, comparison in found.tables.items()}

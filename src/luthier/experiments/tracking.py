@@ -29,6 +29,7 @@ __all__ = [
     "TAGS",
     "begin_run",
     "connect",
+    "describe",
     "experiment_called",
     "find_fitted",
     "known_experiment",
@@ -58,8 +59,6 @@ TAGS = {
     "grid": "luthier.grid",
 }
 """Tag names on runs, models and versions."""
-
-MOST_METRICS = 1000
 
 FITTED = "fitted"
 """Artifact folder of a run that holds what was measured."""
@@ -184,6 +183,14 @@ def run_of(
         client.set_terminated(run.info.run_id, status=status)
 
 
+def describe(run_id: str, markdown: str) -> None:
+    """Writes what was found into the run's description, which the MLflow UI shows beside its figures."""
+    import mlflow
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+    mlflow.MlflowClient().set_tag(run_id, MLFLOW_RUN_NOTE, markdown)
+
+
 def spec_tags(spec: Spec) -> dict[str, str]:
     """Tags that say what was measured."""
     grid = {} if spec.grid_point is None else {TAGS["grid"]: spec.grid_point.grid}
@@ -227,9 +234,8 @@ def log_tables(run_id: str, fitted: Fitted) -> None:
             Metric(f"{name}_best", row["best"], now, row["trial"])
             for row in sorted((row for row in rows if {"best", "trial"} <= set(row)), key=lambda row: row["trial"])
         ]
-    # MLflow takes a thousand at a time.
-    for begin in range(0, len(curves), MOST_METRICS):
-        mlflow.MlflowClient().log_batch(run_id, metrics=curves[begin : begin + MOST_METRICS])
+    if curves:
+        mlflow.MlflowClient().log_batch(run_id, metrics=curves)
 
 
 def written(cell: Any) -> Any:

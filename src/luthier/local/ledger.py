@@ -6,11 +6,13 @@ import hashlib
 import json
 import threading
 from collections import Counter, deque
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 __all__ = ["Ledger", "Received"]
 
 _KEPT = 20_000
+_KEYS = ("authorization", "api-key")
 
 
 class Received(NamedTuple):
@@ -39,8 +41,8 @@ class Ledger:
         self._in_flight = 0
         self._most_in_flight = 0
 
-    def arrive(self, path: str, body: bytes, headers: dict[str, str]) -> None:
-        """Notes a request before it is answered."""
+    def arrive(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Notes a request before it is answered; of the headers everything but the key."""
         with self._lock:
             self._by_path[path] += 1
             self._in_flight += 1
@@ -52,18 +54,14 @@ class Ledger:
                     decoded = json.loads(body) if body else None
                 except ValueError:
                     decoded = body.decode("utf-8", "replace")
-                self._requests.append(Received(path, decoded, headers))
+                kept = {name.lower(): value for name, value in headers.items() if name.lower() not in _KEYS}
+                self._requests.append(Received(path, decoded, kept))
 
     def leave(self, status: int) -> None:
         """Notes how it was answered; 0: it was not."""
         with self._lock:
             self._in_flight -= 1
             self._by_status[status] += 1
-
-    @property
-    def records(self) -> bool:
-        """Whether bodies are kept."""
-        return self._record
 
     @property
     def total(self) -> int:

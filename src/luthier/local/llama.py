@@ -48,10 +48,7 @@ def weights_digest(path: str | None) -> str:
 
 
 class LlamaBackend:
-    """One GGUF model with two slots, each of which remembers its last prompt.
-
-    Prompts that begin alike, as few-shot prompts do, are read from where they differ.
-    """
+    """One GGUF model, asked one thing after the other; nothing of one prompt is kept for the next."""
 
     def __init__(self, engine: Any, url: str, key: str, digest: str) -> None:
         self._engine = engine

@@ -30,6 +30,8 @@ FOR_PROVIDER = {
     "local": ("rich", "safetensors", "tokenizers", "xllamacpp"),
 }
 
+PACKAGE = Path(__file__).resolve().parent.parent
+
 PARAM_TYPES = {"temperature": "double", "top_p": "double", "max_tokens": "long", "seed": "long"}
 
 
@@ -119,7 +121,7 @@ def save_model(
             path,
             loader_module="luthier_model",
             data_path=str(data),
-            code_paths=bundled_code(Path(scratch)),
+            code_paths=[str(PACKAGE / "packaging" / "bundled" / "luthier_model.py")],
             mlflow_model=mlflow_model,
             signature=signature_of(fitted),
             input_example=example,
@@ -127,13 +129,6 @@ def save_model(
             model_config=endpoint_settings(fitted.spec.endpoint),
             metadata=metadata,
         )
-
-
-def bundled_code(scratch: Path) -> list[str]:
-    """The loader, and this package for environments that have none."""
-    package = Path(__file__).resolve().parent.parent
-    copy = scratch / "luthier_copy"
-    shutil.copytree(package, copy / "luthier", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    loader = scratch / "luthier_model.py"
-    shutil.copy(package / "packaging" / "bundled" / "luthier_model.py", loader)
-    return [str(loader), str(copy)]
+    # For environments that have no luthier. Not among `code_paths`: those come before what is installed.
+    copy = Path(path) / "code" / "luthier_copy" / "luthier"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))

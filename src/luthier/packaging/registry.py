@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
+from luthier.experiments.compare import log_settings
 from luthier.experiments.tracking import TAGS, connect, log_fitted, run_of, spec_tags
 from luthier.packaging import flavor
 from luthier.packaging.model import SETTINGS, LuthierModel
@@ -97,6 +98,7 @@ def log_fitted_model(
             with run_of(experiment_id, f"log {fitted.spec.name}", "log", tags) as run:
                 run_id = run.info.run_id
                 log_fitted(run_id, fitted)
+                log_settings(run_id, fitted.spec)
                 info = log(run_id)
         else:
             info = log(run_id)

@@ -37,12 +37,12 @@ def across_sentences(across: Across) -> list[str]:
         "table weighs the same, and the interval is for these tables, not for a further one."
     ]
     tied = across.tied_with(best.name)
-    if len(across.entries) > 1:
-        said.append(
-            f"Its mean cannot be told apart from that of {named(tied)}."
-            if tied
-            else "Its mean is better than every other spec's, also after correcting for the number of comparisons."
-        )
+    if tied:
+        said.append(f"Its mean cannot be told apart from that of {named(tied)}.")
+    elif len(across.entries) == 2:
+        said.append(f"Its mean is better than that of {across.entries[1].name}.")
+    elif len(across.entries) > 1:
+        said.append("Its mean is better than every other spec's, also after correcting for the number of comparisons.")
     without: list[str] = []
     if across.without:
         without = [f"Without {measure.title} on every table, and so without a mean: {named(across.without)}."]
@@ -147,7 +147,7 @@ def across_table(across: Across) -> str:
             ),
             f"<td><bdi>{escape(entry.worst_table(across.metric))}</bdi></td>",
             f'<td class="luthier-number">{entry.mean_rank:.1f}</td>',
-            f"<td>{escape(entry.group)}</td>",
+            f'<td class="luthier-tie">{escape(entry.group)}</td>',
         ]
         body.append(f'<tr class="{"luthier-first" if entry.rank == 1 else ""}">{"".join(cells)}</tr>')
     numbers = {*across.tables, "mean rank"}

@@ -30,6 +30,7 @@ BOARD_STYLE = """
 .luthier-board thead th { border-bottom: 1px solid currentColor; font-weight: 600; }
 .luthier-board td.luthier-number, .luthier-board th.luthier-number { text-align: right; }
 .luthier-board td.luthier-name { white-space: normal; overflow-wrap: anywhere; min-width: 9em; max-width: 22em; }
+.luthier-board td.luthier-tie { white-space: normal; overflow-wrap: anywhere; min-width: 3em; max-width: 6em; }
 .luthier-board tr.luthier-first .luthier-who { font-weight: 700; }
 .luthier-board tr.luthier-reference td { font-style: italic; opacity: .75; }
 .luthier-board tbody tr.luthier-rule td { border-top: 1px solid rgba(128, 128, 128, .5); }
@@ -121,7 +122,7 @@ def board_table(board: Leaderboard) -> str:
             text = "" if found is None else escape(number(found.value, METRICS[name].format))
             cells.append(f'<td class="luthier-number">{text}</td>')
         if tied:
-            cells.append(f"<td>{escape(entry.group)}</td>")
+            cells.append(f'<td class="luthier-tie">{escape(entry.group)}</td>')
         kind = " ".join(filter(None, kinds))
         body.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
     return f"<table><thead><tr>{''.join(head)}</tr></thead><tbody>{''.join(body)}</tbody></table>"

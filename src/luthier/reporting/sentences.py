@@ -80,6 +80,8 @@ def _ties(board: Leaderboard) -> list[str]:
     if len(ranked) < 2:
         return [f"No other spec has {METRICS[board.ranked_by].title}, so there is nothing to compare it with."]
     tied = board.tied_with(board.best.name)
+    if not tied and len(board.entries) == 2:
+        return [f"It is better than {ranked[1].name}."]
     if not tied:
         return ["It is better than every other spec, also after correcting for the number of comparisons."]
     shown = "any other spec" if len(tied) == len(ranked) - 1 > 1 else named(tied)

@@ -22,6 +22,9 @@ __all__ = ["ascii_text", "leaderboard_table", "print_leaderboard"]
 WIDE = 118
 """From so many columns on there is room for technique, model and an interval beside every metric."""
 
+MANY_TIES = 4
+"""A narrow table with more letters of ties than these has two metrics: names of specs need the room of the third."""
+
 WIDEST = 136
 """From so many on, for a fourth metric."""
 
@@ -48,7 +51,8 @@ def leaderboard_table(board: Leaderboard, width: int, *, ascii_only: bool = Fals
         return Text(ascii_text(printable(text)) if ascii_only else printable(text))
 
     wide = width >= WIDE
-    metrics = headline_metrics(board)[: 4 if width >= WIDEST else 3]
+    many = not wide and max(len(entry.group) for entry in board.entries) > MANY_TIES
+    metrics = headline_metrics(board)[: 4 if width >= WIDEST else 2 if many else 3]
     entries: list[Entry] = [
         *board.entries[:MOST_LINES],
         board.majority,

@@ -94,8 +94,9 @@ class LabelReader:
         phrases = [name for name in self._names if name not in letters and not NUMBER.fullmatch(name)]
         # Longest first, so that "not spam" is not read as "spam".
         self._phrases = _whole_tokens(sorted(phrases, key=len, reverse=True))
-        # A letter within a sentence is an article or a name; one that ends it, or is marked, is an answer.
-        ended = r"(?=\s*(?:[).:,*\"\]}]|$))"
+        # A letter within a sentence is an article or a name; one that ends it, is marked, or stands beside another by
+        # "or", is an answer.
+        ended = r"(?=\s*(?:[).:,*\"\]}/]|$)|\s+(?:or|and)\b)"
         self._letters = re.compile(rf"(?<![\w'’])(?:{'|'.join(letters)}){ended}") if letters else None
 
     def exactly(self, text: str) -> str | None:

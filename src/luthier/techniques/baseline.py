@@ -6,12 +6,12 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from luthier.errors import DataError, SpecError
+from luthier.errors import DataError
 from luthier.evaluation.deciding import best_labels, fitted_cuts
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Spec
 from luthier.task import Rows, Task
-from luthier.techniques.lesson import folds_of
+from luthier.techniques.lesson import folds_of, labelled_texts, labels_taught
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,21 +69,9 @@ class Baseline(Spec):
             DataError: the rows hold fewer than two labels, or no words.
         """
         yield from ()
-        if rows is None:
-            raise SpecError(f"spec {self.name!r} needs training rows; add --train TABLE.")
-        texts: list[str] = []
-        labels: list[str] = []
-        for text, label in zip(rows.texts, rows.labels, strict=True):
-            if text is not None and label is not None:
-                texts.append(text)
-                labels.append(label)
-        present = [label for label in self.task.labels if label in set(labels)]
-        if len(present) < 2:
-            held = f"only {present[0]!r}" if present else "none"
-            raise DataError(
-                f"spec {self.name!r} needs training rows with at least 2 labels; of "
-                f"{', '.join(self.task.labels)} the training rows hold {held}. Give more rows with --train."
-            )
+        texts, labels = labelled_texts(self, rows)
+        assert rows is not None
+        present = list(labels_taught(self, labels))
         targets = [present.index(label) for label in labels]
         vectorizer, regression = fit_sklearn(texts, targets, self)
         cuts = self._cuts(texts, targets, present) if self.objective == "qwk" else None

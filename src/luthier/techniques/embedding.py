@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from luthier.endpoints.exchange import Answer, Request
-from luthier.errors import DataError, EndpointError, Partial, SpecError
+from luthier.errors import EndpointError, Partial
 from luthier.evaluation.deciding import best_labels
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Probe, Spec
@@ -19,7 +19,7 @@ from luthier.techniques.asking import facts_of, unanswered
 from luthier.techniques.automl import check_parts
 from luthier.techniques.heads import Head, Taught, predictor_of, taught
 from luthier.techniques.learners import Predictor
-from luthier.techniques.lesson import Lesson, folds_of
+from luthier.techniques.lesson import Lesson, folds_of, labelled_texts, labels_taught
 from luthier.techniques.readings import ERRORS
 
 if TYPE_CHECKING:
@@ -263,29 +263,9 @@ class Embedding(Spec):
 
     def _taught_rows(self, rows: Rows | None) -> tuple[list[str], list[str]]:
         """Texts and labels of the rows that can teach."""
-        if rows is None:
-            raise SpecError(f"spec {self.name!r} needs training rows; add --train TABLE.")
         if self.head.method == "automl":
             check_parts()
-        if len(rows):
-            self.check_columns(rows.inputs[0], "the training table")
-        pairs = [
-            (text, label)
-            for text, label in zip(rows.texts, rows.labels, strict=True)
-            if text is not None and label is not None
-        ]
-        texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
-        self._check_labels(labels)
-        return texts, labels
-
-    def _check_labels(self, labels: Sequence[str]) -> None:
-        present = [label for label in self.task.labels if label in set(labels)]
-        if len(present) < 2:
-            held = f"only {present[0]!r}" if present else "none"
-            raise DataError(
-                f"spec {self.name!r} needs training rows with at least 2 labels; of "
-                f"{', '.join(self.task.labels)} the training rows hold {held}. Give more rows with --train."
-            )
+        return labelled_texts(self, rows)
 
     def _vectors(self, answers: Mapping[str, Answer]) -> tuple[dict[str, Any], list[str]]:
         """The vector of every text that has one, and what is to be said about the others."""
@@ -324,8 +304,7 @@ class Embedding(Spec):
     def _lesson(self, texts: Sequence[str], labels: Sequence[str], vectors: Mapping[str, Any]) -> Lesson:
         import numpy as np
 
-        self._check_labels(labels)
-        present = tuple(label for label in self.task.labels if label in set(labels))
+        present = labels_taught(self, labels)
         return Lesson(
             vectors=np.array([vectors[text] for text in texts], dtype=float),
             targets=np.array([present.index(label) for label in labels]),

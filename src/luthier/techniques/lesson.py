@@ -6,11 +6,16 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from luthier.errors import DataError, SpecError
+from luthier.task import Rows
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Lesson", "folds_of"]
+    from luthier.spec import Spec
+
+__all__ = ["Lesson", "folds_of", "labelled_texts", "labels_taught"]
 
 FOLDS = 5
 NEVER_HELD_OUT = -1
@@ -56,6 +61,44 @@ class Lesson:
 
         chosen: Any = positions
         return replace(self, vectors=self.vectors[chosen], targets=self.targets[chosen], folds=self.folds[chosen])
+
+
+def labelled_texts(spec: Spec, rows: Rows | None) -> tuple[list[str], list[str]]:
+    """Texts and labels of the training rows that have both.
+
+    Raises:
+        SpecError: there are no training rows.
+        DataError: they lack a column, or hold fewer than two labels.
+    """
+    if rows is None:
+        raise SpecError(f"spec {spec.name!r} needs training rows; add --train TABLE.")
+    if len(rows):
+        spec.check_columns(rows.inputs[0], "the training table")
+    pairs = [
+        (text, label)
+        for text, label in zip(rows.texts, rows.labels, strict=True)
+        if text is not None and label is not None
+    ]
+    texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+    labels_taught(spec, labels)
+    return texts, labels
+
+
+def labels_taught(spec: Spec, labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels that stand in training rows, in the task's order.
+
+    Raises:
+        DataError: they are fewer than two.
+    """
+    held = set(labels)
+    present = tuple(label for label in spec.task.labels if label in held)
+    if len(present) < 2:
+        what = f"only {present[0]!r}" if present else "none"
+        raise DataError(
+            f"spec {spec.name!r} needs training rows with at least 2 labels; of "
+            f"{', '.join(spec.task.labels)} the training rows hold {what}. Give more rows with --train."
+        )
+    return present
 
 
 def folds_of(texts: Sequence[Hashable], labels: Sequence[Hashable], seed: int) -> list[int]:

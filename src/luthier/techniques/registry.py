@@ -123,6 +123,11 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     if "#" in str(path) and not file.exists():
         before, _, only = str(path).rpartition("#")
         file = Path(before)
+    if file.is_dir():
+        inside = sorted(str(path) for path in file.glob("*.yaml") if path.name != "task.yaml")[:NAMED]
+        raise SpecError(
+            f"{file} is a folder, and one spec is wanted. Give a file of it: {', '.join(inside) or '(none)'}."
+        )
     document = read_yaml(file, "spec", "`luthier init --data TABLE --text COLUMN --label COLUMN` writes some.")
     if isinstance(document, dict):
         document = elsewhere(document, overrides or {}, TECHNIQUES.get(str(document.get("technique"))))

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from luthier.evaluation.audits import Audit, audit_of_attributions, audit_of_pairs
 from luthier.evaluation.decomposition import Attribution, Condition, Reported, decompose
-from luthier.experiments.tracking import TAGS, connect, experiment_called, log_table_digest, run_of
+from luthier.experiments.tracking import TAGS, connect, describe, experiment_called, log_table_digest, run_of
 from luthier.reporting.audit_notebook import audit_html
 from luthier.reporting.audit_page import write_audit_page
+from luthier.reporting.audit_sentences import audit_sentences
 from luthier.reporting.audit_terminal import print_audit
+from luthier.reporting.markdown import listed
 from luthier.task import Task
 from luthier.tuning.pairs import metric_name, read_pairs
 
@@ -119,7 +121,12 @@ def audit_job(
 
 
 def audit_jobs(
-    task: Task, source: str, jobs: Sequence[Attribution], *, tags: Mapping[str, str] | None = None
+    task: Task,
+    source: str,
+    jobs: Sequence[Attribution],
+    *,
+    tags: Mapping[str, str] | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> Audited:
     """Audits jobs that were measured, as one run in the task's experiment.
 
@@ -128,10 +135,11 @@ def audit_jobs(
         source: what was audited: a job's name, a sweep's.
         jobs: from `audit_job`; three or more are compared over models too.
         tags: more tags for the run, such as the job's id.
+        tables: the rows behind the figures, named among the run's datasets.
     """
     audit = audit_of_attributions(source, jobs)
     own = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, **(tags or {})}
-    return Audited(audit, log_audit(audit, connect(task), tags=own))
+    return Audited(audit, log_audit(audit, connect(task), tags=own, tables=tables))
 
 
 def log_audit(
@@ -150,6 +158,7 @@ def log_audit(
     client = mlflow.MlflowClient()
     with run_of(experiment_id, f"audit {audit.source}"[:250], "audit", tags or {}) as run:
         run_id: str = run.info.run_id
+        describe(run_id, listed(audit_sentences(audit)))
         for name, frame in (tables or {}).items():
             log_table_digest(run_id, frame, name=name[:250], context="audit", targets=None)
         now = int(time.time() * 1000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Engine
@@ -52,16 +52,19 @@ def chains_of(
     return [chain_of(job, test, validation=validation, train=train, serving=recipe) for job in owned]
 
 
-def audit_chains(chains: Sequence[Chain], *, engine: Engine, **settings: Any) -> Audited:
+def audit_chains(
+    chains: Sequence[Chain], *, engine: Engine, tables: Mapping[str, pd.DataFrame] | None = None, **settings: Any
+) -> Audited:
     """Asks everything and keeps the audit as one run in the task's experiment.
 
     Args:
         chains: from `chains_of`.
         engine: answers the requests.
+        tables: what the chains were made of, by name, for the run's datasets.
         settings: budget, progress and the like, for the engine.
     """
     found = [attribution_of(chain, engine, **settings) for chain in chains]
     jobs = [chain.job.id for chain in chains]
     source = jobs[0] if len(jobs) == 1 else f"{len(jobs)} jobs"
     tags = {TUNE_TAGS["job"]: ", ".join(jobs)}
-    return audit_jobs(chains[0].steps[0].spec.task, source, found, tags=tags)
+    return audit_jobs(chains[0].steps[0].spec.task, source, found, tags=tags, tables=tables)

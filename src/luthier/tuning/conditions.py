@@ -20,6 +20,7 @@ from luthier.tuning.audit import audit_job
 from luthier.tuning.hosting import hosted
 from luthier.tuning.job import Job
 from luthier.tuning.pairs import metric_name
+from luthier.tuning.rows_checks import without_leaks
 from luthier.tuning.tracking import TUNE_TAGS, tune_runs
 
 if TYPE_CHECKING:
@@ -134,9 +135,9 @@ def chain_of(
     rows, counted = test_rows, None
     where = "the test rows"
     if validation is not None:
-        rows = _labelled(trained, validation, "the validation table")
-        _check_validation(job, rows)
-        counted, where = len(rows), "the service's rows"
+        rows = _measured_rows(job, _labelled(trained, validation, "the validation table"), test_rows)
+        # A row without a text was never sent to the service.
+        counted, where = sum(text is not None for text in rows.texts), "the service's rows"
     # The endpoint is where the model answers, at the service or as a deployment: no change of asking.
     specs = _ways(_with(trained, endpoint=served.endpoint, seed=served.seed), served)
     steps = [Step(f"{where}: {name}", changes, spec, rows) for name, changes, spec in specs]
@@ -235,7 +236,8 @@ def _of_the_same_job(serving: FineTune, job: Job) -> FineTune:
     return serving
 
 
-def _check_validation(job: Job, rows: Rows) -> None:
+def _measured_rows(job: Job, rows: Rows, test: Rows) -> Rows:
+    """Those of the validation rows that the job was given: all, or those `--drop-leaked` left of them."""
     import mlflow
 
     known = mlflow.get_run(job.run_id).data.tags.get(TUNE_TAGS["validation_digest"])
@@ -244,8 +246,11 @@ def _check_validation(job: Job, rows: Rows) -> None:
             f"job {job.id} was submitted without validation rows, so the service measured on none of these; "
             "leave --validation out."
         )
-    if rows.digest_of(job.base.columns) != known:
-        raise DataError(
-            f"these are not the validation rows of job {job.id}, or not in the order it was given them; give the table "
-            "it was tuned with, or leave --validation out."
-        )
+    kept = rows.take(without_leaks({"validation": rows, "test": test})["validation"])
+    for given in (rows, kept):
+        if given.digest_of(job.base.columns) == known:
+            return given
+    raise DataError(
+        f"these are not the validation rows of job {job.id}, or not in the order it was given them; give the table "
+        "it was tuned with, or leave --validation out."
+    )

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from luthier.endpoints.endpoint import Endpoint, Price
-from luthier.errors import ModelError
+from luthier.errors import EndpointError, ModelError
 from luthier.spec import Spec
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.tuners.azure import deployment_name
@@ -34,6 +34,9 @@ AnySpec = TypeVar("AnySpec", bound=Spec)
 @runtime_checkable
 class Host(Protocol):
     """A service whose tuned models answer only where they are deployed."""
+
+    def check_name(self, name: str, model: str) -> None:
+        """Refuses a name that answers with another model."""
 
     def deploy(self, model: str, name: str, training_type: str | None = None) -> Endpoint:
         """Returns when it answers."""
@@ -127,11 +130,23 @@ class Hosting:
         Args:
             model: by the service's name.
             name: a name that is to stay; a temporary deployment gets one of ours.
+
+        Raises:
+            SpecError: the name answers with another model.
+            EndpointError: the service refuses.
         """
         called = name or deployment_name(self._token, model)
+        # First: what is written down here is deleted by `remove`, and somebody else's deployment must not be.
+        self._host.check_name(called, model)
         if not any(one.name == called and one.gone is None for one in self.known()):
             self._write([*self.known(), Hosted(called, model, name is None, self._clock())])
-        return self._host.deploy(model, called, self._training_type)
+        try:
+            return self._host.deploy(model, called, self._training_type)
+        except EndpointError:
+            with suppress(EndpointError):
+                if not self._host.is_deployed(called):
+                    self._gone(called)
+            raise
 
     def remove(self, only: Callable[[Hosted], bool] = lambda one: True) -> list[Hosted]:
         """Deletes deployments of this job; returns those that are gone now.
@@ -142,9 +157,7 @@ class Hosting:
         gone = []
         for one in [one for one in self.known() if one.gone is None and only(one)]:
             self._host.undeploy(one.name)
-            done = replace(one, gone=self._clock())
-            self._write([done if other == one else other for other in self.known()])
-            gone.append(done)
+            gone.append(self._gone(one.name))
         return gone
 
     def hours(self) -> float:
@@ -164,6 +177,14 @@ class Hosting:
         finally:
             wanted = set(models)
             self.remove(lambda one: one.temporary and one.model in wanted)
+
+    def _gone(self, name: str) -> Hosted:
+        """Writes down that the service has no deployment of this name any more."""
+        known = self.known()
+        place = next(place for place, one in enumerate(known) if one.name == name and one.gone is None)
+        known[place] = replace(known[place], gone=self._clock())
+        self._write(known)
+        return known[place]
 
     def _write(self, deployments: Sequence[Hosted]) -> None:
         import mlflow

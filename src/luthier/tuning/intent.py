@@ -74,7 +74,7 @@ class Standing:
         job: the job that serves it; `None` means that one would have to be bought.
         attempt: the how-manieth order of this digest it is.
         spent: a run and the ended job that was found to be its own, to be written down.
-        lost: a run whose job the service does not know any more, to be written down.
+        lost: a run whose job the service does not know any more, where another is wanted; to be written down.
     """
 
     run: TuneRun | None
@@ -114,6 +114,9 @@ def standing(
         digest: of the order.
         again: whether another job is wanted although one has succeeded. One that is alive always serves.
         pace: how time passes.
+
+    Raises:
+        NoSuchJob: the service does not know the job that serves it, and no other is wanted.
     """
     pace = pace or Pace()
 
@@ -127,7 +130,13 @@ def standing(
     if latest is not None and pending is None:
         try:
             job = None if latest.job is None else _patiently(pace, partial(tuner.poll, latest.job))
-        except NoSuchJob:
+        except NoSuchJob as error:
+            if not again and latest.job_status not in ("failed", "cancelled"):
+                # Somebody else's key would see just this: what was paid for is not bought once more on a guess.
+                raise NoSuchJob(
+                    f"{error} It serves this very order (run {latest.run_id}). If the key is another account's or "
+                    "project's, set the right one. If the job was deleted, add --again (again=True) to buy another."
+                ) from error
             job = None
             lost = latest if latest.status == "RUNNING" else None
         if job is not None and serves(job):
@@ -204,7 +213,7 @@ def submit_once(
         job = now.job
         if job is None:
             began(run.run_id)
-            record.params({f"sent.{name}": value for name, value in spec.tuning.model_dump().items()})
+            record.params({f"sent.{name}": value for name, value in spec.tuning.model_dump(exclude_none=True).items()})
             job = _buy(spec, check, tuner, run, record, pace)
         record.see(job)
         return run, job, now.job is None
@@ -329,7 +338,9 @@ def _patiently(pace: Pace, act: Callable[[], Result]) -> Result:
 def _close(run: TuneRun, job: JobState) -> None:
     record = Record(run.run_id)
     record.see(job)
-    record.end(job.status)
+    # One that succeeded has a result that is still to be kept: whoever attaches to it does, and ends its run.
+    if job.status != "succeeded":
+        record.end(job.status)
 
 
 def _tags(check: Preflight, digest: str, attempt: int) -> dict[str, str]:

@@ -245,18 +245,24 @@ class Job:
         if self.state.status == "succeeded":
             self._write()
         record.settle(lambda: self._keep_result(record))
-        record.checkpoints(_again(pace, lambda: self.tuner.checkpoints(self.id)))
+        kept = self._if_given(pace, "its checkpoints are", partial(self.tuner.checkpoints, self.id))
+        record.settle(lambda: record.checkpoints(kept or ()))
         for file in self.state.result_files:
-            try:
-                content = _again(pace, partial(self.tuner.result, file))
-            except Away:
-                raise
-            except EndpointError as error:
-                # Files expire; a job that was paid for is not lost for a list of its losses.
-                logger.warning("result file %s is not kept with run %s: %s", file, self.run_id, error)
-            else:
+            content = self._if_given(pace, f"result file {file} is", partial(self.tuner.result, file))
+            if content is not None:
                 record.settle(partial(record.result, file, content))
         record.settle(partial(record.end, self.state.status))
+
+    def _if_given(self, pace: Pace, what: str, ask: Callable[[], Result]) -> Result | None:
+        """What is asked for, `None` where the service refuses: a job that was paid for is not lost for its figures."""
+        try:
+            return _again(pace, ask)
+        except Away:
+            raise
+        except EndpointError as error:
+            # Files expire, and a key may be allowed to train and not to read everything.
+            logger.warning("%s not kept with run %s: %s", what, self.run_id, error)
+            return None
 
     def _keep_result(self, record: Record) -> None:
         record.see(self.state)
@@ -325,10 +331,13 @@ def attach(
     Raises:
         ModelError: the tracking store does not know the job and no spec was given.
         EndpointError: the service does not know it.
+        UserError: `to` could not be written in the end.
     """
     run = run_of_job(job) if spec is not None else need_run(job)
     recipe = need_finetune(spec).untuned() if run is None else run.spec().untuned()
     assert recipe.endpoint is not None
+    if to is not None:
+        to.check(job if run is None else run.job)
     service = tuner or tuner_for(endpoint or recipe.endpoint)
     if run is None:
         state = service.poll(job)
@@ -350,9 +359,9 @@ def attach(
     intent = run.intent()
     target = to
     if target is None and intent.get("target"):
-        target = Target(Path(intent["target"]["path"]), intent["target"]["exact"])
-    if target is not None and not target.path.parent.is_dir():
-        target = None
+        ordered = Target(Path(intent["target"]["path"]), intent["target"]["exact"])
+        # The order may come from another machine, or its folder be gone.
+        target = ordered if ordered.path.parent.is_dir() else None
     tokens = ((intent.get("preflight") or {}).get("train") or {}).get("tokens")
     return Job(run, state, service, recipe, target, tokens=tokens, budget_usd=intent.get("budget_usd"))
 
@@ -394,7 +403,7 @@ def _lost(run: TuneRun, tuner: Tuner, error: NoSuchJob) -> EndpointError:
     Record(run.run_id).lost(str(error))
     return EndpointError(
         f"{error} It was there before, so it was deleted, or the key is another account's. Its run {run.run_id} ended "
-        "as FAILED. The luthier tune command submits a new job; with the right key, `luthier tune attach` goes on."
+        "as FAILED. With the right key `luthier tune attach` goes on; `luthier tune ... --again` buys another job."
     )
 
 

@@ -126,4 +126,4 @@ def lines_of(jobs: Sequence[Listed]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     strays = sorted({job.owner for job in jobs} - {"run"})
-    return lines + [f"{OWNERS[owner].split('; ')[1]}" for owner in strays[:1]]
+    return lines + [OWNERS[owner].split("; ")[1] for owner in strays[:1]]

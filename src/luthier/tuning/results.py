@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -72,9 +73,19 @@ class Target:
 
 
 def tuned_spec(spec: FineTune, tuned: Tuned, name: str | None = None) -> FineTune:
-    """The recipe with its result, under a name of its own so that both stand on one leaderboard."""
+    """The recipe with its result, under a name of its own so that both stand on one leaderboard.
+
+    Args:
+        spec: the recipe.
+        tuned: what a job made of it.
+        name: what it is called, a file's name for instance; the recipe's name and `-tuned` when absent.
+    """
     given = name if name is not None else f"{spec.untuned().name}-tuned"
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", given)[:LONGEST_NAME]
+    # A job that was paid for is not lost for what its file is called.
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", given).lstrip("._-") or "tuned"
+    if len(plain) > LONGEST_NAME:
+        # What tells checkpoints apart stands at the end.
+        plain = f"{plain[: LONGEST_NAME - 9]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
     return spec.with_tuned(tuned, name=plain)
 
 

@@ -59,9 +59,6 @@ RESULTS = "tune/results"
 SPELLINGS = {"validation_mean_token_accuracy": "valid_mean_token_accuracy"}
 """What Azure's result files call something that its events call otherwise."""
 
-MOST_IN_A_BATCH = 900
-"""MLflow takes a thousand metrics in a call."""
-
 LONGEST_TAG = 1000
 
 MOST_TRIES = 5
@@ -409,9 +406,8 @@ class Record:
             if key not in self._logged:
                 # The service's own time: two watchers of one job write the very same point, and the store has it once.
                 new[key] = Metric(key[0], value, int(created * 1000), step)
-        batch = list(new.values())
-        for begin in range(0, len(batch), MOST_IN_A_BATCH):
-            self._client.log_batch(self.run_id, metrics=batch[begin : begin + MOST_IN_A_BATCH])
+        if new:
+            self._client.log_batch(self.run_id, metrics=list(new.values()))
         self._logged |= set(new)
 
 

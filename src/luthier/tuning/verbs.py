@@ -110,6 +110,7 @@ def attach_job(
     Raises:
         ModelError: the tracking store does not know the job and no spec was given.
         EndpointError: the service does not know it.
+        UserError: `to` could not be written in the end.
     """
     return attach(job, spec=spec, endpoint=endpoint, to=None if to is None else Target(Path(to)), tuner=tuner)
 

@@ -152,8 +152,11 @@ def follow(
         Partial: the service was away for an hour, or the tracking store cannot be written to.
         EndpointError: the service refuses, as with a key that has expired.
     """
-    pace, outlook = pace or Pace(), outlook or Outlook()
+    pace = pace or Pace()
     known: set[str] = set()
+    if outlook is None:
+        # Of a job that is only looked at nothing was expected, and what it cost is known all the same.
+        outlook = Outlook(price=lambda tokens, epochs: tuner.estimate(trail.base_model, tokens, epochs))
     trail = _Trail(pace, outlook)
     poll = pace.poll_seconds or FIRST_POLL_SECONDS
     while True:
@@ -188,7 +191,7 @@ def _keep(record: Record, tuner: Tuner, state: JobState, events: list[JobEvent])
         record.hear(new)
         if any("checkpoint" in event.message.lower() for event in new):
             # They are read once more when the job has ended.
-            with suppress(Away):
+            with suppress(EndpointError):
                 record.checkpoints(tuner.checkpoints(state.id))
 
     record.settle(write)
@@ -218,6 +221,10 @@ class _Trail:
         self._loss: float | None = None
         self._first: tuple[float, int] | None = None
         self.last: JobState | None = None
+
+    @property
+    def base_model(self) -> str:
+        return self.last.base_model if self.last is not None else ""
 
     def look(self, state: JobState, events: list[Any]) -> Said:
         self.last = state

@@ -74,11 +74,7 @@ def add_route(
         status = 0
         form = await read_form(request) if read_form is not None else None
         raw = str(form).encode() if form is not None else await request.read()
-        headers: dict[str, str] = {}
-        if application.received.records:
-            hidden = ("authorization", "api-key")
-            headers = {k.lower(): v for k, v in request.headers.items() if k.lower() not in hidden}
-        application.received.arrive(counted, raw, headers)
+        application.received.arrive(counted, raw, request.headers)
         try:
             response = await _answer(application, work, Received(request, raw, form))
             status = response.status

@@ -199,10 +199,11 @@ class JobJournal:
         self._tidy()
 
     def fail(self, code: str, message: str, param: str | None) -> None:
-        """Ends the job with what went wrong."""
+        """Ends the job with what went wrong, unless it has ended otherwise meanwhile or waits for somebody."""
         error = {"code": code, "message": message, "param": param}
-        if self.move("failed", UNFINISHED, error=error, finished_at=now(), estimated_finish=None):
-            self.say(message, "end", "error")
+        if not self.move("failed", UNFINISHED, error=error, finished_at=now(), estimated_finish=None):
+            return
+        self.say(message, "end", "error")
         self._drop_models()
         self._tidy()
 

@@ -13,7 +13,7 @@ from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.prices import base_model_of
 from luthier.endpoints.providers.azure import SCOPE
 from luthier.errors import EndpointError, MissingPart, SpecError
-from luthier.tuning.tuners.arm import ControlPlane
+from luthier.tuning.tuners.arm import ControlPlane, Deployment
 from luthier.tuning.tuners.base import Away, JobState, Order, Rules, longest_line, marked_suffix
 from luthier.tuning.tuners.openai import OpenAITuner
 
@@ -117,21 +117,25 @@ class AzureTuner(OpenAITuner):
             training_type: decides how the deployment is billed.
 
         Raises:
+            SpecError: the name answers with another model.
             EndpointError: Azure refuses, or it failed.
             QuotaError: there is no room for it.
         """
-        found = self.plane.find(name)
-        if found is not None and found.model and found.model != model:
-            raise SpecError(
-                f"deployment {name} at {self.plane.account} answers with {found.model}, not with {model}; "
-                "give another --name."
-            )
+        found = self._standing(name, model)
         if found is None or found.state in ("Failed", "Canceled"):
             _, sku = TRAINING_TYPES[training_type or "Standard"]
             self.plane.make(name, model, sku=sku, capacity=self._capacity, kind=format_of(model))
         self.plane.wait_for(name)
         self._until_it_answers(name)
         return self.at(name, model)
+
+    def check_name(self, name: str, model: str) -> None:
+        """Refuses a name that answers with another model.
+
+        Raises:
+            SpecError: says with which.
+        """
+        self._standing(name, model)
 
     def at(self, name: str, model: str) -> Endpoint:
         """The resource, asked for a deployment; priced as the model it was made from."""
@@ -145,6 +149,15 @@ class AzureTuner(OpenAITuner):
     def is_deployed(self, name: str) -> bool:
         """Whether Azure still has a deployment of this name."""
         return self.plane.find(name) is not None
+
+    def _standing(self, name: str, model: str) -> Deployment | None:
+        found = self.plane.find(name)
+        if found is not None and found.model and found.model != model:
+            raise SpecError(
+                f"deployment {name} at {self.plane.account} answers with {found.model}, not with {model}; "
+                "give another --name."
+            )
+        return found
 
     def _until_it_answers(self, name: str) -> None:
         """One call of one token, again while Azure says that it is not ready, which it may after `Succeeded`."""

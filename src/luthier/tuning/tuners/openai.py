@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.endpoints.endpoint import Endpoint
@@ -56,6 +56,9 @@ KNOBS = (
 
 NO_FILE = "file-luthier-asks-whether-it-may"
 """A file id that exists nowhere: a job with it is refused either for the file, or for want of permission."""
+
+NOT_OFFERED = (404, 405, 501)
+"""Statuses of a path that a server does not have."""
 
 PAGE = 100
 MILLION = 1_000_000.0
@@ -202,12 +205,12 @@ class OpenAITuner:
         )
 
     def events(self, job: str, known: Collection[str] = ()) -> list[JobEvent]:
-        """Pages are read until one holds nothing new; services list the newest first."""
+        """Pages are read until one holds nothing new; services list the newest first, some have none."""
 
         def fetch(client: openai.OpenAI) -> list[JobEvent]:
             found: list[tuple[float, int, JobEvent]] = []
             newest_first = True
-            for said in pages(client.fine_tuning.jobs.list_events(job, limit=PAGE)):
+            for said in _offered(lambda: pages(client.fine_tuning.jobs.list_events(job, limit=PAGE))):
                 newest_first = newest_first and (not said or created(said[0]) >= created(said[-1]))
                 new = [event for event in said if str(event.get("id")) not in known]
                 found += [(created(event), len(found) + place, event_of(event)) for place, event in enumerate(new)]
@@ -222,13 +225,8 @@ class OpenAITuner:
         """Those the service still has; a server without them has none."""
 
         def fetch(client: openai.OpenAI) -> list[Checkpoint]:
-            import openai
-
-            try:
-                kept = list(every(client.fine_tuning.jobs.checkpoints.list(job, limit=PAGE)))
-            except openai.NotFoundError:
-                return []
-            return [checkpoint_of(item) for item in kept]
+            kept = _offered(lambda: pages(client.fine_tuning.jobs.checkpoints.list(job, limit=PAGE)))
+            return [checkpoint_of(item) for page in kept for item in page]
 
         return sorted(self._call(fetch, f"reading the checkpoints of {job}", job=job), key=lambda kept: kept.step)
 
@@ -414,6 +412,17 @@ ALTERNATIVES = (
 )
 
 
+def _offered(ask: Callable[[], Iterator[list[dict[str, Any]]]]) -> Iterator[list[dict[str, Any]]]:
+    """The pages of a list; none at a server that has no such list, which is no reason to leave a job alone."""
+    import openai
+
+    try:
+        yield from ask()
+    except openai.APIStatusError as error:
+        if error.status_code not in NOT_OFFERED:
+            raise
+
+
 def _error_of(error: openai.APIStatusError) -> Mapping[str, Any]:
     body = error.body
     if isinstance(body, Mapping):
@@ -425,4 +434,5 @@ def _error_of(error: openai.APIStatusError) -> Mapping[str, Any]:
 def _is_missing(error: openai.APIStatusError) -> bool:
     """Whether a 404 is about the job and not about the path: a server that knows the path says something of jobs."""
     said = str(_error_of(error).get("message") or "")
-    return re.search(r"job|fine|ftjob", said, re.I) is not None
+    # A path that is not known is often repeated, and has jobs in it.
+    return re.search(r"job|fine", said, re.I) is not None and not re.search(r"\burl\b", said, re.I)
