@@ -236,9 +236,12 @@ class Journal:
             self._writer.join()
             self._writer = None
         with self._lock:
-            self._open = None
+            connection, self._open = self._open, None
             if self._closing is not None:
-                self._closing()
+                # Not called: at the end of the process finalizers are out of service before journals are closed.
+                self._closing.detach()
+            if connection is not None:
+                connection.close()
 
     def _lock_of_this_process(self) -> threading.RLock:
         if self._pid != os.getpid():
