@@ -40,6 +40,14 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalSer
         yield running
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Tests that run in the background of a shell ignore SIGINT, and so would the commands they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
 def hurried(server: LocalServer, tmp_path: Path) -> Iterator[LocalServer]:
     """A later server in its place, that goes on with its jobs at full speed."""
@@ -81,7 +89,11 @@ def kill_when(reached: Callable[[], bool], number: int = signal.SIGKILL) -> int:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(number)
-    return process.wait(60)
+    try:
+        return process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def jobs(server: LocalServer) -> list[str]:
