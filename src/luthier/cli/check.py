@@ -1,4 +1,4 @@
-"""luthier check: does each spec work, by one cheap call each."""
+"""luthier check: does each spec work, by one cheap call per endpoint and way of asking."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["register"]
 
 
 def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> None:
-    """Make one cheap call per spec: key, model, log-probabilities, parameters, price, and what to change."""
-    from luthier import api
+    """Make one cheap call per way of asking: key, model, log-probabilities, parameters, price, and what to change."""
     from luthier.cli.printing import print_json, print_staying
+    from luthier.experiments.checking import check_specs
     from luthier.techniques import read_endpoint, read_specs
 
     overrides = read_endpoint(endpoint) if endpoint else None
     chosen = read_specs(specs, overrides)
     print_staying(chosen, overrides, endpoint)
-    checked = [api.check(spec) for spec in chosen]
+    checked = check_specs(chosen)
     if json:
         print_json([one.document() for one in checked])
     else:

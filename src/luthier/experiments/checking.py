@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from luthier.endpoints import Finding, check_endpoint
-from luthier.spec import Spec
+from luthier.spec import Probe, Spec
 
-__all__ = ["Checked", "check_spec"]
+__all__ = ["Checked", "check_spec", "check_specs"]
 
 MARKS = {True: "ok  ", False: "FAIL", None: "    "}
 
@@ -50,12 +51,27 @@ class Checked:
 
 def check_spec(spec: Spec) -> Checked:
     """Key, address, model, parameters, log-probabilities, price and limits, by one call that is not kept."""
+    (found,) = check_specs([spec])
+    return found
+
+
+def check_specs(specs: Sequence[Spec]) -> list[Checked]:
+    """`check_spec` of each; what several of them ask, as the points of a grid do, is asked once."""
+    asked: list[tuple[Probe, list[Finding]]] = []
+    return [_checked(spec, asked) for spec in specs]
+
+
+def _checked(spec: Spec, asked: list[tuple[Probe, list[Finding]]]) -> Checked:
     about = f"{spec.technique}, {spec.endpoint.label}" if spec.endpoint is not None else spec.technique
     findings: list[Finding] = []
     if not spec.endpoints:
         findings.append(Finding(True, "endpoint", "calls no model, needs no key"))
     for probe in spec.probes():
-        findings += check_endpoint(probe.endpoint, probe.reads_logprobs, probe.operation, probe.settings)
+        known = next((found for before, found in asked if before == probe), None)
+        if known is None:
+            known = check_endpoint(probe.endpoint, probe.reads_logprobs, probe.operation, probe.settings)
+            asked.append((probe, known))
+        findings += known
     if spec.needs_training:
         findings.append(Finding(None, "training rows", "needed: add --train TABLE to compare, fit and log"))
     findings += [Finding(None, "note", note) for note in spec.notes()]
