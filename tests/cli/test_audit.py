@@ -20,6 +20,7 @@ def table(tmp_path: Path) -> str:
     return "pairs.csv"
 
 
+@pytest.mark.slow
 def test_a_table_of_pairs_is_audited_and_kept(run: Run, table: str) -> None:
     ended = run("audit", "--pairs", table)
     assert ended.code == 0, ended.err

@@ -46,6 +46,7 @@ def test_every_table_has_a_board_and_the_best_is_the_best_on_the_mean(
         board["c"]
 
 
+@pytest.mark.slow
 def test_runs_lie_table_by_table_and_a_grid_is_a_tag_with_its_settings(
     few: lt.Spec, tables: dict[str, pd.DataFrame], train: pd.DataFrame
 ) -> None:
@@ -76,6 +77,7 @@ def test_each_spec_is_fitted_once_and_a_row_in_two_tables_is_asked_once(
     assert plan.requests == server.received.total == 10 + 20 + 10
 
 
+@pytest.mark.slow
 def test_fresh_asks_a_row_in_two_tables_and_of_two_specs_once(
     task: lt.Task, endpoint: Endpoint, train: pd.DataFrame, server: LocalServer
 ) -> None:
@@ -91,6 +93,7 @@ def test_fresh_asks_a_row_in_two_tables_and_of_two_specs_once(
     assert server.received.total == plan.requests == 40
 
 
+@pytest.mark.slow
 def test_what_a_run_keeps_is_not_planned_to_be_fitted_again(
     task: lt.Task, endpoint: Endpoint, train: pd.DataFrame, server: LocalServer
 ) -> None:
@@ -127,6 +130,7 @@ def test_a_limit_is_for_each_table_and_a_list_has_names(
     assert board.across.rows == {"table-1": 5, "table-2": 5}
 
 
+@pytest.mark.slow
 def test_a_budget_that_ends_on_the_second_table_keeps_the_first(
     few: lt.Spec, tables: dict[str, pd.DataFrame], train: pd.DataFrame
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_batch_that_cannot_be_written_down_is_asked_by_no_more_than_before(tmp
             assert done.request_counts and done.request_counts.completed == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["trainer.lock", "batches.lock"])
 def test_what_stands_in_the_way_of_the_work_ends_no_worker(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()

@@ -233,6 +233,7 @@ def test_one_spec_two_labels_and_no_probabilities_make_a_page_and_a_cell(boards:
     assert "$ / 1,000" not in leaderboard_html(board)
 
 
+@pytest.mark.slow
 def test_255_labels_make_a_page_of_bearable_size(boards: Boards) -> None:
     task = Task("code", type="rating", label="code", labels=list(range(255)))
     board, rows = boards(task, [f"t{i}" for i in range(300)], names=["one", "two"])

@@ -49,6 +49,7 @@ def files(tmp_path: Path, server: LocalServer, table: pd.DataFrame, train: pd.Da
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_packaged_model_answers_as_it_was_measured(
     spec: lt.Decision, table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_refused_row_is_refused_everywhere_and_the_others_are_answered(
     assert board.answers(spec)["error"].tolist()[3] == "The model declined to answer this question."
 
 
+@pytest.mark.slow
 def test_every_command_knows_it(run: Run, files: Path, server: LocalServer) -> None:
     checked = run("check", "decided.yaml")
     assert checked.code == 0, checked.out

@@ -37,6 +37,7 @@ def spec(task: lt.Task, endpoint: Endpoint) -> lt.Embedding:
     return lt.Embedding(task, endpoint=endpoint, head="ordinal", objective="qwk", name="near")
 
 
+@pytest.mark.slow
 def test_the_packaged_model_answers_as_it_was_compared(
     spec: lt.Embedding, table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
 ) -> None:

@@ -152,6 +152,7 @@ def test_a_deployment_is_ready_when_azure_says_so_and_it_answers(
     assert made["properties"]["model"] == {"format": "OpenAI", "name": model, "version": "1"}
 
 
+@pytest.mark.slow
 def test_a_deleted_deployment_is_confirmed_gone(job: lt.Job, azure: AzureStandIn, tuner: AzureTuner) -> None:
     tuner.deploy(str(job.state.tuned_model), "stars")
     tuner.undeploy("stars")
@@ -201,6 +202,7 @@ def test_a_name_that_answers_with_another_model_is_not_taken_over(azure: AzureSt
         tuner.deploy("m", "stars")
 
 
+@pytest.mark.slow
 def test_undeploying_leaves_a_deployment_alone_whose_name_was_refused(
     job: lt.Job, azure: AzureStandIn, tuner: AzureTuner
 ) -> None:

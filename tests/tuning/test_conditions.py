@@ -40,6 +40,7 @@ def changes(chain: Chain) -> list[str]:
     return [step.changes for step in chain.steps]
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_job_add_up(job: lt.Job, validation: pd.DataFrame, test: pd.DataFrame) -> None:
     audited = lt.audit(job, test, validation=validation)
     parts = audited.parts

@@ -218,6 +218,7 @@ def test_it_reads_in_a_terminal_of_eighty_columns_and_in_a_notebook(
     assert "<b>bold" not in check._repr_html_()
 
 
+@pytest.mark.slow
 def test_the_yelp_tables_are_clean_and_planted_leaks_are_found(yelp: Path, task: lt.Task, server: LocalServer) -> None:
     frames = [pd.read_csv(yelp / f"{name}.csv") for name in ("train", "validation", "test")]
     check = plan_tuning(make_spec(task, server), *frames, ask=False).check
