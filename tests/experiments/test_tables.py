@@ -29,6 +29,13 @@ def tables() -> dict[str, pd.DataFrame]:
     return {"a": reviews(20, seed=1), "b": reviews(30, seed=2)}
 
 
+@pytest.fixture
+def overlapping() -> dict[str, pd.DataFrame]:
+    """Ten rows of the first stand in the second too."""
+    first = reviews(20, seed=1)
+    return {"a": first, "b": pd.concat([first.head(10), reviews(10, seed=2)])}
+
+
 def calibrated(task: lt.Task, endpoint: Endpoint) -> lt.Spec:
     answer = {"method": "score", "calibration_rows": 10}
     return lt.Prompt(task, "Stars: {{ text }}", answer=answer, endpoint=endpoint, name="cal")
@@ -67,29 +74,25 @@ def test_runs_lie_table_by_table_and_a_grid_is_a_tag_with_its_settings(
 
 
 def test_each_spec_is_fitted_once_and_a_row_in_two_tables_is_asked_once(
-    task: lt.Task, endpoint: Endpoint, train: pd.DataFrame, server: LocalServer
+    task: lt.Task, endpoint: Endpoint, overlapping: dict[str, pd.DataFrame], train: pd.DataFrame, server: LocalServer
 ) -> None:
-    shared = reviews(20, seed=1)
-    tables = {"a": shared, "b": pd.concat([shared.head(10), reviews(10, seed=2)])}
     spec = calibrated(task, endpoint)
-    plan = plan_tables([spec], tables, train, default_engine())
-    lt.compare(spec, tables, train=train)
+    plan = plan_tables([spec], overlapping, train, default_engine())
+    lt.compare(spec, overlapping, train=train)
     assert plan.requests == server.received.total == 10 + 20 + 10
 
 
 @pytest.mark.slow
 def test_fresh_asks_a_row_in_two_tables_and_of_two_specs_once(
-    task: lt.Task, endpoint: Endpoint, train: pd.DataFrame, server: LocalServer
+    task: lt.Task, endpoint: Endpoint, overlapping: dict[str, pd.DataFrame], train: pd.DataFrame, server: LocalServer
 ) -> None:
-    shared = reviews(20, seed=1)
-    tables = {"a": shared, "b": pd.concat([shared.head(10), reviews(10, seed=2)])}
     spec = calibrated(task, endpoint)
     twin = lt.Prompt(task, "Stars: {{ text }}", answer="score", endpoint=endpoint, name="bare")
-    lt.compare([spec, twin], tables, train=train)
+    lt.compare([spec, twin], overlapping, train=train)
     server.received.clear()
-    plan = plan_tables([spec, twin], tables, train, default_engine(), fresh=True)
+    plan = plan_tables([spec, twin], overlapping, train, default_engine(), fresh=True)
     assert [(planned.calls, planned.shared) for planned in plan.specs] == [(10 + 30, 0), (0, 30)]
-    lt.compare([spec, twin], tables, train=train, fresh=True)
+    lt.compare([spec, twin], overlapping, train=train, fresh=True)
     assert server.received.total == plan.requests == 40
 
 

@@ -328,7 +328,7 @@ class Engine:
         retry_failed: bool,
         counted: set[bytes] | None,
     ) -> Estimate:
-        counted = set() if counted is None else counted
+        counted = _shared(counted)
         groups = by_endpoint(requests, endpoint)
         return summed([await self._estimate(g.requests, g.endpoint, fresh, retry_failed, counted) for g in groups])
 
@@ -402,9 +402,9 @@ class Engine:
             loop.call_soon_threadsafe(dispatch.stop_all, halt)
 
 
-def _shared(asked: set[bytes] | None) -> set[bytes]:
+def _shared(keys: set[bytes] | None) -> set[bytes]:
     # Empty is not absent: the caller keeps the set that it gave.
-    return set() if asked is None else asked
+    return set() if keys is None else keys
 
 
 def _step(

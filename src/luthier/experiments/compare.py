@@ -231,8 +231,11 @@ def plan_tables(
         if experiment_id is not None and train_rows is not None and plan_fit(spec, train_rows, engine).requests:
             # What a run keeps is not fitted again, even where this journal does not know what it asked.
             fitted = find_fitted(experiment_id, expected_digest(spec, train_rows))
-        how: dict[str, Any] = {"fresh": fresh, "retry_failed": retry_failed, "counted": counted, "fitted": fitted}
-        planned.append(plan_rows(spec, rows, train_rows, engine, **how))
+        planned.append(
+            plan_rows(
+                spec, rows, train_rows, engine, fresh=fresh, retry_failed=retry_failed, fitted=fitted, counted=counted
+            )
+        )
     return Plan(tuple(planned))
 
 
@@ -286,7 +289,7 @@ def _measure(
 ) -> Measured:
     with shown(settings.get("progress"), spec.name) as progress:
         # What fitting asks comes before the rows; a bar that knew only the first would be full half way.
-        with_text = sum(bool(text and text.strip()) for text in rows.texts)
+        with_text = sum(text is not None for text in rows.texts)
         answering = Ahead(progress, with_text if spec.endpoint is not None else 0)
         asked = settings | {"progress": progress}
         if spec.name not in fits:

@@ -184,8 +184,9 @@ def search_requests(spec: Prompt, rows: Rows, drawn: Search, begun: Sequence[Req
     for size, end in zip(largest_fields(len(askings), len(judged)), block_ends(len(judged)), strict=True):
         part = judged.take(range(first, end))
         first = end
-        asks = {sample: askings[sample].requests(part) for sample in order}
-        racing = [sample for sample in order if asked and any(_said(request) in asked for request in asks[sample])]
+        # Nothing is asked yet of a new race: only what it can reach at most is rendered.
+        asks = {sample: askings[sample].requests(part) for sample in (order if asked else order[:size])}
+        racing = [sample for sample in asks if any(_said(request) in asked for request in asks[sample])]
         if racing:
             order = racing
             continue

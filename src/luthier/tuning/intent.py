@@ -29,7 +29,7 @@ from luthier.tuning.preflight import Preflight
 from luthier.tuning.tracking import TUNE_TAGS, Record, TuneRun, begin_tune, write_intent
 from luthier.tuning.tuners.base import Away, JobState, NoSuchJob, Order, Tuner, Unconfirmed
 
-__all__ = ["Pace", "Standing", "standing", "submit_once", "tune_digest"]
+__all__ = ["Pace", "Standing", "patiently", "standing", "submit_once", "tune_digest"]
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def standing(
     lost = None
     if latest is not None and pending is None:
         try:
-            job = None if latest.job is None else _patiently(pace, partial(tuner.poll, latest.job))
+            job = None if latest.job is None else patiently(pace, partial(tuner.poll, latest.job))
         except NoSuchJob as error:
             if not again and latest.job_status not in ("failed", "cancelled"):
                 # Somebody else's key would see just this: what was paid for is not bought once more on a guess.
@@ -145,7 +145,7 @@ def standing(
             attempt += 1
     spent = None
     while True:
-        found = _patiently(pace, partial(tuner.find, token_of(digest, attempt)))
+        found = patiently(pace, partial(tuner.find, token_of(digest, attempt)))
         serving = next((job for job in found if serves(job)), None)
         if not found and latest is not None and pending is None and latest.attempt == attempt:
             # It was refused. An earlier try of the same order may have been taken all the same, so it was looked for.
@@ -202,7 +202,7 @@ def submit_once(
         if now.job is None and run is None:
             agree()
             # Before there is a run, so that an account that may not leaves nothing behind.
-            _patiently(pace, lambda: tuner.admit(check.model))
+            patiently(pace, lambda: tuner.admit(check.model))
         intent = {**(facts or {}), "preflight": check.document()}
         if run is None:
             run = begin_tune(spec, _tags(check, digest, now.attempt), intent)
@@ -222,8 +222,8 @@ def submit_once(
 def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: Record, pace: Pace) -> JobState:
     lines = check.validation
     try:
-        train = _patiently(pace, lambda: tuner.upload(check.train.name, check.train.content))
-        held_out = None if lines is None else _patiently(pace, lambda: tuner.upload(lines.name, lines.content))
+        train = patiently(pace, lambda: tuner.upload(check.train.name, check.train.content))
+        held_out = None if lines is None else patiently(pace, lambda: tuner.upload(lines.name, lines.content))
     except Away:
         raise
     except EndpointError as error:
@@ -326,7 +326,8 @@ def _only_one(tuner: Tuner, token: str, job: JobState) -> JobState:
     return oldest
 
 
-def _patiently(pace: Pace, act: Callable[[], Result]) -> Result:
+def patiently(pace: Pace, act: Callable[[], Result]) -> Result:
+    """What is asked of a service, though it may be away for a moment."""
     for wait in TRIES_SECONDS[1:]:
         try:
             return act()

@@ -13,7 +13,7 @@ from luthier.errors import BudgetReached, EndpointError, ModelError, Partial, Us
 from luthier.experiments.tracking import connect, known_experiment, log_table_digest
 from luthier.techniques.finetune import FineTune, Tuned
 from luthier.tuning.hosting import Hosted, deployed, need_hosting
-from luthier.tuning.intent import Pace, submit_once
+from luthier.tuning.intent import Pace, patiently, submit_once
 from luthier.tuning.planning import Plan
 from luthier.tuning.preflight import log_preflight
 from luthier.tuning.results import Target, need_finetune, tuned_spec, write_spec
@@ -140,7 +140,7 @@ class Job:
         """
         pace = pace or Pace()
         if not self.state.ended:
-            _again(pace, partial(self.tuner.cancel, self.id))
+            patiently(pace, partial(self.tuner.cancel, self.id))
             self.state = follow(self.tuner, Record(self.run_id), self.id, pace=pace, watcher=watcher)
         if self.run.status == "RUNNING":
             self._keep(Record(self.run_id), pace)
@@ -256,7 +256,7 @@ class Job:
     def _if_given(self, pace: Pace, what: str, ask: Callable[[], Result]) -> Result | None:
         """What is asked for, `None` where the service refuses: a job that was paid for is not lost for its figures."""
         try:
-            return _again(pace, ask)
+            return patiently(pace, ask)
         except Away:
             raise
         except EndpointError as error:
@@ -405,13 +405,3 @@ def _lost(run: TuneRun, tuner: Tuner, error: NoSuchJob) -> EndpointError:
         f"{error} It was there before, so it was deleted, or the key is another account's. Its run {run.run_id} ended "
         "as FAILED. With the right key `luthier tune attach` goes on; `luthier tune ... --again` buys another job."
     )
-
-
-def _again(pace: Pace, ask: Callable[[], Result]) -> Result:
-    """What is asked for, though the service may be away for a moment."""
-    for wait in (1.0, 2.0, 4.0, 8.0):
-        try:
-            return ask()
-        except Away:
-            pace.wait(wait)
-    return ask()
