@@ -173,6 +173,16 @@ class Task(BaseModel):
         return tuple(float(rank) for rank in range(1, len(self.labels) + 1))
 
     @cached_property
+    def ascending(self) -> tuple[str, ...]:
+        """The labels from the lowest value to the highest, however the task lists them.
+
+        Examples:
+            >>> Task("share", type="rating", labels=[0, 100, 10]).ascending
+            ('0', '10', '100')
+        """
+        return tuple(self.labels[position] for position in sorted(range(len(self.labels)), key=self.values.__getitem__))
+
+    @cached_property
     def _positions(self) -> dict[str, int]:
         return {label: position for position, label in enumerate(self.labels)}
 

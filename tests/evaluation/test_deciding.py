@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from luthier.evaluation.deciding import answers_between, best_label, best_labels, cuts_between, fit_cuts, kappa_of
+from luthier.evaluation.deciding import best_label, best_labels, cuts_between, fit_cuts, kappa_of, ranks_between
 from luthier.task import Task
 
 STARS = Task("stars", type="rating", labels=[1, 2, 3, 4, 5])
@@ -21,7 +21,7 @@ def made_up(count: int, seed: int) -> tuple[list[str], np.ndarray]:
 
 def kappa(truths: list[str], expected: np.ndarray, cuts: tuple[float, ...], task: Task = STARS) -> float:
     values = np.asarray(task.values)
-    return kappa_of(values[answers_between(expected, cuts)], values[[task.position(label) for label in truths]])
+    return kappa_of(values[ranks_between(expected, cuts)], values[[task.position(label) for label in truths]])
 
 
 def test_kappa_is_that_of_scikit_learn() -> None:

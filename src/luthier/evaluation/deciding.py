@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Objective",
-    "answers_between",
     "best_label",
     "best_labels",
     "cuts_between",
     "fit_cuts",
     "fitted_cuts",
     "kappa_of",
+    "ranks_between",
 ]
 
 Objective = Literal["accuracy", "mse", "qwk"]
@@ -37,13 +37,16 @@ MOST_PLACES = 200
 
 
 def cuts_between(values: Sequence[float]) -> tuple[float, ...]:
-    """Midpoints between neighbouring label values: the cuts that make squared errors least.
+    """Midpoints between neighbouring label values, ascending: the cuts that minimise the squared error.
+
+    Args:
+        values: a number per label, in any order.
 
     Examples:
-        >>> cuts_between((1, 2, 4))
-        (1.5, 3.0)
+        >>> cuts_between((1, 2, 4)), cuts_between((4, 1, 2))
+        ((1.5, 3.0), (1.5, 3.0))
     """
-    return tuple((low + high) / 2 for low, high in pairwise(values))
+    return tuple((low + high) / 2 for low, high in pairwise(sorted(values)))
 
 
 def best_label(
@@ -67,7 +70,7 @@ def best_label(
         return max(range(len(probabilities)), key=probabilities.__getitem__)
     expected = sum(p * value for p, value in zip(probabilities, task.values, strict=True))
     bounds = cuts_between(task.values) if objective == "mse" or cuts is None else cuts
-    return sum(expected > bound for bound in bounds)
+    return task.position(task.ascending[sum(expected > bound for bound in bounds)])
 
 
 def best_labels(
@@ -76,7 +79,7 @@ def best_labels(
     """`best_label` of many rows at once, among labels of these values.
 
     Args:
-        values: a number per label, ascending.
+        values: a number per label, in any order.
         probabilities: shape (rows, labels).
         objective: as in `best_label`.
         cuts: as in `best_label`.
@@ -88,11 +91,13 @@ def best_labels(
         return likeliest
     # Not a matrix product: its last digits depend on how many rows are asked together.
     expected = np.einsum("rl,l->r", probabilities, np.asarray(values, dtype=float))
-    return answers_between(expected, cuts_between(values) if objective == "mse" or cuts is None else cuts)
+    bounds = cuts_between(values) if objective == "mse" or cuts is None else cuts
+    answers: Positions = np.argsort(values, kind="stable")[ranks_between(expected, bounds)]
+    return answers
 
 
-def answers_between(expected: Floats, cuts: Sequence[float]) -> Positions:
-    """Position of the label each expected rating falls to."""
+def ranks_between(expected: Floats, cuts: Sequence[float]) -> Positions:
+    """Rank from 0, lowest value first, of the label each expected rating falls to between ascending cuts."""
     import numpy as np
 
     return np.searchsorted(np.asarray(cuts, dtype=float), expected, side="left")
@@ -133,14 +138,16 @@ def fit_cuts(task: Task, truths: Sequence[str], expected: Sequence[float] | Floa
 
 
 def fitted_cuts(values: Sequence[float], targets: Positions, expected: Floats) -> tuple[float, ...]:
-    """`fit_cuts` on arrays: a number per label, the position of each row's label, each row's expected rating.
+    """`fit_cuts` on arrays: a number per label in any order, the position of each row's label, its expected rating.
 
     Each cut in turn moves to the best place between its neighbours until none moves any more. How often each
     label lies below each place is counted once, so a step costs the same however long the table is.
     """
     import numpy as np
 
-    number = np.asarray(values, dtype=float)
+    ranked = np.argsort(values, kind="stable")
+    number = np.asarray(values, dtype=float)[ranked]
+    targets = np.argsort(ranked)[targets]
     midway = cuts_between(values)
     order = np.unique(expected)
     between = (order[:-1] + order[1:]) / 2

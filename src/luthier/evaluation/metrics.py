@@ -128,10 +128,11 @@ class Reading:
     def answered(self) -> Positions:
         """The predicted label's position, and the label farthest from the truth where there is none, shape (rows,).
 
-        Where two labels are equally far the first in the task's order is taken.
+        Where two labels are equally far the lower one is taken.
         """
         values = np.array(self.task.values)
-        farthest = np.abs(values[:, None] - values[None, :]).argmax(axis=1)
+        ascending = np.argsort(values, kind="stable")
+        farthest = ascending[np.abs(values[:, None] - values[ascending]).argmax(axis=1)]
         return np.where(self.predicted == len(values), farthest[self.truth], self.predicted)
 
     @cached_property
@@ -171,12 +172,13 @@ class Reading:
             values = np.array(self.task.values)
             centred = values - values.mean()
             truth, answer = centred[self.truth], centred[self.answered]
-            dense |= _distances("", truth, answer) | {
-                "within_1": ((np.abs(self.answered - self.truth) <= 1) & (self.predicted < labels)).astype(float)
-            }
+            ascending = np.argsort(values, kind="stable")
+            rank = np.argsort(ascending)
+            near = np.abs(rank[self.answered] - rank[self.truth]) <= 1
+            dense |= _distances("", truth, answer) | {"within_1": (near & (self.predicted < labels)).astype(float)}
             if self.probabilities is not None:
                 expected = self.probabilities @ centred
-                nearest = np.abs(expected[:, None] - centred[None, :]).round(9).argmin(axis=1)
+                nearest = ascending[np.abs(expected[:, None] - centred[ascending]).round(9).argmin(axis=1)]
                 dense |= _distances("nearest_", truth, centred[nearest])
                 dense |= {"expected_squared": (truth - expected) ** 2, "expected_absolute": np.abs(truth - expected)}
         bins = np.full(rows, -1, dtype=np.intp)

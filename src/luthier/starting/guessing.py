@@ -125,7 +125,7 @@ def words_for(task: Task) -> dict[str, str] | None:
     """Words a model can say for labels that are bare numbers, `None` where the labels speak for themselves."""
     if not task.ordered or not is_numeric(task.labels) or len(task.labels) not in WORDS:
         return None
-    return dict(zip(task.labels, WORDS[len(task.labels)], strict=True))
+    return dict(zip(task.ascending, WORDS[len(task.labels)], strict=True))
 
 
 def rater_columns(columns: list[str], frame: pd.DataFrame, labels: list[str]) -> list[str]:

@@ -242,7 +242,7 @@ class Decision(Spec):
         key = "label" if self.answer == "score" else "value"
         options = [
             {key: label, **({"description": described[label]} if label in described else {})}
-            for label in self.task.labels
+            for label in (self.task.ascending if self.answer == "score" else self.task.labels)
         ]
         return Deciding(
             spec=self,
@@ -355,5 +355,5 @@ def default_question(task: Task) -> str:
     """
     name = task.name.replace("-", " ").replace("_", " ")
     if task.ordered:
-        return f"Rate this text: {name}, from {task.labels[0]} (lowest) to {task.labels[-1]} (highest)."
+        return f"Rate this text: {name}, from {task.ascending[0]} (lowest) to {task.ascending[-1]} (highest)."
     return f"Which of these fits this text best: {name}?"

@@ -28,8 +28,8 @@ class Lesson:
     Attributes:
         vectors: shape (rows, dimensions).
         targets: position of each row's label among `labels`, shape (rows,).
-        labels: the labels the rows hold, in the task's order.
-        values: a number per label, ascending where labels are ordered.
+        labels: the labels the rows hold; a rating's from the lowest value up.
+        values: a number per label.
         ordered: whether the labels are.
         folds: the fold that holds a row out, -1 for rows that always teach, shape (rows,).
     """
@@ -85,13 +85,14 @@ def labelled_texts(spec: Spec, rows: Rows | None) -> tuple[list[str], list[str]]
 
 
 def labels_taught(spec: Spec, labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels that stand in training rows, in the task's order.
+    """The labels that stand in training rows: a rating's from the lowest value up, others in the task's order.
 
     Raises:
         DataError: they are fewer than two.
     """
     held = set(labels)
-    present = tuple(label for label in spec.task.labels if label in held)
+    listed = spec.task.ascending if spec.task.ordered else spec.task.labels
+    present = tuple(label for label in listed if label in held)
     if len(present) < 2:
         what = f"only {present[0]!r}" if present else "none"
         raise DataError(

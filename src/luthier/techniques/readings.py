@@ -65,7 +65,10 @@ def around_value(predicted: Floats, spread: float, values: Sequence[float]) -> F
     Args:
         predicted: a value per row.
         spread: standard deviation of the errors on rows that were not learned from.
-        values: a number per label, ascending.
+        values: a number per label, in any order.
+
+    Returns:
+        Shape (rows, labels), in the order of `values`.
     """
     import numpy as np
 
@@ -74,7 +77,7 @@ def around_value(predicted: Floats, spread: float, values: Sequence[float]) -> F
     # Plain Python's: a served model then needs no scipy, and a row costs a microsecond per label.
     below = np.array([[0.5 * (1 + math.erf(x)) for x in row] for row in apart.tolist()]).reshape(apart.shape)
     edges = np.hstack([np.zeros((len(predicted), 1)), below, np.ones((len(predicted), 1))])
-    found: Floats = np.diff(edges, axis=1)
+    found: Floats = np.diff(edges, axis=1)[:, np.argsort(np.argsort(values, kind="stable"))]
     return found
 
 
