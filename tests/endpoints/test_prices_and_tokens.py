@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from luthier.endpoints import Budget, Endpoint, Price, Request, Usage, azure, compatible, embedded, openai
-from luthier.endpoints.prices import PriceBook, base_model_of
+from luthier.endpoints.prices import PriceBook, base_model_of, price_needed
 from luthier.endpoints.tokens import TokenGuess, request_units, text_units
 from luthier.errors import UserError
 from tests.endpoints.questions import question
@@ -22,6 +22,13 @@ HERE = "http://127.0.0.1:1/v1"
         (azure("whatever", "https://r.openai.azure.com"), None),
         (azure("gpt-4.1-mini-2025-04-14.ft-0123abcd-stars", "https://r.openai.azure.com"), 0.2),
         (compatible("gpt-4o-mini", HERE), None),
+        (compatible("q", HERE, priced_as="gpt-4o-mini"), 0.075),
+        (compatible("q", HERE, priced_as="text-embedding-3-small"), 0.002),
+        (compatible("q", HERE, priced_as="groq/llama-3.3-70b-versatile"), 0.138),
+        (compatible("q", HERE, priced_as="llama-3.3-70b-versatile"), 0.138),
+        (compatible("q", HERE, priced_as="no-such-model"), None),
+        (compatible("q", HERE, priced_as="groq/no-such-model"), None),
+        (compatible("llama-3.3-70b-versatile", "https://api.groq.com/openai/v1"), 0.138),
         (compatible("q", HERE, price=Price(input_usd_per_million=0, output_usd_per_million=0)), 0.0),
         (compatible("q", HERE, price=Price(input_usd_per_million=1, output_usd_per_million=2)), 0.3),
         (embedded(), 0.0),
@@ -31,6 +38,18 @@ def test_cost(endpoint: Endpoint, usd: float | None) -> None:
     cost = PriceBook().cost(endpoint, MILLION)
     assert cost == (None if usd is None else pytest.approx(usd))
     assert PriceBook().known(endpoint) == (usd is not None)
+
+
+def test_a_model_that_providers_charge_differently_for_needs_the_name_of_one() -> None:
+    name = "meta-llama/Llama-3.3-70B-Instruct"
+    anywhere, somewhere = (compatible("q", HERE, priced_as=said) for said in (name, f"huggingface_groq/{name}"))
+    assert PriceBook().cost(anywhere, MILLION) is None
+    assert f"huggingface_groq/{name}" in str(price_needed(anywhere))
+    assert PriceBook().cost(somewhere, MILLION) == pytest.approx(0.138)
+
+
+def test_a_priced_as_that_is_not_listed_is_named() -> None:
+    assert "no-such-model" in str(price_needed(compatible("q", HERE, priced_as="no-such-model")))
 
 
 def test_what_a_deployment_says_it_is_gives_its_price() -> None:

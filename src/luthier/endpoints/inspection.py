@@ -13,7 +13,7 @@ from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Operation, Request
 from luthier.endpoints.failures import REASONING_CURE, Verdict, judge, judge_fault, stopping_error, unreadable
 from luthier.endpoints.headers import window
-from luthier.endpoints.prices import PriceBook
+from luthier.endpoints.prices import PriceBook, price_cure
 from luthier.endpoints.providers import PROVIDERS
 from luthier.endpoints.reading import Unreadable, read_answer
 from luthier.endpoints.redaction import redact
@@ -248,8 +248,7 @@ class _Inspection:
     def _price(self, answer: Answer) -> None:
         cost = PriceBook().cost(self.endpoint, answer.usage, answer.model)
         if cost is None:
-            cure = "price: {input_usd_per_million: ..., output_usd_per_million: ...}, or priced_as: MODEL"
-            self._add(None, "price", "unknown, so a budget cannot be kept", cure)
+            self._add(None, "price", "unknown, so a budget cannot be kept", price_cure(self.endpoint))
             return
         usage = answer.usage
         self._add(True, "price", f"${cost:.6f} for {usage.input_tokens} tokens in, {usage.output_tokens} out")

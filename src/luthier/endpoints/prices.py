@@ -11,10 +11,10 @@ from luthier.endpoints.endpoint import Endpoint, Price
 from luthier.endpoints.exchange import Usage
 from luthier.errors import UserError
 
-__all__ = ["PriceBook", "base_model_of", "price_needed"]
+__all__ = ["PriceBook", "base_model_of", "price_cure", "price_needed"]
 
 LISTED: dict[str, str] = {"openai": "openai", "azure": "azure"}
-"""Providers whose prices the list knows, by the name it gives them."""
+"""Our providers that are entries of the price list, by the name the list gives them."""
 
 Cost = Callable[[Usage], float | None]
 
@@ -58,7 +58,7 @@ class PriceBook:
     def _for(self, endpoint: Endpoint, reported_model: str | None) -> Cost:
         price = endpoint.price
         rates = None if price is None else tuple(price.model_dump().values())
-        key = (endpoint.provider, endpoint.model, endpoint.priced_as, rates, reported_model)
+        key = (endpoint.provider, endpoint.address, endpoint.model, endpoint.priced_as, rates, reported_model)
         found = self._costs.get(key)
         if found is None:
             found = self._costs[key] = self._look_up(endpoint, reported_model)
@@ -70,24 +70,32 @@ class PriceBook:
         if endpoint.provider == "local":
             return lambda usage: 0.0
         names = [endpoint.priced_as] if endpoint.priced_as else [endpoint.model, reported_model]
-        provider = LISTED.get(endpoint.provider)
-        if provider is None and not endpoint.priced_as:
-            return _unknown
         for name in filter(None, names):
             for candidate in dict.fromkeys((name, base_model_of(name))):
-                found = _listed(candidate, provider)
-                if found is not None:
-                    return found
+                listings = _listings(candidate, endpoint)
+                if len(listings) == 1:
+                    return _listed(listings[0])
         return _unknown
 
 
 def price_needed(endpoint: Endpoint) -> UserError:
     """The error of a budget for a model without a price."""
     return UserError(
-        f"a budget was given, but the price of {endpoint.label} is not known. Put it into the endpoint, as in "
-        "price: {input_usd_per_million: 0.1, output_usd_per_million: 0.4} (0 is a price), "
-        "or name a listed model that costs the same: priced_as: MODEL."
+        f"a budget was given, but the price of {endpoint.label} is not known. Put it into the endpoint: "
+        f"{price_cure(endpoint)}."
     )
+
+
+def price_cure(endpoint: Endpoint) -> str:
+    """What to write into an endpoint whose price is not known."""
+    own = "price: {input_usd_per_million: 0.1, output_usd_per_million: 0.4} (0 is a price)"
+    if not endpoint.priced_as:
+        return f"{own}, or name a listed model that costs the same: priced_as: MODEL"
+    listings = _listings(endpoint.priced_as, endpoint)
+    if not listings:
+        return f"{own}, or correct `priced_as:`; the price list has no model {endpoint.priced_as!r}"
+    names = ", ".join(f"{listing.provider}/{listing.model}" for listing in listings)
+    return f"{own}, or say whose price counts, as providers charge differently for this model: priced_as: {names}"
 
 
 def _unknown(usage: Usage) -> float | None:
@@ -112,6 +120,14 @@ def _rates(fresh: float, output: float, cached: float) -> Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """An entry of the price list: a provider's id, and a name it knows the model by."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Rate:
     base: float
     tiers_from: float
@@ -127,7 +143,41 @@ def _rate(price: Any) -> _Rate | None:
         return None
 
 
-def _listed(model: str, provider: str | None) -> Cost | None:
+def _listings(name: str, endpoint: Endpoint) -> list[Listing]:
+    """The entries of the price list that may count at an endpoint; several where it cannot be told which does.
+
+    The entry of the endpoint's own provider comes first. `priced_as` may also name a model of any other provider,
+    alone or as `provider/model`; providers that charge the same count as one.
+    """
+    from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+
+    snapshot = get_snapshot()
+
+    def listing(model: str, provider: str | None, url: str | None = None) -> list[Listing]:
+        try:
+            found, _ = snapshot.find_provider_model(model, None, provider, url)
+        except LookupError:
+            return []
+        return [Listing(str(found.id), model)]
+
+    own = LISTED.get(endpoint.provider)
+    here = listing(name, own) if own is not None else listing(name, None, endpoint.address)
+    if here or not endpoint.priced_as:
+        return here
+    prefix, _, rest = name.partition("/")
+    named = find_provider_by_id(snapshot.providers, prefix) if rest else None
+    found = listing(name, None) or (listing(rest, named.id) if named is not None else [])
+    if not found:
+        found = [entry for provider in snapshot.providers for entry in listing(name, provider.id)]
+    return found[:1] if len({_rates_listed(entry) for entry in found}) == 1 else found
+
+
+def _rates_listed(listing: Listing) -> tuple[float | None, ...]:
+    cost = _listed(listing)
+    return tuple(cost(usage) for usage in (Usage(1000, 0), Usage(0, 1000), Usage(1000, 0, 1000)))
+
+
+def _listed(listing: Listing) -> Cost:
     import genai_prices
 
     def exact(usage: Usage) -> float:
@@ -137,16 +187,13 @@ def _listed(model: str, provider: str | None) -> Cost | None:
                 output_tokens=usage.output_tokens,
                 cache_read_tokens=min(usage.cached_input_tokens, usage.input_tokens),
             ),
-            model_ref=model,
-            provider_id=provider,
+            model_ref=listing.model,
+            provider_id=listing.provider,
         )
         return float(found.total_price)
 
-    try:
-        price = genai_prices.calc_price(genai_prices.Usage(input_tokens=0), model_ref=model, provider_id=provider)
-    except LookupError:
-        return None
-    listed = price.model_price
+    none = genai_prices.Usage(input_tokens=0)
+    listed = genai_prices.calc_price(none, model_ref=listing.model, provider_id=listing.provider).model_price
     fresh, output = _rate(getattr(listed, "input_mtok", None)), _rate(getattr(listed, "output_mtok", None))
     cached = _rate(getattr(listed, "cache_read_mtok", None)) or fresh
     if fresh is None or cached is None:
