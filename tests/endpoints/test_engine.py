@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import threading
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -51,6 +52,29 @@ def test_the_second_run_costs_nothing(server: LocalServer, endpoint: Endpoint, t
     summary = engine.report.summary()
     assert (summary["from_journal"], summary["sent"], summary["spent_usd"]) == (30, 0, 0.0)
     assert summary["saved_usd"] > 0
+    engine.close()
+
+
+def test_a_damaged_answer_is_asked_again_and_told(
+    server: LocalServer, endpoint: Endpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = Engine(Journal(tmp_path / "j.db"))
+    first = engine.run(questions(8), endpoint)
+    engine.close()
+    connection = sqlite3.connect(tmp_path / "j.db")
+    connection.execute("UPDATE answers SET body = replace(body, 'choices', 'choicez') WHERE rowid <= 3")
+    connection.commit()
+    connection.close()
+    engine = Engine(Journal(tmp_path / "j.db"))
+    assert engine.estimate(questions(8), endpoint).in_journal == 5
+    report = Report()
+    second = engine.run(questions(8), endpoint, report=report)
+    assert [answer.text for answer in second] == [answer.text for answer in first]
+    assert (server.received.total, report.from_journal, report.damaged) == (11, 5, 3)
+    told = "3 answers in the journal were damaged (the checksum does not fit) and asked again."
+    assert report.notes == [told]
+    assert told in caplog.text
+    assert all(answer.from_journal for answer in engine.run(questions(8), endpoint))
     engine.close()
 
 

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import pytest
 
 from luthier.endpoints import Journal, Request, compatible
 from luthier.endpoints.journal import Entry
-from luthier.endpoints.journal_schema import MIGRATIONS, m001_answers
+from luthier.endpoints.journal_schema import MIGRATIONS, m001_answers, m002_snapshots
 from luthier.endpoints.keys import answer_key, key_prefix
 from luthier.errors import UserError
 
@@ -135,6 +136,90 @@ def test_an_older_file_is_brought_up_to_date(path: Path) -> None:
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     connection.close()
+
+
+def change(path: Path, statement: str, *values: object) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(statement, values)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("size", [20, 9000])
+def test_a_flipped_bit_anywhere_in_a_body_is_noticed(path: Path, size: int) -> None:
+    journal = Journal(path)
+    journal.put([entry(b"a", body=os.urandom(size // 2).hex().encode()), entry(b"b")])
+    journal.close()
+    connection = sqlite3.connect(path)
+    stored = connection.execute("SELECT body FROM answers WHERE key = x'61'").fetchone()[0]
+    connection.close()
+    for place in range(0, len(stored), max(1, len(stored) // 20)):
+        flipped = bytearray(stored)
+        flipped[place] ^= 1 << (place % 8)
+        change(path, "UPDATE answers SET body = ? WHERE key = x'61'", bytes(flipped))
+        found = journal.lookup([b"a", b"b"])
+        assert {key: each.state for key, each in found.items()} == {b"a": "damaged", b"b": "answered"}
+        assert found[b"a"].body is None
+        assert journal.settled([b"a", b"b"]) == {b"b"}, "a plan counts it as not answered, as the run will"
+    change(path, "UPDATE answers SET body = ? WHERE key = x'61'", stored)
+    assert journal.settled([b"a", b"b"]) == {b"a", b"b"}
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["cost_usd = 0", "state = 'failed'", "packed = 1", "input_tokens = 'x'", "error = CAST(x'ff' AS TEXT)", "body = 3"],
+)
+def test_a_change_of_any_other_column_is_noticed_too(path: Path, damage: str) -> None:
+    journal = Journal(path)
+    journal.put([entry(b"a", cost_usd=1, latency_seconds=2, error="Zoë \x00", status=200)])
+    assert journal.lookup([b"a"])[b"a"].cost_usd == 1.0, "an integer is stored as a float and fits its checksum"
+    change(path, f"UPDATE answers SET {damage}")
+    assert journal.lookup([b"a"])[b"a"].state == "damaged"
+    journal.close()
+
+
+def test_what_is_asked_again_mends_a_damaged_row(path: Path) -> None:
+    journal = Journal(path)
+    journal.put([entry()])
+    change(path, "UPDATE answers SET body = x'00'")
+    journal.put([entry(body=b"[1]")])
+    assert journal.lookup([b"k"])[b"k"].body == b"[1]"
+    journal.close()
+
+
+def test_rows_of_an_older_file_without_checksums_are_read(path: Path) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    m001_answers(connection)
+    m002_snapshots(connection)
+    rows = [(b"a", b"{}", 0), (b"b", zlib.compress(b"[]"), 1), (b"c", b"no zlib", 1)]
+    connection.executemany(
+        "INSERT INTO answers (key, state, operation, identity, model, body, packed, created) "
+        "VALUES (?, 'answered', 'chat', 'i', 'm', ?, ?, 1)",
+        rows,
+    )
+    connection.execute("PRAGMA user_version = 2")
+    connection.commit()
+    connection.close()
+    journal = Journal(path)
+    found = journal.lookup([b"a", b"b", b"c"])
+    assert [(found[key].state, found[key].body) for key in (b"a", b"b")] == [("answered", b"{}"), ("answered", b"[]")]
+    assert found[b"c"].state == "damaged", "what cannot be unpacked is no answer, with or without a checksum"
+    journal.close()
+
+
+@pytest.mark.parametrize("spelled", [":memory:", " :memory: ", Path(":memory:")])
+def test_in_memory_makes_no_file_of_that_name_and_each_is_its_own(
+    spelled: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, other = Journal(spelled), Journal(spelled)
+    one.put([entry()])
+    assert (one.path, one.settled([b"k"]), other.settled([b"k"])) == (None, {b"k"}, set())
+    one.close()
+    other.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_file_says_what_to_do(path: Path) -> None:

@@ -22,7 +22,7 @@ from luthier.endpoints.limiter import Limiter
 from luthier.endpoints.prices import PriceBook, price_needed
 from luthier.endpoints.providers import PROVIDERS, Provider
 from luthier.endpoints.reading import Unreadable, read_answer
-from luthier.endpoints.report import Report
+from luthier.endpoints.report import Report, damage
 from luthier.endpoints.sender import Sender, Settings
 from luthier.endpoints.tokens import UNITS_PER_TOKEN, TokenGuess, request_units
 from luthier.endpoints.transport import shared_transport
@@ -97,7 +97,10 @@ class Dispatch:
             await run.done
         finally:
             self._close_run(run)
+        if run.damaged:
+            log.warning("%s", damage(run.damaged))
         for each in reports:
+            each.damaged += run.damaged
             each.history[endpoint.label] = list(run.lane.limiter.history)
         if run.error is not None:
             raise run.error
@@ -164,6 +167,7 @@ class Dispatch:
                     break
                 found = known.get(key)
                 if isinstance(found, Entry):
+                    run.damaged += found.state == "damaged"
                     found = self._from_entry(found, terms.retry_failed and key not in asked)
                 if found is not None:
                     run.deliver(position, found)

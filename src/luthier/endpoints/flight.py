@@ -186,6 +186,7 @@ class Run(Watched):
         reports: where it is counted.
         waiting: flights of this run that have not been sent yet.
         reported_model: what the endpoint says it is, where that was asked before.
+        damaged: answers of the journal that are asked again because they are damaged.
         halt: why it sends nothing more.
         error: what is raised when all has drained.
     """
@@ -199,6 +200,7 @@ class Run(Watched):
     waiting: deque[Flight] = field(default_factory=deque)
     room: asyncio.Event = field(default_factory=asyncio.Event)
     reported_model: str | None = None
+    damaged: int = 0
     halt: Halt | None = None
     error: BaseException | None = None
 

@@ -24,17 +24,21 @@ __all__ = ["Entry", "Journal", "JournalSize"]
 PACK_FROM_BYTES = 4096
 BUSY_SECONDS = 60.0
 KEYS_A_QUERY = 500
+IN_MEMORY = ":memory:"
 
 COLUMNS = (
     "key, state, failure, operation, identity, model, reported_model, status, body, packed, "
     "input_tokens, output_tokens, cost_usd, latency_seconds, created, error"
 )
 
+NAMES = COLUMNS.split(", ")
+BODY = NAMES.index("body")
+
 # An answer, once there, is only ever replaced by another answer.
 UPSERT = f"""
-INSERT INTO answers ({COLUMNS}) VALUES ({", ".join("?" * 16)})
+INSERT INTO answers ({COLUMNS}, checksum) VALUES ({", ".join("?" * 17)})
 ON CONFLICT (key) DO UPDATE SET
-    {", ".join(f"{name} = excluded.{name}" for name in COLUMNS.split(", ")[1:])}
+    {", ".join(f"{name} = excluded.{name}" for name in [*NAMES[1:], "checksum"])}
 WHERE excluded.state = 'answered' OR answers.state <> 'answered'
 """
 
@@ -51,7 +55,8 @@ class Entry:
 
     Attributes:
         key: sha256 of what was asked of whom.
-        state: `answered` or `failed`; later rooms add `planned` and `submitted`.
+        state: `answered` or `failed`; `damaged` where the row's checksum does not fit. Later rooms add `planned`
+            and `submitted`.
         operation: which call of the protocol.
         identity: who was asked.
         model: the name it was asked by.
@@ -112,11 +117,12 @@ class Journal:
         >>> journal.close()
 
     Args:
-        path: the file, made with mode 0600 as it holds texts; `None` keeps all in memory.
+        path: the file, made with mode 0600 as it holds texts; `None` or `":memory:"` keeps all in memory.
     """
 
     def __init__(self, path: str | Path | None) -> None:
-        self.path = None if path is None else Path(path).expanduser()
+        in_memory = path is None or str(path).strip() == IN_MEMORY
+        self.path = None if in_memory else Path(path or "").expanduser()
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._open: sqlite3.Connection | None = None
@@ -134,32 +140,22 @@ class Journal:
         """The journal `LUTHIER_JOURNAL` names (`:memory:` is allowed), else the user's, or one in memory."""
         given = os.environ.get("LUTHIER_JOURNAL", "").strip()
         if given:
-            return cls(None if given == ":memory:" else given)
+            return cls(given)
         return cls(None if otherwise == "memory" else luthier_home() / "journal.db")
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """What is known of these keys."""
-        found: dict[bytes, Entry] = {}
+        """What is known of these keys; a damaged row comes back in the state `damaged`, without a body."""
         with self._connection() as connection:
-            for begin in range(0, len(keys), KEYS_A_QUERY):
-                some = keys[begin : begin + KEYS_A_QUERY]
-                marks = ",".join("?" * len(some))
-                for row in connection.execute(f"SELECT {COLUMNS} FROM answers WHERE key IN ({marks})", some):
-                    found[row[0]] = _entry(row)
-        return found
+            return {entry.key: entry for entry in _entries(connection, keys)}
 
     def settled(self, keys: Sequence[bytes], failures: Collection[str] = ()) -> set[bytes]:
-        """Those of these keys that have an answer, or failed in one of these ways; bodies are not read."""
-        kinds = ",".join("?" * len(failures))
-        ended = f"(state = 'answered' OR (state = 'failed' AND failure IN ({kinds})))"
-        found: set[bytes] = set()
+        """Those of these keys that have an answer, or failed in one of these ways; damaged rows do not count."""
         with self._connection() as connection:
-            for begin in range(0, len(keys), KEYS_A_QUERY):
-                some = keys[begin : begin + KEYS_A_QUERY]
-                marks = ",".join("?" * len(some))
-                query = f"SELECT key FROM answers WHERE {ended} AND key IN ({marks})"
-                found.update(row[0] for row in connection.execute(query, [*failures, *some]))
-        return found
+            return {
+                entry.key
+                for entry in _entries(connection, keys)
+                if entry.state == "answered" or (entry.state == "failed" and entry.failure in failures)
+            }
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Commits entries now."""
@@ -295,13 +291,15 @@ class Journal:
 
 def _opened(path: Path | None) -> sqlite3.Connection:
     if path is None:
-        connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        connection = sqlite3.connect(IN_MEMORY, check_same_thread=False, isolation_level=None)
+        connection.text_factory = _text
         migrate(connection, "in memory")
         return connection
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Made here, not by SQLite, so that it is never readable to others; the log takes the file's mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
+    connection.text_factory = _text
     try:
         _use_wal(connection)
         # A crash of the program loses nothing; a power cut may lose the last moments, never the file.
@@ -334,6 +332,11 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
+def _text(value: bytes) -> str:
+    # A flipped bit may leave text that is no UTF-8: that is for the checksum to find.
+    return value.decode("utf-8", "backslashreplace")
+
+
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
@@ -343,7 +346,7 @@ def _row(entry: Entry) -> tuple[object, ...]:
     body, packed = entry.body, 0
     if body is not None and len(body) >= PACK_FROM_BYTES:
         body, packed = zlib.compress(body, 1), 1
-    return (
+    row = (
         entry.key,
         entry.state,
         entry.failure,
@@ -356,16 +359,40 @@ def _row(entry: Entry) -> tuple[object, ...]:
         packed,
         entry.input_tokens,
         entry.output_tokens,
-        entry.cost_usd,
-        entry.latency_seconds,
-        entry.created or time.time(),
+        None if entry.cost_usd is None else float(entry.cost_usd),
+        None if entry.latency_seconds is None else float(entry.latency_seconds),
+        float(entry.created or time.time()),
         entry.error,
     )
+    return *row, _checksum(row)
 
 
-def _entry(row: tuple[object, ...]) -> Entry:
-    values = dict(zip(COLUMNS.split(", "), row, strict=True))
+def _checksum(row: tuple[object, ...]) -> int:
+    # Of the whole row: a flipped bit in a price or in a state is as silent as one in a body.
+    body = row[BODY]
+    begun = zlib.crc32(body) if isinstance(body, bytes) else 0
+    return zlib.crc32(repr((*row[:BODY], *row[BODY + 1 :])).encode("utf-8", "backslashreplace"), begun)
+
+
+def _entries(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[Entry]:
+    for begin in range(0, len(keys), KEYS_A_QUERY):
+        some = keys[begin : begin + KEYS_A_QUERY]
+        marks = ",".join("?" * len(some))
+        for row in connection.execute(f"SELECT {COLUMNS}, checksum FROM answers WHERE key IN ({marks})", some):
+            yield _entry(row[:-1], row[-1])
+
+
+def _entry(row: tuple[object, ...], checksum: object) -> Entry:
+    values = dict(zip(NAMES, row, strict=True))
     packed = values.pop("packed")
-    if packed and isinstance(values["body"], bytes):
-        values["body"] = zlib.decompress(values["body"])
+    body = values["body"]
+    # Rows of the first schemas have no checksum.
+    damaged = checksum is not None and checksum != _checksum(row)
+    if packed and isinstance(body, bytes) and not damaged:
+        try:
+            values["body"] = zlib.decompress(body)
+        except zlib.error:
+            damaged = True
+    if damaged:
+        return Entry(row[0], "damaged", "", "", "")  # type: ignore[arg-type]
     return Entry(**values)  # type: ignore[arg-type]

@@ -52,7 +52,12 @@ def m002_snapshots(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_answers, m002_snapshots)
+def m003_checksums(connection: sqlite3.Connection) -> None:
+    """A checksum of the row; rows of older files have none and are read as they are."""
+    connection.execute("ALTER TABLE answers ADD COLUMN checksum INTEGER")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_answers, m002_snapshots, m003_checksums)
 """In order; the file's `user_version` counts those it has seen."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from luthier.endpoints.exchange import Answer
 from luthier.endpoints.limiter import Moment
 
-__all__ = ["Report"]
+__all__ = ["Report", "damage"]
 
 
 class Report:
@@ -29,7 +29,7 @@ class Report:
         spent_usd: price of the answers fetched now, as far as it is known.
         saved_usd: price of the answers that came from the journal.
         unpriced: answers fetched now whose price is unknown.
-        notes: what a person should know, such as a model that changed behind its name.
+        damaged: answers of the journal whose checksum did not fit, which were asked again.
         history: how the limiter's window moved, by endpoint.
     """
 
@@ -47,7 +47,8 @@ class Report:
         self.spent_usd = 0.0
         self.saved_usd = 0.0
         self.unpriced = 0
-        self.notes: list[str] = []
+        self.damaged = 0
+        self._notes: list[str] = []
         self.history: dict[str, list[Moment]] = {}
         self._latencies: array[float] = array("d")
 
@@ -77,8 +78,13 @@ class Report:
 
     def note(self, text: str) -> None:
         """Adds a remark, once."""
-        if text not in self.notes:
-            self.notes.append(text)
+        if text not in self._notes:
+            self._notes.append(text)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know, such as a model that changed behind its name."""
+        return [*self._notes, damage(self.damaged)] if self.damaged else list(self._notes)
 
     def latency_seconds(self, share: float) -> float | None:
         """Latency that this share of the answers stayed within, `None` without answers.
@@ -109,5 +115,11 @@ class Report:
             "unpriced": self.unpriced,
             "p50_latency_seconds": self.latency_seconds(0.5),
             "p95_latency_seconds": self.latency_seconds(0.95),
-            "notes": list(self.notes),
+            "notes": self.notes,
         }
+
+
+def damage(answers: int) -> str:
+    """What a person is told of damaged answers in the journal."""
+    some = f"{answers:,} answers in the journal were" if answers > 1 else "1 answer in the journal was"
+    return f"{some} damaged (the checksum does not fit) and asked again."
