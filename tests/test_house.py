@@ -18,6 +18,7 @@ SOURCE = Path(luthier.__file__).parent
 # Lowest first. Rooms on one floor do not import each other.
 FLOORS: list[set[str]] = [
     {"errors", "home"},
+    {"outputs"},
     {"task", "assets", "tables"},
     {"local"},
     {"endpoints", "evaluation"},

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +18,7 @@ from luthier.endpoints.exchange import Conversation, Operation, Request
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.deciding import Objective
 from luthier.evaluation.records import Prediction
+from luthier.outputs import write_folder
 from luthier.task import NAME_PATTERN, Rows, Task, readable_validation_error
 
 if TYPE_CHECKING:
@@ -313,29 +311,24 @@ class Fitted:
         return self.spec.predict(rows, self)
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `spec.yaml`, `fitted.json`, `arrays.npz` and `files/`; the folder appears whole or not at all."""
+        """Writes `spec.yaml`, `fitted.json`, `arrays.npz` and `files/`; the folder appears whole or not at all.
+
+        Raises:
+            DataError: something that Luthier did not write is there, or the disk refuses.
+        """
+        return write_folder(folder, self._write)
+
+    def _write(self, folder: Path) -> None:
         import numpy as np
 
-        target = Path(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            document = yaml.safe_dump(self.spec.document(), sort_keys=False, allow_unicode=True)
-            (scratch / "spec.yaml").write_text(document, encoding="utf-8")
-            facts = {"schema": SCHEMA, "digest": self.digest, "train_digest": self.train_digest, "state": self.state}
-            (scratch / "fitted.json").write_text(
-                json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
-            )
-            if self.arrays:
-                np.savez_compressed(scratch / "arrays.npz", allow_pickle=False, **dict(self.arrays))
-            for name, content in self.files.items():
-                (scratch / FILES).mkdir(exist_ok=True)
-                (scratch / FILES / name).write_bytes(content)
-            scratch.chmod(0o755)
-            if target.exists():
-                shutil.rmtree(target)
-            os.replace(scratch, target)
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
-        return target
+        document = yaml.safe_dump(self.spec.document(), sort_keys=False, allow_unicode=True)
+        (folder / "spec.yaml").write_text(document, encoding="utf-8")
+        facts = {"schema": SCHEMA, "digest": self.digest, "train_digest": self.train_digest, "state": self.state}
+        (folder / "fitted.json").write_text(
+            json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
+        )
+        if self.arrays:
+            np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **dict(self.arrays))
+        for name, content in self.files.items():
+            (folder / FILES).mkdir(exist_ok=True)
+            (folder / FILES / name).write_bytes(content)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from luthier.assets.fetch import Distribution, fetch
 from luthier.errors import DataError
+from luthier.outputs import check_file, write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,17 +115,27 @@ def write_sample(folder: Path) -> dict[str, Path]:
 
     Returns:
         The path of each table by its name.
+
+    Raises:
+        DataError: other files of these names are there, or the folder cannot be written.
     """
     folder = Path(folder)
-    splits = sample_splits()
     licence = (fetch(SAMPLE) / "LICENSE.txt").read_text(encoding="utf-8")
+    paths = {}
+    texts = {folder / "LICENSE-sample.txt": (_NOTE + licence).encode()}
+    for name, frame in sample_splits().items():
+        paths[name] = folder / f"{name}.csv"
+        texts[paths[name]] = frame.to_csv(index=False, lineterminator="\n").encode()
+    others = [str(path) for path, text in texts.items() if check_file(path).exists() and path.read_bytes() != text]
+    if others:
+        raise DataError(
+            f"{', '.join(others)} already there, and not the sample tables; move them away, or start in another folder."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = {}
-        for name, frame in splits.items():
-            paths[name] = folder / f"{name}.csv"
-            frame.to_csv(paths[name], index=False, lineterminator="\n", encoding="utf-8")
-        (folder / "LICENSE-sample.txt").write_text(_NOTE + licence, encoding="utf-8", newline="\n")
+        for path, text in texts.items():
+            if not path.exists():
+                write_file(path, text)
     except OSError as error:
         raise DataError(
             f"the sample tables cannot be written to {folder} ({error.strerror}); give another folder"

@@ -30,10 +30,14 @@ def fit(
     from luthier.endpoints import default_engine, draining
     from luthier.experiments.costs import plan_fit
     from luthier.experiments.fitting import training_rows
+    from luthier.outputs import check_folder
     from luthier.reporting.findings import print_findings
     from luthier.tables import read_table
     from luthier.techniques import read_endpoint, read_spec
 
+    if to is not None:
+        # Before anything is paid.
+        check_folder(to)
     chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
     table = read_table(train) if train else None
     engine = default_engine()

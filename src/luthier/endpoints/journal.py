@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from luthier.endpoints.journal_schema import explain, migrate
+from luthier.endpoints.journal_schema import check_ours, explain, migrate
 from luthier.errors import UserError
 from luthier.home import luthier_home
 
@@ -301,6 +301,7 @@ def _opened(path: Path | None) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
     connection.text_factory = _text
     try:
+        check_ours(connection, str(path))
         _use_wal(connection)
         # A crash of the program loses nothing; a power cut may lose the last moments, never the file.
         connection.execute("PRAGMA synchronous = NORMAL")

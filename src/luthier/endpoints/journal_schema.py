@@ -8,7 +8,7 @@ from pathlib import Path
 
 from luthier.errors import UserError
 
-__all__ = ["MIGRATIONS", "explain", "migrate"]
+__all__ = ["MIGRATIONS", "check_ours", "explain", "migrate"]
 
 
 def m001_answers(connection: sqlite3.Connection) -> None:
@@ -59,6 +59,22 @@ def m003_checksums(connection: sqlite3.Connection) -> None:
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_answers, m002_snapshots, m003_checksums)
 """In order; the file's `user_version` counts those it has seen."""
+
+
+def check_ours(connection: sqlite3.Connection, place: str) -> None:
+    """Refuses a database of another program, before a byte of it is changed.
+
+    Raises:
+        UserError: it holds tables, and they are not a journal's.
+    """
+    # Tables first: another process that makes the journal meanwhile commits them together with the version.
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(answers)")}
+    if tables and not (_version(connection) and {"key", "state", "identity", "body"} <= columns):
+        raise UserError(
+            f"{place} is an SQLite file of another program (tables: {', '.join(sorted(tables)[:5])}), not a journal; "
+            "nothing in it was changed. Name another file in LUTHIER_JOURNAL."
+        )
 
 
 def migrate(connection: sqlite3.Connection, place: str) -> None:

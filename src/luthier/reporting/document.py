@@ -8,10 +8,7 @@ names.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -19,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
+from luthier.outputs import check_file, write_file
 from luthier.reporting.numbers import interval, number, p_value, percent
 
 if TYPE_CHECKING:
@@ -26,6 +24,9 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = ["document_html", "write_document"]
+
+MARK = b'<meta name="generator" content="Luthier">'
+"""In the head of every page: one that has it may be written over."""
 
 DRAWING = """
 for (const node of document.querySelectorAll('script[data-figure]')) {
@@ -69,40 +70,27 @@ def write_document(text: str, path: str | Path) -> Path:
 
     Args:
         text: the page.
-        path: the file; an existing one is replaced, missing folders are made.
+        path: the file; an earlier page is replaced, missing folders are made.
 
     Returns:
         The path written.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: the file cannot be written, or another file is there.
     """
-    file = Path(path)
-    # A text may hold half a surrogate pair, which no file can.
-    content = text.encode("utf-8", "replace")
+    file = check_file(path)
+    if file.exists() and not _is_page(file):
+        raise DataError(f"{file} is there already and is no page of Luthier's; give another name, or move it away.")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        return write_file(file, text)
     except OSError as error:
-        raise DataError(f"cannot write {file}: {error.strerror}. Choose a folder you may write to.") from error
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
         raise DataError(f"cannot write {file}: {error.strerror}. Free some space or choose another folder.") from error
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
-    return file
+
+
+def _is_page(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return MARK in stream.read(4096)
 
 
 @cache

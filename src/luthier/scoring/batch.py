@@ -15,6 +15,7 @@ from luthier.endpoints import Engine
 from luthier.endpoints.background import in_background
 from luthier.errors import DataError, LuthierError
 from luthier.evaluation.records import STATES, TEXT_COLUMNS, Prediction, prediction_columns, prediction_record
+from luthier.outputs import check_file
 from luthier.packaging.model import LuthierModel
 from luthier.spec import Spec
 from luthier.tables import Record, columns_of, open_writer, read_chunks, table_format
@@ -196,6 +197,7 @@ def check_files(model: LuthierModel, source: str | Path, target: str | Path) -> 
         EndpointError: the key's variable is not set.
     """
     table_format(target)
+    check_file(target)
     columns = columns_of(source)
     model.fitted.spec.check_columns(columns, str(source))
     if Path(source).resolve() == Path(target).resolve():

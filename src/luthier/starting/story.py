@@ -40,7 +40,8 @@ def tell(folder: Path, say: Callable[[str], None] = print) -> None:
     train, test = read_table(tables["train"]), read_table(tables["test"])
     new = folder / "data" / "reviews.csv"
     unlabelled = read_table(tables["validation"])[["review_id", "text"]]
-    write_frame(unlabelled, new)
+    if not new.exists():
+        write_frame(unlabelled, new)
     say(f"{len(train):,} rows to learn from, {len(test):,} to measure on, {len(unlabelled):,} new ones to score")
 
     heading("2. The question and four ways to answer it")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import yaml
 
 from luthier.errors import DataError
+from luthier.outputs import check_file, write_file
 from luthier.starting.guessing import words_for
 from luthier.task import Task
 
@@ -64,25 +63,18 @@ def write_specs(
         raise DataError(
             f"{folder} already has {', '.join(there)}. Choose another --folder, or --force to write over them."
         )
+    for name in texts:
+        check_file(folder / name)
     try:
         (folder / "endpoints").mkdir(parents=True, exist_ok=True)
         for example in sorted(EXAMPLE_ENDPOINTS.glob("*.yaml")):
             # A person's own settings in them are kept.
-            if not (folder / "endpoints" / example.name).exists():
-                write_whole(folder / "endpoints" / example.name, example.read_text(encoding="utf-8"))
-        return [write_whole(folder / name, text) for name, text in texts.items()]
+            kept = folder / "endpoints" / example.name
+            if not kept.exists() and not kept.is_symlink():
+                write_file(kept, example.read_text(encoding="utf-8"))
+        return [write_file(folder / name, text) for name, text in texts.items()]
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error.strerror}. Choose another --folder.") from error
-
-
-def write_whole(file: Path, text: str) -> Path:
-    """Writes a text file so that it is there whole or not at all."""
-    descriptor, scratch = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    Path(scratch).chmod(0o644)
-    os.replace(scratch, file)
-    return file
 
 
 def task_text(task: Task) -> str:

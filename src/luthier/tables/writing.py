@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 from luthier.errors import DataError
+from luthier.outputs import check_file
 from luthier.tables.cells import arrow_cells, csv_line, encodable, json_text
 from luthier.tables.reading import columns_of, read_chunks, readable_parquet, refuse_repeated, table_format
 
@@ -70,12 +71,11 @@ def open_writer(
         renamed: column of the source to its name in the target, where that is another one.
 
     Raises:
-        DataError: the ending is unknown, two columns have one name, or the folder cannot be written.
+        DataError: the ending is unknown, two columns have one name, the folder cannot be written, or a symbolic link
+            or a folder is in the file's place.
     """
-    file = Path(path)
-    kind = table_format(file)
-    if file.is_dir():
-        raise DataError(f"{file} is a folder; name the file to write.")
+    kind = table_format(path)
+    file = check_file(path)
     refuse_repeated([encodable(name) for name in columns], file)
     with _named_fault(file):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ class _LineWriter(_Writer):
         self.stream: IO[str]
 
     def _open(self) -> None:
-        self.stream = self.scratch.open("w", encoding="utf-8", errors="replace", newline="")
+        self.stream = self.scratch.open("x", encoding="utf-8", errors="replace", newline="")
         if self.kind == "csv":
             self.stream.write(csv_line(self.columns))
 
@@ -205,7 +205,7 @@ class _ParquetWriter(_Writer):
     def _open(self) -> None:
         import pyarrow.parquet as pq
 
-        self.stream = self.scratch.open("wb")
+        self.stream = self.scratch.open("xb")
         self.writer = pq.ParquetWriter(self.stream, self.schema)
 
     def _append(self, records: Sequence[Mapping[str, Any]]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import yaml
 
 from luthier.errors import SpecError, UserError
+from luthier.outputs import check_file, write_file
 from luthier.task import Task
 from luthier.techniques.finetune import FineTune, Tuned
 
@@ -52,10 +51,12 @@ class Target:
         """Refuses, before anything is paid, a file that could not be written in the end.
 
         Raises:
-            UserError: there is another file of this name, or no folder for it.
+            UserError: there is another file or a symbolic link of this name, or no folder for it.
         """
         if not self.path.parent.is_dir():
             raise UserError(f"no folder {self.path.parent} for {self.path.name}; make it, or give another --to.")
+        if self.exact:
+            check_file(self.path)
         if self.exact and self.path.exists() and not _is_result_of(self.path, job):
             raise UserError(f"{self.path} is there already and is not the result of this job; give another --to.")
 
@@ -97,16 +98,12 @@ def write_spec(spec: FineTune, target: Target) -> Path:
     assert spec.tuned is not None
     for path in target.names():
         text = _text_of(spec, path)
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             break
         if _same(path, text):
             return path
     try:
-        descriptor, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(scratch).chmod(0o644)
-        os.replace(scratch, path)
+        write_file(path, text)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); the result is {spec.tuned.model}.") from error
     return path

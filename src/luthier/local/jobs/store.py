@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -70,6 +71,9 @@ _NAMED = {
     "union select id from batches where status not in ('completed', 'failed', 'expired', 'cancelled')",
 }
 """What in each folder is still needed, by name."""
+
+_OURS = re.compile(r"(file-|ftjob-|batch_|\.upload-|\.new-)")
+"""How the names begin that are made here; a folder may hold other files, which are left alone."""
 
 
 class Store:
@@ -168,7 +172,9 @@ class Store:
             for path in there:
                 # An upload that ends meanwhile takes its own away.
                 with contextlib.suppress(FileNotFoundError):
-                    if path.name not in kept and time.time() - path.stat().st_mtime > _DAY_SECONDS:
+                    if path.name in kept or not _OURS.match(path.name) or path.is_symlink():
+                        continue
+                    if time.time() - path.stat().st_mtime > _DAY_SECONDS:
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def close(self) -> None:

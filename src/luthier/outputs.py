@@ -1,0 +1,182 @@
+"""Where results are written: nothing that Luthier did not make is replaced or removed.
+
+A file or folder is written beside its place and renamed into it, so it appears whole or not at all. A symbolic link
+in that place is refused: what it points to belongs to another name. Links among the folders above it are followed, as
+every program does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from luthier.errors import DataError
+
+__all__ = ["check_file", "check_folder", "write_file", "write_folder"]
+
+MANIFEST = "written.json"
+"""In a folder that was written here: the name and sha256 of each file of it."""
+
+
+def check_file(path: str | Path) -> Path:
+    """The path, if a file can be written there: nothing, or an ordinary file, is in its place.
+
+    Raises:
+        DataError: a symbolic link, a folder or a device is there.
+    """
+    file = Path(path)
+    try:
+        mode = file.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return file
+    except OSError as error:
+        raise DataError(f"{file} cannot be written: {error.strerror}. Choose another place.") from error
+    if stat.S_ISLNK(mode):
+        raise DataError(f"{file} is a symbolic link to {file.readlink()}; name the file itself, or another one.")
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{file} is a folder; name the file to write.")
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{file} is a device or a pipe, not a file; name a file to write.")
+    return file
+
+
+def write_file(path: str | Path, content: str | bytes) -> Path:
+    """Writes a file whole or not at all, with the mode the umask allows; an ordinary file there is replaced.
+
+    Raises:
+        DataError: a symbolic link, a folder or a device is there.
+        OSError: the disk refuses.
+    """
+    file = check_file(path)
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", suffix=".part", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            # A text may hold half a surrogate pair, which no file can.
+            stream.write(content.encode("utf-8", "replace") if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+        os.replace(name, file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return file
+
+
+def check_folder(path: str | Path) -> Path:
+    """The absolute path, if a folder can be written there: nothing, an empty folder or one of Luthier's is there.
+
+    Raises:
+        DataError: anything else is there; it is left as it is.
+    """
+    folder = Path(path).absolute()
+    if folder.is_symlink():
+        raise DataError(f"{path} is a symbolic link to {folder.readlink()}; name the folder itself, or another one.")
+    if not folder.exists():
+        return folder
+    if not folder.is_dir():
+        raise DataError(f"{path} is a file, not a folder; name a folder that does not exist yet.")
+    foreign = _foreign(folder)
+    if foreign:
+        named = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3:,} more" if len(foreign) > 3 else "")
+        raise DataError(
+            f"{path} holds {named}, which Luthier did not write; nothing there was changed. "
+            "Name a folder that does not exist yet, or move these away."
+        )
+    return folder
+
+
+def write_folder(path: str | Path, fill: Callable[[Path], None]) -> Path:
+    """Writes a folder whole or not at all; an earlier one of Luthier's, and an empty one, is replaced.
+
+    Args:
+        path: the folder.
+        fill: writes the files into a scratch folder beside it.
+
+    Raises:
+        DataError: something else is there, or the disk refuses.
+    """
+    target = check_folder(path)
+    with _said(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent))
+    try:
+        with _said(path):
+            new = scratch / "new"
+            new.mkdir()
+            fill(new)
+            written = {str(file.relative_to(new)): _sha256(file) for file in sorted(_files(new))}
+            (new / MANIFEST).write_text(json.dumps(written, indent=1), encoding="utf-8")
+            _swap(new, target, scratch / "old")
+    finally:
+        # An earlier folder of ours is removed only once one stands in its place.
+        if target.exists() or not (scratch / "old").exists():
+            shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    if not target.exists():
+        new.rename(target)
+        return
+    target.rename(old)
+    try:
+        # Looked at again where nothing else is writing: what came meanwhile is not removed.
+        if foreign := _foreign(old):
+            raise DataError(f"{target} now holds {foreign[0]}, which Luthier did not write; it is left as it is.")
+        new.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+
+
+def _foreign(folder: Path) -> list[str]:
+    """What in a folder was not written here, or was changed since."""
+    found = {str(file.relative_to(folder)): file for file in _files(folder)}
+    manifest = found.pop(MANIFEST, None)
+    known: dict[str, str] = {}
+    if manifest is not None and not manifest.is_symlink():
+        try:
+            known = json.loads(manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+    if not isinstance(known, dict):
+        known = {}
+    return [name for name, file in sorted(found.items()) if file.is_symlink() or known.get(name) != _sha256(file)]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Everything in a folder but the folders in it, links not followed; an empty folder counts as what it is."""
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and not entry.is_symlink() and any(entry.iterdir()):
+            yield from _files(entry)
+        else:
+            yield entry
+
+
+def _sha256(file: Path) -> str:
+    if not file.is_file():
+        return ""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def _said(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
