@@ -111,6 +111,13 @@ def test_one_offset_for_all_is_certain_and_equal_numbers_do_not_differ() -> None
     assert constant.order is None and constant.correlation is None
 
 
+def test_a_few_models_in_perfect_order_prove_no_certainty() -> None:
+    values = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    four, six = agree(pairs(values[:4], values[:4])).order, agree(pairs(values, values)).order
+    assert four is not None and (four.value, four.low) == (1.0, None)
+    assert six is not None and six.low is not None and six.low < 0.5 < six.value == six.high
+
+
 def test_two_pairs_are_too_few() -> None:
     with pytest.raises(DataError, match="2 pairs.*at least 3"):
         agree(pairs([0.5, 0.6], [0.4, 0.5]))

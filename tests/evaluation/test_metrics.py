@@ -252,13 +252,30 @@ def test_the_same_seed_gives_the_same_intervals_and_another_seed_nearly() -> Non
     assert first["qwk"].low == pytest.approx(other["qwk"].low, abs=0.02)
 
 
+def test_forty_of_forty_is_no_proof_of_perfection() -> None:
+    labels = [str(1 + row % 5) for row in range(40)]
+    predictions = [sure(STARS, label, *(float(label == other) for other in STARS.labels)) for label in labels]
+    got = evaluate(STARS, labels, predictions)
+    lowest = got["accuracy"].low
+    assert lowest is not None
+    assert got["macro_f1"].low == got["weighted_f1"].low == pytest.approx(lowest)
+    assert (got["qwk"].low or 1) < lowest < got["qwk"].value == 1
+    for error in ("mse", "mae", "log_loss", "brier"):
+        assert got[error].value == 0
+        assert (got[error].high or 0) > 0, error
+
+
 @pytest.mark.slow
-def test_95_of_100_intervals_hold_the_true_value() -> None:
+@pytest.mark.parametrize(
+    ("shares", "rows", "macro_floor"),
+    [((0.2, 0.2, 0.2, 0.2, 0.2), 250, 0.91), ((0.5, 0.3, 0.12, 0.06, 0.02), 100, 0.85)],
+)
+def test_95_of_100_intervals_hold_the_true_value(shares: tuple[float, ...], rows: int, macro_floor: float) -> None:
     names = ["accuracy", "weighted_f1", "macro_f1", "qwk", "mae", "log_loss", "brier", "off_label_rate"]
 
     def table(rows: int, seed: int) -> tuple[list[str], list[Prediction]]:
         generator = np.random.default_rng(seed)
-        truth = generator.integers(0, 5, rows)
+        truth = generator.choice(5, rows, p=shares)
         given = simulated(STARS, truth, 1.0, seed + 1_000_000)
         drop = generator.random(rows) < 0.02
         return [STARS.labels[t] for t in truth], [lost() if d else p for p, d in zip(given, drop, strict=True)]
@@ -267,15 +284,15 @@ def test_95_of_100_intervals_hold_the_true_value() -> None:
     trials = 300
     held = dict.fromkeys(names, 0)
     for trial in range(trials):
-        got = evaluate(STARS, *table(250, trial + 2), resamples=300, seed=trial)
+        got = evaluate(STARS, *table(rows, trial + 2), resamples=300, seed=trial)
         for name in names:
             low, high = got[name].low, got[name].high
             assert low is not None
             assert high is not None
             held[name] += low <= true[name].value <= high
-    # 300 trials at .95 lie above .91 with 99.9%; the percentile bootstrap is known to fall short by a point or so.
+    # 300 trials at .95 lie above .91 with 99.9%; docs/metrics.md states the floor of macro F1 with a rare label.
     for name, count in held.items():
-        assert count / trials >= 0.91, name
+        assert count / trials >= (macro_floor if name == "macro_f1" else 0.91), name
 
 
 @pytest.mark.parametrize(

@@ -254,5 +254,9 @@ def test_a_gate_on_a_number_takes_the_measurement_on_the_most_rows(
     board = lt.compare(spec, table, train=train)
     board["few"].log(register="stars")
     lt.compare(spec, table, train=train, limit=2)
-    moved = lt.promote("stars", alias="champion", require=["accuracy >= 0"])
+    moved = lt.promote("stars", alias="champion", require=["accuracy >= 0", "accuracy_low >= 0"])
     assert moved.gates[0].rows == 60
+    value, low = (gate.measured for gate in moved.gates)
+    assert low < value
+    with pytest.raises(GateFailed, match="accuracy_low"):
+        lt.promote("stars", alias="prod", require=[f"accuracy_low >= {value}"])

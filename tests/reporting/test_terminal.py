@@ -83,6 +83,15 @@ def test_what_cannot_be_told_apart_is_said_with_the_rows_it_would_take(board: Le
     assert "Not better than “always" in said
 
 
+def test_a_rare_label_is_named_where_the_ranking_is_a_mean_over_labels(stars: Task) -> None:
+    rows = table(stars, ["1"] * 30 + ["2"] * 30 + ["3"] * 30 + ["4"] * 30 + ["5"] * 2)
+    specs = [candidate("one", [Prediction(label, "ok") for label in rows.labels])]
+    macro = build_leaderboard(stars, rows, specs, rank_by="macro_f1", resamples=50)
+    usual = build_leaderboard(stars, rows, specs, resamples=50)
+    assert "Fewer than 5 test rows have the label 5" in " ".join(sentences(macro))
+    assert "Fewer than 5" not in " ".join(sentences(usual))
+
+
 def test_one_spec_alone_has_no_ties(stars: Task, boards: Boards) -> None:
     text = printed(boards(stars, [f"t{i}" for i in range(50)], names=["one"])[0], 120)
     assert "tie" not in text

@@ -288,8 +288,10 @@ def _flips(differences: Floats) -> float:
 
 def _fisher(value: float, standard_error: float) -> Interval:
     """The interval of a coefficient between -1 and 1, symmetric on Fisher's scale."""
-    if abs(value) >= 1 - 1e-12 or not np.isfinite(standard_error):
-        return Interval(value, value, value) if abs(value) >= 1 - 1e-12 else Interval(value)
+    if not np.isfinite(standard_error):
+        return Interval(value)
+    if abs(value) >= 1 - 1e-12:
+        return Interval(value, value, value)
     middle, half = np.arctanh(value), _normal_quantile() * standard_error
     return Interval(value, float(np.tanh(middle - half)), float(np.tanh(middle + half)))
 
@@ -318,8 +320,16 @@ def _concordance(reported: Floats, measured: Floats) -> Interval:
 
 
 def _order(reported: Floats, measured: Floats) -> Interval:
+    count = len(reported)
     value = float(stats.kendalltau(reported, measured).statistic)
-    return _fisher(value, float(np.sqrt(0.437 / (len(reported) - 4))) if len(reported) > 4 else np.inf)
+    if count <= 4:
+        return Interval(value)
+    # In perfect order the interval is that of one pair the other way round: a few models prove no certainty.
+    inside = float(np.clip(value, 4 / (count * (count - 1)) - 1, 1 - 4 / (count * (count - 1))))
+    found = _fisher(inside, float(np.sqrt(0.437 / (count - 4))))
+    assert found.low is not None
+    assert found.high is not None
+    return Interval(value, min(found.low, value), max(found.high, value))
 
 
 def _slope(levels: Floats, differences: Floats) -> tuple[Interval | None, float | None]:

@@ -231,7 +231,7 @@ def build_leaderboard(
             metric=metric,
             names=(pairs[0].first, pairs[0].second),
             disagreement=pairs[0].disagreement,
-            alpha=alpha,
+            alpha=_level(pairs, alpha),
         )
     return Leaderboard(
         task=task,
@@ -257,6 +257,12 @@ def build_leaderboard(
         alpha=alpha,
         draws={candidates[i].name: specs[i].draws[metric] for i in judged},
     )
+
+
+def _level(pairs: Sequence[Comparison], alpha: float) -> float:
+    """The level at which Holm's correction tests the first pair, given the p-values of the others."""
+    smaller = sum(pair.p < pairs[0].p for pair in pairs)
+    return alpha / (len(pairs) - smaller)
 
 
 def _rows_to_evaluate(task: Task, rows: Rows, candidates: Sequence[Candidate]) -> list[int]:

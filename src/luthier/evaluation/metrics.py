@@ -20,9 +20,10 @@ from luthier.evaluation.records import Interval, Prediction
 from luthier.evaluation.resampling import (
     Columns,
     Floats,
-    percentile_interval,
+    bootstrap_interval,
     quantile_interval,
     rate_interval,
+    unvaried_interval,
     weights,
 )
 from luthier.task import Task
@@ -35,6 +36,10 @@ EPSILON = 1e-6
 """Log loss takes no probability below this. A label an endpoint left out, or a probability written as 0 in JSON,
 says "very unlikely", not "impossible"; without a floor one such row would outweigh thousands. A row thus costs at
 most 13.8 nats."""
+
+BIASED_IN_SAMPLES = ("balanced_accuracy", "calibration_error")
+"""Metrics that a bootstrap sample misses by more than the sample of rows itself does: a label that was not drawn
+leaves the mean, and bins of repeated rows look worse calibrated. Correcting for that bias would add it."""
 
 BINS = 10
 ROWS_PER_BIN = 10
@@ -243,7 +248,7 @@ def evaluate(
 
     Rows whose state is `empty` leave the evaluation and are counted in `empty_rate`. Metrics that need something
     no row has (probabilities, prices, times) are absent, never zero. Plain shares of rows have Wilson intervals,
-    times order-statistic intervals, everything else percentile bootstrap intervals over rows. `METRICS` says what
+    times order-statistic intervals, everything else BCa bootstrap intervals over rows. `METRICS` says what
     each name means; docs/metrics.md has the formulas.
 
     Args:
@@ -304,12 +309,36 @@ def measure(readings: Sequence[Reading], *, resamples: int = 2000, seed: int = 7
         for reading, own, part in zip(readings, columns, parts, strict=True):
             part.append(_metrics(reading.task, own.sums(drawn)))
     out = []
-    for reading, value, part in zip(readings, values, parts, strict=True):
+    for reading, own, value, part in zip(readings, columns, values, parts, strict=True):
         draws = {name: np.concatenate([p[name] for p in part]) if part else np.empty(0) for name in value}
-        intervals = {name: percentile_interval(float(value[name][0]), draws[name]) for name in value}
+        sums = own.sums_without_each()
+        without_each = _metrics(reading.task, sums) if part and sums is not None else {}
+        intervals = {
+            name: _interval(reading, name, float(value[name][0]), draws[name], without_each.get(name)) for name in value
+        }
         exact = {name: float(found[0]) for name, found in value.items()}
         out.append(Measured(in_order(intervals | _rates(reading, value) | _latencies(reading)), draws, exact))
     return out
+
+
+def _interval(reading: Reading, name: str, value: float, draws: Floats, without_each: Floats | None) -> Interval:
+    rows = round(float(reading.counted.sum()))
+    ends = _ends(reading.task, name)
+    if ends is not None and len(draws) and bool((np.abs(draws - value) < 1e-12).all()):
+        return unvaried_interval(value, rows, *ends)
+    corrected = name not in BIASED_IN_SAMPLES
+    return bootstrap_interval(value, draws, rows, without_each, corrected=corrected)
+
+
+def _ends(task: Task, name: str) -> tuple[float, float] | None:
+    """The best and the worst value a quality metric can take on a row; `None` for other metrics."""
+    span = max(task.values) - min(task.values)
+    if name.endswith("qwk"):
+        return 1.0, -1.0
+    if METRICS[name].kind == "quality" and METRICS[name].better == "higher":
+        return 1.0, 0.0
+    worst = {"mse": span**2, "mae": span, "log_loss": -float(np.log(EPSILON)), "brier": 2.0}
+    return (0.0, worst[name.removeprefix("expected_")]) if name.removeprefix("expected_") in worst else None
 
 
 def _metrics(task: Task, sums: dict[str, Floats]) -> dict[str, Floats]:

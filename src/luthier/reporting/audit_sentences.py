@@ -156,9 +156,14 @@ def _choice(agreement: Agreement) -> list[str]:
     ]
     if order is not None:
         right = f"{(1 + order.value) / 2:.0%}"
+        end = ""
+        if order.low is None:
+            end = f" {len(agreement.pairs.ids)} models are too few to say how far that holds for others."
+        elif order.high is not None and order.low <= 0 <= order.high:
+            end = " The interval holds 0, so the two orders may also be unrelated."
         out.append(
             f"Of two models the reported number puts the better one first in about {right} of the cases "
-            f"by Kendall's tau, {spanned(order)}."
+            f"by Kendall's tau, {spanned(order)}.{end}"
         )
     return out
 

@@ -19,6 +19,9 @@ NAMED = 4
 LONGEST_ERROR = 200
 """Characters shown of what a service said."""
 
+FEWEST_ROWS = 5
+"""Test rows of a label, below which a mean over labels depends on whether the label was drawn at all."""
+
 LOST: tuple[tuple[State, str], ...] = (("off_label", "off label"), ("refused", "refused"), ("failed", "failed"))
 """States without a label that count as wrong, and how they are said."""
 
@@ -46,6 +49,7 @@ def sentences(board: Leaderboard) -> list[str]:
         _leader(board),
         *_ties(board),
         *_plan(board),
+        *_rare(board),
         *_majority(board),
         *_ceiling(board),
         *_lost(board),
@@ -95,18 +99,29 @@ def _plan(board: Leaderboard) -> list[str]:
     if plan is None or plan.second not in board.tied_with(plan.first):
         return []
     gap = number(abs(plan.difference), METRICS[plan.metric].format)
+    corrected = f", corrected for {len(board.pairs)} comparisons" if plan.alpha < board.alpha else ""
     if plan.rows_needed is None:
         return [f"{plan.first} and {plan.second} answered alike: no number of rows of this kind tells them apart."]
-    if plan.rows_needed <= plan.rows_now:
-        return [
-            f"{plan.first} and {plan.second} differ by {gap}; compared alone these rows might have been enough, "
-            "but not among so many comparisons."
-        ]
     if plan.rows_needed > 1_000_000:
         return [f"{plan.first} and {plan.second} differ so little that over a million rows would not tell them apart."]
     return [
-        f"To tell {plan.first} from {plan.second} takes about {_rounded(plan.rows_needed)} rows, if the difference "
-        f"of {gap} seen here is the true one (80% power); there are {plan.rows_now:,}."
+        f"To tell {plan.first} from {plan.second} takes about {_rounded(max(plan.rows_needed, plan.rows_now + 1))} "
+        f"rows, if the difference of {gap} seen here is the true one ({plan.power:.0%} power{corrected}); there are "
+        f"{plan.rows_now:,}."
+    ]
+
+
+def _rare(board: Leaderboard) -> list[str]:
+    if board.ranked_by not in ("macro_f1", "balanced_accuracy"):
+        return []
+    # Rows of the confusion are the true labels; every spec has the same ones.
+    support = zip(board.task.labels, (sum(row) for row in board.majority.confusion), strict=True)
+    rare = [label for label, rows in support if rows < FEWEST_ROWS]
+    if not rare:
+        return []
+    return [
+        f"Fewer than {FEWEST_ROWS} test rows have the label {named(rare)}: the intervals of "
+        f"{METRICS[board.ranked_by].title} are too narrow for that. Rank by another metric, or add such rows."
     ]
 
 
