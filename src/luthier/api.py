@@ -26,8 +26,9 @@ from luthier.experiments.tracking import (
     run_of,
     spec_tags,
 )
+from luthier.packaging.loading import load_model
 from luthier.packaging.promotion import Promotion, promote_version
-from luthier.packaging.registry import check_names, load_model
+from luthier.packaging.registry import check_names
 from luthier.results import Board, Boards, Model, Winner, budget_of, example_of, logged_model
 from luthier.spec import Fitted, Spec
 from luthier.task import Rows
@@ -249,22 +250,23 @@ def log(
     return logged_model(fitted, None, register, alias, None if rows is None else example_of(rows))
 
 
-def load(model_uri: str, endpoint: Mapping[str, Any] | None = None) -> Model:
-    """The packaged model at a URI.
+def load(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, trust: bool = False) -> Model:
+    """The packaged model at a URI; nothing that came with it is run.
 
     Args:
         model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/m-ID` or a folder.
         endpoint: settings that point it elsewhere, such as `{"base_url": ..., "model": ...}`; what is not
             given stays as it was logged.
+        trust: let a model that Luthier did not log run the code it brings along.
     """
     settings = dict(endpoint or {})
     settings |= settings.pop("limits", {})
-    return Model(model_uri, load_model(model_uri, settings))
+    return Model(model_uri, load_model(model_uri, settings, trust=trust))
 
 
-def score(model: Model | str, rows: pd.DataFrame, **settings: Any) -> pd.DataFrame:
-    """The rows with the prediction columns behind their own; see `Model.score`."""
-    chosen = load(model) if isinstance(model, str) else model
+def score(model: Model | str, rows: pd.DataFrame, *, trust: bool = False, **settings: Any) -> pd.DataFrame:
+    """The rows with the prediction columns behind their own; see `load` and `Model.score`."""
+    chosen = load(model, trust=trust) if isinstance(model, str) else model
     return chosen.score(rows, **settings)
 
 

@@ -297,7 +297,7 @@ class Model:
                 retry_failed=retry_failed,
             )
         try:
-            log_batch(self.uri, self.spec, report, source, target)
+            log_batch(self.uri, self._model, report, source, target)
         except UserError as error:
             logger.warning("%s is written, but no run says so: %s", target, error)
         return report
@@ -326,4 +326,4 @@ def logged_model(
 ) -> Model:
     """Packages what was fitted."""
     logged = log_fitted_model(fitted, run_id=run_id, register=register, alias=alias, input_example=example)
-    return Model(logged.model_uri, LuthierModel(fitted), logged)
+    return Model(logged.model_uri, LuthierModel(fitted, logged.model_id), logged)

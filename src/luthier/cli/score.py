@@ -31,6 +31,9 @@ def score(
     yes: Yes = False,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let a model that Luthier did not log run the code it brings along.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Score a table; the same command goes on where an interrupted one stopped."""
@@ -44,9 +47,9 @@ def score(
     from luthier.techniques import endpoint_alone
 
     del mode
-    model = api.load(model_uri)
+    model = api.load(model_uri, trust=trust)
     if endpoint:
-        model = api.load(model_uri, endpoint_alone(endpoint, model.packaged.fitted.spec))
+        model = api.load(model_uri, endpoint_alone(endpoint, model.packaged.fitted.spec), trust=trust)
     engine = default_engine()
     plan = plan_table(model.packaged, source, target, engine, retry_failed=retry_failed)
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.assets.lock import file_lock
 from luthier.errors import ModelError, UserError
+from luthier.experiments.store import DEFAULT_FILE, store_uri
 from luthier.home import luthier_home
 from luthier.spec import Fitted, Spec
 from luthier.task import Task
@@ -41,8 +42,6 @@ __all__ = [
     "spec_tags",
     "where_to_look",
 ]
-
-DEFAULT_FILE = "mlflow.db"
 
 TAGS = {
     "kind": "luthier.kind",
@@ -82,8 +81,7 @@ def connect(task: Task | None = None) -> str | None:
     # It warns that pip's version is not known, which environments made by uv do not have.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     if not mlflow.is_tracking_uri_set() and not os.environ.get("MLFLOW_TRACKING_URI"):
-        # Absolute, so that a notebook that changes its folder goes on in the same store.
-        mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / DEFAULT_FILE}")
+        mlflow.set_tracking_uri(store_uri())
     return None if task is None else experiment_called(task.name)
 
 
@@ -135,9 +133,7 @@ def known_experiment(task: Task) -> str | None:
 
 def where_to_look() -> str:
     """The line every command ends with."""
-    import mlflow
-
-    uri = mlflow.get_tracking_uri()
+    uri = store_uri()
     if uri.startswith("http"):
         return f"See it at {uri}"
     if uri == f"sqlite:///{Path.cwd() / DEFAULT_FILE}":

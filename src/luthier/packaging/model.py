@@ -47,10 +47,12 @@ class LuthierModel:
 
     Attributes:
         fitted: the recipe with its chosen examples, calibration and weights.
+        model_id: MLflow's id of the logged model, where it was loaded from one.
     """
 
-    def __init__(self, fitted: Fitted) -> None:
+    def __init__(self, fitted: Fitted, model_id: str | None = None) -> None:
         self.fitted = fitted
+        self.model_id = model_id
 
     @property
     def task(self) -> Task:

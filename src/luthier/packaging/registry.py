@@ -1,26 +1,23 @@
-"""Into the registry and out of it: log, register, alias, load."""
+"""Into the registry: log, register, alias."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
 from luthier.experiments.compare import log_settings
 from luthier.experiments.tracking import TAGS, connect, log_fitted, run_of, spec_tags
 from luthier.packaging import flavor
-from luthier.packaging.model import SETTINGS, LuthierModel
 from luthier.spec import Fitted, Spec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Logged", "check_names", "load_model", "log_fitted_model", "version_of"]
+__all__ = ["Logged", "check_names", "log_fitted_model", "version_of"]
 
 
 @dataclass(frozen=True)
@@ -147,46 +144,6 @@ def register_prompt(spec: Spec) -> str | None:
         latest = mlflow.genai.register_prompt(name, text, tags={TAGS["spec_digest"]: spec.digest})
     uri: str = latest.uri
     return uri
-
-
-def load_model(model_uri: str, endpoint_settings: Mapping[str, Any] | None = None) -> LuthierModel:
-    """The packaged model at a URI, its endpoint pointed elsewhere if settings say so.
-
-    Raises:
-        ModelError: nothing is there, or it is not a Luthier model.
-    """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    connect()
-    unknown = sorted(set(endpoint_settings or {}) - set(SETTINGS))
-    if unknown:
-        raise ModelError(f"endpoint settings have {', '.join(unknown)}; allowed: {', '.join(SETTINGS)}.")
-    if (
-        not re.match(r"^(models|runs|mlflow-artifacts|file|s3|gs|abfss?|wasbs?|dbfs|https?):", model_uri)
-        and not Path(model_uri).is_dir()
-    ):
-        raise ModelError(
-            f"{model_uri} is no model: give models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID, "
-            "runs:/RUN_ID/NAME or a folder."
-        )
-    try:
-        loaded = mlflow.pyfunc.load_model(
-            model_uri, model_config=dict(endpoint_settings) if endpoint_settings else None
-        )
-    except (MlflowException, OSError) as error:
-        message = getattr(error, "message", str(error))
-        raise ModelError(f"no model at {model_uri} (tracking store {mlflow.get_tracking_uri()}): {message}") from error
-    try:
-        raw = loaded.get_raw_model()
-    except NotImplementedError:
-        raw = None
-    if not isinstance(raw, LuthierModel):
-        raise ModelError(
-            f"{model_uri} is an MLflow model of flavor {', '.join(loaded.metadata.flavors)}, not one that luthier "
-            "logged; score it with: mlflow models predict."
-        )
-    return raw
 
 
 def version_of(model_uri: str) -> tuple[str, str] | None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from luthier.errors import UserError
 from luthier.experiments.tracking import connect, run_of, spec_tags
+from luthier.packaging.model import LuthierModel
 from luthier.packaging.registry import version_of
 from luthier.scoring.batch import BatchReport
-from luthier.spec import Spec
 
 __all__ = ["log_batch"]
 
 
-def log_batch(model_uri: str, spec: Spec, report: BatchReport, source: str | Path, target: str | Path) -> str:
+def log_batch(model_uri: str, model: LuthierModel, report: BatchReport, source: str | Path, target: str | Path) -> str:
     """Logs what a batch came to; returns the run's id.
 
     Raises:
@@ -23,17 +23,18 @@ def log_batch(model_uri: str, spec: Spec, report: BatchReport, source: str | Pat
     from mlflow.exceptions import MlflowException
 
     try:
-        return _logged(model_uri, spec, report, source, target)
+        return _logged(model_uri, model, report, source, target)
     except MlflowException as error:
         raise UserError(f"MLflow at {mlflow.get_tracking_uri()} refused the run: {error.message}") from error
 
 
-def _logged(model_uri: str, spec: Spec, report: BatchReport, source: str | Path, target: str | Path) -> str:
+def _logged(model_uri: str, model: LuthierModel, report: BatchReport, source: str | Path, target: str | Path) -> str:
     import time
 
     import mlflow
     from mlflow.entities import LoggedModelInput, Metric, Param
 
+    spec = model.fitted.spec
     experiment_id = connect(spec.task)
     tags = spec_tags(spec) | {"luthier.model_uri": model_uri}
     registered = version_of(model_uri)
@@ -47,8 +48,7 @@ def _logged(model_uri: str, spec: Spec, report: BatchReport, source: str | Path,
             metrics=[Metric(name, value, now, 0) for name, value in report.metrics().items()],
             params=[Param("input", Path(source).name), Param("output", Path(target).name)],
         )
-        info = mlflow.models.get_model_info(model_uri)
-        if info.model_id:
-            client.log_inputs(run.info.run_id, models=[LoggedModelInput(model_id=info.model_id)])
+        if model.model_id is not None:
+            client.log_inputs(run.info.run_id, models=[LoggedModelInput(model_id=model.model_id)])
     run_id: str = run.info.run_id
     return run_id

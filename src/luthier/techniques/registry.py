@@ -28,6 +28,7 @@ __all__ = [
     "Recipe",
     "built",
     "grid",
+    "plain_file",
     "read_fitted",
     "read_recipes",
     "read_spec",
@@ -259,16 +260,41 @@ def read_fitted(folder: str | Path) -> Fitted:
 
     source = Path(folder)
     try:
-        document = yaml.safe_load((source / "spec.yaml").read_text(encoding="utf-8"))
-        facts = json.loads((source / "fitted.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        document = yaml.safe_load(plain_file(source / "spec.yaml", str(source)).read_text(encoding="utf-8"))
+        facts = json.loads(plain_file(source / "fitted.json", str(source)).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise ModelError(f"{source} is not a fitted folder: {error}") from error
-    if facts.get("schema") != SCHEMA:
-        raise ModelError(f"{source} has schema {facts.get('schema')!r}; this luthier reads {SCHEMA}.")
+    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+        found = facts.get("schema") if isinstance(facts, dict) else facts
+        raise ModelError(f"{source} has schema {found!r}; this luthier reads {SCHEMA}.")
+    if not isinstance(document, dict) or not isinstance(document.get("task"), dict):
+        raise ModelError(f"{source}: its spec.yaml does not hold its task, as a fitted folder's does.")
     arrays = {}
-    if (source / "arrays.npz").is_file():
+    if plain_file(source / "arrays.npz", str(source)).is_file():
         with np.load(source / "arrays.npz", allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    files = {file.name: file.read_bytes() for file in sorted((source / FILES).glob("*"))}
+    kept = plain_file(source / FILES, str(source))
+    files = {file.name: plain_file(file, str(source)).read_bytes() for file in sorted(kept.glob("*"))}
     spec = spec_from(document, str(source / "spec.yaml"), source)
-    return Fitted(spec=spec, train_digest=facts["train_digest"], state=facts["state"], arrays=arrays, files=files)
+    state, train_digest = facts.get("state"), facts.get("train_digest")
+    if not isinstance(state, dict) or not isinstance(train_digest, str | None):
+        raise ModelError(f"{source}: its fitted.json has no state, as a fitted folder's does.")
+    return Fitted(spec=spec, train_digest=train_digest, state=state, arrays=arrays, files=files)
+
+
+def plain_file(file: Path, source: str) -> Path:
+    """The file, if it is not a symbolic link: what a folder brings along may not lead elsewhere.
+
+    Args:
+        file: a file of a packaged model or a fitted folder.
+        source: what the user called the model or the folder.
+
+    Raises:
+        ModelError: it is one.
+    """
+    if file.is_symlink():
+        raise ModelError(
+            f"{source}: {file.name} is a symbolic link to {file.readlink()}; a packaged model holds its own files. "
+            "Copy it with its links resolved (cp -rL) if you trust where they lead."
+        )
+    return file

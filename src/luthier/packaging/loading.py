@@ -1,0 +1,122 @@
+"""Out of the registry: a packaged model found and read, without running what came with it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from luthier.errors import ModelError
+from luthier.experiments.store import model_folder, store_uri
+from luthier.experiments.tracking import connect
+from luthier.packaging.folder import ModelFolder, read_model_folder
+from luthier.packaging.model import SETTINGS, LuthierModel, load_packaged
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["load_model"]
+
+
+def load_model(
+    model_uri: str, endpoint_settings: Mapping[str, Any] | None = None, *, trust: bool = False
+) -> LuthierModel:
+    """The packaged model at a URI, its endpoint pointed elsewhere if settings say so.
+
+    A model that Luthier logged is read by this Luthier; nothing in its folder is run. Any other is loaded by MLflow,
+    which runs the code it names, and only with `trust`.
+
+    Args:
+        model_uri: `models:/...`, `runs:/...`, another address that MLflow knows, or a folder.
+        endpoint_settings: what differs from the endpoint it was logged with.
+        trust: whether code that came with the model may be run.
+
+    Raises:
+        ModelError: nothing is there, it is not a Luthier model, or code would have to be run.
+    """
+    settings = dict(endpoint_settings or {})
+    unknown = sorted(set(settings) - set(SETTINGS))
+    if unknown:
+        raise ModelError(f"endpoint settings have {', '.join(unknown)}; allowed: {', '.join(SETTINGS)}.")
+    folder = read_model_folder(located(model_uri), model_uri)
+    if folder.would_run and trust:
+        return _run(folder, model_uri, settings)
+    if not folder.is_ours:
+        raise ModelError(_foreign(folder, model_uri))
+    if folder.would_run:
+        logger.warning(
+            "%s carries code that Luthier did not write (%s). It is not run here; MLflow's own commands would run it.",
+            model_uri,
+            ", ".join(folder.would_run),
+        )
+    model = load_packaged(folder.data, {**folder.config, **settings})
+    model.model_id = folder.model_id
+    return model
+
+
+def located(model_uri: str) -> Path:
+    """The folder of a model on this machine, fetched there where it lies elsewhere."""
+    path = Path(model_uri)
+    if path.is_dir():
+        return path
+    if model_uri.startswith("file:"):
+        path = Path(unquote(urlparse(model_uri).path))
+        if path.is_dir():
+            return path
+        raise ModelError(f"no model at {model_uri}: there is no folder {path}.")
+    if not re.match(r"^(models|runs|mlflow-artifacts|s3|gs|abfss?|wasbs?|dbfs|https?):", model_uri):
+        raise ModelError(
+            f"{model_uri} is no model: give models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID, "
+            "runs:/RUN_ID/NAME or a folder."
+        )
+    return model_folder(model_uri) or _fetched(model_uri)
+
+
+def _fetched(model_uri: str) -> Path:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    connect()
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri))
+    except (MlflowException, OSError) as error:
+        message = getattr(error, "message", str(error))
+        raise ModelError(f"no model at {model_uri} (tracking store {store_uri()}): {message}") from error
+
+
+def _run(folder: ModelFolder, model_uri: str, settings: Mapping[str, Any]) -> LuthierModel:
+    """The model as MLflow loads it, by the code that came with it."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    connect()
+    try:
+        loaded = mlflow.pyfunc.load_model(str(folder.path), model_config=dict(settings) or None)
+    except (MlflowException, OSError) as error:
+        raise ModelError(f"{model_uri} cannot be loaded: {getattr(error, 'message', str(error))}") from error
+    try:
+        raw = loaded.get_raw_model()
+    except NotImplementedError:
+        raw = None
+    if not isinstance(raw, LuthierModel):
+        raise ModelError(
+            f"{model_uri} is an MLflow model of flavor {', '.join(loaded.metadata.flavors)}, not one that luthier "
+            "logged; score it with: mlflow models predict."
+        )
+    raw.model_id = folder.model_id
+    return raw
+
+
+def _foreign(folder: ModelFolder, model_uri: str) -> str:
+    """Why a model that Luthier did not log is not loaded, what loading it would run, and what to type."""
+    what = f"{model_uri} is an MLflow model of flavor {', '.join(folder.flavors)}, not one that luthier logged"
+    if not folder.would_run:
+        return f"{what}; score it with: mlflow models predict."
+    shown = [name if " " in name else f"import {name}" for name in folder.would_run]
+    acts = ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
+    return (
+        f"{what}. Loading it would {acts}; nothing was run. If you trust who made it, `mlflow models predict -m "
+        f"{model_uri}` runs it; where its code wraps a Luthier model, add --trust (trust=True in Python)."
+    )
