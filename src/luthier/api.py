@@ -5,6 +5,7 @@ Every command of the command line calls one of these.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ from luthier.experiments.tracking import (
 from luthier.packaging.loading import load_model
 from luthier.packaging.promotion import Promotion, promote_version
 from luthier.packaging.registry import check_names
+from luthier.reporting.live import LiveBoard
 from luthier.results import Board, Boards, Model, Winner, budget_of, example_of, logged_model
 from luthier.spec import Fitted, Spec
 from luthier.task import Rows
@@ -123,7 +125,8 @@ def compare(
         budget_usd: most that may be spent over all specs and tables.
         rank_by: metric that orders the board; by default the task type's own.
         engine: the process's own when absent.
-        progress: told of every answer; a bar on stderr when absent.
+        progress: told of every answer; when absent, a bar and the leaderboard so far are shown, on stderr or in the
+            notebook.
         fresh: ask again for what the journal already holds.
         retry_failed: ask again for rows that failed for good.
         test_name: what the table is called in MLflow.
@@ -147,11 +150,13 @@ def compare(
         "fresh": fresh,
         "retry_failed": retry_failed,
     }
-    if not isinstance(test, Mapping | Sequence):
-        return Board(compare_specs(chosen, limited(test, limit), train, test_name=test_name, **settings))
-    named = test if isinstance(test, Mapping) else {f"table-{n}": one for n, one in enumerate(test, start=1)}
-    tables = {str(name): limited(one, limit) for name, one in named.items()}
-    return Boards(compare_tables(chosen, tables, train, **settings))
+    with LiveBoard() if progress is None else contextlib.nullcontext() as live:
+        settings["live"] = live
+        if not isinstance(test, Mapping | Sequence):
+            return Board(compare_specs(chosen, limited(test, limit), train, test_name=test_name, **settings))
+        named = test if isinstance(test, Mapping) else {f"table-{n}": one for n, one in enumerate(test, start=1)}
+        tables = {str(name): limited(one, limit) for name, one in named.items()}
+        return Boards(compare_tables(chosen, tables, train, **settings))
 
 
 def limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.exchange import Conversation, Operation, Request
+from luthier.endpoints.exchange import Answer, Conversation, Operation, Request
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.deciding import Objective
 from luthier.evaluation.records import Prediction
@@ -182,6 +182,10 @@ class Spec(BaseModel):
     ) -> tuple[Sequence[Request], Sequence[Request]]:
         """As `first_requests`, where fitting has asked something already (`begun`, which is to be counted too)."""
         return self.first_requests(rows, train)
+
+    def follow_ups(self, answer: Answer) -> int:
+        """How many further requests an answer to a first request brings."""
+        return 0
 
     @property
     def asks_by_answers(self) -> bool:

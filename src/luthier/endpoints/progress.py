@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +15,7 @@ from luthier.endpoints.exchange import Answer
 from luthier.endpoints.flight import Progress
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
@@ -50,17 +51,42 @@ class TerminalProgress:
     ) -> None:
         self._what, self._stream, self._silent, self._quiet_seconds = what, stream, silent, quiet_seconds
         self._lock = threading.Lock()
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._above: RenderableType | None = None
+        self._start()
+
+    def _start(self) -> None:
         self._began = time.monotonic()
-        self._shown = self._began + quiet_seconds - LINE_SECONDS
+        self._asking_since: float | None = None
+        self._shown = self._began + self._quiet_seconds - LINE_SECONDS
         self._expected = self._landed = self._fetched = self._retried = self._failed = 0
         self._cost_usd: float | None = 0.0
         self._work: _Work | None = None
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
         return self
+
+    def turn_to(self, what: str) -> None:
+        """Begins to count anew for the next piece of work, in the same place."""
+        with self._lock:
+            self._what = what
+            self._start()
+            if self._bar is not None and self._task is not None:
+                self._draw(self._bar, self._task)
+
+    def keep_above(self, above: RenderableType) -> None:
+        """On a terminal, what stands above the bar from now on; replaces what stood there."""
+        stream = self._stream or sys.stderr
+        with self._lock:
+            if self._silent or not stream.isatty():
+                return
+            self._above = above
+            if self._bar is None:
+                self._open(stream)
+            if self._bar is not None:
+                self._bar.refresh()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -68,8 +94,10 @@ class TerminalProgress:
         self.close()
 
     def expect(self, requests: int) -> None:
-        """So many more requests will be asked."""
+        """So many more requests will be asked; below zero, so many fewer than was said."""
         with self._lock:
+            if self._asking_since is None:
+                self._asking_since = time.monotonic()
             self._expected += requests
             self._work = None
 
@@ -102,11 +130,16 @@ class TerminalProgress:
             work.done, work.total, work.said = done, total, said
             self._show()
 
-    def close(self) -> None:
-        """Draws the last state and leaves the line."""
+    def close(self, *, wipe: bool = False) -> None:
+        """Draws the last state and leaves it there.
+
+        Args:
+            wipe: clear it away instead, as something better is printed next.
+        """
         with self._lock:
             if self._bar is not None and self._task is not None:
                 self._draw(self._bar, self._task)
+                self._bar.live.transient = wipe
                 self._bar.stop()
                 self._bar = self._task = None
 
@@ -114,13 +147,16 @@ class TerminalProgress:
         """The state in words."""
         if self._work is not None:
             return self._work.line()
-        seconds = max(1e-9, time.monotonic() - self._began)
+        if not self._expected:
+            return "working"
+        seconds = max(1e-9, time.monotonic() - (self._asking_since or self._began))
         rate = self._fetched / seconds
         parts = [f"{self._landed:,}/{self._expected:,} calls", f"{rate:.1f}/s"]
         parts.append("price unknown" if self._cost_usd is None else f"${self._cost_usd:.4f}")
         left = self._expected - self._landed
-        if left > 0 and self._landed:
-            parts.append(f"{_clock(left * seconds / self._landed)} left")
+        if left > 0 and self._fetched:
+            # What the journal had took no time, and says nothing about what is still to be fetched.
+            parts.append(f"{_clock(left * seconds / self._fetched)} left")
         if self._retried:
             parts.append(f"{self._retried} retries")
         if self._failed:
@@ -163,10 +199,20 @@ class TerminalProgress:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
+        owner = self
+
+        class Beneath(RichProgress):
+            """A bar beneath what is to stand above it."""
+
+            def get_renderables(self) -> Iterable[RenderableType]:
+                if owner._above is not None:
+                    yield owner._above
+                yield from super().get_renderables()
+
         # What a technique says may hold brackets, which would be read as markup.
         what, said = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[said]}", markup=False)
         columns = (what, BarColumn(), said)
-        self._bar = RichProgress(*columns, console=Console(file=stream), transient=False)
+        self._bar = Beneath(*columns, console=Console(file=stream), transient=False)
         self._task = self._bar.add_task(self._what, total=self._expected, said="")
         self._bar.start()
 
@@ -212,27 +258,52 @@ def shown(progress: Progress | None, what: str) -> Iterator[Progress]:
 
 
 class Ahead:
-    """A progress that knows the whole from the start, where the requests are made piece by piece.
+    """A progress that knows the whole from the first request on, though requests are made piece by piece.
+
+    Fitting may ask (calibration, a search), then every row is asked, and an answer may bring further questions (the
+    next token of a label). What comes later is judged by what came: answers to rows tell how many of them are
+    followed up, and a search that has judged some rows on so many candidates asks no more for each of the others.
 
     Args:
         progress: shows it.
-        requests: how many will come in all, as far as it is known.
+        answering: first requests of the rows, as far as they are known.
+        fitting: requests of fitting, as far as they are known; `answer_rows` ends it.
+        follow_ups: how many further requests an answer brings; none when absent.
     """
 
-    def __init__(self, progress: Progress, requests: int) -> None:
-        self._progress = progress
-        self._announced = requests
-        progress.expect(requests)
+    def __init__(
+        self,
+        progress: Progress,
+        answering: int,
+        *,
+        fitting: int = 0,
+        follow_ups: Callable[[Answer], int] | None = None,
+    ) -> None:
+        self._progress, self._answering, self._fitting = progress, answering, fitting
+        self._follow_ups = follow_ups
+        self._told = self._asked = self._asked_before = 0
+        self._is_fitting = fitting > 0
+        self._read = self._followed = self._read_here = 0
+        self._work_from: tuple[float, int] | None = None
+        self._work_left: float | None = None
+
+    def answer_rows(self) -> None:
+        """Fitting is over; what is asked from now on is asked for the rows."""
+        self._is_fitting, self._asked_before, self._read_here = False, self._asked, 0
 
     def expect(self, requests: int) -> None:
-        """Passes on only what goes beyond the announced whole."""
-        beyond = max(0, requests - self._announced)
-        self._announced -= requests - beyond
-        if beyond:
-            self._progress.expect(beyond)
+        """Passes on what is now expected in all."""
+        self._asked += requests
+        self._tell()
 
     def landed(self, answer: Answer) -> None:
-        """Passes it on."""
+        """Passes it on, and learns how many answers are followed up."""
+        first_round = self._fitting if self._is_fitting else self._answering
+        if self._follow_ups is not None and answer.choices and self._read_here < first_round:
+            self._read += 1
+            self._read_here += 1
+            self._followed += self._follow_ups(answer)
+            self._tell()
         self._progress.landed(answer)
 
     def retried(self, wait_seconds: float) -> None:
@@ -240,5 +311,30 @@ class Ahead:
         self._progress.retried(wait_seconds)
 
     def working(self, what: str, done: float, total: float | None, said: str) -> None:
-        """Passes it on."""
+        """Passes it on, and learns how much a search still asks at most."""
+        if self._work_from is not None and total is not None and done > self._work_from[0]:
+            per_step = (self._asked - self._work_from[1]) / (done - self._work_from[0])
+            self._work_left = per_step * (total - done)
+        self._work_from = (done, self._asked)
         self._progress.working(what, done, total, said)
+
+    def _tell(self) -> None:
+        whole = self._whole()
+        if whole != self._told:
+            self._told, change = whole, whole - self._told
+            self._progress.expect(change)
+
+    def _whole(self) -> int:
+        followed = 1 + (self._followed / self._read if self._read else 0.0)
+        rows = round(self._answering * followed)
+        if self._is_fitting:
+            if self._work_left is not None:
+                # Of the step under way nothing is known yet but that it is part of what was left.
+                assert self._work_from is not None
+                fitting = self._work_from[1] + max(round(self._work_left), self._asked - self._work_from[1])
+            else:
+                fitting = max(round(self._fitting * followed), self._asked)
+            return fitting + rows
+        here = self._asked - self._asked_before
+        # Once more was asked than the first requests, the follow-ups are known: they go out in one round.
+        return self._asked_before + (here if here > self._answering else max(here, rows))

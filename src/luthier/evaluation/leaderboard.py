@@ -54,6 +54,7 @@ class Leaderboard:
         plan: rows needed to tell the first from the second; `None` with fewer than two specs.
         alpha: level at which two specs count as different.
         draws: spec to its ranking metric per bootstrap sample; empty on a leaderboard read from a document.
+        waiting: specs that are not measured yet; until they are, no two specs are compared.
     """
 
     task: Task
@@ -69,11 +70,17 @@ class Leaderboard:
     plan: Plan | None
     alpha: float
     draws: Mapping[str, Floats] = field(default_factory=dict, repr=False, compare=False)
+    waiting: tuple[str, ...] = ()
 
     @property
     def best(self) -> Entry:
         """The first entry."""
         return self.entries[0]
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether it says which specs can be told apart: all are measured, and they are several."""
+        return len(self.entries) > 1 and not self.waiting
 
     def entry(self, name: str) -> Entry:
         """The entry of this name.
@@ -164,6 +171,7 @@ def build_leaderboard(
     resamples: int = 2000,
     seed: int = 7,
     alpha: float = ALPHA,
+    waiting: Sequence[str] = (),
 ) -> Leaderboard:
     """Measures all candidates on the same rows and on the same bootstrap samples, and ranks them.
 
@@ -176,6 +184,8 @@ def build_leaderboard(
         resamples: bootstrap samples behind intervals and p-values.
         seed: of the samples.
         alpha: level at which two specs count as different, after correction.
+        waiting: names of specs that are still to be measured. The correction is for all pairs of the leaderboard,
+            so nothing is compared before the last of them is there.
 
     Raises:
         UserError: no candidate, two of the same name, or `rank_by` is no metric of the task.
@@ -200,13 +210,17 @@ def build_leaderboard(
         ),
     )
     judged = [i for i in order if metric in specs[i].draws]
-    if not judged:
+    if not judged and not waiting:
         raise UserError(f"no spec has {metric!r}, which needs a probability per label; rank by something else.")
-    pairs, differences = _compare(task, candidates, shown, specs, judged, metric)
+    pairs: list[Comparison] = []
+    differences: list[Difference] = []
+    above: dict[int, bool] = {}
+    if not waiting:
+        pairs, differences = _compare(task, candidates, shown, specs, judged, metric)
+        above = _above_majority(specs, floor, judged, metric, alpha)
     places = {candidates[i].name: place for place, i in enumerate(judged)}
     different = {(places[p.first], places[p.second]): p.corrected < alpha for p in pairs}
-    groups = dict(zip(judged, letters(len(judged), different), strict=True))
-    above = _above_majority(specs, floor, judged, metric, alpha)
+    groups = {} if waiting else dict(zip(judged, letters(len(judged), different), strict=True))
 
     empty = {"empty_rate": rate_interval(len(rows) - len(kept), len(rows))}
     entries = tuple(
@@ -256,6 +270,7 @@ def build_leaderboard(
         plan=plan,
         alpha=alpha,
         draws={candidates[i].name: specs[i].draws[metric] for i in judged},
+        waiting=tuple(waiting),
     )
 
 

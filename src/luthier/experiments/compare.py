@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Engine
+from luthier.endpoints.exchange import Request
 from luthier.endpoints.progress import Ahead, shown
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
@@ -32,6 +34,7 @@ from luthier.experiments.tracking import (
     run_of,
     spec_tags,
 )
+from luthier.reporting.live import LiveBoard, Sparing
 from luthier.reporting.markdown import described
 from luthier.reporting.page import write_page
 from luthier.spec import Fitted, Spec
@@ -46,6 +49,9 @@ __all__ = ["Comparison", "Measured", "compare_specs", "plan_comparison", "plan_t
 
 LONGEST_PARAM = 500
 """Characters of a spec's setting shown as an MLflow parameter; the whole spec is an artifact."""
+
+MOST_WEIGHED = 50
+"""Of more specs than these what each asks is not counted first; the specs of a grid have much in common."""
 
 MOST_TABLE_ROWS = 20_000
 """Rows of predictions shown in MLflow's table view, which a browser holds whole; the parquet has all."""
@@ -131,11 +137,15 @@ def compare_specs(
     test_name: str = "the test table",
     fits: dict[str, Fitted] | None = None,
     beneath: Callable[[], str] | None = None,
+    live: LiveBoard | None = None,
     **settings: Any,
 ) -> Comparison:
     """Answers every test row with every spec and logs a parent run with a child per spec.
 
-    A child run is written as soon as its spec is measured, so that an interruption keeps what is done.
+    Specs that ask no model come first, then those with the least to ask. As soon as a spec is measured it is on the
+    leaderboard of `live` and has its child run, and the parent's report shows it, so that an interruption keeps what
+    is done. Nothing is written before a model has answered, where one is asked: a key or an address that does not
+    work leaves no run behind.
 
     Args:
         specs: recipes for one task, with distinct names.
@@ -146,6 +156,7 @@ def compare_specs(
         test_name: what the test table is called in MLflow.
         fits: what specs became, by name; used where it is there and added to, so that several tables fit once.
         beneath: gives the id of the run to stand beneath; called when the first spec has answered.
+        live: shows the leaderboard while it grows.
         settings: budget, progress, fresh and the like, for the engine.
     """
     settings = {"asked": set(), **settings}
@@ -156,37 +167,57 @@ def compare_specs(
     train_labels = None
     if train is not None and task.label in train.columns:
         train_labels = [label for label in map(task.canonical_label, train[task.label]) if label is not None]
-    # Specs that call a model go first: a key or an address that does not work stops us before anything is written.
-    # Among them those whose call an endpoint may not offer, so that nothing is paid when it does not.
-    order = sorted(specs, key=lambda spec: (spec.endpoint is None, not _asks_what_few_offer(spec)))
+    order = in_order(specs, rows, training)
     done: dict[str, Measured] = {}
     fits = {} if fits is None else fits
-    first = _measure(order[0], rows, training, engine, known_experiment(task), fits, settings)
-    experiment_id = connect(task)
-    assert experiment_id is not None
-    tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, TAGS["test_digest"]: rows.digest}
-    title, above = (f"compare {counted_specs(specs)}", None) if beneath is None else (test_name, beneath())
-    with run_of(experiment_id, title, "compare", tags, parent=above) as parent:
-        log_table_digest(parent.info.run_id, test, name=test_name, context="test", targets=task.label)
-        if train is not None:
-            log_table_digest(parent.info.run_id, train, name="train", context="train", targets=task.label)
-        for spec in order:
-            engine.raise_if_interrupted()
-            measured = first
-            if spec is not order[0]:
-                measured = _measure(spec, rows, training, engine, experiment_id, fits, settings)
-            done[spec.name] = _log_child(measured, rows, test, test_name, parent.info.run_id, experiment_id)
-        measured_all = tuple(done[spec.name] for spec in specs)
-        seen = seen_in_training(rows, training)
-        board = build_leaderboard(
+    seen = seen_in_training(rows, training)
+    known, parent = known_experiment(task), ""
+    sparing = Sparing()
+
+    def leaderboard() -> Leaderboard:
+        measured = [done[spec.name] for spec in specs if spec.name in done]
+        return build_leaderboard(
             task,
             rows,
-            [candidate_of(m, seen if training[m.spec.name] is not None else 0) for m in measured_all],
+            [candidate_of(m, seen if training[m.spec.name] is not None else 0) for m in measured],
             train_labels=train_labels,
             rank_by=rank_by,
+            waiting=[spec.name for spec in order if spec.name not in done],
         )
-        _log_parent(parent.info.run_id, board, rows, spreads_of(specs, board))
-    return Comparison(task, rows, board, measured_all, parent.info.run_id, experiment_id)
+
+    with contextlib.ExitStack() as stack:
+
+        def opened() -> str:
+            tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, TAGS["test_digest"]: rows.digest}
+            title, above = (f"compare {counted_specs(specs)}", None) if beneath is None else (test_name, beneath())
+            run_id: str = stack.enter_context(run_of(connect(task), title, "compare", tags, parent=above)).info.run_id
+            log_table_digest(run_id, test, name=test_name, context="test", targets=task.label)
+            if train is not None:
+                log_table_digest(run_id, train, name="train", context="train", targets=task.label)
+            return run_id
+
+        for spec in order:
+            engine.raise_if_interrupted()
+            done[spec.name] = _measure(spec, rows, training, engine, known, fits, live, settings)
+            so_far = None
+            if spec is not order[-1] and sparing.is_due:
+                with sparing:
+                    so_far = leaderboard()
+                    if live is not None:
+                        live.show(so_far, test_name if beneath is not None else "")
+            if spec.endpoint is None and order[-1].endpoint is not None:
+                continue
+            parent = parent or opened()
+            known = known or connect(task)
+            for name in [name for name, measured in done.items() if not measured.run_id]:
+                done[name] = _log_child(done[name], rows, test, test_name, parent, known)
+            if so_far is not None:
+                with sparing:
+                    _log_parent(parent, so_far, rows, ())
+        measured_all = tuple(done[spec.name] for spec in specs)
+        board = leaderboard()
+        _log_parent(parent, board, rows, spreads_of(specs, board))
+    return Comparison(task, rows, board, measured_all, parent, connect(task) or "")
 
 
 def plan_comparison(
@@ -285,22 +316,56 @@ def _measure(
     engine: Engine,
     experiment_id: str | None,
     fits: dict[str, Fitted],
+    live: LiveBoard | None,
     settings: dict[str, Any],
 ) -> Measured:
-    with shown(settings.get("progress"), spec.name) as progress:
-        # What fitting asks comes before the rows; a bar that knew only the first would be full half way.
+    with contextlib.ExitStack() as stack:
+        progress = live.turn_to(spec.name) if live is not None else None
+        if progress is None:
+            progress = stack.enter_context(shown(settings.get("progress"), spec.name))
+        train = None if spec.name in fits else training[spec.name]
+        fitting, per_row = first_asked(spec, rows, train, fits.get(spec.name))
         with_text = sum(text is not None for text in rows.texts)
-        answering = Ahead(progress, with_text if spec.endpoint is not None else 0)
-        asked = settings | {"progress": progress}
+        ahead = Ahead(progress, round(with_text * len(per_row)), fitting=len(fitting), follow_ups=spec.follow_ups)
+        asked = settings | {"progress": ahead}
         if spec.name not in fits:
-            fits[spec.name] = fit_on(spec, training[spec.name], engine, experiment_id=experiment_id, **asked)
+            fits[spec.name] = fit_on(spec, train, engine, experiment_id=experiment_id, **asked)
         fitted = fits[spec.name]
-        predictions = engine.drive(fitted.predict(rows), spec.endpoint, **asked | {"progress": answering})
+        ahead.answer_rows()
+        predictions = engine.drive(fitted.predict(rows), spec.endpoint, **asked)
     return Measured(fitted, tuple(predictions))
 
 
+def first_asked(
+    spec: Spec, rows: Rows, train: Rows | None, fitted: Fitted | None = None
+) -> tuple[Sequence[Request], Sequence[Request]]:
+    """The first requests of fitting and of one test row of ordinary length, which stands for the others."""
+    if spec.endpoint is None:
+        return (), ()
+    lengths = sorted((len(str(text)), place) for place, text in enumerate(rows.texts) if text is not None)
+    ordinary = rows.take([lengths[len(lengths) // 2][1]]) if lengths else rows
+    return spec.first_requests(ordinary, train, fitted)
+
+
+def in_order(specs: Sequence[Spec], rows: Rows, training: Mapping[str, Rows | None]) -> list[Spec]:
+    """The specs as they are measured: those that ask nobody, then those with the least to ask, as given if alike.
+
+    Among those that ask, specs whose call an endpoint may not offer come first, so that nothing is paid when it
+    does not.
+    """
+
+    def length(spec: Spec) -> int:
+        if len(specs) > MOST_WEIGHED:
+            return 0
+        fitting, per_row = first_asked(spec, rows, training[spec.name])
+        once, each = (sum(len(json.dumps(r.body, default=str)) for r in asked) for asked in (fitting, per_row))
+        return once + each * len(rows)
+
+    return sorted(specs, key=lambda spec: (spec.endpoint is not None, not _asks_what_few_offer(spec), length(spec)))
+
+
 def _log_child(
-    measured: Measured, rows: Rows, test: pd.DataFrame, test_name: str, parent: str, experiment_id: str
+    measured: Measured, rows: Rows, test: pd.DataFrame, test_name: str, parent: str, experiment_id: str | None
 ) -> Measured:
     import mlflow
 
@@ -329,10 +394,11 @@ def _log_parent(run_id: str, board: Leaderboard, rows: Rows, spreads: Sequence[S
     import mlflow
 
     client = mlflow.MlflowClient()
-    # In one line: indented, a leaderboard of 500 specs takes several times the room.
-    text = json.dumps(board.to_document(), ensure_ascii=False, separators=(",", ":"))
-    client.log_text(run_id, text, "leaderboard.json")
-    client.set_tag(run_id, TAGS["partial"], str(board.partial).lower())
+    if not board.waiting:
+        # In one line: indented, a leaderboard of 500 specs takes several times the room.
+        text = json.dumps(board.to_document(), ensure_ascii=False, separators=(",", ":"))
+        client.log_text(run_id, text, "leaderboard.json")
+    client.set_tag(run_id, TAGS["partial"], str(board.partial or bool(board.waiting)).lower())
     describe(run_id, described(board))
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "report.html"

@@ -73,7 +73,7 @@ def board_table(board: Leaderboard) -> str:
         for name in ("cost_per_1000_rows_usd", "latency_p50_seconds", "latency_p95_seconds")
         if any(name in entry.metrics for entry in board.entries)
     ]
-    tied = len(board.entries) > 1
+    tied = board.is_compared
     low, high = _range([entry.metrics.get(board.ranked_by) for entry in entries])
     ticks = [
         entry.metrics[board.ranked_by].value

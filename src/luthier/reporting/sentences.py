@@ -45,17 +45,26 @@ def unlabelled_share(entry: Entry) -> float:
 def sentences(board: Leaderboard) -> list[str]:
     """What to take from the leaderboard, most important first; plain text that may hold untrusted names."""
     return [
+        *_waiting(board),
         *_partial(board),
-        _leader(board),
-        *_ties(board),
-        *_plan(board),
+        *([] if board.waiting else [_leader(board), *_ties(board), *_plan(board)]),
         *_rare(board),
-        *_majority(board),
+        *([] if board.waiting else _majority(board)),
         *_ceiling(board),
         *_lost(board),
         *_left_out(board),
         *_latency(board),
         *(f"{entry.name}: {note}" for entry in board.entries for note in entry.candidate.notes),
+    ]
+
+
+def _waiting(board: Leaderboard) -> list[str]:
+    if not board.waiting:
+        return []
+    done, whole = len(board.entries), len(board.entries) + len(board.waiting)
+    return [
+        f"This leaderboard is not complete: {done} of {whole} specs {'is' if done == 1 else 'are'} measured. Still to "
+        f"come: {named(board.waiting)}. Specs are compared with each other when all are measured."
     ]
 
 

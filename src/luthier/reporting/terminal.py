@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["ascii_text", "leaderboard_table", "print_leaderboard"]
+__all__ = ["ascii_text", "headline", "leaderboard_table", "print_leaderboard"]
 
 WIDE = 118
 """From so many columns on there is room for technique, model and an interval beside every metric."""
@@ -35,13 +35,16 @@ COST = "cost_per_1000_rows_usd"
 SPEED = "latency_p50_seconds"
 
 
-def leaderboard_table(board: Leaderboard, width: int, *, ascii_only: bool = False) -> Table:
+def leaderboard_table(
+    board: Leaderboard, width: int, *, ascii_only: bool = False, most_specs: int = MOST_LINES
+) -> Table:
     """The leaderboard as a rich table.
 
     Args:
         board: what to show.
         width: columns of the terminal.
         ascii_only: whether the terminal can write nothing else.
+        most_specs: so many specs have a line, the best.
     """
     from rich import box
     from rich.table import Table
@@ -54,12 +57,12 @@ def leaderboard_table(board: Leaderboard, width: int, *, ascii_only: bool = Fals
     many = not wide and max(len(entry.group) for entry in board.entries) > MANY_TIES
     metrics = headline_metrics(board)[: 4 if width >= WIDEST else 2 if many else 3]
     entries: list[Entry] = [
-        *board.entries[:MOST_LINES],
+        *board.entries[:most_specs],
         board.majority,
         *([board.ceiling] if board.ceiling else []),
     ]
     lost = any(unlabelled_share(entry) for entry in board.entries)
-    tied = len(board.entries) > 1
+    tied = board.is_compared
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, collapse_padding=True)
     table.add_column("#", justify="right", no_wrap=True)
@@ -125,12 +128,8 @@ def print_leaderboard(board: Leaderboard, console: Console | None = None, spread
 
     console = console or Console()
     ascii_only = not console.encoding.lower().startswith("utf")
-    head = (
-        f"{board.task.name}: {len(board.entries)} spec{'s' if len(board.entries) != 1 else ''} on "
-        f"{board.rows_evaluated:,} rows, ranked by {METRICS[board.ranked_by].title}"
-    )
     lines = sentences(board)
-    if len(board.entries) > 1:
+    if board.is_compared:
         lines.append("Specs that share a letter under “tie” cannot be told apart.")
     if len(board.entries) > MOST_LINES:
         lines.insert(0, f"The best {MOST_LINES} are shown; the report in MLflow has all {len(board.entries):,}.")
@@ -138,12 +137,21 @@ def print_leaderboard(board: Leaderboard, console: Console | None = None, spread
     for line in lines:
         text = printable(line)
         beneath.add_row("-", Text(ascii_text(text) if ascii_only else text))
-    console.print(Text(head, style="bold"))
+    console.print(Text(headline(board), style="bold"))
     console.print(leaderboard_table(board, console.width, ascii_only=ascii_only))
     console.print(beneath)
     for spread in spreads:
         console.print()
         print_spread(spread, console)
+
+
+def headline(board: Leaderboard) -> str:
+    """What stands above the table: task, specs, rows and the metric that ranks."""
+    count = len(board.entries)
+    specs = f"{count} spec{'s' if count != 1 else ''}"
+    if board.waiting:
+        specs = f"{count} of {count + len(board.waiting)} specs"
+    return f"{board.task.name}: {specs} on {board.rows_evaluated:,} rows, ranked by {METRICS[board.ranked_by].title}"
 
 
 def _value(given: Interval, format: Format) -> str:  # noqa: A002 - the word the measures use

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.exchange import Request
+from luthier.endpoints.exchange import Answer, Request
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Probe, Spec
@@ -17,7 +17,7 @@ from luthier.task import Rows, Task
 from luthier.techniques.asking import Asking, Shown, Way
 from luthier.techniques.fitting import asker, fit_prompt, planned_requests
 from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
-from luthier.techniques.walk import apart_at_once
+from luthier.techniques.walk import apart_at_once, walk
 from luthier.techniques.wording import AnswerFormat, Decoding, Examples, Style, Wording
 
 if TYPE_CHECKING:
@@ -341,6 +341,17 @@ class Prompt(Spec):
     ) -> tuple[list[Request], list[Request]]:
         """As `first_requests`; a race that was begun can only take what it has left."""
         return planned_requests(self, rows, train, None, begun)
+
+    def follow_ups(self, answer: Answer) -> int:
+        """The texts whose next tokens are needed to tell the labels apart."""
+        if self.way != "walk" or not answer.choices:
+            return 0
+        steps = walk(self.words)
+        next(steps)
+        try:
+            return len(steps.send([answer.choices[0]]))
+        except StopIteration:
+            return 0
 
     @property
     def asks_by_answers(self) -> bool:

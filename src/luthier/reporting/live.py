@@ -1,0 +1,160 @@
+"""A leaderboard while it grows: in place on a terminal, a line per spec in a log, one output in a notebook."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from luthier.endpoints.flight import Progress
+from luthier.endpoints.progress import TerminalProgress
+from luthier.evaluation.leaderboard import Entry, Leaderboard
+from luthier.evaluation.measures import METRICS
+from luthier.reporting.notebook import leaderboard_html
+from luthier.reporting.numbers import interval, number, printable
+from luthier.reporting.sentences import headline_metrics, sentences
+from luthier.reporting.terminal import ascii_text, headline, leaderboard_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["LiveBoard", "Sparing"]
+
+LINES_AROUND = 14
+"""Lines of a terminal that title, header, references, sentences and bar take beside the specs."""
+
+SHARE = 0.05
+SPENT_FREELY_SECONDS = 5.0
+"""What may go into showing a comparison before it is complete: a share of its time, beyond some seconds."""
+
+
+class LiveBoard:
+    """Shows the leaderboard of the specs measured so far, and beneath it a bar for the one at work.
+
+    Use it as a context manager around the whole: what is shown is cleared away at its end, since the complete
+    leaderboard follows, and stays where the work is interrupted or fails.
+
+    Args:
+        stream: where it is written outside a notebook; standard error when absent.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._bar = TerminalProgress(stream=stream)
+        self._said: set[tuple[str, str]] = set()
+        self._output: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close(wipe=kind is None)
+        if kind is None and self._output is not None:
+            from IPython.display import HTML
+
+            self._output.update(HTML(""))  # type: ignore[no-untyped-call]
+
+    def turn_to(self, spec: str) -> Progress:
+        """The bar, which from now on is that of this spec."""
+        self._bar.turn_to(spec)
+        return self._bar
+
+    def show(self, board: Leaderboard, table: str = "") -> None:
+        """Shows the leaderboard of what is measured so far.
+
+        Args:
+            board: as far as it is.
+            table: name of the test table, where specs are compared on several.
+        """
+        stream = self._stream or sys.stderr
+        if self._stream is None and _in_notebook():
+            self._show_in_notebook(board, table)
+        elif stream.isatty():
+            self._bar.keep_above(_drawn(board, table, stream))
+        else:
+            for entry in sorted(board.entries, key=lambda entry: entry.name):
+                if (table, entry.name) not in self._said:
+                    self._said.add((table, entry.name))
+                    print(_line(board, entry, table), file=stream, flush=True)
+
+    def _show_in_notebook(self, board: Leaderboard, table: str) -> None:
+        from html import escape
+
+        from IPython.display import HTML, display
+
+        title = f"<strong>{escape(table)}</strong>" if table else ""
+        page = HTML(title + leaderboard_html(board))  # type: ignore[no-untyped-call]
+        if self._output is None:
+            self._output = display(page, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._output.update(page)
+
+
+class Sparing:
+    """Keeps what is done for show alone to a small share of the time.
+
+    Examples:
+        >>> sparing = Sparing(clock=iter([0.0, 1.0, 8.0, 9.0, 100.0]).__next__)
+        >>> with sparing:
+        ...     pass
+        >>> sparing.is_due, sparing.is_due
+        (False, True)
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = self._entered = clock()
+        self._spent = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is time for it now."""
+        return self._spent <= SPENT_FREELY_SECONDS + SHARE * (self._clock() - self._began)
+
+    def __enter__(self) -> None:
+        self._entered = self._clock()
+
+    def __exit__(self, *_: object) -> None:
+        self._spent += self._clock() - self._entered
+
+
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, which shows outputs that change."""
+    shell = sys.modules.get("IPython")
+    running = shell.get_ipython() if shell is not None else None
+    return running is not None and hasattr(running, "kernel")
+
+
+def _drawn(board: Leaderboard, table: str, stream: TextIO) -> RenderableType:
+    from rich.console import Console, Group
+    from rich.text import Text
+
+    console = Console(file=stream)
+    ascii_only = not console.encoding.lower().startswith("utf")
+
+    def text(line: str, style: str = "") -> Text:
+        return Text(ascii_text(printable(line)) if ascii_only else printable(line), style=style)
+
+    most = max(3, (console.height - LINES_AROUND) // 2)
+    said = sentences(board)[:1] if board.waiting else []
+    return Group(
+        text(f"{table}: {headline(board)}" if table else headline(board), "bold"),
+        leaderboard_table(board, console.width, ascii_only=ascii_only, most_specs=most),
+        *(text(f"- {line}") for line in said),
+    )
+
+
+def _line(board: Leaderboard, entry: Entry, table: str) -> str:
+    figures = []
+    for place, name in enumerate(headline_metrics(board)[:3]):
+        found = entry.metrics.get(name)
+        if found is not None:
+            write = interval if place == 0 else (lambda one, format: number(one.value, format))  # noqa: A006
+            figures.append(f"{METRICS[name].title} {write(found, METRICS[name].format)}")
+    whole = len(board.entries) + len(board.waiting)
+    where = f"{table}: " if table else ""
+    return printable(f"{where}{entry.name}: {', '.join(figures)} ({len(board.entries)} of {whole} specs are measured)")
