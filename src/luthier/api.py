@@ -15,7 +15,7 @@ from luthier.endpoints import Engine, Progress, default_engine
 from luthier.endpoints.progress import shown
 from luthier.errors import DataError, ModelError
 from luthier.experiments.checking import Checked, check_spec
-from luthier.experiments.compare import compare_specs, log_settings
+from luthier.experiments.compare import compare_specs
 from luthier.experiments.fitting import fit_on, training_rows
 from luthier.experiments.tables import compare_tables
 from luthier.experiments.tracking import (
@@ -23,6 +23,7 @@ from luthier.experiments.tracking import (
     fitted_of_run,
     known_experiment,
     log_fitted,
+    log_settings,
     log_table_digest,
     run_of,
     spec_tags,

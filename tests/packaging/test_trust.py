@@ -22,13 +22,20 @@ from luthier.packaging.folder import LOADER_FILE
 NEW = pd.DataFrame({"text": ["good day", "bad day"]})
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A packaged baseline in a folder of its own."""
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packaged baseline; MLflow takes a second to write one."""
     task = lt.Task("mood", labels=["bad", "good"])
     table = pd.DataFrame({"text": ["good day", "bad day"] * 4, "label": ["good", "bad"] * 4})
-    flavor.save_model(tmp_path / "model", lt.fit(lt.Baseline(task), table))
-    return tmp_path / "model"
+    folder = tmp_path_factory.mktemp("packaged") / "model"
+    flavor.save_model(folder, lt.fit(lt.Baseline(task), table))
+    return folder
+
+
+@pytest.fixture
+def model(packaged: Path, tmp_path: Path) -> Path:
+    """A copy of it, to change."""
+    return Path(shutil.copytree(packaged, tmp_path / "model"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from luthier.errors import DataError
 from luthier.evaluation.measures import METRICS
@@ -199,7 +199,7 @@ def agree(pairs: PairedValues) -> Agreement:
         # Equal differences reached by different sums differ by rounding only.
         spread = 0.0
     error = spread / count**0.5
-    t = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+    t = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
     z = _normal_quantile()
     below, above = mean - z * spread, mean + z * spread
     limit_half = t * 3**0.5 * error
@@ -211,7 +211,7 @@ def agree(pairs: PairedValues) -> Agreement:
         measured_mean=float(measured.mean()),
         difference=Interval(mean, mean - t * error, mean + t * error),
         p=_flips(differences),
-        t_p=float(2 * stats.t.sf(abs(mean) / error, count - 1)) if error > 0 else float(abs(mean) < 1e-12),
+        t_p=float(2 * scipy.stats.t.sf(abs(mean) / error, count - 1)) if error > 0 else float(abs(mean) < 1e-12),
         lower_limit=Interval(below, below - limit_half, below + limit_half),
         upper_limit=Interval(above, above - limit_half, above + limit_half),
         correlation=_correlation(reported, measured) if varies else None,
@@ -277,7 +277,7 @@ def row_counts(pairs: PairedValues) -> RowCounts | None:
 
 
 def _normal_quantile() -> float:
-    return float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    return float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
 
 
 def _flips(differences: Floats) -> float:
@@ -321,7 +321,7 @@ def _concordance(reported: Floats, measured: Floats) -> Interval:
 
 def _order(reported: Floats, measured: Floats) -> Interval:
     count = len(reported)
-    value = float(stats.kendalltau(reported, measured).statistic)
+    value = float(scipy.stats.kendalltau(reported, measured).statistic)
     if count <= 4:
         return Interval(value)
     # In perfect order the interval is that of one pair the other way round: a few models prove no certainty.
@@ -337,8 +337,8 @@ def _slope(levels: Floats, differences: Floats) -> tuple[Interval | None, float 
         return None, None
     if np.ptp(differences) <= 1e-12:
         return Interval(0.0, 0.0, 0.0), 1.0
-    line = stats.linregress(levels, differences)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(levels) - 2) * line.stderr)
+    line = scipy.stats.linregress(levels, differences)
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(levels) - 2) * line.stderr)
     return Interval(float(line.slope), float(line.slope) - half, float(line.slope) + half), float(line.pvalue)
 
 

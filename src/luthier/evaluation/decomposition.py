@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from luthier.errors import DataError
 from luthier.evaluation.agreement import may_be_share, reading_order
@@ -403,7 +403,7 @@ def _definition(condition: str, gap: float, error: float, same: bool) -> Part:
     if same:
         return Part("definition", condition, Interval(gap), None)
     half = _quantile() * error
-    p = float(2 * stats.norm.sf(abs(gap) / error)) if error > 0 else float(abs(gap) < 1e-12)
+    p = float(2 * scipy.stats.norm.sf(abs(gap) / error)) if error > 0 else float(abs(gap) < 1e-12)
     return Part("definition", condition, Interval(gap, gap - half, gap + half), p)
 
 
@@ -449,4 +449,4 @@ def _switch(task: Task, before: Condition, after: Condition, kept: Sequence[int]
 
 
 def _quantile() -> float:
-    return float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    return float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 
 import numpy as np
-from scipy import optimize, special, stats
+import scipy
 
 from luthier.errors import UserError
 from luthier.evaluation.statistics import ALPHA, Difference
@@ -76,16 +76,16 @@ def mcnemar_power(rows: int, gap: float, *, disagreement: float, alpha: float = 
     """
     if rows * disagreement > MOST_DIFFERING:
         # The normal limit with a continuity correction; here the two agree to a thousandth.
-        beyond = gap * sqrt(rows) - 1 / sqrt(rows) - float(special.ndtri(1 - alpha / 2)) * sqrt(disagreement)
-        return float(special.ndtr(beyond / sqrt(max(disagreement - gap**2, 1e-12))))
-    low, high = (int(bound) for bound in stats.binom.interval(1 - TAIL, rows, disagreement))
+        beyond = gap * sqrt(rows) - 1 / sqrt(rows) - float(scipy.special.ndtri(1 - alpha / 2)) * sqrt(disagreement)
+        return float(scipy.special.ndtr(beyond / sqrt(max(disagreement - gap**2, 1e-12))))
+    low, high = (int(bound) for bound in scipy.stats.binom.interval(1 - TAIL, rows, disagreement))
     differing = np.arange(max(low, 1), high + 1)
     # The largest count of the worse spec that the two-sided test rejects, -1 where no count is rejected.
-    fewest = stats.binom.ppf(alpha / 2, differing, 0.5)
-    fewest = np.where(2 * stats.binom.cdf(fewest, differing, 0.5) >= alpha, fewest - 1, fewest)
+    fewest = scipy.stats.binom.ppf(alpha / 2, differing, 0.5)
+    fewest = np.where(2 * scipy.stats.binom.cdf(fewest, differing, 0.5) >= alpha, fewest - 1, fewest)
     better = min((disagreement + gap) / (2 * disagreement), 1.0)
-    rejected = stats.binom.cdf(fewest, differing, 1 - better) + stats.binom.cdf(fewest, differing, better)
-    return float(stats.binom.pmf(differing, rows, disagreement) @ rejected)
+    rejected = scipy.stats.binom.cdf(fewest, differing, 1 - better) + scipy.stats.binom.cdf(fewest, differing, better)
+    return float(scipy.stats.binom.pmf(differing, rows, disagreement) @ rejected)
 
 
 def rows_needed(
@@ -177,7 +177,7 @@ def detectable_difference(
 
     if disagreement == 0 or surplus(disagreement) < 0:
         return None
-    return float(optimize.brentq(surplus, 0.0, disagreement))
+    return float(scipy.optimize.brentq(surplus, 0.0, disagreement))
 
 
 def plan_from_difference(
@@ -224,4 +224,4 @@ def plan_from_difference(
 def _z(alpha: float, power: float) -> tuple[float, float]:
     if not (0 < alpha < 1 and 0 < power < 1):
         raise UserError(f"alpha {alpha} and power {power} must lie between 0 and 1; usual are 0.05 and 0.8.")
-    return float(special.ndtri(1 - alpha / 2)), float(special.ndtri(power))
+    return float(scipy.special.ndtri(1 - alpha / 2)), float(scipy.special.ndtri(power))

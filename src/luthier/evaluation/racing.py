@@ -17,7 +17,7 @@ from math import ceil, sqrt
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from luthier.errors import DataError
 from luthier.evaluation.records import Interval
@@ -245,7 +245,7 @@ class _Field:
         deviation = sqrt((float(((apart - apart.mean()) ** 2).sum()) + reach**2) / seen)
         ahead = float(apart.mean()) + self._tolerance * deviation / sqrt(rows)
         unsure = deviation * sqrt((1 - seen / rows) / seen)
-        return ahead > float(stats.t.isf(self._level, seen - 1)) * unsure
+        return ahead > float(scipy.stats.t.isf(self._level, seen - 1)) * unsure
 
     def beaten(self) -> list[int]:
         """Those the leader beats, without those on whom an earlier drop still rests."""
@@ -302,5 +302,5 @@ def _mean(scores: Floats) -> Interval:
     if len(scores) < 2 or not np.ptp(scores):
         # Rows that all scored alike do not say how far others may lie apart.
         return Interval(value)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(scores) - 1) * scores.std(ddof=1) / sqrt(len(scores)))
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(scores) - 1) * scores.std(ddof=1) / sqrt(len(scores)))
     return Interval(value, value - half, value + half)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse, special, stats
+import scipy
 
 from luthier.evaluation.records import Interval
 
@@ -85,7 +85,7 @@ class Columns:
             values.append(value[there])
             self._groups[name] = (first, first + count)
             first += count
-        self._sparse = sparse.csr_array(
+        self._sparse = scipy.sparse.csr_array(
             (np.concatenate(values), (np.concatenate(positions), np.concatenate(lines))), shape=(first, rows)
         )
         self._spread = self._sparse.toarray() if first <= DENSE_COLUMNS else None
@@ -141,17 +141,17 @@ def bootstrap_interval(
     """
     if len(draws) == 0:
         return Interval(float(value))
-    beyond = float(stats.t.ppf((1 + CONFIDENCE) / 2, max(rows - 1, 1))) * np.sqrt(rows / max(rows - 1, 1))
+    beyond = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, max(rows - 1, 1))) * np.sqrt(rows / max(rows - 1, 1))
     bias = acceleration = 0.0
     if corrected:
         below = ((draws < value).mean() + (draws <= value).mean()) / 2
-        bias = float(special.ndtri(np.clip(below, 1 / (len(draws) + 1), len(draws) / (len(draws) + 1))))
+        bias = float(scipy.special.ndtri(np.clip(below, 1 / (len(draws) + 1), len(draws) / (len(draws) + 1))))
         if without_each is not None:
             pull = without_each.mean() - without_each
             spread = float((pull**2).sum()) ** 1.5
             acceleration = float((pull**3).sum()) / (6 * spread) if spread > 0 else 0.0
     ends = bias + np.array([-beyond, beyond])
-    low, high = np.quantile(draws, special.ndtr(bias + ends / (1 - acceleration * ends)))
+    low, high = np.quantile(draws, scipy.special.ndtr(bias + ends / (1 - acceleration * ends)))
     return Interval(float(value), float(min(low, value)), float(max(high, value)))
 
 
@@ -213,7 +213,7 @@ def rate_interval(count: float, rows: int) -> Interval:
     """
     if rows == 0:
         return Interval(0.0)
-    z = float(special.ndtri((1 + CONFIDENCE) / 2))
+    z = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
     share = count / rows
     middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * np.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
@@ -235,7 +235,7 @@ def quantile_interval(values: Floats, probability: float) -> Interval:
     ordered = np.sort(values)
     rows = len(ordered)
     tail = (1 - CONFIDENCE) / 2
-    low, high = stats.binom.ppf([tail, 1 - tail], rows, probability).astype(int)
+    low, high = scipy.stats.binom.ppf([tail, 1 - tail], rows, probability).astype(int)
     value = float(np.quantile(ordered, probability))
     lowest, highest = float(ordered[max(low - 1, 0)]), float(ordered[min(high, rows - 1)])
     return Interval(value, min(lowest, value), max(highest, value))

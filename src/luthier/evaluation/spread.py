@@ -10,7 +10,7 @@ from math import comb
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from luthier.errors import DataError
 from luthier.evaluation.records import Interval
@@ -189,7 +189,7 @@ def _group(name: str, values: Sequence[float]) -> Group:
     half = 0.0
     if len(ordered) > 1:
         error = float(ordered.std(ddof=1)) / np.sqrt(len(ordered))
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(ordered) - 1) * error)
+        half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(ordered) - 1) * error)
     low, quarter, median, three_quarters, high = (float(q) for q in np.quantile(ordered, [0, 0.25, 0.5, 0.75, 1]))
     return Group(
         name=name,

@@ -10,7 +10,7 @@ from math import gcd, lcm
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal, special, stats
+import scipy
 
 from luthier.errors import DataError
 from luthier.evaluation.metrics import Reading, measure
@@ -83,7 +83,7 @@ def paired_difference(first: float, second: float, first_draws: Floats, second_d
     beyond = min(int((draws <= 1e-12).sum()), int((draws >= -1e-12).sum()))
     p = min(1.0, 2 * (beyond + 1) / (len(draws) + 1))
     if beyond == 0 and error > 0:
-        p = min(p, float(2 * stats.norm.sf(abs(value) / error)))
+        p = min(p, float(2 * scipy.stats.norm.sf(abs(value) / error)))
     return Difference(percentile_interval(value, draws), error, p)
 
 
@@ -116,7 +116,7 @@ def all_differences(values: Floats, draws: Floats) -> list[Difference]:
         # Two equal metrics reached by different sums differ by rounding only, and that is no side of zero.
         beyond = np.minimum((apart <= 1e-12).sum(axis=1), (apart >= -1e-12).sum(axis=1))
         p = np.minimum(1.0, 2 * (beyond + 1) / (samples + 1))
-        by_error = 2 * special.ndtr(-np.abs(gaps) / np.where(errors > 0, errors, 1.0))
+        by_error = 2 * scipy.special.ndtr(-np.abs(gaps) / np.where(errors > 0, errors, 1.0))
         p = np.where((beyond == 0) & (errors > 0), np.minimum(p, by_error), p)
         # Specs that answer alike in every sample do not differ; a constant gap in every sample cannot be by chance.
         constant = ~(apart != apart[:, :1]).any(axis=1)
@@ -151,13 +151,13 @@ def mcnemar(first_correct: npt.NDArray[np.bool_], second_correct: npt.NDArray[np
 @cache
 def _even_chance(fewer: int, tosses: int) -> float:
     """Two-sided exact p-value for a fair coin; kept, because the pairs of a large leaderboard repeat the counts."""
-    return min(1.0, 2 * float(special.bdtr(fewer, tosses, 0.5))) if tosses else 1.0
+    return min(1.0, 2 * float(scipy.special.bdtr(fewer, tosses, 0.5))) if tosses else 1.0
 
 
 @cache
 def _tosses(count: int) -> Floats:
     """Chances of 0 to `count` heads of a fair coin."""
-    chances: Floats = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+    chances: Floats = scipy.stats.binom.pmf(np.arange(count + 1), count, 0.5)
     return chances
 
 
@@ -185,7 +185,7 @@ def sign_flip(differences: Floats) -> float:
     units = _whole(tuple(sizes.tolist()))
     observed = abs(float(moved.sum()))
     if units is None or sum(u * int(c) for u, c in zip(units, counts, strict=True)) > LARGEST_EXACT_SUM:
-        return float(min(1.0, 2 * stats.norm.sf(observed / np.sqrt((moved**2).sum()))))
+        return float(min(1.0, 2 * scipy.stats.norm.sf(observed / np.sqrt((moved**2).sum()))))
     # Index k of `chances` stands for a sum of 2 k units above the lowest, which is -total.
     chances = np.ones(1)
     for unit, count in zip(units, counts, strict=True):
@@ -194,7 +194,7 @@ def sign_flip(differences: Floats) -> float:
         if len(chances) * len(flips) <= LARGEST_DIRECT_PRODUCT:
             chances = np.convolve(chances, flips)
         else:
-            chances = np.clip(signal.fftconvolve(chances, flips), 0, None)
+            chances = np.clip(scipy.signal.fftconvolve(chances, flips), 0, None)
     total = sum(u * int(c) for u, c in zip(units, counts, strict=True))
     step = float(sizes[0]) / units[0]
     sums = (2 * np.arange(total + 1) - total) * step

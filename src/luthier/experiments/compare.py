@@ -30,6 +30,7 @@ from luthier.experiments.tracking import (
     find_fitted,
     known_experiment,
     log_fitted,
+    log_settings,
     log_table_digest,
     run_of,
     spec_tags,
@@ -46,9 +47,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Comparison", "Measured", "compare_specs", "plan_comparison", "plan_tables", "rows_for"]
-
-LONGEST_PARAM = 500
-"""Characters of a spec's setting shown as an MLflow parameter; the whole spec is an artifact."""
 
 MOST_WEIGHED = 50
 """Of more specs than these what each asks is not counted first; the specs of a grid have much in common."""
@@ -404,31 +402,6 @@ def _log_parent(run_id: str, board: Leaderboard, rows: Rows, spreads: Sequence[S
         page = Path(scratch) / "report.html"
         write_page(board, page, rows, spreads=spreads)
         client.log_artifact(run_id, str(page))
-
-
-def log_settings(run_id: str, spec: Spec) -> None:
-    """The spec's settings as MLflow parameters, dotted names, short values only."""
-    import mlflow
-    from mlflow.entities import Param
-
-    flat: dict[str, str] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), inner)
-        else:
-            flat[prefix] = str(value)[:LONGEST_PARAM]
-
-    document = spec.document()
-    for key in ("schema", "task"):
-        document.pop(key)
-    walk("", document)
-    if spec.grid_point is not None:
-        # A value that is the default is not in the document, and is what the grid is to be plotted by.
-        for path, value in spec.grid_point.settings.items():
-            walk(path, value)
-    mlflow.MlflowClient().log_batch(run_id, params=[Param(key[:250], value) for key, value in flat.items()])
 
 
 def log_metrics(run_id: str, found: Mapping[str, Interval], predictions: Sequence[Prediction]) -> None:

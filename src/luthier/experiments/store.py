@@ -52,6 +52,10 @@ def store_uri() -> str:
 
 def runs_tagged(key: str, value: str) -> list[StoredRun] | None:
     """The runs of every experiment that have this tag; `None` where MLflow is to be asked."""
+    file = _file()
+    if file is not None and not file.exists():
+        # To look into a store that was never written makes none.
+        return []
     with _opened() as store:
         if store is None:
             return None
@@ -109,7 +113,7 @@ def _local(location: str) -> Path | None:
 @contextmanager
 def _opened() -> Iterator[sqlite3.Connection | None]:
     path = _file()
-    if path is None:
+    if path is None or not path.is_file():
         yield None
         return
     store = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)
@@ -132,5 +136,4 @@ def _file() -> Path | None:
     if "mlflow" in sys.modules or any(os.environ.get(name) for name in OTHERWISE_SET):
         return None
     named = re.fullmatch(r"sqlite:///([^?#]+)", store_uri())
-    path = None if named is None else Path(named[1]).absolute()
-    return path if path is not None and path.is_file() else None
+    return None if named is None else Path(named[1]).absolute()

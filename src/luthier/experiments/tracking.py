@@ -36,6 +36,7 @@ __all__ = [
     "known_experiment",
     "fitted_of_run",
     "log_fitted",
+    "log_settings",
     "log_table_digest",
     "log_tables",
     "run_of",
@@ -58,6 +59,9 @@ TAGS = {
     "grid": "luthier.grid",
 }
 """Tag names on runs, models and versions."""
+
+LONGEST_PARAM = 500
+"""Characters of a spec's setting shown as an MLflow parameter; the whole spec is an artifact."""
 
 FITTED = "fitted"
 """Artifact folder of a run that holds what was measured."""
@@ -237,6 +241,31 @@ def log_tables(run_id: str, fitted: Fitted) -> None:
 def written(cell: Any) -> Any:
     """A cell as a table shows it: settings in one line of JSON."""
     return json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict | list | tuple) else cell
+
+
+def log_settings(run_id: str, spec: Spec) -> None:
+    """The spec's settings as MLflow parameters, dotted names, short values only."""
+    import mlflow
+    from mlflow.entities import Param
+
+    flat: dict[str, str] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        else:
+            flat[prefix] = str(value)[:LONGEST_PARAM]
+
+    document = spec.document()
+    for key in ("schema", "task"):
+        document.pop(key)
+    walk("", document)
+    if spec.grid_point is not None:
+        # A value that is the default is not in the document, and is what the grid is to be plotted by.
+        for path, value in spec.grid_point.settings.items():
+            walk(path, value)
+    mlflow.MlflowClient().log_batch(run_id, params=[Param(key[:250], value) for key, value in flat.items()])
 
 
 def log_table_digest(run_id: str, frame: pd.DataFrame, *, name: str, context: str, targets: str | None) -> None:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
-from luthier.experiments.compare import log_settings
-from luthier.experiments.tracking import TAGS, connect, log_fitted, run_of, spec_tags
+from luthier.experiments.tracking import TAGS, connect, log_fitted, log_settings, run_of, spec_tags
 from luthier.packaging import flavor
 from luthier.spec import Fitted, Spec
 

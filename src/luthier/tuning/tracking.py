@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError, Partial
-from luthier.experiments.compare import log_settings
-from luthier.experiments.tracking import TAGS, begin_run, connect, log_fitted, spec_tags
+from luthier.experiments.store import StoredRun, runs_tagged
+from luthier.experiments.tracking import TAGS, begin_run, connect, log_fitted, log_settings, spec_tags
 from luthier.spec import Fitted
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.registry import spec_from
@@ -168,11 +168,15 @@ def runs_of_digest(experiment_id: str | None, digest: str) -> list[TuneRun]:
 
 def tune_runs() -> list[TuneRun]:
     """Every job's run in the tracking store, newest first."""
-    import mlflow
+    stored = runs_tagged(TAGS["kind"], "tune")
+    if stored is None:
+        import mlflow
 
-    connect()
-    everywhere = [experiment.experiment_id for experiment in mlflow.MlflowClient().search_experiments()]
-    found = _search(everywhere, f"tags.`{TAGS['kind']}` = 'tune'")
+        connect()
+        everywhere = [experiment.experiment_id for experiment in mlflow.MlflowClient().search_experiments()]
+        found = _search(everywhere, f"tags.`{TAGS['kind']}` = 'tune'")
+    else:
+        found = [run for run in map(_of_stored, stored) if run.digest]
     return sorted(found, key=lambda run: -run.started)
 
 
@@ -228,13 +232,18 @@ def _search(experiments: Sequence[str], condition: str) -> list[TuneRun]:
 
 
 def _read(run: Run) -> TuneRun:
-    tags = run.data.tags
+    info = run.info
+    return _of_stored(StoredRun(info.run_id, info.experiment_id, info.status, info.start_time, run.data.tags))
+
+
+def _of_stored(run: StoredRun) -> TuneRun:
+    tags = run.tags
     sent = tags.get(TUNE_TAGS["sent"])
     return TuneRun(
-        run_id=run.info.run_id,
-        experiment_id=run.info.experiment_id,
+        run_id=run.run_id,
+        experiment_id=run.experiment_id,
         name=tags.get(TAGS["spec"], ""),
-        status=run.info.status,
+        status=run.status,
         digest=tags.get(TUNE_TAGS["digest"], ""),
         token=tags.get(TUNE_TAGS["token"], ""),
         attempt=int(tags.get(TUNE_TAGS["attempt"], "1")),
@@ -244,7 +253,7 @@ def _read(run: Run) -> TuneRun:
         job_status=tags.get(TUNE_TAGS["job_status"]),
         base_model=tags.get(TAGS["base_model"], ""),
         tuned_model=tags.get(TUNE_TAGS["tuned_model"]),
-        started=run.info.start_time / 1000,
+        started=run.started / 1000,
     )
 
 

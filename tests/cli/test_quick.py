@@ -1,0 +1,119 @@
+"""Commands that look something up import none of what takes seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.experiments.store import SCHEMAS, model_folder, runs_tagged
+
+HEAVY = ("mlflow", "pandas", "sklearn", "scipy.stats", "sqlalchemy", "alembic", "openai", "plotly", "jinja2", "aiohttp")
+
+
+def imported_by(folder: Path, *arguments: str, allowed: tuple[str, ...] = ()) -> tuple[list[str], str]:
+    """Which heavy packages a command has imported when it ends, and what it printed."""
+    program = (
+        "import json, sys\n"
+        "from luthier.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as end: code = end.code\n"
+        f"print('\\n' + json.dumps([code, [name for name in {HEAVY!r} if name in sys.modules]]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    said, _, last = done.stdout.rstrip().rpartition("\n")
+    code, names = json.loads(last)
+    assert not code, done.stderr
+    return [name for name in names if name not in allowed], said
+
+
+def asked(folder: Path, expression: str) -> str:
+    """An expression's value in a process that has not loaded MLflow, as JSON."""
+    program = f"import json\nfrom luthier.experiments.store import *\nprint(json.dumps({expression}, default=str))"
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def folder(store: str, tmp_path: Path) -> Path:
+    """A folder whose mlflow.db has a registered model and the run of a fine-tuning job."""
+    import mlflow
+
+    task = lt.Task("mood", labels=["bad", "good"])
+    table = pd.DataFrame({"text": ["good day", "bad day"] * 4, "label": ["good", "bad"] * 4})
+    lt.log(lt.Baseline(task), train=table, register="mood", alias="champion")
+    client = mlflow.MlflowClient()
+    tags = {"luthier.kind": "tune", "luthier.spec": "few", "luthier.tune_digest": "d", "luthier.base_model": "m"}
+    client.create_run("0", tags=tags | {"luthier.job": "ftjob-1", "luthier.job_status": "succeeded"})
+    deleted = client.create_run("0", tags=tags | {"luthier.job": "ftjob-gone"})
+    client.delete_run(deleted.info.run_id)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_looking_something_up_imports_nothing_heavy(folder: Path) -> None:
+    assert imported_by(folder, "journal", "path")[0] == []
+    assert imported_by(folder, "journal", "size")[0] == []
+    heavy, said = imported_by(folder, "tune", "list")
+    assert heavy == []
+    assert "ftjob-1" in said
+    assert "ftjob-gone" not in said
+
+
+@pytest.mark.slow
+def test_the_file_says_what_mlflow_says(folder: Path) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    logged = client.get_model_version_by_alias("mood", "champion").source
+    assert logged is not None
+    for uri in ("models:/mood@champion", "models:/mood/1", logged):
+        theirs = mlflow.artifacts.download_artifacts(uri)
+        assert Path(json.loads(asked(folder, f"model_folder({uri!r})"))) == Path(theirs), uri
+    theirs = client.search_runs(["0"], "tags.`luthier.kind` = 'tune'")
+    ours = json.loads(asked(folder, "[(run.run_id, run.tags) for run in runs_tagged('luthier.kind', 'tune')]"))
+    assert ours == [[run.info.run_id, dict(run.data.tags)] for run in theirs]
+    assert asked(folder, "model_folder('models:/nothing@champion')") == "null"
+
+
+def test_the_schema_of_the_installed_mlflow_is_known(tmp_path: Path) -> None:
+    """An MLflow with another schema is asked itself, which is slow; look at its tables, then add it to SCHEMAS."""
+    import sqlite3
+
+    import mlflow
+
+    mlflow.MlflowClient(f"sqlite:///{tmp_path / 'new.db'}").search_experiments()
+    with sqlite3.connect(tmp_path / "new.db") as database:
+        assert {row[0] for row in database.execute("SELECT version_num FROM alembic_version")} <= SCHEMAS
+    database.close()
+
+
+def test_a_process_that_has_mlflow_asks_mlflow() -> None:
+    import mlflow
+
+    assert mlflow
+    assert runs_tagged("luthier.kind", "tune") is None
+    assert model_folder("models:/mood@champion") is None
+
+
+@pytest.mark.slow
+def test_other_stores_and_unknown_schemas_are_left_to_mlflow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'newer'")
+    database.close()
+    assert asked(folder, "runs_tagged('luthier.kind', 'tune')") == "null"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert asked(folder, "runs_tagged('luthier.kind', 'tune')") == "null"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'none.db'}")
+    assert asked(folder, "runs_tagged('luthier.kind', 'tune')") == "[]"
+    assert not (folder / "none.db").exists()
