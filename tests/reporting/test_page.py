@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -198,9 +199,7 @@ def test_rows_of_another_table_are_refused(board: Leaderboard, boards: Boards, s
         page_html(board, boards(stars, ["other"] * 5)[1])
 
 
-def test_the_page_is_written_whole_or_not_at_all(
-    board: Leaderboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_is_written_whole_or_not_at_all(board: Leaderboard, tmp_path: Path) -> None:
     file = tmp_path / "new" / "page.html"
     write_page(board, file)
     before = file.read_bytes()
@@ -208,12 +207,13 @@ def test_the_page_is_written_whole_or_not_at_all(
     os.umask(umask)
     assert file.stat().st_mode & 0o777 == 0o666 & ~umask
 
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("luthier.reporting.document.os.fsync", full)
-    with pytest.raises(DataError, match="No space left"):
-        write_page(board, file)
+    before_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before_limit[1]))
+    try:
+        with pytest.raises(DataError, match="cannot write"):
+            write_page(board, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before_limit)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == ["page.html"]
 

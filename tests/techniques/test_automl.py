@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +156,21 @@ def test_a_part_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     spec = Embedding(STARS, endpoint=ENDPOINT, head="automl")
     with pytest.raises(MissingPart, match=r"needs no-such-package.*pip install \"luthier\[automl\]\".*head: logistic"):
         spec.first_requests(labelled(STARS, 3), labelled(STARS, 40))
+
+
+@pytest.mark.slow
+def test_a_system_library_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lightgbm.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')")
+    code = "from luthier.techniques.automl import check_parts; check_parts()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "MissingPart: lightgbm is installed but cannot be loaded" in done.stderr
+    assert "apt-get install libgomp1" in done.stderr
 
 
 def test_a_budget_is_for_automl() -> None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from luthier.endpoints.exchange import Conversation
 from luthier.errors import MissingPart
-from luthier.techniques.learners import Candidate, Estimator
+from luthier.techniques.learners import Candidate, Estimator, tree_library
 from luthier.techniques.lesson import Lesson
 from luthier.techniques.readings import Reading
 from luthier.techniques.trying import Bench, plain
@@ -48,7 +48,7 @@ def check_parts() -> None:
     """Refuses to begin where AutoML is not installed.
 
     Raises:
-        MissingPart: names what is missing and what to type.
+        MissingPart: a package or a system library is missing; the message has what to type.
     """
     missing = [package for module, package in PARTS.items() if importlib.util.find_spec(module) is None]
     if missing:
@@ -56,6 +56,8 @@ def check_parts() -> None:
             f"head automl needs {', '.join(missing)}, which is not installed; "
             'type: pip install "luthier[automl]", or choose head: logistic, which needs nothing more'
         )
+    tree_library("lightgbm")
+    tree_library("xgboost")
 
 
 def searched(bench: Bench, *, trials: int | None, seconds: float | None) -> Conversation[None]:

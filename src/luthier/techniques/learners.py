@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from luthier.errors import MissingPart
 from luthier.techniques.lesson import Lesson
 from luthier.techniques.readings import Reading, around_value, from_above, shares_of
 
@@ -17,7 +19,17 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["LIGHTGBM_FILE", "XGBOOST_FILE", "Candidate", "Estimator", "Learned", "Predictor", "Teaching", "teach"]
+__all__ = [
+    "LIGHTGBM_FILE",
+    "XGBOOST_FILE",
+    "Candidate",
+    "Estimator",
+    "Learned",
+    "Predictor",
+    "Teaching",
+    "teach",
+    "tree_library",
+]
 
 Estimator = Literal["logistic", "ordinal", "ridge", "lgbm", "xgboost", "xgb_limitdepth"]
 """Kinds of models; the last three are FLAML's names for LightGBM and two ways to grow XGBoost's trees."""
@@ -72,6 +84,21 @@ def teach(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
     return _linear(candidate, lesson)
 
 
+def tree_library(name: Literal["lightgbm", "xgboost"]) -> Any:
+    """LightGBM or XGBoost, imported.
+
+    Raises:
+        MissingPart: the system library that their wheels leave to the system is not there.
+    """
+    try:
+        return importlib.import_module(name)
+    except OSError as error:
+        raise MissingPart(
+            f"{name} is installed but cannot be loaded ({error}). It needs the OpenMP library of the system; "
+            "on Debian and Ubuntu type: apt-get install libgomp1, on macOS: brew install libomp"
+        ) from error
+
+
 class Predictor:
     """A taught model, ready to answer.
 
@@ -90,11 +117,11 @@ class Predictor:
         self._lightgbm: Any = None
         self._xgboost: Any = None
         if LIGHTGBM_FILE in learned.files:
-            import lightgbm
+            lightgbm = tree_library("lightgbm")
 
             self._lightgbm = lightgbm.Booster(model_str=learned.files[LIGHTGBM_FILE].decode("utf-8"))
         elif XGBOOST_FILE in learned.files:
-            import xgboost
+            xgboost = tree_library("xgboost")
 
             self._xgboost = xgboost.Booster({"nthread": THREADS, "verbosity": 0})
             self._xgboost.load_model(bytearray(learned.files[XGBOOST_FILE]))
@@ -190,8 +217,7 @@ def _pools() -> Any:
 
 
 def _lightgbm(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
-    import lightgbm
-
+    lightgbm = tree_library("lightgbm")
     settings = dict(candidate.settings)
     rounds = int(settings.pop("n_estimators"))
     if "log_max_bin" in settings:
@@ -216,8 +242,7 @@ def _lightgbm(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
 
 
 def _xgboost(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
-    import xgboost
-
+    xgboost = tree_library("xgboost")
     settings = dict(candidate.settings)
     rounds = int(settings.pop("n_estimators"))
     if not settings.get("max_depth"):
