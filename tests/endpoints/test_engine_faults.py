@@ -121,7 +121,6 @@ def test_retry_after_is_waited_for(server: LocalServer, endpoint: Endpoint, engi
     assert time.monotonic() - began >= 0.7
     assert all(answer.failure is None for answer in answers)
     assert engine.report.rate_limited == 1
-    assert any(moment.what == "429" for moment in engine.report.history[endpoint.label])
 
 
 def test_a_429_without_retry_after_backs_off(server: LocalServer, endpoint: Endpoint, engine: Engine) -> None:
@@ -129,6 +128,35 @@ def test_a_429_without_retry_after_backs_off(server: LocalServer, endpoint: Endp
     answers = engine.run(questions(10), endpoint)
     assert all(answer.failure is None for answer in answers)
     assert engine.report.rate_limited == 5
+    assert any(moment.what == "429" for moment in engine.report.history[endpoint.label])
+
+
+def test_being_told_to_wait_is_no_attempt(server: LocalServer, endpoint: Endpoint) -> None:
+    engine = Engine(Journal.in_memory(), backoff_seconds=0.001, longest_backoff_seconds=1.0, max_attempts=2)
+    server.faults.add(Fault("rate_limit", retry_after_seconds=0, contains="visit 0:", times=12))
+    answers = engine.run(questions(4), endpoint)
+    engine.close()
+    assert [answer.failure for answer in answers] == [None] * 4
+    assert engine.report.rate_limited == 12
+
+
+def test_a_service_that_answers_nothing_but_429_ends_the_run_with_a_message(
+    server: LocalServer, endpoint: Endpoint
+) -> None:
+    engine = Engine(Journal.in_memory(), backoff_seconds=0.01, longest_backoff_seconds=0.02)
+    server.faults.add(Fault("rate_limit", retry_after_seconds=0))
+    with pytest.raises(QuotaError, match=r"status 429.*it has answered nothing else for 0\.4 s.*run the same again"):
+        engine.run(questions(200), endpoint)
+    engine.close()
+    assert engine.journal.size().failures == 0, "it says nothing about the rows"
+
+
+def test_a_row_alone_in_being_refused_is_given_up_for_now(server: LocalServer, endpoint: Endpoint) -> None:
+    engine = Engine(Journal.in_memory(), backoff_seconds=0.01, longest_backoff_seconds=0.02)
+    server.faults.add(Fault("rate_limit", retry_after_seconds=0, contains="visit 0:"))
+    answers = engine.run(questions(20), endpoint)
+    engine.close()
+    assert [answer.failure for answer in answers] == ["rate_limit", *[None] * 19]
 
 
 def test_a_wait_of_an_hour_stops_the_run(server: LocalServer, endpoint: Endpoint, engine: Engine) -> None:

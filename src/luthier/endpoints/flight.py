@@ -17,6 +17,7 @@ from luthier.endpoints.report import Report
 if TYPE_CHECKING:
     from luthier.endpoints.bundles import Halves
     from luthier.endpoints.lane import Lane
+    from luthier.endpoints.pacing import Ticket
 
 __all__ = ["FINAL", "Flight", "Halt", "Progress", "Run", "Slot", "Terms", "Watched"]
 
@@ -102,10 +103,12 @@ class Slot:
 
     Attributes:
         lane: whose window it is.
+        ticket: the limiter's.
         aboard: flights of the call that have not come to an end, or back to the queue.
     """
 
     lane: Lane
+    ticket: Ticket
     aboard: int
 
     def leave(self, count: int = 1) -> None:
@@ -135,6 +138,7 @@ class Flight:
         attempts: times it was sent.
         pushed_back: times of those that say nothing of this request: the service said slow down, or refused a
             call for another text in it.
+        told_to_wait_at: when the service first said slow down to it.
         airborne: whether it is being sent, answered or committed now.
         slot: what it holds while airborne.
         companions: who flies along; while it waits in its run's queue, nobody.
@@ -152,6 +156,7 @@ class Flight:
     reserved_usd: float | None = None
     attempts: int = 0
     pushed_back: int = 0
+    told_to_wait_at: float | None = None
     airborne: bool = False
     slot: Slot = field(init=False)
     companions: tuple[Flight, ...] = ()

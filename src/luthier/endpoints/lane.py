@@ -11,11 +11,12 @@ from collections.abc import Callable
 from luthier.endpoints.bundles import Bundles, disbanded
 from luthier.endpoints.flight import Flight, Run
 from luthier.endpoints.limiter import Limiter
+from luthier.endpoints.pacing import Ticket
 
 __all__ = ["Lane"]
 
 Admit = Callable[[Flight], bool]
-Launch = Callable[[Flight], None]
+Launch = Callable[[Flight, Ticket], None]
 
 
 class Lane:
@@ -105,9 +106,8 @@ class Lane:
                     short_of_money.add(flight.run)
                     continue
                 self._take(flight)
-                self.limiter.sent(flight.load)
                 self.in_flight += 1
-                self._launch(flight)
+                self._launch(flight, self.limiter.sent(flight.load))
             self._set_timer(wake_in)
         finally:
             self._pumping = False

@@ -1,7 +1,8 @@
-"""How fast and how many at once: buckets for the rates, a window for the concurrency.
+"""How fast and how many at once: buckets for known rates, a pace for a learned one, a window for the concurrency.
 
-One limiter stands for one account's share of one model. Two layers decide whether a request may
-go: the buckets hold what the service allows per minute, the window how many may be in flight.
+One limiter stands for one account's share of one model. Three layers decide whether a request may go: the buckets
+hold what the settings or the service's headers allow per minute, the pace what its push-backs teach, the window how
+many may be in flight.
 The clock is a constructor argument; nothing here sleeps, waits are returned as seconds.
 """
 
@@ -15,6 +16,7 @@ from typing import Literal
 
 from luthier.endpoints.endpoint import Limits
 from luthier.endpoints.headers import window
+from luthier.endpoints.pacing import Pace, Ticket
 
 __all__ = ["Bucket", "Limiter", "Moment", "Window"]
 
@@ -29,6 +31,9 @@ FIRST_CONTACT = 4
 START_WINDOW = 32
 SATURATED = 0.8
 CUT = 0.8
+OVERLOAD = 2.5
+"""Failures close together that count as an overload; one alone does not."""
+TOLERATED_FAILURES = 0.1
 COOLDOWN_SECONDS = 5.0
 
 
@@ -76,7 +81,9 @@ class Bucket:
 
 
 class Window:
-    """How many may be in flight: doubles while all goes well, then creeps; cut when the service pushes back.
+    """How many may be in flight: grows while all goes well, cut when the service is overloaded.
+
+    Growth is by one for each answer, and after the first sign of a limit by one for each round of answers.
 
     Args:
         most: never more than this.
@@ -88,7 +95,8 @@ class Window:
         self._clock = clock
         self.most = most
         self.size = float(min(most, start))
-        self._cut_before = False
+        self._creeps = False
+        self._overload = 0.0
         self._quiet_until = float("-inf")
 
     def limit(self, most: int) -> None:
@@ -96,29 +104,33 @@ class Window:
         grown = most > self.most
         self.most = most
         self.size = min(self.size, float(most))
-        if grown and not self._cut_before:
+        if grown and not self._creeps:
             self.size = max(self.size, float(min(most, START_WINDOW)))
 
     def succeeded(self, in_flight: int) -> None:
-        """An answer came. Grows only if the window was nearly full, and not soon after trouble."""
+        """An answer came. Grows only if the window was nearly full, and not soon after a cut."""
+        self._overload = max(0.0, self._overload - TOLERATED_FAILURES)
         if self.size >= self.most or in_flight < SATURATED * int(self.size) or self._clock() < self._quiet_until:
             return
-        # One more per answer doubles the window each round; one per round after the first cut.
-        self.size = min(float(self.most), self.size + (1.0 / self.size if self._cut_before else 1.0))
+        # One more per answer doubles the window each round.
+        self.size = min(float(self.most), self.size + (1.0 / self.size if self._creeps else 1.0))
 
-    def pushed_back(self) -> bool:
-        """The service said slow down; True if the window was cut for it."""
+    def creep(self) -> None:
+        """The service has a limit that is near: one more a round from now on."""
+        self._creeps = True
+
+    def failed(self) -> bool:
+        """The service failed or did not answer in time; True if the window was cut, as several did so together."""
         if self._clock() < self._quiet_until:
             # What was sent before the cut says nothing about the window after it.
             return False
+        self._overload += 1.0 - TOLERATED_FAILURES
+        if self._overload < OVERLOAD:
+            return False
+        self._overload, self._creeps = 0.0, True
         self._quiet_until = self._clock() + COOLDOWN_SECONDS
-        self._cut_before = True
         self.size = max(1.0, self.size * CUT)
         return True
-
-    def stumbled(self) -> None:
-        """The service failed: no reason to send less, but none to send more."""
-        self._quiet_until = max(self._quiet_until, self._clock() + COOLDOWN_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +141,7 @@ class Moment:
         seconds: since the limiter was made.
         what: what happened.
         window: how many may be in flight since.
-        requests_per_minute: the rate kept since, if one is known.
+        requests_per_minute: the rate kept since, if one is known or was learned.
     """
 
     seconds: float
@@ -139,7 +151,7 @@ class Moment:
 
 
 class Limiter:
-    """Both layers for one account's share of one model.
+    """All three layers for one account's share of one model.
 
     Args:
         limits: what the endpoint's settings allow. What the headers say counts as well: the lower of both.
@@ -153,6 +165,9 @@ class Limiter:
         self.met = False
         """Whether the service has ever answered."""
         self.window = Window(limits.concurrency, clock)
+        self.pace = Pace(clock)
+        self.accepted_at = float("-inf")
+        """When a request was last answered by anything but a push-back."""
         self._told_tokens = False
         self.requests: Bucket | None = None
         self.tokens: Bucket | None = None
@@ -168,7 +183,7 @@ class Limiter:
 
     def wait_seconds(self, tokens: float) -> float:
         """Until a request of so many tokens may go as far as the rates are concerned."""
-        wait = self._earliest - self._clock()
+        wait = max(self._earliest - self._clock(), self.pace.wait_seconds())
         if self.requests is not None:
             wait = max(wait, self.requests.wait_seconds(1.0))
         if self.tokens is not None:
@@ -185,12 +200,13 @@ class Limiter:
         most = int(self.window.size)
         return max(0, (most if self.met else min(most, FIRST_CONTACT)) - in_flight)
 
-    def sent(self, tokens: float) -> None:
-        """A request goes out; so many tokens are reserved for it."""
+    def sent(self, tokens: float) -> Ticket:
+        """A request goes out; so many tokens are reserved for it. The ticket is given back with the outcome."""
         if self.requests is not None:
             self.requests.take(1.0)
         if self.tokens is not None:
             self.tokens.take(tokens)
+        return self.pace.sent()
 
     def answered(self, reserved: float, used: float, in_flight: int) -> None:
         """An answer came; the reservation is corrected by what was really used."""
@@ -200,13 +216,17 @@ class Limiter:
             self.tokens.take(used - reserved)
         self.window.succeeded(in_flight)
 
-    def refused(self, reserved: float, retry_after_seconds: float | None) -> None:
-        """The service said slow down. Its wait holds back everything of this account, but never sets the cut."""
+    def accepted(self, ticket: Ticket) -> None:
+        """The service answered anything but a push-back."""
+        self.accepted_at = self._clock()
+        self.pace.accepted(ticket)
+
+    def refused(self, reserved: float, ticket: Ticket) -> None:
+        """The service said slow down: a lesson for the pace. Other requests need not wait as long as this one."""
         if self.tokens is not None:
             self.tokens.take(-reserved)
-        if retry_after_seconds:
-            self.hold(retry_after_seconds)
-        if self.window.pushed_back():
+        if self.pace.refused(ticket):
+            self.window.creep()
             self._note("429")
 
     def hold(self, seconds: float) -> None:
@@ -215,7 +235,8 @@ class Limiter:
 
     def failed(self) -> None:
         """A 5xx, a timeout or a broken connection."""
-        self.window.stumbled()
+        if self.window.failed():
+            self._note("overload")
 
     def obey(self, headers: Mapping[str, str]) -> None:
         """The service answered; takes over what it says about its limits."""
@@ -239,7 +260,9 @@ class Limiter:
         rate = self._lowest("requests", per_minute, source)
         if rate is None:
             self.requests = None
-        elif self.requests is None or rate != self.requests.per_minute:
+            return
+        self.pace.skip_the_start()
+        if self.requests is None or rate != self.requests.per_minute:
             # Services allow small bursts only, so the rate is kept by even pacing: the little the bucket
             # holds makes up for timers that fire late.
             burst = max(SMALLEST_BURST_REQUESTS, rate / 60.0 * BURST_SECONDS_REQUESTS)
@@ -267,5 +290,7 @@ class Limiter:
         return min((rate for rate in rates.values() if rate is not None), default=None)
 
     def _note(self, what: str) -> None:
-        rate = self.requests.per_minute if self.requests is not None else None
-        self.history.append(Moment(self._clock() - self._began, what, int(self.window.size), rate))
+        rates = [60.0 * self.pace.per_second] if self.pace.per_second is not None else []
+        if self.requests is not None:
+            rates.append(self.requests.per_minute)
+        self.history.append(Moment(self._clock() - self._began, what, int(self.window.size), min(rates, default=None)))

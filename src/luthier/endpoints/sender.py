@@ -23,6 +23,7 @@ from luthier.endpoints.failures import Verdict, judge, judge_fault, stopping_err
 from luthier.endpoints.flight import Flight, Halt, Run, Slot
 from luthier.endpoints.journal import Entry
 from luthier.endpoints.keys import answer_key, key_prefix
+from luthier.endpoints.pacing import Ticket
 from luthier.endpoints.prices import PriceBook
 from luthier.endpoints.providers import PROVIDERS, Provider
 from luthier.endpoints.reading import Part, Unreadable
@@ -36,7 +37,8 @@ __all__ = ["Desk", "Sender", "Settings"]
 
 log = logging.getLogger("luthier.engine")
 
-RATE_LIMIT_PATIENCE = 4
+PATIENCE_WAITS = 20
+PROMPT_RETURNS = 3
 LONGEST_WAIT_SECONDS = 600.0
 FIRST_CONTACT_ATTEMPTS = 3
 FIRST_CONTACT_SECONDS = 0.4
@@ -51,7 +53,7 @@ class Settings:
 
     Attributes:
         clock: seconds that only grow.
-        max_attempts: times a request is sent before it is given up for now; being told to slow down counts a quarter.
+        max_attempts: times a request is sent before it is given up for now; being told to slow down does not count.
         backoff_seconds: wait before the second attempt, doubled for each further one.
         longest_backoff_seconds: never wait longer, unless the service says so.
         identity_seconds: how long what a deployment says it is, is believed.
@@ -64,6 +66,11 @@ class Settings:
     longest_backoff_seconds: float = 30.0
     identity_seconds: float = 300.0
     seed: int = 7
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long a request is told to slow down before it is given up for now: 10 minutes by default."""
+        return PATIENCE_WAITS * self.longest_backoff_seconds
 
 
 class Desk(Protocol):
@@ -142,10 +149,10 @@ class Sender:
         usage = Usage(input_tokens=math.ceil(guess.at_most(flight.units)), output_tokens=round(output))
         return self._prices.cost(endpoint, usage, flight.run.reported_model) or 0.0
 
-    def launch(self, flight: Flight) -> None:
+    def launch(self, flight: Flight, ticket: Ticket) -> None:
         """Sends it; returns at once."""
         members = flight.members
-        slot = Slot(flight.run.lane, len(members))
+        slot = Slot(flight.run.lane, ticket, len(members))
         for member in members:
             member.airborne, member.slot = True, slot
             member.attempts += 1
@@ -186,6 +193,8 @@ class Sender:
             if body_without_keys is not reply.body:
                 reply = replace(reply, body=body_without_keys)
             lane.limiter.obey(reply.headers)
+            if reply.status != 429 and reply.status < 500:
+                lane.limiter.accepted(flight.slot.ticket)
             if reply.status == 200:
                 try:
                     parts = parts_of(flight, reply.body)
@@ -270,6 +279,12 @@ class Sender:
                 cause="quota",
                 message=f"{verdict.message}; it asks to wait {verdict.retry_after_seconds:.0f} s",
             )
+        elif verdict.kind in RETRYABLE and self._is_refused_for_good(flight):
+            stops = True
+            patience = self._settings.patience_seconds
+            verdict = replace(
+                verdict, cause="quota", message=f"{verdict.message}; it has answered nothing else for {patience:g} s"
+            )
         if verdict.cause == "unreachable":
             # A server that was never reached gets a few quick tries; one that was may come back.
             stops = flight.attempts >= FIRST_CONTACT_ATTEMPTS and not run.lane.limiter.met
@@ -324,10 +339,13 @@ class Sender:
 
     def _tell_limiter(self, flight: Flight, verdict: Verdict) -> None:
         limiter = flight.run.lane.limiter
-        if verdict.kind == "rate_limit":
+        if verdict.kind in RETRYABLE and (verdict.kind == "rate_limit" or verdict.retry_after_seconds is not None):
+            now = self._settings.clock()
             for member in flight.members:
                 member.pushed_back += 1
-            limiter.refused(flight.load, verdict.retry_after_seconds)
+                member.told_to_wait_at = now if member.told_to_wait_at is None else member.told_to_wait_at
+        if verdict.kind == "rate_limit":
+            limiter.refused(flight.load, flight.slot.ticket)
             for report in self._desk.reports(flight.run):
                 report.rate_limited += 1
         elif verdict.kind == "transient":
@@ -336,18 +354,31 @@ class Sender:
     def _may_retry(self, flight: Flight) -> bool:
         if not self._desk.take_over(flight):
             return False
-        counted = flight.attempts - flight.pushed_back
-        if counted >= self._settings.max_attempts:
-            return False
-        return flight.pushed_back < RATE_LIMIT_PATIENCE * self._settings.max_attempts
+        # Being told to wait does not count, for as long as patience lasts.
+        return flight.attempts - flight.pushed_back < self._settings.max_attempts and not self._is_out_of_patience(
+            flight
+        )
+
+    def _is_out_of_patience(self, flight: Flight) -> bool:
+        since = flight.told_to_wait_at
+        return since is not None and self._settings.clock() - since > self._settings.patience_seconds
+
+    def _is_refused_for_good(self, flight: Flight) -> bool:
+        """Whether the service has answered nothing but push-backs, to anyone, for as long as patience lasts."""
+        since = flight.told_to_wait_at
+        accepted_at = flight.slot.lane.limiter.accepted_at
+        return since is not None and accepted_at < since and self._is_out_of_patience(flight)
 
     def _retry(self, flight: Flight, verdict: Verdict) -> None:
         settings = self._settings
-        doubled = settings.backoff_seconds * 2 ** min(flight.attempts - 1, 20)
+        told = verdict.kind == "rate_limit"
+        doubled = settings.backoff_seconds * 2 ** min((flight.pushed_back if told else flight.attempts) - 1, 20)
         wait = min(settings.longest_backoff_seconds, doubled) * self._jitter.uniform(0.5, 1.0)
         if verdict.retry_after_seconds is not None:
             # A little later than told, and not all at once: the wait is the same for all who were told.
-            wait = verdict.retry_after_seconds + self._jitter.uniform(0.0, 0.1) * settings.backoff_seconds
+            later = verdict.retry_after_seconds + self._jitter.uniform(0.0, 0.1) * settings.backoff_seconds
+            # A service that goes on saying 0 is not taken at its word.
+            wait = max(later, wait) if flight.attempts > PROMPT_RETURNS else later
         elif verdict.unreachable:
             # Rows that were not sent yet must not use up their attempts on a server that is away.
             wait = min(wait, FIRST_CONTACT_SECONDS) if verdict.cause else wait

@@ -1,0 +1,243 @@
+"""The rate a service turns out to allow, learned from its push-backs (429)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+__all__ = ["Pace", "Ticket"]
+
+Clock = Callable[[], float]
+Phase = Literal["free", "probing", "searching", "keeping"]
+
+# The start, while nothing is known: spaced a little, so that a low limit is met by few and not by all at once.
+FIRST_REQUESTS = 4
+FIRST_SPACING_SECONDS = 0.03
+SPACING_FACTOR = 0.9
+SHORTEST_SPACING_SECONDS = 0.001
+
+# Push-backs close together count as caused by the rate: so many above a tolerated share. One is enough where the
+# rate is known. A small share that goes on counts too.
+CLUSTER = {"free": 4.0, "probing": 0.0, "searching": 1.7, "keeping": 0.0}
+TOLERATED_SHARE = 0.12
+SLOW_CLUSTER = 10.0
+SLOW_TOLERATED_SHARE = 0.055
+
+# Measuring: so many accepted requests end the probing, so many make a measurement that counts; after so many
+# push-backs with hardly an accepted request between them the rate is not known any more.
+FIRST_PROBE_SECONDS = 0.05
+LONGEST_PROBE_SECONDS = 30.0
+PROBED = 8
+MEASURED = 30
+LOST = 4
+
+# Keeping: a little below the measured rate, then faster with each accepted request and with time, ever more so.
+MARGIN = 0.98
+STEP_DOWN = 0.95
+SEARCH_GROWTH = 0.03
+GROWTH = 0.0005
+GROWING_REQUESTS = 100
+GROWTH_A_SECOND = 0.003
+GROWING_SECONDS = 20.0
+MOST_GROWTH = 0.25
+LATE_TIMER_SECONDS = 0.02
+
+# Push-backs that do not depend on the rate: so many measurements in a row, each lower by so much and all by so much.
+FALLS = 4
+FALL = 0.98
+FALLEN = 0.65
+MOST_SPORADIC_SHARE = 0.2
+NO_SPORADIC_SHARE = 0.01
+FORGETTING = 0.005
+
+
+class Ticket(NamedTuple):
+    """When a request was sent; given back with its outcome.
+
+    Attributes:
+        number: requests are numbered from 1.
+        at: on the pace's clock.
+    """
+
+    number: int
+    at: float
+
+
+class Pace:
+    """Requests a second, unknown until push-backs come in clusters; then measured, kept and probed.
+
+    Between two push-backs caused by the rate, the service had nothing left both times, so what it accepted in
+    between is what it allows. The phases: `free`, no rate is known; `probing`, one request at a time until some
+    are accepted again; `searching`, faster with each accepted request until the service pushes back; `keeping`, just
+    below the measured rate, and slowly faster, so that a rate that was raised is found.
+
+    A push-back may also come at any rate, from a flaky gateway. Those are told apart by what a slower pace does: if
+    the accepted rate falls with the pace, measurement after measurement, the push-backs do not depend on it. From
+    then on only a larger share of them counts.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.per_second: float | None = None
+        """The rate kept now; `None` while none is known."""
+        self.sporadic_share = 0.0
+        """Share of requests that are pushed back whatever the rate is."""
+        self._phase: Phase = "free"
+        self._next = float("-inf")
+        self._number = self._cut_number = self._origin_number = 0
+        self._cut_at = 0.0
+        self._began: float | None = None
+        self._origin: float | None = None
+        self._sent = self._refused = self._accepted = 0
+        self._spacing = FIRST_SPACING_SECONDS
+        self._probe_gap = FIRST_PROBE_SECONDS
+        self._probes: deque[float] = deque()
+        self._refusal_seconds = 0.0
+        self._is_limiting = False
+        self._score = self._slow_score = 0.0
+        self._most_sporadic = 0.0
+        self._measured: float | None = None
+        self._falls = 0
+        self._before_falls: float | None = None
+        self._sent_in_falls = self._refused_in_falls = 0
+
+    def skip_the_start(self) -> None:
+        """The service's rate is known from elsewhere: the first requests need not be spaced."""
+        self._spacing = 0.0
+
+    def wait_seconds(self) -> float:
+        """Until the next request may go."""
+        return max(0.0, self._next - self._clock())
+
+    def sent(self) -> Ticket:
+        """A request goes out."""
+        now = self._clock()
+        self._began = now if self._began is None else self._began
+        self._number += 1
+        self._sent += 1
+        if self._phase == "probing":
+            self._probes.append(now)
+            self._next = now + self._gap(now)
+        elif self.per_second is not None:
+            gap = 1.0 / self.per_second
+            self._is_limiting = now - self._next <= max(2 * gap, LATE_TIMER_SECONDS)
+            if not self._is_limiting:
+                # There was nothing to send: what was accepted says nothing about what the service allows.
+                self._origin = None
+            self._next = max(self._next, now - LATE_TIMER_SECONDS) + gap
+        elif self._number >= FIRST_REQUESTS and self._spacing > SHORTEST_SPACING_SECONDS:
+            self._next = now + self._spacing
+            self._spacing *= SPACING_FACTOR
+        return Ticket(self._number, now)
+
+    def accepted(self, ticket: Ticket) -> None:
+        """The request was answered."""
+        self._count(0)
+        if ticket.number <= self._cut_number or self._phase == "free":
+            return
+        if self._phase == "probing":
+            if self._passed - len(self._probes) >= PROBED and self._origin is not None:
+                self._phase, self._is_limiting = "searching", True
+                self.per_second = self._passed / (self._clock() - self._origin)
+        elif self._is_limiting and self.per_second is not None:
+            self._accepted += 1
+            # Faster the longer no push-back came, counted in requests and in time.
+            growth = GROWTH * (1 + (self._accepted / GROWING_REQUESTS) ** 2)
+            by_time = GROWTH_A_SECOND * ((self._clock() - self._cut_at) / GROWING_SECONDS) ** 2 / self.per_second
+            self.per_second *= 1 + (SEARCH_GROWTH if self._phase == "searching" else min(growth, SEARCH_GROWTH))
+            self.per_second *= 1 + min(by_time, MOST_GROWTH)
+
+    def refused(self, ticket: Ticket) -> bool:
+        """The request was pushed back; returns whether the pace was cut for it."""
+        now = self._clock()
+        self._refusal_seconds = now - ticket.at
+        if self._origin is not None and ticket.number > self._origin_number:
+            self._refused += 1
+        if ticket.number <= self._cut_number:
+            # What was sent before the cut says nothing about the pace after it.
+            return False
+        if self._origin is None or (self._phase == "free" and self._score == 0):
+            self._begin(now)
+        self._count(1)
+        if self._phase == "probing" and self._passed < PROBED:
+            self._next = now + self._gap(now)
+            return False
+        enough = CLUSTER["free" if self.sporadic_share else self._phase]
+        if self._score < enough and self._slow_score < SLOW_CLUSTER:
+            return False
+        self._cut(now)
+        return True
+
+    @property
+    def _passed(self) -> int:
+        # What is in flight counts as accepted: a push-back comes much sooner than an answer.
+        return self._sent - self._refused
+
+    def _gap(self, now: float) -> float:
+        # Nothing was left at the origin, so one more than were accepted since is the most the service allows.
+        elapsed = max(self._probe_gap, now - self._origin if self._origin is not None else 0.0)
+        while self._probes and self._probes[0] <= now - self._refusal_seconds:
+            self._probes.popleft()
+        return min(LONGEST_PROBE_SECONDS, elapsed / (max(0, self._passed - len(self._probes)) + 1))
+
+    def _begin(self, now: float) -> None:
+        self._origin, self._origin_number, self._sent, self._refused = now, self._number, 0, 0
+
+    def _count(self, refused: int) -> None:
+        sporadic = self.sporadic_share
+        self._score = max(0.0, self._score + refused - TOLERATED_SHARE - sporadic)
+        self._slow_score = max(0.0, self._slow_score + refused - SLOW_TOLERATED_SHARE - sporadic)
+        if sporadic:
+            sporadic += FORGETTING * (refused - sporadic)
+            self.sporadic_share = min(sporadic, self._most_sporadic) if sporadic >= NO_SPORADIC_SHARE else 0.0
+
+    def _cut(self, now: float) -> None:
+        passed, phase, before = self._passed, self._phase, self.per_second
+        elapsed = now - self._origin if self._origin is not None else 0.0
+        self._cut_number, self._cut_at, self._accepted = self._number, now, 0
+        self._score = self._slow_score = 0.0
+        lost = passed < PROBED and self._refused >= LOST
+        if (phase == "free" and passed < MEASURED) or lost:
+            self._phase, self._is_limiting = "probing", True
+            self.per_second = None
+            self._probe_gap = min(FIRST_PROBE_SECONDS, (now - (self._began or 0.0)) / self._number)
+            self._next = now + self._probe_gap
+            self._begin(now)
+            self._probes.clear()
+            return
+        self._phase, self._is_limiting = "keeping", True
+        if passed < PROBED or elapsed <= 0:
+            # Too few to measure by.
+            most = (passed + 1) / elapsed if elapsed > 0 else float("inf")
+            self.per_second = min(most, STEP_DOWN * (before or most))
+        else:
+            rate = passed / elapsed
+            if before is not None and rate < 0.8 * before:
+                # While the pace was slow the service saved up, and that was lost: it allows more than was measured.
+                self.per_second = max((rate * before) ** 0.5, before / 2)
+                self._begin(now)
+            else:
+                self.per_second = MARGIN * rate
+                if passed >= MEASURED:
+                    self._judge(rate, before)
+                    self._begin(now)
+        self._next = now + 1.0 / self.per_second
+
+    def _judge(self, rate: float, before: float | None) -> None:
+        """Whether the accepted rate only falls with the pace."""
+        fell = self._measured is not None and rate < FALL * self._measured
+        self._measured = rate
+        if not fell or self._refused > MOST_SPORADIC_SHARE * self._sent:
+            self._falls, self._before_falls, self._sent_in_falls, self._refused_in_falls = 0, before, 0, 0
+            return
+        self._falls += 1
+        self._sent_in_falls += self._sent
+        self._refused_in_falls += self._refused
+        if self._falls >= FALLS and rate < FALLEN * (self._before_falls or float("inf")):
+            self.sporadic_share = self._most_sporadic = self._refused_in_falls / self._sent_in_falls
+            self._phase, self._falls = "searching", 0
+            self.per_second = max(rate, self._before_falls or 0.0)
