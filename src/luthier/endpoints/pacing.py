@@ -128,7 +128,8 @@ class Pace:
             if not self._is_limiting:
                 # There was nothing to send: what was accepted says nothing about what the service allows.
                 self._origin = None
-            self._next = max(self._next, now - LATE_TIMER_SECONDS) + gap
+            # What a late timer lost is made up for, by one request or by those of a moment.
+            self._next = max(self._next, now - max(gap, LATE_TIMER_SECONDS)) + gap
         elif self._number >= FIRST_REQUESTS and self._spacing > SHORTEST_SPACING_SECONDS:
             self._next = now + self._spacing
             self._spacing *= SPACING_FACTOR
