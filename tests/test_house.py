@@ -19,8 +19,8 @@ SOURCE = Path(luthier.__file__).parent
 FLOORS: list[set[str]] = [
     {"errors", "home"},
     {"outputs"},
-    {"task", "assets", "tables"},
-    {"local"},
+    {"assets", "tables"},
+    {"local", "task"},
     {"endpoints", "evaluation"},
     {"spec"},
     {"techniques", "reporting"},

@@ -59,13 +59,6 @@ def test_a_missing_file_shows_the_tables_beside_it(tmp_path: Path) -> None:
         read_table(tmp_path / "tset.csv")
 
 
-def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "t.csv"
-    file.write_bytes("text\ncafé\n".encode("latin-1"))
-    with pytest.raises(DataError, match="UTF-8"):
-        read_table(file)
-
-
 def test_a_line_of_jsonl_that_is_no_object_is_named(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
     file.write_text('{"text": "a"}\n[1]\n')
@@ -128,6 +121,13 @@ def test_a_place_that_cannot_be_written_is_found_out_before_anything_is_paid(tmp
 
 
 def test_an_unknown_ending_says_what_is_allowed(tmp_path: Path) -> None:
-    (tmp_path / "t.xlsx").write_text("")
-    with pytest.raises(DataError, match=r"\.csv, \.jsonl"):
-        read_table(tmp_path / "t.xlsx")
+    (tmp_path / "t.ods").write_text("")
+    with pytest.raises(DataError, match=r"\.csv, \.tsv"):
+        read_table(tmp_path / "t.ods")
+
+
+def test_a_line_of_jsonl_with_one_key_twice_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    file.write_text('{"text": "a"}\n{"text": "b", "text": "c"}\n')
+    with pytest.raises(DataError, match="line 2 .*two values for text"):
+        read_table(file)

@@ -18,7 +18,7 @@ from luthier.evaluation.records import STATES, TEXT_COLUMNS, Prediction, predict
 from luthier.outputs import check_file
 from luthier.packaging.model import LuthierModel
 from luthier.spec import Spec
-from luthier.tables import Record, columns_of, open_writer, read_chunks, table_format
+from luthier.tables import Record, columns_of, open_writer, read_chunks, written_format
 from luthier.task import Rows, Task
 
 __all__ = ["CHUNK_ROWS", "BatchReport", "check_files", "passed_through", "plain_rows", "score_table"]
@@ -196,7 +196,7 @@ def check_files(model: LuthierModel, source: str | Path, target: str | Path) -> 
         DataError: a file is missing, lacks a column, or is both input and output.
         EndpointError: the key's variable is not set.
     """
-    table_format(target)
+    written_format(target)
     check_file(target)
     columns = columns_of(source)
     model.fitted.spec.check_columns(columns, str(source))

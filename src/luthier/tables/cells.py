@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["arrow_cells", "csv_line", "encodable", "json_text", "plain"]
 
-NEEDS_QUOTES = re.compile(r'[",\r\n]')
+NEEDS_QUOTES = re.compile(r'[",\r\n\t]')
 
 
-def csv_line(cells: Sequence[Any]) -> str:
+def csv_line(cells: Sequence[Any], delimiter: str = ",") -> str:
     """A row of a csv with its end of line.
 
     Written by hand because the writer of Python 3.11 leaves a lone carriage return without quotes,
@@ -31,7 +31,7 @@ def csv_line(cells: Sequence[Any]) -> str:
         '""\\n'
     """
     # A bare blank line would be skipped by other readers.
-    return (",".join(map(_csv_cell, cells)) or '""') + "\n"
+    return (delimiter.join(map(_csv_cell, cells)) or '""') + "\n"
 
 
 def _csv_cell(value: Any) -> str:

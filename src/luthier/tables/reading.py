@@ -2,72 +2,46 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
+from luthier.tables.columns import arrow_frame, frame_of_records
+from luthier.tables.delimited import delimited_columns, delimited_rows
+from luthier.tables.dialect import dialect_of, text_of
+from luthier.tables.sources import existing, refuse_repeated, table_format
+from luthier.tables.workbook import sheet_of, workbook_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 __all__ = [
-    "FORMATS",
     "Record",
     "columns_of",
     "count_rows",
-    "existing",
+    "how_saved",
     "read_chunks",
     "read_table",
     "readable_parquet",
-    "refuse_repeated",
-    "table_format",
 ]
 
 Record = dict[str, Any]
 
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 
-
-def table_format(path: str | Path) -> str:
-    """`csv`, `jsonl` or `parquet`, by the ending of the name.
+def how_saved(path: str | Path) -> str:
+    """How a table was saved, where that is unusual: its delimiter, encoding, sheet; nothing for a plain one.
 
     Raises:
-        DataError: the ending is none of these.
+        DataError: as for `read_table`.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise DataError(f"{path}: tables end in {', '.join(FORMATS)}; {suffix or 'no ending'!r} was given.")
-    return FORMATS[suffix]
-
-
-def existing(path: str | Path) -> Path:
-    """The path, if a file is there."""
-    file = Path(path)
-    if not file.exists():
-        beside = (
-            sorted(p.name for p in file.parent.glob("*") if p.suffix.lower() in FORMATS) if file.parent.is_dir() else []
-        )
-        hint = f" Tables in {file.parent}: {', '.join(beside[:8])}." if beside else ""
-        raise DataError(f"no file {file}.{hint}")
-    if not file.is_file():
-        raise DataError(f"{file} is a folder; give a table: {', '.join(FORMATS)}.")
-    return file
-
-
-def refuse_repeated(names: Sequence[str], file: str | Path) -> None:
-    """Stops at a column name that occurs twice: records are keyed by it, one of the two would be lost.
-
-    Raises:
-        DataError: a name is repeated.
-    """
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{file} has two columns called {', '.join(repeated)}; rename one of them.")
+    file = existing(path)
+    kind = table_format(file)
+    if kind == "parquet":
+        return ""
+    return str(sheet_of(file) if kind == "excel" else dialect_of(file))
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -76,54 +50,23 @@ def read_table(path: str | Path) -> pd.DataFrame:
     A column has its usual dtype where that holds every value as it is; another one, such as whole
     numbers with nulls between them, has the dtype `object`.
 
+    Args:
+        path: csv, tsv, txt, jsonl, parquet or xlsx; `-` for standard input. The delimiter and the encoding of a
+            text file are found.
+
     Raises:
         DataError: the file is missing, empty, broken, or not of a known format.
     """
-    import pandas as pd
-
     file = existing(path)
     if table_format(file) == "parquet":
         with readable_parquet(file) as source:
-            table = source.read()
-            columns = {name: _parquet_column(table.column(name)) for name in table.column_names}
+            frame = arrow_frame(source.read())
     else:
         records = [record for chunk in read_chunks(file, rows=65_536) for record in chunk]
-        columns = {name: _column([record.get(name) for record in records]) for name in columns_of(file)}
-    frame = pd.DataFrame(dict(enumerate(columns.values())))
-    frame.columns = pd.Index(_column(list(columns)))
+        frame = frame_of_records(records, columns_of(file))
     if frame.empty:
         raise DataError(f"{path} has no rows.")
     return frame
-
-
-def _column(values: list[Any]) -> pd.Series[Any]:
-    import pandas as pd
-
-    kinds = {type(value) for value in values}
-    whole = not kinds.isdisjoint({int, bool})
-    if len(kinds - {type(None)}) > 1 or (whole and len(kinds) > 1):
-        # By itself pandas would turn 1 into 1.0 here, and the prompt would say so.
-        return pd.Series(values, dtype=object)
-    try:
-        return pd.Series(values)
-    except UnicodeEncodeError:
-        return pd.Series(values, dtype=object)
-
-
-def _parquet_column(column: pa.ChunkedArray) -> pd.Series[Any]:
-    import pandas as pd
-    import pyarrow as pa
-
-    kind = column.type
-    as_it_is = (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_timestamp(kind)
-        or ((pa.types.is_integer(kind) or pa.types.is_boolean(kind)) and column.null_count == 0)
-    )
-    series: pd.Series[Any] = column.to_pandas() if as_it_is else pd.Series(column.to_pylist(), dtype=object)
-    return series
 
 
 def columns_of(path: str | Path) -> list[str]:
@@ -138,13 +81,10 @@ def columns_of(path: str | Path) -> list[str]:
         with readable_parquet(file) as source:
             return [str(name) for name in source.schema_arrow.names]
     if kind == "csv":
-        with _csv_lines(file) as (header, _):
-            return header
-    names: dict[str, None] = {}
-    for chunk in _jsonl_chunks(file, 65_536):
-        for record in chunk:
-            names.update(dict.fromkeys(record))
-    return list(names)
+        return delimited_columns(file)
+    if kind == "excel":
+        return list(sheet_of(file).columns)
+    return list(dict.fromkeys(key for record in _jsonl_rows(file) for key in record))
 
 
 def read_chunks(path: str | Path, rows: int) -> Iterator[list[Record]]:
@@ -159,10 +99,20 @@ def read_chunks(path: str | Path, rows: int) -> Iterator[list[Record]]:
         with readable_parquet(file) as source:
             for batch in source.iter_batches(batch_size=rows):
                 yield batch.to_pylist()
-    elif kind == "csv":
-        yield from _csv_chunks(file, rows)
-    else:
-        yield from _jsonl_chunks(file, rows)
+        return
+    read = {"csv": delimited_rows, "excel": workbook_rows, "jsonl": _jsonl_rows}[kind]
+    yield from _chunked(read(file), rows)
+
+
+def _chunked(records: Iterable[Record], rows: int) -> Iterator[list[Record]]:
+    chunk: list[Record] = []
+    for record in records:
+        chunk.append(record)
+        if len(chunk) == rows:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def count_rows(path: str | Path) -> int:
@@ -196,81 +146,30 @@ def readable_parquet(file: Path) -> Iterator[Any]:
         raise DataError(f"{file} is not a readable parquet file: {error}") from error
 
 
-@contextmanager
-def _csv_lines(file: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-    csv.field_size_limit(2**31 - 1)
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        # strict: a quote in the wrong place would otherwise swallow the rows that follow it.
-        lines = csv.reader(stream, strict=True)
-        try:
-            header = next(lines, None)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise _broken_csv(file, lines.line_num, error) from error
-        if not header:
-            raise DataError(f"{file} is empty; a csv begins with a line of column names.")
-        refuse_repeated(header, file)
-        yield header, lines
-
-
-def _csv_chunks(file: Path, rows: int) -> Iterator[list[Record]]:
-    with _csv_lines(file) as (header, lines):
-        chunk: list[Record] = []
-        width = len(header)
-        while True:
-            start = lines.line_num + 1  # type: ignore[attr-defined]
-            try:
-                cells = next(lines, None)
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise _broken_csv(file, start, error) from error
-            if cells is None:
-                break
-            if not cells:
-                if width > 1:
-                    continue
-                # The only way to write a null in a table of one column without quotes.
-                cells = [""]
-            if len(cells) != width:
-                raise DataError(
-                    f"{file}, line {start}: {len(cells)} cells where the header has {width}. A text with commas "
-                    'or line breaks stands in double quotes, and a quote inside it is doubled ("").'
-                )
-            chunk.append({name: cell if cell else None for name, cell in zip(header, cells, strict=True)})
-            if len(chunk) == rows:
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
-
-
-def _broken_csv(file: Path, line: int, error: Exception) -> DataError:
-    if isinstance(error, UnicodeDecodeError):
-        return DataError(f"{file} is not UTF-8 near line {line} ({error.reason}); save it as UTF-8.")
-    return DataError(
-        f"{file}, the row that begins at line {line}: {error}. A text with commas, quotes or line breaks stands in "
-        'double quotes, and a quote inside it is doubled ("").'
-    )
-
-
-def _jsonl_chunks(file: Path, rows: int) -> Iterator[list[Record]]:
-    chunk: list[Record] = []
+def _jsonl_rows(file: Path) -> Iterator[Record]:
+    encoding = dialect_of(file).encoding
     try:
-        with file.open(encoding="utf-8-sig") as stream:
+        with text_of(file, encoding) as stream:
             for number, line in enumerate(stream, start=1):
                 if not line.strip():
                     continue
                 try:
-                    record = json.loads(line)
+                    record = json.loads(line, object_pairs_hook=_object)
                 except json.JSONDecodeError as error:
                     raise DataError(f"{file}, line {number} is not JSON: {error.msg}.") from error
                 except (ValueError, RecursionError) as error:
                     raise DataError(f"{file}, line {number} cannot be read: {error}.") from error
                 if not isinstance(record, dict):
                     raise DataError(f"{file}, line {number} is {type(record).__name__}; each line holds one object.")
-                chunk.append(record)
-                if len(chunk) == rows:
-                    yield chunk
-                    chunk = []
+                yield record
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 ({error.reason}); save it as UTF-8.") from error
-    if chunk:
-        yield chunk
+        raise DataError(f"{file} is not {encoding} ({error.reason}); save it as UTF-8.") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Record:
+    """A JSON object; Python's own would keep the last of two values under one key."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it has two values for {', '.join(sorted({key for key in keys if keys.count(key) > 1}))}")
+    return found

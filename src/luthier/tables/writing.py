@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 from luthier.errors import DataError
 from luthier.outputs import check_file
 from luthier.tables.cells import arrow_cells, csv_line, encodable, json_text
-from luthier.tables.reading import columns_of, read_chunks, readable_parquet, refuse_repeated, table_format
+from luthier.tables.reading import columns_of, read_chunks, readable_parquet
+from luthier.tables.sources import existing, refuse_repeated, table_format, written_format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ def open_writer(
         DataError: the ending is unknown, two columns have one name, the folder cannot be written, or a symbolic link
             or a folder is in the file's place.
     """
-    kind = table_format(path)
+    kind = written_format(path)
     file = check_file(path)
     refuse_repeated([encodable(name) for name in columns], file)
     with _named_fault(file):
@@ -154,21 +155,24 @@ class _Writer(ABC):
 
 
 class _LineWriter(_Writer):
-    """csv and jsonl."""
+    """csv, tsv and jsonl."""
 
     def __init__(self, target: Path, scratch: Path, columns: Sequence[str], kind: str) -> None:
         super().__init__(target, scratch, columns)
         self.kind = kind
+        self.delimiter = "\t" if target.suffix.lower() == ".tsv" else ","
         self.stream: IO[str]
 
     def _open(self) -> None:
         self.stream = self.scratch.open("x", encoding="utf-8", errors="replace", newline="")
         if self.kind == "csv":
-            self.stream.write(csv_line(self.columns))
+            self.stream.write(csv_line(self.columns, self.delimiter))
 
     def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
         if self.kind == "csv":
-            self.stream.writelines(csv_line([record.get(name) for name in self.columns]) for record in records)
+            self.stream.writelines(
+                csv_line([record.get(name) for name in self.columns], self.delimiter) for record in records
+            )
         else:
             self.stream.writelines(json_text(dict(record)) + "\n" for record in records)
 
@@ -231,21 +235,22 @@ class _ParquetWriter(_Writer):
 
 
 def _column_types(path: str | Path | None) -> dict[str, pa.DataType]:
-    """Arrow types of a table's columns; for jsonl found in its values."""
+    """Arrow types of a table's columns; for jsonl and workbooks found in its values."""
     import pyarrow as pa
 
     if path is None:
         return {}
-    kind = table_format(path)
+    file = existing(path)
+    kind = table_format(file)
     if kind == "parquet":
-        with readable_parquet(Path(path)) as source:
+        with readable_parquet(file) as source:
             return {str(field.name): field.type for field in source.schema_arrow}
     if kind == "csv":
-        return dict.fromkeys(columns_of(path), pa.string())
-    return _jsonl_types(path)
+        return dict.fromkeys(columns_of(file), pa.string())
+    return _found_types(file)
 
 
-def _jsonl_types(path: str | Path) -> dict[str, pa.DataType]:
+def _found_types(path: Path) -> dict[str, pa.DataType]:
     """One type per key that holds all of its values; text, for their JSON, where there is none."""
     import pyarrow as pa
 

@@ -1,0 +1,69 @@
+"""Columns of a DataFrame that hold every value as it is: 1 does not become 1.0 because a cell beside it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["arrow_frame", "column_of", "frame_of_columns", "frame_of_records"]
+
+
+def frame_of_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Records as a frame, missing keys as null.
+
+    Args:
+        records: one mapping per row.
+        columns: names in order; every key that occurs when absent.
+    """
+    if columns is None:
+        columns = list(dict.fromkeys(key for record in records for key in record))
+    return frame_of_columns({name: column_of([record.get(name) for record in records]) for name in columns})
+
+
+def frame_of_columns(columns: Mapping[str, pd.Series[Any]]) -> pd.DataFrame:
+    """Columns under their names."""
+    import pandas as pd
+
+    frame = pd.DataFrame(dict(enumerate(columns.values())))
+    frame.columns = pd.Index(column_of(list(columns)))
+    return frame
+
+
+def column_of(values: list[Any]) -> pd.Series[Any]:
+    """Values as a column of their usual dtype where that holds each of them, else of dtype `object`."""
+    import pandas as pd
+
+    kinds = {type(value) for value in values}
+    whole = not kinds.isdisjoint({int, bool})
+    if len(kinds - {type(None)}) > 1 or (whole and len(kinds) > 1):
+        # By itself pandas would turn 1 into 1.0 here, and the prompt would say so.
+        return pd.Series(values, dtype=object)
+    try:
+        return pd.Series(values)
+    except UnicodeEncodeError:
+        return pd.Series(values, dtype=object)
+
+
+def arrow_frame(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as a frame."""
+    return frame_of_columns({str(name): _arrow_column(table.column(name)) for name in table.column_names})
+
+
+def _arrow_column(column: pa.ChunkedArray) -> pd.Series[Any]:
+    import pandas as pd
+    import pyarrow as pa
+
+    kind = column.type
+    as_it_is = (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_timestamp(kind)
+        or ((pa.types.is_integer(kind) or pa.types.is_boolean(kind)) and column.null_count == 0)
+    )
+    series: pd.Series[Any] = column.to_pandas() if as_it_is else pd.Series(column.to_pylist(), dtype=object)
+    return series

@@ -1,0 +1,145 @@
+"""What a path names: a file of a known format, packed or not, or standard input."""
+
+from __future__ import annotations
+
+import atexit
+import gzip
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, cast
+
+from luthier.errors import DataError
+
+__all__ = ["FORMATS", "STANDARD_INPUT", "existing", "opened", "refuse_repeated", "table_format", "written_format"]
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "excel",
+}
+"""Endings of tables that can be read; the texts among them also with `.gz` behind."""
+
+WRITTEN = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
+"""Endings of tables that can be written."""
+
+STANDARD_INPUT = "-"
+"""The path that stands for a table on standard input."""
+
+MAGIC = ((b"PAR1", "parquet"), (b"PK\x03\x04", "excel"), (b"\xd0\xcf\x11\xe0", "xls"), (b"\x1f\x8b", "gzip"))
+"""First bytes of formats that no text begins with."""
+
+SAVED_AS = {
+    "parquet": "a parquet file; let its name end in .parquet",
+    "excel": "an Excel workbook or a zip archive; let the name of a workbook end in .xlsx, and unpack an archive",
+    "xls": "a workbook of an old Excel; save it as .xlsx or as CSV UTF-8",
+}
+
+
+def table_format(path: str | Path) -> str:
+    """`csv`, `jsonl`, `parquet` or `excel`, by the ending of the name.
+
+    Raises:
+        DataError: the ending is none of these.
+    """
+    suffix = _suffix(path)
+    if suffix not in FORMATS:
+        raise DataError(f"{path}: tables end in {', '.join(FORMATS)}; {suffix or 'no ending'!r} was given.")
+    return FORMATS[suffix]
+
+
+def written_format(path: str | Path) -> str:
+    """As `table_format`, of a table that is to be written.
+
+    Raises:
+        DataError: no table is written under this ending.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITTEN:
+        raise DataError(
+            f"{path}: tables that are written end in {', '.join(WRITTEN)}; {suffix or 'no ending'!r} was given."
+        )
+    return FORMATS[suffix]
+
+
+def _suffix(path: str | Path) -> str:
+    file = Path(path)
+    inner = Path(file.stem).suffix.lower()
+    if file.suffix.lower() == ".gz" and FORMATS.get(inner) in ("csv", "jsonl"):
+        return inner
+    return file.suffix.lower()
+
+
+def existing(path: str | Path) -> Path:
+    """The path, if a table is there; for `-` the file that holds what came by standard input.
+
+    Raises:
+        DataError: there is no such file, or its content is of another format than its name says.
+    """
+    if str(path) == STANDARD_INPUT:
+        return _standard_input()
+    file = Path(path)
+    if not file.exists():
+        beside = sorted(p.name for p in file.parent.glob("*") if _suffix(p) in FORMATS) if file.parent.is_dir() else []
+        hint = f" Tables in {file.parent}: {', '.join(beside[:8])}." if beside else ""
+        raise DataError(f"no file {file}.{hint}")
+    if not file.is_file():
+        raise DataError(f"{file} is a folder; give a table: {', '.join(FORMATS)}.")
+    said, found = table_format(file), _content(file)
+    if found not in (None, "gzip", said) and said != "parquet":
+        raise DataError(f"{file} is {SAVED_AS[found or said]}.")
+    if said == "excel" and found is None:
+        raise DataError(f"{file} is no Excel workbook; let the name of a csv end in .csv.")
+    return file
+
+
+def opened(file: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked where they are packed by gzip."""
+    if _content(file) == "gzip":
+        return cast(IO[bytes], gzip.open(file))
+    return file.open("rb")
+
+
+def refuse_repeated(names: Sequence[str], file: str | Path) -> None:
+    """Stops at a column name that occurs twice: records are keyed by it, one of the two would be lost.
+
+    Raises:
+        DataError: a name is repeated.
+    """
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{file} has two columns called {', '.join(repeated)}; rename one of them.")
+
+
+def _content(file: Path) -> str | None:
+    with file.open("rb") as stream:
+        first = stream.read(4)
+    return next((kind for magic, kind in MAGIC if first.startswith(magic)), None)
+
+
+@cache
+def _standard_input() -> Path:
+    """A table is read several times (its columns, its length, its rows), and a pipe only once: it is kept in a file."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise DataError("- is a table on standard input, and none is piped in: cat table.csv | luthier ... -")
+    folder = Path(tempfile.mkdtemp(prefix="luthier-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    arrived = folder / "standard-input"
+    with arrived.open("wb") as stream:
+        shutil.copyfileobj(sys.stdin.buffer, stream)
+    kind = _content(arrived)
+    if kind == "xls":
+        raise DataError(f"standard input is {SAVED_AS[kind]}.")
+    ending = {"parquet": ".parquet", "excel": ".xlsx"}.get(kind or "")
+    if ending is None:
+        with opened(arrived) as unpacked:
+            ending = ".jsonl" if unpacked.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") else ".csv"
+    return arrived.rename(arrived.with_suffix(ending))
