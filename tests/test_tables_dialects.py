@@ -158,7 +158,7 @@ def test_lines_of_blanks_above_the_header_are_no_header(tmp_path: Path) -> None:
 def test_a_row_too_long_names_what_separates_cells(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("id;text\n1;a;b\n2;c\n3;d\n")
-    with pytest.raises(DataError, match="line 2: 3 cells where the header has 2 .*semicolons"):
+    with pytest.raises(DataError, match="line 2: 3 cells where the header has 2, with semicolons"):
         read_table(file)
 
 
@@ -202,7 +202,10 @@ def test_a_table_is_not_written_under_a_name_that_would_lie(tmp_path: Path, name
         open_writer(tmp_path / name, ["a"], {})
 
 
-READ_TWICE = "from luthier.tables import *; print(columns_of('-'), count_rows('-'), how_saved('-'), read_table('-')['id'].tolist())"
+READ_TWICE = """
+from luthier.tables import columns_of, count_rows, how_saved, read_table
+print(columns_of("-"), count_rows("-"), how_saved("-"), read_table("-")["id"].tolist())
+"""
 
 
 @pytest.mark.slow

@@ -52,7 +52,8 @@ def test_the_sheet_that_is_read_is_said(tmp_path: Path) -> None:
 
 
 def test_a_cell_in_a_column_without_a_name_is_never_lost(tmp_path: Path) -> None:
-    rows: list[list[object]] = [["text", "label", None], *[["a", "b"] for _ in range(400)], ["a", "b", "kept"]]
+    row: list[object] = ["a", "b"]
+    rows: list[list[object]] = [["text", "label", None], *[row] * 400, ["a", "b", "kept"]]
     with pytest.raises(DataError, match="column without a name"):
         read_table(workbook(tmp_path / "t.xlsx", rows))
 

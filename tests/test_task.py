@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -37,8 +38,101 @@ def test_a_cell_stands_for_a_label(cell: object, label: str | None) -> None:
     assert STARS.canonical_label(cell) == label
 
 
-def test_a_boolean_cell_is_no_label() -> None:
-    assert Task("x", labels=["True", "False"]).canonical_label(True) is None
+@pytest.mark.parametrize(
+    "labels", [("True", "False"), ("true", "false"), ("TRUE", "FALSE"), ("false", "true", "maybe")]
+)
+def test_a_boolean_cell_is_a_label_that_spells_it(labels: tuple[str, ...]) -> None:
+    task = Task("x", labels=labels)
+    frame = pd.DataFrame({"text": ["a", "b"], "label": [True, False]})
+    assert [str(label).lower() for label in task.rows(frame, labelled=True).labels] == ["true", "false"]
+    assert task.canonical_label("tRuE") in labels
+
+
+def test_a_boolean_cell_is_no_number() -> None:
+    assert Task("x", labels=[0, 1]).canonical_label(True) is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "cell", "label"),
+    [
+        (["001", "002"], 1, "001"),
+        (["001", "002"], 2.0, "002"),
+        (["001", "002"], "1", "001"),
+        (["001", "1"], 1, "1"),
+        (["001", "01"], 1, None),
+        (["+1", "0", "-1"], 1, "+1"),
+        (["+1", "0", "-1"], -1.0, "-1"),
+        (["4,5", "5,0"], 4.5, "4,5"),
+        (["caf\u00e9", "bar"], "cafe\u0301", "caf\u00e9"),
+        (["cafe\u0301", "bar"], "caf\u00e9", "cafe\u0301"),
+        (["4.0", "5.0"], "4.0", "4.0"),
+        (["4.0", "5.0"], 4, "4.0"),
+    ],
+)
+def test_a_label_keeps_its_spelling(labels: list[str], cell: object, label: str | None) -> None:
+    assert Task("t", labels=labels).canonical_label(cell) == label
+
+
+def test_a_rating_has_the_numbers_its_labels_spell() -> None:
+    assert Task("t", type="rating", labels=["-1", "0", "+1"]).values == (-1.0, 0.0, 1.0)
+    assert Task("t", type="rating", labels=["001", "010"]).values == (1.0, 10.0)
+    assert Task("t", type="rating", labels=["0,5", "1,5"]).values == (0.5, 1.5)
+
+
+def test_labels_of_one_number_have_ranks_as_values() -> None:
+    assert Task("t", type="rating", labels=["1", "01", "001"]).values == (1.0, 2.0, 3.0)
+
+
+def test_labels_in_a_task_file_are_what_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "task.yaml"
+    file.write_text("name: t\nlabels: [001, 010, +1, yes, TRUE]\n")
+    assert Task.read(file).labels == ("001", "010", "+1", "yes", "TRUE")
+
+
+def test_labels_that_look_the_same_are_repeated() -> None:
+    with pytest.raises(SpecError, match="repeats"):
+        Task("t", labels=["caf\u00e9", "cafe\u0301"])
+
+
+@pytest.mark.parametrize("labels", [np.array([1, 2]), pd.Series([1, 2]), pd.Categorical([1, 2]), range(1, 3)])
+def test_labels_of_any_sequence_are_taken(labels: object) -> None:
+    assert Task("t", labels=labels).labels == ("1", "2")
+
+
+@pytest.mark.parametrize("cell", [["one", "two"], b"one", ("one",), {"a": 1}, np.array(["one"])])
+def test_a_cell_that_is_no_text_is_refused_with_its_row(cell: object) -> None:
+    frame = pd.DataFrame({"text": pd.Series(["fine", cell], dtype=object)})
+    with pytest.raises(DataError, match="the table, row 2: 'text' holds"):
+        STARS.rows(frame)
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    frame = pd.DataFrame([["right", "a", "WRONG"]], columns=["text", "stars", "text"])
+    with pytest.raises(DataError, match="two columns called text"):
+        STARS.rows(frame)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([5, 1]),
+        np.array([5.0, 1.0]),
+        np.array(["5", "1"]),
+        pd.array([5, 1], dtype="Int64"),
+        pd.Categorical([5, 1]),
+        pd.array(["5", "1"], dtype="string"),
+    ],
+    ids=lambda labels: str(labels.dtype),
+)
+def test_labels_of_any_dtype_are_read(labels: object) -> None:
+    frame = pd.DataFrame({"text": ["a", "b"], "stars": labels})
+    assert STARS.rows(frame, labelled=True).labels == ("5", "1")
+
+
+def test_rows_know_where_they_come_from() -> None:
+    frame = pd.DataFrame({"text": ["a", "b", "c"]}, index=pd.Index(["x", "y", "z"], name="key"))
+    rows = STARS.rows(frame).take([2, 0])
+    assert (rows.numbers, rows.index, rows.index_names) == ((3, 1), ("z", "x"), ("key",))
 
 
 def test_rows_hold_none_where_the_table_holds_nan() -> None:

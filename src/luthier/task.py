@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from luthier.errors import DataError, SpecError
+from luthier.labels import Spellings, composed, labels_as_written, number_of
+from luthier.tables import frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Rows", "Task", "is_blank", "readable_validation_error"]
+__all__ = ["Rows", "Task", "check_cell", "is_blank", "plain_records", "readable_validation_error"]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -32,11 +34,17 @@ class Rows:
         inputs: one mapping per row, column name to value; a missing cell is `None`, never `nan`.
         labels: one label of the task per row, or `None` where it is not known.
         text: name of the text column.
+        numbers: the row each one is in the table it comes from, counted from 1; all of them in order when empty.
+        index: the label each one has in the index of the DataFrame it comes from; its place when empty.
+        index_names: names of the levels of that index.
     """
 
     inputs: tuple[Mapping[str, Any], ...]
     labels: tuple[str | None, ...]
     text: str
+    numbers: tuple[int, ...] = ()
+    index: tuple[Any, ...] = ()
+    index_names: tuple[str | None, ...] = (None,)
     _digest: list[str] = field(default_factory=list, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -76,7 +84,14 @@ class Rows:
             inputs=tuple(self.inputs[i] for i in chosen),
             labels=tuple(self.labels[i] for i in chosen),
             text=self.text,
+            numbers=tuple(self.numbers[i] if self.numbers else i + 1 for i in chosen),
+            index=tuple(self.index[i] if self.index else i for i in chosen),
+            index_names=self.index_names,
         )
+
+    def number(self, position: int) -> int:
+        """The row that stands at this position, as its table counts it from 1."""
+        return self.numbers[position] if self.numbers else position + 1
 
 
 class Task(BaseModel):
@@ -127,6 +142,9 @@ class Task(BaseModel):
     @field_validator("labels", mode="before")
     @classmethod
     def _labels_are_text(cls, given: Any) -> Any:
+        if hasattr(given, "tolist"):
+            # What `df["label"].unique()` gives.
+            given = given.tolist()
         if isinstance(given, str) or not isinstance(given, Sequence):
             raise ValueError("labels is a list, as in [1, 2, 3, 4, 5] or [positive, negative]")
         labels: list[str] = []
@@ -149,7 +167,8 @@ class Task(BaseModel):
             raise ValueError(f"labels has {len(self.labels)} entry; a task needs at least 2")
         if "" in self.labels:
             raise ValueError("a label is empty")
-        repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        seen = [composed(label) for label in self.labels]
+        repeated = sorted({label for label in seen if seen.count(label) > 1})
         if repeated:
             raise ValueError(f"labels repeats {', '.join(repeated)}")
         if self.text == self.label:
@@ -163,13 +182,10 @@ class Task(BaseModel):
 
     @cached_property
     def values(self) -> tuple[float, ...]:
-        """A number per label: the label itself if all labels are numbers, else its rank from 1."""
-        try:
-            numbers = tuple(float(label) for label in self.labels)
-        except ValueError:
-            return tuple(float(rank) for rank in range(1, len(self.labels) + 1))
-        if all(math.isfinite(number) for number in numbers):
-            return numbers
+        """A number per label: the label itself if all labels are numbers and differ, else its rank from 1."""
+        numbers = [number for number in map(number_of, self.labels) if number is not None]
+        if len(set(numbers)) == len(self.labels):
+            return tuple(numbers)
         return tuple(float(rank) for rank in range(1, len(self.labels) + 1))
 
     @cached_property
@@ -185,6 +201,10 @@ class Task(BaseModel):
     @cached_property
     def _positions(self) -> dict[str, int]:
         return {label: position for position, label in enumerate(self.labels)}
+
+    @cached_property
+    def _spellings(self) -> Spellings:
+        return Spellings(self.labels)
 
     def position(self, label: str) -> int:
         """Position of a label in `labels`."""
@@ -203,31 +223,28 @@ class Task(BaseModel):
             >>> task = Task("stars", labels=[1, 2, 3])
             >>> task.canonical_label(2.0), task.canonical_label(" 3 "), task.canonical_label("4")
             ('2', '3', None)
+            >>> Task("code", labels=["001", "002"]).canonical_label(1)
+            '001'
         """
-        if value is None or isinstance(value, bool):
-            return None
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        text = str(value).strip()
-        if text in self._positions:
-            return text
-        if re.fullmatch(r"[+-]?\d+\.0+", text):
-            whole = str(int(float(text)))
-            return whole if whole in self._positions else None
-        return None
+        return self._spellings.find(value)
 
-    def rows(self, frame: pd.DataFrame, *, labelled: bool = False, source: str = "the table") -> Rows:
-        """The rows of a frame, checked against the task.
+    def rows(
+        self, table: Any, *, labelled: bool = False, source: str = "the table", numbers: Sequence[int] = ()
+    ) -> Rows:
+        """The rows of a table, checked against the task.
 
         Args:
-            frame: any DataFrame with the task's text column.
+            table: a DataFrame with the task's text column, or what `luthier.tables.frame_of` makes one of.
             labelled: whether every row must carry a label of the task.
-            source: what the frame is called in error messages.
+            source: what the table is called in error messages.
+            numbers: the row each one is in a longer table it was drawn from, counted from 1.
 
         Raises:
-            DataError: a column is missing, the table is empty, or a label is not one of the task's.
+            DataError: a column is missing or twice, the table is empty, a text is a list or bytes, or a label is not
+                one of the task's.
         """
-        columns = [str(column) for column in frame.columns]
+        frame = frame_of(table, source, text=self.text)
+        columns = list(frame.columns)
         if self.text not in columns:
             raise DataError(
                 f"{source} has no text column {self.text!r}; its columns are: {', '.join(columns) or 'none'}. "
@@ -241,29 +258,39 @@ class Task(BaseModel):
                 f"Name the right one as `label:` in the task."
             )
         inputs = plain_records(frame)
+        numbered = numbers or range(1, len(inputs) + 1)
+        for number, row in zip(numbered, inputs, strict=True):
+            check_cell(row[self.text], self.text, f"{source}, row {number}")
         labels: list[str | None] = [None] * len(inputs)
         if self.label in columns:
             labels = [self.canonical_label(row[self.label]) for row in inputs]
         if labelled:
             wrong = [i for i, label in enumerate(labels) if label is None]
             if wrong:
-                shown = ", ".join(f"row {i + 1}: {inputs[i][self.label]!r}" for i in wrong[:5])
+                shown = ", ".join(f"row {numbered[i]}: {inputs[i][self.label]!r}" for i in wrong[:5])
                 raise DataError(
                     f"{source} has {len(wrong)} rows whose {self.label!r} is not a label of task "
                     f"{self.name!r} ({shown}). Labels are: {', '.join(self.labels)}. "
                     "Correct the rows, leave them out, or add the label to the task."
                 )
-        return Rows(inputs=tuple(inputs), labels=tuple(labels), text=self.text)
+        return Rows(
+            tuple(inputs),
+            tuple(labels),
+            self.text,
+            tuple(numbers),
+            tuple(frame.index),
+            tuple(None if name is None else str(name) for name in frame.index.names),
+        )
 
     def split(
-        self, frame: pd.DataFrame, *, seed: int = 7, group: str | None = None
+        self, table: Any, *, seed: int = 7, group: str | None = None
     ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """Train, validation and test (60, 20 and 20 of 100), with the labels in equal shares.
 
         Rows with the same text never land in two tables; neither do rows with the same `group`.
 
         Args:
-            frame: a labelled table.
+            table: a labelled table.
             seed: the same seed gives the same tables.
             group: column whose equal values belong together, such as a review or a customer.
 
@@ -273,6 +300,7 @@ class Task(BaseModel):
         import numpy as np
         from sklearn.model_selection import StratifiedGroupKFold
 
+        frame = frame_of(table)
         rows = self.rows(frame, labelled=True)
         if group is not None and group not in frame.columns:
             raise DataError(f"the table has no column {group!r} to group by: {', '.join(map(str, frame.columns))}.")
@@ -305,13 +333,14 @@ class Task(BaseModel):
                 f"no task file {file}. `luthier init --data TABLE --text COLUMN --label COLUMN` writes one."
             )
         try:
-            given = yaml.safe_load(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
+            given = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise SpecError(f"{file} is not valid YAML: {error}") from error
         if not isinstance(given, dict):
             raise SpecError(f"{file} is not a task: it needs name, text, label and labels.")
         try:
-            return cls(**given)
+            return cls(**labels_as_written(given, text))
         except ValidationError as error:
             raise SpecError(f"{file}: {readable_validation_error(error, cls)}") from error
 
@@ -327,6 +356,21 @@ class Task(BaseModel):
 def is_blank(value: object) -> bool:
     """Whether a text cell holds nothing to send."""
     return value is None or not str(value).strip()
+
+
+def check_cell(value: object, column: str, where: str) -> None:
+    """Refuses a cell that is no text: a model would be sent its Python form.
+
+    Raises:
+        DataError: names the place and how to make a text of it.
+    """
+    if isinstance(value, bytes | bytearray):
+        cure = f"decode it: df[{column!r}].str.decode('utf-8')"
+    elif isinstance(value, list | tuple | set | dict) or getattr(value, "shape", None):
+        cure = f"make one text of it, as df[{column!r}].str.join(' ') does for lists of words, or a row for each"
+    else:
+        return
+    raise DataError(f"{where}: {column!r} holds {type(value).__name__}, such as {str(value)[:60]}; {cure}.")
 
 
 def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from luthier.errors import DataError
+from luthier.starting.columns import guess_columns
 from luthier.starting.guessing import Guess, guess_task, words_for
 
 
@@ -73,3 +74,59 @@ def test_words_for_stars_begin_with_different_letters() -> None:
 def test_rater_columns_become_the_human_ceiling() -> None:
     frame = pd.DataFrame({"text": ["a", "b", "c"], "label": [1, 2, 3], "rater_01": [1, 2, 2], "rater_02": [1, 2, 9]})
     assert guess_task(frame, text="text", label="label").task.raters == ("rater_01",)
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        (["001", "002", "004", "005"], ("001", "002", "003", "004", "005")),
+        (["+1", "-1"], ("-1", "0", "+1")),
+        (["1,5", "10,0", "2,0"], ("1,5", "2,0", "10,0")),
+        (["08", "09", "10", "12"], ("08", "09", "10", "11", "12")),
+    ],
+)
+def test_numbers_keep_their_spelling_and_lend_it_to_what_is_added(cells: list[object], labels: tuple[str, ...]) -> None:
+    task = guess(cells).task
+    assert (task.type, task.labels) == ("rating", labels)
+
+
+def test_two_spellings_that_look_the_same_are_one_label() -> None:
+    found = guess(["caf\u00e9", "cafe\u0301", "cafe\u0301", "bar"])
+    assert found.counts == {"bar": 1, "cafe\u0301": 3}
+    assert not any("not in the list" in reason for reason in found.reasons)
+
+
+def columns_guessed(**columns: list[object]) -> tuple[str, str]:
+    return guess_columns(pd.DataFrame(columns), None, None)[:2]
+
+
+def test_columns_are_guessed_by_their_names() -> None:
+    assert columns_guessed(note=["a b c d"] * 3, text=["a b"] * 3, kind=[1, 1, 2], label=["x", "x", "y"]) == (
+        "text",
+        "label",
+    )
+
+
+def test_columns_are_guessed_by_their_cells() -> None:
+    found = columns_guessed(
+        id=["k1", "k2", "k3"],
+        url=["https://example.org/a-very-long-address", "https://example.org/b", "https://example.org/c"],
+        was=["it was a good soup", "it was a bad one, and it was cold", "so so"],
+        how=["good", "bad", "bad"],
+    )
+    assert found[1] == "how"
+
+
+def test_a_guess_says_what_else_to_type() -> None:
+    reasons = guess_columns(pd.DataFrame({"was": ["a b", "c d", "e f"], "how": ["x", "y", "y"]}), None, None)[2]
+    assert "--text COLUMN" in reasons[0] and "--label COLUMN" in reasons[1]
+
+
+def test_several_columns_that_could_be_labels_are_named() -> None:
+    with pytest.raises(DataError, match=r"how \(2 values\), who \(2 values\)\. Give --label"):
+        columns_guessed(text=["a b", "c d", "e f"], how=["x", "y", "y"], who=["p", "p", "q"])
+
+
+def test_a_table_without_texts_says_so() -> None:
+    with pytest.raises(DataError, match="Give --text"):
+        columns_guessed(n=[1, 2, 3], how=["x", "y", "y"])

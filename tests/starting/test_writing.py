@@ -126,3 +126,79 @@ def test_the_repositorys_models_are_what_init_writes(tmp_path: Path) -> None:
     for file in sorted((tmp_path / "models").rglob("*.yaml")):
         committed = REPOSITORY / "models" / file.relative_to(tmp_path / "models")
         assert yaml.safe_load(committed.read_text()) == yaml.safe_load(file.read_text()), file.name
+
+
+def test_a_split_keeps_what_another_table_left_there(tmp_path: Path) -> None:
+    for name, text in (("tickets", "ticket"), ("reviews", "review")):
+        frame = pd.DataFrame({"text": [f"{text} {i}" for i in range(30)], "label": ["a", "b"] * 15})
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    first = start_from_table(tmp_path / "tickets.csv", split=True, folder=tmp_path / "one")
+    kept = (tmp_path / "train.csv").read_bytes()
+    second = start_from_table(tmp_path / "reviews.csv", split=True, folder=tmp_path / "two", replace=True)
+    assert [path.name for path in first.tables] == ["train.csv", "validation.csv", "test.csv"]
+    assert [path.name for path in second.tables] == ["reviews-train.csv", "reviews-validation.csv", "reviews-test.csv"]
+    assert (tmp_path / "train.csv").read_bytes() == kept
+    assert "reviews-test.csv" in str(second) and "kept, as they hold another table" in str(second)
+
+
+def test_a_split_is_written_anew_over_its_own_parts_alone(table: Path) -> None:
+    start_from_table(table, split=True)
+    with pytest.raises(DataError, match="--force"):
+        start_from_table(table, split=True)
+    again = start_from_table(table, split=True, replace=True)
+    assert [path.name for path in again.tables] == ["train.csv", "validation.csv", "test.csv"]
+
+
+def test_a_split_never_writes_over_the_table_itself(tmp_path: Path) -> None:
+    data = tmp_path / "train.csv"
+    reviews(100).to_csv(data, index=False)
+    before = data.read_bytes()
+    started = start_from_table(data, split=True, replace=True)
+    assert data.read_bytes() == before
+    assert [path.name for path in started.tables] == ["train-train.csv", "train-validation.csv", "train-test.csv"]
+
+
+def test_how_a_table_was_saved_is_shown(tmp_path: Path) -> None:
+    data = tmp_path / "t.csv"
+    data.write_bytes("Urteil;Text\nzufrieden;schön, sehr schön\nböse;schlecht und teuer\n".encode("cp1252"))
+    started = start_from_table(data, text="Text", label="Urteil")
+    assert f"{data}: semicolons between cells; encoding cp1252" in str(started)
+    assert started.guess.task.labels == ("böse", "zufrieden")
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "labels"),
+    [
+        (",", ("001", "002", "004", "005")),
+        (",", ("+1", "0", "-1")),
+        (",", ("TRUE", "FALSE")),
+        (";", ("1,5", "2,0", "10,0")),
+        (",", ("cafe\u0301", "bar")),
+        (",", ("yes", "no", "null")),
+        (",", ("1.0", "2.0", "3.0")),
+    ],
+)
+def test_labels_that_init_writes_are_labels_of_its_table(
+    tmp_path: Path, delimiter: str, labels: tuple[str, ...]
+) -> None:
+    file = tmp_path / "t.csv"
+    lines = [f"text number {i}{delimiter}{labels[i % len(labels)]}" for i in range(30)]
+    file.write_text("\n".join([f"text{delimiter}label", *lines]))
+    started = start_from_table(file, name="t")
+    spec = read_spec("models/t-baseline.yaml")
+    rows = spec.task.rows(lt.read_table(file), labelled=True)
+    assert spec.task == started.guess.task
+    assert set(rows.labels) == {label.removesuffix(".0") for label in labels}
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_booleans_of_a_typed_table_are_labels(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"text": [f"text number {i}" for i in range(20)], "label": [True, False] * 10})
+    if name.endswith("parquet"):
+        frame.to_parquet(tmp_path / name)
+    else:
+        frame.to_json(tmp_path / name, orient="records", lines=True)
+    start_from_table(tmp_path / name, name="t")
+    task = read_spec("models/t-baseline.yaml").task
+    assert task.labels == ("false", "true")
+    assert task.rows(lt.read_table(tmp_path / name), labelled=True).labels[:2] == ("true", "false")

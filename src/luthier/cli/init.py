@@ -13,9 +13,16 @@ __all__ = ["register"]
 
 
 def init(
-    data: Annotated[Path, typer.Option("--data", metavar="TABLE", help="A labelled table: csv, jsonl or parquet.")],
-    text: Annotated[str, typer.Option("--text", metavar="COLUMN", help="Column that is read.")],
-    label: Annotated[str, typer.Option("--label", metavar="COLUMN", help="Column that holds the truth.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="TABLE", help="A labelled table: csv, jsonl, parquet or xlsx.")
+    ],
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="COLUMN", help="Column that is read; guessed and shown when absent.")
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", metavar="COLUMN", help="Column that holds the truth; guessed and shown when absent."),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the task; the label column's by default.")] = None,
     labels: Annotated[
         str | None, typer.Option("--labels", metavar="A,B,C", help="The labels in order, where the guess is wrong.")

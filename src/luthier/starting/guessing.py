@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.errors import DataError
+from luthier.labels import Spellings, composed, missing, number_of, spelling
 from luthier.task import NAME_PATTERN, Task
 
 if TYPE_CHECKING:
@@ -17,6 +19,11 @@ __all__ = ["Guess", "guess_task", "words_for"]
 
 MOST_LABELS = 50
 """More distinct labels than this are most likely no labels but numbers or texts."""
+
+MOST_FILLED = 11
+"""A rating's range up to which numbers that never occur are added, as from 0 to 10."""
+
+PADDED = re.compile(r"[+-]?0\d+")
 
 SCALES = (
     ("very negative", "negative", "neutral", "positive", "very positive"),
@@ -71,28 +78,25 @@ def guess_task(
                 f"the table has no column {column!r}; its columns are: {', '.join(columns)}. Give {option}."
             )
     cells = [cell for cell in frame[label].tolist() if not missing(cell)]
-    counts = Counter(tidy(cell) for cell in cells)
+    counts = counted(cells)
     if not counts:
         raise DataError(f"column {label!r} holds no label at all.")
     if len(counts) == 1:
         raise DataError(f"column {label!r} holds one label only, {next(iter(counts))!r}; a task needs at least 2.")
     reasons = []
     if labels:
-        found, ordered = list(labels), is_numeric(labels) or scale_of(labels) is not None
+        found, ordered = list(labels), numbers_of(labels) is not None or scale_of(labels) is not None
         reasons.append("labels and their order as given")
     elif len(counts) > MOST_LABELS:
         raise DataError(
             f"column {label!r} holds {len(counts)} distinct values, such as {', '.join(list(counts)[:4])}: "
             f"more than {MOST_LABELS} are no labels. Cut them into classes, or give --labels."
         )
-    elif is_numeric(counts):
-        found, ordered = sorted(counts, key=float), True
-        whole = [int(float(value)) for value in found if float(value).is_integer()]
-        if len(whole) == len(found) and 2 < len(range(whole[0], whole[-1] + 1)) <= 11:
-            gaps = [str(value) for value in range(whole[0], whole[-1] + 1) if str(value) not in counts]
-            if gaps:
-                reasons.append(f"{', '.join(gaps)} never occurs but lies between labels that do: added")
-                found = [str(value) for value in range(whole[0], whole[-1] + 1)]
+    elif numbers_of(counts) is not None:
+        gaps = between(list(counts))
+        if gaps:
+            reasons.append(f"{', '.join(gaps)} never occurs but lies between labels that do: added")
+        found = sorted([*counts, *gaps], key=lambda label: number_of(label) or 0)
         ordered = len(found) > 2
         reasons.append("all labels are numbers: a rating, lowest first" if ordered else "two numbers: two classes")
     elif (scale := scale_of(list(counts))) is not None:
@@ -121,18 +125,30 @@ def guess_task(
     return Guess(task, {value: counts.get(value, 0) for value in task.labels}, tuple(reasons))
 
 
+def counted(cells: Iterable[object]) -> Counter[str]:
+    """How often each label occurs; spellings that look the same count as the one that occurs most."""
+    spelled = Counter(spelling(cell) for cell in cells)
+    usual: dict[str, str] = {}
+    for label, _ in spelled.most_common():
+        usual.setdefault(composed(label), label)
+    found: Counter[str] = Counter()
+    for label, count in spelled.items():
+        found[usual[composed(label)]] += count
+    return found
+
+
 def words_for(task: Task) -> dict[str, str] | None:
     """Words a model can say for labels that are bare numbers, `None` where the labels speak for themselves."""
-    if not task.ordered or not is_numeric(task.labels) or len(task.labels) not in WORDS:
+    if not task.ordered or numbers_of(task.labels) is None or len(task.labels) not in WORDS:
         return None
     return dict(zip(task.ascending, WORDS[len(task.labels)], strict=True))
 
 
 def rater_columns(columns: list[str], frame: pd.DataFrame, labels: list[str]) -> list[str]:
     """Columns rater_01, rater_02, ... whose cells are all labels."""
-    known = set(labels)
+    known = Spellings(labels)
     found = [column for column in columns if re.fullmatch(r"rater[_-]?\d+", column)]
-    return [c for c in found if all(missing(cell) or tidy(cell) in known for cell in frame[c].tolist())]
+    return [c for c in found if all(missing(cell) or known.find(cell) is not None for cell in frame[c].tolist())]
 
 
 def scale_of(labels: list[str]) -> list[str] | None:
@@ -144,19 +160,28 @@ def scale_of(labels: list[str]) -> list[str] | None:
     return None
 
 
-def is_numeric(labels: object) -> bool:
-    """Whether every label is a number."""
-    return all(re.fullmatch(r"[+-]?\d+(\.\d+)?", str(value)) for value in labels)  # type: ignore[attr-defined]
+def numbers_of(labels: Iterable[object]) -> list[float] | None:
+    """The numbers that labels are, in their order; `None` where one is a word, or two are the same number."""
+    numbers = [number for label in labels if (number := number_of(str(label))) is not None]
+    return numbers if numbers and len(set(numbers)) == len(list(labels)) else None
 
 
-def missing(cell: object) -> bool:
-    """Whether a cell holds no label."""
-    return cell is None or cell != cell or not str(cell).strip()
+def between(labels: list[str]) -> list[str]:
+    """Whole numbers that lie between a rating's labels, spelled as those are; none for long or uneven ranges.
 
-
-def tidy(cell: object) -> str:
-    """A cell as label text: 4.0 is 4."""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    text = str(cell).strip()
-    return str(int(float(text))) if re.fullmatch(r"[+-]?\d+\.0+", text) else text
+    Examples:
+        >>> between(["001", "002", "004"]), between(["-1", "+1"]), between(["1", "90"])
+        (['003'], ['0'], [])
+    """
+    numbers = numbers_of(labels) or []
+    if not numbers or not all(number.is_integer() for number in numbers):
+        return []
+    whole = range(int(min(numbers)), int(max(numbers)) + 1)
+    if not 2 < len(whole) <= MOST_FILLED:
+        return []
+    width = min(len(label.lstrip("+-")) for label in labels) if any(PADDED.fullmatch(label) for label in labels) else 0
+    plus = any(label.startswith("+") for label in labels)
+    gaps = [number for number in whole if number not in numbers]
+    return [
+        ("+" if plus and number > 0 else "-" if number < 0 else "") + str(abs(number)).zfill(width) for number in gaps
+    ]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
+from luthier.starting.columns import guess_columns
 from luthier.starting.guessing import Guess, guess_task
 from luthier.starting.writing import EMBEDDED, write_specs
-from luthier.tables import read_table, write_frame
+from luthier.tables import STANDARD_INPUT, how_saved, read_table, write_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Started", "start_from_table"]
 
@@ -27,12 +31,14 @@ class Started:
     data: Path
     kept: str = ""
     """What an endpoint file said nothing about."""
+    remarks: tuple[str, ...] = ()
+    """How the table was saved and which columns were guessed."""
 
     def __str__(self) -> str:
         task = self.guess.task
         width = max(len(label) for label in task.labels)
         most = max(self.guess.counts.values()) or 1
-        lines = [f"task {task.name!r}: {task.type}, reads {task.text!r}, answers {task.label!r}"]
+        lines = [*self.remarks, f"task {task.name!r}: {task.type}, reads {task.text!r}, answers {task.label!r}"]
         for label, count in self.guess.counts.items():
             lines.append(f"  {label:<{width}} {count:>8,}  {'█' * round(24 * count / most)}")
         lines += [f"  ({reason})" for reason in self.guess.reasons]
@@ -52,8 +58,8 @@ class Started:
 def start_from_table(
     data: Path,
     *,
-    text: str,
-    label: str,
+    text: str | None = None,
+    label: str | None = None,
     name: str | None = None,
     labels: list[str] | None = None,
     folder: Path = Path("models"),
@@ -63,17 +69,19 @@ def start_from_table(
 ) -> Started:
     """Guesses the task of a labelled table and writes it with specs; see `guess_task` and `write_specs`.
 
+    The text and the label column are guessed where they are not given (`guess_columns`).
+
     Raises:
         DataError: the table cannot be read, holds no labels, or files are already there.
     """
     frame = read_table(data)
+    saved = how_saved(data)
+    text, label, reasons = guess_columns(frame, text, label)
+    remarks = ([f"{data}: {saved}"] if saved else []) + list(reasons)
     guess = guess_task(frame, text=text, label=label, name=name, labels=labels)
-    targets = [data.parent / f"{part}.csv" for part in SPLIT]
-    if split:
-        there = [str(path) for path in targets if path.exists() and (path == data or not replace)]
-        if there:
-            raise DataError(f"{', '.join(there)} already there; move them, or leave --split out.")
     parts = guess.task.split(frame) if split else ()
+    targets, note = split_targets(data, frame, replace=replace) if split else ([], "")
+    remarks += [note] if note else []
     specs = write_specs(guess.task, folder, overrides=overrides, replace=replace)
     for target, part in zip(targets, parts, strict=False):
         write_frame(part, target)
@@ -83,4 +91,60 @@ def start_from_table(
             f"{guess.task.name}-embedding asks the embedded server, {EMBEDDED['model']}: the endpoint file has no "
             "`embedding:` block with a model that embeds."
         )
-    return Started(guess, tuple(specs), tuple(targets) if split else (), data, kept)
+    return Started(guess, tuple(specs), tuple(targets), data, kept, tuple(remarks))
+
+
+def split_targets(data: Path, frame: pd.DataFrame, *, replace: bool) -> tuple[list[Path], str]:
+    """Where the parts of a table go, and a remark where those are not the usual names.
+
+    Files that hold other rows than this table's are another table's split, and are never written over.
+
+    Args:
+        data: the table's file.
+        frame: the table.
+        replace: whether the parts of an earlier split of this table are written over.
+
+    Raises:
+        DataError: such parts are there and are to be kept.
+    """
+    folder = data.parent
+    stem = "stdin" if str(data) == STANDARD_INPUT else data.name.split(".")[0]
+    rows = _row_set(frame)
+    others: list[str] = []
+    for prefix in ("", f"{stem}-"):
+        targets = [folder / f"{prefix}{part}.csv" for part in SPLIT]
+        there = [path for path in targets if path.exists()]
+        if not there:
+            break
+        if any(path.resolve() == data.resolve() or not _holds_rows_of(path, rows) for path in there):
+            others = others or [str(path) for path in there]
+            continue
+        if not replace:
+            raise DataError(
+                f"{', '.join(map(str, there))} already there, from this table; --force writes over them, "
+                "and without --split they are kept."
+            )
+        break
+    else:
+        raise DataError(
+            f"{', '.join(map(str, there))} already there, with rows of another table; move them, or leave --split out."
+        )
+    if not others:
+        return targets, ""
+    taken = ", ".join(str(path) for path in targets)
+    return targets, f"kept, as they hold another table: {', '.join(others)}; the parts of {data} go to {taken}"
+
+
+def _holds_rows_of(path: Path, rows: set[tuple[str, ...]]) -> bool:
+    try:
+        return _row_set(read_table(path)) <= rows
+    except DataError:
+        # Whatever it is, it is not the part of a table that Luthier wrote.
+        return False
+
+
+def _row_set(frame: pd.DataFrame) -> set[tuple[str, ...]]:
+    """The rows of a table as they come back from a csv: the names of its columns with its cells as text."""
+    names = tuple(sorted(map(str, frame.columns)))
+    cells = frame[list(names)].astype(object).where(frame[list(names)].notna(), "")
+    return {names, *(tuple(map(str, row)) for row in cells.itertuples(index=False, name=None))}

@@ -78,9 +78,9 @@ def _fitted(cells: list[str], file: Path, dialect: Dialect, line: int) -> list[s
         )
     if beyond or len(cells) < columns:
         raise DataError(
-            f"{file}, line {line}: {len(cells)} cells where the header has {dialect.width} (cells are separated by "
-            f"{dialect.separator}). A text with {dialect.separator} or line breaks stands in double quotes, and a quote "
-            'inside it is doubled ("").'
+            f"{file}, line {line}: {len(cells)} cells where the header has {dialect.width}, with "
+            f"{dialect.separator} between cells. A text with {dialect.separator} or line breaks stands in double "
+            'quotes, and a quote inside it is doubled ("").'
         )
     return cells[:columns]
 
