@@ -18,6 +18,11 @@ class Refused(Exception):
         self.status, self.body = status, body
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+    """A connection that finds the queue of 5 full is tried again by the kernel, a second later."""
+
+
 @contextlib.contextmanager
 def serving(status: int, body: str | Callable[[bytes], str]) -> Iterator[str]:
     """Answers everything alike, or with what `body` makes of the request; gives its base URL."""
@@ -37,7 +42,7 @@ def serving(status: int, body: str | Callable[[bytes], str]) -> Iterator[str]:
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None: ...
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+    with _Server(("127.0.0.1", 0), Handler) as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         try:

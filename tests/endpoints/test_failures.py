@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from luthier.endpoints.cures import stopping_error
 from luthier.endpoints.endpoint import Endpoint, azure, compatible, openai
-from luthier.endpoints.failures import Verdict, judge, judge_fault, stopping_error
+from luthier.endpoints.failures import Verdict, judge, judge_fault
 from luthier.endpoints.redaction import redact, redact_bytes
 from luthier.endpoints.transport import Fault, Reply
 from luthier.errors import QuotaError
@@ -24,7 +25,7 @@ def reply(status: int, message: str = "", headers: dict[str, str] | None = None,
         (reply(402, "pay"), "quota", "quota"),
         (reply(429, "Request too large for m on tokens per min: Limit 10, Requested 20"), "permanent", None),
         (reply(401, "no"), "access", "access"),
-        (reply(403, "no"), "access", "access"),
+        (reply(403, "no"), "permanent", None),
         (reply(403, "no", code="content_policy_violation"), "content", None),
         (reply(400, "filtered", code="content_filter"), "content", None),
         (reply(400, "x", innererror={"code": "ResponsibleAIPolicyViolation"}), "content", None),

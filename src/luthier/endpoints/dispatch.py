@@ -102,8 +102,10 @@ class Dispatch:
         for each in reports:
             each.damaged += run.damaged
             each.history[endpoint.label] = list(run.lane.limiter.history)
-        if run.error is not None:
+        if run.error is not None and not (run.halt == "outage" and run.lane.known):
             raise run.error
+        if run.halt == "outage":
+            self._note(run, f"{run.error} The rows that the journal holds go on without it.")
         if run.halt == "budget" and budget is not None:
             raise budget.reached(run.answered, len(requests))
         if run.halt == "interrupted" and run.answered < len(requests):
@@ -153,7 +155,7 @@ class Dispatch:
         prefix = key_prefix(run.endpoint, identity)
         asked = terms.asked
         source = enumerate(requests)
-        while run.halt is None and (chunk := list(islice(source, CHUNK))):
+        while run.halt in (None, "outage") and (chunk := list(islice(source, CHUNK))):
             keyed: list[tuple[int, Request, bytes]] = []
             for position, request in chunk:
                 try:
@@ -175,6 +177,7 @@ class Dispatch:
                 self._ask(run, position, request, key, identity)
             run.lane.pump()
             await run.room.wait()
+        run.taken_in = True
         if run.halt is not None:
             self._give_up_unsent(run)
 
@@ -283,6 +286,10 @@ class Dispatch:
             finally:
                 self._close_run(run)
             answer = run.answers[0]
+            last = known or self.journal.snapshot(*_place(endpoint))
+            if run.halt == "outage" and last:
+                # Away now, it cannot say: what the journal has is under what it said last.
+                return last
             if run.error is not None:
                 raise run.error
             if self.halted is not None:
@@ -331,9 +338,12 @@ class Dispatch:
                 f"{run.endpoint.label} says it is {reported}; answers in the journal came from {before}. "
                 "Answers of both may be mixed: ask all again with --fresh."
             )
-            log.warning(text)
-            for report in self.reports(run):
-                report.note(text)
+            self._note(run, text)
+
+    def _note(self, run: Run, text: str) -> None:
+        log.warning(text)
+        for report in self.reports(run):
+            report.note(text)
 
     # Stopping
 
@@ -353,7 +363,8 @@ class Dispatch:
                 flight.run.lane.pump()
             elif self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
-        self._give_up_unsent(run)
+        if halt != "outage" or run.taken_in:
+            self._give_up_unsent(run)
 
     def halt_by_error(self, run: Run, error: BaseException) -> None:
         """Stops a run; the error is raised when all has drained."""

@@ -1,26 +1,37 @@
-"""Says what kind of failure an attempt was, and what a person can do about it."""
+"""Says what kind of failure an attempt was: the row's, the moment's, or one that every request would meet."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.complaints import (
+    DESCRIPTIONS,
+    complaint,
+    error_of,
+    is_page,
+    message_of,
+    page_text,
+    status_inside,
+)
 from luthier.endpoints.exchange import FailureKind, Operation
 from luthier.endpoints.headers import retry_after_seconds
 from luthier.endpoints.redaction import redact
 from luthier.endpoints.transport import Fault, Reply
-from luthier.errors import EndpointError, QuotaError
 
-__all__ = ["REASONING_CURE", "Cause", "Verdict", "judge", "judge_fault", "stopping_error", "unreadable"]
+__all__ = ["Cause", "Verdict", "judge", "judge_fault", "judge_unread", "unreadable"]
 
 Cause = Literal[
     "quota",
     "access",
+    "firewall",
     "unknown_model",
     "wrong_address",
+    "not_an_answer",
+    "stream",
     "chat_only",
     "completion_only",
     "no_embeddings",
@@ -28,15 +39,17 @@ Cause = Literal[
     "embedding_settings",
     "redirect",
     "logprobs",
+    "system_role",
+    "response_format",
+    "max_tokens",
     "parameter",
+    "every_row",
     "unreachable",
     "insecure",
+    "no_tls",
+    "needs_tls",
 ]
 """Why no request of the run can work: these stop it."""
-
-REASONING_CURE = "decoding: {temperature: null, max_tokens: 2000}"
-GATEWAY_CURE = "extra_body: {max_completion_tokens: 2000}"
-"""For compatible servers that want the newer name of max_tokens."""
 
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 CONTENT_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
@@ -53,6 +66,27 @@ TOO_LONG_WORDS = (
 )
 PARAMETER_CODES = {"unsupported_parameter", "unsupported_value"}
 PASSING_STATUSES = {408, 409, 425}
+ACCESS_CODES = {"permission_denied", "permission_error", "access_denied", "accessdenied", "invalid_api_key"}
+UNKNOWN_MODEL = re.compile(
+    r"\bmodel\b.{0,60}(?:does not exist|not found|is not a valid|unknown|not exist|no longer available|decommissioned)|"
+    r"(?:unknown|invalid|no such) model\b"
+)
+NOTHING_LEFT = re.compile(
+    r"insufficient (?:account )?(?:balance|credit|fund)|out of credits|not enough credit|\brecharge\b|余额不足|欠费"
+)
+"""With 429, which else means to wait; Gemini says "exceeded your current quota" of a minute."""
+
+ECHO = re.compile(r"(['\"`])(?:(?!\1).){40,}\1")
+"""A long quotation is the text that was sent; its words are not the service's."""
+
+SETTINGS: dict[str, Cause] = {
+    "system_role": "system_role",
+    "response_format": "response_format",
+    "max_tokens": "max_tokens",
+    "parameter": "parameter",
+}
+ANSWERING = ("choices", "data", "answers")
+"""Fields of which every answer of the protocol has one."""
 
 OTHER_STYLE: dict[Operation, tuple[str, Cause]] = {
     "completion": ("this is a chat model", "chat_only"),
@@ -73,6 +107,8 @@ class Verdict:
         message: for a person, without keys.
         retry_after_seconds: how long the service asked to wait.
         cause: set when no other request of the run can work either.
+        suspected: the cause, should the first requests of the run all fail so; this one alone does not tell.
+        by_words: whether only the words of the message tell the cause; a run that has answers disproves it.
         status: HTTP status, `None` without an answer.
         parameter: the parameter the service does not take.
         unreachable: whether there was no connection at all.
@@ -85,54 +121,92 @@ class Verdict:
     status: int | None = None
     parameter: str | None = None
     unreachable: bool = False
+    suspected: Cause | None = None
+    by_words: bool = False
 
 
 def judge(reply: Reply, secrets: Sequence[str] = (), operation: Operation = "chat") -> Verdict:
-    """The verdict on an answer whose status is not 200."""
+    """The verdict on an answer whose status tells of a failure."""
     status = reply.status
-    error = _error_of(reply.body)
+    error = error_of(reply.body)
     code, kind = str(error.get("code") or "").lower(), str(error.get("type") or "").lower()
-    said = redact(_message_of(error, reply.body), secrets)
-    words = said.lower()
+    said = redact(message_of(error, reply.body), secrets)
+    words = ECHO.sub("", said.lower())
     message = f"status {status}: {said}" if said else f"status {status}"
     parameter = error.get("param")
     parameter = redact(parameter, secrets) if isinstance(parameter, str) else None
 
-    def verdict(kind: FailureKind, cause: Cause | None = None, text: str = message) -> Verdict:
-        return Verdict(kind, text, retry_after_seconds(reply.headers), cause, status, parameter)
+    def verdict(
+        kind: FailureKind,
+        cause: Cause | None = None,
+        text: str = message,
+        *,
+        suspected: Cause | None = None,
+        by_words: bool = False,
+    ) -> Verdict:
+        wait = retry_after_seconds(reply.headers)
+        return Verdict(kind, text, wait, cause, status, parameter, suspected=suspected, by_words=by_words)
 
     if {code, kind} & QUOTA_CODES or status == 402:
         return verdict("quota", "quota")
     if status == 429:
+        if NOTHING_LEFT.search(words):
+            return verdict("quota", "quota")
         # "Request too large ... Limit 10000, Requested 20000": no waiting makes it fit.
         return verdict("permanent") if "request too large" in words else verdict("rate_limit")
     if operation in NOT_OFFERED and _is_not_offered(status, code, words, parameter):
         return verdict("permanent", NOT_OFFERED[operation])
     if operation == "embedding" and status in (400, 422) and _is_embedding_setting(words, parameter):
         return verdict("permanent", "embedding_settings")
-    if status in (401, 407) or (status == 403 and not _is_content(code, error)):
+    if status in (401, 407):
         return verdict("access", "access")
     if _is_content(code, error):
         return verdict("content")
     if 300 <= status < 400:
         place = redact(reply.headers.get("location", "elsewhere"), secrets)
         return verdict("permanent", "redirect", f"status {status}: the server sends on to {place}")
+    told = complaint(f"{words} {code} {kind}") if status in (400, 403, 422, 451) else None
+    if told == "text":
+        # A firewall has its page for one text as for all.
+        return verdict("content", suspected="firewall" if is_page(reply.body) else None)
+    if told == "credit":
+        return verdict("quota", "quota", by_words=status != 403)
+    if told == "rate" and status == 403:
+        return verdict("rate_limit")
+    if status == 403:
+        if told == "key" or code in ACCESS_CODES or kind in ACCESS_CODES:
+            return verdict("access", "access")
+        if is_page(reply.body):
+            return verdict("content", suspected="firewall")
+        return verdict("permanent", suspected="access")
     if status >= 500 or status in PASSING_STATUSES or code == "deploymentnotready":
+        # llama.cpp and vLLM answer 500 where a chat template raises, which it does for every row.
+        if complaint(words) == "system_role":
+            return verdict("permanent", "system_role", by_words=True)
         return verdict("transient")
     said_by, other_style = OTHER_STYLE.get(operation, ("", None))
     if other_style is not None and status in (400, 404) and said_by in words:
         return verdict("permanent", other_style)
-    if code in UNKNOWN_MODEL_CODES or (status == 404 and "model" in words):
+    if code in UNKNOWN_MODEL_CODES or (status == 404 and "model" in words) or UNKNOWN_MODEL.search(words):
         return verdict("permanent", "unknown_model")
     if status in (404, 405):
         return verdict("permanent", "wrong_address")
     if code in TOO_LONG_CODES or status == 413 or any(word in words for word in TOO_LONG_WORDS):
-        return verdict("permanent", text=f"the text is too long for the model ({message})")
+        # What max_tokens leaves of the context may be too little for every row, or for this one.
+        suspected: Cause | None = "max_tokens" if "max_tokens" in words or "completion_tokens" in words else None
+        return verdict("permanent", text=f"the text is too long for the model ({message})", suspected=suspected)
     if "logprob" in f"{parameter} {words}":
         return verdict("permanent", "logprobs")
+    if told == "key":
+        return verdict("access", "access", by_words=True)
+    setting = SETTINGS.get(complaint(words, "busy", "rate") or "") or SETTINGS.get(
+        complaint(str(parameter).replace(".", "_")) or ""
+    )
+    if setting is not None:
+        return verdict("permanent", setting, by_words=True)
     if code in PARAMETER_CODES:
         return verdict("permanent", "parameter")
-    return verdict("permanent")
+    return verdict("permanent", suspected="every_row")
 
 
 def judge_fault(fault: Fault, secrets: Sequence[str] = (), *, reached: bool) -> Verdict:
@@ -144,12 +218,46 @@ def judge_fault(fault: Fault, secrets: Sequence[str] = (), *, reached: bool) -> 
         reached: whether this server has answered before; if so the connection may come back.
     """
     cause: Cause | None = None
-    if fault.kind == "insecure":
-        cause = "insecure"
+    if fault.kind in ("insecure", "no_tls", "needs_tls"):
+        cause = fault.kind
     elif fault.kind == "unreachable" and not reached:
         cause = "unreachable"
     gone = fault.kind == "unreachable"
     return Verdict("transient", redact(fault.message, secrets), cause=cause, unreachable=gone)
+
+
+def judge_unread(
+    reply: Reply, reason: object, secrets: Sequence[str] = (), operation: Operation = "chat", *, answered: bool
+) -> Verdict:
+    """The verdict on a body that is no answer although its status says so, by what the body says.
+
+    Args:
+        reply: status 200 and its like.
+        reason: why it cannot be read.
+        secrets: keys that must not be shown.
+        operation: which call of the protocol was made.
+        answered: whether this endpoint has given an answer before; then what it says now may pass.
+    """
+    body = _first_event(reply.body) or reply.body
+    if _tells_error(body):
+        return _judge_told(replace(reply, body=body), secrets, operation)
+    status, beginning = reply.status, redact(page_text(reply.body)[:120], secrets)
+    cause: Cause | None = None
+    if body is not reply.body or reply.body.lstrip().startswith((b"data:", b"event:")):
+        cause, text = "stream", f"status {status} with an event stream, though none was asked for"
+    elif is_page(reply.body):
+        cause, text = "not_an_answer", f"status {status} with a web page: {beginning}"
+    elif status in (202, 204, 205):
+        cause, text = "not_an_answer", f"status {status}, which comes without an answer"
+    elif not reply.body.strip():
+        return replace(unreadable("the body is empty", secrets), status=status, suspected="not_an_answer")
+    elif _is_something_else(reply.body):
+        cause, text = "not_an_answer", f"status {status} with {beginning!r}"
+    else:
+        return replace(unreadable(reason, secrets), status=status)
+    if answered:
+        return Verdict("transient", text, status=status)
+    return Verdict("permanent", text, cause=cause, status=status)
 
 
 def unreadable(reason: object, secrets: Sequence[str] = ()) -> Verdict:
@@ -157,96 +265,53 @@ def unreadable(reason: object, secrets: Sequence[str] = ()) -> Verdict:
     return Verdict("transient", redact(f"unreadable answer: {reason}", secrets), status=200)
 
 
-def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str] | None = None) -> EndpointError:
-    """The error that ends a run, with what to do about it.
+def _judge_told(reply: Reply, secrets: Sequence[str], operation: Operation) -> Verdict:
+    """An error told with status 200: judged as if its own status had come."""
+    error = error_of(reply.body)
+    inside = status_inside(error)
+    words = f"{message_of(error, reply.body)} {error.get('code')} {error.get('type')}".lower()
+    told = complaint(ECHO.sub("", words))
+    status = inside or {"rate": 429, "busy": 503}.get(told or "", 400)
+    verdict = judge(replace(reply, status=status), secrets, operation)
+    said = verdict.message.removeprefix(f"status {status}").removeprefix(": ") or "it has no words"
+    verdict = replace(verdict, message=f"status {reply.status} with an error: {said}", status=reply.status)
+    if inside is None and verdict.kind == "permanent" and verdict.cause is None:
+        # Without a status of its own the error may pass.
+        return replace(verdict, kind="transient")
+    return verdict
 
-    Args:
-        verdict: one with a cause.
-        endpoint: where it was asked.
-        available: models the server lists, if it does.
-    """
-    where = f"{endpoint.model} at {endpoint.address}"
-    variable = endpoint.key_variable
-    match verdict.cause:
-        case "quota":
-            return QuotaError(
-                f"the account behind {where} has nothing left to spend ({verdict.message}). Add credit or wait for the "
-                "next period, then run the same again: what was answered is in the journal and is not paid twice."
-            )
-        case "access":
-            cure = "Check who you are logged in as and the role on the resource."
-            if endpoint.auth == "key" and variable:
-                cure = f"Check the key in the environment variable {variable}."
-            elif endpoint.auth == "key" and endpoint.provider == "compatible":
-                cure = "No key was sent: name its variable with `api_key_env:` in the endpoint."
-            return EndpointError(f"{where} refuses access ({verdict.message}). {cure}")
-        case "unknown_model":
-            what = "deployment" if endpoint.provider == "azure" else "model"
-            listed = f" It has: {_some(available)}." if available else ""
-            return EndpointError(
-                f"{endpoint.address} has no {what} {endpoint.model!r} ({verdict.message}).{listed} "
-                "Correct `model:` in the endpoint."
-            )
-        case "wrong_address":
-            return EndpointError(
-                f"{endpoint.address} does not answer this call of the OpenAI protocol ({verdict.message}). Give "
-                "`base_url:` up to and including /v1, and a prompt of the style (chat or completion) the server offers."
-            )
-        case "chat_only":
-            return EndpointError(
-                f"{where} is a chat model and does not continue a text ({verdict.message}). "
-                'Write `prompt: {style: chat}` in the spec (style="chat" in Python).'
-            )
-        case "completion_only":
-            return EndpointError(
-                f"{where} continues a text and is no chat model ({verdict.message}). "
-                'Write `prompt: {style: completion}` in the spec (style="completion" in Python).'
-            )
-        case "no_embeddings":
-            return EndpointError(
-                f"{where} does not offer embeddings ({verdict.message}). technique: embedding, and examples chosen by "
-                "nearness, need an endpoint that serves /v1/embeddings, and an embedding model: correct `model:` or "
-                "`base_url:` there. luthier check SPEC tries it with one text."
-            )
-        case "no_decisions":
-            return EndpointError(
-                f"{where} does not offer decisions ({verdict.message}). Where /v1/decisions is not served, "
-                "technique: prompt with `answer: {method: score}` reads the same probabilities from the next token. "
-                "luthier check SPEC tells what an endpoint offers."
-            )
-        case "embedding_settings":
-            return EndpointError(
-                f"{where} does not embed with these settings ({verdict.message}). Leave `dimensions:` out, or give as "
-                "many as the model has; where base64 is refused, write `extra_body: {encoding_format: float}` in the "
-                "endpoint."
-            )
-        case "redirect":
-            return EndpointError(
-                f"{where}: {verdict.message}. A key is not sent after a redirect; put that address into `base_url:`."
-            )
-        case "logprobs":
-            return EndpointError(
-                f"{where} does not give the log-probabilities asked for ({verdict.message}). "
-                "Read the written answer instead, with `answer: {method: text}` in the spec; or ask for fewer of them."
-            )
-        case "parameter":
-            named = f" {verdict.parameter!r}" if verdict.parameter else ""
-            return EndpointError(
-                f"{where} does not take the parameter{named} as given ({verdict.message}). "
-                f"For a reasoning model write `{REASONING_CURE}` in the spec"
-                + (f" and `{GATEWAY_CURE}` in the endpoint" if endpoint.provider == "compatible" else "")
-                + "; otherwise set the parameter to null."
-            )
-        case "insecure":
-            return EndpointError(
-                f"the certificate of {endpoint.address} is not trusted ({verdict.message}). "
-                "Name the authority's file in SSL_CERT_FILE, or correct `base_url:`."
-            )
-        case _:
-            return EndpointError(
-                f"{endpoint.address} cannot be reached ({verdict.message}). "
-                "Check `base_url:` and that the server runs; behind a proxy, set HTTPS_PROXY."
-            )
+
+def _first_event(body: bytes) -> bytes | None:
+    """The data of the first event of a stream that holds any; `None` where the body is no stream."""
+    if not body.lstrip().startswith((b"data:", b"event:", b":")):
+        return None
+    lines = (line.removeprefix(b"data:").strip() for line in body.splitlines() if line.startswith(b"data:"))
+    return next((line for line in lines if line), None)
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _tells_error(body: bytes) -> bool:
+    document = _document(body)
+    if not isinstance(document, Mapping) or any(document.get(field) for field in ANSWERING):
+        return False
+    if document.get("error") or document.get("errors"):
+        return True
+    error = error_of(body)
+    return any(isinstance(error.get(name), str | list) and error[name] for name in DESCRIPTIONS)
+
+
+def _is_something_else(body: bytes) -> bool:
+    """Whether a body is whole and belongs to no answer of the protocol; a cut one may come whole next time."""
+    document = _document(body)
+    if document is None:
+        return not body.lstrip().startswith((b"{", b"["))
+    return not (isinstance(document, Mapping) and any(field in document for field in ANSWERING))
 
 
 def _is_not_offered(status: int, code: str, words: str, parameter: str | None) -> bool:
@@ -263,35 +328,10 @@ def _is_embedding_setting(words: str, parameter: str | None) -> bool:
     return any(name in (parameter or words) for name in ("dimensions", "encoding_format"))
 
 
-def _some(available: Sequence[str] | None) -> str:
-    names = list(available or ())
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
 def _is_content(code: str, error: Mapping[str, Any]) -> bool:
     inner = error.get("innererror")
     inner_code = str(inner.get("code") or "").lower() if isinstance(inner, Mapping) else ""
-    return code in CONTENT_CODES or inner_code in CONTENT_CODES
-
-
-def _error_of(body: bytes) -> Mapping[str, Any]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    if isinstance(document, list) and document:
-        document = document[0]
-    if not isinstance(document, Mapping):
-        return {}
-    error = document.get("error", document)
-    if isinstance(error, Mapping):
-        return error
-    return {"message": error, **document}
-
-
-def _message_of(error: Mapping[str, Any], body: bytes) -> str:
-    message = error.get("message") or error.get("detail")
-    if not isinstance(message, str):
-        message = json.dumps(message) if message else body[:300].decode("utf-8", "replace")
-    message = " ".join(message.split())
-    return message if len(message) <= 500 else f"{message[:500]}..."
+    metadata = error.get("metadata")
+    if isinstance(metadata, Mapping) and ("flagged_input" in metadata or metadata.get("reasons")):
+        return True  # as OpenRouter tells of a moderated text
+    return code in CONTENT_CODES or inner_code in CONTENT_CODES or "content_filter_result" in error

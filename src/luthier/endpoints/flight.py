@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from luthier.endpoints.budget import Budget
 from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.evidence import Evidence
 from luthier.endpoints.exchange import Answer, Request
 from luthier.endpoints.report import Report
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FINAL", "Flight", "Halt", "Progress", "Run", "Slot", "Terms", "Watched"]
 
-Halt = Literal["stopped", "interrupted", "budget", "error", "left"]
+Halt = Literal["stopped", "interrupted", "budget", "error", "outage", "left"]
 """Why a run sends nothing more."""
 
 ROOM = 256
@@ -192,6 +193,8 @@ class Run(Watched):
         waiting: flights of this run that have not been sent yet.
         reported_model: what the endpoint says it is, where that was asked before.
         damaged: answers of the journal that are asked again because they are damaged.
+        evidence: what its failures say of all its requests.
+        taken_in: whether every request was looked up in the journal.
         halt: why it sends nothing more.
         error: what is raised when all has drained.
     """
@@ -206,6 +209,8 @@ class Run(Watched):
     room: asyncio.Event = field(default_factory=asyncio.Event)
     reported_model: str | None = None
     damaged: int = 0
+    evidence: Evidence = field(default_factory=Evidence)
+    taken_in: bool = False
     halt: Halt | None = None
     error: BaseException | None = None
 

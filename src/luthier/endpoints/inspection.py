@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from luthier.endpoints.background import in_background
+from luthier.endpoints.cures import REASONING_CURE, stopping_error
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Operation, Request
-from luthier.endpoints.failures import REASONING_CURE, Verdict, judge, judge_fault, stopping_error, unreadable
+from luthier.endpoints.failures import Verdict, judge, judge_fault, judge_unread
 from luthier.endpoints.headers import window
 from luthier.endpoints.prices import PriceBook, price_cure
 from luthier.endpoints.providers import PROVIDERS
@@ -175,13 +176,18 @@ class _Inspection:
         secrets = self.provider.secrets(self.endpoint)
         if isinstance(reply, Fault):
             return judge_fault(reply, secrets, reached=False)
-        if reply.status != 200:
-            return judge(reply, secrets, self.operation)
-        try:
-            read_answer(reply.body, self.operation)
-        except Unreadable as error:
-            return unreadable(error, secrets)
-        return None
+        verdict = None
+        if not 200 <= reply.status < 300:
+            verdict = judge(reply, secrets, self.operation)
+        else:
+            try:
+                read_answer(reply.body, self.operation)
+            except Unreadable as error:
+                verdict = judge_unread(reply, error, secrets, self.operation, answered=False)
+        if verdict is not None and verdict.cause is None and verdict.suspected is not None:
+            # The question is of ours: what is refused here is not its text.
+            verdict = replace(verdict, cause=verdict.suspected)
+        return verdict
 
     async def _judge(self, reply: Reply | Fault, verdict: Verdict | None) -> None:
         endpoint = self.endpoint

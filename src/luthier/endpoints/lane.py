@@ -41,6 +41,10 @@ class Lane:
         self.limiter = limiter
         self.in_flight = 0
         self.bundles = Bundles()
+        self.answered = False
+        """Whether any request was ever answered here: address, key and model are right."""
+        self.known = False
+        """Whether the journal had an answer for anything that was asked here."""
         self._loop, self._clock, self._admit, self._launch = loop, clock, admit, launch
         self._turns: deque[Run] = deque()
         self._again: deque[Flight] = deque()
@@ -120,10 +124,11 @@ class Lane:
 
     def _foremost(self, without: set[Run]) -> Flight | None:
         for flight in self._again:
-            if flight.run not in without:
+            run = flight.run
+            if run not in without and not run.evidence.waits and not (run.waiting and run.evidence.wants_others):
                 return flight
         for run in self._turns:
-            if run not in without:
+            if run not in without and not run.evidence.waits:
                 return run.waiting[0]
         return None
 

@@ -17,9 +17,10 @@ from typing import Protocol
 
 from luthier.endpoints.bundles import disbanded, in_one_call, parts_of, together
 from luthier.endpoints.commits import Commits
+from luthier.endpoints.cures import stopping_error
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, FailureKind, Usage
-from luthier.endpoints.failures import Verdict, judge, judge_fault, stopping_error, unreadable
+from luthier.endpoints.failures import Verdict, judge, judge_fault, judge_unread, unreadable
 from luthier.endpoints.flight import Flight, Halt, Run, Slot
 from luthier.endpoints.journal import Entry
 from luthier.endpoints.keys import answer_key, key_prefix
@@ -156,6 +157,7 @@ class Sender:
         for member in members:
             member.airborne, member.slot = True, slot
             member.attempts += 1
+        flight.run.evidence.in_the_air += 1
         for report in self._desk.reports(flight.run):
             report.sent += 1
             report.retries += flight.attempts > 1
@@ -177,6 +179,24 @@ class Sender:
                 self._desk.land(member, Answer(failure="transient", error=_in_words(error, run.endpoint)))
             if not isinstance(error, Exception):
                 raise
+        finally:
+            run.evidence.in_the_air -= 1
+            if run.evidence.is_doubtful:
+                self._weigh(run)
+
+    def _weigh(self, run: Run) -> None:
+        """Ends a run whose requests all fail alike; the rows are asked again when that is mended."""
+        found = run.evidence.conclusion(is_over=run.is_over) if run.halt is None else None
+        if found is None:
+            run.lane.pump()
+            return
+        verdict, entries = found
+        for entry in entries:
+            if run.evidence.is_disproved(verdict.suspected):
+                # It was kept as the row's own while that was what it looked like.
+                self._commits.add(replace(entry, failure="transient"), _nothing_waits)
+        run.error = stopping_error(replace(verdict, cause=verdict.suspected), run.endpoint)
+        self._desk.stop_run(run, "error")
 
     async def _attempt(self, flight: Flight) -> None:
         run = flight.run
@@ -195,11 +215,13 @@ class Sender:
             lane.limiter.obey(reply.headers)
             if reply.status != 429 and reply.status < 500:
                 lane.limiter.accepted(flight.slot.ticket)
-            if reply.status == 200:
+            if 200 <= reply.status < 300:
                 try:
                     parts = parts_of(flight, reply.body)
                 except Unreadable as error:
-                    verdict = unreadable(error, secrets)
+                    verdict = judge_unread(
+                        reply, error, secrets, flight.request.operation, answered=lane.answered or run.evidence.answered
+                    )
                 else:
                     bad = self._succeed(flight, parts, reply)
                     if bad:
@@ -231,6 +253,10 @@ class Sender:
         if flight.halves is not None and len(good) == len(members):
             flight.halves.went_well(lane.bundles)
         disbanded(flight)
+        if good:
+            lane.answered = True
+            for owed in run.evidence.answer():
+                self._commits.add(owed, _nothing_waits)
         for (member, part), cost in zip(good, costs, strict=True):
             answer = replace(part.answer, cost_usd=cost, latency_seconds=reply.latency_seconds)
             if not member.journaled:
@@ -271,6 +297,9 @@ class Sender:
         run = flight.run
         self._refund(flight)
         self._tell_limiter(flight, verdict)
+        if verdict.by_words and run.evidence.is_disproved("every_row"):
+            # The words are about this row after all: others were answered.
+            verdict = replace(verdict, kind="permanent", cause=None, suspected=verdict.cause, by_words=False)
         stops = verdict.cause is not None
         if verdict.kind in RETRYABLE and (verdict.retry_after_seconds or 0) > LONGEST_WAIT_SECONDS:
             stops = True
@@ -289,7 +318,8 @@ class Sender:
             # A server that was never reached gets a few quick tries; one that was may come back.
             stops = flight.attempts >= FIRST_CONTACT_ATTEMPTS and not run.lane.limiter.met
         if stops and run.halt is None:
-            self._desk.stop_run(run, "error")
+            # What the journal has of an endpoint that is away is worth going on with.
+            self._desk.stop_run(run, "outage" if verdict.cause == "unreachable" else "error")
             available = await self._available(run.endpoint, provider) if verdict.cause == "unknown_model" else None
             run.error = stopping_error(verdict, run.endpoint, available)
         elif not stops and flight.companions and verdict.kind not in RETRYABLE:
@@ -301,6 +331,8 @@ class Sender:
         for member in disbanded(flight):
             goes_on = not stops and verdict.kind in RETRYABLE and self._may_retry(member)
             (again if goes_on else over).append(member)
+            if goes_on and verdict.suspected is not None:
+                run.evidence.suspect(verdict, member.key)
         for some in together(again):
             some.halves = halves
             self._retry(some, verdict)
@@ -320,6 +352,13 @@ class Sender:
                 status=verdict.status,
                 error=verdict.message,
             )
+            if verdict.suspected is None:
+                run.evidence.failed_otherwise = True
+            elif not run.evidence.suspect(verdict, member.key, entry):
+                # Nothing was answered yet: it may be what every row meets. The next come from elsewhere in the table.
+                run.waiting.rotate(-(len(run.waiting) // 3))
+                self._desk.land(member, answer)
+                continue
             self._keep(entry, member, answer)
 
     def _part(self, flight: Flight, verdict: Verdict) -> None:
@@ -418,6 +457,10 @@ class Sender:
             return sorted(sendable(str(model["id"])) for model in json.loads(reply.body)["data"])
         except (ValueError, KeyError, TypeError):
             return []
+
+
+def _nothing_waits(error: UserError | None) -> None:
+    """For an entry whose answer was handed out before: should it not be kept, its row is asked again."""
 
 
 def _server_left(reply: Reply | Fault) -> bool:

@@ -8,8 +8,9 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from luthier.endpoints.cures import stopping_error
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.failures import judge, stopping_error
+from luthier.endpoints.failures import judge
 from luthier.endpoints.redaction import redact
 from luthier.endpoints.transport import Reply
 from luthier.errors import EndpointError
