@@ -24,6 +24,8 @@ __all__ = ["Ahead", "TerminalProgress", "shown"]
 QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0
 REDRAW_SECONDS = 0.2
+TELLING_SHARE = 0.01
+"""Before so much is done, how long it took says little: the first call waits for connections and models."""
 
 
 class TerminalProgress:
@@ -154,7 +156,7 @@ class TerminalProgress:
         parts = [f"{self._landed:,}/{self._expected:,} calls", f"{rate:.1f}/s"]
         parts.append("price unknown" if self._cost_usd is None else f"${self._cost_usd:.4f}")
         left = self._expected - self._landed
-        if left > 0 and self._fetched:
+        if left > 0 and self._fetched and self._landed >= TELLING_SHARE * self._expected:
             # What the journal had took no time, and says nothing about what is still to be fetched.
             parts.append(f"{_clock(left * seconds / self._fetched)} left")
         if self._retried:
@@ -294,7 +296,8 @@ class Ahead:
     def expect(self, requests: int) -> None:
         """Passes on what is now expected in all."""
         self._asked += requests
-        self._tell()
+        # Also where nothing changes: requests follow, so the bar is theirs again.
+        self._progress.expect(self._news())
 
     def landed(self, answer: Answer) -> None:
         """Passes it on, and learns how many answers are followed up."""
@@ -303,7 +306,8 @@ class Ahead:
             self._read += 1
             self._read_here += 1
             self._followed += self._follow_ups(answer)
-            self._tell()
+            if news := self._news():
+                self._progress.expect(news)
         self._progress.landed(answer)
 
     def retried(self, wait_seconds: float) -> None:
@@ -318,11 +322,10 @@ class Ahead:
         self._work_from = (done, self._asked)
         self._progress.working(what, done, total, said)
 
-    def _tell(self) -> None:
-        whole = self._whole()
-        if whole != self._told:
-            self._told, change = whole, whole - self._told
-            self._progress.expect(change)
+    def _news(self) -> int:
+        """By how much the whole has changed since it was last told."""
+        before, self._told = self._told, self._whole()
+        return self._told - before
 
     def _whole(self) -> int:
         followed = 1 + (self._followed / self._read if self._read else 0.0)
