@@ -11,6 +11,7 @@ import yaml
 import luthier as lt
 from luthier.errors import DataError
 from luthier.starting.guessing import guess_task
+from luthier.starting.sizing import Sizes
 from luthier.starting.tables import start_from_table
 from luthier.starting.writing import EMBEDDED, EXAMPLE_ENDPOINTS, write_specs
 from luthier.techniques import read_endpoint, read_spec, read_specs
@@ -122,7 +123,9 @@ def test_the_repositorys_models_are_what_init_writes(tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": list("abcde"), "stars": [1, 2, 3, 4, 5]})
     for number in range(1, 21):
         frame[f"rater_{number:02d}"] = frame["stars"]
-    write_specs(guess_task(frame, text="text", label="stars").task, tmp_path / "models")
+    # As the quickstart measures the sample reviews.
+    sizes = Sizes(rows=40, text_characters=None, cut_share=0.0, example_characters=80)
+    write_specs(guess_task(frame, text="text", label="stars").task, tmp_path / "models", sizes=sizes)
     for file in sorted((tmp_path / "models").rglob("*.yaml")):
         committed = REPOSITORY / "models" / file.relative_to(tmp_path / "models")
         assert yaml.safe_load(committed.read_text()) == yaml.safe_load(file.read_text()), file.name

@@ -71,3 +71,11 @@ def test_calibration_rows_are_no_examples() -> None:
 def test_too_few_rows_to_calibrate_say_what_to_change() -> None:
     with pytest.raises(DataError, match=r"calibrates on 31 rows, .* only 30 .*Lower calibration_rows"):
         calibration_rows(TRAIN, choose(10), 31, 7, "s")
+
+
+def test_texts_that_are_too_long_are_no_examples() -> None:
+    train = rows("short", "a little longer", "tiny", labels=["a", "a", "b"])
+    short = Examples(count=2, max_characters=5)
+    assert sorted(choose_examples(train, LABELS, short, 7, "s")) == [0, 2]
+    with pytest.raises(DataError, match=r"only 1 different labelled texts of at most 4 characters.*max_characters"):
+        choose_examples(train, LABELS, Examples(count=2, max_characters=4), 7, "s")

@@ -11,6 +11,8 @@ from luthier.errors import DataError, EndpointError, Partial
 from luthier.evaluation.racing import largest_fields
 from luthier.spec import Fitted
 from luthier.techniques.prompt import Prompt
+from luthier.techniques.searching import draw_search
+from luthier.techniques.wording import Examples
 from tests.techniques.conversing import ENDPOINT, MOOD, STARS, hold, rows, says, weighed
 
 LABELS = ["good" if i % 2 else "bad" for i in range(120)]
@@ -170,3 +172,14 @@ def test_ratings_are_searched_for_what_the_objective_says() -> None:
     truths = [int(line["score"] * -10) for line in fitted.state["samples"]]
     assert all(10 <= score <= 35 for score in truths)
     assert fitted.state["search"]["score"] == "minus the squared error"
+
+
+def test_samples_show_short_texts_only_and_are_judged_on_any() -> None:
+    given = rows(*[f"{'long ' * (i % 2)}text {i}" for i in range(80)], labels=["a", "b"] * 40)
+    settings = Examples(count=4, select="searched", samples=5, rows=20, max_characters=8)
+    drawn = draw_search(given, range(80), ("a", "b"), settings, 7, "s")
+    shown = {given.texts[position] for sample in drawn.samples for position in sample.positions}
+    assert all(len(str(text)) <= 8 for text in shown)
+    assert any(len(str(given.texts[position])) > 8 for position in drawn.judged)
+    with pytest.raises(DataError, match="max_characters"):
+        draw_search(given, range(80), ("a", "b"), settings.model_copy(update={"max_characters": 2}), 7, "s")

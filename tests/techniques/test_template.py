@@ -127,3 +127,17 @@ def test_a_text_that_grows_without_end_is_cut_off() -> None:
 
 def test_small_sums_are_computed() -> None:
     assert fill("{{ '-' * 3 }}{{ n * 2 }}{{ 2 ** 10 }}{{ 2.5 * n }}", n=4) == "---8102410.0"
+
+
+@pytest.mark.parametrize(
+    ("source", "cuts"),
+    [
+        ("{{ text }}", ()),
+        ("{{ text | truncate(400) }}", (400,)),
+        ("{{ text | truncate }}", (255,)),
+        ("{{ text | trim | truncate(length=90, killwords=True) }} {{ title | truncate(40) }}", (40, 90)),
+        ("{{ text | truncate(limit) }}", ()),
+    ],
+)
+def test_a_template_knows_where_it_cuts_texts(source: str, cuts: tuple[int, ...]) -> None:
+    assert compiled(source).cuts == cuts

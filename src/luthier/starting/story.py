@@ -11,14 +11,12 @@ from luthier.assets.sample import write_sample
 from luthier.experiments.tracking import where_to_look
 from luthier.scoring.report import report_text
 from luthier.starting.guessing import guess_task
+from luthier.starting.tables import sizes_of
 from luthier.starting.writing import write_specs
 from luthier.tables import read_table, write_frame
 from luthier.techniques import read_specs
 
 __all__ = ["tell"]
-
-ROWS = 100
-"""Test rows asked of the embedded chat model, which answers about two a second on a small machine."""
 
 NAME = "stars"
 
@@ -48,15 +46,17 @@ def tell(folder: Path, say: Callable[[str], None] = print) -> None:
     models = folder / "models"
     if not (models / "task.yaml").exists():
         guess = guess_task(train, text="text", label="stars")
-        write_specs(guess.task, models)
+        write_specs(guess.task, models, sizes=sizes_of(train, guess.task))
     specs = read_specs([models])
     for spec in specs:
         say(f"{models / (spec.name + '.yaml')}: {spec.technique}" + (f", {spec.base_model}" if spec.endpoint else ""))
 
-    heading(f"3. luthier compare {models} --test ... --train ... --limit {ROWS}")
-    say("The prompts ask SmolLM2-135M, a language model small enough for this machine: about a minute each. The")
-    say("embedding spec turns every text into a vector, which takes seconds, and learns from those.")
-    board = api.compare(specs, test, train=train, limit=ROWS, test_name=tables["test"].name)
+    sizes = sizes_of(train, specs[0].task)
+    heading(f"3. luthier compare {models} --test ... --train ... --limit {sizes.rows}")
+    say("The prompts ask SmolLM2-135M, a language model that runs on this machine. The embedding spec turns every text")
+    say("into a vector and learns from those. Each spec is shown as soon as it is measured.")
+    say(str(sizes))
+    board = api.compare(specs, test, train=train, limit=sizes.rows, test_name=tables["test"].name)
     say(str(board))
     say(
         "\nWhy vectors and plain TF-IDF keep up with a language model here, or beat it: those two learned from\n"
@@ -80,7 +80,7 @@ def tell(folder: Path, say: Callable[[str], None] = print) -> None:
     say("A service:  export OPENAI_API_KEY=...")
     say(f"            luthier check {models} --endpoint {models}/endpoints/openai.yaml")
     say(f"            luthier compare {models} --endpoint {models}/endpoints/openai.yaml \\")
-    say(f"                --test {tables['test']} --train {tables['train']} --limit {ROWS} --dry-run")
+    say(f"                --test {tables['test']} --train {tables['train']} --limit {sizes.rows} --dry-run")
     say(f"            ({models}/endpoints/ also has Azure, vLLM and Ollama)")
     say("Your data:  luthier init --data YOUR.csv --text COLUMN --label COLUMN --folder my-models --split")
     say(f"\nThis took {time.monotonic() - started:.0f} s.")

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from luthier.errors import DataError
 from luthier.starting.columns import guess_columns
 from luthier.starting.guessing import Guess, guess_task
-from luthier.starting.writing import EMBEDDED, write_specs
+from luthier.starting.sizing import Sizes, sizes_for
+from luthier.starting.writing import EMBEDDED, asks_embedded, example_count, write_specs
 from luthier.tables import STANDARD_INPUT, how_saved, read_table, write_frame
+from luthier.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Started", "start_from_table"]
+__all__ = ["Started", "sizes_of", "start_from_table"]
 
 SPLIT = ("train", "validation", "test")
 
@@ -33,6 +35,8 @@ class Started:
     """What an endpoint file said nothing about."""
     remarks: tuple[str, ...] = ()
     """How the table was saved and which columns were guessed."""
+    sizes: Sizes | None = None
+    """What the embedded model is asked; `None` where a service answers."""
 
     def __str__(self) -> str:
         task = self.guess.task
@@ -49,7 +53,9 @@ class Started:
         train = self.tables[0] if self.tables else "TRAIN_TABLE"
         lines.append("Look the files over; a wrong label or order is corrected in task.yaml. Then:")
         lines.append(f"  luthier check {folder}")
-        lines.append(f"  luthier compare {folder} --test {test} --train {train}")
+        limit = "" if self.sizes is None else f" --limit {self.sizes.rows}"
+        lines.append(f"  luthier compare {folder} --test {test} --train {train}{limit}")
+        lines += [] if self.sizes is None else [str(self.sizes)]
         if not self.tables:
             lines.append(f"(luthier init ... --split cuts {self.data} into such tables.)")
         return "\n".join(lines)
@@ -82,7 +88,8 @@ def start_from_table(
     parts = guess.task.split(frame) if split else ()
     targets, note = split_targets(data, frame, replace=replace) if split else ([], "")
     remarks += [note] if note else []
-    specs = write_specs(guess.task, folder, overrides=overrides, replace=replace)
+    sizes = sizes_of(frame, guess.task) if asks_embedded(overrides) else None
+    specs = write_specs(guess.task, folder, overrides=overrides, replace=replace, sizes=sizes)
     for target, part in zip(targets, parts, strict=False):
         write_frame(part, target)
     kept = ""
@@ -91,7 +98,7 @@ def start_from_table(
             f"{guess.task.name}-embedding asks the embedded server, {EMBEDDED['model']}: the endpoint file has no "
             "`embedding:` block with a model that embeds."
         )
-    return Started(guess, tuple(specs), tuple(targets), data, kept, tuple(remarks))
+    return Started(guess, tuple(specs), tuple(targets), data, kept, tuple(remarks), sizes)
 
 
 def split_targets(data: Path, frame: pd.DataFrame, *, replace: bool) -> tuple[list[Path], str]:
@@ -148,3 +155,9 @@ def _row_set(frame: pd.DataFrame) -> set[tuple[str, ...]]:
     names = tuple(sorted(map(str, frame.columns)))
     cells = frame[list(names)].astype(object).where(frame[list(names)].notna(), "")
     return {names, *(tuple(map(str, row)) for row in cells.itertuples(index=False, name=None))}
+
+
+def sizes_of(frame: pd.DataFrame, task: Task) -> Sizes:
+    """How much of a labelled table the embedded model is asked."""
+    given = frame[[task.text, task.label]].dropna()
+    return sizes_for(given[task.text].tolist(), given[task.label].tolist(), example_count(task))

@@ -12,9 +12,13 @@ import yaml
 from luthier.errors import DataError
 from luthier.outputs import check_file, write_file
 from luthier.starting.guessing import words_for
+from luthier.starting.sizing import CALIBRATION_ROWS, Sizes
 from luthier.task import Task
 
-__all__ = ["EMBEDDED", "EXAMPLE_ENDPOINTS", "default_endpoint", "write_specs"]
+__all__ = ["EMBEDDED", "EXAMPLE_ENDPOINTS", "asks_embedded", "default_endpoint", "example_count", "write_specs"]
+
+CALIBRATION_ROWS_OF_A_SERVICE = 60
+"""A service answers many at once; the embedded model answers one after the other."""
 
 METHODS = {
     "score": "the label the model finds likeliest; text and json read what it writes",
@@ -35,8 +39,23 @@ def default_endpoint() -> dict[str, Any]:
     return {"provider": "local", "model": "smollm2-135m-instruct"}
 
 
+def asks_embedded(overrides: Mapping[str, Any] | None) -> bool:
+    """Whether prompts with these overrides are answered by the embedded server."""
+    return overrides is None or overrides["endpoint"].get("provider") == "local"
+
+
+def example_count(task: Task) -> int:
+    """How many examples the few-shot spec shows."""
+    return max(4, min(len(task.labels), 10))
+
+
 def write_specs(
-    task: Task, folder: Path, *, overrides: Mapping[str, Any] | None = None, replace: bool = False
+    task: Task,
+    folder: Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    replace: bool = False,
+    sizes: Sizes | None = None,
 ) -> list[Path]:
     """Writes `task.yaml`, a baseline, an embedding spec, two prompts, and `endpoints/` to ask them elsewhere.
 
@@ -46,17 +65,20 @@ def write_specs(
         overrides: the endpoint block of the prompts and what else its model wants, as an endpoint file has
             them, with the `embedding` block of the embedding spec; the embedded server for what is absent.
         replace: whether files of these names may be written over.
+        sizes: of texts and examples, for prompts to the embedded model; as they come when absent.
 
     Raises:
         DataError: files are there already, or the folder cannot be written.
     """
     blocks = overrides or {"endpoint": default_endpoint()}
+    if not asks_embedded(overrides):
+        sizes = None
     texts = {
         "task.yaml": task_text(task),
         f"{task.name}-baseline.yaml": baseline_text(task),
         f"{task.name}-embedding.yaml": embedding_text(task, blocks),
-        f"{task.name}-zero-shot.yaml": prompt_text(task, blocks, examples=0),
-        f"{task.name}-few-shot.yaml": prompt_text(task, blocks, examples=max(4, min(len(task.labels), 10))),
+        f"{task.name}-zero-shot.yaml": prompt_text(task, blocks, examples=0, sizes=sizes),
+        f"{task.name}-few-shot.yaml": prompt_text(task, blocks, examples=example_count(task), sizes=sizes),
     }
     there = [name for name in texts if (folder / name).exists()]
     if there and not replace:
@@ -117,7 +139,7 @@ def embedding_text(task: Task, blocks: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int) -> str:
+def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int, sizes: Sizes | None = None) -> str:
     """A prompt spec, zero-shot or with examples from the training rows."""
     words = words_for(task)
     kind = "few-shot" if examples else "zero-shot"
@@ -127,6 +149,8 @@ def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int) -> str:
         else "# The prompt alone."
     )
     cell = task.text if task.text.isidentifier() else f"row[{json.dumps(task.text)}]"
+    if sizes is not None and sizes.text_characters is not None:
+        cell += f" | truncate({sizes.text_characters})"
     question = (
         "How does the writer of each text feel about it? Answer with one word: {{ words | join(', ') }}."
         if words
@@ -134,10 +158,20 @@ def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int) -> str:
     )
     lines = [about, f"name: {task.name}-{kind}", "task: task.yaml", "technique: prompt", "prompt:"]
     # What is the same for all rows stands first: said once, and cached by services that do so.
-    lines += ["  system: |-", f"    {question}", "  template: |-", f"    Text: {{{{ {cell} }}}}", "    Answer:"]
-    if examples:
+    lines += ["  system: |-", f"    {question}"]
+    if "truncate" in cell:
+        lines.append("  # truncate: texts are cut after so many characters, to ask the embedded model less.")
+    lines += ["  template: |-", f"    Text: {{{{ {cell} }}}}", "    Answer:"]
+    if examples and sizes is not None:
+        lines.append(
+            f"  examples: {{count: {examples}, select: balanced, seed: 7, max_characters: {sizes.example_characters}}}"
+        )
+        lines.append("  # max_characters: only texts as short as that are examples, to ask the embedded model less.")
+    elif examples:
         lines.append(f"  examples: {{count: {examples}, select: balanced, seed: 7}}")
-    answer = {"method": "score", "calibration_rows": 60, **blocks.get("answer", {})}
+    embedded = blocks["endpoint"].get("provider") == "local"
+    calibration = CALIBRATION_ROWS if embedded else CALIBRATION_ROWS_OF_A_SERVICE
+    answer = {"method": "score", "calibration_rows": calibration, **blocks.get("answer", {})}
     lines.append("answer:")
     lines.append(f"  method: {answer['method']}            # {METHODS[answer['method']]}")
     if words:

@@ -9,7 +9,16 @@ from luthier.errors import DataError
 from luthier.task import Rows
 from luthier.techniques.wording import Examples
 
-__all__ = ["calibration_rows", "choose_examples", "distinct", "drawn_examples", "same_text"]
+__all__ = [
+    "calibration_rows",
+    "choose_examples",
+    "distinct",
+    "drawn_examples",
+    "of_length",
+    "or_raise",
+    "same_text",
+    "short_enough",
+]
 
 
 def same_text(text: object) -> str:
@@ -30,14 +39,34 @@ def choose_examples(rows: Rows, labels: Sequence[str], settings: Examples, seed:
     Raises:
         DataError: there are not enough such rows.
     """
-    pool = distinct(rows, labelled=True)
+    pool = short_enough(rows, distinct(rows, labelled=True), settings)
     if settings.most > len(pool):
         raise DataError(
             f"spec {name!r} shows {settings.most} examples, but the training rows hold only {len(pool)} different "
-            "labelled texts. Lower prompt.examples.count or give more rows with --train."
+            f"labelled texts{of_length(settings)}. Lower prompt.examples.count{or_raise(settings)}, or give more rows "
+            "with --train."
         )
     own = settings.seed if settings.seed is not None else seed
     return drawn_examples(rows, pool, labels, settings.most, own, balanced=settings.select != "random")
+
+
+def short_enough(rows: Rows, positions: Sequence[int], settings: Examples) -> list[int]:
+    """Those of the positions whose text is not too long to be shown."""
+    most = settings.max_characters
+    if most is None:
+        return list(positions)
+    texts = rows.texts
+    return [position for position in positions if len(str(texts[position])) <= most]
+
+
+def of_length(settings: Examples) -> str:
+    """Which texts are meant, in a message about how many there are."""
+    return "" if settings.max_characters is None else f" of at most {settings.max_characters:,} characters"
+
+
+def or_raise(settings: Examples) -> str:
+    """What else to change where there are too few of them."""
+    return "" if settings.max_characters is None else " or raise prompt.examples.max_characters"
 
 
 def drawn_examples(

@@ -12,7 +12,15 @@ from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted
 from luthier.task import Rows
 from luthier.techniques.asking import Shown
-from luthier.techniques.examples import calibration_rows, choose_examples, distinct, same_text
+from luthier.techniques.examples import (
+    calibration_rows,
+    choose_examples,
+    distinct,
+    of_length,
+    or_raise,
+    same_text,
+    short_enough,
+)
 from luthier.techniques.leaning import measured
 from luthier.techniques.nearest import Nearest, embed_pool, embedding_requests, typical
 from luthier.techniques.rounds import together
@@ -92,7 +100,7 @@ def choose(spec: Prompt, rows: Rows, *, calibrate: bool = True) -> Chosen:
         for sample in drawn.samples:
             spec.asking({"examples": spec.kept(rows, sample.positions)})
         return Chosen(calibration=held, search=drawn)
-    return Chosen(calibration=held, pool=_showable(spec, rows, left))
+    return Chosen(calibration=held, pool=_showable(spec, rows, short_enough(rows, left, settings)))
 
 
 def fit_prompt(spec: Prompt, rows: Rows | None) -> Conversation[Fitted]:
@@ -202,8 +210,8 @@ def _showable(spec: Prompt, rows: Rows, positions: list[int]) -> list[int]:
     if len(kept) < count:
         raise DataError(
             f"spec {spec.name!r} shows the {count} nearest examples, but the training rows hold only {len(kept)} "
-            f"different labelled texts that can be shown{why}. Lower prompt.examples.count or give more rows with "
-            "--train."
+            f"different labelled texts{of_length(spec.prompt.examples)} that can be shown{why}. Lower "
+            f"prompt.examples.count{or_raise(spec.prompt.examples)}, or give more rows with --train."
         )
     return kept
 

@@ -263,6 +263,9 @@ class Prompt(Spec):
                 "Reasoning models give no log-probabilities while they think; use answer method text or json, "
                 "or reasoning_effort: none."
             )
+        notes += [
+            f"Texts are cut after {length:,} characters (`truncate` in the template)." for length in self._template.cuts
+        ]
         notes += _notes_on(self.prompt.examples)
         if self.style == "completion" and self.prompt.template.removesuffix("\n")[-1:] == " ":
             notes.append("The template ends with a space, which most tokenizers put before the answer; leave it out.")

@@ -14,7 +14,7 @@ from luthier.evaluation.deciding import Objective
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation
 from luthier.task import Rows, Task
-from luthier.techniques.examples import drawn_examples
+from luthier.techniques.examples import drawn_examples, of_length, or_raise, short_enough
 from luthier.techniques.rounds import together
 from luthier.techniques.wording import Examples
 
@@ -88,7 +88,13 @@ def draw_search(
     drawn = random.Random(f"search/{own}")
     mixed = list(pool)
     drawn.shuffle(mixed)
-    judged, left = mixed[: settings.rows], sorted(mixed[settings.rows :])
+    judged, left = mixed[: settings.rows], short_enough(rows, sorted(mixed[settings.rows :]), settings)
+    if len(left) < settings.most:
+        raise DataError(
+            f"spec {name!r} shows up to {settings.most} examples, but beside the rows it judges on there are only "
+            f"{len(left)} different labelled texts{of_length(settings)}. Lower prompt.examples.rows or count"
+            f"{or_raise(settings)}, or give more rows with --train."
+        )
     samples: dict[tuple[int, ...], Sample] = {}
     for turn in range(TRIES * settings.samples):
         if len(samples) == settings.samples:

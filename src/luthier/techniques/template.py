@@ -56,6 +56,8 @@ class Template:
         undeclared = meta.find_undeclared_variables(tree)
         self._plain_names = tuple(sorted(undeclared - set(OFFERED) - set(GLOBALS)))
         self.columns = tuple(sorted({*self._plain_names, *by_row}))
+        self.cuts = _cuts(tree)
+        """Lengths after which texts are cut (`truncate`), in characters."""
 
     def fill(self, inputs: Mapping[str, Any], labels: Sequence[str], words: Sequence[str]) -> str:
         """The text for one row; a missing cell is written as nothing.
@@ -162,6 +164,18 @@ def _refuse_self(tree: Any) -> None:
             raise ValueError(
                 f"""line {node.lineno}: "self" is the template's own name; write row["self"] for the column self"""
             )
+
+
+def _cuts(tree: Any) -> tuple[int, ...]:
+    from jinja2 import nodes
+
+    found = set()
+    for node in tree.find_all(nodes.Filter):
+        if node.name == "truncate":
+            # 255 is what jinja's filter takes where it is given no length.
+            length = node.args[0] if node.args else next((k.value for k in node.kwargs if k.key == "length"), None)
+            found.add(255 if length is None else getattr(length, "value", None))
+    return tuple(sorted(length for length in found if isinstance(length, int)))
 
 
 def _columns_of_row(tree: Any) -> set[str]:

@@ -32,6 +32,9 @@ class Examples(BaseModel):
     it by embedding; `searched`: of many balanced draws the one that answers training rows best."""
     seed: int | None = None
     """Seed of the choice, to try other examples; the spec's `seed` when absent."""
+    max_characters: int | None = Field(default=None, ge=1)
+    """Only training texts of at most this length are shown, so that prompts stay short; texts of any length when
+    absent."""
     endpoint: Endpoint | None = None
     """With `nearest`: the model that embeds, as in {provider: local, model: wordllama-256}."""
     samples: int = Field(default=30, ge=2, le=1000)
