@@ -257,10 +257,11 @@ def _digest(path: Path) -> str:
 
 def _bytes_in(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        # pip renames and deletes while we look.
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
+    # pip renames and deletes while this looks, and os.walk passes over folders that are gone; Path.rglob raises.
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(inside, name)).st_size  # noqa: PTH116, PTH118
     return total
 
 
