@@ -195,8 +195,25 @@ def test_a_cut_answer_says_what_to_raise() -> None:
     assert "decoding.max_tokens" in found.error
 
 
-def test_a_cut_answer_that_holds_the_label_is_read() -> None:
-    assert one(Answer(text="good because it", finish_reason="length")).label == "good"
+@pytest.mark.parametrize("said", ["good because it", "The writer lists good points first, but", "Good, though"])
+def test_no_label_is_read_from_a_cut_answer(said: str) -> None:
+    found = one(Answer(text=said, finish_reason="length"))
+    assert (found.label, found.state) == (None, "off_label")
+
+
+@pytest.mark.parametrize("said", ["good", " **Good**.", "<think>bad?</think>good"])
+def test_a_cut_answer_that_is_a_whole_label_is_read(said: str) -> None:
+    assert one(Answer(text=said, finish_reason="length")).label == "good"
+
+
+def test_json_that_is_whole_is_read_where_the_answer_was_cut() -> None:
+    assert one(Answer(text='{"label": "good"}', finish_reason="length"), answer="json").label == "good"
+    assert one(Answer(text='{"label": "good"} as it', finish_reason="length"), answer="json").label is None
+
+
+def test_the_first_line_of_a_text_that_goes_on_is_whole() -> None:
+    said = Answer(text=" good\nbad: ", finish_reason="length")
+    assert one(said, style="completion").label == "good"
 
 
 def test_a_cut_answer_that_could_go_on_is_off_label() -> None:

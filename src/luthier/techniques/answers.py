@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["JSON_KEY", "LabelReader", "Read", "answer_schema", "spoken"]
+from luthier.techniques.json_objects import NoObject, values_under
+from luthier.techniques.negation import is_denied
+from luthier.techniques.thoughts import spoken
+
+__all__ = ["JSON_KEY", "LabelReader", "Read", "answer_schema"]
 
 JSON_KEY = "label"
 """The key under which method `json` asks for the answer."""
@@ -21,16 +24,28 @@ MOST_EDGE = 8
 MOST_READ = 20_000
 """Characters of an answer that are searched, from its end: a model that never stops must not stall the reader."""
 
-NEGATION_BEFORE = 40
-
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 NUMBER_IN_TEXT = re.compile(r"(?<![\w.])(?:(?<![)\]])[+-])?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)(?!\.\d)")
-SCALE = re.compile(r"\s*(?:/|out of)\s*(\d+(?:\.0+)?)(?![\w.]*\d)")
-NEGATED = re.compile(
-    r"(?:\b(?:not|never|neither|nor|no longer)|n['’]t)\s+(?:(?:an?|the|very|really|quite|so)\s+)?$", re.I
+STARS = r"(?:[-\s]?(?:stars?|points?|sterne?n?|punkten?|[eé]toiles?|estrellas?|puntos|stelle|punti|estrelas|[★⭐]+))?"
+SCALE = re.compile(
+    rf"{STARS}\s*\(?\s*(?:/|(?:out\s+)?of|von|sur|de|su)\s*(?:a\s+(?:possible|maximum|max)\s+(?:of\s+)?)?"
+    r"(\d+(?:\.0+)?)(?![\w.]*\d)",
+    re.I,
 )
+"""What follows a number that is one of so many: 4/5, 4 stars out of 5, 4 (out of 5), 4 von 5."""
+
+SCALE_NAMED = re.compile(
+    r"(?:(?:on|in|using|with)\s+)?(?:an?|the|our|your)?\s*(?:"
+    r"scale\s*(?:\(|of|from|between)?\s*(\d+)\s*(?:to|and|through|[-–—])\s*(\d+)\)?"
+    r"|(\d+)\s*(?:to|[-–—])\s*(\d+)[-\s]?(?:star|point)?[-\s]?scale"
+    r"|\(\s*(\d+)\s*(?:to|[-–—])\s*(\d+)(?:\s+(?:stars?|scale|points?))?\s*\)"
+    r"|()(\d+)[-\s](?:star|point)[-\s]scale)",
+    re.I,
+)
+"""A scale that is named beside the number: on a scale from 1 to 5, a 5-star scale, (1-5)."""
+
+DRAWN_STARS = re.compile(r"[★⭐🌟]+☆*")
 EMPHASIS = re.compile(r"(?<!\w)[*_`~]+|[*_`~]+(?!\w)")
-THOUGHT_MARK = re.compile(r"<(/?)think(?:ing)?>", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +54,6 @@ class Read:
 
     label: str | None
     why: str | None = None
-
-
-def spoken(text: str) -> str:
-    """The answer without the thoughts before it.
-
-    Examples:
-        >>> spoken("<think>5? No.</think> 4"), spoken("so it is 4 ...</think>5"), spoken("<think>hm, 3")
-        ('4', '5', '')
-    """
-    marks = list(THOUGHT_MARK.finditer(text))
-    begin = max((mark.end() for mark in marks if mark.group(1)), default=0)
-    end = min((mark.start() for mark in marks if mark.start() >= begin), default=len(text))
-    return text[begin:end].strip()
 
 
 def answer_schema(words: Sequence[str]) -> dict[str, Any]:
@@ -116,16 +118,25 @@ class LabelReader:
                 return label
         return None
 
-    def text(self, text: str) -> Read:
-        """The label a free answer names."""
+    def text(self, text: str, *, cut: bool = False) -> Read:
+        """The label a free answer names.
+
+        Args:
+            text: what the model wrote.
+            cut: whether it had more to say. A cut answer counts only if it is a label and nothing else.
+        """
         said = spoken(text)
         if not said:
-            return Read(None, "the model answered nothing" if not text.strip() else "the model only thought aloud")
+            label = self.exactly(text)  # a label that looks like the mark of a thought
+            why = "the model answered nothing" if not text.strip() else "the model only thought aloud"
+            return Read(label, None if label else why)
         label = self.exactly(said)
         if label is not None:
             return Read(label)
-        named, negated = self._named(EMPHASIS.sub(" ", said[-MOST_READ:]))
-        if negated:
+        if cut:
+            return Read(None, f"the answer was cut before it named a label: {_short(said)}")
+        named, denied = self._named(EMPHASIS.sub(" ", said[-MOST_READ:]))
+        if denied:
             return Read(None, f"the answer denies a label instead of giving one: {_short(said)}")
         if len(named) > 1:
             return Read(None, f"the answer names several labels ({', '.join(named)}): {_short(said)}")
@@ -133,21 +144,32 @@ class LabelReader:
             return Read(None, f"the answer is none of the labels: {_short(said)}")
         return Read(named[0])
 
-    def json(self, text: str) -> Read:
-        """The label in an answer of method `json`."""
+    def json(self, text: str, *, cut: bool = False) -> Read:
+        """The label in an answer of method `json`; what stands outside its objects is not read.
+
+        Args:
+            text: what the model wrote.
+            cut: whether it had more to say. A cut answer counts only if it ends with its object.
+        """
         said = spoken(text)
-        fenced = re.fullmatch(r"```\w*\s*(.*?)\s*```", said, re.S)
+        short = said if len(said) <= MOST_READ else said[-MOST_READ:]
         try:
-            value = json.loads(fenced.group(1) if fenced else said)
-        except (ValueError, RecursionError):
+            given = values_under(JSON_KEY, short)
+        except NoObject:
             return Read(None, f"the answer is not the JSON that was asked for: {_short(said)}")
-        given = value.get(JSON_KEY) if isinstance(value, dict) else None
-        if isinstance(given, bool) or not isinstance(given, str | int | float):
+        plain = [value for value in given if isinstance(value, str | int | float)]
+        if not plain:
             return Read(None, f"the JSON has no {JSON_KEY!r}: {_short(said)}")
-        label = self.exactly(str(given))
-        if label is None:
-            return Read(None, f"{JSON_KEY!r} is none of the labels: {_short(str(given))}")
-        return Read(label)
+        if cut and not short.rstrip("`\n ").endswith(("}", "]")):
+            return Read(None, f"the answer was cut: {_short(said)}")
+        labels = {self.exactly(str(value)) for value in plain}
+        if None in labels:
+            wrong = next(str(value) for value in plain if self.exactly(str(value)) is None)
+            return Read(None, f"{JSON_KEY!r} is none of the labels: {_short(wrong)}")
+        if len(labels) > 1:
+            named = ", ".join(sorted(str(label) for label in labels))
+            return Read(None, f"the JSON gives several labels ({named}): {_short(said)}")
+        return Read(labels.pop())
 
     def unfinished(self, text: str) -> bool:
         """Whether this cut answer could have become another label: `1` before `10`."""
@@ -161,27 +183,34 @@ class LabelReader:
         return self._numbers.get(float(plain))
 
     def _named(self, text: str) -> tuple[list[str], bool]:
-        found: dict[str, None] = {}
-        negated = False
+        found: dict[str, tuple[int, int]] = {}
         rest = text
         if self._phrases is not None:
             for match in self._phrases.finditer(text):
                 label = self._names.get(match.group()) or self._folded.get(_fold(match.group()))
-                if label is None:
-                    continue
-                before = text[max(0, match.start() - NEGATION_BEFORE) : match.start()]
-                negated = negated or NEGATED.search(before) is not None
-                found[label] = None
+                if label is not None:
+                    found.setdefault(label, match.span())
             rest = self._phrases.sub(lambda match: " " * len(match.group()), text)
         if self._letters is not None:
-            found |= {self._names[match.group()]: None for match in self._letters.finditer(rest)}
+            for match in self._letters.finditer(rest):
+                found.setdefault(self._names[match.group()], match.span())
         if self._numbers:
-            found |= dict.fromkeys(self._numbers_in(rest))
-        return list(found), negated
+            for label, span in self._numbers_in(rest):
+                found.setdefault(label, span)
+        denied = len(found) == 1 and any(is_denied(text, *span) for span in found.values())
+        return list(found), denied
 
-    def _numbers_in(self, text: str) -> list[str]:
+    def _numbers_in(self, text: str) -> Iterator[tuple[str, tuple[int, int]]]:
         top = max(self._numbers)
-        labels: list[str] = []
+        blanked: list[tuple[int, int]] = []
+        for named in SCALE_NAMED.finditer(text):
+            ends = [float(digits) for digits in named.groups() if digits]
+            if ends[-1] != top:
+                # 8 on a scale from 1 to 10 is not an 8 on ours.
+                return
+            blanked.append(named.span())
+        for begin, end in blanked:
+            text = text[:begin] + " " * (end - begin) + text[end:]
         after = 0
         for match in NUMBER_IN_TEXT.finditer(text):
             if match.start() < after:
@@ -197,8 +226,13 @@ class LabelReader:
                 digits = digits[1:]
             label = self._number(digits)
             if label is not None:
-                labels.append(label)
-        return labels
+                yield label, match.span()
+        for drawn in DRAWN_STARS.finditer(text.replace("\ufe0f", "")):
+            full = len(drawn.group().rstrip("☆"))
+            if len(drawn.group()) == top or (full > 1 and full == len(drawn.group()) < top):
+                label = self._number(str(full))
+                if label is not None:
+                    yield label, drawn.span()
 
 
 def _fold(text: str) -> str:

@@ -17,9 +17,10 @@ from luthier.evaluation.deciding import Objective, best_label
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation
 from luthier.task import Rows, Task, is_blank
-from luthier.techniques.answers import JSON_KEY, LabelReader, Read, answer_schema, spoken
+from luthier.techniques.answers import JSON_KEY, LabelReader, Read, answer_schema
 from luthier.techniques.examples import same_text
 from luthier.techniques.template import Template, UnrenderedRow
+from luthier.techniques.thoughts import spoken
 from luthier.techniques.walk import LabelScores, walk
 
 __all__ = [
@@ -193,12 +194,15 @@ class Asking:
 
     def _from_text(self, asked: Sequence[Answer]) -> Prediction:
         answer = asked[0]
-        reader = self.reader
+        cut = answer.finish_reason == "length"
         if self.way == "json":
-            read = reader.json(answer.text)
+            read = self.reader.json(answer.text, cut=cut)
         else:
-            read = reader.text(answer.text if self.chat else _first_line(answer.text))
-            if read.label is not None and self._could_go_on(answer):
+            # A model that continues a text goes on to the next one: its answer ends with its first line.
+            said = answer.text if self.chat else _first_line(answer.text)
+            cut = cut and (self.chat or "\n" not in answer.text.strip())
+            read = self.reader.text(said, cut=cut)
+            if cut and self.way == "text" and self.reader.unfinished(said):
                 read = Read(None, "")
         if read.label is not None:
             return Prediction(label=read.label, state="ok", **facts_of(asked))
@@ -214,9 +218,6 @@ class Asking:
             taken = {name.casefold() for name in names}
             names |= {n: label for n, label in zip(said, self.task.labels, strict=True) if n.casefold() not in taken}
         return LabelReader(names)
-
-    def _could_go_on(self, answer: Answer) -> bool:
-        return answer.finish_reason == "length" and self.way == "text" and self.reader.unfinished(answer.text)
 
     def _why(self, answer: Answer, why: str) -> str:
         if self.way in ("walk", "first", "letters"):
