@@ -19,7 +19,7 @@ from luthier.evaluation.spread import Spread
 from luthier.evaluation.tables import mistakes
 from luthier.experiments.compare import Comparison, Measured, answers_frame
 from luthier.experiments.tables import Comparisons
-from luthier.experiments.tracking import connect
+from luthier.experiments.tracking import connect, no_autologging
 from luthier.packaging.model import LuthierModel
 from luthier.packaging.registry import Logged, log_fitted_model
 from luthier.reporting.across import across_html, print_across
@@ -261,7 +261,7 @@ class Model:
         self.spec.check_columns(rows.columns)
         table = self._model.rows(rows)
         engine = engine or default_engine()
-        with shown(progress, "scoring") as showing:
+        with shown(progress, "scoring") as showing, no_autologging():
             predictions = engine.drive(
                 self._model.fitted.predict(table),
                 self.spec.endpoint,
@@ -286,7 +286,7 @@ class Model:
         """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`."""
         # A store that cannot be reached is found out before the first row, not after the last one was paid.
         connect(self.spec.task)
-        with shown(progress, "scoring") as showing:
+        with shown(progress, "scoring") as showing, no_autologging():
             report = score_table(
                 self._model,
                 source,
@@ -303,10 +303,17 @@ class Model:
         return report
 
     def __repr__(self) -> str:
-        return f"<{self.uri}: {self.spec.name}, {self.spec.technique}>"
+        return f"<{self._called}: {self.spec.name}, {self.spec.technique}>"
 
     def _repr_html_(self) -> str:
-        return f"<code>{html.escape(self.uri)}</code> {html.escape(self.spec.name)} ({self.spec.technique})"
+        return f"<code>{html.escape(self._called)}</code>: {html.escape(self.spec.name)} ({self.spec.technique})"
+
+    @property
+    def _called(self) -> str:
+        logged = self.logged
+        if logged is None or logged.name is None:
+            return self.uri
+        return f"{self.uri} is {logged.name} version {logged.version}"
 
 
 def budget_of(usd: float | None) -> Budget | None:

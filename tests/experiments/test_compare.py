@@ -84,7 +84,7 @@ def test_mlflow_holds_a_parent_with_a_child_per_spec(board: lt.Board) -> None:
     assert set(children["tags.luthier.spec"]) == {"baseline", "zero", "few"}
     assert (children["status"] == "FINISHED").all()
     assert children["metrics.weighted_f1_low"].notna().all()
-    assert children["tags.luthier.test_digest"].nunique() == 1
+    assert children["tags.luthier.digest.test"].nunique() == 1
 
 
 def test_the_parent_describes_itself_with_the_order_and_what_it_says(board: lt.Board) -> None:

@@ -142,7 +142,7 @@ def test_the_version_is_tagged_with_where_it_comes_from(model: lt.Model, train: 
     assert version.tags["luthier.task"] == "stars"
     assert version.tags["luthier.technique"] == "prompt"
     assert version.tags["luthier.base_model"] == "stars-model"
-    assert version.tags["luthier.train_digest"] == task.rows(train).digest_of(["text"])
+    assert version.tags["luthier.digest.train"] == task.rows(train).digest_of(["text"])
 
 
 def test_the_run_of_a_logged_spec_names_its_settings(model: lt.Model) -> None:

@@ -50,7 +50,8 @@ def log(
     if json:
         print_json(asdict(model.logged))
         return
-    print(model.uri)
+    logged = model.logged
+    print(model.uri if logged.name is None else f"{model.uri} is {logged.name} version {logged.version}")
     print_where()
 
 

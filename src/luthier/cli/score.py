@@ -36,7 +36,10 @@ def score(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Score a table; the same command goes on where an interrupted one stopped."""
+    """Score a table; the same command goes on where an interrupted one stopped.
+
+    Blank rows stay rows (state `empty`); `mlflow models predict -t csv` drops them.
+    """
     from luthier import api
     from luthier.cli.printing import print_json, print_where
     from luthier.cli.spending import agree_to

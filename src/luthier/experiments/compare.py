@@ -18,7 +18,7 @@ from luthier.errors import DataError, SpecError
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
 from luthier.evaluation.measures import ranking_metric
 from luthier.evaluation.metrics import evaluate
-from luthier.evaluation.records import Interval, Prediction, prediction_frame
+from luthier.evaluation.records import Prediction, prediction_frame
 from luthier.evaluation.spread import Spread
 from luthier.experiments.costs import Plan, plan_fit, plan_rows
 from luthier.experiments.fitting import expected_digest, fit_on, training_for
@@ -30,8 +30,11 @@ from luthier.experiments.tracking import (
     find_fitted,
     known_experiment,
     log_fitted,
+    log_metrics,
+    log_params,
     log_settings,
     log_table_digest,
+    no_autologging,
     run_of,
     spec_tags,
 )
@@ -187,11 +190,24 @@ def compare_specs(
 
         def opened() -> str:
             tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, TAGS["test_digest"]: rows.digest}
-            title, above = (f"compare {counted_specs(specs)}", None) if beneath is None else (test_name, beneath())
+            title, above = f"{counted_specs(specs)} on {len(rows):,} rows of {test_name}", None
+            if beneath is not None:
+                title, above = test_name, beneath()
             run_id: str = stack.enter_context(run_of(connect(task), title, "compare", tags, parent=above)).info.run_id
             log_table_digest(run_id, test, name=test_name, context="test", targets=task.label)
             if train is not None:
                 log_table_digest(run_id, train, name="train", context="train", targets=task.label)
+            budget = settings.get("budget")
+            given = {
+                "specs": ", ".join(spec.name for spec in specs),
+                "test": test_name,
+                "rows": len(rows),
+                "train_rows": None if train is None else len(train),
+                "budget_usd": None if budget is None else budget.cap_usd,
+                "fresh": settings.get("fresh"),
+                "retry_failed": settings.get("retry_failed"),
+            }
+            log_params(run_id, {key: value for key, value in given.items() if value})
             return run_id
 
         for spec in order:
@@ -330,7 +346,8 @@ def _measure(
             fits[spec.name] = fit_on(spec, train, engine, experiment_id=experiment_id, **asked)
         fitted = fits[spec.name]
         ahead.answer_rows()
-        predictions = engine.drive(fitted.predict(rows), spec.endpoint, **asked)
+        with no_autologging():
+            predictions = engine.drive(fitted.predict(rows), spec.endpoint, **asked)
     return Measured(fitted, tuple(predictions))
 
 
@@ -375,8 +392,9 @@ def _log_child(
         log_fitted(run_id, measured.fitted)
         log_settings(run_id, spec)
         truths = [label for label in rows.labels if label is not None]
-        log_metrics(run_id, evaluate(spec.task, truths, measured.predictions), measured.predictions)
         log_table_digest(run_id, test, name=test_name, context="test", targets=spec.task.label)
+        evaluated = sum(prediction.state != "empty" for prediction in measured.predictions)
+        log_metrics(run_id, evaluate(spec.task, truths, measured.predictions), evaluated)
         frame = answers_frame(measured, rows)
         mlflow.log_table(frame.head(MOST_TABLE_ROWS), "predictions.json", run_id=run_id)
         with tempfile.TemporaryDirectory() as scratch:
@@ -396,29 +414,14 @@ def _log_parent(run_id: str, board: Leaderboard, rows: Rows, spreads: Sequence[S
         # In one line: indented, a leaderboard of 500 specs takes several times the room.
         text = json.dumps(board.to_document(), ensure_ascii=False, separators=(",", ":"))
         client.log_text(run_id, text, "leaderboard.json")
+        log_params(run_id, {"best": board.best.candidate.name, "ranked_by": board.ranked_by})
+        log_metrics(run_id, board.best.metrics, board.rows_evaluated)
     client.set_tag(run_id, TAGS["partial"], str(board.partial or bool(board.waiting)).lower())
     describe(run_id, described(board))
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "report.html"
         write_page(board, page, rows, spreads=spreads)
         client.log_artifact(run_id, str(page))
-
-
-def log_metrics(run_id: str, found: Mapping[str, Interval], predictions: Sequence[Prediction]) -> None:
-    """Every metric with the bounds of its interval as `NAME_low` and `NAME_high`, and the rows behind them."""
-    import time
-
-    import mlflow
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    rows = sum(prediction.state != "empty" for prediction in predictions)
-    metrics = [Metric("rows_evaluated", rows, now, 0)]
-    for name, interval in found.items():
-        for suffix, value in (("", interval.value), ("_low", interval.low), ("_high", interval.high)):
-            if value is not None:
-                metrics.append(Metric(name + suffix, value, now, 0))
-    mlflow.MlflowClient().log_batch(run_id, metrics=metrics)
 
 
 def answers_frame(measured: Measured, rows: Rows) -> pd.DataFrame:

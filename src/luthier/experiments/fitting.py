@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Engine
 from luthier.errors import SpecError
-from luthier.experiments.tracking import find_fitted
+from luthier.experiments.tracking import find_fitted, no_autologging
 from luthier.spec import Fitted, Spec
 from luthier.task import Rows
 
@@ -71,5 +71,6 @@ def fit_on(
         if known is not None:
             # Name and price may have changed since; what was learned has not.
             return replace(known, spec=spec)
-    fitted: Fitted = engine.drive(spec.fit(rows), spec.endpoint, **settings)
+    with no_autologging():
+        fitted: Fitted = engine.drive(spec.fit(rows), spec.endpoint, **settings)
     return fitted

@@ -15,7 +15,7 @@ from luthier.evaluation.across import Across, across_tables
 from luthier.evaluation.measures import ranking_metric
 from luthier.experiments.compare import Comparison, compare_specs, counted_specs, rows_for
 from luthier.experiments.fitting import training_for
-from luthier.experiments.tracking import TAGS, connect, describe, run_of
+from luthier.experiments.tracking import TAGS, connect, describe, log_metrics, log_params, run_of
 from luthier.reporting.across import across_sentences
 from luthier.reporting.across_page import write_across_page
 from luthier.reporting.markdown import listed
@@ -120,7 +120,7 @@ def compare_tables(
     ranking_metric(task, rank_by)
     training_for(specs, train)
     tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest}
-    title = f"compare {counted_specs(specs)} on {len(tests)} tables"
+    title = f"{counted_specs(specs)} on {len(tests)} tables"
     fits: dict[str, Fitted] = {}
     done: dict[str, Comparison] = {}
     with contextlib.ExitStack() as stack:
@@ -156,6 +156,10 @@ def _log_across(found: Comparisons) -> None:
     client = mlflow.MlflowClient()
     client.log_dict(found.run_id, found.across.to_document(), "across.json")
     client.set_tag(found.run_id, TAGS["partial"], str(found.partial).lower())
+    best = found.across.best
+    named = {"best": best.name, "ranked_by": found.across.metric, "tables": ", ".join(found.tables)}
+    log_params(found.run_id, named)
+    log_metrics(found.run_id, {f"{found.across.metric}_mean": best.mean}, sum(found.across.rows.values()))
     describe(found.run_id, listed(across_sentences(found.across)))
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "report.html"

@@ -7,15 +7,18 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import tempfile
+import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.assets.lock import file_lock
 from luthier.errors import ModelError, UserError
+from luthier.evaluation.records import Interval
 from luthier.experiments.store import DEFAULT_FILE, store_uri
 from luthier.home import luthier_home
 from luthier.spec import Fitted, Spec
@@ -36,29 +39,40 @@ __all__ = [
     "known_experiment",
     "fitted_of_run",
     "log_fitted",
+    "log_metrics",
+    "log_params",
+    "no_autologging",
     "log_settings",
     "log_table_digest",
     "log_tables",
     "run_of",
+    "runs_of_fitted",
     "spec_tags",
+    "tag_of",
     "where_to_look",
 ]
 
 TAGS = {
     "kind": "luthier.kind",
     "task": "luthier.task",
-    "task_digest": "luthier.task_digest",
     "spec": "luthier.spec",
-    "spec_digest": "luthier.spec_digest",
-    "fitted_digest": "luthier.fitted_digest",
     "technique": "luthier.technique",
     "base_model": "luthier.base_model",
-    "test_digest": "luthier.test_digest",
-    "train_digest": "luthier.train_digest",
     "partial": "luthier.partial",
     "grid": "luthier.grid",
+    "fitted_digest": "luthier.digest.fitted",
+    "spec_digest": "luthier.digest.spec",
+    "task_digest": "luthier.digest.task",
+    "test_digest": "luthier.digest.test",
+    "train_digest": "luthier.digest.train",
 }
-"""Tag names on runs, models and versions."""
+"""Tag names on runs, models and versions; digests apart from what a person reads."""
+
+
+def tag_of(tags: Mapping[str, str], name: str) -> str | None:
+    """A tag of a run, model or version, also under the name that earlier Luthiers gave it (`luthier.fitted_digest`)."""
+    return tags.get(TAGS[name], tags.get(f"luthier.{name}"))
+
 
 LONGEST_PARAM = 500
 """Characters of a spec's setting shown as an MLflow parameter; the whole spec is an artifact."""
@@ -245,9 +259,6 @@ def written(cell: Any) -> Any:
 
 def log_settings(run_id: str, spec: Spec) -> None:
     """The spec's settings as MLflow parameters, dotted names, short values only."""
-    import mlflow
-    from mlflow.entities import Param
-
     flat: dict[str, str] = {}
 
     def walk(prefix: str, value: Any) -> None:
@@ -255,7 +266,7 @@ def log_settings(run_id: str, spec: Spec) -> None:
             for key, inner in value.items():
                 walk(f"{prefix}.{key}" if prefix else str(key), inner)
         else:
-            flat[prefix] = str(value)[:LONGEST_PARAM]
+            flat[prefix] = str(value)
 
     document = spec.document()
     for key in ("schema", "task"):
@@ -265,7 +276,67 @@ def log_settings(run_id: str, spec: Spec) -> None:
         # A value that is the default is not in the document, and is what the grid is to be plotted by.
         for path, value in spec.grid_point.settings.items():
             walk(path, value)
-    mlflow.MlflowClient().log_batch(run_id, params=[Param(key[:250], value) for key, value in flat.items()])
+    log_params(run_id, flat)
+
+
+def log_params(run_id: str, values: Mapping[str, object]) -> None:
+    """Settings as MLflow parameters, long values cut."""
+    import mlflow
+    from mlflow.entities import Param
+
+    params = [Param(key[:250], str(value)[:LONGEST_PARAM]) for key, value in values.items()]
+    mlflow.MlflowClient().log_batch(run_id, params=params)
+
+
+def log_metrics(run_id: str, found: Mapping[str, Interval], rows: int) -> None:
+    """Every metric with the bounds of its interval as `NAME_low` and `NAME_high`, and the rows behind them.
+
+    Args:
+        run_id: the run.
+        found: the metrics.
+        rows: how many rows they were computed on.
+    """
+    import mlflow
+    from mlflow.entities import Metric
+
+    values: dict[str, float] = {"rows_evaluated": rows}
+    for name, interval in found.items():
+        for suffix, value in (("", interval.value), ("_low", interval.low), ("_high", interval.high)):
+            if value is not None:
+                values[name + suffix] = value
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, 0) for name, value in values.items()]
+    mlflow.MlflowClient().log_batch(run_id, metrics=metrics)
+
+
+_autologging = threading.Lock()
+_without_autologging = 0
+_switched_off = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def no_autologging() -> Iterator[None]:
+    """`mlflow.autolog()` makes no run of what is fitted in here; the switch is the process's, so calls are counted.
+
+    The models of a technique are parts of one measurement, which has its own run.
+    """
+    global _without_autologging
+    if "mlflow" not in sys.modules:
+        yield
+        return
+    from mlflow.utils.autologging_utils import disable_autologging
+
+    with _autologging:
+        _without_autologging += 1
+        if _without_autologging == 1:
+            _switched_off.enter_context(disable_autologging())
+    try:
+        yield
+    finally:
+        with _autologging:
+            _without_autologging -= 1
+            if _without_autologging == 0:
+                _switched_off.close()
 
 
 def log_table_digest(run_id: str, frame: pd.DataFrame, *, name: str, context: str, targets: str | None) -> None:
@@ -284,12 +355,29 @@ def log_table_digest(run_id: str, frame: pd.DataFrame, *, name: str, context: st
 
 def find_fitted(experiment_id: str, digest: str) -> Fitted | None:
     """What was already fitted from the same spec, rows and seed, if a run holds it."""
+    runs = runs_of_fitted([experiment_id], digest, most=1)
+    return fitted_of_run(runs[0].info.run_id) if runs else None
+
+
+def runs_of_fitted(experiments: Sequence[str], digest: str, kind: str | None = None, most: int = 200) -> list[Run]:
+    """The runs that hold what has this digest, newest first.
+
+    Args:
+        experiments: ids of the experiments to look in.
+        digest: of what was fitted.
+        kind: only runs of this kind, such as `candidate`, which were measured.
+        most: so many at most.
+    """
     import mlflow
 
-    runs = mlflow.MlflowClient().search_runs(
-        [experiment_id], filter_string=f"tags.`{TAGS['fitted_digest']}` = '{digest}'", max_results=1
-    )
-    return fitted_of_run(runs[0].info.run_id) if runs else None
+    found: dict[str, Run] = {}
+    for tag in (TAGS["fitted_digest"], "luthier.fitted_digest"):
+        condition = f"tags.`{tag}` = '{digest}'" + ("" if kind is None else f" AND tags.`{TAGS['kind']}` = '{kind}'")
+        for run in mlflow.MlflowClient().search_runs(
+            list(experiments), condition, order_by=["attributes.start_time DESC"], max_results=most
+        ):
+            found.setdefault(run.info.run_id, run)
+    return sorted(found.values(), key=lambda run: -run.info.start_time)[:most]
 
 
 def fitted_of_run(run_id: str) -> Fitted:
@@ -305,7 +393,7 @@ def fitted_of_run(run_id: str) -> Fitted:
         run = mlflow.get_run(run_id)
     except MlflowException as error:
         raise ModelError(f"no run {run_id} at {mlflow.get_tracking_uri()}.") from error
-    if TAGS["fitted_digest"] not in run.data.tags:
+    if tag_of(run.data.tags, "fitted_digest") is None:
         kind = run.data.tags.get(TAGS["kind"], "none of Luthier's")
         raise ModelError(
             f"run {run_id} ({kind}) holds no fitted spec; give the run of one spec: the children of a compare run."

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from luthier.endpoints.endpoint import Endpoint, Limits
 from luthier.endpoints.engine import Engine
 from luthier.errors import ModelError
-from luthier.evaluation.records import Prediction, prediction_frame
+from luthier.evaluation.records import TEXT_COLUMNS, Prediction, prediction_frame
 from luthier.packaging.serving import keep_small, serving_engine
+from luthier.packaging.spark import in_spark_task, with_nulls_kept
 from luthier.spec import Fitted
 from luthier.task import Rows, Task, readable_validation_error
 from luthier.techniques import read_fitted
@@ -127,6 +128,8 @@ def as_frame(model_input: Any, text: str) -> pd.DataFrame:
 
 def json_ready(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with `None` for every missing value: MLflow writes NaN, which no JSON reader takes, as it is."""
+    if in_spark_task():
+        return with_nulls_kept(frame, TEXT_COLUMNS)
     ready = frame.astype(object)
     ready = ready.where(frame.notna(), None)
     for name in frame.columns:

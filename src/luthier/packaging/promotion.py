@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.errors import GateFailed, ModelError
-from luthier.experiments.tracking import TAGS, connect
+from luthier.experiments.tracking import connect, runs_of_fitted, tag_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -131,14 +131,14 @@ def judge(requirement: str, version: ModelVersion, name: str, aliases: dict[str,
             f"Give the first one without that requirement."
         )
     rival = mlflow.MlflowClient().get_model_version_by_alias(name, right)
-    if version.tags.get(TAGS["task_digest"]) != rival.tags.get(TAGS["task_digest"]):
+    if tag_of(version.tags, "task_digest") != tag_of(rival.tags, "task_digest"):
         raise ModelError(
             f"version {version.version} and {right} (version {rival.version}) answer different tasks (other labels, "
             f"order or columns), so their {metric} cannot be held against each other."
         )
-    theirs = {run.data.tags[TAGS["test_digest"]]: run for run in reversed(measured_runs(rival))}
+    theirs = {tag_of(run.data.tags, "test_digest"): run for run in reversed(measured_runs(rival))}
     for run in mine:
-        other = theirs.get(run.data.tags[TAGS["test_digest"]])
+        other = theirs.get(tag_of(run.data.tags, "test_digest"))
         if other is not None:
             measured, wanted = value_of(run, metric, version), value_of(other, metric, rival)
             return gate_of(requirement, metric, run, measured, wanted, sign)
@@ -162,18 +162,15 @@ def measured_runs(version: ModelVersion) -> list[Run]:
     """Complete measurements of what a version holds, newest first."""
     import mlflow
 
-    digest = version.tags.get(TAGS["fitted_digest"])
+    digest = tag_of(version.tags, "fitted_digest")
     if digest is None:
         raise ModelError(f"version {version.version} of {version.name!r} was not logged by luthier.")
     client = mlflow.MlflowClient()
     experiments = [e.experiment_id for e in client.search_experiments()]
-    runs = client.search_runs(
-        experiments,
-        filter_string=f"tags.`{TAGS['fitted_digest']}` = '{digest}' AND tags.`{TAGS['kind']}` = 'candidate'",
-        order_by=["attributes.start_time DESC"],
-        max_results=200,
-    )
-    complete = [run for run in runs if TAGS["test_digest"] in run.data.tags and TAGS["partial"] not in run.data.tags]
+    runs = runs_of_fitted(experiments, digest, "candidate")
+    complete = [
+        run for run in runs if tag_of(run.data.tags, "test_digest") and tag_of(run.data.tags, "partial") is None
+    ]
     if not complete:
         raise ModelError(
             f"version {version.version} of {version.name!r} was never measured; measure it first: "

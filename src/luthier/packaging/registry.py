@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from luthier.errors import ModelError
-from luthier.experiments.tracking import TAGS, connect, log_fitted, log_settings, run_of, spec_tags
+from luthier.evaluation.measures import METRICS
+from luthier.evaluation.records import Interval
+from luthier.experiments.tracking import TAGS, connect, log_fitted, log_settings, run_of, runs_of_fitted, spec_tags
 from luthier.packaging import flavor
+from luthier.reporting.markdown import escaped
+from luthier.reporting.numbers import interval
 from luthier.spec import Fitted, Spec
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Run
+    from mlflow.models.model import ModelInfo
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Logged", "check_names", "log_fitted_model", "version_of"]
+
+
+DESCRIBED = ("qwk", "accuracy", "weighted_f1", "mae")
+"""Metrics in a model's description, where its run has them."""
+
+MOST_LABELS = 10
+"""Labels named in a model's description."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +47,7 @@ class Logged:
         name: registered name, `None` if it was not registered.
         version: registered version.
         alias: alias that was set.
-        prompt_uri: the prompt's version in MLflow's prompt registry, `None` for techniques without one.
+        prompt_uri: the prompt's version in MLflow's prompt registry, `None` where it has none of this model.
     """
 
     model_uri: str
@@ -54,7 +71,7 @@ def log_fitted_model(
 
     Args:
         fitted: what answers.
-        run_id: the run that measured it; a new run is made when absent.
+        run_id: the run that measured it; when absent the newest run that did, else a new one is made.
         register: registered model to add a version to.
         alias: alias for that version, such as `champion`.
         input_example: rows kept with the model, for the UI and serving tests.
@@ -67,37 +84,23 @@ def log_fitted_model(
 
     check_names(register, alias)
     experiment_id = connect(fitted.spec.task)
+    assert experiment_id is not None
     tags = spec_tags(fitted.spec) | {TAGS["fitted_digest"]: fitted.digest}
     if fitted.train_digest:
         tags[TAGS["train_digest"]] = fitted.train_digest
-    prompt_uri = register_prompt(fitted.spec)
-
-    def log(run: str) -> Any:
-        return mlflow.models.Model.log(
-            artifact_path=None,
-            # MLflow takes no dot in a model's name, and a spec of a grid has some.
-            name=fitted.spec.name.replace(".", "-"),
-            flavor=flavor,
-            flavor_name="luthier",
-            run_id=run,
-            registered_model_name=None,
-            prompts=[prompt_uri] if prompt_uri else None,
-            tags=tags,
-            fitted=fitted,
-            input_example=input_example,
-            metadata={"luthier": tags},
-            validate_serving_input=False,
-        )
-
     try:
+        prompt_uri = register_prompt(fitted.spec)
+        if run_id is None:
+            measured = runs_of_fitted([experiment_id], fitted.digest, "candidate", most=1)
+            run_id = measured[0].info.run_id if measured else None
         if run_id is None:
             with run_of(experiment_id, f"log {fitted.spec.name}", "log", tags) as run:
                 run_id = run.info.run_id
                 log_fitted(run_id, fitted)
                 log_settings(run_id, fitted.spec)
-                info = log(run_id)
+                info = _log(fitted, run_id, tags, prompt_uri, input_example)
         else:
-            info = log(run_id)
+            info = _log(fitted, run_id, tags, prompt_uri, input_example)
         logged = Logged(info.model_uri, info.model_id, run_id, prompt_uri=prompt_uri)
         if register is None:
             return logged
@@ -105,12 +108,93 @@ def log_fitted_model(
         # MLflow's own lines about it go to stderr; a failure raises all the same.
         with contextlib.redirect_stderr(io.StringIO()):
             version = mlflow.register_model(info.model_uri, register, tags=tags).version
+        client.update_model_version(register, version, model_description(fitted.spec, client.get_run(run_id)))
         if alias is not None:
             client.set_registered_model_alias(register, alias, version)
     except MlflowException as error:
         raise ModelError(f"MLflow refused the model: {error.message}") from error
     uri = f"models:/{register}@{alias}" if alias else f"models:/{register}/{version}"
     return Logged(uri, info.model_id, run_id, register, str(version), alias, prompt_uri)
+
+
+def _log(
+    fitted: Fitted, run_id: str, tags: Mapping[str, str], prompt_uri: str | None, example: pd.DataFrame | None
+) -> ModelInfo:
+    """The model in the experiment of its run, with that run's metrics, data and settings."""
+    import mlflow
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+    run = mlflow.MlflowClient().get_run(run_id)
+    model = mlflow.initialize_logged_model(
+        # MLflow takes no dot in a model's name, and a spec of a grid has some.
+        name=fitted.spec.name.replace(".", "-"),
+        source_run_id=run_id,
+        tags={**tags, MLFLOW_RUN_NOTE: model_description(fitted.spec, run)},
+        params=dict(run.data.params),
+        # Else it would belong to the experiment that is active, which is MLflow's Default.
+        experiment_id=run.info.experiment_id,
+    )
+    link_metrics(run, model.model_id)
+    return mlflow.models.Model.log(
+        artifact_path=None,
+        model_id=model.model_id,
+        flavor=flavor,
+        flavor_name="luthier",
+        run_id=run_id,
+        # It links the metrics of this step, without their rows; those of a measurement are of step 0.
+        step=1,
+        registered_model_name=None,
+        prompts=[prompt_uri] if prompt_uri else None,
+        fitted=fitted,
+        input_example=example,
+        metadata={"luthier": dict(tags)},
+        validate_serving_input=False,
+    )
+
+
+def link_metrics(run: Run, model_id: str) -> None:
+    """Gives a model its run's metrics, each with the rows it was measured on."""
+    import mlflow
+    from mlflow.entities import Metric
+
+    tested = [
+        given.dataset
+        for given in run.inputs.dataset_inputs
+        if any(tag.key == "mlflow.data.context" and tag.value == "test" for tag in given.tags)
+    ]
+    if not tested:
+        return
+    client = mlflow.MlflowClient()
+    run_id = run.info.run_id
+    of_rows = {"dataset_name": tested[0].name, "dataset_digest": tested[0].digest}
+    metrics = [
+        Metric(one.key, one.value, one.timestamp, one.step, model_id=model_id, run_id=run_id, **of_rows)
+        for name in run.data.metrics
+        for one in client.get_metric_history(run_id, name)[-1:]
+    ]
+    client.log_batch(run_id, metrics=metrics)
+
+
+def model_description(spec: Spec, run: Run) -> str:
+    """What a model answers, by what means, and how well as far as its run measured it; Markdown."""
+    by = spec.technique if spec.endpoint is None else f"{spec.technique}, {spec.base_model}"
+    labels = ", ".join(spec.task.labels[:MOST_LABELS]) + (", ..." if len(spec.task.labels) > MOST_LABELS else "")
+    lines = [
+        f"{escaped(spec.name)} ({escaped(by)}) answers {escaped(spec.task.name)}: "
+        f"{escaped(labels)}, from {escaped(', '.join(spec.columns))}."
+    ]
+    metrics = run.data.metrics
+    found = [
+        f"{METRICS[name].title} {interval(bounds, METRICS[name].format)}"
+        for name in DESCRIBED
+        if name in metrics
+        for bounds in [Interval(metrics[name], metrics.get(f"{name}_low"), metrics.get(f"{name}_high"))]
+    ]
+    if found:
+        lines.append(f"Measured on {int(metrics['rows_evaluated']):,} rows: {', '.join(found)}.")
+    else:
+        lines.append("Not measured yet: luthier compare SPEC --test TABLE.")
+    return "\n\n".join(lines)
 
 
 def check_names(register: str | None, alias: str | None) -> None:
@@ -128,19 +212,29 @@ def check_names(register: str | None, alias: str | None) -> None:
 
 
 def register_prompt(spec: Spec) -> str | None:
-    """The prompt's version in MLflow's prompt registry, a new one only when its text changed.
+    """The prompt's version in MLflow's prompt registry, a new one only when its text changed; `None` if it takes none.
 
     The model does not depend on it: registered prompts can be edited, so the text also travels inside the model.
     """
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     text = spec.prompt_text
     if text is None:
         return None
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{spec.task.name}.{spec.name}")
-    latest = mlflow.genai.load_prompt(f"prompts:/{name}@latest", allow_missing=True)
-    if latest is None or latest.template != text:
-        latest = mlflow.genai.register_prompt(name, text, tags={TAGS["spec_digest"]: spec.digest})
+    try:
+        latest = mlflow.genai.load_prompt(f"prompts:/{name}@latest", allow_missing=True)
+        if latest is None or latest.template != text:
+            latest = mlflow.genai.register_prompt(name, text, tags={TAGS["spec_digest"]: spec.digest})
+    except MlflowException as error:
+        # Too long for it, or a store that has none.
+        logger.warning(
+            "the prompt of %s is packaged in the model, but MLflow's prompt registry did not take it: %s",
+            spec.name,
+            error.message.splitlines()[0][:200],
+        )
+        return None
     uri: str = latest.uri
     return uri
 
