@@ -138,6 +138,12 @@ def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str
                 f"the certificate of {endpoint.address} is not trusted ({verdict.message}). "
                 "Name the authority's file in SSL_CERT_FILE, or correct `base_url:`."
             )
+        case "proxy":
+            return EndpointError(
+                f"{endpoint.address} is not reached through the proxy ({verdict.message}). Correct HTTPS_PROXY, "
+                "HTTP_PROXY or ALL_PROXY, with NAME:PASSWORD@ before the host where the proxy wants them, or name the "
+                "server in NO_PROXY."
+            )
         case "no_tls":
             plain = endpoint.address.replace("https://", "http://", 1)
             return EndpointError(

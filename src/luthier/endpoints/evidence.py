@@ -15,6 +15,9 @@ ENOUGH = 5
 ENOUGH_AFTER_ANSWERS = 20
 """As many in a row, where others were answered before: a key may be taken away meanwhile."""
 
+TAKEN_AWAY: frozenset[Cause | None] = frozenset({"access", "quota"})
+"""Causes that may come up after answers."""
+
 SHARED_SETTINGS: frozenset[Cause] = frozenset({"every_row", "max_tokens"})
 """Causes that an answer in the journal disproves; that it is there says nothing of today's key."""
 
@@ -27,6 +30,8 @@ class Evidence:
     """
 
     def __init__(self) -> None:
+        self.sent = 0
+        """Calls sent so far."""
         self.in_the_air = 0
         """Calls that have not come back."""
         self.answered = False
@@ -35,7 +40,7 @@ class Evidence:
         """Whether the journal had an answer to a request of this run."""
         self.failed_otherwise = False
         """Whether a request failed for a reason that is its own."""
-        self._alike: dict[str, dict[bytes, Entry | None]] = {}
+        self._alike: dict[str, dict[bytes, tuple[Entry | None, int]]] = {}
         self._verdict: dict[str, Verdict] = {}
 
     def is_disproved(self, cause: Cause | None) -> bool:
@@ -51,16 +56,26 @@ class Evidence:
             entry: what the journal is owed should it be the row's own; `None` where the request is sent again.
         """
         how = _normal(verdict)
-        self._alike.setdefault(how, {})[key] = entry
+        self._alike.setdefault(how, {})[key] = entry, self.sent
         self._verdict[how] = verdict
         return self.is_disproved(verdict.suspected)
 
-    def answer(self) -> list[Entry]:
-        """Notes an answer; gives the failures that are now known to be their rows' own and are not kept yet."""
-        owed = [entry for alike in self._alike.values() for entry in alike.values() if entry is not None]
-        disproved, self.answered = self.answered, True
-        self._alike.clear()
-        return [] if disproved else owed
+    def answer(self, call: int) -> list[Entry]:
+        """Notes an answer; gives the failures that are now known to be their rows' own and are not kept yet.
+
+        Args:
+            call: which call of the run it came from, counted from 1.
+        """
+        owed: list[Entry] = []
+        if not self.answered:
+            owed = [entry for alike in self._alike.values() for entry, _ in alike.values() if entry is not None]
+        self.answered = True
+        for how, alike in list(self._alike.items()):
+            # What was sent before a failure came back says nothing of a key that was taken away meanwhile.
+            self._alike[how] = {key: (entry, sent) for key, (entry, sent) in alike.items() if sent >= call}
+            if not self._alike[how]:
+                del self._alike[how]
+        return owed
 
     @property
     def is_doubtful(self) -> bool:
@@ -79,7 +94,7 @@ class Evidence:
             return False
         how, alike = self._foremost()
         if self.is_disproved(self._verdict[how].suspected):
-            return len(alike) >= ENOUGH_AFTER_ANSWERS
+            return self._verdict[how].suspected in TAKEN_AWAY and len(alike) >= ENOUGH_AFTER_ANSWERS
         return len(alike) + self.in_the_air >= ENOUGH
 
     def conclusion(self, *, is_over: bool) -> tuple[Verdict, list[Entry]] | None:
@@ -94,12 +109,14 @@ class Evidence:
         how, alike = self._foremost()
         verdict = self._verdict[how]
         disproved = self.is_disproved(verdict.suspected)
+        if disproved and verdict.suspected not in TAKEN_AWAY:
+            return None
         enough = ENOUGH_AFTER_ANSWERS if disproved else ENOUGH
         if is_over and not disproved and not self.failed_otherwise and len(self._alike) == 1:
             enough = 1 if verdict.suspected == "access" else 2
-        return (verdict, [entry for entry in alike.values() if entry]) if len(alike) >= enough else None
+        return (verdict, [entry for entry, _ in alike.values() if entry is not None]) if len(alike) >= enough else None
 
-    def _foremost(self) -> tuple[str, dict[bytes, Entry | None]]:
+    def _foremost(self) -> tuple[str, dict[bytes, tuple[Entry | None, int]]]:
         return max(self._alike.items(), key=lambda item: len(item[1]))
 
 

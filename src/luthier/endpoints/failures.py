@@ -48,6 +48,7 @@ Cause = Literal[
     "insecure",
     "no_tls",
     "needs_tls",
+    "proxy",
 ]
 """Why no request of the run can work: these stop it."""
 
@@ -71,6 +72,7 @@ UNKNOWN_MODEL = re.compile(
     r"\bmodel\b.{0,60}(?:does not exist|not found|is not a valid|unknown|not exist|no longer available|decommissioned)|"
     r"(?:unknown|invalid|no such) model\b"
 )
+WANTS_TLS = re.compile(r"plain http request.{0,20}https port|http request to an https server|requires? (?:tls|https)")
 NOTHING_LEFT = re.compile(
     r"insufficient (?:account )?(?:balance|credit|fund)|out of credits|not enough credit|\brecharge\b|余额不足|欠费"
 )
@@ -158,7 +160,11 @@ def judge(reply: Reply, secrets: Sequence[str] = (), operation: Operation = "cha
         return verdict("permanent", NOT_OFFERED[operation])
     if operation == "embedding" and status in (400, 422) and _is_embedding_setting(words, parameter):
         return verdict("permanent", "embedding_settings")
-    if status in (401, 407):
+    if status == 407:
+        return verdict("access", "proxy")
+    if status == 400 and WANTS_TLS.search(words):
+        return verdict("permanent", "needs_tls")
+    if status == 401:
         return verdict("access", "access")
     if _is_content(code, error):
         return verdict("content")
@@ -218,7 +224,7 @@ def judge_fault(fault: Fault, secrets: Sequence[str] = (), *, reached: bool) -> 
         reached: whether this server has answered before; if so the connection may come back.
     """
     cause: Cause | None = None
-    if fault.kind in ("insecure", "no_tls", "needs_tls"):
+    if fault.kind in ("insecure", "no_tls", "needs_tls") or (fault.kind == "proxy" and not reached):
         cause = fault.kind
     elif fault.kind == "unreachable" and not reached:
         cause = "unreachable"

@@ -106,11 +106,13 @@ class Slot:
         lane: whose window it is.
         ticket: the limiter's.
         aboard: flights of the call that have not come to an end, or back to the queue.
+        call: its number among the calls of its run, from 1.
     """
 
     lane: Lane
     ticket: Ticket
     aboard: int
+    call: int = 0
 
     def leave(self, count: int = 1) -> None:
         """So many have; the last gives the slot back."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Operation, Request
 from luthier.endpoints.failures import Verdict, judge, judge_fault, judge_unread
 from luthier.endpoints.headers import window
+from luthier.endpoints.listing import listed_models
 from luthier.endpoints.prices import PriceBook, price_cure
 from luthier.endpoints.providers import PROVIDERS
 from luthier.endpoints.reading import Unreadable, read_answer
@@ -26,7 +26,6 @@ __all__ = ["Finding", "acheck_endpoint", "check_endpoint"]
 # As many as a spec asks for: an endpoint that gives fewer is found out here.
 TOP_LOGPROBS = 20
 TOP_HOSTED_COMPLETION = 5
-LISTING_SECONDS = 15.0
 REFUSED = {
     "access": "access",
     "quota": "quota",
@@ -157,6 +156,7 @@ class _Inspection:
             await self.provider.headers(self.endpoint),
             json.dumps(packed).encode(),
             self.endpoint.timeout_seconds,
+            direct=self.endpoint.provider == "local",
         )
 
     async def _without(self, verdict: Verdict) -> Reply | Fault:
@@ -226,7 +226,9 @@ class _Inspection:
             cure = "Run check again in a moment." if verdict.kind in ("transient", "rate_limit") else ""
             self._add(False, what, verdict.message, cure)
             return
-        available = await self._available() if verdict.cause == "unknown_model" else None
+        available = None
+        if verdict.cause == "unknown_model":
+            available = await listed_models(endpoint, self.provider, self.transport)
         self._add(False, what, verdict.message, str(stopping_error(verdict, endpoint, available)))
 
     def _embedding(self, dimensions: int) -> None:
@@ -264,24 +266,6 @@ class _Inspection:
         parts = [f"{found.limit:g} {what}" for what, found in said.items() if found is not None and found.limit]
         detail = f"{' and '.join(parts)} by the headers" if parts else "the headers name none"
         self._add(True if parts else None, "limits", detail)
-
-    async def _available(self) -> list[str]:
-        import openai
-
-        headers = dict(await self.provider.headers(self.endpoint))
-        key = headers.get("api-key") or headers.get("Authorization", "").removeprefix("Bearer ") or "none"
-        try:
-            async with openai.AsyncOpenAI(
-                base_url=self.provider.base_url(self.endpoint),
-                api_key=key,
-                max_retries=0,
-                timeout=LISTING_SECONDS,
-                default_headers={"api-key": key} if "api-key" in headers else None,
-            ) as client:
-                listed = await asyncio.wait_for(client.models.list(), LISTING_SECONDS)
-        except (openai.OpenAIError, TimeoutError):
-            return []
-        return sorted(model.id for model in listed.data)
 
     def _add(self, ok: bool | None, what: str, detail: str, cure: str = "") -> None:
         secrets = self.provider.secrets(self.endpoint)

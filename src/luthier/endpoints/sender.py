@@ -24,11 +24,12 @@ from luthier.endpoints.failures import Verdict, judge, judge_fault, judge_unread
 from luthier.endpoints.flight import Flight, Halt, Run, Slot
 from luthier.endpoints.journal import Entry
 from luthier.endpoints.keys import answer_key, key_prefix
+from luthier.endpoints.listing import listed_models
 from luthier.endpoints.pacing import Ticket
 from luthier.endpoints.prices import PriceBook
 from luthier.endpoints.providers import PROVIDERS, Provider
 from luthier.endpoints.reading import Part, Unreadable
-from luthier.endpoints.redaction import redact, redact_bytes, sendable
+from luthier.endpoints.redaction import redact, redact_bytes
 from luthier.endpoints.report import Report
 from luthier.endpoints.tokens import TokenGuess
 from luthier.endpoints.transport import Fault, Reply, Transport
@@ -43,7 +44,6 @@ PROMPT_RETURNS = 3
 LONGEST_WAIT_SECONDS = 600.0
 FIRST_CONTACT_ATTEMPTS = 3
 FIRST_CONTACT_SECONDS = 0.4
-LISTING_SECONDS = 10.0
 
 RETRYABLE: frozenset[FailureKind] = frozenset({"rate_limit", "transient"})
 
@@ -158,6 +158,8 @@ class Sender:
             member.airborne, member.slot = True, slot
             member.attempts += 1
         flight.run.evidence.in_the_air += 1
+        flight.run.evidence.sent += 1
+        slot.call = flight.run.evidence.sent
         for report in self._desk.reports(flight.run):
             report.sent += 1
             report.retries += flight.attempts > 1
@@ -206,7 +208,8 @@ class Sender:
         path, body = provider.adapt(in_one_call(flight), endpoint)
         url = provider.base_url(endpoint) + path
         packed = json.dumps(body, separators=(",", ":")).encode()
-        reply = await self._transport.post(url, headers, packed, endpoint.timeout_seconds)
+        direct = endpoint.provider == "local"
+        reply = await self._transport.post(url, headers, packed, endpoint.timeout_seconds, direct=direct)
         secrets = provider.secrets(endpoint)
         if isinstance(reply, Reply):
             body_without_keys = redact_bytes(reply.body, secrets)
@@ -255,7 +258,7 @@ class Sender:
         disbanded(flight)
         if good:
             lane.answered = True
-            for owed in run.evidence.answer():
+            for owed in run.evidence.answer(flight.slot.call):
                 self._commits.add(owed, _nothing_waits)
         for (member, part), cost in zip(good, costs, strict=True):
             answer = replace(part.answer, cost_usd=cost, latency_seconds=reply.latency_seconds)
@@ -320,7 +323,11 @@ class Sender:
         if stops and run.halt is None:
             # What the journal has of an endpoint that is away is worth going on with.
             self._desk.stop_run(run, "outage" if verdict.cause == "unreachable" else "error")
-            available = await self._available(run.endpoint, provider) if verdict.cause == "unknown_model" else None
+            available = (
+                await listed_models(run.endpoint, provider, self._transport)
+                if verdict.cause == "unknown_model"
+                else None
+            )
             run.error = stopping_error(verdict, run.endpoint, available)
         elif not stops and flight.companions and verdict.kind not in RETRYABLE:
             self._part(flight, verdict)
@@ -447,16 +454,6 @@ class Sender:
             self._desk.land(flight, answer)
 
         self._commits.add(entry, committed)
-
-    async def _available(self, endpoint: Endpoint, provider: Provider) -> list[str]:
-        url = provider.base_url(endpoint) + "/models"
-        reply = await self._transport.get(url, await provider.headers(endpoint), LISTING_SECONDS)
-        if isinstance(reply, Fault) or reply.status != 200:
-            return []
-        try:
-            return sorted(sendable(str(model["id"])) for model in json.loads(reply.body)["data"])
-        except (ValueError, KeyError, TypeError):
-            return []
 
 
 def _nothing_waits(error: UserError | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.prices import base_model_of
 from luthier.endpoints.providers.azure import SCOPE
+from luthier.endpoints.proxies import check_proxy_for_sdk
 from luthier.errors import EndpointError, MissingPart, SpecError
 from luthier.tuning.tuners.arm import ControlPlane, Deployment
 from luthier.tuning.tuners.base import Away, JobState, Order, Rules, longest_line, marked_suffix
@@ -243,6 +244,7 @@ class AzureTuner(OpenAITuner):
             import openai
 
             endpoint = self._endpoint
+            check_proxy_for_sdk(endpoint.address)
             key: Any = self._entra_token if endpoint.auth == "entra" else endpoint.key() or "none"
             self._connected = openai.OpenAI(base_url=endpoint.address, api_key=key, timeout=endpoint.timeout_seconds)
         return self._connected

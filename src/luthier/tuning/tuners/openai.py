@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from luthier.endpoints.cures import stopping_error
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.failures import judge
+from luthier.endpoints.proxies import check_proxy_for_sdk
 from luthier.endpoints.redaction import redact
 from luthier.endpoints.transport import Reply
 from luthier.errors import EndpointError
@@ -281,6 +282,7 @@ class OpenAITuner:
                     base_url=service.base_url, api_key=service.token, http_client=past_proxies
                 )
             else:
+                check_proxy_for_sdk(endpoint.address)
                 self._connected = openai.OpenAI(
                     base_url=endpoint.address, api_key=endpoint.key() or "none", timeout=endpoint.timeout_seconds
                 )
