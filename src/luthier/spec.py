@@ -39,12 +39,21 @@ TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_
 
 @dataclass(frozen=True)
 class Probe:
-    """What a spec asks of an endpoint: which call, with which settings, and whether log-probabilities are read."""
+    """What a spec asks of an endpoint: which call, how, and whether log-probabilities are read.
+
+    Attributes:
+        endpoint: whom it asks.
+        operation: which call of the protocol.
+        settings: fields it puts into the body beside the text.
+        reads_logprobs: whether it asks for log-probabilities.
+        roles: whose turns come before the question.
+    """
 
     endpoint: Endpoint
     operation: Operation
     settings: Mapping[str, Any]
     reads_logprobs: bool = False
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

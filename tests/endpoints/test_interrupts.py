@@ -70,3 +70,16 @@ def test_an_engine_goes_on_after_a_signal(engine: Engine, endpoint: Endpoint) ->
     with draining(engine, silent):
         engine.raise_if_interrupted()
         assert len(engine.run(questions(1), endpoint)) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_closed_terminal_is_a_signal_like_the_others(engine: Engine, endpoint: Endpoint) -> None:
+    with pytest.raises(Interrupted), draining(engine, silent):
+        signal.raise_signal(signal.SIGHUP)
+        engine.run(questions(5), endpoint)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with draining(engine, silent):
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, "as nohup asks"
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from luthier.endpoints import Endpoint
+import json
+from typing import Any
+
+import pytest
+
+from luthier.endpoints import Endpoint, Price, compatible
 from luthier.experiments.checking import check_specs
 from luthier.local import LocalServer
 from luthier.task import Task
 from luthier.techniques import Baseline, Prompt
+from tests.endpoints.serving import Refused, serving
+from tests.endpoints.test_evidence import GOOD
+
+FREE = Price(input_usd_per_million=0, output_usd_per_million=0)
 
 
 def test_specs_that_ask_alike_are_asked_about_once(task: Task, endpoint: Endpoint, server: LocalServer) -> None:
@@ -17,3 +26,27 @@ def test_specs_that_ask_alike_are_asked_about_once(task: Task, endpoint: Endpoin
     assert [one.ok for one in found] == [True] * 5
     assert found[0].findings == found[1].findings == found[2].findings
     assert server.received.by_path["chat/completions"] == 2
+
+
+@pytest.mark.parametrize(
+    ("refused", "message", "settings", "what", "cure"),
+    [
+        ('"system"', "System role not supported", {"system": "Be brief."}, "system turn", "prompt.system"),
+        ('"json_schema"', "json_schema is not supported", {"answer": "json"}, "JSON schema", "answer: {method: text}"),
+        ('"assistant"', "roles must alternate", {"examples": 2}, "system turn", "prompt.template"),
+    ],
+)
+def test_what_the_spec_will_send_is_tried_first(
+    task: Task, refused: str, message: str, settings: dict[str, Any], what: str, cure: str
+) -> None:
+    def answer(sent: bytes) -> str:
+        if refused in sent.decode():
+            raise Refused(400, json.dumps({"error": {"message": message}}))
+        return GOOD
+
+    with serving(200, answer) as url:
+        spec = Prompt(task, "{{ text }}", endpoint=compatible("m", url, price=FREE), **{"answer": "text", **settings})
+        (found,) = check_specs([spec])
+    failed = next(finding for finding in found.findings if finding.ok is False)
+    assert failed.what == what
+    assert cure in failed.cure

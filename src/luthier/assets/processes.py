@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import signal
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["build_of_luthier", "start_time"]
+__all__ = ["build_of_luthier", "ending_signals", "start_time"]
 
 
 def start_time(pid: int) -> str | None:
@@ -61,3 +62,14 @@ def build_of_luthier() -> str:
         found = path.stat()
         state.update(f"{path}:{found.st_size}:{found.st_mtime_ns}".encode())
     return f"{version}+{state.hexdigest()[:12]}"
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """The signals that end a command: Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal sends.
+
+    Under `nohup` SIGHUP is ignored, and stays so.
+    """
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:
+        return signal.SIGINT, signal.SIGTERM
+    return signal.SIGINT, signal.SIGTERM, hangup

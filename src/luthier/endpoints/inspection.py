@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,8 +35,14 @@ REFUSED = {
     "no_embeddings": "embedding",
     "no_decisions": "decision",
     "embedding_settings": "parameters",
+    "system_role": "system turn",
+    "response_format": "JSON schema",
+    "max_tokens": "parameters",
+    "parameter": "parameters",
 }
 """What a finding is called when it stops everything."""
+EARLIER = {"system": "You answer in one word.", "user": "The soup was good.", "assistant": "good"}
+"""Turns that come before the question, by whose they are."""
 QUESTION = {
     "type": "choice",
     "instructions": "Was it good or bad?",
@@ -67,6 +73,7 @@ def check_endpoint(
     wants_logprobs: bool,
     operation: Operation = "chat",
     decoding: Mapping[str, Any] | None = None,
+    roles: Sequence[str] = (),
 ) -> list[Finding]:
     """Key, address, model, parameters, log-probabilities, price and limits of an endpoint, by one call.
 
@@ -76,9 +83,10 @@ def check_endpoint(
         endpoint: whom to ask.
         wants_logprobs: whether the spec reads log-probabilities.
         operation: which call of the protocol the spec makes.
-        decoding: fields the spec puts into the body, such as temperature and max_tokens.
+        decoding: fields the spec puts into the body, such as temperature, max_tokens and response_format.
+        roles: whose turns the spec puts before its question, such as `system`; some models take no such turn.
     """
-    return in_background(acheck_endpoint(endpoint, wants_logprobs, operation, decoding)).result()
+    return in_background(acheck_endpoint(endpoint, wants_logprobs, operation, decoding, roles)).result()
 
 
 async def acheck_endpoint(
@@ -86,11 +94,13 @@ async def acheck_endpoint(
     wants_logprobs: bool,
     operation: Operation = "chat",
     decoding: Mapping[str, Any] | None = None,
+    roles: Sequence[str] = (),
 ) -> list[Finding]:
     """`check_endpoint` for callers that have a loop."""
     transport = Transport()
     try:
-        return await _Inspection(endpoint, wants_logprobs, operation, dict(decoding or {}), transport).findings()
+        decoding = dict(decoding or {})
+        return await _Inspection(endpoint, wants_logprobs, operation, decoding, roles, transport).findings()
     finally:
         await transport.close()
 
@@ -102,10 +112,12 @@ class _Inspection:
         wants_logprobs: bool,
         operation: Operation,
         decoding: dict[str, Any],
+        roles: Sequence[str],
         transport: Transport,
     ) -> None:
         self.endpoint, self.wants_logprobs, self.operation = endpoint, wants_logprobs, operation
         self.decoding = {name: value for name, value in decoding.items() if value is not None}
+        self.roles = roles
         self.transport = transport
         self.provider = PROVIDERS[endpoint.provider]
         self.found: list[Finding] = []
@@ -139,7 +151,8 @@ class _Inspection:
         match self.operation:
             case "chat":
                 body = {"max_tokens": 16, **decoding}
-                body["messages"] = [{"role": "user", "content": "Answer with one word: good or bad?"}]
+                earlier = [{"role": role, "content": EARLIER[role]} for role in self.roles]
+                body["messages"] = [*earlier, {"role": "user", "content": "Answer with one word: good or bad?"}]
                 if logprobs:
                     body |= {"logprobs": True, "top_logprobs": self._top}
             case "completion":
@@ -204,7 +217,10 @@ class _Inspection:
         self._add(True, "model", f"{endpoint.model} is known" + (f"; it says it is {named}" if named else ""))
         done = {finding.what for finding in self.found}
         if "parameters" not in done and (self.decoding or self.operation in ("chat", "completion")):
-            given = ", ".join(f"{name}={value}" for name, value in self.decoding.items())
+            given = ", ".join(
+                f"{name}={value['type'] if isinstance(value, dict) and 'type' in value else value}"
+                for name, value in self.decoding.items()
+            )
             self._add(True, "parameters", f"accepted ({given})" if given else "none given")
         if answer.finish_reason == "length" and not answer.text:
             self._add(False, "answer", "empty: max_tokens was used up before anything was written", REASONING_CURE)

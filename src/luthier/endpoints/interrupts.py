@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to a command: the first drains, the second ends at once."""
+"""What Ctrl-C, SIGTERM and SIGHUP do to a command: the first drains, the second ends at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from luthier.assets.processes import ending_signals
 from luthier.endpoints.engine import Engine
 
 __all__ = ["draining"]
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _say(text: str) -> None:
@@ -53,7 +52,7 @@ def draining(engine: Engine, say: Callable[[str], None] = _say) -> Iterator[None
         engine.stop(interrupted=True)
         say("stopping: waiting for the answers under way; once more to stop at once")
 
-    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    before = {number: signal.signal(number, on_signal) for number in ending_signals()}
     try:
         yield
         if came and engine.was_cut_short:

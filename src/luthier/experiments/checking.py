@@ -69,7 +69,9 @@ def _checked(spec: Spec, asked: list[tuple[Probe, list[Finding]]]) -> Checked:
     for probe in spec.probes():
         known = next((found for before, found in asked if before == probe), None)
         if known is None:
-            known = check_endpoint(probe.endpoint, probe.reads_logprobs, probe.operation, probe.settings)
+            known = check_endpoint(
+                probe.endpoint, probe.reads_logprobs, probe.operation, probe.settings, roles=probe.roles
+            )
             asked.append((probe, known))
         findings += known
     if spec.needs_training:

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from luthier.assets.processes import ending_signals
 from luthier.assets.weights import weights_cached
 from luthier.errors import EndpointError
 from luthier.home import luthier_home
@@ -90,7 +90,7 @@ def serve(
     async def main() -> None:
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for ending in (signal.SIGINT, signal.SIGTERM):
+        for ending in ending_signals():
             # Windows has no such handlers; Ctrl-C arrives as KeyboardInterrupt there.
             with contextlib.suppress(NotImplementedError):
                 loop.add_signal_handler(ending, leave.set)

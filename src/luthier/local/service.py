@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from luthier.assets.lock import file_lock
-from luthier.assets.processes import build_of_luthier, start_time
+from luthier.assets.processes import build_of_luthier, ending_signals, start_time
 from luthier.errors import EndpointError
 from luthier.home import luthier_home
 from luthier.local.app import Application
@@ -138,7 +137,7 @@ def run_service() -> None:
     async def main() -> None:
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for ending in (signal.SIGTERM, signal.SIGINT):
+        for ending in ending_signals():
             # Windows has no such handlers; the process just ends there.
             with contextlib.suppress(NotImplementedError):
                 loop.add_signal_handler(ending, leave.set)

@@ -244,15 +244,20 @@ class Asking:
     def _extras(self) -> dict[str, Any]:
         extras = dict(self.settings)
         if self.way == "json":
-            extras["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": JSON_KEY, "strict": True, "schema": answer_schema(self.words)},
-            }
+            extras["response_format"] = json_format(self.words)
         elif self.way != "text":
             extras |= {"logprobs": True, "top_logprobs": self.top} if self.chat else {"logprobs": self.top}
         elif not self.chat:
             extras["stop"] = [BETWEEN_EXAMPLES]
         return extras
+
+
+def json_format(words: Sequence[str]) -> dict[str, Any]:
+    """The `response_format` that has a model write one of these words as JSON."""
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": JSON_KEY, "strict": True, "schema": answer_schema(words)},
+    }
 
 
 def letters_for(words: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.task import Rows, Task
-from luthier.techniques.asking import Asking, Shown, Way
+from luthier.techniques.asking import Asking, Shown, Way, json_format
 from luthier.techniques.fitting import asker, fit_prompt, planned_requests
 from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
 from luthier.techniques.walk import apart_at_once, walk
@@ -241,7 +241,13 @@ class Prompt(Spec):
         assert self.endpoint is not None
         settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
         reads_logprobs = self.way in ("walk", "first", "letters")
-        asked = (Probe(self.endpoint, self.style, settings, reads_logprobs),)
+        if self.way == "json":
+            settings["response_format"] = json_format(self.words)
+        roles: tuple[str, ...] = ()
+        if self.style == "chat":
+            shown = ("user", "assistant") if self.prompt.examples.count else ()
+            roles = (("system",) if self.prompt.system is not None else ()) + shown
+        asked = (Probe(self.endpoint, self.style, settings, reads_logprobs, roles),)
         return asked + tuple(Probe(embedding, "embedding", {}) for embedding in self.endpoints[1:])
 
     def notes(self) -> tuple[str, ...]:

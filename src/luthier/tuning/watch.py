@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from luthier.assets.processes import ending_signals
 from luthier.errors import BudgetReached, EndpointError, Interrupted, Partial
 from luthier.tuning.intent import Pace
 from luthier.tuning.tracking import Record
@@ -300,7 +301,7 @@ def _patient(
 
 @contextmanager
 def stoppable(job: Callable[[], str | None]) -> Iterator[None]:
-    """While inside, Ctrl-C and SIGTERM stop the watching and leave the job, which was paid for, alone.
+    """While inside, Ctrl-C, SIGTERM and SIGHUP stop the watching and leave the job, which was paid for, alone.
 
     Args:
         job: its id, as soon as there is one.
@@ -313,7 +314,7 @@ def stoppable(job: Callable[[], str | None]) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop) if main else None
+    before = {number: signal.signal(number, stop) for number in ending_signals()} if main else {}
     try:
         yield
     except KeyboardInterrupt as error:
@@ -328,8 +329,8 @@ def stoppable(job: Callable[[], str | None]) -> Iterator[None]:
             f"End it: luthier tune cancel {known}"
         ) from error
     finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def is_paused(state: JobState) -> bool:
