@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -41,6 +42,9 @@ def _top(version: bool = typer.Option(False, "--version", help="Print the versio
 
 def main() -> None:
     """Runs the command line; a person's mistake prints one message, a bug keeps its traceback."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Results and progress go to two streams; in one log file they keep their order.
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         status = app(standalone_mode=False)
     except LuthierError as error:

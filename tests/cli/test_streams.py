@@ -1,0 +1,28 @@
+"""What a command writes, in the order it was written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CODE = """
+import sys
+from luthier.cli.main import app, main
+
+@app.command("speak")
+def speak() -> None:
+    print("a result")
+    print("progress", file=sys.stderr)
+    print("another result")
+
+sys.argv = ["luthier", "speak"]
+main()
+"""
+
+
+def test_results_and_progress_keep_their_order_in_one_log_file(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as both:
+        subprocess.run([sys.executable, "-c", CODE], stdout=both, stderr=both, check=True, timeout=60)
+    assert log.read_text().splitlines() == ["a result", "progress", "another result"]
