@@ -8,13 +8,15 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.estimates import NO_FOLLOW_UPS, FollowUps
 from luthier.endpoints.exchange import Answer, Conversation, Operation, Request
+from luthier.endpoints.groups import Recalled
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.deciding import Objective
 from luthier.evaluation.records import Prediction
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["FILES", "SCHEMA", "Conversation", "Fitted", "GridPoint", "Probe", "Spec"]
+__all__ = ["FILES", "SCHEMA", "Conversation", "Fitted", "Foreseen", "GridPoint", "Probe", "Recall", "Spec"]
+
+Result = TypeVar("Result")
 
 SCHEMA = 1
 """Version of the files a spec and a fitted folder are written as; every later Luthier reads it."""
@@ -186,20 +190,19 @@ class Spec(BaseModel):
         """
         return (), ()
 
-    def further_requests(
-        self, rows: Rows, train: Rows, begun: Sequence[Request]
-    ) -> tuple[Sequence[Request], Sequence[Request]]:
-        """As `first_requests`, where fitting has asked something already (`begun`, which is to be counted too)."""
-        return self.first_requests(rows, train)
+    def foreseen(
+        self, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: Recall
+    ) -> tuple[Sequence[Foreseen], Sequence[Foreseen]]:
+        """What fitting and what answering these rows will ask, given what the journal knows (`recall`).
+
+        With `fitted` there is nothing left to fit; without it `train` are the rows it would be fitted on.
+        """
+        fitting, answering = self.first_requests(rows, train, fitted)
+        return [Foreseen(fitting)], [Foreseen(answering)]
 
     def follow_ups(self, answer: Answer) -> int:
         """How many further requests an answer to a first request brings."""
         return 0
-
-    @property
-    def asks_by_answers(self) -> bool:
-        """Whether what is asked hangs on earlier answers, so that `first_requests` has to stand in for some of it."""
-        return False
 
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Any:
         """What would be sent for these rows, with tokens and price; sends nothing."""
@@ -293,6 +296,30 @@ def _without_transport(document: dict[str, Any]) -> dict[str, Any]:
     if kept.get("endpoint"):
         kept["endpoint"] = {name: value for name, value in kept["endpoint"].items() if name not in TRANSPORT_FIELDS}
     return kept
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """Requests that a spec will make, as far as that is known before the answers are.
+
+    Attributes:
+        requests: what is asked; where the wording hangs on answers to come, as long as it can get.
+        follow: what each answer may lead to.
+        shortest: where the wording hangs on answers to come, as short as it can get.
+        sure: whether they will be asked, unless the journal has them.
+    """
+
+    requests: Sequence[Request]
+    follow: FollowUps = NO_FOLLOW_UPS
+    shortest: Sequence[Request] | None = None
+    sure: bool = True
+
+
+class Recall(Protocol):
+    """Tells how far the journal takes a conversation."""
+
+    def __call__(self, conversation: Conversation[Result], /) -> Recalled[Result]:
+        """Holds it as far as the journal has answers."""
 
 
 @dataclass(frozen=True)

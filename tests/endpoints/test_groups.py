@@ -6,8 +6,8 @@ from collections.abc import Generator, Sequence
 import pytest
 
 from luthier.endpoints import Answer, Budget, Endpoint, Engine, Estimate, Report, Request
+from luthier.endpoints.estimates import summed
 from luthier.endpoints.exchange import Working
-from luthier.endpoints.groups import summed
 from luthier.errors import BudgetReached, EndpointError, Interrupted, SpecError
 from luthier.local import Fault, LocalServer, ModelCard
 from tests.endpoints.questions import question, questions

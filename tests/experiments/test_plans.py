@@ -47,8 +47,8 @@ def test_what_the_journal_will_answer_costs_nothing_and_what_it_lacks_is_counted
     assert (plan.requests, plan.cost_usd) == (0, 0)
     asked = server.received.total
     longer = plan_comparison([spec], more, train, engine)
-    # Without all vectors of the table, its prompts are judged by examples of ordinary length.
-    assert longer.requests == (4 + 14 if select == "nearest" else 4)
+    # Four rows are new: each is a call, and a text to embed where examples are the nearest.
+    assert longer.requests == (4 + 4 if select == "nearest" else 4)
     assert server.received.total == asked
     assert plan_comparison([spec], test, train, engine, fresh=True).requests > 10
 

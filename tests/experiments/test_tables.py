@@ -12,6 +12,7 @@ import luthier as lt
 from luthier.endpoints import Endpoint, default_engine
 from luthier.errors import BudgetReached, DataError
 from luthier.experiments.compare import plan_tables
+from luthier.experiments.costs import Bounds
 from luthier.experiments.tables import table_names
 from luthier.local import LocalServer
 from tests.conftest import reviews
@@ -91,7 +92,7 @@ def test_fresh_asks_a_row_in_two_tables_and_of_two_specs_once(
     lt.compare([spec, twin], overlapping, train=train)
     server.received.clear()
     plan = plan_tables([spec, twin], overlapping, train, default_engine(), fresh=True)
-    assert [(planned.calls, planned.shared) for planned in plan.specs] == [(10 + 30, 0), (0, 30)]
+    assert [(planned.calls, planned.shared) for planned in plan.specs] == [(Bounds(40, 40), 0), (Bounds(0, 0), 30)]
     lt.compare([spec, twin], overlapping, train=train, fresh=True)
     assert server.received.total == plan.requests == 40
 

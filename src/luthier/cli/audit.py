@@ -57,7 +57,7 @@ def audit(
     """Compare what a service reported with what is measured, and say why they differ."""
     from luthier import api
     from luthier.cli.printing import print_json, print_where
-    from luthier.cli.spending import agree_to
+    from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import Budget, default_engine, draining
     from luthier.errors import UserError
     from luthier.reporting.audit_terminal import print_audit
@@ -102,6 +102,8 @@ def audit(
         print_json(audited.audit.to_document() | {"run_id": audited.run_id})
     else:
         print_audit(audited.audit)
+    if pairs is None:
+        print_spent(engine)
     print_where()
 
 

@@ -40,7 +40,7 @@ def compare(
     """Answer the same labelled rows with every spec and measure them alike."""
     from luthier import api
     from luthier.cli.printing import print_json, print_staying, print_where
-    from luthier.cli.spending import agree_to, agree_to_many
+    from luthier.cli.spending import agree_to, agree_to_many, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.errors import Partial
     from luthier.experiments.compare import plan_tables
@@ -77,6 +77,7 @@ def compare(
         print_json(board.to_document())
     else:
         board.show()
+    print_spent(engine)
     print_where()
     if board.partial:
         raise Partial("some rows have no answer yet; run the same command again to ask for them.")

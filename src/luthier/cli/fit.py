@@ -26,7 +26,7 @@ def fit(
     """Train what a technique trains itself: weights, chosen examples, calibration."""
     from luthier import api
     from luthier.cli.printing import print_where
-    from luthier.cli.spending import agree_to
+    from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.experiments.costs import plan_fit
     from luthier.experiments.fitting import training_rows
@@ -50,6 +50,7 @@ def fit(
         print(f"written to {to}")
     print(f"fitted {chosen.name}: digest {fitted.digest[:12]}, run {run_id}")
     print(f"package it with: luthier log runs:/{run_id} --register NAME --alias champion")
+    print_spent(engine)
     print_where()
 
 

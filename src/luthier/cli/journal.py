@@ -25,9 +25,11 @@ def path() -> None:
 def size() -> None:
     """Print how many answers it holds and what they cost."""
     from luthier.endpoints import Journal
+    from luthier.endpoints.prices import dollars
 
     kept = Journal.from_environment().size()
-    print(f"{kept.answers:,} answers, {kept.failures:,} failures, {kept.bytes / 1e6:.1f} MB; ${kept.cost_usd:.4f} paid")
+    paid = dollars(kept.cost_usd)
+    print(f"{kept.answers:,} answers, {kept.failures:,} failures, {kept.bytes / 1e6:.1f} MB; {paid} paid")
 
 
 @journal.command()

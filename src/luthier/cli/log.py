@@ -29,7 +29,7 @@ def log(
 
     from luthier import api
     from luthier.cli.printing import print_json, print_where
-    from luthier.cli.spending import agree_to
+    from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.experiments.costs import plan_fit
     from luthier.experiments.fitting import training_rows
@@ -49,9 +49,10 @@ def log(
     assert model.logged is not None
     if json:
         print_json(asdict(model.logged))
-        return
-    logged = model.logged
-    print(model.uri if logged.name is None else f"{model.uri} is {logged.name} version {logged.version}")
+    else:
+        logged = model.logged
+        print(model.uri if logged.name is None else f"{model.uri} is {logged.name} version {logged.version}")
+    print_spent(engine)
     print_where()
 
 

@@ -42,7 +42,7 @@ def score(
     """
     from luthier import api
     from luthier.cli.printing import print_json, print_where
-    from luthier.cli.spending import agree_to
+    from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.errors import Partial
     from luthier.scoring.planning import plan_table
@@ -62,6 +62,7 @@ def score(
         print_json(report.metrics())
     else:
         print(report_text(report, target))
+    print_spent(engine)
     print_where()
     if report.transient:
         raise Partial(f"{report.transient:,} rows have no answer yet; run the same command again to ask for them.")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from luthier.experiments.costs import Plan
+    from luthier.endpoints import Engine
+    from luthier.experiments.costs import Bounds, Plan, PlannedSpec
     from luthier.tuning.planning import Plan as TuningPlan
 
 __all__ = ["agree_to", "agree_to_hosting", "agree_to_many", "agree_to_training", "print_plan"]
@@ -33,22 +34,61 @@ def threshold_usd() -> float:
 
 def print_plan(plan: Plan, budget_usd: float | None = None) -> None:
     """Says on stderr what would be sent and what it would cost."""
-    paying = [spec for spec in plan.specs if spec.requests]
+    from luthier.endpoints.prices import dollars
+
+    paying = [spec for spec in plan.specs if spec.asks or spec.known]
     for spec in paying:
-        elsewhere = [f"{spec.in_journal:,} more are in the journal"] if spec.in_journal else []
-        elsewhere += [f"{spec.shared:,} more are counted above"] if spec.shared else []
-        kept = f" ({', '.join(elsewhere)})" if elsewhere else ""
-        most = "out without bound" if spec.output_tokens is None else f"at most {spec.output_tokens:,} out"
-        price = "price unknown" if spec.cost_usd is None else f"about ${spec.cost_usd:.4f}"
-        print(
-            f"{spec.name}: {spec.rows:,} rows, {spec.calls:,} calls{kept}, about {spec.input_tokens:,} tokens in, "
-            f"{most}, {price}",
-            file=sys.stderr,
-        )
+        rows = f"{spec.rows:,} rows, " if spec.rows else ""
+        print(f"{spec.name}: {rows}{_planned(spec)}", file=sys.stderr)
     if len(paying) > 1 or budget_usd is not None:
-        total = "unknown" if plan.cost_usd is None else f"about ${plan.cost_usd:.4f}"
-        cap = "" if budget_usd is None else f"; never more than ${budget_usd:.2f}"
-        print(f"price in all: {total}{cap}", file=sys.stderr)
+        cap = "" if budget_usd is None else f"; the budget stops it at {dollars(budget_usd)}"
+        total = _price(plan.cost_usd, plan.cost_usd_high)
+        print(f"in all: {_asked(plan.calls, plan.texts)}, {total}{cap}", file=sys.stderr)
+
+
+def _planned(spec: PlannedSpec) -> str:
+    elsewhere = [f"{spec.in_journal:,} are answered in the journal"] if spec.in_journal else []
+    elsewhere += [f"{spec.shared:,} are counted with a spec above"] if spec.shared else []
+    kept = f" ({', '.join(elsewhere)})" if elsewhere else ""
+    if not spec.asks:
+        return f"nothing to ask{kept}"
+    parts = [
+        _asked(spec.calls, spec.texts) + kept,
+        f"about {spec.likely_input_tokens:,} tokens in (at most {spec.input_tokens.high:,})",
+        "out without bound" if spec.output_tokens is None else f"at most {spec.output_tokens:,} out",
+        _price(spec.cost_usd, spec.cost_usd_high),
+    ]
+    judged = "" if spec.rendered is None else f"; judged by {spec.rendered:,} of the rows"
+    return ", ".join(parts) + judged
+
+
+def _asked(calls: Bounds, texts: Bounds) -> str:
+    parts = [f"{calls} call{'' if str(calls) == '1' else 's'}"] if calls.high or not texts.high else []
+    parts += [f"{texts} text{'' if str(texts) == '1' else 's'} to embed"] if texts.high else []
+    return ", ".join(parts)
+
+
+def _price(likely: float | None, most: float | None) -> str:
+    from luthier.endpoints.prices import dollars
+
+    if likely is None:
+        return "price unknown"
+    if most is None:
+        return f"about {dollars(likely)} at least, without an upper bound"
+    return dollars(0) if most == 0 else f"about {dollars(likely)}, at most {dollars(most, up=True)}"
+
+
+def print_spent(engine: Engine) -> None:
+    """The line a paying command ends with, on stderr: what was spent now, and what its answers cost in all."""
+    from luthier.endpoints.prices import dollars
+
+    report = engine.report
+    if not report.requests:
+        return
+    unpriced = f" and {report.unpriced:,} calls of unknown price" if report.unpriced else ""
+    now = f"{dollars(report.spent_usd)}{unpriced} for {report.fetched:,} new answers"
+    whole = dollars(report.spent_usd + report.saved_usd)
+    print(f"spent now: {now}; all answers used, with those of the journal, cost {whole}", file=sys.stderr)
 
 
 def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
@@ -87,15 +127,14 @@ def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool) 
         print("dry run: nothing was sent.", file=sys.stderr)
         raise typer.Exit
     limit = threshold_usd()
-    worst = plan.cost_usd if budget_usd is None else min(budget_usd, plan.cost_usd or budget_usd)
-    if yes or plan.requests == 0 or (worst is not None and worst <= limit):
-        return
-    if worst is None and all(spec.cost_usd is not None or not spec.requests for spec in plan.specs):
+    most = plan.cost_usd_high
+    worst = most if budget_usd is None else min(budget_usd, budget_usd if most is None else most)
+    if yes or not plan.asks or (worst is not None and worst <= limit):
         return
     if worst is None:
-        unknown = [spec.name for spec in plan.specs if spec.requests and spec.cost_usd is None]
+        unknown = [spec.name for spec in plan.specs if spec.asks and spec.cost_usd_high is None]
         _agree_to_unknown(
-            f"the price of {', '.join(unknown)}",
+            f"the highest price of {', '.join(unknown)}",
             "price: {input_usd_per_million: ..., output_usd_per_million: ...}",
         )
         return
@@ -153,9 +192,10 @@ def agree_to_hosting(usd_per_hour: float | None, *, yes: bool) -> None:
         UserError: nobody is there to be asked.
         typer.Exit: the answer was no.
     """
+    from luthier.endpoints.prices import dollars
     from luthier.errors import UserError
 
-    price = "at a price that is not known" if usd_per_hour is None else f"at ${usd_per_hour:.2f} an hour"
+    price = "at a price that is not known" if usd_per_hour is None else f"at {dollars(usd_per_hour)} an hour"
     print(f"a deployment is billed {price}, asked or not, until `luthier tune undeploy`.", file=sys.stderr)
     if yes or usd_per_hour == 0:
         return
@@ -177,12 +217,13 @@ def _agree_to_unknown(what: str, where: str) -> None:
 
 
 def _agree_to_price(usd: float) -> None:
+    from luthier.endpoints.prices import dollars
     from luthier.errors import UserError
 
     if not sys.stdin.isatty():
         raise UserError(
-            f"this would cost about ${usd:.2f}, more than ${threshold_usd():.2f}, and nobody is there to be asked. "
-            "Add --yes, set --budget USD, or raise LUTHIER_ASK_ABOVE_USD."
+            f"this may cost {dollars(usd, up=True)}, more than {dollars(threshold_usd())}, and standard input is no "
+            "terminal to confirm it on. Add --yes, set --budget USD, or raise LUTHIER_ASK_ABOVE_USD."
         )
-    if not typer.confirm(f"This may cost about ${usd:.2f}. Go on?", err=True):
+    if not typer.confirm(f"This may cost up to {dollars(usd, up=True)}. Go on?", err=True):
         raise typer.Exit(2)

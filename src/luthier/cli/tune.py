@@ -180,7 +180,7 @@ def checkpoints(
     """Measure every model a job kept, and its base where it answers, on the same rows."""
     from luthier import api
     from luthier.cli.printing import print_json, print_where
-    from luthier.cli.spending import agree_to
+    from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.errors import Partial
     from luthier.experiments.compare import plan_comparison
@@ -200,6 +200,7 @@ def checkpoints(
         print_json(board.leaderboard.to_document() | {"run_id": board.run_id})
     else:
         print_leaderboard(board.leaderboard)
+    print_spent(engine)
     print_where()
     if board.partial:
         raise Partial("some rows have no answer yet; run the same command again to ask for them.")
@@ -228,6 +229,7 @@ def deploy(
 def undeploy(job: JobId, endpoint: At = None) -> None:
     """Delete every deployment made for a job; returns when the service says that they are gone."""
     from luthier.cli.printing import print_where
+    from luthier.endpoints.prices import dollars
     from luthier.tuning.hosting import need_hosting
     from luthier.tuning.verbs import attach_job
 
@@ -235,7 +237,7 @@ def undeploy(job: JobId, endpoint: At = None) -> None:
     for one in owned.undeploy():
         print(f"gone: {one}")
     cost = need_hosting(owned).cost_usd()
-    print(f"hosting so far: {need_hosting(owned).hours():.2f} h, {'price unknown' if cost is None else f'${cost:.2f}'}")
+    print(f"hosting so far: {need_hosting(owned).hours():.2f} h, {'price unknown' if cost is None else dollars(cost)}")
     print_where()
 
 

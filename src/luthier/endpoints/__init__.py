@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from luthier.endpoints.budget import Budget
     from luthier.endpoints.endpoint import Endpoint, Limits, Price, Resource, azure, compatible, embedded, openai
     from luthier.endpoints.engine import Engine, default_engine
+    from luthier.endpoints.estimates import Estimate
     from luthier.endpoints.exchange import Answer, Request, Usage
     from luthier.endpoints.flight import Progress
-    from luthier.endpoints.groups import Estimate
     from luthier.endpoints.inspection import Finding, check_endpoint
     from luthier.endpoints.interrupts import draining
     from luthier.endpoints.journal import Journal
@@ -48,7 +48,7 @@ _WHERE = {
     "Budget": "budget",
     "Endpoint": "endpoint",
     "Engine": "engine",
-    "Estimate": "groups",
+    "Estimate": "estimates",
     "Finding": "inspection",
     "Journal": "journal",
     "Limits": "endpoint",

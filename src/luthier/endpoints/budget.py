@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from luthier.endpoints.prices import dollars
 from luthier.errors import BudgetReached, UserError
 
 __all__ = ["Budget"]
@@ -76,7 +77,7 @@ class Budget:
     def reached(self, answered: int, total: int) -> BudgetReached:
         """The error that says how far the money went."""
         return BudgetReached(
-            f"the budget of ${self.cap_usd:.4g} is reached: ${self.spent_usd:.4g} spent, {answered} of {total} "
+            f"the budget of {dollars(self.cap_usd)} is reached: {dollars(self.spent_usd)} spent, {answered} of {total} "
             "requests of this step answered. Everything paid for is in the journal: run the same again with a "
             "larger budget, and only the rest is asked."
         )

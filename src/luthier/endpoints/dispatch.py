@@ -199,23 +199,24 @@ class Dispatch:
         # A file may be locked by another program for a while; the loop must not wait for it.
         return await self._loop.run_in_executor(None, question, *about)
 
-    async def known(self, requests: Sequence[Request], endpoint: Endpoint, retry_failed: bool) -> list[Answer] | None:
-        """The answers the journal has, in order; `None` where one is missing. Asks nobody, not even who it is."""
+    async def known(self, requests: Sequence[Request], endpoint: Endpoint, retry_failed: bool) -> list[Answer | None]:
+        """The answers the journal has, in order; `None` for one that is missing. Asks no service, not even its name."""
         identity = self.guessed_identity(endpoint)
         if identity is None:
-            return None
+            return [None] * len(requests)
         prefix = key_prefix(endpoint, identity)
-        try:
-            keys = [answer_key(prefix, request) for request in requests]
-        except (ValueError, TypeError):
-            return None
-        found = await self._look_up(list(dict.fromkeys(keys)))
+        keys: list[bytes | None] = []
+        for request in requests:
+            try:
+                keys.append(answer_key(prefix, request))
+            except (ValueError, TypeError):
+                keys.append(None)
+        found = await self._look_up(list(dict.fromkeys(filter(None, keys))))
         read = {
             key: self._from_entry(entry, retry_failed) if isinstance(entry, Entry) else entry
             for key, entry in found.items()
         }
-        answers = [answer for key in keys if (answer := read.get(key)) is not None]
-        return answers if len(answers) == len(keys) else None
+        return [None if key is None else read.get(key) for key in keys]
 
     def _from_entry(self, entry: Entry, retry_failed: bool) -> Answer | None:
         if entry.state == "answered" and entry.body is not None:

@@ -11,22 +11,24 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from luthier.endpoints.background import background_loop, in_background, is_background, loop_is_running
 from luthier.endpoints.budget import Budget
 from luthier.endpoints.dispatch import Dispatch
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.exchange import Answer, Conversation, Request, Usage, Working
+from luthier.endpoints.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, estimated, summed
+from luthier.endpoints.exchange import Answer, Conversation, Request, Working
 from luthier.endpoints.flight import FINAL, Halt, Progress, Terms, Watched
-from luthier.endpoints.groups import Estimate, Recalled, answers_of_all, by_endpoint, summed
+from luthier.endpoints.groups import Recalled, answers_of_all, by_endpoint
 from luthier.endpoints.journal import Journal
 from luthier.endpoints.keys import answer_key, key_prefix
 from luthier.endpoints.prices import PriceBook
 from luthier.endpoints.report import Report
 from luthier.endpoints.sender import Settings
 from luthier.endpoints.transport import shared_transport
-from luthier.errors import Interrupted
+from luthier.errors import Interrupted, Partial
 
 __all__ = ["Engine", "default_engine"]
 
@@ -192,29 +194,38 @@ class Engine:
             conversation.close()
 
     def recall(
-        self, conversation: Conversation[Result], endpoint: Endpoint | None, *, retry_failed: bool = False
+        self,
+        conversation: Conversation[Result],
+        endpoint: Endpoint | None,
+        *,
+        fresh: bool = False,
+        retry_failed: bool = False,
     ) -> Recalled[Result]:
         """How far the journal alone takes a technique; sends nothing.
 
         Args:
             conversation: what `drive` would be given.
             endpoint: whom it would ask.
+            fresh: whether the journal's answers count as unknown.
             retry_failed: whether what failed for good counts as unknown.
         """
         rounds: list[Sequence[Request]] = []
+        unknown: list[Sequence[Request]] = []
         answers: Sequence[Answer] | None = None
         try:
             while True:
                 requests, ended = _step(conversation, answers)
                 if ended is not None:
-                    return Recalled(tuple(rounds), ended[0])
+                    return Recalled(tuple(rounds), tuple(unknown), ended[0])
                 answers = []
                 if requests:
+                    known = [None] * len(requests) if fresh else _wait(self._known(requests, endpoint, retry_failed))
                     rounds.append(requests)
-                    known = _wait(self._known(requests, endpoint, retry_failed))
-                    if known is None:
-                        return Recalled(tuple(rounds))
-                    answers = known
+                    unknown.append([request for request, a in zip(requests, known, strict=True) if a is None])
+                    answers = [answer or Answer(failure="stopped") for answer in known]
+        except Partial:
+            # The technique cannot go on without what is unknown.
+            return Recalled(tuple(rounds), tuple(unknown))
         finally:
             conversation.close()
 
@@ -226,6 +237,7 @@ class Engine:
         fresh: bool = False,
         retry_failed: bool = False,
         counted: set[bytes] | None = None,
+        follow: FollowUps = NO_FOLLOW_UPS,
     ) -> Estimate:
         """What asking these would take; sends nothing.
 
@@ -240,8 +252,9 @@ class Engine:
             retry_failed: whether what failed for good will be asked again.
             counted: one set for the estimates of one command: what is in it costs nothing more, and what would be
                 sent is added.
+            follow: calls that an answer may lead to.
         """
-        return await _elsewhere(self._estimates(requests, endpoint, fresh, retry_failed, counted))
+        return await _elsewhere(self._estimates(requests, endpoint, fresh, retry_failed, counted, follow))
 
     def estimate(
         self,
@@ -251,9 +264,10 @@ class Engine:
         fresh: bool = False,
         retry_failed: bool = False,
         counted: set[bytes] | None = None,
+        follow: FollowUps = NO_FOLLOW_UPS,
     ) -> Estimate:
         """`aestimate`, waited for."""
-        return _wait(self._estimates(requests, endpoint, fresh, retry_failed, counted))
+        return _wait(self._estimates(requests, endpoint, fresh, retry_failed, counted, follow))
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.
@@ -310,15 +324,14 @@ class Engine:
 
     async def _known(
         self, requests: Sequence[Request], endpoint: Endpoint | None, retry_failed: bool
-    ) -> list[Answer] | None:
+    ) -> list[Answer | None]:
         dispatch = self._here()
-        answers: dict[int, Answer] = {}
+        answers: list[Answer | None] = [None] * len(requests)
         for group in by_endpoint(requests, endpoint):
             found = await dispatch.known(group.requests, group.endpoint, retry_failed)
-            if found is None:
-                return None
-            answers.update(zip(group.positions or range(len(found)), found, strict=True))
-        return [answers[position] for position in range(len(answers))]
+            for position, answer in zip(group.positions or range(len(found)), found, strict=True):
+                answers[position] = answer
+        return answers
 
     async def _estimates(
         self,
@@ -327,13 +340,23 @@ class Engine:
         fresh: bool,
         retry_failed: bool,
         counted: set[bytes] | None,
+        follow: FollowUps,
     ) -> Estimate:
         counted = _shared(counted)
-        groups = by_endpoint(requests, endpoint)
-        return summed([await self._estimate(g.requests, g.endpoint, fresh, retry_failed, counted) for g in groups])
+        found = []
+        for group in by_endpoint(requests, endpoint):
+            asked = group.requests, group.endpoint
+            found.append(await self._estimate(*asked, fresh, retry_failed, counted, follow))
+        return summed(found)
 
     async def _estimate(
-        self, requests: Sequence[Request], endpoint: Endpoint, fresh: bool, retry_failed: bool, counted: set[bytes]
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint,
+        fresh: bool,
+        retry_failed: bool,
+        counted: set[bytes],
+        follow: FollowUps,
     ) -> Estimate:
         dispatch = self._here()
         identity = dispatch.guessed_identity(endpoint)
@@ -351,34 +374,17 @@ class Engine:
             known = await loop.run_in_executor(None, self.journal.settled, list(distinct.keys() - shared), final)
         left = distinct.keys() - shared - known
         counted |= left
-        guess = dispatch.guess(endpoint)
-        inputs = likely = most = 0.0
-        bounded = True
-        for key, request in distinct.items():
-            if key not in left:
-                continue
-            inputs += guess.input_tokens(request)
-            likely += guess.likely_output(request, endpoint)
-            largest = guess.largest_output(request, endpoint)
-            bounded = bounded and largest is not None
-            most += largest or 0.0
         reported = self.journal.snapshot(endpoint.address, endpoint.model)
-
-        def price(output: float) -> float | None:
-            if not left:
-                # Nothing costs nothing, whatever the price is.
-                return 0.0
-            return self.prices.cost(endpoint, Usage(round(inputs), round(output)), reported)
-
-        return Estimate(
+        asked = [request for key, request in distinct.items() if key in left]
+        cost = self.prices.rule(endpoint, reported)
+        found = await asyncio.to_thread(estimated, asked, endpoint, dispatch.guess(endpoint), cost, follow)
+        return replace(
+            found,
             requests=len(requests),
             distinct=len(distinct),
             in_journal=len(known),
             shared=len(shared),
-            input_tokens=round(inputs),
-            max_output_tokens=round(most) if bounded else None,
-            cost_usd=price(likely),
-            cost_usd_max=price(most) if bounded else None,
+            sure=fresh or identity is not None or not left,
         )
 
     def _here(self) -> Dispatch:

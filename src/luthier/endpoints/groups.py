@@ -1,4 +1,4 @@
-"""A round of requests to several endpoints: asked at the same time, put back in order, estimated together."""
+"""A round of requests to several endpoints: asked at the same time, put back in order."""
 
 from __future__ import annotations
 
@@ -11,34 +11,9 @@ from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Request
 from luthier.errors import BudgetReached, Interrupted, SpecError
 
-__all__ = ["Estimate", "Group", "Recalled", "answers_of_all", "by_endpoint", "summed"]
+__all__ = ["Group", "Recalled", "answers_of_all", "by_endpoint"]
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What asking would take. Tokens and money are estimates; nothing was sent to make them.
-
-    Attributes:
-        requests: requests asked for.
-        distinct: different ones among them.
-        in_journal: distinct ones that will not be asked, as they have an answer or failed for good; they cost nothing.
-        shared: distinct ones that an earlier estimate of the same command counted; they cost nothing more.
-        input_tokens: to be sent for the rest.
-        max_output_tokens: to be received at most; `None` where a request sets no bound.
-        cost_usd: likely price of the rest; `None` when the price is unknown.
-        cost_usd_max: price if every answer is as long as allowed.
-    """
-
-    requests: int
-    distinct: int
-    in_journal: int
-    input_tokens: int
-    max_output_tokens: int | None
-    cost_usd: float | None
-    cost_usd_max: float | None
-    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +21,20 @@ class Recalled(Generic[Result]):
     """How far the journal took a technique.
 
     Attributes:
-        rounds: what it asked; the last round has no answer yet where there is no result.
-        result: what it came to; `None` where the journal does not know enough.
+        rounds: what it asked. What the journal has no answer to is answered as "not sent" there, so that the
+            conversation goes on with all that is known.
+        open: of each round, the requests without an answer.
+        result: what it came to; `None` where it could not go on without those.
     """
 
     rounds: tuple[Sequence[Request], ...]
+    open: tuple[Sequence[Request], ...]
     result: Result | None = None
 
     @property
-    def requests(self) -> list[Request]:
-        """All rounds in one."""
-        return [request for requests in self.rounds for request in requests]
+    def complete(self) -> bool:
+        """Whether the journal had everything."""
+        return self.result is not None and not any(self.open)
 
 
 @dataclass(slots=True)
@@ -129,23 +107,3 @@ async def answers_of_all(
     for group, task in zip(groups, tasks, strict=True):
         answers.update(zip(group.positions or (), task.result(), strict=True))
     return [answers[position] for position in range(len(answers))]
-
-
-def summed(estimates: Sequence[Estimate]) -> Estimate:
-    """All of them together; what is unknown of one is unknown of all."""
-
-    def total(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return sum(known) if len(known) == len(values) else None
-
-    most = total([each.max_output_tokens for each in estimates])
-    return Estimate(
-        requests=sum(each.requests for each in estimates),
-        distinct=sum(each.distinct for each in estimates),
-        in_journal=sum(each.in_journal for each in estimates),
-        input_tokens=sum(each.input_tokens for each in estimates),
-        max_output_tokens=None if most is None else round(most),
-        cost_usd=total([each.cost_usd for each in estimates]),
-        cost_usd_max=total([each.cost_usd_max for each in estimates]),
-        shared=sum(each.shared for each in estimates),
-    )

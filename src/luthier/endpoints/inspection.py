@@ -14,7 +14,7 @@ from luthier.endpoints.exchange import Answer, Operation, Request
 from luthier.endpoints.failures import Verdict, judge, judge_fault, judge_unread
 from luthier.endpoints.headers import window
 from luthier.endpoints.listing import listed_models
-from luthier.endpoints.prices import PriceBook, price_cure
+from luthier.endpoints.prices import PriceBook, dollars, price_cure
 from luthier.endpoints.providers import PROVIDERS
 from luthier.endpoints.reading import Unreadable, read_answer
 from luthier.endpoints.redaction import redact
@@ -275,7 +275,7 @@ class _Inspection:
             self._add(None, "price", "unknown, so a budget cannot be kept", price_cure(self.endpoint))
             return
         usage = answer.usage
-        self._add(True, "price", f"${cost:.6f} for {usage.input_tokens} tokens in, {usage.output_tokens} out")
+        self._add(True, "price", f"{dollars(cost)} for {usage.input_tokens} tokens in, {usage.output_tokens} out")
 
     def _limits(self, reply: Reply) -> None:
         said = {what: window(reply.headers, what) for what in ("requests", "tokens")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,28 @@ LISTED: dict[str, str] = {"openai": "openai", "azure": "azure"}
 Cost = Callable[[Usage], float | None]
 
 MILLION = 1_000_000.0
+
+
+def dollars(usd: float, *, up: bool = False) -> str:
+    """An amount of money as every message writes it: to a hundredth of a cent, or three digits of what is less.
+
+    Args:
+        usd: the amount.
+        up: round up, where it is a bound.
+
+    Examples:
+        >>> dollars(0.005), dollars(0), dollars(1.5), dollars(1234.56789), dollars(0.000012345)
+        ('$0.005', '$0.00', '$1.50', '$1,234.5679', '$0.0000123')
+        >>> dollars(0.00500001, up=True)
+        '$0.00501'
+    """
+    digits = 4 if usd == 0 or abs(usd) >= 0.1 else 2 - math.floor(math.log10(abs(usd)))
+    if up:
+        # What a float misses a round number by is no reason to go up.
+        usd = math.ceil(round(usd * 10**digits, 6)) / 10**digits
+    text = f"{usd:,.{digits}f}"
+    whole, _, parts = text.partition(".")
+    return f"${whole}.{parts.rstrip('0').ljust(2, '0')}"
 
 
 def base_model_of(model: str) -> str:
@@ -49,13 +72,14 @@ class PriceBook:
             usage: tokens.
             reported_model: what the service said it was; tells what an Azure deployment is.
         """
-        return self._for(endpoint, reported_model)(usage)
+        return self.rule(endpoint, reported_model)(usage)
 
     def known(self, endpoint: Endpoint, reported_model: str | None = None) -> bool:
         """Whether answers of this endpoint have a price."""
         return self.cost(endpoint, Usage(input_tokens=1, output_tokens=1), reported_model) is not None
 
-    def _for(self, endpoint: Endpoint, reported_model: str | None) -> Cost:
+    def rule(self, endpoint: Endpoint, reported_model: str | None = None) -> Cost:
+        """What turns tokens of this endpoint into money; looked up once for many answers."""
         price = endpoint.price
         rates = None if price is None else tuple(price.model_dump().values())
         key = (endpoint.provider, endpoint.address, endpoint.model, endpoint.priced_as, rates, reported_model)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from luthier.endpoints.exchange import Answer
 from luthier.endpoints.flight import Progress
+from luthier.endpoints.prices import dollars
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -154,7 +155,7 @@ class TerminalProgress:
         seconds = max(1e-9, time.monotonic() - (self._asking_since or self._began))
         rate = self._fetched / seconds
         parts = [f"{self._landed:,}/{self._expected:,} calls", f"{rate:.1f}/s"]
-        parts.append("price unknown" if self._cost_usd is None else f"${self._cost_usd:.4f}")
+        parts.append("price unknown" if self._cost_usd is None else dollars(self._cost_usd))
         left = self._expected - self._landed
         if left > 0 and self._fetched and self._landed >= TELLING_SHARE * self._expected:
             # What the journal had took no time, and says nothing about what is still to be fetched.

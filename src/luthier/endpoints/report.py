@@ -76,6 +76,11 @@ class Report:
         else:
             self.spent_usd += answer.cost_usd
 
+    @property
+    def fetched(self) -> int:
+        """Answers that came from a service now."""
+        return self.answered - self.from_journal
+
     def note(self, text: str) -> None:
         """Adds a remark, once."""
         if text not in self._notes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from typing import Any
 
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Request, Usage
 
-__all__ = ["TokenGuess", "text_units"]
+__all__ = ["TokenGuess", "least_input_tokens", "most_input_tokens", "most_tokens", "text_units"]
 
 UNITS_PER_TOKEN = 4.0
 PRIOR_TOKENS = 50.0
@@ -15,6 +18,15 @@ MOST_TOKENS_A_UNIT = 0.5
 PRIOR_ANSWERS = 4.0
 UNBOUNDED_OUTPUT = 256.0
 PER_MESSAGE = 4.0
+
+LONGEST_TOKEN = 12.0
+"""Characters of the longest tokens that a text could be made of throughout."""
+
+MOST_FOR_TURNS = 8
+MOST_FOR_A_CALL = 64
+"""Tokens that a turn and a call have beyond their text: marks, roles, a template's own system turn."""
+
+_WORD = re.compile(rb" ?[A-Za-z]+")
 
 WITHOUT_OUTPUT = {"embedding", "decision"}
 """Operations that write nothing: a vector has no tokens, and a decision next to none."""
@@ -33,6 +45,53 @@ def text_units(text: str) -> float:
         return float(len(text))
     extra = len(text.encode("utf-8", "surrogatepass")) - len(text)
     return len(text) + 1.5 * extra
+
+
+def most_tokens(text: str) -> int:
+    """Tokens that no tokenizer in use exceeds on texts people write.
+
+    A word of Latin letters is at most a token and another for every second letter; anything else at most a token a
+    byte, which is the bound of byte-level tokenizers.
+
+    Examples:
+        >>> most_tokens("a good place"), most_tokens("12:30"), most_tokens("語")
+        (9, 5, 3)
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    rest, words = _WORD.subn(b"", data)
+    return math.ceil(len(rest) + words + (len(data) - len(rest) - words) / 2)
+
+
+def least_input_tokens(request: Request) -> int:
+    """Tokens that a question has at least."""
+    return max(1, math.floor(sum(map(len, _texts(request))) / LONGEST_TOKEN))
+
+
+def most_input_tokens(request: Request) -> int:
+    """Tokens that a question has at most: its texts, the marks between turns and the schema of its answer."""
+    turns = request.body.get("messages", ())
+    most = sum(map(most_tokens, _texts(request))) + MOST_FOR_TURNS * (1 + len(turns))
+    if request.operation in ("chat", "decision"):
+        most += MOST_FOR_A_CALL
+    schema = request.body.get("response_format")
+    return most if schema is None else most + most_tokens(json.dumps(schema, default=str))
+
+
+def _texts(request: Request) -> list[str]:
+    body = request.body
+    if request.operation == "decision":
+        return [*_leaves(body.get("input")), *_leaves(body.get("questions"))]
+    return _leaves(body.get("messages", body.get("prompt", body.get("input"))))
+
+
+def _leaves(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in _leaves(item)]
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in _leaves(item)]
+    return []
 
 
 class TokenGuess:
@@ -95,7 +154,9 @@ def request_units(request: Request) -> float:
     """Length of everything the model reads, in quarters of a token."""
     if request.operation == "decision":
         return _units(request.body.get("input")) + _all_units(request.body.get("questions"))
-    return _units(request.body.get("messages", request.body.get("prompt", request.body.get("input"))))
+    asked = _units(request.body.get("messages", request.body.get("prompt", request.body.get("input"))))
+    schema = request.body.get("response_format")
+    return asked if schema is None else asked + text_units(json.dumps(schema, default=str))
 
 
 def _units(value: Any) -> float:

@@ -273,7 +273,7 @@ def plan_tables(
     for spec in specs:
         train_rows = training[spec.name]
         fitted = None
-        if experiment_id is not None and train_rows is not None and plan_fit(spec, train_rows, engine).requests:
+        if experiment_id is not None and train_rows is not None and plan_fit(spec, train_rows, engine).asks:
             # What a run keeps is not fitted again, even where this journal does not know what it asked.
             fitted = find_fitted(experiment_id, expected_digest(spec, train_rows))
         planned.append(

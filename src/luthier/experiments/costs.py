@@ -1,50 +1,90 @@
-"""What a command would send and cost, before it sends anything."""
+"""What a command would send and cost, before it sends anything: exact, or between bounds that hold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from luthier.endpoints import Engine
-from luthier.endpoints.exchange import Request
-from luthier.spec import Fitted, Spec
+from luthier.endpoints import Engine, Estimate
+from luthier.endpoints.estimates import summed
+from luthier.endpoints.groups import Recalled
+from luthier.spec import Conversation, Fitted, Foreseen, Spec
 from luthier.task import Rows
 
-__all__ = ["Plan", "PlannedSpec", "plan_fit", "plan_rows"]
+__all__ = ["Bounds", "Plan", "PlannedSpec", "plan_fit", "plan_rows"]
 
-MOST_RENDERED = 2_000
-"""Rows rendered for an estimate; a longer table is judged by evenly spaced ones."""
+MOST_RENDERED = 20_000
+"""Rows rendered for a plan; a longer table is judged by evenly spaced ones, and the plan says so."""
+
+SAMPLING_MARGIN = 0.1
+"""Share by which the most is raised where only some rows were rendered."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The least and the most of something that is counted; exact where both are the same."""
+
+    low: int = 0
+    high: int = 0
+
+    def __add__(self, other: Bounds) -> Bounds:
+        """Both together."""
+        return Bounds(self.low + other.low, self.high + other.high)
+
+    def __str__(self) -> str:
+        return f"{self.low:,}" if self.low == self.high else f"{self.low:,} to {self.high:,}"
 
 
 @dataclass(frozen=True)
 class PlannedSpec:
     """What one spec would send.
 
+    A call that is sent again after a failure counts once, and bounds hold as long as calls are answered: a row whose
+    call fails is asked nothing further.
+
     Attributes:
         name: of the spec.
         rows: rows it would answer.
-        requests: calls, at least: labels of several tokens may need further ones.
-        in_journal: calls the journal already answers, or knows to fail for good.
-        shared: calls that specs before it make too; each is sent once.
-        input_tokens: estimated tokens of the calls that are left.
-        output_tokens: most tokens they can bring back; `None` when nothing bounds them.
-        cost_usd: estimated price of them; `None` when the price is unknown.
+        calls: questions that would be asked now, texts to embed left out.
+        texts: texts that would be embedded now; many go out in one call.
+        in_journal: questions and texts that the journal already answers, or knows to fail for good.
+        shared: those that specs before it ask too; each is sent once.
+        input_tokens: tokens sent, at least and at most.
+        likely_input_tokens: a guess between the two.
+        output_tokens: most tokens that can come back; `None` when nothing bounds them.
+        cost_usd: a guess at the price; `None` when the price is unknown.
+        cost_usd_low: price at least.
+        cost_usd_high: price at most; `None` when the price is unknown or nothing bounds the answers.
+        rendered: rows this was judged by, where those are not all.
     """
 
     name: str
     rows: int
-    requests: int = 0
+    calls: Bounds = Bounds()
+    texts: Bounds = Bounds()
     in_journal: int = 0
-    input_tokens: int = 0
+    shared: int = 0
+    input_tokens: Bounds = Bounds()
+    likely_input_tokens: int = 0
     output_tokens: int | None = 0
     cost_usd: float | None = 0.0
-    shared: int = 0
+    cost_usd_low: float | None = 0.0
+    cost_usd_high: float | None = 0.0
+    rendered: int | None = None
 
     @property
-    def calls(self) -> int:
-        """Calls that would be made now."""
-        # Each is rounded by itself where a long table is judged by some of its rows.
-        return max(0, self.requests - self.in_journal - self.shared)
+    def asks(self) -> bool:
+        """Whether anything may be sent."""
+        return bool(self.calls.high or self.texts.high)
+
+    @property
+    def known(self) -> int:
+        """Questions and texts that need not be sent."""
+        return self.in_journal + self.shared
 
 
 @dataclass(frozen=True)
@@ -54,15 +94,39 @@ class Plan:
     specs: tuple[PlannedSpec, ...]
 
     @property
-    def cost_usd(self) -> float | None:
-        """Price of everything, `None` when one is unknown."""
-        costs = [spec.cost_usd for spec in self.specs]
-        return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)
+    def calls(self) -> Bounds:
+        """Questions that would be asked now."""
+        return sum((spec.calls for spec in self.specs), Bounds())
+
+    @property
+    def texts(self) -> Bounds:
+        """Texts that would be embedded now."""
+        return sum((spec.texts for spec in self.specs), Bounds())
 
     @property
     def requests(self) -> int:
-        """Calls that would be made now."""
-        return sum(spec.calls for spec in self.specs)
+        """Questions and texts that would be sent now, at most."""
+        return self.calls.high + self.texts.high
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything may be sent."""
+        return self.requests > 0
+
+    @property
+    def cost_usd(self) -> float | None:
+        """A guess at the price of everything, `None` when one is unknown."""
+        return _total([spec.cost_usd for spec in self.specs])
+
+    @property
+    def cost_usd_low(self) -> float | None:
+        """Price of everything at least, `None` when one is unknown."""
+        return _total([spec.cost_usd_low for spec in self.specs])
+
+    @property
+    def cost_usd_high(self) -> float | None:
+        """Price of everything at most, `None` when one is unknown or without bound."""
+        return _total([spec.cost_usd_high for spec in self.specs])
 
 
 def plan_fit(spec: Spec, train: Rows | None, engine: Engine) -> Plan:
@@ -70,10 +134,7 @@ def plan_fit(spec: Spec, train: Rows | None, engine: Engine) -> Plan:
     if not spec.endpoints or not spec.needs_training:
         return Plan((PlannedSpec(spec.name, 0),))
     nothing = Rows(inputs=(), labels=(), text=spec.task.text)
-    fitting, _ = _requests(spec, nothing, train, None, engine, retry_failed=False)
-    found = engine.estimate(fitting, spec.endpoint)
-    tokens = (found.input_tokens, found.max_output_tokens)
-    return Plan((PlannedSpec(spec.name, len(fitting), found.distinct, found.in_journal, *tokens, found.cost_usd),))
+    return Plan((plan_rows(spec, nothing, train, engine),))
 
 
 def plan_rows(
@@ -88,7 +149,7 @@ def plan_rows(
     fitted: Fitted | None = None,
     counted: set[bytes] | None = None,
 ) -> PlannedSpec:
-    """What a spec would send for some rows, its calibration included.
+    """What a spec would send for some rows, its fitting included.
 
     Args:
         spec: the recipe.
@@ -107,42 +168,102 @@ def plan_rows(
         return PlannedSpec(spec.name, total)
     step = max(1, -(-len(rows) // MOST_RENDERED))
     shown = rows.take(range(0, len(rows), step))
-    fitting, answering = _requests(spec, shown, train, fitted, None if fresh else engine, retry_failed=retry_failed)
-    scale = total / len(shown)
-    fit = engine.estimate(fitting, spec.endpoint, fresh=fresh, retry_failed=retry_failed, counted=counted)
-    answer = engine.estimate(answering, spec.endpoint, fresh=fresh, retry_failed=retry_failed, counted=counted)
-    outputs = None
-    if fit.max_output_tokens is not None and answer.max_output_tokens is not None:
-        outputs = fit.max_output_tokens + round(answer.max_output_tokens * scale)
-    cost = None
-    if fit.cost_usd is not None and answer.cost_usd is not None:
-        cost = fit.cost_usd + answer.cost_usd * scale
+
+    def recall(conversation: Conversation[Result]) -> Recalled[Result]:
+        return engine.recall(conversation, spec.endpoint, fresh=fresh, retry_failed=retry_failed)
+
+    def counts(pieces: Sequence[Foreseen]) -> Iterator[_Count]:
+        for piece in pieces:
+            yield _count(piece, spec, engine, fresh, retry_failed, counted)
+
+    fitting, answering = spec.foreseen(shown, train, fitted, recall)
+    fit, answer = list(counts(fitting)), list(counts(answering))
+    whole = total == len(shown)
+    if not whole:
+        answer = [count.scaled(total / len(shown)) for count in answer]
+    found = [*fit, *answer]
+    every = summed([count.estimate for count in found])
     return PlannedSpec(
         name=spec.name,
         rows=total,
-        requests=fit.distinct + round(answer.distinct * scale),
-        in_journal=fit.in_journal + round(answer.in_journal * scale),
-        input_tokens=fit.input_tokens + round(answer.input_tokens * scale),
-        output_tokens=outputs,
-        cost_usd=cost,
-        shared=fit.shared + round(answer.shared * scale),
+        calls=sum((count.asked for count in found if not count.embeds), Bounds()),
+        texts=sum((count.asked for count in found if count.embeds), Bounds()),
+        in_journal=every.in_journal,
+        shared=every.shared,
+        input_tokens=Bounds(every.input_tokens_min, every.input_tokens_max),
+        likely_input_tokens=every.input_tokens,
+        output_tokens=every.max_output_tokens,
+        cost_usd=every.cost_usd,
+        cost_usd_low=every.cost_usd_min,
+        cost_usd_high=every.cost_usd_max,
+        rendered=None if whole else len(shown),
     )
 
 
-def _requests(
-    spec: Spec, rows: Rows, train: Rows | None, fitted: Fitted | None, engine: Engine | None, *, retry_failed: bool
-) -> tuple[Sequence[Request], Sequence[Request]]:
-    """What fitting and what answering would ask: as the journal of `engine` has it, else as the spec judges it."""
-    if engine is None or not spec.asks_by_answers or (fitted is None and train is None):
-        return spec.first_requests(rows, train, fitted)
-    fitting: Sequence[Request] = ()
-    if fitted is None:
-        assert train is not None
-        fit = engine.recall(spec.fit(train), spec.endpoint, retry_failed=retry_failed)
-        if fit.result is None:
-            return spec.further_requests(rows, train, fit.requests)
-        fitting, fitted = fit.requests, fit.result
-    answer = engine.recall(fitted.predict(rows), spec.endpoint, retry_failed=retry_failed)
-    if answer.result is None and len(answer.rounds) < 2:
-        return fitting, spec.first_requests(rows, None, fitted)[1]
-    return fitting, answer.requests
+@dataclass(frozen=True)
+class _Count:
+    """One piece of what is foreseen, counted."""
+
+    asked: Bounds
+    estimate: Estimate
+    embeds: bool
+
+    def scaled(self, times: float) -> _Count:
+        """For so many times the rows: at least nothing, as what was not looked at may be known; at most a bit more."""
+        most = times * (1 + SAMPLING_MARGIN)
+        one = self.estimate
+
+        def raised(value: float | None) -> float | None:
+            return None if value is None else value * most
+
+        output = raised(one.max_output_tokens)
+        estimate = Estimate(
+            requests=round(one.requests * times),
+            distinct=round(one.distinct * times),
+            in_journal=round(one.in_journal * times),
+            input_tokens=round(one.input_tokens * times),
+            max_output_tokens=None if output is None else math.ceil(output),
+            cost_usd=None if one.cost_usd is None else one.cost_usd * times,
+            cost_usd_max=raised(one.cost_usd_max),
+            shared=round(one.shared * times),
+            cost_usd_min=None if one.cost_usd_min is None else 0.0,
+            input_tokens_max=math.ceil(one.input_tokens_max * most),
+        )
+        # A row asks no more calls in a longer table, so the margin is for what the journal has of the others.
+        return _Count(Bounds(0, math.ceil(self.asked.high * most)), estimate, self.embeds)
+
+
+def _count(piece: Foreseen, spec: Spec, engine: Engine, fresh: bool, retry_failed: bool, counted: set[bytes]) -> _Count:
+    embeds = bool(piece.requests) and piece.requests[0].operation == "embedding"
+    if piece.sure and piece.shortest is None:
+        found = engine.estimate(
+            piece.requests, spec.endpoint, fresh=fresh, retry_failed=retry_failed, counted=counted, follow=piece.follow
+        )
+        sure = found if found.sure else _perhaps(found)
+        return _Count(Bounds(found.left if found.sure else 0, found.left + found.further), sure, embeds)
+    # What stands for others is not looked up: whether the journal has it says nothing of those.
+    longest = engine.estimate(piece.requests, spec.endpoint, fresh=True, follow=piece.follow)
+    if not (fresh or piece.sure) or piece.shortest is None:
+        return _Count(Bounds(0, longest.left + longest.further), _perhaps(longest), embeds)
+    shortest = engine.estimate(piece.shortest, spec.endpoint, fresh=True)
+    between = replace(
+        longest,
+        input_tokens=(shortest.input_tokens + longest.input_tokens) // 2,
+        cost_usd=_mean(shortest.cost_usd, longest.cost_usd),
+        input_tokens_min=shortest.input_tokens_min,
+        cost_usd_min=shortest.cost_usd_min,
+    )
+    return _Count(Bounds(shortest.left, longest.left + longest.further), between, embeds)
+
+
+def _perhaps(found: Estimate) -> Estimate:
+    return replace(found, input_tokens_min=0, cost_usd_min=None if found.cost_usd_min is None else 0.0)
+
+
+def _mean(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else (one + other) / 2
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

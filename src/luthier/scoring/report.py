@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from luthier.endpoints.prices import dollars
 from luthier.evaluation.records import STATES
 from luthier.scoring.batch import BatchReport
 
@@ -30,8 +31,8 @@ def report_text(report: BatchReport, target: str | Path) -> str:
         lines.append(f"labels      {shown}")
     if report.input_tokens or report.output_tokens:
         lines.append(f"tokens      {report.input_tokens:,} in, {report.output_tokens:,} out")
-        cost = "unknown (give the endpoint a price)" if report.cost_usd is None else f"${report.cost_usd:.4f}"
-        now = "" if report.spent_usd is None else f", of which ${report.spent_usd:.4f} were spent now"
+        cost = "unknown (give the endpoint a price)" if report.cost_usd is None else dollars(report.cost_usd)
+        now = "" if report.spent_usd is None else f", of which {dollars(report.spent_usd)} were spent now"
         lines.append(f"cost        {cost}{now}")
         lines.append(
             f"journal     {report.from_journal:,} rows cost nothing now: paid for before, or equal to another row"

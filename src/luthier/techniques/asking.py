@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from luthier.endpoints.exchange import Answer, Request
 from luthier.endpoints.redaction import sendable
+from luthier.endpoints.tokens import most_tokens
 from luthier.errors import EndpointError, Partial
 from luthier.evaluation.deciding import Objective, best_label
 from luthier.evaluation.records import Prediction
@@ -32,6 +33,7 @@ __all__ = [
     "facts_of",
     "leaning_of",
     "letters_for",
+    "shown_tokens",
     "unanswered",
 ]
 
@@ -258,6 +260,11 @@ def json_format(words: Sequence[str]) -> dict[str, Any]:
         "type": "json_schema",
         "json_schema": {"name": JSON_KEY, "strict": True, "schema": answer_schema(words)},
     }
+
+
+def shown_tokens(examples: Sequence[Shown]) -> int:
+    """Tokens that examples take at most."""
+    return sum(most_tokens(example.user) + most_tokens(example.answer) for example in examples)
 
 
 def letters_for(words: Sequence[str]) -> tuple[str, ...]:

@@ -24,13 +24,13 @@ from luthier.techniques.examples import (
 from luthier.techniques.leaning import measured
 from luthier.techniques.nearest import Nearest, embed_pool, embedding_requests, typical
 from luthier.techniques.rounds import together
-from luthier.techniques.searching import Search, draw_search, has_ended, search, search_requests
+from luthier.techniques.searching import Search, draw_search, search, search_requests
 from luthier.techniques.template import UnrenderedRow
 
 if TYPE_CHECKING:
     from luthier.techniques.prompt import Prompt
 
-__all__ = ["Asker", "Chosen", "asker", "choose", "fit_prompt", "planned_requests", "training"]
+__all__ = ["Asker", "Chosen", "asker", "choose", "fit_prompt", "nearest_of", "planned_requests", "training"]
 
 Asker: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], Conversation[list[Prediction]]]
 """Asks for rows."""
@@ -136,7 +136,7 @@ def fit_prompt(spec: Prompt, rows: Rows | None) -> Conversation[Fitted]:
 
 def asker(spec: Prompt, fitted: Fitted) -> Asker:
     """How rows are asked by a fitted prompt."""
-    found = _nearest(spec, fitted)
+    found = nearest_of(spec, fitted)
     if found is not None:
         return found.rows
     asking = spec.asking(fitted.state)
@@ -144,18 +144,17 @@ def asker(spec: Prompt, fitted: Fitted) -> Asker:
 
 
 def planned_requests(
-    spec: Prompt, rows: Rows, train: Rows | None, fitted: Fitted | None, begun: Sequence[Request] = ()
+    spec: Prompt, rows: Rows, train: Rows | None, fitted: Fitted | None
 ) -> tuple[list[Request], list[Request]]:
     """What fitting and what answering these rows would ask first.
 
     What hangs on answers that are not there yet is stood for: nearest examples by some of ordinary length, the
-    winner of a search by the sample that shows most, the rounds of a race by the longest course it may still take
-    after what fitting asked so far (`begun`).
+    winner of a search by the sample that shows most, the rounds of a race by the longest course it may take.
     """
     settings = spec.prompt.examples
     if fitted is not None or not spec.needs_training:
         known = fitted if fitted is not None else Fitted(spec=spec)
-        found = _nearest(spec, known)
+        found = nearest_of(spec, known)
         if found is None:
             return [], spec.asking(known.state).requests(rows)
         assert settings.endpoint is not None
@@ -173,10 +172,7 @@ def planned_requests(
         return [*fitting, *asking.requests(held, shown)], [*answering, *asking.requests(rows, shown)]
     if chosen.search is not None:
         asking = spec.asking({"examples": spec.kept(given, chosen.search.longest.positions)})
-        fitting = search_requests(spec, given, chosen.search, begun)
-        if not has_ended(spec, given, chosen.search, held, begun):
-            fitting += asking.requests(held)
-        return fitting, asking.requests(rows)
+        return [*search_requests(spec, given, chosen.search), *asking.requests(held)], asking.requests(rows)
     asking = spec.asking({"examples": spec.kept(given, chosen.examples)})
     return asking.requests(held), asking.requests(rows)
 
@@ -186,7 +182,8 @@ def stand_ins(spec: Prompt, rows: Rows, chosen: Chosen) -> tuple[Shown, ...]:
     return typical(spec.asking({}), spec.kept(rows, chosen.pool), spec.prompt.examples.most)
 
 
-def _nearest(spec: Prompt, fitted: Fitted) -> Nearest | None:
+def nearest_of(spec: Prompt, fitted: Fitted) -> Nearest | None:
+    """What asks with the examples nearest to each row; `None` where others are shown."""
     settings = spec.prompt.examples
     if settings.select != "nearest" or "pool" not in fitted.state:
         return None

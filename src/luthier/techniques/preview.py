@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Request, Usage
+from luthier.endpoints.prices import dollars
 from luthier.task import Rows, is_blank
 from luthier.techniques.asking import Asking, Shown
 from luthier.techniques.fitting import choose, stand_ins
@@ -32,7 +33,8 @@ class Preview:
         reasons: why not, for those rows; empty text for the others.
         input_tokens: estimated tokens sent for all rows.
         output_tokens: most tokens that may come back for all rows.
-        cost_usd: estimated price at most, `None` where the price is unknown.
+        cost_usd: estimated price, `None` where it is unknown.
+        cost_usd_max: price at most.
         notes: what should be known before paying.
     """
 
@@ -43,6 +45,7 @@ class Preview:
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
+    cost_usd_max: float | None
     notes: tuple[str, ...]
 
     @property
@@ -53,7 +56,9 @@ class Preview:
     @property
     def summary(self) -> str:
         """Rows, tokens and price in one line."""
-        price = "price unknown" if self.cost_usd is None else f"at most ${self.cost_usd:.6f}"
+        price = "price unknown"
+        if self.cost_usd is not None and self.cost_usd_max is not None:
+            price = f"about {dollars(self.cost_usd)}, at most {dollars(self.cost_usd_max, up=True)}"
         sent = sum(request is not None for request in self.requests)
         rows = (
             f"{sent} of {len(self.requests)} rows"
@@ -135,7 +140,7 @@ def preview_of(
             requests.append(None)
             reasons.append(str(fault))
     sent = [asked for asked in requests if asked is not None]
-    usage, cost = estimate(sent, endpoint)
+    usage, cost, most = estimate(sent, endpoint)
     return Preview(
         name=name,
         model=endpoint.label,
@@ -144,6 +149,7 @@ def preview_of(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cost_usd=cost,
+        cost_usd_max=most,
         notes=tuple(notes),
     )
 
@@ -174,10 +180,10 @@ def _examples(spec: Prompt, asking: Asking, train: Rows | None) -> tuple[tuple[S
     return spec.asking({"examples": spec.kept(train, chosen.examples)}).examples, []
 
 
-def estimate(requests: Sequence[Request], endpoint: Endpoint) -> tuple[Usage, float | None]:
-    """Tokens of these requests, output at most, and what they cost; the one place that estimates here."""
+def estimate(requests: Sequence[Request], endpoint: Endpoint) -> tuple[Usage, float | None, float | None]:
+    """Tokens of these requests, output at most, what they are likely to cost and what at most."""
     from luthier.endpoints.prices import PriceBook
-    from luthier.endpoints.tokens import TokenGuess
+    from luthier.endpoints.tokens import TokenGuess, most_input_tokens
 
     guess = TokenGuess()
     usages = [
@@ -185,10 +191,15 @@ def estimate(requests: Sequence[Request], endpoint: Endpoint) -> tuple[Usage, fl
         for request in requests
     ]
     book = PriceBook()
-    costs = [book.cost(endpoint, usage) for usage in usages] if usages else [book.cost(endpoint, Usage())]
-    known = [cost for cost in costs if cost is not None]
+    most = [replace(u, input_tokens=most_input_tokens(r)) for u, r in zip(usages, requests, strict=True)]
+
+    def price(of: Sequence[Usage]) -> float | None:
+        costs = [book.cost(endpoint, usage) for usage in of or [Usage()]]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
+
     total = Usage(sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages))
-    return total, sum(known) if len(known) == len(costs) else None
+    return total, price(usages), price(most)
 
 
 def _turns(request: Request) -> tuple[tuple[str, str], ...]:

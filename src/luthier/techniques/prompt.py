@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.estimates import FollowUps
 from luthier.endpoints.exchange import Answer, Request
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
-from luthier.spec import Conversation, Fitted, Probe, Spec
+from luthier.spec import Conversation, Fitted, Foreseen, Probe, Recall, Spec
 from luthier.task import Rows, Task
 from luthier.techniques.asking import Asking, Shown, Way, json_format
 from luthier.techniques.fitting import asker, fit_prompt, planned_requests
 from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
-from luthier.techniques.walk import apart_at_once, walk
+from luthier.techniques.walk import apart_at_once, most_follow_ups, walk
 from luthier.techniques.wording import AnswerFormat, Decoding, Examples, Style, Wording
 
 if TYPE_CHECKING:
@@ -345,11 +346,28 @@ class Prompt(Spec):
             self.check_columns(rows.inputs[0])
         return planned_requests(self, rows, train, fitted)
 
-    def further_requests(
-        self, rows: Rows, train: Rows, begun: Sequence[Request]
-    ) -> tuple[list[Request], list[Request]]:
-        """As `first_requests`; a race that was begun can only take what it has left."""
-        return planned_requests(self, rows, train, None, begun)
+    def foreseen(
+        self, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: Recall
+    ) -> tuple[Sequence[Foreseen], Sequence[Foreseen]]:
+        """All that will be asked, with bounds for what hangs on answers to come.
+
+        Raises:
+            SpecError: training rows are needed and there are none.
+            DataError: there are too few of them, or a column is missing.
+        """
+        from luthier.techniques.foresight import foreseen
+
+        if len(rows):
+            self.check_columns(rows.inputs[0])
+        return foreseen(self, rows, train, fitted, recall)
+
+    @property
+    def following(self) -> FollowUps:
+        """What the first answer of a row may lead to: a walk asks for the next tokens of labels that begin alike."""
+        if self.way != "walk":
+            return FollowUps()
+        longest = max(len(word.encode("utf-8", "replace")) for word in self.words)
+        return FollowUps(most_follow_ups(self.words), longest + 1)
 
     def follow_ups(self, answer: Answer) -> int:
         """The texts whose next tokens are needed to tell the labels apart."""
@@ -361,11 +379,6 @@ class Prompt(Spec):
             return len(steps.send([answer.choices[0]]))
         except StopIteration:
             return 0
-
-    @property
-    def asks_by_answers(self) -> bool:
-        """Whether examples are chosen by embeddings or by a race."""
-        return self.prompt.examples.select in ("nearest", "searched")
 
     def tables(self, fitted: Fitted) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """The `samples` a search tried."""

@@ -14,6 +14,7 @@ from luthier.evaluation.deciding import Objective
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation
 from luthier.task import Rows, Task
+from luthier.techniques.asking import shown_tokens
 from luthier.techniques.examples import drawn_examples, of_length, or_raise, short_enough
 from luthier.techniques.rounds import together
 from luthier.techniques.wording import Examples
@@ -171,7 +172,7 @@ def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, An
 def search_requests(spec: Prompt, rows: Rows, drawn: Search, begun: Sequence[Request] = ()) -> list[Request]:
     """What a search asks at most: the race in which no sample is dropped by a test from now on.
 
-    Which samples reach the later blocks is not known yet; those that show most stand for them.
+    Which samples reach the later blocks is not known yet; those whose examples are longest stand for them.
 
     Args:
         spec: the recipe.
@@ -183,7 +184,8 @@ def search_requests(spec: Prompt, rows: Rows, drawn: Search, begun: Sequence[Req
 
     judged = rows.take(drawn.judged)
     askings = [spec.asking({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
-    order = sorted(range(len(askings)), key=lambda i: (-drawn.samples[i].count, i))
+    lengths = [shown_tokens(asking.examples) for asking in askings]
+    order = sorted(range(len(askings)), key=lambda i: (-lengths[i], i))
     asked = {_said(request) for request in begun}
     found = list(begun)
     first = 0

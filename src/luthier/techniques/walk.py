@@ -9,13 +9,23 @@ cut one label into tokens add up, and so do "4" and " 4", "Good" and "good".
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from luthier.endpoints.exchange import TokenChoices
 
-__all__ = ["NEGLIGIBLE", "LabelScores", "Walk", "apart_at_once", "fold", "most_of_unreturned", "walk"]
+__all__ = [
+    "NEGLIGIBLE",
+    "LabelScores",
+    "Walk",
+    "apart_at_once",
+    "fold",
+    "most_follow_ups",
+    "most_of_unreturned",
+    "walk",
+]
 
 NEGLIGIBLE = 1e-3
 """A node with less than this share of what the labels have is not asked further.
@@ -74,6 +84,23 @@ def apart_at_once(words: Sequence[str]) -> bool:
     return len({fold(word)[:1] for word in words}) == len(words)
 
 
+def most_follow_ups(words: Sequence[str]) -> int:
+    """How many texts a walk asks at most after the first.
+
+    Each beginning that several words share may be asked with and without a space before it, and the space alone.
+    Where a model spreads over more spellings, the likeliest are asked. Beginnings are counted in bytes, as some tokens
+    are a part of a letter.
+
+    Examples:
+        >>> most_follow_ups(["1", "2", "3"]), most_follow_ups(["1", "10", "2"]), most_follow_ups(["good", "great"])
+        (1, 3, 3)
+    """
+    spelled = [fold(word).encode("utf-8", "surrogatepass") for word in words]
+    begun = {word[:end] for word in spelled for end in range(1, len(word) + 1)}
+    shared = sum(sum(word.startswith(start) for word in spelled) > 1 for start in begun)
+    return 2 * shared + 1
+
+
 def walk(words: Sequence[str], *, follow: bool = True, negligible: float = NEGLIGIBLE) -> Walk:
     """Walks the answers a model may give and returns what each word got.
 
@@ -100,11 +127,12 @@ def walk(words: Sequence[str], *, follow: bool = True, negligible: float = NEGLI
     trie = _Trie(words)
     known: dict[str, TokenChoices] = {}
     waiting = {"": 1.0}
+    left = most_follow_ups(words) if negligible else sys.maxsize
     while waiting:
         if known and not follow:
             break
         if known:
-            trie.leave_negligible(waiting, known, negligible)
+            left -= trie.leave_negligible(waiting, known, negligible, left)
         unknown = [text for text in waiting if text not in known]
         if unknown:
             known.update(zip(unknown, (yield unknown), strict=True))
@@ -185,11 +213,17 @@ class _Trie:
             if i not in found:
                 self._bound[i] += bound
 
-    def leave_negligible(self, waiting: dict[str, float], known: dict[str, TokenChoices], negligible: float) -> None:
-        """Shares out, in equal parts, the mass of texts that are not worth a request."""
+    def leave_negligible(
+        self, waiting: dict[str, float], known: dict[str, TokenChoices], negligible: float, most: int
+    ) -> int:
+        """Shares out, in equal parts, the mass of texts not worth a request; how many of the `most` are left to ask."""
         total = sum(self._seen) + sum(waiting.values())
-        for text in [text for text, mass in waiting.items() if text not in known and mass < negligible * total]:
-            self._share(self._following(self._fold(text.lstrip())), waiting.pop(text))
+        unknown = sorted((text for text in waiting if text not in known), key=lambda text: -waiting[text])
+        asked = [text for text in unknown if waiting[text] >= negligible * total][:most]
+        for text in unknown:
+            if text not in asked:
+                self._share(self._following(self._fold(text.lstrip())), waiting.pop(text))
+        return len(asked)
 
     def scores(self) -> LabelScores | None:
         """The masses as log-probabilities among the labels."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from luthier.endpoints.endpoint import Endpoint
+from luthier.endpoints.prices import dollars
 from luthier.errors import BudgetReached, EndpointError, ModelError, Partial, UserError
 from luthier.experiments.tracking import connect, known_experiment, log_table_digest
 from luthier.techniques.finetune import FineTune, Tuned
@@ -202,7 +203,7 @@ class Job:
         if self.state.status != "succeeded":
             return f"{said}, run {self.run_id}"
         tokens = "unknown" if self.state.trained_tokens is None else f"{self.state.trained_tokens:,}"
-        price = "price unknown" if self.cost_usd is None else f"${self.cost_usd:.4f}"
+        price = "price unknown" if self.cost_usd is None else dollars(self.cost_usd)
         lines = [f"{said}: {self.state.tuned_model}, {tokens} tokens trained, {price}, run {self.run_id}"]
         if self.written is not None:
             lines += [f"written to {self.written}", f"measure it: luthier compare {self.written} --test TABLE"]

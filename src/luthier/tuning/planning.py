@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from luthier.endpoints.prices import dollars
 from luthier.errors import BudgetReached, UserError
 from luthier.experiments.tracking import known_experiment
 from luthier.techniques.finetune import FineTune
@@ -80,8 +81,8 @@ class Plan:
         if cost is not None and cost > usd:
             what = "training" if known is not None else "one epoch alone"
             raise BudgetReached(
-                f"{what} would cost about ${cost:.4f}, more than the budget of ${usd:.4g}. Nothing was uploaded. "
-                "Raise --budget, lower tuning.epochs, or give fewer rows."
+                f"{what} would cost about {dollars(cost)}, more than the budget of {dollars(usd)}. "
+                "Nothing was uploaded. Raise --budget, lower tuning.epochs, or give fewer rows."
             )
         if cost is None:
             raise UserError(

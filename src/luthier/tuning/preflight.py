@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from luthier.endpoints.prices import dollars
 from luthier.errors import SpecError
 from luthier.task import Rows
 from luthier.techniques.finetune import FineTune
@@ -73,9 +74,9 @@ class Preflight:
     def price(self) -> str:
         """The price in words."""
         if self.cost_usd is not None:
-            return f"about ${self.cost_usd:.4f}"
+            return f"about {dollars(self.cost_usd)}"
         if self.epoch_usd is not None:
-            return f"about ${self.epoch_usd:.4f} an epoch"
+            return f"about {dollars(self.epoch_usd)} an epoch"
         return "price unknown"
 
     def size(self) -> str:

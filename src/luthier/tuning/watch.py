@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from luthier.assets.processes import ending_signals
+from luthier.endpoints.prices import dollars
 from luthier.errors import BudgetReached, EndpointError, Interrupted, Partial
 from luthier.tuning.intent import Pace
 from luthier.tuning.tracking import Record
@@ -76,7 +77,7 @@ class Said:
             parts.append(f"loss {self.loss:.4g}")
         if self.tokens is not None:
             parts.append(f"{self.tokens:,} tokens" if self.job.ended else f"about {self.tokens:,} tokens")
-            parts.append("price unknown" if self.cost_usd is None else f"${self.cost_usd:.4f}")
+            parts.append("price unknown" if self.cost_usd is None else dollars(self.cost_usd))
         if self.seconds_left is not None and not self.job.ended:
             minutes, seconds = divmod(round(self.seconds_left), 60)
             parts.append(f"{minutes}:{seconds:02} left")
@@ -177,8 +178,8 @@ def follow(
                 tuner.cancel(job)
                 raise BudgetReached(
                     f"job {job} was cancelled: the service chose {state.hyperparameters['epochs']} epochs, which cost "
-                    f"about ${cost:.4f}, more than the budget of ${outlook.budget_usd:.4g}. Raise --budget, or set "
-                    "tuning.epochs."
+                    f"about {dollars(cost)}, more than the budget of {dollars(outlook.budget_usd)}. Raise --budget, "
+                    "or set tuning.epochs."
                 )
         pace.wait(poll)
         if pace.poll_seconds is None:
