@@ -110,19 +110,49 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert asker.returncode == 130
 
 
-@pytest.mark.slow
-def test_two_programs_at_once_share_one_journal(slow: LocalServer, clean_home: Path) -> None:
-    both = [start(slow, 300), start(slow, 300)]
+def test_two_programs_with_the_same_rows_ask_once(slow: LocalServer, clean_home: Path) -> None:
+    both = [start(slow, 2000), start(slow, 2000)]
+    fetched = 0
     for asker in both:
         out, err = asker.communicate(timeout=60)
         assert asker.returncode == 0, err
-        assert out.split()[0] == "300"
+        answered, from_journal = map(int, out.split())
+        assert answered == 2000
+        assert from_journal > 0, "each took some from the other"
+        fetched += answered - from_journal
+    assert slow.received.total == fetched == 2000
     journal = Journal(clean_home / "journal.db")
-    assert journal.size().answers == 300
+    assert journal.size().answers == 2000
     journal.close()
-    assert slow.received.total <= 600
-    out, _ = start(slow, 300).communicate(timeout=60)
-    assert out.split() == ["300", "300"]
+    out, _ = start(slow, 2000).communicate(timeout=60)
+    assert out.split() == ["2000", "2000"]
+
+
+def test_after_kill_9_of_one_the_other_finishes_all(slow: LocalServer, clean_home: Path) -> None:
+    first = start(slow, 1500)
+    wait_for(slow, 100)
+    second = start(slow, 1500)
+    wait_for(slow, 700)
+    first.kill()
+    first.communicate()
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    assert out.split()[0] == "1500"
+    assert slow.received.total - 1500 <= IN_FLIGHT, "nothing is asked twice but what was in flight"
+
+
+def test_a_program_that_is_interrupted_leaves_the_rest_to_the_other(slow: LocalServer) -> None:
+    first = start(slow, 1500)
+    wait_for(slow, 100)
+    second = start(slow, 1500)
+    wait_for(slow, 700)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=30)
+    assert first.returncode == 130
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    assert out.split()[0] == "1500"
+    assert slow.received.total == 1500
 
 
 def test_a_program_that_only_looks_makes_no_thread_and_ends() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from luthier.endpoints.journal import Entry, Journal
+from luthier.endpoints.leases import Owner
 from luthier.errors import UserError
 
 __all__ = ["Commits"]
@@ -14,6 +15,7 @@ COMMIT_SECONDS = 0.003
 COMMIT_ANSWERS = 64
 
 Committed = Callable[[UserError | None], None]
+DoneWith = Callable[[Sequence[bytes]], Sequence[tuple[Owner, bytes]]]
 
 
 class Commits:
@@ -22,19 +24,38 @@ class Commits:
     Args:
         journal: where they are kept.
         loop: where it is told that they are.
+        done_with: the leases on keys, which end with the commit.
     """
 
-    def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
-        self._journal, self._loop = journal, loop
-        self._waiting: list[tuple[Entry, Committed]] = []
+    def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop, done_with: DoneWith) -> None:
+        self._journal, self._loop, self._done_with = journal, loop, done_with
+        self._waiting: list[tuple[Entry, bytes, Committed]] = []
+        self._ending: list[tuple[Owner, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, entry: Entry, committed: Committed) -> None:
-        """Keeps an entry soon; `committed` is called on the loop when it is safe, or with the error."""
-        self._waiting.append((entry, committed))
+    def add(self, entry: Entry, key: bytes, committed: Committed) -> None:
+        """Keeps an entry soon.
+
+        Args:
+            entry: what to keep.
+            key: what was asked; the lease on it ends.
+            committed: called on the loop when it is safe, or with the error.
+        """
+        self._waiting.append((entry, key, committed))
         if len(self._waiting) >= COMMIT_ANSWERS:
             self.flush()
-        elif self._timer is None:
+        else:
+            self._flush_soon()
+
+    def let_go(self, keys: Sequence[bytes]) -> None:
+        """Ends the leases on keys that are not asked any more."""
+        ending = self._done_with(keys)
+        if ending:
+            self._ending += ending
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._timer is None:
             self._timer = self._loop.call_later(COMMIT_SECONDS, self.flush)
 
     def flush(self) -> None:
@@ -43,15 +64,16 @@ class Commits:
             self._timer.cancel()
             self._timer = None
         batch, self._waiting = self._waiting, []
-        if not batch:
+        ending, self._ending = [*self._ending, *self._done_with([key for _, key, _ in batch])], []
+        if not batch and not ending:
             return
 
         def tell(error: UserError | None) -> None:
-            for _, committed in batch:
+            for _, _, committed in batch:
                 committed(error)
 
         def done(error: UserError | None) -> None:
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(tell, error)
 
-        self._journal.submit([entry for entry, _ in batch], done)
+        self._journal.submit([entry for entry, _, _ in batch], done, ending)

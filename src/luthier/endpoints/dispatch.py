@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
 from luthier.endpoints.budget import Budget
+from luthier.endpoints.claims import Claims
 from luthier.endpoints.commits import Commits
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, FailureKind, Operation, Request
@@ -51,7 +52,8 @@ class Dispatch:
         self.journal, self.settings, self.report, self.prices = journal, settings, report, prices
         self.halted: Halt | None = None
         self._loop = asyncio.get_running_loop()
-        self._commits = Commits(journal, self._loop)
+        self._commits = Commits(journal, self._loop, lambda keys: self._claims.done_with(keys))
+        self._claims = Claims(journal, self._loop, self._settle, self._start, self.halt_by_error, self._commits.let_go)
         self._sender = Sender(self, shared_transport(), self._commits, prices, settings)
         self._lanes: dict[tuple[str, str | None, str], Lane] = {}
         self._guesses: dict[str, TokenGuess] = {}
@@ -163,35 +165,62 @@ class Dispatch:
                 except (ValueError, TypeError) as error:
                     run.deliver(position, Answer(failure="permanent", error=f"the request is no JSON: {error}"))
             wanted = {key for _, _, key in keyed if not terms.fresh or key in asked}
-            known = await self._look_up(list(wanted))
+            known: dict[bytes, Answer] = {}
+            for key, found in (await self._look_up(list(wanted))).items():
+                run.damaged += isinstance(found, Entry) and found.state == "damaged"
+                self._read_into(known, run, key, found)
+            unknown = list(dict.fromkeys(key for _, _, key in keyed if key not in known and key not in self._flights))
+            held = await self._claim(unknown if run.halt is None else [], known, run)
             for position, request, key in keyed:
-                if run.halt is not None:
+                if run.halt not in (None, "outage"):
                     break
-                found = known.get(key)
-                if isinstance(found, Entry):
-                    run.damaged += found.state == "damaged"
-                    found = self._from_entry(found, terms.retry_failed and key not in asked)
-                if found is not None:
-                    run.deliver(position, found)
-                    continue
-                self._ask(run, position, request, key, identity)
+                answer = known.get(key)
+                if answer is not None:
+                    run.deliver(position, answer)
+                elif run.halt is None:
+                    # What another process is asking is not fresh enough for who wants it asked again.
+                    self._ask(run, position, request, key, identity, elsewhere=key in held and not terms.fresh)
+            self._commits.let_go([key for key in unknown if key not in self._flights])
             run.lane.pump()
             await run.room.wait()
         run.taken_in = True
         if run.halt is not None:
             self._give_up_unsent(run)
 
+    def _read_into(self, known: dict[bytes, Answer], run: Run, key: bytes, found: Entry | Answer) -> None:
+        terms = run.terms
+        if isinstance(found, Answer):
+            known[key] = found
+        elif not terms.fresh or key in terms.asked:
+            answer = self._from_entry(found, terms.retry_failed and key not in terms.asked)
+            if answer is not None:
+                known[key] = answer
+
+    async def _claim(self, keys: list[bytes], known: dict[bytes, Answer], run: Run) -> set[bytes]:
+        """Leases keys; adds what is known of them by now, and returns those that another process is asking."""
+        with self._noting_what_lands() as landed:
+            held, found = await self._claims.take(keys)
+        late: dict[bytes, Entry | Answer] = {**found, **landed}
+        for key, what in late.items():
+            self._read_into(known, run, key, what)
+        return held
+
     async def _look_up(self, keys: list[bytes]) -> dict[bytes, Entry | Answer]:
         if not keys:
             return {}
+        with self._noting_what_lands() as landed:
+            found = await self._read(self.journal.lookup, keys)
+        return {**found, **landed}
+
+    @contextlib.contextmanager
+    def _noting_what_lands(self) -> Iterator[dict[bytes, Answer]]:
         # What lands while the journal is being read is in neither the journal's answer nor in flight.
         landed: dict[bytes, Answer] = {}
         self._landing.append(landed)
         try:
-            found = await self._read(self.journal.lookup, keys)
+            yield landed
         finally:
             self._landing.remove(landed)
-        return {**found, **{key: replace(answer, from_journal=True) for key, answer in landed.items()}}
 
     async def _read(self, question: Callable[..., Result], *about: Any) -> Result:
         if self.journal.path is None:
@@ -230,7 +259,7 @@ class Dispatch:
             return Answer(failure=failure, status=entry.status, error=entry.error, from_journal=True)
         return None
 
-    def _ask(self, run: Run, position: int, request: Request, key: bytes, identity: str) -> None:
+    def _ask(self, run: Run, position: int, request: Request, key: bytes, identity: str, *, elsewhere: bool) -> None:
         flight = self._flights.get(key)
         if flight is not None:
             flight.waiters.append((run, position))
@@ -238,7 +267,27 @@ class Dispatch:
         flight = Flight(key, request, identity, run, [(run, position)])
         self._flights[key] = flight
         self._measure(flight)
-        run.lane.add(flight)
+        if elsewhere:
+            self._claims.wait_for(flight)
+        else:
+            run.lane.add(flight)
+
+    def _start(self, flight: Flight) -> None:
+        flight.run.lane.add(flight)
+        flight.run.lane.pump()
+
+    def _settle(self, flight: Flight, entry: Entry) -> bool:
+        """Hands out what another process has made of a question, if that is an answer or none for good."""
+        is_old = entry.created < flight.waits_since
+        answer = self._from_entry(entry, flight.run.terms.retry_failed and is_old)
+        if answer is None:
+            return False
+        self._flights.pop(flight.key, None)
+        self._commits.let_go([flight.key])
+        for run, position in flight.waiters:
+            run.terms.note(flight.key, answer)
+            run.deliver(position, answer)
+        return True
 
     def _measure(self, flight: Flight) -> None:
         endpoint = flight.run.endpoint
@@ -317,8 +366,9 @@ class Dispatch:
         flight.airborne = False
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
+            self._commits.let_go([flight.key])
         for landed in self._landing:
-            landed[flight.key] = answer
+            landed[flight.key] = replace(answer, from_journal=True)
         for place, (run, position) in enumerate(flight.waiters):
             run.terms.note(flight.key, answer)
             # Paid once: whoever else asked the same has it from there.
@@ -358,12 +408,14 @@ class Dispatch:
         """Sends nothing more for a run; what it alone waited for and was not sent comes back as `stopped`."""
         if run.halt is None:
             run.halt = halt
-        for flight in run.lane.withdraw(run):
+        for flight in (*run.lane.withdraw(run), *self._claims.waiting(run)):
             if self.take_over(flight):
-                flight.run.lane.add(flight)
-                flight.run.lane.pump()
+                if not self._claims.waits(flight):
+                    self._start(flight)
             elif self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
+                self._claims.forget(flight)
+                self._commits.let_go([flight.key])
         if halt != "outage" or run.taken_in:
             self._give_up_unsent(run)
 
@@ -413,6 +465,8 @@ class Dispatch:
         """Stops and drains. The connections belong to all engines and stay."""
         self.stop_all("stopped")
         await self.drain()
+        self._commits.flush()
+        self._claims.close()
         for lane in self._lanes.values():
             lane.close()
 

@@ -146,6 +146,7 @@ class Flight:
         slot: what it holds while airborne.
         companions: who flies along; while it waits in its run's queue, nobody.
         halves: set when its call is half of one that was refused.
+        waits_since: when it began to wait for another process, in seconds since 1970.
     """
 
     key: bytes
@@ -164,6 +165,7 @@ class Flight:
     slot: Slot = field(init=False)
     companions: tuple[Flight, ...] = ()
     halves: Halves | None = None
+    waits_since: float = 0.0
 
     @property
     def members(self) -> tuple[Flight, ...]:

@@ -10,16 +10,18 @@ import time
 import weakref
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from luthier.endpoints import leases
 from luthier.endpoints.journal_schema import check_ours, explain, migrate
+from luthier.endpoints.leases import Owner
 from luthier.errors import UserError
 from luthier.home import luthier_home
 
-__all__ = ["Entry", "Journal", "JournalSize"]
+__all__ = ["Entry", "Journal", "JournalSize", "Lease"]
 
 PACK_FROM_BYTES = 4096
 BUSY_SECONDS = 60.0
@@ -90,6 +92,21 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """What came of leasing keys.
+
+    Attributes:
+        owner: who has them now.
+        held: those that another owner has.
+        found: of the others, what the journal has of them by now.
+    """
+
+    owner: Owner
+    held: set[bytes]
+    found: dict[bytes, Entry]
+
+
+@dataclass(frozen=True, slots=True)
 class JournalSize:
     """What a journal holds.
 
@@ -127,8 +144,11 @@ class Journal:
         self._lock = threading.RLock()
         self._open: sqlite3.Connection | None = None
         self._closing: weakref.finalize[[sqlite3.Connection, int], Journal] | None = None
-        self._queue: queue.SimpleQueue[tuple[Sequence[Entry], Done] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Sequence[Entry], Sequence[tuple[Owner, bytes]], Done] | None] = (
+            queue.SimpleQueue()
+        )
         self._writer: threading.Thread | None = None
+        self._owners: set[Owner] = set()
 
     @classmethod
     def in_memory(cls) -> Journal:
@@ -157,30 +177,55 @@ class Journal:
                 if entry.state == "answered" or (entry.state == "failed" and entry.failure in failures)
             }
 
-    def put(self, entries: Iterable[Entry]) -> None:
-        """Commits entries now."""
-        rows = [_row(entry) for entry in entries]
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.executemany(UPSERT, rows)
-                connection.execute("COMMIT")
-            except BaseException:
-                _roll_back(connection)
-                raise
+    def put(self, entries: Iterable[Entry], done_with: Iterable[tuple[Owner, bytes]] = ()) -> None:
+        """Commits entries now, and in the same transaction ends leases.
 
-    def submit(self, entries: Sequence[Entry], done: Done) -> None:
+        Args:
+            entries: what to keep.
+            done_with: leases that end, as owners and keys.
+        """
+        rows = [_row(entry) for entry in entries]
+        with self._transaction() as connection:
+            connection.executemany(UPSERT, rows)
+            leases.give_back(connection, done_with)
+
+    def submit(self, entries: Sequence[Entry], done: Done, done_with: Sequence[tuple[Owner, bytes]] = ()) -> None:
         """Has entries committed by the writer's thread, together with whatever else waits there.
 
         Args:
             entries: what to keep.
             done: called from that thread after the commit, with the error if it failed.
+            done_with: leases that end with that commit, as owners and keys.
         """
         with self._lock_of_this_process():
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write, name="luthier-journal", daemon=True)
                 self._writer.start()
-        self._queue.put((entries, done))
+        self._queue.put((entries, done_with, done))
+
+    def lease(self, keys: Sequence[bytes], owner: Owner | None) -> Lease:
+        """Leases what can be had of these keys, so that no other process asks them meanwhile.
+
+        Args:
+            keys: what is to be asked.
+            owner: who asks; `None` for a new one.
+        """
+        with self._transaction() as connection:
+            owner, held = leases.take(connection, str(self.path), owner, keys)
+            found = {entry.key: entry for entry in _entries(connection, [key for key in keys if key not in held])}
+        self._owners.add(owner)
+        return Lease(owner, held, found)
+
+    def renew(self, owner: Owner) -> None:
+        """The owner is still at work."""
+        with self._transaction() as connection:
+            leases.renew(connection, owner)
+
+    def leave(self, owner: Owner) -> None:
+        """The owner's work has ended: its leases end too."""
+        self._owners.discard(owner)
+        with self._transaction() as connection:
+            leases.leave(connection, owner)
 
     def snapshot(self, identity: str, model: str) -> str | None:
         """What the model last said it was, `None` if it never did."""
@@ -224,13 +269,17 @@ class Journal:
         return count
 
     def close(self) -> None:
-        """Commits what waits and closes the file; the journal opens again when it is used."""
+        """Commits what waits, ends the leases and closes the file; the journal opens again when it is used."""
         if self._pid != os.getpid():
             return
         if self._writer is not None:
             self._queue.put(None)
             self._writer.join()
             self._writer = None
+        # Where the file cannot be written, which was told of before, they end with the process.
+        with suppress(UserError):
+            for owner in list(self._owners):
+                self.leave(owner)
         with self._lock:
             connection, self._open = self._open, None
             if self._closing is not None:
@@ -245,6 +294,7 @@ class Journal:
             self._pid = os.getpid()
             self._lock = threading.RLock()
             self._open = self._closing = self._writer = None
+            self._owners = set()
             self._queue = queue.SimpleQueue()
         return self._lock
 
@@ -266,6 +316,18 @@ class Journal:
                     "or name another file in LUTHIER_JOURNAL."
                 ) from error
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
     def _write(self) -> None:
         while (first := self._queue.get()) is not None:
             batches = [first]
@@ -278,12 +340,15 @@ class Journal:
                 batches.append(more)
             failure: UserError | None = None
             try:
-                self.put(entry for entries, _ in batches for entry in entries)
+                self.put(
+                    (entry for entries, _, _ in batches for entry in entries),
+                    [lease for _, done_with, _ in batches for lease in done_with],
+                )
             except UserError as error:
                 failure = error
             except Exception as error:  # whoever waits for the commit must hear of any failure
                 failure = UserError(f"the journal {self.path or 'in memory'} failed: {error!r}")
-            for _, done in batches:
+            for _, _, done in batches:
                 done(failure)
             if ended:
                 return
@@ -336,11 +401,6 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 def _text(value: bytes) -> str:
     # A flipped bit may leave text that is no UTF-8: that is for the checksum to find.
     return value.decode("utf-8", "backslashreplace")
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

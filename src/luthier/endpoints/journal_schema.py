@@ -57,7 +57,28 @@ def m003_checksums(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE answers ADD COLUMN checksum INTEGER")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_answers, m002_snapshots, m003_checksums)
+def m004_leases(connection: sqlite3.Connection) -> None:
+    """Which keys are being asked at present, and by whom."""
+    connection.execute(
+        """
+        CREATE TABLE lease_owners (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            place TEXT NOT NULL,
+            pid INTEGER NOT NULL,
+            started TEXT NOT NULL,
+            expires REAL NOT NULL
+        )
+        """
+    )
+    connection.execute("CREATE TABLE leases (key BLOB PRIMARY KEY, owner INTEGER NOT NULL) WITHOUT ROWID")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    m001_answers,
+    m002_snapshots,
+    m003_checksums,
+    m004_leases,
+)
 """In order; the file's `user_version` counts those it has seen."""
 
 

@@ -196,7 +196,7 @@ class Sender:
         for entry in entries:
             if run.evidence.is_disproved(verdict.suspected):
                 # It was kept as the row's own while that was what it looked like.
-                self._commits.add(replace(entry, failure="transient"), _nothing_waits)
+                self._commits.add(replace(entry, failure="transient"), entry.key, _nothing_waits)
         run.error = stopping_error(replace(verdict, cause=verdict.suspected), run.endpoint)
         self._desk.stop_run(run, "error")
 
@@ -259,7 +259,7 @@ class Sender:
         if good:
             lane.answered = True
             for owed in run.evidence.answer(flight.slot.call):
-                self._commits.add(owed, _nothing_waits)
+                self._commits.add(owed, owed.key, _nothing_waits)
         for (member, part), cost in zip(good, costs, strict=True):
             answer = replace(part.answer, cost_usd=cost, latency_seconds=reply.latency_seconds)
             if not member.journaled:
@@ -453,7 +453,7 @@ class Sender:
                 self._desk.halt_by_error(flight.run, error)
             self._desk.land(flight, answer)
 
-        self._commits.add(entry, committed)
+        self._commits.add(entry, flight.key, committed)
 
 
 def _nothing_waits(error: UserError | None) -> None:

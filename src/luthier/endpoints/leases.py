@@ -1,0 +1,139 @@
+"""Who asks what at present, so that two processes with the same rows ask once: leases on keys, kept in the journal."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+__all__ = ["EXPIRE_SECONDS", "Owner", "give_back", "leave", "renew", "take"]
+
+EXPIRE_SECONDS = 60.0
+KEYS_A_QUERY = 500
+
+# Owners of this process that are at work; another owner under this process's id is one that ended without a word.
+_at_work: set[tuple[str, int]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """One engine at work.
+
+    Attributes:
+        id: its number in the journal.
+        journal: the journal's file.
+        pid: its process.
+    """
+
+    id: int
+    journal: str
+    pid: int
+
+
+def take(
+    connection: sqlite3.Connection, journal: str, owner: Owner | None, keys: Sequence[bytes]
+) -> tuple[Owner, set[bytes]]:
+    """Leases what can be had of these keys, within the caller's transaction.
+
+    Owners that have died lose theirs first.
+
+    Args:
+        connection: the journal's.
+        journal: its file.
+        owner: who takes them; `None` for a new one.
+        keys: what is to be asked.
+
+    Returns:
+        The owner, and the keys that another owner holds.
+    """
+    if owner is None:
+        owner = _enter(connection, journal)
+    else:
+        renew(connection, owner)
+    _bury(connection, owner)
+    connection.executemany("INSERT OR IGNORE INTO leases VALUES (?, ?)", [(key, owner.id) for key in keys])
+    held: set[bytes] = set()
+    for begin in range(0, len(keys), KEYS_A_QUERY):
+        some = keys[begin : begin + KEYS_A_QUERY]
+        marks = ",".join("?" * len(some))
+        query = f"SELECT key FROM leases WHERE owner <> ? AND key IN ({marks})"
+        held.update(row[0] for row in connection.execute(query, [owner.id, *some]))
+    return owner, held
+
+
+def give_back(connection: sqlite3.Connection, leases: Iterable[tuple[Owner, bytes]]) -> None:
+    """Ends leases on keys that have their answers, or will not be asked."""
+    connection.executemany("DELETE FROM leases WHERE key = ? AND owner = ?", [(key, owner.id) for owner, key in leases])
+
+
+def renew(connection: sqlite3.Connection, owner: Owner) -> None:
+    """The owner is still at work."""
+    _at_work.add((owner.journal, owner.id))
+    connection.execute(
+        "INSERT OR REPLACE INTO lease_owners VALUES (?, ?, ?, ?, ?)",
+        (owner.id, _place(), owner.pid, _started(owner.pid), time.time() + EXPIRE_SECONDS),
+    )
+
+
+def leave(connection: sqlite3.Connection, owner: Owner) -> None:
+    """The owner's work has ended."""
+    _at_work.discard((owner.journal, owner.id))
+    connection.execute("DELETE FROM leases WHERE owner = ?", (owner.id,))
+    connection.execute("DELETE FROM lease_owners WHERE id = ?", (owner.id,))
+
+
+def _enter(connection: sqlite3.Connection, journal: str) -> Owner:
+    pid = os.getpid()
+    query = "INSERT INTO lease_owners (place, pid, started, expires) VALUES (?, ?, ?, ?)"
+    cursor = connection.execute(query, (_place(), pid, _started(pid), time.time() + EXPIRE_SECONDS))
+    assert cursor.lastrowid is not None
+    _at_work.add((journal, cursor.lastrowid))
+    return Owner(cursor.lastrowid, journal, pid)
+
+
+def _bury(connection: sqlite3.Connection, owner: Owner) -> None:
+    for identity, place, pid, started, expires in connection.execute("SELECT * FROM lease_owners").fetchall():
+        if identity != owner.id and not _lives(owner.journal, identity, place, pid, started, expires):
+            connection.execute("DELETE FROM lease_owners WHERE id = ?", (identity,))
+    connection.execute("DELETE FROM leases WHERE owner NOT IN (SELECT id FROM lease_owners)")
+
+
+def _lives(journal: str, identity: int, place: str, pid: int, started: str, expires: float) -> bool:
+    if place != _place() or not started:
+        # A process that cannot be looked at is trusted for as long as it renews.
+        return time.time() < expires
+    if pid == os.getpid() and started == _started(pid):
+        return (journal, identity) in _at_work
+    state, found = _state(pid)
+    if state in ("T", "t"):
+        return found == started and time.time() < expires
+    return found == started
+
+
+@cache
+def _place() -> str:
+    """The machine since it was started, and the namespace in which its process numbers are valid."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _started(pid: int) -> str:
+    return _state(pid)[1]
+
+
+def _state(pid: int) -> tuple[str, str]:
+    """State and start of a process; empty where there is none, it has ended, or the system does not say."""
+    try:
+        # The name, in brackets, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "", ""
+    return ("", "") if fields[0] in "ZX" else (fields[0], fields[19])
