@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from luthier.errors import DataError, SpecError
+from luthier.tables import drawn
 from luthier.task import Rows, Task
 
 STARS = Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
@@ -133,6 +134,19 @@ def test_rows_know_where_they_come_from() -> None:
     frame = pd.DataFrame({"text": ["a", "b", "c"]}, index=pd.Index(["x", "y", "z"], name="key"))
     rows = STARS.rows(frame).take([2, 0])
     assert (rows.numbers, rows.index, rows.index_names) == ((3, 1), ("z", "x"), ("key",))
+    assert (rows.number(0), rows.keys(0)) == (3, {"key": "z"})
+
+
+def test_an_index_that_only_counts_says_nothing_of_a_row() -> None:
+    frame = pd.DataFrame({"text": ["a", "b", "c"]})
+    assert STARS.rows(frame).keys(1) == {}
+    assert STARS.rows(frame.iloc[[2, 1]]).keys(0) == {"index": 2}
+
+
+def test_a_fault_in_drawn_rows_names_the_row_of_the_whole_table() -> None:
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "stars": [1, 2, 9]})
+    with pytest.raises(DataError, match="row 3: 9"):
+        STARS.rows(drawn(frame, [0, 2]), labelled=True)
 
 
 def test_rows_hold_none_where_the_table_holds_nan() -> None:

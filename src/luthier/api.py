@@ -34,6 +34,7 @@ from luthier.packaging.registry import check_names
 from luthier.reporting.live import LiveBoard
 from luthier.results import Board, Boards, Model, Winner, budget_of, example_of, logged_model
 from luthier.spec import Fitted, Spec
+from luthier.tables import drawn, frame_of, is_table
 from luthier.task import Rows
 from luthier.tuning.audit import Audited, audit_pairs
 from luthier.tuning.auditing import audit_chains, chains_of
@@ -43,7 +44,14 @@ from luthier.tuning.job import Job
 from luthier.tuning.verbs import attach_job, tune
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
+
+    from luthier.tables import ArrowStream
+
+    Table = pd.DataFrame | ArrowStream | str | Path | Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+    """A table in any form that `luthier.tables.frame_of` takes."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +79,9 @@ __all__ = [
 @overload
 def compare(
     specs: Sequence[Spec] | Spec,
-    test: pd.DataFrame,
+    test: Table,
     *,
-    train: pd.DataFrame | None = None,
+    train: Table | None = None,
     limit: int | None = None,
     budget_usd: float | None = None,
     rank_by: str | None = None,
@@ -90,7 +98,7 @@ def compare(
     specs: Sequence[Spec] | Spec,
     test: Mapping[str, pd.DataFrame] | Sequence[pd.DataFrame],
     *,
-    train: pd.DataFrame | None = None,
+    train: Table | None = None,
     limit: int | None = None,
     budget_usd: float | None = None,
     rank_by: str | None = None,
@@ -104,9 +112,9 @@ def compare(
 
 def compare(
     specs: Sequence[Spec] | Spec,
-    test: pd.DataFrame | Mapping[str, pd.DataFrame] | Sequence[pd.DataFrame],
+    test: Table | Mapping[str, pd.DataFrame] | Sequence[pd.DataFrame],
     *,
-    train: pd.DataFrame | None = None,
+    train: Table | None = None,
     limit: int | None = None,
     budget_usd: float | None = None,
     rank_by: str | None = None,
@@ -120,8 +128,9 @@ def compare(
 
     Args:
         specs: recipes for one task.
-        test: labelled rows; or several tables, by name or in a list, with a board for each.
-        train: labelled rows for the specs that learn from some.
+        test: labelled rows, as a DataFrame (pandas or polars), a path, a list of dicts, a dict of lists or an Arrow
+            table; or several such tables, by name or in a list, with a board for each.
+        train: labelled rows, likewise, for the specs that learn from some.
         limit: only so many test rows of each table, drawn with a fixed seed.
         budget_usd: most that may be spent over all specs and tables.
         rank_by: metric that orders the board; by default the task type's own.
@@ -153,38 +162,48 @@ def compare(
     }
     with LiveBoard() if progress is None else contextlib.nullcontext() as live:
         settings["live"] = live
-        if not isinstance(test, Mapping | Sequence):
-            return Board(compare_specs(chosen, limited(test, limit), train, test_name=test_name, **settings))
-        named = test if isinstance(test, Mapping) else {f"table-{n}": one for n, one in enumerate(test, start=1)}
-        tables = {str(name): limited(one, limit) for name, one in named.items()}
-        return Boards(compare_tables(chosen, tables, train, **settings))
+        training = given_table(train, "the training table")
+        if is_table(test):
+            table = limited(frame_of(test, test_name), limit)
+            return Board(compare_specs(chosen, table, training, test_name=test_name, **settings))
+        several: Any = test
+        named = several if isinstance(test, Mapping) else {f"table-{n}": one for n, one in enumerate(several, start=1)}
+        tables = {str(name): limited(frame_of(one, str(name)), limit) for name, one in named.items()}
+        return Boards(compare_tables(chosen, tables, training, **settings))
+
+
+def given_table(table: Any, source: str) -> pd.DataFrame | None:
+    """A table in any form `luthier.tables.frame_of` takes, `None` where none is given."""
+    return None if table is None else frame_of(table, source)
 
 
 def limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """At most `limit` rows, drawn with a fixed seed, in their order."""
+    """At most `limit` rows, drawn with a fixed seed, in their order; they still know their numbers in the table."""
     if limit is not None and limit < 1:
         raise DataError(f"--limit {limit}: give at least 1 row.")
     if limit is None or limit >= len(frame):
         return frame
     kept = sorted(random.Random(7).sample(range(len(frame)), limit))
-    return frame.iloc[kept]
+    return drawn(frame, kept)
 
 
 def fit(
     spec: Spec,
-    train: pd.DataFrame | None = None,
+    train: Table | None = None,
     *,
     budget_usd: float | None = None,
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Trains what a technique trains itself: a baseline's weights, chosen examples, calibration."""
-    return _fitted(spec, training_rows(spec, train), None, engine, budget_usd, progress)
+    return _fitted(
+        spec, training_rows(spec, given_table(train, "the training table")), None, engine, budget_usd, progress
+    )
 
 
 def fit_and_keep(
     spec: Spec,
-    train: pd.DataFrame | None = None,
+    train: Table | None = None,
     *,
     budget_usd: float | None = None,
     engine: Engine | None = None,
@@ -193,13 +212,14 @@ def fit_and_keep(
     """As `fit`, kept in an MLflow run whose id is returned too; what a run already holds is not fitted again."""
     for endpoint in spec.endpoints:
         endpoint.key()
-    rows = training_rows(spec, train)
+    table = given_table(train, "the training table")
+    rows = training_rows(spec, table)
     fitted = _fitted(spec, rows, known_experiment(spec.task), engine, budget_usd, progress)
     with run_of(connect(spec.task), f"fit {spec.name}", "fit", spec_tags(spec)) as run:
         log_fitted(run.info.run_id, fitted)
         log_settings(run.info.run_id, spec)
-        if train is not None and rows is not None:
-            log_table_digest(run.info.run_id, train, name="train", context="train", targets=spec.task.label)
+        if table is not None and rows is not None:
+            log_table_digest(run.info.run_id, table, name="train", context="train", targets=spec.task.label)
     return fitted, run.info.run_id
 
 
@@ -208,15 +228,15 @@ def check(spec: Spec) -> Checked:
     return check_spec(spec)
 
 
-def preview(spec: Spec, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Any:
+def preview(spec: Spec, rows: Table, train: Table | None = None) -> Any:
     """What would be sent for these rows, with tokens and price; sends nothing."""
-    return spec.preview(rows, train)
+    return spec.preview(frame_of(rows, text=spec.task.text), given_table(train, "the training table"))
 
 
 def log(
     what: Spec | Fitted | Winner | str,
     *,
-    train: pd.DataFrame | None = None,
+    train: Table | None = None,
     register: str | None = None,
     alias: str | None = None,
     budget_usd: float | None = None,
@@ -251,7 +271,7 @@ def log(
         return logged_model(what, None, register, alias, None)
     for asked in what.endpoints:
         asked.key()
-    rows = training_rows(what, train)
+    rows = training_rows(what, given_table(train, "the training table"))
     fitted = _fitted(what, rows, known_experiment(what.task), engine, budget_usd, progress)
     return logged_model(fitted, None, register, alias, None if rows is None else example_of(rows))
 
@@ -283,15 +303,15 @@ def promote(name: str, *, alias: str, version: str | int | None = None, require:
 
 def audit(
     jobs: Sequence[Job | str] | Job | str = (),
-    test: pd.DataFrame | None = None,
+    test: Table | None = None,
     *,
-    validation: pd.DataFrame | None = None,
-    train: pd.DataFrame | None = None,
+    validation: Table | None = None,
+    train: Table | None = None,
     serving: Spec | None = None,
     budget_usd: float | None = None,
     engine: Engine | None = None,
     progress: Progress | None = None,
-    pairs: pd.DataFrame | None = None,
+    pairs: Table | None = None,
     pair: Sequence[str] = (),
     id_column: str | None = None,
     source: str = "pairs",
@@ -324,9 +344,12 @@ def audit(
         ModelError: a job has no result, or its service reported nothing to compare.
     """
     if pairs is not None:
-        return audit_pairs(pairs, pair=pair, id_column=id_column, source=source)
-    chains = chains_of(jobs, test, validation=validation, train=train, serving=serving)
-    given = {name: table for name, table in (("test", test), ("validation", validation)) if table is not None}
+        return audit_pairs(frame_of(pairs, source), pair=pair, id_column=id_column, source=source)
+    given = {
+        name: frame_of(table, name) for name, table in (("test", test), ("validation", validation)) if table is not None
+    }
+    training = given_table(train, "the training table")
+    chains = chains_of(jobs, given.get("test"), validation=given.get("validation"), train=training, serving=serving)
     return audit_chains(
         chains, engine=engine or default_engine(), tables=given, budget=budget_of(budget_usd), progress=progress
     )

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Budget, Engine, Progress, default_engine
 from luthier.endpoints.progress import Ahead, shown
-from luthier.errors import DataError, UserError
+from luthier.errors import DataError, SpecError, UserError
 from luthier.evaluation.across import Across
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.records import prediction_frame
 from luthier.evaluation.spread import Spread
 from luthier.evaluation.tables import mistakes
-from luthier.experiments.compare import Comparison, Measured, answers_frame
+from luthier.experiments.answers import answers_frame
+from luthier.experiments.compare import Comparison, Measured
 from luthier.experiments.tables import Comparisons
 from luthier.experiments.tracking import connect, no_autologging
 from luthier.packaging.model import LuthierModel
@@ -28,7 +29,7 @@ from luthier.reporting.terminal import print_leaderboard
 from luthier.scoring.batch import BatchReport, passed_through, score_table
 from luthier.scoring.tracking import log_batch
 from luthier.spec import Fitted, Spec
-from luthier.tables import count_rows
+from luthier.tables import count_rows, frame_of
 from luthier.task import Rows
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Board:
     @property
     def best(self) -> Winner:
         """The spec in the first place."""
-        return self[self.leaderboard.entries[0].candidate.name]
+        return self[0]
 
     @property
     def run_id(self) -> str:
@@ -100,19 +101,43 @@ class Board:
         """Whether rows are missing for reasons that may pass; compare again to ask for them."""
         return self.leaderboard.partial
 
-    def __getitem__(self, spec: Spec | str) -> Winner:
+    def __getitem__(self, spec: Spec | str | int) -> Winner:
+        """The spec itself or its name, or its place: 0 is the best, -1 the last.
+
+        Raises:
+            SpecError: no such spec was compared.
+        """
+        if isinstance(spec, int):
+            places = len(self)
+            if not -places <= spec < places:
+                raise SpecError(f"no place {spec} on this leaderboard; it has {places}, from 0 to {places - 1}.")
+            spec = self.leaderboard.entries[spec].candidate.name
         return Winner(self.comparison.of(spec), self.comparison.rows)
 
+    def __len__(self) -> int:
+        return len(self.leaderboard.entries)
+
+    def __iter__(self) -> Iterator[Winner]:
+        """The specs, best first."""
+        return (self[place] for place in range(len(self)))
+
     def answers(self, spec: Spec | str) -> pd.DataFrame:
-        """Row by row what a spec answered: text, truth, the prediction columns, raw answer, cost, latency."""
-        return answers_frame(self.comparison.of(spec), self.comparison.rows)
+        """Row by row what a spec answered: text, truth, the prediction columns, raw answer, cost, latency.
+
+        `row` is the number in the table as it was given, from 1, also with a limit; the index is that table's, and its
+        other columns come last.
+        """
+        measured = self.comparison.of(spec)
+        return answers_frame(self.comparison.task, self.comparison.rows, measured.predictions)
 
     def errors(self, spec: Spec | str) -> pd.DataFrame:
-        """The rows a spec got wrong, in the order the report has them: farthest off, then most confident, first."""
+        """The rows of `answers` a spec got wrong: the farthest off first, then the most confident, as in the report."""
         measured = self.comparison.of(spec)
         wrong = mistakes(self.comparison.task, self.comparison.rows, measured.predictions)
-        frame = answers_frame(measured, self.comparison.rows)
-        return frame.iloc[[mistake.row for mistake in wrong]].rename(columns={"label": "prediction"})
+        frame = answers_frame(self.comparison.task, self.comparison.rows, measured.predictions)
+        return frame.iloc[[mistake.row for mistake in wrong]].rename(
+            columns={"label": "prediction", "prediction": "prediction_input"}
+        )
 
     def to_document(self) -> dict[str, Any]:
         """The leaderboard and its run as plain JSON values."""
@@ -169,10 +194,18 @@ class Boards:
         """Whether rows are missing for reasons that may pass; compare again to ask for them."""
         return self.comparisons.partial
 
-    def __getitem__(self, table: str) -> Board:
-        if table not in self.comparisons.tables:
+    def __getitem__(self, table: str | int) -> Board:
+        """The board of a table, by its name or by its place among the tables.
+
+        Raises:
+            DataError: no such table was compared on.
+        """
+        name = str(table)
+        if isinstance(table, int) and -len(self) <= table < len(self):
+            name = self.tables[table]
+        if name not in self.comparisons.tables:
             raise DataError(f"no table {table!r} was compared on; there is: {', '.join(self.tables)}.")
-        return Board(self.comparisons.tables[table])
+        return Board(self.comparisons.tables[name])
 
     def __len__(self) -> int:
         return len(self.tables)
@@ -239,7 +272,7 @@ class Model:
 
     def score(
         self,
-        rows: pd.DataFrame,
+        rows: Any,
         *,
         budget_usd: float | None = None,
         engine: Engine | None = None,
@@ -249,17 +282,38 @@ class Model:
         """The rows with the prediction columns behind their own.
 
         Args:
-            rows: DataFrame with the columns the model reads.
+            rows: a table with the columns the model reads, or texts alone: a DataFrame (pandas or polars), a list of
+                dicts or of texts, a Series, a dict of lists, an Arrow table, a path.
             budget_usd: most that may be spent; what was paid for stays in the journal.
             engine: the process's own when absent.
             progress: told of every answer; a bar on stderr when absent.
             retry_failed: also ask again for rows that failed for good.
+
+        Raises:
+            DataError: the rows are something else, lack a column, or hold a text that is none.
         """
         import pandas as pd
 
-        names = passed_through([str(column) for column in rows.columns], self._model.task)
-        self.spec.check_columns(rows.columns)
-        table = self._model.rows(rows)
+        frame = frame_of(rows, "the input", text=self._model.task.text)
+        names = passed_through(list(frame.columns), self._model.task)
+        answers = self.predict(
+            frame, budget_usd=budget_usd, engine=engine, progress=progress, retry_failed=retry_failed
+        )
+        return pd.concat([frame.rename(columns=names), answers], axis="columns")
+
+    def predict(
+        self,
+        rows: Any,
+        *,
+        budget_usd: float | None = None,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+        retry_failed: bool = False,
+    ) -> pd.DataFrame:
+        """The prediction columns alone, as `mlflow.pyfunc` gives them; arguments and errors are those of `score`."""
+        frame = frame_of(rows, "the input", text=self._model.task.text)
+        self.spec.check_columns(frame.columns, "the input")
+        table = self._model.rows(frame)
         engine = engine or default_engine()
         with shown(progress, "scoring") as showing, no_autologging():
             predictions = engine.drive(
@@ -270,8 +324,8 @@ class Model:
                 retry_failed=retry_failed,
             )
         answers = prediction_frame(self._model.task, predictions)
-        answers.index = rows.index
-        return pd.concat([rows.rename(columns=names), answers], axis="columns")
+        answers.index = frame.index
+        return answers
 
     def score_file(
         self,

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from luthier.errors import DataError, SpecError
 from luthier.labels import Spellings, composed, labels_as_written, number_of
-from luthier.tables import frame_of
+from luthier.tables import frame_of, row_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ class Rows:
         labels: one label of the task per row, or `None` where it is not known.
         text: name of the text column.
         numbers: the row each one is in the table it comes from, counted from 1; all of them in order when empty.
-        index: the label each one has in the index of the DataFrame it comes from; its place when empty.
+        index: the label each one has in the index of the DataFrame it comes from; its place in there when empty.
         index_names: names of the levels of that index.
     """
 
@@ -85,13 +85,22 @@ class Rows:
             labels=tuple(self.labels[i] for i in chosen),
             text=self.text,
             numbers=tuple(self.numbers[i] if self.numbers else i + 1 for i in chosen),
-            index=tuple(self.index[i] if self.index else i for i in chosen),
+            index=tuple(self.index[i] for i in chosen) if self.index else (),
             index_names=self.index_names,
         )
 
     def number(self, position: int) -> int:
         """The row that stands at this position, as its table counts it from 1."""
         return self.numbers[position] if self.numbers else position + 1
+
+    def keys(self, position: int) -> dict[str, Any]:
+        """The labels of the row at this position in the index of its table, by level; none where they are its place."""
+        if not self.index:
+            return {}
+        label = self.index[position]
+        levels = label if len(self.index_names) > 1 else (label,)
+        names = [name or f"index{place or ''}" for place, name in enumerate(self.index_names)]
+        return dict(zip(names, levels, strict=True))
 
 
 class Task(BaseModel):
@@ -228,16 +237,13 @@ class Task(BaseModel):
         """
         return self._spellings.find(value)
 
-    def rows(
-        self, table: Any, *, labelled: bool = False, source: str = "the table", numbers: Sequence[int] = ()
-    ) -> Rows:
+    def rows(self, table: Any, *, labelled: bool = False, source: str = "the table") -> Rows:
         """The rows of a table, checked against the task.
 
         Args:
             table: a DataFrame with the task's text column, or what `luthier.tables.frame_of` makes one of.
             labelled: whether every row must carry a label of the task.
             source: what the table is called in error messages.
-            numbers: the row each one is in a longer table it was drawn from, counted from 1.
 
         Raises:
             DataError: a column is missing or twice, the table is empty, a text is a list or bytes, or a label is not
@@ -258,6 +264,7 @@ class Task(BaseModel):
                 f"Name the right one as `label:` in the task."
             )
         inputs = plain_records(frame)
+        numbers = row_numbers(frame)
         numbered = numbers or range(1, len(inputs) + 1)
         for number, row in zip(numbered, inputs, strict=True):
             check_cell(row[self.text], self.text, f"{source}, row {number}")
@@ -273,14 +280,11 @@ class Task(BaseModel):
                     f"{self.name!r} ({shown}). Labels are: {', '.join(self.labels)}. "
                     "Correct the rows, leave them out, or add the label to the task."
                 )
-        return Rows(
-            tuple(inputs),
-            tuple(labels),
-            self.text,
-            tuple(numbers),
-            tuple(frame.index),
-            tuple(None if name is None else str(name) for name in frame.index.names),
-        )
+        names = tuple(None if name is None else str(name) for name in frame.index.names)
+        index = tuple(frame.index)
+        if names == (None,) and all(label == number - 1 for label, number in zip(index, numbered, strict=True)):
+            index = ()
+        return Rows(tuple(inputs), tuple(labels), self.text, numbers, index, names)
 
     def split(
         self, table: Any, *, seed: int = 7, group: str | None = None

@@ -32,6 +32,9 @@ __all__ = [
 NO_LABEL = "(no label)"
 """Head of the confusion matrix's last column: off label, refused or failed."""
 
+LONGEST_SHOWN = 60
+"""Characters of another column's cell beside a mistake."""
+
 Counts = tuple[tuple[int, ...], ...]
 
 
@@ -61,7 +64,9 @@ class Mistake:
     """A row that was got wrong.
 
     Attributes:
-        row: position in the test table, from 0.
+        row: position among the rows that were measured, from 0.
+        number: the row in the user's own table, from 1.
+        known_by: what else tells the row apart: its label in the index and the table's other columns, as text.
         text: what was read.
         truth: the true label.
         prediction: what was answered, with the model's raw words.
@@ -75,6 +80,8 @@ class Mistake:
     prediction: Prediction
     distance: float
     confidence: float | None
+    number: int
+    known_by: tuple[tuple[str, str], ...] = ()
 
 
 def confusion(task: Task, truths: Sequence[str], predictions: Sequence[Prediction]) -> Counts:
@@ -188,9 +195,19 @@ def mistakes(task: Task, rows: Rows, predictions: Sequence[Prediction], limit: i
             prediction=reading.predictions[i],
             distance=float(distance[i]),
             confidence=float(reading.confidence[i]) if reading.covered[i] else None,
+            number=rows.number(kept[i]),
+            known_by=_known_by(task, rows, kept[i]),
         )
         for i in wrong
     ]
+
+
+def _known_by(task: Task, rows: Rows, position: int) -> tuple[tuple[str, str], ...]:
+    read = {task.text, task.label, *task.raters}
+    cells = [*rows.keys(position).items()]
+    cells += [(name, cell) for name, cell in rows.inputs[position].items() if name not in read]
+    shown = [(name, str(cell)) for name, cell in cells if cell is not None]
+    return tuple((name, text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…") for name, text in shown)
 
 
 def _read(task: Task, truths: Sequence[str], predictions: Sequence[Prediction]) -> Reading:

@@ -18,8 +18,9 @@ from luthier.errors import DataError, SpecError
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
 from luthier.evaluation.measures import ranking_metric
 from luthier.evaluation.metrics import evaluate
-from luthier.evaluation.records import Prediction, prediction_frame
+from luthier.evaluation.records import Prediction
 from luthier.evaluation.spread import Spread
+from luthier.experiments.answers import answers_table
 from luthier.experiments.costs import Plan, plan_fit, plan_rows
 from luthier.experiments.fitting import expected_digest, fit_on, training_for
 from luthier.experiments.spreads import spreads_of
@@ -395,7 +396,7 @@ def _log_child(
         log_table_digest(run_id, test, name=test_name, context="test", targets=spec.task.label)
         evaluated = sum(prediction.state != "empty" for prediction in measured.predictions)
         log_metrics(run_id, evaluate(spec.task, truths, measured.predictions), evaluated)
-        frame = answers_frame(measured, rows)
+        frame = answers_table(spec.task, rows, measured.predictions)
         mlflow.log_table(frame.head(MOST_TABLE_ROWS), "predictions.json", run_id=run_id)
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / "predictions.parquet"
@@ -422,27 +423,3 @@ def _log_parent(run_id: str, board: Leaderboard, rows: Rows, spreads: Sequence[S
         page = Path(scratch) / "report.html"
         write_page(board, page, rows, spreads=spreads)
         client.log_artifact(run_id, str(page))
-
-
-def answers_frame(measured: Measured, rows: Rows) -> pd.DataFrame:
-    """Row by row: text, truth, the prediction columns, the raw answer, cost and latency."""
-    import pandas as pd
-
-    task = measured.spec.task
-    left = pd.DataFrame(
-        {
-            "row": range(1, len(rows) + 1),
-            "text": pd.Series(list(rows.texts), dtype="string"),
-            "truth": pd.Series(list(rows.labels), dtype="string"),
-        }
-    )
-    right = pd.DataFrame(
-        {
-            "raw": pd.Series([p.raw for p in measured.predictions], dtype="string"),
-            "cost_usd": pd.Series([p.cost_usd for p in measured.predictions], dtype="float64"),
-            "latency_seconds": pd.Series([p.latency_seconds for p in measured.predictions], dtype="float64"),
-            "input_tokens": [p.input_tokens for p in measured.predictions],
-            "output_tokens": [p.output_tokens for p in measured.predictions],
-        }
-    )
-    return pd.concat([left, prediction_frame(task, measured.predictions), right], axis="columns")

@@ -10,20 +10,23 @@ written as text: times as ISO 8601, decimals as their digits, bytes as base64, l
 a csv cell as JSON. Half of a surrogate pair, which UTF-8 cannot hold, becomes `?` everywhere.
 """
 
+from luthier.tables.cells import storable_cells
 from luthier.tables.columns import column_of
-from luthier.tables.frames import frame_of, is_table
+from luthier.tables.frames import ArrowStream, drawn, frame_of, is_table, row_numbers
 from luthier.tables.reading import Record, columns_of, count_rows, how_saved, read_chunks, read_table
 from luthier.tables.sources import FORMATS, STANDARD_INPUT, existing, table_format, written_format
 from luthier.tables.writing import TableWriter, open_writer, write_frame
 
 __all__ = [
     "FORMATS",
+    "ArrowStream",
     "STANDARD_INPUT",
     "Record",
     "TableWriter",
     "column_of",
     "columns_of",
     "count_rows",
+    "drawn",
     "existing",
     "frame_of",
     "how_saved",
@@ -31,6 +34,8 @@ __all__ = [
     "open_writer",
     "read_chunks",
     "read_table",
+    "row_numbers",
+    "storable_cells",
     "table_format",
     "write_frame",
     "written_format",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["arrow_cells", "csv_line", "encodable", "json_text", "plain"]
+__all__ = ["arrow_cells", "csv_line", "encodable", "json_text", "plain", "storable_cells"]
 
 NEEDS_QUOTES = re.compile(r'[",\r\n\t]')
 
@@ -119,6 +119,21 @@ def arrow_cells(values: Sequence[Any], kind: pa.DataType | None = None) -> pa.Ar
         return pa.array(values, type=kind)
     except UnicodeEncodeError:
         return pa.array([encodable(value) for value in values], type=kind)
+
+
+def storable_cells(values: Sequence[Any]) -> list[Any]:
+    """A column's values as both parquet and JSON hold them; as text where they are of several kinds.
+
+    Examples:
+        >>> storable_cells([1, "a", None]), storable_cells([b"a"]), storable_cells([[1], [2]])
+        (['1', 'a', None], ['YQ=='], [[1], [2]])
+    """
+    plainly = [encodable(plain(value)) for value in values]
+    try:
+        arrow_cells(plainly)
+    except (ValueError, TypeError, OverflowError):
+        return [None if value is None else _text(value) for value in plainly]
+    return plainly
 
 
 def _text(value: Any) -> str | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from luthier.errors import DataError
 from luthier.tables.columns import arrow_frame, column_of, frame_of_columns, frame_of_records
@@ -14,7 +14,18 @@ from luthier.tables.sources import FORMATS, STANDARD_INPUT
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame_of", "is_table"]
+__all__ = ["ArrowStream", "drawn", "frame_of", "is_table", "row_numbers"]
+
+
+class ArrowStream(Protocol):
+    """A table of another library that can hand out its columns, such as a polars DataFrame or an Arrow table."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The columns, as the Arrow PyCapsule protocol has them."""
+
+
+ROW_NUMBERS = "luthier_rows"
+"""Key in a frame's `attrs`."""
 
 ALLOWED = "a DataFrame (pandas or polars), an Arrow table, a path to a table, a list of dicts, or a dict of lists"
 """What `frame_of` takes, for messages."""
@@ -69,6 +80,20 @@ def is_table(given: Any) -> bool:
     if isinstance(given, list | tuple):
         return not any(isinstance(value, str | Path) or _tabular(value) for value in given)
     return True
+
+
+def drawn(frame: pd.DataFrame, positions: Sequence[int]) -> pd.DataFrame:
+    """Rows of a frame that know which rows of it they are; for `row_numbers`."""
+    numbers = row_numbers(frame) or range(1, len(frame) + 1)
+    kept = frame.iloc[list(positions)]
+    kept.attrs[ROW_NUMBERS] = tuple(numbers[position] for position in positions)
+    return kept
+
+
+def row_numbers(frame: pd.DataFrame) -> tuple[int, ...]:
+    """For rows that were `drawn`, the number of each in the whole table, from 1; nothing for a whole table."""
+    numbers: tuple[int, ...] = frame.attrs.get(ROW_NUMBERS, ())
+    return numbers if len(numbers) == len(frame) else ()
 
 
 def _tabular(given: Any) -> bool:

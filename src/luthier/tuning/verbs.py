@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from luthier.endpoints import Endpoint
 from luthier.spec import Spec
+from luthier.tables import frame_of
 from luthier.tuning.intent import Pace
 from luthier.tuning.job import Job, attach, order, service_of
 from luthier.tuning.planning import Plan, plan_tuning
@@ -15,18 +16,15 @@ from luthier.tuning.tuners import Tuner
 from luthier.tuning.tuners.base import JobState
 from luthier.tuning.watch import JobLine, Watcher, follow, stoppable
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 __all__ = ["attach_job", "look_at", "tune", "tune_planned", "watch_job"]
 
 
 def tune(
     spec: Spec,
-    train: pd.DataFrame,
-    validation: pd.DataFrame | None = None,
+    train: Any,
+    validation: Any = None,
     *,
-    test: pd.DataFrame | None = None,
+    test: Any = None,
     to: str | Path | None = None,
     budget_usd: float | None = None,
     again: bool = False,
@@ -40,7 +38,7 @@ def tune(
 
     Args:
         spec: a recipe of technique fine-tune.
-        train: labelled rows to train on.
+        train: labelled rows to train on: a DataFrame, a path, or what else `compare` takes.
         validation: labelled rows the service measures on meanwhile.
         test: labelled rows the result will be measured on, which must not be among the others.
         to: file to write the tuned spec to.
@@ -62,7 +60,12 @@ def tune(
         Interrupted: watching was stopped; the job goes on.
     """
     target = None if to is None else Target(Path(to))
-    plan = plan_tuning(spec, train, validation, test, to=target, again=again, tuner=tuner, drop_leaked=drop_leaked)
+    learned = frame_of(train, "the training table")
+    validation, test = (
+        None if table is None else frame_of(table, f"the {name} table")
+        for name, table in (("validation", validation), ("test", test))
+    )
+    plan = plan_tuning(spec, learned, validation, test, to=target, again=again, tuner=tuner, drop_leaked=drop_leaked)
     return tune_planned(plan, budget_usd=budget_usd, detach=detach, watcher=watcher, pace=pace)
 
 

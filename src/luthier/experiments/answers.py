@@ -1,0 +1,85 @@
+"""Row by row what a spec answered, beside everything that tells the user's rows apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from luthier.evaluation.records import Prediction, prediction_frame
+from luthier.tables import column_of, storable_cells
+from luthier.task import Rows, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["answers_frame", "answers_table"]
+
+
+def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> pd.DataFrame:
+    """Number of the row in its table, text, truth, prediction columns, raw answer, cost, latency, other columns.
+
+    The index is that of the user's DataFrame, so that `frame.loc[answers.index]` are the rows as they were given. A
+    column of the table that has the name of a column here is called `NAME_input`.
+    """
+    import pandas as pd
+
+    numbers = list(rows.numbers or range(1, len(rows) + 1))
+    columns: dict[str, pd.Series[Any]] = {
+        "row": pd.Series(numbers, dtype="int64"),
+        "text": pd.Series(list(rows.texts), dtype="string"),
+        "truth": pd.Series(list(rows.labels), dtype="string"),
+    }
+    answered = prediction_frame(task, predictions)
+    columns |= {str(name): answered[name] for name in answered.columns}
+    columns |= {
+        "raw": pd.Series([p.raw for p in predictions], dtype="string"),
+        "cost_usd": pd.Series([p.cost_usd for p in predictions], dtype="float64"),
+        "latency_seconds": pd.Series([p.latency_seconds for p in predictions], dtype="float64"),
+        "input_tokens": pd.Series([p.input_tokens for p in predictions], dtype="int64"),
+        "output_tokens": pd.Series([p.output_tokens for p in predictions], dtype="int64"),
+    }
+    # The two that are there already under names of their own.
+    for name in [name for name in rows.inputs[0] if name not in (task.text, task.label)] if rows.inputs else []:
+        columns[free_name(name, columns)] = column_of([row.get(name) for row in rows.inputs])
+    frame = pd.DataFrame(columns)
+    frame.index = index_of(rows, numbers)
+    return frame
+
+
+def answers_table(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> pd.DataFrame:
+    """As `answers_frame`, for files: an index that says more than the row's place as columns, cells a file can hold."""
+    frame = answers_frame(task, rows, predictions)
+    if rows.index:
+        levels = {
+            free_name(name, frame.columns): frame.index.get_level_values(place).tolist() for place, name in named(rows)
+        }
+        for name, labels in reversed(levels.items()):
+            frame.insert(1, name, column_of(labels).to_numpy())
+    for name in frame.columns:
+        if frame[name].dtype == object:
+            frame[name] = column_of(storable_cells(frame[name].tolist())).to_numpy()
+    return frame.reset_index(drop=True)
+
+
+def named(rows: Rows) -> list[tuple[int, str]]:
+    """Levels of the index with their names; `index` for one without."""
+    return [(place, name or f"index{place or ''}") for place, name in enumerate(rows.index_names)]
+
+
+def free_name(name: str, taken: Any) -> str:
+    """The name, with `_input` behind it as often as it takes to be free."""
+    while name in taken:
+        name += "_input"
+    return name
+
+
+def index_of(rows: Rows, numbers: list[int]) -> pd.Index[Any]:
+    """The index of the DataFrame the rows come from."""
+    import pandas as pd
+
+    if not rows.index:
+        return pd.Index([number - 1 for number in numbers]) if rows.numbers else pd.RangeIndex(len(numbers))
+    if len(rows.index_names) > 1:
+        return pd.MultiIndex.from_tuples(list(rows.index), names=list(rows.index_names))
+    found: pd.Index[Any] = pd.Index(list(rows.index), name=rows.index_names[0], tupleize_cols=False)
+    return found
