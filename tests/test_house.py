@@ -22,6 +22,7 @@ FLOORS: list[set[str]] = [
     {"assets", "tables"},
     {"local", "task"},
     {"endpoints", "evaluation"},
+    {"estimator"},
     {"spec"},
     {"techniques", "reporting"},
     {"experiments"},

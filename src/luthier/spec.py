@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from luthier.estimator import Estimator
+
 __all__ = ["FILES", "SCHEMA", "Conversation", "Fitted", "Foreseen", "GridPoint", "Probe", "Recall", "Spec"]
 
 Result = TypeVar("Result")
@@ -240,6 +242,42 @@ class Spec(BaseModel):
         if given:
             raise SpecError(f"a {self.technique} model takes no params; given: {', '.join(given)}.")
         return self
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting with its value, nested as in YAML, without name and task."""
+        return self.model_dump(mode="json", exclude={"name", "task", "technique"})
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
+        """The same recipe with some settings otherwise.
+
+        Args:
+            settings: a value for each dotted path, such as `prompt.examples.count`.
+
+        Raises:
+            SpecError: there is no such setting, or it contradicts another.
+        """
+        document = self.model_dump(mode="json", exclude_defaults=True, exclude={"name", "task", "technique"})
+        for path, value in settings.items():
+            *above, last = path.split(".")
+            block = document
+            for part in above:
+                if not isinstance(block.get(part), dict):
+                    block[part] = {}
+                block = block[part]
+            block[last] = value
+        if self.name != f"{self.technique}-{self.digest[:6]}":
+            document["name"] = self.name
+        return self.make({**document, "technique": self.technique, "task": self.task}, f"spec {self.name!r}")
+
+    def estimator(self, *, budget_usd: float | None = None) -> Estimator:
+        """The spec as a scikit-learn classifier, for pipelines, cross-validation and searches.
+
+        Args:
+            budget_usd: most that one call of its `fit` or `predict` may spend.
+        """
+        from luthier.estimator import Estimator
+
+        return Estimator(self, budget_usd=budget_usd)
 
     def with_endpoint(self, endpoint: Endpoint) -> Self:
         """The same recipe answered elsewhere; specs that call no model stay as they are."""

@@ -76,9 +76,9 @@ def is_table(given: Any) -> bool:
         (True, False)
     """
     if isinstance(given, Mapping):
-        return not any(isinstance(value, str | Path) or _tabular(value) for value in given.values())
+        return bool(given) and not any(isinstance(value, str | Path) or _tabular(value) for value in given.values())
     if isinstance(given, list | tuple):
-        return not any(isinstance(value, str | Path) or _tabular(value) for value in given)
+        return bool(given) and not any(isinstance(value, str | Path) or _tabular(value) for value in given)
     return True
 
 

@@ -1,0 +1,285 @@
+"""A spec as a scikit-learn classifier: in a Pipeline, in cross-validation, in a search over its settings."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import NotFittedError
+
+from luthier.endpoints import Budget, Endpoint, default_engine
+from luthier.endpoints.exchange import Conversation
+from luthier.errors import DataError, Partial, SpecError
+from luthier.evaluation.records import Prediction
+from luthier.tables import column_of, frame_of
+from luthier.task import Rows, Task
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+__all__ = ["Estimator", "Fits", "Recipe"]
+
+OWN_PARAMS = ("spec", "budget_usd")
+NESTED = "spec__"
+
+
+class Fits(Protocol):
+    """What a recipe became on training rows."""
+
+    def predict(self, rows: Rows) -> Conversation[list[Prediction]]:
+        """One prediction per row, in order."""
+
+
+class Recipe(Protocol):
+    """A spec, as far as an estimator knows it."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for messages."""
+
+    @property
+    def task(self) -> Task:
+        """The question it answers."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where its model answers."""
+
+    def fit(self, rows: Rows | None) -> Conversation[Any]:
+        """Turns it into something that answers."""
+
+    def check_columns(self, columns: Any, source: str = "the table") -> None:
+        """Refuses a table that lacks a column it reads."""
+
+    def settings(self) -> dict[str, Any]:
+        """Its settings, nested as in YAML."""
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
+        """The same recipe with some settings, by dotted path, set otherwise."""
+
+
+class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A spec that scikit-learn can fit, clone, cross-validate and search over.
+
+    `X` is a Series, a list or an array of texts, a DataFrame of one column, or a table with the columns the spec
+    reads. `y` holds labels of the task in any dtype; predictions have that dtype.
+
+    `classes_` are the labels of the task, ascending, also those that are not in `y`: a model that was asked may answer
+    any of them. Nothing is logged to MLflow. Answers are kept in the journal, so that what another fold, or another
+    call, has asked already is not paid again.
+
+    Args:
+        spec: the recipe; its settings are parameters too, as in `spec__head` or `spec__prompt__examples__count`.
+        budget_usd: most that one call of `fit` or `predict` may spend.
+
+    Examples:
+        >>> import luthier as lt
+        >>> task = lt.Task("mood", labels=["bad", "good"])
+        >>> texts, moods = ["good soup", "bad soup", "good bread", "bad bread"] * 3, ["good", "bad"] * 6
+        >>> model = lt.Baseline(task).estimator().fit(texts, moods)
+        >>> model.predict(["good cake"]).tolist(), model.classes_.tolist()
+        (['good'], ['bad', 'good'])
+    """
+
+    def __init__(self, spec: Recipe, *, budget_usd: float | None = None) -> None:
+        self.spec = spec
+        self.budget_usd = budget_usd
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+        """Fits the spec on labelled texts.
+
+        Args:
+            X: the texts, or a table that holds them.
+            y: a label of the task for each.
+
+        Raises:
+            DataError: a text is none, a label is not one of the task's, or their numbers differ.
+            SpecError: the spec cannot be fitted on these rows.
+            BudgetReached: the money given is spent.
+        """
+        task = self.spec.task
+        if y is None:
+            raise DataError("y is missing: an estimator is fitted on a label for each text.")
+        given = np.asarray(y)
+        if given.ndim == 2 and given.shape[1] == 1:
+            given = given[:, 0]
+        if given.ndim != 1:
+            raise DataError(f"y has shape {given.shape}; give one label for each text, in one dimension.")
+        frame = self._frame(X)
+        if len(frame) != len(given):
+            raise DataError(f"X has {len(frame)} rows and y {len(given)}; give a label for each text.")
+        if given.dtype.kind in "iu" and (given == 0).any() and task.canonical_label(0) is None:
+            raise DataError(
+                f"y holds 0, which is no label of task {task.name!r} ({', '.join(task.labels)}). `cross_val_predict` "
+                "with method='predict_proba' numbers the labels anew, from 0: fit on each fold and call predict_proba."
+            )
+        # A column of that name in X is left alone by scikit-learn's rules: the truth is y.
+        labelled = frame.drop(columns=task.label, errors="ignore")
+        labelled[task.label] = column_of(given.tolist()).to_numpy()
+        rows = task.rows(labelled, labelled=True, source="the training table")
+        self.classes_, self._places = _classes(task, given, rows.labels)
+        counts = Counter(rows.labels)
+        self._shares = np.array([counts[task.labels[place]] / len(rows) for place in self._places])
+        self.fitted_: Fits = default_engine().drive(self.spec.fit(rows), self.spec.endpoint, budget=self._budget())
+        return self
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
+        """A label for each text, in the dtype of the training labels.
+
+        Where the model has none (`off_label`, `refused`, `empty`), it is the most frequent label of the training rows,
+        and a warning says in how many rows.
+
+        Raises:
+            DataError: a text is none, or a column is missing.
+            Partial: some rows have no answer for a reason that may pass; the same call asks for them again.
+        """
+        task = self.spec.task
+        usual = int(np.argmax(self._fitted_shares()))
+        places = {task.labels[place]: at for at, place in enumerate(self._places)}
+        predictions = self._predictions(X)
+        chosen = [usual if p.label is None else places[p.label] for p in predictions]
+        found: npt.NDArray[Any] = self.classes_[np.array(chosen, dtype=int)]
+        return found
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
+        """A probability for each text and class; where the model has no label, the shares of the training labels.
+
+        Raises:
+            SpecError: the spec reads its label from text and gives no probabilities.
+            DataError: as for `predict`.
+            Partial: as for `predict`.
+        """
+        shares = self._fitted_shares()
+        predictions = self._predictions(X)
+        lacking = sum(p.label is not None and p.probabilities is None for p in predictions)
+        if lacking:
+            raise SpecError(
+                f"{self.spec.name!r} gave {lacking} of {len(predictions)} labels without probabilities; where the "
+                "endpoint returns log-probabilities, set `answer: {method: score}`."
+            )
+        found = [shares if p.probabilities is None else np.array(p.probabilities)[self._places] for p in predictions]
+        return np.array(found, dtype=float).reshape(len(found), len(self.classes_))
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The spec and the budget; with `deep` the spec's settings too, as `spec__NAME`."""
+        found: dict[str, Any] = {name: getattr(self, name) for name in OWN_PARAMS}
+        if deep:
+            found |= {f"{NESTED}{path}": value for path, value in _flat(self.spec)}
+        return found
+
+    def set_params(self, **params: Any) -> Self:
+        """Sets the spec, the budget, or settings of the spec.
+
+        Raises:
+            SpecError: the spec has no such setting, or it contradicts another.
+        """
+        for name in OWN_PARAMS:
+            if name in params:
+                setattr(self, name, params.pop(name))
+        unknown = [name for name in params if not name.startswith(NESTED)]
+        if unknown:
+            raise SpecError(
+                f"no parameter {', '.join(unknown)}; there are: {', '.join(OWN_PARAMS)}, and {NESTED}NAME for each "
+                "setting of the spec."
+            )
+        if params:
+            changed = {name.removeprefix(NESTED).replace("__", "."): value for name, value in params.items()}
+            self.spec = self.spec.with_settings(changed)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.target_tags.one_d_labels = True
+        tags.no_validation = True
+        return tags
+
+    def _budget(self) -> Budget | None:
+        return None if self.budget_usd is None else Budget(self.budget_usd)
+
+    def _fitted_shares(self) -> npt.NDArray[np.float64]:
+        if not hasattr(self, "fitted_"):
+            raise NotFittedError(f"this estimator of {self.spec.name!r} is not fitted; call fit(texts, labels) first.")
+        shares: npt.NDArray[np.float64] = self._shares
+        return shares
+
+    def _frame(self, given: Any) -> pd.DataFrame:
+        text = self.spec.task.text
+        frame = frame_of(given, "X", text=text)
+        if text not in frame.columns and len(frame.columns) == 1:
+            # Pipelines and column transformers rename what passes through them.
+            frame = frame.set_axis([text], axis="columns")
+        self.spec.check_columns(frame.columns, "X")
+        return frame
+
+    def _predictions(self, given: Any) -> Sequence[Prediction]:
+        frame = self._frame(given)
+        if not len(frame):
+            return []
+        rows = self.spec.task.rows(frame, source="X")
+        predictions: Sequence[Prediction] = default_engine().drive(
+            self.fitted_.predict(rows), self.spec.endpoint, budget=self._budget()
+        )
+        owed = sum(p.transient for p in predictions)
+        if owed:
+            raise Partial(f"{owed:,} of {len(rows):,} rows have no answer yet; call again to ask for them.")
+        states = Counter(p.state for p in predictions if p.label is None)
+        if states:
+            why = ", ".join(f"{count:,} {state}" for state, count in states.items())
+            warnings.warn(
+                f"{states.total():,} of {len(rows):,} rows have no label from {self.spec.name!r} ({why}); the most "
+                "frequent label of the training rows stands in for them.",
+                stacklevel=3,
+            )
+        return predictions
+
+
+def _classes(task: Task, given: npt.NDArray[Any], labels: Sequence[str | None]) -> tuple[npt.NDArray[Any], list[int]]:
+    """Every label of the task in the dtype of `y`, ascending, and the place of each in the task."""
+    seen = dict(zip(labels, given.tolist(), strict=True))
+    values = [seen.get(label, _as_given(label, given)) for label in task.labels]
+    try:
+        order = sorted(range(len(values)), key=lambda place: values[place])
+    except TypeError:
+        order = sorted(range(len(values)), key=lambda place: str(values[place]))
+    ordered = [values[place] for place in order]
+    classes = np.array(ordered, dtype=object) if given.dtype == object else np.array(ordered)
+    return classes, order
+
+
+def _as_given(label: str, given: npt.NDArray[Any]) -> Any:
+    """A label that is not in `y`, as `y` would hold it; as text where it cannot."""
+    kind: str = given.dtype.kind
+    if kind == "O":
+        kinds = {type(value) for value in given.tolist()}
+        kind = {int: "i", float: "f", bool: "b"}.get(kinds.pop(), "O") if len(kinds) == 1 else "O"
+    try:
+        if kind in "iu":
+            return int(label)
+        if kind == "f":
+            return float(label)
+    except ValueError:
+        raise DataError(f"y holds numbers, but the task has the label {label!r}; give the labels as texts.") from None
+    return label.lower() == "true" if kind == "b" else label
+
+
+def _flat(spec: Recipe) -> list[tuple[str, Any]]:
+    """Settings of a spec by path; `__` between the levels."""
+    found: list[tuple[str, Any]] = []
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                walk(f"{prefix}__{key}" if prefix else str(key), inner)
+        else:
+            found.append((prefix, value))
+
+    walk("", spec.settings())
+    return found
