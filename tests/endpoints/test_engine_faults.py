@@ -379,3 +379,30 @@ def test_an_answer_with_half_a_surrogate_pair_is_kept(endpoint: Endpoint, tmp_pa
         again = engine.run(questions(1), told(endpoint, base_url=url))[0]
     engine.close()
     assert (again.text, again.model, again.from_journal) == ("5?", "m?", True)
+
+
+def test_an_outage_at_first_contact_goes_on_with_what_the_journal_has(server: LocalServer, endpoint: Endpoint) -> None:
+    journal = Journal.in_memory()
+    Engine(journal).run(questions(600)[::2], endpoint)
+    away = told(endpoint, base_url="http://127.0.0.1:9/v1", identity=endpoint.address)
+    engine = Engine(journal, backoff_seconds=0.01)
+    answers = engine.run(questions(600), away)
+    assert [answer.failure is None for answer in answers] == [n % 2 == 0 for n in range(600)]
+    assert {answer.failure for answer in answers[1::2]} <= {"transient", "stopped"}, "asked again by the next run"
+    assert "cannot be reached" in engine.report.notes[0]
+    assert {answer.failure for answer in engine.run(questions(600)[::2], away)} == {None}
+    engine.close()
+
+
+def test_a_deployment_that_is_away_is_taken_for_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name tells nothing of the model behind it, and away it cannot be asked."""
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "sk-1")
+    journal = Journal.in_memory()
+    with LocalServer(api_key="sk-1") as server:
+        server.put_model(ModelCard("stars", reports_model="gpt-4o-mini-2024-07-18"))
+        deployment = Endpoint(provider="azure", model="stars", base_url=server.azure_url)
+        Engine(journal).run(questions(3), deployment)
+    answers = Engine(journal, backoff_seconds=0.01).run(questions(5), deployment)
+    assert [answer.from_journal for answer in answers] == [True] * 3 + [False] * 2
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        Engine(Journal.in_memory(), backoff_seconds=0.01).run(questions(3), deployment)

@@ -219,3 +219,10 @@ def test_status_201_with_an_answer_is_an_answer_and_202_says_what_it_is(engine: 
         assert engine.run(asked(1), compatible("m", url))[0].text == "yes"
     with serving(202, "{}") as url, pytest.raises(EndpointError, match="status 202"):
         engine.run(asked(1), compatible("m", url))
+
+
+def test_bad_rows_left_over_beside_answers_in_the_journal_do_not_stop_the_run(engine: Engine) -> None:
+    with serving(200, refusing(lambda sent: "visit 9" in sent, 400, said("cannot be read"))) as url:
+        engine.run(asked(90), compatible("m", url))
+        answers = engine.run(asked(100), compatible("m", url))
+    assert [n for n, answer in enumerate(answers) if answer.failure] == [9, *range(90, 100)]

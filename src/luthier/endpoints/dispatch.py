@@ -176,6 +176,8 @@ class Dispatch:
                     break
                 answer = known.get(key)
                 if answer is not None:
+                    if answer.failure is None:
+                        run.lane.known = run.evidence.recorded = True
                     run.deliver(position, answer)
                 elif run.halt is None:
                     # What another process is asking is not fresh enough for who wants it asked again.
