@@ -85,6 +85,16 @@ def test_a_key_is_leased_to_one_owner_until_its_answer_is_there(path: Path) -> N
     other.close()
 
 
+def test_the_spelling_of_the_path_does_not_matter(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    one, other = Journal(path), Journal("j.db")
+    one.lease(KEYS, None)
+    assert other.lease(KEYS, None).held == set(KEYS)
+    one.close()
+    assert other.lease(KEYS, None).held == set(), "closing a journal ends its leases"
+    other.close()
+
+
 def owned_by(path: Path, **columns: object) -> None:
     """Makes the first owner in the file another."""
     connection = sqlite3.connect(path)
@@ -144,6 +154,7 @@ def test_a_dead_owner_has_no_leases(path: Path, dead: str) -> None:
     journal.close()
 
 
+@pytest.mark.slow
 def test_two_engines_on_one_file_ask_once(
     server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine], path: Path
 ) -> None:
@@ -209,6 +220,7 @@ def test_who_wants_it_fresh_asks_itself(
     assert no_leases_are_left(path)
 
 
+@pytest.mark.slow
 def test_a_stop_leaves_the_rest_to_the_other_engine(
     server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine], path: Path
 ) -> None:

@@ -210,8 +210,10 @@ class Journal:
             keys: what is to be asked.
             owner: who asks; `None` for a new one.
         """
+        # However it is spelled, one file has one name here.
+        file = str(self.path.resolve()) if self.path is not None else ""
         with self._transaction() as connection:
-            owner, held = leases.take(connection, str(self.path), owner, keys)
+            owner, held = leases.take(connection, file, owner, keys)
             found = {entry.key: entry for entry in _entries(connection, [key for key in keys if key not in held])}
         self._owners.add(owner)
         return Lease(owner, held, found)

@@ -97,7 +97,8 @@ def _enter(connection: sqlite3.Connection, journal: str) -> Owner:
 
 
 def _bury(connection: sqlite3.Connection, owner: Owner) -> None:
-    for identity, place, pid, started, expires in connection.execute("SELECT * FROM lease_owners").fetchall():
+    query = "SELECT id, place, CAST(pid AS INTEGER), started, CAST(expires AS REAL) FROM lease_owners"
+    for identity, place, pid, started, expires in connection.execute(query).fetchall():
         if identity != owner.id and not _lives(owner.journal, identity, place, pid, started, expires):
             connection.execute("DELETE FROM lease_owners WHERE id = ?", (identity,))
     connection.execute("DELETE FROM leases WHERE owner NOT IN (SELECT id FROM lease_owners)")
@@ -132,8 +133,8 @@ def _started(pid: int) -> str:
 def _state(pid: int) -> tuple[str, str]:
     """State and start of a process; empty where there is none, it has ended, or the system does not say."""
     try:
-        # The name, in brackets, may hold anything.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # The name, in brackets, may hold any bytes.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
     except OSError:
         return "", ""
     return ("", "") if fields[0] in "ZX" else (fields[0], fields[19])
