@@ -137,7 +137,7 @@ async def with_sdk(url: str, rows: int) -> int:
                     await client.chat.completions.create(
                         model="m", messages=[{"role": "user", "content": content}], max_tokens=2
                     )
-                except openai.RateLimitError:
+                except (openai.RateLimitError, openai.APIConnectionError):
                     return True
                 return False
 
