@@ -25,6 +25,7 @@ from luthier.reporting.page import page_html
 from luthier.reporting.sentences import sentences
 from luthier.reporting.terminal import print_leaderboard
 from luthier.task import Rows
+from tests.conftest import REPOSITORY
 from tests.evaluation.answering import candidate, simulated
 from tests.evaluation.answering import table as labelled
 
@@ -150,3 +151,38 @@ def test_before_all_are_measured_no_two_are_compared(half: tuple[Leaderboard, Le
         assert "told apart" not in shown
         assert ">tie<" not in shown
     assert " tie" not in out.getvalue()
+
+
+NOTEBOOK = """
+import luthier as lt
+from tests.conftest import reviews, stars
+from luthier.endpoints import Endpoint
+
+endpoint = Endpoint(provider="compatible", base_url={url!r}, model="stars-model", api_key_env="STARS_KEY")
+few = lt.Prompt(stars(), "{refuses}: {{{{ text }}}}", answer="score", examples=4, endpoint=endpoint, name="few")
+zero = lt.Prompt(stars(), "Stars for: {{{{ text }}}}", answer="score", endpoint=endpoint, name="zero")
+baseline = lt.Baseline(stars(), name="baseline")
+board = lt.compare([few, zero, baseline], reviews(60), train=reviews(80, seed=8))
+"""
+
+
+@pytest.mark.slow
+def test_a_notebook_has_one_output_that_grows_and_leaves_when_the_board_is_complete(
+    refusing: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    fails = NOTEBOOK.format(url=refusing.base_url, refuses=REFUSES)
+    works = "board = lt.compare([zero, baseline], reviews(60), train=reviews(80, seed=8))"
+    cells = [nbformat.v4.new_code_cell(code) for code in (fails, works)]  # type: ignore[no-untyped-call]
+    book = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(book, timeout=120, resources=resources, allow_errors=True).execute()
+    stopped, complete = (
+        [one["data"]["text/html"] for one in cell.outputs if one.output_type == "display_data"] for cell in book.cells
+    )
+    assert len(stopped) == 1
+    assert "2 of 3 specs are measured" in stopped[0]
+    assert complete == [""]
