@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from luthier.endpoints import Engine, Progress, default_engine
-from luthier.endpoints.progress import shown
+from luthier.endpoints.progress import Ahead, shown
 from luthier.errors import DataError, ModelError
 from luthier.experiments.checking import Checked, check_spec
 from luthier.experiments.compare import compare_specs
@@ -384,11 +384,13 @@ def _fitted(
     progress: Progress | None,
 ) -> Fitted:
     with shown(progress, "fitting") as showing:
+        asked = [] if rows is None else spec.first_requests(rows.take(()), rows)[0]
+        ahead = Ahead(showing, 0, fitting=len(asked), follow_ups=spec.follow_ups)
         return fit_on(
             spec,
             rows,
             engine or default_engine(),
             experiment_id=experiment_id,
             budget=budget_of(budget_usd),
-            progress=showing,
+            progress=ahead,
         )
