@@ -25,7 +25,7 @@ def test_the_line_says_all() -> None:
         landings(progress)
         line = progress.line()
     assert "3/4" in line
-    assert "$0.5000" in line, "what the journal had is not paid again"
+    assert "$0.50," in line, "what the journal had is not paid again"
     assert "1 retries" in line
     assert "1 without answer" in line
     assert "left" in line
