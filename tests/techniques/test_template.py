@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import datetime
+import time
+import tracemalloc
 
 import pytest
 
-from luthier.techniques.template import UnrenderedRow, compiled
+from luthier.techniques.template import Template, UnrenderedRow, compiled
 
 
 def fill(source: str, **row: object) -> str:
@@ -120,9 +122,134 @@ def test_what_is_too_large_is_never_computed(source: str) -> None:
 
 
 def test_a_text_that_grows_without_end_is_cut_off() -> None:
-    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{{ text }}{% endfor %}{% endfor %}"
-    with pytest.raises(UnrenderedRow, match="longer than 20 million characters"):
-        fill(loops, text="a" * 10_000)
+    loops = "{% for a in range(n) %}{% for b in range(n) %}{{ text }}{% endfor %}{% endfor %}"
+    with pytest.raises(UnrenderedRow, match="too much work for this row: it takes more than 500,000 steps"):
+        fill(loops, text="a" * 10_000, n=99_999)
+
+
+DOUBLING = "{% set ns = namespace(s='ab') %}{% for i in range(90) %}{% set ns.s = BOTH %}{% endfor %}"
+MANY = "{% set big = 'a b ' * 400000 %}{% for i in range(99999) %}BODY{% endfor %}"
+
+BOMBS = {
+    "nested empty loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "loops without turns": "{% for a in range(9999) %}{% for b in range(9999) if 0 %}{% endfor %}{% endfor %}",
+    "a loop around much text": "{% set x %}{% for a in range(99999) %}" + "y" * 99_999 + "{% endfor %}{% endset %}",
+    "a doubling text by ~": DOUBLING.replace("BOTH", "ns.s ~ ns.s"),
+    "a doubling text by +": DOUBLING.replace("BOTH", "ns.s + ns.s"),
+    "a doubling text by join": DOUBLING.replace("BOTH", "[ns.s, ns.s] | join"),
+    "a doubling text by a method": DOUBLING.replace("BOTH", "''.join([ns.s, ns.s])"),
+    "a doubling text by %": DOUBLING.replace("BOTH", "'%s%s' % (ns.s, ns.s)"),
+    "a doubling text by format": DOUBLING.replace("BOTH", "'{0}{0}'.format(ns.s)"),
+    "a doubling text by replace": DOUBLING.replace("BOTH", "ns.s | replace('a', 'aa')"),
+    "a doubling list": DOUBLING.replace("'ab'", "[1]").replace("BOTH", "ns.s + ns.s"),
+    "lists that hold each other": DOUBLING.replace("'ab'", "[1]").replace("BOTH", "[ns.s, ns.s]") + "{{ ns.s }}",
+    "tuples that are looked up": DOUBLING.replace("'ab'", "(1,)").replace("BOTH", "(ns.s, ns.s)") + "{{ {ns.s: 1} }}",
+    "width by center": "{{ 'a' | center(999999999) }}",
+    "width by a mapped filter": "{{ ['a'] | map('center', 999999999) | list }}",
+    "width by a method": "{{ 'a'.ljust(999999999) }}",
+    "width by %": "{{ '%999999999d' % 1 }}",
+    "width by a filter": "{{ '%999999999d' | format(1) }}",
+    "width by format": "{{ '{:>999999999}'.format('a') }}",
+    "precision": "{{ '%.999999999f' % 1.5 }}",
+    "rounding": "{{ 1.5 | round(999999999, 'ceil') }}",
+    "indent": "{{ ('\n' * 99999) | indent(99999, true, true) }}",
+    "indented JSON": "{{ range(99999) | list | tojson(indent=9999) }}",
+    "batches filled up": "{{ [1] | batch(999999999, 0) | list }}",
+    "slices": "{{ [1] | slice(999999999) | list }}",
+    "wordwrap": "{{ ('a ' * 900000) | wordwrap(1) }}",
+    "wordwrap with long breaks": "{{ ('a ' * 9999) | wordwrap(1, wrapstring='x' * 99999) }}",
+    "replacing by something long": "{{ ('a' * 99999) | replace('a', 'x' * 99999) }}",
+    "joining by something long": "{{ range(99999) | join('x' * 99999) }}",
+    "one text many times over": "{{ ['x' * 99999] * 9999 }}",
+    "one attribute many times over": "{{ ([{'a': 'x' * 99999}] * 9999) | map(attribute='a') | join }}",
+    "slices of a long text": MANY.replace("BODY", "{% set x = big[1:] %}"),
+    "comparisons of long texts": MANY.replace("BODY", "{% if 'z' in big %}{% endif %}"),
+    "tests of long texts": MANY.replace("BODY", "{% if 'z' is in big %}{% endif %}"),
+    "filters of a long text": MANY.replace("BODY", "{% set x = big | upper %}"),
+    "macros that call each other": "{% macro f(n) %}{{ n and f(n - 1) ~ f(n - 1) }}{% endmacro %}{{ f(60) }}",
+    "a sum of lists": "{{ (range(99999) | batch(1) | list) | sum(start=[]) }}",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", BOMBS.values(), ids=BOMBS.keys())
+def test_a_template_that_is_too_much_work_for_any_row_is_refused_in_bounded_time_and_memory(source: str) -> None:
+    tracemalloc.start()
+    started = time.process_time()
+    try:
+        with pytest.raises(ValueError, match="it is too much work for any row"):
+            Template(source)
+        assert tracemalloc.get_traced_memory()[1] < 300e6
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{{ '%*d' % (999999999, 1) }}", "{{ '{:{w}}'.format(1, w=999999999) }}", "{{ '%*d' | format(99999, 1) }}"],
+)
+def test_a_width_that_is_computed_is_not_offered(source: str) -> None:
+    with pytest.raises(UnrenderedRow, match="write the width as a number"):
+        fill(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ (1).to_bytes(999999999) }}", "{{ 'a'.expandtabs(99) }}", "{{ 'a'.translate({}) }}"]
+)
+def test_only_methods_that_prompts_need_are_offered(source: str) -> None:
+    with pytest.raises(UnrenderedRow, match="is not offered to templates"):
+        fill(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
+        "{{ " + "[" * 20_000 + "]" * 20_000 + " }}",
+        "{{ " + "+".join(["1"] * 9000) + " }}",
+        "{{ 1" + " | abs" * 3000 + " }}",
+        "{% if text %}" * 300 + "{% endif %}" * 300,
+        "{{ " + "not " * 9000 + "1 }}",
+    ],
+)
+def test_a_template_nested_too_deeply_is_refused(source: str) -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        Template(source)
+
+
+def test_a_recursive_loop_is_refused() -> None:
+    with pytest.raises(ValueError, match="line 1: a loop cannot be recursive"):
+        compiled("{% for x in labels recursive %}{{ loop(labels) }}{% endfor %}")
+
+
+LEGITIMATE = {
+    "{% for x in labels %}{{ loop.index }}/{{ loop.length }}{{ '' if loop.last else ', ' }}{% endfor %}": "1/2, 2/2",
+    "{% for x in words if x != 'bad' %}{{ x | title }}{% else %}none{% endfor %}": "Good",
+    "{{ text | trim | truncate(8) }}": "aaaa...",
+    "{{ text.split()[:2] | join('-') }}": "aaaa-bbbb",
+    "{{ '%.2f' | format(price) }} {{ '{:>6}'.format(price) }} {{ '%s!' % price }}": "1.50    1.5 1.5!",
+    "{{ labels ~ '' }}{{ (labels | list)[-1] }}": "('1', '2')2",
+    "{% macro say(x) %}<{{ x }}>{% endmacro %}{{ say(text[:4]) }}": "<aaaa>",
+    "{% set ns = namespace(n=0) %}{% for x in labels %}{% set ns.n = ns.n + x | int %}{% endfor %}{{ ns.n }}": "3",
+    "{{ {'a': labels} | tojson }}": '{"a": ["1", "2"]}',
+    "{{ text | default('none', true) | upper | wordwrap(9) }}": "AAAA BBBB\nCCCC",
+    "{{ labels | map('int') | sum }} {{ labels | select('eq', '2') | list }}": "3 ['2']",
+    "{% if 'bbbb' in text and text is string %}yes{% endif %}": "yes",
+    "{% for a, b in zipped.items() %}{% endfor %}{% filter upper %}x{% endfilter %}": "X",
+}
+
+
+@pytest.mark.parametrize(("source", "written"), LEGITIMATE.items())
+def test_what_prompts_use_is_offered(source: str, written: str) -> None:
+    source = source.replace("zipped", "{'a': 1}")
+    assert fill(source, text=" aaaa bbbb cccc " if "trim" in source else "aaaa bbbb cccc", price=1.5) == written
+
+
+def test_a_long_text_is_rendered_whole() -> None:
+    text = "word " * 400_000
+    shown = "{% for i in range(20) %}{{ i }}{% endfor %}"
+    assert len(fill(shown + "{{ text | trim }}", text=text)) == 30 + len(text) - 1
 
 
 def test_small_sums_are_computed() -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from luthier.endpoints.redaction import sendable
-
-if TYPE_CHECKING:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+from luthier.techniques.allowance import WorkExceeded, allowance, bounded_environment, instrument
 
 __all__ = ["OFFERED", "Template", "UnrenderedRow", "compiled", "plain_cell"]
 
@@ -18,12 +16,6 @@ OFFERED = ("labels", "words", "row")
 """Names a template may use beside the columns; a column of the same name is `row["labels"]`."""
 
 GLOBALS = ("range", "dict", "namespace")
-
-LONGEST_TEXT = 20_000_000
-"""Characters a template may write for one row; far more than any model reads."""
-
-MOST_BITS = 4096
-"""Bits of the largest number a template may compute."""
 
 
 class UnrenderedRow(Exception):
@@ -44,20 +36,25 @@ class Template:
     def __init__(self, source: str) -> None:
         from jinja2 import TemplateSyntaxError, meta
 
-        environment = _environment()
+        environment = bounded_environment(GLOBALS)
         try:
             tree = environment.parse(source)
             self._refuse_other_files(tree)
             _refuse_self(tree)
             by_row = _columns_of_row(tree)
-            self._compiled = environment.from_string(source)
+            undeclared = meta.find_undeclared_variables(tree)
+            self.cuts = _cuts(tree)
+            """Lengths after which texts are cut (`truncate`), in characters."""
+            instrument(tree)
+            self._compiled = environment.from_string(tree)
         except TemplateSyntaxError as error:
             raise ValueError(f"line {error.lineno}: {error.message}") from error
-        undeclared = meta.find_undeclared_variables(tree)
+        except (RecursionError, MemoryError, SyntaxError) as error:
+            # Jinja's own errors of syntax are of another class: these are Python's, on nested code.
+            raise ValueError("its blocks, brackets or operators are nested too deeply; write it flatter") from error
         self._plain_names = tuple(sorted(undeclared - set(OFFERED) - set(GLOBALS)))
         self.columns = tuple(sorted({*self._plain_names, *by_row}))
-        self.cuts = _cuts(tree)
-        """Lengths after which texts are cut (`truncate`), in characters."""
+        self._refuse_endless_work()
 
     def fill(self, inputs: Mapping[str, Any], labels: Sequence[str], words: Sequence[str]) -> str:
         """The text for one row; a missing cell is written as nothing.
@@ -68,13 +65,22 @@ class Template:
         row = {name: plain_cell(inputs.get(name)) for name in self.columns}
         names = {name: row[name] for name in self._plain_names}
         try:
-            pieces = self._compiled.generate({**names, "row": row, "labels": tuple(labels), "words": tuple(words)})
-            return sendable(_joined(pieces))
-        except UnrenderedRow:
-            raise
+            with allowance():
+                text = self._compiled.render({**names, "row": row, "labels": tuple(labels), "words": tuple(words)})
+            return sendable(text)
+        except WorkExceeded as error:
+            raise UnrenderedRow(f"the template is too much work for this row: {error}") from error
         except Exception as error:
             # Whatever a template does with one row must not stop the others.
             raise UnrenderedRow(f"the template fails on this row: {type(error).__name__}: {error}") from error
+
+    def _refuse_endless_work(self) -> None:
+        """A template that is too much work for any row is refused before the first one."""
+        try:
+            self.fill({}, (), ())
+        except UnrenderedRow as error:
+            if isinstance(error.__cause__, WorkExceeded):
+                raise ValueError(f"it is too much work for any row: {error.__cause__}") from error
 
     @staticmethod
     def _refuse_other_files(tree: Any) -> None:
@@ -111,49 +117,6 @@ def plain_cell(value: Any) -> str | int | float | bool:
         plain: str | int | float | bool = value
         return plain
     return str(value)
-
-
-@functools.cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Bounded(ImmutableSandboxedEnvironment):
-        """Computes no text and no number so large that computing it would stall the other rows."""
-
-        intercepted_binops = frozenset({"*", "**"})
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if _is_too_large(operator, left, right):
-                raise OverflowError(f"the result of {operator} is too large")
-            return super().call_binop(context, operator, left, right)
-
-    environment = Bounded(undefined=StrictUndefined, autoescape=False)
-    environment.globals = {name: environment.globals[name] for name in GLOBALS}
-    # The same row must always give the same prompt.
-    del environment.filters["random"]
-    return environment
-
-
-def _joined(pieces: Iterable[str]) -> str:
-    kept: list[str] = []
-    room = LONGEST_TEXT
-    for piece in pieces:
-        room -= len(piece)
-        if room < 0:
-            raise UnrenderedRow(f"the text for this row is longer than {LONGEST_TEXT // 1_000_000} million characters")
-        kept.append(piece)
-    return "".join(kept)
-
-
-def _is_too_large(operator: str, left: Any, right: Any) -> bool:
-    if isinstance(left, int) and isinstance(right, int):
-        bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
-        return bits > MOST_BITS
-    for repeated, times in ((left, right), (right, left)):
-        if isinstance(times, int) and isinstance(repeated, str | bytes | list | tuple):
-            return len(repeated) * times > LONGEST_TEXT
-    return False
 
 
 def _refuse_self(tree: Any) -> None:
