@@ -401,12 +401,16 @@ class Fitted:
 
         document = yaml.safe_dump(self.spec.document(), sort_keys=False, allow_unicode=True)
         (folder / "spec.yaml").write_text(document, encoding="utf-8")
-        facts = {"schema": SCHEMA, "digest": self.digest, "train_digest": self.train_digest, "state": self.state}
-        (folder / "fitted.json").write_text(
-            json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
-        )
+        digests: dict[str, str] = {}
         if self.arrays:
             np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **dict(self.arrays))
+            digests["arrays.npz"] = hashlib.sha256((folder / "arrays.npz").read_bytes()).hexdigest()
         for name, content in self.files.items():
             (folder / FILES).mkdir(exist_ok=True)
             (folder / FILES / name).write_bytes(content)
+            digests[f"{FILES}/{name}"] = hashlib.sha256(content).hexdigest()
+        facts = {"schema": SCHEMA, "digest": self.digest, "train_digest": self.train_digest, "state": self.state}
+        facts |= {"sha256": digests} if digests else {}
+        (folder / "fitted.json").write_text(
+            json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
+        )

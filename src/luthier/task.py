@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from luthier.documents import parse_yaml
 from luthier.errors import DataError, SpecError
 from luthier.labels import Spellings, composed, labels_as_written, number_of
 from luthier.tables import frame_of, row_numbers
@@ -338,8 +339,8 @@ class Task(BaseModel):
             )
         try:
             text = file.read_text(encoding="utf-8")
-            given = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            given = parse_yaml(text)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SpecError(f"{file} is not valid YAML: {error}") from error
         if not isinstance(given, dict):
             raise SpecError(f"{file} is not a task: it needs name, text, label and labels.")

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from luthier.documents import parse_yaml
 from luthier.errors import ModelError
 from luthier.techniques.registry import plain_file
 
@@ -76,7 +77,7 @@ def read_model_folder(path: Path, source: str) -> ModelFolder:
     try:
         if file.stat().st_size > LARGEST_MLMODEL:
             raise ModelError(f"{source}: its MLmodel has more than {LARGEST_MLMODEL:,} bytes, so it is not read.")
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = parse_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(
             f"{source} is no packaged model: it has no readable MLmodel. Give the folder that holds one."

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from luthier.documents import parse_yaml
 from luthier.endpoints.endpoint import Endpoint
 from luthier.errors import SpecError
 from luthier.spec import Spec
@@ -29,7 +30,7 @@ def read_yaml(file: Path, what: str, cure: str) -> Any:
     if not file.is_file():
         raise SpecError(f"no {what} file {file}. {cure}")
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        return parse_yaml(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"{file} is not valid YAML: {error}") from error
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from luthier.documents import parse_yaml
 from luthier.errors import ModelError, SpecError
 from luthier.spec import FILES, SCHEMA, Fitted, Spec
 from luthier.task import Task
@@ -43,6 +47,9 @@ TECHNIQUES: dict[str, type[Spec]] = {
     "prompt": Prompt,
 }
 """Every technique by the name it has in a spec."""
+
+LARGEST_ARRAYS = 2_000_000_000
+"""Bytes that the arrays of a fitted folder may unpack to."""
 
 NAMED = 4
 """So many specs of a grid are named in a message before the rest are counted."""
@@ -256,11 +263,9 @@ def read_fitted(folder: str | Path) -> Fitted:
     Raises:
         ModelError: the folder is not one, or was written by a newer luthier.
     """
-    import numpy as np
-
     source = Path(folder)
     try:
-        document = yaml.safe_load(plain_file(source / "spec.yaml", str(source)).read_text(encoding="utf-8"))
+        document = parse_yaml(plain_file(source / "spec.yaml", str(source)).read_text(encoding="utf-8"))
         facts = json.loads(plain_file(source / "fitted.json", str(source)).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise ModelError(f"{source} is not a fitted folder: {error}") from error
@@ -269,10 +274,8 @@ def read_fitted(folder: str | Path) -> Fitted:
         raise ModelError(f"{source} has schema {found!r}; this luthier reads {SCHEMA}.")
     if not isinstance(document, dict) or not isinstance(document.get("task"), dict):
         raise ModelError(f"{source}: its spec.yaml does not hold its task, as a fitted folder's does.")
-    arrays = {}
-    if plain_file(source / "arrays.npz", str(source)).is_file():
-        with np.load(source / "arrays.npz", allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+    _refuse_damaged(source, facts.get("sha256"))
+    arrays = _stored_arrays(plain_file(source / "arrays.npz", str(source)), str(source))
     kept = plain_file(source / FILES, str(source))
     files = {file.name: plain_file(file, str(source)).read_bytes() for file in sorted(kept.glob("*"))}
     spec = spec_from(document, str(source / "spec.yaml"), source)
@@ -280,6 +283,49 @@ def read_fitted(folder: str | Path) -> Fitted:
     if not isinstance(state, dict) or not isinstance(train_digest, str | None):
         raise ModelError(f"{source}: its fitted.json has no state, as a fitted folder's does.")
     return Fitted(spec=spec, train_digest=train_digest, state=state, arrays=arrays, files=files)
+
+
+def _refuse_damaged(source: Path, digests: Any) -> None:
+    """Refuses a folder whose files are not those that were written; folders of earlier versions have no digests."""
+    for name, digest in digests.items() if isinstance(digests, dict) else ():
+        file = plain_file(source / str(name), str(source))
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            raise ModelError(
+                f"{source}: its {name} is {'damaged' if file.is_file() else 'missing'}. Copy the folder again, or fit "
+                "and log the model anew."
+            )
+
+
+def _stored_arrays(file: Path, source: str) -> dict[str, Any]:
+    """The numeric arrays of a fitted folder; each is as large as its file says, and no larger than is allowed.
+
+    Raises:
+        ModelError: the file is damaged, holds something else than numbers and texts, or unpacks to too much.
+    """
+    import numpy as np
+
+    if not file.is_file():
+        return {}
+    try:
+        with zipfile.ZipFile(file) as packed:
+            unpacked = sum(member.file_size for member in packed.infolist())
+        if unpacked > LARGEST_ARRAYS:
+            raise ValueError(f"it unpacks to {unpacked:,} bytes, and {LARGEST_ARRAYS:,} are allowed")
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: np.asarray(stored[name]) for name in stored.files}
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise ModelError(
+            f"{source}: its arrays.npz cannot be used ({error}). Copy the folder again, or fit and log the model anew."
+        ) from error
 
 
 def plain_file(file: Path, source: str) -> Path:

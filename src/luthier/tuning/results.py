@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from luthier.documents import parse_yaml
 from luthier.errors import SpecError, UserError
 from luthier.outputs import check_file, write_file
 from luthier.task import Task
@@ -122,14 +123,14 @@ def _text_of(spec: FineTune, path: Path) -> str:
 
 def _same(path: Path, text: str) -> bool:
     try:
-        return bool(yaml.safe_load(path.read_text(encoding="utf-8")) == yaml.safe_load(text))
+        return bool(parse_yaml(path.read_text(encoding="utf-8")) == parse_yaml(text))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return False
 
 
 def _is_result_of(path: Path, job: str | None) -> bool:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return False
     tuned = document.get("tuned") if isinstance(document, dict) else None

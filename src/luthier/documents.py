@@ -1,0 +1,67 @@
+"""YAML that people write or are sent, read within bounds: an error of YAML is all that can come of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["MOST_CHARACTERS", "MOST_DEPTH", "MOST_NODES", "parse_yaml"]
+
+MOST_CHARACTERS = 5_000_000
+MOST_DEPTH = 100
+MOST_NODES = 200_000
+"""Values in a document, an alias counted as often as it is used."""
+
+
+def parse_yaml(text: str) -> Any:
+    """The value a YAML document holds.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, holds a number or date that cannot be one, or is beyond the bounds of this file.
+
+    Examples:
+        >>> parse_yaml("labels: [1, 2]")
+        {'labels': [1, 2]}
+    """
+    import yaml
+
+    if len(text) > MOST_CHARACTERS:
+        raise yaml.YAMLError(f"it has {len(text):,} characters; {MOST_CHARACTERS:,} are allowed")
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _refuse_beyond(root)
+        return loader.construct_document(root)
+    except RecursionError:
+        raise yaml.YAMLError(f"its values are nested too deeply; {MOST_DEPTH} levels are allowed") from None
+    except (ValueError, OverflowError) as error:
+        # 2026-13-01, a number of 5,000 digits: what looks like a date or a number and is none.
+        raise yaml.YAMLError(f"{error}; write it in quotes if it is a text") from error
+    finally:
+        loader.dispose()
+
+
+def _refuse_beyond(root: Any) -> None:
+    """Refuses a tree of nodes that is too deep or, with its aliases written out, too large."""
+    import yaml
+
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: Any, depth: int) -> int:
+        if id(node) in open_nodes:
+            raise yaml.YAMLError("an alias (*name) stands inside the value it names")
+        if depth > MOST_DEPTH:
+            raise yaml.YAMLError(f"its values are nested too deeply; {MOST_DEPTH} levels are allowed")
+        if id(node) not in sizes:
+            open_nodes.add(id(node))
+            inner = [] if isinstance(node, yaml.ScalarNode) else node.value
+            pairs = [part for item in inner for part in (item if isinstance(item, tuple) else (item,))]
+            sizes[id(node)] = 1 + sum(size(part, depth + 1) for part in pairs)
+            open_nodes.remove(id(node))
+        if sizes[id(node)] > MOST_NODES:
+            raise yaml.YAMLError(f"it holds more than {MOST_NODES:,} values, its aliases (*name) written out")
+        return sizes[id(node)]
+
+    size(root, 0)
