@@ -22,7 +22,7 @@ from luthier.errors import EndpointError, LuthierError, MissingPart
 from luthier.local import answering
 from luthier.local.asking import Wanted, read_chat_body, read_completion_body, read_embedding_body
 from luthier.local.backend import Backend, Reply
-from luthier.local.bodies import decode_body, json_response
+from luthier.local.bodies import characters_in, decode_body, decode_json, json_response
 from luthier.local.cards import ModelCard
 from luthier.local.decisions import decide, decision_body, read_decision_body, refused_questions
 from luthier.local.faults import Fault, FaultBook, Unanswered, break_off
@@ -37,6 +37,7 @@ from luthier.local.refusals import (
     invalid_key,
     invalid_value,
     model_not_found,
+    refused_host,
 )
 from luthier.local.shelf import Shelf
 
@@ -397,6 +398,9 @@ class Application:
     async def _shape_errors(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        foreign = refused_host(request.host)
+        if foreign is not None:
+            return _error(foreign)
         try:
             return await handler(request)
         except web.HTTPException as error:
@@ -410,7 +414,7 @@ class Application:
             return _error(ApiError(500, f"{type(error).__name__} in the embedded server.", kind="server_error"))
 
     async def _add_faults(self, request: web.Request) -> web.StreamResponse:
-        given: Any = json.loads(await request.read() or b"null")
+        given = decode_json(await request.read() or b"null")
         rules = given if isinstance(given, list) else [given]
         if not all(isinstance(rule, dict) for rule in rules):
             raise EndpointError("expected a fault, or a list of faults, as JSON objects")
@@ -459,17 +463,7 @@ def _charge(body: dict[str, Any], raw: bytes) -> int:
     allowed = body.get("max_completion_tokens") or body.get("max_tokens") or 16
     samples = body.get("n") or 1
     room = allowed * samples if isinstance(allowed, int) and isinstance(samples, int) else 16
-    return _characters(body.get("messages", body.get("prompt", body.get("input", "")))) // 4 + room
-
-
-def _characters(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return _characters(value.get("content", value.get("text")))
-    if isinstance(value, list):
-        return sum(_characters(item) for item in value)
-    return 0
+    return characters_in(body.get("messages", body.get("prompt", body.get("input", "")))) // 4 + room
 
 
 async def _check_context(backend: Backend, card: ModelCard, wanted: Wanted) -> None:

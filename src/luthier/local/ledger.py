@@ -52,7 +52,7 @@ class Ledger:
             if self._record:
                 try:
                     decoded = json.loads(body) if body else None
-                except ValueError:
+                except (ValueError, RecursionError):
                     decoded = body.decode("utf-8", "replace")
                 kept = {name.lower(): value for name, value in headers.items() if name.lower() not in _KEYS}
                 self._requests.append(Received(path, decoded, kept))

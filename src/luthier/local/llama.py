@@ -167,8 +167,8 @@ class LlamaBackend:
             self._session = aiohttp.ClientSession(
                 headers={"Authorization": f"Bearer {self._key}"},
                 timeout=aiohttp.ClientTimeout(total=None),
-                # llama.cpp closes a connection after five idle seconds; one that is just closing loses a request.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
+                # llama.cpp closes kept connections when it likes, and one that is just closing loses a request.
+                connector=aiohttp.TCPConnector(limit=0, force_close=True),
             )
         return self._session.post(self._url + path, json=question)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ __all__ = [
     "invalid_value",
     "model_not_found",
     "no_such",
+    "refused_host",
     "tuning_closed",
     "unsupported_parameter",
     "unsupported_value",
@@ -109,3 +111,20 @@ def tuning_closed() -> ApiError:
         "Models that are already tuned go on answering."
     )
     return ApiError(403, message, code="fine_tuning_not_available")
+
+
+def refused_host(host: str) -> ApiError | None:
+    """The refusal of a request whose Host header is no name or address of this machine's loopback interface.
+
+    A web page whose own name was made to lead here (DNS rebinding) sends that name.
+    """
+    name = host[1:].split("]", 1)[0] if host.startswith("[") else host.split(":", 1)[0]
+    name = name.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return None
+    try:
+        if ipaddress.ip_address(name).is_loopback:
+            return None
+    except ValueError:
+        pass
+    return ApiError(403, f"Host {host!r} is not this server; ask for 127.0.0.1 or localhost.", code="unknown_host")

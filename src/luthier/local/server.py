@@ -54,10 +54,17 @@ async def host(
     leave: asyncio.Event,
     ready: Callable[[], None] = lambda: None,
     grace_seconds: float = 0.05,
+    idle_seconds: float = 75.0,
 ) -> None:
-    """Serves until `leave` is set; what is unanswered after the grace is cut off."""
+    """Serves until `leave` is set; what is unanswered after the grace is cut off, and so are idle connections."""
     # A handler whose client has gone is cancelled: scripted timeouts would pile up otherwise.
-    runner = web.AppRunner(application.web, access_log=None, handler_cancellation=True, shutdown_timeout=grace_seconds)
+    runner = web.AppRunner(
+        application.web,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=grace_seconds,
+        keepalive_timeout=idle_seconds,
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()
@@ -92,6 +99,7 @@ class LocalServer:
             `None`: a temporary folder, deleted at the end.
         training_step_seconds: Pause after every training step, so that a test can interfere.
         batch_window_seconds: After what time a batch expires.
+        idle_seconds: After what time a connection is closed on which no request comes.
     """
 
     def __init__(
@@ -110,7 +118,9 @@ class LocalServer:
         folder: str | Path | None = None,
         training_step_seconds: float = 0.0,
         batch_window_seconds: float = 86_400,
+        idle_seconds: float = 75.0,
     ) -> None:
+        self._idle_seconds = idle_seconds
         self.api_key = api_key if api_key is not None else "sk-" + secrets.token_hex(16)
         self._application = Application(
             Shelf(models or [ModelCard("deterministic", embeddings=True)]),
@@ -181,7 +191,7 @@ class LocalServer:
         async def main() -> None:
             self._loop = asyncio.get_running_loop()
             self._leave = asyncio.Event()
-            await host(self._application, listener, self._leave, ready.set)
+            await host(self._application, listener, self._leave, ready.set, idle_seconds=self._idle_seconds)
 
         def run() -> None:
             try:
