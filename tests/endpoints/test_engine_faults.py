@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from luthier.endpoints import Answer, Endpoint, Engine, Journal, Report
+from luthier.endpoints import Answer, Endpoint, Engine, Journal, Report, compatible
 from luthier.errors import EndpointError, QuotaError
 from luthier.local import Fault, LocalServer, ModelCard
 from tests.endpoints.questions import question, questions
@@ -406,3 +407,24 @@ def test_a_deployment_that_is_away_is_taken_for_what_it_was(monkeypatch: pytest.
     assert [answer.from_journal for answer in answers] == [True] * 3 + [False] * 2
     with pytest.raises(EndpointError, match="cannot be reached"):
         Engine(Journal.in_memory(), backoff_seconds=0.01).run(questions(3), deployment)
+
+
+def test_an_answer_the_service_broke_off_is_asked_again_and_on_the_next_run(tmp_path: Path) -> None:
+    well = threading.Event()
+
+    def answer(asked: bytes) -> str:
+        if well.is_set():
+            return json.dumps({"choices": [{"message": {"content": "4"}, "finish_reason": "stop"}]})
+        choice = {"message": {"content": "At first"}, "finish_reason": "error", "error": {"message": "gone"}}
+        return json.dumps({"choices": [choice]})
+
+    with serving(200, answer) as url:
+        engine = Engine(Journal.in_memory(), max_attempts=2, backoff_seconds=0.01)
+        (broken,) = engine.run(questions(1), compatible("m", url))
+        assert (broken.failure, broken.text) == ("transient", "")
+        assert "gone" in str(broken.error)
+        assert engine.report.sent == 2
+        well.set()
+        (whole,) = engine.run(questions(1), compatible("m", url))
+        assert (whole.failure, whole.text) == (None, "4")
+        engine.close()

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price, Report
+from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price, Report, Request, compatible
 from luthier.errors import BudgetReached, EndpointError, UserError
 from luthier.local import Fault, LocalServer, ModelCard
 from luthier.task import Rows, Task
 from luthier.techniques.prompt import Prompt
 from tests.endpoints.questions import question, questions
+from tests.endpoints.serving import serving
 
 
 @pytest.fixture
@@ -151,3 +157,75 @@ def test_what_rows_spent_adds_up_to_what_was_spent(dear: Endpoint, engine: Engin
     found = engine.drive(spec.predict(given, fitted), dear, report=report)
     assert report.spent_usd > 0
     assert sum(prediction.spent_usd or 0.0 for prediction in found) == pytest.approx(report.spent_usd)
+
+
+UNCOUNTED = [None, {}, {"prompt_tokens": 0, "completion_tokens": 0}, {"prompt_tokens": "many"}, {"total_tokens": 30}]
+
+
+def uncounted(usage: Any) -> str:
+    return json.dumps({"choices": [{"message": {"content": "4"}, "finish_reason": "stop"}], "usage": usage})
+
+
+@pytest.mark.parametrize("usage", UNCOUNTED)
+def test_what_a_service_does_not_count_is_estimated_and_marked(usage: Any, tmp_path: Path) -> None:
+    price = Price(input_usd_per_million=1000, output_usd_per_million=1000)
+    with serving(200, uncounted(usage)) as url:
+        endpoint = compatible("m", url, price=price)
+        engine = Engine(Journal(tmp_path / "j.db"))
+        (answer,) = engine.run(questions(1), endpoint)
+        assert answer.usage.estimated
+        assert answer.usage.input_tokens >= 10
+        assert answer.cost_usd is not None
+        assert answer.cost_usd > 0.01
+        assert engine.report.estimated == 1
+        assert "estimated from the lengths" in engine.report.notes[-1]
+        engine.close()
+        engine = Engine(Journal(tmp_path / "j.db"))
+        (again,) = engine.run(questions(1), endpoint)
+        assert (again.from_journal, again.usage, again.cost_usd) == (True, answer.usage, answer.cost_usd)
+        engine.close()
+
+
+def test_a_budget_holds_where_nothing_is_counted(engine: Engine) -> None:
+    with serving(200, uncounted(None)) as url:
+        endpoint = compatible("m", url, price=Price(input_usd_per_million=1000, output_usd_per_million=1000))
+        budget = Budget(0.50)
+        with pytest.raises(BudgetReached):
+            engine.run(questions(200), endpoint, budget=budget)
+    assert 0 < engine.report.spent_usd <= budget.spent_usd <= 0.50
+    assert 5 < engine.report.answered < 50
+
+
+def test_a_price_of_nothing_stays_nothing_where_nothing_is_counted(engine: Engine) -> None:
+    with serving(200, uncounted(None)) as url:
+        endpoint = compatible("m", url, price=Price(input_usd_per_million=0, output_usd_per_million=0))
+        assert [answer.cost_usd for answer in engine.run(questions(2), endpoint, budget=Budget(0))] == [0, 0]
+
+
+def test_embeddings_that_are_not_counted_are_estimated(engine: Engine) -> None:
+    body = json.dumps({"data": [{"embedding": [0.5, 0.5], "index": 0}]})
+    with serving(200, body) as url:
+        endpoint = compatible("m", url, price=Price(input_usd_per_million=1000, output_usd_per_million=0))
+        (answer,) = engine.run([Request("embedding", {"input": "the soup was great"})], endpoint)
+    assert answer.usage.estimated
+    assert answer.cost_usd is not None
+    assert answer.cost_usd > 0
+
+
+def test_an_answer_kept_before_its_tokens_could_be_read_is_priced_now(tmp_path: Path) -> None:
+    price = Price(input_usd_per_million=1000, output_usd_per_million=1000)
+    with serving(200, uncounted({"prompt_tokens": "20", "completion_tokens": 1.0})) as url:
+        endpoint = compatible("m", url, price=price)
+        engine = Engine(Journal(tmp_path / "j.db"))
+        engine.run(questions(1), endpoint)
+        engine.close()
+        with contextlib.closing(sqlite3.connect(tmp_path / "j.db")) as kept:
+            ((key,),) = kept.execute("SELECT key FROM answers").fetchall()
+        journal = Journal(tmp_path / "j.db")
+        entry = journal.lookup([key])[key]
+        journal.put([replace(entry, input_tokens=0, output_tokens=0, cost_usd=0.0)])
+        engine = Engine(journal)
+        (answer,) = engine.run(questions(1), endpoint)
+        assert answer.from_journal
+        assert answer.cost_usd == pytest.approx(0.021)
+        engine.close()

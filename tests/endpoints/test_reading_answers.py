@@ -88,11 +88,155 @@ def test_an_error_inside_status_200_is_told() -> None:
         read_answer(b'{"error": {"message": "upstream is down"}}', "chat")
 
 
-def test_odd_usage_counts_as_nothing() -> None:
-    message = {"message": {"content": "a"}}
-    assert read_answer(body(message, usage=None), "chat").usage == Usage()
-    assert read_answer(body(message, usage={"prompt_tokens": -1, "completion_tokens": "x"}), "chat").usage == Usage()
-    assert read_answer(body(message, usage={"input_tokens": 3, "output_tokens": 2}), "chat").usage == Usage(3, 2)
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"input_tokens": 3, "output_tokens": 2}, Usage(3, 2)),
+        ({"prompt_tokens": 3.0, "completion_tokens": "2"}, Usage(3, 2)),
+        ({"prompt_tokens": "3", "completion_tokens": 1.5}, Usage(3, 2)),
+        ({"prompt_tokens": 3, "total_tokens": 5}, Usage(3, 2)),
+        ({"completion_tokens": 2, "total_tokens": 5}, Usage(3, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 9}, Usage(3, 6)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": None}, Usage(3, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "prompt_cache_hit_tokens": 2}, Usage(3, 2, 2)),
+        (
+            {"input_tokens": 3, "output_tokens": 2, "cache_read_input_tokens": 8, "cache_creation_input_tokens": 1},
+            Usage(12, 2, 8),
+        ),
+        ({"total_tokens": 900}, Usage(898, 2, estimated=True)),
+        ({"prompt_tokens": 3, "completion_tokens": 0}, Usage(3, 2, estimated=True)),
+        ({"prompt_tokens": 0, "completion_tokens": 2}, Usage(0, 2, estimated=True)),
+        (None, Usage(0, 2, estimated=True)),
+        ([], Usage(0, 2, estimated=True)),
+        ({}, Usage(0, 2, estimated=True)),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Usage(0, 2, estimated=True)),
+        ({"prompt_tokens": -1, "completion_tokens": "x"}, Usage(0, 2, estimated=True)),
+        ({"prompt_tokens": True, "completion_tokens": {"n": 2}}, Usage(0, 2, estimated=True)),
+        ({"prompt_tokens": 10**30, "completion_tokens": math.nan}, Usage(0, 2, estimated=True)),
+    ],
+)
+def test_token_counts_in_every_spelling(given: Any, read: Usage) -> None:
+    message = {"message": {"content": "positive"}, "finish_reason": "stop"}
+    assert read_answer(body(message, usage=given), "chat").usage == read
+
+
+def test_thoughts_count_where_the_service_does_not() -> None:
+    message = {"message": {"content": "good", "reasoning_content": "x" * 400}}
+    assert read_answer(body(message), "chat").usage == Usage(0, 101, estimated=True)
+
+
+@pytest.mark.parametrize(
+    "said", ["error", "network_error", "abort", "cancelled", "insufficient_system_resource", "new"]
+)
+@pytest.mark.parametrize("text", ["", "good"])
+def test_an_answer_the_service_broke_off_is_none(said: str, text: str) -> None:
+    with pytest.raises(Unreadable, match=said):
+        read_answer(body({"message": {"content": text}, "finish_reason": said}), "chat")
+    with pytest.raises(Unreadable, match=said):
+        read_answer(body({"text": text, "finish_reason": said}), "completion")
+
+
+def test_an_error_beside_the_answer_is_told() -> None:
+    choice = {"message": {"content": "go"}, "finish_reason": None, "error": {"code": 502, "message": "gone"}}
+    with pytest.raises(Unreadable, match="gone"):
+        read_answer(body(choice), "chat")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["content_filter", "SAFETY", "RECITATION", "content_filter: hate", "sensitive", "refusal", "guardrail_intervened"],
+)
+def test_an_answer_that_was_withheld_says_so(said: str) -> None:
+    answer = read_answer(body({"message": {"content": "go"}, "finish_reason": said}), "chat")
+    assert answer.finish_reason == "content_filter"
+    assert said in str(answer.error)
+
+
+@pytest.mark.parametrize(
+    "said", ["length", "MAX_TOKENS", "model_length", "max_output_tokens", "FinishReason.MAX_TOKENS"]
+)
+def test_an_answer_that_was_cut_says_so(said: str) -> None:
+    assert read_answer(body({"message": {"content": "go"}, "finish_reason": said}), "chat").finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    "said", ["stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "tool_calls", "function_call", None, ""]
+)
+def test_an_answer_that_ended_is_one(said: str | None) -> None:
+    answer = read_answer(body({"message": {"content": "good"}, "finish_reason": said}), "chat")
+    assert (answer.text, answer.error) == ("good", None)
+
+
+def test_a_gateway_that_hides_why_it_stopped_is_seen_through() -> None:
+    choice = {"message": {"content": "go"}, "finish_reason": "stop", "native_finish_reason": "MAX_TOKENS"}
+    assert read_answer(body(choice), "chat").finish_reason == "length"
+
+
+def test_an_empty_answer_that_counts_nothing_is_none() -> None:
+    empty = {"message": {"content": ""}, "finish_reason": "stop"}
+    with pytest.raises(Unreadable, match="empty"):
+        read_answer(body(empty, usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}), "chat")
+    assert read_answer(body(empty, usage={"prompt_tokens": 9, "completion_tokens": 0}), "chat").text == ""
+
+
+def top(*pairs: tuple[str, Any], **more: Any) -> bytes:
+    tops = [{"token": token, "logprob": logprob, **more} for token, logprob in pairs]
+    content = [{"token": pairs[0][0], "logprob": pairs[0][1], **more, "top_logprobs": tops}]
+    return body({"message": {"content": "x"}, "finish_reason": "stop", "logprobs": {"content": content}})
+
+
+@pytest.mark.parametrize(
+    ("token", "text"),
+    [
+        ("\u01204", " 4"),
+        ("\u25814", " 4"),
+        ("4</w>", "4"),
+        ("##4", "4"),
+        ("<0x34>", "4"),
+        ("bytes:\\x34", "4"),
+        ("bytes:\\x20\\x34", " 4"),
+        ("\u010a", "\n"),
+        ("\u0120\u00c3\u00a9t\u00c3\u00a9", " été"),
+        ("##", "##"),
+        ("<0xe2>", "<0xe2>"),
+        ("token_id:19", "token_id:19"),
+    ],
+)
+def test_a_tokens_marks_are_read(token: str, text: str) -> None:
+    assert read_answer(top((token, -0.5)), "chat").choices == (((text, -0.5),),)
+
+
+def test_a_tokens_bytes_say_what_it_is() -> None:
+    assert read_answer(top(("token_id:19", -0.5), bytes=[32, 52]), "chat").choices == (((" 4", -0.5),),)
+    assert read_answer(top(("x", -0.5), bytes=[226]), "chat").choices == ((("x", -0.5),),)
+
+
+def test_tokens_that_spell_the_same_text_add_up() -> None:
+    answer = read_answer(top(("false", math.log(0.4)), ("true", math.log(0.3)), ("true", math.log(0.25))), "chat")
+    assert [token for token, _ in answer.choices[0]] == ["true", "false"]
+    assert [math.exp(value) for _, value in answer.choices[0]] == pytest.approx([0.55, 0.4])
+    logprobs = {
+        "top_logprobs": [{"\u01204": math.log(0.5), "\u25814": math.log(0.2)}],
+        "tokens": [],
+        "token_logprobs": [],
+    }
+    read = read_answer(body({"text": "4", "logprobs": logprobs}), "completion").choices[0]
+    assert [(token, round(math.exp(value), 3)) for token, value in read] == [(" 4", 0.7)]
+
+
+def test_a_token_that_is_listed_twice_counts_once() -> None:
+    assert read_answer(top(("4", -0.2), ("4", -0.2)), "chat").choices == ((("4", -0.2),),)
+
+
+@pytest.mark.parametrize("odd", [None, math.nan, -math.inf, math.inf, "-1.0", "x", True, 7.0, -9999, [], {}])
+def test_an_odd_log_probability_costs_its_own_token_only(odd: Any) -> None:
+    assert read_answer(top(("4", -0.1), ("5", -3.0), ("3", odd)), "chat").choices == ((("4", -0.1), ("5", -3.0)),)
+    logprobs = {"tokens": ["4"], "token_logprobs": [odd], "top_logprobs": [{"4": -0.1, "3": odd}]}
+    assert read_answer(body({"text": "4", "logprobs": logprobs}), "completion").choices == ((("4", -0.1),),)
+
+
+def test_a_log_probability_a_hair_above_zero_is_zero() -> None:
+    assert read_answer(top(("4", 1e-7)), "chat").choices == ((("4", 0.0),),)
 
 
 def test_minus_infinity_is_left_out() -> None:
@@ -134,10 +278,6 @@ def test_tokens_of_a_completion_are_whole_too() -> None:
 
 def test_whole_pairs_stay_as_they_are() -> None:
     assert read_answer(body({"message": {"content": "\U0001f600 é"}}), "chat").text == "\U0001f600 é"
-
-
-def test_a_count_no_column_takes_counts_as_nothing() -> None:
-    assert read_answer(body({"message": {"content": "a"}}, usage={"prompt_tokens": 10**30}), "chat").usage == Usage()
 
 
 def test_a_log_probability_no_float_takes_is_unreadable() -> None:

@@ -14,15 +14,15 @@ from luthier.endpoints.budget import Budget
 from luthier.endpoints.claims import Claims
 from luthier.endpoints.commits import Commits
 from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.exchange import Answer, FailureKind, Operation, Request
-from luthier.endpoints.flight import FINAL, Flight, Halt, Progress, Run, Terms
+from luthier.endpoints.exchange import Answer, Operation, Request
+from luthier.endpoints.flight import Flight, Halt, Progress, Run, Terms
 from luthier.endpoints.journal import Entry, Journal
 from luthier.endpoints.keys import answer_key, key_prefix
 from luthier.endpoints.lane import Lane
 from luthier.endpoints.limiter import Limiter
 from luthier.endpoints.prices import PriceBook, price_needed
 from luthier.endpoints.providers import PROVIDERS, Provider
-from luthier.endpoints.reading import Unreadable, read_answer
+from luthier.endpoints.recalling import answer_of_entry
 from luthier.endpoints.report import Report, damage
 from luthier.endpoints.sender import Sender, Settings
 from luthier.endpoints.tokens import UNITS_PER_TOKEN, TokenGuess, request_units
@@ -164,13 +164,14 @@ class Dispatch:
                     keyed.append((position, request, answer_key(prefix, request)))
                 except (ValueError, TypeError) as error:
                     run.deliver(position, Answer(failure="permanent", error=f"the request is no JSON: {error}"))
-            wanted = {key for _, _, key in keyed if not terms.fresh or key in asked}
+            about = {key: request for _, request, key in keyed}
+            wanted = {key for key in about if not terms.fresh or key in asked}
             known: dict[bytes, Answer] = {}
             for key, found in (await self._look_up(list(wanted))).items():
                 run.damaged += isinstance(found, Entry) and found.state == "damaged"
-                self._read_into(known, run, key, found)
-            unknown = list(dict.fromkeys(key for _, _, key in keyed if key not in known and key not in self._flights))
-            held = await self._claim(unknown if run.halt is None else [], known, run)
+                self._read_into(known, run, key, found, about[key])
+            unknown = {key: about[key] for key in about if key not in known and key not in self._flights}
+            held = await self._claim(unknown if run.halt is None else {}, known, run)
             for position, request, key in keyed:
                 if run.halt not in (None, "outage"):
                     break
@@ -189,22 +190,24 @@ class Dispatch:
         if run.halt is not None:
             self._give_up_unsent(run)
 
-    def _read_into(self, known: dict[bytes, Answer], run: Run, key: bytes, found: Entry | Answer) -> None:
+    def _read_into(
+        self, known: dict[bytes, Answer], run: Run, key: bytes, found: Entry | Answer, request: Request
+    ) -> None:
         terms = run.terms
         if isinstance(found, Answer):
             known[key] = found
         elif not terms.fresh or key in terms.asked:
-            answer = self._from_entry(found, terms.retry_failed and key not in terms.asked)
+            answer = self._from_entry(found, terms.retry_failed and key not in terms.asked, request, run.endpoint)
             if answer is not None:
                 known[key] = answer
 
-    async def _claim(self, keys: list[bytes], known: dict[bytes, Answer], run: Run) -> set[bytes]:
+    async def _claim(self, about: dict[bytes, Request], known: dict[bytes, Answer], run: Run) -> set[bytes]:
         """Leases keys; adds what is known of them by now, and returns those that another process is asking."""
         with self._noting_what_lands() as landed:
-            held, found = await self._claims.take(keys)
+            held, found = await self._claims.take(list(about))
         late: dict[bytes, Entry | Answer] = {**found, **landed}
         for key, what in late.items():
-            self._read_into(known, run, key, what)
+            self._read_into(known, run, key, what, about[key])
         return held
 
     async def _look_up(self, keys: list[bytes]) -> dict[bytes, Entry | Answer]:
@@ -242,24 +245,17 @@ class Dispatch:
                 keys.append(answer_key(prefix, request))
             except (ValueError, TypeError):
                 keys.append(None)
-        found = await self._look_up(list(dict.fromkeys(filter(None, keys))))
+        about = {key: request for key, request in zip(keys, requests, strict=True) if key is not None}
+        found = await self._look_up(list(about))
         read = {
-            key: self._from_entry(entry, retry_failed) if isinstance(entry, Entry) else entry
+            key: self._from_entry(entry, retry_failed, about[key], endpoint) if isinstance(entry, Entry) else entry
             for key, entry in found.items()
         }
         return [None if key is None else read.get(key) for key in keys]
 
-    def _from_entry(self, entry: Entry, retry_failed: bool) -> Answer | None:
-        if entry.state == "answered" and entry.body is not None:
-            try:
-                answer = read_answer(entry.body, entry.operation)  # type: ignore[arg-type]
-            except Unreadable:
-                return None
-            return replace(answer, cost_usd=entry.cost_usd, latency_seconds=entry.latency_seconds, from_journal=True)
-        if entry.state == "failed" and entry.failure in FINAL and not retry_failed:
-            failure: FailureKind = "content" if entry.failure == "content" else "permanent"
-            return Answer(failure=failure, status=entry.status, error=entry.error, from_journal=True)
-        return None
+    def _from_entry(self, entry: Entry, retry_failed: bool, request: Request, endpoint: Endpoint) -> Answer | None:
+        guess = self.guess(endpoint)
+        return answer_of_entry(entry, request, endpoint, prices=self.prices, guess=guess, retry_failed=retry_failed)
 
     def _ask(self, run: Run, position: int, request: Request, key: bytes, identity: str, *, elsewhere: bool) -> None:
         flight = self._flights.get(key)
@@ -281,7 +277,8 @@ class Dispatch:
     def _settle(self, flight: Flight, entry: Entry) -> bool:
         """Hands out what another process has made of a question, if that is an answer or none for good."""
         is_old = entry.created < flight.waits_since
-        answer = self._from_entry(entry, flight.run.terms.retry_failed and is_old)
+        retry = flight.run.terms.retry_failed and is_old
+        answer = self._from_entry(entry, retry, flight.request, flight.run.endpoint)
         if answer is None:
             return False
         self._flights.pop(flight.key, None)

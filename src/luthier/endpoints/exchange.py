@@ -46,11 +46,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the service counted them."""
+    """Tokens as the service counted them, or as they were guessed where it did not.
+
+    Attributes:
+        input_tokens: of the question.
+        output_tokens: of the answer, thoughts included.
+        cached_input_tokens: those of the question that the service had cached.
+        estimated: whether a count is a guess, because the service gave none.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
+    estimated: bool = False
 
     def __add__(self, other: Usage) -> Usage:
         """Both together."""
@@ -58,6 +66,7 @@ class Usage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cached_input_tokens + other.cached_input_tokens,
+            self.estimated or other.estimated,
         )
 
 
@@ -72,7 +81,8 @@ class Answer:
     Attributes:
         text: what the model wrote; for chat without content the empty string.
         refusal: the model's own words of refusal, if it refused.
-        finish_reason: `stop`, `length`, `content_filter`, as the service says.
+        finish_reason: `length` for an answer that was cut and `content_filter` for one that was withheld, however the
+            service spells them; else as the service says.
         choices: the likeliest tokens per generated position, empty when log-probabilities were
             not asked for or not given. A service's sentinel for minus infinity (-9999) is left out.
         embedding: the vector of an embedding, as little-endian 32-bit floats; see `vector`.

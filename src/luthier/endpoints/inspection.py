@@ -275,6 +275,10 @@ class _Inspection:
             self._add(None, "price", "unknown, so a budget cannot be kept", price_cure(self.endpoint))
             return
         usage = answer.usage
+        if usage.estimated:
+            detail = "known, but the answer does not count all its tokens: costs are estimated from the texts' lengths"
+            self._add(None, "price", detail)
+            return
         self._add(True, "price", f"{dollars(cost)} for {usage.input_tokens} tokens in, {usage.output_tokens} out")
 
     def _limits(self, reply: Reply) -> None:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from luthier.endpoints.exchange import Answer, Operation, TokenChoices, Usage
+from luthier.endpoints.counts import read_usage
+from luthier.endpoints.exchange import Answer, Operation, Usage
+from luthier.endpoints.finishes import Finish, finish_of
+from luthier.endpoints.likeliest import choices_of
 from luthier.endpoints.redaction import sendable
 
-__all__ = ["Part", "Unreadable", "read_answer", "read_call", "read_usage"]
-
-SENTINEL = -9998.0
-"""Below this a service means minus infinity (OpenAI writes -9999.0)."""
-
-MOST_TOKENS = 2**53
-"""A larger count is a fault of the service, and more than the journal's columns take."""
-
+__all__ = ["Part", "Unreadable", "read_answer", "read_call"]
 
 EXPECTED: dict[Operation, str] = {
     "chat": "choices[0].message.content",
@@ -30,6 +25,9 @@ EXPECTED: dict[Operation, str] = {
 
 ROUNDING = 1e-6
 """By so much a sum of shares may pass 1."""
+
+FINISHES: dict[Finish, str] = {"cut": "length", "refused": "content_filter"}
+"""What an answer's `finish_reason` is then, however the service spells it."""
 
 DECLINED = "The model declined to answer this question."
 """Decisions are refused without words."""
@@ -54,23 +52,9 @@ def read_answer(body: bytes, operation: Operation) -> Answer:
     try:
         if operation == "decision":
             return _decision(document)
-        choice = document["choices"][0]
-        if operation == "chat":
-            message = choice["message"]
-            text, refusal = _content(message.get("content")), message.get("refusal")
-        else:
-            text, refusal = choice["text"], None
-        if not isinstance(text, str):
-            raise TypeError("text")
-        return Answer(
-            text=sendable(text),
-            refusal=_text_or_none(refusal) or None,
-            finish_reason=_text_or_none(choice.get("finish_reason")),
-            choices=_choices(choice.get("logprobs")),
-            usage=read_usage(document.get("usage")),
-            model=_text_or_none(document.get("model")),
-            status=200,
-        )
+        return _written(document, operation)
+    except Unreadable:
+        raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Unreadable(_reported_error(document) or f"the body has no {EXPECTED[operation]}") from error
 
@@ -103,7 +87,7 @@ def read_call(body: bytes, units: Sequence[float]) -> list[Part | Unreadable]:
     document = _document(body)
     try:
         items = _in_order(document["data"], len(units))
-        model, tokens = _text_or_none(document.get("model")), read_usage(document.get("usage")).input_tokens
+        model, usage = _text_or_none(document.get("model")), read_usage(document.get("usage"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         missing = f"the body does not have {len(units)} data[...].embedding, numbered from 0"
         raise Unreadable(_reported_error(document) or missing) from error
@@ -112,12 +96,14 @@ def read_call(body: bytes, units: Sequence[float]) -> list[Part | Unreadable]:
     if len(lengths) > 1:
         raise Unreadable(f"vectors of different lengths in one answer: {', '.join(map(str, lengths))}")
     parts: list[Part | Unreadable] = []
-    for item, vector, share in zip(items, vectors, _shares(tokens, units), strict=True):
+    for item, vector, share in zip(items, vectors, _shares(usage.input_tokens, units), strict=True):
         if isinstance(vector, Unreadable):
             parts.append(vector)
             continue
-        alone = {"data": [{**item, "index": 0}], "model": model, "usage": {"prompt_tokens": share}}
-        answer = Answer(embedding=vector, usage=Usage(input_tokens=share), model=model, status=200)
+        counted = None if usage.estimated else {"prompt_tokens": share}
+        alone = {"data": [{**item, "index": 0}], "model": model, "usage": counted}
+        own = Usage(input_tokens=share, estimated=usage.estimated)
+        answer = Answer(embedding=vector, usage=own, model=model, status=200)
         parts.append(Part(answer, json.dumps(alone, separators=(",", ":")).encode()))
     return parts
 
@@ -168,6 +154,40 @@ def _document(body: bytes) -> Any:
         raise Unreadable(f"the body is no JSON ({error})") from error
 
 
+def _written(document: Any, operation: Operation) -> Answer:
+    choice = document["choices"][0]
+    message = choice["message"] if operation == "chat" else {"content": choice["text"]}
+    text, refusal = _content(message.get("content")), _text_or_none(message.get("refusal"))
+    if not isinstance(text, str):
+        raise TypeError("text")
+    finish, words = finish_of(choice)
+    reported = _reported_error(document)
+    if not refusal and finish != "refused" and (finish == "broken" or reported):
+        raise Unreadable(reported or f"the service broke off ({sendable(words)})")
+    counts = document.get("usage") or choice.get("usage")
+    said = text or refusal or choice.get("logprobs") or message.get("tool_calls")
+    if not said and finish != "refused" and _counts_nothing(counts):
+        raise Unreadable("the answer is empty and counts no tokens")
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    return Answer(
+        text=sendable(text),
+        refusal=refusal or None,
+        finish_reason=FINISHES.get(finish) or _text_or_none(choice.get("finish_reason")),
+        choices=choices_of(choice.get("logprobs")),
+        usage=read_usage(counts, text + (thoughts if isinstance(thoughts, str) else "")),
+        model=_text_or_none(document.get("model")),
+        status=200,
+        error=f"withheld by the service ({sendable(words)})" if finish == "refused" and not refusal else None,
+    )
+
+
+def _counts_nothing(counts: Any) -> bool:
+    if not isinstance(counts, Mapping) or not counts:
+        return False
+    usage = read_usage(counts)
+    return not usage.input_tokens and not usage.output_tokens
+
+
 def _decision(document: Any) -> Answer:
     (answer,) = document["answers"]
     decided: list[tuple[str, float]] = []
@@ -205,23 +225,6 @@ def _probability(value: Any) -> float:
     return min(1.0, max(0.0, float(value)))
 
 
-def read_usage(usage: Any) -> Usage:
-    """Token counts as services spell them; what is missing or odd counts as 0."""
-    if not isinstance(usage, Mapping):
-        return Usage()
-    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
-    return Usage(
-        input_tokens=_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
-        output_tokens=_count(usage.get("completion_tokens", usage.get("output_tokens"))),
-        cached_input_tokens=_count(cached),
-    )
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 < value <= MOST_TOKENS else 0
-
-
 def _text_or_none(value: Any) -> str | None:
     return sendable(value) if isinstance(value, str) else None
 
@@ -232,40 +235,6 @@ def _content(content: Any) -> Any:
     if isinstance(content, list):
         return "".join(part.get("text") or "" for part in content if isinstance(part, Mapping))
     return content
-
-
-def _choices(logprobs: Any) -> tuple[TokenChoices, ...]:
-    if not isinstance(logprobs, Mapping):
-        return ()
-    if isinstance(content := logprobs.get("content"), list):
-        return tuple(_chat_position(position) for position in content)
-    if isinstance(tops := logprobs.get("top_logprobs"), list):
-        tokens, given = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
-        positions = []
-        for place, top in enumerate(tops):
-            likeliest = list((top or {}).items())
-            if place < len(tokens) and place < len(given) and given[place] is not None and tokens[place] is not None:
-                likeliest.append((tokens[place], given[place]))
-            positions.append(_likeliest(likeliest))
-        return tuple(positions)
-    return ()
-
-
-def _chat_position(position: Mapping[str, Any]) -> TokenChoices:
-    choices = (*(position.get("top_logprobs") or ()), position)
-    return _likeliest((choice["token"], choice["logprob"]) for choice in choices)
-
-
-def _likeliest(choices: Iterable[tuple[str, float]]) -> TokenChoices:
-    found: dict[str, float] = {}
-    for given, logprob in choices:
-        token = sendable(given)
-        # Two tokens may spell the same text (bytes of one character): the likelier stands for both.
-        if token not in found or logprob > found[token]:
-            found[token] = logprob
-    usable = [(token, float(value)) for token, value in found.items() if value > SENTINEL and math.isfinite(value)]
-    usable.sort(key=lambda choice: -choice[1])
-    return tuple(usable)
 
 
 def _reported_error(document: Any) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 from luthier.endpoints.exchange import Answer
 from luthier.endpoints.limiter import Moment
 
-__all__ = ["Report", "damage"]
+__all__ = ["Report", "damage", "uncounted"]
 
 
 class Report:
@@ -29,6 +29,7 @@ class Report:
         spent_usd: price of the answers fetched now, as far as it is known.
         saved_usd: price of the answers that came from the journal.
         unpriced: answers fetched now whose price is unknown.
+        estimated: answers fetched now whose tokens, and so their price, are a guess.
         damaged: answers of the journal whose checksum did not fit, which were asked again.
         history: how the limiter's window moved, by endpoint.
     """
@@ -47,6 +48,7 @@ class Report:
         self.spent_usd = 0.0
         self.saved_usd = 0.0
         self.unpriced = 0
+        self.estimated = 0
         self.damaged = 0
         self._notes: list[str] = []
         self.history: dict[str, list[Moment]] = {}
@@ -71,6 +73,7 @@ class Report:
         self.input_tokens += answer.usage.input_tokens
         self.output_tokens += answer.usage.output_tokens
         self.cached_input_tokens += answer.usage.cached_input_tokens
+        self.estimated += answer.usage.estimated
         if answer.cost_usd is None:
             self.unpriced += 1
         else:
@@ -89,7 +92,12 @@ class Report:
     @property
     def notes(self) -> list[str]:
         """What a person should know, such as a model that changed behind its name."""
-        return [*self._notes, damage(self.damaged)] if self.damaged else list(self._notes)
+        notes = list(self._notes)
+        if self.damaged:
+            notes.append(damage(self.damaged))
+        if self.estimated:
+            notes.append(uncounted(self.estimated))
+        return notes
 
     def latency_seconds(self, share: float) -> float | None:
         """Latency that this share of the answers stayed within, `None` without answers.
@@ -118,6 +126,7 @@ class Report:
             "spent_usd": self.spent_usd,
             "saved_usd": self.saved_usd,
             "unpriced": self.unpriced,
+            "estimated": self.estimated,
             "p50_latency_seconds": self.latency_seconds(0.5),
             "p95_latency_seconds": self.latency_seconds(0.95),
             "notes": self.notes,
@@ -128,3 +137,12 @@ def damage(answers: int) -> str:
     """What a person is told of damaged answers in the journal."""
     some = f"{answers:,} answers in the journal were" if answers > 1 else "1 answer in the journal was"
     return f"{some} damaged (the checksum does not fit) and asked again."
+
+
+def uncounted(answers: int) -> str:
+    """What a person is told of costs that rest on guessed tokens."""
+    some = f"{answers:,} answers came" if answers != 1 else "1 answer came"
+    return (
+        f"{some} without all token counts, so the cost is estimated from the lengths of the texts; a budget is charged "
+        "the most it can be."
+    )

@@ -247,12 +247,20 @@ class Sender:
         endpoint, lane = run.endpoint, run.lane
         members, load = flight.members, flight.load
         good = [(member, part) for member, part in zip(members, parts, strict=True) if isinstance(part, Part)]
-        costs = [self._prices.cost(endpoint, part.answer.usage, part.answer.model) for _, part in good]
-        self._refund(flight, sum(cost or 0.0 for cost in costs))
+        guess = self._desk.guess(endpoint)
+        paid = 0.0
+        costs: list[float | None] = []
+        for member, part in good:
+            counted, model = part.answer.usage, part.answer.model
+            part.answer = replace(part.answer, usage=guess.completed(counted, member.units))
+            costs.append(self._prices.cost(endpoint, part.answer.usage, model))
+            # Where the service does not count, a budget is charged the most it can be, so that it holds.
+            paid += self._prices.cost(endpoint, guess.dearest(counted, member.units), model) or 0.0
         usage = reduce(add, [part.answer.usage for _, part in good]) if good else Usage()
-        used = usage.input_tokens + usage.output_tokens
+        self._refund(flight, paid)
+        used = 0 if usage.estimated else usage.input_tokens + usage.output_tokens
         lane.limiter.answered(load, float(used) if used else load, lane.in_flight)
-        self._desk.guess(endpoint).learn(sum(member.units for member, _ in good), usage)
+        guess.learn(sum(member.units for member, _ in good), usage)
         if flight.halves is not None and len(good) == len(members):
             flight.halves.went_well(lane.bundles)
         disbanded(flight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 from luthier.endpoints.endpoint import Endpoint
@@ -15,6 +16,7 @@ __all__ = ["TokenGuess", "least_input_tokens", "most_input_tokens", "most_tokens
 UNITS_PER_TOKEN = 4.0
 PRIOR_TOKENS = 50.0
 MOST_TOKENS_A_UNIT = 0.5
+MOST_OF_A_GUESS = MOST_TOKENS_A_UNIT * UNITS_PER_TOKEN
 PRIOR_ANSWERS = 4.0
 UNBOUNDED_OUTPUT = 256.0
 PER_MESSAGE = 4.0
@@ -140,9 +142,22 @@ class TokenGuess:
         mean = (self._outputs + PRIOR_ANSWERS * first) / (self._answers + PRIOR_ANSWERS)
         return mean if most is None else min(most, mean)
 
+    def completed(self, usage: Usage, units: float) -> Usage:
+        """The counts of an answer whose service did not say how long the question was, with a guess in that place."""
+        if usage.input_tokens or not usage.estimated:
+            return usage
+        return replace(usage, input_tokens=math.ceil(self.tokens_of(units)))
+
+    def dearest(self, usage: Usage, units: float) -> Usage:
+        """The same with the most tokens there can have been in the place of guesses."""
+        if not usage.estimated:
+            return usage
+        most = usage.input_tokens or math.ceil(self.at_most(units))
+        return replace(usage, input_tokens=most, output_tokens=math.ceil(usage.output_tokens * MOST_OF_A_GUESS))
+
     def learn(self, units: float, usage: Usage) -> None:
-        """An answer came with its true counts."""
-        if usage.input_tokens:
+        """An answer came with its true counts; guesses teach nothing."""
+        if usage.input_tokens and not usage.estimated:
             self._units += units
             self._densest = max(self._densest, usage.input_tokens / max(1.0, units))
             self._tokens += usage.input_tokens

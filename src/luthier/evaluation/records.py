@@ -41,6 +41,7 @@ class Prediction:
         error: why there is no label, for a person; `None` when the state is `ok` or `empty`.
         raw: the text the model answered, as it came.
         cost_usd: what the calls for this row cost when they were made; `None` when the price is unknown.
+        cost_estimated: whether a service left token counts out, so that the cost rests on a guess.
         latency_seconds: of the original calls, also when they came from the journal; `None` if none was made.
         input_tokens: tokens sent for this row.
         output_tokens: tokens received for this row.
@@ -64,6 +65,7 @@ class Prediction:
     censored: bool = False
     transient: bool = False
     spent_usd: float | None = None
+    cost_estimated: bool = False
 
     def probability(self, task: Task) -> float | None:
         """Probability of the predicted label."""

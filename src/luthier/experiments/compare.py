@@ -309,6 +309,13 @@ def candidate_of(measured: Measured, seen: int = 0) -> Candidate:
     notes = (*measured.spec.notes(), *measured.fitted.state.get("notes", ()))
     if seen:
         notes = (*notes, f"{seen:,} test rows also stand in its training rows, so its figures may be too good.")
+    guessed = sum(found.cost_estimated for found in measured.predictions)
+    if guessed:
+        notes = (
+            *notes,
+            f"The cost of {guessed:,} rows is estimated from the lengths of their texts, as the service did not count "
+            "all tokens.",
+        )
     return Candidate(
         name=measured.spec.name,
         technique=measured.spec.technique,

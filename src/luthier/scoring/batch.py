@@ -45,6 +45,7 @@ class BatchReport:
         from_journal: rows that cost nothing now: their calls are in the journal, or another row asked the same.
         latencies_seconds: of the calls that were made now.
         transient: failed rows for which another run may help.
+        estimated: rows whose cost rests on a guess, as a service did not count all tokens.
         elapsed_seconds: wall time.
         renamed: input columns that had the name of a prediction column, and their new names.
     """
@@ -59,6 +60,7 @@ class BatchReport:
     from_journal: int = 0
     latencies_seconds: list[float] = field(default_factory=list)
     transient: int = 0
+    estimated: int = 0
     elapsed_seconds: float = 0.0
     renamed: dict[str, str] = field(default_factory=dict)
 
@@ -74,6 +76,7 @@ class BatchReport:
             self.input_tokens += p.input_tokens
             self.output_tokens += p.output_tokens
             self.transient += p.transient
+            self.estimated += p.cost_estimated
             if p.latency_seconds is None:
                 continue
             if p.from_journal:
@@ -98,6 +101,7 @@ class BatchReport:
             "rows_from_journal": self.from_journal,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
+            "rows_cost_estimated": self.estimated or None,
             "cost_usd": self.cost_usd,
             "spent_usd": self.spent_usd,
             "latency_p50_seconds": self.latency_seconds(0.5),

@@ -33,7 +33,13 @@ def report_text(report: BatchReport, target: str | Path) -> str:
         lines.append(f"tokens      {report.input_tokens:,} in, {report.output_tokens:,} out")
         cost = "unknown (give the endpoint a price)" if report.cost_usd is None else dollars(report.cost_usd)
         now = "" if report.spent_usd is None else f", of which {dollars(report.spent_usd)} were spent now"
-        lines.append(f"cost        {cost}{now}")
+        about = "about " if report.estimated and report.cost_usd is not None else ""
+        lines.append(f"cost        {about}{cost}{now}")
+        if report.estimated:
+            lines.append(
+                f"            estimated for {report.estimated:,} rows from the lengths of their texts: the service did "
+                "not count all tokens"
+            )
         lines.append(
             f"journal     {report.from_journal:,} rows cost nothing now: paid for before, or equal to another row"
         )

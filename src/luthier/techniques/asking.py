@@ -351,7 +351,7 @@ def unanswered(answers: Sequence[Answer], asked: Sequence[Answer] | None = None)
         if answer.refusal:
             return Prediction(label=None, state="refused", error=answer.refusal, **facts)
         if answer.finish_reason == "content_filter":
-            return Prediction(label=None, state="refused", error="stopped by the service's content filter", **facts)
+            return Prediction(label=None, state="refused", error=answer.error or "withheld by the service", **facts)
     return None
 
 
@@ -369,6 +369,7 @@ def facts_of(asked: Sequence[Answer]) -> dict[str, Any]:
         "input_tokens": sum(answer.usage.input_tokens for answer in asked),
         "output_tokens": sum(answer.usage.output_tokens for answer in asked),
         "from_journal": all(answer.from_journal for answer in asked),
+        "cost_estimated": any(answer.usage.estimated for answer in answered),
     }
 
 

@@ -231,6 +231,7 @@ def with_embedding(found: Prediction, answer: Answer) -> Prediction:
         latency_seconds=_sum(found.latency_seconds, answer.latency_seconds),
         input_tokens=found.input_tokens + answer.usage.input_tokens,
         from_journal=found.from_journal and answer.from_journal,
+        cost_estimated=found.cost_estimated or answer.usage.estimated,
     )
 
 
