@@ -12,6 +12,7 @@ from luthier.endpoints.cures import REASONING_CURE, stopping_error
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Operation, Request
 from luthier.endpoints.failures import Verdict, judge, judge_fault, judge_unread
+from luthier.endpoints.fewer import LikeliestLimit
 from luthier.endpoints.headers import window
 from luthier.endpoints.listing import listed_models
 from luthier.endpoints.prices import PriceBook, dollars, price_cure
@@ -123,6 +124,7 @@ class _Inspection:
         self.found: list[Finding] = []
         hosted = endpoint.provider in ("openai", "azure")
         self._top = TOP_HOSTED_COMPLETION if hosted and operation == "completion" else TOP_LOGPROBS
+        self._most = self._top
 
     async def findings(self) -> list[Finding]:
         variable = self.endpoint.key_variable
@@ -139,6 +141,10 @@ class _Inspection:
             return self.found
         self._add(True, "key", f"in {variable}" if variable else "none needed")
         reply = await self._ask(self.decoding, self.wants_logprobs)
+        limit = LikeliestLimit()
+        while self.wants_logprobs and limit.learned(reply, Request(self.operation, {"top_logprobs": self._most})):
+            self._most = limit.most or 1
+            reply = await self._ask(self.decoding, True)
         verdict = self._verdict(reply)
         if verdict is not None and verdict.cause in ("parameter", "logprobs"):
             reply = await self._without(verdict)
@@ -154,11 +160,11 @@ class _Inspection:
                 earlier = [{"role": role, "content": EARLIER[role]} for role in self.roles]
                 body["messages"] = [*earlier, {"role": "user", "content": "Answer with one word: good or bad?"}]
                 if logprobs:
-                    body |= {"logprobs": True, "top_logprobs": self._top}
+                    body |= {"logprobs": True, "top_logprobs": self._most}
             case "completion":
                 body = {"max_tokens": 16, **decoding, "prompt": "Good or bad? Answer:"}
                 if logprobs:
-                    body["logprobs"] = self._top
+                    body["logprobs"] = self._most
             case "embedding":
                 body = {**decoding, "input": ["Good or bad?"], "encoding_format": "base64"}
             case "decision":

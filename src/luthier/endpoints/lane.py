@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from luthier.endpoints.bundles import Bundles, disbanded
+from luthier.endpoints.fewer import LikeliestLimit
 from luthier.endpoints.flight import Flight, Run
 from luthier.endpoints.limiter import Limiter
 from luthier.endpoints.pacing import Ticket
@@ -41,6 +42,7 @@ class Lane:
         self.limiter = limiter
         self.in_flight = 0
         self.bundles = Bundles()
+        self.likeliest = LikeliestLimit()
         self.answered = False
         """Whether any request was ever answered here: address, key and model are right."""
         self.known = False
