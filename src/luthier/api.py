@@ -179,8 +179,8 @@ def given_table(table: Any, source: str) -> pd.DataFrame | None:
 
 def limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """At most `limit` rows, drawn with a fixed seed, in their order; they still know their numbers in the table."""
-    if limit is not None and limit < 1:
-        raise DataError(f"--limit {limit}: give at least 1 row.")
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise DataError(f"limit {limit!r}: give a whole number of rows, 1 or more.")
     if limit is None or limit >= len(frame):
         return frame
     kept = sorted(random.Random(7).sample(range(len(frame)), limit))

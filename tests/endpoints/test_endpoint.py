@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from luthier.endpoints import Endpoint, compatible
+from luthier.errors import EndpointError
 
 KEY = "sk-planted-5a01bc77"
 
@@ -32,13 +32,13 @@ def with_extra(**extra: Any) -> Endpoint:
     ],
 )
 def test_extra_fields_cannot_replace_what_a_request_carries(name: str) -> None:
-    with pytest.raises(ValidationError, match=rf"extra_body holds {name}, which each request carries.*`decoding:`"):
+    with pytest.raises(EndpointError, match=rf"extra_body holds {name}, which each request carries.*`decoding:`"):
         with_extra(**{name: 1})
 
 
 @pytest.mark.parametrize("most", ["2000", 0, True, None])
 def test_the_bound_of_a_gateway_is_a_number(most: object) -> None:
-    with pytest.raises(ValidationError, match="whole number"):
+    with pytest.raises(EndpointError, match="whole number"):
         with_extra(max_completion_tokens=most)
 
 
@@ -53,22 +53,43 @@ def test_the_bound_of_a_gateway_is_a_number(most: object) -> None:
     ],
 )
 def test_a_key_among_the_extra_fields_is_refused(extra: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="api_key_env: MY_KEY"):
+    with pytest.raises(EndpointError, match="api_key_env: MY_KEY"):
         with_extra(**extra)
 
 
 def test_a_refused_key_is_not_shown() -> None:
-    with pytest.raises(ValidationError) as raised:
+    with pytest.raises(EndpointError) as raised:
         with_extra(user=KEY)
     assert KEY not in str(raised.value)
 
 
 def test_a_key_given_for_a_variable_is_not_shown() -> None:
-    with pytest.raises(ValidationError) as raised:
+    with pytest.raises(EndpointError) as raised:
         compatible("m", "http://h/v1", api_key_env=KEY)
     assert KEY not in str(raised.value)
 
 
 def test_a_fragment_is_no_part_of_an_address() -> None:
-    with pytest.raises(ValidationError, match="holds a fragment"):
+    with pytest.raises(EndpointError, match="holds a fragment"):
         compatible("m", "http://h/v1#part")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"base_url": "nope"}, "starts with http://"),
+        ({"base_url": "http://h/v1?api-version=1"}, "holds a query"),
+        ({"base_url": "http://h/v1?"}, "holds a query"),
+        ({"base_url": "http://h/v1/chat/completions"}, "write base_url: http://h/v1"),
+        ({"base_url": "http://h/v1/embeddings/"}, "write base_url: http://h/v1"),
+        ({"base_url": "http://h/v1", "temperature": 1}, "temperature: unknown key; allowed here: api_key_env"),
+        ({"base_url": "http://h/v1", "limits": {"concurrency": 0}}, "limits.concurrency"),
+        ({"base_url": "http://h/v1", "price": {"input": 1}}, "price.input_usd_per_million: is missing"),
+        ({"base_url": "http://h/v1", "timeout_seconds": "sk-hunter22-hunter22"}, "given: '[key]'"),
+    ],
+)
+def test_a_wrong_setting_in_python_is_an_error_of_ours(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(EndpointError) as told:
+        compatible("m", **settings)
+    assert words in str(told.value)
+    assert isinstance(told.value, ValueError), "what pydantic would have raised"

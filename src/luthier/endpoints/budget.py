@@ -32,7 +32,7 @@ class Budget:
     """
 
     def __init__(self, usd: float) -> None:
-        if not usd >= 0:
+        if isinstance(usd, str) or not usd >= 0:
             raise UserError(f"a budget is an amount in US dollars, 0 or more; given: {usd!r}")
         self.cap_usd = float(usd)
         self.spent_usd = 0.0

@@ -7,10 +7,11 @@ import re
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from luthier.endpoints.redaction import KEY_LIKE
+from luthier.endpoints.redaction import KEY_LIKE, redact
 from luthier.errors import EndpointError
+from luthier.task import readable_validation_error
 
 __all__ = ["Endpoint", "Limits", "Price", "Resource", "azure", "compatible", "embedded", "openai"]
 
@@ -36,10 +37,24 @@ OUR_FIELDS = (
 )
 """Fields a request carries itself. An endpoint that overrode them would void estimates, budgets and reading."""
 
+CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/decisions", "/models")
+"""Paths of the protocol that people copy along with a base URL."""
+
 SECRET_NAMES = {"apikey", "xapikey", "authorization", "password", "secret", "accesstoken"}
 
 
-class Limits(BaseModel):
+class _Speaking(type(BaseModel)):  # type: ignore[misc]
+    """Makes a call in Python say what is wrong as a file's fault is said; pydantic's own way in is not touched."""
+
+    def __call__(cls, *args: Any, **settings: Any) -> Any:
+        try:
+            return super().__call__(*args, **settings)
+        except ValidationError as error:
+            said = redact(readable_validation_error(error, cls))
+            raise EndpointError(f"{cls.__name__}: {said}") from None
+
+
+class Limits(BaseModel, metaclass=_Speaking):
     """How much may be asked of an endpoint; what the service's headers say is obeyed as well."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +67,7 @@ class Limits(BaseModel):
     """Most requests in flight at once; fewer are used while the service pushes back."""
 
 
-class Price(BaseModel):
+class Price(BaseModel, metaclass=_Speaking):
     """What the service charges, where the price list does not know the model. 0 is a price."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,7 +84,7 @@ class Price(BaseModel):
     """US dollars for an hour in which a deployment of a tuned model exists, asked or not; unknown when absent."""
 
 
-class Resource(BaseModel):
+class Resource(BaseModel, metaclass=_Speaking):
     """The Azure resource behind an endpoint, for what only Azure Resource Manager does: deployments."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -82,7 +97,7 @@ class Resource(BaseModel):
     """Name of the account; the first part of the base_url when absent."""
 
 
-class Endpoint(BaseModel):
+class Endpoint(BaseModel, metaclass=_Speaking):
     """Where a model answers. Holds no secret: only the name of the variable that does.
 
     Examples:
@@ -140,8 +155,20 @@ class Endpoint(BaseModel):
             parts = urlsplit(self.base_url)
             if parts.scheme not in ("http", "https") or not parts.netloc:
                 raise ValueError(f"base_url {self.base_url!r} is no address; it starts with http:// or https://")
-            if parts.username or parts.password or parts.query:
-                raise ValueError("base_url holds credentials or a query; put the key in a variable: api_key_env")
+            if parts.username or parts.password:
+                raise ValueError(
+                    "base_url holds credentials; put the key in a variable and name that: api_key_env: MY_KEY"
+                )
+            if "?" in self.base_url:
+                # Not repeated: a query may hold a key.
+                raise ValueError(
+                    "base_url holds a query (?...), which is not sent; it ends with the path: .../v1. A key in it "
+                    "belongs in an environment variable: api_key_env: MY_KEY"
+                )
+            called = next((path for path in CALLS if parts.path.rstrip("/").endswith(path)), None)
+            if called is not None:
+                whole = self.base_url.rstrip("/").removesuffix(called)
+                raise ValueError(f"base_url ends with {called}, which each call adds itself; write base_url: {whole}")
             if "#" in self.base_url:
                 raise ValueError("base_url holds a fragment (#...), which is never sent; it ends with the path: .../v1")
         if self.api_key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.api_key_env):

@@ -8,16 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from luthier.endpoints.endpoint import Endpoint, Limits
 from luthier.endpoints.engine import Engine
-from luthier.errors import ModelError
+from luthier.errors import EndpointError, ModelError
 from luthier.evaluation.records import TEXT_COLUMNS, Prediction, prediction_frame
 from luthier.packaging.serving import keep_small, serving_engine
 from luthier.packaging.spark import in_spark_task, with_nulls_kept
 from luthier.spec import Fitted
-from luthier.task import Rows, Task, readable_validation_error
+from luthier.task import Rows, Task
 from luthier.techniques import read_fitted
 
 if TYPE_CHECKING:
@@ -169,8 +167,8 @@ def relocated(endpoint: Endpoint | None, settings: Mapping[str, Any] | None) -> 
             # A price belongs to the place it was given for.
             price = None
         return Endpoint(**fields, limits=Limits(**limits), price=price)
-    except ValidationError as error:
-        raise ModelError(f"model_config: {readable_validation_error(error, Endpoint)}") from error
+    except EndpointError as error:
+        raise ModelError(f"model_config: {str(error).partition(': ')[2]}") from error
 
 
 def load_packaged(path: str | Path, model_config: Mapping[str, Any] | None = None) -> LuthierModel:
