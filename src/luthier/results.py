@@ -336,8 +336,12 @@ class Model:
         engine: Engine | None = None,
         progress: Progress | None = None,
         retry_failed: bool = False,
+        overwrite: bool = False,
     ) -> BatchReport:
-        """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`."""
+        """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`.
+
+        An existing target is replaced only if the same score wrote it, or with `overwrite`.
+        """
         # A store that cannot be reached is found out before the first row, not after the last one was paid.
         connect(self.spec.task)
         with shown(progress, "scoring") as showing, no_autologging():
@@ -349,6 +353,7 @@ class Model:
                 budget=budget_of(budget_usd),
                 progress=Ahead(showing, count_rows(source) if self.spec.endpoint is not None else 0),
                 retry_failed=retry_failed,
+                overwrite=overwrite,
             )
         try:
             log_batch(self.uri, self._model, report, source, target)

@@ -205,3 +205,21 @@ def test_a_renamed_column_keeps_its_type(model: lt.Model, table: pd.DataFrame) -
     schema = pq.read_schema("out.parquet")
     assert str(schema.field("label_input_input").type) == "int64"
     assert str(schema.field("label_input").type) == "double"
+
+
+def test_a_file_is_replaced_only_by_the_score_that_wrote_it(model: lt.Model, table: pd.DataFrame) -> None:
+    table.to_csv("in.csv", index=False)
+    Path("out.csv").write_text("mine\n")
+    with pytest.raises(DataError, match="--overwrite"):
+        model.score_file("in.csv", "out.csv")
+    assert Path("out.csv").read_text() == "mine\n"
+    model.score_file("in.csv", "out.csv", overwrite=True)
+    first = Path("out.csv").read_text()
+    model.score_file("in.csv", "out.csv")
+    assert Path("out.csv").read_text() == first
+    table.head(5).to_csv("other.csv", index=False)
+    with pytest.raises(DataError, match="did not write it"):
+        model.score_file("other.csv", "out.csv")
+    Path("out.csv").write_text(first + "edited\n")
+    with pytest.raises(DataError, match="did not write it"):
+        model.score_file("in.csv", "out.csv")

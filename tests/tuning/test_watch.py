@@ -220,7 +220,7 @@ def test_the_result_compares_with_its_checkpoints_on_one_board(
 ) -> None:
     job = lt.tune(spec, train, to="stars-tuned.yaml", pace=pace)
     board = lt.compare_checkpoints(job, table)
-    assert set(board.frame["name"]) == {"tuned-stars-step-10", "tuned-stars-step-20", "stars-tuned"}
+    assert set(board.frame["name"]) == {"tuned-stars-step-10", "stars-tuned"}
 
 
 @pytest.mark.slow
@@ -332,7 +332,7 @@ def test_a_job_that_succeeded_before_it_could_be_cancelled_is_no_cancelled_one(
 ) -> None:
     job = lt.tune(spec, train, detach=True, pace=pace)
     look_at(job.id, spec.endpoint, pace=pace)
-    with pytest.raises(EndpointError, match="is succeeded and can no longer be cancelled"):
+    with pytest.raises(EndpointError, match="has succeeded and can no longer be cancelled"):
         job.cancel(pace=pace)
     assert status_of(job.run_id) == "FINISHED"
 

@@ -21,7 +21,7 @@ BudgetUsd = Annotated[
 ]
 EndpointFile = Annotated[
     Path | None,
-    typer.Option("--endpoint", metavar="FILE", help="Ask this endpoint instead of the specs' own."),
+    typer.Option("--endpoint", metavar="FILE", help="Endpoint file to ask instead of the endpoint each spec names."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print rows, tokens and price; send nothing.")]

@@ -31,6 +31,9 @@ def score(
     yes: Yes = False,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an output that this command did not write.")
+    ] = False,
     trust: Annotated[
         bool, typer.Option("--trust", help="Let a model that Luthier did not log run the code it brings along.")
     ] = False,
@@ -54,10 +57,10 @@ def score(
     if endpoint:
         model = api.load(model_uri, endpoint_alone(endpoint, model.packaged.fitted.spec), trust=trust)
     engine = default_engine()
-    plan = plan_table(model.packaged, source, target, engine, retry_failed=retry_failed)
+    plan = plan_table(model.packaged, source, target, engine, retry_failed=retry_failed, overwrite=overwrite)
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
-        report = model.score_file(source, target, budget_usd=budget, retry_failed=retry_failed)
+        report = model.score_file(source, target, budget_usd=budget, retry_failed=retry_failed, overwrite=overwrite)
     if json:
         print_json(report.metrics())
     else:

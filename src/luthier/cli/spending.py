@@ -95,7 +95,7 @@ def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
     """Says how many answers very many specs would give, and asks; before anything is built, rendered or paid.
 
     Raises:
-        UserError: nobody is there to be asked.
+        UserError: standard input is no terminal to confirm on.
         typer.Exit: the answer was no.
     """
     from luthier.errors import UserError
@@ -108,8 +108,8 @@ def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UserError(
-            f"this would compare {what}, and nobody is there to be asked about more than {ASK_ABOVE_SPECS} specs. "
-            "Add --yes, give a smaller grid, or take fewer rows with --limit."
+            f"this would compare {what}. More than {ASK_ABOVE_SPECS} specs need a confirmation, and standard input is "
+            "no terminal. Add --yes, give a smaller grid, or take fewer rows with --limit."
         )
     if not typer.confirm("Go on?", err=True):
         raise typer.Exit(2)
@@ -119,7 +119,7 @@ def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool) 
     """Shows the plan; leaves on `--dry-run`; asks when it may cost more than the threshold.
 
     Raises:
-        UserError: nobody is there to be asked.
+        UserError: standard input is no terminal to confirm on.
         typer.Exit: the answer was no, or this was a dry run.
     """
     print_plan(plan, budget_usd)
@@ -153,9 +153,9 @@ def agree_to_training(
     """As `agree_to`, for a fine-tuning job; one that was paid for earlier is not asked about.
 
     Raises:
-        DataError: the tables would betray the job.
+        DataError: rows leak between the tables, or a label has none.
         BudgetReached: it would cost more than the budget.
-        UserError: nobody is there to be asked.
+        UserError: standard input is no terminal to confirm on.
         typer.Exit: the answer was no, or this was a dry run.
     """
     # What stops is said once: by the error.
@@ -171,8 +171,12 @@ def agree_to_training(
         raise typer.Exit
     if plan.known is not None and plan.known.job is not None:
         job = plan.known.job
-        other = "; another one: --again" if job.ended else ""
-        print(f"this order has a job, {job.id} ({job.status}): nothing is bought{other}", file=sys.stderr)
+        other = ". To train once more on the same tables, add --again" if job.ended else ""
+        print(
+            f"the same tables and settings were submitted before, as job {job.id}, which {job.said}; it is not paid "
+            f"for again{other}.",
+            file=sys.stderr,
+        )
     if not plan.buys or yes:
         return
     worst = plan.check.cost_usd if plan.check.cost_usd is not None else budget_usd
@@ -189,7 +193,7 @@ def agree_to_hosting(usd_per_hour: float | None, *, yes: bool) -> None:
     """Asks before something is made that is billed until it is deleted.
 
     Raises:
-        UserError: nobody is there to be asked.
+        UserError: standard input is no terminal to confirm on.
         typer.Exit: the answer was no.
     """
     from luthier.endpoints.prices import dollars
@@ -200,7 +204,7 @@ def agree_to_hosting(usd_per_hour: float | None, *, yes: bool) -> None:
     if yes or usd_per_hour == 0:
         return
     if not sys.stdin.isatty():
-        raise UserError("nobody is there to be asked. Add --yes.")
+        raise UserError("this needs a confirmation, and standard input is no terminal. Add --yes.")
     if not typer.confirm("Go on?", err=True):
         raise typer.Exit(2)
 

@@ -98,7 +98,7 @@ def list_(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the jobs of the tracking store; with a service also those it has and nobody here owns."""
+    """List the jobs of the tracking store; with a service also its jobs that no run here knows."""
     from luthier.cli.printing import print_json, print_where
     from luthier.tuning.listing import lines_of, list_jobs
     from luthier.tuning.tuners import tuner_for

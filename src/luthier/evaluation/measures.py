@@ -23,7 +23,7 @@ class Measure:
         title: short name for a table's head.
         better: which way is better.
         format: `share` (0 to 1 or -1 to 1, two decimals without the leading zero), `number`, `usd` or `seconds`.
-        description: one sentence for somebody who meets it for the first time.
+        description: one sentence for a reader who meets it for the first time.
         kind: `quality` metrics can rank a leaderboard; `rate` counts states of rows; `cost` is money and time.
         ordered_only: only for ratings.
         needs_probabilities: absent unless some row has a probability per label.
@@ -140,7 +140,7 @@ METRICS: dict[str, Measure] = {
         "censored",
         "lower",
         "share",
-        "Share of rows where a label lay outside the returned log-probabilities and took their bound.",
+        "Share of rows where the service returned no log-probability for some label; the largest it can have is used.",
         kind="rate",
     ),
     "cost_per_1000_rows_usd": Measure(

@@ -17,6 +17,7 @@ from luthier.errors import DataError, LuthierError
 from luthier.evaluation.records import STATES, TEXT_COLUMNS, Prediction, prediction_columns, prediction_record
 from luthier.outputs import check_file
 from luthier.packaging.model import LuthierModel
+from luthier.scoring.claims import check_claim, claim
 from luthier.spec import Spec
 from luthier.tables import Record, columns_of, open_writer, read_chunks, written_format
 from luthier.task import Rows, Task
@@ -142,6 +143,7 @@ def score_table(
     *,
     engine: Engine,
     chunk_rows: int = CHUNK_ROWS,
+    overwrite: bool = False,
     **settings: Any,
 ) -> BatchReport:
     """Scores a csv, jsonl or parquet file into another; the target appears whole or not at all.
@@ -155,6 +157,7 @@ def score_table(
         target: table to write.
         engine: answers the requests.
         chunk_rows: rows handled together.
+        overwrite: replace a target that this very score did not write.
         settings: budget, progress and the like, for the engine.
 
     Raises:
@@ -163,7 +166,7 @@ def score_table(
         Interrupted: a signal came before the last row.
     """
     task = model.task
-    columns = check_files(model, source, target)
+    columns = check_files(model, source, target, overwrite=overwrite)
     names = passed_through(columns, task)
     kinds = {name: "string" if name in TEXT_COLUMNS else "float64" for name in prediction_columns(task)}
     report = BatchReport(renamed={old: new for old, new in names.items() if old != new})
@@ -190,14 +193,15 @@ def score_table(
         waiting.cancel()
         raise
     report.elapsed_seconds = time.monotonic() - started
+    claim(model, source, target)
     return report
 
 
-def check_files(model: LuthierModel, source: str | Path, target: str | Path) -> list[str]:
+def check_files(model: LuthierModel, source: str | Path, target: str | Path, *, overwrite: bool = False) -> list[str]:
     """The input's columns, after everything that can be wrong before the first row was looked at.
 
     Raises:
-        DataError: a file is missing, lacks a column, or is both input and output.
+        DataError: a file is missing, lacks a column, is both input and output, or would be replaced.
         EndpointError: the key's variable is not set.
     """
     written_format(target)
@@ -206,6 +210,8 @@ def check_files(model: LuthierModel, source: str | Path, target: str | Path) -> 
     model.fitted.spec.check_columns(columns, str(source))
     if Path(source).resolve() == Path(target).resolve():
         raise DataError(f"input and output are the same file {source}; name another output.")
+    if not overwrite:
+        check_claim(model, source, target)
     for endpoint in model.fitted.spec.endpoints:
         endpoint.key()
     return columns

@@ -15,14 +15,20 @@ __all__ = ["plan_table"]
 
 
 def plan_table(
-    model: LuthierModel, source: str | Path, target: str | Path, engine: Engine, *, retry_failed: bool = False
+    model: LuthierModel,
+    source: str | Path,
+    target: str | Path,
+    engine: Engine,
+    *,
+    retry_failed: bool = False,
+    overwrite: bool = False,
 ) -> Plan:
     """What `score_table` would send, judged by rows evenly spaced in the table.
 
     Raises:
         DataError: as `score_table` does, for faults that can be seen beforehand.
     """
-    check_files(model, source, target)
+    check_files(model, source, target, overwrite=overwrite)
     spec = model.fitted.spec
     if spec.endpoint is None:
         return Plan((PlannedSpec(spec.name, 0),))

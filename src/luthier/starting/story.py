@@ -72,7 +72,7 @@ def tell(folder: Path, say: Callable[[str], None] = print) -> None:
 
     heading(f"5. luthier score {model.uri} {new} ...")
     scored = folder / "data" / "scored.csv"
-    report = model.score_file(new, scored)
+    report = model.score_file(new, scored, overwrite=True)
     say(report_text(report, scored))
 
     heading("What next")

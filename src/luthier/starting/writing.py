@@ -44,9 +44,13 @@ def asks_embedded(overrides: Mapping[str, Any] | None) -> bool:
     return overrides is None or overrides["endpoint"].get("provider") == "local"
 
 
+MOST_DEFAULT_EXAMPLES = 40
+"""More would make every prompt long and dear; with more labels some have no example, and the spec says so."""
+
+
 def example_count(task: Task) -> int:
-    """How many examples the few-shot spec shows."""
-    return max(4, min(len(task.labels), 10))
+    """How many examples the few-shot spec shows: one per label, where there are not more than fit."""
+    return max(4, min(len(task.labels), MOST_DEFAULT_EXAMPLES))
 
 
 def write_specs(

@@ -335,12 +335,14 @@ def _told(head: Taught) -> list[str]:
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in head.won.candidate.settings.items()
     )
-    what = f"{head.won.candidate.estimator} as {head.won.candidate.reading} ({settings})"
+    kind = {"classifier": "", "regressor": " fitted as a regression"}.get(head.won.candidate.reading, "")
+    what = f"{head.won.candidate.estimator}{kind} with {settings}" if settings else head.won.candidate.estimator + kind
     if head.won.score is None:
-        return [f"Too few training rows to hold any out: {what} was taken untried."]
+        return [f"Too few training rows to hold any out: {what} was taken without a comparison."]
     tried = len(head.trials)
     return [
-        f"Best of {tried} tried: {what}, {head.trials[0]['measure']} {head.won.score:.4f} on held-out training rows."
+        f"The classifier on the embeddings is the best of {tried} cross-validated on the training rows: {what} "
+        f"({head.trials[0]['measure']} {head.won.score:.4f})."
     ]
 
 

@@ -214,9 +214,17 @@ def _showable(spec: Prompt, rows: Rows, positions: list[int]) -> list[int]:
 
 
 def _missing_labels(spec: Prompt, rows: Rows) -> list[str]:
+    examples, labels = spec.prompt.examples, spec.task.labels
+    few = []
+    if examples.select != "nearest" and 0 < examples.most < len(labels):
+        few = [
+            f"{examples.most} examples cannot show all {len(labels)} labels; to show one of each, set "
+            f"prompt.examples.count: {len(labels)}."
+        ]
     missing = [label for label in spec.task.labels if label not in set(rows.labels)]
     if not missing or not spec.prompt.examples.most:
-        return []
+        return few
     return [
-        f"No training row has label {', '.join(missing)}, so no example shows {'it' if len(missing) == 1 else 'them'}."
+        *few,
+        f"No training row has label {', '.join(missing)}, so no example shows {'it' if len(missing) == 1 else 'them'}.",
     ]

@@ -110,7 +110,9 @@ def calibration_note(count: int) -> list[str]:
     """That calibrating asks about training rows, where it does."""
     if not count:
         return []
-    return [f"Fitting asks about {count} training rows too, to measure which labels the model leans to."]
+    return [
+        f"Fitting asks about {count} training rows too, to measure which labels the model prefers whatever the text."
+    ]
 
 
 def preview_of(

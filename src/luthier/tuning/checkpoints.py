@@ -21,7 +21,11 @@ def checkpoint_specs(job: Job) -> list[FineTune]:
     base = job.base
     found: list[FineTune] = []
     models = set()
+    last = _last_step(job)
     for kept in job.checkpoints():
+        # Some services give the model after the last step two names; it is asked under one.
+        if kept.model in models or (job.state.tuned_model is not None and kept.step == last):
+            continue
         block = Tuned(
             model=kept.model,
             job=job.id,
@@ -35,10 +39,20 @@ def checkpoint_specs(job: Job) -> list[FineTune]:
         found.append(job.spec)
     if not found:
         raise ModelError(
-            f"job {job.id} is {job.state.status} and keeps no checkpoint"
+            f"job {job.id} {job.state.said} and keeps no checkpoint"
             + (". Services keep the last few of a job that succeeded." if job.state.ended else " yet.")
         )
     return found
+
+
+def _last_step(job: Job) -> int | None:
+    """The last step that figures of the training are known of."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    names = client.get_run(job.run_id).data.metrics
+    steps = [point.step for name in names for point in client.get_metric_history(job.run_id, name)]
+    return max(steps, default=None)
 
 
 def base_spec(job: Job) -> Spec | None:

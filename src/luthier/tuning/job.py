@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
+AGAIN = "luthier tune SPEC --train TABLE --validation TABLE"
+
+
 class Job:
     """A job and its run.
 
@@ -85,9 +88,10 @@ class Job:
             ModelError: the job has no result, or not yet.
         """
         if self.state.tuned_model is None or self.state.status != "succeeded":
-            raise ModelError(
-                f"job {self.id} is {self.state.status} and has no result. Type: luthier tune attach {self.id}"
-            )
+            then = f"Wait for its end: luthier tune attach {self.id}"
+            if self.state.ended:
+                then = f"Submit a new one: {AGAIN}"
+            raise ModelError(f"job {self.id} {self.state.said} and has no result, so there is no model to ask. {then}")
         block = Tuned(model=self.state.tuned_model, job=self.id, base_model=self.base.base_model, run_id=self.run_id)
         name = self.written.stem if self.written is not None else None
         return deployed(self, tuned_spec(self.base, block, name))
@@ -146,7 +150,7 @@ class Job:
         if self.run.status == "RUNNING":
             self._keep(Record(self.run_id), pace)
         if self.state.status != "cancelled":
-            raise EndpointError(f"job {self.id} is {self.state.status} and can no longer be cancelled.")
+            raise EndpointError(f"job {self.id} {self.state.said} and can no longer be cancelled.")
         return self
 
     def pause(self, *, pace: Pace | None = None, watcher: Watcher | None = None) -> Job:
@@ -196,12 +200,12 @@ class Job:
 
     def __str__(self) -> str:
         """What became of it and what to type next."""
-        said = f"job {self.id} is {self.state.status}"
+        said = f"job {self.id} {self.state.said}"
         if not self.state.ended:
             then = f"watch it: luthier tune attach {self.id}\nend it:   luthier tune cancel {self.id}"
             return f"{said}, run {self.run_id}\n{then}"
         if self.state.status != "succeeded":
-            return f"{said}, run {self.run_id}"
+            return f"{said}, run {self.run_id}\nsubmit a new one: {AGAIN}"
         tokens = "unknown" if self.state.trained_tokens is None else f"{self.state.trained_tokens:,}"
         price = "price unknown" if self.cost_usd is None else dollars(self.cost_usd)
         lines = [f"{said}: {self.state.tuned_model}, {tokens} tokens trained, {price}, run {self.run_id}"]
@@ -226,13 +230,13 @@ class Job:
         watcher: Watcher | None,
     ) -> Job:
         if self.state.ended:
-            raise EndpointError(f"job {self.id} is {self.state.status} and can no longer be {wanted}.")
+            raise EndpointError(f"job {self.id} {self.state.said} and can no longer be {wanted}.")
         if not reached(self.state):
             ask(self.id)
             self.state = wait_for(self.tuner, self.id, reached, pace or Pace(), watcher)
         Record(self.run_id).see(self.state)
         if not reached(self.state):
-            raise EndpointError(f"job {self.id} is {self.state.status} now and was not {wanted}.")
+            raise EndpointError(f"job {self.id} {self.state.said} now and was not {wanted}.")
         return self
 
     def _outlook(self, budget_usd: float | None) -> Outlook:

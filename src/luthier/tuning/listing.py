@@ -102,7 +102,7 @@ def _unowned(state: JobState, place: str) -> Listed:
 
 
 OWNERS = {
-    "nobody": "nobody owns it; take it over: luthier tune attach JOB --spec SPEC",
+    "nobody": "not submitted from here; take it over: luthier tune attach JOB --spec SPEC",
     "luthier": "submitted with another tracking store; take it over: luthier tune attach JOB --spec SPEC",
 }
 

@@ -32,7 +32,7 @@ class Plan:
         tuner: the service.
         target: where the result is to be written; `None` writes none.
         again: whether another job is wanted although one has succeeded.
-        known: how far the order has come; `None` when nobody was asked.
+        known: how far the order has come; `None` when the service was not asked.
         frames: the tables by what they are for.
     """
 
@@ -55,7 +55,7 @@ class Plan:
         return self.known is None or self.known.job is None
 
     def check_clean(self) -> None:
-        """Refuses to buy a job on tables that would betray it; one that is bought already is not touched.
+        """Refuses to buy a job on tables with leaks or missing labels; one that is bought already is not touched.
 
         Raises:
             DataError: leaked rows, a label without rows, lines the service would refuse.
@@ -64,7 +64,7 @@ class Plan:
             self.check.need_clean()
 
     def check_budget(self, usd: float | None, *, watched: bool = True) -> None:
-        """Refuses a price above the budget, one that nobody knows, and one that nobody would see grow.
+        """Refuses a price above the budget, an unknown one, and one that could grow unwatched.
 
         Args:
             usd: most that training may cost.
@@ -92,7 +92,7 @@ class Plan:
             )
         if known is None and cost and not watched:
             raise UserError(
-                "a budget was given, the service is to choose the epochs, and nobody would watch what they cost. "
+                "a budget was given and the service is to choose the epochs, which only a watch can stop in time. "
                 "Nothing was uploaded. Set tuning.epochs, or leave out --detach."
             )
 

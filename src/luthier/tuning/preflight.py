@@ -64,7 +64,7 @@ class Preflight:
         return any(finding.stops for finding in self.findings)
 
     def need_clean(self) -> None:
-        """Refuses tables that would betray the job or its figures.
+        """Refuses tables that would spoil the job or its figures.
 
         Raises:
             DataError: has every finding that stops, with its cure and example rows.

@@ -1,4 +1,4 @@
-"""Rows that betray a measurement: a text on both sides of it, a text with two labels, a label nobody has."""
+"""Rows that spoil a measurement: a text on both sides of it, a text with two labels, a label without rows."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def _leaks(tables: Tables) -> list[Finding]:
             for here, other in pairs[:MOST_SHOWN]
             for place in (Place.of(first, tables[first], here), Place.of(second, tables[second], other))
         ]
-        harm = "so its figures would be too good" if first == "train" else "so what is chosen was chosen on them"
+        harm = "so the figures measured on them would be too good"
+        if first != "train":
+            harm = "so the model would be chosen by rows it is then tested on"
         found.append(
             Finding(
                 f"leak_{first}_{second}",

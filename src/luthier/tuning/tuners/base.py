@@ -139,6 +139,12 @@ class JobState:
     seed: int | None = None
 
     @property
+    def said(self) -> str:
+        """The status as a predicate: `has succeeded`, `was cancelled`, `is running`."""
+        ended = {"succeeded": "has succeeded", "failed": "has failed", "cancelled": "was cancelled"}
+        return ended.get(self.status, f"is {self.status.replace('_', ' ')}")
+
+    @property
     def ended(self) -> bool:
         """Whether it will never change again."""
         return self.status in ENDED

@@ -370,7 +370,7 @@ class OpenAITuner:
 
     @property
     def _why_closed(self) -> str:
-        return CLOSED if self._endpoint.provider == "openai" else "Ask whoever runs it."
+        return CLOSED if self._endpoint.provider == "openai" else "Ask the operator of that server."
 
     def _closed(self, model: str, error: openai.APIStatusError) -> EndpointError:
         said = judge(Reply(error.status_code, {}, error.response.content, 0.0), self._secrets).message

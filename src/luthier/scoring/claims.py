@@ -1,0 +1,57 @@
+"""Which output files a score may replace: those that the same score wrote, as it goes on by being run again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from luthier.errors import DataError
+from luthier.home import luthier_home
+from luthier.outputs import write_file
+from luthier.packaging.model import LuthierModel
+
+__all__ = ["check_claim", "claim"]
+
+MOST_CLAIMS = 1_000
+"""Outputs remembered; the oldest are forgotten first, and then need `--overwrite`."""
+
+
+def check_claim(model: LuthierModel, source: str | Path, target: str | Path) -> None:
+    """Refuses to replace a file that another score, or another program, wrote.
+
+    Raises:
+        DataError: there is such a file.
+    """
+    if Path(target).exists() and _claims().get(str(Path(target).resolve())) != _facts(model, source, target):
+        raise DataError(
+            f"{target} exists, and this command did not write it. Add --overwrite (overwrite=True) to replace it, or "
+            "name another output."
+        )
+
+
+def claim(model: LuthierModel, source: str | Path, target: str | Path) -> None:
+    """Notes that this score wrote the target as it is now."""
+    claims = _claims()
+    name = str(Path(target).resolve())
+    claims.pop(name, None)
+    claims[name] = _facts(model, source, target)
+    write_file(_file(), json.dumps(dict(list(claims.items())[-MOST_CLAIMS:]), indent=1))
+
+
+def _facts(model: LuthierModel, source: str | Path, target: str | Path) -> list[str | int]:
+    found = Path(target).stat()
+    asked = f"{model.fitted.digest} {Path(source).resolve()}"
+    return [hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest(), found.st_size, found.st_mtime_ns]
+
+
+def _claims() -> dict[str, list[str | int]]:
+    try:
+        found = json.loads(_file().read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _file() -> Path:
+    return luthier_home() / "scored.json"
