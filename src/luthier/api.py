@@ -89,6 +89,7 @@ def compare(
     progress: Progress | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    allow_leaks: bool = False,
     test_name: str = "the test table",
 ) -> Board: ...
 
@@ -106,6 +107,7 @@ def compare(
     progress: Progress | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    allow_leaks: bool = False,
     test_name: str = "the test table",
 ) -> Boards: ...
 
@@ -122,6 +124,7 @@ def compare(
     progress: Progress | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    allow_leaks: bool = False,
     test_name: str = "the test table",
 ) -> Board | Boards:
     """Answers the same rows with every spec and measures them alike.
@@ -139,6 +142,7 @@ def compare(
             notebook.
         fresh: ask again for what the journal already holds.
         retry_failed: ask again for rows that failed for good.
+        allow_leaks: compare although test rows stand in `train`; the board then says so.
         test_name: what the table is called in MLflow.
 
     Returns:
@@ -159,6 +163,7 @@ def compare(
         "progress": progress,
         "fresh": fresh,
         "retry_failed": retry_failed,
+        "allow_leaks": allow_leaks,
     }
     with LiveBoard() if progress is None else contextlib.nullcontext() as live:
         settings["live"] = live

@@ -35,6 +35,9 @@ def compare(
     dry_run: DryRun = False,
     fresh: Fresh = False,
     retry_failed: RetryFailed = False,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Compare although test rows stand in the training table.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Answer the same labelled rows with every spec and measure them alike."""
@@ -59,7 +62,16 @@ def compare(
     training = read_table(train) if train else None
     engine = default_engine()
     check_tables(chosen, tables)
-    plan = plan_tables(chosen, tables, training, engine, fresh=fresh, retry_failed=retry_failed, rank_by=rank_by)
+    plan = plan_tables(
+        chosen,
+        tables,
+        training,
+        engine,
+        fresh=fresh,
+        retry_failed=retry_failed,
+        allow_leaks=allow_leaks,
+        rank_by=rank_by,
+    )
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
     one = len(tables) == 1
     with draining(engine):
@@ -71,6 +83,7 @@ def compare(
             rank_by=rank_by,
             fresh=fresh,
             retry_failed=retry_failed,
+            allow_leaks=allow_leaks,
             test_name=names[0],
         )
     if json:

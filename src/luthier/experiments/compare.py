@@ -140,6 +140,7 @@ def compare_specs(
     fits: dict[str, Fitted] | None = None,
     beneath: Callable[[], str] | None = None,
     live: LiveBoard | None = None,
+    allow_leaks: bool = False,
     **settings: Any,
 ) -> Comparison:
     """Answers every test row with every spec and logs a parent run with a child per spec.
@@ -159,6 +160,7 @@ def compare_specs(
         fits: what specs became, by name; used where it is there and added to, so that several tables fit once.
         beneath: gives the id of the run to stand beneath; called when the first spec has answered.
         live: shows the leaderboard while it grows.
+        allow_leaks: compare although test rows stand in the training table.
         settings: budget, progress, fresh and the like, for the engine.
     """
     settings = {"asked": set(), **settings}
@@ -166,6 +168,8 @@ def compare_specs(
     task = specs[0].task
     ranking_metric(task, rank_by)
     training = training_for(specs, train)
+    if not allow_leaks:
+        check_leaks(rows, training, test_name)
     train_labels = None
     if train is not None and task.label in train.columns:
         train_labels = [label for label in map(task.canonical_label, train[task.label]) if label is not None]
@@ -243,12 +247,15 @@ def plan_comparison(
     *,
     fresh: bool = False,
     retry_failed: bool = False,
+    allow_leaks: bool = False,
     rank_by: str | None = None,
     test_name: str = "the test table",
 ) -> Plan:
     """What `compare_specs` would send and cost; checks everything it would check, sends nothing."""
     tests = {test_name: test}
-    return plan_tables(specs, tests, train, engine, fresh=fresh, retry_failed=retry_failed, rank_by=rank_by)
+    return plan_tables(
+        specs, tests, train, engine, fresh=fresh, retry_failed=retry_failed, allow_leaks=allow_leaks, rank_by=rank_by
+    )
 
 
 def plan_tables(
@@ -259,6 +266,7 @@ def plan_tables(
     *,
     fresh: bool = False,
     retry_failed: bool = False,
+    allow_leaks: bool = False,
     rank_by: str | None = None,
 ) -> Plan:
     """As `plan_comparison`, over several tables: each spec is fitted once, and what several ask is asked once."""
@@ -268,6 +276,9 @@ def plan_tables(
         rows = Rows(rows.inputs + more.inputs, rows.labels + more.labels, rows.text)
     ranking_metric(specs[0].task, rank_by)
     training = training_for(specs, train)
+    if not allow_leaks:
+        for name, table in zip(tests, tables, strict=True):
+            check_leaks(table, training, name)
     experiment_id = None if fresh else known_experiment(specs[0].task)
     counted: set[bytes] = set()
     planned = []
@@ -288,6 +299,30 @@ def plan_tables(
 def counted_specs(specs: Sequence[Spec]) -> str:
     """How many there are, in words of a title."""
     return "1 spec" if len(specs) == 1 else f"{len(specs)} specs"
+
+
+def check_leaks(rows: Rows, training: Mapping[str, Rows | None], source: str) -> None:
+    """Refuses test rows whose text a spec is fitted on: its figures would be too good.
+
+    Raises:
+        DataError: says how many rows, and which is the first.
+    """
+    known = next((train for train in training.values() if train is not None), None)
+    if known is None:
+        return
+    places: dict[str, int] = {}
+    for place, text in enumerate(known.texts, start=1):
+        if text is not None:
+            places.setdefault(same_text(text), place)
+    leaked = [n for n, text in enumerate(rows.texts, start=1) if text is not None and same_text(text) in places]
+    if leaked:
+        first = leaked[0]
+        there = places[same_text(rows.texts[first - 1])]
+        raise DataError(
+            f"{len(leaked):,} of {len(rows):,} rows of {source} also stand in the training table (the first: test row "
+            f"{first}, training row {there}), so figures measured on them would be too good. Take them out of one of "
+            "the tables, or add --allow-leaks (allow_leaks=True) to compare all the same; the leaderboard then says so."
+        )
 
 
 def seen_in_training(rows: Rows, training: Mapping[str, Rows | None]) -> int:

@@ -13,7 +13,7 @@ from luthier.endpoints import Engine
 from luthier.errors import DataError
 from luthier.evaluation.across import Across, across_tables
 from luthier.evaluation.measures import ranking_metric
-from luthier.experiments.compare import Comparison, compare_specs, counted_specs, rows_for
+from luthier.experiments.compare import Comparison, check_leaks, compare_specs, counted_specs, rows_for
 from luthier.experiments.fitting import training_for
 from luthier.experiments.tracking import TAGS, connect, describe, log_metrics, log_params, run_of
 from luthier.reporting.across import across_sentences
@@ -118,7 +118,10 @@ def compare_tables(
     settings = {"asked": set(), **settings}
     task = specs[0].task
     ranking_metric(task, rank_by)
-    training_for(specs, train)
+    training = training_for(specs, train)
+    if not settings.get("allow_leaks"):
+        for name, test in tests.items():
+            check_leaks(rows_for(specs, test, name), training, name)
     tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest}
     title = f"{counted_specs(specs)} on {len(tests)} tables"
     fits: dict[str, Fitted] = {}
