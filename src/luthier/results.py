@@ -101,6 +101,11 @@ class Board:
         """Whether rows are missing for reasons that may pass; compare again to ask for them."""
         return self.leaderboard.partial
 
+    @property
+    def unanswered(self) -> dict[str, str]:
+        """Specs of which no row was answered, and why the first was not; their figures say nothing."""
+        return self.comparison.unanswered
+
     def __getitem__(self, spec: Spec | str | int) -> Winner:
         """The spec itself or its name, or its place: 0 is the best, -1 the last.
 
@@ -193,6 +198,11 @@ class Boards:
     def partial(self) -> bool:
         """Whether rows are missing for reasons that may pass; compare again to ask for them."""
         return self.comparisons.partial
+
+    @property
+    def unanswered(self) -> dict[str, str]:
+        """Specs of which no row was answered, and why the first was not; their figures say nothing."""
+        return self.comparisons.unanswered
 
     def __getitem__(self, table: str | int) -> Board:
         """The board of a table, by its name or by its place among the tables.

@@ -13,6 +13,7 @@ import yaml
 from luthier.local import LocalServer
 from tests.cli.conftest import Run
 from tests.conftest import reviews
+from tests.endpoints.serving import serving
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -89,3 +90,17 @@ def test_one_spec_of_a_grid_is_logged_by_its_name(run: Run, folder: Path) -> Non
     assert ended.code == 2
     assert "models/few.yaml#few.count-1" in ended.err
     assert run("log", "models/few.yaml#few.count-2", "--train", "train.csv").code == 0
+
+
+@pytest.mark.slow
+def test_a_board_on_which_no_row_was_answered_is_no_success(run: Run, folder: Path) -> None:
+    filtered = json.dumps({"error": {"message": "filtered", "code": "content_filter"}})
+    with serving(400, filtered) as url:
+        spec = yaml.safe_load((folder / "models" / "few.yaml").read_text())
+        del spec["grid"]
+        spec["endpoint"]["base_url"] = url
+        (folder / "models" / "refused.yaml").write_text(yaml.safe_dump(spec | {"answer": "text"}))
+        shown = run("compare", "models/refused.yaml", "--test", "x/t.csv")
+    assert shown.code == 2
+    assert "no row of refused" in shown.err
+    assert "filtered" in shown.err

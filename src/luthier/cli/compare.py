@@ -45,7 +45,7 @@ def compare(
     from luthier.cli.printing import print_json, print_staying, print_where
     from luthier.cli.spending import agree_to, agree_to_many, print_spent
     from luthier.endpoints import default_engine, draining
-    from luthier.errors import Partial
+    from luthier.errors import EndpointError, Partial
     from luthier.experiments.compare import plan_tables
     from luthier.experiments.tables import check_tables, table_names
     from luthier.tables import read_table
@@ -94,6 +94,12 @@ def compare(
     print_where()
     if board.partial:
         raise Partial("some rows have no answer yet; run the same command again to ask for them.")
+    if board.unanswered:
+        name, why = next(iter(board.unanswered.items()))
+        raise EndpointError(
+            f"no row of {', '.join(board.unanswered)} was answered; {name}: {why}. Their figures say nothing. Mend "
+            "what is said there (luthier check SPEC helps), then run the same with --retry-failed."
+        )
 
 
 def register(app: typer.Typer) -> None:

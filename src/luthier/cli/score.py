@@ -47,7 +47,7 @@ def score(
     from luthier.cli.printing import print_json, print_where
     from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import default_engine, draining
-    from luthier.errors import Partial
+    from luthier.errors import EndpointError, Partial
     from luthier.scoring.planning import plan_table
     from luthier.scoring.report import report_text
     from luthier.techniques import endpoint_alone
@@ -69,6 +69,12 @@ def score(
     print_where()
     if report.transient:
         raise Partial(f"{report.transient:,} rows have no answer yet; run the same command again to ask for them.")
+    failed = report.states["failed"] + report.states["refused"]
+    if failed and failed == report.rows - report.states["empty"]:
+        raise EndpointError(
+            f"no row was answered; the column `error` of {target} says why. Mend it, then run the same "
+            "with --retry-failed."
+        )
 
 
 def register(app: typer.Typer) -> None:

@@ -89,6 +89,16 @@ class Comparison:
         """Per grid with several seeds of examples, how far the seeds lie apart."""
         return spreads_of([measured.spec for measured in self.measured], self.leaderboard)
 
+    @property
+    def unanswered(self) -> dict[str, str]:
+        """Specs of which no row was answered, and why the first was not."""
+        found: dict[str, str] = {}
+        for measured in self.measured:
+            asked = [prediction for prediction in measured.predictions if prediction.state != "empty"]
+            if asked and all(prediction.state in ("failed", "refused") for prediction in asked):
+                found[measured.spec.name] = asked[0].error or "no answer"
+        return found
+
     def of(self, spec: Spec | str) -> Measured:
         """What was measured for a spec, given itself or by name.
 

@@ -40,6 +40,11 @@ class Comparisons:
         """Whether rows are missing for reasons that may pass."""
         return any(comparison.leaderboard.partial for comparison in self.tables.values())
 
+    @property
+    def unanswered(self) -> dict[str, str]:
+        """Specs of which a table has no row that was answered, and why the first was not."""
+        return {name: why for comparison in self.tables.values() for name, why in comparison.unanswered.items()}
+
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values: each table's leaderboard as one table alone has it, and what holds across them."""
         tables = {
