@@ -107,3 +107,16 @@ def test_the_floors_that_are_shown_are_the_ones_held() -> None:
         {room.strip("` ") for room in rooms.split(",")} for _, rooms in sorted(shown, key=lambda row: int(row[0]))
     ]
     assert floors == house.FLOORS
+
+
+def test_the_first_spec_of_the_fine_tuning_page_is_planned_as_printed() -> None:
+    from luthier.techniques import read_spec
+    from luthier.tuning.planning import plan_tuning
+    from tests.conftest import reviews
+
+    shown = blocks(REPOSITORY / "docs" / "tune.md", "yaml")[0]
+    Path("task.yaml").write_bytes((REPOSITORY / "models" / "task.yaml").read_bytes())
+    Path("stars-ft.yaml").write_text(shown)
+    plan = plan_tuning(read_spec("stars-ft.yaml"), reviews(80, seed=1), reviews(20, seed=2), ask=False)
+    plan.check_clean()
+    assert plan.check.cost_usd == 0
