@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,7 @@ from luthier.reporting.across import across_html, print_across
 from luthier.reporting.notebook import leaderboard_html
 from luthier.reporting.terminal import print_leaderboard
 from luthier.scoring.batch import BatchReport, passed_through, score_table
-from luthier.scoring.tracking import log_batch
+from luthier.scoring.tracking import batch_run, log_batch, log_batch_later
 from luthier.spec import Fitted, Spec
 from luthier.tables import count_rows, frame_of
 from luthier.task import Rows
@@ -347,13 +348,25 @@ class Model:
         progress: Progress | None = None,
         retry_failed: bool = False,
         overwrite: bool = False,
+        wait: bool = True,
     ) -> BatchReport:
         """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`.
 
-        An existing target is replaced only if the same score wrote it, or with `overwrite`.
+        Args:
+            source: table with the columns the model reads.
+            target: table to write.
+            budget_usd: most that may be spent.
+            engine: the process's own when absent.
+            progress: told of every answer; a bar on stderr when absent.
+            retry_failed: also ask again for rows that failed for good.
+            overwrite: replace a target that another score, or another program, wrote.
+            wait: whether the MLflow run is written when this returns. Without, a process in the background writes
+                it, for a model that asks nobody in a process that has not loaded MLflow.
         """
-        # A store that cannot be reached is found out before the first row, not after the last one was paid.
-        connect(self.spec.task)
+        wait = wait or self.spec.endpoint is not None or "mlflow" in sys.modules
+        if wait:
+            # A store that cannot be reached is found out before the first row, not after the last one was paid.
+            connect(self.spec.task)
         with shown(progress, "scoring") as showing, no_autologging():
             report = score_table(
                 self._model,
@@ -365,8 +378,12 @@ class Model:
                 retry_failed=retry_failed,
                 overwrite=overwrite,
             )
+        run = batch_run(self.uri, self._model, report, source, target)
+        if not wait:
+            log_batch_later(run)
+            return report
         try:
-            log_batch(self.uri, self._model, report, source, target)
+            log_batch(run)
         except UserError as error:
             logger.warning("%s is written, but no run says so: %s", target, error)
         return report

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,8 @@ import pytest
 
 import luthier as lt
 from luthier.experiments.store import SCHEMAS, model_folder, runs_tagged
+from luthier.scoring.batch import BatchReport
+from luthier.scoring.tracking import batch_run, log_batch_later, write_kept_runs
 
 HEAVY = ("mlflow", "pandas", "sklearn", "scipy.stats", "sqlalchemy", "alembic", "openai", "plotly", "jinja2", "aiohttp")
 
@@ -66,6 +69,50 @@ def test_looking_something_up_imports_nothing_heavy(folder: Path) -> None:
     assert heavy == []
     assert "ftjob-1" in said
     assert "ftjob-gone" not in said
+
+
+@pytest.mark.slow
+def test_scoring_with_a_baseline_does_not_wait_for_mlflow_and_its_run_is_written(folder: Path) -> None:
+    import mlflow
+
+    pd.DataFrame({"text": ["good day", None]}).to_csv(folder / "new.csv", index=False)
+    by_technique = ("sklearn", "scipy.stats", "pandas")
+    for source, target in (("models:/mood@champion", "a.csv"), ("models:/mood/1", "b.csv")):
+        heavy, said = imported_by(folder, "score", source, "new.csv", target, allowed=by_technique)
+        assert heavy == []
+        assert said.startswith("2 rows written")
+    assert write_kept_runs() == 0
+    experiment = mlflow.get_experiment_by_name("mood")
+    assert experiment is not None
+    client = mlflow.MlflowClient()
+    runs = client.search_runs([experiment.experiment_id], "tags.`luthier.kind` = 'score'")
+    assert [run.data.tags["luthier.model_version"] for run in runs] == ["mood/1"] * 2
+    logged = client.get_model_version("mood", "1").source
+    assert {
+        f"models:/{model.model_id}" for run in runs for model in client.get_run(run.info.run_id).inputs.model_inputs
+    } == {logged}
+    assert {run.data.metrics["rows_empty"] for run in runs} == {1.0}
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_be_written_is_kept_and_written_later(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import mlflow
+
+    model = lt.load("models:/mood@champion").packaged
+    report = BatchReport(rows=1)
+    there = batch_run("models:/mood@champion", model, report, "new.csv", "out.csv")
+    kept = folder / "home" / "runs"
+    kept.mkdir()
+    away = asdict(there) | {"store": f"sqlite:///{folder}/no/folder/mlflow.db"}
+    (kept / "1-away.json").write_text(json.dumps(away))
+    (kept / "2-there.json").write_text(json.dumps(asdict(there)))
+    assert write_kept_runs() == 1
+    assert [file.name for file in kept.glob("*.json")] == ["1-away.json"]
+    mlflow.set_tracking_uri(there.store)
+    log_batch_later(there).wait()
+    assert "1 earlier batches have no MLflow run yet" in caplog.text
+    (kept / "1-away.json").unlink()
+    assert write_kept_runs() == 0
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def same_store(board: lt.Board, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_parent_says_what_was_compared_and_how_the_best_did(board: lt.Board) -> None:
     run = mlflow.get_run(board.run_id)
-    assert run.info.run_name == "1 spec on 24 rows of the test table"
+    assert run.info.run_name == "1 spec, 24 rows of the test table"
     assert run.data.params["best"] == "plain"
     assert run.data.params["specs"] == "plain"
     assert (run.data.params["rows"], run.data.params["train_rows"]) == ("24", "40")

@@ -181,7 +181,7 @@ def test_the_command_runs_nothing_of_the_folder(model: Path, ran: Path, tmp_path
     NEW.to_csv(tmp_path / "new.csv", index=False)
     program = "import sys; sys.path.remove(''); from luthier.cli.main import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", program, "score", ".", str(tmp_path / "new.csv"), str(tmp_path / "out.csv")],
+        [sys.executable, "-c", program, "score", "--wait", ".", str(tmp_path / "new.csv"), str(tmp_path / "out.csv")],
         cwd=model, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

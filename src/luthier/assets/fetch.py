@@ -112,7 +112,7 @@ def pip_command() -> list[str]:
         MissingPart: There is none.
     """
     if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
+        return [sys.executable, "-P", "-m", "pip"]
     folders = [sysconfig.get_config_var("WHEEL_PKG_DIR")]
     found = importlib.util.find_spec("ensurepip")
     if found is not None and found.origin is not None:

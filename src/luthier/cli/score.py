@@ -37,6 +37,10 @@ def score(
     trust: Annotated[
         bool, typer.Option("--trust", help="Let a model that Luthier did not log run the code it brings along.")
     ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="End only when the MLflow run is written."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Score a table; the same command goes on where an interrupted one stopped.
@@ -60,7 +64,9 @@ def score(
     plan = plan_table(model.packaged, source, target, engine, retry_failed=retry_failed, overwrite=overwrite)
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
-        report = model.score_file(source, target, budget_usd=budget, retry_failed=retry_failed, overwrite=overwrite)
+        report = model.score_file(
+            source, target, budget_usd=budget, retry_failed=retry_failed, overwrite=overwrite, wait=wait
+        )
     if json:
         print_json(report.metrics())
     else:

@@ -205,7 +205,7 @@ def compare_specs(
 
         def opened() -> str:
             tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, TAGS["test_digest"]: rows.digest}
-            title, above = f"{counted_specs(specs)} on {len(rows):,} rows of {test_name}", None
+            title, above = f"{counted_specs(specs)}, {len(rows):,} rows of {test_name}", None
             if beneath is not None:
                 title, above = test_name, beneath()
             run_id: str = stack.enter_context(run_of(connect(task), title, "compare", tags, parent=above)).info.run_id

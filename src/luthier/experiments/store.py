@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-__all__ = ["DEFAULT_FILE", "SCHEMAS", "StoredRun", "model_folder", "runs_tagged", "store_uri"]
+__all__ = ["DEFAULT_FILE", "SCHEMAS", "StoredRun", "model_folder", "registered_version", "runs_tagged", "store_uri"]
 
 DEFAULT_FILE = "mlflow.db"
 
@@ -74,32 +74,44 @@ def runs_tagged(key: str, value: str) -> list[StoredRun] | None:
 
 def model_folder(model_uri: str) -> Path | None:
     """The folder on this machine that holds a logged or registered model; `None` where MLflow is to be asked."""
-    named = re.fullmatch(r"models:/(?:(m-[0-9a-f]+)|([^/@]+)@([^/@]+)|([^/@]+)/(\d+))", model_uri)
-    if named is None:
+    registered, logged = registered_version(model_uri), re.fullmatch(r"models:/(m-[0-9a-f]+)", model_uri)
+    if registered is None and logged is None:
         return None
-    model_id, of_alias, alias, of_version, version = named.groups()
+    location = None
     with _opened() as store:
         if store is None:
             return None
-        if alias is not None:
-            row = store.execute(
-                "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?", (of_alias, alias)
-            ).fetchone()
-            of_version, version = of_alias, None if row is None else str(row[0])
-        if version is not None:
+        if registered is not None:
             row = store.execute(
                 "SELECT storage_location, source FROM model_versions "
                 "WHERE name = ? AND version = ? AND current_stage != 'Deleted_Internal'",
-                (of_version, int(version)),
+                (registered[0], int(registered[1])),
             ).fetchone()
             location = None if row is None else row[0] or row[1]
-        else:
+        elif logged is not None:
             row = store.execute(
                 "SELECT artifact_location FROM logged_models WHERE model_id = ? AND lifecycle_stage = 'active'",
-                (model_id,),
+                (logged[1],),
             ).fetchone()
             location = None if row is None else row[0]
     return None if location is None else _local(location)
+
+
+def registered_version(model_uri: str) -> tuple[str, str] | None:
+    """Name and version behind `models:/NAME@ALIAS` or `models:/NAME/VERSION`; `None` where MLflow is to be asked."""
+    named = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", model_uri)
+    if named is None:
+        return None
+    name, alias, version = named.groups()
+    if alias is None:
+        return name, version
+    with _opened() as store:
+        row = None
+        if store is not None:
+            row = store.execute(
+                "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?", (name, alias)
+            ).fetchone()
+    return None if row is None else (name, str(row[0]))
 
 
 def _local(location: str) -> Path | None:

@@ -1,54 +1,173 @@
-"""A batch in MLflow: a run linked to the model that answered."""
+"""A batch in MLflow: a run linked to the model that answered.
+
+To load MLflow takes longer than to score a small table with a model that asks nobody. `log_batch_later` therefore
+keeps the run's record in `$LUTHIER_HOME/runs` and lets a process in the background write it into MLflow. A record is
+deleted when its run is written; one that could not be is tried again with the next.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from luthier.assets.lock import file_lock
 from luthier.errors import UserError
-from luthier.experiments.tracking import connect, run_of, spec_tags
+from luthier.experiments.store import registered_version, store_uri
+from luthier.experiments.tracking import connect, experiment_called, run_of, spec_tags
+from luthier.home import luthier_home
+from luthier.outputs import write_file
 from luthier.packaging.model import LuthierModel
 from luthier.packaging.registry import version_of
 from luthier.scoring.batch import BatchReport
 
-__all__ = ["log_batch"]
+logger = logging.getLogger(__name__)
+
+__all__ = ["BatchRun", "batch_run", "log_batch", "log_batch_later", "write_kept_runs"]
 
 
-def log_batch(model_uri: str, model: LuthierModel, report: BatchReport, source: str | Path, target: str | Path) -> str:
-    """Logs what a batch came to; returns the run's id.
+OVERDUE_MS = 60_000
+"""A record that is still kept after this long could not be written."""
+
+
+_writers: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class BatchRun:
+    """What is logged of a batch; nothing of its rows.
+
+    Attributes:
+        store: URI of the tracking store.
+        folder: where the command ran.
+        experiment: name of the experiment.
+        name: of the run.
+        tags: of the run.
+        metrics: of the run.
+        params: of the run.
+        model_uri: the model that answered.
+        model_id: MLflow's id of it, where it has one.
+        ended: milliseconds since 1970.
+    """
+
+    store: str
+    folder: str
+    experiment: str
+    name: str
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    params: dict[str, str]
+    model_uri: str
+    model_id: str | None
+    ended: int
+
+
+def batch_run(
+    model_uri: str, model: LuthierModel, report: BatchReport, source: str | Path, target: str | Path
+) -> BatchRun:
+    """The record of a batch that has just ended."""
+    spec = model.fitted.spec
+    tags = spec_tags(spec) | {"luthier.model_uri": model_uri}
+    version = registered_version(model_uri)
+    if version is not None:
+        tags["luthier.model_version"] = "/".join(version)
+    return BatchRun(
+        store=store_uri(),
+        folder=str(Path.cwd()),
+        experiment=spec.task.name,
+        name=f"score {Path(source).name}",
+        tags=tags,
+        metrics=report.metrics(),
+        params={"input": Path(source).name, "output": Path(target).name},
+        model_uri=model_uri,
+        model_id=model.model_id,
+        ended=int(time.time() * 1000),
+    )
+
+
+def log_batch(run: BatchRun) -> str:
+    """Writes a batch's run; returns its id.
 
     Raises:
         UserError: the tracking store is away or refuses the run.
     """
     import mlflow
+    from mlflow.entities import LoggedModelInput, Metric, Param
     from mlflow.exceptions import MlflowException
 
+    connect()
     try:
-        return _logged(model_uri, model, report, source, target)
+        tags = dict(run.tags)
+        if "luthier.model_version" not in tags and (registered := version_of(run.model_uri)) is not None:
+            tags["luthier.model_version"] = "/".join(registered)
+        client = mlflow.MlflowClient()
+        with run_of(experiment_called(run.experiment), run.name, "score", tags) as made:
+            run_id: str = made.info.run_id
+            client.log_batch(
+                run_id,
+                metrics=[Metric(name, value, run.ended, 0) for name, value in run.metrics.items()],
+                params=[Param(name, value) for name, value in run.params.items()],
+            )
+            if run.model_id is not None:
+                client.log_inputs(run_id, models=[LoggedModelInput(model_id=run.model_id)])
+        return run_id
     except MlflowException as error:
-        raise UserError(f"MLflow at {mlflow.get_tracking_uri()} refused the run: {error.message}") from error
+        raise UserError(f"MLflow at {run.store} refused the run: {error.message}") from error
 
 
-def _logged(model_uri: str, model: LuthierModel, report: BatchReport, source: str | Path, target: str | Path) -> str:
-    import time
-
-    import mlflow
-    from mlflow.entities import LoggedModelInput, Metric, Param
-
-    spec = model.fitted.spec
-    experiment_id = connect(spec.task)
-    tags = spec_tags(spec) | {"luthier.model_uri": model_uri}
-    registered = version_of(model_uri)
-    if registered is not None:
-        tags["luthier.model_version"] = "/".join(registered)
-    client = mlflow.MlflowClient()
-    with run_of(experiment_id, f"score {Path(source).name}", "score", tags) as run:
-        now = int(time.time() * 1000)
-        client.log_batch(
-            run.info.run_id,
-            metrics=[Metric(name, value, now, 0) for name, value in report.metrics().items()],
-            params=[Param("input", Path(source).name), Param("output", Path(target).name)],
+def log_batch_later(run: BatchRun) -> subprocess.Popen[bytes]:
+    """Keeps the record and starts a process that writes it into MLflow; returns that process at once."""
+    folder = _kept()
+    overdue = [file for file in folder.glob("*.json") if run.ended - int(file.name.split("-")[0]) > OVERDUE_MS]
+    if overdue:
+        logger.warning(
+            "%d earlier batches have no MLflow run yet and are tried again now; %s says why.",
+            len(overdue),
+            folder / "log",
         )
-        if model.model_id is not None:
-            client.log_inputs(run.info.run_id, models=[LoggedModelInput(model_id=model.model_id)])
-    run_id: str = run.info.run_id
-    return run_id
+    write_file(folder / f"{run.ended}-{uuid.uuid4().hex[:8]}.json", json.dumps(asdict(run)))
+    with (folder / "log").open("ab") as log:
+        writer = subprocess.Popen(
+            # -P: nothing is imported from the folder we are in, which may be a stranger's.
+            [sys.executable, "-P", "-c", "from luthier.scoring.tracking import write_kept_runs; write_kept_runs()"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    # It goes on by itself. Kept, so that Python does not complain of a process that was not waited for.
+    _writers.append(writer)
+    return writer
+
+
+def write_kept_runs() -> int:
+    """Writes every kept record into its MLflow; returns how many are left because that failed."""
+    folder, left = _kept(), 0
+    with file_lock(folder / "lock"):
+        for file in sorted(folder.glob("*.json")):
+            run = BatchRun(**json.loads(file.read_text(encoding="utf-8")))
+            if not Path(run.folder).is_dir():
+                left += 1
+                continue
+            # The store's own artifacts may lie beside the folder the command ran in.
+            os.chdir(run.folder)
+            import mlflow
+
+            mlflow.set_tracking_uri(run.store)
+            try:
+                log_batch(run)
+            except UserError as error:
+                print(f"{file.name}: {error}", file=sys.stderr)
+                left += 1
+            else:
+                file.unlink()
+    return left
+
+
+def _kept() -> Path:
+    folder = luthier_home() / "runs"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

@@ -155,7 +155,7 @@ def _spawn(folder: Path, log: Path) -> int:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as errors:
         starter = subprocess.Popen(
-            [sys.executable, "-m", "luthier.local", "--service", "--log", str(log)],
+            [sys.executable, "-P", "-m", "luthier.local", "--service", "--log", str(log)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
