@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from luthier.errors import DataError
 
-__all__ = ["check_file", "check_folder", "write_file", "write_folder"]
+__all__ = ["check_file", "check_folder", "hold", "sweep", "write_file", "write_folder"]
 
 MANIFEST = "written.json"
 """In a folder that was written here: the name and sha256 of each file of it."""
@@ -47,6 +49,34 @@ def check_file(path: str | Path) -> Path:
     return file
 
 
+def hold(descriptor: int) -> None:
+    """Marks an open scratch file as being written, until it is closed or its process ends."""
+    if sys.platform != "win32":
+        import fcntl
+
+        with suppress(OSError):  # some network disks have no locks; nothing is swept there either
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def sweep(file: Path) -> None:
+    """Removes scratch files for this file that a killed process left; one that is being written stays."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    ours = re.compile(rf"\.{re.escape(file.name)}-[a-z0-9_]{{8}}\.part")
+    for stale in file.parent.iterdir():
+        if ours.fullmatch(stale.name) is None or stale.is_symlink() or not stale.is_file():
+            continue
+        with suppress(OSError):  # held, gone meanwhile, or another user's
+            descriptor = os.open(stale, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stale.unlink()
+            finally:
+                os.close(descriptor)
+
+
 def write_file(path: str | Path, content: str | bytes) -> Path:
     """Writes a file whole or not at all, with the mode the umask allows; an ordinary file there is replaced.
 
@@ -58,6 +88,7 @@ def write_file(path: str | Path, content: str | bytes) -> Path:
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", suffix=".part", dir=file.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
+            hold(descriptor)
             # A text may hold half a surrogate pair, which no file can.
             stream.write(content.encode("utf-8", "replace") if isinstance(content, str) else content)
             stream.flush()

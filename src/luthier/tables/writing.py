@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 from luthier.errors import DataError
-from luthier.outputs import check_file
+from luthier.outputs import check_file, hold, sweep
 from luthier.tables.cells import arrow_cells, csv_line, encodable, json_text
 from luthier.tables.reading import columns_of, read_chunks, readable_parquet
 from luthier.tables.sources import existing, refuse_repeated, table_format, written_format
@@ -80,11 +80,12 @@ def open_writer(
     refuse_repeated([encodable(name) for name in columns], file)
     with _named_fault(file):
         file.parent.mkdir(parents=True, exist_ok=True)
+        sweep(file)
         # Found out now rather than after everything was paid for.
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", suffix=".part", dir=file.parent)
         os.close(descriptor)
     scratch = Path(name)
-    scratch.unlink()
+    scratch.unlink(missing_ok=True)
     if kind == "parquet":
         return _ParquetWriter(file, scratch, columns, added, like, renamed or {})
     return _LineWriter(file, scratch, columns, kind)
@@ -165,6 +166,7 @@ class _LineWriter(_Writer):
 
     def _open(self) -> None:
         self.stream = self.scratch.open("x", encoding="utf-8", errors="replace", newline="")
+        hold(self.stream.fileno())
         if self.kind == "csv":
             self.stream.write(csv_line(self.columns, self.delimiter))
 
