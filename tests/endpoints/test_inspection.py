@@ -75,10 +75,13 @@ def test_no_log_probabilities(server: LocalServer, endpoint: Endpoint) -> None:
     server.put_model(ModelCard("stars-model", logprobs=False, ignores_logprobs=True))
     found = by_what(check_endpoint(endpoint, True))
     assert found["log-probabilities"].ok is False
+
+
+def test_fewer_log_probabilities(server: LocalServer, endpoint: Endpoint) -> None:
     server.put_model(ModelCard("stars-model", top_logprobs_max=5))
     found = by_what(check_endpoint(endpoint, True))
-    assert found["log-probabilities"].ok is False
-    assert "<= 5" in found["log-probabilities"].detail
+    assert found["log-probabilities"].ok
+    assert found["log-probabilities"].detail == "given, 5 a token (20 asked for)"
 
 
 def test_a_reasoning_model(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
