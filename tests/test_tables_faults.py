@@ -132,14 +132,15 @@ def test_a_line_of_json_that_python_cannot_hold_is_named(tmp_path: Path, line: s
         read_table(file)
 
 
-def test_what_a_killed_run_left_is_swept_and_what_is_being_written_stays(tmp_path: Path) -> None:
-    target = tmp_path / "out.csv"
-    left, foreign = tmp_path / ".out.csv-a1b2c3d4.part", tmp_path / ".other.csv-a1b2c3d4.part"
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_what_a_killed_run_left_is_swept_and_what_is_being_written_stays(tmp_path: Path, ending: str) -> None:
+    target = tmp_path / f"out.{ending}"
+    left, foreign = tmp_path / f".out.{ending}-a1b2c3d4.part", tmp_path / ".other.csv-a1b2c3d4.part"
     left.write_text("half")
     foreign.write_text("not ours")
     with open_writer(target, ["a"], {}) as first:
-        first.write([{"a": 1}])
+        first.write([{"a": "1"}])
         with open_writer(target, ["a"], {}) as second:
-            second.write([{"a": 2}])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [foreign.name, "out.csv"]
-    assert target.read_text().split() == ["a", "1"]
+            second.write([{"a": "2"}])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [foreign.name, f"out.{ending}"]
+    assert len(read_table(target)) == 1

@@ -212,6 +212,7 @@ class _ParquetWriter(_Writer):
         import pyarrow.parquet as pq
 
         self.stream = self.scratch.open("xb")
+        hold(self.stream.fileno())
         self.writer = pq.ParquetWriter(self.stream, self.schema)
 
     def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
