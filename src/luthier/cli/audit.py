@@ -56,12 +56,11 @@ def audit(
 ) -> None:
     """Compare what a service reported with what is measured, and say why they differ."""
     from luthier import api
-    from luthier.cli.printing import print_json, print_where
+    from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import Budget, default_engine, draining
     from luthier.errors import UserError
     from luthier.reporting.audit_terminal import print_audit
-    from luthier.tables import read_table
     from luthier.techniques import read_spec
     from luthier.tuning.auditing import audit_chains, chains_of
     from luthier.tuning.conditions import jobs_of_sweep, plan_chains
@@ -79,19 +78,19 @@ def audit(
         given += ["--dry-run"] if dry_run else []
         if given:
             raise UserError(f"--pairs TABLE asks no model and costs nothing; leave {', '.join(given)} out.")
-        audited = api.audit(pairs=read_table(pairs), pair=pair or [], id_column=id_column, source=pairs.name)
+        audited = api.audit(pairs=read_shown(pairs), pair=pair or [], id_column=id_column, source=pairs.name)
     else:
         engine = default_engine()
         tables = {}
         if test is not None:
-            tables["test"] = api.limited(read_table(test), limit)
+            tables["test"] = api.limited(read_shown(test), limit)
         if validation is not None:
-            tables["validation"] = read_table(validation)
+            tables["validation"] = read_shown(validation)
         chains = chains_of(
             named,
             tables.get("test"),
             validation=tables.get("validation"),
-            train=None if train is None else read_table(train),
+            train=None if train is None else read_shown(train),
             serving=None if spec is None else read_spec(spec),
         )
         agree_to(plan_chains(chains, engine), budget_usd=budget, yes=yes, dry_run=dry_run)

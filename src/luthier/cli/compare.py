@@ -42,24 +42,23 @@ def compare(
 ) -> None:
     """Answer the same labelled rows with every spec and measure them alike."""
     from luthier import api
-    from luthier.cli.printing import print_json, print_staying, print_where
+    from luthier.cli.printing import print_json, print_staying, print_where, read_shown
     from luthier.cli.spending import agree_to, agree_to_many, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.errors import EndpointError, Partial
     from luthier.experiments.compare import plan_tables
     from luthier.experiments.tables import check_tables, table_names
-    from luthier.tables import read_table
     from luthier.techniques import built, read_endpoint, read_recipes
 
     overrides = read_endpoint(endpoint) if endpoint else None
     recipes = read_recipes(specs, overrides)
     names = table_names(test) if len(test) > 1 else [test[0].name]
-    tables = {name: api.limited(read_table(path), limit) for name, path in zip(names, test, strict=True)}
+    tables = {name: api.limited(read_shown(path), limit) for name, path in zip(names, test, strict=True)}
     count, rows = sum(recipe.count for recipe in recipes), sum(map(len, tables.values()))
     agree_to_many(count, rows, yes=yes, dry_run=dry_run)
     chosen = built(recipes)
     print_staying(chosen, overrides, endpoint)
-    training = read_table(train) if train else None
+    training = read_shown(train) if train else None
     engine = default_engine()
     check_tables(chosen, tables)
     plan = plan_tables(

@@ -25,21 +25,20 @@ def fit(
 ) -> None:
     """Train what a technique trains itself: weights, chosen examples, calibration."""
     from luthier import api
-    from luthier.cli.printing import print_where
+    from luthier.cli.printing import print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.experiments.costs import plan_fit
     from luthier.experiments.fitting import training_rows
     from luthier.outputs import check_folder
     from luthier.reporting.findings import print_findings
-    from luthier.tables import read_table
     from luthier.techniques import read_endpoint, read_spec
 
     if to is not None:
         # Before anything is paid.
         check_folder(to)
     chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
-    table = read_table(train) if train else None
+    table = read_shown(train) if train else None
     engine = default_engine()
     agree_to(plan_fit(chosen, training_rows(chosen, table), engine), budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):

@@ -28,18 +28,17 @@ def log(
     from dataclasses import asdict
 
     from luthier import api
-    from luthier.cli.printing import print_json, print_where
+    from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.experiments.costs import plan_fit
     from luthier.experiments.fitting import training_rows
     from luthier.packaging.registry import check_names
-    from luthier.tables import read_table
     from luthier.techniques import read_endpoint, read_spec
 
     check_names(register_as, alias)
     subject = what if what.startswith("runs:/") else read_spec(what, read_endpoint(endpoint) if endpoint else None)
-    training = read_table(train) if train else None
+    training = read_shown(train) if train else None
     engine = default_engine()
     if not isinstance(subject, str):
         plan = plan_fit(subject, training_rows(subject, training), engine)

@@ -20,11 +20,11 @@ def preview(
 ) -> None:
     """Show the prompts as they would be sent, with tokens and price; sends nothing."""
     from luthier import api
-    from luthier.tables import read_table
+    from luthier.cli.printing import read_shown
     from luthier.techniques import read_endpoint, read_spec
 
     chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
-    print(api.preview(chosen, read_table(test).head(rows), read_table(train) if train else None))
+    print(api.preview(chosen, read_shown(test).head(rows), read_shown(train) if train else None))
 
 
 def register(app: typer.Typer) -> None:

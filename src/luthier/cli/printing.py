@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from luthier.spec import Spec
 
-__all__ = ["print_json", "print_staying", "print_where"]
+__all__ = ["print_json", "print_saved", "print_staying", "print_where", "read_shown"]
 
 
 def print_json(document: Any) -> None:
@@ -24,6 +26,23 @@ def print_where() -> None:
     from luthier.experiments.tracking import where_to_look
 
     print(where_to_look(), file=sys.stderr)
+
+
+def read_shown(path: Path) -> pd.DataFrame:
+    """A table from a file; how it was saved is said on stderr where that is unusual, so that a wrong guess is seen."""
+    from luthier.tables import read_table
+
+    print_saved(path)
+    return read_table(path)
+
+
+def print_saved(path: Path) -> None:
+    """How a table was saved, on stderr, where that is unusual."""
+    from luthier.tables import how_saved
+
+    saved = how_saved(path)
+    if saved:
+        print(f"{path}: {saved}", file=sys.stderr)
 
 
 def print_staying(specs: Sequence[Spec], overrides: Mapping[str, Any] | None, endpoint: Path | None) -> None:

@@ -23,8 +23,8 @@ def score(
     model_uri: Annotated[
         str, typer.Argument(metavar="MODEL_URI", help="models:/NAME@ALIAS, models:/NAME/VERSION, a folder.")
     ],
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="csv, jsonl or parquet.")],
-    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="csv, jsonl or parquet.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="csv, tsv, jsonl, parquet or xlsx; - for stdin.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="csv, tsv, jsonl or parquet.")],
     mode: Annotated[Mode, typer.Option(help="live: each row is asked now.")] = Mode.live,
     budget: BudgetUsd = None,
     endpoint: EndpointFile = None,
@@ -48,7 +48,7 @@ def score(
     Blank rows stay rows (state `empty`); `mlflow models predict -t csv` drops them.
     """
     from luthier import api
-    from luthier.cli.printing import print_json, print_where
+    from luthier.cli.printing import print_json, print_saved, print_where
     from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.errors import EndpointError, Partial
@@ -60,6 +60,7 @@ def score(
     model = api.load(model_uri, trust=trust)
     if endpoint:
         model = api.load(model_uri, endpoint_alone(endpoint, model.packaged.fitted.spec), trust=trust)
+    print_saved(source)
     engine = default_engine()
     plan = plan_table(model.packaged, source, target, engine, retry_failed=retry_failed, overwrite=overwrite)
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)

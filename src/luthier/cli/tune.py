@@ -67,9 +67,9 @@ def submit(
     json: Json = False,
 ) -> None:
     """Submit one fine-tuning job and watch it; typed again, the same command finds the job it submitted."""
+    from luthier.cli.printing import read_shown
     from luthier.cli.spending import agree_to_training
     from luthier.errors import DataError
-    from luthier.tables import read_table
     from luthier.techniques import read_endpoint, read_spec
     from luthier.tuning.planning import plan_tuning
     from luthier.tuning.results import Target
@@ -78,10 +78,10 @@ def submit(
     chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
     if train is None:
         raise DataError("no rows to train on; add --train TABLE, and --validation TABLE for rows to measure on.")
-    held_out, unseen = (None if table is None else read_table(table) for table in (validation, test))
+    held_out, unseen = (None if table is None else read_shown(table) for table in (validation, test))
     target = Target.beside(spec) if to is None else Target(to)
     plan = plan_tuning(
-        chosen, read_table(train), held_out, unseen, to=target, again=again, ask=not dry_run, drop_leaked=drop_leaked
+        chosen, read_shown(train), held_out, unseen, to=target, again=again, ask=not dry_run, drop_leaked=drop_leaked
     )
     agree_to_training(plan, budget_usd=budget, yes=yes, dry_run=dry_run, detach=detach, json=json)
     job = tune_planned(plan, budget_usd=budget, detach=detach)
@@ -179,18 +179,17 @@ def checkpoints(
 ) -> None:
     """Measure every model a job kept, and its base where it answers, on the same rows."""
     from luthier import api
-    from luthier.cli.printing import print_json, print_where
+    from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.errors import Partial
     from luthier.experiments.compare import plan_comparison
     from luthier.reporting.terminal import print_leaderboard
-    from luthier.tables import read_table
     from luthier.tuning.hosting import hosted
 
     owned = api.attach_job(job, endpoint=_endpoint(endpoint))
     specs = api.specs_of_job(owned)
-    table = api.limited(read_table(test), limit)
+    table = api.limited(read_shown(test), limit)
     engine = default_engine()
     plan = plan_comparison(specs, table, None, engine, test_name=test.name)
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)

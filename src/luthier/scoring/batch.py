@@ -20,7 +20,7 @@ from luthier.packaging.model import LuthierModel
 from luthier.scoring.claims import check_claim, claim
 from luthier.spec import Spec
 from luthier.tables import Record, columns_of, open_writer, read_chunks, written_format
-from luthier.task import Rows, Task
+from luthier.task import Rows, Task, check_cell
 
 __all__ = ["CHUNK_ROWS", "BatchReport", "check_files", "passed_through", "plain_rows", "score_table"]
 
@@ -250,6 +250,8 @@ async def _answered(
 def plain_rows(records: Sequence[Record], spec: Spec) -> Rows:
     """Records of a file as the technique's rows; NaN cells, and keys a jsonl line lacks, count as missing."""
     absent = dict.fromkeys(spec.columns)
+    for record in records:
+        check_cell(record.get(spec.task.text), spec.task.text, "a row of the input")
     inputs = tuple(
         absent | {key: None if value != value else value for key, value in record.items()} for record in records
     )

@@ -10,6 +10,7 @@ from luthier.experiments.costs import MOST_RENDERED, Plan, PlannedSpec, plan_row
 from luthier.packaging.model import LuthierModel
 from luthier.scoring.batch import CHUNK_ROWS, check_files, plain_rows
 from luthier.tables import Record, read_chunks
+from luthier.task import check_cell
 
 __all__ = ["plan_table"]
 
@@ -32,7 +33,7 @@ def plan_table(
     spec = model.fitted.spec
     if spec.endpoint is None:
         return Plan((PlannedSpec(spec.name, 0),))
-    total, shown = spaced_records(source, MOST_RENDERED)
+    total, shown = spaced_records(source, MOST_RENDERED, spec.task.text)
     if total == 0:
         raise DataError(f"{source} has no rows.")
     rows = plain_rows(shown, spec)
@@ -41,7 +42,7 @@ def plan_table(
     )
 
 
-def spaced_records(source: str | Path, least: int) -> tuple[int, list[Record]]:
+def spaced_records(source: str | Path, least: int, text: str) -> tuple[int, list[Record]]:
     """Rows of a table, and evenly spaced records of it, in one pass: all of a short one, else `least` to twice that.
 
     From the whole table: after an interruption its first rows are the answered ones.
@@ -50,6 +51,7 @@ def spaced_records(source: str | Path, least: int) -> tuple[int, list[Record]]:
     kept: list[Record] = []
     for chunk in read_chunks(source, CHUNK_ROWS):
         for record in chunk:
+            check_cell(record.get(text), text, f"{source}, row {total + 1}")
             if total % step == 0:
                 kept.append(record)
             total += 1
