@@ -223,3 +223,12 @@ def test_a_file_is_replaced_only_by_the_score_that_wrote_it(model: lt.Model, tab
     Path("out.csv").write_text(first + "edited\n")
     with pytest.raises(DataError, match="did not write it"):
         model.score_file("in.csv", "out.csv")
+
+
+def test_a_text_that_is_a_list_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    from luthier.scoring.planning import spaced_records
+
+    source = tmp_path / "t.jsonl"
+    source.write_text('{"text": "fine"}\n{"text": ["one", "two"]}\n')
+    with pytest.raises(DataError, match="row 2: 'text' holds list"):
+        spaced_records(source, 10, "text")
