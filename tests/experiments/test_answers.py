@@ -127,7 +127,7 @@ def test_a_table_of_any_kind_is_compared_on(spec: lt.Spec, tmp_path: Path, kind:
     frame = reviews(20)
     frame.to_csv(tmp_path / "t.csv", index=False)
     given: Any = {"path": str(tmp_path / "t.csv"), "records": frame.to_dict("records")}[kind]
-    assert lt.compare(spec, given, train=given).answers(spec)["text"].tolist() == frame["text"].tolist()
+    assert compared(spec, given).answers(spec)["text"].tolist() == frame["text"].tolist()
 
 
 def test_several_paths_are_several_tables(spec: lt.Spec, tmp_path: Path) -> None:
