@@ -18,7 +18,7 @@ SOURCE = Path(luthier.__file__).parent
 # Lowest first. Rooms on one floor do not import each other.
 FLOORS: list[set[str]] = [
     {"errors", "home"},
-    {"documents", "labels", "outputs"},
+    {"documents", "labels", "outputs", "terminals"},
     {"assets", "tables"},
     {"local", "task"},
     {"endpoints", "evaluation"},

@@ -349,6 +349,7 @@ class Model:
         retry_failed: bool = False,
         overwrite: bool = False,
         wait: bool = True,
+        escape_formulas: bool = False,
     ) -> BatchReport:
         """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`.
 
@@ -360,6 +361,7 @@ class Model:
             progress: told of every answer; a bar on stderr when absent.
             retry_failed: also ask again for rows that failed for good.
             overwrite: replace a target that another score, or another program, wrote.
+            escape_formulas: put `'` before texts in a csv that a spreadsheet would run as a formula.
             wait: whether the MLflow run is written when this returns. Without, a process in the background writes
                 it, for a model that asks nobody in a process that has not loaded MLflow.
         """
@@ -377,6 +379,7 @@ class Model:
                 progress=Ahead(showing, count_rows(source) if self.spec.endpoint is not None else 0),
                 retry_failed=retry_failed,
                 overwrite=overwrite,
+                escape_formulas=escape_formulas,
             )
         run = batch_run(self.uri, self._model, report, source, target)
         if not wait:

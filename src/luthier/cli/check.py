@@ -14,6 +14,7 @@ def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> No
     from luthier.cli.printing import print_json, print_staying
     from luthier.experiments.checking import check_specs
     from luthier.techniques import read_endpoint, read_specs
+    from luthier.terminals import visible
 
     overrides = read_endpoint(endpoint) if endpoint else None
     chosen = read_specs(specs, overrides)
@@ -22,7 +23,7 @@ def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> No
     if json:
         print_json([one.document() for one in checked])
     else:
-        print("\n\n".join(str(one) for one in checked))
+        print(visible("\n\n".join(str(one) for one in checked)))
     if not all(one.ok for one in checked):
         raise typer.Exit(2)
 

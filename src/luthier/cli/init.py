@@ -37,6 +37,7 @@ def init(
     """Write a task and specs that refer to it; the labels and their order are guessed and shown."""
     from luthier.starting.tables import start_from_table
     from luthier.techniques import read_endpoint
+    from luthier.terminals import visible
 
     started = start_from_table(
         data,
@@ -49,7 +50,7 @@ def init(
         split=split,
         replace=force,
     )
-    print(started)
+    print(visible(str(started)))
 
 
 def register(app: typer.Typer) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from luthier.cli import audit, check, compare, fit, init, journal, local, log, preview, promote, quickstart, score, tune
 from luthier.errors import LuthierError
+from luthier.terminals import visible
 
 __all__ = ["app", "main"]
 
@@ -49,7 +50,7 @@ def main() -> None:
         status = app(standalone_mode=False)
     except LuthierError as error:
         # In this file only: what is raised on purpose ends here, everything else goes through.
-        print(f"luthier: {error}", file=sys.stderr)
+        print(visible(f"luthier: {error}"), file=sys.stderr)
         status = error.exit_code
     except UsageFault as error:
         error.show()

@@ -41,6 +41,12 @@ def score(
         bool,
         typer.Option("--wait", help="End only when the MLflow run is written."),
     ] = False,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas", help="Put ' before cells of a csv that a spreadsheet would run as a formula."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Score a table; the same command goes on where an interrupted one stopped.
@@ -55,6 +61,7 @@ def score(
     from luthier.scoring.planning import plan_table
     from luthier.scoring.report import report_text
     from luthier.techniques import endpoint_alone
+    from luthier.terminals import visible
 
     del mode
     model = api.load(model_uri, trust=trust)
@@ -66,12 +73,18 @@ def score(
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
         report = model.score_file(
-            source, target, budget_usd=budget, retry_failed=retry_failed, overwrite=overwrite, wait=wait
+            source,
+            target,
+            budget_usd=budget,
+            retry_failed=retry_failed,
+            overwrite=overwrite,
+            wait=wait,
+            escape_formulas=escape_formulas,
         )
     if json:
         print_json(report.metrics())
     else:
-        print(report_text(report, target))
+        print(visible(report_text(report, target)))
     print_spent(engine)
     print_where()
     if report.transient:

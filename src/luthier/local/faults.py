@@ -166,7 +166,7 @@ class FaultBook:
         text = body.decode("utf-8", "replace")
         if "\\" in text:
             # A client may have escaped what the rule spells out.
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 text += "\n" + json.dumps(json.loads(text), ensure_ascii=False)
         for fault in list(self._faults):
             if fault.fires(path, text, method):

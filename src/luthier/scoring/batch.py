@@ -144,6 +144,7 @@ def score_table(
     engine: Engine,
     chunk_rows: int = CHUNK_ROWS,
     overwrite: bool = False,
+    escape_formulas: bool = False,
     **settings: Any,
 ) -> BatchReport:
     """Scores a csv, jsonl or parquet file into another; the target appears whole or not at all.
@@ -158,6 +159,7 @@ def score_table(
         engine: answers the requests.
         chunk_rows: rows handled together.
         overwrite: replace a target that this very score did not write.
+        escape_formulas: whether texts in a csv that a spreadsheet would run as a formula get a `'` in front.
         settings: budget, progress and the like, for the engine.
 
     Raises:
@@ -170,7 +172,9 @@ def score_table(
     names = passed_through(columns, task)
     kinds = {name: "string" if name in TEXT_COLUMNS else "float64" for name in prediction_columns(task)}
     report = BatchReport(renamed={old: new for old, new in names.items() if old != new})
-    writer = open_writer(target, [*names.values(), *kinds], kinds, like=source, renamed=names)
+    writer = open_writer(
+        target, [*names.values(), *kinds], kinds, like=source, renamed=names, escape_formulas=escape_formulas
+    )
     started = time.monotonic()
 
     async def run() -> None:

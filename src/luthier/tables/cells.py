@@ -13,9 +13,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["arrow_cells", "csv_line", "encodable", "json_text", "plain", "storable_cells"]
+__all__ = ["arrow_cells", "csv_line", "encodable", "json_text", "plain", "storable_cells", "without_formula"]
 
 NEEDS_QUOTES = re.compile(r'[",\r\n\t]')
+
+
+FORMULA = re.compile(r"\s*[=+\-@\uff0b\uff0d\uff1d\uff20]|[\t\r]")
+"""How a cell begins that a spreadsheet runs as a formula."""
+
+NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?%?\s*")
+
+
+def without_formula(cell: Any) -> Any:
+    """The cell; a text that a spreadsheet would run as a formula with `'` in front. Numbers stay numbers.
+
+    Examples:
+        >>> [without_formula(cell) for cell in ("=1+1", "-1", "-1+cmd|'x'!A0", -2.5, "a=b")]
+        ["'=1+1", '-1', "'-1+cmd|'x'!A0", -2.5, 'a=b']
+    """
+    if isinstance(cell, str) and FORMULA.match(cell) and not NUMBER.fullmatch(cell):
+        return "'" + cell
+    return cell
 
 
 def csv_line(cells: Sequence[Any], delimiter: str = ",") -> str:

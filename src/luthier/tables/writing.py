@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 from luthier.errors import DataError
 from luthier.outputs import check_file, hold, sweep
-from luthier.tables.cells import arrow_cells, csv_line, encodable, json_text
+from luthier.tables.cells import arrow_cells, csv_line, encodable, json_text, without_formula
 from luthier.tables.reading import columns_of, read_chunks, readable_parquet
 from luthier.tables.sources import existing, refuse_repeated, table_format, written_format
 
@@ -61,6 +61,7 @@ def open_writer(
     added: Mapping[str, str],
     like: str | Path | None = None,
     renamed: Mapping[str, str] | None = None,
+    escape_formulas: bool = False,
 ) -> TableWriter:
     """A writer for a table that holds the columns of another one and some more.
 
@@ -70,6 +71,7 @@ def open_writer(
         added: the columns that the source does not have, each with `string` or `float64`.
         like: the source table, whose column types a parquet target keeps.
         renamed: column of the source to its name in the target, where that is another one.
+        escape_formulas: whether texts in a csv that a spreadsheet would run as a formula get a `'` in front.
 
     Raises:
         DataError: the ending is unknown, two columns have one name, the folder cannot be written, or a symbolic link
@@ -88,7 +90,7 @@ def open_writer(
     scratch.unlink(missing_ok=True)
     if kind == "parquet":
         return _ParquetWriter(file, scratch, columns, added, like, renamed or {})
-    return _LineWriter(file, scratch, columns, kind)
+    return _LineWriter(file, scratch, columns, kind, escape_formulas)
 
 
 @contextmanager
@@ -158,9 +160,10 @@ class _Writer(ABC):
 class _LineWriter(_Writer):
     """csv, tsv and jsonl."""
 
-    def __init__(self, target: Path, scratch: Path, columns: Sequence[str], kind: str) -> None:
+    def __init__(self, target: Path, scratch: Path, columns: Sequence[str], kind: str, escape_formulas: bool) -> None:
         super().__init__(target, scratch, columns)
         self.kind = kind
+        self.cell: Callable[[Any], Any] = without_formula if escape_formulas else lambda cell: cell
         self.delimiter = "\t" if target.suffix.lower() == ".tsv" else ","
         self.stream: IO[str]
 
@@ -168,12 +171,12 @@ class _LineWriter(_Writer):
         self.stream = self.scratch.open("x", encoding="utf-8", errors="replace", newline="")
         hold(self.stream.fileno())
         if self.kind == "csv":
-            self.stream.write(csv_line(self.columns, self.delimiter))
+            self.stream.write(csv_line([self.cell(name) for name in self.columns], self.delimiter))
 
     def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
         if self.kind == "csv":
             self.stream.writelines(
-                csv_line([record.get(name) for name in self.columns], self.delimiter) for record in records
+                csv_line([self.cell(record.get(name)) for name in self.columns], self.delimiter) for record in records
             )
         else:
             self.stream.writelines(json_text(dict(record)) + "\n" for record in records)

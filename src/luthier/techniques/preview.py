@@ -15,6 +15,7 @@ from luthier.techniques.asking import Asking, Shown
 from luthier.techniques.fitting import choose, stand_ins
 from luthier.techniques.searching import search_requests
 from luthier.techniques.template import UnrenderedRow
+from luthier.terminals import visible
 
 if TYPE_CHECKING:
     from luthier.techniques.prompt import Prompt
@@ -75,7 +76,7 @@ class Preview:
         for number, (turns, reason) in enumerate(zip(self.turns, self.reasons, strict=True), start=1):
             lines.append(f"--- row {number}{f': not sent, {reason}' if reason else ''}")
             lines += [f"[{who}] {said}" for who, said in turns]
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
     def __repr__(self) -> str:
         return str(self)
