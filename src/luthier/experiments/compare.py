@@ -330,7 +330,8 @@ def check_leaks(rows: Rows, training: Mapping[str, Rows | None], source: str) ->
         there = places[same_text(rows.texts[first - 1])]
         raise DataError(
             f"{len(leaked):,} of {len(rows):,} rows of {source} also stand in the training table (the first: test row "
-            f"{rows.number(first - 1)}, training row {known.number(there - 1)}), so figures measured on them would be too good. Take them out of one of "
+            f"{rows.number(first - 1)}, training row {known.number(there - 1)}), so figures measured on them would be "
+            "too good. Take them out of one of "
             "the tables, or add --allow-leaks (allow_leaks=True) to compare all the same; the leaderboard then says so."
         )
 
