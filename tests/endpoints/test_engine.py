@@ -126,6 +126,18 @@ async def test_runs_that_overlap_share_what_is_in_flight(monkeypatch: pytest.Mon
         assert all([a.text for a in run] == [a.text for a in runs[0]] for run in runs)
 
 
+async def test_runs_of_different_rows_do_not_take_each_others_answers(
+    server: LocalServer, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    engine = Engine(Journal(tmp_path / "j.db"))
+    asked = [question(f"run {run}, row {row}") for run in range(12) for row in range(20)]
+    runs = await asyncio.gather(*(engine.arun(asked[i : i + 20], endpoint) for i in range(0, len(asked), 20)))
+    assert server.received.total == len(asked)
+    again = await engine.arun(asked, endpoint)
+    assert [answer.text for answer in again] == [answer.text for run in runs for answer in run]
+    engine.close()
+
+
 async def test_it_runs_inside_a_running_loop_and_from_threads(endpoint: Endpoint, engine: Engine) -> None:
     here = engine.run(questions(3), endpoint)
     found: list[list[Answer]] = []

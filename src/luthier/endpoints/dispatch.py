@@ -59,7 +59,7 @@ class Dispatch:
         self._guesses: dict[str, TokenGuess] = {}
         self._flights: dict[bytes, Flight] = {}
         self._runs: set[Run] = set()
-        self._landing: list[dict[bytes, Answer]] = []
+        self._landing: dict[int, tuple[set[bytes], dict[bytes, Answer]]] = {}
         self._identities: dict[tuple[str, str], tuple[str, float]] = {}
         self._asking: dict[tuple[str, str], asyncio.Lock] = {}
         self._snapshots: dict[tuple[str, str], str | None] = {}
@@ -203,7 +203,7 @@ class Dispatch:
 
     async def _claim(self, about: dict[bytes, Request], known: dict[bytes, Answer], run: Run) -> set[bytes]:
         """Leases keys; adds what is known of them by now, and returns those that another process is asking."""
-        with self._noting_what_lands() as landed:
+        with self._noting_what_lands(set(about)) as landed:
             held, found = await self._claims.take(list(about))
         late: dict[bytes, Entry | Answer] = {**found, **landed}
         for key, what in late.items():
@@ -213,19 +213,19 @@ class Dispatch:
     async def _look_up(self, keys: list[bytes]) -> dict[bytes, Entry | Answer]:
         if not keys:
             return {}
-        with self._noting_what_lands() as landed:
+        with self._noting_what_lands(set(keys)) as landed:
             found = await self._read(self.journal.lookup, keys)
         return {**found, **landed}
 
     @contextlib.contextmanager
-    def _noting_what_lands(self) -> Iterator[dict[bytes, Answer]]:
+    def _noting_what_lands(self, keys: set[bytes]) -> Iterator[dict[bytes, Answer]]:
         # What lands while the journal is being read is in neither the journal's answer nor in flight.
         landed: dict[bytes, Answer] = {}
-        self._landing.append(landed)
+        self._landing[id(landed)] = keys, landed
         try:
             yield landed
         finally:
-            self._landing.remove(landed)
+            del self._landing[id(landed)]
 
     async def _read(self, question: Callable[..., Result], *about: Any) -> Result:
         if self.journal.path is None:
@@ -366,8 +366,9 @@ class Dispatch:
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
             self._commits.let_go([flight.key])
-        for landed in self._landing:
-            landed[flight.key] = replace(answer, from_journal=True)
+        for keys, landed in self._landing.values():
+            if flight.key in keys:
+                landed[flight.key] = replace(answer, from_journal=True)
         for place, (run, position) in enumerate(flight.waiters):
             run.terms.note(flight.key, answer)
             # Paid once: whoever else asked the same has it from there.
