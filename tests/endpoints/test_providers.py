@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import os
 import sys
 from types import ModuleType
 
 import pytest
+from aiohttp import web
 
 from luthier.endpoints import Endpoint, Engine, Request, azure, compatible, embedded, openai
 from luthier.endpoints.providers import PROVIDERS
@@ -97,8 +97,6 @@ def test_servers_without_a_key_are_asked_without_one(server: LocalServer, engine
 
 
 async def test_a_redirect_is_not_followed_with_the_key() -> None:
-    from aiohttp import web
-
     seen: list[str] = []
 
     async def away(request: web.Request) -> web.Response:
@@ -124,23 +122,34 @@ async def test_a_redirect_is_not_followed_with_the_key() -> None:
     await runner.cleanup()
 
 
-async def test_a_proxy_is_used_where_the_environment_names_one(
-    monkeypatch: pytest.MonkeyPatch, server: LocalServer
-) -> None:
+async def test_a_proxy_is_used_where_the_environment_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    async def relay(request: web.Request) -> web.Response:
+        seen.append(str(request.url))
+        return web.json_response({})
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", relay)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("http_proxy", server.root_url)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{runner.addresses[0][1]}")
     transport = Transport()
-    headers = {"Authorization": f"Bearer {os.environ['STARS_KEY']}"}
+    headers = {"Authorization": "Bearer x"}
     through = await transport.get("http://luthier.invalid/v1/models", headers, 5)
     assert isinstance(through, Reply)
     assert through.status == 200
+    assert seen == ["http://luthier.invalid/v1/models"]
     await transport.close()
     monkeypatch.setenv("no_proxy", "luthier.invalid")
     direct = await (fresh := Transport()).get("http://luthier.invalid/v1/models", headers, 5)
     assert isinstance(direct, Fault)
     assert direct.kind == "unreachable"
     await fresh.close()
+    await runner.cleanup()
 
 
 @pytest.mark.parametrize("card", EMBEDDED_MODELS, ids=lambda card: card.id)

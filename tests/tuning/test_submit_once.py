@@ -320,7 +320,7 @@ def test_where_the_service_chooses_the_epochs_a_budget_is_held_by_watching(
 ) -> None:
     """One epoch costs about 1.8 cents."""
     left_to_it = make_spec(task, server, tuning={})
-    with pytest.raises(UserError, match="nobody would watch"):
+    with pytest.raises(UserError, match="only a watch can stop"):
         submit(left_to_it, train, pace, budget_usd=0.03)
     with pytest.raises(BudgetReached, match="one epoch alone"):
         submit(left_to_it, train, pace, budget_usd=0.01)

@@ -57,7 +57,7 @@ def most_tokens(text: str) -> int:
 
     Examples:
         >>> most_tokens("a good place"), most_tokens("12:30"), most_tokens("語")
-        (9, 5, 3)
+        (8, 5, 3)
     """
     data = text.encode("utf-8", "surrogatepass")
     rest, words = _WORD.subn(b"", data)
