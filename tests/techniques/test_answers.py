@@ -53,6 +53,29 @@ LETTERS = LabelReader({"A": "x", "B": "y", "C": "c", "C#": "sharp"})
         "4</s>",
         "<|start_header_id|>assistant<|end_header_id|>\n\n4<|eot_id|>",
         "4<end_of_turn>\n<start_of_turn>user\n5",
+        "4 out of the 5 stars",
+        "4 stars of a total of 5",
+        "4\u2b50\ufe0f out of 5",
+        "4／5",
+        "4 van de 5",
+        "4 из 5",
+        "4星",
+        "4分（满分5分）",
+        "5点満点中4点",
+        "5점 만점에 4점",
+        "评分为4分",
+        "not 5 but 4",
+        "5? no, 4",
+        "It's not a 3, it's a 4.",
+        "Rather than 3, I would say 4",
+        "4, not 5",
+        "4 (not 5)",
+        "4 instead of 5",
+        "I would not hesitate to give this 4 stars",
+        "Can't go wrong with 4",
+        "Not bad at all: 4",
+        "The reviewer is not happy → 4",
+        "The customer was not satisfied and gave 4 stars",
     ],
 )
 def test_reads_a_four(said: str) -> None:
@@ -88,6 +111,17 @@ def test_reads_a_four(said: str) -> None:
         "4 on a 10-point scale",
         "not 4",
         "It is not a 4",
+        "not 4, 5",
+        "I cannot decide between 4, 5",
+        "neither 3 nor 4",
+        "at least 4",
+        "more than 4",
+        "4 or more",
+        "4+",
+        "4%",
+        "4½",
+        "4 and a half",
+        "第4",
         "<think>4",
     ],
 )
@@ -114,6 +148,68 @@ def test_reads_no_word(said: str) -> None:
 )
 def test_reads_a_letter(said: str, label: str) -> None:
     assert LETTERS.text(said).label == label
+
+
+@pytest.mark.parametrize(
+    ("said", "label"), [("Not A, but B", "y"), ("B, not A", "y"), ("B. Because A is wrong", "y"), ("B because", "y")]
+)
+def test_a_letter_that_is_denied_is_not_the_answer(said: str, label: str) -> None:
+    assert LETTERS.text(said).label == label
+
+
+CHINESE = LabelReader({"正面": "+", "负面": "-"})
+
+
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [
+        ("这是正面的", "+"),
+        ("情感：正面。", "+"),
+        ("非常正面", "+"),
+        ("毫无疑问是正面", "+"),
+        ("不是负面，是正面", "+"),
+        ("不是负面而是正面", "+"),
+        ("不是正面", None),
+        ("并非正面", None),
+        ("没有正面", None),
+        ("很难说是正面", None),
+        ("既正面又负面", None),
+    ],
+)
+def test_labels_are_read_where_words_are_not_spaced(said: str, label: str | None) -> None:
+    assert CHINESE.text(said).label == label
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "label"),
+    [
+        (["긍정", "부정"], "긍정입니다", "긍정"),
+        (["긍정", "부정"], "긍정이 아닙니다", None),
+        (["ポジティブ", "ネガティブ"], "この文はポジティブです。", "ポジティブ"),
+        (["ポジティブ", "ネガティブ"], "ポジティブとは言えません", None),
+        (["是", "否"], "这是一个好评", None),
+        (["toxic", "non-toxic"], "This is non\u2011toxic.", "non-toxic"),
+        (["toxic", "non-toxic"], "non\u2013toxic", "non-toxic"),
+        (["positive", "negative"], "posi\u00adtive", "positive"),
+        (["إيجابي", "سلبي"], "\u200fإيجابي\u200f.", "إيجابي"),
+        (["C++", "C"], "C++, not C", "C++"),
+        (["spam", "not spam"], "It's not spam", "not spam"),
+        (["good", "very good", "bad"], "It is not bad; it is very good", "very good"),
+    ],
+)
+def test_labels_are_read_in_the_script_and_the_marks_they_come_in(
+    names: list[str], said: str, label: str | None
+) -> None:
+    assert LabelReader({name: name for name in names}).text(said).label == label
+
+
+def test_a_cut_number_of_so_many_is_whole() -> None:
+    assert [STARS.text(said, cut=True).label for said in ("4/5", "4 out of 5", "4/1", "4 out")] == [
+        "4",
+        "4",
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize("said", ["A or B", "Either A or B.", "A/B", "Both A and C"])
@@ -186,6 +282,20 @@ def test_an_answer_that_is_all_thought_says_so() -> None:
         '{"reason": "not {terrible}", "label": "good"}',
         '<think>{"label": "terrible"}</think>{"label": "good"}',
         'so {"label": "terrible"}?</think>{"label": "good"}',
+        "{'label': 'good'}",
+        '{"label": "good",}',
+        '{label: "good"}',
+        '{"label": good}',
+        "{\u201clabel\u201d: \u201cgood\u201d}",
+        '{"label": "good" // it is\n}',
+        '{"label": "good", "note": "two\nlines"}',
+        '"{\\"label\\": \\"good\\"}"',
+        '{\\"label\\": \\"good\\"}',
+        '{"label": {"value": "good"}}',
+        '{"label": ["good", "Good"]}',
+        '\ufeff{"label": "good"}',
+        '{"label": "It is good."}',
+        "{'reason': \"it's not terrible\", 'label': 'good'}",
     ],
 )
 def test_reads_json(said: str) -> None:
@@ -208,6 +318,11 @@ def test_reads_json(said: str) -> None:
         '{"label": "good", "label": "terrible"}',
         '[{"label": "good"}, {"label": "terrible"}]',
         '{"label": "not good"}',
+        '{"label": "good | terrible"}',
+        '{"label": ["good", "terrible"]}',
+        "{'label': 'good'} or {'label': 'terrible'}",
+        '{"label": {"good": 0.9}}',
+        "'label': 'good'",
         '<think>{"label": "good"}',
         '{"a": {"b": {"label": "good"}}}',
     ],
@@ -216,13 +331,15 @@ def test_reads_no_label_in_wrong_json(said: str) -> None:
     assert WORDS.json(said).label is None
 
 
-@pytest.mark.parametrize("said", ['{"label": true}', '{"label": "TRUE"}', '{"label": "true"}', '{"Label": true}'])
+@pytest.mark.parametrize(
+    "said", ['{"label": true}', '{"label": True}', '{"label": "TRUE"}', '{"label": "true"}', '{"Label": true}']
+)
 @pytest.mark.parametrize("spelled", ["true", "True", "TRUE"])
 def test_a_boolean_in_json_is_its_label(said: str, spelled: str) -> None:
     assert LabelReader({spelled: spelled, "false": "false"}).json(said).label == spelled
 
 
-@pytest.mark.parametrize("given", ["4", "4.0", '"4.0"'])
+@pytest.mark.parametrize("given", ["4", "4.0", '"4.0"', '"4/5"', '"4 stars"', "[4]", "4e0"])
 def test_a_number_in_json_is_its_label(given: str) -> None:
     assert STARS.json(f'{{"label": {given}}}').label == "4"
 

@@ -32,6 +32,17 @@ CLOSED = [
     "<think>3? <think> No.</think>4",
     "<think>3</think>2? no</think>4",
     "4 <think>it was not a 3</think>",
+    "<think/>4",
+    "<longcat_think>3</longcat_think>4",
+    "<antThinking>3</antThinking>4",
+    "<planning>3</planning>4",
+    "<|thought|>3<|endofthought|>4",
+    "\u3010思考\u30113\u3010/思考\u30114",
+    "&lt;think&gt;3&lt;/think&gt;4",
+    "```thinking\n3\n```\n4",
+    "analysis3assistantfinal4",
+    "assistantfinal4",
+    "<details><summary>Thoughts</summary>3</details>4",
 ]
 
 

@@ -21,15 +21,27 @@ EDGE = " \t\r\n\"'`*_~#.,:;!?()[]{}<>|=…“”‘’„«»"
 
 MOST_EDGE = 8
 
+MOST_BEFORE_NUMBER = 20
+"""Characters before a number that are searched for what makes it a bound."""
+
 MOST_READ = 20_000
 """Characters of an answer that are searched, from its end: a model that never stops must not stall the reader."""
 
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
-NUMBER_IN_TEXT = re.compile(r"(?<![\w.])(?:(?<![)\]])[+-])?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)(?!\.\d)")
-STARS = r"(?:[-\s]?(?:stars?|points?|sterne?n?|punkten?|[eé]toiles?|estrellas?|puntos|stelle|punti|estrelas|[★⭐]+))?"
+UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+"""Letters of scripts that write no spaces between words, or hang particles on them: Thai, Kana, Han, Hangul."""
+
+LETTER = rf"[^\W{UNSPACED}]"
+NUMBER_IN_TEXT = re.compile(
+    rf"(?<!{LETTER})(?<![.第])(?:(?<![)\]])[+-])?\d+(?:,\d{{3}})*(?:\.\d+)?(?=[分星颗顆点點점つ级級。，、]|\W|$)(?!\.\d)"
+)
+STARS = (
+    r"(?:[-\s]?(?:stars?|points?|sterne?n?|punkten?|[eé]toiles?|estrellas?|puntos|stelle|punti|estrelas|(?:[★⭐]\ufe0f?)+"
+    r"|[分星点點점]))?"
+)
 SCALE = re.compile(
-    rf"{STARS}\s*\(?\s*(?:/|(?:out\s+)?of|von|sur|de|su)\s*(?:a\s+(?:possible|maximum|max)\s+(?:of\s+)?)?"
-    r"(\d+(?:\.0+)?)(?![\w.]*\d)",
+    rf"{STARS}\s*\(?\s*(?:[/／]|(?:out\s+)?of|von|sur|de|su|van(?:\s+de)?|a[vf]|из|z)\s*"
+    r"(?:(?:an?|the)\s+)?(?:(?:possible|maximum|max|total)\s+(?:of\s+)?)?(\d+(?:\.0+)?)(?![\w.]*\d)",
     re.I,
 )
 """What follows a number that is one of so many: 4/5, 4 stars out of 5, 4 (out of 5), 4 von 5."""
@@ -39,10 +51,35 @@ SCALE_NAMED = re.compile(
     r"scale\s*(?:\(|of|from|between)?\s*(\d+)\s*(?:to|and|through|[-–—])\s*(\d+)\)?"
     r"|(\d+)\s*(?:to|[-–—])\s*(\d+)[-\s]?(?:star|point)?[-\s]?scale"
     r"|\(\s*(\d+)\s*(?:to|[-–—])\s*(\d+)(?:\s+(?:stars?|scale|points?))?\s*\)"
-    r"|()(\d+)[-\s](?:star|point)[-\s]scale)",
+    r"|()(\d+)[-\s](?:star|point)[-\s]scale"
+    r"|满分(?:为|是)?\s*()(\d+)\s*分?"
+    r"|()(\d+)\s*(?:[点點分]\s*[満满滿][点點分]|段階(?:評価)?|점\s*만점|[点點分](?=\s*中)|점(?=\s*중)|分制)\s*[中で에의]?)",
     re.I,
 )
 """A scale that is named beside the number: on a scale from 1 to 5, a 5-star scale, (1-5)."""
+
+BOUND_BEFORE = re.compile(
+    r"(?:\bat\s+(?:least|most)|\b(?:more|less|fewer|greater|higher|lower|better|worse)\s+than|\b(?:over|under|above|below)"
+    r"|\bup\s+to|\bmindestens|\bhöchstens|\b(?:mehr|weniger)\s+als|\bau\s+moins|\b(?:plus|moins)\s+de"
+    r"|\bal\s+menos|\b(?:m[aá]s|menos)\s+de|至少|最多|超过|低于|高于)\s*(?:an?\s+)?$",
+    re.I,
+)
+BOUND_AFTER = re.compile(
+    r"[-\s]?(?:stars?|points?)?\s*(?:\+(?!\d)|½|%|\b1/2\b|-?ish\b|or\s+(?:more|less|fewer|higher|lower|above|below|better|worse)\b"
+    r"|and\s+(?:above|below|up|a\s+half)\b|oder\s+(?:mehr|weniger)\b|ou\s+(?:plus|moins)\b|o\s+m[aá]s\b|以上|以下|半)",
+    re.I,
+)
+"""What makes a number a bound, a share or a half, and so no label: at least 4, 4 or more, 4%, 4½."""
+
+LISTED = re.compile(
+    r"[\s\"'”’`*]*(?:,|/|\||、|،)?\s*(?:or|nor|and|oder|noch|ou|ni|et|o|y|e|или|и|или|或|或者)?\s*(?:an?\s+|the\s+)?[\"'“‘`*]*",
+    re.I,
+)
+"""What stands between labels of one list: a negation before the first denies them all."""
+
+INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
+DASHES = re.compile("(?<=\\w)[\u2010-\u2013](?=\\w)")
+"""Models set hyphens that do not break, and marks of the writing direction."""
 
 DRAWN_STARS = re.compile(r"[★⭐🌟]+☆*")
 EMPHASIS = re.compile(r"(?<!\w)[*_`~]+|[*_`~]+(?!\w)")
@@ -69,15 +106,15 @@ def answer_schema(words: Sequence[str]) -> dict[str, Any]:
 class LabelReader:
     """Finds the label an answer stands for.
 
-    An answer counts when, marks and case aside, it is a label or its word; else when exactly one
-    label is named in it. An answer that names two labels, or negates the one it names, is none.
+    An answer counts when, marks and case aside, it is a label or its word; else when exactly one label is named in it
+    and not negated: "not 4 but 5" is 5. An answer that names two labels, or negates the one it names, is none.
 
     Examples:
         >>> stars = LabelReader({"1": "1", "2": "2", "3": "3", "4": "4", "5": "5"})
         >>> [stars.text(said).label for said in ("4", "**4.0**", "I'd say 4 out of 5 stars.")]
         ['4', '4', '4']
-        >>> [stars.text(said).label for said in ("4.5", "45", "4 or 5", "8/10")]
-        [None, None, None, None]
+        >>> [stars.text(said).label for said in ("4.5", "45", "4 or 5", "8/10", "not 4", "at least 4")]
+        [None, None, None, None, None, None]
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
@@ -98,7 +135,10 @@ class LabelReader:
         self._phrases = _whole_tokens(sorted(phrases, key=len, reverse=True))
         # A letter within a sentence is an article or a name; one that ends it, is marked, or stands beside another by
         # "or", is an answer.
-        ended = r"(?=\s*(?:[).:,*\"\]}/]|$)|\s+(?:or|and)\b)"
+        ended = (
+            r"(?=\s*(?:[).:,;?*\"\]}/]|$)|\s+(?:or|and|but|because|since|as)\b"
+            r"|\s+(?:is|was|isn)\b[^.;]{0,40}\b(?:not|n.t|wrong))"
+        )
         self._letters = re.compile(rf"(?<![\w'’])(?:{'|'.join(letters)}){ended}") if letters else None
 
     def exactly(self, text: str) -> str | None:
@@ -125,24 +165,26 @@ class LabelReader:
             text: what the model wrote.
             cut: whether it had more to say. A cut answer counts only if it is a label and nothing else.
         """
-        said = spoken(text)
+        said = _visible(spoken(text))
         if not said:
             label = self.exactly(text)  # a label that looks like the mark of a thought
             why = "the model answered nothing" if not text.strip() else "the model only thought aloud"
             return Read(label, None if label else why)
         label = self.exactly(said)
+        if label is None and cut:
+            label = self._of_scale(said)
         if label is not None:
             return Read(label)
         if cut:
             return Read(None, f"the answer was cut before it named a label: {_short(said)}")
         named, denied = self._named(EMPHASIS.sub(" ", said[-MOST_READ:]))
-        if denied:
-            return Read(None, f"the answer denies a label instead of giving one: {_short(said)}")
         if len(named) > 1:
             return Read(None, f"the answer names several labels ({', '.join(named)}): {_short(said)}")
-        if not named:
-            return Read(None, f"the answer is none of the labels: {_short(said)}")
-        return Read(named[0])
+        if named:
+            return Read(named[0])
+        if denied:
+            return Read(None, f"the answer denies a label, or gives a bound, instead of naming one: {_short(said)}")
+        return Read(None, f"the answer is none of the labels: {_short(said)}")
 
     def json(self, text: str, *, cut: bool = False) -> Read:
         """The label in an answer of method `json`; what stands outside its objects is not read.
@@ -162,9 +204,10 @@ class LabelReader:
             return Read(None, f"the JSON has no {JSON_KEY!r}: {_short(said)}")
         if cut and not short.rstrip("`\n ").endswith(("}", "]")):
             return Read(None, f"the answer was cut: {_short(said)}")
-        labels = {self.exactly(str(value)) for value in plain}
+        read = {str(value): self.text(str(value)).label for value in plain}
+        labels = set(read.values())
         if None in labels:
-            wrong = next(str(value) for value in plain if self.exactly(str(value)) is None)
+            wrong = next(value for value, label in read.items() if label is None)
             return Read(None, f"{JSON_KEY!r} is none of the labels: {_short(wrong)}")
         if len(labels) > 1:
             named = ", ".join(sorted(str(label) for label in labels))
@@ -182,23 +225,48 @@ class LabelReader:
             return None
         return self._numbers.get(float(plain))
 
+    def _of_scale(self, said: str) -> str | None:
+        """The label of an answer that is a number of so many, 4/5, which is whole even where it was cut."""
+        number = NUMBER.match(said)
+        scale = number and SCALE.fullmatch(said, number.end())
+        if number is None or not scale or not self._numbers or float(scale.group(1)) != max(self._numbers):
+            return None
+        return self._number(number.group())
+
     def _named(self, text: str) -> tuple[list[str], bool]:
-        found: dict[str, tuple[int, int]] = {}
+        """The labels a text names and does not deny, in order, and whether it denies one."""
+        named: list[str] = []
+        denied: list[str] = []
+        first, end, carried = "", 0, False
+        for begin, until, label, is_bound in sorted(self._mentions(text)):
+            if not text[:begin].strip(EDGE) and not text[until:].lstrip().startswith("?"):
+                first = label
+            listed = carried and LISTED.fullmatch(text, end, begin) is not None
+            carried = listed or is_denied(text, begin, until)
+            end = until
+            # An answer may begin with its label and then say what it is not; it does not take the label back.
+            if (carried or is_bound) and not (label in named and label == first):
+                denied.append(label)
+            elif label not in named:
+                named.append(label)
+        return [label for label in named if label not in denied], bool(denied)
+
+    def _mentions(self, text: str) -> Iterator[tuple[int, int, str, bool]]:
         rest = text
         if self._phrases is not None:
             for match in self._phrases.finditer(text):
                 label = self._names.get(match.group()) or self._folded.get(_fold(match.group()))
                 if label is not None:
-                    found.setdefault(label, match.span())
+                    yield *match.span(), label, False
             rest = self._phrases.sub(lambda match: " " * len(match.group()), text)
         if self._letters is not None:
             for match in self._letters.finditer(rest):
-                found.setdefault(self._names[match.group()], match.span())
+                yield *match.span(), self._names[match.group()], False
         if self._numbers:
-            for label, span in self._numbers_in(rest):
-                found.setdefault(label, span)
-        denied = len(found) == 1 and any(is_denied(text, *span) for span in found.values())
-        return list(found), denied
+            for label, (begin, end) in self._numbers_in(rest):
+                before = rest[max(0, begin - MOST_BEFORE_NUMBER) : begin]
+                is_bound = BOUND_BEFORE.search(before) is not None or BOUND_AFTER.match(rest, end) is not None
+                yield begin, end, label, is_bound
 
     def _numbers_in(self, text: str) -> Iterator[tuple[str, tuple[int, int]]]:
         top = max(self._numbers)
@@ -237,14 +305,24 @@ class LabelReader:
 
 def _fold(text: str) -> str:
     """Case and the marks between words do not tell labels apart: very_good, Very-good, very good."""
-    return re.sub(r"(?<=\w)[-_\s]+(?=\w)", " ", text.strip().casefold())
+    return re.sub(r"(?<=\w)[-_\s]+(?=\w)", " ", _visible(text).strip().casefold())
+
+
+def _visible(text: str) -> str:
+    return text if text.isascii() else DASHES.sub("-", INVISIBLE.sub("", text))
 
 
 def _whole_tokens(names: Sequence[str]) -> re.Pattern[str] | None:
-    if not names:
-        return None
-    patterns = [r"[-_\s]+".join(re.escape(part) for part in re.split(r"(?<=\w)[-_\s]+(?=\w)", name)) for name in names]
-    return re.compile(rf"(?<!\w)(?<!\w-)(?:{'|'.join(patterns)})(?!\w)(?!-\w)", re.I)
+    return re.compile("|".join(map(_whole_token, names)), re.I) if names else None
+
+
+def _whole_token(name: str) -> str:
+    parts = re.split(r"(?<=\w)[-_\s]+(?=\w)", _visible(name))
+    spelled = r"[-_\s]+".join(map(re.escape, parts))
+    if re.fullmatch(f"[{UNSPACED}]+", name):
+        # Stands within words of its script; a single character is part of too many.
+        return spelled if len(name) > 1 else rf"(?<!\w){spelled}(?!\w)"
+    return rf"(?<!{LETTER})(?<!{LETTER}-){spelled}(?!{LETTER})(?!-{LETTER})"
 
 
 def _short(text: str) -> str:

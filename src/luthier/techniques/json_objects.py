@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ MOST_STARTS = 50
 
 MOST_DEPTH = 2
 """Levels at which the key is looked for: {"answer": {"label": ...}} is read, a deeper one is not an answer."""
+
+WRAPPERS = ("label", "value", "name", "answer")
 
 MARKS = " \t\r\n\"'`*_:"
 
@@ -25,31 +28,65 @@ class _Object(list[tuple[str, Any]]):
     """An object as its pairs, so that a key given twice is seen."""
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_Object)
+DECODER = json.JSONDecoder(object_pairs_hook=_Object, strict=False)
+
+CONSTANTS = {"true": "true", "false": "false", "null": "null", "none": "null"}
+QUOTES = re.compile("[\u201c\u201d\u201e\u201f\uff02]")
+COMMENTS = re.compile(r"/\*.{0,500}?\*/|(?<![:\w\"'])//[^\n]{0,500}", re.S)
+LAST_COMMA = re.compile(r",\s{0,20}([}\]])")
+SINGLE_QUOTED = re.compile(r"(?<=[{,:\[\s])'((?:[^'\\]|\\.|'(?!\s{0,20}[,:}\]])){0,500})'(?=\s{0,20}[,:}\]])")
+BARE_KEY = re.compile(r"([{,]\s{0,20})([A-Za-z_]\w{0,40})(?=\s{0,20}:)")
+BARE_VALUE = re.compile(r"(:\s{0,20})([A-Za-z_][\w -]{0,100}?)(?=\s{0,20}[,}])")
+"""What models write that is nearly JSON: curly and single quotes, comments, a last comma, words without quotes."""
 
 
 def values_under(key: str, text: str) -> list[Any]:
     """Everything the JSON objects in a text have under a key, in whatever case it is written.
 
-    Text around the objects, such as words and code fences, is not read.
+    Text around the objects, such as words and code fences, is not read. Where nothing is JSON, what is nearly so
+    (single quotes, a last comma, `True`) is read as it is meant.
 
     Examples:
         >>> values_under("label", 'Sure: ```json {"Label": "good"} ```')
         ['good']
         >>> values_under("label", '{"label": "good"} or {"label": "bad"}')
         ['good', 'bad']
+        >>> values_under("label", "{'label': 'good', 'sure': True,}")
+        ['good']
 
     Raises:
         NoObject: the text has no JSON object.
     """
-    try:
-        documents = [DECODER.decode(text)]
-    except (ValueError, RecursionError):
-        documents = list(_embedded(text))
-    objects = [found for document in documents for found in _objects(document)]
+    objects = next((found for said in _readings(text) if (found := _all_objects(said))), [])
     if not objects:
         raise NoObject(text)
     return [value for found in objects for value in _values(key, found, MOST_DEPTH)]
+
+
+def _readings(text: str) -> Iterator[str]:
+    yield text
+    if '{\\"' in text:
+        yield text.replace('\\"', '"')
+    text = LAST_COMMA.sub(r"\1", COMMENTS.sub(" ", QUOTES.sub('"', text)))
+    yield text
+    text = SINGLE_QUOTED.sub(lambda found: json.dumps(found.group(1).replace("\\'", "'")), text)
+    text = BARE_KEY.sub(r'\1"\2"', text)
+    yield BARE_VALUE.sub(lambda found: found.group(1) + _value_of(found.group(2)), text)
+
+
+def _value_of(word: str) -> str:
+    return CONSTANTS.get(word.casefold()) or json.dumps(word)
+
+
+def _all_objects(text: str) -> list[_Object]:
+    try:
+        document = DECODER.decode(text)
+        if isinstance(document, str):
+            document = DECODER.decode(document)  # JSON within JSON
+        documents = [document]
+    except (ValueError, RecursionError):
+        documents = list(_embedded(text))
+    return [found for document in documents for found in _objects(document)]
 
 
 def _embedded(text: str) -> Iterator[Any]:
@@ -77,9 +114,13 @@ def _values(key: str, found: _Object, depth: int) -> list[Any]:
     values = [value for name, value in found if name == key]
     values = values or [value for name, value in found if name.strip(MARKS).casefold() == key]
     if values or depth == 1:
-        return [value[0] if _is_single(value) else value for value in values]
+        return [each for value in values for each in _each(value)]
     return [value for _, inner in found for each in _objects(inner) for value in _values(key, each, depth - 1)]
 
 
-def _is_single(value: Any) -> bool:
-    return isinstance(value, list) and not isinstance(value, _Object) and len(value) == 1
+def _each(value: Any) -> list[Any]:
+    if isinstance(value, _Object):
+        # {"label": {"value": "good"}}
+        single = len(value) == 1 and value[0][0].casefold() in WRAPPERS
+        return [value[0][1]] if single else [value]
+    return value if isinstance(value, list) and value else [value]

@@ -6,23 +6,25 @@ import re
 
 __all__ = ["spoken"]
 
-WORD = r"""(?:thinking|thinks?|thoughts?|reasoning|reason|reflection|scratch[-_ ]?pad|analysis|monologue|rationale
-    |deliberation|cot|chain[-_ ]of[-_ ]thoughts?|reasoning[-_ ]content|(?:inner|internal)[-_ ]?(?:thoughts?|monologue)
+WORD = r"""(?:(?:ant)?thinking|thinks?|thoughts?|reasoning|reason|reflect(?:ions?)?|scratch(?:[-_ ]?pad)?|analysis
+    |monologue|rationale|deliberation|planning|internal|inner|cot|思考(?:过程|過程)?|推理(?:过程|過程)?|思维链
+    |chain[-_ ]of[-_ ]thoughts?|reasoning[-_ ]content|(?:inner|internal)[-_ ]?(?:thoughts?|monologue)
     |(?:thought|thinking|reasoning)[-_ ]process)"""
-SEPARATOR = r"[-_ \u2581]"
+SEPARATOR = r"[-_ \u2581]?"
 
 # <think>, <seed:think>, [THINK], ◁think▷, <|begin_of_thought|>, <|START_THINKING|>, <details type="reasoning">; with a
 # slash, or with end or stop, it closes.
 MARK = re.compile(
-    rf"""(?:<|\[|\u25c1|\uff1c)\s?[|\uff5c]?\s?
+    rf"""(?:<|\[|\u25c1|\uff1c|\u3008|\u3010)\s?[|\uff5c]?\s?
     (?P<slash>/?)\s?
-    (?:[\w.-]{{1,20}}:)?
+    (?:(?!begin|start|end|stop)[\w.-]{{1,20}}[:_-])?
     (?:(?P<begin>begin|start)|(?P<end>end|stop))?(?(begin){SEPARATOR}(?:of{SEPARATOR})?)(?(end){SEPARATOR}(?:of{SEPARATOR})?)
     (?P<word>{WORD})
     (?:{SEPARATOR}(?:(?:begin|start)|(?P<ended>end|stop)))?
     (?:\s[^<>\[\]\n]{{0,100}})?
-    \s?/?\s?[|\uff5c]?\s?(?:>|\]|\u25b7|\uff1e)
-    |<details\s[^<>]{{0,80}}type=.?reasoning[^<>]{{0,80}}> | (?P<details></details>)
+    \s?/?\s?[|\uff5c]?\s?(?:>|\]|\u25b7|\uff1e|\u3009|\u3011)
+    |<details\s[^<>]{{0,80}}type=.?reasoning[^<>]{{0,80}}>
+    |<details>\s*<summary>[^<>]{{0,40}}(?:thought|think|reason) | (?P<details></details>)
     |<unused94>(?:thought)? | (?P<unused><unused95>)
     |<\|channel>(?:thought)? | (?P<channel><channel\|>)""",
     re.I | re.X,
@@ -32,6 +34,8 @@ CLOSERS = ("slash", "end", "ended", "details", "unused", "channel")
 HARMONY = re.compile(r"<\|channel\|>\s*(\w*)[^<]{0,60}(?:<\|constrain\|>[^<]{0,40})?<\|message\|>")
 HARMONY_LEAKED = re.compile(r"\s*(?:analysis|commentary)(?=[\"'A-Z\u201c])")
 HARMONY_FINAL = "assistantfinal"
+FENCED = re.compile(r"```\s*(?:thinking|think|thoughts?|reasoning)\b(?:.*?```|.*)", re.I | re.S)
+BRACKETS = re.compile(r"[<\[\u25c1\uff1c\u3008\u3010]|&lt;")
 
 SPECIAL = (
     r"(?:<\|?/?(?:s|bos|eos|pad|end_of_turn|start_of_turn|end_of_utterance|endofturn|turn)\|?>|\[/?(?:EOS|BOS|INST)\]"
@@ -53,11 +57,16 @@ def spoken(text: str) -> str:
         >>> spoken("[THINK]2?[/THINK]3</s>"), spoken("<|channel|>analysis<|message|>2<|end|>")
         ('3', '')
     """
-    if "<" in text or "[" in text or "\u25c1" in text or "\uff1c" in text:
-        text = _without_special_tokens(_without_thoughts(_final_channel(text)))
-    elif HARMONY_LEAKED.match(text):
+    text = FENCED.sub(" ", text) if "```" in text else text
+    if HARMONY_FINAL in text and text.lstrip().startswith(("analysis", "commentary", HARMONY_FINAL)):
         # Servers that drop special tokens leave the names of the channels behind: analysis...assistantfinal4.
-        text = text.rpartition(HARMONY_FINAL)[2] if HARMONY_FINAL in text else ""
+        text = text.rpartition(HARMONY_FINAL)[2]
+    elif HARMONY_LEAKED.match(text):
+        text = ""
+    if BRACKETS.search(text) is not None:
+        escaped = "&lt;" in text and MARK.search(text) is None
+        text = text.replace("&lt;", "<").replace("&gt;", ">") if escaped else text
+        text = _without_special_tokens(_without_thoughts(_final_channel(text)))
     return text.strip()
 
 
@@ -73,6 +82,10 @@ def _without_thoughts(text: str) -> str:
     kept: list[str] = []
     begin, thinking = 0, False
     for mark in MARK.finditer(text):
+        if mark.group().endswith("/>") and not mark.group("slash"):
+            kept.append(text[begin : mark.start()] if not thinking else "")
+            begin = mark.end()
+            continue
         if mark.group().startswith("[") and not mark.group("word").lower().startswith("th") and "[/" not in text:
             continue  # a word in brackets, such as [reason], that nothing closes
         if any(mark.group(name) for name in CLOSERS):
