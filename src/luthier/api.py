@@ -376,8 +376,10 @@ def compare_checkpoints(job: Job | str, test: pd.DataFrame, *, base: bool = True
 
 def specs_of_job(job: Job, *, base: bool = True) -> list[Spec]:
     """A spec per checkpoint and one for the result, and the same words to the base model where it answers."""
+    kept = checkpoint_specs(job)
+    # Asking the base costs a call, so a job without a result is refused before.
     before = base_spec(job) if base else None
-    return [*checkpoint_specs(job), *([] if before is None else [before])]
+    return [*kept, *([] if before is None else [before])]
 
 
 def _fitted(

@@ -168,6 +168,98 @@ def test_a_job_that_does_not_exist_is_named(run: Run, files: Path, verb: str) ->
     assert "luthier tune list" in ended.err
 
 
+@pytest.fixture
+def paused(run: Run, files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A job that its user detached from and paused at a slow server; `ft.yaml` asks there."""
+    base = ModelCard(BASE, backend="tunable-hashed", completions=False)
+    with LocalServer(models=[base], api_key=KEY, training_step_seconds=0.02) as slow:
+        (files / "ft.yaml").write_text(spec(slow).replace("epochs: 2, batch_size: 8", "epochs: 50, batch_size: 1"))
+        assert run(*TUNE, "--detach").code == 0
+        (job,) = json.loads(run("tune", "list", "--json").out)
+        told = run("tune", "pause", job["job"])
+        assert told.code == 0, told.err
+        assert f"luthier tune resume {job['job']}" in told.out
+        yield job["job"]
+
+
+AUDIT = ("--test", "test.csv", "--validation", "validation.csv")
+ANEW = "luthier tune SPEC --train TABLE --validation TABLE"
+
+
+@pytest.mark.slow
+def test_from_a_cancelled_job_every_message_leads_to_a_new_one(run: Run, paused: str) -> None:
+    waiting = run("audit", paused, *AUDIT)
+    assert (waiting.code, "is paused and has no result" in waiting.err) == (2, True)
+    assert f"luthier tune resume {paused}" in waiting.err
+    assert "statuses are as last heard" in run("tune", "list").out
+    assert "as last heard" not in run("tune", "list", "ft.yaml").out
+    cancelled = run("tune", "cancel", paused)
+    assert (cancelled.code, ANEW in cancelled.out) == (0, True)
+    for words, code in (
+        (("audit", paused, *AUDIT), 2),
+        (("tune", "attach", paused), 3),
+        (("tune", "checkpoints", paused, "--test", "test.csv"), 2),
+    ):
+        ended = run(*words)
+        assert ended.code == code, ended.err
+        assert "was cancelled" in ended.err
+        assert ANEW in ended.err
+        # Nothing but the one command that helps is named.
+        assert ended.err.count("luthier tune ") == 1
+        assert "same command" not in ended.err
+    assert "cancelled" in run("tune", "watch", paused).out
+    assert "cancelled" in run("tune", "list").out
+    assert run("tune", "cancel", paused).code == 0
+    assert "can no longer be resumed" in run("tune", "resume", paused).err
+    anew = json.loads(run(*TUNE, "--detach", "--json").out)
+    assert anew["submitted_now"]
+    assert anew["job"] != paused
+    assert run("tune", "cancel", anew["job"]).code == 0
+
+
+@pytest.mark.slow
+def test_from_a_failed_job_every_message_leads_to_a_new_one(run: Run, files: Path, server: LocalServer) -> None:
+    mild = (files / "ft.yaml").read_text()
+    (files / "ft.yaml").write_text(mild.replace("batch_size: 8", "batch_size: 8, learning_rate_multiplier: 1e9"))
+    failed = run(*TUNE)
+    assert (failed.code, ANEW in failed.err, ".." in failed.err) == (2, True, False)
+    (job,) = json.loads(run("tune", "list", "--json").out)
+    assert job["status"] == "failed"
+    for words in (
+        ("audit", job["job"], *AUDIT),
+        ("tune", "attach", job["job"]),
+        ("tune", "checkpoints", job["job"], "--test", "test.csv"),
+    ):
+        ended = run(*words)
+        assert (ended.code, ANEW in ended.err) == (2, True), ended.err
+    (files / "ft.yaml").write_text(mild)
+    assert run(*TUNE).code == 0
+
+
+@pytest.mark.slow
+def test_an_unknown_job_is_looked_for_where_the_messages_say(run: Run, files: Path) -> None:
+    for words in (("audit", "ftjob-nope", *AUDIT), ("tune", "checkpoints", "ftjob-nope", "--test", "test.csv")):
+        assert "luthier tune attach JOB --spec SPEC" in run(*words).err
+    ended = run("tune", "attach", "ftjob-nope", "--spec", "ft.yaml")
+    assert (ended.code, "luthier tune list SPEC" in ended.err) == (2, True)
+    listed = run("tune", "list", "ft.yaml")
+    assert (listed.code, "no jobs yet" in listed.out) == (0, True)
+
+
+@pytest.mark.slow
+def test_a_job_that_was_not_watched_to_its_end_is_audited_after_it_is_fetched(run: Run, files: Path) -> None:
+    assert run(*TUNE, "--detach").code == 0
+    (job,) = json.loads(run("tune", "list", "--json").out)
+    assert "succeeded" in run("tune", "watch", job["job"]).out
+    refused = run("audit", job["job"], *AUDIT)
+    assert (refused.code, f"audit again: luthier tune attach {job['job']}" in refused.err) == (2, True), refused.err
+    # The last checkpoint is the result, whatever the run has heard so far.
+    kept = run("tune", "checkpoints", job["job"], "--test", "test.csv", "--dry-run").err
+    assert "step-20" not in kept
+    assert run("tune", "attach", job["job"]).code == 0
+    assert run("audit", job["job"], *AUDIT).code == 0
+
+
 @pytest.mark.slow
 def test_no_file_and_no_word_holds_the_key(run: Run, files: Path, server: LocalServer) -> None:
     server.faults.add(Fault("status", status=401, message=f"bad key {KEY}", path="fine_tuning/jobs", contains="method"))

@@ -109,7 +109,7 @@ def test_cancelling_is_confirmed_and_ends_the_run_killed(long: lt.FineTune, trai
     ended = lt.attach_job(job.id).cancel(pace=pace)
     assert ended.state.status == "cancelled"
     assert status_of(job.run_id) == "KILLED"
-    with pytest.raises(Partial, match="was cancelled.*same command submits a new job"):
+    with pytest.raises(Partial, match="was cancelled.*Submit a new job: luthier tune SPEC"):
         lt.attach_job(job.id).watch(pace=pace)
 
 

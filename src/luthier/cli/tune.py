@@ -108,7 +108,7 @@ def list_(
     if json:
         print_json([job.document() for job in jobs])
     else:
-        print("\n".join(lines_of(jobs)))
+        print("\n".join(lines_of(jobs, asked=place is not None)))
     print_where()
 
 

@@ -48,6 +48,7 @@ def chains_of(
     recipe = None if serving is None else need_finetune(serving)
     owned = [attach_job(job) if isinstance(job, str) else job for job in given]
     for job in owned:
+        job.need_result()
         reported_by(job)
     return [chain_of(job, test, validation=validation, train=train, serving=recipe) for job in owned]
 

@@ -38,10 +38,8 @@ def checkpoint_specs(job: Job) -> list[FineTune]:
     if job.state.tuned_model is not None and job.state.tuned_model not in models:
         found.append(job.spec)
     if not found:
-        raise ModelError(
-            f"job {job.id} {job.state.said} and keeps no checkpoint"
-            + (". Services keep the last few of a job that succeeded." if job.state.ended else " yet.")
-        )
+        kept = "services keep the last few of a job that succeeded"
+        raise ModelError(f"job {job.id} {job.state.said} and has no checkpoint: {kept}. {job.next_step}")
     return found
 
 
@@ -49,6 +47,9 @@ def _last_step(job: Job) -> int | None:
     """The last step that figures of the training are known of."""
     import mlflow
 
+    if job.state.ended and job.run.status == "RUNNING":
+        # The job was not watched to its end, so its run may lack the last steps.
+        return max((event.step for event in job.tuner.events(job.id) if event.step is not None), default=None)
     client = mlflow.MlflowClient()
     names = client.get_run(job.run_id).data.metrics
     steps = [point.step for name in names for point in client.get_metric_history(job.run_id, name)]

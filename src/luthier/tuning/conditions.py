@@ -96,6 +96,11 @@ def reported_by(job: Job) -> dict[str, float]:
 
     figures: Mapping[str, float] = mlflow.get_run(job.run_id).data.metrics
     found = {name: value for name, value in figures.items() if metric_name(name) in METRICS}
+    if not found and job.run.status == "RUNNING":
+        raise ModelError(
+            f"job {job.id} {job.state.said}, but it was not watched to its end, so its run lacks what the service "
+            f"reported. Fetch it, then audit again: luthier tune attach {job.id}"
+        )
     if not found:
         has = ", ".join(sorted(figures)) or "none"
         raise ModelError(

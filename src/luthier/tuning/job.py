@@ -87,14 +87,29 @@ class Job:
         Raises:
             ModelError: the job has no result, or not yet.
         """
-        if self.state.tuned_model is None or self.state.status != "succeeded":
-            then = f"Wait for its end: luthier tune attach {self.id}"
-            if self.state.ended:
-                then = f"Submit a new one: {AGAIN}"
-            raise ModelError(f"job {self.id} {self.state.said} and has no result, so there is no model to ask. {then}")
-        block = Tuned(model=self.state.tuned_model, job=self.id, base_model=self.base.base_model, run_id=self.run_id)
+        block = Tuned(model=self.need_result(), job=self.id, base_model=self.base.base_model, run_id=self.run_id)
         name = self.written.stem if self.written is not None else None
         return deployed(self, tuned_spec(self.base, block, name))
+
+    def need_result(self) -> str:
+        """The tuned model's name.
+
+        Raises:
+            ModelError: the job has no result, or not yet.
+        """
+        if self.state.tuned_model is None or self.state.status != "succeeded":
+            raise ModelError(
+                f"job {self.id} {self.state.said} and has no result, so there is no model to ask. {self.next_step}"
+            )
+        return self.state.tuned_model
+
+    @property
+    def next_step(self) -> str:
+        """What to type about a job that has no result; a paused one would be waited for in vain."""
+        if self.state.ended:
+            return f"Submit a new one: {AGAIN}"
+        resume = f"Let it go on: luthier tune resume {self.id}   " if is_paused(self.state) else ""
+        return f"{resume}Wait for its end: luthier tune attach {self.id}"
 
     def watch(
         self, *, budget_usd: float | None = None, pace: Pace | None = None, watcher: Watcher | None = None
@@ -127,13 +142,12 @@ class Job:
         self._keep(record, pace or Pace())
         if self.state.status == "failed":
             raise EndpointError(
-                f"job {self.id} failed: {self.state.error or 'the service gives no reason'}. Its run {self.run_id} "
-                "has every event. When the cause is mended, the same command submits a new job."
+                f"job {self.id} failed: {(self.state.error or 'the service gives no reason').rstrip('. ')}. Its run "
+                f"{self.run_id} has every event. When the cause is removed, submit a new job: {AGAIN}"
             )
         if self.state.status != "succeeded":
             raise Partial(
-                f"job {self.id} was {self.state.status}; its run {self.run_id} is KILLED. "
-                "The same command submits a new job."
+                f"job {self.id} was {self.state.status}; its run {self.run_id} is KILLED. Submit a new job: {AGAIN}"
             )
         return self
 
@@ -202,8 +216,9 @@ class Job:
         """What became of it and what to type next."""
         said = f"job {self.id} {self.state.said}"
         if not self.state.ended:
-            then = f"watch it: luthier tune attach {self.id}\nend it:   luthier tune cancel {self.id}"
-            return f"{said}, run {self.run_id}\n{then}"
+            resume = [f"resume it: luthier tune resume {self.id}"] if is_paused(self.state) else []
+            then = [f"watch it:  luthier tune attach {self.id}", f"end it:    luthier tune cancel {self.id}"]
+            return "\n".join([f"{said}, run {self.run_id}", *resume, *then])
         if self.state.status != "succeeded":
             return f"{said}, run {self.run_id}\nsubmit a new one: {AGAIN}"
         tokens = "unknown" if self.state.trained_tokens is None else f"{self.state.trained_tokens:,}"

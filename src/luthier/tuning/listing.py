@@ -107,8 +107,13 @@ OWNERS = {
 }
 
 
-def lines_of(jobs: Sequence[Listed]) -> list[str]:
-    """The jobs as a table of text."""
+def lines_of(jobs: Sequence[Listed], *, asked: bool = True) -> list[str]:
+    """The jobs as a table of text.
+
+    Args:
+        jobs: from `list_jobs`.
+        asked: whether a service said what they are now; else a job that has not ended is as it was last heard of.
+    """
     if not jobs:
         return ["no jobs yet; luthier tune SPEC --train TABLE --validation TABLE submits one"]
     head = ("JOB", "STATUS", "BASE MODEL", "SPEC", "SINCE", "OWNED BY")
@@ -126,4 +131,7 @@ def lines_of(jobs: Sequence[Listed]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     strays = sorted({job.owner for job in jobs} - {"run"})
-    return lines + [OWNERS[owner].split("; ")[1] for owner in strays[:1]]
+    lines += [OWNERS[owner].split("; ")[1] for owner in strays[:1]]
+    if not asked and any(job.job is not None and job.status not in ENDED for job in jobs):
+        lines.append("statuses are as last heard; to ask the service for them now: luthier tune list SPEC")
+    return lines

@@ -65,7 +65,7 @@ NOT_OFFERED = (404, 405, 501)
 PAGE = 100
 MILLION = 1_000_000.0
 LONGEST_SUFFIX = 64
-GONE = "Jobs are listed by: luthier tune list --endpoint FILE"
+GONE = "Jobs are listed by: luthier tune list SPEC"
 
 
 class OpenAITuner:
