@@ -41,3 +41,16 @@ def test_the_tour_goes_as_it_is_written(quickstarted: Path) -> None:
         assert done.returncode in allowed, f"{line}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
     assert len(pd.read_parquet("data/scored.parquet")) == len(pd.read_csv("data/scored.csv")) == 30
+
+
+def test_the_fine_tuning_page_begins_as_it_is_written(quickstarted: Path) -> None:
+    """Its first spec, then its first commands: the base model is really trained."""
+    page = REPOSITORY / "docs" / "tune.md"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    (quickstarted / "models" / "stars-ft.yaml").write_text(blocks(page, "yaml")[0])
+    lines = blocks(page, "sh tour")[0].splitlines()
+    assert [line.split()[1] for line in lines] == ["tune", "tune", "compare"]
+    for line in lines:
+        done = typed(line, environment)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert "stars-ft-tuned" in done.stdout

@@ -38,8 +38,8 @@ def checkpoint_specs(job: Job) -> list[FineTune]:
     if job.state.tuned_model is not None and job.state.tuned_model not in models:
         found.append(job.spec)
     if not found:
-        kept = "services keep the last few of a job that succeeded"
-        raise ModelError(f"job {job.id} {job.state.said} and has no checkpoint: {kept}. {job.next_step}")
+        which = "services keep the last few of a job that succeeded"
+        raise ModelError(f"job {job.id} {job.state.said} and has no checkpoint: {which}. {job.next_step}")
     return found
 
 
