@@ -42,6 +42,10 @@ FILES = "files"
 TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_env", "auth", "resource"}
 """Settings of an endpoint that change how an answer is fetched, never what it says."""
 
+LATER_SETTINGS = {"max_characters"}
+"""Settings that were added when specs of this schema were in use. One that is not given is left out of the digest, so
+that runs, journals and packaged models of earlier versions belong to the same spec as before."""
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -321,16 +325,20 @@ class Spec(BaseModel):
     def digest(self) -> str:
         """sha256 of everything that changes an answer: not the name, not limits, prices or keys."""
         document = self.model_dump(mode="json", exclude={"name", "task"})
-        facts = [SCHEMA, self.task.digest, _without_transport(document)]
+        facts = [SCHEMA, self.task.digest, digested(document)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
-def _without_transport(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without what only says how answers are fetched, in every endpoint it holds."""
-    kept = {name: _without_transport(value) if isinstance(value, dict) else value for name, value in document.items()}
+def digested(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without what only says how answers are fetched, in every endpoint, and without later settings."""
+    kept = {
+        name: digested(value) if isinstance(value, dict) else value
+        for name, value in document.items()
+        if value is not None or name not in LATER_SETTINGS
+    }
     if kept.get("endpoint"):
         kept["endpoint"] = {name: value for name, value in kept["endpoint"].items() if name not in TRANSPORT_FIELDS}
     return kept

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -77,5 +78,12 @@ def test_texts_that_are_too_long_are_no_examples() -> None:
     train = rows("short", "a little longer", "tiny", labels=["a", "a", "b"])
     short = Examples(count=2, max_characters=5)
     assert sorted(choose_examples(train, LABELS, short, 7, "s")) == [0, 2]
-    with pytest.raises(DataError, match=r"only 1 different labelled texts of at most 4 characters.*max_characters"):
-        choose_examples(train, LABELS, Examples(count=2, max_characters=4), 7, "s")
+    with pytest.raises(DataError, match=r"only 2 different labelled texts of at most 4 characters.*max_characters"):
+        choose_examples(train, LABELS, Examples(count=3, max_characters=4), 7, "s")
+
+
+@pytest.mark.parametrize("select", ["balanced", "random"])
+def test_a_label_that_has_only_long_texts_shows_its_shortest(select: Any) -> None:
+    train = rows("short", "a little longer", "much, much longer", "tiny", labels=["a", "b", "b", "c"])
+    few = Examples(count=3, select=select, max_characters=5)
+    assert sorted(choose_examples(train, LABELS, few, 7, "s")) == [0, 1, 3]

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+import luthier as lt
+from luthier.endpoints import Endpoint
 from luthier.endpoints.exchange import Answer, Request, Usage
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
@@ -323,3 +325,29 @@ def test_a_row_that_is_never_sent_costs_nothing() -> None:
 def test_half_a_surrogate_pair_in_an_answer_s_json_is_no_fault_of_its_message() -> None:
     error = one(Answer(text=r'{"label": "\ud83d"}', finish_reason="stop"), answer="json").error or ""
     assert error.encode()
+
+
+@pytest.mark.parametrize(
+    ("settings", "digest"),
+    [
+        ({"answer": "score", "examples": 4}, "e4d0b10218814027158609da31cb43ac0eb2c67c8b0aec2ed485d01b75bb9bd8"),
+        ({"answer": "text"}, "3622912ed6ba758d5b59213307d4ab40e64cec6bd2a23d354689a34a39dd920c"),
+        (
+            {"answer": "score", "examples": {"count": 2, "select": "nearest"}},
+            "a75e48a2526b272d66ee42eef5456379584b8d78de3975378a3d957a8d3fb0a2",
+        ),
+    ],
+    ids=["examples", "no examples", "nearest"],
+)
+def test_a_spec_of_before_max_characters_keeps_its_digest(settings: dict[str, Any], digest: str) -> None:
+    """The digests are those that e81da5d gave, which did not know the setting."""
+    asked = Endpoint(provider="compatible", base_url="http://127.0.0.1:9/v1", model="m")
+    if isinstance(settings.get("examples"), dict):
+        settings = settings | {"examples": settings["examples"] | {"endpoint": asked}}
+    task = lt.Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
+    spec = lt.Prompt(task, "Stars for: {{ text }}", endpoint=asked, **settings)
+    assert spec.digest == digest
+    tuned = lt.FineTune(task, "Stars: {{ text }}", endpoint=asked, answer="score")
+    assert tuned.digest == "c0e1f8a5f07ef08b4370117d42b36e16e69aa7248ef66863c915e886b61173be"
+    shorter = spec.with_settings({"prompt.examples.max_characters": 60})
+    assert shorter.digest != digest

@@ -175,7 +175,7 @@ def test_ratings_are_searched_for_what_the_objective_says() -> None:
 
 
 def test_samples_show_short_texts_only_and_are_judged_on_any() -> None:
-    given = rows(*[f"{'long ' * (i % 2)}text {i}" for i in range(80)], labels=["a", "b"] * 40)
+    given = rows(*[f"{'long ' * (i % 2)}text {i}" for i in range(80)], labels=["a", "a", "b", "b"] * 20)
     settings = Examples(count=4, select="searched", samples=5, rows=20, max_characters=8)
     drawn = draw_search(given, range(80), ("a", "b"), settings, 7, "s")
     shown = {given.texts[position] for sample in drawn.samples for position in sample.positions}

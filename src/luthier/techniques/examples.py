@@ -51,17 +51,27 @@ def choose_examples(rows: Rows, labels: Sequence[str], settings: Examples, seed:
 
 
 def short_enough(rows: Rows, positions: Sequence[int], settings: Examples) -> list[int]:
-    """Those of the positions whose text is not too long to be shown."""
+    """Those of the positions whose text is not too long to be shown; of a label that has only longer ones the shortest.
+
+    Without that one the label would have no example, and a model answers with the labels it is shown.
+    """
     most = settings.max_characters
     if most is None:
         return list(positions)
     texts = rows.texts
-    return [position for position in positions if len(str(texts[position])) <= most]
+    length = {position: len(str(texts[position])) for position in positions}
+    shortest: dict[str | None, int] = {}
+    for position in sorted(positions, key=length.__getitem__):
+        shortest.setdefault(rows.labels[position], position)
+    kept = set(shortest.values())
+    return [position for position in positions if length[position] <= most or position in kept]
 
 
 def of_length(settings: Examples) -> str:
     """Which texts are meant, in a message about how many there are."""
-    return "" if settings.max_characters is None else f" of at most {settings.max_characters:,} characters"
+    if settings.max_characters is None:
+        return ""
+    return f" of at most {settings.max_characters:,} characters (or the shortest of their label)"
 
 
 def or_raise(settings: Examples) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from luthier.endpoints.exchange import Request
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
-from luthier.spec import SCHEMA, TRANSPORT_FIELDS, Conversation, Fitted, Probe
+from luthier.spec import SCHEMA, Conversation, Fitted, Probe, digested
 from luthier.task import Rows, Task, is_blank
 from luthier.techniques.answers import JSON_KEY
 from luthier.techniques.prompt import Prompt
@@ -137,8 +137,7 @@ class FineTune(Prompt):
         document = self.model_dump(mode="json", exclude={"name", "task", "tuned"})
         if self.tuned is not None:
             del document["tuning"]
-        document["endpoint"] = {k: v for k, v in document["endpoint"].items() if k not in TRANSPORT_FIELDS}
-        facts = [SCHEMA, self.task.digest, document]
+        facts = [SCHEMA, self.task.digest, digested(document)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
     def document(self) -> dict[str, Any]:

@@ -33,8 +33,8 @@ class Examples(BaseModel):
     seed: int | None = None
     """Seed of the choice, to try other examples; the spec's `seed` when absent."""
     max_characters: int | None = Field(default=None, ge=1)
-    """Only training texts of at most this length are shown, so that prompts stay short; texts of any length when
-    absent."""
+    """Only training texts of at most this length are shown, so that prompts stay short; of a label that has only longer
+    ones, its shortest text. Texts of any length when absent."""
     endpoint: Endpoint | None = None
     """With `nearest`: the model that embeds, as in {provider: local, model: wordllama-256}."""
     samples: int = Field(default=30, ge=2, le=1000)
