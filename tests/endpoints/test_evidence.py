@@ -75,6 +75,36 @@ def said(message: str, **more: object) -> str:
          "permanent", "parameter"),
         (400, said("max_tokens is too large: 90000. The model supports at most 16384"), "permanent", "max_tokens"),
         (400, said("no words for it"), "permanent", None),
+        (403, said("Forbidden: prompt injection detected"), "content", None),
+        (403, "Access denied by security policy. Your support ID is 123", "content", None),
+        (403, "<html><h1>Access Denied</h1>You don't have permission to access this server</html>", "content", None),
+        (400, said("Content Exists Risk"), "content", None),
+        (400, said("input new_sensitive", code=1026), "content", None),
+        (403, said("Access denied due to Virtual Network/Firewall rules.", code="403"), "access", "access"),
+        (403, '{"message": "You don\'t have access to the model with the specified model ID."}', "access", "access"),
+        (403, '{"message": "The security token included in the request is expired"}', "access", "access"),
+        (403, said("Requests from referer <empty> are blocked.", status="PERMISSION_DENIED"), "access", "access"),
+        (403, said("无权访问该模型"), "access", "access"),
+        (403, said("The free tier of the model has been exhausted."), "quota", "quota"),
+        (400, said("Your account balance is insufficient"), "quota", "quota"),
+        (429, said("check your plan", type="exceeded_current_quota_error"), "quota", "quota"),
+        (400, said("Not found the model kimi-x or Permission denied"), "permanent", "unknown_model"),
+        (400, said("foo/bar is not a valid model ID"), "permanent", "unknown_model"),
+        (400, '{"error": "No models loaded. Please load a model."}', "permanent", "unknown_model"),
+        (400, said("模型不存在，请检查模型代码。", code="1211"), "permanent", "unknown_model"),
+        (404, said("No endpoints found for foo/bar."), "permanent", "unknown_model"),
+        (404, said("No endpoints found that can handle the requested parameters."), "permanent", "parameter"),
+        (404, said("No endpoints found matching your data policy"), "access", "access"),
+        (400, said("'messages[0].role' does not support 'system' with this model.", code="unsupported_value"),
+         "permanent", "system_role"),
+        (400, said("Invalid value: 'system'. Supported values are: 'user', 'assistant'"), "permanent", "system_role"),
+        (400, json.dumps({"error": said("System role not supported", code=400)}), "permanent", "system_role"),
+        (422, '{"error": "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens"}',
+         "permanent", None),
+        (424, said("failed dependency"), "transient", None),
+        (499, said("client closed request"), "transient", None),
+        (501, said("not implemented"), "permanent", "wrong_address"),
+        (529, said("Overloaded"), "transient", None),
     ],
 )  # fmt: skip
 def test_what_the_words_of_a_refusal_are_about(status: int, body: str, kind: str, cause: str | None) -> None:
@@ -82,9 +112,20 @@ def test_what_the_words_of_a_refusal_are_about(status: int, body: str, kind: str
     assert (verdict.kind, verdict.cause) == (kind, cause)
 
 
-def test_words_of_a_quoted_text_are_not_the_services() -> None:
-    quoted = "I forgot my api key at the bank, which had insufficient funds and a system role not supported"
-    assert judge(Reply(400, {}, said(f"cannot read '{quoted}'").encode(), 0.1)).cause is None
+ROW = "I forgot my API key at the bank, which had insufficient balance; the model was not found"
+
+
+@pytest.mark.parametrize("message", ["cannot read '{}'", "cannot read {}", "cannot read «{}»", "cannot read “{}”: ?"])
+@pytest.mark.parametrize("status", [400, 403, 422])
+@pytest.mark.parametrize("wrap", ["{}", "Review: {} Stars:"])
+def test_words_of_the_rows_text_are_not_the_services(message: str, status: int, wrap: str) -> None:
+    verdict = judge(Reply(status, {}, said(message.format(ROW)).encode(), 0.1), sent=[wrap.format(ROW.lower())])
+    assert (verdict.kind, verdict.cause) == ("permanent", None)
+
+
+def test_a_short_text_that_is_quoted_is_not_the_services_word() -> None:
+    assert judge(Reply(400, {}, said("cannot read 'api key'").encode(), 0.1), sent=["Review: API key"]).cause is None
+    assert judge(Reply(400, {}, said("'system' role not supported").encode(), 0.1), sent=["the system"]).cause
     assert complaint("the 7th character cannot be read") is None
 
 
@@ -96,6 +137,10 @@ def test_words_of_a_quoted_text_are_not_the_services() -> None:
         (403, "<html><h1>403 Forbidden</h1></html>"),
         (400, said("cannot be read")),
         (422, said("api key")),
+        (403, said("Forbidden: an API key was found in the text")),
+        (400, said("model not found in visit 13: the park")),
+        (400, said("logprobs cannot be computed")),
+        (501, said("not implemented")),
     ],
 )
 def test_a_refusal_of_one_text_costs_its_row_and_stays(status: int, body: str, engine: Engine) -> None:

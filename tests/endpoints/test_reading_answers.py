@@ -103,6 +103,16 @@ def test_an_error_inside_status_200_is_told() -> None:
             {"input_tokens": 3, "output_tokens": 2, "cache_read_input_tokens": 8, "cache_creation_input_tokens": 1},
             Usage(12, 2, 8),
         ),
+        ({"prompt_eval_count": 3, "eval_count": 2}, Usage(3, 2)),
+        ({"prompt_tokens": "1,003", "completion_tokens": "2"}, Usage(1003, 2)),
+        (
+            {"prompt_tokens": 3, "completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 20}},
+            Usage(3, 22),
+        ),
+        (
+            {"prompt_tokens": 3, "completion_tokens": 22, "completion_tokens_details": {"reasoning_tokens": 20}},
+            Usage(3, 22),
+        ),
         ({"total_tokens": 900}, Usage(898, 2, estimated=True)),
         ({"prompt_tokens": 3, "completion_tokens": 0}, Usage(3, 2, estimated=True)),
         ({"prompt_tokens": 0, "completion_tokens": 2}, Usage(0, 2, estimated=True)),
@@ -172,10 +182,33 @@ def test_a_gateway_that_hides_why_it_stopped_is_seen_through() -> None:
     assert read_answer(body(choice), "chat").finish_reason == "length"
 
 
+def test_a_broken_off_answer_is_seen_beneath_a_stop() -> None:
+    hidden: list[dict[str, Any]] = [
+        {"finish_reason": "stop", "native_finish_reason": "error"},
+        {"finishReason": "error"},
+    ]
+    for choice in hidden:
+        with pytest.raises(Unreadable, match="broke off"):
+            read_answer(body({"message": {"content": "go"}, **choice}), "chat")
+    choice = {"message": {"content": "go"}, "finish_reason": "stop", "native_finish_reason": "some_end"}
+    assert read_answer(body(choice), "chat").text == "go"
+
+
+def test_only_the_spoken_parts_of_an_answer_are_read() -> None:
+    for kind in ("thinking", "reasoning"):
+        parts = [{"type": kind, "text": "3"}, {"type": "text", "text": "4"}]
+        assert read_answer(body({"message": {"content": parts}}), "chat").text == "4"
+    refused = [{"type": "refusal", "refusal": "I cannot."}]
+    assert read_answer(body({"message": {"content": refused}}), "chat").refusal == "I cannot."
+
+
 def test_an_empty_answer_that_counts_nothing_is_none() -> None:
     empty = {"message": {"content": ""}, "finish_reason": "stop"}
     with pytest.raises(Unreadable, match="empty"):
         read_answer(body(empty, usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}), "chat")
+    blank = {"message": {"content": "\n"}, "finish_reason": "stop"}
+    with pytest.raises(Unreadable, match="empty"):
+        read_answer(body(blank, usage={"prompt_tokens": 0, "completion_tokens": 0}), "chat")
     assert read_answer(body(empty, usage={"prompt_tokens": 9, "completion_tokens": 0}), "chat").text == ""
 
 
@@ -222,6 +255,28 @@ def test_tokens_that_spell_the_same_text_add_up() -> None:
     }
     read = read_answer(body({"text": "4", "logprobs": logprobs}), "completion").choices[0]
     assert [(token, round(math.exp(value), 3)) for token, value in read] == [(" 4", 0.7)]
+
+
+def test_a_chosen_token_without_its_bytes_counts_once() -> None:
+    tops = [{"token": "4", "logprob": -0.5, "bytes": [52]}, {"token": "5", "logprob": -1.0, "bytes": [53]}]
+    content = [{"token": "4", "logprob": -0.5, "top_logprobs": tops}]
+    read = read_answer(body({"message": {"content": "4"}, "logprobs": {"content": content}}), "chat")
+    assert read.choices == ((("4", -0.5), ("5", -1.0)),)
+
+
+@pytest.mark.parametrize("odd", [None, {}, {"token": "5"}, {"logprob": -1.0}, {"token": None, "logprob": -1.0}, "5"])
+def test_a_likeliest_token_that_is_none_costs_itself_only(odd: Any) -> None:
+    content = [{"token": "4", "logprob": -0.5, "top_logprobs": [odd, {"token": "3", "logprob": -2.0}]}]
+    read = read_answer(body({"message": {"content": "4"}, "logprobs": {"content": content}}), "chat")
+    assert read.choices == ((("4", -0.5), ("3", -2.0)),)
+
+
+def test_a_position_may_have_only_the_chosen_or_only_the_likeliest_tokens() -> None:
+    likeliest = {"content": [{"top_logprobs": [{"token": "4", "logprob": -0.5}]}]}
+    assert read_answer(body({"text": "4", "logprobs": likeliest}), "completion").choices == ((("4", -0.5),),)
+    for tops in ({}, {"top_logprobs": None}):
+        chosen = {"tokens": ["4"], "token_logprobs": [-0.5], **tops}
+        assert read_answer(body({"text": "4", "logprobs": chosen}), "completion").choices == ((("4", -0.5),),)
 
 
 def test_a_token_that_is_listed_twice_counts_once() -> None:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["DESCRIPTIONS", "Complaint", "complaint", "error_of", "is_page", "message_of", "page_text", "status_inside"]
+__all__ = [
+    "DESCRIPTIONS",
+    "Complaint",
+    "complaint",
+    "error_of",
+    "is_page",
+    "message_of",
+    "own_words",
+    "page_text",
+    "status_inside",
+]
 
 Complaint = Literal[
     "key",  # this key, account, project, network or country may not ask
@@ -37,8 +47,13 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"jailbreak",
         r"inappropriate",
         r"data.?inspection",
+        r"prompt.?injection",
+        r"content exists risk",
+        r"(?:considered|deemed) (?:high risk|unsafe)",
+        r"(?:input|output|prompt|text|content)s?.{0,12}sensitive",
+        r"security policy",
         r"prohibited.?content",
-        r"(?:harmful|unsafe|sensitive|offensive|illegal) (?:content|text|material|words?|information|"
+        r"(?:harmful|unsafe|sensitive|offensive|illegal) (?:content|text|material|words?|data|information|"
         r"input)",
         r"guardrail",
         r"blocked (?:by|due to|for|because).{0,40}(?:safety|polic|filter|content|security|waf|rule)",
@@ -55,6 +70,10 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
     ),
     "credit": (
         r"insufficient (?:account )?(?:balance|credit|fund|quota)",
+        r"balance.{0,12}insufficient",
+        r"(?:not|n't) have any credits",
+        r"(?:key|spending|budget|usage|credit) limit (?:exceeded|reached)",
+        r"free.?tier.{0,40}(?:exhausted|used up|only)",
         r"(?:exceeded|out of|ran out of|run out of|reached).{0,30}(?:quota|credits?\b|spending|"
         r"spend limit|budget)",
         r"(?:credit|balance).{0,30}(?:too low|exhausted|depleted|negative|used up|not enough|empty)",
@@ -83,7 +102,7 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"not logged in",
         r"please (?:log|sign).?in",
         r"jwt",
-        r"token (?:has |is |was )?(?:expired|revoked|invalid)",
+        r"token.{0,40}(?:expired|revoked|invalid)",
         r"expired token",
         r"(?:country|region|territory|location).{0,40}(?:not supported|not available|unsupported|"
         r"restricted)",
@@ -95,8 +114,12 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"disabled)",
         r"public (?:network )?access",
         r"permission.?(?:denied|error)",
-        r"(?:lacks?|not have|no|insufficient|missing) (?:the )?(?:required |sufficient )?(?:permission|"
+        r"(?:lacks?|not have|n't have|no|insufficient|missing) (?:the )?(?:required |sufficient )?(?:permission|"
         r"privilege|scope|access)",
+        r"access (?:is |was )?denied",
+        r"not allowed to (?:access|use|call)",
+        r"\breferer\b.{0,40}blocked",
+        r"无权|没有权限|(?:账[户号]|帐[户号]).{0,8}(?:禁用|停用|封)",
         r"无效的令牌",
         r"认证失败",
         r"鉴权",
@@ -138,6 +161,10 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"(?:unsupported|invalid|unknown|unexpected).{0,24}\brole\b.{0,24}(?:system|developer)",
         r"\brole\b.{0,24}(?:system|developer)['\"`]?.{0,30}(?:not|unsupported|invalid)",
         r"(?:system|developer)['\"`]? is not (?:one of|a valid|an allowed)",
+        r"(?:does not|doesn't|do not) support ['\"`]?(?:system|developer)",
+        r"(?:invalid|unsupported)(?: value| role)?:? ['\"`]?(?:system|developer)\b",
+        r"first message.{0,30}\brole\b.{0,8}user",
+        r"^['\"`]?(?:system|developer)['\"`]? (?:is |are )?(?:not supported|unsupported|not allowed)",
         r"roles? must alternate",
         r"only.{0,20}user.{0,20}assistant.{0,40}(?:role|support|allow)",
         r"alternat\w+ (?:between )?user",
@@ -176,6 +203,13 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
 }
 PATTERNS = {found: re.compile("|".join(alternatives)) for found, alternatives in WORDS.items()}
 
+QUOTED = re.compile(r"(['\"`])(.*?)\1|\u00ab(.*?)\u00bb|\u201c(.*?)\u201d|\u300c(.*?)\u300d|<<(.*?)>>", re.S)
+LONG_QUOTATION = 40
+"""Characters from which on a quotation is the text that was sent; its words are not the service's."""
+RUN_OF_WORDS = 3
+"""So many words as they stand in a text that was sent are a quotation without marks."""
+WORD = re.compile(r"\w+(?:['’]\w+)*")
+
 DESCRIPTIONS = (
     "message",
     "msg",
@@ -205,6 +239,39 @@ def complaint(words: str, *without: Complaint) -> Complaint | None:
     return next((found for found, said in PATTERNS.items() if found not in without and said.search(words)), None)
 
 
+def own_words(message: str, sent: Iterable[str] = ()) -> str:
+    """A message in small letters without what it quotes, with or without marks, of the texts that were sent.
+
+    Examples:
+        >>> own_words("cannot read: I lost my API key", ["Review: I lost my api key"])
+        'cannot read:'
+        >>> own_words("'temperature' is not supported", ["a text"])
+        "'temperature' is not supported"
+    """
+    message = message.lower()
+    texts = [" ".join(WORD.findall(text.lower())) for text in sent]
+
+    def quoted(found: re.Match[str]) -> str:
+        inner = next((part for part in found.groups()[1:] if part), "")
+        words = WORD.findall(inner)
+        is_sent = len(words) > 1 and any(" ".join(words) in text for text in texts)
+        return " " if len(inner) >= LONG_QUOTATION or is_sent else found.group()
+
+    message = QUOTED.sub(quoted, message)
+    runs = {run for text in texts for run in _runs(text.split())}
+    words = list(WORD.finditer(message))
+    taken = [False] * len(message)
+    for place, run in enumerate(_runs([word.group() for word in words])):
+        if run in runs:
+            begin, end = words[place].start(), words[place + RUN_OF_WORDS - 1].end()
+            taken[begin:end] = [True] * (end - begin)
+    return "".join(letter for letter, is_taken in zip(message, taken, strict=True) if not is_taken).strip()
+
+
+def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    return zip(*(words[start:] for start in range(RUN_OF_WORDS)), strict=False)
+
+
 def error_of(body: bytes) -> Mapping[str, Any]:
     """The part of a body that tells of an error, whatever its layout; empty where there is no JSON object."""
     try:
@@ -222,7 +289,9 @@ def error_of(body: bytes) -> Mapping[str, Any]:
         if isinstance(error, Mapping):
             return error
         if isinstance(error, str) and error:
-            return {**document, "message": error}
+            # A gateway may pass on the body it got as a text.
+            inner = error_of(error.encode()) if error.lstrip().startswith(("{", "[")) else {}
+            return inner or {**document, "message": error}
     return document
 
 

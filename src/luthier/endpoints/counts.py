@@ -14,10 +14,13 @@ __all__ = ["read_usage"]
 MOST_TOKENS = 2**53
 """A larger count is a fault of the service, and more than the journal's columns take."""
 
-INPUTS = ("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount")
-OUTPUTS = ("completion_tokens", "output_tokens", "completionTokens", "outputTokens", "candidatesTokenCount")
+INPUTS = ("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount", "prompt_eval_count")
+OUTPUTS = (
+    *("completion_tokens", "output_tokens", "completionTokens", "outputTokens", "candidatesTokenCount", "eval_count"),
+)
 TOTALS = ("total_tokens", "totalTokens", "totalTokenCount")
 DETAILS = ("prompt_tokens_details", "input_tokens_details")
+WRITTEN_DETAILS = ("completion_tokens_details", "output_tokens_details")
 CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
 
 
@@ -38,6 +41,9 @@ def read_usage(usage: Any, written: str = "") -> Usage:
     """
     given = usage if isinstance(usage, Mapping) else {}
     inputs, outputs, total = _count(given, INPUTS), _count(given, OUTPUTS), _count(given, TOTALS)
+    thought = _count(_details(given, WRITTEN_DETAILS), ("reasoning_tokens",))
+    if thought > outputs > 0:
+        outputs += thought  # the service counts thoughts apart from what was written
     estimated = False
     if inputs and total > inputs:
         # Thoughts may be billed and yet be missing among what was written.
@@ -51,12 +57,15 @@ def read_usage(usage: Any, written: str = "") -> Usage:
         estimated = True
     elif not inputs and not outputs:
         inputs = total
-    details: Mapping[str, Any] = next((given[name] for name in DETAILS if isinstance(given.get(name), Mapping)), {})
-    cached = _count(details, CACHED) or _count(given, CACHED)
+    cached = _count(_details(given, DETAILS), CACHED) or _count(given, CACHED)
     if "input_tokens" in given and not total and "cache_read_input_tokens" in given:
         # Anthropic counts what was read from its cache apart.
         inputs += cached + _count(given, ("cache_creation_input_tokens",))
     return Usage(inputs, outputs, min(cached, inputs), estimated=estimated or not inputs)
+
+
+def _details(given: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
+    return next((given[name] for name in names if isinstance(given.get(name), Mapping)), {})
 
 
 def _count(given: Mapping[str, Any], names: tuple[str, ...]) -> int:
@@ -67,7 +76,7 @@ def _number(value: Any) -> int:
     """A count, 0 for what is none: services also write 9.0 and "9"."""
     if isinstance(value, str):
         try:
-            value = float(value)
+            value = float(value.replace(",", ""))
         except ValueError:
             return 0
     if isinstance(value, bool) or not isinstance(value, int | float):

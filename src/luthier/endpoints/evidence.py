@@ -15,7 +15,7 @@ ENOUGH = 5
 ENOUGH_AFTER_ANSWERS = 20
 """As many in a row, where others were answered before: a key may be taken away meanwhile."""
 
-TAKEN_AWAY: frozenset[Cause | None] = frozenset({"access", "quota"})
+TAKEN_AWAY: frozenset[Cause | None] = frozenset({"access", "quota", "unknown_model"})
 """Causes that may come up after answers."""
 
 SHARED_SETTINGS: frozenset[Cause] = frozenset({"every_row", "max_tokens"})

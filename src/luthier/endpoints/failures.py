@@ -14,6 +14,7 @@ from luthier.endpoints.complaints import (
     error_of,
     is_page,
     message_of,
+    own_words,
     page_text,
     status_inside,
 )
@@ -52,7 +53,9 @@ Cause = Literal[
 ]
 """Why no request of the run can work: these stop it."""
 
-QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+QUOTA_CODES = {
+    *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "exceeded_current_quota_error"),
+}
 CONTENT_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
 UNKNOWN_MODEL_CODES = {"model_not_found", "deploymentnotfound", "invalid_model", "unknown_model"}
 TOO_LONG_CODES = {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"}
@@ -64,22 +67,24 @@ TOO_LONG_WORDS = (
     "request too large",
     "prompt is too long",
     "string too long",
+    "input is too long",
+    "`inputs` tokens",
+    "`inputs` must have less",
+    "input token count",
+    "range of input length",
 )
 PARAMETER_CODES = {"unsupported_parameter", "unsupported_value"}
-PASSING_STATUSES = {408, 409, 425}
+PASSING_STATUSES = {408, 409, 421, 423, 424, 425, 498, 499}
 ACCESS_CODES = {"permission_denied", "permission_error", "access_denied", "accessdenied", "invalid_api_key"}
 UNKNOWN_MODEL = re.compile(
     r"\bmodel\b.{0,60}(?:does not exist|not found|is not a valid|unknown|not exist|no longer available|decommissioned)|"
-    r"(?:unknown|invalid|no such) model\b"
+    r"(?:unknown|invalid|no such|not found the) model\b|not a valid model|\bno models? (?:is |are )?loaded|模型不存在"
 )
 WANTS_TLS = re.compile(r"plain http request.{0,20}https port|http request to an https server|requires? (?:tls|https)")
 NOTHING_LEFT = re.compile(
     r"insufficient (?:account )?(?:balance|credit|fund)|out of credits|not enough credit|\brecharge\b|余额不足|欠费"
 )
 """With 429, which else means to wait; Gemini says "exceeded your current quota" of a minute."""
-
-ECHO = re.compile(r"(['\"`])(?:(?!\1).){40,}\1")
-"""A long quotation is the text that was sent; its words are not the service's."""
 
 SETTINGS: dict[str, Cause] = {
     "system_role": "system_role",
@@ -127,13 +132,22 @@ class Verdict:
     by_words: bool = False
 
 
-def judge(reply: Reply, secrets: Sequence[str] = (), operation: Operation = "chat") -> Verdict:
-    """The verdict on an answer whose status tells of a failure."""
+def judge(
+    reply: Reply, secrets: Sequence[str] = (), operation: Operation = "chat", sent: Sequence[str] = ()
+) -> Verdict:
+    """The verdict on an answer whose status tells of a failure.
+
+    Args:
+        reply: what came.
+        secrets: keys that must not be shown.
+        operation: what was asked.
+        sent: the texts of the request; their words in a message say nothing of the service.
+    """
     status = reply.status
     error = error_of(reply.body)
-    code, kind = str(error.get("code") or "").lower(), str(error.get("type") or "").lower()
+    code, kind, state = (str(error.get(name) or "").lower() for name in ("code", "type", "status"))
     said = redact(message_of(error, reply.body), secrets)
-    words = ECHO.sub("", said.lower())
+    words = own_words(said, sent)
     message = f"status {status}: {said}" if said else f"status {status}"
     parameter = error.get("param")
     parameter = redact(parameter, secrets) if isinstance(parameter, str) else None
@@ -171,7 +185,7 @@ def judge(reply: Reply, secrets: Sequence[str] = (), operation: Operation = "cha
     if 300 <= status < 400:
         place = redact(reply.headers.get("location", "elsewhere"), secrets)
         return verdict("permanent", "redirect", f"status {status}: the server sends on to {place}")
-    told = complaint(f"{words} {code} {kind}") if status in (400, 403, 422, 451) else None
+    told = complaint(f"{words} {code} {kind} {state}") if status in (400, 403, 422, 451) else None
     if told == "text":
         # A firewall has its page for one text as for all.
         return verdict("content", suspected="firewall" if is_page(reply.body) else None)
@@ -180,11 +194,17 @@ def judge(reply: Reply, secrets: Sequence[str] = (), operation: Operation = "cha
     if told == "rate" and status == 403:
         return verdict("rate_limit")
     if status == 403:
-        if told == "key" or code in ACCESS_CODES or kind in ACCESS_CODES:
-            return verdict("access", "access")
         if is_page(reply.body):
             return verdict("content", suspected="firewall")
+        if {code, kind} & ACCESS_CODES:
+            return verdict("access", "access")
+        if UNKNOWN_MODEL.search(words) or code in UNKNOWN_MODEL_CODES:
+            return verdict("permanent", "unknown_model", by_words=True)
+        if told == "key":
+            return verdict("access", "access", by_words=True)
         return verdict("permanent", suspected="access")
+    if status == 501:
+        return verdict("permanent", "wrong_address", by_words=True)
     if status >= 500 or status in PASSING_STATUSES or code == "deploymentnotready":
         # llama.cpp and vLLM answer 500 where a chat template raises, which it does for every row.
         if complaint(words) == "system_role":
@@ -193,8 +213,14 @@ def judge(reply: Reply, secrets: Sequence[str] = (), operation: Operation = "cha
     said_by, other_style = OTHER_STYLE.get(operation, ("", None))
     if other_style is not None and status in (400, 404) and said_by in words:
         return verdict("permanent", other_style)
-    if code in UNKNOWN_MODEL_CODES or (status == 404 and "model" in words) or UNKNOWN_MODEL.search(words):
+    if status == 404 and "no endpoints found" in words:
+        # OpenRouter has the model, though nobody who serves it as it was asked for.
+        route: Cause = "parameter" if "parameter" in words else "access" if "policy" in words else "unknown_model"
+        return verdict("access" if route == "access" else "permanent", route)
+    if code in UNKNOWN_MODEL_CODES or (status == 404 and "model" in words):
         return verdict("permanent", "unknown_model")
+    if UNKNOWN_MODEL.search(words):
+        return verdict("permanent", "unknown_model", by_words=status != 404)
     if status in (404, 405):
         return verdict("permanent", "wrong_address")
     if code in TOO_LONG_CODES or status == 413 or any(word in words for word in TOO_LONG_WORDS):
@@ -202,7 +228,7 @@ def judge(reply: Reply, secrets: Sequence[str] = (), operation: Operation = "cha
         suspected: Cause | None = "max_tokens" if "max_tokens" in words or "completion_tokens" in words else None
         return verdict("permanent", text=f"the text is too long for the model ({message})", suspected=suspected)
     if "logprob" in f"{parameter} {words}":
-        return verdict("permanent", "logprobs")
+        return verdict("permanent", "logprobs", by_words="logprob" not in str(parameter))
     if told == "key":
         return verdict("access", "access", by_words=True)
     setting = SETTINGS.get(complaint(words, "busy", "rate") or "") or SETTINGS.get(
@@ -233,7 +259,13 @@ def judge_fault(fault: Fault, secrets: Sequence[str] = (), *, reached: bool) -> 
 
 
 def judge_unread(
-    reply: Reply, reason: object, secrets: Sequence[str] = (), operation: Operation = "chat", *, answered: bool
+    reply: Reply,
+    reason: object,
+    secrets: Sequence[str] = (),
+    operation: Operation = "chat",
+    sent: Sequence[str] = (),
+    *,
+    answered: bool,
 ) -> Verdict:
     """The verdict on a body that is no answer although its status says so, by what the body says.
 
@@ -242,11 +274,12 @@ def judge_unread(
         reason: why it cannot be read.
         secrets: keys that must not be shown.
         operation: which call of the protocol was made.
+        sent: the texts of the request.
         answered: whether this endpoint has given an answer before; then what it says now may pass.
     """
     body = _first_event(reply.body) or reply.body
     if _tells_error(body):
-        return _judge_told(replace(reply, body=body), secrets, operation)
+        return _judge_told(replace(reply, body=body), secrets, operation, sent)
     status, beginning = reply.status, redact(page_text(reply.body)[:120], secrets)
     cause: Cause | None = None
     if body is not reply.body or reply.body.lstrip().startswith((b"data:", b"event:")):
@@ -271,14 +304,15 @@ def unreadable(reason: object, secrets: Sequence[str] = ()) -> Verdict:
     return Verdict("transient", redact(f"unreadable answer: {reason}", secrets), status=200)
 
 
-def _judge_told(reply: Reply, secrets: Sequence[str], operation: Operation) -> Verdict:
+def _judge_told(reply: Reply, secrets: Sequence[str], operation: Operation, sent: Sequence[str]) -> Verdict:
     """An error told with status 200: judged as if its own status had come."""
     error = error_of(reply.body)
     inside = status_inside(error)
-    words = f"{message_of(error, reply.body)} {error.get('code')} {error.get('type')}".lower()
-    told = complaint(ECHO.sub("", words))
+    told = complaint(
+        f"{own_words(message_of(error, reply.body), sent)} {error.get('code')} {error.get('type')}".lower()
+    )
     status = inside or {"rate": 429, "busy": 503}.get(told or "", 400)
-    verdict = judge(replace(reply, status=status), secrets, operation)
+    verdict = judge(replace(reply, status=status), secrets, operation, sent)
     said = verdict.message.removeprefix(f"status {status}").removeprefix(": ") or "it has no words"
     verdict = replace(verdict, message=f"status {reply.status} with an error: {said}", status=reply.status)
     if inside is None and verdict.kind == "permanent" and verdict.cause is None:

@@ -17,7 +17,18 @@ WHOLE = {
     *("stop_word", "stop_words", "stop_str", "stop_string", "stop_token", "stop_token_id", "stop_tokens"),
     *("stop_criteria", "stop_criteria_met", "stopped_word", "stopped_eos", "done", "complete", "completed"),
     *("completion", "finish", "finished", "normal", "success", "ok", "natural", "matched_stop"),
-    *("tool", "tools", "tool_call", "tool_calls", "tool_use", "function", "function_call", "function_calls"),
+    *(
+        "null",
+        "none",
+        "tool",
+        "tools",
+        "tool_call",
+        "tool_calls",
+        "tool_use",
+        "function",
+        "function_call",
+        "function_calls",
+    ),
 }
 CUT = {
     *("length", "length_limit", "max_length", "max_tokens", "max_token", "max_new_tokens", "max_output_tokens"),
@@ -25,6 +36,11 @@ CUT = {
     *("context_length", "context_length_exceeded", "context_window_exceeded", "max_context_length", "limit"),
     *("stopped_limit", "token_limit", "token_limit_reached", "error_limit", "truncated", "incomplete", "too_long"),
 }
+BROKEN = {
+    *("error", "failed", "network_error", "abort", "aborted", "cancelled", "canceled", "timeout", "server_error"),
+}
+"""Said beneath "stop", these are meant; other unknown words there are names of an ordinary end."""
+
 WITHHELD = re.compile(
     r"content|filter|safety|sensitive|refus|moderat|toxic|guardrail|prohibit|block|recitation|spii|polic|violat|censor"
     r"|^language$|^risk|harm"
@@ -41,12 +57,12 @@ def finish_of(choice: Mapping[str, Any]) -> tuple[Finish, str]:
         >>> [finish_of({"finish_reason": said})[0] for said in ("STOP", "max_tokens", "SAFETY", "network_error", None)]
         ['whole', 'cut', 'refused', 'broken', 'whole']
     """
-    given = choice.get("finish_reason")
+    given = choice.get("finish_reason", choice.get("finishReason"))
     native = choice.get("native_finish_reason")
     given = native if given is None else given
     said = _said(given)
     kind = _kind(said)
-    if kind == "whole" and native is not None and (hidden := _kind(_said(native))) in ("cut", "refused"):
+    if kind == "whole" and native is not None and _is_meant(hidden := _kind(_said(native)), native):
         # A gateway that translates what it does not know into "stop" still passes on the word itself.
         kind, said = hidden, _said(native)
     words = f"finish_reason {said!r}"
@@ -59,6 +75,10 @@ def finish_of(choice: Mapping[str, Any]) -> tuple[Finish, str]:
     return kind, words
 
 
+def _is_meant(kind: Finish, native: Any) -> bool:
+    return kind in ("cut", "refused") or (kind == "broken" and _word(_said(native)) in BROKEN)
+
+
 def _said(given: Any) -> str:
     if isinstance(given, Mapping):
         # SGLang's own shape: {"type": "stop", "matched": 2}.
@@ -66,9 +86,13 @@ def _said(given: Any) -> str:
     return given if isinstance(given, str) else ""
 
 
-def _kind(said: str) -> Finish:
+def _word(said: str) -> str:
     word = re.sub(r"[\s-]+", "_", said.strip().casefold())
-    word = word.rpartition(".")[2].removeprefix("finish_reason_").removeprefix("finishreason_")
+    return word.rpartition(".")[2].removeprefix("finish_reason_").removeprefix("finishreason_")
+
+
+def _kind(said: str) -> Finish:
+    word = _word(said)
     if not word or word in WHOLE:
         return "whole"
     if word in CUT:

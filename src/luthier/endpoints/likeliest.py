@@ -38,9 +38,11 @@ def choices_of(logprobs: Any) -> tuple[TokenChoices, ...]:
     if not isinstance(logprobs, Mapping):
         return ()
     if isinstance(content := logprobs.get("content"), list):
-        return tuple(_likeliest(_candidates(each.get("top_logprobs")), [_candidate(each)]) for each in content)
-    if isinstance(tops := logprobs.get("top_logprobs"), list):
-        tokens, given = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
+        return tuple(_position(each) for each in content)
+    tokens, given = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
+    tops = logprobs.get("top_logprobs")
+    if isinstance(tops, list) or tokens:
+        tops = tops if isinstance(tops, list) else [None] * len(tokens)
         positions = []
         for place, top in enumerate(tops):
             known = place < len(tokens) and place < len(given) and isinstance(tokens[place], str)
@@ -50,10 +52,19 @@ def choices_of(logprobs: Any) -> tuple[TokenChoices, ...]:
     return ()
 
 
+def _position(each: Mapping[str, Any]) -> TokenChoices:
+    tops = _candidates(each.get("top_logprobs"))
+    return _likeliest(tops, [_candidate(each)] if not tops or _is_candidate(each) else [])
+
+
 def _candidates(top: Any) -> list[Candidate]:
     if isinstance(top, Mapping):
         return [(token, None, logprob) for token, logprob in top.items()]
-    return [_candidate(each) for each in top or ()]
+    return [_candidate(each) for each in top or () if _is_candidate(each)]
+
+
+def _is_candidate(each: Any) -> bool:
+    return isinstance(each, Mapping) and isinstance(each.get("token"), str) and "logprob" in each
 
 
 def _candidate(entry: Mapping[str, Any]) -> Candidate:
@@ -67,12 +78,13 @@ def _candidate(entry: Mapping[str, Any]) -> Candidate:
 
 def _likeliest(tops: Sequence[Candidate], chosen: Sequence[Candidate]) -> TokenChoices:
     # The chosen token stands beside the likeliest, and mostly among them too.
-    listed = {(token, raw) for token, raw, _ in tops}
+    # The chosen token may come without the bytes it has among the likeliest.
     usable = [(token, raw, float(value)) for token, raw, value in tops if _is_logprob(value)]
     usable += [
         (token, raw, float(value))
         for token, raw, value in chosen
-        if _is_logprob(value) and (token, raw) not in listed and (raw is None or (token, None) not in listed)
+        if _is_logprob(value)
+        and not any(token == other and (raw == its or None in (raw, its)) for other, its, _ in tops)
     ]
     if math.fsum(math.exp(value) for _, _, value in usable) > 1 + ROUNDING:
         # More than there is: a service has listed a token twice.

@@ -23,6 +23,8 @@ EXPECTED: dict[Operation, str] = {
     "decision": "answers[0] with probabilities from 0 to 1",
 }
 
+SPOKEN_PARTS = (None, "text", "output_text")
+
 ROUNDING = 1e-6
 """By so much a sum of shares may pass 1."""
 
@@ -157,7 +159,8 @@ def _document(body: bytes) -> Any:
 def _written(document: Any, operation: Operation) -> Answer:
     choice = document["choices"][0]
     message = choice["message"] if operation == "chat" else {"content": choice["text"]}
-    text, refusal = _content(message.get("content")), _text_or_none(message.get("refusal"))
+    content = message.get("content")
+    text, refusal = _content(content), _text_or_none(message.get("refusal")) or _refusal_in(content)
     if not isinstance(text, str):
         raise TypeError("text")
     finish, words = finish_of(choice)
@@ -165,7 +168,7 @@ def _written(document: Any, operation: Operation) -> Answer:
     if not refusal and finish != "refused" and (finish == "broken" or reported):
         raise Unreadable(reported or f"the service broke off ({sendable(words)})")
     counts = document.get("usage") or choice.get("usage")
-    said = text or refusal or choice.get("logprobs") or message.get("tool_calls")
+    said = text.strip() or refusal or choice.get("logprobs") or message.get("tool_calls")
     if not said and finish != "refused" and _counts_nothing(counts):
         raise Unreadable("the answer is empty and counts no tokens")
     thoughts = message.get("reasoning_content") or message.get("reasoning")
@@ -233,8 +236,18 @@ def _content(content: Any) -> Any:
     if content is None:
         return ""
     if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content if isinstance(part, Mapping))
+        # Thoughts may come as parts of their own, of type thinking or reasoning.
+        return "".join(part.get("text") or "" for part in content if _is_part(part, *SPOKEN_PARTS))
     return content
+
+
+def _refusal_in(content: Any) -> str | None:
+    parts = content if isinstance(content, list) else ()
+    return next((_text_or_none(part.get("refusal")) for part in parts if _is_part(part, "refusal")), None)
+
+
+def _is_part(part: Any, *types: str | None) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in types
 
 
 def _reported_error(document: Any) -> str | None:

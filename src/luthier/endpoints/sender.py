@@ -31,7 +31,7 @@ from luthier.endpoints.providers import PROVIDERS, Provider
 from luthier.endpoints.reading import Part, Unreadable
 from luthier.endpoints.redaction import redact, redact_bytes
 from luthier.endpoints.report import Report
-from luthier.endpoints.tokens import TokenGuess
+from luthier.endpoints.tokens import TokenGuess, texts_of
 from luthier.endpoints.transport import Fault, Reply, Transport
 from luthier.errors import UserError
 
@@ -230,7 +230,12 @@ class Sender:
                     parts = parts_of(flight, reply.body)
                 except Unreadable as error:
                     verdict = judge_unread(
-                        reply, error, secrets, flight.request.operation, answered=lane.answered or run.evidence.answered
+                        reply,
+                        error,
+                        secrets,
+                        flight.request.operation,
+                        texts_of(asked),
+                        answered=lane.answered or run.evidence.answered,
                     )
                 else:
                     bad = self._succeed(flight, parts, reply)
@@ -239,7 +244,7 @@ class Sender:
                         await self._fail(bad, unreadable(reason, secrets), provider)
                     return
             else:
-                verdict = judge(reply, secrets, flight.request.operation)
+                verdict = judge(reply, secrets, flight.request.operation, texts_of(asked))
         else:
             verdict = judge_fault(reply, secrets, reached=lane.limiter.met)
         if endpoint.provider == "local" and _server_left(reply):
@@ -315,8 +320,8 @@ class Sender:
         run = flight.run
         self._refund(flight)
         self._tell_limiter(flight, verdict)
-        if verdict.by_words and run.evidence.is_disproved("every_row"):
-            # The words are about this row after all: others were answered.
+        if verdict.by_words and (run.evidence.is_disproved("every_row") or run.evidence.in_the_air > 1):
+            # The words may be about this row after all: others were answered, or will tell in a moment.
             verdict = replace(verdict, kind="permanent", cause=None, suspected=verdict.cause, by_words=False)
         stops = verdict.cause is not None
         if verdict.kind in RETRYABLE and (verdict.retry_after_seconds or 0) > LONGEST_WAIT_SECONDS:

@@ -11,7 +11,7 @@ from typing import Any
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Request, Usage
 
-__all__ = ["TokenGuess", "least_input_tokens", "most_input_tokens", "most_tokens", "text_units"]
+__all__ = ["TokenGuess", "least_input_tokens", "most_input_tokens", "most_tokens", "text_units", "texts_of"]
 
 UNITS_PER_TOKEN = 4.0
 PRIOR_TOKENS = 50.0
@@ -66,20 +66,21 @@ def most_tokens(text: str) -> int:
 
 def least_input_tokens(request: Request) -> int:
     """Tokens that a question has at least."""
-    return max(1, math.floor(sum(map(len, _texts(request))) / LONGEST_TOKEN))
+    return max(1, math.floor(sum(map(len, texts_of(request))) / LONGEST_TOKEN))
 
 
 def most_input_tokens(request: Request) -> int:
     """Tokens that a question has at most: its texts, the marks between turns and the schema of its answer."""
     turns = request.body.get("messages", ())
-    most = sum(map(most_tokens, _texts(request))) + MOST_FOR_TURNS * (1 + len(turns))
+    most = sum(map(most_tokens, texts_of(request))) + MOST_FOR_TURNS * (1 + len(turns))
     if request.operation in ("chat", "decision"):
         most += MOST_FOR_A_CALL
     schema = request.body.get("response_format")
     return most if schema is None else most + most_tokens(json.dumps(schema, default=str))
 
 
-def _texts(request: Request) -> list[str]:
+def texts_of(request: Request) -> list[str]:
+    """All the texts that a request carries."""
     body = request.body
     if request.operation == "decision":
         return [*_leaves(body.get("input")), *_leaves(body.get("questions"))]
