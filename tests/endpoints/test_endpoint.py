@@ -78,6 +78,9 @@ def test_a_fragment_is_no_part_of_an_address() -> None:
     ("settings", "words"),
     [
         ({"base_url": "nope"}, "starts with http://"),
+        ({"base_url": "http://h:99999/v1"}, "write it as http://HOST:PORT/v1"),
+        ({"base_url": "http://[::1/v1"}, "write it as http://HOST:PORT/v1"),
+        ({"base_url": " http://h/v1"}, "holds a space"),
         ({"base_url": "http://h/v1?api-version=1"}, "holds a query"),
         ({"base_url": "http://h/v1?"}, "holds a query"),
         ({"base_url": "http://h/v1/chat/completions"}, "write base_url: http://h/v1"),

@@ -134,11 +134,11 @@ def test_a_429_without_retry_after_backs_off(server: LocalServer, endpoint: Endp
 
 def test_being_told_to_wait_is_no_attempt(server: LocalServer, endpoint: Endpoint) -> None:
     engine = Engine(Journal.in_memory(), backoff_seconds=0.001, longest_backoff_seconds=1.0, max_attempts=2)
-    server.faults.add(Fault("rate_limit", retry_after_seconds=0, contains="visit 0:", times=12))
+    server.faults.add(Fault("rate_limit", retry_after_seconds=0, contains="visit 0:", times=4))
     answers = engine.run(questions(4), endpoint)
     engine.close()
     assert [answer.failure for answer in answers] == [None] * 4
-    assert engine.report.rate_limited == 12
+    assert engine.report.rate_limited == 4
 
 
 def test_a_service_that_answers_nothing_but_429_ends_the_run_with_a_message(
@@ -153,7 +153,7 @@ def test_a_service_that_answers_nothing_but_429_ends_the_run_with_a_message(
 
 
 def test_a_row_alone_in_being_refused_is_given_up_for_now(server: LocalServer, endpoint: Endpoint) -> None:
-    engine = Engine(Journal.in_memory(), backoff_seconds=0.01, longest_backoff_seconds=0.02)
+    engine = Engine(Journal.in_memory(), backoff_seconds=0.005, longest_backoff_seconds=0.005)
     server.faults.add(Fault("rate_limit", retry_after_seconds=0, contains="visit 0:"))
     answers = engine.run(questions(20), endpoint)
     engine.close()

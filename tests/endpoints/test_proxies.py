@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +20,9 @@ from cryptography.x509.oid import NameOID
 from luthier.endpoints import Engine, Request, compatible
 from luthier.endpoints.cures import stopping_error
 from luthier.endpoints.failures import judge_fault
-from luthier.endpoints.proxies import NAMES, proxy_for
+from luthier.endpoints.proxies import NAMES, check_proxy_for_sdk, proxy_for
 from luthier.endpoints.transport import Fault, Reply, Transport
-from luthier.errors import EndpointError
+from luthier.errors import EndpointError, MissingPart
 from tests.endpoints.serving import serving
 from tests.endpoints.test_evidence import GOOD, asked
 
@@ -52,6 +53,11 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"https_proxy": "http://h:1", "NO_PROXY": "*.API.org"}, "https://eu.api.org/v1", None),
         ({"https_proxy": "http://h:1", "NO_PROXY": "pi.org"}, "https://api.org/v1", "http://h:1"),
         ({"https_proxy": "http://h:1", "NO_PROXY": "*"}, "https://api.org/v1", None),
+        ({"https_proxy": "http://h:1", "NO_PROXY": "https://api.org/v1"}, "https://api.org/v1", None),
+        ({"http_proxy": "http://h:1", "NO_PROXY": "10.1.*"}, "http://10.1.2.3:8000/v1", None),
+        ({"http_proxy": "http://h:1", "NO_PROXY": "10.1.*"}, "http://10.11.2.3:8000/v1", "http://h:1"),
+        ({"all_proxy": "socks://h:1080/"}, "http://api.org/v1", "socks5://h:1080/"),
+        ({"https_proxy": "//h:1"}, "https://api.org/v1", "http://h:1"),
     ],
 )  # fmt: skip
 def test_the_environment_is_read_as_requests_reads_it(
@@ -124,6 +130,19 @@ async def test_socks_proxies_are_used_and_look_names_up_where_they_are_told_to(
             await transport.close()
             assert isinstance(reply, Reply), reply
             assert json.loads(reply.body)["model"] == "m"
+
+
+@pytest.mark.parametrize("package", ["aiohttp_socks", "socksio"])
+def test_a_socks_proxy_without_its_package_says_what_to_install(
+    package: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://user:hunter22@127.0.0.1:8")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPart, match=r"ALL_PROXY names a SOCKS proxy.*pip install 'luthier\[socks\]'") as told:
+        if package == "socksio":
+            check_proxy_for_sdk("https://api.org/v1")
+        engine.run(asked(1), compatible("m", "http://api.invalid/v1"))
+    assert "hunter22" not in str(told.value)
 
 
 def test_a_proxy_without_a_scheme_is_used(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -152,7 +152,7 @@ class Endpoint(BaseModel, metaclass=_Speaking):
         if self.provider == "local" and self.base_url:
             raise ValueError("provider local starts its own server; use provider compatible to give a base_url")
         if self.base_url is not None:
-            parts = urlsplit(self.base_url)
+            parts = _parts_of(self.base_url)
             if parts.scheme not in ("http", "https") or not parts.netloc:
                 raise ValueError(f"base_url {self.base_url!r} is no address; it starts with http:// or https://")
             if parts.username or parts.password:
@@ -245,6 +245,17 @@ class Endpoint(BaseModel, metaclass=_Speaking):
     def label(self) -> str:
         """Short name for tables and messages."""
         return f"{self.provider}/{self.model}"
+
+
+def _parts_of(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"base_url is no address ({error}); write it as http://HOST:PORT/v1") from error
+    if re.search(r"\s", url):
+        raise ValueError("base_url holds a space or a line break; write it as http://HOST:PORT/v1")
+    return parts
 
 
 def _holds_secret(value: Any) -> bool:

@@ -93,7 +93,10 @@ def _variable(name: str, environment: Mapping[str, str]) -> str:
 
 
 def _read(value: str, variable: str) -> Proxy:
-    url = value if "://" in value else f"http://{value}"
+    url = value if "://" in value else f"http://{value.removeprefix('//')}"
+    if url.lower().startswith("socks://"):
+        # As desktops write it.
+        url = f"socks5{url[len('socks') :]}"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -127,7 +130,8 @@ def _matches(entry: str, host: str, port: int | None) -> bool:
     """
     if entry == "*":
         return True
-    entry = entry.split("://", 1)[-1]
+    scheme, _, address_of_url = entry.rpartition("://")
+    entry = address_of_url.split("/", 1)[0] if scheme else entry
     bracketed = re.fullmatch(r"\[([^\]]*)\](?::(\d+))?", entry)
     if bracketed:
         name, wanted = bracketed[1], bracketed[2]
@@ -145,4 +149,4 @@ def _matches(entry: str, host: str, port: int | None) -> bool:
     try:
         return address in ipaddress.ip_network(name, strict=False)
     except ValueError:
-        return False
+        return name.endswith(".*") and host.startswith(name[:-1])
