@@ -9,9 +9,10 @@ import contextlib
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
-from luthier.endpoints import Engine, Progress, default_engine
+from luthier.endpoints import Engine, Progress, Report, default_engine
 from luthier.endpoints.progress import Ahead, shown
 from luthier.errors import DataError, ModelError
 from luthier.experiments.checking import Checked, check_spec
@@ -393,11 +394,14 @@ def _fitted(
     with shown(progress, "fitting") as showing:
         asked = [] if rows is None else spec.first_requests(rows.take(()), rows)[0]
         ahead = Ahead(showing, 0, fitting=len(asked), follow_ups=spec.follow_ups)
-        return fit_on(
+        report = Report()
+        fitted = fit_on(
             spec,
             rows,
             engine or default_engine(),
             experiment_id=experiment_id,
             budget=budget_of(budget_usd),
             progress=ahead,
+            report=report,
         )
+    return replace(fitted, report=report)

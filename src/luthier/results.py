@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints import Budget, Engine, Progress, default_engine
+from luthier.endpoints import Budget, Engine, Progress, Report, default_engine
 from luthier.endpoints.progress import Ahead, shown
 from luthier.errors import DataError, SpecError, UserError
 from luthier.evaluation.across import Across
@@ -107,6 +107,16 @@ class Board:
         """Specs of which no row was answered, and why the first was not; their figures say nothing."""
         return self.comparison.unanswered
 
+    @property
+    def report(self) -> Report:
+        """Calls, tokens and money of this comparison, fitting included; what is spent now, and what the journal had."""
+        return self.comparison.report
+
+    @property
+    def spent_usd(self) -> float | None:
+        """US dollars spent now, fitting included; `None` where an answer has no known price."""
+        return self.report.spent_now_usd
+
     def __getitem__(self, spec: Spec | str | int) -> Winner:
         """The spec itself or its name, or its place: 0 is the best, -1 the last.
 
@@ -154,7 +164,8 @@ class Board:
         print_leaderboard(self.leaderboard, console, self.comparison.spreads)
 
     def _repr_html_(self) -> str:
-        return leaderboard_html(self.leaderboard, self.comparison.spreads)
+        spending = self.report.spending if self.report.requests else ""
+        return leaderboard_html(self.leaderboard, self.comparison.spreads, spending)
 
     def __repr__(self) -> str:
         return _shown(self)
@@ -204,6 +215,12 @@ class Boards:
     def unanswered(self) -> dict[str, str]:
         """Specs of which no row was answered, and why the first was not; their figures say nothing."""
         return self.comparisons.unanswered
+
+    @property
+    def spent_usd(self) -> float | None:
+        """US dollars spent now over all tables; `None` where an answer has no known price."""
+        spent = [self[name].spent_usd for name in self]
+        return None if None in spent else sum(usd for usd in spent if usd is not None)
 
     def __getitem__(self, table: str | int) -> Board:
         """The board of a table, by its name or by its place among the tables.
@@ -264,11 +281,13 @@ class Model:
     Attributes:
         uri: what `mlflow models` and `luthier score` take.
         logged: where it is in MLflow; `None` for a model that was loaded.
+        report: calls, tokens and money of everything it has scored and predicted; `report.spending` in a sentence.
     """
 
     def __init__(self, uri: str, model: LuthierModel, logged: Logged | None = None) -> None:
         self.uri = uri
         self.logged = logged
+        self.report = Report()
         self._model = model
 
     @property
@@ -280,6 +299,11 @@ class Model:
     def spec(self) -> Spec:
         """The recipe inside."""
         return self._model.fitted.spec
+
+    @property
+    def spent_usd(self) -> float | None:
+        """US dollars that `score`, `predict` and `score_file` have spent; `None` where an answer has no known price."""
+        return self.report.spent_now_usd
 
     def score(
         self,
@@ -333,6 +357,7 @@ class Model:
                 budget=budget_of(budget_usd),
                 progress=showing,
                 retry_failed=retry_failed,
+                report=self.report,
             )
         answers = prediction_frame(self._model.task, predictions)
         answers.index = frame.index
@@ -380,6 +405,7 @@ class Model:
                 retry_failed=retry_failed,
                 overwrite=overwrite,
                 escape_formulas=escape_formulas,
+                report=self.report,
             )
         run = batch_run(self.uri, self._model, report, source, target)
         if not wait:

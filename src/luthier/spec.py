@@ -17,6 +17,7 @@ from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.estimates import NO_FOLLOW_UPS, FollowUps
 from luthier.endpoints.exchange import Answer, Conversation, Operation, Request
 from luthier.endpoints.groups import Recalled
+from luthier.endpoints.report import Report
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.deciding import Objective
 from luthier.evaluation.records import Prediction
@@ -378,6 +379,7 @@ class Fitted:
         state: JSON values the technique keeps (chosen examples, calibration, vocabulary).
         arrays: numeric arrays the technique keeps.
         files: what it keeps in a format of its own, by file name, such as a booster's text; never a pickle.
+        report: calls, tokens and money of this fitting; not saved, and `None` for what was loaded.
     """
 
     spec: Spec
@@ -385,6 +387,12 @@ class Fitted:
     state: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+    report: Report | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def spent_usd(self) -> float | None:
+        """US dollars that fitting spent; `None` where a price is unknown, or it was fitted earlier."""
+        return None if self.report is None else self.report.spent_now_usd
 
     @property
     def digest(self) -> str:

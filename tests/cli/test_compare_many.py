@@ -104,3 +104,25 @@ def test_a_board_on_which_no_row_was_answered_is_no_success(run: Run, folder: Pa
     assert shown.code == 2
     assert "no row of refused" in shown.err
     assert "filtered" in shown.err
+
+
+def test_leaked_test_rows_stop_a_comparison_unless_they_are_allowed(run: Run, folder: Path) -> None:
+    (folder / "models" / "base.yaml").write_text("technique: baseline\nname: base\ntask: task.yaml\n")
+    words = ("compare", "models/base.yaml", "--test", "train.csv", "--train", "train.csv")
+    for extra in ((), ("--dry-run",)):
+        refused = run(*words, *extra)
+        assert refused.code == 2
+        assert "80 of 80 rows of train.csv also stand in the training table" in refused.err
+        assert "--allow-leaks" in refused.err
+    allowed = run(*words, "--allow-leaks")
+    assert allowed.code == 0, allowed.err
+    assert "80 test rows also stand in its training rows" in " ".join(allowed.out.split())
+
+
+def test_check_ends_with_what_its_calls_cost(run: Run, folder: Path, server: LocalServer) -> None:
+    ended = run("check", "models/few.yaml")
+    assert ended.code == 0, ended.out
+    # Both specs of the grid ask alike, so one call is made.
+    assert "spent now: $0.0000" in ended.err
+    assert "for 1 new answer;" in ended.err
+    assert sum(calls for path, calls in server.received.by_path.items() if path.endswith("completions")) == 1

@@ -60,6 +60,20 @@ def test_before_tuning_compare_log_and_preview_name_the_command(run: Run, files:
     assert server.received.total == 0
 
 
+def test_the_plan_of_a_job_is_a_bound_that_its_bill_keeps(run: Run, files: Path) -> None:
+    planned = json.loads(run(*TUNE, "--dry-run", "--json").out)
+    said = " ".join(run(*TUNE, "--dry-run").err.split())
+    assert f"(at most {planned['most_trained_tokens']:,})" in said
+    assert ", at most $" in said
+    ended = run(*TUNE, "--json")
+    billed = json.loads(ended.out)
+    assert 0 < billed["trained_tokens"] <= planned["most_trained_tokens"]
+    assert 0 < billed["cost_usd"] <= planned["cost_usd_high"]
+    assert f"spent now: ${billed['cost_usd']:g}" in ended.err
+    again = run(*TUNE)
+    assert "spent now: $0.00, as the job was submitted earlier; it cost $" in again.err
+
+
 def test_a_dry_run_says_rows_tokens_and_price_and_sends_nothing(run: Run, files: Path, server: LocalServer) -> None:
     ended = run(*TUNE, "--dry-run")
     assert ended.code == 0, ended.err

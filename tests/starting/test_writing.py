@@ -15,6 +15,7 @@ from luthier.starting.sizing import Sizes
 from luthier.starting.tables import start_from_table
 from luthier.starting.writing import EMBEDDED, EXAMPLE_ENDPOINTS, write_specs
 from luthier.techniques import read_endpoint, read_spec, read_specs
+from luthier.techniques.fitting import choose
 from tests.conftest import REPOSITORY, reviews
 
 EXAMPLES = sorted(EXAMPLE_ENDPOINTS.glob("*.yaml"))
@@ -205,3 +206,24 @@ def test_booleans_of_a_typed_table_are_labels(tmp_path: Path, name: str) -> None
     task = read_spec("models/t-baseline.yaml").task
     assert task.labels == ("false", "true")
     assert task.rows(lt.read_table(tmp_path / name), labelled=True).labels[:2] == ("true", "false")
+
+
+@pytest.mark.parametrize(("labels", "shown"), [(2, 4), (5, 5), (12, 12), (40, 40), (50, 40)])
+def test_the_default_few_shot_shows_every_label_as_far_as_that_fits(tmp_path: Path, labels: int, shown: int) -> None:
+    """Texts are of very different lengths, so that `max_characters` leaves some labels without a short one."""
+    names = [f"kind {number:02d}" for number in range(labels)]
+    frame = pd.DataFrame(
+        [
+            {"text": f"letter {number} " + "long " * (number % labels % 7) * 20, "label": names[number % labels]}
+            for number in range(labels * 12)
+        ]
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    start_from_table(tmp_path / "t.csv", text="text", label="label", folder=tmp_path / "m")
+    spec = read_spec(tmp_path / "m" / "label-few-shot.yaml")
+    assert isinstance(spec, lt.Prompt)
+    assert spec.prompt.examples.max_characters is not None
+    rows = spec.task.rows(frame, labelled=True)
+    examples = [rows.labels[place] for place in choose(spec, rows).examples]
+    assert len(examples) == shown
+    assert len(set(examples)) == min(labels, shown)

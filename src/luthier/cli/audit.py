@@ -102,7 +102,7 @@ def audit(
     else:
         print_audit(audited.audit)
     if pairs is None:
-        print_spent(engine)
+        print_spent(engine.report)
     print_where()
 
 

@@ -12,6 +12,8 @@ __all__ = ["register"]
 def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> None:
     """Make one cheap call per way of asking: key, model, log-probabilities, parameters, price, and what to change."""
     from luthier.cli.printing import print_json, print_staying
+    from luthier.cli.spending import print_spent
+    from luthier.endpoints import Report
     from luthier.experiments.checking import check_specs
     from luthier.techniques import read_endpoint, read_specs
     from luthier.terminals import visible
@@ -19,11 +21,13 @@ def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> No
     overrides = read_endpoint(endpoint) if endpoint else None
     chosen = read_specs(specs, overrides)
     print_staying(chosen, overrides, endpoint)
-    checked = check_specs(chosen)
+    report = Report()
+    checked = check_specs(chosen, report)
     if json:
         print_json([one.document() for one in checked])
     else:
         print(visible("\n\n".join(str(one) for one in checked)))
+    print_spent(report)
     if not all(one.ok for one in checked):
         raise typer.Exit(2)
 

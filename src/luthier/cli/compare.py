@@ -89,7 +89,7 @@ def compare(
         print_json(board.to_document())
     else:
         board.show()
-    print_spent(engine)
+    print_spent(engine.report)
     print_where()
     if board.partial:
         raise Partial("some rows have no answer yet; run the same command again to ask for them.")

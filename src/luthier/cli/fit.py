@@ -49,7 +49,7 @@ def fit(
         print(f"written to {to}")
     print(f"fitted {chosen.name}: digest {fitted.digest[:12]}, run {run_id}")
     print(f"package it with: luthier log runs:/{run_id} --register NAME --alias champion")
-    print_spent(engine)
+    print_spent(engine.report)
     print_where()
 
 

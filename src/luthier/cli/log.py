@@ -51,7 +51,7 @@ def log(
     else:
         logged = model.logged
         print(model.uri if logged.name is None else f"{model.uri} is {logged.name} version {logged.version}")
-    print_spent(engine)
+    print_spent(engine.report)
     print_where()
 
 

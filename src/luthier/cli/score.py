@@ -85,7 +85,7 @@ def score(
         print_json(report.metrics())
     else:
         print(visible(report_text(report, target)))
-    print_spent(engine)
+    print_spent(engine.report)
     print_where()
     if report.transient:
         raise Partial(f"{report.transient:,} rows have no answer yet; run the same command again to ask for them.")

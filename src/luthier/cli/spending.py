@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from luthier.endpoints import Engine
+    from luthier.endpoints import Report
     from luthier.experiments.costs import Bounds, Plan, PlannedSpec
+    from luthier.tuning.job import Job
     from luthier.tuning.planning import Plan as TuningPlan
 
 __all__ = ["agree_to", "agree_to_hosting", "agree_to_many", "agree_to_training", "print_plan"]
@@ -78,17 +79,21 @@ def _price(likely: float | None, most: float | None) -> str:
     return dollars(0) if most == 0 else f"about {dollars(likely)}, at most {dollars(most, up=True)}"
 
 
-def print_spent(engine: Engine) -> None:
+def print_spent(report: Report) -> None:
     """The line a paying command ends with, on stderr: what was spent now, and what its answers cost in all."""
+    if report.requests:
+        print(report.spending, file=sys.stderr)
+
+
+def print_spent_on(job: Job) -> None:
+    """As `print_spent`, for a fine-tuning job that has ended."""
     from luthier.endpoints.prices import dollars
 
-    report = engine.report
-    if not report.requests:
+    if not job.state.ended:
         return
-    unpriced = f" and {report.unpriced:,} calls of unknown price" if report.unpriced else ""
-    now = f"{dollars(report.spent_usd)}{unpriced} for {report.fetched:,} new answers"
-    whole = dollars(report.spent_usd + report.saved_usd)
-    print(f"spent now: {now}; all answers used, with those of the journal, cost {whole}", file=sys.stderr)
+    cost = "an unknown price" if job.cost_usd is None else dollars(job.cost_usd)
+    earlier = "" if job.bought else f"{dollars(0)}, as the job was submitted earlier; it cost "
+    print(f"spent now: {earlier}{cost}{' for training' if job.bought else ' in all'}", file=sys.stderr)
 
 
 def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
@@ -179,7 +184,7 @@ def agree_to_training(
         )
     if not plan.buys or yes:
         return
-    worst = plan.check.cost_usd if plan.check.cost_usd is not None else budget_usd
+    worst = plan.check.cost_usd_high if plan.check.cost_usd is not None else budget_usd
     if worst is None and plan.check.epoch_usd == 0:
         return
     if worst is None:

@@ -199,7 +199,7 @@ def checkpoints(
         print_json(board.leaderboard.to_document() | {"run_id": board.run_id})
     else:
         print_leaderboard(board.leaderboard)
-    print_spent(engine)
+    print_spent(engine.report)
     print_where()
     if board.partial:
         raise Partial("some rows have no answer yet; run the same command again to ask for them.")
@@ -255,11 +255,13 @@ def say_leftovers(job: Job) -> None:
 def print_job(job: Job, json: bool) -> None:
     """What became of a job, and what to type next."""
     from luthier.cli.printing import print_json, print_where
+    from luthier.cli.spending import print_spent_on
 
     if json:
         print_json(job.document())
     else:
         print(job)
+    print_spent_on(job)
     print_where()
 
 

@@ -19,6 +19,7 @@ from luthier.endpoints.prices import PriceBook, dollars, price_cure
 from luthier.endpoints.providers import PROVIDERS
 from luthier.endpoints.reading import Unreadable, read_answer
 from luthier.endpoints.redaction import redact
+from luthier.endpoints.report import Report
 from luthier.endpoints.transport import Fault, Reply, Transport
 from luthier.errors import LuthierError
 
@@ -75,6 +76,7 @@ def check_endpoint(
     operation: Operation = "chat",
     decoding: Mapping[str, Any] | None = None,
     roles: Sequence[str] = (),
+    report: Report | None = None,
 ) -> list[Finding]:
     """Key, address, model, parameters, log-probabilities, price and limits of an endpoint, by one call.
 
@@ -86,8 +88,9 @@ def check_endpoint(
         operation: which call of the protocol the spec makes.
         decoding: fields the spec puts into the body, such as temperature, max_tokens and response_format.
         roles: whose turns the spec puts before its question, such as `system`; some models take no such turn.
+        report: counts the call that was answered and its price.
     """
-    return in_background(acheck_endpoint(endpoint, wants_logprobs, operation, decoding, roles)).result()
+    return in_background(acheck_endpoint(endpoint, wants_logprobs, operation, decoding, roles, report)).result()
 
 
 async def acheck_endpoint(
@@ -96,12 +99,13 @@ async def acheck_endpoint(
     operation: Operation = "chat",
     decoding: Mapping[str, Any] | None = None,
     roles: Sequence[str] = (),
+    report: Report | None = None,
 ) -> list[Finding]:
     """`check_endpoint` for callers that have a loop."""
     transport = Transport()
     try:
         decoding = dict(decoding or {})
-        return await _Inspection(endpoint, wants_logprobs, operation, decoding, roles, transport).findings()
+        return await _Inspection(endpoint, wants_logprobs, operation, decoding, roles, transport, report).findings()
     finally:
         await transport.close()
 
@@ -115,11 +119,13 @@ class _Inspection:
         decoding: dict[str, Any],
         roles: Sequence[str],
         transport: Transport,
+        report: Report | None,
     ) -> None:
         self.endpoint, self.wants_logprobs, self.operation = endpoint, wants_logprobs, operation
         self.decoding = {name: value for name, value in decoding.items() if value is not None}
         self.roles = roles
         self.transport = transport
+        self.report = report
         self.provider = PROVIDERS[endpoint.provider]
         self.found: list[Finding] = []
         hosted = endpoint.provider in ("openai", "azure")
@@ -277,6 +283,9 @@ class _Inspection:
 
     def _price(self, answer: Answer) -> None:
         cost = PriceBook().cost(self.endpoint, answer.usage, answer.model)
+        if self.report is not None:
+            self.report.requests += 1
+            self.report.landed(replace(answer, cost_usd=cost))
         if cost is None:
             self._add(None, "price", "unknown, so a budget cannot be kept", price_cure(self.endpoint))
             return

@@ -8,6 +8,7 @@ from typing import Any
 
 from luthier.endpoints.exchange import Answer
 from luthier.endpoints.limiter import Moment
+from luthier.endpoints.prices import dollars
 
 __all__ = ["Report", "damage", "uncounted"]
 
@@ -84,6 +85,19 @@ class Report:
         """Answers that came from a service now."""
         return self.answered - self.from_journal
 
+    @property
+    def spent_now_usd(self) -> float | None:
+        """Price of the answers fetched now; `None` where one has no known price."""
+        return None if self.unpriced else self.spent_usd
+
+    @property
+    def spending(self) -> str:
+        """What was spent now, and what the answers cost in all, as a paying command ends."""
+        unpriced = f" and {counted(self.unpriced, 'call')} of unknown price" if self.unpriced else ""
+        now = f"{dollars(self.spent_usd)}{unpriced} for {counted(self.fetched, 'new answer')}"
+        whole = dollars(self.spent_usd + self.saved_usd)
+        return f"spent now: {now}; all answers used, with those of the journal, cost {whole}"
+
     def note(self, text: str) -> None:
         """Adds a remark, once."""
         if text not in self._notes:
@@ -131,6 +145,11 @@ class Report:
             "p95_latency_seconds": self.latency_seconds(0.95),
             "notes": self.notes,
         }
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something: `1 call`, `1,200 calls`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def damage(answers: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from luthier.endpoints import Finding, check_endpoint
+from luthier.endpoints import Finding, Report, check_endpoint
 from luthier.spec import Probe, Spec
 
 __all__ = ["Checked", "check_spec", "check_specs"]
@@ -55,13 +55,18 @@ def check_spec(spec: Spec) -> Checked:
     return found
 
 
-def check_specs(specs: Sequence[Spec]) -> list[Checked]:
-    """`check_spec` of each; what several of them ask, as the points of a grid do, is asked once."""
+def check_specs(specs: Sequence[Spec], report: Report | None = None) -> list[Checked]:
+    """`check_spec` of each; what several of them ask, as the points of a grid do, is asked once.
+
+    Args:
+        specs: what is checked.
+        report: counts the calls and their price.
+    """
     asked: list[tuple[Probe, list[Finding]]] = []
-    return [_checked(spec, asked) for spec in specs]
+    return [_checked(spec, asked, report) for spec in specs]
 
 
-def _checked(spec: Spec, asked: list[tuple[Probe, list[Finding]]]) -> Checked:
+def _checked(spec: Spec, asked: list[tuple[Probe, list[Finding]]], report: Report | None) -> Checked:
     about = f"{spec.technique}, {spec.endpoint.label}" if spec.endpoint is not None else spec.technique
     findings: list[Finding] = []
     if not spec.endpoints:
@@ -70,7 +75,7 @@ def _checked(spec: Spec, asked: list[tuple[Probe, list[Finding]]]) -> Checked:
         known = next((found for before, found in asked if before == probe), None)
         if known is None:
             known = check_endpoint(
-                probe.endpoint, probe.reads_logprobs, probe.operation, probe.settings, roles=probe.roles
+                probe.endpoint, probe.reads_logprobs, probe.operation, probe.settings, roles=probe.roles, report=report
             )
             asked.append((probe, known))
         findings += known

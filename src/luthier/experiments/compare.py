@@ -6,12 +6,12 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints import Engine
+from luthier.endpoints import Engine, Report
 from luthier.endpoints.exchange import Request
 from luthier.endpoints.progress import Ahead, shown
 from luthier.errors import DataError, SpecError
@@ -83,6 +83,7 @@ class Comparison:
     measured: tuple[Measured, ...]
     run_id: str
     experiment_id: str
+    report: Report = field(default_factory=Report)
 
     @cached_property
     def spreads(self) -> tuple[Spread, ...]:
@@ -173,7 +174,7 @@ def compare_specs(
         allow_leaks: compare although test rows stand in the training table.
         settings: budget, progress, fresh and the like, for the engine.
     """
-    settings = {"asked": set(), **settings}
+    settings = {"asked": set(), "report": Report(), **settings}
     rows = rows_for(specs, test, test_name)
     task = specs[0].task
     ranking_metric(task, rank_by)
@@ -246,7 +247,7 @@ def compare_specs(
         measured_all = tuple(done[spec.name] for spec in specs)
         board = leaderboard()
         _log_parent(parent, board, rows, spreads_of(specs, board))
-    return Comparison(task, rows, board, measured_all, parent, connect(task) or "")
+    return Comparison(task, rows, board, measured_all, parent, connect(task) or "", settings["report"])
 
 
 def plan_comparison(

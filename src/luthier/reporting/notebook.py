@@ -45,14 +45,15 @@ BOARD_STYLE = """
 """
 
 
-def leaderboard_html(board: Leaderboard, spreads: Sequence[Spread] = ()) -> str:
+def leaderboard_html(board: Leaderboard, spreads: Sequence[Spread] = (), spending: str = "") -> str:
     """The leaderboard as a self-contained fragment for `_repr_html_`; every name in it is escaped.
 
     Args:
         board: what it shows.
         spreads: of grids with several seeds of examples.
+        spending: what was spent, in a sentence that stands last; nothing when empty.
     """
-    said = "".join(f"<li>{escape(line)}</li>" for line in sentences(board))
+    said = "".join(f"<li>{escape(line)}</li>" for line in [*sentences(board), *([spending] if spending else [])])
     title = (
         f"<strong>{escape(board.task.name)}</strong>: {board.rows_evaluated:,} rows, "
         f"ranked by {escape(METRICS[board.ranked_by].title)}"

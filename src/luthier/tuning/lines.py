@@ -12,7 +12,7 @@ from typing import Any
 
 from luthier.endpoints.exchange import Request
 from luthier.endpoints.redaction import sendable
-from luthier.endpoints.tokens import TokenGuess, request_units
+from luthier.endpoints.tokens import TokenGuess, most_input_tokens, request_units
 from luthier.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.findings import Finding, Place
@@ -39,6 +39,7 @@ class Lines:
         labels: how many of each label, in the task's order.
         left_out: rows without a text, which are not trained on.
         tokens: estimated tokens of one pass over them.
+        most_tokens: tokens that one pass over them has at most.
         rows_digest: digest of the rows in the columns the spec reads.
         row_tokens: estimated tokens of each line.
         row_numbers: the row of the table each line was made of, counted from 1.
@@ -54,6 +55,7 @@ class Lines:
     row_tokens: tuple[int, ...] = ()
     row_numbers: tuple[int, ...] = ()
     faults: Mapping[int, str] = field(default_factory=dict)
+    most_tokens: int = 0
 
     @property
     def digest(self) -> str:
@@ -81,6 +83,7 @@ class Lines:
             "left_out": self.left_out,
             "labels": dict(self.labels),
             "tokens": self.tokens,
+            "most_tokens": self.most_tokens,
             "tokens_a_line": self.spread,
             "bytes": len(self.content),
             "digest": self.digest,
@@ -108,6 +111,7 @@ def training_lines(spec: FineTune, rows: Rows) -> Lines:
         row_tokens=tokens,
         row_numbers=numbers,
         faults={number: fault for number, fault in faults.items() if fault},
+        most_tokens=sum(most_input_tokens(Request("chat", example)) for example in examples),
     )
 
 

@@ -37,6 +37,7 @@ class Preflight:
         trained_tokens: estimated tokens that are paid for; `None` where epochs are unknown.
         cost_usd: estimated price; `None` when it is unknown, which is not 0.
         epoch_usd: estimated price of one epoch, where it is known.
+        epoch_usd_high: price that one epoch has at most, where it is known.
         findings: what stops the job, then what should be known before paying.
         labels: rows of each label, by table; `test` is counted and never sent.
     """
@@ -50,6 +51,7 @@ class Preflight:
     trained_tokens: int | None
     cost_usd: float | None
     epoch_usd: float | None = None
+    epoch_usd_high: float | None = None
     findings: tuple[Finding, ...] = ()
     labels: Mapping[str, Mapping[str, int]] | None = None
 
@@ -71,13 +73,26 @@ class Preflight:
         """
         refuse(self.spec, self.findings)
 
+    @property
+    def most_trained_tokens(self) -> int | None:
+        """Tokens that are paid for at most; `None` where epochs are unknown."""
+        return None if self.epochs is None else self.train.most_tokens * self.epochs
+
+    @property
+    def cost_usd_high(self) -> float | None:
+        """Price of the whole at most; `None` where it is unknown or epochs are."""
+        return None if self.epochs is None or self.epoch_usd_high is None else self.epoch_usd_high * self.epochs
+
     def price(self) -> str:
         """The price in words."""
-        if self.cost_usd is not None:
-            return f"about {dollars(self.cost_usd)}"
-        if self.epoch_usd is not None:
-            return f"about {dollars(self.epoch_usd)} an epoch"
-        return "price unknown"
+        whole = self.cost_usd is not None
+        likely, most = (self.cost_usd, self.cost_usd_high) if whole else (self.epoch_usd, self.epoch_usd_high)
+        if likely is None:
+            return "price unknown"
+        if most == 0:
+            return dollars(0)
+        bound = "" if most is None else f", at most {dollars(most, up=True)}"
+        return f"about {dollars(likely)}{bound}{'' if whole else ' an epoch'}"
 
     def size(self) -> str:
         """Rows, epochs, tokens and price in words."""
@@ -86,8 +101,9 @@ class Preflight:
             sizes += f", {self.validation.rows:,} validation rows"
         epochs = "epochs left to the service" if self.epochs is None else f"{self.epochs} epochs"
         tokens = self.train.tokens if self.trained_tokens is None else self.trained_tokens
+        most = self.train.most_tokens if self.most_trained_tokens is None else self.most_trained_tokens
         each = " an epoch" if self.trained_tokens is None else " in all"
-        return f"{sizes}, {epochs}, about {tokens:,} tokens{each}, {self.price()}"
+        return f"{sizes}, {epochs}, about {tokens:,} tokens{each} (at most {most:,}), {self.price()}"
 
     def __str__(self) -> str:
         lines = [f"{self.spec}: {self.model} at {self.place}, {self.size()}"]
@@ -120,7 +136,9 @@ class Preflight:
             "place": self.place,
             "epochs": self.epochs,
             "trained_tokens": self.trained_tokens,
+            "most_trained_tokens": self.most_trained_tokens,
             "cost_usd": self.cost_usd,
+            "cost_usd_high": self.cost_usd_high,
             "epoch_usd": self.epoch_usd,
             "stops": self.stops,
             "findings": [finding.document() for finding in self.findings],
@@ -194,6 +212,7 @@ def preflight(
         trained_tokens=None if epochs is None else trained.tokens * epochs,
         cost_usd=tuner.estimate(model, trained.tokens, epochs),
         epoch_usd=epoch_usd,
+        epoch_usd_high=tuner.estimate(model, trained.most_tokens, 1),
         findings=tuple(sorted(findings, key=lambda finding: not finding.stops)),
         labels={name: _counted(rows, spec.task.labels) for name, rows in tables.items()},
     )
