@@ -165,9 +165,8 @@ def test_a_page_replaces_a_page_and_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "index.html").read_text() == "<html>my own site"
 
 
+@pytest.mark.slow
 def test_the_sample_is_not_written_over_tables_of_the_same_name(tmp_path: Path) -> None:
-    if not sample.SAMPLE.folder.exists():
-        pytest.skip("the sample was not fetched here")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "test.csv").write_text("text,label\nmine,1\n")
     with pytest.raises(DataError, match=r"test\.csv already there, and not the sample tables"):

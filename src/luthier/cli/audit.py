@@ -93,7 +93,7 @@ def audit(
             train=None if train is None else read_shown(train),
             serving=None if spec is None else read_spec(spec),
         )
-        agree_to(plan_chains(chains, engine), budget_usd=budget, yes=yes, dry_run=dry_run)
+        agree_to(plan_chains(chains, engine), budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
         with draining(engine):
             money = None if budget is None else Budget(budget)
             audited = audit_chains(chains, engine=engine, tables=tables, budget=money)

@@ -71,7 +71,7 @@ def compare(
         allow_leaks=allow_leaks,
         rank_by=rank_by,
     )
-    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
+    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
     one = len(tables) == 1
     with draining(engine):
         board = api.compare(

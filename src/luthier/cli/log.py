@@ -42,7 +42,7 @@ def log(
     engine = default_engine()
     if not isinstance(subject, str):
         plan = plan_fit(subject, training_rows(subject, training), engine)
-        agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
+        agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
     with draining(engine):
         model = api.log(subject, train=training, register=register_as, alias=alias, budget_usd=budget)
     assert model.logged is not None

@@ -70,7 +70,7 @@ def score(
     print_saved(source)
     engine = default_engine()
     plan = plan_table(model.packaged, source, target, engine, retry_failed=retry_failed, overwrite=overwrite)
-    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
+    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
     with draining(engine):
         report = model.score_file(
             source,

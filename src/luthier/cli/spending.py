@@ -120,8 +120,8 @@ def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
         raise typer.Exit(2)
 
 
-def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool) -> None:
-    """Shows the plan; leaves on `--dry-run`; asks when it may cost more than the threshold.
+def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool, json: bool = False) -> None:
+    """Shows the plan; leaves on `--dry-run`, with the plan as JSON on stdout after `--json`; asks above the threshold.
 
     Raises:
         UserError: standard input is no terminal to confirm on.
@@ -129,6 +129,10 @@ def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool) 
     """
     print_plan(plan, budget_usd)
     if dry_run:
+        if json:
+            from luthier.cli.printing import print_json
+
+            print_json(plan.to_document())
         print("dry run: nothing was sent.", file=sys.stderr)
         raise typer.Exit
     limit = threshold_usd()

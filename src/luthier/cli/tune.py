@@ -192,7 +192,7 @@ def checkpoints(
     table = api.limited(read_shown(test), limit)
     engine = default_engine()
     plan = plan_comparison(specs, table, None, engine, test_name=test.name)
-    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run)
+    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
     with draining(engine), hosted(owned, specs) as asked:
         board = api.compare(asked, table, budget_usd=budget, test_name=test.name)
     if json:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 
 from luthier.endpoints import Engine, Estimate
 from luthier.endpoints.estimates import summed
@@ -127,6 +127,17 @@ class Plan:
     def cost_usd_high(self) -> float | None:
         """Price of everything at most, `None` when one is unknown or without bound."""
         return _total([spec.cost_usd_high for spec in self.specs])
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values for JSON: every spec, and all of them together."""
+        return {
+            "specs": [asdict(spec) for spec in self.specs],
+            "calls": asdict(self.calls),
+            "texts": asdict(self.texts),
+            "cost_usd": self.cost_usd,
+            "cost_usd_low": self.cost_usd_low,
+            "cost_usd_high": self.cost_usd_high,
+        }
 
 
 def plan_fit(spec: Spec, train: Rows | None, engine: Engine) -> Plan:

@@ -171,7 +171,10 @@ def score_table(
     columns = check_files(model, source, target, overwrite=overwrite)
     names = passed_through(columns, task)
     kinds = {name: "string" if name in TEXT_COLUMNS else "float64" for name in prediction_columns(task)}
-    report = BatchReport(renamed={old: new for old, new in names.items() if old != new})
+    report = BatchReport(
+        labels=Counter(dict.fromkeys(task.labels, 0)),
+        renamed={old: new for old, new in names.items() if old != new},
+    )
     writer = open_writer(
         target, [*names.values(), *kinds], kinds, like=source, renamed=names, escape_formulas=escape_formulas
     )

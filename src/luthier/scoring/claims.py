@@ -10,6 +10,7 @@ from luthier.errors import DataError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
 from luthier.packaging.model import LuthierModel
+from luthier.tables import STANDARD_INPUT, existing
 
 __all__ = ["check_claim", "claim"]
 
@@ -41,7 +42,10 @@ def claim(model: LuthierModel, source: str | Path, target: str | Path) -> None:
 
 def _facts(model: LuthierModel, source: str | Path, target: str | Path) -> list[str | int]:
     found = Path(target).stat()
-    asked = f"{model.fitted.digest} {Path(source).resolve()}"
+    # Standard input has no name to be known by.
+    piped = existing(source) if str(source) == STANDARD_INPUT else None
+    table = Path(source).resolve() if piped is None else hashlib.sha256(piped.read_bytes()).hexdigest()
+    asked = f"{model.fitted.digest} {table}"
     return [hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest(), found.st_size, found.st_mtime_ns]
 
 

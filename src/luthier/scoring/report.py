@@ -26,8 +26,9 @@ def report_text(report: BatchReport, target: str | Path) -> str:
         count = report.states[state]
         if count:
             lines.append(f"  {state:<10} {count:>9,}  {count / report.rows:6.1%}  {MEANING[state]}")
-    if report.labels:
-        shown = ", ".join(f"{label}: {count:,}" for label, count in sorted(report.labels.items()))
+    given = {label: count for label, count in report.labels.items() if count}
+    if given:
+        shown = ", ".join(f"{label}: {count:,}" for label, count in given.items())
         lines.append(f"labels      {shown}")
     if report.input_tokens or report.output_tokens:
         lines.append(f"tokens      {report.input_tokens:,} in, {report.output_tokens:,} out")

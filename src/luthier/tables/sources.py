@@ -52,7 +52,8 @@ def table_format(path: str | Path) -> str:
     """
     suffix = _suffix(path)
     if suffix not in FORMATS:
-        raise DataError(f"{path}: tables end in {', '.join(FORMATS)}; {suffix or 'no ending'!r} was given.")
+        hint = " Write a JSON array as one object a line (.jsonl)." if suffix == ".json" else ""
+        raise DataError(f"{path}: the name of a table ends in {', '.join(FORMATS)}; this one {_ends(suffix)}.{hint}")
     return FORMATS[suffix]
 
 
@@ -63,11 +64,17 @@ def written_format(path: str | Path) -> str:
         DataError: no table is written under this ending.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in WRITTEN:
-        raise DataError(
-            f"{path}: tables that are written end in {', '.join(WRITTEN)}; {suffix or 'no ending'!r} was given."
-        )
-    return FORMATS[suffix]
+    if suffix in WRITTEN:
+        return FORMATS[suffix]
+    if str(path) == STANDARD_INPUT:
+        raise DataError("the output is written to a file, not to standard output; name one, such as scored.csv.")
+    if Path(path).is_dir():
+        raise DataError(f"{path} is a folder; name the file to write, such as {Path(path) / 'scored.csv'}.")
+    raise DataError(f"{path}: the name of an output ends in {', '.join(WRITTEN)}; this one {_ends(suffix)}.")
+
+
+def _ends(suffix: str) -> str:
+    return f"ends in {suffix}" if suffix else "has no ending"
 
 
 def _suffix(path: str | Path) -> str:
