@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
-from luthier.endpoints import Engine, Progress, Report, default_engine
+from luthier.documents import described
+from luthier.endpoints import Engine, Progress, Report, engine_given
 from luthier.endpoints.progress import Ahead, shown
-from luthier.errors import DataError, ModelError
+from luthier.errors import DataError, ModelError, SpecError
 from luthier.experiments.checking import Checked, check_spec
 from luthier.experiments.compare import compare_specs
 from luthier.experiments.fitting import fit_on, training_rows
@@ -156,9 +158,9 @@ def compare(
         EndpointError: a model, key or server cannot be used.
         BudgetReached: the money given is spent; the same call continues where it was.
     """
-    chosen = [specs] if isinstance(specs, Spec) else list(specs)
+    chosen = specs_given(specs)
     settings: dict[str, Any] = {
-        "engine": engine or default_engine(),
+        "engine": engine_given(engine),
         "rank_by": rank_by,
         "budget": budget_of(budget_usd),
         "progress": progress,
@@ -178,6 +180,28 @@ def compare(
         return Boards(compare_tables(chosen, tables, training, **settings))
 
 
+def specs_given(specs: Any) -> list[Spec]:
+    """The specs, of one or of several.
+
+    Raises:
+        SpecError: something else was given.
+    """
+    several = [specs] if isinstance(specs, Spec | str) or not isinstance(specs, Iterable) else list(specs)
+    return [spec_given(spec) for spec in several]
+
+
+def spec_given(spec: Any) -> Spec:
+    """The spec.
+
+    Raises:
+        SpecError: something else was given.
+    """
+    if isinstance(spec, Spec):
+        return spec
+    cure = f" luthier.read_spec({spec!r}) reads one from a file." if isinstance(spec, str) else ""
+    raise SpecError(f"a spec is wanted, such as luthier.Prompt(...); given: {described(spec)}.{cure}")
+
+
 def given_table(table: Any, source: str) -> pd.DataFrame | None:
     """A table in any form `luthier.tables.frame_of` takes, `None` where none is given."""
     return None if table is None else frame_of(table, source)
@@ -185,7 +209,7 @@ def given_table(table: Any, source: str) -> pd.DataFrame | None:
 
 def limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """At most `limit` rows, drawn with a fixed seed, in their order; they still know their numbers in the table."""
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise DataError(f"limit {limit!r}: give a whole number of rows, 1 or more.")
     if limit is None or limit >= len(frame):
         return frame
@@ -203,7 +227,12 @@ def fit(
 ) -> Fitted:
     """Trains what a technique trains itself: a baseline's weights, chosen examples, calibration."""
     return _fitted(
-        spec, training_rows(spec, given_table(train, "the training table")), None, engine, budget_usd, progress
+        spec_given(spec),
+        training_rows(spec, given_table(train, "the training table")),
+        None,
+        engine,
+        budget_usd,
+        progress,
     )
 
 
@@ -231,12 +260,12 @@ def fit_and_keep(
 
 def check(spec: Spec) -> Checked:
     """Whether a spec works: key, model, parameters, log-probabilities and price, by one cheap call."""
-    return check_spec(spec)
+    return check_spec(spec_given(spec))
 
 
 def preview(spec: Spec, rows: Table, train: Table | None = None) -> Any:
     """What would be sent for these rows, with tokens and price; sends nothing."""
-    return spec.preview(frame_of(rows, text=spec.task.text), given_table(train, "the training table"))
+    return spec_given(spec).preview(frame_of(rows, text=spec.task.text), given_table(train, "the training table"))
 
 
 def log(
@@ -275,6 +304,7 @@ def log(
         return logged_model(fitted_of_run(run_id), run_id, register, alias, None)
     if isinstance(what, Fitted):
         return logged_model(what, None, register, alias, None)
+    what = spec_given(what)
     for asked in what.endpoints:
         asked.key()
     rows = training_rows(what, given_table(train, "the training table"))
@@ -291,6 +321,14 @@ def load(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, trust: bo
             given stays as it was logged.
         trust: let a model that Luthier did not log run the code it brings along.
     """
+    if not isinstance(model_uri, str | os.PathLike):
+        raise ModelError(
+            f"a model is wanted, as models:/NAME@ALIAS, models:/NAME/VERSION or a folder; "
+            f"given: {described(model_uri)}."
+        )
+    if endpoint is not None and not isinstance(endpoint, Mapping):
+        raise ModelError(f"endpoint= is {described(endpoint)}; give settings, as in {{'model': ..., 'base_url': ...}}")
+    model_uri = str(model_uri)
     settings = dict(endpoint or {})
     settings |= settings.pop("limits", {})
     return Model(model_uri, load_model(model_uri, settings, trust=trust))
@@ -298,7 +336,7 @@ def load(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, trust: bo
 
 def score(model: Model | str, rows: pd.DataFrame, *, trust: bool = False, **settings: Any) -> pd.DataFrame:
     """The rows with the prediction columns behind their own; see `load` and `Model.score`."""
-    chosen = load(model, trust=trust) if isinstance(model, str) else model
+    chosen = model if isinstance(model, Model) else load(model, trust=trust)
     return chosen.score(rows, **settings)
 
 
@@ -357,7 +395,7 @@ def audit(
     training = given_table(train, "the training table")
     chains = chains_of(jobs, given.get("test"), validation=given.get("validation"), train=training, serving=serving)
     return audit_chains(
-        chains, engine=engine or default_engine(), tables=given, budget=budget_of(budget_usd), progress=progress
+        chains, engine=engine_given(engine), tables=given, budget=budget_of(budget_usd), progress=progress
     )
 
 
@@ -370,7 +408,7 @@ def compare_checkpoints(job: Job | str, test: pd.DataFrame, *, base: bool = True
         base: whether the base model is asked too.
         settings: as `compare` takes them.
     """
-    owned = attach_job(job) if isinstance(job, str) else job
+    owned = job if isinstance(job, Job) else attach_job(job)
     with hosted(owned, specs_of_job(owned, base=base)) as specs:
         return compare(specs, test, **settings)
 
@@ -398,7 +436,7 @@ def _fitted(
         fitted = fit_on(
             spec,
             rows,
-            engine or default_engine(),
+            engine_given(engine),
             experiment_id=experiment_id,
             budget=budget_of(budget_usd),
             progress=ahead,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
-__all__ = ["MOST_CHARACTERS", "MOST_DEPTH", "MOST_NODES", "parse_yaml"]
+from luthier.errors import UserError
+
+__all__ = ["MOST_CHARACTERS", "MOST_DEPTH", "MOST_NODES", "described", "parse_yaml", "path_of"]
 
 MOST_CHARACTERS = 5_000_000
 MOST_DEPTH = 100
@@ -40,6 +44,35 @@ def parse_yaml(text: str) -> Any:
         raise yaml.YAMLError(f"{error}; write it in quotes if it is a text") from error
     finally:
         loader.dispose()
+
+
+def path_of(given: Any, what: str, wrong: type[UserError]) -> Path:
+    """What was given as a path.
+
+    Args:
+        given: a string or a path, if it is one.
+        what: what is wanted there, as in `a table`.
+        wrong: the error, should it be something else.
+
+    Raises:
+        UserError: it is no path.
+    """
+    if isinstance(given, str | os.PathLike):
+        return Path(given)
+    raise wrong(f"the path of {what} is {described(given)}; give a string or a Path, as in 'folder/name'.")
+
+
+def described(given: Any) -> str:
+    """What was given instead of what is allowed, short: its value and its type.
+
+    Examples:
+        >>> described(5), described(None)
+        ('5 (int)', 'None')
+    """
+    if given is None:
+        return "None"
+    said = repr(given) if isinstance(given, str | int | float | bool) else "a value"
+    return f"{said if len(said) <= 40 else said[:39] + '…'} ({type(given).__name__})"
 
 
 def _refuse_beyond(root: Any) -> None:

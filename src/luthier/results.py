@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints import Budget, Engine, Progress, Report, default_engine
+from luthier.endpoints import Budget, Engine, Progress, Report, engine_given
 from luthier.endpoints.progress import Ahead, shown
 from luthier.errors import DataError, SpecError, UserError
 from luthier.evaluation.across import Across
@@ -349,7 +349,7 @@ class Model:
         frame = frame_of(rows, "the input", text=self._model.task.text)
         self.spec.check_columns(frame.columns, "the input")
         table = self._model.rows(frame)
-        engine = engine or default_engine()
+        engine = engine_given(engine)
         with shown(progress, "scoring") as showing, no_autologging():
             predictions = engine.drive(
                 self._model.fitted.predict(table),
@@ -399,7 +399,7 @@ class Model:
                 self._model,
                 source,
                 target,
-                engine=engine or default_engine(),
+                engine=engine_given(engine),
                 budget=budget_of(budget_usd),
                 progress=Ahead(showing, count_rows(source) if self.spec.endpoint is not None else 0),
                 retry_failed=retry_failed,

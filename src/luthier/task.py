@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from luthier.documents import parse_yaml
-from luthier.errors import DataError, SpecError
+from luthier.documents import described, parse_yaml, path_of
+from luthier.errors import DataError, SpecError, UserError
 from luthier.labels import Spellings, composed, labels_as_written, number_of
 from luthier.tables import frame_of, row_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Rows", "Task", "check_cell", "is_blank", "plain_records", "readable_validation_error"]
+__all__ = ["Rows", "Speaking", "Task", "check_cell", "is_blank", "plain_records", "readable_validation_error"]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -104,7 +104,21 @@ class Rows:
         return dict(zip(names, levels, strict=True))
 
 
-class Task(BaseModel):
+class Speaking(type(BaseModel)):  # type: ignore[misc]
+    """Makes a call in Python say what is wrong as a file's fault is said; pydantic's own way in is not touched."""
+
+    def __call__(cls, *args: Any, **settings: Any) -> Any:  # noqa: D102  (makes an instance)
+        try:
+            return super().__call__(*args, **settings)
+        except ValidationError as error:
+            raise cls.fault(error) from None
+
+    def fault(cls, error: ValidationError) -> UserError:
+        """What is raised instead of pydantic's error."""
+        return SpecError(f"{cls.__name__}: {readable_validation_error(error, cls)}")
+
+
+class Task(BaseModel, metaclass=Speaking):
     """The question, named: which column is read, which labels may come back, whether they are ordered.
 
     Examples:
@@ -140,14 +154,7 @@ class Task(BaseModel):
         Raises:
             SpecError: a setting is unknown, missing or contradicts another.
         """
-        if name is None:
-            # So pydantic calls it, which gathers the faults of the whole document.
-            super().__init__(**data)
-            return
-        try:
-            super().__init__(**{**data, "name": name})
-        except ValidationError as error:
-            raise SpecError(f"Task: {readable_validation_error(error, type(self))}") from error
+        super().__init__(**(data if name is None else {**data, "name": name}))
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -305,6 +312,8 @@ class Task(BaseModel):
         import numpy as np
         from sklearn.model_selection import StratifiedGroupKFold
 
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+            raise DataError(f"seed is {described(seed)}; give a whole number from 0 to {2**32 - 1}.")
         frame = frame_of(table)
         rows = self.rows(frame, labelled=True)
         if group is not None and group not in frame.columns:
@@ -312,6 +321,11 @@ class Task(BaseModel):
         if len(rows) < 10:
             raise DataError(f"the table has {len(rows)} rows; a split into three tables needs at least 10.")
         groups = _connected(rows.texts, None if group is None else [row[group] for row in rows.inputs])
+        if len(set(groups)) < 5:
+            raise DataError(
+                f"the table has {len(set(groups))} different texts or groups, and a split into three tables needs at "
+                "least 5: rows with one text, or of one group, stay together."
+            )
         folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=seed)
         labels = np.array([self.position(label) for label in rows.labels if label is not None])
         import warnings
@@ -332,7 +346,7 @@ class Task(BaseModel):
         """
         import yaml
 
-        file = Path(path)
+        file = path_of(path, "a task", SpecError)
         if not file.is_file():
             raise SpecError(
                 f"no task file {file}. `luthier init --data TABLE --text COLUMN --label COLUMN` writes one."

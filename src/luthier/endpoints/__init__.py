@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from luthier.endpoints.budget import Budget
     from luthier.endpoints.endpoint import Endpoint, Limits, Price, Resource, azure, compatible, embedded, openai
-    from luthier.endpoints.engine import Engine, default_engine
+    from luthier.endpoints.engine import Engine, default_engine, engine_given
     from luthier.endpoints.estimates import Estimate
     from luthier.endpoints.exchange import Answer, Request, Usage
     from luthier.endpoints.flight import Progress
@@ -40,6 +40,7 @@ __all__ = [
     "default_engine",
     "draining",
     "embedded",
+    "engine_given",
     "openai",
 ]
 
@@ -65,6 +66,7 @@ _WHERE = {
     "default_engine": "engine",
     "draining": "interrupts",
     "embedded": "endpoint",
+    "engine_given": "engine",
     "openai": "endpoint",
 }
 

@@ -10,8 +10,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from luthier.endpoints.redaction import KEY_LIKE, redact
-from luthier.errors import EndpointError
-from luthier.task import readable_validation_error
+from luthier.errors import EndpointError, UserError
+from luthier.task import Speaking, readable_validation_error
 
 __all__ = ["Endpoint", "Limits", "Price", "Resource", "azure", "compatible", "embedded", "openai"]
 
@@ -43,15 +43,9 @@ CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/dec
 SECRET_NAMES = {"apikey", "xapikey", "authorization", "password", "secret", "accesstoken"}
 
 
-class _Speaking(type(BaseModel)):  # type: ignore[misc]
-    """Makes a call in Python say what is wrong as a file's fault is said; pydantic's own way in is not touched."""
-
-    def __call__(cls, *args: Any, **settings: Any) -> Any:
-        try:
-            return super().__call__(*args, **settings)
-        except ValidationError as error:
-            said = redact(readable_validation_error(error, cls))
-            raise EndpointError(f"{cls.__name__}: {said}") from None
+class _Speaking(Speaking):
+    def fault(cls, error: ValidationError) -> UserError:  # noqa: N805  (a metaclass's own name for it)
+        return EndpointError(f"{cls.__name__}: {redact(readable_validation_error(error, cls))}")
 
 
 class Limits(BaseModel, metaclass=_Speaking):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from luthier.documents import described
 from luthier.endpoints.background import background_loop, in_background, is_background, loop_is_running
 from luthier.endpoints.budget import Budget
 from luthier.endpoints.dispatch import Dispatch
@@ -28,9 +29,9 @@ from luthier.endpoints.prices import PriceBook
 from luthier.endpoints.report import Report
 from luthier.endpoints.sender import Settings
 from luthier.endpoints.transport import shared_transport
-from luthier.errors import Interrupted, Partial
+from luthier.errors import Interrupted, Partial, UserError
 
-__all__ = ["Engine", "default_engine"]
+__all__ = ["Engine", "default_engine", "engine_given"]
 
 Result = TypeVar("Result")
 
@@ -64,6 +65,10 @@ class Engine:
         identity_seconds: float = 300.0,
         seed: int = 7,
     ) -> None:
+        if not isinstance(journal, Journal):
+            raise UserError(
+                f"an engine keeps its answers in a Journal, as in Journal(PATH); given: {described(journal)}."
+            )
         self.journal = journal
         self.report = Report()
         """Everything this engine did so far."""
@@ -453,6 +458,17 @@ def default_engine() -> Engine:
         if _default is None or _default.journal.path != journal.path:
             _default = Engine(journal)
         return _default
+
+
+def engine_given(engine: Engine | None) -> Engine:
+    """The engine, the process's own where none was given.
+
+    Raises:
+        UserError: something else was given.
+    """
+    if engine is not None and not isinstance(engine, Engine):
+        raise UserError(f"engine= takes a luthier.Engine; given: {described(engine)}.")
+    return engine or default_engine()
 
 
 def _forget_lock() -> None:

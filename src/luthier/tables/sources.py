@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, cast
 
+from luthier.documents import path_of
 from luthier.errors import DataError
 
 __all__ = ["FORMATS", "STANDARD_INPUT", "existing", "opened", "refuse_repeated", "table_format", "written_format"]
@@ -91,9 +92,9 @@ def existing(path: str | Path) -> Path:
     Raises:
         DataError: there is no such file, or its content is of another format than its name says.
     """
-    if str(path) == STANDARD_INPUT:
+    file = path_of(path, "a table", DataError)
+    if str(file) == STANDARD_INPUT:
         return _standard_input()
-    file = Path(path)
     if not file.exists():
         beside = sorted(p.name for p in file.parent.glob("*") if _suffix(p) in FORMATS) if file.parent.is_dir() else []
         hint = f" Tables in {file.parent}: {', '.join(beside[:8])}." if beside else ""

@@ -16,6 +16,7 @@ from luthier.errors import SpecError
 from luthier.evaluation.deciding import best_label
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Probe, Spec
+from luthier.tables import frame_of
 from luthier.task import Rows, Task, is_blank
 from luthier.techniques.asking import calibrated, facts_of, unanswered
 from luthier.techniques.examples import calibration_rows
@@ -231,6 +232,7 @@ class Decision(Spec):
         """
         from luthier.techniques.preview import calibration_note, preview_of
 
+        rows = frame_of(rows, text=self.task.text)
         self.check_columns(rows.columns)
         assert self.endpoint is not None
         notes = [*self.notes(), *calibration_note(self.calibration_rows)]

@@ -14,6 +14,7 @@ from luthier.errors import EndpointError, Partial
 from luthier.evaluation.deciding import best_labels
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Probe, Spec
+from luthier.tables import frame_of
 from luthier.task import Rows, Task
 from luthier.techniques.asking import facts_of, unanswered
 from luthier.techniques.automl import check_parts
@@ -147,6 +148,7 @@ class Embedding(Spec):
         """
         from luthier.techniques.preview import preview_of
 
+        rows = frame_of(rows, text=self.task.text)
         self.check_columns(rows.columns)
         assert self.endpoint is not None
         many = "every different training text"

@@ -14,6 +14,7 @@ from luthier.endpoints.exchange import Answer, Request
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Foreseen, Probe, Recall, Spec
+from luthier.tables import frame_of
 from luthier.task import Rows, Task
 from luthier.techniques.asking import Asking, Shown, Way, json_format
 from luthier.techniques.fitting import asker, fit_prompt, planned_requests
@@ -429,6 +430,7 @@ class Prompt(Spec):
         """
         from luthier.techniques.preview import preview
 
+        rows = frame_of(rows, text=self.task.text)
         self.check_columns(rows.columns)
         known = None
         if self.prompt.examples.most and train is not None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from luthier.documents import parse_yaml
+from luthier.documents import parse_yaml, path_of
 from luthier.errors import ModelError, SpecError
 from luthier.spec import FILES, SCHEMA, Fitted, Spec
 from luthier.task import Task
@@ -127,7 +128,7 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises:
         SpecError: the file is not there, is no YAML, or its grid is not one.
     """
-    file, only = Path(path), None
+    file, only = path_of(path, "a spec", SpecError), None
     if "#" in str(path) and not file.exists():
         before, _, only = str(path).rpartition("#")
         file = Path(before)
@@ -175,15 +176,16 @@ def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> S
     return spec
 
 
-def read_recipes(paths: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> list[Recipe]:
+def read_recipes(paths: Sequence[str | Path] | str | Path, overrides: Mapping[str, Any] | None = None) -> list[Recipe]:
     """The spec files among files, globs and folders, read and not built; a `task.yaml` among them is the task.
 
     Raises:
         SpecError: nothing was found, or a file is no spec.
     """
     files: list[Path] = []
-    for given in paths:
-        path = Path(given)
+    several = paths if isinstance(paths, Iterable) and not isinstance(paths, str | os.PathLike) else [paths]
+    for given in several:
+        path = path_of(given, "a spec", SpecError)
         if path.is_dir():
             found = sorted([*path.glob("*.yaml"), *path.glob("*.yml")])
         elif any(mark in str(given) for mark in "*?["):
@@ -192,7 +194,7 @@ def read_recipes(paths: Sequence[str | Path], overrides: Mapping[str, Any] | Non
             found = [path]
         files += [file for file in found if file.name not in ("task.yaml", "task.yml") and file not in files]
     if not files:
-        raise SpecError(f"no spec in {', '.join(map(str, paths))}. Give YAML files, globs or a folder, as in models/.")
+        raise SpecError(f"no spec in {', '.join(map(str, several))}. Give YAML files, globs or a folder: models/.")
     return [read_recipe(file, overrides) for file in files]
 
 
@@ -210,7 +212,7 @@ def built(recipes: Sequence[Recipe]) -> list[Spec]:
     return specs
 
 
-def read_specs(paths: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> list[Spec]:
+def read_specs(paths: Sequence[str | Path] | str | Path, overrides: Mapping[str, Any] | None = None) -> list[Spec]:
     """The specs in files, globs and folders, grids expanded; a `task.yaml` among them is the task, not a spec.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from luthier.endpoints import Engine
@@ -35,7 +35,7 @@ def chains_of(
         UserError: there is no job or no test table, or a serving spec for several jobs.
         ModelError: a job has no result, or its service reported nothing to compare.
     """
-    given = [jobs] if isinstance(jobs, Job | str) else list(jobs)
+    given = list(jobs) if isinstance(jobs, Iterable) and not isinstance(jobs, Job | str) else [jobs]
     if not given:
         raise UserError(
             "nothing to audit: give jobs (luthier audit JOB --test TABLE), or a table of reported and measured values "
@@ -46,7 +46,7 @@ def chains_of(
     if serving is not None and len(given) > 1:
         raise UserError(f"a serving spec is of one job, and {len(given)} were given; audit them one by one.")
     recipe = None if serving is None else need_finetune(serving)
-    owned = [attach_job(job) if isinstance(job, str) else job for job in given]
+    owned = [job if isinstance(job, Job) else attach_job(job) for job in given]
     for job in owned:
         job.need_result()
         reported_by(job)

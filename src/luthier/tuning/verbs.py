@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from luthier.documents import described
 from luthier.endpoints import Endpoint
+from luthier.errors import ModelError
 from luthier.spec import Spec
 from luthier.tables import frame_of
 from luthier.tuning.intent import Pace
@@ -115,6 +117,8 @@ def attach_job(
         EndpointError: the service does not know it.
         UserError: `to` could not be written in the end.
     """
+    if not isinstance(job, str):
+        raise ModelError(f"a job is wanted, by the service's id or the id of its run; given: {described(job)}.")
     return attach(job, spec=spec, endpoint=endpoint, to=None if to is None else Target(Path(to)), tuner=tuner)
 
 

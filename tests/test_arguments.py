@@ -1,0 +1,84 @@
+"""What a notebook may pass by mistake is one sentence that says what to pass, never an error from within."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import luthier as lt
+from tests.conftest import reviews, stars
+
+TASK = stars()
+TABLE = reviews(60)
+SPEC = lt.Prompt(TASK, "Review: {{ text }}", endpoint=lt.compatible("m", "http://127.0.0.1:1/v1"), name="s")
+ANY: Any = lt
+
+MISTAKES: dict[str, Callable[[], Any]] = {
+    "read_table": lambda: ANY.read_table(5),
+    "read_table of nothing": lambda: ANY.read_table(None),
+    "read_spec": lambda: ANY.read_spec(5),
+    "read_specs": lambda: ANY.read_specs(5),
+    "read_specs of several": lambda: ANY.read_specs([5]),
+    "load": lambda: ANY.load(5),
+    "load elsewhere": lambda: ANY.load("folder", 5),
+    "compare a text": lambda: ANY.compare("spec.yaml", TABLE),
+    "compare a number": lambda: ANY.compare(5, TABLE),
+    "compare several": lambda: ANY.compare([SPEC, 5], TABLE),
+    "compare on nothing": lambda: ANY.compare(SPEC, None),
+    "engine": lambda: ANY.compare(SPEC, TABLE, engine=5),
+    "limit": lambda: ANY.compare(SPEC, TABLE, limit=True),
+    "rank_by": lambda: ANY.compare(SPEC, TABLE, rank_by=5),
+    "budget": lambda: ANY.compare(SPEC, TABLE, budget_usd="x"),
+    "check": lambda: ANY.check(5),
+    "fit": lambda: ANY.fit("spec.yaml"),
+    "log": lambda: ANY.log(5),
+    "preview": lambda: ANY.preview(5, TABLE),
+    "preview of no rows": lambda: ANY.preview(SPEC, 5),
+    "a spec's preview": lambda: ANY.Prompt.preview(SPEC, 5),
+    "score": lambda: ANY.score(5, TABLE),
+    "tune": lambda: ANY.tune(5, TABLE),
+    "audit": lambda: ANY.audit(5, TABLE),
+    "attach_job": lambda: ANY.attach_job(5),
+    "compare_checkpoints": lambda: ANY.compare_checkpoints(5, TABLE),
+    "promote": lambda: ANY.promote(5, alias="x"),
+    "Engine": lambda: ANY.Engine("journal.db"),
+    "Endpoint": lambda: ANY.Endpoint(),
+    "Task": lambda: ANY.Task(),
+    "Task by names": lambda: ANY.Task(name="x", labels=5),
+    "Task.read": lambda: ANY.Task.read(5),
+    "rows": lambda: TASK.rows(5),
+    "seed": lambda: ANY.Task.split(TASK, TABLE, seed="x"),
+    "negative seed": lambda: TASK.split(TABLE, seed=-1),
+    "group": lambda: ANY.Task.split(TASK, TABLE, group=5),
+    "few texts": lambda: TASK.split(pd.DataFrame({"text": ["a", "b"] * 10, "stars": [1, 2] * 10})),
+}
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_a_user_error(mistake: Callable[[], Any]) -> None:
+    with pytest.raises(lt.UserError):
+        mistake()
+
+
+def test_what_is_given_is_said_and_what_is_wanted() -> None:
+    with pytest.raises(lt.UserError, match=r"given: 'spec.yaml' \(str\).*luthier.read_spec\('spec.yaml'\)"):
+        ANY.compare("spec.yaml", TABLE)
+    with pytest.raises(lt.UserError, match=r"path of a table is 5 \(int\); give a string or a Path"):
+        ANY.read_table(5)
+
+
+def test_a_seed_of_numpy_is_one() -> None:
+    tables = ANY.Task.split(TASK, TABLE, seed=np.int64(3))
+    assert [len(each) for each in tables] == [len(each) for each in TASK.split(TABLE, seed=3)]
+
+
+def test_one_folder_of_specs_need_not_be_in_a_list(tmp_path: Any) -> None:
+    (tmp_path / "a.yaml").write_text("technique: baseline\ntask: {name: t, labels: [x, y]}\n")
+    assert (
+        [spec.name for spec in lt.read_specs(tmp_path)] == [spec.name for spec in lt.read_specs(str(tmp_path))] == ["a"]
+    )
