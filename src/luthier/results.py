@@ -388,7 +388,7 @@ class Model:
             overwrite: replace a target that another score, or another program, wrote.
             escape_formulas: put `'` before texts in a csv that a spreadsheet would run as a formula.
             wait: whether the MLflow run is written when this returns. Without, a process in the background writes
-                it, for a model that asks nobody in a process that has not loaded MLflow.
+                it, for a model that calls no endpoint, in a process that has not loaded MLflow.
         """
         wait = wait or self.spec.endpoint is not None or "mlflow" in sys.modules
         if wait:

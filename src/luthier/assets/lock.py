@@ -15,7 +15,7 @@ __all__ = ["file_lock", "free_lock", "take_lock"]
 def file_lock(path: Path) -> Iterator[None]:
     """Waits for the lock, holds it inside the `with`, and leaves the (empty) file where it is.
 
-    The file is never deleted: a process that opened the old one would hold a lock nobody sees.
+    The file is never deleted: a process that opened the old one would hold a lock that no other process sees.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:

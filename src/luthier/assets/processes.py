@@ -1,4 +1,4 @@
-"""Which process is which: a pid alone may be somebody else's by now."""
+"""Which process is which: a pid alone may belong to another process by now."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def audit(
         typer.Option("--spec", metavar="SPEC", help="How the model is really asked; as it was trained by default."),
     ] = None,
     sweep: Annotated[
-        str | None, typer.Option("--sweep", metavar="RUN", help="Audit every job whose run lies beneath this run.")
+        str | None, typer.Option("--sweep", metavar="RUN", help="Audit every job whose run is below this run.")
     ] = None,
     limit: Limit = None,
     budget: BudgetUsd = None,
@@ -54,7 +54,7 @@ def audit(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compare what a service reported with what is measured, and say why they differ."""
+    """Compare reported with measured figures. Says why those of a service differ from yours."""
     from luthier import api
     from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent

@@ -10,7 +10,7 @@ __all__ = ["register"]
 
 
 def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> None:
-    """Make one cheap call per way of asking: key, model, log-probabilities, parameters, price, and what to change."""
+    """Try specs with one cheap call each. Says what works (key, model, log-probabilities, price) and what to change."""
     from luthier.cli.printing import print_json, print_staying
     from luthier.cli.spending import print_spent
     from luthier.endpoints import Report

@@ -30,17 +30,19 @@ def compare(
     limit: Limit = None,
     budget: BudgetUsd = None,
     endpoint: EndpointFile = None,
-    rank_by: Annotated[str | None, typer.Option("--rank-by", metavar="METRIC", help="Order the board by this.")] = None,
+    rank_by: Annotated[
+        str | None, typer.Option("--rank-by", metavar="METRIC", help="Metric that orders the leaderboard.")
+    ] = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     fresh: Fresh = False,
     retry_failed: RetryFailed = False,
     allow_leaks: Annotated[
-        bool, typer.Option("--allow-leaks", help="Compare although test rows stand in the training table.")
+        bool, typer.Option("--allow-leaks", help="Compare even if test rows are also in the training table.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Answer the same labelled rows with every spec and measure them alike."""
+    """Measure specs on the same labelled rows. Prints a leaderboard with intervals and costs."""
     from luthier import api
     from luthier.cli.printing import print_json, print_staying, print_where, read_shown
     from luthier.cli.spending import agree_to, agree_to_many, print_spent
@@ -96,8 +98,8 @@ def compare(
     if board.unanswered:
         name, why = next(iter(board.unanswered.items()))
         raise EndpointError(
-            f"no row of {', '.join(board.unanswered)} was answered; {name}: {why}. Their figures say nothing. Mend "
-            "what is said there (luthier check SPEC helps), then run the same with --retry-failed."
+            f"no row of {', '.join(board.unanswered)} was answered; {name}: {why}. Their figures mean nothing. Remove "
+            "the cause (luthier check SPEC helps to find it), then run the same command with --retry-failed."
         )
 
 

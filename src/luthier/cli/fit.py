@@ -23,7 +23,7 @@ def fit(
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train what a technique trains itself: weights, chosen examples, calibration."""
+    """Fit a spec on labelled rows. Trains weights, chooses examples or calibrates, as its technique needs."""
     from luthier import api
     from luthier.cli.printing import print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent

@@ -32,9 +32,9 @@ def init(
     split: Annotated[
         bool, typer.Option("--split", help="Also write train.csv, validation.csv and test.csv (60/20/20) beside TABLE.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write a task and specs that refer to it; the labels and their order are guessed and shown."""
+    """Write a task and specs for your own table. The labels and their order are guessed and shown."""
     from luthier.starting.tables import start_from_table
     from luthier.techniques import read_endpoint
     from luthier.terminals import visible

@@ -9,7 +9,9 @@ import typer
 __all__ = ["register"]
 
 journal = typer.Typer(
-    help="The durable record of answers: cache, resume and bill in one.", rich_markup_mode=None, no_args_is_help=True
+    help="Show or purge the stored answers. The journal keeps what was paid for.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
 )
 
 

@@ -11,13 +11,17 @@ __all__ = ["register"]
 
 
 def local(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
-    gguf: Annotated[Path | None, typer.Option("--gguf", metavar="FILE", help="Serve this model too.")] = None,
-    requests_per_minute: Annotated[float | None, typer.Option("--requests-per-minute", help="Limit to hold.")] = None,
-    tokens_per_minute: Annotated[float | None, typer.Option("--tokens-per-minute", help="Limit to hold.")] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    gguf: Annotated[Path | None, typer.Option("--gguf", metavar="FILE", help="Also serve this model.")] = None,
+    requests_per_minute: Annotated[
+        float | None, typer.Option("--requests-per-minute", help="Answer 429 above this.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        float | None, typer.Option("--tokens-per-minute", help="Answer 429 above this.")
+    ] = None,
     latency_ms: Annotated[float, typer.Option("--latency-ms", min=0, help="Added to every answer.")] = 0.0,
 ) -> None:
-    """Serve the OpenAI protocol on this machine until Ctrl-C."""
+    """Serve the OpenAI protocol on this machine. Ends with Ctrl-C."""
     from luthier.local.foreground import serve
 
     serve(

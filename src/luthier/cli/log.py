@@ -24,7 +24,7 @@ def log(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Package as one MLflow model that carries its prompt and endpoint; prints the model URI."""
+    """Package a spec as an MLflow model. It carries its prompt and endpoint; the model URI is printed."""
     from dataclasses import asdict
 
     from luthier import api

@@ -15,9 +15,10 @@ Tests = Annotated[
     list[Path],
     typer.Option("--test", metavar="TABLE", help="Labelled rows to measure on; give several for several tables."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Only so many rows, drawn with a fixed seed.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Use only N rows, drawn with a fixed seed.")]
 BudgetUsd = Annotated[
-    float | None, typer.Option("--budget", metavar="USD", min=0, help="Most that may be spent. Exit 4 when reached.")
+    float | None,
+    typer.Option("--budget", metavar="USD", min=0, help="Most that may be spent; exit code 4 when reached."),
 ]
 EndpointFile = Annotated[
     Path | None,
@@ -26,7 +27,7 @@ EndpointFile = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print rows, tokens and price; send nothing.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again for what the journal already holds.")]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for rows that failed for good.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also ask again for rows that failed permanently.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Register = Annotated[
     str | None, typer.Option("--register", metavar="NAME", help="Registered model to add a version to.")

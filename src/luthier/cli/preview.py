@@ -18,7 +18,7 @@ def preview(
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="How many rows to show.")] = 3,
     endpoint: EndpointFile = None,
 ) -> None:
-    """Show the prompts as they would be sent, with tokens and price; sends nothing."""
+    """Show prompts as they would be sent. Says tokens and price; sends nothing."""
     from luthier import api
     from luthier.cli.printing import read_shown
     from luthier.techniques import read_endpoint, read_spec

@@ -18,11 +18,13 @@ def promote(
     alias: Annotated[str, typer.Option("--alias", metavar="ALIAS", help="Alias to move, such as champion.")],
     require: Annotated[
         list[str] | None,
-        typer.Option("--require", metavar="'METRIC >= ALIAS|NUMBER'", help="Must hold, or exit 5. Can be repeated."),
+        typer.Option(
+            "--require", metavar="'METRIC >= ALIAS|NUMBER'", help="Exit code 5 if it does not hold. Can be repeated."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Move an alias to a version, if every requirement holds on the same rows."""
+    """Move an alias to a version of a model. Every requirement must hold on the same rows."""
     from dataclasses import asdict
 
     from luthier import api

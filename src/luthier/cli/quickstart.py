@@ -13,7 +13,7 @@ __all__ = ["register"]
 def quickstart(
     folder: Annotated[Path, typer.Option("--folder", help="Where data/ and models/ go.")] = Path(),
 ) -> None:
-    """Sample data, compare, package, score: no key, no GPU, a minute or two."""
+    """Run the whole way on sample reviews. Compares, packages, scores; needs no key and no GPU; takes minutes."""
     from luthier.endpoints import default_engine, draining
     from luthier.starting.story import tell
 

@@ -32,7 +32,7 @@ def score(
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an output that this command did not write.")
+        bool, typer.Option("--overwrite", help="Replace an OUTPUT that another command wrote.")
     ] = False,
     trust: Annotated[
         bool, typer.Option("--trust", help="Let a model that Luthier did not log run the code it brings along.")
@@ -49,7 +49,7 @@ def score(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Score a table; the same command goes on where an interrupted one stopped.
+    """Score a table with a packaged model. The same command goes on where an interrupted one stopped.
 
     Blank rows stay rows (state `empty`); `mlflow models predict -t csv` drops them.
     """
@@ -92,7 +92,7 @@ def score(
     failed = report.states["failed"] + report.states["refused"]
     if failed and failed == report.rows - report.states["empty"]:
         raise EndpointError(
-            f"no row was answered; the column `error` of {target} says why. Mend it, then run the same "
+            f"no row was answered; the column `error` of {target} says why. Remove the cause, then run the same "
             "with --retry-failed."
         )
 

@@ -30,7 +30,7 @@ class _SpecOrCommand(TyperGroup):
 
 tune = typer.Typer(
     cls=_SpecOrCommand,
-    help="Fine-tune a base model by a spec: luthier tune SPEC --train TABLE --validation TABLE.",
+    help="Fine-tune a base model at a service. Type: luthier tune SPEC --train TABLE --validation TABLE.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -57,16 +57,16 @@ def submit(
     to: To = None,
     budget: BudgetUsd = None,
     endpoint: EndpointFile = None,
-    again: Annotated[bool, typer.Option("--again", help="Submit another job although one has succeeded.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Submit another job even if one has succeeded.")] = False,
     drop_leaked: Annotated[
-        bool, typer.Option("--drop-leaked", help="Leave out rows whose text stands in a table they are measured by.")
+        bool, typer.Option("--drop-leaked", help="Leave out rows whose text is also in another of the tables.")
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Do not watch; the job goes on by itself.")] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Submit one fine-tuning job and watch it; typed again, the same command finds the job it submitted."""
+    """Submit a fine-tuning job and watch it. Typed again, the same command finds the job it submitted."""
     from luthier.cli.printing import read_shown
     from luthier.cli.spending import agree_to_training
     from luthier.errors import DataError
@@ -98,7 +98,7 @@ def list_(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the jobs of the tracking store; with a service also its jobs that no run here knows."""
+    """List the jobs of the tracking store. With a service, also its jobs that no run here knows."""
     from luthier.cli.printing import print_json, print_where
     from luthier.tuning.listing import lines_of, list_jobs
     from luthier.tuning.tuners import tuner_for
@@ -118,7 +118,7 @@ def watch(
     endpoint: At = None,
     spec: Annotated[str | None, typer.Option("--spec", metavar="SPEC", help="Spec whose endpoint has the job.")] = None,
 ) -> None:
-    """Look at a job until it has ended; writes nothing down and works for any job of a service."""
+    """Show a job until it has ended. Stores nothing, and works for any job of a service."""
     from luthier.tuning.verbs import look_at
 
     print(f"{job}: {look_at(job, _endpoint(endpoint, spec)).status}")
@@ -135,7 +135,7 @@ def attach(
     budget: BudgetUsd = None,
     json: Json = False,
 ) -> None:
-    """Go on watching a job from where the last watch left off, and write its result."""
+    """Watch a job to its end and write its result. Goes on from where the last watch stopped."""
     from luthier.techniques import read_spec
     from luthier.tuning.job import attach as attach_to
     from luthier.tuning.results import Target
@@ -150,19 +150,19 @@ def attach(
 
 @tune.command()
 def cancel(job: JobId, endpoint: At = None) -> None:
-    """End a job; returns when the service has confirmed it."""
+    """Cancel a job. Returns when the service has confirmed it."""
     _change(job, endpoint, lambda owned: owned.cancel())
 
 
 @tune.command()
 def pause(job: JobId, endpoint: At = None) -> None:
-    """Pause a job; returns when the service has confirmed it."""
+    """Pause a job. Returns when the service has confirmed it."""
     _change(job, endpoint, lambda owned: owned.pause())
 
 
 @tune.command()
 def resume(job: JobId, endpoint: At = None) -> None:
-    """Let a paused job go on; returns when the service has confirmed it."""
+    """Resume a paused job. Returns when the service has confirmed it."""
     _change(job, endpoint, lambda owned: owned.resume())
 
 
@@ -177,7 +177,7 @@ def checkpoints(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Measure every model a job kept, and its base where it answers, on the same rows."""
+    """Measure every model that a job kept. Its base model, where it answers, is measured on the same rows."""
     from luthier import api
     from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
@@ -208,12 +208,12 @@ def checkpoints(
 @tune.command()
 def deploy(
     job: JobId,
-    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Of the deployment.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the deployment.")] = None,
     endpoint: At = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Deploy a job's result where the service needs that (Azure); billed by the hour until undeployed."""
+    """Deploy a job's result (Azure). Billed by the hour until undeployed."""
     from luthier.cli.spending import agree_to_hosting
     from luthier.tuning.hosting import need_hosting
     from luthier.tuning.verbs import attach_job
@@ -226,7 +226,7 @@ def deploy(
 
 @tune.command()
 def undeploy(job: JobId, endpoint: At = None) -> None:
-    """Delete every deployment made for a job; returns when the service says that they are gone."""
+    """Delete the deployments of a job. Returns when the service says that they are gone."""
     from luthier.cli.printing import print_where
     from luthier.endpoints.prices import dollars
     from luthier.tuning.hosting import need_hosting

@@ -123,7 +123,7 @@ def parts_of(flight: Flight, body: bytes) -> Sequence[Part | Unreadable]:
     """What each member has from an answer of status 200, in their order.
 
     Raises:
-        Unreadable: nobody can be told what is his.
+        Unreadable: the answers cannot be told apart.
     """
     if flight.request.operation != "embedding":
         return (Part(read_answer(body, flight.request.operation), body),)

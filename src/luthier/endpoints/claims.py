@@ -27,7 +27,7 @@ LetGo = Callable[[Sequence[bytes]], None]
 
 
 class Claims:
-    """The leases of one engine, on its loop. A journal in memory is nobody else's, so nothing is leased there.
+    """The leases of one engine, on its loop. A journal in memory is not shared, so nothing is leased there.
 
     Args:
         journal: where the leases are.
@@ -91,7 +91,7 @@ class Claims:
         return self._elsewhere.get(flight.key) is flight
 
     def forget(self, flight: Flight) -> None:
-        """Nobody waits for the flight any more."""
+        """No run waits for the flight any more."""
         if self.waits(flight):
             del self._elsewhere[flight.key]
 

@@ -359,7 +359,7 @@ class Dispatch:
     # Handing out
 
     def land(self, flight: Flight, answer: Answer) -> None:
-        """A flight has ended, and its answer is safe: everybody who waits for it is told."""
+        """A flight has ended, and its answer is safe: all that wait for it are told."""
         if not flight.airborne:
             return  # an error that ended its call has told them before
         flight.airborne = False
@@ -427,7 +427,7 @@ class Dispatch:
         self.stop_run(run, "error")
 
     def take_over(self, flight: Flight) -> bool:
-        """Whether anybody still waits for a flight; whoever stopped meanwhile is let go."""
+        """Whether any run still waits for a flight; runs that stopped meanwhile are let go."""
         going_on = [(run, position) for run, position in flight.waiters if run.halt is None]
         if not going_on:
             return False

@@ -111,7 +111,7 @@ class Endpoint(BaseModel, metaclass=_Speaking):
     api_key_env: str | None = None
     """Name of the environment variable that holds the key, such as OPENAI_API_KEY. Never the key."""
     auth: Literal["key", "entra"] = "key"
-    """At Azure: a key, or the identity of whoever runs this (Entra)."""
+    """At Azure: a key, or the identity of the signed-in user (Entra)."""
     identity: str | None = None
     """Name under which answers are kept in the journal, where the address does not tell models apart."""
     priced_as: str | None = None

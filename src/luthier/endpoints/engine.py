@@ -1,4 +1,4 @@
-"""The one place that calls a model: requests in, answers out, whoever asks and however often."""
+"""The one place that calls a model: requests in, answers out."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ class Engine:
         self._tell(None)
 
     def raise_if_interrupted(self) -> None:
-        """Ends work that asks no model; for whoever computes in parts, between two of them.
+        """Ends work that asks no model; for work that is computed in parts, called between two of them.
 
         Raises:
             Interrupted: `stop(interrupted=True)` was called and `resume` was not.

@@ -23,10 +23,10 @@ SHARED_SETTINGS: frozenset[Cause] = frozenset({"every_row", "max_tokens"})
 
 
 class Evidence:
-    """Failures of a run that may be everybody's, until an answer says that they are not.
+    """Failures of a run that may concern every row, until an answer says that they do not.
 
     Such a failure is kept as its row's own only once the run has an answer. Until then it is not written to the
-    journal: when what is wrong has been mended, its row is asked again.
+    journal: when the cause has been removed, its row is asked again.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Evidence:
         return self.answered or (self.recorded and cause in SHARED_SETTINGS)
 
     def suspect(self, verdict: Verdict, key: bytes, entry: Entry | None = None) -> bool:
-        """Notes a failure that may be everybody's; whether it is the row's own as far as is known.
+        """Notes a failure that may concern every row; whether it is the row's own as far as is known.
 
         Args:
             verdict: what it was.
@@ -79,7 +79,7 @@ class Evidence:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether there are failures that may be everybody's."""
+        """Whether there are failures that may concern every row."""
         return bool(self._alike)
 
     @property

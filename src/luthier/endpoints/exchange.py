@@ -123,12 +123,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Working(Sequence[Request]):
-    """A round that asks nothing: a technique's word on its own work, for whoever watches.
+    """A round that asks nothing: a technique's report on its own work, for the progress display.
 
     Attributes:
         what: the work, in a word or two, as in `AutoML`.
         done: how much is done, in the unit of `total`.
-        total: how much there is; `None` when nobody knows.
+        total: how much there is; `None` when that is not known.
         said: the latest news, short.
     """
 

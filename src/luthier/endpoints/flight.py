@@ -28,7 +28,7 @@ Halt = Literal["stopped", "interrupted", "budget", "error", "outage", "left"]
 ROOM = 256
 
 FINAL: frozenset[str] = frozenset({"permanent", "content"})
-"""Failures that are not tried again unless somebody says so."""
+"""Failures that are not tried again unless asked for."""
 
 log = logging.getLogger("luthier.engine")
 
@@ -50,17 +50,17 @@ class Progress(Protocol):
 
 
 class Watched:
-    """Whoever shows the progress, and the care that a broken display costs nothing.
+    """The progress display, guarded so that a broken one costs nothing.
 
     Args:
-        progress: shows it; `None` for nobody.
+        progress: shows it; `None` for no display.
     """
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
 
     def show(self, tell: Callable[[Progress], None]) -> None:
-        """Tells whoever shows the progress; one that fails is not told again."""
+        """Tells the progress display; one that fails is not told again."""
         if self._progress is None:
             return
         try:
@@ -123,7 +123,7 @@ class Slot:
 
 @dataclass(eq=False, slots=True)
 class Flight:
-    """One distinct request on its way to one answer, whoever waits for it.
+    """One distinct request on its way to one answer, for all that wait for it.
 
     A text to embed may have companions: other texts that are sent in the same call. The lane and the sender
     then see one flight, the desk lands each.
@@ -144,7 +144,7 @@ class Flight:
         told_to_wait_at: when the service first said slow down to it.
         airborne: whether it is being sent, answered or committed now.
         slot: what it holds while airborne.
-        companions: who flies along; while it waits in its run's queue, nobody.
+        companions: who flies along; none while it waits in its run's queue.
         halves: set when its call is half of one that was refused.
         waits_since: when it began to wait for another process, in seconds since 1970.
     """

@@ -53,10 +53,10 @@ class Group:
 
 
 def by_endpoint(requests: Sequence[Request], otherwise: Endpoint | None) -> list[Group]:
-    """The requests by whom they are for; `otherwise` is asked where a request names nobody.
+    """The requests by whom they are for; `otherwise` is asked where a request names no endpoint.
 
     Raises:
-        SpecError: a request names nobody, and there is nobody else.
+        SpecError: a request names no endpoint, and there is no other.
     """
     if otherwise is not None and all(request.endpoint is None for request in requests):
         return [Group(otherwise, requests, None)]

@@ -84,7 +84,7 @@ def read_call(body: bytes, units: Sequence[float]) -> list[Part | Unreadable]:
         units: lengths of the texts; the tokens are shared out by them, to the last one.
 
     Raises:
-        Unreadable: nobody can be told which vector is his, or they differ in length.
+        Unreadable: it cannot be told which vector belongs to which text, or they differ in length.
     """
     document = _document(body)
     try:

@@ -81,7 +81,7 @@ class Desk(Protocol):
         """The flight has ended."""
 
     def take_over(self, flight: Flight) -> bool:
-        """Whether anybody still waits for it; whoever stopped meanwhile is let go."""
+        """Whether any run still waits for it; runs that stopped meanwhile are let go."""
 
     def stop_run(self, run: Run, halt: Halt) -> None:
         """Nothing more is sent for this run."""
@@ -187,7 +187,7 @@ class Sender:
                 self._weigh(run)
 
     def _weigh(self, run: Run) -> None:
-        """Ends a run whose requests all fail alike; the rows are asked again when that is mended."""
+        """Ends a run whose requests all fail alike; the rows are asked again when the cause is removed."""
         found = run.evidence.conclusion(is_over=run.is_over) if run.halt is None else None
         if found is None:
             run.lane.pump()

@@ -151,7 +151,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """How many rows stand behind reported and behind measured shares, as the shares themselves betray.
+    """How many rows stand behind reported and behind measured shares, as far as the shares themselves show it.
 
     Attributes:
         metric: the metric they were read from.
@@ -230,9 +230,9 @@ def reading_order(metric: str) -> tuple[int, str]:
 
 
 def rows_behind(values: Sequence[float]) -> int | None:
-    """The smallest number of rows of which every value is a whole share, if the values betray one.
+    """The smallest number of rows of which every value is a whole share, if the values show one.
 
-    A service that says .5206766724586487 has counted 277 of 532. Values that were rounded betray nothing.
+    A service that says .5206766724586487 has counted 277 of 532. Rounded values show nothing.
 
     Examples:
         >>> rows_behind([277 / 532, 204 / 532, 327 / 532])

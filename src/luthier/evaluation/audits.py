@@ -36,7 +36,7 @@ class Audit:
     Attributes:
         source: what was audited: the name of a table, a job or a sweep.
         agreements: per metric over the models, the most telling metric first; empty for fewer than three models.
-        rows: how many rows stand behind either side, where the numbers betray it.
+        rows: how many rows stand behind either side, where the numbers show it.
         attributions: per job why it differs; empty where only a table of numbers was given.
         notes: sentences a reader should know.
     """

@@ -212,7 +212,7 @@ class Reading:
     def priced(self) -> tuple[Floats, Floats] | None:
         """Cost of each row in US dollars and whether it counts, or `None` when a price is unknown.
 
-        A `failed` row without a cost is left out: services bill no failed requests, but nobody has said so.
+        A `failed` row without a cost is left out: services do not bill failed requests, but none has said so.
         """
         known = [p.cost_usd is not None or p.state == "failed" for p in self.predictions]
         if not all(known) or all(p.cost_usd is None for p in self.predictions):

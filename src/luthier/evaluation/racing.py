@@ -2,7 +2,7 @@
 
 Pure: `race` yields which candidates to score on which rows, is sent the scores, and returns the outcome. The rows
 are a finite population in random order, so what is seen of them says ever more about the whole: that makes a race
-agree with the evaluation of everybody on everything, at a part of the calls.
+agree with evaluating every candidate on every row, at a part of the calls.
 
 The idea of dropping losers by a test is that of Hoeffding races (Maron and Moore 1994) and F-race (Birattari et
 al. 2002; irace, López-Ibáñez et al. 2016); here the test is paired and knows how many rows are still to come.
@@ -27,7 +27,7 @@ from luthier.evaluation.statistics import ALPHA, sign_flip
 __all__ = ["Block", "Lane", "Outcome", "Race", "block_ends", "largest_fields", "race", "rehearse"]
 
 LOOKS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Shares of the rows after which losers are dropped; earlier a test could drop nobody."""
+"""Shares of the rows after which losers are dropped; earlier a test could drop no candidate."""
 
 TOLERANCE = 1.0
 """How far behind the best the winner may end, in standard errors of the full evaluation's paired difference: the
@@ -38,7 +38,7 @@ MOST = 0.5
 """Share of all evaluations a race may take at most."""
 
 FEWEST_CUT = 8
-"""With fewer candidates nobody is cut by rank: there is little to save, and half of two is no race."""
+"""With fewer candidates none is cut by rank: there is little to save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Outcome:
         survivors: all that stayed, best first.
         lanes: every candidate, in the order they were numbered.
         evaluations: scores it took.
-        full_evaluations: scores that everybody on everything would have taken.
+        full_evaluations: scores that evaluating every candidate on every row would have taken.
     """
 
     winner: int
@@ -105,11 +105,12 @@ Race: TypeAlias = Generator[Block, Floats, Outcome]
 def race(candidates: int, rows: int, *, alpha: float = ALPHA, tolerance: float = TOLERANCE, most: float = MOST) -> Race:
     """Races candidates; higher scores are better.
 
-    What holds: where nobody was cut, the winner's mean over ALL rows is less than `tolerance` standard errors
+    What holds: where no candidate was cut, the winner's mean over ALL rows is less than `tolerance` standard errors
     behind that of the best candidate, save in a share `alpha` of the random orders at most. A candidate is dropped
     when a staying one `beats` it. The best one can wrongly be dropped by any of the others at any look, so the level
-    of a single test is `alpha` / (candidates - 1) / looks (Bonferroni). And who has put another out is dropped only
-    if somebody who stays beats that other too: tolerances do not add up along a chain of leaders.
+    of a single test is `alpha` / (candidates - 1) / looks (Bonferroni). And a candidate that
+    eliminated another is itself dropped only if a surviving candidate beats both: tolerances do not add up along a
+    chain of leaders.
 
     `most` is kept by cutting the lowest ranks where the tests alone leave too many: the field then shrinks by the
     same factor each block, a gentle successive halving (Karnin, Koren and Somekh 2013). It holds always; what it
@@ -120,7 +121,7 @@ def race(candidates: int, rows: int, *, alpha: float = ALPHA, tolerance: float =
         rows: how many rows there are, in random order.
         alpha: error of the whole race.
         tolerance: see `TOLERANCE`; 0 asks for the very best.
-        most: share of all evaluations it may take; 1 cuts nobody.
+        most: share of all evaluations it may take; 1 cuts none.
 
     Raises:
         DataError: there is no candidate or no row.
@@ -182,7 +183,7 @@ def block_ends(rows: int) -> tuple[int, ...]:
 
 
 def largest_fields(candidates: int, rows: int, most: float = MOST) -> tuple[int, ...]:
-    """How many candidates each block has at most: what a race that drops nobody by a test would take.
+    """How many candidates each block has at most: what a race without tests would take.
 
     Examples:
         >>> largest_fields(30, 100)

@@ -48,7 +48,7 @@ class Prediction:
         from_journal: whether every call of this row was answered by the journal.
         spent_usd: what the calls made for this row now cost; 0 if the journal had them all, or another row
             asked the same; `None` when the price is unknown or the technique asks no model.
-        censored: whether a label lay outside the returned log-probabilities and took their bound.
+        censored: whether a label was not among the returned log-probabilities, so that it has the most it can have.
         transient: whether asking again may help (a `failed` row only).
     """
 

@@ -418,7 +418,7 @@ def first_asked(
 
 
 def in_order(specs: Sequence[Spec], rows: Rows, training: Mapping[str, Rows | None]) -> list[Spec]:
-    """The specs as they are measured: those that ask nobody, then those with the least to ask, as given if alike.
+    """The specs as they are measured: those that call no model, then those with the least to ask, as given if alike.
 
     Among those that ask, specs whose call an endpoint may not offer come first, so that nothing is paid when it
     does not.

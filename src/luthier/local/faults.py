@@ -92,7 +92,7 @@ class Fault:
 
     @property
     def loses_answer(self) -> bool:
-        """Whether the work is done and nobody hears of it."""
+        """Whether the work is done and the answer is lost."""
         return self.action in ("done_timeout", "done_reset")
 
     def fires(self, path: str, body: str, method: str = "POST") -> bool:

@@ -4,7 +4,7 @@ Its states: starting (listens, not yet announced) -> serving -> leaving. It is a
 `$LUTHIER_HOME/local/server.json` by itself, while the process that started it holds `local/lock`.
 A lease is a pid and that process's start time; leases of ended processes are dropped. It leaves when
 there has been no lease, no request in flight and no unfinished job for the linger time; from then on
-leases are refused and the announcement is gone, so that whoever comes starts another one.
+leases are refused and the announcement is gone, so that the next client starts another one.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Leases:
         self._idle_since = self._clock()
 
     def should_leave(self, busy: bool) -> bool:
-        """Drops the leases of ended processes; whether nobody has used the server for long enough."""
+        """Drops the leases of ended processes; whether the server has been unused for long enough."""
         now = self._clock()
         for pid, started in list(self._held.items()):
             if self._started(pid) != started:
@@ -118,7 +118,7 @@ class Leases:
 
 
 def run_service() -> None:
-    """Serves until nobody needs it; announces itself once it listens. Called by `--service`."""
+    """Serves until no process needs it; announces itself once it listens. Called by `--service`."""
     linger = float(os.environ.get(LINGER_VARIABLE, "60"))
     folder = service_folder()
     token = secrets.token_hex(24)

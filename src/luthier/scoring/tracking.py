@@ -1,6 +1,6 @@
 """A batch in MLflow: a run linked to the model that answered.
 
-To load MLflow takes longer than to score a small table with a model that asks nobody. `log_batch_later` therefore
+To load MLflow takes longer than to score a small table with a model that calls no endpoint. `log_batch_later` therefore
 keeps the run's record in `$LUTHIER_HOME/runs` and lets a process in the background write it into MLflow. A record is
 deleted when its run is written; one that could not be is tried again with the next.
 """

@@ -1,4 +1,4 @@
-"""Writes a task and the specs that refer to it, with comments for whoever opens them next."""
+"""Writes a task and the specs that refer to it, with comments for their next reader."""
 
 from __future__ import annotations
 

@@ -273,7 +273,7 @@ def letters_for(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def calibrated(logprobs: Sequence[float], leaning: Sequence[float] | None) -> tuple[float, ...]:
-    """Probabilities, after the model's leaning to some labels is taken away.
+    """Probabilities, after the model's bias towards some labels is taken away.
 
     Examples:
         >>> [round(p, 2) for p in calibrated([math.log(0.8), math.log(0.2)], [math.log(0.8), math.log(0.2)])]
@@ -287,7 +287,7 @@ def calibrated(logprobs: Sequence[float], leaning: Sequence[float] | None) -> tu
 
 
 def leaning_of(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """How much a model leans to each label: the logarithm of its mean probability over the rows.
+    """How far a model is biased towards each label: the logarithm of its mean probability over the rows.
 
     The mean is taken of probabilities, not of logarithms: a sure model gives a rare label 1e-8 on nearly
     every row, and the mean of those logarithms would lift that label above all others.

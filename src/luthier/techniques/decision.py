@@ -69,7 +69,7 @@ class Decision(Spec):
     descriptions: dict[str, str] = Field(default_factory=dict)
     """What a label means, in words, for as many labels as need it."""
     calibration_rows: int = Field(default=0, ge=0, le=10_000)
-    """Training rows used to measure, and take away, the model's leaning to some labels, and to place the cuts of
+    """Training rows used to measure, and take away, the model's bias towards some labels, and to place the cuts of
     `objective: qwk`."""
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
@@ -178,7 +178,7 @@ class Decision(Spec):
         )
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
-        """Asks about `calibration_rows` training rows: the leaning, as the prompt technique has it, then the cuts.
+        """Asks about `calibration_rows` training rows: the bias, as the prompt technique has it, then the cuts.
 
         Raises:
             SpecError: training rows are needed and there are none.

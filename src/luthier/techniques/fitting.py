@@ -49,7 +49,7 @@ class Chosen:
     """Which training rows serve for what; none serves for two things.
 
     Attributes:
-        calibration: positions of those the model's leaning is measured on.
+        calibration: positions of those the model's bias is measured on.
         examples: of those shown to every row, in order.
         pool: of those the nearest are looked for among.
         search: samples and the rows they are judged on.
@@ -104,7 +104,7 @@ def choose(spec: Prompt, rows: Rows, *, calibrate: bool = True) -> Chosen:
 
 
 def fit_prompt(spec: Prompt, rows: Rows | None) -> Conversation[Fitted]:
-    """Chooses the examples and measures the model's leaning, both on training rows only."""
+    """Chooses the examples and measures the model's bias towards labels, both on training rows only."""
     known = training(spec, rows)
     chosen = choose(spec, known)
     notes = _missing_labels(spec, known)

@@ -1,4 +1,4 @@
-"""What the calibration rows say of a model: to which labels it leans, and where a rating's labels are best cut."""
+"""What the calibration rows show: a model's bias towards labels, and where a rating's labels are best cut."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def measured(
 ) -> dict[str, Any]:
     """The `leaning` and, for objective `qwk`, the `cuts` that a fitted spec keeps.
 
-    The leaning is the mean probability per label; dividing by it is batch calibration (Zhou et al. 2023,
+    The bias (`leaning`) is the mean probability per label; dividing by it is batch calibration (Zhou et al. 2023,
     arXiv:2309.17249) with training rows in place of the batch, so that a row's answer does not depend on its
-    neighbours. The cuts are fitted on the expected ratings that are left when the leaning is taken away.
+    neighbours. The cuts are fitted on the expected ratings that are left when the bias is taken away.
 
     Args:
         spec: the prompt or decision.

@@ -72,7 +72,7 @@ class Learned:
 
 
 Teaching: TypeAlias = Generator[None, None, Learned]
-"""Work in short steps: whoever runs it may look at the clock between them, and drop it."""
+"""Work in short steps: its caller may look at the clock between them, and stop it."""
 
 
 def teach(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:

@@ -156,7 +156,7 @@ class Prompt(Spec):
 
     @property
     def needs_training(self) -> bool:
-        """Whether examples are shown or the model's leaning is measured."""
+        """Whether examples are shown or the model's bias is measured."""
         return self.prompt.examples.most > 0 or self.answer.calibration_rows > 0
 
     @property
@@ -306,7 +306,7 @@ class Prompt(Spec):
         return type(self).make({**self._fields(), "decoding": decoding}, "params")
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
-        """Chooses the examples and measures the model's leaning, both on training rows only.
+        """Chooses the examples and measures the model's bias towards labels, both on training rows only.
 
         Nearest examples take one embedding per training text, searched ones a race over training rows.
 

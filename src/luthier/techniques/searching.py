@@ -116,7 +116,7 @@ def draw_search(
 def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, Any]]:
     """Races the samples; what comes back is kept in the fitted state: `examples`, `samples` and `search`.
 
-    Every sample still racing is asked about the next rows in one round. The model's leaning is not taken away here:
+    Every sample still racing is asked about the next rows in one round. The model's bias is not taken away here:
     it belongs to a set of examples and would have to be measured for each.
 
     Raises:

@@ -76,7 +76,7 @@ class Bench:
         lesson: the training rows.
         judge: what candidates are compared by.
         seed: of everything drawn.
-        what: the work, in a word, for whoever watches.
+        what: the work, in a word, for the progress display.
         clock: seconds that only grow.
     """
 
@@ -103,7 +103,7 @@ class Bench:
 
         Args:
             candidate: what to try.
-            trials: how many there will be in all, for the bar; `None` when nobody knows.
+            trials: how many there will be in all, for the bar; `None` when that is not known.
             until: when the bench's `seconds` are over; a trial under way is then dropped, unless it is the first.
         """
         began = self.seconds

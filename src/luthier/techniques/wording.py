@@ -154,7 +154,7 @@ class AnswerFormat(BaseModel):
     words: dict[str, str] = Field(default_factory=dict)
     """A word per label for the model to answer with; the labels themselves when absent."""
     calibration_rows: int = Field(default=0, ge=0, le=10_000)
-    """Training rows used to measure, and take away, the model's leaning to some labels; for `score`."""
+    """Training rows used to measure, and take away, the model's bias towards some labels; for `score`."""
 
     @field_validator("words", mode="before")
     @classmethod

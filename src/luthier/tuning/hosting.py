@@ -2,7 +2,7 @@
 
     written down in the job's run --> made --> answers --> deleted --> gone: hours and cost are kept
 
-Written down first, so that whoever comes after a crash finds what is still there and billed.
+Written down first, so that after a crash what is still there and billed is found.
 """
 
 from __future__ import annotations

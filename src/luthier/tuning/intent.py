@@ -72,7 +72,7 @@ class Standing:
     Attributes:
         run: its run; of an order without a job one that was begun and never answered, `None` where there is none.
         job: the job that serves it; `None` means that one would have to be bought.
-        attempt: the how-manieth order of this digest it is.
+        attempt: number of this order among those of this digest, from 1.
         spent: a run and the ended job that was found to be its own, to be written down.
         lost: a run whose job the service does not know any more, where another is wanted; to be written down.
     """

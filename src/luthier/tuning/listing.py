@@ -1,4 +1,4 @@
-"""The jobs there are: those the tracking store knows, those the service knows, and those nobody owns."""
+"""The jobs there are: those the tracking store knows, those the service knows, and those that no run owns."""
 
 from __future__ import annotations
 

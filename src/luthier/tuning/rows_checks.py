@@ -234,8 +234,8 @@ def _too_small(tables: Tables) -> Iterator[Finding]:
         yield Finding(
             "validation_small",
             False,
-            f"{rows} validation rows know an accuracy to about {0.98 / sqrt(rows):.2f} on either side; epochs or "
-            "settings that differ by less are chosen by chance.",
+            f"with {rows} validation rows an accuracy is known to about {0.98 / sqrt(rows):.2f} on either side; where "
+            "epochs or settings differ by less, the choice among them is chance.",
         )
 
 

@@ -83,7 +83,7 @@ class TuneRun:
         status: MLflow's word for the run.
         digest: of everything that was ordered.
         token: what the job carries at the service.
-        attempt: the how-manieth order of this digest it is.
+        attempt: number of this order among those of this digest, from 1.
         place: where the job is.
         sent: Unix time at which the order was about to be sent; `None` before that.
         job: the service's id; `None` while there is no answer to the order.
@@ -152,7 +152,7 @@ def begin_tune(spec: FineTune, tags: Mapping[str, str], intent: Mapping[str, Any
 
 
 def write_intent(run_id: str, spec: FineTune, intent: Mapping[str, Any]) -> None:
-    """What is about to be ordered, so that whoever comes later can go on with it."""
+    """What is about to be ordered, so that a later process can go on with it."""
     import mlflow
 
     mlflow.MlflowClient().log_dict(run_id, {"schema": 1, **intent, "spec": spec.document()}, INTENT)
@@ -304,7 +304,7 @@ class Record:
                     said = " ".join(str(error).split())[:MOST_SAID]
                     raise Partial(
                         f"the tracking store cannot be written to ({said}). Watching job {job} ended, the job did "
-                        f"not. When this is mended, nothing of it is missing after: luthier tune attach {job}"
+                        f"not. When this is solved, nothing of it is missing after: luthier tune attach {job}"
                     ) from error
                 # Where it cannot be read either, the next try says so.
                 with suppress(MlflowException):

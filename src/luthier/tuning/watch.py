@@ -295,7 +295,7 @@ def _patient(
             raise
         except EndpointError as error:
             raise EndpointError(
-                f"{error} Watching job {job} ended, the job did not. When this is mended, type: "
+                f"{error} Watching job {job} ended, the job did not. When this is solved, type: "
                 f"luthier tune attach {job}"
             ) from error
 

@@ -32,7 +32,7 @@ class Azure:
         return endpoint.address
 
     async def headers(self, endpoint: Endpoint) -> Mapping[str, str]:
-        """The key as Azure takes it, or the token of whoever runs this."""
+        """The key as Azure takes it, or the token of the signed-in user."""
         if endpoint.auth == "key":
             return {"Content-Type": "application/json", "api-key": endpoint.key() or ""}
         return bearer(await self._entra_token(endpoint))

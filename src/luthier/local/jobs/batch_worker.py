@@ -141,7 +141,7 @@ class BatchWorker:
             self._end(batch, "completed", completed_at=now())
 
     async def _answer_in_time(self, batch: str, record: dict[str, Any], lines: list[Line]) -> bool:
-        """Answers what is left; false: the time ran out before. Ends early where somebody cancels."""
+        """Answers what is left; false: the time ran out before. Ends early where the batch is cancelled."""
         done = {row["number"] for row in self._store.rows("select number from lines where batch = ?", batch)}
         left = iter([line for line in lines if line.number not in done])
         route = plain_url(record["endpoint"])

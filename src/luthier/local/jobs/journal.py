@@ -23,7 +23,7 @@ from luthier.local.jobs.store import Store, packed
 __all__ = ["FIGURES", "UNFINISHED", "JobJournal"]
 
 UNFINISHED = ("validating_files", "queued", "running", "pausing")
-"""States from which a job goes on by itself; `paused` waits for somebody."""
+"""States from which a job goes on by itself; `paused` waits to be resumed."""
 
 KEPT_CHECKPOINTS = 3
 
@@ -199,7 +199,7 @@ class JobJournal:
         self._tidy()
 
     def fail(self, code: str, message: str, param: str | None) -> None:
-        """Ends the job with what went wrong, unless it has ended otherwise meanwhile or waits for somebody."""
+        """Ends the job with what went wrong, unless it has ended otherwise meanwhile or is paused."""
         error = {"code": code, "message": message, "param": param}
         if not self.move("failed", UNFINISHED, error=error, finished_at=now(), estimated_finish=None):
             return

@@ -217,7 +217,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def passes(error: Exception) -> bool:
-    """Whether what failed may succeed later, when there is room or nobody else writes, so that no job is at fault."""
+    """Whether it may succeed later, with more room or no other process writing, so that no job is at fault."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)
         return code is not None and code & 0xFF in _SQLITE_PASSING

@@ -164,7 +164,7 @@ class Trainer:
         course.run(self._between)
 
     def _between(self, course: Course) -> bool:
-        """After every step: whether training is over for now, because somebody wishes so.
+        """After every step: whether training is over for now, because that was asked for.
 
         Raises:
             _Stopped: The server stops.

@@ -57,7 +57,7 @@ class Workshop:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """Whoever works off the fine-tuning jobs."""
+        """The worker of the fine-tuning jobs."""
         trainer = Trainer(self.store, self.settings.training_step_seconds)
         trainer.start()
         return trainer

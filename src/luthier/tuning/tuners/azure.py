@@ -273,7 +273,7 @@ class AzureTuner(OpenAITuner):
 
 
 def deployment_name(token: str, model: str) -> str:
-    """What a deployment of our own is called: found again by whoever knows the job's token and the model.
+    """What a deployment of our own is called: found again by the job's token and the model.
 
     Examples:
         >>> deployment_name("0123456789abcdef-1", "gpt-4.1-mini-2025-04-14.ft-0123")

@@ -189,7 +189,7 @@ class Checkpoint:
 
 
 def longest_line(model: str) -> int | None:
-    """Tokens of one training line, by the base model; `None` where nobody says.
+    """Tokens of one training line, by the base model; `None` where it is not known.
 
     Examples:
         >>> longest_line("gpt-4.1-nano-2025-04-14"), longest_line("qwen-3-32b")

@@ -90,7 +90,7 @@ class OpenAITuner:
         return KNOBS
 
     def rules(self, model: str) -> Rules:
-        """As OpenAI publishes them; of another server nobody knows how long a line may be."""
+        """As OpenAI publishes them; of another server it is not known how long a line may be."""
         known = self._endpoint.provider in ("openai", "azure")
         return Rules(most_tokens_a_line=longest_line(model) if known else None)
 
@@ -406,7 +406,7 @@ class OpenAITuner:
 
 CLOSED = (
     "OpenAI has closed self-serve fine-tuning: to newcomers on 2026-05-07, to organisations that had not used it on "
-    "2026-07-02, and to everybody on 2027-01-06."
+    "2026-07-02, and to all on 2027-01-06."
 )
 
 ALTERNATIVES = (
