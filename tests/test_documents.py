@@ -16,16 +16,18 @@ ALIASES = "a0: &a0 [lol, lol]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1
 MERGES = "m0: &m0 {a: 1}\n" + "".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
 
 BOMBS = {
-    "aliases of aliases": (ALIASES, "more than 200,000 values"),
-    "merges of merges": (MERGES, "more than 200,000 values"),
+    "aliases of aliases": (ALIASES, "more than 50,000 values"),
+    "merges of merges": (MERGES, "more than 50,000 values"),
     "an alias inside itself": ("a: &a [*a]", "inside the value it names"),
     "20,000 nested lists": ("[" * 20_000 + "]" * 20_000, "nested too deeply"),
     "20,000 nested mappings": ("{a: " * 20_000 + "1" + "}" * 20_000, "nested too deeply"),
     "200 nested lists": ("[" * 200 + "]" * 200, "nested too deeply"),
-    "indented lists": ("\n".join(" " * 2 * n + "-" for n in range(2000)), "nested too deeply"),
+    "indented lists": ("\n".join(" " * 2 * n + "-" for n in range(900)), "nested too deeply"),
     "a number of 5,000 digits": ("labels: [" + "9" * 5_000 + "]", "write it in quotes"),
     "a date that is none": ("labels: [2026-13-01]", "write it in quotes"),
-    "too many characters": ("a: " + "x" * 5_000_001, "5,000,000 are allowed"),
+    "values up to the last character": ("[" + "a," * 400_000 + "]", "more than 50,000 values"),
+    "a number to the base of 60": ("a: 1" + ":1" * 400_000, "number of 800,001 characters"),
+    "too many characters": ("a: " + "x" * 1_000_001, "1,000,000 are allowed"),
 }
 
 

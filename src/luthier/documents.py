@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,15 @@ from luthier.errors import UserError
 
 __all__ = ["MOST_CHARACTERS", "MOST_DEPTH", "MOST_NODES", "described", "parse_yaml", "path_of"]
 
-MOST_CHARACTERS = 5_000_000
+MOST_CHARACTERS = 1_000_000
 MOST_DEPTH = 100
-MOST_NODES = 200_000
+MOST_NODES = 50_000
 """Values in a document, an alias counted as often as it is used."""
+
+LONGEST_NUMBER = 1_000
+"""Characters."""
+
+NUMBERS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
 
 
 def parse_yaml(text: str) -> Any:
@@ -30,7 +36,7 @@ def parse_yaml(text: str) -> Any:
 
     if len(text) > MOST_CHARACTERS:
         raise yaml.YAMLError(f"it has {len(text):,} characters; {MOST_CHARACTERS:,} are allowed")
-    loader = yaml.SafeLoader(text)
+    loader = _bounded_loader()(text)
     try:
         root = loader.get_single_node()
         if root is None:
@@ -75,6 +81,24 @@ def described(given: Any) -> str:
     return f"{said if len(said) <= 40 else said[:39] + '…'} ({type(given).__name__})"
 
 
+@cache
+def _bounded_loader() -> Any:
+    import yaml
+
+    class Bounded(yaml.SafeLoader):
+        """Gives up at one value too many while it reads: a value takes far more memory than its characters."""
+
+        composed = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.composed += 1
+            if self.composed > MOST_NODES:
+                raise yaml.YAMLError(f"it holds more than {MOST_NODES:,} values")
+            return super().compose_node(parent, index)
+
+    return Bounded
+
+
 def _refuse_beyond(root: Any) -> None:
     """Refuses a tree of nodes that is too deep or, with its aliases written out, too large."""
     import yaml
@@ -87,6 +111,11 @@ def _refuse_beyond(root: Any) -> None:
             raise yaml.YAMLError("an alias (*name) stands inside the value it names")
         if depth > MOST_DEPTH:
             raise yaml.YAMLError(f"its values are nested too deeply; {MOST_DEPTH} levels are allowed")
+        if node.tag in NUMBERS and len(node.value) > LONGEST_NUMBER:
+            # 1:1:1:..., a number to the base of 60, takes minutes.
+            raise yaml.YAMLError(
+                f"it holds a number of {len(node.value):,} characters; write it in quotes if it is a text"
+            )
         if id(node) not in sizes:
             open_nodes.add(id(node))
             inner = [] if isinstance(node, yaml.ScalarNode) else node.value
