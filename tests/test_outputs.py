@@ -40,7 +40,7 @@ def everything(folder: Path) -> dict[str, bytes | str]:
     }
 
 
-@pytest.mark.parametrize("name", ["thesis.docx", "spec.yaml", "fitted.json", "deep/er/notes.txt", ".git/config"])
+@pytest.mark.parametrize("name", ["thesis.docx", "spec.yaml", "written.json", "deep/er/notes.txt", ".git/config"])
 def test_a_fitted_folder_never_takes_the_place_of_a_folder_with_other_files(
     name: str, fitted: Fitted, tmp_path: Path
 ) -> None:
@@ -71,6 +71,27 @@ def test_a_file_put_into_or_changed_in_a_fitted_folder_keeps_it(fitted: Fitted, 
     with pytest.raises(DataError, match=r"holds spec\.yaml"):
         fitted.save(folder)
     assert (folder / "spec.yaml").read_text() == "changed by hand"
+
+
+def test_a_forged_manifest_does_not_make_a_folder_ours(fitted: Fitted, tmp_path: Path) -> None:
+    (tmp_path / "mine/deep").mkdir(parents=True)
+    (tmp_path / "mine/deep/notes.txt").write_text("mine")
+    for known in ('{"deep": ""}', '{"deep": null}', "[]", "{", "[" * 20_000, '{"deep/notes.txt": 1}'):
+        (tmp_path / "mine/written.json").write_text(known)
+        with pytest.raises(DataError, match="which Luthier did not write"):
+            fitted.save(tmp_path / "mine")
+    assert (tmp_path / "mine/deep/notes.txt").read_text() == "mine"
+
+
+def test_a_large_foreign_folder_is_refused_without_being_read(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("a", "b"):
+        with (tmp_path / "mine" / name).open("wb") as sparse:
+            sparse.truncate(1 << 40)
+    with pytest.raises(DataError, match="holds a, b, which"):
+        check_folder(tmp_path / "mine")
+    with pytest.raises(DataError, match="and more, which Luthier did not write"):
+        check_folder("/")
 
 
 def test_a_link_in_the_place_or_inside_an_earlier_folder_is_refused(fitted: Fitted, tmp_path: Path) -> None:

@@ -17,11 +17,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
 
 from luthier.errors import DataError
 
 __all__ = ["check_file", "check_folder", "hold", "sweep", "write_file", "write_folder"]
+
+NAMED = 3
+"""Files that a message names before it says that there are more."""
 
 MANIFEST = "written.json"
 """In a folder that was written here: the name and sha256 of each file of it."""
@@ -114,9 +118,10 @@ def check_folder(path: str | Path) -> Path:
         return folder
     if not folder.is_dir():
         raise DataError(f"{path} is a file, not a folder; name a folder that does not exist yet.")
-    foreign = _foreign(folder)
+    with _said(path):
+        foreign = list(islice(_foreign(folder), NAMED + 1))
     if foreign:
-        named = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3:,} more" if len(foreign) > 3 else "")
+        named = ", ".join(foreign[:NAMED]) + (" and more" if len(foreign) > NAMED else "")
         raise DataError(
             f"{path} holds {named}, which Luthier did not write; nothing there was changed. "
             "Name a folder that does not exist yet, or move these away."
@@ -160,27 +165,43 @@ def _swap(new: Path, target: Path, old: Path) -> None:
     target.rename(old)
     try:
         # Looked at again where nothing else is writing: what came meanwhile is not removed.
-        if foreign := _foreign(old):
-            raise DataError(f"{target} now holds {foreign[0]}, which Luthier did not write; it is left as it is.")
+        if foreign := next(_foreign(old), None):
+            raise DataError(f"{target} now holds {foreign}, which Luthier did not write; it is left as it is.")
         new.rename(target)
     except BaseException:
         old.rename(target)
         raise
 
 
-def _foreign(folder: Path) -> list[str]:
-    """What in a folder was not written here, or was changed since."""
-    found = {str(file.relative_to(folder)): file for file in _files(folder)}
-    manifest = found.pop(MANIFEST, None)
-    known: dict[str, str] = {}
-    if manifest is not None and not manifest.is_symlink():
-        try:
-            known = json.loads(manifest.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            known = {}
-    if not isinstance(known, dict):
-        known = {}
-    return [name for name, file in sorted(found.items()) if file.is_symlink() or known.get(name) != _sha256(file)]
+def _foreign(folder: Path) -> Iterator[str]:
+    """What in a folder was not written here, or was changed since; folders that hold nothing of ours are not read."""
+    known = _manifest(folder)
+    above = {str(part) for name in known for part in PurePath(name).parents}
+    unread = [folder]
+    while unread:
+        for entry in sorted(unread.pop().iterdir()):
+            name = str(entry.relative_to(folder))
+            if name in above and entry.is_dir() and not entry.is_symlink():
+                unread.append(entry)
+            elif (known and name == MANIFEST) or (
+                name in known and entry.is_file() and not entry.is_symlink() and known[name] == _sha256(entry)
+            ):
+                continue
+            else:
+                yield name
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    """The files Luthier wrote into a folder and their sha256; empty where the manifest is none of its own."""
+    file = folder / MANIFEST
+    if file.is_symlink() or not file.is_file():
+        return {}
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return {}
+    is_ours = isinstance(known, dict) and all(re.fullmatch("[0-9a-f]{64}", str(digest)) for digest in known.values())
+    return known if is_ours else {}
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -193,8 +214,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _sha256(file: Path) -> str:
-    if not file.is_file():
-        return ""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

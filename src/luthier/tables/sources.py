@@ -100,7 +100,8 @@ def existing(path: str | Path) -> Path:
         hint = f" Tables in {file.parent}: {', '.join(beside[:8])}." if beside else ""
         raise DataError(f"no file {file}.{hint}")
     if not file.is_file():
-        raise DataError(f"{file} is a folder; give a table: {', '.join(FORMATS)}.")
+        what = "a folder" if file.is_dir() else "a device or a pipe (- is standard input)"
+        raise DataError(f"{file} is {what}; give a table: {', '.join(FORMATS)}.")
     said, found = table_format(file), _content(file)
     if found not in (None, "gzip", said) and said != "parquet":
         raise DataError(f"{file} is {SAVED_AS[found or said]}.")
