@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -13,12 +15,16 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import luthier as lt
-from luthier.errors import ModelError
+from luthier.cli.main import app
+from luthier.endpoints.endpoint import Price
+from luthier.errors import ModelError, UserError
 from luthier.packaging import flavor
 from luthier.packaging.folder import LOADER_FILE
 
+FREE = Price(input_usd_per_million=0, output_usd_per_million=0)
 NEW = pd.DataFrame({"text": ["good day", "bad day"]})
 
 
@@ -162,6 +168,74 @@ def test_a_folder_that_is_no_luthier_model_is_refused_without_a_traceback(text: 
     (model / "MLmodel").write_text(text)
     with pytest.raises(ModelError):
         labels(model)
+
+
+@pytest.mark.parametrize("name", ["MLmodel", "data/luthier/spec.yaml", "data/luthier/files/x"])
+def test_a_pipe_in_the_folder_is_refused_and_not_waited_for(name: str, model: Path) -> None:
+    (model / name).unlink(missing_ok=True)
+    (model / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(model / name)
+    with pytest.raises(ModelError, match="a pipe or a device"):
+        labels(model)
+
+
+@pytest.mark.parametrize("name", ["../spec.yaml", "/dev/zero", "files/../../../MLmodel", "fitted.json"])
+def test_digests_name_files_of_the_folder_only(name: str, model: Path) -> None:
+    file = model / "data/luthier/fitted.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sha256": {name: "0" * 64}}))
+    with pytest.raises(ModelError, match="which no fitted folder holds"):
+        labels(model)
+
+
+def test_a_folder_among_the_files_is_refused(model: Path) -> None:
+    (model / "data/luthier/files/folder").mkdir(parents=True)
+    with pytest.raises(ModelError, match="cannot be read"):
+        labels(model)
+
+
+@pytest.fixture
+def asks(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A packaged folder whose rows go, with a key, to an address that only the folder names."""
+    monkeypatch.setenv("OPENAI_API_KEY", "planted-planted-planted")
+    task = lt.Task("mood", labels=["bad", "good"])
+    shutil.rmtree(model)
+    spec = lt.Prompt(task, "{{ text }}", endpoint=lt.openai("m", base_url="http://127.0.0.1:9/v1", price=FREE))
+    flavor.save_model(model, lt.fit(spec))
+    return model
+
+
+def test_a_folder_sends_no_key_to_an_address_of_its_own_unless_that_is_agreed_to(
+    asks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    NEW.to_csv(tmp_path / "new.csv", index=False)
+    command = ["score", str(asks), str(tmp_path / "new.csv"), str(tmp_path / "out.csv")]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, UserError)
+    assert "the key in OPENAI_API_KEY, to http://127.0.0.1:9/v1" in str(done.exception)
+    assert "Add --yes" in str(done.exception)
+    assert "sends its rows, and the key in OPENAI_API_KEY, to http://127.0.0.1:9/v1" in caplog.text
+
+
+def test_an_address_that_the_user_names_is_not_asked_about(asks: Path) -> None:
+    own = {"provider": "compatible", "base_url": "http://127.0.0.1:8/v1", "api_key_env": "OPENAI_API_KEY"}
+    assert lt.load(str(asks)).packaged.stranger is not None
+    assert lt.load(str(asks), own).packaged.stranger is None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "home"),
+    [
+        (lt.openai("m"), True),
+        (lt.azure("m", "https://mine.openai.azure.com"), True),
+        (lt.azure("m", "https://mine.openai.azure.com.example.org"), False),
+        (lt.openai("m", base_url="https://api.openai.com.example.org/v1"), False),
+        (lt.openai("m", base_url="http://api.openai.com/v1"), False),
+        (lt.openai("m", api_key_env="AWS_SECRET_ACCESS_KEY"), False),
+        (lt.compatible("m", "https://api.openai.com/v1", api_key_env="OPENAI_API_KEY"), False),
+    ],
+)
+def test_a_key_is_at_home_with_its_own_provider(endpoint: lt.Endpoint, home: bool) -> None:
+    assert endpoint.is_at_home is home
 
 
 def test_it_reads_what_mlflow_reads(model: Path) -> None:

@@ -55,7 +55,7 @@ def score(
     """
     from luthier import api
     from luthier.cli.printing import print_json, print_saved, print_where
-    from luthier.cli.spending import agree_to, print_spent
+    from luthier.cli.spending import agree_to, agree_to_address, print_spent
     from luthier.endpoints import default_engine, draining
     from luthier.errors import EndpointError, Partial
     from luthier.scoring.planning import plan_table
@@ -71,6 +71,7 @@ def score(
     engine = default_engine()
     plan = plan_table(model.packaged, source, target, engine, retry_failed=retry_failed, overwrite=overwrite)
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
+    agree_to_address(model.packaged.stranger, yes=yes or trust)
     with draining(engine):
         report = model.score_file(
             source,

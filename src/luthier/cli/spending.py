@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from luthier.tuning.job import Job
     from luthier.tuning.planning import Plan as TuningPlan
 
-__all__ = ["agree_to", "agree_to_hosting", "agree_to_many", "agree_to_training", "print_plan"]
+__all__ = ["agree_to", "agree_to_address", "agree_to_hosting", "agree_to_many", "agree_to_training", "print_plan"]
 
 ASK_ABOVE_USD = 1.0
 
@@ -148,6 +148,30 @@ def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool, 
         )
         return
     _agree_to_price(worst)
+
+
+def agree_to_address(sent: str | None, *, yes: bool) -> None:
+    """Asks before a model from a folder sends a key to an address that only the folder names.
+
+    Args:
+        sent: what goes where; `None` if there is nothing to ask.
+        yes: whether that was agreed to.
+
+    Raises:
+        UserError: standard input is no terminal to confirm on.
+        typer.Exit: the answer was no.
+    """
+    from luthier.errors import UserError
+
+    if sent is None or yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(
+            f"this model comes from a folder, not from your store, and sends {sent}. Nothing was sent. Add --yes if "
+            "that is where they belong, or name an endpoint of yours with --endpoint FILE."
+        )
+    if not typer.confirm("Send them there?", err=True):
+        raise typer.Exit(2)
 
 
 def agree_to_training(

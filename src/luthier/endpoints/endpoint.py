@@ -19,6 +19,8 @@ Provider = Literal["openai", "azure", "compatible", "local"]
 
 DEFAULT_KEY_VARIABLE: dict[str, str] = {"openai": "OPENAI_API_KEY", "azure": "AZURE_OPENAI_API_KEY"}
 
+AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
+
 EMBEDDED_CONCURRENCY = 1
 
 OUR_FIELDS = (
@@ -204,6 +206,15 @@ class Endpoint(BaseModel, metaclass=_Speaking):
         if self.provider == "azure" and not path.endswith("/openai/v1"):
             path = path.removesuffix("/openai") + "/openai/v1"
         return f"{parts.scheme.lower()}://{parts.netloc.lower()}{path}"
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether its key goes to the provider that the key's variable belongs to, over TLS."""
+        parts = urlsplit(self.address)
+        host = parts.hostname or ""
+        if self.key_variable != DEFAULT_KEY_VARIABLE.get(self.provider) or parts.scheme != "https":
+            return False
+        return host == "api.openai.com" if self.provider == "openai" else host.endswith(AZURE_HOSTS)
 
     @property
     def key_variable(self) -> str | None:

@@ -53,7 +53,26 @@ def load_model(
         )
     model = load_packaged(folder.data, {**folder.config, **settings})
     model.model_id = folder.model_id
+    if not _is_of_the_store(model_uri) and not {"provider", "base_url"} & set(settings):
+        model.stranger = _where_the_key_goes(model)
+        if model.stranger is not None:
+            logger.warning("%s sends %s.", model_uri, model.stranger)
     return model
+
+
+def _is_of_the_store(model_uri: str) -> bool:
+    """Whether a model comes from the tracking store that the user has set, and not from a folder or an address."""
+    return not Path(model_uri).is_dir() and model_uri.startswith(("models:", "runs:", "mlflow-artifacts:"))
+
+
+def _where_the_key_goes(model: LuthierModel) -> str | None:
+    """What a model sends to which address, if a key goes elsewhere than to the provider it belongs to."""
+    sent = {
+        f"its rows, and the key in {endpoint.key_variable}, to {endpoint.address}"
+        for endpoint in model.fitted.spec.endpoints
+        if endpoint.key_variable is not None and not endpoint.is_at_home
+    }
+    return "; ".join(sorted(sent)) or None
 
 
 def located(model_uri: str) -> Path:

@@ -47,11 +47,14 @@ class LuthierModel:
     Attributes:
         fitted: the recipe with its chosen examples, calibration and weights.
         model_id: MLflow's id of the logged model, where it was loaded from one.
+        stranger: of a model that was not loaded from the user's store, what it sends with a key to which address,
+            where that is not the key's own provider; `None` if there is no such thing.
     """
 
     def __init__(self, fitted: Fitted, model_id: str | None = None) -> None:
         self.fitted = fitted
         self.model_id = model_id
+        self.stranger: str | None = None
 
     @property
     def task(self) -> Task:

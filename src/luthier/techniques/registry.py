@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -279,7 +280,10 @@ def read_fitted(folder: str | Path) -> Fitted:
     _refuse_damaged(source, facts.get("sha256"))
     arrays = _stored_arrays(plain_file(source / "arrays.npz", str(source)), str(source))
     kept = plain_file(source / FILES, str(source))
-    files = {file.name: plain_file(file, str(source)).read_bytes() for file in sorted(kept.glob("*"))}
+    try:
+        files = {file.name: plain_file(file, str(source)).read_bytes() for file in sorted(kept.glob("*"))}
+    except OSError as error:
+        raise ModelError(f"{source}: {FILES}/ cannot be read ({error.strerror}: {error.filename}).") from error
     spec = spec_from(document, str(source / "spec.yaml"), source)
     state, train_digest = facts.get("state"), facts.get("train_digest")
     if not isinstance(state, dict) or not isinstance(train_digest, str | None):
@@ -290,6 +294,8 @@ def read_fitted(folder: str | Path) -> Fitted:
 def _refuse_damaged(source: Path, digests: Any) -> None:
     """Refuses a folder whose files are not those that were written; folders of earlier versions have no digests."""
     for name, digest in digests.items() if isinstance(digests, dict) else ():
+        if not re.fullmatch(rf"arrays\.npz|{FILES}/[^/]+", str(name)):
+            raise ModelError(f"{source}: its fitted.json names {str(name)!r}, which no fitted folder holds.")
         file = plain_file(source / str(name), str(source))
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
             raise ModelError(
@@ -331,7 +337,7 @@ def _stored_arrays(file: Path, source: str) -> dict[str, Any]:
 
 
 def plain_file(file: Path, source: str) -> Path:
-    """The file, if it is not a symbolic link: what a folder brings along may not lead elsewhere.
+    """The file, if it is neither a symbolic link, which may lead elsewhere, nor a pipe or a device.
 
     Args:
         file: a file of a packaged model or a fitted folder.
@@ -345,4 +351,7 @@ def plain_file(file: Path, source: str) -> Path:
             f"{source}: {file.name} is a symbolic link to {file.readlink()}; a packaged model holds its own files. "
             "Copy it with its links resolved (cp -rL) if you trust where they lead."
         )
+    if file.exists() and not file.is_file() and not file.is_dir():
+        # Opening a pipe would wait for ever.
+        raise ModelError(f"{source}: {file.name} is a pipe or a device; a packaged model holds files only.")
     return file
