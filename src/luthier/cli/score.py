@@ -32,7 +32,7 @@ def score(
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an OUTPUT that another command wrote.")
+        bool, typer.Option("--overwrite", help="Replace an OUTPUT that this command did not write.")
     ] = False,
     trust: Annotated[
         bool, typer.Option("--trust", help="Let a model that Luthier did not log run the code it brings along.")
