@@ -234,3 +234,15 @@ def test_a_long_table_is_read_in_flat_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert rows == 50_000
     assert peak < 8_000_000, "a tenth of the table"
+
+
+@pytest.mark.parametrize("title", ["Tickets", "Tickets,,", "Tickets\n"])
+def test_a_title_above_the_column_names_is_refused(tmp_path: Path, title: str) -> None:
+    (tmp_path / "t.csv").write_text(f"{title}\nid,text,label\n1,a,b\n2,c,d\n")
+    with pytest.raises(DataError, match="first row holds one cell, 'Tickets', and the rows below it have 3"):
+        columns_of(tmp_path / "t.csv")
+
+
+def test_a_table_of_one_column_has_no_title(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text\na\nb, c\n")
+    assert columns_of(tmp_path / "t.csv") == ["text"]

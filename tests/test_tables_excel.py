@@ -92,3 +92,11 @@ def test_without_the_extra_the_message_says_how_to_get_it(tmp_path: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "pip install 'luthier[excel]'" in done.stdout
+
+
+def test_a_title_above_the_column_names_is_refused(tmp_path: Path) -> None:
+    file = workbook(tmp_path / "t.xlsx", [["Tickets"], [], ["id", "text", "label"], ["1", "a", "b"]])
+    with pytest.raises(
+        DataError, match="sheet 'S1': the first row holds one cell, 'Tickets'.*delete the rows above it"
+    ):
+        read_table(file)

@@ -45,6 +45,13 @@ def parse_yaml(text: str) -> Any:
         return loader.construct_document(root)
     except RecursionError:
         raise yaml.YAMLError(f"its values are nested too deeply; {MOST_DEPTH} levels are allowed") from None
+    except yaml.scanner.ScannerError as error:
+        place = error.problem_mark
+        if "'\\t'" in (error.problem or "") and place is not None:
+            raise yaml.YAMLError(
+                f"line {place.line + 1} has a tab at column {place.column + 1}; YAML is indented with spaces"
+            ) from None
+        raise
     except (ValueError, OverflowError) as error:
         # 2026-13-01, a number of 5,000 digits: what looks like a date or a number and is none.
         raise yaml.YAMLError(f"{error}; write it in quotes if it is a text") from error

@@ -283,10 +283,15 @@ class Task(BaseModel, metaclass=Speaking):
             wrong = [i for i, label in enumerate(labels) if label is None]
             if wrong:
                 shown = ", ".join(f"row {numbered[i]}: {inputs[i][self.label]!r}" for i in wrong[:5])
+                folded = {label.casefold() for label in self.labels}
+                cure = (
+                    "They differ from the labels in upper and lower case only; write them as the task does."
+                    if all(str(inputs[i][self.label]).strip().casefold() in folded for i in wrong)
+                    else "Correct the rows, leave them out, or add the label to the task."
+                )
                 raise DataError(
                     f"{source} has {len(wrong)} rows whose {self.label!r} is not a label of task "
-                    f"{self.name!r} ({shown}). Labels are: {', '.join(self.labels)}. "
-                    "Correct the rows, leave them out, or add the label to the task."
+                    f"{self.name!r} ({shown}). Labels are: {', '.join(self.labels)}. {cure}"
                 )
         names = tuple(None if name is None else str(name) for name in frame.index.names)
         index = tuple(frame.index)

@@ -205,3 +205,28 @@ def test_a_key_in_place_of_its_variable_is_not_repeated(run: Run, files: Path, s
     assert ended.code == 2
     assert "NAME of an environment variable" in ended.err
     assert "sk-live-abcdef" not in ended.err
+
+
+def test_labels_in_another_case_are_told_apart_from_wrong_ones(run: Run, files: Path) -> None:
+    (files / "task.yaml").write_text("name: mood\nlabel: mood\nlabels: [bad, good]\n")
+    (files / "mood.csv").write_text("text,mood\nfine soup,Good\ncold soup,BAD\n")
+    expect(
+        run, files, "compare", "zero.yaml", "--test", "mood.csv", says=["row 1: 'Good'", "upper and lower case only"]
+    )
+    (files / "mood.csv").write_text("text,mood\nfine soup,Good\ncold soup,awful\n")
+    expect(run, files, "compare", "zero.yaml", "--test", "mood.csv", says=["row 2: 'awful'", "add the label"])
+
+
+def test_a_spec_and_its_task_are_looked_for_where_the_message_says(run: Run, files: Path) -> None:
+    compare = ("compare", "--test", "test.csv")
+    expect(run, files, *compare, "task.yaml", says=["task.yaml is a task, not a spec", "as in ."])
+    (files / "alone").mkdir()
+    (files / "alone" / "zero.yaml").write_text("task: task.yaml\n" + (files / "zero.yaml").read_text())
+    expect(
+        run, files, *compare, "alone/zero.yaml", says=["`task: task.yaml`", "no file alone/task.yaml", "the path from"]
+    )
+
+
+def test_a_tab_in_yaml_is_named_with_its_line(run: Run, files: Path) -> None:
+    (files / "zero.yaml").write_text("technique: prompt\nprompt:\n\ttemplate: x\n")
+    expect(run, files, "compare", "zero.yaml", "--test", "test.csv", says=["line 3 has a tab at column 1", "spaces"])

@@ -23,7 +23,7 @@ def test_numbers_are_a_rating_lowest_first() -> None:
 def test_a_number_that_never_occurs_is_added_and_said() -> None:
     found = guess(["1", "2", "4", "5"])
     assert found.task.labels == ("1", "2", "3", "4", "5")
-    assert any("never occurs" in reason for reason in found.reasons)
+    assert any("between labels that are" in reason for reason in found.reasons)
 
 
 def test_words_of_a_known_scale_are_ordered() -> None:

@@ -81,9 +81,9 @@ def _leader(board: Leaderboard) -> str:
     best, measure = board.best, METRICS[board.ranked_by]
     found = interval(best.metrics[board.ranked_by], measure.format)
     rows = f"{board.rows_evaluated:,} row{'s' if board.rows_evaluated != 1 else ''}"
-    if len(board.entries) == 1:
-        return f"{best.name} reaches {measure.title} {found} on {rows}; in brackets the 95% interval."
-    return f"{best.name} leads with {measure.title} {found} on {rows}; in brackets the 95% interval."
+    explained = "; in brackets the 95% interval" if "(" in found else ""
+    verb = "reaches" if len(board.entries) == 1 else "leads with"
+    return f"{best.name} {verb} {measure.title} {found} on {rows}{explained}."
 
 
 def _ties(board: Leaderboard) -> list[str]:

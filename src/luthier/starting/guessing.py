@@ -89,13 +89,14 @@ def guess_task(
         reasons.append("labels and their order as given")
     elif len(counts) > MOST_LABELS:
         raise DataError(
-            f"column {label!r} holds {len(counts)} distinct values, such as {', '.join(list(counts)[:4])}: "
-            f"more than {MOST_LABELS} are no labels. Cut them into classes, or give --labels."
+            f"column {label!r} holds {len(counts)} distinct values, such as {', '.join(list(counts)[:4])}. More than "
+            f"{MOST_LABELS} are not taken for labels by themselves: group them into fewer, give another --label, or "
+            "name all of them in order with --labels."
         )
     elif numbers_of(counts) is not None:
         gaps = between(list(counts))
         if gaps:
-            reasons.append(f"{', '.join(gaps)} never occurs but lies between labels that do: added")
+            reasons.append(f"{', '.join(gaps)} added: not in the table, but between labels that are")
         found = sorted([*counts, *gaps], key=lambda label: number_of(label) or 0)
         ordered = len(found) > 2
         reasons.append("all labels are numbers: a rating, lowest first" if ordered else "two numbers: two classes")

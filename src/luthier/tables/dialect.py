@@ -20,7 +20,7 @@ from typing import IO, Any
 from luthier.errors import DataError
 from luthier.tables.sources import opened, table_format
 
-__all__ = ["Dialect", "dialect_of", "named_columns", "text_of"]
+__all__ = ["Dialect", "dialect_of", "named_columns", "refuse_title", "text_of"]
 
 SAMPLE_CHARACTERS = 262_144
 SAMPLE_ROWS = 300
@@ -125,6 +125,7 @@ def _dialect(file: Path, shown: str, changed_ns: int, size: int) -> Dialect:
     best, records = _best(sample, whole, encoding, tried)
     if not records:
         raise DataError(f"{shown} is empty; a csv begins with a line of column names.")
+    refuse_title(records[0], records[1:], shown)
     columns, remarks = named_columns(records[0], records[1:], sample)
     return replace(best, declared=bool(declared), columns=tuple(columns), width=len(records[0]), remarks=tuple(remarks))
 
@@ -215,6 +216,21 @@ def named_columns(
     if given:
         remarks.append(f"column{'' if len(given) == 1 else 's'} without a name called {', '.join(map(repr, given))}")
     return names[: last + 1], remarks
+
+
+def refuse_title(header: Sequence[object], rows: Iterable[Sequence[object]], file: str | Path) -> None:
+    """Stops at a first row that is a title above the column names: one cell, where every row below has more.
+
+    Raises:
+        DataError: there is such a row.
+    """
+    named = [str(cell) for cell in header if cell is not None and str(cell).strip()]
+    widths = {len(row) for row in rows if any(cell is not None and str(cell).strip() for cell in row)}
+    if len(named) == 1 and len(widths) == 1 and (width := widths.pop()) > 2:
+        raise DataError(
+            f"{file}: the first row holds one cell, {named[0]!r}, and the rows below it have {width}. A table begins "
+            "with the row of column names; delete the rows above it."
+        )
 
 
 def _encoding_of(file: Path, shown: str) -> str:

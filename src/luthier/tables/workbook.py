@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.errors import DataError, MissingPart
-from luthier.tables.dialect import SAMPLE_ROWS, named_columns
+from luthier.tables.dialect import SAMPLE_ROWS, named_columns, refuse_title
 from luthier.tables.sources import refuse_repeated
 
 __all__ = ["Sheet", "sheet_of", "workbook_rows"]
@@ -49,6 +49,7 @@ def sheet_of(file: Path) -> Sheet:
             if not rows:
                 empty.append(sheet.title)
                 continue
+            refuse_title(rows[0], rows[1:], f"{file}, sheet {sheet.title!r}")
             columns, remarks = named_columns(["" if cell is None else str(cell) for cell in rows[0]], rows[1:])
             refuse_repeated(columns, file)
             others = [other.title for other in book.worksheets if other.title not in (sheet.title, *empty)]

@@ -75,7 +75,13 @@ def checked_document(document: Any, source: str, folder: Path) -> tuple[dict[str
     if technique not in TECHNIQUES:
         raise SpecError(f"{source}: technique {technique!r} is unknown; allowed: {', '.join(TECHNIQUES)}.")
     if isinstance(document.get("task"), str):
-        document["task"] = Task.read(folder / document["task"])
+        task = folder / document["task"]
+        if not task.is_file():
+            raise SpecError(
+                f"{source} says `task: {document['task']}`, and there is no file {task}. Keep the spec in the folder "
+                "of its task file, or write the path from the spec to the task."
+            )
+        document["task"] = Task.read(task)
     return document, TECHNIQUES[technique]
 
 
@@ -195,7 +201,9 @@ def read_recipes(paths: Sequence[str | Path] | str | Path, overrides: Mapping[st
             found = [path]
         files += [file for file in found if file.name not in ("task.yaml", "task.yml") and file not in files]
     if not files:
-        raise SpecError(f"no spec in {', '.join(map(str, several))}. Give YAML files, globs or a folder: models/.")
+        tasks = [path for path in map(Path, several) if path.is_file()]
+        what = f"{tasks[0]} is a task, not a spec" if tasks else f"no spec in {', '.join(map(str, several))}"
+        raise SpecError(f"{what}. Give spec files, globs or a folder, as in {tasks[0].parent if tasks else 'models/'}.")
     return [read_recipe(file, overrides) for file in files]
 
 
