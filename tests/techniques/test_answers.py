@@ -354,3 +354,14 @@ def test_a_cut_answer_may_be_whole() -> None:
 
 def test_the_schema_holds_the_words() -> None:
     assert answer_schema(["a", "b"])["properties"]["label"]["enum"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("piece", ["good ", "4 ", "4", " ", "\n", "not good, "])
+@pytest.mark.parametrize("around", ["{} good", '{{"label": "{}"}}'])
+def test_a_model_that_repeats_itself_without_end_is_read_in_no_time(piece: str, around: str) -> None:
+    reader = LabelReader({name: name for name in ("good", "bad", "not good", "1", "4", "5")})
+    said = around.format(piece * (200_000 // len(piece)))
+    begun = time.process_time()
+    reader.text(said)
+    reader.json(said)
+    assert time.process_time() - begun < 5

@@ -27,6 +27,9 @@ MOST_BEFORE_NUMBER = 20
 MOST_READ = 20_000
 """Characters of an answer that are searched, from its end: a model that never stops must not stall the reader."""
 
+MOST_MENTIONS = 500
+"""Labels in an answer that are weighed, likewise the last ones."""
+
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 """Letters of scripts that write no spaces between words, or hang particles on them: Thai, Kana, Han, Hangul."""
@@ -80,6 +83,10 @@ LISTED = re.compile(
 INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 DASHES = re.compile("(?<=\\w)[\u2010-\u2013](?=\\w)")
 """Models set hyphens that do not break, and marks of the writing direction."""
+
+RUNS = re.compile(r"\s{2,}|\d{40,}")
+BLANK = "\0"
+"""Stands for what has been read. Not a space: patterns that look for spaces take quadratic time over many of them."""
 
 DRAWN_STARS = re.compile(r"[★⭐🌟]+☆*")
 EMPHASIS = re.compile(r"(?<!\w)[*_`~]+|[*_`~]+(?!\w)")
@@ -177,7 +184,7 @@ class LabelReader:
             return Read(label)
         if cut:
             return Read(None, f"the answer was cut before it named a label: {_short(said)}")
-        named, denied = self._named(EMPHASIS.sub(" ", said[-MOST_READ:]))
+        named, denied = self._named(EMPHASIS.sub(" ", _without_runs(said[-MOST_READ:])))
         if len(named) > 1:
             return Read(None, f"the answer names several labels ({', '.join(named)}): {_short(said)}")
         if named:
@@ -238,7 +245,7 @@ class LabelReader:
         named: list[str] = []
         denied: list[str] = []
         first, end, carried = "", 0, False
-        for begin, until, label, is_bound in sorted(self._mentions(text)):
+        for begin, until, label, is_bound in sorted(self._mentions(text))[-MOST_MENTIONS:]:
             if not text[:begin].strip(EDGE) and not text[until:].lstrip().startswith("?"):
                 first = label
             listed = carried and LISTED.fullmatch(text, end, begin) is not None
@@ -258,7 +265,7 @@ class LabelReader:
                 label = self._names.get(match.group()) or self._folded.get(_fold(match.group()))
                 if label is not None:
                     yield *match.span(), label, False
-            rest = self._phrases.sub(lambda match: " " * len(match.group()), text)
+            rest = self._phrases.sub(lambda match: BLANK * len(match.group()), text)
         if self._letters is not None:
             for match in self._letters.finditer(rest):
                 yield *match.span(), self._names[match.group()], False
@@ -278,7 +285,7 @@ class LabelReader:
                 return
             blanked.append(named.span())
         for begin, end in blanked:
-            text = text[:begin] + " " * (end - begin) + text[end:]
+            text = text[:begin] + BLANK * (end - begin) + text[end:]
         after = 0
         for match in NUMBER_IN_TEXT.finditer(text):
             if match.start() < after:
@@ -310,6 +317,11 @@ def _fold(text: str) -> str:
 
 def _visible(text: str) -> str:
     return text if text.isascii() else DASHES.sub("-", INVISIBLE.sub("", text))
+
+
+def _without_runs(text: str) -> str:
+    """Blanks and digits that a model repeats without end say nothing, and searching them takes quadratic time."""
+    return RUNS.sub(lambda run: ("\n" if "\n" in run[0] else " ") if run[0].isspace() else "#", text)
 
 
 def _whole_tokens(names: Sequence[str]) -> re.Pattern[str] | None:
