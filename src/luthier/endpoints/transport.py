@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Fault", "FaultKind", "Reply", "Transport", "shared_transport"]
 
 LARGE_BODY = 512 * 1024
+LARGEST_REPLY = 64_000_000
+"""Bytes of an answer, unpacked: a batch of embeddings has a few million."""
 
 FaultKind = Literal["unreachable", "insecure", "no_tls", "needs_tls", "proxy", "timeout", "broken"]
 
@@ -126,7 +128,9 @@ class Transport:
                     proxy=proxy.url if proxy is not None and not proxy.is_socks else None,
                 ) as response,
             ):
-                content = await response.read()
+                content = await _bounded(response)
+                if content is None:
+                    return Fault("broken", f"the answer has more than {LARGEST_REPLY:,} bytes")
                 return Reply(response.status, response.headers, content, time.perf_counter() - started)
         except TimeoutError:
             return Fault("timeout", f"no answer within {timeout_seconds:g} s")
@@ -193,6 +197,21 @@ def _fault_of_proxy(proxy: Proxy | None, error: Exception) -> Fault:
     # aiohttp names the proxy's whole address in some of its errors.
     reason = f"it answered {status}" if status is not None else getattr(error, "strerror", None) or type(error).__name__
     return Fault("proxy", f"{where}: {reason}")
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
+    """The body, unpacked; `None` as soon as it is too large to be an answer. What is left of it is not read."""
+    if (response.content_length or 0) > LARGEST_REPLY:
+        response.close()
+        return None
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_REPLY:
+            response.close()
+            return None
+    return b"".join(parts)
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
