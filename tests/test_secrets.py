@@ -8,14 +8,36 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
 
 from luthier.local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY
+from tests.endpoints.serving import Refused, serving
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
+
+
+BARE = KEY.removeprefix("sk-")
+ESCAPED = "".join(f"\\u{ord(character):04x}" for character in KEY)
+SPELLINGS = (KEY, BARE, ESCAPED, ESCAPED.replace("\\", "\\\\"), quote(KEY).replace("-", "%2D"))
+"""The key, a part of it, and spellings that a reader of JSON or of addresses turns into it."""
+
+
+def echoing(sent: bytes) -> str:
+    """An upstream that repeats the key in every spelling: in an answer, in an error, and as its model's name."""
+    asked = sent.decode()
+    if "visit 7" in asked:
+        raise Refused(400, f'{{"error": {{"message": "bad key {ESCAPED}", "code": "{KEY}"}}}}')
+    if "visit 8" in asked:
+        raise Refused(400, f"<html>key {''.join(f'&#{ord(character)};' for character in KEY)}</html>")
+    content = f"4 \\\\u0073k-{BARE}" if "visit 9" in asked else f"4 {ESCAPED} and {quote(KEY).replace('-', '%2D')}"
+    return (
+        f'{{"model": "m-{ESCAPED}", "choices": [{{"message": {{"content": "{content}"}}, "finish_reason": "stop"}}], '
+        '"usage": {"prompt_tokens": 9, "completion_tokens": 3}}'
+    )
 
 
 def luthier(*words: str) -> str:
@@ -52,7 +74,19 @@ def test_no_byte_on_disk_and_no_word_said_holds_the_key(
     price = ", price: {input_usd_per_million: 1, output_usd_per_million: 2}}\n"
     Path("near.yaml").write_text(f"technique: embedding\n{endpoint}embedder{price}")
     Path("decided.yaml").write_text(f"technique: decision\n{endpoint}stars-model{price}")
+    with serving(200, echoing) as echo:
+        Path("echo.yaml").write_text(
+            'technique: prompt\nprompt: {template: "Stars for: {{ text }}"}\nanswer: {method: text}\n'
+            f"endpoint: {{provider: compatible, base_url: '{echo}', model: m, api_key_env: STARS_KEY}}\n"
+        )
+        echoed = [
+            luthier("compare", "echo.yaml", "--test", "test.csv", "--yes"),
+            luthier("log", "echo.yaml", "--register", "echo", "--alias", "champion"),
+            luthier("score", "models:/echo@champion", "test.csv", "echo.csv", "--yes"),
+        ]
+    assert "[key]" in Path("echo.csv").read_text(), echoed
     said = [
+        *echoed,
         luthier("check", "zero.yaml", "near.yaml", "decided.yaml"),
         luthier("compare", "near.yaml", "decided.yaml", "--test", "test.csv", "--train", "train.csv", "--yes"),
         luthier("fit", "near.yaml", "--train", "train.csv", "--to", "fitted", "--yes"),
@@ -63,13 +97,18 @@ def test_no_byte_on_disk_and_no_word_said_holds_the_key(
         luthier("compare", "zero.yaml", "--test", "missing.csv"),
     ]
     assert Path("out.csv").exists() and Path("fitted/spec.yaml").exists(), said
-    assert KEY not in "".join(said)
+    assert not any(spelling in "".join(said) for spelling in SPELLINGS)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.name == "journal.db" for path in files)
-    holding = [str(path.relative_to(tmp_path)) for path in files if KEY.encode() in path.read_bytes()]
+    holding = [
+        str(path.relative_to(tmp_path))
+        for path in files
+        if any(spelling.encode() in path.read_bytes() for spelling in SPELLINGS)
+    ]
     assert holding == []
     # The journal packs large answers, so its rows are read back too.
     with sqlite3.connect(tmp_path / "home" / "journal.db") as journal:
         rows = journal.execute("SELECT * FROM answers").fetchall()
     assert rows
-    assert not [row for row in rows if KEY in repr([unpacked(cell) for cell in row])]
+    read = [repr([unpacked(cell) for cell in row]) for row in rows]
+    assert not [row for row in read if any(spelling in row for spelling in SPELLINGS)]
