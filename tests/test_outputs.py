@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from luthier.assets import sample
 from luthier.endpoints import Journal
 from luthier.errors import DataError, UserError
 from luthier.local.jobs.store import Store
-from luthier.outputs import check_file, check_folder, write_file, write_folder
+from luthier.outputs import check_file, check_folder, hold, write_file, write_folder
 from luthier.reporting.document import write_document
 from luthier.spec import Fitted
 from luthier.starting.writing import write_specs
@@ -217,3 +218,20 @@ def test_the_embedded_server_sweeps_only_what_it_made(tmp_path: Path) -> None:
     store.sweep()
     store.close()
     assert {path.name for path in tmp_path.glob("jobs/*/*")} == {"stars.yaml", "thesis.txt", "photo.png"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is swept there")
+def test_scratch_folders_of_killed_runs_are_swept_and_others_stay(tmp_path: Path) -> None:
+    killed, filling, aside = (tmp_path / f".made-{name}.part" for name in ("aaaaaaaa", "bbbbbbbb", "cccccccc"))
+    for scratch in (killed, filling, aside):
+        (scratch / "new").mkdir(parents=True)
+    (aside / "old").mkdir()
+    for scratch in (killed, filling, aside):
+        os.utime(scratch, (0, 0))
+    foreign = tmp_path / ".made-notes.part"
+    foreign.mkdir()
+    held = os.open(filling, os.O_RDONLY)
+    hold(held)
+    write_folder(tmp_path / "made", lambda folder: (folder / "a").touch())
+    os.close(held)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [filling.name, aside.name, foreign.name, "made"]

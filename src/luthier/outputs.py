@@ -15,6 +15,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -26,6 +27,9 @@ __all__ = ["check_file", "check_folder", "hold", "sweep", "write_file", "write_f
 
 NAMED = 3
 """Files that a message names before it says that there are more."""
+
+YOUNG_SECONDS = 60.0
+"""Scratch folders younger than this are not swept."""
 
 MANIFEST = "written.json"
 """In a folder that was written here: the name and sha256 of each file of it."""
@@ -142,7 +146,9 @@ def write_folder(path: str | Path, fill: Callable[[Path], None]) -> Path:
     target = check_folder(path)
     with _said(path):
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_folders(target)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent))
+    held = _held(scratch)
     try:
         with _said(path):
             new = scratch / "new"
@@ -155,7 +161,39 @@ def write_folder(path: str | Path, fill: Callable[[Path], None]) -> Path:
         # An earlier folder of ours is removed only once one stands in its place.
         if target.exists() or not (scratch / "old").exists():
             shutil.rmtree(scratch, ignore_errors=True)
+        if held is not None:
+            os.close(held)
     return target
+
+
+def _held(folder: Path) -> int | None:
+    if sys.platform == "win32":
+        return None  # opens no folders; nothing is swept there either
+    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    hold(descriptor)
+    return descriptor
+
+
+def _sweep_folders(target: Path) -> None:
+    """Removes scratch folders for this folder that a killed process left; one that is being filled stays."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    ours = re.compile(rf"\.{re.escape(target.name)}-[a-z0-9_]{{8}}\.part")
+    for stale in target.parent.iterdir():
+        if ours.fullmatch(stale.name) is None or stale.is_symlink() or not stale.is_dir():
+            continue
+        with suppress(OSError):  # held, gone meanwhile, or another user's
+            inside = {entry.name for entry in stale.iterdir()}
+            if not inside <= {"new"} or time.time() - stale.stat().st_mtime < YOUNG_SECONDS:
+                continue  # an earlier folder that was moved aside is the only copy; a young one may not be held yet
+            descriptor = os.open(stale, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(stale)
+            finally:
+                os.close(descriptor)
 
 
 def _swap(new: Path, target: Path, old: Path) -> None:
