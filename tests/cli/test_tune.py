@@ -188,7 +188,7 @@ def paused(run: Run, files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     base = ModelCard(BASE, backend="tunable-hashed", completions=False)
     with LocalServer(models=[base], api_key=KEY, training_step_seconds=0.02) as slow:
         (files / "ft.yaml").write_text(spec(slow).replace("epochs: 2, batch_size: 8", "epochs: 50, batch_size: 1"))
-        assert run(*TUNE, "--detach").code == 0
+        assert run(*TUNE, "--detach", "--yes").code == 0
         (job,) = json.loads(run("tune", "list", "--json").out)
         told = run("tune", "pause", job["job"])
         assert told.code == 0, told.err
@@ -225,7 +225,7 @@ def test_from_a_cancelled_job_every_message_leads_to_a_new_one(run: Run, paused:
     assert "cancelled" in run("tune", "list").out
     assert run("tune", "cancel", paused).code == 0
     assert "can no longer be resumed" in run("tune", "resume", paused).err
-    anew = json.loads(run(*TUNE, "--detach", "--json").out)
+    anew = json.loads(run(*TUNE, "--detach", "--yes", "--json").out)
     assert anew["submitted_now"]
     assert anew["job"] != paused
     assert run("tune", "cancel", anew["job"]).code == 0
