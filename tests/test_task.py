@@ -229,3 +229,9 @@ def test_a_missing_task_file_says_how_to_write_one(tmp_path: Path) -> None:
 def test_taking_rows_keeps_their_order() -> None:
     rows = Rows(inputs=({"text": "a"}, {"text": "b"}), labels=("1", "2"), text="text")
     assert rows.take([1, 0]).labels == ("2", "1")
+
+
+def test_boolean_labels_are_answered_with_what_to_write() -> None:
+    with pytest.raises(SpecError, match=r"write \['True', 'False'\] for a column of booleans"):
+        Task("t", labels=[True, False])
+    assert Task("t", labels=["True", "False"]).canonical_label(True) == "True"

@@ -168,8 +168,8 @@ class Task(BaseModel, metaclass=Speaking):
         for label in given:
             if isinstance(label, bool):
                 raise ValueError(
-                    f"label {label} is a boolean: YAML reads yes, no, on, off, true and false so. "
-                    "Put the labels in quotes, as in ['yes', 'no']"
+                    f"label {label} is a boolean, and labels are texts: write ['True', 'False'] for a column of "
+                    "booleans, or ['yes', 'no'], in quotes, for the words that YAML reads as booleans"
                 )
             if label is None or (isinstance(label, float) and math.isnan(label)):
                 raise ValueError("a label is null; put it in quotes if the word itself is meant")
