@@ -1,7 +1,4 @@
-"""A packaged model in a real Spark; skipped where pyspark is not installed.
-
-It is a virtual environment with pyspark (and Java) in it, and a .pth file that adds .venv's site-packages and src.
-"""
+"""A packaged model in a real Spark; skipped where pyspark is not installed. `.ci/run` installs it from locks/spark.txt."""
 
 from __future__ import annotations
 
