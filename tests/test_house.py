@@ -34,6 +34,9 @@ FLOORS: list[set[str]] = [
     {"starting"},
     {"cli"},
 ]
+ENTRIES = {SOURCE / "__init__", SOURCE / "__main__"}
+"""What is imported and run from outside: they stand on no floor."""
+
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 # Reached over HTTP only, so that it could be any server.
@@ -49,7 +52,9 @@ def room_of(file: Path) -> str:
 
 def modules() -> list[Path]:
     return [
-        file for file in sorted(SOURCE.rglob("*.py")) if file != SOURCE / "__init__.py" and "bundled" not in file.parts
+        file
+        for file in sorted(SOURCE.rglob("*.py"))
+        if file.parent / file.stem not in ENTRIES and "bundled" not in file.parts
     ]
 
 

@@ -98,6 +98,7 @@ def test_nothing_at_all_is_written_where_there_was_no_store(run: Run, files: Pat
     assert {path.name for path in files.iterdir()} <= {"home", "task.yaml", "zero.yaml", "test.csv", "train.csv"}
 
 
+@pytest.mark.slow
 def test_an_unreachable_endpoint(run: Run, files: Path, server: LocalServer) -> None:
     (files / "zero.yaml").write_text(spec(server).replace(f":{server.port}/", ":9/"))
     expect(run, files, "compare", "zero.yaml", "--test", "test.csv", says=["127.0.0.1:9"])

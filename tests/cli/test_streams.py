@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from luthier import __version__
+
 CODE = """
 import sys
 from luthier.cli.main import app, main
@@ -19,6 +21,11 @@ def speak() -> None:
 sys.argv = ["luthier", "speak"]
 main()
 """
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "luthier", "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, __version__)
 
 
 def test_results_and_progress_keep_their_order_in_one_log_file(tmp_path: Path) -> None:

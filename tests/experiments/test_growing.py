@@ -54,6 +54,7 @@ def refusing(server: LocalServer) -> LocalServer:
     return server
 
 
+@pytest.mark.slow
 def test_specs_that_ask_nobody_come_first_then_those_with_the_least_to_ask(
     specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +67,7 @@ def test_specs_that_ask_nobody_come_first_then_those_with_the_least_to_ask(
     assert out == "", "standard output is for the leaderboard, or for JSON"
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_the_board_in_place_and_is_cleared_for_the_complete_one(
     specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame
 ) -> None:

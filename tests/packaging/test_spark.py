@@ -1,4 +1,4 @@
-"""A packaged model in a real Spark; skipped where pyspark is not installed. `.ci/run` installs it from locks/spark.txt."""
+"""A packaged model in a real Spark; `.ci/run` installs it from locks/spark.txt, and the test is skipped without it."""
 
 from __future__ import annotations
 

@@ -61,6 +61,7 @@ def test_damaged_arrays_of_an_earlier_version_are_a_message_too(tmp_path: Path, 
         read_fitted(folder)
 
 
+@pytest.mark.slow
 def test_arrays_that_unpack_to_too_much_are_not_unpacked(tmp_path: Path) -> None:
     folder = fitted_folder(tmp_path)
     without_digests(folder)
