@@ -54,6 +54,18 @@ class Commits:
             self._ending += ending
             self._flush_soon()
 
+    async def settled(self) -> None:
+        """Returns when all that was handed in until now is in the journal, or could not be."""
+        self.flush()
+        reached = asyncio.Event()
+
+        def done(_: UserError | None) -> None:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(reached.set)
+
+        self._journal.submit([], done)
+        await reached.wait()
+
     def _flush_soon(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(COMMIT_SECONDS, self.flush)

@@ -99,6 +99,8 @@ class Dispatch:
             await run.done
         finally:
             self._close_run(run)
+        if run.error is not None:
+            await self._commits.settled()  # what the error explains is not read as the rows' own by the next run
         if run.damaged:
             log.warning("%s", damage(run.damaged))
         for each in reports:
