@@ -107,6 +107,7 @@ def assert_within(planned: PlannedSpec, report: Report) -> None:
         assert (planned.cost_usd, planned.cost_usd_high) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPECS)
 def test_what_is_sent_and_billed_is_within_the_plan_whatever_the_journal_has(
     kind: str, task: lt.Task, endpoint: Endpoint, embedder: Endpoint, server: LocalServer

@@ -69,6 +69,7 @@ def test_comparing_again_sends_nothing(
     assert second.frame["qwk"].tolist() == first.frame["qwk"].tolist()
 
 
+@pytest.mark.slow
 def test_the_latency_of_a_cached_answer_is_that_of_the_original_call(
     specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_budget_stops_the_comparison_and_the_next_call_goes_on(
     assert sent(server) == 60
 
 
+@pytest.mark.slow
 def test_a_limit_takes_the_same_rows_every_time(specs: list[lt.Spec], table: pd.DataFrame) -> None:
     first = lt.compare(specs[1], table, limit=20)
     second = lt.compare(specs[1], table, limit=20)
@@ -216,6 +218,7 @@ def test_a_plan_that_asks_afresh_counts_nothing_as_known(
     assert afresh.cost_usd > 0
 
 
+@pytest.mark.slow
 def test_asking_afresh_calibrates_afresh(
     task: lt.Task, endpoint: Endpoint, table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
 ) -> None:
@@ -243,6 +246,7 @@ def test_an_unknown_ranking_is_refused_before_anything_is_sent(
     assert sent(server) == 0
 
 
+@pytest.mark.slow
 def test_the_bar_counts_the_rows_from_the_start_not_the_calibration_alone(
     task: lt.Task, endpoint: Endpoint, table: pd.DataFrame, train: pd.DataFrame
 ) -> None:

@@ -42,6 +42,7 @@ def calibrated(task: lt.Task, endpoint: Endpoint) -> lt.Spec:
     return lt.Prompt(task, "Stars: {{ text }}", answer=answer, endpoint=endpoint, name="cal")
 
 
+@pytest.mark.slow
 def test_every_table_has_a_board_and_the_best_is_the_best_on_the_mean(
     few: lt.Spec, task: lt.Task, tables: dict[str, pd.DataFrame], train: pd.DataFrame
 ) -> None:
@@ -74,6 +75,7 @@ def test_runs_lie_table_by_table_and_a_grid_is_a_tag_with_its_settings(
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_each_spec_is_fitted_once_and_a_row_in_two_tables_is_asked_once(
     task: lt.Task, endpoint: Endpoint, overlapping: dict[str, pd.DataFrame], train: pd.DataFrame, server: LocalServer
 ) -> None:

@@ -138,6 +138,7 @@ def test_input_and_output_may_not_be_one_file(model: lt.Model, table: pd.DataFra
         model.score_file("in.csv", "./in.csv")
 
 
+@pytest.mark.slow
 def test_a_table_of_many_chunks_keeps_its_order(model: lt.Model, standing_server: LocalServer) -> None:
     from luthier.endpoints import default_engine
     from luthier.scoring.batch import score_table
