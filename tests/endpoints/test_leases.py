@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price, Report
+from luthier.endpoints.claims import Claims
+from luthier.endpoints.commits import Commits
 from luthier.endpoints.journal import Entry
 from luthier.local import Fault, LocalServer, ModelCard
 from tests.endpoints.questions import questions
@@ -254,6 +256,51 @@ def test_who_waits_can_be_stopped_too(server: LocalServer, endpoint: Endpoint, t
 
     asyncio.run(both())
     assert server.received.total == 4
+
+
+def leased(path: Path) -> set[bytes]:
+    connection = sqlite3.connect(path)
+    found = {row[0] for row in connection.execute("SELECT key FROM leases")}
+    connection.close()
+    return found
+
+
+def claims_on(journal: Journal) -> tuple[Claims, Commits]:
+    loop = asyncio.get_running_loop()
+    commits = Commits(journal, loop, lambda keys: claims.done_with(keys))
+    claims = Claims(journal, loop, lambda *_: True, lambda *_: None, lambda *_: None, commits)
+    return claims, commits
+
+
+async def test_a_key_that_is_let_go_and_taken_at_once_stays_leased(path: Path) -> None:
+    journal = Journal(path)
+    claims, commits = claims_on(journal)
+    for _ in range(3):
+        await claims.take(KEYS)
+        commits.let_go(KEYS)
+        await claims.take(KEYS[:2])
+        await commits.settled()
+        assert leased(path) == set(KEYS[:2])
+        commits.let_go(KEYS[:2])
+    claims.close()
+    await commits.settled()
+    journal.close()
+
+
+async def test_leases_whose_run_was_cancelled_meanwhile_are_given_back(path: Path) -> None:
+    journal = Journal(path)
+    claims, commits = claims_on(journal)
+    taking = asyncio.create_task(claims.take(KEYS))
+    await asyncio.sleep(0)
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    await claims.take(KEYS[:1])
+    commits.let_go(KEYS[:1])
+    await commits.settled()
+    assert leased(path) == set()
+    claims.close()
+    journal.close()
 
 
 def test_a_journal_in_memory_is_nobody_elses(server: LocalServer, endpoint: Endpoint) -> None:

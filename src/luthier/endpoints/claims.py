@@ -6,7 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from luthier.endpoints.commits import Commits
 from luthier.endpoints.flight import Flight, Run
 from luthier.endpoints.journal import Entry, Journal
 from luthier.endpoints.leases import Owner
@@ -23,7 +25,6 @@ QUIET_SECONDS = 5.0
 Settle = Callable[[Flight, Entry], bool]
 Start = Callable[[Flight], None]
 Stop = Callable[[Run, UserError], None]
-LetGo = Callable[[Sequence[bytes]], None]
 
 
 class Claims:
@@ -35,7 +36,7 @@ class Claims:
         settle: told what the journal has by now for a flight that waits; False if that is no end of it.
         start: sends a flight that is this engine's to ask now.
         stop: told of a journal that failed.
-        let_go: ends leases on keys soon.
+        commits: ends leases on keys soon.
     """
 
     def __init__(
@@ -45,10 +46,10 @@ class Claims:
         settle: Settle,
         start: Start,
         stop: Stop,
-        let_go: LetGo,
+        commits: Commits,
     ) -> None:
         self._journal, self._loop = journal, loop
-        self._settle, self._start, self._stop, self._let_go = settle, start, stop, let_go
+        self._settle, self._start, self._stop, self._commits = settle, start, stop, commits
         self._owner: Owner | None = None
         self._mine: set[bytes] = set()
         self._elsewhere: dict[bytes, Flight] = {}
@@ -66,13 +67,28 @@ class Claims:
         """
         if self._journal.path is None or not keys:
             return set(), {}
+        taking = self._loop.create_task(self._take(keys))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # The journal leases them all the same, and no run would end those leases.
+            taking.add_done_callback(partial(self._give_back, keys))
+            raise
+
+    async def _take(self, keys: Sequence[bytes]) -> tuple[set[bytes], dict[bytes, Entry]]:
         # One at a time: the first one enters the owner.
         async with self._taking:
+            await self._commits.left(keys)
             lease = await self._loop.run_in_executor(None, self._journal.lease, keys, self._owner)
             self._owner, self._renewed = lease.owner, self._loop.time()
         self._mine.update(key for key in keys if key not in lease.held)
         self._watch()
         return lease.held, lease.found
+
+    def _give_back(self, keys: Sequence[bytes], taking: asyncio.Task[tuple[set[bytes], dict[bytes, Entry]]]) -> None:
+        if not taking.cancelled() and taking.exception() is None:
+            held, _ = taking.result()
+            self._commits.let_go([key for key in keys if key not in held])
 
     def wait_for(self, flight: Flight) -> None:
         """The flight's question is being asked elsewhere: its answer is taken from there, or it is sent after all."""
@@ -148,7 +164,7 @@ class Claims:
             if key in held:
                 continue
             if flight is None:
-                self._let_go([key])
+                self._commits.let_go([key])
                 continue
             self._heard, self._said = self._loop.time(), False
             del self._elsewhere[key]

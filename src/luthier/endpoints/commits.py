@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from luthier.endpoints.journal import Entry, Journal
 from luthier.endpoints.leases import Owner
@@ -31,6 +31,7 @@ class Commits:
         self._journal, self._loop, self._done_with = journal, loop, done_with
         self._waiting: list[tuple[Entry, bytes, Committed]] = []
         self._ending: list[tuple[Owner, bytes]] = []
+        self._leaving: set[bytes] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, entry: Entry, key: bytes, committed: Committed) -> None:
@@ -52,7 +53,13 @@ class Commits:
         ending = self._done_with(keys)
         if ending:
             self._ending += ending
+            self._leaving.update(key for _, key in ending)
             self._flush_soon()
+
+    async def left(self, keys: Iterable[bytes]) -> None:
+        """Returns when no lease on these keys is about to end: one that is taken now would end with it."""
+        if not self._leaving.isdisjoint(keys):
+            await self.settled()
 
     async def settled(self) -> None:
         """Returns when all that was handed in until now is in the journal, or could not be."""
@@ -81,6 +88,7 @@ class Commits:
             return
 
         def tell(error: UserError | None) -> None:
+            self._leaving.difference_update(key for _, key in ending)
             for _, _, committed in batch:
                 committed(error)
 

@@ -53,7 +53,7 @@ class Dispatch:
         self.halted: Halt | None = None
         self._loop = asyncio.get_running_loop()
         self._commits = Commits(journal, self._loop, lambda keys: self._claims.done_with(keys))
-        self._claims = Claims(journal, self._loop, self._settle, self._start, self.halt_by_error, self._commits.let_go)
+        self._claims = Claims(journal, self._loop, self._settle, self._start, self.halt_by_error, self._commits)
         self._sender = Sender(self, shared_transport(), self._commits, prices, settings)
         self._lanes: dict[tuple[str, str | None, str], Lane] = {}
         self._guesses: dict[str, TokenGuess] = {}
