@@ -6,12 +6,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
-__all__ = ["background_loop", "in_background", "is_background", "loop_is_running"]
+__all__ = ["background_loop", "in_background", "is_background", "loop_is_running", "wait_for"]
 
 Result = TypeVar("Result")
+
+LOOK_SECONDS = 0.1
 
 
 class _Home:
@@ -45,6 +47,29 @@ def background_loop() -> asyncio.AbstractEventLoop:
 def in_background(coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
     """Runs a coroutine on the loop."""
     return asyncio.run_coroutine_threadsafe(coroutine, background_loop())
+
+
+def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
+    """Runs a coroutine on the loop and waits for its result; an interrupt cancels it.
+
+    The wait is cut into short ones, between which Python runs the handlers of signals. A library that replaces the
+    system's handler, as polars does when it is imported, may otherwise hold Ctrl-C back until the result is there.
+
+    Raises:
+        RuntimeError: the caller is on the loop.
+    """
+    if is_background():
+        work.close()
+        raise RuntimeError("the engine's own thread cannot wait for itself; use the async method there")
+    future = in_background(work)
+    try:
+        while not wait([future], timeout=LOOK_SECONDS).done:
+            pass
+        return future.result()
+    except KeyboardInterrupt:
+        # In a notebook; what is in flight still lands in the journal.
+        future.cancel()
+        raise
 
 
 def loop_is_running() -> bool:

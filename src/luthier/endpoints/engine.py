@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from luthier.documents import described
-from luthier.endpoints.background import background_loop, in_background, is_background, loop_is_running
+from luthier.endpoints.background import background_loop, in_background, is_background, loop_is_running, wait_for
 from luthier.endpoints.budget import Budget
 from luthier.endpoints.dispatch import Dispatch
 from luthier.endpoints.endpoint import Endpoint
@@ -130,7 +130,7 @@ class Engine:
         asked: set[bytes] | None = None,
     ) -> list[Answer]:
         """`arun`, waited for; also from inside a running loop, as in a notebook."""
-        return _wait(
+        return wait_for(
             self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed, _shared(asked)))
         )
 
@@ -192,7 +192,7 @@ class Engine:
                     return ended[0]
                 answers = []
                 if requests:
-                    answers = _wait(self._run(requests, endpoint, terms))
+                    answers = wait_for(self._run(requests, endpoint, terms))
                 else:
                     self._look_up(requests, watched)
         finally:
@@ -224,7 +224,7 @@ class Engine:
                     return Recalled(tuple(rounds), tuple(unknown), ended[0])
                 answers = []
                 if requests:
-                    known = [None] * len(requests) if fresh else _wait(self._known(requests, endpoint, retry_failed))
+                    known = [None] * len(requests) if fresh else wait_for(self._known(requests, endpoint, retry_failed))
                     rounds.append(requests)
                     unknown.append([request for request, a in zip(requests, known, strict=True) if a is None])
                     answers = [answer or Answer(failure="stopped") for answer in known]
@@ -272,7 +272,7 @@ class Engine:
         follow: FollowUps = NO_FOLLOW_UPS,
     ) -> Estimate:
         """`aestimate`, waited for."""
-        return _wait(self._estimates(requests, endpoint, fresh, retry_failed, counted, follow))
+        return wait_for(self._estimates(requests, endpoint, fresh, retry_failed, counted, follow))
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.
@@ -430,19 +430,6 @@ def _step(
 
 async def _elsewhere(work: Coroutine[Any, Any, Result]) -> Result:
     return await (work if is_background() else asyncio.wrap_future(in_background(work)))
-
-
-def _wait(work: Coroutine[Any, Any, Result]) -> Result:
-    if is_background():
-        work.close()
-        raise RuntimeError("the engine's own thread cannot wait for itself; use the async method there")
-    future = in_background(work)
-    try:
-        return future.result()
-    except KeyboardInterrupt:
-        # What is in flight still lands in the journal, in the background.
-        future.cancel()
-        raise
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from luthier.endpoints.background import in_background
+from luthier.endpoints.background import wait_for
 from luthier.endpoints.cures import REASONING_CURE, stopping_error
 from luthier.endpoints.endpoint import Endpoint
 from luthier.endpoints.exchange import Answer, Operation, Request
@@ -90,7 +90,7 @@ def check_endpoint(
         roles: whose turns the spec puts before its question, such as `system`; some models take no such turn.
         report: counts the call that was answered and its price.
     """
-    return in_background(acheck_endpoint(endpoint, wants_logprobs, operation, decoding, roles, report)).result()
+    return wait_for(acheck_endpoint(endpoint, wants_logprobs, operation, decoding, roles, report))
 
 
 async def acheck_endpoint(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.endpoints import Engine
-from luthier.endpoints.background import in_background
+from luthier.endpoints.background import wait_for
 from luthier.errors import DataError, LuthierError
 from luthier.evaluation.records import STATES, TEXT_COLUMNS, Prediction, prediction_columns, prediction_record
 from luthier.outputs import check_file
@@ -192,13 +192,7 @@ def score_table(
             if report.rows == 0:
                 raise DataError(f"{source} has no rows.")
 
-    waiting = in_background(run())
-    try:
-        waiting.result()
-    except KeyboardInterrupt:
-        # In a notebook; what is in flight still lands in the journal.
-        waiting.cancel()
-        raise
+    wait_for(run())
     report.elapsed_seconds = time.monotonic() - started
     claim(model, source, target)
     return report
