@@ -66,7 +66,7 @@ def serve_wordllama() -> None:
     """The embedded server with the model that embeds."""
     import threading
 
-    from luthier.local import LocalServer, ModelCard
+    from luthier_local import LocalServer, ModelCard
 
     card = ModelCard(MODEL, backend="wordllama", chat=False, completions=False, embeddings=True)
     with LocalServer(models=[card], api_key="sk-none") as server:
@@ -124,7 +124,7 @@ async def with_sdk(url: str, rows: int, texts_a_call: int) -> tuple[float, float
 
 
 def contest(name: str, url: str, rows: int) -> None:
-    from luthier.endpoints.bundles import MOST_TEXTS
+    from luthier.engine.bundles import MOST_TEXTS
 
     if name in ("engine", "again"):
         wall, cpu = asyncio.run(with_engine(url, rows, name == "again"))

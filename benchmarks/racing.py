@@ -25,17 +25,17 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from luthier.endpoints.endpoint import compatible
-from luthier.endpoints.engine import Engine
-from luthier.endpoints.journal import Journal
+from luthier.engine.engine import Engine
 from luthier.evaluation.racing import rehearse
 from luthier.evaluation.statistics import mcnemar
-from luthier.local import LocalServer
-from luthier.task import Rows, Task
-from luthier.techniques.fitting import choose
-from luthier.techniques.prompt import Prompt
-from luthier.techniques.rounds import together
-from luthier.techniques.searching import row_score
+from luthier.journal.journal import Journal
+from luthier.providers.endpoint import compatible
+from luthier.tasks.task import Rows, Task
+from luthier.techniques.prompt.fitting import choose
+from luthier.techniques.prompt.prompt import Prompt
+from luthier.techniques.prompt.rounds import together
+from luthier.techniques.prompt.searching import row_score
+from luthier_local import LocalServer
 
 Scores = npt.NDArray[np.float64]
 

@@ -19,7 +19,7 @@ KEY = "sk-benchmark-only"
 
 
 def serve(per_minute: float) -> None:
-    from luthier.local import LocalServer
+    from luthier_local import LocalServer
 
     with LocalServer(api_key=KEY, requests_per_minute=per_minute, burst_requests=5, latency_seconds=0.1) as server:
         print(server.base_url, flush=True)

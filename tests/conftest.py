@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints import Endpoint, Price
-from luthier.local import LocalServer, ModelCard
-from luthier.task import Task
+from luthier.endpoints import Endpoint, Engine, Journal, Price
+from luthier.tasks.task import Task
+from luthier_local import LocalServer, ModelCard
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
@@ -44,6 +44,14 @@ def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.
     monkeypatch.setenv("LUTHIER_HOME", str(home))
     monkeypatch.chdir(tmp_path)
     return home
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """An engine with the journal in memory and short waits between attempts."""
+    made = Engine(Journal.in_memory(), backoff_seconds=0.02, longest_backoff_seconds=0.1)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

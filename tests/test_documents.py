@@ -9,7 +9,7 @@ import yaml
 
 from luthier.documents import parse_yaml
 from luthier.errors import SpecError
-from luthier.task import Task
+from luthier.tasks.task import Task
 from luthier.techniques import read_endpoint, read_spec
 
 ALIASES = "a0: &a0 [lol, lol]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))

@@ -15,7 +15,6 @@ import luthier as lt
 from luthier.assets import sample
 from luthier.endpoints import Journal
 from luthier.errors import DataError, UserError
-from luthier.local.jobs.store import Store
 from luthier.outputs import check_file, check_folder, hold, write_file, write_folder
 from luthier.reporting.document import write_document
 from luthier.spec import Fitted
@@ -23,6 +22,7 @@ from luthier.starting.writing import write_specs
 from luthier.tables import write_frame
 from luthier.techniques import read_fitted
 from luthier.tuning.results import Target
+from luthier_local.jobs.store import Store
 
 
 @pytest.fixture

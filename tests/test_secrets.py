@@ -13,9 +13,9 @@ from urllib.parse import quote
 import pandas as pd
 import pytest
 
-from luthier.local import Fault, LocalServer, ModelCard
+from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY
-from tests.endpoints.serving import Refused, serving
+from tests.serving import Refused, serving
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints.endpoint import openai
+from luthier.providers.endpoint import openai
 from luthier.tables import open_writer
 from luthier.terminals import visible
 

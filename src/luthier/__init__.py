@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from luthier.spec import Fitted as Fitted
     from luthier.spec import Spec as Spec
     from luthier.tables import read_table as read_table
-    from luthier.task import Task as Task
+    from luthier.tasks.task import Task as Task
     from luthier.techniques import Baseline as Baseline
     from luthier.techniques import Decision as Decision
     from luthier.techniques import Embedding as Embedding
@@ -97,7 +97,7 @@ _ROOMS = {
     ],
     "luthier.spec": ["Fitted", "Spec"],
     "luthier.tables": ["read_table"],
-    "luthier.task": ["Task"],
+    "luthier.tasks.task": ["Task"],
     "luthier.techniques": ["Baseline", "Decision", "Embedding", "FineTune", "Prompt", "read_spec", "read_specs"],
     "luthier.techniques.registry": ["grid"],
 }

@@ -14,8 +14,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 from luthier.documents import described
-from luthier.endpoints import Engine, Progress, Report, engine_given
-from luthier.endpoints.progress import Ahead, shown
+from luthier.engine.engine import Engine, engine_given
+from luthier.engine.flight import Progress
+from luthier.engine.progress import Ahead, shown
+from luthier.engine.report import Report
 from luthier.errors import DataError, ModelError, SpecError
 from luthier.experiments.checking import Checked, check_spec
 from luthier.experiments.compare import compare_specs
@@ -38,7 +40,7 @@ from luthier.reporting.live import LiveBoard
 from luthier.results import Board, Boards, Model, Winner, budget_of, example_of, logged_model
 from luthier.spec import Fitted, Spec
 from luthier.tables import drawn, frame_of, is_table
-from luthier.task import Rows
+from luthier.tasks.task import Rows
 from luthier.tuning.audit import Audited, audit_pairs
 from luthier.tuning.auditing import audit_chains, chains_of
 from luthier.tuning.checkpoints import base_spec, checkpoint_specs

@@ -11,12 +11,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
-from luthier.endpoints import Budget, Endpoint, default_engine
-from luthier.endpoints.exchange import Conversation
+from luthier.engine.budget import Budget
+from luthier.engine.engine import default_engine
 from luthier.errors import DataError, Partial, SpecError
 from luthier.evaluation.records import Prediction
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.exchange import Conversation
 from luthier.tables import column_of, frame_of
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,8 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints import Budget, Engine, Progress, Report, engine_given
-from luthier.endpoints.progress import Ahead, shown
+from luthier.engine.budget import Budget
+from luthier.engine.engine import Engine, engine_given
+from luthier.engine.flight import Progress
+from luthier.engine.progress import Ahead, shown
+from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError, UserError
 from luthier.evaluation.across import Across
 from luthier.evaluation.leaderboard import Leaderboard
@@ -31,7 +34,7 @@ from luthier.scoring.batch import BatchReport, passed_through, score_table
 from luthier.scoring.tracking import batch_run, log_batch, log_batch_later
 from luthier.spec import Fitted, Spec
 from luthier.tables import count_rows, frame_of
-from luthier.task import Rows
+from luthier.tasks.task import Rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.estimates import NO_FOLLOW_UPS, FollowUps
-from luthier.endpoints.exchange import Answer, Conversation, Operation, Request
-from luthier.endpoints.groups import Recalled
-from luthier.endpoints.report import Report
+from luthier.engine.estimates import NO_FOLLOW_UPS, FollowUps
+from luthier.engine.groups import Recalled
+from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.deciding import Objective
 from luthier.evaluation.records import Prediction
 from luthier.outputs import write_folder
-from luthier.task import NAME_PATTERN, Rows, Task, readable_validation_error
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.exchange import Answer, Conversation, Operation, Request
+from luthier.tasks.task import NAME_PATTERN, Rows, Task, readable_validation_error
 
 if TYPE_CHECKING:
     import numpy.typing as npt

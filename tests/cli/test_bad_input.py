@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from luthier.local import Fault, LocalServer, ModelCard
+from luthier_local import Fault, LocalServer, ModelCard
 from tests.cli.conftest import Run
 
 pytestmark = pytest.mark.usefixtures("store")

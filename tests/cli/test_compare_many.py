@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from luthier.local import LocalServer
+from luthier_local import LocalServer
 from tests.cli.conftest import Run
 from tests.conftest import reviews
-from tests.endpoints.serving import serving
+from tests.serving import serving
 
 pytestmark = pytest.mark.usefixtures("store")
 

@@ -8,8 +8,8 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint, Journal
-from luthier.local import Fault, LocalServer, ModelCard
-from luthier.task import Task
+from luthier.tasks.task import Task
+from luthier_local import Fault, LocalServer, ModelCard
 from tests.cli.conftest import Run
 from tests.conftest import KEY, priced, reviews
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.local import Fault, LocalServer, ModelCard
+from luthier_local import Fault, LocalServer, ModelCard
 from tests.cli.conftest import Run
 from tests.conftest import KEY, reviews
 from tests.tuning.conftest import BASE

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from luthier.endpoints import Endpoint
-from luthier.task import Task
+from luthier.tasks.task import Task
 from luthier.techniques import read_endpoint
 from tests.docs.pages import PAGES, REPOSITORY, anchors, blocks, commands, named, prose
 

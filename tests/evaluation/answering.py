@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from luthier.evaluation.leaderboard import Candidate
 from luthier.evaluation.records import Prediction
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 STARS = Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
 MOOD = Task("mood", text="text", label="mood", labels=["good", "bad"])

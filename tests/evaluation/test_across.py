@@ -14,7 +14,7 @@ from luthier.evaluation.records import Prediction
 from luthier.evaluation.statistics import all_differences, letters, paired_difference
 from luthier.reporting.across import across_sentences
 from luthier.reporting.sentences import sentences
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 MOOD = Task("mood", label="mood", labels=["bad", "good"])
 

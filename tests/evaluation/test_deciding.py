@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from luthier.evaluation.deciding import best_label, best_labels, cuts_between, fit_cuts, kappa_of, ranks_between
-from luthier.task import Task
+from luthier.tasks.task import Task
 
 STARS = Task("stars", type="rating", labels=[1, 2, 3, 4, 5])
 THREE = Task("three", type="rating", labels=["low", "middle", "high"])

@@ -14,7 +14,7 @@ from luthier.evaluation.audits import audit_of_attributions
 from luthier.evaluation.decomposition import Attribution, Condition, Reported, decompose
 from luthier.evaluation.metrics import evaluate
 from luthier.evaluation.records import Prediction
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 LOST = Prediction(None, "off_label", error="none of the labels", raw="lovely!")
 

@@ -11,7 +11,7 @@ from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderb
 from luthier.evaluation.measures import METRICS, rankable
 from luthier.evaluation.metrics import evaluate
 from luthier.evaluation.records import STATES, Prediction
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 from tests.evaluation.answering import MOOD, STARS, candidate, lost, ok, simulated, sure, table
 
 TRUTH = np.random.default_rng(7).integers(0, 5, 300)

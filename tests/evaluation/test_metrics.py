@@ -14,7 +14,7 @@ from luthier.errors import DataError
 from luthier.evaluation.measures import METRICS
 from luthier.evaluation.metrics import EPSILON, evaluate
 from luthier.evaluation.records import Prediction
-from luthier.task import Task
+from luthier.tasks.task import Task
 from tests.evaluation.answering import MOOD, STARS, lost, ok, simulated, sure
 
 YELP = Path(__file__).parents[3] / "shared" / "data" / "yelp" / "test.csv"

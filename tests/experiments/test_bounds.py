@@ -12,8 +12,8 @@ import luthier as lt
 from luthier.endpoints import Endpoint, Engine, Journal, Price, Report
 from luthier.experiments.compare import plan_comparison
 from luthier.experiments.costs import PlannedSpec, plan_fit
-from luthier.local import Fault, LocalServer, ModelCard
 from luthier.spec import Spec
+from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, reviews
 
 TRAIN, TEST, OTHER = reviews(60, seed=1), reviews(12, seed=2), reviews(12, seed=3)

@@ -9,11 +9,11 @@ import pytest
 
 from luthier.endpoints import Endpoint, Price, compatible
 from luthier.experiments.checking import check_specs
-from luthier.local import LocalServer
-from luthier.task import Task
+from luthier.tasks.task import Task
 from luthier.techniques import Baseline, Prompt
-from tests.endpoints.serving import Refused, serving
-from tests.endpoints.test_evidence import GOOD
+from luthier_local import LocalServer
+from tests.replies.test_evidence import GOOD
+from tests.serving import Refused, serving
 
 FREE = Price(input_usd_per_million=0, output_usd_per_million=0)
 

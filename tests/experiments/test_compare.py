@@ -13,7 +13,7 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Answer, Endpoint, TerminalProgress
 from luthier.errors import BudgetReached, DataError, EndpointError, SpecError
-from luthier.local import LocalServer
+from luthier_local import LocalServer
 from tests.conftest import priced, reviews, standing_store, stars
 
 pytestmark = pytest.mark.usefixtures("store")

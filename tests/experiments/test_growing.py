@@ -14,17 +14,17 @@ from rich.console import Console
 
 import luthier as lt
 from luthier.endpoints import Endpoint, default_engine
-from luthier.endpoints.progress import TerminalProgress
+from luthier.engine.progress import TerminalProgress
 from luthier.errors import EndpointError
 from luthier.evaluation.leaderboard import Leaderboard, build_leaderboard
 from luthier.experiments.compare import compare_specs
-from luthier.local import Fault, LocalServer
 from luthier.reporting.live import LiveBoard
 from luthier.reporting.notebook import leaderboard_html
 from luthier.reporting.page import page_html
 from luthier.reporting.sentences import sentences
 from luthier.reporting.terminal import print_leaderboard
-from luthier.task import Rows
+from luthier.tasks.task import Rows
+from luthier_local import Fault, LocalServer
 from tests.conftest import REPOSITORY
 from tests.evaluation.answering import candidate, simulated
 from tests.evaluation.answering import table as labelled

@@ -11,7 +11,7 @@ import luthier as lt
 from luthier.endpoints import Endpoint, Engine, Journal, Price
 from luthier.experiments.compare import plan_comparison
 from luthier.experiments.costs import plan_fit
-from luthier.local import LocalServer, ModelCard
+from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews
 
 

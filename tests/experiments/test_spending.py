@@ -12,7 +12,7 @@ import luthier as lt
 from luthier.endpoints import Endpoint, Report, default_engine
 from luthier.experiments.compare import plan_comparison
 from luthier.experiments.costs import PlannedSpec, plan_rows
-from luthier.local import LocalServer
+from luthier_local import LocalServer
 from tests.conftest import reviews
 from tests.experiments.test_bounds import SPECS, assert_within
 

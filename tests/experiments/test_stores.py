@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from luthier import api
-from luthier.task import Task
+from luthier.tasks.task import Task
 from luthier.techniques import Baseline
 
 

@@ -14,7 +14,7 @@ from luthier.errors import BudgetReached, DataError
 from luthier.experiments.compare import plan_tables
 from luthier.experiments.costs import Bounds
 from luthier.experiments.tables import table_names
-from luthier.local import LocalServer
+from luthier_local import LocalServer
 from tests.conftest import reviews
 
 pytestmark = pytest.mark.usefixtures("store")

@@ -6,10 +6,10 @@ import pytest
 
 from luthier.packaging.flavor import requirements
 from luthier.spec import Fitted
-from luthier.task import Task
+from luthier.tasks.task import Task
 from luthier.techniques import Embedding
-from luthier.techniques.learners import LIGHTGBM_FILE, XGBOOST_FILE
-from tests.techniques.conversing import ENDPOINT
+from luthier.techniques.heads.learners import LIGHTGBM_FILE, XGBOOST_FILE
+from tests.conversing import ENDPOINT
 
 NOT_SERVING = {"flaml", "scikit-learn", "lightgbm", "xgboost-cpu", "xgboost"}
 

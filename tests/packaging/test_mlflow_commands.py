@@ -15,7 +15,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from luthier.local import LocalServer, ModelCard
+from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, REPOSITORY, reviews
 from tests.packaging.commands import BIN, COLUMNS, environment, invoked, served
 

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 import luthier as lt
 from luthier.cli.main import app
-from luthier.endpoints.endpoint import Price
 from luthier.errors import ModelError, UserError
 from luthier.packaging import flavor
 from luthier.packaging.folder import LOADER_FILE
+from luthier.providers.endpoint import Price
 
 FREE = Price(input_usd_per_million=0, output_usd_per_million=0)
 NEW = pd.DataFrame({"text": ["good day", "bad day"]})

@@ -12,7 +12,7 @@ import pytest
 
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
 from luthier.evaluation.records import Prediction
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 FLAGS = (
     "--headless",

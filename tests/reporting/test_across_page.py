@@ -14,7 +14,7 @@ from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.spread import spread_of
 from luthier.reporting.across import across_html
 from luthier.reporting.across_page import across_page_html, write_across_page
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 Boards = Callable[..., tuple[Leaderboard, Rows]]
 

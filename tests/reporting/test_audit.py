@@ -17,7 +17,7 @@ from luthier.reporting.audit_page import audit_page_html, write_audit_page
 from luthier.reporting.audit_plots import box_figure, level_figure, parts_figure, scatter_figure
 from luthier.reporting.audit_sentences import audit_sentences, figure, title
 from luthier.reporting.audit_terminal import print_audit
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 from tests.reporting.test_page import HOSTILE, tags
 
 

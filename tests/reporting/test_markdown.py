@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luthier.reporting.markdown import LONGEST, described, listed
-from luthier.task import Task
+from luthier.tasks.task import Task
 from tests.reporting.conftest import make_board
 
 

@@ -19,7 +19,7 @@ from luthier.evaluation.leaderboard import Leaderboard
 from luthier.reporting.notebook import leaderboard_html
 from luthier.reporting.page import page_html, write_page
 from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 Boards = Callable[..., tuple[Leaderboard, Rows]]
 

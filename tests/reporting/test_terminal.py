@@ -11,7 +11,7 @@ from luthier.evaluation.leaderboard import Leaderboard, build_leaderboard
 from luthier.evaluation.records import Prediction
 from luthier.reporting.sentences import sentences
 from luthier.reporting.terminal import print_leaderboard
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 from tests.evaluation.answering import candidate, table
 
 Boards = Callable[..., tuple[Leaderboard, Rows]]

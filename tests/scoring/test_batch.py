@@ -11,7 +11,7 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint
 from luthier.errors import BudgetReached, DataError
-from luthier.local import Fault, LocalServer
+from luthier_local import Fault, LocalServer
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -66,7 +66,7 @@ def test_one_bad_row_loses_no_other(
 def test_nothing_is_ever_sent_as_the_text_nan(
     task: lt.Task, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from luthier.local import ModelCard
+    from luthier_local import ModelCard
 
     with LocalServer(models=[ModelCard("stars-model")], api_key="k", record=True) as recording:
         monkeypatch.setenv("STARS_KEY", "k")

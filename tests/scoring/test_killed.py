@@ -14,7 +14,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint, Limits
-from luthier.local import LocalServer, ModelCard
+from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]

@@ -15,7 +15,7 @@ from luthier.starting.sizing import Sizes
 from luthier.starting.tables import start_from_table
 from luthier.starting.writing import EMBEDDED, EXAMPLE_ENDPOINTS, write_specs
 from luthier.techniques import read_endpoint, read_spec, read_specs
-from luthier.techniques.fitting import choose
+from luthier.techniques.prompt.fitting import choose
 from tests.conftest import REPOSITORY, reviews
 
 EXAMPLES = sorted(EXAMPLE_ENDPOINTS.glob("*.yaml"))

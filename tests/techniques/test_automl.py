@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from luthier.endpoints.exchange import Working
 from luthier.errors import MissingPart, SpecError
+from luthier.providers.exchange import Working
 from luthier.spec import Fitted
-from luthier.task import Task
-from luthier.techniques import Embedding, automl, read_fitted
-from luthier.techniques.automl import KINDS, searched, work_of
-from luthier.techniques.learners import Candidate, Predictor, teach
-from luthier.techniques.readings import Judge
-from luthier.techniques.trying import Bench
-from tests.techniques.conversing import ENDPOINT, MOOD, STARS, hold
+from luthier.tasks.task import Task
+from luthier.techniques import Embedding, read_fitted
+from luthier.techniques.heads import automl
+from luthier.techniques.heads.automl import KINDS, searched, work_of
+from luthier.techniques.heads.learners import Candidate, Predictor, teach
+from luthier.techniques.heads.readings import Judge
+from luthier.techniques.heads.trying import Bench
+from tests.conversing import ENDPOINT, MOOD, STARS, hold
 from tests.techniques.vectors import embeds, ended, labelled, lesson_of, vector_of
 
 TREES = [
@@ -161,7 +162,7 @@ def test_a_part_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.slow
 def test_a_system_library_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "lightgbm.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')")
-    code = "from luthier.techniques.automl import check_parts; check_parts()"
+    code = "from luthier.techniques.heads.automl import check_parts; check_parts()"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},

@@ -10,10 +10,10 @@ import pytest
 
 from luthier.errors import DataError, SpecError
 from luthier.spec import Fitted
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 from luthier.techniques import read_fitted
 from luthier.techniques.baseline import Baseline, fit_sklearn
-from tests.techniques.conversing import MOOD, STARS, hold, rows, silence
+from tests.conversing import MOOD, STARS, hold, rows, silence
 
 
 def reviews(count: int, task: Task, seed: int = 1) -> Rows:

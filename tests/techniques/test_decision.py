@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from luthier.endpoints.endpoint import compatible
-from luthier.endpoints.exchange import Answer, Request, Usage
 from luthier.errors import DataError, EndpointError, Partial, SpecError
-from luthier.task import Task
+from luthier.providers.endpoint import compatible
+from luthier.providers.exchange import Answer, Request, Usage
+from luthier.tasks.task import Task
 from luthier.techniques import Decision
-from tests.techniques.conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, silence
+from tests.conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, silence
 
 
 def decides(*shares: float, labels: tuple[str, ...] = STARS.labels) -> Callable[[Request], Answer]:

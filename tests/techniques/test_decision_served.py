@@ -12,7 +12,7 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint
 from luthier.errors import EndpointError
-from luthier.local import Fault, LocalServer
+from luthier_local import Fault, LocalServer
 from tests.cli.conftest import Run, run
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -138,7 +138,7 @@ def test_settings_of_an_endpoint_file_for_prompts_do_not_disturb_it(files: Path)
 
 
 def test_a_model_that_only_embeds_is_named(task: lt.Task, table: pd.DataFrame, server: LocalServer) -> None:
-    from luthier.local import ModelCard
+    from luthier_local import ModelCard
 
     server.put_model(ModelCard("vectors", chat=False, completions=False, embeddings=True))
     endpoint = lt.compatible("vectors", server.base_url, api_key_env="STARS_KEY")

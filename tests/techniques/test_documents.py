@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from luthier.endpoints.endpoint import Endpoint
-from luthier.task import Task
+from luthier.providers.endpoint import Endpoint
+from luthier.tasks.task import Task
 from luthier.techniques.registry import TECHNIQUES
-from tests.techniques.conversing import STARS
+from tests.conversing import STARS
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(yaml (?:spec|task|endpoint)|python)\n(.*?)^```", re.M | re.S)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from luthier.endpoints.endpoint import embedded
-from luthier.endpoints.exchange import Answer, Request
 from luthier.errors import DataError, EndpointError, Partial, SpecError
+from luthier.providers.endpoint import embedded
+from luthier.providers.exchange import Answer, Request
 from luthier.spec import Fitted
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 from luthier.techniques import Embedding, read_fitted
-from tests.techniques.conversing import ENDPOINT, MOOD, STARS, hold, rows, silence
+from tests.conversing import ENDPOINT, MOOD, STARS, hold, rows, silence
 from tests.techniques.vectors import DIMENSIONS, embeds, labelled
 
 HEADS = ["logistic", "ordinal", "regression"]

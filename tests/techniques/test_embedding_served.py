@@ -12,8 +12,8 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from luthier.endpoints.endpoint import embedded
-from luthier.local import LocalServer, ModelCard
+from luthier.providers.endpoint import embedded
+from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews
 
 pytestmark = pytest.mark.usefixtures("store")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from luthier.errors import DataError
-from luthier.techniques.examples import calibration_rows, choose_examples
-from luthier.techniques.wording import Examples
-from tests.techniques.conversing import rows
+from luthier.techniques.prompt.examples import calibration_rows, choose_examples
+from luthier.techniques.prompt.wording import Examples
+from tests.conversing import rows
 
 TRAIN = rows(*[f"text {i}" for i in range(40)], labels=["a" if i < 30 else "b" if i < 38 else "c" for i in range(40)])
 LABELS = ("a", "b", "c", "d")

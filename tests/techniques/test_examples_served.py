@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints.endpoint import Endpoint, compatible
-from luthier.endpoints.engine import Engine
-from luthier.endpoints.journal import Journal
+from luthier.engine.engine import Engine
 from luthier.errors import EndpointError
-from luthier.local import LocalServer, ModelCard
-from luthier.task import Task
-from luthier.techniques.prompt import Prompt
+from luthier.journal.journal import Journal
+from luthier.providers.endpoint import Endpoint, compatible
+from luthier.tasks.task import Task
+from luthier.techniques.prompt.prompt import Prompt
+from luthier_local import LocalServer, ModelCard
 from tests.conftest import reviews
 
 

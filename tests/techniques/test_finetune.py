@@ -9,7 +9,7 @@ import pytest
 import luthier as lt
 from luthier.errors import DataError, SpecError
 from luthier.techniques.finetune import Tuned
-from tests.techniques.conversing import STARS, hold, rows, says, silence
+from tests.conversing import STARS, hold, rows, says, silence
 
 ENDPOINT = lt.openai("base-model")
 TUNED = Tuned(model="ft:base-model:me::abc", job="ftjob-1", base_model="base-model", run_id="0" * 32)

@@ -12,7 +12,7 @@ import pytest
 
 from luthier.errors import ModelError
 from luthier.spec import Fitted
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.registry import read_fitted
 

@@ -11,7 +11,7 @@ import yaml
 
 import luthier as lt
 from luthier.errors import SpecError
-from luthier.task import NAME_PATTERN
+from luthier.tasks.task import NAME_PATTERN
 from luthier.techniques import read_endpoint
 
 SPEC: dict[str, Any] = {

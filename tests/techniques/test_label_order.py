@@ -8,17 +8,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from luthier.endpoints.exchange import Answer, Request
 from luthier.evaluation.deciding import best_label, best_labels, fit_cuts, ranks_between
 from luthier.evaluation.metrics import evaluate
 from luthier.evaluation.records import Prediction
+from luthier.providers.exchange import Answer, Request
 from luthier.spec import Spec
 from luthier.starting.guessing import words_for
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 from luthier.techniques import Baseline, Decision, Embedding
 from luthier.techniques.decision import default_question
-from luthier.techniques.readings import around_value
-from tests.techniques.conversing import ENDPOINT, hold, rows, silence
+from luthier.techniques.heads.readings import around_value
+from tests.conversing import ENDPOINT, hold, rows, silence
 from tests.techniques.vectors import embeds
 
 LISTED = [["0", "10", "25", "100"], ["100", "25", "10", "0"], ["0", "100", "10", "25"]]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from luthier.endpoints.endpoint import compatible
-from luthier.endpoints.exchange import Answer, Request, Usage
 from luthier.errors import DataError, EndpointError, Partial, SpecError
+from luthier.providers.endpoint import compatible
+from luthier.providers.exchange import Answer, Request, Usage
 from luthier.spec import Fitted
-from luthier.task import Rows
+from luthier.tasks.task import Rows
 from luthier.techniques import read_fitted
-from luthier.techniques.prompt import Prompt
-from tests.techniques.conversing import ENDPOINT, MOOD, hold, rows, scores
+from luthier.techniques.prompt.prompt import Prompt
+from tests.conversing import ENDPOINT, MOOD, hold, rows, scores
 
 EMBEDS = compatible("some-embedder", "http://127.0.0.1:1/v1", api_key_env="EMBED_KEY")
 NEAREST = {"count": 2, "select": "nearest", "endpoint": EMBEDS}

@@ -5,10 +5,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from luthier.endpoints.endpoint import Price, openai
 from luthier.errors import DataError
-from luthier.techniques.prompt import Prompt
-from tests.techniques.conversing import ENDPOINT, MOOD
+from luthier.providers.endpoint import Price, openai
+from luthier.techniques.prompt.prompt import Prompt
+from tests.conversing import ENDPOINT, MOOD
 
 FRAME = pd.DataFrame({"text": ["fine <b>food</b>", None, "awful"]})
 TRAIN = pd.DataFrame({"text": ["lovely", "horrid"], "label": ["good", "bad"]})

@@ -6,13 +6,13 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from luthier.endpoints.exchange import Answer, Request, Usage
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
+from luthier.providers.exchange import Answer, Request, Usage
 from luthier.spec import Fitted
-from luthier.task import Rows
-from luthier.techniques.prompt import Prompt
-from tests.techniques.conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, says, scores, silence
+from luthier.tasks.task import Rows
+from luthier.techniques.prompt.prompt import Prompt
+from tests.conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, says, scores, silence
 
 TRAIN = rows(*[f"train {i}" for i in range(20)], labels=["good" if i % 2 else "bad" for i in range(20)])
 

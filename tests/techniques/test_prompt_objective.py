@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from luthier.endpoints.exchange import Answer, Request
 from luthier.errors import SpecError
 from luthier.evaluation.records import Prediction
+from luthier.providers.exchange import Answer, Request
 from luthier.spec import Fitted
 from luthier.techniques import read_fitted
-from luthier.techniques.prompt import Prompt
-from tests.techniques.conversing import ENDPOINT, MOOD, STARS, hold, rows, weighed
+from luthier.techniques.prompt.prompt import Prompt
+from tests.conversing import ENDPOINT, MOOD, STARS, hold, rows, weighed
 
 SPLIT = {"1": 0.4, "3": 0.15, "4": 0.1, "5": 0.35}
 """The likeliest label is 1, the expected rating 3.0."""

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from luthier.endpoints.exchange import Answer, Request, Usage
 from luthier.errors import EndpointError, Partial
+from luthier.providers.exchange import Answer, Request, Usage
 from luthier.spec import Fitted
-from luthier.task import Task
-from luthier.techniques.prompt import Prompt
-from tests.techniques.conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, scores, silence, weighed
+from luthier.tasks.task import Task
+from luthier.techniques.prompt.prompt import Prompt
+from tests.conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, scores, silence, weighed
 
 TEN = Task("ten", type="rating", labels=list(range(1, 11)))
 TRAIN = rows(*[f"train {i}" for i in range(30)], labels=["good" if i % 2 else "bad" for i in range(30)])

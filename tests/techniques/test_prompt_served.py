@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from luthier.endpoints.endpoint import compatible
-from luthier.endpoints.engine import Engine
-from luthier.endpoints.journal import Journal
+from luthier.engine.engine import Engine
 from luthier.evaluation.records import Prediction
-from luthier.local import LocalServer
-from luthier.task import Rows
+from luthier.journal.journal import Journal
+from luthier.providers.endpoint import compatible
+from luthier.tasks.task import Rows
 from luthier.techniques import read_fitted
-from luthier.techniques.prompt import Prompt
-from tests.techniques.conversing import ENDPOINT, STARS, rows
+from luthier.techniques.prompt.prompt import Prompt
+from luthier_local import LocalServer
+from tests.conversing import ENDPOINT, STARS, rows
 
 Drive = Callable[[Any], Any]
 

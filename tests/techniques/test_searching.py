@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from luthier.endpoints.exchange import Answer, Request
 from luthier.errors import DataError, EndpointError, Partial
 from luthier.evaluation.racing import largest_fields
+from luthier.providers.exchange import Answer, Request
 from luthier.spec import Fitted
-from luthier.techniques.prompt import Prompt
-from luthier.techniques.searching import draw_search
-from luthier.techniques.wording import Examples
-from tests.techniques.conversing import ENDPOINT, MOOD, STARS, hold, rows, says, weighed
+from luthier.techniques.prompt.prompt import Prompt
+from luthier.techniques.prompt.searching import draw_search
+from luthier.techniques.prompt.wording import Examples
+from tests.conversing import ENDPOINT, MOOD, STARS, hold, rows, says, weighed
 
 LABELS = ["good" if i % 2 else "bad" for i in range(120)]
 TRAIN = rows(*[f"{label} day {i}" for i, label in enumerate(LABELS)], labels=LABELS)

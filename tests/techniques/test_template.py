@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from luthier.techniques.template import Template, UnrenderedRow, compiled
+from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled
 
 
 def fill(source: str, **row: object) -> str:

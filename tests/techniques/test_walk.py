@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from luthier.endpoints.exchange import TokenChoices
-from luthier.techniques.walk import LabelScores, apart_at_once, walk
-from tests.techniques.conversing import weighed
+from luthier.providers.exchange import TokenChoices
+from luthier.techniques.prompt.walk import LabelScores, apart_at_once, walk
+from tests.conversing import weighed
 
 Model = Callable[[str], TokenChoices]
 

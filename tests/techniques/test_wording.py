@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import yaml
 
-from luthier.endpoints.endpoint import azure, openai
 from luthier.errors import SpecError
-from luthier.task import Task
-from luthier.techniques.prompt import Prompt
-from tests.techniques.conversing import ENDPOINT, MOOD, STARS
+from luthier.providers.endpoint import azure, openai
+from luthier.tasks.task import Task
+from luthier.techniques.prompt.prompt import Prompt
+from tests.conversing import ENDPOINT, MOOD, STARS
 
 YAML = """
 technique: prompt

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from luthier.endpoints.exchange import Answer, Request, Working
-from luthier.task import Rows, Task
-from luthier.techniques.lesson import Lesson, folds_of
-from tests.techniques.conversing import rows
+from luthier.providers.exchange import Answer, Request, Working
+from luthier.tasks.task import Rows, Task
+from luthier.techniques.heads.lesson import Lesson, folds_of
+from tests.conversing import rows
 
 Result = TypeVar("Result")
 

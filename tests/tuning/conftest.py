@@ -9,8 +9,8 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint, Price
-from luthier.local import LocalServer, ModelCard
 from luthier.tuning.intent import Pace
+from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY
 
 BASE = "tunable-base"

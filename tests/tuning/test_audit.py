@@ -9,7 +9,7 @@ import pytest
 import luthier as lt
 from luthier.evaluation.decomposition import Condition
 from luthier.evaluation.records import Prediction
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 from luthier.tuning.audit import audit_job, audit_jobs
 from tests.conftest import SHARED
 

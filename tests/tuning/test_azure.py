@@ -12,10 +12,9 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint, Price, default_engine
-from luthier.endpoints.endpoint import Resource
 from luthier.errors import EndpointError, QuotaError, SpecError
 from luthier.experiments.compare import plan_comparison
-from luthier.local import Fault, LocalServer
+from luthier.providers.endpoint import Resource
 from luthier.techniques import read_spec
 from luthier.tuning.checkpoints import checkpoint_specs
 from luthier.tuning.hosting import hosted, hosting_of
@@ -23,6 +22,7 @@ from luthier.tuning.intent import Pace
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.arm import ControlPlane
 from luthier.tuning.tuners.azure import AzureTuner
+from luthier_local import Fault, LocalServer
 from tests.conftest import KEY, reviews
 from tests.tuning.azure_stand_in import ACCOUNT, GROUP, SUBSCRIPTION, AzureStandIn, Credential, Refusal
 from tests.tuning.conftest import BASE, make_spec

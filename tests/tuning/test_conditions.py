@@ -11,10 +11,10 @@ import pytest
 import luthier as lt
 from luthier.endpoints import default_engine
 from luthier.errors import DataError, ModelError, SpecError, UserError
-from luthier.local import LocalServer
 from luthier.tuning.auditing import chains_of
 from luthier.tuning.conditions import Chain, chain_of, jobs_of_sweep, plan_chains
 from luthier.tuning.intent import Pace
+from luthier_local import LocalServer
 from tests.conftest import reviews
 from tests.tuning.conftest import make_spec
 

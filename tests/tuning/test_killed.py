@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.local import Fault, LocalServer, ModelCard
 from luthier.tuning.intent import Pace
 from luthier.tuning.tracking import tune_runs
+from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, REPOSITORY
 from tests.tuning.conftest import BASE
 

@@ -13,13 +13,13 @@ from rich.console import Console
 
 import luthier as lt
 from luthier.errors import DataError, SpecError
-from luthier.local import LocalServer
 from luthier.tuning.intent import Pace
 from luthier.tuning.lines import line_findings, training_lines
 from luthier.tuning.planning import plan_tuning
 from luthier.tuning.preflight import Preflight
 from luthier.tuning.rows_checks import Marked
 from luthier.tuning.tuners.base import Rules, longest_line
+from luthier_local import LocalServer
 from tests.conftest import reviews
 from tests.tuning.conftest import make_spec
 

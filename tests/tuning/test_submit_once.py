@@ -12,7 +12,6 @@ import pytest
 
 import luthier as lt
 from luthier.errors import BudgetReached, EndpointError, SpecError, UserError
-from luthier.local import Fault, LocalServer
 from luthier.tuning.intent import Pace
 from luthier.tuning.planning import plan_tuning
 from luthier.tuning.tracking import TUNE_TAGS, tune_runs
@@ -20,6 +19,7 @@ from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.base import JobState, Order
 from luthier.tuning.tuners.openai import OpenAITuner
 from luthier.tuning.verbs import look_at
+from luthier_local import Fault, LocalServer
 from tests.conftest import reviews
 from tests.tuning.conftest import BASE, make_spec
 

@@ -15,9 +15,8 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints.prices import dollars
 from luthier.errors import BudgetReached, EndpointError, Interrupted, ModelError, Partial, UserError
-from luthier.local import Fault, LocalServer, ModelCard
+from luthier.providers.prices import dollars
 from luthier.tuning.intent import Pace
 from luthier.tuning.job import order
 from luthier.tuning.listing import list_jobs
@@ -26,6 +25,7 @@ from luthier.tuning.tracking import TUNE_TAGS
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.verbs import look_at
 from luthier.tuning.watch import JobLine, Said
+from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, reviews
 from tests.tuning.conftest import BASE, make_spec
 

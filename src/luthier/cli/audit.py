@@ -58,7 +58,9 @@ def audit(
     from luthier import api
     from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
-    from luthier.endpoints import Budget, default_engine, draining
+    from luthier.engine.budget import Budget
+    from luthier.engine.engine import default_engine
+    from luthier.engine.interrupts import draining
     from luthier.errors import UserError
     from luthier.reporting.audit_terminal import print_audit
     from luthier.techniques import read_spec

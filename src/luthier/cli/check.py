@@ -13,7 +13,7 @@ def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> No
     """Try specs with one cheap call each. Says what works (key, model, log-probabilities, price) and what to change."""
     from luthier.cli.printing import print_json, print_staying
     from luthier.cli.spending import print_spent
-    from luthier.endpoints import Report
+    from luthier.engine.report import Report
     from luthier.experiments.checking import check_specs
     from luthier.techniques import read_endpoint, read_specs
     from luthier.terminals import visible

@@ -46,7 +46,8 @@ def compare(
     from luthier import api
     from luthier.cli.printing import print_json, print_staying, print_where, read_shown
     from luthier.cli.spending import agree_to, agree_to_many, print_spent
-    from luthier.endpoints import default_engine, draining
+    from luthier.engine.engine import default_engine
+    from luthier.engine.interrupts import draining
     from luthier.errors import EndpointError, Partial
     from luthier.experiments.compare import plan_tables
     from luthier.experiments.tables import check_tables, table_names

@@ -27,7 +27,8 @@ def fit(
     from luthier import api
     from luthier.cli.printing import print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
-    from luthier.endpoints import default_engine, draining
+    from luthier.engine.engine import default_engine
+    from luthier.engine.interrupts import draining
     from luthier.experiments.costs import plan_fit
     from luthier.experiments.fitting import training_rows
     from luthier.outputs import check_folder

@@ -18,7 +18,7 @@ journal = typer.Typer(
 @journal.command()
 def path() -> None:
     """Print where the journal is."""
-    from luthier.endpoints import Journal
+    from luthier.journal.journal import Journal
 
     print(Journal.from_environment().path)
 
@@ -26,8 +26,8 @@ def path() -> None:
 @journal.command()
 def size() -> None:
     """Print how many answers it holds and what they cost."""
-    from luthier.endpoints import Journal
-    from luthier.endpoints.prices import dollars
+    from luthier.journal.journal import Journal
+    from luthier.providers.prices import dollars
 
     kept = Journal.from_environment().size()
     paid = dollars(kept.cost_usd)
@@ -42,7 +42,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete answers; what was deleted is paid for again when it is asked again."""
-    from luthier.endpoints import Journal
+    from luthier.journal.journal import Journal
 
     kept = Journal.from_environment()
     which = "all answers" if older_than_days is None else f"answers older than {older_than_days:g} days"

@@ -22,7 +22,7 @@ def local(
     latency_ms: Annotated[float, typer.Option("--latency-ms", min=0, help="Added to every answer.")] = 0.0,
 ) -> None:
     """Serve the OpenAI protocol on this machine. Ends with Ctrl-C."""
-    from luthier.local.foreground import serve
+    from luthier_local.foreground import serve
 
     serve(
         port=port,

@@ -30,7 +30,8 @@ def log(
     from luthier import api
     from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
-    from luthier.endpoints import default_engine, draining
+    from luthier.engine.engine import default_engine
+    from luthier.engine.interrupts import draining
     from luthier.experiments.costs import plan_fit
     from luthier.experiments.fitting import training_rows
     from luthier.packaging.registry import check_names

@@ -56,7 +56,8 @@ def score(
     from luthier import api
     from luthier.cli.printing import print_json, print_saved, print_where
     from luthier.cli.spending import agree_to, agree_to_address, print_spent
-    from luthier.endpoints import default_engine, draining
+    from luthier.engine.engine import default_engine
+    from luthier.engine.interrupts import draining
     from luthier.errors import EndpointError, Partial
     from luthier.scoring.planning import plan_table
     from luthier.scoring.report import report_text

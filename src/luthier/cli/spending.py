@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from luthier.endpoints import Report
+    from luthier.engine.report import Report
     from luthier.experiments.costs import Bounds, Plan, PlannedSpec
     from luthier.tuning.job import Job
     from luthier.tuning.planning import Plan as TuningPlan
@@ -35,7 +35,7 @@ def threshold_usd() -> float:
 
 def print_plan(plan: Plan, budget_usd: float | None = None) -> None:
     """Says on stderr what would be sent and what it would cost."""
-    from luthier.endpoints.prices import dollars
+    from luthier.providers.prices import dollars
 
     paying = [spec for spec in plan.specs if spec.asks or spec.known]
     for spec in paying:
@@ -70,7 +70,7 @@ def _asked(calls: Bounds, texts: Bounds) -> str:
 
 
 def _price(likely: float | None, most: float | None) -> str:
-    from luthier.endpoints.prices import dollars
+    from luthier.providers.prices import dollars
 
     if likely is None:
         return "price unknown"
@@ -87,7 +87,7 @@ def print_spent(report: Report) -> None:
 
 def print_spent_on(job: Job) -> None:
     """As `print_spent`, for a fine-tuning job that has ended."""
-    from luthier.endpoints.prices import dollars
+    from luthier.providers.prices import dollars
 
     if not job.state.ended:
         return
@@ -229,8 +229,8 @@ def agree_to_hosting(usd_per_hour: float | None, *, yes: bool) -> None:
         UserError: standard input is no terminal to confirm on.
         typer.Exit: the answer was no.
     """
-    from luthier.endpoints.prices import dollars
     from luthier.errors import UserError
+    from luthier.providers.prices import dollars
 
     price = "at a price that is not known" if usd_per_hour is None else f"at {dollars(usd_per_hour)} an hour"
     print(f"a deployment is billed {price}, asked or not, until `luthier tune undeploy`.", file=sys.stderr)
@@ -254,8 +254,8 @@ def _agree_to_unknown(what: str, where: str) -> None:
 
 
 def _agree_to_price(usd: float) -> None:
-    from luthier.endpoints.prices import dollars
     from luthier.errors import UserError
+    from luthier.providers.prices import dollars
 
     if not sys.stdin.isatty():
         raise UserError(

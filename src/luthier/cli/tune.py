@@ -181,7 +181,8 @@ def checkpoints(
     from luthier import api
     from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
-    from luthier.endpoints import default_engine, draining
+    from luthier.engine.engine import default_engine
+    from luthier.engine.interrupts import draining
     from luthier.errors import Partial
     from luthier.experiments.compare import plan_comparison
     from luthier.reporting.terminal import print_leaderboard
@@ -228,7 +229,7 @@ def deploy(
 def undeploy(job: JobId, endpoint: At = None) -> None:
     """Delete the deployments of a job. Returns when the service says that they are gone."""
     from luthier.cli.printing import print_where
-    from luthier.endpoints.prices import dollars
+    from luthier.providers.prices import dollars
     from luthier.tuning.hosting import need_hosting
     from luthier.tuning.verbs import attach_job
 
@@ -272,7 +273,7 @@ def _change(job: str, endpoint: Path | None, act: Callable[[Job], Job]) -> None:
 
 
 def _endpoint(file: Path | None, spec: str | None = None) -> Any:
-    from luthier.endpoints import Endpoint
+    from luthier.providers.endpoint import Endpoint
     from luthier.techniques import read_endpoint, read_spec
 
     if file is not None:

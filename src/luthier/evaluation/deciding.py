@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from luthier.task import Task
+from luthier.tasks.task import Task
 
 if TYPE_CHECKING:
     import numpy as np

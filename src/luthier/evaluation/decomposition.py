@@ -22,7 +22,7 @@ from luthier.evaluation.metrics import Measured, Reading, measure
 from luthier.evaluation.records import Interval, Prediction
 from luthier.evaluation.resampling import CONFIDENCE, Floats
 from luthier.evaluation.statistics import paired_difference
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 __all__ = [
     "CHANGES",

@@ -12,7 +12,7 @@ from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.planning import Plan
 from luthier.evaluation.records import STATES, Interval, Prediction
 from luthier.evaluation.tables import CalibrationBin
-from luthier.task import Task
+from luthier.tasks.task import Task
 
 __all__ = ["SCHEMA", "leaderboard_document", "read_leaderboard"]
 

@@ -28,7 +28,7 @@ from luthier.evaluation.statistics import (
     sign_flip,
 )
 from luthier.evaluation.tables import calibration_of, confusion_of
-from luthier.task import Rows, Task, is_blank
+from luthier.tasks.task import Rows, Task, is_blank
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from luthier.errors import UserError
-from luthier.task import Task
+from luthier.tasks.task import Task
 
 __all__ = ["METRICS", "Measure", "default_ranking", "ranking_metric", "rankable"]
 

@@ -26,7 +26,7 @@ from luthier.evaluation.resampling import (
     unvaried_interval,
     weights,
 )
-from luthier.task import Task
+from luthier.tasks.task import Task
 
 __all__ = ["EPSILON", "Measured", "Reading", "evaluate", "measure"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from luthier.task import Task
+from luthier.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd

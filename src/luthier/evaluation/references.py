@@ -14,7 +14,7 @@ from luthier.evaluation.metrics import Measured, Reading
 from luthier.evaluation.records import Prediction
 from luthier.evaluation.resampling import percentile_interval
 from luthier.evaluation.tables import confusion_of
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 __all__ = ["ceiling_entry", "majority_reading", "people_readings"]
 

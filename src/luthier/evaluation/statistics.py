@@ -16,7 +16,7 @@ from luthier.errors import DataError
 from luthier.evaluation.metrics import Reading, measure
 from luthier.evaluation.records import Interval, Prediction
 from luthier.evaluation.resampling import CONFIDENCE, Floats, percentile_interval
-from luthier.task import Task
+from luthier.tasks.task import Task
 
 __all__ = [
     "ALPHA",

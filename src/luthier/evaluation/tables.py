@@ -10,7 +10,7 @@ import numpy as np
 
 from luthier.evaluation.metrics import Reading
 from luthier.evaluation.records import Prediction
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.evaluation.records import Prediction, prediction_frame
 from luthier.tables import column_of, storable_cells
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from luthier.endpoints import Finding, Report, check_endpoint
+from luthier.engine.inspection import Finding, check_endpoint
+from luthier.engine.report import Report
 from luthier.spec import Probe, Spec
 
 __all__ = ["Checked", "check_spec", "check_specs"]

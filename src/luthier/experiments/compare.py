@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints import Engine, Report
-from luthier.endpoints.exchange import Request
-from luthier.endpoints.progress import Ahead, shown
+from luthier.engine.engine import Engine
+from luthier.engine.progress import Ahead, shown
+from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
 from luthier.evaluation.measures import ranking_metric
@@ -39,12 +39,13 @@ from luthier.experiments.tracking import (
     run_of,
     spec_tags,
 )
+from luthier.providers.exchange import Request
 from luthier.reporting.live import LiveBoard, Sparing
 from luthier.reporting.markdown import described
 from luthier.reporting.page import write_page
 from luthier.spec import Fitted, Spec
-from luthier.task import Rows, Task
-from luthier.techniques.examples import same_text
+from luthier.tasks.task import Rows, Task
+from luthier.techniques.prompt.examples import same_text
 from luthier.techniques.registry import check_together
 
 if TYPE_CHECKING:

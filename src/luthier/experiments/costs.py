@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
-from luthier.endpoints import Engine, Estimate
-from luthier.endpoints.estimates import summed
-from luthier.endpoints.groups import Recalled
+from luthier.engine.engine import Engine
+from luthier.engine.estimates import Estimate, summed
+from luthier.engine.groups import Recalled
 from luthier.spec import Conversation, Fitted, Foreseen, Spec
-from luthier.task import Rows
+from luthier.tasks.task import Rows
 
 __all__ = ["Bounds", "Plan", "PlannedSpec", "plan_fit", "plan_rows"]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints import Engine
+from luthier.engine.engine import Engine
 from luthier.errors import SpecError
 from luthier.experiments.tracking import find_fitted, no_autologging
 from luthier.spec import Fitted, Spec
-from luthier.task import Rows
+from luthier.tasks.task import Rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints import Engine
+from luthier.engine.engine import Engine
 from luthier.errors import DataError
 from luthier.evaluation.across import Across, across_tables
 from luthier.evaluation.measures import ranking_metric

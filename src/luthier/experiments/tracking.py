@@ -22,7 +22,7 @@ from luthier.evaluation.records import Interval
 from luthier.experiments.store import DEFAULT_FILE, store_uri
 from luthier.home import luthier_home
 from luthier.spec import Fitted, Spec
-from luthier.task import Task
+from luthier.tasks.task import Task
 from luthier.techniques import read_fitted
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ __all__ = [
 
 TAGS = {
     "kind": "luthier.kind",
-    "task": "luthier.task",
+    "task": "luthier.tasks.task",
     "spec": "luthier.spec",
     "technique": "luthier.technique",
     "base_model": "luthier.base_model",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.packaging.model import as_frame, endpoint_settings
 from luthier.spec import Fitted
-from luthier.techniques.learners import LIGHTGBM_FILE, XGBOOST_FILE
+from luthier.techniques.heads.learners import LIGHTGBM_FILE, XGBOOST_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,5 +130,9 @@ def save_model(
             metadata=metadata,
         )
     # For environments that have no luthier. Not among `code_paths`: those come before what is installed.
-    copy = Path(path) / "code" / "luthier_copy" / "luthier"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    packages = [PACKAGE]
+    if any(endpoint.provider == "local" for endpoint in fitted.spec.endpoints):
+        packages.append(PACKAGE.parent / "luthier_local")
+    for package in packages:
+        copy = Path(path) / "code" / "luthier_copy" / package.name
+        shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints.endpoint import Endpoint, Limits
-from luthier.endpoints.engine import Engine
+from luthier.engine.engine import Engine
 from luthier.errors import EndpointError, ModelError
 from luthier.evaluation.records import TEXT_COLUMNS, Prediction, prediction_frame
 from luthier.packaging.serving import keep_small, serving_engine
 from luthier.packaging.spark import in_spark_task, with_nulls_kept
+from luthier.providers.endpoint import Endpoint, Limits
 from luthier.spec import Fitted
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 from luthier.techniques import read_fitted
 
 if TYPE_CHECKING:

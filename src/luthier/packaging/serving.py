@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from luthier.endpoints import Engine, Journal
+from luthier.engine.engine import Engine
+from luthier.journal.journal import Journal
 
 __all__ = ["keep_small", "serving_engine"]
 

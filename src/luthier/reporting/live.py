@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from luthier.endpoints.flight import Progress
-from luthier.endpoints.progress import TerminalProgress
+from luthier.engine.flight import Progress
+from luthier.engine.progress import TerminalProgress
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS
 from luthier.reporting.notebook import leaderboard_html

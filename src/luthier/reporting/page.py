@@ -16,7 +16,7 @@ from luthier.reporting.notebook import BOARD_STYLE, board_table
 from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure, spread_figure
 from luthier.reporting.sentences import sentences
 from luthier.reporting.spread import spread_html
-from luthier.task import Rows
+from luthier.tasks.task import Rows
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from luthier.endpoints import Engine
-from luthier.endpoints.background import wait_for
+from luthier.engine.background import wait_for
+from luthier.engine.engine import Engine
 from luthier.errors import DataError, LuthierError
 from luthier.evaluation.records import STATES, TEXT_COLUMNS, Prediction, prediction_columns, prediction_record
 from luthier.outputs import check_file
@@ -20,7 +20,7 @@ from luthier.packaging.model import LuthierModel
 from luthier.scoring.claims import check_claim, claim
 from luthier.spec import Spec
 from luthier.tables import Record, columns_of, open_writer, read_chunks, written_format
-from luthier.task import Rows, Task, check_cell
+from luthier.tasks.task import Rows, Task, check_cell
 
 __all__ = ["CHUNK_ROWS", "BatchReport", "check_files", "passed_through", "plain_rows", "score_table"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from luthier.endpoints import Engine
+from luthier.engine.engine import Engine
 from luthier.errors import DataError
 from luthier.experiments.costs import MOST_RENDERED, Plan, PlannedSpec, plan_rows
 from luthier.packaging.model import LuthierModel
 from luthier.scoring.batch import CHUNK_ROWS, check_files, plain_rows
 from luthier.tables import Record, read_chunks
-from luthier.task import check_cell
+from luthier.tasks.task import check_cell
 
 __all__ = ["plan_table"]
 

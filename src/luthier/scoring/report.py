@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from luthier.endpoints.prices import dollars
 from luthier.evaluation.records import STATES
+from luthier.providers.prices import dollars
 from luthier.scoring.batch import BatchReport
 
 __all__ = ["report_text"]

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from luthier.errors import DataError
-from luthier.labels import missing, spelling
+from luthier.tasks.spellings import missing, spelling
 
 if TYPE_CHECKING:
     import pandas as pd

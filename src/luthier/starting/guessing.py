@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.errors import DataError
-from luthier.labels import Spellings, composed, missing, number_of, spelling
-from luthier.task import NAME_PATTERN, Task
+from luthier.tasks.spellings import Spellings, composed, missing, number_of, spelling
+from luthier.tasks.task import NAME_PATTERN, Task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from luthier.starting.guessing import Guess, guess_task
 from luthier.starting.sizing import Sizes, sizes_for
 from luthier.starting.writing import EMBEDDED, asks_embedded, example_count, write_specs
 from luthier.tables import STANDARD_INPUT, how_saved, read_table, write_frame
-from luthier.task import Task
+from luthier.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from luthier.errors import DataError
 from luthier.outputs import check_file, write_file
 from luthier.starting.guessing import words_for
 from luthier.starting.sizing import CALIBRATION_ROWS, Sizes
-from luthier.task import Task
+from luthier.tasks.task import Task
 
 __all__ = ["EMBEDDED", "EXAMPLE_ENDPOINTS", "asks_embedded", "default_endpoint", "example_count", "write_specs"]
 

@@ -5,7 +5,7 @@ from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
 from luthier.techniques.endpoint_files import endpoint_alone, read_endpoint, staying, stays
 from luthier.techniques.finetune import FineTune
-from luthier.techniques.prompt import Prompt
+from luthier.techniques.prompt.prompt import Prompt
 from luthier.techniques.registry import (
     TECHNIQUES,
     built,

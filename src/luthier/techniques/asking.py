@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-from luthier.endpoints.exchange import Answer, Request
-from luthier.endpoints.redaction import sendable
-from luthier.endpoints.tokens import most_tokens
 from luthier.errors import EndpointError, Partial
 from luthier.evaluation.deciding import Objective, best_label
 from luthier.evaluation.records import Prediction
+from luthier.providers.exchange import Answer, Request
+from luthier.providers.redaction import sendable
+from luthier.providers.tokens import most_tokens
 from luthier.spec import Conversation
-from luthier.task import Rows, Task, is_blank
-from luthier.techniques.answers import JSON_KEY, LabelReader, Read, answer_schema
-from luthier.techniques.examples import same_text
-from luthier.techniques.template import Template, UnrenderedRow
-from luthier.techniques.thoughts import spoken
-from luthier.techniques.walk import LabelScores, walk
+from luthier.tasks.answers import JSON_KEY, LabelReader, Read, answer_schema
+from luthier.tasks.task import Rows, Task, is_blank
+from luthier.tasks.thoughts import spoken
+from luthier.techniques.prompt.examples import same_text
+from luthier.techniques.prompt.template import Template, UnrenderedRow
+from luthier.techniques.prompt.walk import LabelScores, walk
 
 __all__ = [
     "Asking",

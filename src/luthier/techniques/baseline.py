@@ -10,8 +10,8 @@ from luthier.errors import DataError
 from luthier.evaluation.deciding import best_labels, fitted_cuts
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Spec
-from luthier.task import Rows, Task
-from luthier.techniques.lesson import folds_of, labelled_texts, labels_taught
+from luthier.tasks.task import Rows, Task
+from luthier.techniques.heads.lesson import folds_of, labelled_texts, labels_taught
 
 if TYPE_CHECKING:
     import numpy as np

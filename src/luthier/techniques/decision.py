@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from luthier.endpoints.exchange import Answer, Request
-from luthier.endpoints.redaction import sendable
 from luthier.errors import SpecError
 from luthier.evaluation.deciding import best_label
 from luthier.evaluation.records import Prediction
+from luthier.providers.exchange import Answer, Request
+from luthier.providers.redaction import sendable
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
-from luthier.task import Rows, Task, is_blank
+from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.asking import calibrated, facts_of, unanswered
-from luthier.techniques.examples import calibration_rows
 from luthier.techniques.leaning import measured
-from luthier.techniques.rounds import together
-from luthier.techniques.template import Template, UnrenderedRow, compiled, plain_cell
+from luthier.techniques.prompt.examples import calibration_rows
+from luthier.techniques.prompt.rounds import together
+from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from luthier.techniques.preview import Preview
+    from luthier.techniques.prompt.preview import Preview
 
 __all__ = ["Decision"]
 
@@ -52,7 +52,7 @@ class Decision(Spec):
     model and nothing is parsed: every row gets a probability per label, or is refused.
 
     Examples:
-        >>> from luthier.endpoints.endpoint import openai
+        >>> from luthier.providers.endpoint import openai
         >>> stars = Task("stars", type="rating", labels=[1, 2, 3, 4, 5])
         >>> asked = Decision(stars, question="How satisfied is the guest?", endpoint=openai("some-model"))
         >>> asked.answer, asked.needs_training, asked.columns
@@ -230,7 +230,7 @@ class Decision(Spec):
         Raises:
             DataError: the table lacks a column.
         """
-        from luthier.techniques.preview import calibration_note, preview_of
+        from luthier.techniques.prompt.preview import calibration_note, preview_of
 
         rows = frame_of(rows, text=self.task.text)
         self.check_columns(rows.columns)

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from luthier.endpoints.exchange import Answer, Request
 from luthier.errors import EndpointError, Partial
 from luthier.evaluation.deciding import best_labels
 from luthier.evaluation.records import Prediction
+from luthier.providers.exchange import Answer, Request
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
-from luthier.task import Rows, Task
+from luthier.tasks.task import Rows, Task
 from luthier.techniques.asking import facts_of, unanswered
-from luthier.techniques.automl import check_parts
-from luthier.techniques.heads import Head, Taught, predictor_of, taught
-from luthier.techniques.learners import Predictor
-from luthier.techniques.lesson import Lesson, folds_of, labelled_texts, labels_taught
-from luthier.techniques.readings import ERRORS
+from luthier.techniques.heads.automl import check_parts
+from luthier.techniques.heads.heads import Head, Taught, predictor_of, taught
+from luthier.techniques.heads.learners import Predictor
+from luthier.techniques.heads.lesson import Lesson, folds_of, labelled_texts, labels_taught
+from luthier.techniques.heads.readings import ERRORS
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
-    from luthier.techniques.preview import Preview
+    from luthier.techniques.prompt.preview import Preview
 
     Floats = npt.NDArray[np.float64]
 
@@ -42,7 +42,7 @@ class Embedding(Spec):
     probability 0.
 
     Examples:
-        >>> from luthier.endpoints.endpoint import embedded
+        >>> from luthier.providers.endpoint import embedded
         >>> stars = Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
         >>> spec = Embedding(stars, endpoint=embedded("wordllama-256"), head="ordinal")
         >>> spec.head.method, spec.needs_training, spec.base_model
@@ -146,7 +146,7 @@ class Embedding(Spec):
         Raises:
             DataError: a table lacks a column.
         """
-        from luthier.techniques.preview import preview_of
+        from luthier.techniques.prompt.preview import preview_of
 
         rows = frame_of(rows, text=self.task.text)
         self.check_columns(rows.columns)

@@ -10,10 +10,10 @@ import yaml
 from pydantic import ValidationError
 
 from luthier.documents import parse_yaml
-from luthier.endpoints.endpoint import Endpoint
 from luthier.errors import SpecError
+from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
-from luthier.task import readable_validation_error
+from luthier.tasks.task import readable_validation_error
 from luthier.techniques.grid import SHORT_FORMS
 
 __all__ = ["elsewhere", "endpoint_alone", "read_endpoint", "read_yaml", "stays", "staying"]

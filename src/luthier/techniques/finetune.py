@@ -8,15 +8,15 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from luthier.endpoints.exchange import Request
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
+from luthier.providers.exchange import Request
 from luthier.spec import SCHEMA, Conversation, Fitted, Probe, digested
-from luthier.task import Rows, Task, is_blank
-from luthier.techniques.answers import JSON_KEY
-from luthier.techniques.prompt import Prompt
-from luthier.techniques.template import UnrenderedRow
-from luthier.techniques.wording import Style
+from luthier.tasks.answers import JSON_KEY
+from luthier.tasks.task import Rows, Task, is_blank
+from luthier.techniques.prompt.prompt import Prompt
+from luthier.techniques.prompt.template import UnrenderedRow
+from luthier.techniques.prompt.wording import Style
 
 __all__ = ["FineTune", "Tuned", "Tuning"]
 
@@ -70,7 +70,7 @@ class FineTune(Prompt):
     Without `tuned:` the spec is what `luthier tune` trains from; with it, it answers.
 
     Examples:
-        >>> from luthier.endpoints.endpoint import openai
+        >>> from luthier.providers.endpoint import openai
         >>> stars = Task("stars", type="rating", labels=[1, 2, 3, 4, 5])
         >>> spec = FineTune(stars, "Stars for: {{ text }}", answer="score", endpoint=openai("some-model"))
         >>> rows = Rows(inputs=({"text": "Lovely soup"},), labels=("5",), text="text")

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from luthier.errors import SpecError
 from luthier.spec import GridPoint, Spec
-from luthier.task import NAME_PATTERN
+from luthier.tasks.task import NAME_PATTERN
 
 __all__ = ["MOST_SPECS", "Grid", "too_many"]
 

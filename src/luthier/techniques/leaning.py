@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.errors import DataError
 from luthier.evaluation.deciding import fit_cuts
 from luthier.evaluation.records import Prediction
-from luthier.task import Rows
+from luthier.tasks.task import Rows
 from luthier.techniques.asking import calibrated, calibration_answers, leaning_of
 
 if TYPE_CHECKING:

@@ -20,14 +20,14 @@ import yaml
 from luthier.documents import parse_yaml, path_of
 from luthier.errors import ModelError, SpecError
 from luthier.spec import FILES, SCHEMA, Fitted, Spec
-from luthier.task import Task
+from luthier.tasks.task import Task
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
 from luthier.techniques.endpoint_files import elsewhere, read_yaml, staying, stays
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.grid import MOST_SPECS, Grid, too_many
-from luthier.techniques.prompt import Prompt
+from luthier.techniques.prompt.prompt import Prompt
 
 __all__ = [
     "TECHNIQUES",
@@ -241,7 +241,7 @@ def grid(spec: Spec, options: Mapping[str, Sequence[Any]]) -> list[Spec]:
         SpecError: a path names no setting, a list is none or empty, or the specs are too many for one leaderboard.
 
     Examples:
-        >>> from luthier.endpoints.endpoint import openai
+        >>> from luthier.providers.endpoint import openai
         >>> mood = Task("mood", labels=["good", "bad"])
         >>> few = Prompt(mood, "{{ text }}", examples=1, endpoint=openai("some-model"), name="few")
         >>> [one.name for one in grid(few, {"prompt.examples.count": [1, 3], "decoding.temperature": [0, 0.7]})][:3]

@@ -16,7 +16,7 @@ from luthier.reporting.audit_page import write_audit_page
 from luthier.reporting.audit_sentences import audit_sentences
 from luthier.reporting.audit_terminal import print_audit
 from luthier.reporting.markdown import listed
-from luthier.task import Task
+from luthier.tasks.task import Task
 from luthier.tuning.pairs import metric_name, read_pairs
 
 if TYPE_CHECKING:

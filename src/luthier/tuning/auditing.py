@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints import Engine
+from luthier.engine.engine import Engine
 from luthier.errors import UserError
 from luthier.spec import Spec
 from luthier.tuning.audit import Audited, audit_jobs

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints import Engine
-from luthier.endpoints.progress import shown
+from luthier.engine.engine import Engine
+from luthier.engine.progress import shown
 from luthier.errors import DataError, ModelError, Partial, SpecError
 from luthier.evaluation.decomposition import Attribution, Condition
 from luthier.evaluation.measures import METRICS
 from luthier.experiments.costs import Plan, plan_rows
 from luthier.experiments.fitting import fit_on, training_rows
-from luthier.task import Rows
+from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
-from luthier.techniques.wording import AnswerFormat, Decoding
+from luthier.techniques.prompt.wording import AnswerFormat, Decoding
 from luthier.tuning.audit import audit_job
 from luthier.tuning.hosting import hosted
 from luthier.tuning.job import Job

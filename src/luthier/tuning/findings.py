@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from luthier.errors import DataError
-from luthier.task import Rows
+from luthier.tasks.task import Rows
 
 __all__ = ["Finding", "Place", "refuse"]
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from luthier.endpoints.endpoint import Endpoint, Price
 from luthier.errors import EndpointError, ModelError
+from luthier.providers.endpoint import Endpoint, Price
 from luthier.spec import Spec
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.tuners.azure import deployment_name

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.prices import dollars
 from luthier.errors import BudgetReached, EndpointError, ModelError, Partial, UserError
 from luthier.experiments.tracking import connect, known_experiment, log_table_digest
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.prices import dollars
 from luthier.techniques.finetune import FineTune, Tuned
 from luthier.tuning.hosting import Hosted, deployed, need_hosting
 from luthier.tuning.intent import Pace, patiently, submit_once

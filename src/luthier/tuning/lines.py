@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Any
 
-from luthier.endpoints.exchange import Request
-from luthier.endpoints.redaction import sendable
-from luthier.endpoints.tokens import TokenGuess, most_input_tokens, request_units
-from luthier.task import Rows
+from luthier.providers.exchange import Request
+from luthier.providers.redaction import sendable
+from luthier.providers.tokens import TokenGuess, most_input_tokens, request_units
+from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.findings import Finding, Place
 from luthier.tuning.tuners.base import Rules

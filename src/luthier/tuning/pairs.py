@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.errors import DataError
 from luthier.evaluation.agreement import FEWEST_PAIRS, PairedValues
 from luthier.evaluation.measures import METRICS
-from luthier.task import is_blank, plain_records
+from luthier.tasks.task import is_blank, plain_records
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from luthier.endpoints.prices import dollars
 from luthier.errors import BudgetReached, UserError
 from luthier.experiments.tracking import known_experiment
+from luthier.providers.prices import dollars
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.intent import Standing, standing, tune_digest
 from luthier.tuning.preflight import Preflight, preflight

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints.prices import dollars
 from luthier.errors import SpecError
-from luthier.task import Rows
+from luthier.providers.prices import dollars
+from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.findings import Finding, refuse
 from luthier.tuning.lines import Lines, line_findings, training_lines

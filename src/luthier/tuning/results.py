@@ -14,7 +14,7 @@ import yaml
 from luthier.documents import parse_yaml
 from luthier.errors import SpecError, UserError
 from luthier.outputs import check_file, write_file
-from luthier.task import Task
+from luthier.tasks.task import Task
 from luthier.techniques.finetune import FineTune, Tuned
 
 __all__ = ["Target", "tuned_spec", "write_spec"]

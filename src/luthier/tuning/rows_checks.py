@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
-from luthier.task import Rows, Task
-from luthier.techniques.examples import same_text
+from luthier.tasks.task import Rows, Task
+from luthier.techniques.prompt.examples import same_text
 from luthier.tuning.findings import Finding, Place
 
 __all__ = ["leaked_rows", "row_findings", "without_leaks"]

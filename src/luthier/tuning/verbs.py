@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from luthier.documents import described
-from luthier.endpoints import Endpoint
 from luthier.errors import ModelError
+from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.tables import frame_of
 from luthier.tuning.intent import Pace

@@ -12,8 +12,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from luthier.assets.processes import ending_signals
-from luthier.endpoints.prices import dollars
 from luthier.errors import BudgetReached, EndpointError, Interrupted, Partial
+from luthier.providers.prices import dollars
 from luthier.tuning.intent import Pace
 from luthier.tuning.tracking import Record
 from luthier.tuning.tuners.base import PAUSED, Away, JobEvent, JobState, NoSuchJob, Tuner

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from luthier.endpoints.endpoint import Endpoint
 from luthier.errors import EndpointError
+from luthier.providers.endpoint import Endpoint
 from luthier.tuning.tuners.azure import AzureTuner
 from luthier.tuning.tuners.base import Tuner
 from luthier.tuning.tuners.openai import OpenAITuner

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from luthier.endpoints.endpoint import Endpoint, Resource
-from luthier.endpoints.redaction import redact
 from luthier.errors import EndpointError, MissingPart, QuotaError, SpecError
+from luthier.providers.endpoint import Endpoint, Resource
+from luthier.providers.redaction import redact
 from luthier.tuning.tuners.base import Away
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.prices import base_model_of
-from luthier.endpoints.providers.azure import SCOPE
-from luthier.endpoints.proxies import check_proxy_for_sdk
 from luthier.errors import EndpointError, MissingPart, SpecError
+from luthier.providers.azure import SCOPE
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.prices import base_model_of
+from luthier.providers.proxies import check_proxy_for_sdk
 from luthier.tuning.tuners.arm import ControlPlane, Deployment
 from luthier.tuning.tuners.base import Away, JobState, Order, Rules, longest_line, marked_suffix
 from luthier.tuning.tuners.openai import OpenAITuner

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from luthier.endpoints.endpoint import Endpoint
 from luthier.errors import EndpointError
+from luthier.providers.endpoint import Endpoint
 
 __all__ = [
     "ENDED",

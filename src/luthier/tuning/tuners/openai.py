@@ -8,13 +8,13 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from luthier.endpoints.cures import stopping_error
-from luthier.endpoints.endpoint import Endpoint
-from luthier.endpoints.failures import judge
-from luthier.endpoints.proxies import check_proxy_for_sdk
-from luthier.endpoints.redaction import redact
-from luthier.endpoints.transport import Reply
 from luthier.errors import EndpointError
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.proxies import check_proxy_for_sdk
+from luthier.providers.redaction import redact
+from luthier.providers.transport import Reply
+from luthier.replies.cures import stopping_error
+from luthier.replies.failures import judge
 from luthier.tuning.tuners.base import (
     Away,
     Checkpoint,
@@ -272,7 +272,7 @@ class OpenAITuner:
 
             endpoint = self._endpoint
             if endpoint.provider == "local":
-                from luthier.endpoints.providers.local import attach
+                from luthier.providers.local_service import attach
 
                 service = attach()
                 self._token = service.token

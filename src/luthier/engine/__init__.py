@@ -1,0 +1,1 @@
+"""Requests to answers: limits, retries, journal, budget. The only place that calls a model."""

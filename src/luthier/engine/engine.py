@@ -1,0 +1,476 @@
+"""The one place that calls a model: requests in, answers out."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextlib
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from luthier.documents import described
+from luthier.engine.background import background_loop, in_background, is_background, loop_is_running, wait_for
+from luthier.engine.budget import Budget
+from luthier.engine.dispatch import Dispatch
+from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, estimated, summed
+from luthier.engine.flight import FINAL, Halt, Progress, Terms, Watched
+from luthier.engine.groups import Recalled, answers_of_all, by_endpoint
+from luthier.engine.report import Report
+from luthier.engine.sender import Settings
+from luthier.errors import Interrupted, Partial, UserError
+from luthier.journal.journal import Journal
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.exchange import Answer, Conversation, Request, Working
+from luthier.providers.keys import answer_key, key_prefix
+from luthier.providers.prices import PriceBook
+from luthier.providers.transport import shared_transport
+
+__all__ = ["Engine", "default_engine", "engine_given"]
+
+Result = TypeVar("Result")
+
+LONGEST_GOODBYE_SECONDS = 150.0
+
+
+class Engine:
+    """Asks models: within their limits, each distinct request once, every answer kept before it is handed out.
+
+    All engines of a process live on one background loop, so `run` also works in a notebook, `arun` on
+    any loop, and both from many threads at once with shared limits. After a fork both start anew.
+
+    Args:
+        journal: where answers are kept; closed with the engine.
+        clock: seconds that only grow; the limiters'.
+        max_attempts: times a request is sent before it is given up for now.
+        backoff_seconds: wait before the second attempt, doubled for each further one.
+        longest_backoff_seconds: the longest such wait.
+        identity_seconds: how long what an Azure deployment says it is, is believed.
+        seed: of the jitter of the waits.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_attempts: int = 6,
+        backoff_seconds: float = 0.5,
+        longest_backoff_seconds: float = 30.0,
+        identity_seconds: float = 300.0,
+        seed: int = 7,
+    ) -> None:
+        if not isinstance(journal, Journal):
+            raise UserError(
+                f"an engine keeps its answers in a Journal, as in Journal(PATH); given: {described(journal)}."
+            )
+        self.journal = journal
+        self.report = Report()
+        """Everything this engine did so far."""
+        self.prices = PriceBook()
+        self._settings = Settings(clock, max_attempts, backoff_seconds, longest_backoff_seconds, identity_seconds, seed)
+        self._halt: Halt | None = None
+        self._cut_short = False
+        self._dispatch: Dispatch | None = None
+        self._pid = os.getpid()
+        _engines.add(self)
+
+    async def arun(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint | None,
+        *,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        report: Report | None = None,
+        fresh: bool = False,
+        retry_failed: bool = False,
+        asked: set[bytes] | None = None,
+    ) -> list[Answer]:
+        """One answer per request, in order. A request that fails is an answer with `failure`; it never raises.
+
+        Args:
+            requests: what to ask; equal ones are sent once.
+            endpoint: whom to ask, where a request does not name its own; several are asked at once.
+            budget: what may be spent; several calls may share one.
+            progress: shows how far it is; silent when absent.
+            report: counts this call, beside the engine's own report.
+            fresh: ask again what the journal has; the new answers replace the old.
+            retry_failed: ask again what failed for good (`permanent`, `content`); what failed for a
+                passing reason always is.
+            asked: one set for the calls of one command: what one of them asked, `fresh` and `retry_failed` do not
+                ask again in another.
+
+        Raises:
+            EndpointError: no request could work: key, address, model or a parameter is wrong.
+            QuotaError: the account has nothing left.
+            BudgetReached: the budget is spent; answers so far are kept.
+            Interrupted: a signal came; answers so far are kept.
+            UserError: the journal failed, or a budget was given and the price is unknown.
+        """
+        return await _elsewhere(
+            self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed, _shared(asked)))
+        )
+
+    def run(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint | None,
+        *,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        report: Report | None = None,
+        fresh: bool = False,
+        retry_failed: bool = False,
+        asked: set[bytes] | None = None,
+    ) -> list[Answer]:
+        """`arun`, waited for; also from inside a running loop, as in a notebook."""
+        return wait_for(
+            self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed, _shared(asked)))
+        )
+
+    async def adrive(
+        self,
+        conversation: Conversation[Result],
+        endpoint: Endpoint | None,
+        *,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        report: Report | None = None,
+        fresh: bool = False,
+        retry_failed: bool = False,
+        asked: set[bytes] | None = None,
+    ) -> Result:
+        """Answers a technique's requests until it has its result. Many may be driven at once.
+
+        What it says of its own work (`Working`) goes to the progress; between two such rounds a signal ends it.
+        """
+        terms = Terms(budget, progress, report, fresh, retry_failed, _shared(asked))
+        watched = Watched(progress)
+        answers: Sequence[Answer] | None = None
+        try:
+            while True:
+                # Between its requests a technique may compute for seconds; the loop is not made to wait.
+                requests, ended = await asyncio.to_thread(_step, conversation, answers)
+                if ended is not None:
+                    return ended[0]
+                answers = []
+                if requests:
+                    answers = await _elsewhere(self._run(requests, endpoint, terms))
+                else:
+                    self._look_up(requests, watched)
+        finally:
+            # Cancelled while the technique computes on its thread, it cannot be closed; it ends with that thread.
+            with contextlib.suppress(ValueError):
+                conversation.close()
+
+    def drive(
+        self,
+        conversation: Conversation[Result],
+        endpoint: Endpoint | None,
+        *,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        report: Report | None = None,
+        fresh: bool = False,
+        retry_failed: bool = False,
+        asked: set[bytes] | None = None,
+    ) -> Result:
+        """`adrive`, waited for; the technique computes on the calling thread."""
+        terms = Terms(budget, progress, report, fresh, retry_failed, _shared(asked))
+        watched = Watched(progress)
+        answers: Sequence[Answer] | None = None
+        try:
+            while True:
+                requests, ended = _step(conversation, answers)
+                if ended is not None:
+                    return ended[0]
+                answers = []
+                if requests:
+                    answers = wait_for(self._run(requests, endpoint, terms))
+                else:
+                    self._look_up(requests, watched)
+        finally:
+            conversation.close()
+
+    def recall(
+        self,
+        conversation: Conversation[Result],
+        endpoint: Endpoint | None,
+        *,
+        fresh: bool = False,
+        retry_failed: bool = False,
+    ) -> Recalled[Result]:
+        """How far the journal alone takes a technique; sends nothing.
+
+        Args:
+            conversation: what `drive` would be given.
+            endpoint: whom it would ask.
+            fresh: whether the journal's answers count as unknown.
+            retry_failed: whether what failed for good counts as unknown.
+        """
+        rounds: list[Sequence[Request]] = []
+        unknown: list[Sequence[Request]] = []
+        answers: Sequence[Answer] | None = None
+        try:
+            while True:
+                requests, ended = _step(conversation, answers)
+                if ended is not None:
+                    return Recalled(tuple(rounds), tuple(unknown), ended[0])
+                answers = []
+                if requests:
+                    known = [None] * len(requests) if fresh else wait_for(self._known(requests, endpoint, retry_failed))
+                    rounds.append(requests)
+                    unknown.append([request for request, a in zip(requests, known, strict=True) if a is None])
+                    answers = [answer or Answer(failure="stopped") for answer in known]
+        except Partial:
+            # The technique cannot go on without what is unknown.
+            return Recalled(tuple(rounds), tuple(unknown))
+        finally:
+            conversation.close()
+
+    async def aestimate(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint | None,
+        *,
+        fresh: bool = False,
+        retry_failed: bool = False,
+        counted: set[bytes] | None = None,
+        follow: FollowUps = NO_FOLLOW_UPS,
+    ) -> Estimate:
+        """What asking these would take; sends nothing.
+
+        What an Azure deployment really is, is taken from the last time it said so, and an embedded
+        server is not started to see; without either nothing counts as being in the journal. Where several
+        endpoints are asked it is the sum, and unknown if one of them is.
+
+        Args:
+            requests: what would be asked.
+            endpoint: whom, where a request does not name its own.
+            fresh: whether the journal's answers will not be used.
+            retry_failed: whether what failed for good will be asked again.
+            counted: one set for the estimates of one command: what is in it costs nothing more, and what would be
+                sent is added.
+            follow: calls that an answer may lead to.
+        """
+        return await _elsewhere(self._estimates(requests, endpoint, fresh, retry_failed, counted, follow))
+
+    def estimate(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint | None,
+        *,
+        fresh: bool = False,
+        retry_failed: bool = False,
+        counted: set[bytes] | None = None,
+        follow: FollowUps = NO_FOLLOW_UPS,
+    ) -> Estimate:
+        """`aestimate`, waited for."""
+        return wait_for(self._estimates(requests, endpoint, fresh, retry_failed, counted, follow))
+
+    def stop(self, *, interrupted: bool = False) -> None:
+        """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.
+
+        Holds until `resume`. May be called from any thread and from a signal's handler.
+
+        Args:
+            interrupted: whether runs end with `Interrupted` instead of returning what they have.
+        """
+        self._tell("interrupted" if interrupted else "stopped")
+
+    def resume(self) -> None:
+        """Ends a `stop`."""
+        self._cut_short = False
+        self._tell(None)
+
+    def raise_if_interrupted(self) -> None:
+        """Ends work that asks no model; for work that is computed in parts, called between two of them.
+
+        Raises:
+            Interrupted: `stop(interrupted=True)` was called and `resume` was not.
+        """
+        if self._halt == "interrupted":
+            self._cut_short = True
+            raise Interrupted("stopped by a signal. What was answered is kept: run the same again to go on from there.")
+
+    @property
+    def was_cut_short(self) -> bool:
+        """Whether `stop(interrupted=True)` kept any work from its end, rather than coming after it."""
+        return self._cut_short
+
+    def close(self) -> None:
+        """Stops, waits for what is in flight, and closes the journal. The engine can be used again."""
+        dispatch, self._dispatch = self._dispatch, None
+        if dispatch is not None and self._pid == os.getpid():
+            with contextlib.suppress(concurrent.futures.TimeoutError):
+                in_background(dispatch.close()).result(LONGEST_GOODBYE_SECONDS)
+        self.journal.close()
+
+    async def _run(self, requests: Sequence[Request], endpoint: Endpoint | None, terms: Terms) -> list[Answer]:
+        dispatch = self._here()
+        try:
+            groups = by_endpoint(requests, endpoint)
+            return await answers_of_all(groups, lambda group: dispatch.run(group.requests, group.endpoint, terms))
+        except Interrupted:
+            self._cut_short = True
+            raise
+
+    def _look_up(self, round_of_nothing: Sequence[Request], watched: Watched) -> None:
+        if isinstance(round_of_nothing, Working):
+            said = round_of_nothing
+            watched.show(lambda progress: progress.working(said.what, said.done, said.total, said.said))
+        self.raise_if_interrupted()
+
+    async def _known(
+        self, requests: Sequence[Request], endpoint: Endpoint | None, retry_failed: bool
+    ) -> list[Answer | None]:
+        dispatch = self._here()
+        answers: list[Answer | None] = [None] * len(requests)
+        for group in by_endpoint(requests, endpoint):
+            found = await dispatch.known(group.requests, group.endpoint, retry_failed)
+            for position, answer in zip(group.positions or range(len(found)), found, strict=True):
+                answers[position] = answer
+        return answers
+
+    async def _estimates(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint | None,
+        fresh: bool,
+        retry_failed: bool,
+        counted: set[bytes] | None,
+        follow: FollowUps,
+    ) -> Estimate:
+        counted = _shared(counted)
+        found = []
+        for group in by_endpoint(requests, endpoint):
+            asked = group.requests, group.endpoint
+            found.append(await self._estimate(*asked, fresh, retry_failed, counted, follow))
+        return summed(found)
+
+    async def _estimate(
+        self,
+        requests: Sequence[Request],
+        endpoint: Endpoint,
+        fresh: bool,
+        retry_failed: bool,
+        counted: set[bytes],
+        follow: FollowUps,
+    ) -> Estimate:
+        dispatch = self._here()
+        identity = dispatch.guessed_identity(endpoint)
+        prefix = key_prefix(endpoint, identity or "")
+        distinct: dict[bytes, Request] = {}
+        for request in requests:
+            # A request JSON cannot say fails when it is asked; it costs nothing.
+            with contextlib.suppress(ValueError, TypeError):
+                distinct[answer_key(prefix, request)] = request
+        shared = counted & distinct.keys()
+        known: set[bytes] = set()
+        if identity is not None and not fresh:
+            loop = asyncio.get_running_loop()
+            final = () if retry_failed else FINAL
+            known = await loop.run_in_executor(None, self.journal.settled, list(distinct.keys() - shared), final)
+        left = distinct.keys() - shared - known
+        counted |= left
+        reported = self.journal.snapshot(endpoint.address, endpoint.model)
+        asked = [request for key, request in distinct.items() if key in left]
+        cost = self.prices.rule(endpoint, reported)
+        found = await asyncio.to_thread(estimated, asked, endpoint, dispatch.guess(endpoint), cost, follow)
+        return replace(
+            found,
+            requests=len(requests),
+            distinct=len(distinct),
+            in_journal=len(known),
+            shared=len(shared),
+            sure=fresh or identity is not None or not left,
+        )
+
+    def _here(self) -> Dispatch:
+        if self._dispatch is None or self._pid != os.getpid():
+            # Connections, limits and what is in flight belong to the process that made them.
+            self._left = self._dispatch
+            self._pid = os.getpid()
+            self._dispatch = Dispatch(self.journal, self._settings, self.report, self.prices)
+            self._dispatch.halted = self._halt
+        return self._dispatch
+
+    def _tell(self, halt: Halt | None) -> None:
+        self._halt = halt
+        dispatch = self._dispatch
+        if dispatch is None or self._pid != os.getpid():
+            return
+        loop = background_loop()
+        if halt is None:
+            loop.call_soon_threadsafe(setattr, dispatch, "halted", None)
+        else:
+            loop.call_soon_threadsafe(dispatch.stop_all, halt)
+
+
+def _shared(keys: set[bytes] | None) -> set[bytes]:
+    # Empty is not absent: the caller keeps the set that it gave.
+    return set() if keys is None else keys
+
+
+def _step(
+    conversation: Conversation[Result], answers: Sequence[Answer] | None
+) -> tuple[Sequence[Request], tuple[Result] | None]:
+    # StopIteration cannot pass through a coroutine, so the end is told by a value.
+    try:
+        return (next(conversation) if answers is None else conversation.send(answers)), None
+    except StopIteration as stop:
+        return (), (stop.value,)
+
+
+async def _elsewhere(work: Coroutine[Any, Any, Result]) -> Result:
+    return await (work if is_background() else asyncio.wrap_future(in_background(work)))
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_default: Engine | None = None
+_default_lock = threading.Lock()
+
+
+def default_engine() -> Engine:
+    """The engine of this process, with the journal on disk; made on first use, and anew when its place changes."""
+    global _default
+    with _default_lock:
+        journal = Journal.from_environment("disk")
+        if _default is None or _default.journal.path != journal.path:
+            _default = Engine(journal)
+        return _default
+
+
+def engine_given(engine: Engine | None) -> Engine:
+    """The engine, the process's own where none was given.
+
+    Raises:
+        UserError: something else was given.
+    """
+    if engine is not None and not isinstance(engine, Engine):
+        raise UserError(f"engine= takes a luthier.Engine; given: {described(engine)}.")
+    return engine or default_engine()
+
+
+def _forget_lock() -> None:
+    global _default_lock
+    _default_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
+
+
+@atexit.register
+def _close_all() -> None:
+    for engine in list(_engines):
+        engine.close()
+    if loop_is_running():
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            in_background(shared_transport().close()).result(LONGEST_GOODBYE_SECONDS)

@@ -1,0 +1,151 @@
+"""What asking would take, before anything is sent: calls, tokens and money, each with a least and a most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.exchange import Request, Usage
+from luthier.providers.tokens import TokenGuess, least_input_tokens, most_input_tokens
+
+__all__ = ["NO_FOLLOW_UPS", "Estimate", "FollowUps", "estimated", "summed"]
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUps:
+    """Calls that the answer to a request may lead to.
+
+    Attributes:
+        calls: how many at most.
+        tokens: input tokens that each has at most beyond those of the request.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+
+
+NO_FOLLOW_UPS = FollowUps()
+"""What most answers lead to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What asking would take; nothing was sent to find out.
+
+    Attributes:
+        requests: requests asked for.
+        distinct: different ones among them.
+        in_journal: distinct ones that will not be asked, as they have an answer or failed for good; they cost nothing.
+        input_tokens: likely to be sent for the rest.
+        max_output_tokens: to be received at most; `None` where a request sets no bound.
+        cost_usd: likely price of the rest; `None` when the price is unknown.
+        cost_usd_max: price if every question and answer is as long as it can be; `None` where nothing bounds it.
+        shared: distinct ones that an earlier estimate of the same command counted; they cost nothing more.
+        cost_usd_min: price if questions are as short as they can be, cached, and answers are empty.
+        input_tokens_min: input tokens at least.
+        input_tokens_max: input tokens at most, follow-ups included.
+        further: follow-up calls at most.
+        sure: whether it is known under which name the journal keeps this endpoint's answers; where it is not, none
+            counts as being there, though all may be.
+    """
+
+    requests: int
+    distinct: int
+    in_journal: int
+    input_tokens: int
+    max_output_tokens: int | None
+    cost_usd: float | None
+    cost_usd_max: float | None
+    shared: int = 0
+    cost_usd_min: float | None = 0.0
+    input_tokens_min: int = 0
+    input_tokens_max: int = 0
+    further: int = 0
+    sure: bool = True
+
+    @property
+    def left(self) -> int:
+        """Distinct requests that would be sent."""
+        return self.distinct - self.in_journal - self.shared
+
+
+def estimated(
+    left: Iterable[Request],
+    endpoint: Endpoint,
+    guess: TokenGuess,
+    cost: Callable[[Usage], float | None],
+    follow: FollowUps,
+) -> Estimate:
+    """What these requests take, all different and none of them answered yet.
+
+    Args:
+        left: the requests.
+        endpoint: whom they are for.
+        guess: what was learned of its tokens.
+        cost: what an answer there costs, by its tokens.
+        follow: what an answer may lead to.
+    """
+    asked = 0
+    likely_in = least_in = most_in = most_out = 0.0
+    likely = least = most = 0.0
+    bounded = True
+    for request in left:
+        asked += 1
+        units = guess.input_tokens(request)
+        low, high = least_input_tokens(request), most_input_tokens(request)
+        output = guess.largest_output(request, endpoint)
+        answer = guess.likely_output(request, endpoint)
+        bounded = bounded and output is not None
+        # Half of the calls that may follow is as good a guess as any.
+        times = 1 + follow.calls / 2
+        likely_in += units * times
+        least_in += low
+        most_in += high + follow.calls * (high + follow.tokens)
+        most_out += (output or 0.0) * (1 + follow.calls)
+        likely += times * (cost(Usage(round(units), math.ceil(answer))) or 0.0)
+        least += cost(Usage(low, 0, low)) or 0.0
+        most += cost(Usage(high, math.ceil(output or 0))) or 0.0
+        if follow.calls:
+            most += follow.calls * (cost(Usage(high + follow.tokens, math.ceil(output or 0))) or 0.0)
+    # Nothing costs nothing, whatever the price is.
+    priced = not asked or cost(Usage(1, 1)) is not None
+    return Estimate(
+        requests=asked,
+        distinct=asked,
+        in_journal=0,
+        input_tokens=round(likely_in),
+        max_output_tokens=round(most_out) if bounded else None,
+        cost_usd=likely if priced else None,
+        cost_usd_max=most if priced and bounded else None,
+        cost_usd_min=least if priced else None,
+        input_tokens_min=math.floor(least_in),
+        input_tokens_max=math.ceil(most_in),
+        further=asked * follow.calls,
+    )
+
+
+def summed(estimates: Sequence[Estimate]) -> Estimate:
+    """All of them together; what is unknown of one is unknown of all."""
+
+    def total(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) if len(known) == len(values) else None
+
+    most = total([each.max_output_tokens for each in estimates])
+    return Estimate(
+        requests=sum(each.requests for each in estimates),
+        distinct=sum(each.distinct for each in estimates),
+        in_journal=sum(each.in_journal for each in estimates),
+        input_tokens=sum(each.input_tokens for each in estimates),
+        max_output_tokens=None if most is None else round(most),
+        cost_usd=total([each.cost_usd for each in estimates]),
+        cost_usd_max=total([each.cost_usd_max for each in estimates]),
+        shared=sum(each.shared for each in estimates),
+        cost_usd_min=total([each.cost_usd_min for each in estimates]),
+        input_tokens_min=sum(each.input_tokens_min for each in estimates),
+        input_tokens_max=sum(each.input_tokens_max for each in estimates),
+        further=sum(each.further for each in estimates),
+        sure=all(each.sure for each in estimates),
+    )

@@ -1,0 +1,109 @@
+"""A round of requests to several endpoints: asked at the same time, put back in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from luthier.errors import BudgetReached, Interrupted, SpecError
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.exchange import Answer, Request
+
+__all__ = ["Group", "Recalled", "answers_of_all", "by_endpoint"]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled(Generic[Result]):
+    """How far the journal took a technique.
+
+    Attributes:
+        rounds: what it asked. What the journal has no answer to is answered as "not sent" there, so that the
+            conversation goes on with all that is known.
+        open: of each round, the requests without an answer.
+        result: what it came to; `None` where it could not go on without those.
+    """
+
+    rounds: tuple[Sequence[Request], ...]
+    open: tuple[Sequence[Request], ...]
+    result: Result | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the journal had everything."""
+        return self.result is not None and not any(self.open)
+
+
+@dataclass(slots=True)
+class Group:
+    """Requests to one endpoint, and where their answers belong.
+
+    Attributes:
+        endpoint: whom they are for.
+        requests: in the order they were given.
+        positions: their places in the whole; `None` when they are the whole.
+    """
+
+    endpoint: Endpoint
+    requests: Sequence[Request]
+    positions: list[int] | None = field(default_factory=list)
+
+
+def by_endpoint(requests: Sequence[Request], otherwise: Endpoint | None) -> list[Group]:
+    """The requests by whom they are for; `otherwise` is asked where a request names no endpoint.
+
+    Raises:
+        SpecError: a request names no endpoint, and there is no other.
+    """
+    if otherwise is not None and all(request.endpoint is None for request in requests):
+        return [Group(otherwise, requests, None)]
+    groups: list[Group] = []
+    seen: dict[int, tuple[Group, list[Request], list[int]]] = {}
+    for position, request in enumerate(requests):
+        endpoint = request.endpoint or otherwise
+        if endpoint is None:
+            raise SpecError("this technique asks a model, but its spec has no `endpoint:` to ask.")
+        found = seen.get(id(endpoint))
+        if found is None:
+            # Equal endpoints are one: what is asked of both is asked once.
+            found = next((known for known in seen.values() if known[0].endpoint == endpoint), None)
+            if found is None:
+                its_requests: list[Request] = []
+                positions: list[int] = []
+                found = Group(endpoint, its_requests, positions), its_requests, positions
+                groups.append(found[0])
+            seen[id(endpoint)] = found
+        found[1].append(request)
+        found[2].append(position)
+    return groups
+
+
+async def answers_of_all(
+    groups: Sequence[Group], ask: Callable[[Group], Coroutine[Any, Any, list[Answer]]]
+) -> list[Answer]:
+    """Every group's answers, in the order of the whole.
+
+    When money or patience ends, each group lands what it has in the air. Any other error sends nothing more to the
+    others; what they have in the air still lands in the journal.
+    """
+    if len(groups) == 1:
+        return await ask(groups[0])
+    tasks = [asyncio.ensure_future(ask(group)) for group in groups]
+    pending = set(tasks)
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
+            errors = [error for task in done if (error := task.exception()) is not None]
+            for error in errors:
+                if not isinstance(error, BudgetReached | Interrupted):
+                    raise error
+    finally:
+        for task in pending:
+            task.cancel()
+    answers: dict[int, Answer] = {}
+    for group, task in zip(groups, tasks, strict=True):
+        answers.update(zip(group.positions or (), task.result(), strict=True))
+    return [answers[position] for position in range(len(answers))]

@@ -1,0 +1,296 @@
+"""How fast and how many at once: buckets for known rates, a pace for a learned one, a window for the concurrency.
+
+One limiter stands for one account's share of one model. Three layers decide whether a request may go: the buckets
+hold what the settings or the service's headers allow per minute, the pace what its push-backs teach, the window how
+many may be in flight.
+The clock is a constructor argument; nothing here sleeps, waits are returned as seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from luthier.engine.pacing import Pace, Ticket
+from luthier.providers.endpoint import Limits
+from luthier.replies.headers import window
+
+__all__ = ["Bucket", "Limiter", "Moment", "Window"]
+
+Clock = Callable[[], float]
+Source = Literal["settings", "headers"]
+
+SMALLEST_BURST_REQUESTS = 2.0
+BURST_SECONDS_REQUESTS = 0.1
+BURST_SECONDS_TOKENS = 1.0
+
+FIRST_CONTACT = 4
+START_WINDOW = 32
+SATURATED = 0.8
+CUT = 0.8
+OVERLOAD = 2.5
+"""Failures close together that count as an overload; one alone does not."""
+TOLERATED_FAILURES = 0.1
+COOLDOWN_SECONDS = 5.0
+
+
+class Bucket:
+    """Refills continuously; may go into debt when more was used than reserved.
+
+    Args:
+        per_minute: rate.
+        burst: what it holds at most; so much may go at once after a rest.
+        clock: seconds that only grow.
+        level: what it holds at first.
+    """
+
+    def __init__(self, per_minute: float, burst: float, clock: Clock, level: float | None = None) -> None:
+        self._clock = clock
+        self._at = clock()
+        self.per_minute = per_minute
+        self.burst = burst
+        self.level = burst if level is None else level
+
+    def wait_seconds(self, amount: float) -> float:
+        """Until this much may be taken. More than the bucket holds may be taken from a full one."""
+        self._refill()
+        return max(0.0, (min(amount, self.burst) - self.level) * 60.0 / self.per_minute)
+
+    def take(self, amount: float) -> None:
+        """Takes it, into debt if need be; a negative amount gives back."""
+        self._refill()
+        self.level = min(self.burst, self.level - amount)
+
+    def change(self, per_minute: float, burst: float) -> None:
+        """Another rate from now on; what was saved up or owed stays."""
+        self._refill()
+        self.per_minute, self.burst = per_minute, burst
+
+    def lower_to(self, level: float) -> None:
+        """The service says there is less left than was thought."""
+        self._refill()
+        self.level = min(self.level, level)
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self.level = min(self.burst, self.level + (now - self._at) * self.per_minute / 60.0)
+        self._at = now
+
+
+class Window:
+    """How many may be in flight: grows while all goes well, cut when the service is overloaded.
+
+    Growth is by one for each answer, and after the first sign of a limit by one for each round of answers.
+
+    Args:
+        most: never more than this.
+        clock: seconds that only grow.
+        start: how many at first.
+    """
+
+    def __init__(self, most: int, clock: Clock, start: int = START_WINDOW) -> None:
+        self._clock = clock
+        self.most = most
+        self.size = float(min(most, start))
+        self._creeps = False
+        self._overload = 0.0
+        self._quiet_until = float("-inf")
+
+    def limit(self, most: int) -> None:
+        """Never more than this from now on."""
+        grown = most > self.most
+        self.most = most
+        self.size = min(self.size, float(most))
+        if grown and not self._creeps:
+            self.size = max(self.size, float(min(most, START_WINDOW)))
+
+    def succeeded(self, in_flight: int) -> None:
+        """An answer came. Grows only if the window was nearly full, and not soon after a cut."""
+        self._overload = max(0.0, self._overload - TOLERATED_FAILURES)
+        if self.size >= self.most or in_flight < SATURATED * int(self.size) or self._clock() < self._quiet_until:
+            return
+        # One more per answer doubles the window each round.
+        self.size = min(float(self.most), self.size + (1.0 / self.size if self._creeps else 1.0))
+
+    def creep(self) -> None:
+        """The service has a limit that is near: one more a round from now on."""
+        self._creeps = True
+
+    def failed(self) -> bool:
+        """The service failed or did not answer in time; True if the window was cut, as several did so together."""
+        if self._clock() < self._quiet_until:
+            # What was sent before the cut says nothing about the window after it.
+            return False
+        self._overload += 1.0 - TOLERATED_FAILURES
+        if self._overload < OVERLOAD:
+            return False
+        self._overload, self._creeps = 0.0, True
+        self._quiet_until = self._clock() + COOLDOWN_SECONDS
+        self.size = max(1.0, self.size * CUT)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A change of the limiter, for the report.
+
+    Attributes:
+        seconds: since the limiter was made.
+        what: what happened.
+        window: how many may be in flight since.
+        requests_per_minute: the rate kept since, if one is known or was learned.
+    """
+
+    seconds: float
+    what: str
+    window: int
+    requests_per_minute: float | None
+
+
+class Limiter:
+    """All three layers for one account's share of one model.
+
+    Args:
+        limits: what the endpoint's settings allow. What the headers say counts as well: the lower of both.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, limits: Limits, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._earliest = float("-inf")
+        self.met = False
+        """Whether the service has ever answered."""
+        self.window = Window(limits.concurrency, clock)
+        self.pace = Pace(clock)
+        self.accepted_at = float("-inf")
+        """When a request was last answered by anything but a push-back."""
+        self._told_tokens = False
+        self.requests: Bucket | None = None
+        self.tokens: Bucket | None = None
+        self.history: deque[Moment] = deque(maxlen=500)
+        self._rates: dict[str, dict[Source, float | None]] = {"requests": {}, "tokens": {}}
+        self.configure(limits)
+
+    def configure(self, limits: Limits) -> None:
+        """Takes over an endpoint's settings; the latest count, so that they can be corrected in a notebook."""
+        self._set_requests(limits.requests_per_minute, "settings")
+        self._set_tokens(limits.tokens_per_minute, "settings")
+        self.window.limit(limits.concurrency)
+
+    def wait_seconds(self, tokens: float) -> float:
+        """Until a request of so many tokens may go as far as the rates are concerned."""
+        wait = max(self._earliest - self._clock(), self.pace.wait_seconds())
+        if self.requests is not None:
+            wait = max(wait, self.requests.wait_seconds(1.0))
+        if self.tokens is not None:
+            wait = max(wait, self.tokens.wait_seconds(tokens))
+        return max(0.0, wait)
+
+    def has_room(self, in_flight: int) -> bool:
+        """Whether one more may be in flight. Few, until the first answer has shown what the service allows."""
+        most = int(self.window.size)
+        return in_flight < (most if self.met else min(most, FIRST_CONTACT))
+
+    def slots_left(self, in_flight: int) -> int:
+        """How many more may be in flight; see `has_room`."""
+        most = int(self.window.size)
+        return max(0, (most if self.met else min(most, FIRST_CONTACT)) - in_flight)
+
+    def sent(self, tokens: float) -> Ticket:
+        """A request goes out; so many tokens are reserved for it. The ticket is given back with the outcome."""
+        if self.requests is not None:
+            self.requests.take(1.0)
+        if self.tokens is not None:
+            self.tokens.take(tokens)
+        return self.pace.sent()
+
+    def answered(self, reserved: float, used: float, in_flight: int) -> None:
+        """An answer came; the reservation is corrected by what was really used."""
+        # A service that reports what is left charges its own estimate when it admits a request and gives
+        # nothing back; only where none reports it, what was not used may be used by others.
+        if self.tokens is not None and (used > reserved or not self._told_tokens):
+            self.tokens.take(used - reserved)
+        self.window.succeeded(in_flight)
+
+    def accepted(self, ticket: Ticket) -> None:
+        """The service answered anything but a push-back."""
+        self.accepted_at = self._clock()
+        self.pace.accepted(ticket)
+
+    def refused(self, reserved: float, ticket: Ticket) -> None:
+        """The service said slow down: a lesson for the pace. Other requests need not wait as long as this one."""
+        if self.tokens is not None:
+            self.tokens.take(-reserved)
+        if self.pace.refused(ticket):
+            self.window.creep()
+            self._note("429")
+
+    def hold(self, seconds: float) -> None:
+        """Nothing is sent for so long."""
+        self._earliest = max(self._earliest, self._clock() + seconds)
+
+    def failed(self) -> None:
+        """A 5xx, a timeout or a broken connection."""
+        if self.window.failed():
+            self._note("overload")
+
+    def obey(self, headers: Mapping[str, str]) -> None:
+        """The service answered; takes over what it says about its limits."""
+        self.met = True
+        said = window(headers, "requests")
+        if said is not None:
+            self._set_requests(said.per_minute, "headers")
+            if said.remaining is not None and self.requests is not None:
+                self.requests.lower_to(said.remaining)
+            elif said.remaining is not None and said.remaining < 1 and said.limit and said.reset_seconds:
+                # A daily limit is not spread over the day: it is used up, then waited for.
+                self.hold(said.reset_seconds / said.limit)
+        said = window(headers, "tokens")
+        if said is not None:
+            self._told_tokens = True
+            self._set_tokens(said.per_minute, "headers")
+            if said.remaining is not None and self.tokens is not None:
+                self.tokens.lower_to(said.remaining)
+
+    def _set_requests(self, per_minute: float | None, source: Source) -> None:
+        rate = self._lowest("requests", per_minute, source)
+        if rate is None:
+            self.requests = None
+            return
+        self.pace.skip_the_start()
+        if self.requests is None or rate != self.requests.per_minute:
+            # Services allow small bursts only, so the rate is kept by even pacing: the little the bucket
+            # holds makes up for timers that fire late.
+            burst = max(SMALLEST_BURST_REQUESTS, rate / 60.0 * BURST_SECONDS_REQUESTS)
+            if self.requests is None:
+                self.requests = Bucket(rate, burst, self._clock, level=1.0)
+            else:
+                self.requests.change(rate, burst)
+            self._note(f"{rate:g} requests a minute, from {source}")
+
+    def _set_tokens(self, per_minute: float | None, source: Source) -> None:
+        rate = self._lowest("tokens", per_minute, source)
+        if rate is None:
+            self.tokens = None
+        elif self.tokens is None or rate != self.tokens.per_minute:
+            burst = rate / 60.0 * BURST_SECONDS_TOKENS
+            if self.tokens is None:
+                self.tokens = Bucket(rate, burst, self._clock)
+            else:
+                self.tokens.change(rate, burst)
+            self._note(f"{rate:g} tokens a minute, from {source}")
+
+    def _lowest(self, what: str, per_minute: float | None, source: Source) -> float | None:
+        rates = self._rates[what]
+        rates[source] = per_minute
+        return min((rate for rate in rates.values() if rate is not None), default=None)
+
+    def _note(self, what: str) -> None:
+        rates = [60.0 * self.pace.per_second] if self.pace.per_second is not None else []
+        if self.requests is not None:
+            rates.append(self.requests.per_minute)
+        self.history.append(Moment(self._clock() - self._began, what, int(self.window.size), min(rates, default=None)))

@@ -1,0 +1,344 @@
+"""Shows how far a run is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from luthier.engine.flight import Progress
+from luthier.providers.exchange import Answer
+from luthier.providers.prices import dollars
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+__all__ = ["Ahead", "TerminalProgress", "shown"]
+
+QUIET_SECONDS = 2.0
+LINE_SECONDS = 10.0
+REDRAW_SECONDS = 0.2
+TELLING_SHARE = 0.01
+"""Before so much is done, how long it took says little: the first call waits for connections and models."""
+
+
+class TerminalProgress:
+    """Calls done, rate, cost, time left and retries, on standard error. Short runs show nothing.
+
+    Use it as a context manager around one or several calls of the engine:
+
+        with TerminalProgress("scoring") as progress:
+            engine.run(requests, endpoint, progress=progress)
+
+    Args:
+        what: first word of the line.
+        stream: where it is written; standard error when absent.
+        silent: write nothing at all.
+        quiet_seconds: how long a run may be that shows nothing.
+    """
+
+    def __init__(
+        self,
+        what: str = "asking",
+        *,
+        stream: TextIO | None = None,
+        silent: bool = False,
+        quiet_seconds: float = QUIET_SECONDS,
+    ) -> None:
+        self._what, self._stream, self._silent, self._quiet_seconds = what, stream, silent, quiet_seconds
+        self._lock = threading.Lock()
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._above: RenderableType | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self._began = time.monotonic()
+        self._asking_since: float | None = None
+        self._shown = self._began + self._quiet_seconds - LINE_SECONDS
+        self._expected = self._landed = self._fetched = self._retried = self._failed = 0
+        self._cost_usd: float | None = 0.0
+        self._work: _Work | None = None
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        return self
+
+    def turn_to(self, what: str) -> None:
+        """Begins to count anew for the next piece of work, in the same place."""
+        with self._lock:
+            self._what = what
+            self._start()
+            if self._bar is not None and self._task is not None:
+                self._draw(self._bar, self._task)
+
+    def keep_above(self, above: RenderableType) -> None:
+        """On a terminal, what stands above the bar from now on; replaces what stood there."""
+        stream = self._stream or sys.stderr
+        with self._lock:
+            if self._silent or not stream.isatty():
+                return
+            self._above = above
+            if self._bar is None:
+                self._open(stream)
+            if self._bar is not None:
+                self._bar.refresh()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def expect(self, requests: int) -> None:
+        """So many more requests will be asked; below zero, so many fewer than was said."""
+        with self._lock:
+            if self._asking_since is None:
+                self._asking_since = time.monotonic()
+            self._expected += requests
+            self._work = None
+
+    def landed(self, answer: Answer) -> None:
+        """One of them has its answer, or none for good."""
+        with self._lock:
+            self._landed += 1
+            self._work = None
+            if answer.failure is not None:
+                self._failed += 1
+            elif not answer.from_journal:
+                self._fetched += 1
+                # Unknown is never zero: one unknown price makes the sum unknown.
+                known = self._cost_usd is not None and answer.cost_usd is not None
+                self._cost_usd = (self._cost_usd or 0.0) + (answer.cost_usd or 0.0) if known else None
+            self._show()
+
+    def retried(self, wait_seconds: float) -> None:
+        """One of them will be sent again."""
+        with self._lock:
+            self._retried += 1
+            self._show()
+
+    def working(self, what: str, done: float, total: float | None, said: str) -> None:
+        """A technique has come so far with work of its own; the bar is that work's until requests follow."""
+        with self._lock:
+            work = self._work
+            if work is None or work.what != what or done < work.done:
+                work = self._work = _Work(what, time.monotonic(), done)
+            work.done, work.total, work.said = done, total, said
+            self._show()
+
+    def close(self, *, wipe: bool = False) -> None:
+        """Draws the last state and leaves it there.
+
+        Args:
+            wipe: clear it away instead, as something better is printed next.
+        """
+        with self._lock:
+            if self._bar is not None and self._task is not None:
+                self._draw(self._bar, self._task)
+                self._bar.live.transient = wipe
+                self._bar.stop()
+                self._bar = self._task = None
+
+    def line(self) -> str:
+        """The state in words."""
+        if self._work is not None:
+            return self._work.line()
+        if not self._expected:
+            return "working"
+        seconds = max(1e-9, time.monotonic() - (self._asking_since or self._began))
+        rate = self._fetched / seconds
+        parts = [f"{self._landed:,}/{self._expected:,} calls", f"{rate:.1f}/s"]
+        parts.append("price unknown" if self._cost_usd is None else dollars(self._cost_usd))
+        left = self._expected - self._landed
+        if left > 0 and self._fetched and self._landed >= TELLING_SHARE * self._expected:
+            # What the journal had took no time, and says nothing about what is still to be fetched.
+            parts.append(f"{_clock(left * seconds / self._fetched)} left")
+        if self._retried:
+            parts.append(f"{self._retried} retries")
+        if self._failed:
+            parts.append(f"{self._failed} without answer")
+        return ", ".join(parts)
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if self._silent or now - self._began < self._quiet_seconds:
+            return
+        stream = self._stream or sys.stderr
+        if not stream.isatty():
+            if now - self._shown >= LINE_SECONDS:
+                self._shown = now
+                print(f"{self._named()}: {self.line()}", file=stream, flush=True)
+            return
+        if self._bar is None:
+            self._open(stream)
+        elif now - self._shown < REDRAW_SECONDS:
+            return
+        self._shown = now
+        if self._bar is not None and self._task is not None:
+            self._draw(self._bar, self._task)
+
+    def _named(self) -> str:
+        return self._what if self._work is None else self._work.what
+
+    def _draw(self, bar: Bar, task: TaskID) -> None:
+        done: float = self._landed
+        total: float | None = self._expected
+        if self._work is not None:
+            done, total = self._work.done, self._work.total
+        bar.update(task, description=self._named(), completed=done, total=total, said=self.line())
+        if total is None:
+            # For `update` no total means the one before.
+            bar.tasks[bar.task_ids.index(task)].total = None
+
+    def _open(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        owner = self
+
+        class Beneath(RichProgress):
+            """A bar beneath what is to stand above it."""
+
+            def get_renderables(self) -> Iterable[RenderableType]:
+                if owner._above is not None:
+                    yield owner._above
+                yield from super().get_renderables()
+
+        # What a technique says may hold brackets, which would be read as markup.
+        what, said = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[said]}", markup=False)
+        columns = (what, BarColumn(), said)
+        self._bar = Beneath(*columns, console=Console(file=stream), transient=False)
+        self._task = self._bar.add_task(self._what, total=self._expected, said="")
+        self._bar.start()
+
+
+@dataclass(slots=True)
+class _Work:
+    """A technique's own work, from when it was first heard of."""
+
+    what: str
+    began: float
+    first: float
+    done: float = 0.0
+    total: float | None = None
+    said: str = ""
+
+    def line(self) -> str:
+        seconds = time.monotonic() - self.began
+        parts = []
+        if self.total:
+            parts.append(f"{min(1.0, self.done / self.total):.0%}")
+            if seconds > 0 and self.first < self.done < self.total:
+                left = seconds * (self.total - self.done) / (self.done - self.first)
+                parts.append(f"{_clock(left)} left")
+        else:
+            parts.append(f"{_clock(seconds)} so far")
+        return ", ".join(filter(None, [*parts, self.said]))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def shown(progress: Progress | None, what: str) -> Iterator[Progress]:
+    """The progress that was given, else a bar of this name that ends with the block."""
+    if progress is not None:
+        yield progress
+        return
+    with TerminalProgress(what) as bar:
+        yield bar
+
+
+class Ahead:
+    """A progress that knows the whole from the first request on, though requests are made piece by piece.
+
+    Fitting may ask (calibration, a search), then every row is asked, and an answer may bring further questions (the
+    next token of a label). What comes later is judged by what came: answers to rows tell how many of them are
+    followed up, and a search that has judged some rows on so many candidates asks no more for each of the others.
+
+    Args:
+        progress: shows it.
+        answering: first requests of the rows, as far as they are known.
+        fitting: requests of fitting, as far as they are known; `answer_rows` ends it.
+        follow_ups: how many further requests an answer brings; none when absent.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        answering: int,
+        *,
+        fitting: int = 0,
+        follow_ups: Callable[[Answer], int] | None = None,
+    ) -> None:
+        self._progress, self._answering, self._fitting = progress, answering, fitting
+        self._follow_ups = follow_ups
+        self._told = self._asked = self._asked_before = 0
+        self._is_fitting = fitting > 0
+        self._read = self._followed = self._read_here = 0
+        self._work_from: tuple[float, int] | None = None
+        self._work_left: float | None = None
+
+    def answer_rows(self) -> None:
+        """Fitting is over; what is asked from now on is asked for the rows."""
+        self._is_fitting, self._asked_before, self._read_here = False, self._asked, 0
+
+    def expect(self, requests: int) -> None:
+        """Passes on what is now expected in all."""
+        self._asked += requests
+        # Also where nothing changes: requests follow, so the bar is theirs again.
+        self._progress.expect(self._news())
+
+    def landed(self, answer: Answer) -> None:
+        """Passes it on, and learns how many answers are followed up."""
+        first_round = self._fitting if self._is_fitting else self._answering
+        if self._follow_ups is not None and answer.choices and self._read_here < first_round:
+            self._read += 1
+            self._read_here += 1
+            self._followed += self._follow_ups(answer)
+            if news := self._news():
+                self._progress.expect(news)
+        self._progress.landed(answer)
+
+    def retried(self, wait_seconds: float) -> None:
+        """Passes it on."""
+        self._progress.retried(wait_seconds)
+
+    def working(self, what: str, done: float, total: float | None, said: str) -> None:
+        """Passes it on, and learns how much a search still asks at most."""
+        if self._work_from is not None and total is not None and done > self._work_from[0]:
+            per_step = (self._asked - self._work_from[1]) / (done - self._work_from[0])
+            self._work_left = per_step * (total - done)
+        self._work_from = (done, self._asked)
+        self._progress.working(what, done, total, said)
+
+    def _news(self) -> int:
+        """By how much the whole has changed since it was last told."""
+        before, self._told = self._told, self._whole()
+        return self._told - before
+
+    def _whole(self) -> int:
+        followed = 1 + (self._followed / self._read if self._read else 0.0)
+        rows = round(self._answering * followed)
+        if self._is_fitting:
+            if self._work_left is not None:
+                # Of the step under way nothing is known yet but that it is part of what was left.
+                assert self._work_from is not None
+                fitting = self._work_from[1] + max(round(self._work_left), self._asked - self._work_from[1])
+            else:
+                fitting = max(round(self._fitting * followed), self._asked)
+            return fitting + rows
+        here = self._asked - self._asked_before
+        # Once more was asked than the first requests, the follow-ups are known: they go out in one round.
+        return self._asked_before + (here if here > self._answering else max(here, rows))

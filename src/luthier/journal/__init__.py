@@ -1,0 +1,1 @@
+"""What was asked and answered: kept on disk so that no answer is paid for twice."""

@@ -1,0 +1,84 @@
+"""The embedded server: found or started when it is first asked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from luthier.assets.weights import DIGESTS
+from luthier.errors import EndpointError
+from luthier.providers.base import bearer, plain_body
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.exchange import Request
+
+__all__ = ["Embedded"]
+
+
+class Service(Protocol):
+    """What `attach` gives: a running server that this process leases."""
+
+    @property
+    def base_url(self) -> str:
+        """Address up to and including `/v1`."""
+
+    @property
+    def token(self) -> str:
+        """Key of this start of the server."""
+
+    def digest_of(self, model: str) -> str:
+        """Digest of the weights behind a model."""
+
+
+class Embedded:
+    """One server per user; its port and token change with each start, its answers do not."""
+
+    def __init__(self) -> None:
+        self._services: dict[str, tuple[Service, str]] = {}
+        self._owner = 0
+
+    async def prepare(self, endpoint: Endpoint, *, again: bool = False) -> None:
+        """Attaches to the server, starting it if there is none."""
+        if self._owner != os.getpid():
+            self._services, self._owner = {}, os.getpid()
+        if again or endpoint.model not in self._services:
+            self._services[endpoint.model] = await asyncio.to_thread(_attach, endpoint.model)
+
+    def base_url(self, endpoint: Endpoint) -> str:
+        """Where the server listens now."""
+        return self._service(endpoint)[0].base_url.rstrip("/")
+
+    async def headers(self, endpoint: Endpoint) -> Mapping[str, str]:
+        """The token of this start."""
+        return bearer(self._service(endpoint)[0].token)
+
+    def secrets(self, endpoint: Endpoint) -> tuple[str, ...]:
+        """The token of this start."""
+        found = self._services.get(endpoint.model)
+        return (found[0].token,) if found else ()
+
+    def adapt(self, request: Request, endpoint: Endpoint) -> tuple[str, dict[str, Any]]:
+        """The body as it is."""
+        return plain_body(request, endpoint, renamed=False)
+
+    def identity(self, endpoint: Endpoint, reported_model: str | None) -> str | None:
+        """`local` and the digest of the weights, so that answers outlive the server and not the model."""
+        if endpoint.identity:
+            return endpoint.identity
+        if endpoint.model not in self._services and endpoint.model in DIGESTS:
+            # Pinned, so known before the server runs; a plan starts none.
+            return f"local:{DIGESTS[endpoint.model]}"
+        return f"local:{self._service(endpoint)[1]}"
+
+    def _service(self, endpoint: Endpoint) -> tuple[Service, str]:
+        if endpoint.model not in self._services:
+            raise EndpointError(f"the embedded server has not been started for {endpoint.model}")
+        return self._services[endpoint.model]
+
+
+def _attach(model: str) -> tuple[Service, str]:
+    from luthier.providers.local_service import attach
+
+    service: Service = attach(model)
+    return service, service.digest_of(model)

@@ -1,0 +1,34 @@
+"""The key under which an answer is kept: what was asked, of whom, and nothing of how it was fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.exchange import Request
+
+__all__ = ["answer_key", "key_prefix"]
+
+VERSION = 1
+"""Part of every key: raised if what makes two requests the same is ever understood differently."""
+
+
+def key_prefix(endpoint: Endpoint, identity: str) -> bytes:
+    """What all requests to an endpoint have in common, in canonical form."""
+    return canonical([VERSION, identity, endpoint.model, endpoint.extra_body])
+
+
+def answer_key(prefix: bytes, request: Request) -> bytes:
+    """sha256 of the canonical form of one item asked of one model.
+
+    Raises:
+        ValueError: the body holds something JSON cannot say, such as NaN.
+    """
+    # The 0 told repeated questions apart in the first version of the key; without it no journal would be found again.
+    return hashlib.sha256(prefix + canonical([request.operation, 0, request.body])).digest()
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys and no spaces, in ASCII: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()

@@ -1,0 +1,1 @@
+"""What an endpoint answered, read: texts, scores, failures."""

@@ -1,0 +1,126 @@
+"""What the requests of a run say together: whether a failure is its row's own, or would meet every request."""
+
+from __future__ import annotations
+
+import re
+
+from luthier.journal.journal import Entry
+from luthier.replies.failures import Cause, Verdict
+
+__all__ = ["Evidence"]
+
+ENOUGH = 5
+"""Different requests that failed alike before any was answered: the run is stopped."""
+
+ENOUGH_AFTER_ANSWERS = 20
+"""As many in a row, where others were answered before: a key may be taken away meanwhile."""
+
+TAKEN_AWAY: frozenset[Cause | None] = frozenset({"access", "quota", "unknown_model"})
+"""Causes that may come up after answers."""
+
+SHARED_SETTINGS: frozenset[Cause] = frozenset({"every_row", "max_tokens"})
+"""Causes that an answer in the journal disproves; that it is there says nothing of today's key."""
+
+
+class Evidence:
+    """Failures of a run that may concern every row, until an answer says that they do not.
+
+    Such a failure is kept as its row's own only once the run has an answer. Until then it is not written to the
+    journal: when the cause has been removed, its row is asked again.
+    """
+
+    def __init__(self) -> None:
+        self.sent = 0
+        """Calls sent so far."""
+        self.in_the_air = 0
+        """Calls that have not come back."""
+        self.answered = False
+        """Whether a request of this run was answered now."""
+        self.recorded = False
+        """Whether the journal had an answer to a request of this run."""
+        self.failed_otherwise = False
+        """Whether a request failed for a reason that is its own."""
+        self._alike: dict[str, dict[bytes, tuple[Entry | None, int]]] = {}
+        self._verdict: dict[str, Verdict] = {}
+
+    def is_disproved(self, cause: Cause | None) -> bool:
+        """Whether answers show already that this is not what is wrong with all requests."""
+        return self.answered or (self.recorded and cause in SHARED_SETTINGS)
+
+    def suspect(self, verdict: Verdict, key: bytes, entry: Entry | None = None) -> bool:
+        """Notes a failure that may concern every row; whether it is the row's own as far as is known.
+
+        Args:
+            verdict: what it was.
+            key: of the request.
+            entry: what the journal is owed should it be the row's own; `None` where the request is sent again.
+        """
+        how = _normal(verdict)
+        self._alike.setdefault(how, {})[key] = entry, self.sent
+        self._verdict[how] = verdict
+        return self.is_disproved(verdict.suspected)
+
+    def answer(self, call: int) -> list[Entry]:
+        """Notes an answer; gives the failures that are now known to be their rows' own and are not kept yet.
+
+        Args:
+            call: which call of the run it came from, counted from 1.
+        """
+        owed: list[Entry] = []
+        if not self.answered:
+            owed = [entry for alike in self._alike.values() for entry, _ in alike.values() if entry is not None]
+        self.answered = True
+        for how, alike in list(self._alike.items()):
+            # What was sent before a failure came back says nothing of a key that was taken away meanwhile.
+            self._alike[how] = {key: (entry, sent) for key, (entry, sent) in alike.items() if sent >= call}
+            if not self._alike[how]:
+                del self._alike[how]
+        return owed
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether there are failures that may concern every row."""
+        return bool(self._alike)
+
+    @property
+    def wants_others(self) -> bool:
+        """Whether a request that was not sent yet tells more than one that is sent again."""
+        return bool(self._alike) and not self.answered
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next request had better wait for those in the air, as few as can tell being sent."""
+        if not self._alike or not self.in_the_air:
+            return False
+        how, alike = self._foremost()
+        if self.is_disproved(self._verdict[how].suspected):
+            return self._verdict[how].suspected in TAKEN_AWAY and len(alike) >= ENOUGH_AFTER_ANSWERS
+        return len(alike) + self.in_the_air >= ENOUGH
+
+    def conclusion(self, *, is_over: bool) -> tuple[Verdict, list[Entry]] | None:
+        """What every request meets, if that is shown by now, and the failures it explains.
+
+        Args:
+            is_over: whether all requests of the run have come to an end: then two are enough, and for a refusal
+                of access one.
+        """
+        if not self._alike or self.in_the_air:
+            return None
+        how, alike = self._foremost()
+        verdict = self._verdict[how]
+        disproved = self.is_disproved(verdict.suspected)
+        if disproved and verdict.suspected not in TAKEN_AWAY:
+            return None
+        enough = ENOUGH_AFTER_ANSWERS if disproved else ENOUGH
+        if is_over and not disproved and not self.failed_otherwise and len(self._alike) == 1:
+            enough = 1 if verdict.suspected == "access" else 2
+        return (verdict, [entry for entry, _ in alike.values() if entry is not None]) if len(alike) >= enough else None
+
+    def _foremost(self) -> tuple[str, dict[bytes, tuple[Entry | None, int]]]:
+        return max(self._alike.items(), key=lambda item: len(item[1]))
+
+
+def _normal(verdict: Verdict) -> str:
+    # Numbers, ids of requests and quoted texts differ from row to row.
+    words = re.sub(r"(['\"`]).*?\1", "", verdict.message.lower())
+    return f"{verdict.suspected} " + " ".join(word for word in words.split() if not any(map(str.isdigit, word)))

@@ -1,0 +1,483 @@
+"""The task: which question is asked of which column, and which answers count."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from luthier.documents import described, parse_yaml, path_of
+from luthier.errors import DataError, SpecError, UserError
+from luthier.tables import frame_of, row_numbers
+from luthier.tasks.spellings import Spellings, composed, labels_as_written, number_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Rows", "Speaking", "Task", "check_cell", "is_blank", "plain_records", "readable_validation_error"]
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows as techniques see them: plain values, no pandas.
+
+    Attributes:
+        inputs: one mapping per row, column name to value; a missing cell is `None`, never `nan`.
+        labels: one label of the task per row, or `None` where it is not known.
+        text: name of the text column.
+        numbers: the row each one is in the table it comes from, counted from 1; all of them in order when empty.
+        index: the label each one has in the index of the DataFrame it comes from; its place in there when empty.
+        index_names: names of the levels of that index.
+    """
+
+    inputs: tuple[Mapping[str, Any], ...]
+    labels: tuple[str | None, ...]
+    text: str
+    numbers: tuple[int, ...] = ()
+    index: tuple[Any, ...] = ()
+    index_names: tuple[str | None, ...] = (None,)
+    _digest: list[str] = field(default_factory=list, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def texts(self) -> tuple[str | None, ...]:
+        """The text column, `None` where a row has no text to send."""
+        return tuple(None if is_blank(row[self.text]) else str(row[self.text]) for row in self.inputs)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over texts and labels in order: equal digests mean the same labelled rows."""
+        if not self._digest:
+            digest = hashlib.sha256()
+            for text, label in zip(self.texts, self.labels, strict=True):
+                digest.update(json.dumps([text, label], ensure_ascii=True).encode())
+            self._digest.append(digest.hexdigest())
+        return self._digest[0]
+
+    def digest_of(self, columns: Sequence[str]) -> str:
+        """sha256 over these columns and the labels, in order: what was fitted on equal ones is the same.
+
+        Args:
+            columns: names of the columns that are read.
+        """
+        digest = hashlib.sha256(json.dumps(list(columns)).encode())
+        for row, label in zip(self.inputs, self.labels, strict=True):
+            cells = [None if row.get(column) is None else str(row[column]) for column in columns]
+            digest.update(json.dumps([cells, label], ensure_ascii=True).encode())
+        return digest.hexdigest()
+
+    def take(self, positions: Iterable[int]) -> Rows:
+        """The rows at these positions, in this order."""
+        chosen = list(positions)
+        return Rows(
+            inputs=tuple(self.inputs[i] for i in chosen),
+            labels=tuple(self.labels[i] for i in chosen),
+            text=self.text,
+            numbers=tuple(self.numbers[i] if self.numbers else i + 1 for i in chosen),
+            index=tuple(self.index[i] for i in chosen) if self.index else (),
+            index_names=self.index_names,
+        )
+
+    def number(self, position: int) -> int:
+        """The row that stands at this position, as its table counts it from 1."""
+        return self.numbers[position] if self.numbers else position + 1
+
+    def keys(self, position: int) -> dict[str, Any]:
+        """The labels of the row at this position in the index of its table, by level; none where they are its place."""
+        if not self.index:
+            return {}
+        label = self.index[position]
+        levels = label if len(self.index_names) > 1 else (label,)
+        names = [name or f"index{place or ''}" for place, name in enumerate(self.index_names)]
+        return dict(zip(names, levels, strict=True))
+
+
+class Speaking(type(BaseModel)):  # type: ignore[misc]
+    """Makes a call in Python say what is wrong as a file's fault is said; pydantic's own way in is not touched."""
+
+    def __call__(cls, *args: Any, **settings: Any) -> Any:  # noqa: D102  (makes an instance)
+        try:
+            return super().__call__(*args, **settings)
+        except ValidationError as error:
+            raise cls.fault(error) from None
+
+    def fault(cls, error: ValidationError) -> UserError:
+        """What is raised instead of pydantic's error."""
+        return SpecError(f"{cls.__name__}: {readable_validation_error(error, cls)}")
+
+
+class Task(BaseModel, metaclass=Speaking):
+    """The question, named: which column is read, which labels may come back, whether they are ordered.
+
+    Examples:
+        >>> task = Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
+        >>> task.labels
+        ('1', '2', '3', '4', '5')
+        >>> task.values
+        (1.0, 2.0, 3.0, 4.0, 5.0)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=NAME_PATTERN, max_length=64)
+    """Short name; the MLflow experiment is called by it."""
+    type: Literal["rating", "classification"] = "classification"
+    """`rating` means the labels are ordered, from lowest to highest."""
+    text: str = "text"
+    """Column that is read. Rows where it is null or blank are never sent."""
+    label: str = "label"
+    """Column that holds the truth in labelled tables."""
+    labels: tuple[str, ...]
+    """Every label that may come back, in order."""
+    raters: tuple[str, ...] = ()
+    """Columns that hold the labels of single people, if there are any; they give the human ceiling."""
+
+    def __init__(self, name: str | None = None, /, **data: Any) -> None:
+        """A question.
+
+        Args:
+            name: short name; the MLflow experiment is called by it.
+            data: the other settings, as in YAML.
+
+        Raises:
+            SpecError: a setting is unknown, missing or contradicts another.
+        """
+        super().__init__(**(data if name is None else {**data, "name": name}))
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_are_text(cls, given: Any) -> Any:
+        if hasattr(given, "tolist"):
+            # What `df["label"].unique()` gives.
+            given = given.tolist()
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise ValueError("labels is a list, as in [1, 2, 3, 4, 5] or [positive, negative]")
+        labels: list[str] = []
+        for label in given:
+            if isinstance(label, bool):
+                raise ValueError(
+                    f"label {label} is a boolean, and labels are texts: write ['True', 'False'] for a column of "
+                    "booleans, or ['yes', 'no'], in quotes, for the words that YAML reads as booleans"
+                )
+            if label is None or (isinstance(label, float) and math.isnan(label)):
+                raise ValueError("a label is null; put it in quotes if the word itself is meant")
+            if isinstance(label, float) and label.is_integer():
+                label = int(label)
+            labels.append(str(label).strip())
+        return tuple(labels)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.labels) < 2:
+            raise ValueError(f"labels has {len(self.labels)} entry; a task needs at least 2")
+        if "" in self.labels:
+            raise ValueError("a label is empty")
+        seen = [composed(label) for label in self.labels]
+        repeated = sorted({label for label in seen if seen.count(label) > 1})
+        if repeated:
+            raise ValueError(f"labels repeats {', '.join(repeated)}")
+        if self.text == self.label:
+            raise ValueError(f"text and label are the same column {self.text!r}")
+        return self
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the labels are ordered from lowest to highest."""
+        return self.type == "rating"
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:
+        """A number per label: the label itself if all labels are numbers and differ, else its rank from 1."""
+        numbers = [number for number in map(number_of, self.labels) if number is not None]
+        if len(set(numbers)) == len(self.labels):
+            return tuple(numbers)
+        return tuple(float(rank) for rank in range(1, len(self.labels) + 1))
+
+    @cached_property
+    def ascending(self) -> tuple[str, ...]:
+        """The labels from the lowest value to the highest, however the task lists them.
+
+        Examples:
+            >>> Task("share", type="rating", labels=[0, 100, 10]).ascending
+            ('0', '10', '100')
+        """
+        return tuple(self.labels[position] for position in sorted(range(len(self.labels)), key=self.values.__getitem__))
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {label: position for position, label in enumerate(self.labels)}
+
+    @cached_property
+    def _spellings(self) -> Spellings:
+        return Spellings(self.labels)
+
+    def position(self, label: str) -> int:
+        """Position of a label in `labels`."""
+        return self._positions[label]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything that changes what an answer means."""
+        facts = [self.type, self.text, self.label, list(self.labels)]
+        return hashlib.sha256(json.dumps(facts, ensure_ascii=True).encode()).hexdigest()
+
+    def canonical_label(self, value: object) -> str | None:
+        """The task's label a cell stands for, `None` if it stands for none of them.
+
+        Examples:
+            >>> task = Task("stars", labels=[1, 2, 3])
+            >>> task.canonical_label(2.0), task.canonical_label(" 3 "), task.canonical_label("4")
+            ('2', '3', None)
+            >>> Task("code", labels=["001", "002"]).canonical_label(1)
+            '001'
+        """
+        return self._spellings.find(value)
+
+    def rows(self, table: Any, *, labelled: bool = False, source: str = "the table") -> Rows:
+        """The rows of a table, checked against the task.
+
+        Args:
+            table: a DataFrame with the task's text column, or what `luthier.tables.frame_of` makes one of.
+            labelled: whether every row must carry a label of the task.
+            source: what the table is called in error messages.
+
+        Raises:
+            DataError: a column is missing or twice, the table is empty, a text is a list or bytes, or a label is not
+                one of the task's.
+        """
+        frame = frame_of(table, source, text=self.text)
+        columns = list(frame.columns)
+        if self.text not in columns:
+            raise DataError(
+                f"{source} has no text column {self.text!r}; its columns are: {', '.join(columns) or 'none'}. "
+                f"Name the right one as `text:` in the task."
+            )
+        if len(frame) == 0:
+            raise DataError(f"{source} has no rows.")
+        if labelled and self.label not in columns:
+            raise DataError(
+                f"{source} has no label column {self.label!r}; its columns are: {', '.join(columns)}. "
+                f"Name the right one as `label:` in the task."
+            )
+        inputs = plain_records(frame)
+        numbers = row_numbers(frame)
+        numbered = numbers or range(1, len(inputs) + 1)
+        for number, row in zip(numbered, inputs, strict=True):
+            check_cell(row[self.text], self.text, f"{source}, row {number}")
+        labels: list[str | None] = [None] * len(inputs)
+        if self.label in columns:
+            labels = [self.canonical_label(row[self.label]) for row in inputs]
+        if labelled:
+            wrong = [i for i, label in enumerate(labels) if label is None]
+            if wrong:
+                shown = ", ".join(f"row {numbered[i]}: {inputs[i][self.label]!r}" for i in wrong[:5])
+                folded = {label.casefold() for label in self.labels}
+                cure = (
+                    "They differ from the labels in upper and lower case only; write them as the task does."
+                    if all(str(inputs[i][self.label]).strip().casefold() in folded for i in wrong)
+                    else "Correct the rows, leave them out, or add the label to the task."
+                )
+                raise DataError(
+                    f"{source} has {len(wrong)} rows whose {self.label!r} is not a label of task "
+                    f"{self.name!r} ({shown}). Labels are: {', '.join(self.labels)}. {cure}"
+                )
+        names = tuple(None if name is None else str(name) for name in frame.index.names)
+        index = tuple(frame.index)
+        if names == (None,) and all(label == number - 1 for label, number in zip(index, numbered, strict=True)):
+            index = ()
+        return Rows(tuple(inputs), tuple(labels), self.text, numbers, index, names)
+
+    def split(
+        self, table: Any, *, seed: int = 7, group: str | None = None
+    ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Train, validation and test (60, 20 and 20 of 100), with the labels in equal shares.
+
+        Rows with the same text never land in two tables; neither do rows with the same `group`.
+
+        Args:
+            table: a labelled table.
+            seed: the same seed gives the same tables.
+            group: column whose equal values belong together, such as a review or a customer.
+
+        Raises:
+            DataError: the table is too small, a label is wrong, or `group` is not a column.
+        """
+        import numpy as np
+        from sklearn.model_selection import StratifiedGroupKFold
+
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+            raise DataError(f"seed is {described(seed)}; give a whole number from 0 to {2**32 - 1}.")
+        frame = frame_of(table)
+        rows = self.rows(frame, labelled=True)
+        if group is not None and group not in frame.columns:
+            raise DataError(f"the table has no column {group!r} to group by: {', '.join(map(str, frame.columns))}.")
+        if len(rows) < 10:
+            raise DataError(f"the table has {len(rows)} rows; a split into three tables needs at least 10.")
+        groups = _connected(rows.texts, None if group is None else [row[group] for row in rows.inputs])
+        if len(set(groups)) < 5:
+            raise DataError(
+                f"the table has {len(set(groups))} different texts or groups, and a split into three tables needs at "
+                "least 5: rows with one text, or of one group, stay together."
+            )
+        folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=seed)
+        labels = np.array([self.position(label) for label in rows.labels if label is not None])
+        import warnings
+
+        with warnings.catch_warnings():
+            # A label with fewer than five rows cannot be in every fold; the split is still right.
+            warnings.filterwarnings("ignore", message="The least populated class")
+            parts = [held_out for _, held_out in folds.split(labels, labels, groups)]
+        train = np.sort(np.concatenate(parts[2:]))
+        return frame.iloc[train], frame.iloc[np.sort(parts[1])], frame.iloc[np.sort(parts[0])]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Task:
+        """The task in a YAML file.
+
+        Raises:
+            SpecError: the file is not there, is no YAML, or is not a task.
+        """
+        import yaml
+
+        file = path_of(path, "a task", SpecError)
+        if not file.is_file():
+            raise SpecError(
+                f"no task file {file}. `luthier init --data TABLE --text COLUMN --label COLUMN` writes one."
+            )
+        try:
+            text = file.read_text(encoding="utf-8")
+            given = parse_yaml(text)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SpecError(f"{file} is not valid YAML: {error}") from error
+        if not isinstance(given, dict):
+            raise SpecError(f"{file} is not a task: it needs name, text, label and labels.")
+        try:
+            return cls(**labels_as_written(given, text))
+        except ValidationError as error:
+            raise SpecError(f"{file}: {readable_validation_error(error, cls)}") from error
+
+    def document(self) -> dict[str, Any]:
+        """The task as YAML has it."""
+        document = self.model_dump(mode="json")
+        document["labels"] = list(self.labels)
+        if not self.raters:
+            del document["raters"]
+        return document
+
+
+def is_blank(value: object) -> bool:
+    """Whether a text cell holds nothing to send."""
+    return value is None or not str(value).strip()
+
+
+def check_cell(value: object, column: str, where: str) -> None:
+    """Refuses a cell that is no text: a model would be sent its Python form.
+
+    Raises:
+        DataError: names the place and how to make a text of it.
+    """
+    if isinstance(value, bytes | bytearray):
+        cure = f"decode it: df[{column!r}].str.decode('utf-8')"
+    elif isinstance(value, list | tuple | set | dict) or getattr(value, "shape", None):
+        cure = f"make one text of it, as df[{column!r}].str.join(' ') does for lists of words, or a row for each"
+    else:
+        return
+    raise DataError(f"{where}: {column!r} holds {type(value).__name__}, such as {str(value)[:60]}; {cure}.")
+
+
+def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as plain Python values, missing cells as `None`."""
+    import pandas as pd
+
+    columns = {}
+    for position, name in enumerate(frame.columns):
+        series = frame.iloc[:, position]
+        missing = pd.isna(series).to_numpy()
+        cells = series.astype(object).tolist()
+        columns[str(name)] = [
+            None if gone else cell.item() if hasattr(cell, "item") and getattr(cell, "ndim", 1) == 0 else cell
+            for cell, gone in zip(cells, missing, strict=True)
+        ]
+    names = list(columns)
+    return [dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
+_KIND_TRIED = re.compile(r"int|float|str|bool|[a-z-]+\[.*\]")
+"""The last part of a place where pydantic tried one of several kinds."""
+
+
+def readable_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line per fault: where it is, what is wrong, what is allowed there."""
+    found: dict[str, list[str]] = {}
+    given: dict[str, str] = {}
+    for fault in error.errors():
+        # One of several kinds is allowed: each was tried, and failed, at the same place.
+        path = [str(part) for part in fault["loc"]]
+        if path and _KIND_TRIED.fullmatch(path[-1]):
+            path.pop()
+        where = ".".join(path)
+        what = fault["msg"].removeprefix("Value error, ").replace("Input should be ", "should be ")
+        if fault["type"] == "extra_forbidden":
+            allowed = _fields_at(model, fault["loc"][:-1])
+            what = f"unknown key; allowed here: {', '.join(sorted(allowed))}" if allowed else "unknown key"
+        elif fault["type"] == "missing":
+            what = "is missing"
+        elif fault["type"] != "value_error":
+            if fault["type"] == "model_type":
+                what = f"should be a block of settings, in Python also {fault['ctx']['class_name']}(...)"
+            value = fault.get("input")
+            if isinstance(value, str | int | float | bool | None):
+                given[where] = f" (given: {value!r})"
+        found.setdefault(where, []).append(what)
+    return "; ".join(
+        (f"{where}: " if where else "") + " or ".join(dict.fromkeys(whats)) + given.get(where, "")
+        for where, whats in found.items()
+    )
+
+
+def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    from typing import get_args
+
+    here: type[BaseModel] = model
+    for part in path:
+        field_info = here.model_fields.get(str(part))
+        if field_info is None:
+            return []
+        annotation = field_info.annotation
+        options = [annotation, *get_args(annotation)]
+        inner = [kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not inner:
+            return []
+        here = inner[0]
+    return [info.alias or name for name, info in here.model_fields.items()]
+
+
+def _connected(texts: Sequence[str | None], groups: Sequence[object] | None) -> list[int]:
+    """A number per row, equal for rows that share a text or a group, directly or through others."""
+    parent = list(range(len(texts)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for keys in (texts, groups or ()):
+        first: dict[object, int] = {}
+        for i, key in enumerate(keys):
+            if key is None:
+                continue
+            parent[root(i)] = root(first.setdefault(key, i))
+    return [root(i) for i in range(len(texts))]

@@ -1,0 +1,208 @@
+"""AutoML by FLAML: its search spaces and its cost-frugal optimiser, asked and told one trial at a time.
+
+FLAML's own loop runs until its time is over. Here its optimiser proposes, our bench tries, so that the work can
+be watched and stopped, judged by the spec's objective, and repeated exactly where trials are counted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import random
+from collections.abc import Mapping
+from typing import Any, cast
+
+from luthier.errors import MissingPart
+from luthier.providers.exchange import Conversation
+from luthier.techniques.heads.learners import Candidate, Estimator, tree_library
+from luthier.techniques.heads.lesson import Lesson
+from luthier.techniques.heads.readings import Reading
+from luthier.techniques.heads.trying import Bench, plain
+
+__all__ = ["check_parts", "searched"]
+
+PARTS = {"flaml": "flaml", "lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
+"""Modules the search needs, and the packages that bring them."""
+
+KINDS: tuple[tuple[Estimator, Reading], ...] = (
+    ("logistic", "classifier"),
+    ("ordinal", "ordinal"),
+    ("ridge", "regressor"),
+    ("lgbm", "classifier"),
+    ("xgboost", "classifier"),
+    ("xgb_limitdepth", "classifier"),
+    ("lgbm", "regressor"),
+    ("xgboost", "regressor"),
+    ("xgb_limitdepth", "regressor"),
+)
+"""Every kind of model that is kept without a pickle, cheap ones first; those after `classifier` are for ratings."""
+
+LINEAR_MODEL = 20.0
+"""Trees that take about as long as a linear model."""
+
+TIMES_ASKED = 20
+"""How often a kind's optimiser may say that it knows nothing new before the kind is left alone."""
+
+
+def check_parts() -> None:
+    """Refuses to begin where AutoML is not installed.
+
+    Raises:
+        MissingPart: a package or a system library is missing; the message has what to type.
+    """
+    missing = [package for module, package in PARTS.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MissingPart(
+            f"head automl needs {', '.join(missing)}, which is not installed; "
+            'type: pip install "luthier[automl]", or choose head: logistic, which needs nothing more'
+        )
+    tree_library("lightgbm")
+    tree_library("xgboost")
+
+
+def searched(bench: Bench, *, trials: int | None, seconds: float | None) -> Conversation[None]:
+    """Tries kinds of models and their settings until so many trials are done or so much time is over.
+
+    Every kind is tried once, from its cheapest settings; then kinds take turns by chance, the likelier the less a
+    further gain is expected to cost: FLAML's rule (Wang et al. 2021). Cost is counted in trees, not in seconds,
+    so that the same rows and seed give the same trials.
+
+    Args:
+        bench: where they are tried.
+        trials: most trials.
+        seconds: most time; the trial under way is then dropped.
+    """
+    drawn = random.Random(bench.seed)
+    kinds = [
+        _Kind(*kind, bench.lesson, bench.seed) for kind in KINDS if bench.lesson.ordered or kind[1] == "classifier"
+    ]
+    # FLAML takes seconds to import, which are not the search's.
+    until = None if seconds is None else bench.seconds + seconds
+    while trials is None or len(bench.trials) < trials:
+        if until is not None and bench.seconds >= until and bench.best is not None:
+            return
+        open_kinds = [kind for kind in kinds if not kind.exhausted]
+        if not open_kinds:
+            return
+        kind = next((kind for kind in open_kinds if not kind.losses), None)
+        if kind is None:
+            least = min(kind.losses[-1] for kind in kinds if kind.losses)
+            weights = [1 / kind.cost_of_a_gain(least) for kind in open_kinds]
+            kind = drawn.choices(open_kinds, weights)[0]
+        settings = kind.ask()
+        if settings is None:
+            continue
+        candidate = Candidate(kind.estimator, kind.reading, settings)
+        tried = yield from bench.try_out(candidate, trials=trials, until=until)
+        if tried is None or tried.score is None:
+            return
+        kind.tell(bench.judge.loss(tried.score), work_of(candidate, bench.lesson))
+
+
+def work_of(candidate: Candidate, lesson: Lesson) -> float:
+    """What a trial costs, in trees; a linear model counts as a few."""
+    if "n_estimators" not in candidate.settings:
+        return LINEAR_MODEL
+    several = candidate.reading == "classifier" and len(lesson.labels) > 2
+    return float(candidate.settings["n_estimators"] * (len(lesson.labels) if several else 1))
+
+
+class _Kind:
+    """One kind of model: its optimiser, and what its trials cost and brought."""
+
+    def __init__(self, estimator: Estimator, reading: Reading, lesson: Lesson, seed: int) -> None:
+        from flaml.tune.searcher.blendsearch import CFO
+
+        self.estimator, self.reading = estimator, reading
+        self.exhausted = False
+        self.losses: list[float] = []
+        """The best loss after each gain, falling."""
+        self._spent = 0.0
+        self._spent_at: list[float] = []
+        every, start, cheap = _space(estimator, reading, lesson)
+        domains = {name: domain for name, domain in every.items() if not _is_one_value(domain)}
+        # With a handful of rows some settings have one value left, over which the optimiser would divide by zero.
+        self._given = {name: domain.lower for name, domain in every.items() if name not in domains}
+        start, cheap = ({name: one[name] for name in one if name in domains} for one in (start, cheap))
+        self._optimiser = CFO(
+            metric="loss",
+            mode="min",
+            space=domains,
+            low_cost_partial_config=cheap,
+            points_to_evaluate=[start],
+            seed=seed,
+            cost_attr="cost",
+        )
+        self._asked = 0
+        self._proposed: dict[str, Any] = {}
+
+    def ask(self) -> dict[str, Any] | None:
+        """Settings to try next."""
+        for _ in range(TIMES_ASKED):
+            self._asked += 1
+            found = self._optimiser.suggest(str(self._asked))
+            if found:
+                self._proposed = found
+                return plain({**self._given, **found})
+        self.exhausted = True
+        return None
+
+    def tell(self, loss: float, cost: float) -> None:
+        """What came of them."""
+        self._spent += cost
+        result = {"loss": loss, "cost": cost, "config": self._proposed}
+        self._optimiser.on_trial_complete(str(self._asked), result)
+        if not self.losses or loss < self.losses[-1]:
+            self.losses.append(loss)
+            self._spent_at.append(self._spent)
+
+    def cost_of_a_gain(self, least: float) -> float:
+        """What it may cost until this kind is better than the best of all."""
+        last = self._spent_at[-1]
+        before = self._spent_at[-2] if len(self._spent_at) > 1 else 0.0
+        own = max(self._spent - last, last - before)
+        gap = self.losses[-1] - least
+        if gap <= 0:
+            return own
+        gained = self.losses[-2] - self.losses[-1] if len(self.losses) > 1 else gap
+        return max(own, 2 * gap * (self._spent - before) / max(gained, 1e-12))
+
+
+def _is_one_value(domain: Any) -> bool:
+    from flaml.tune.sample import Integer
+
+    low, high = getattr(domain, "lower", None), getattr(domain, "upper", None)
+    if low is None or high is None:
+        return False
+    # FLAML's upper end of whole numbers is not one of them.
+    return bool(high - 1 <= low if isinstance(domain, Integer) else high <= low)
+
+
+def _space(
+    estimator: Estimator, reading: Reading, lesson: Lesson
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What may be set, where the search starts, and which of it makes a trial cheap."""
+    from flaml import tune
+
+    if estimator in ("logistic", "ordinal"):
+        domains: dict[str, Any] = {"C": tune.loguniform(1e-4, 10)}
+        start: dict[str, Any] = {"C": 0.01}
+        if estimator == "logistic":
+            domains["class_weight"] = tune.choice([None, "balanced"])
+            start["class_weight"] = None
+        return domains, start, {}
+    if estimator == "ridge":
+        return {"alpha": tune.loguniform(1.0, 1e5)}, {"alpha": 1000.0}, {}
+    model = importlib.import_module("flaml.automl.model")
+    kind = {
+        "lgbm": model.LGBMEstimator,
+        "xgboost": model.XGBoostSklearnEstimator,
+        "xgb_limitdepth": model.XGBoostLimitDepthEstimator,
+    }[estimator]
+    task = "regression" if reading == "regressor" else "classification"
+    described = cast("Mapping[str, Mapping[str, Any]]", kind.search_space(lesson.vectors.shape, task=task))
+    return (
+        {name: one["domain"] for name, one in described.items()},
+        {name: one["init_value"] for name, one in described.items() if "init_value" in one},
+        {name: one["low_cost_init_value"] for name, one in described.items() if "low_cost_init_value" in one},
+    )

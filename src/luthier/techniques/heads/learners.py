@@ -1,0 +1,277 @@
+"""What can be taught: linear models and boosted trees, kept as arrays or in their own text format, never a pickle."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from luthier.errors import MissingPart
+from luthier.techniques.heads.lesson import Lesson
+from luthier.techniques.heads.readings import Reading, around_value, from_above, shares_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+__all__ = [
+    "LIGHTGBM_FILE",
+    "XGBOOST_FILE",
+    "Candidate",
+    "Estimator",
+    "Learned",
+    "Predictor",
+    "Teaching",
+    "teach",
+    "tree_library",
+]
+
+Estimator = Literal["logistic", "ordinal", "ridge", "lgbm", "xgboost", "xgb_limitdepth"]
+"""Kinds of models; the last three are FLAML's names for LightGBM and two ways to grow XGBoost's trees."""
+
+LIGHTGBM_FILE = "lightgbm.txt"
+XGBOOST_FILE = "xgboost.json"
+
+MOST_ITERATIONS = 1000
+
+THREADS = 1
+"""Trees are grown on one core: sums that several share differ in the last digit, and so would the model."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something to teach.
+
+    Attributes:
+        estimator: kind of model.
+        reading: how it answers.
+        settings: of the model; plain numbers and words.
+    """
+
+    estimator: Estimator
+    reading: Reading
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A taught model as plain data.
+
+    Attributes:
+        arrays: weights of a linear model.
+        files: a booster in its own format.
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+Teaching: TypeAlias = Generator[None, None, Learned]
+"""Work in short steps: its caller may look at the clock between them, and stop it."""
+
+
+def teach(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
+    """Teaches a candidate; the same lesson, settings and seed give the same model."""
+    if candidate.estimator == "lgbm":
+        return _lightgbm(candidate, lesson, seed)
+    if candidate.estimator in ("xgboost", "xgb_limitdepth"):
+        return _xgboost(candidate, lesson, seed)
+    return _linear(candidate, lesson)
+
+
+def tree_library(name: Literal["lightgbm", "xgboost"]) -> Any:
+    """LightGBM or XGBoost, imported.
+
+    Raises:
+        MissingPart: the system library that their wheels leave to the system is not there.
+    """
+    try:
+        return importlib.import_module(name)
+    except OSError as error:
+        raise MissingPart(
+            f"{name} is installed but cannot be loaded ({error}). It needs the OpenMP library of the system; "
+            "on Debian and Ubuntu type: apt-get install libgomp1, on macOS: brew install libomp"
+        ) from error
+
+
+class Predictor:
+    """A taught model, ready to answer.
+
+    Args:
+        learned: the model as data.
+        reading: how it answers.
+        values: a number per label it was taught.
+        spread: of a regressor's errors.
+    """
+
+    def __init__(self, learned: Learned, reading: Reading, values: tuple[float, ...], spread: float = 0.0) -> None:
+        self._reading = reading
+        self._values = values
+        self._spread = spread
+        self._arrays = learned.arrays
+        self._lightgbm: Any = None
+        self._xgboost: Any = None
+        if LIGHTGBM_FILE in learned.files:
+            lightgbm = tree_library("lightgbm")
+
+            self._lightgbm = lightgbm.Booster(model_str=learned.files[LIGHTGBM_FILE].decode("utf-8"))
+        elif XGBOOST_FILE in learned.files:
+            xgboost = tree_library("xgboost")
+
+            self._xgboost = xgboost.Booster({"nthread": THREADS, "verbosity": 0})
+            self._xgboost.load_model(bytearray(learned.files[XGBOOST_FILE]))
+
+    def raw(self, vectors: Floats) -> Floats:
+        """What the model itself says: a share, a chance or a value per row and column."""
+        import numpy as np
+
+        if self._lightgbm is not None:
+            said = self._lightgbm.predict(vectors, num_threads=THREADS)
+        elif self._xgboost is not None:
+            said = self._xgboost.inplace_predict(vectors)
+        else:
+            # Not a matrix product: its last digits depend on how many rows are asked together.
+            said = np.einsum("rd,od->ro", vectors, self._arrays["coef"]) + self._arrays["intercept"]
+            if self._reading == "classifier":
+                return shares_of(said)
+            # The logistic curve, in a form that large scores do not overflow.
+            chances: Floats = said if self._reading == "regressor" else (1 + np.tanh(said / 2)) / 2
+            return chances
+        found: Floats = np.asarray(said, dtype=float).reshape(len(vectors), -1)
+        if self._reading == "classifier" and found.shape[1] == 1:
+            return np.hstack([1 - found, found])
+        return found
+
+    def probabilities(self, vectors: Floats) -> Floats:
+        """One probability per row and label it was taught; a row's do not depend on the other rows."""
+        return self.read(self.raw(vectors))
+
+    def read(self, raw: Floats) -> Floats:
+        """Probabilities from what the model said."""
+        if self._reading == "regressor":
+            return around_value(raw[:, 0], self._spread, self._values)
+        found = from_above(raw) if self._reading == "ordinal" else raw
+        # Shares in single precision sum to 1 only nearly.
+        shares: Floats = found / found.sum(axis=1, keepdims=True)
+        return shares
+
+
+def _linear(candidate: Candidate, lesson: Lesson) -> Teaching:
+    """Logistic regression, one per bound between labels, or ridge regression on values; on standardised vectors.
+
+    The scale is folded into the weights, so what is kept works on the vectors as they come.
+    """
+    import numpy as np
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    yield
+    mean, scale = lesson.vectors.mean(axis=0), lesson.vectors.std(axis=0)
+    scale[scale < 1e-12] = 1.0
+    scaled = (lesson.vectors - mean) / scale
+    settings = dict(candidate.settings)
+
+    def weights(wanted: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+        given = settings.get("class_weight")
+        model = LogisticRegression(C=settings["C"], class_weight=given, max_iter=MOST_ITERATIONS)
+        with warnings.catch_warnings(), one_thread():
+            # One that stops early is judged on held-out rows like any other.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(scaled, wanted)
+        return model.coef_, model.intercept_
+
+    if candidate.reading == "regressor":
+        with one_thread():
+            ridge = Ridge(alpha=settings["alpha"]).fit(scaled, np.asarray(lesson.values)[lesson.targets])
+        coef, intercept = ridge.coef_.reshape(1, -1), np.atleast_1d(ridge.intercept_)
+    elif candidate.reading == "ordinal":
+        found = []
+        for bound in range(1, len(lesson.labels)):
+            found.append(weights(lesson.targets >= bound))
+            yield
+        coef, intercept = np.vstack([one for one, _ in found]), np.concatenate([one for _, one in found])
+    else:
+        coef, intercept = weights(lesson.targets)
+        if len(lesson.labels) == 2:
+            coef, intercept = np.vstack([np.zeros_like(coef), coef]), np.concatenate([[0.0], intercept])
+    coef = coef / scale
+    return Learned(arrays={"coef": np.ascontiguousarray(coef), "intercept": intercept - coef @ mean})
+
+
+def one_thread() -> Any:
+    """Many threads on small matrices wait for each other, the more so the busier the machine is."""
+    return _pools().limit(limits=THREADS, user_api="blas")
+
+
+@cache
+def _pools() -> Any:
+    # To look through the process for them takes longer than a small fit.
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _lightgbm(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
+    lightgbm = tree_library("lightgbm")
+    settings = dict(candidate.settings)
+    rounds = int(settings.pop("n_estimators"))
+    if "log_max_bin" in settings:
+        settings["max_bin"] = (1 << int(settings.pop("log_max_bin"))) - 1
+    params = {
+        **settings,
+        **_aim(candidate, lesson, binary="binary", several="multiclass", value="regression"),
+        "seed": seed,
+        "num_threads": THREADS,
+        "deterministic": True,
+        "force_col_wise": True,
+        "feature_pre_filter": False,
+        "verbosity": -1,
+    }
+    targets = _targets(candidate, lesson)
+    booster = lightgbm.Booster(params, lightgbm.Dataset(lesson.vectors, targets, params=params).construct())
+    for _ in range(rounds):
+        yield
+        if booster.update():
+            break
+    return Learned(files={LIGHTGBM_FILE: booster.model_to_string().encode("utf-8")})
+
+
+def _xgboost(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
+    xgboost = tree_library("xgboost")
+    settings = dict(candidate.settings)
+    rounds = int(settings.pop("n_estimators"))
+    if not settings.get("max_depth"):
+        settings |= {"max_depth": 0, "grow_policy": "lossguide"}
+    params = {
+        **settings,
+        **_aim(candidate, lesson, binary="binary:logistic", several="multi:softprob", value="reg:squarederror"),
+        "tree_method": "hist",
+        "seed": seed,
+        "nthread": THREADS,
+        "verbosity": 0,
+    }
+    data = xgboost.DMatrix(lesson.vectors, label=_targets(candidate, lesson), nthread=THREADS)
+    booster = xgboost.Booster(params, [data])
+    for number in range(rounds):
+        yield
+        booster.update(data, number)
+    return Learned(files={XGBOOST_FILE: bytes(booster.save_raw("json"))})
+
+
+def _aim(candidate: Candidate, lesson: Lesson, *, binary: str, several: str, value: str) -> dict[str, Any]:
+    if candidate.reading == "regressor":
+        return {"objective": value}
+    if len(lesson.labels) == 2:
+        return {"objective": binary}
+    return {"objective": several, "num_class": len(lesson.labels)}
+
+
+def _targets(candidate: Candidate, lesson: Lesson) -> npt.NDArray[Any]:
+    import numpy as np
+
+    return np.asarray(lesson.values)[lesson.targets] if candidate.reading == "regressor" else lesson.targets

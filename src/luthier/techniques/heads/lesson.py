@@ -1,0 +1,141 @@
+"""Training rows as arrays, and how they are divided so that every row is judged by what did not learn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import DataError, SpecError
+from luthier.tasks.task import Rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from luthier.spec import Spec
+
+__all__ = ["Lesson", "folds_of", "labelled_texts", "labels_taught"]
+
+FOLDS = 5
+NEVER_HELD_OUT = -1
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Vectors with the labels they are to teach.
+
+    Attributes:
+        vectors: shape (rows, dimensions).
+        targets: position of each row's label among `labels`, shape (rows,).
+        labels: the labels the rows hold; a rating's from the lowest value up.
+        values: a number per label.
+        ordered: whether the labels are.
+        folds: the fold that holds a row out, -1 for rows that always teach, shape (rows,).
+    """
+
+    vectors: npt.NDArray[np.float64]
+    targets: npt.NDArray[np.intp]
+    labels: tuple[str, ...]
+    values: tuple[float, ...]
+    ordered: bool
+    folds: npt.NDArray[np.intp]
+
+    @property
+    def judged(self) -> npt.NDArray[np.intp]:
+        """Positions of the rows some fold holds out."""
+        import numpy as np
+
+        return np.flatnonzero(self.folds >= 0)
+
+    def parts(self) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        """Positions that teach and positions held out, fold by fold."""
+        import numpy as np
+
+        held = [np.flatnonzero(self.folds == fold) for fold in range(FOLDS)]
+        return [(np.flatnonzero(self.folds != fold), out) for fold, out in enumerate(held) if len(out)]
+
+    def take(self, positions: npt.NDArray[np.intp]) -> Lesson:
+        """The same lesson with these rows only; its labels stay, each must still be taught."""
+        from dataclasses import replace
+
+        chosen: Any = positions
+        return replace(self, vectors=self.vectors[chosen], targets=self.targets[chosen], folds=self.folds[chosen])
+
+
+def labelled_texts(spec: Spec, rows: Rows | None) -> tuple[list[str], list[str]]:
+    """Texts and labels of the training rows that have both.
+
+    Raises:
+        SpecError: there are no training rows.
+        DataError: they lack a column, or hold fewer than two labels.
+    """
+    if rows is None:
+        raise SpecError(f"spec {spec.name!r} needs training rows; add --train TABLE.")
+    if len(rows):
+        spec.check_columns(rows.inputs[0], "the training table")
+    pairs = [
+        (text, label)
+        for text, label in zip(rows.texts, rows.labels, strict=True)
+        if text is not None and label is not None
+    ]
+    texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+    labels_taught(spec, labels)
+    return texts, labels
+
+
+def labels_taught(spec: Spec, labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels that stand in training rows: a rating's from the lowest value up, others in the task's order.
+
+    Raises:
+        DataError: they are fewer than two.
+    """
+    held = set(labels)
+    listed = spec.task.ascending if spec.task.ordered else spec.task.labels
+    present = tuple(label for label in listed if label in held)
+    if len(present) < 2:
+        what = f"only {present[0]!r}" if present else "none"
+        raise DataError(
+            f"spec {spec.name!r} needs training rows with at least 2 labels; of "
+            f"{', '.join(spec.task.labels)} the training rows hold {what}. Give more rows with --train."
+        )
+    return present
+
+
+def folds_of(texts: Sequence[Hashable], labels: Sequence[Hashable], seed: int) -> list[int]:
+    """A fold per row, with the labels in equal shares and equal texts in one fold; -1 for rows never held out.
+
+    A label whose texts would all be held out together keeps one that never is: no fold could teach it then.
+
+    Examples:
+        >>> folds_of("abcda", "xxxyx", seed=7)
+        [1, 2, 0, -1, 1]
+    """
+    import random
+
+    drawn = random.Random(seed)
+    first: dict[Hashable, Hashable] = {}
+    for text, label in zip(texts, labels, strict=True):
+        first.setdefault(text, label)
+    groups: dict[Hashable, list[Hashable]] = {}
+    for text, label in first.items():
+        groups.setdefault(label, []).append(text)
+    fold: dict[Hashable, int] = {}
+    begin = 0
+    for members in groups.values():
+        drawn.shuffle(members)
+        if len(members) == 1:
+            fold[members[0]] = NEVER_HELD_OUT
+            continue
+        for place, text in enumerate(members):
+            fold[text] = (begin + place) % FOLDS
+        # The next label begins where this one ended, so that folds stay equally long.
+        begin += len(members)
+    # A text with two labels was dealt out under the first, so the second may stand in one fold alone.
+    texts_of: dict[Hashable, list[Hashable]] = {}
+    for text, label in zip(texts, labels, strict=True):
+        texts_of.setdefault(label, []).append(text)
+    for held in texts_of.values():
+        if len({fold[text] for text in held}) == 1:
+            fold[held[0]] = NEVER_HELD_OUT
+    return [fold[text] for text in texts]

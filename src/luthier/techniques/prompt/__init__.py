@@ -1,0 +1,1 @@
+"""A prompt: its template and wording, examples, objective and answer."""

@@ -1,0 +1,239 @@
+"""Examples nearest to each row: training texts embedded once when fitted, each row's text once when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import EndpointError, Partial
+from luthier.evaluation.records import Prediction
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.exchange import Answer, Request
+from luthier.providers.redaction import sendable
+from luthier.spec import Conversation
+from luthier.tasks.task import Rows, is_blank
+from luthier.techniques.asking import Asking, Shown, unanswered
+from luthier.techniques.prompt.examples import same_text
+from luthier.techniques.prompt.rounds import together
+from luthier.techniques.prompt.template import UnrenderedRow
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+
+__all__ = ["Nearest", "embed_pool", "embedding_request", "embedding_requests", "typical"]
+
+
+def embedding_request(text: object, endpoint: Endpoint) -> Request:
+    """What asks for one text's vector; equal texts ask the same, so the journal has each once."""
+    return Request("embedding", {"input": sendable(str(text))}, endpoint=endpoint)
+
+
+def embedding_requests(rows: Rows, endpoint: Endpoint) -> list[Request]:
+    """One request per different text."""
+    return [embedding_request(text, endpoint) for text in dict.fromkeys(rows.texts) if text is not None]
+
+
+def embed_pool(rows: Rows, endpoint: Endpoint, count: int, name: str) -> Conversation[tuple[list[int], Vectors]]:
+    """The vectors of these rows' texts, of length one, and the positions of the rows that have one.
+
+    A text the service will not embed is left out of the pool.
+
+    Args:
+        rows: labelled training rows whose texts are all different.
+        endpoint: the model that embeds.
+        count: examples each row is to be shown.
+        name: of the spec.
+
+    Raises:
+        EndpointError: fewer than `count` texts got a vector, or vectors of one model differ in length.
+        Partial: some have none for a reason that may pass.
+    """
+    import numpy as np
+
+    answers = yield [embedding_request(text, endpoint) for text in rows.texts]
+    failed = [found for answer in answers if (found := unanswered([answer])) is not None]
+    waiting = sum(found.transient for found in failed)
+    why = f" ({failed[0].error})" if failed else ""
+    if waiting:
+        raise Partial(
+            f"spec {name!r}: {waiting} of {len(rows)} training texts have no embedding yet{why}. "
+            "Run the same command again; vectors so far are kept."
+        )
+    kept = [position for position, answer in enumerate(answers) if unanswered([answer]) is None]
+    lengths = sorted({len(answers[position].vector) for position in kept})
+    if len(kept) < count or lengths[:1] == [0]:
+        raise EndpointError(
+            f"spec {name!r}: {endpoint.label} embedded {len(kept) if lengths[:1] != [0] else 0} of {len(rows)} "
+            f"training texts{why}, and each row is to be shown the {count} nearest. Try the model with "
+            "`luthier check SPEC`, or name another in prompt.examples.endpoint."
+        )
+    if len(lengths) > 1:
+        raise EndpointError(
+            f"spec {name!r}: {endpoint.label} gave vectors of {' and '.join(map(str, lengths))} numbers, so it is "
+            "more than one model. Name one model in prompt.examples.endpoint."
+        )
+    return kept, np.stack([unit(answers[position].vector) for position in kept])
+
+
+def unit(vector: Vectors) -> Vectors:
+    """The vector scaled to length one, so that a product of two is their cosine; one of zeros stays."""
+    import numpy as np
+
+    size = float(np.linalg.norm(vector))
+    return np.asarray(vector / size if size else vector, dtype=np.float32)
+
+
+MOST_COSINES = 4_000_000
+"""Cosines held at once: 16 MB."""
+
+
+class Nearest:
+    """Asks each row with the examples nearest to it.
+
+    Args:
+        asking: how a row is asked.
+        endpoint: the model that embeds.
+        count: examples to show.
+        pool: examples to choose from, `inputs` and `label` each; their texts all differ.
+        vectors: their vectors, of length one, shape (examples, numbers).
+        name: of the spec.
+    """
+
+    def __init__(
+        self,
+        asking: Asking,
+        endpoint: Endpoint,
+        count: int,
+        pool: Sequence[Mapping[str, Any]],
+        vectors: Vectors,
+        name: str,
+    ) -> None:
+        self._asking = asking
+        self._endpoint = endpoint
+        self._count = count
+        self._pool = pool
+        self._vectors = vectors
+        self._name = name
+        self._shown: dict[int, Shown] = {}
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> Conversation[list[Prediction]]:
+        """Asks for the rows' vectors, then for the rows; never raises for what one row does.
+
+        Raises:
+            EndpointError: a vector is of another length than those of the pool.
+        """
+        asked = [place for place, inputs in enumerate(rows) if self._is_sent(inputs)]
+        texts = [rows[place][self._asking.task.text] for place in asked]
+        answers: Sequence[Answer] = []
+        if asked:
+            answers = yield [embedding_request(text, self._endpoint) for text in texts]
+        embedded: dict[int, Answer] = {}
+        broken: dict[int, Prediction] = {}
+        for place, answer in zip(asked, answers, strict=True):
+            fault = unanswered([answer])
+            if fault is not None:
+                broken[place] = replace(fault, raw=None, error=f"its text got no embedding: {fault.error}")
+            else:
+                self._check(answer)
+                embedded[place] = answer
+        keys = [same_text(rows[place][self._asking.task.text]) for place in embedded]
+        shown = dict(zip(embedded, self.nearest([unit(a.vector) for a in embedded.values()], keys), strict=True))
+        # A row that is not sent asks nothing, so nothing is paid for its vector either.
+        places = [place for place in range(len(rows)) if place not in broken]
+        found = yield from together(self._asking.row(rows[place], shown.get(place)) for place in places)
+        predicted = broken | {
+            place: with_embedding(one, embedded[place]) if place in embedded else one
+            for place, one in zip(places, found, strict=True)
+        }
+        return [predicted[place] for place in range(len(rows))]
+
+    def nearest(self, vectors: Sequence[Vectors], keys: Sequence[str]) -> list[tuple[Shown, ...]]:
+        """For each vector the examples most like it, the most similar last, where it stands next to the question.
+
+        Args:
+            vectors: of the rows, of length one.
+            keys: what their texts count as; an example of the same text is passed over.
+        """
+        import numpy as np
+
+        # One more than is shown: a row's own text may be among them.
+        count = min(self._count + 1, len(self._pool))
+        at_once = max(1, MOST_COSINES // len(self._pool))
+        # The last digits of a product hang on how many rows it has. So it only says who may be among the nearest:
+        # all within twice its error (Higham 2002, section 3.5); those are told apart by sums of their own.
+        slack = self._vectors.shape[1] * float(np.finfo(np.float32).eps)
+        found: list[tuple[Shown, ...]] = []
+        for first in range(0, len(vectors), at_once):
+            part = np.stack(vectors[first : first + at_once])
+            cosines = part @ self._vectors.T
+            least = np.partition(cosines, -count, axis=1)[:, -count] - slack
+            for vector, line, floor in zip(part, cosines, least, strict=True):
+                near = np.flatnonzero(line >= floor)
+                exact = (self._vectors[near].astype(float) * vector.astype(float)).sum(axis=1)
+                order = near[np.argsort(-exact, kind="stable")]
+                examples = map(self._example, order[:count].tolist())
+                others = [example for example in examples if example.key != keys[len(found)]]
+                found.append(tuple(reversed(others[: self._count])))
+        return found
+
+    @cached_property
+    def typical(self) -> tuple[Shown, ...]:
+        """Examples of ordinary length, to judge a price by before any vector is known."""
+        return typical(self._asking, self._pool, self._count)
+
+    def _is_sent(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether a row has a text and can be written into the template."""
+        if is_blank(inputs.get(self._asking.task.text)):
+            return False
+        try:
+            self._asking.request(inputs, examples=())
+        except UnrenderedRow:
+            return False
+        return True
+
+    def _example(self, position: int) -> Shown:
+        if position not in self._shown:
+            example = self._pool[position]
+            self._shown[position] = self._asking.shown(example["inputs"], example["label"])
+        return self._shown[position]
+
+    def _check(self, answer: Answer) -> None:
+        given, wanted = len(answer.vector), self._vectors.shape[1]
+        if given != wanted:
+            raise EndpointError(
+                f"spec {self._name!r}: {self._endpoint.label} gave a vector of {given} numbers, and those of the "
+                f"training texts have {wanted}: the model behind the name has changed. Fit again (luthier compare "
+                "SPEC --test TABLE --train TABLE --fresh), or name the model it was fitted with in "
+                "prompt.examples.endpoint."
+            )
+
+
+def typical(asking: Asking, pool: Sequence[Mapping[str, Any]], count: int) -> tuple[Shown, ...]:
+    """So many examples whose length is nearest to the mean length of the pool."""
+    texts = [len(str(example["inputs"].get(asking.task.text))) for example in pool]
+    mean = sum(texts) / max(1, len(texts))
+    order = sorted(range(len(pool)), key=lambda i: (abs(texts[i] - mean), i))[:count]
+    return tuple(asking.shown(pool[i]["inputs"], pool[i]["label"]) for i in order)
+
+
+def with_embedding(found: Prediction, answer: Answer) -> Prediction:
+    """A prediction with the cost, time and tokens of its row's embedding added."""
+    spent = 0.0 if answer.from_journal else answer.cost_usd
+    return replace(
+        found,
+        cost_usd=_sum(found.cost_usd, answer.cost_usd),
+        spent_usd=_sum(found.spent_usd, spent),
+        latency_seconds=_sum(found.latency_seconds, answer.latency_seconds),
+        input_tokens=found.input_tokens + answer.usage.input_tokens,
+        from_journal=found.from_journal and answer.from_journal,
+        cost_estimated=found.cost_estimated or answer.usage.estimated,
+    )
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other

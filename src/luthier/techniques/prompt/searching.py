@@ -1,0 +1,289 @@
+"""Searching for examples: many draws race over training rows that none of them shows."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import DataError, EndpointError, Partial
+from luthier.evaluation.deciding import Objective
+from luthier.evaluation.records import Prediction
+from luthier.providers.exchange import Request, Working
+from luthier.spec import Conversation
+from luthier.tasks.task import Rows, Task
+from luthier.techniques.asking import shown_tokens
+from luthier.techniques.prompt.examples import drawn_examples, of_length, or_raise, short_enough
+from luthier.techniques.prompt.rounds import together
+from luthier.techniques.prompt.wording import Examples
+
+if TYPE_CHECKING:
+    from luthier.evaluation.racing import Lane, Outcome
+    from luthier.techniques.prompt.prompt import Prompt
+
+__all__ = ["Sample", "Search", "draw_search", "has_ended", "row_score", "search", "search_requests"]
+
+TRIES = 20
+"""Draws made for each sample that is wanted, before there are too few different ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One draw of examples.
+
+    Attributes:
+        count: how many.
+        seed: of the draw.
+        positions: the training rows it shows, in order.
+    """
+
+    count: int
+    seed: int
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What races on what; fixed by the seed, so an interrupted search goes on from the journal.
+
+    Attributes:
+        samples: the draws, all different.
+        judged: training rows they are judged on, in random order; no draw shows one of them.
+    """
+
+    samples: tuple[Sample, ...]
+    judged: tuple[int, ...]
+
+    @property
+    def longest(self) -> Sample:
+        """The draw with the most examples, the first of several."""
+        return max(self.samples, key=lambda sample: sample.count)
+
+
+def draw_search(
+    rows: Rows, pool: Sequence[int], labels: Sequence[str], settings: Examples, seed: int, name: str
+) -> Search:
+    """The rows to judge on, and from the others the samples: balanced draws, with the counts taken in turn.
+
+    Args:
+        rows: the training rows.
+        pool: positions of labelled rows with different texts, without those used for calibration.
+        labels: the task's labels.
+        settings: of the spec.
+        seed: of the spec, where the examples have none of their own.
+        name: of the spec.
+
+    Raises:
+        DataError: there are too few rows, or too few different samples.
+    """
+    own = settings.seed if settings.seed is not None else seed
+    if len(pool) < settings.rows + settings.most:
+        raise DataError(
+            f"spec {name!r} judges its samples on {settings.rows} training rows and shows up to {settings.most} "
+            f"others, {settings.rows + settings.most} in all, but the training rows hold only {len(pool)} different "
+            "labelled texts (beside calibration rows). Lower prompt.examples.rows or count, or give more rows with "
+            "--train."
+        )
+    drawn = random.Random(f"search/{own}")
+    mixed = list(pool)
+    drawn.shuffle(mixed)
+    judged, left = mixed[: settings.rows], short_enough(rows, sorted(mixed[settings.rows :]), settings)
+    if len(left) < settings.most:
+        raise DataError(
+            f"spec {name!r} shows up to {settings.most} examples, but beside the rows it judges on there are only "
+            f"{len(left)} different labelled texts{of_length(settings)}. Lower prompt.examples.rows or count"
+            f"{or_raise(settings)}, or give more rows with --train."
+        )
+    samples: dict[tuple[int, ...], Sample] = {}
+    for turn in range(TRIES * settings.samples):
+        if len(samples) == settings.samples:
+            break
+        # A draw that came before is made up for by a further one of the same count.
+        count = settings.counts[len(samples) % len(settings.counts)]
+        positions = tuple(drawn_examples(rows, left, labels, count, own + turn))
+        samples.setdefault(positions, Sample(count, own + turn, positions))
+    if len(samples) < settings.samples:
+        raise DataError(
+            f"spec {name!r} tries {settings.samples} samples, but of the {len(left)} training rows left beside those "
+            f"it judges on only {len(samples)} different ones were drawn. Lower prompt.examples.samples or rows, or "
+            "give more rows with --train."
+        )
+    return Search(tuple(samples.values()), tuple(judged))
+
+
+def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, Any]]:
+    """Races the samples; what comes back is kept in the fitted state: `examples`, `samples` and `search`.
+
+    Every sample still racing is asked about the next rows in one round. The model's bias is not taken away here:
+    it belongs to a set of examples and would have to be measured for each.
+
+    Raises:
+        EndpointError: nothing the endpoint answered could be read.
+        Partial: some rows have no answer for a reason that may pass.
+    """
+    # Here, not on top: a packaged model answers without scipy.
+    from luthier.evaluation.racing import largest_fields, race
+
+    askings = [spec.asking({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    judged = rows.take(drawn.judged)
+    racing = race(len(askings), len(judged))
+    fields = largest_fields(len(askings), len(judged))
+    block = next(racing)
+    done = 0
+    while True:
+        left = f"{len(block.candidates)} of {len(askings)} samples left"
+        yield Working("examples", block.first, len(judged), left)
+        inputs = judged.inputs[block.first : block.end]
+        predictions = yield from together(askings[c].row(row) for c in block.candidates for row in inputs)
+        _check(spec, predictions, first=block.number == 1)
+        done += len(predictions)
+        width = len(inputs)
+        scores = [
+            [
+                row_score(spec.task, spec.objective, prediction, judged.labels[block.first + place])
+                for place, prediction in enumerate(predictions[line * width : (line + 1) * width])
+            ]
+            for line in range(len(block.candidates))
+        ]
+        try:
+            block = racing.send(_matrix(scores))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            break
+    winner = drawn.samples[outcome.winner]
+    # Best first: the winner, then those that stayed longest.
+    lanes = sorted(outcome.lanes, key=lambda lane: (-lane.rows, -lane.score.value, lane.candidate))
+    lanes.sort(key=lambda lane: lane.candidate != outcome.winner)
+    return {
+        "examples": spec.kept(rows, winner.positions),
+        "samples": [_record(rows, drawn.samples[lane.candidate], lane, outcome.winner) for lane in lanes],
+        "search": {
+            "rows": len(judged),
+            "score": score_name(spec.objective),
+            "requests": outcome.evaluations,
+            "requests_of_all": outcome.full_evaluations,
+            "blocks": len(fields),
+        },
+    }
+
+
+def search_requests(spec: Prompt, rows: Rows, drawn: Search, begun: Sequence[Request] = ()) -> list[Request]:
+    """What a search asks at most: the race in which no sample is dropped by a test from now on.
+
+    Which samples reach the later blocks is not known yet; those whose examples are longest stand for them.
+
+    Args:
+        spec: the recipe.
+        rows: the training rows.
+        drawn: what races on what.
+        begun: what the search has asked so far, the round it waits for included.
+    """
+    from luthier.evaluation.racing import block_ends, largest_fields
+
+    judged = rows.take(drawn.judged)
+    askings = [spec.asking({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    lengths = [shown_tokens(asking.examples) for asking in askings]
+    order = sorted(range(len(askings)), key=lambda i: (-lengths[i], i))
+    asked = {_said(request) for request in begun}
+    found = list(begun)
+    first = 0
+    for size, end in zip(largest_fields(len(askings), len(judged)), block_ends(len(judged)), strict=True):
+        part = judged.take(range(first, end))
+        first = end
+        # Nothing is asked yet of a new race: only what it can reach at most is rendered.
+        asks = {sample: askings[sample].requests(part) for sample in (order if asked else order[:size])}
+        racing = [sample for sample in asks if any(_said(request) in asked for request in asks[sample])]
+        if racing:
+            order = racing
+            continue
+        order = order[:size]
+        for sample in order:
+            found += asks[sample]
+    return found
+
+
+def has_ended(spec: Prompt, rows: Rows, drawn: Search, held: Rows, begun: Sequence[Request]) -> bool:
+    """Whether what was asked so far goes beyond the race: some sample was shown above the calibration rows."""
+    asked = {_said(request) for request in begun}
+    if not asked or not len(held):
+        return False
+    askings = [spec.asking({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    return any(_said(request) in asked for asking in askings for request in asking.requests(held))
+
+
+def _said(request: Request) -> str:
+    return json.dumps(request.body, sort_keys=True, default=str)
+
+
+def row_score(task: Task, objective: Objective | None, prediction: Prediction, truth: str | None) -> float:
+    """How good one answer is: a race adds these up, so it is a number per row.
+
+    1 for the true label and 0 for any other; under objective `mse` and `qwk` minus the squared distance from the
+    true rating (kappa itself is no sum over rows; for given shares of labels it falls with that sum). A row without
+    a label counts as wrong, and as the farthest label.
+
+    Examples:
+        >>> stars = Task("stars", type="rating", labels=[1, 2, 3, 4, 5])
+        >>> row_score(stars, "mse", Prediction("2", "ok"), "4"), row_score(stars, None, Prediction("2", "ok"), "4")
+        (-4.0, 0.0)
+        >>> row_score(stars, "mse", Prediction(None, "refused"), "2")
+        -9.0
+    """
+    if objective in (None, "accuracy"):
+        return float(prediction.label is not None and prediction.label == truth)
+    assert truth is not None
+    true = task.values[task.position(truth)]
+    if prediction.label is None:
+        return -float(max((value - true) ** 2 for value in task.values))
+    return -float((task.values[task.position(prediction.label)] - true) ** 2)
+
+
+def score_name(objective: Objective | None) -> str:
+    """What `row_score` averages to, in words for a table."""
+    return "accuracy" if objective in (None, "accuracy") else "minus the squared error"
+
+
+def _check(spec: Prompt, predictions: Sequence[Prediction], *, first: bool) -> None:
+    waiting = sum(prediction.transient for prediction in predictions)
+    why = next((prediction.error for prediction in predictions if prediction.error), None)
+    if waiting:
+        raise Partial(
+            f"spec {spec.name!r}: {waiting} of {len(predictions)} answers the search waits for are not there yet "
+            f"({why}). Run the same command again; answers so far are kept."
+        )
+    if first and not any(prediction.label is not None for prediction in predictions):
+        raise EndpointError(
+            f"spec {spec.name!r}: none of the first {len(predictions)} answers of the search is a label ({why}). "
+            "`luthier check SPEC` tries the endpoint; `luthier preview SPEC` shows what is sent."
+        )
+
+
+def _record(rows: Rows, sample: Sample, lane: Lane, winner: int) -> dict[str, Any]:
+    # A table of it has to fit a terminal, so names are short: `block` and `by` say when it dropped out and why.
+    return {
+        "sample": lane.candidate + 1,
+        "count": sample.count,
+        "seed": sample.seed,
+        "labels": " ".join(str(rows.labels[position]) for position in sample.positions),
+        "positions": " ".join(map(str, sample.positions)),
+        "rows": lane.rows,
+        "score": _short(lane.score.value),
+        "low": _short(lane.score.low),
+        "high": _short(lane.score.high),
+        "p": _short(lane.p),
+        "block": lane.dropped_after,
+        "by": lane.dropped_by,
+        "winner": lane.candidate == winner,
+    }
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _matrix(scores: Sequence[Sequence[float]]) -> Any:
+    import numpy as np
+
+    return np.array(scores, dtype=float)

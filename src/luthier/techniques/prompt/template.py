@@ -1,0 +1,155 @@
+"""Templates: how a row is written into a prompt. Sandboxed, strict, compiled once."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from luthier.providers.redaction import sendable
+from luthier.techniques.prompt.allowance import WorkExceeded, allowance, bounded_environment, instrument
+
+__all__ = ["OFFERED", "Template", "UnrenderedRow", "compiled", "plain_cell"]
+
+OFFERED = ("labels", "words", "row")
+"""Names a template may use beside the columns; a column of the same name is `row["labels"]`."""
+
+GLOBALS = ("range", "dict", "namespace")
+
+
+class UnrenderedRow(Exception):
+    """A template failed on one row; the message is that row's error."""
+
+
+class Template:
+    """One template, ready to be filled.
+
+    Examples:
+        >>> template = compiled("{{ title | upper }}: {{ row['full text'] }} ({{ labels | join('/') }})")
+        >>> template.columns
+        ('full text', 'title')
+        >>> template.fill({"title": "dull", "full text": "{{ never run }}"}, ["1", "2"], ["1", "2"])
+        'DULL: {{ never run }} (1/2)'
+    """
+
+    def __init__(self, source: str) -> None:
+        from jinja2 import TemplateSyntaxError, meta
+
+        environment = bounded_environment(GLOBALS)
+        try:
+            tree = environment.parse(source)
+            self._refuse_other_files(tree)
+            _refuse_self(tree)
+            by_row = _columns_of_row(tree)
+            undeclared = meta.find_undeclared_variables(tree)
+            self.cuts = _cuts(tree)
+            """Lengths after which texts are cut (`truncate`), in characters."""
+            instrument(tree)
+            self._compiled = environment.from_string(tree)
+        except TemplateSyntaxError as error:
+            raise ValueError(f"line {error.lineno}: {error.message}") from error
+        except (RecursionError, MemoryError, SyntaxError) as error:
+            # Jinja's own errors of syntax are of another class: these are Python's, on nested code.
+            raise ValueError("its blocks, brackets or operators are nested too deeply; write it flatter") from error
+        self._plain_names = tuple(sorted(undeclared - set(OFFERED) - set(GLOBALS)))
+        self.columns = tuple(sorted({*self._plain_names, *by_row}))
+        self._refuse_endless_work()
+
+    def fill(self, inputs: Mapping[str, Any], labels: Sequence[str], words: Sequence[str]) -> str:
+        """The text for one row; a missing cell is written as nothing.
+
+        Raises:
+            UnrenderedRow: the template cannot be filled with this row.
+        """
+        row = {name: plain_cell(inputs.get(name)) for name in self.columns}
+        names = {name: row[name] for name in self._plain_names}
+        try:
+            with allowance():
+                text = self._compiled.render({**names, "row": row, "labels": tuple(labels), "words": tuple(words)})
+            return sendable(text)
+        except WorkExceeded as error:
+            raise UnrenderedRow(f"the template is too much work for this row: {error}") from error
+        except Exception as error:
+            # Whatever a template does with one row must not stop the others.
+            raise UnrenderedRow(f"the template fails on this row: {type(error).__name__}: {error}") from error
+
+    def _refuse_endless_work(self) -> None:
+        """A template that is too much work for any row is refused before the first one."""
+        try:
+            self.fill({}, (), ())
+        except UnrenderedRow as error:
+            if isinstance(error.__cause__, WorkExceeded):
+                raise ValueError(f"it is too much work for any row: {error.__cause__}") from error
+
+    @staticmethod
+    def _refuse_other_files(tree: Any) -> None:
+        from jinja2 import nodes
+
+        for kind in (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends):
+            for node in tree.find_all(kind):
+                raise ValueError(f"line {node.lineno}: a template cannot load another ({kind.__name__.lower()})")
+
+
+@functools.lru_cache(maxsize=512)
+def compiled(source: str) -> Template:
+    """The template of this source.
+
+    Raises:
+        ValueError: the source is no template; the message has the line.
+    """
+    return Template(source)
+
+
+def plain_cell(value: Any) -> str | int | float | bool:
+    """A cell as templates see it: missing is empty, anything but text and numbers is its text.
+
+    Dates and the like become text so that a row reads the same from a table, from JSON and from
+    the stored examples.
+
+    Examples:
+        >>> plain_cell(None), plain_cell(float("nan")), plain_cell(4), plain_cell(["a"])
+        ('', '', 4, "['a']")
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if type(value) in (str, int, float, bool):
+        plain: str | int | float | bool = value
+        return plain
+    return str(value)
+
+
+def _refuse_self(tree: Any) -> None:
+    from jinja2 import nodes
+
+    for node in tree.find_all(nodes.Name):
+        if node.name == "self":
+            raise ValueError(
+                f"""line {node.lineno}: "self" is the template's own name; write row["self"] for the column self"""
+            )
+
+
+def _cuts(tree: Any) -> tuple[int, ...]:
+    from jinja2 import nodes
+
+    found = set()
+    for node in tree.find_all(nodes.Filter):
+        if node.name == "truncate":
+            # 255 is what jinja's filter takes where it is given no length.
+            length = node.args[0] if node.args else next((k.value for k in node.kwargs if k.key == "length"), None)
+            found.add(255 if length is None else getattr(length, "value", None))
+    return tuple(sorted(length for length in found if isinstance(length, int)))
+
+
+def _columns_of_row(tree: Any) -> set[str]:
+    from jinja2 import nodes
+
+    named: set[str] = set()
+    used = [node for node in tree.find_all(nodes.Name) if node.name == "row" and node.ctx == "load"]
+    for node in tree.find_all(nodes.Getitem):
+        if node.node in used and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+            named.add(node.arg.value)
+            used = [name for name in used if name is not node.node]
+    if used:
+        raise ValueError(f"""line {used[0].lineno}: write row["column name"], with the name in quotes""")
+    return named

@@ -1,0 +1,243 @@
+"""From a request's body to what a backend is asked, with the refusals OpenAI would give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from luthier_local.backend import Ask, Message
+from luthier_local.cards import ModelCard
+from luthier_local.refusals import (
+    ApiError,
+    invalid_value,
+    unsupported_parameter,
+    unsupported_value,
+    wrong_route,
+)
+
+__all__ = ["Wanted", "read_chat_body", "read_completion_body", "read_embedding_body"]
+
+_COMPLETION_DEFAULT_TOKENS = 16
+_LARGEST_EMBEDDING_LIST = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A generation request understood: what to ask, and how to answer."""
+
+    asks: Sequence[Ask]
+    """One per prompt and sample, samples of a prompt together."""
+    stream: bool
+    include_usage: bool
+    logprobs: bool
+    where: str
+    """`messages` or `prompt`, for error messages."""
+
+    @property
+    def samples(self) -> int:
+        """Answers wanted per prompt."""
+        return max(ask.sample for ask in self.asks) + 1
+
+
+def read_chat_body(body: dict[str, Any], card: ModelCard) -> Wanted:
+    """Reads the body of `chat/completions`."""
+    if not card.chat:
+        raise wrong_route(
+            "This is not a chat model and thus not supported in the v1/chat/completions endpoint. "
+            "Did you mean to use v1/completions?"
+        )
+    messages = _messages(body)
+    if card.reasoning:
+        _refuse_for_reasoning(body)
+    limit = body.get("max_completion_tokens")
+    if limit is None:
+        limit = body.get("max_tokens")
+    elif body.get("max_tokens") is not None:
+        raise invalid_value("max_tokens", "give either max_tokens or max_completion_tokens, not both.")
+    wants = body.get("logprobs") or False
+    if not isinstance(wants, bool):
+        raise invalid_value("logprobs", "expected a boolean.", "invalid_type")
+    top = body.get("top_logprobs")
+    if top is not None and not wants:
+        raise invalid_value("top_logprobs", "only allowed when 'logprobs' is true.")
+    top = _top(top or 0, "top_logprobs", card) if wants else None
+    if wants and not card.logprobs:
+        if not card.ignores_logprobs:
+            raise unsupported_parameter("logprobs")
+        top = None
+    ask = Ask(
+        messages=messages,
+        max_tokens=_whole(limit, "max_completion_tokens", 1),
+        temperature=_temperature(body),
+        seed=_whole(body.get("seed"), "seed", None),
+        stop=_stops(body),
+        top=top,
+        schema=_schema(body),
+        reasoning=card.reasoning,
+    )
+    return _wanted([ask], body, top is not None, "messages")
+
+
+def read_completion_body(body: dict[str, Any], card: ModelCard) -> Wanted:
+    """Reads the body of the older `completions`."""
+    if not card.completions or card.reasoning:
+        raise wrong_route(
+            "This is a chat model and not supported in the v1/completions endpoint. "
+            "Did you mean to use v1/chat/completions?"
+        )
+    prompts = body.get("prompt", "")
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    if not isinstance(prompts, list) or not prompts or not all(isinstance(text, str) for text in prompts):
+        raise invalid_value("prompt", "expected a text or a list of texts.", "invalid_type")
+    for name in ("echo", "suffix"):
+        if body.get(name):
+            raise unsupported_parameter(name)
+    wants = body.get("logprobs")
+    if isinstance(wants, bool):
+        raise invalid_value("logprobs", "expected a whole number.", "invalid_type")
+    top = _top(wants, "logprobs", card) if wants is not None else None
+    if top is not None and not card.logprobs:
+        if not card.ignores_logprobs:
+            raise unsupported_parameter("logprobs")
+        top = None
+    limit = _whole(body.get("max_tokens"), "max_tokens", 0)
+    asks = [
+        Ask(
+            prompt=prompt,
+            max_tokens=_COMPLETION_DEFAULT_TOKENS if limit is None else limit,
+            temperature=_temperature(body),
+            seed=_whole(body.get("seed"), "seed", None),
+            stop=_stops(body),
+            top=top,
+            schema=_schema(body),
+        )
+        for prompt in prompts
+    ]
+    return _wanted(asks, body, top is not None, "prompt")
+
+
+def read_embedding_body(body: dict[str, Any], card: ModelCard) -> tuple[list[str], bool, int | None]:
+    """Reads the body of `embeddings`: texts, whether base64 is wanted, and dimensions to cut to."""
+    if not card.embeddings:
+        raise wrong_route("You are not allowed to generate embeddings from this model", 403)
+    texts = body.get("input")
+    if isinstance(texts, str):
+        texts = [texts]
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise invalid_value("input", "expected a text or a non-empty list of texts.", "invalid_type")
+    if len(texts) > _LARGEST_EMBEDDING_LIST:
+        raise invalid_value("input", f"at most {_LARGEST_EMBEDDING_LIST} texts; given {len(texts)}.")
+    if any(text == "" for text in texts):
+        raise invalid_value("input", "a text cannot be empty.")
+    encoding = body.get("encoding_format") or "float"
+    if encoding not in ("float", "base64"):
+        raise invalid_value("encoding_format", "expected 'float' or 'base64'.")
+    return texts, encoding == "base64", _whole(body.get("dimensions"), "dimensions", 1)
+
+
+def _wanted(asks: list[Ask], body: dict[str, Any], logprobs: bool, where: str) -> Wanted:
+    count = _whole(body.get("n"), "n", 1) or 1
+    if count > 128:
+        raise invalid_value("n", f"at most 128; given {count}.", "integer_above_max_value")
+    options = body.get("stream_options") or {}
+    spread = [replace(ask, sample=sample) for ask in asks for sample in range(count)] if count > 1 else asks
+    usage = bool(options.get("include_usage")) if isinstance(options, dict) else False
+    return Wanted(spread, bool(body.get("stream")), usage, logprobs, where)
+
+
+def _messages(body: dict[str, Any]) -> tuple[Message, ...]:
+    given = body.get("messages")
+    if not isinstance(given, list) or not given:
+        raise invalid_value("messages", "expected a non-empty list of messages.", "invalid_type")
+    turns = []
+    for i, turn in enumerate(given):
+        if not isinstance(turn, dict) or turn.get("role") not in (
+            "system", "developer", "user", "assistant", "tool",
+        ):  # fmt: skip
+            raise invalid_value(f"messages[{i}].role", "expected system, developer, user or assistant.")
+        content = turn.get("content")
+        if isinstance(content, list):
+            if not all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+                raise invalid_value(f"messages[{i}].content", "only text parts are read here.")
+            content = "".join(str(part.get("text", "")) for part in content)
+        if content is None:
+            content = ""
+        if not isinstance(content, str):
+            raise invalid_value(f"messages[{i}].content", "expected a text.", "invalid_type")
+        turns.append(Message(turn["role"], content))
+    return tuple(turns)
+
+
+def _refuse_for_reasoning(body: dict[str, Any]) -> None:
+    if body.get("max_tokens") is not None:
+        raise unsupported_parameter("max_tokens", " Use 'max_completion_tokens' instead.")
+    for name in ("logprobs", "top_logprobs"):
+        if body.get(name):
+            raise unsupported_parameter(name)
+    for name, default in (("temperature", 1), ("top_p", 1), ("presence_penalty", 0), ("frequency_penalty", 0)):
+        value = body.get(name)
+        if value is not None and value != default:
+            raise unsupported_value(name, value, f"Only the default ({default}) value is supported.")
+
+
+def _top(value: Any, name: str, card: ModelCard) -> int:
+    wanted = _whole(value, name, 0) or 0
+    if wanted > card.top_logprobs_max:
+        raise ApiError(
+            400,
+            f"Invalid '{name}': integer above maximum value. Expected a value <= "
+            f"{card.top_logprobs_max}, but got {wanted} instead.",
+            param=name,
+            code="integer_above_max_value",
+        )
+    return wanted
+
+
+def _temperature(body: dict[str, Any]) -> float:
+    value = body.get("temperature")
+    if value is None:
+        return 1.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 2:
+        raise invalid_value("temperature", "expected a number from 0 to 2.", "decimal_out_of_range")
+    return float(value)
+
+
+def _whole(value: Any, name: str, least: int | None) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise invalid_value(name, "expected a whole number.", "invalid_type")
+    if least is not None and value < least:
+        raise invalid_value(name, f"expected at least {least}, got {value}.", "integer_below_min_value")
+    return value
+
+
+def _stops(body: dict[str, Any]) -> tuple[str, ...]:
+    given = body.get("stop")
+    if given is None:
+        return ()
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, list) or len(given) > 4 or not all(isinstance(text, str) for text in given):
+        raise invalid_value("stop", "expected a text or a list of at most 4 texts.")
+    return tuple(text for text in given if text)
+
+
+def _schema(body: dict[str, Any]) -> dict[str, Any] | None:
+    given = body.get("response_format")
+    if given is None:
+        return None
+    kind = given.get("type") if isinstance(given, dict) else None
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return {}
+    if kind != "json_schema":
+        raise invalid_value("response_format.type", "expected text, json_object or json_schema.")
+    wrapped = given.get("json_schema")
+    schema = wrapped.get("schema") if isinstance(wrapped, dict) else None
+    if not isinstance(schema, dict) or not isinstance(wrapped.get("name"), str):
+        raise invalid_value("response_format.json_schema", "expected `name` and `schema`.")
+    return schema

@@ -1,0 +1,347 @@
+"""`/v1/decisions`: typed questions about an input, answered with a probability per label.
+
+OpenAI answers it with a model of its own. Here every question becomes a user's turn, and the labels are weighed
+by the served model's next-token scores where its answer begins (`label_shares.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from luthier_local.backend import Backend
+from luthier_local.cards import ModelCard
+from luthier_local.jobs.tuned import TunedBackend
+from luthier_local.label_shares import Shares, label_shares
+from luthier_local.refusals import ApiError, invalid_value, wrong_route
+
+__all__ = ["Asked", "Option", "Question", "decide", "decision_body", "read_decision_body", "refused_questions"]
+
+MOST_QUESTIONS = 400
+MOST_CHOICES = 255
+MOST_LEVELS = 10
+FIELDS = ("input", "model", "questions", "prompt_cache_key", "prompt_cache_options", "safety_identifier")
+
+Kind = Literal["predicate", "choice", "score"]
+FIELDS_OF: dict[str, tuple[str, ...]] = {"predicate": (), "choice": ("choices",), "score": ("levels",)}
+
+SPEAKERS = {"user": "User", "developer": "System", "system": "System", "assistant": "Assistant"}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One answer to choose from: a choice's typed value or a level's label, and what it means."""
+
+    value: str | bool
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question, checked."""
+
+    kind: Kind
+    name: str | None
+    instructions: str
+    options: tuple[Option, ...]
+    source: str
+    """The question as it came, in JSON."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """How the options are written for the model: plainly, or as JSON where plain text would not tell them apart."""
+        plain = tuple(_spelled(option.value) for option in self.options)
+        stripped = [word.strip() for word in plain]
+        if len(set(stripped)) == len(plain) and not any(set(word) & set(",;\n\r") or not word for word in stripped):
+            return tuple(stripped)
+        return tuple(json.dumps(option.value, ensure_ascii=False) for option in self.options)
+
+    def prompt(self, subject: str) -> str:
+        """What the model is told, as a user's turn."""
+        words = self.words
+        lines = [subject, "", f"{'Statement' if self.kind == 'predicate' else 'Question'}: {self.instructions}"]
+        lines += [
+            f"{word}: {option.description}"
+            for word, option in zip(words, self.options, strict=True)
+            if option.description
+        ]
+        lines += [f"Options: {', '.join(words)}", "Answer:"]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call understood."""
+
+    subject: str
+    """What is asked about, as one text."""
+    questions: tuple[Question, ...]
+    trained: bool = False
+    """Whether the model was fine-tuned here: it knows what it is asked, and words around the text would mislead it."""
+
+    def prompt(self, question: Question) -> str:
+        """What the model is told for one of the questions."""
+        return self.subject if self.trained else question.prompt(self.subject)
+
+
+PREDICATE = (Option(True), Option(False))
+
+
+def read_decision_body(body: dict[str, Any], card: ModelCard) -> Asked:
+    """Reads the body of `decisions`.
+
+    Raises:
+        ApiError: what OpenAI would refuse: 400 with `param` and, for a wrong body, `code`.
+    """
+    if not (card.chat or card.completions):
+        raise wrong_route("This model only embeds; it is not supported in the v1/decisions endpoint.", 400)
+    for name in body:
+        if name not in FIELDS:
+            raise ApiError(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+    for name in ("input", "questions"):
+        if body.get(name) is None:
+            raise _missing(name)
+    subject = _subject(body["input"])
+    given = _list(body["questions"], "questions", 1, MOST_QUESTIONS)
+    questions = tuple(_question(item, f"questions[{i}]") for i, item in enumerate(given))
+    names = [question.name for question in questions if question.name is not None]
+    for i, question in enumerate(questions):
+        if names.count(question.name or "") > 1:
+            raise _duplicate(f"questions[{i}].name", f"the name {question.name!r} is given to more than one question")
+    return Asked(subject, questions, trained=card.backend == "tuned")
+
+
+def refused_questions(questions: Sequence[Question], contains: str | None) -> list[bool]:
+    """Which questions a scripted refusal is for: those with the rule's text, else all of them."""
+    named = [contains is not None and contains in question.source for question in questions]
+    return named if any(named) else [True] * len(named)
+
+
+async def decide(backend: Backend, asked: Asked, refused: Sequence[bool]) -> list[Shares | None]:
+    """How the options of every question compare; `None` for those that are refused."""
+    # One after the other: a model answers one request at a time, and 400 prompts need not wait in memory.
+    return [
+        None if no else await _weigh(backend, asked.prompt(question), question.words, f"questions[{i}]")
+        for i, (question, no) in enumerate(zip(asked.questions, refused, strict=True))
+    ]
+
+
+async def _weigh(backend: Backend, prompt: str, words: Sequence[str], where: str) -> Shares:
+    if not isinstance(backend, TunedBackend):
+        return await label_shares(backend, prompt, words)
+    # It knows the probability of each whole answer: a first token would count other answers that begin alike.
+    shares = backend.weigh(prompt, words)
+    if shares is None:
+        raise invalid_value(where, f"this model was trained on other answers: {backend.shown_answers()}.")
+    return shares
+
+
+def decision_body(model: str, questions: Sequence[Question], found: Sequence[Shares | None]) -> dict[str, Any]:
+    """The body of `decisions`."""
+    used = [shares for shares in found if shares is not None]
+    read = sum(shares.prompt_tokens for shares in used)
+    return {
+        "model": model,
+        "answers": [_answer(question, shares) for question, shares in zip(questions, found, strict=True)],
+        "usage": {
+            "input_tokens": read,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            # Scores are read off the prompt; nothing is written.
+            "output_tokens": 0,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": read,
+        },
+    }
+
+
+def _answer(question: Question, shares: Shares | None) -> dict[str, Any]:
+    if shares is None:
+        return {"type": "refusal", "name": question.name}
+    head = {"type": question.kind, "name": question.name}
+    options, probabilities = question.options, shares.probabilities
+    if question.kind == "predicate":
+        return {**head, "probability": probabilities[0]}
+    best = max(range(len(options)), key=probabilities.__getitem__)
+    if question.kind == "choice":
+        return {
+            **head,
+            "choice": options[best].value,
+            "confidence": probabilities[best],
+            "probabilities": [
+                {"value": option.value, "probability": p} for option, p in zip(options, probabilities, strict=True)
+            ],
+        }
+    return {
+        **head,
+        "score": sum(value * p for value, p in enumerate(probabilities)),
+        "confidence": probabilities[best],
+        "probabilities": [
+            {"label": option.value, "value": value, "probability": p}
+            for value, (option, p) in enumerate(zip(options, probabilities, strict=True))
+        ],
+    }
+
+
+def _spelled(value: str | bool) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+# Questions
+
+
+def _question(given: Any, where: str) -> Question:
+    if not isinstance(given, dict):
+        raise _wrong_type(where, "an object")
+    kind = given.get("type")
+    if kind not in FIELDS_OF:
+        if kind is None:
+            raise _missing(f"{where}.type")
+        raise invalid_value(f"{where}.type", f"expected 'predicate', 'choice' or 'score', got {kind!r}.")
+    _only(given, ("type", "name", "instructions", *FIELDS_OF[kind]), where)
+    name = given.get("name")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise _wrong_type(f"{where}.name", "a text that is not empty")
+    if given.get("instructions") is None:
+        raise _missing(f"{where}.instructions")
+    instructions = _content(given["instructions"], f"{where}.instructions")
+    options: tuple[Option, ...] = PREDICATE
+    if kind == "choice":
+        options = _options(given, where, "choices", "value", MOST_CHOICES)
+    elif kind == "score":
+        options = _options(given, where, "levels", "label", MOST_LEVELS)
+    return Question(kind, name, instructions, options, json.dumps(given, ensure_ascii=False))
+
+
+def _options(given: dict[str, Any], where: str, field: str, key: str, most: int) -> tuple[Option, ...]:
+    where = f"{where}.{field}"
+    if given.get(field) is None:
+        raise _missing(where)
+    options: list[Option] = []
+    for i, item in enumerate(_list(given[field], where, 2, most)):
+        here = f"{where}[{i}]"
+        if not isinstance(item, dict):
+            raise _wrong_type(here, "an object")
+        _only(item, (key, "description"), here)
+        value = item.get(key)
+        if value is None:
+            raise _missing(f"{here}.{key}")
+        if not isinstance(value, str if key == "label" else str | bool):
+            raise _wrong_type(f"{here}.{key}", "a text" if key == "label" else "a text or a boolean")
+        if isinstance(value, str) and not value.strip():
+            raise _empty(f"{here}.{key}")
+        description = item.get("description")
+        if description is not None and not isinstance(description, str):
+            raise _wrong_type(f"{here}.description", "a text")
+        if any(type(option.value) is type(value) and option.value == value for option in options):
+            raise _duplicate(f"{here}.{key}", f"{value!r} is given more than once")
+        options.append(Option(value, description))
+    return tuple(options)
+
+
+# The input
+
+
+def _subject(given: Any) -> str:
+    if isinstance(given, str):
+        return _content(given, "input")
+    if not isinstance(given, list):
+        raise _wrong_type("input", "a text or a list of items")
+    items = _list(given, "input", 1, None)
+    called: set[Any] = set()
+    turns: list[tuple[str, str]] = []
+    for i, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise _wrong_type(f"input[{i}]", "an object")
+        turns.append(_turn(item, f"input[{i}]", called))
+    if len(turns) == 1:
+        return turns[0][1]
+    return "\n".join(f"{who}: {said}" for who, said in turns)
+
+
+def _turn(item: dict[str, Any], where: str, called: set[Any]) -> tuple[str, str]:
+    kind = item.get("type", "message")
+    if kind == "message":
+        if item.get("role") not in SPEAKERS:
+            raise invalid_value(f"{where}.role", "expected user, developer, system or assistant.")
+        if item.get("content") is None:
+            raise _missing(f"{where}.content")
+        return SPEAKERS[item["role"]], _content(item["content"], f"{where}.content")
+    said = {"function_call": "arguments", "custom_tool_call": "input"}.get(kind)
+    if said is not None:
+        if not isinstance(item.get(said), str):
+            raise _wrong_type(f"{where}.{said}", "a text")
+        called.add(item.get("call_id"))
+        return f"Call of {item.get('name')}", item[said]
+    if kind in ("function_call_output", "custom_tool_call_output"):
+        if item.get("call_id") not in called:
+            raise invalid_value(f"{where}.call_id", f"no call before it has the id {item.get('call_id')!r}.")
+        if item.get("output") is None:
+            raise _missing(f"{where}.output")
+        return "Result", _content(item["output"], f"{where}.output")
+    raise invalid_value(f"{where}.type", f"expected a message, a call or its output, got {kind!r}.")
+
+
+def _content(given: Any, where: str) -> str:
+    if isinstance(given, str):
+        text = given
+    elif isinstance(given, list):
+        text = "\n".join(_part(part, f"{where}[{i}]") for i, part in enumerate(given))
+    else:
+        raise _wrong_type(where, "a text or a list of parts")
+    if not text.strip():
+        raise _empty(where)
+    return text
+
+
+def _part(part: Any, where: str) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in ("input_text", "output_text") and isinstance(part.get("text"), str):
+        text: str = part["text"]
+        return text
+    if kind == "refusal" and isinstance(part.get("refusal"), str):
+        refusal: str = part["refusal"]
+        return refusal
+    if kind == "input_json" and isinstance(part.get("data"), dict | list):
+        return json.dumps(part["data"], ensure_ascii=False)
+    raise invalid_value(where, "only parts of text and JSON are read here.")
+
+
+# Refusals of bodies, in OpenAI's words and codes
+
+
+def _list(given: Any, where: str, least: int, most: int | None) -> list[Any]:
+    if not isinstance(given, list):
+        raise _wrong_type(where, "a list")
+    if len(given) < least:
+        message = f"expected at least {least}, got {len(given)}."
+        raise invalid_value(where, "list too short: " + message, "array_below_min_length")
+    if most is not None and len(given) > most:
+        message = f"expected at most {most}, got {len(given)}."
+        raise invalid_value(where, "list too long: " + message, "array_above_max_length")
+    return given
+
+
+def _only(given: dict[str, Any], allowed: Sequence[str], where: str) -> None:
+    for name in given:
+        if name not in allowed:
+            raise ApiError(
+                400, f"Unknown parameter: '{where}.{name}'.", param=f"{where}.{name}", code="unknown_parameter"
+            )
+
+
+def _missing(where: str) -> ApiError:
+    return ApiError(400, f"Missing required parameter: '{where}'.", param=where, code="missing_required_parameter")
+
+
+def _wrong_type(where: str, wanted: str) -> ApiError:
+    return invalid_value(where, f"expected {wanted}.", "invalid_type")
+
+
+def _empty(where: str) -> ApiError:
+    return invalid_value(where, "it is empty.", "empty_string")
+
+
+def _duplicate(where: str, message: str) -> ApiError:
+    return invalid_value(where, message + ".", "duplicate_value")

@@ -1,0 +1,206 @@
+"""A backend without weights: its answers are a fixed function of the prompt, for tests and demos.
+
+Possible answers (whole phrases) get a log-probability from how the row sounds, and a token's
+probability is the share of the phrases that continue with it. So the probability of a label of
+several tokens is the same whether it is read at once or walked token by token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from luthier_local.backend import Ask, Reply, Step, Token
+from luthier_local.json_answers import Piece, write_json
+from luthier_local.lexicon import BACKGROUND
+from luthier_local.reading import Reading, polarity, read_chat, read_prompt
+from luthier_local.tokens import count_tokens, split_tokens, token_id
+
+__all__ = ["END", "DeterministicBackend"]
+
+END = "<|end|>"
+"""Text of the token that ends an answer, seen among the rivals only."""
+
+_DIMENSIONS = 64
+_BACKGROUND_SHARE = 0.02
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+class DeterministicBackend:
+    """Answers at once, the same for the same prompt, seed and salt."""
+
+    def __init__(self, digest: str, salt: str = "") -> None:
+        self._digest = digest
+        self._salt = salt
+
+    @property
+    def digest(self) -> str:
+        """Identity of this version of the backend with this salt."""
+        return self._digest
+
+    async def generate(self, ask: Ask) -> Reply:
+        """The whole answer."""
+        return self.answer(ask)
+
+    async def stream(self, ask: Ask) -> AsyncIterator[Step | Reply]:
+        """The answer token by token."""
+        reply = self.answer(ask)
+        for step in reply.steps:
+            yield step
+        yield reply
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """Hashed bags of words of 64 numbers, of which one is the text's polarity."""
+        return [_embed(text, self._salt) for text in texts], sum(count_tokens(text) for text in texts)
+
+    async def tokenize(self, text: str) -> list[Token]:
+        """The text in the documented tokens."""
+        return [Token(token_id(token), token) for token in split_tokens(text)]
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    def answer(self, ask: Ask) -> Reply:
+        """The whole answer, without a loop to await it in."""
+        if ask.messages is not None:
+            reading = read_chat(ask.messages, self._salt)
+            prompt_tokens = sum(count_tokens(turn.content) + 4 for turn in ask.messages) + 3
+        else:
+            reading = read_prompt(ask.prompt or "", self._salt)
+            prompt_tokens = count_tokens(ask.prompt or "")
+        limit = ask.max_tokens if ask.max_tokens is not None else 1 << 30
+        hidden = min(limit, 32 + reading.noise[1] % 32) if ask.reasoning else 0
+        pick = _picker(ask, reading)
+        if ask.schema is not None:
+            pieces = write_json(ask.schema, reading, pick)
+            steps, finish = _spell(pieces, limit - hidden, pick)
+        else:
+            steps, finish = _speak(reading, limit - hidden, pick, ask.stop)
+        text = "".join(step.text for step in steps)
+        for stop in ask.stop:
+            if stop and stop in text:
+                text, finish = text[: text.index(stop)], "stop"
+        if ask.top is None:
+            steps = [Step(step.text, step.logprob, ()) for step in steps]
+        else:
+            steps = [Step(step.text, step.logprob, step.top[: ask.top]) for step in steps]
+        return Reply(text, steps, finish, prompt_tokens, len(steps) + hidden, hidden)
+
+
+Distribution = list[tuple[str, float]]
+Pick = Callable[[Distribution], int]
+
+
+def _picker(ask: Ask, reading: Reading) -> Pick:
+    if ask.temperature <= 0:
+        return lambda distribution: 0
+    seeded = random.Random(reading.noise + f"{ask.seed}/{ask.sample}".encode())
+    warmth = ask.temperature
+
+    def pick(distribution: Distribution) -> int:
+        weights = [math.exp((logprob - distribution[0][1]) / warmth) for _, logprob in distribution]
+        return seeded.choices(range(len(weights)), weights)[0]
+
+    return pick
+
+
+def _speak(reading: Reading, limit: int, pick: Pick, stops: Sequence[str]) -> tuple[list[Step], str]:
+    begun, spaced = reading.begun, reading.spaced
+    steps: list[Step] = []
+    while len(steps) < limit:
+        distribution = next_tokens(reading.answers, begun, spaced)
+        chosen = pick(distribution)
+        token, logprob = distribution[chosen]
+        if token == END:
+            return steps, "stop"
+        steps.append(Step(token, logprob, distribution))
+        begun += token if begun else token.lstrip(" ")
+        if stops and any(stop and stop in "".join(step.text for step in steps) for stop in stops):
+            return steps, "stop"
+        if len(steps) >= 64:
+            return steps, "stop"
+    return steps, "length"
+
+
+def next_tokens(answers: Sequence[tuple[str, float]], begun: str, spaced: bool) -> Distribution:
+    """The next token's distribution, best first: (token, log-probability), summing to one."""
+    # A prompt may end with the space that the next token would bring along.
+    bare = begun.rstrip(" ")
+    gap = len(begun) > len(bare)
+    matching = [(answer, logit) for answer, logit in answers if answer.startswith(bare)] if bare else answers
+    if gap:
+        matching = [(answer, logit) for answer, logit in matching if answer[len(bare) :][:1] == " "]
+    shares: dict[str, float] = {}
+    total = 0.0
+    if matching:
+        top = max(logit for _, logit in matching)
+        for answer, logit in matching:
+            weight = math.exp(logit - top)
+            token = _continue(answer, begun, spaced)
+            shares[token] = shares.get(token, 0.0) + weight
+            total += weight
+    else:
+        shares[END] = total = 1.0
+    odd = total * _BACKGROUND_SHARE / len(BACKGROUND)
+    for rank, token in enumerate(BACKGROUND):
+        shares[token] = shares.get(token, 0.0) + odd * 2 / (1 + rank)
+        total += odd * 2 / (1 + rank)
+    normal = math.log(total)
+    ranked = [(token, math.log(share) - normal) for token, share in shares.items() if share > 0]
+    ranked.sort(key=_by_rank)
+    return ranked
+
+
+def _by_rank(item: tuple[str, float]) -> tuple[float, str]:
+    return -item[1], item[0]
+
+
+def _continue(answer: str, begun: str, spaced: bool) -> str:
+    if not begun:
+        first = split_tokens(answer)[0] if len(answer) > 6 else _short(answer)
+        return " " + first if spaced else first
+    if answer == begun:
+        return END
+    at = 0
+    for token in split_tokens(answer):
+        if at + len(token) > len(begun):
+            return token[max(0, len(begun) - at) :]
+        at += len(token)
+    return END
+
+
+def _short(answer: str) -> str:
+    return answer if answer.isalpha() else split_tokens(answer)[0]
+
+
+def _spell(pieces: Sequence[Piece], limit: int, pick: Pick) -> tuple[list[Step], str]:
+    steps: list[Step] = []
+    for text, rivals in pieces:
+        written = ""
+        for token in split_tokens(text):
+            if len(steps) >= limit:
+                return steps, "length"
+            if rivals:
+                distribution = next_tokens(rivals, written, spaced=False)
+                found = next((p for t, p in distribution if t == token), -9.0)
+            else:
+                distribution = next_tokens(((text, 0.0),), written, spaced=False)
+                found = distribution[0][1]
+            steps.append(Step(token, found, distribution))
+            written += token
+    return steps, "length" if len(steps) >= limit else "stop"
+
+
+def _embed(text: str, salt: str) -> list[float]:
+    vector = [0.0] * _DIMENSIONS
+    for word in _WORD.findall(text.lower()[:20_000]) or list(text[:1000]):
+        place = token_id(salt + word)
+        vector[1 + place % (_DIMENSIONS - 1)] += 1.0 if place & 0x40000000 else -1.0
+    vector[0] = 2 * polarity(text) + 0.01
+    for i, byte in enumerate(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()):
+        vector[1 + i] += (byte - 127.5) / 4000
+    norm = math.sqrt(sum(value * value for value in vector))
+    return [value / norm for value in vector]

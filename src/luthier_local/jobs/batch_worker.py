@@ -1,0 +1,282 @@
+"""The task that works off batches, one at a time, each line through the route a request would take.
+
+An answered line is written down before the next begins: after a kill, only what was in flight is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.assets.lock import free_lock, take_lock
+from luthier_local.jobs.batch_lines import Line, plain_url, read_lines
+from luthier_local.jobs.files import add_file
+from luthier_local.jobs.pages import now
+from luthier_local.jobs.store import Store, packed
+from luthier_local.refusals import ApiError
+
+if TYPE_CHECKING:
+    from luthier_local.app import Application
+
+__all__ = ["UNFINISHED_BATCHES", "BatchWorker", "counts_of"]
+
+_log = logging.getLogger(__name__)
+
+UNFINISHED_BATCHES = ("validating", "in_progress", "finalizing", "cancelling")
+_IN_FLIGHT = 8
+_IDLE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+class BatchWorker:
+    """Works off the batches of a server's store."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._task: asyncio.Task[None] | None = None
+        self._nudged = asyncio.Event()
+
+    @property
+    def _store(self) -> Store:
+        return self._application.workshop.store
+
+    def start(self) -> None:
+        """Begins with whatever is unfinished, if it has not begun; looks at once for something new."""
+        self._nudged.set()
+        if self._task is None:
+            # The folder is opened here: where it cannot be, whoever starts the server is told.
+            self._task = asyncio.create_task(self._run(self._store.folder / "batches.lock"))
+
+    async def stop(self) -> None:
+        """Leaves off; a later server goes on."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self, path: Path) -> None:
+        lock: int | None = None
+        pause = _IDLE_SECONDS
+        try:
+            while True:
+                self._nudged.clear()
+                try:
+                    # While another server of this folder works them off it is held; this one takes over if it ends.
+                    lock = take_lock(path) if lock is None else lock
+                    worked = lock is not None and await self._work_next()
+                except (OSError, sqlite3.Error):
+                    # A full disk: what is answered stays, and it goes on as soon as there is room.
+                    if pause == _IDLE_SECONDS:
+                        _log.exception("batches cannot be worked off")
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                    continue
+                pause = _IDLE_SECONDS
+                if not worked:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._nudged.wait(), _IDLE_SECONDS)
+        finally:
+            if lock is not None:
+                free_lock(lock)
+
+    async def _work_next(self) -> bool:
+        """Whether there was a batch to work off."""
+        marks = ", ".join("?" * len(UNFINISHED_BATCHES))
+        row = self._store.row(
+            f"select id from batches where status in ({marks}) order by number limit 1", *UNFINISHED_BATCHES
+        )
+        if row is not None:
+            await self._work(row["id"])
+        return row is not None
+
+    async def _work(self, batch: str) -> None:
+        try:
+            await self._go_through(batch)
+        except FileNotFoundError:
+            fault = {"code": "file_not_found", "line": None, "message": "The server's copy of the input file is gone."}
+            self._end(batch, "failed", errors={"object": "list", "data": [fault | {"param": "input_file_id"}]})
+        except (OSError, sqlite3.Error):
+            raise
+        except Exception as error:
+            # A bug here: the batches behind this one still want their turn.
+            _log.exception("batch %s", batch)
+            fault = {"code": "server_error", "line": None, "message": f"{type(error).__name__}: {error}", "param": None}
+            self._end(batch, "failed", errors={"object": "list", "data": [fault]})
+
+    async def _go_through(self, batch: str) -> None:
+        status, record = self._read(batch)
+        lines, errors = await asyncio.to_thread(read_lines, self._store.work(batch) / "input.jsonl", record["endpoint"])
+        if status == "validating":
+            model = lines[0].body["model"] if lines else None
+            if errors:
+                self._end(batch, "failed", errors={"object": "list", "data": errors}, model=model)
+                return
+            if self._application.shelf.card(str(model)) is None:
+                message = f"The model `{model}` does not exist."
+                fault = {"code": "model_not_found", "line": lines[0].number, "message": message, "param": "body.model"}
+                self._end(batch, "failed", errors={"object": "list", "data": [fault]}, model=model)
+                return
+            self._move(batch, ["validating"], "in_progress", in_progress_at=now(), model=model, _total=len(lines))
+            status, record = self._read(batch)
+        if status == "in_progress":
+            if not await self._answer_in_time(batch, record, lines):
+                await asyncio.to_thread(self._write_files, batch, lines, expired=True)
+                self._end(batch, "expired", expired_at=now())
+                return
+            self._move(batch, ["in_progress"], "finalizing", finalizing_at=now())
+            status, record = self._read(batch)
+        await asyncio.to_thread(self._write_files, batch, lines, expired=False)
+        if status == "cancelling":
+            self._end(batch, "cancelled", cancelled_at=now())
+        else:
+            self._end(batch, "completed", completed_at=now())
+
+    async def _answer_in_time(self, batch: str, record: dict[str, Any], lines: list[Line]) -> bool:
+        """Answers what is left; false: the time ran out before. Ends early where the batch is cancelled."""
+        done = {row["number"] for row in self._store.rows("select number from lines where batch = ?", batch)}
+        left = iter([line for line in lines if line.number not in done])
+        route = plain_url(record["endpoint"])
+        askers = [asyncio.create_task(self._answer(batch, route, left)) for _ in range(_IN_FLIGHT)]
+        asking = asyncio.gather(*askers)
+        try:
+            while not asking.done():
+                seconds = record["_expires"] - time.time()
+                if seconds <= 0:
+                    return False
+                nudged = asyncio.ensure_future(self._nudged.wait())
+                waited: set[asyncio.Future[Any]] = {asking, nudged}
+                # Another server of this folder may be told to cancel: it cannot nudge.
+                await asyncio.wait(waited, timeout=min(seconds, _IDLE_SECONDS), return_when=asyncio.FIRST_COMPLETED)
+                nudged.cancel()
+                self._nudged.clear()
+                if self._read(batch)[0] == "cancelling":
+                    return True
+            await asking
+        finally:
+            # Each of them: where one has failed, the others would go on asking beside those of the next attempt.
+            for asker in askers:
+                asker.cancel()
+            await asyncio.gather(*askers, return_exceptions=True)
+        return True
+
+    async def _answer(self, batch: str, route: str, left: Iterator[Line]) -> None:
+        for line in left:
+            # A backend may answer without ever waiting: whoever else asks the server gets a turn between two lines.
+            await asyncio.sleep(0)
+            try:
+                status, body = await self._application.answer_line(route, line.body)
+            except Exception as error:
+                # A bug here, shown as a direct request would be: the other lines still want their answers.
+                _log.exception("batch %s, line %d", batch, line.number)
+                refused = ApiError(500, f"{type(error).__name__} in the embedded server.", kind="server_error")
+                status, body = refused.status, refused.body()
+            with self._store.writing() as write:
+                write.execute(
+                    "insert or ignore into lines values (?, ?, ?, ?, ?)",
+                    (batch, line.number, line.custom_id, status, packed(body)),
+                )
+
+    def _write_files(self, batch: str, lines: list[Line], expired: bool) -> None:
+        """The output and the error file, in the order of the input."""
+        found = {row["number"]: row for row in self._store.rows("select * from lines where batch = ?", batch)}
+        output: list[str] = []
+        errors: list[str] = []
+        usage = [0, 0, 0, 0]
+        for line in lines:
+            row = found.get(line.number)
+            shown: dict[str, Any] = {
+                "id": f"batch_req_{batch.removeprefix('batch_')[:16]}{line.number:08d}",
+                "custom_id": line.custom_id,
+                "response": None,
+                "error": None,
+            }
+            if row is None:
+                if expired:
+                    message = "This request could not be executed before the completion window expired."
+                    errors.append(packed({**shown, "error": {"code": "batch_expired", "message": message}}))
+                continue
+            body = json.loads(row["body"])
+            request = f"req_{batch.removeprefix('batch_')[:16]}{line.number:08d}"
+            shown["response"] = {"status_code": row["status"], "request_id": request, "body": body}
+            (output if row["status"] < 400 else errors).append(packed(shown))
+            usage = [total + more for total, more in zip(usage, _usage(body), strict=True)]
+        named = {
+            "usage": {
+                "input_tokens": usage[0],
+                "input_tokens_details": {"cached_tokens": usage[2]},
+                "output_tokens": usage[1],
+                "output_tokens_details": {"reasoning_tokens": usage[3]},
+                "total_tokens": usage[0] + usage[1],
+            }
+        }
+        record = self._read(batch)[1]
+        for kind, written in (("output", output), ("error", errors)):
+            if written:
+                content = "".join(line + "\n" for line in written).encode("utf-8", "surrogatepass")
+                identity = f"file-{batch.removeprefix('batch_')[:20]}{kind[:2]}"
+                add_file(
+                    self._store, "batch_output", f"{batch}_{kind}.jsonl", content, identity, record["_files_expire"]
+                )
+                named[f"{kind}_file_id"] = identity  # type: ignore[assignment]
+        counts = {**counts_of(self._store, batch, record), "total": len(lines)}
+        self._note(batch, **named, request_counts=counts)
+
+    def _read(self, batch: str) -> tuple[str, dict[str, Any]]:
+        row = self._store.row("select status, record from batches where id = ?", batch)
+        assert row is not None, batch
+        return row["status"], json.loads(row["record"])
+
+    def _move(self, batch: str, since: list[str], status: str, **changes: Any) -> None:
+        with self._store.writing() as write:
+            row = write.execute("select status, record from batches where id = ?", (batch,)).fetchone()
+            if row["status"] in since:
+                _update(write, batch, status, {**json.loads(row["record"]), **changes})
+
+    def _note(self, batch: str, **changes: Any) -> None:
+        with self._store.writing() as write:
+            row = write.execute("select status, record from batches where id = ?", (batch,)).fetchone()
+            _update(write, batch, row["status"], {**json.loads(row["record"]), **changes})
+
+    def _end(self, batch: str, status: str, **changes: Any) -> None:
+        with self._store.writing() as write:
+            row = write.execute("select record from batches where id = ?", (batch,)).fetchone()
+            ended = {**json.loads(row["record"]), **changes}
+            if status == "failed":
+                ended["failed_at"] = now()
+            _update(write, batch, status, ended)
+            write.execute("delete from lines where batch = ?", (batch,))
+        shutil.rmtree(self._store.work(batch), ignore_errors=True)
+
+
+def counts_of(store: Store, batch: str, record: dict[str, Any]) -> dict[str, int]:
+    """How many lines are answered, and how many of them with an error."""
+    found: sqlite3.Row | None = store.row(
+        "select count(*) as answered, coalesce(sum(status >= 400), 0) as failed from lines where batch = ?", batch
+    )
+    answered, failed = (found["answered"], found["failed"]) if found is not None else (0, 0)
+    return {"total": record["_total"], "completed": answered - failed, "failed": failed}
+
+
+def _update(write: sqlite3.Connection, batch: str, status: str, record: dict[str, Any]) -> None:
+    write.execute("update batches set status = ?, record = ? where id = ?", (status, packed(record), batch))
+
+
+def _usage(body: dict[str, Any]) -> tuple[int, int, int, int]:
+    """Tokens read, written, cached and reasoned, whatever the route calls them."""
+    usage = body.get("usage") or {}
+    read = usage.get("prompt_tokens", usage.get("input_tokens", 0))
+    written = usage.get("completion_tokens", usage.get("output_tokens", 0))
+    cached = (usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}).get("cached_tokens", 0)
+    reasoned = (usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}).get(
+        "reasoning_tokens", 0
+    )
+    return read, written, cached, reasoned

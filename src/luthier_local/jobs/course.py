@@ -1,0 +1,225 @@
+"""One job's way through its steps: what is measured, when it is written down, what is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from luthier_local.jobs.examples import MOST_ANSWERS, Examples, FileFault, read_examples
+from luthier_local.jobs.journal import JobJournal
+from luthier_local.jobs.pages import now
+from luthier_local.jobs.training import Rehearsal, Settings, Training
+from luthier_local.jobs.words import open_words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    Floats = np.ndarray[Any, np.dtype[np.float32]]
+    Ids = np.ndarray[Any, np.dtype[np.int64]]
+
+__all__ = ["CLASSIFIED_ROWS", "Course", "read_files"]
+
+CLASSIFIED_ROWS = 256
+"""Most validation rows that the classification figures of an epoch are taken from."""
+_REPORTED_STEPS = 200
+_FLUSH_SECONDS = 0.5
+
+
+def read_files(job: JobJournal) -> tuple[Examples, Examples | None]:
+    """A job's training and validation examples, from its own copies.
+
+    Raises:
+        FileFault: What is wrong with them.
+    """
+    training = read_examples(job.work / "training.jsonl", "training_file")
+    answers = len(set(training.answers))
+    if answers > MOST_ANSWERS:
+        raise FileFault(
+            "invalid_training_file",
+            f"The training file has {answers} different answers. This base learns to choose among the answers it "
+            f"has seen, at most {MOST_ANSWERS}; it writes nothing of its own.",
+            "training_file",
+        )
+    held_out = job.work / "validation.jsonl"
+    return training, read_examples(held_out, "validation_file", least=1) if held_out.exists() else None
+
+
+class Course:
+    """A job in training."""
+
+    def __init__(self, job: JobJournal, training: Training, rehearsal: Rehearsal | None) -> None:
+        self.job = job
+        self._training = training
+        self._rehearsal = rehearsal
+        self._every = -(-training.steps // _REPORTED_STEPS)
+        self._pending: list[tuple[int, dict[str, float]]] = []
+        self._elapsed = _Elapsed(training)
+        self._began = self._flushed = time.monotonic()
+        self._first = training.step
+        self._kept: tuple[int, Path, str] | None = None
+        self.saved = False
+        """Whether a state was saved since it was taken up."""
+        self._classified = _drawn(rehearsal, training.settings.seed) if rehearsal is not None else None
+
+    @classmethod
+    def prepare(cls, job: JobJournal) -> Course:
+        """Reads the files and goes on from the saved state, if there is one.
+
+        Raises:
+            FileFault: A file is wrong.
+            LuthierError: The base's weights cannot be had.
+        """
+        record = job.record
+        examples, held_out = read_files(job)
+        chosen = record["hyperparameters"]
+        settings = Settings(**chosen, seed=record["seed"])
+        training = Training(open_words(record["_table"]), examples.texts, examples.answers, settings)
+        training.restore(job.work / "state.npy")
+        return cls(job, training, Rehearsal(training, held_out.texts, held_out.answers) if held_out else None)
+
+    @property
+    def step(self) -> int:
+        """Steps taken, those before a restart included."""
+        return self._training.step
+
+    def run(self, between: Callable[[Course], bool]) -> None:
+        """Takes the steps that are left, and ends the job.
+
+        Args:
+            between: Called after every step; true: leave it at that.
+        """
+        training = self._training
+        while training.step < training.steps:
+            figures = self._take_step()
+            ends_epoch = training.step % training.steps_per_epoch == 0
+            if ends_epoch:
+                figures |= self._measure_epoch()
+            self._pending.append((training.step, figures))
+            if ends_epoch:
+                # Figures before state: what is repeated after a kill is found written, nothing is missing.
+                self.flush()
+                self._keep_model(figures)
+                self._save()
+            elif time.monotonic() - self._flushed > _FLUSH_SECONDS:
+                self.flush()
+            if training.step < training.steps and between(self):
+                return
+        file, digest = self._model()
+        trained = int(training.tokens.sum()) * training.settings.n_epochs
+        self.job.succeed(file, digest, trained)
+
+    def flush(self) -> None:
+        """Writes down what the last steps measured."""
+        training = self._training
+        self._flushed = time.monotonic()
+        taken = training.step - self._first
+        left = (self._flushed - self._began) / taken * (training.steps - training.step) if taken else 0.0
+        self.job.write_steps(self._pending, training.steps, self._every, now() + round(left))
+        self._pending = []
+
+    def keep(self) -> None:
+        """Makes a checkpoint in the middle of an epoch, and saves the state."""
+        if self._kept is None or self._kept[0] != self._training.step:
+            found = self.job.step_figures(self._training.step)
+            self._keep_model({**found, **self._measure_epoch()})
+        self._save()
+
+    def _save(self) -> None:
+        self._training.save(self.job.work / "state.npy")
+        self.saved = True
+
+    def _take_step(self) -> dict[str, float]:
+        training = self._training
+        some = training.batch(training.step)
+        found = training.take_step()
+        tokens, examples = self._elapsed.after(training.step, some)
+        figures: dict[str, float] = {
+            "train_loss": found.loss,
+            "train_mean_token_accuracy": found.token_accuracy,
+            "elapsed_tokens": tokens,
+            "elapsed_examples": examples,
+            "training_loss": found.loss,
+            "training_sequence_accuracy": found.sequence_accuracy,
+            "training_token_accuracy": found.token_accuracy,
+        }
+        if self._rehearsal is not None and training.step % self._every == 0:
+            size = training.settings.batch_size
+            begin = training.step // self._every * size
+            rows = [place % len(self._rehearsal) for place in range(begin, begin + min(size, len(self._rehearsal)))]
+            measured = training.measure_some(self._rehearsal, rows)
+            figures |= {"valid_loss": measured.loss, "valid_mean_token_accuracy": measured.token_accuracy}
+        return figures
+
+    def _measure_epoch(self) -> dict[str, float]:
+        """What the whole validation file says about the model as it would be served now."""
+        if self._rehearsal is None:
+            return {}
+        shares = self._rehearsal.shares(self._training.network())
+        measured = self._rehearsal.measure(shares)
+        figures = {"full_valid_loss": measured.loss, "full_valid_mean_token_accuracy": measured.token_accuracy}
+        if self._classified is not None and len(self._classified):
+            right = self._rehearsal.right[self._classified]
+            said = shares[self._classified].argmax(axis=1)
+            figures |= {
+                "classification/accuracy": float((said == right).mean()),
+                "classification/weighted_f1_score": _weighted_f1(right, said),
+            }
+        return figures
+
+    def _keep_model(self, figures: dict[str, float]) -> None:
+        file, digest = self._model()
+        self.job.write_checkpoint(self._training.step, figures, file, digest)
+
+    def _model(self) -> tuple[Path, str]:
+        """The model of this step as a file."""
+        step = self._training.step
+        if self._kept is None or self._kept[0] != step:
+            file = self.job.store.folder / "models" / f"{self.job.id}-{step}.npz"
+            self._kept = step, file, self._training.network().save(file)
+        return self._kept[1:]
+
+
+class _Elapsed:
+    """Tokens and examples seen up to a step, also when training began in the middle."""
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+        self._step = self._tokens = self._examples = 0
+
+    def after(self, step: int, some: Ids) -> tuple[int, int]:
+        training = self._training
+        if self._step != step - 1:
+            epochs, within = divmod(step - 1, training.steps_per_epoch)
+            seen = epochs * training.steps_per_epoch
+            self._tokens = int(training.tokens.sum()) * epochs
+            self._examples = len(training.tokens) * epochs
+            for place in range(seen, seen + within):
+                earlier = training.batch(place)
+                self._tokens += int(training.tokens[earlier].sum())
+                self._examples += len(earlier)
+        self._step = step
+        self._tokens += int(training.tokens[some].sum())
+        self._examples += len(some)
+        return self._tokens, self._examples
+
+
+def _drawn(rehearsal: Rehearsal, seed: int) -> Ids:
+    """The validation rows that classification figures are taken from: a draw of those with a known answer."""
+    import numpy as np
+
+    known = np.flatnonzero(rehearsal.right >= 0)
+    return np.random.default_rng(seed).permutation(known)[:CLASSIFIED_ROWS]
+
+
+def _weighted_f1(right: Ids, said: Ids) -> float:
+    import numpy as np
+
+    total = 0.0
+    for label in np.unique(right):
+        hits = int(((right == label) & (said == label)).sum())
+        support = int((right == label).sum())
+        total += support * 2 * hits / (support + int((said == label).sum()))
+    return total / len(right)

@@ -1,0 +1,192 @@
+"""The files routes: upload, list, retrieve, content, delete."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from aiohttp import BodyPartReader, web
+
+from luthier_local.bodies import json_response
+from luthier_local.jobs.doors import Form, Received, add_route
+from luthier_local.jobs.pages import now, page, read_limit
+from luthier_local.jobs.store import Store, write_whole
+from luthier_local.refusals import ApiError, invalid_value, no_such
+
+if TYPE_CHECKING:
+    from luthier_local.app import Application
+
+__all__ = ["MOST_BYTES", "add_file", "find_file", "routes"]
+
+MOST_BYTES = {"fine-tune": 512 * 1024 * 1024, "batch": 200 * 1024 * 1024}
+"""Purposes a file may be uploaded for, and the largest size of each."""
+
+_RESULTS = "fine-tune-results"
+_ALIVE = "(expires_at is null or expires_at > ?)"
+
+
+def add_file(
+    store: Store, purpose: str, filename: str, content: bytes, identity: str, expires_at: int | None = None
+) -> None:
+    """Keeps a file the server itself writes; one of the same id is there once."""
+    write_whole(store.file(identity), content)
+    with store.writing() as write:
+        write.execute(
+            "insert or ignore into files (id, created_at, expires_at, filename, purpose, bytes) "
+            "values (?, ?, ?, ?, ?, ?)",
+            (identity, now(), expires_at, filename, purpose, len(content)),
+        )
+
+
+def find_file(store: Store, identity: str) -> sqlite3.Row | None:
+    """The row of a file that is there and has not expired."""
+    return store.row(f"select * from files where id = ? and {_ALIVE}", identity, now())
+
+
+def routes(application: Application) -> None:
+    """Adds the routes."""
+    workshop = application.workshop
+
+    async def receive(request: web.Request) -> Form:
+        return await _read_form(request, workshop.store.folder)
+
+    async def create(received: Received) -> web.StreamResponse:
+        assert received.form is not None
+        fields, path = received.form
+        purpose = fields.get("purpose", "")
+        if purpose not in MOST_BYTES:
+            raise invalid_value("purpose", f"{purpose[:40]!r} is not one of {', '.join(MOST_BYTES)}.")
+        if path is None:
+            raise ApiError(400, "'file' is a required property", param="file")
+        size = path.stat().st_size
+        if size == 0:
+            raise ApiError(400, "File is empty.", param="file", code="empty_file")
+        if size > MOST_BYTES[purpose]:
+            most = MOST_BYTES[purpose] // 1024 // 1024
+            raise ApiError(413, f"File is too large: at most {most} MB for {purpose}.", param="file")
+        identity = _new_id()
+        expires = _expiry(fields)
+        kept = workshop.store.file(identity)
+        path.replace(kept)
+        try:
+            with workshop.store.writing() as write:
+                write.execute(
+                    "insert into files (id, created_at, expires_at, filename, purpose, bytes) "
+                    "values (?, ?, ?, ?, ?, ?)",
+                    (identity, now(), expires, fields.get("filename", "file.jsonl"), purpose, size),
+                )
+        except BaseException:
+            # Nobody could ever name it.
+            kept.unlink(missing_ok=True)
+            raise
+        return json_response(_shape(_existing(workshop.store, identity)))
+
+    async def listed(received: Received) -> web.StreamResponse:
+        query = received.request.query
+        where = _ALIVE
+        values: list[object] = [now()]
+        if query.get("purpose"):
+            where, values = f"{_ALIVE} and purpose = ?", [now(), query["purpose"]]
+        found = page(
+            workshop.store, "files", _shape, query.get("after"), read_limit(query, 10_000, 10_000),
+            where, values, oldest_first=query.get("order") == "asc",
+        )  # fmt: skip
+        return json_response(found)
+
+    async def retrieve(received: Received) -> web.StreamResponse:
+        return json_response(_shape(_existing(workshop.store, received.part("id"))))
+
+    async def content(received: Received) -> web.StreamResponse:
+        found = _existing(workshop.store, received.part("id"))
+        path = workshop.store.file(found["id"])
+        if found["purpose"] == _RESULTS and not received.request.path.startswith("/openai/"):
+            # OpenAI gives result files in base64, Azure as they are.
+            return web.Response(body=base64.b64encode(path.read_bytes()), content_type="application/octet-stream")
+        return web.FileResponse(path, headers={"content-type": "application/octet-stream"})
+
+    async def delete(received: Received) -> web.StreamResponse:
+        found = _existing(workshop.store, received.part("id"))
+        with workshop.store.writing() as write:
+            write.execute("delete from files where id = ?", (found["id"],))
+        workshop.store.file(found["id"]).unlink(missing_ok=True)
+        return json_response({"id": found["id"], "object": "file", "deleted": True})
+
+    add_route(application, "POST", "files", create, receive)
+    add_route(application, "GET", "files", listed)
+    add_route(application, "GET", "files/{id}", retrieve)
+    add_route(application, "GET", "files/{id}/content", content)
+    add_route(application, "DELETE", "files/{id}", delete)
+
+
+def _new_id() -> str:
+    return f"file-{secrets.token_hex(11)}"
+
+
+def _existing(store: Store, identity: str) -> sqlite3.Row:
+    found = find_file(store, identity)
+    if found is None:
+        raise no_such("File object", identity)
+    return found
+
+
+def _shape(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "object": "file",
+        "bytes": row["bytes"],
+        "created_at": row["created_at"],
+        "expires_at": row["expires_at"],
+        "filename": row["filename"],
+        "purpose": row["purpose"],
+        "status": "processed",
+        "status_details": None,
+    }
+
+
+def _expiry(fields: dict[str, str]) -> int | None:
+    seconds = fields.get("expires_after[seconds]")
+    if seconds is None:
+        return None
+    if not seconds.isdecimal() or not 3600 <= int(seconds) <= 2_592_000:
+        raise invalid_value("expires_after[seconds]", "expected 3600 (an hour) to 2592000 (30 days).")
+    return now() + int(seconds)
+
+
+async def _read_form(request: web.Request, folder: Path) -> Form:
+    """The fields of a multipart form, and where its file was put for the time being."""
+    if not request.content_type.startswith("multipart/"):
+        raise ApiError(400, "Expected a multipart/form-data request with `file` and `purpose`.")
+    fields: dict[str, str] = {}
+    uploaded: Path | None = None
+    try:
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader):
+                raise ApiError(400, "A form within the form is not read.")
+            if part.name != "file":
+                fields[str(part.name)] = (await part.read(decode=True)).decode("utf-8", "replace")[:1000]
+                continue
+            if uploaded is not None:
+                raise ApiError(400, "Send one file.", param="file")
+            fields["filename"] = Path(part.filename or "file.jsonl").name
+            descriptor, name = tempfile.mkstemp(prefix=".upload-", dir=folder / "files")
+            uploaded = Path(name)
+            with os.fdopen(descriptor, "wb") as file:
+                await _receive(part, file)
+    except BaseException:
+        if uploaded is not None:
+            uploaded.unlink(missing_ok=True)
+        raise
+    return Form(fields, uploaded)
+
+
+async def _receive(part: BodyPartReader, file: IO[bytes]) -> None:
+    left = max(MOST_BYTES.values()) + 1
+    while chunk := await part.read_chunk(1 << 18):
+        # What is beyond the largest size is read and dropped: the client waits for an answer.
+        file.write(chunk[:left])
+        left -= min(left, len(chunk))

@@ -1,0 +1,256 @@
+"""What a fine-tuning job leaves behind: its record, events, figures per step, checkpoints and models.
+
+Everything a step reports is written under the step's number, once: a job that goes on after a restart repeats
+the steps since its last saved state, and finds their figures written already.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from luthier_local.jobs.files import add_file
+from luthier_local.jobs.pages import now
+from luthier_local.jobs.store import Store, packed
+
+__all__ = ["FIGURES", "UNFINISHED", "JobJournal"]
+
+UNFINISHED = ("validating_files", "queued", "running", "pausing")
+"""States from which a job goes on by itself; `paused` waits to be resumed."""
+
+KEPT_CHECKPOINTS = 3
+
+FIGURES = (
+    "train_loss",
+    "train_mean_token_accuracy",
+    "valid_loss",
+    "valid_mean_token_accuracy",
+    "full_valid_loss",
+    "full_valid_mean_token_accuracy",
+    "elapsed_tokens",
+    "elapsed_examples",
+    "training_loss",
+    "training_sequence_accuracy",
+    "training_token_accuracy",
+    "classification/accuracy",
+    "classification/weighted_f1_score",
+)
+"""Columns of a result file after `step`, as today's service and the one before it name them."""
+
+Figures = Mapping[str, float]
+
+
+class JobJournal:
+    """One job in the store."""
+
+    def __init__(self, store: Store, identity: str) -> None:
+        self.store = store
+        self.id = identity
+
+    @classmethod
+    def begin(cls, store: Store, record: Mapping[str, Any]) -> JobJournal:
+        """A new job, with its first events or not at all."""
+        identity = str(record["id"])
+        with store.writing() as write:
+            write.execute(
+                "insert into jobs (id, status, record) values (?, 'validating_files', ?)", (identity, packed(record))
+            )
+            for name, message in (
+                ("created", f"Created fine-tuning job: {identity}"),
+                ("validating", f"Validating training file: {record['training_file']}"),
+            ):
+                _add_event(write, identity, name, message, "message", {})
+        return cls(store, identity)
+
+    def row(self) -> sqlite3.Row:
+        """The job as it is now."""
+        found = self.store.row("select * from jobs where id = ?", self.id)
+        assert found is not None, self.id
+        return found
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The job's object, as the protocol has it."""
+        found: dict[str, Any] = json.loads(self.row()["record"])
+        return found
+
+    @property
+    def work(self) -> Path:
+        """Folder with copies of its files and the saved state."""
+        return self.store.work(self.id)
+
+    def model_name(self, step: int | None = None) -> str:
+        """Name of the tuned model, or of the checkpoint after a step."""
+        record = self.record
+        short = self.id.removeprefix("ftjob-")[:8]
+        name = f"ft:{record['model']}:luthier:{record['suffix'] or ''}:{short}"
+        return name if step is None else f"{name}:ckpt-step-{step}"
+
+    def move(self, status: str, since: Sequence[str], **changes: Any) -> bool:
+        """Changes the status, from one of some others only; returns whether it did."""
+        with self.store.writing() as write:
+            found = write.execute("select status, record from jobs where id = ?", (self.id,)).fetchone()
+            if found["status"] not in since:
+                return False
+            record = {**json.loads(found["record"]), **changes}
+            write.execute(
+                "update jobs set status = ?, wish = null, record = ? where id = ?", (status, packed(record), self.id)
+            )
+        return True
+
+    def note(self, **changes: Any) -> None:
+        """Changes fields of the object."""
+        with self.store.writing() as write:
+            found = write.execute("select record from jobs where id = ?", (self.id,)).fetchone()
+            record = {**json.loads(found["record"]), **changes}
+            write.execute("update jobs set record = ? where id = ?", (packed(record), self.id))
+
+    def say(self, message: str, name: str | None = None, level: str = "info") -> None:
+        """Adds an event; one of the same name is there once."""
+        with self.store.writing() as write:
+            _add_event(write, self.id, name, message, "message", {}, level)
+
+    def write_steps(self, steps: Sequence[tuple[int, Figures]], total: int, every: int, finish: int | None) -> None:
+        """Adds the figures of some steps, and an event for every so many of them."""
+        with self.store.writing() as write:
+            for step, figures in steps:
+                self._write_step(write, step, figures, total, every)
+            write.execute(
+                "update jobs set record = json_set(record, '$.estimated_finish', ?) where id = ?", (finish, self.id)
+            )
+
+    def _write_step(self, write: sqlite3.Connection, step: int, figures: Figures, total: int, every: int) -> None:
+        write.execute("insert or ignore into steps values (?, ?, ?)", (self.id, step, packed(figures)))
+        if step % every and step != total and "full_valid_loss" not in figures:
+            return
+        said = [f"training loss={figures['train_loss']:.4f}"]
+        if "valid_loss" in figures:
+            said.append(f"validation loss={figures['valid_loss']:.4f}")
+        if "full_valid_loss" in figures:
+            said.append(f"full validation loss={figures['full_valid_loss']:.4f}")
+        data = {"step": step, "total_steps": total, **figures}
+        message = f"Step {step}/{total}: {', '.join(said)}"
+        _add_event(write, self.id, f"step-{step}", message, "metrics", data)
+
+    def step_figures(self, step: int) -> dict[str, float]:
+        """What was written for a step."""
+        found = self.store.row("select figures from steps where job = ? and step = ?", self.id, step)
+        figures: dict[str, float] = json.loads(found["figures"]) if found is not None else {}
+        return figures
+
+    def write_checkpoint(self, step: int, figures: Figures, file: Path, digest: str) -> None:
+        """Adds a checkpoint and its model; the oldest beyond the last three are forgotten."""
+        name = self.model_name(step)
+        shown = {key: value for key, value in figures.items() if key in FIGURES[:6]}
+        with self.store.writing() as write:
+            write.execute(
+                "insert or ignore into checkpoints (id, job, step, created_at, model, figures) "
+                "values (?, ?, ?, ?, ?, ?)",
+                (f"ftckpt_{secrets.token_hex(12)}", self.id, step, now(), name, packed({"step": step, **shown})),
+            )
+            _add_model(write, name, self.id, file, digest)
+            kept = write.execute(
+                "select step, model from checkpoints where job = ? order by step desc", (self.id,)
+            ).fetchall()
+            for old in kept[KEPT_CHECKPOINTS:]:
+                write.execute("delete from checkpoints where job = ? and step = ?", (self.id, old["step"]))
+                write.execute("delete from models where id = ?", (old["model"],))
+            _add_event(
+                write, self.id, f"checkpoint-{step}", f"Checkpoint created at step {step}", "message",
+                {"step": step, "fine_tuned_model_checkpoint": name},
+            )  # fmt: skip
+        self.drop_unnamed_models()
+
+    def drop_unnamed_models(self) -> None:
+        """Deletes this job's model files that no model refers to."""
+        named = {row["file"] for row in self.store.rows("select file from models where job = ?", self.id)}
+        for file in (self.store.folder / "models").glob(f"{self.id}-*.npz"):
+            if file.name not in named:
+                file.unlink(missing_ok=True)
+
+    def succeed(self, file: Path, digest: str, trained_tokens: int) -> None:
+        """Writes the result file, names the model, and ends the job."""
+        result = "file-" + self.id.removeprefix("ftjob-")[:20] + "rs"
+        add_file(self.store, "fine-tune-results", "step_metrics.csv", self._result_table().encode(), result)
+        name = self.model_name()
+        ended = {
+            "finished_at": now(),
+            "fine_tuned_model": name,
+            "trained_tokens": trained_tokens,
+            "estimated_finish": None,
+            "result_files": [result],
+        }
+        with self.store.writing() as write:
+            _add_model(write, name, self.id, file, digest)
+            found = write.execute("select record from jobs where id = ?", (self.id,)).fetchone()
+            record = {**json.loads(found["record"]), **ended}
+            write.execute(
+                "update jobs set status = 'succeeded', wish = null, record = ? where id = ?", (packed(record), self.id)
+            )
+            _add_event(write, self.id, "model", f"New fine-tuned model created: {name}", "message", {})
+            _add_event(write, self.id, "end", "The job has successfully completed", "message", {})
+        self._tidy()
+
+    def fail(self, code: str, message: str, param: str | None) -> None:
+        """Ends the job with what went wrong, unless it has ended otherwise meanwhile or is paused."""
+        error = {"code": code, "message": message, "param": param}
+        if not self.move("failed", UNFINISHED, error=error, finished_at=now(), estimated_finish=None):
+            return
+        self.say(message, "end", "error")
+        self._drop_models()
+        self._tidy()
+
+    def cancel(self, since: Sequence[str]) -> bool:
+        """Ends the job for good; what it had trained is dropped, as nothing promises that it stays."""
+        if not self.move("cancelled", since, finished_at=now(), estimated_finish=None):
+            return False
+        self.say("The job was cancelled", "end")
+        self._drop_models()
+        self._tidy()
+        return True
+
+    def _result_table(self) -> str:
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["step", *FIGURES])
+        for row in self.store.rows("select step, figures from steps where job = ? order by step", self.id):
+            figures = json.loads(row["figures"])
+            table.writerow([row["step"], *(figures.get(name, "") for name in FIGURES)])
+        return text.getvalue()
+
+    def _drop_models(self) -> None:
+        with self.store.writing() as write:
+            write.execute("delete from models where job = ?", (self.id,))
+            write.execute("delete from checkpoints where job = ?", (self.id,))
+        self.drop_unnamed_models()
+
+    def _tidy(self) -> None:
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def _add_model(write: sqlite3.Connection, name: str, job: str, file: Path, digest: str) -> None:
+    write.execute("insert or ignore into models values (?, ?, ?, ?, ?)", (name, job, now(), file.name, digest))
+
+
+def _add_event(
+    write: sqlite3.Connection,
+    job: str,
+    name: str | None,
+    message: str,
+    kind: str,
+    data: Mapping[str, Any],
+    level: str = "info",
+) -> None:
+    # A message may quote what somebody sent, half a surrogate pair included.
+    message = message.encode("utf-8", "backslashreplace").decode()
+    write.execute(
+        "insert or ignore into events (job, name, created_at, level, message, type, data) values (?, ?, ?, ?, ?, ?, ?)",
+        (job, name, now(), level, message, kind, packed(data)),
+    )

@@ -1,0 +1,140 @@
+"""A tuned model: the vectors its training moved, and a softmax over the answers it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import EndpointError
+from luthier_local.jobs.store import write_whole
+from luthier_local.jobs.words import Words, open_words
+
+if TYPE_CHECKING:
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    Floats = np.ndarray[Any, np.dtype[np.float32]]
+    Ids = np.ndarray[Any, np.dtype[np.int64]]
+
+__all__ = ["Bags", "Network", "bags_of", "softmax"]
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Texts as shares of tokens: a text's features are `moving @ vectors + still`."""
+
+    moving: csr_matrix
+    """Shares of the tokens that training moves; a column per moved vector."""
+    still: Floats
+    """What the other tokens contribute."""
+
+    def features(self, vectors: Floats) -> Floats:
+        """One row of features per text."""
+        found: Floats = self.moving @ vectors + self.still
+        return found
+
+
+def bags_of(encoded: Sequence[Ids], rows: Ids, words: Words, scale: float) -> Bags:
+    """The texts' tokens, parted into those whose vectors are moved and the others."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    place = np.full(len(words.table), -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    data, columns, ends = [], [], [0]
+    still = np.zeros((len(encoded), words.table.shape[1]), np.float32)
+    for number, ids in enumerate(encoded):
+        tokens, counts = np.unique(ids, return_counts=True)
+        shares = (counts / max(1, len(ids))).astype(np.float32)
+        moved = place[tokens] >= 0
+        columns.append(place[tokens[moved]])
+        data.append(shares[moved])
+        ends.append(ends[-1] + int(moved.sum()))
+        if not moved.all():
+            still[number] = shares[~moved] @ words.table[tokens[~moved]] * np.float32(scale)
+    moving = csr_matrix((np.concatenate(data), np.concatenate(columns), ends), shape=(len(encoded), len(rows)))
+    return Bags(moving, still)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What answers. Vectors are kept as half floats: what is measured is what is served."""
+
+    words: Words
+    scale: float
+    rows: Ids
+    """Tokens whose vectors were moved."""
+    vectors: Floats
+    head: Floats
+    bias: Floats
+    answers: Sequence[str]
+
+    def shares(self, texts: Sequence[str]) -> Floats:
+        """Probability of each answer, one row per text."""
+        return self.shares_of(bags_of(self.words.encode(texts), self.rows, self.words, self.scale))
+
+    def shares_of(self, bags: Bags) -> Floats:
+        """The same for texts already encoded."""
+        return softmax(bags.features(self.vectors) @ self.head + self.bias)
+
+    def save(self, path: Path) -> str:
+        """Writes the model, whole or not at all; returns its digest."""
+        import numpy as np
+
+        card = {"table": self.words.name, "base": self.words.digest, "scale": self.scale, "answers": [*self.answers]}
+        arrays: dict[str, np.ndarray[Any, Any]] = {
+            "rows": self.rows.astype(np.int32),
+            "vectors": self.vectors.astype(np.float16),
+            "head": self.head,
+            "bias": self.bias,
+            "card": np.frombuffer(json.dumps(card).encode(), np.uint8),
+        }
+        digest = hashlib.sha256()
+        for name, array in arrays.items():
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(array).data)
+        write_whole(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type,unused-ignore]
+        return f"sha256:{digest.hexdigest()}"
+
+    @classmethod
+    def load(cls, path: Path) -> Network:
+        """Reads what `save` wrote.
+
+        Raises:
+            EndpointError: The file is gone or damaged, or was made from another base.
+        """
+        import numpy as np
+
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+                arrays = {name: found[name] for name in found.files}
+            card = json.loads(arrays["card"].tobytes())
+        except FileNotFoundError:
+            raise EndpointError(f"the weights of this tuned model are gone from {path}; tune it again") from None
+        except (EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+            raise EndpointError(f"the weights of this tuned model in {path} are damaged; tune it again") from None
+        words = open_words(card["table"])
+        if words.digest != card["base"]:
+            raise EndpointError(
+                f"this model was tuned from {card['base']}, but {words.digest} is installed; tune it again"
+            )
+        return cls(
+            words, card["scale"], arrays["rows"].astype(np.int64), arrays["vectors"].astype(np.float32),
+            arrays["head"], arrays["bias"], card["answers"],
+        )  # fmt: skip
+
+
+def softmax(logits: Floats) -> Floats:
+    """Rows that sum to one."""
+    import numpy as np
+
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    np.exp(shifted, out=shifted)
+    shares: Floats = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,89 @@
+"""Lists as OpenAI gives them: a page after a cursor, and whether there is more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from luthier_local.jobs.store import Store
+from luthier_local.refusals import ApiError, invalid_value
+
+__all__ = ["now", "page", "read_limit", "read_metadata"]
+
+_PAIRS = 16
+_DIGITS = 18
+_LONGEST_KEY, _LONGEST_VALUE = 64, 512
+
+
+def now() -> int:
+    """Seconds since 1970, as OpenAI's objects carry them."""
+    return int(time.time())
+
+
+def read_limit(query: Mapping[str, str], default: int, most: int) -> int:
+    """The `limit` of a list request."""
+    given = query.get("limit")
+    if given is None:
+        return default
+    if not given.isdecimal() or not 1 <= int(given) <= most:
+        raise invalid_value("limit", f"expected a whole number from 1 to {most}, got {given[:20]!r}.")
+    return int(given)
+
+
+def page(
+    store: Store,
+    table: str,
+    shape: Callable[[Any], dict[str, Any]],
+    after: str | None,
+    limit: int,
+    where: str = "",
+    values: Sequence[object] = (),
+    oldest_first: bool = False,
+) -> dict[str, Any]:
+    """One page of a table as a list object; newest first."""
+    conditions = [where] if where else []
+    bound = list(values)
+    if after:
+        # An event's id is its number; all else is looked up.
+        cursor = store.row(f"select number from {table} where id = ?", after) if table != "events" else None
+        number = cursor["number"] if cursor is not None else event_number(after) if table == "events" else None
+        if number is None:
+            raise ApiError(404, f"No such object to list after: {after[:80]!r}.", param="after")
+        conditions.append(f"number {'>' if oldest_first else '<'} ?")
+        bound.append(number)
+    clause = f"where {' and '.join(conditions)}" if conditions else ""
+    order = "asc" if oldest_first else "desc"
+    found = store.rows(f"select * from {table} {clause} order by number {order} limit ?", *bound, limit + 1)
+    data = [shape(row) for row in found[:limit]]
+    return {
+        "object": "list",
+        "data": data,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": len(found) > limit,
+    }
+
+
+def event_number(identity: str) -> int | None:
+    """The number within an event's id, `ftevent-000000000012`; `None`: it is none."""
+    digits = identity.removeprefix("ftevent-")
+    # Longer ones would not fit into a number of the database.
+    return int(digits) if digits.isdecimal() and digits != identity and len(digits) <= _DIGITS else None
+
+
+def read_metadata(body: Mapping[str, Any]) -> dict[str, str] | None:
+    """The `metadata` of a create request: at most 16 pairs of texts."""
+    given = body.get("metadata")
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise invalid_value("metadata", "expected an object whose values are texts.", "invalid_type")
+    if len(given) > _PAIRS:
+        raise invalid_value("metadata", f"at most {_PAIRS} pairs; given {len(given)}.", "object_above_max_properties")
+    for key, value in given.items():
+        if len(key) > _LONGEST_KEY:
+            raise invalid_value("metadata", f"a key has at most {_LONGEST_KEY} characters; {key[:20]!r}... is longer.")
+        if len(value) > _LONGEST_VALUE:
+            raise invalid_value("metadata", f"a value has at most {_LONGEST_VALUE} characters; {key!r}'s is longer.")
+    return given

@@ -1,0 +1,103 @@
+"""Answers as tokens: what a probability per answer says about each next token.
+
+A token's probability is the share of the answers that continue with it, so the tokens of an answer (and its
+end, where another answer goes on) multiply to the probability of the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from luthier_local.deterministic import END
+from luthier_local.tokens import split_tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Floats = np.ndarray[Any, np.dtype[np.float32]]
+    Whole = np.ndarray[Any, np.dtype[np.int64]]
+
+__all__ = ["Spelling", "token_hits"]
+
+
+class Spelling:
+    """The answers a tuned model knows, as tokens."""
+
+    def __init__(self, answers: Sequence[str]) -> None:
+        self.answers = list(answers)
+        self.tokens = [tuple(split_tokens(answer)) for answer in answers]
+
+    def next_tokens(self, begun: str, probabilities: Sequence[float]) -> list[tuple[str, float]]:
+        """The next token after what is begun, best first: (token, log-probability), summing to one.
+
+        Nothing but the end is left where no answer begins so.
+        """
+        shares: dict[str, float] = {}
+        total = 0.0
+        for place, answer in enumerate(self.answers):
+            if answer.startswith(begun):
+                token = self._token_after(place, len(begun))
+                # Never quite nothing: its logarithm is wanted.
+                share = max(probabilities[place], 1e-30)
+                shares[token] = shares.get(token, 0.0) + share
+                total += share
+        if not shares:
+            return [(END, 0.0)]
+        ranked = [(token, math.log(share / total)) for token, share in shares.items()]
+        ranked.sort(key=lambda found: (-found[1], found[0]))
+        return ranked
+
+    def _token_after(self, place: int, offset: int) -> str:
+        at = 0
+        for token in self.tokens[place]:
+            if at + len(token) > offset:
+                return token[max(0, offset - at) :]
+            at += len(token)
+        return END
+
+    def branches(self) -> list[tuple[Floats, Whole]]:
+        """Where answers part ways, for `token_hits`.
+
+        Per place: which answers continue with which token (tokens x answers, 0 or 1), and each answer's
+        token there (-1: not at this place, -2: it ends here).
+        """
+        import numpy as np
+
+        found = []
+        waiting = [(list(range(len(self.answers))), 0)]
+        while waiting:
+            classes, depth = waiting.pop()
+            groups: dict[str, list[int]] = {}
+            for place in classes:
+                tokens = self.tokens[place]
+                groups.setdefault(tokens[depth] if depth < len(tokens) else END, []).append(place)
+            if len(groups) > 1:
+                member = np.zeros((len(groups), len(self.answers)), np.float32)
+                group_of = np.full(len(self.answers), -1, np.int64)
+                for number, (token, places) in enumerate(groups.items()):
+                    member[number, places] = 1
+                    group_of[places] = -2 if token == END else number
+                found.append((member, group_of))
+            waiting += [(places, depth + 1) for token, places in groups.items() if token != END]
+        return found
+
+
+def token_hits(branches: Sequence[tuple[Floats, Whole]], lengths: Whole, shares: Floats, right: Whole) -> int:
+    """How many tokens of the right answers would be written, each given the right ones before it.
+
+    Args:
+        branches: Of `Spelling.branches`.
+        lengths: Tokens of each answer.
+        shares: Probability of each answer, one row per example.
+        right: Which answer is right.
+    """
+    hits = int(lengths[right].sum())
+    for member, group_of in branches:
+        groups = group_of[right]
+        here = groups >= 0
+        if here.any():
+            best = (shares[here] @ member.T).argmax(axis=1)
+            hits -= int((best != groups[here]).sum())
+    return hits

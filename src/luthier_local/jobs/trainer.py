@@ -1,0 +1,200 @@
+"""The thread that works off fine-tuning jobs, one at a time.
+
+A thread and not a process: it ends with the server, however the server ends, and numpy leaves the
+interpreter free between two steps and during most of them. What it needs to go on is on disk after every epoch.
+
+A disk without room fails no job: the one in training stays as it is and is taken up again from its last state,
+further and further apart, until it can be written down.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+from luthier.assets.lock import free_lock, take_lock
+from luthier.errors import LuthierError
+from luthier_local.jobs.course import Course, read_files
+from luthier_local.jobs.examples import FileFault
+from luthier_local.jobs.journal import UNFINISHED, JobJournal
+from luthier_local.jobs.orders import resolved
+from luthier_local.jobs.store import Store, passes
+from luthier_local.jobs.training import Diverged
+
+__all__ = ["Trainer"]
+
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.1
+_IDLE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+class _Stopped(Exception):
+    """The server stops; the job stays as it is and goes on when there is a server again."""
+
+
+class Trainer:
+    """Works off the jobs of a store, until it is stopped.
+
+    Args:
+        store: Where jobs are.
+        step_seconds: Pause after every step, for tests that interfere.
+    """
+
+    def __init__(self, store: Store, step_seconds: float = 0.0) -> None:
+        self._store = store
+        self._step_seconds = step_seconds
+        self._stopping = False
+        self._nudged = threading.Event()
+        self._looked = 0.0
+        self._held_up: str | None = None
+        self.trouble: str | None = None
+        """Why no job goes on at the moment; not on disk, which may be what is in trouble."""
+        self._thread = threading.Thread(target=self._run, name="luthier-trainer", daemon=True)
+
+    def start(self) -> None:
+        """Begins with whatever is unfinished."""
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Has it look at once whether there is a job or a wish."""
+        self._nudged.set()
+
+    def stop(self) -> None:
+        """Stops after the step it is at, and waits for that."""
+        self._stopping = True
+        self._nudged.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        lock: int | None = None
+        pause = _IDLE_SECONDS
+        try:
+            while not self._stopping:
+                self._nudged.clear()
+                try:
+                    if lock is None:
+                        # While another server of this folder trains it is held; if that one ends, this one takes over.
+                        lock = take_lock(self._store.folder / "trainer.lock")
+                        if lock is not None:
+                            self._store.sweep()
+                    trained = lock is not None and self._train_next()
+                except Exception as error:
+                    # Every job waits for this thread: whatever it is, it does not end of it.
+                    if self.trouble is None:
+                        _log.exception("fine-tuning jobs cannot be worked off")
+                    self.trouble = _said(error)
+                    self._nudged.wait(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                else:
+                    pause, self.trouble = _IDLE_SECONDS, None
+                    if not trained:
+                        self._nudged.wait(_IDLE_SECONDS)
+        finally:
+            if lock is not None:
+                free_lock(lock)
+
+    def _train_next(self) -> bool:
+        """Whether there was a job to train."""
+        self._validate_waiting()
+        found = self._store.row(
+            "select id from jobs where status in ('queued', 'running', 'pausing') "
+            "order by status = 'queued', number limit 1"
+        )
+        if found is not None:
+            self._guarded(JobJournal(self._store, found["id"]), self._train)
+        return found is not None
+
+    def _validate_waiting(self) -> None:
+        for row in self._store.rows("select id from jobs where status = 'validating_files' order by number"):
+            self._guarded(JobJournal(self._store, row["id"]), self._validate)
+
+    def _validate(self, job: JobJournal) -> None:
+        training, _ = read_files(job)
+        if job.move("queued", ["validating_files"], **resolved(job.record, len(training))):
+            job.say("Files validated, moving job to queued state", "validated")
+
+    def _guarded(self, job: JobJournal, work: Callable[[JobJournal], None]) -> None:
+        """Does a job's work; what goes wrong there fails this job and no other.
+
+        Raises:
+            OSError: There is no room just now, which is no fault of the job.
+            sqlite3.Error: Likewise.
+        """
+        try:
+            work(job)
+        except _Stopped:
+            pass
+        except Diverged as error:
+            job.fail("training_diverged", str(error), "learning_rate_multiplier")
+        except (OSError, sqlite3.Error) as error:
+            if passes(error):
+                self._held_up = job.id
+                raise
+            job.fail("server_error", f"The embedded server cannot use its folder: {error}.", None)
+        except FileFault as fault:
+            job.fail(fault.code, f"The job failed due to an invalid file. {fault}", fault.param)
+        except LuthierError as error:
+            job.fail("server_error", str(error), None)
+        except Exception as error:
+            # A bug here: the jobs behind this one still want their turn.
+            _log.exception("fine-tuning job %s", job.id)
+            job.fail("server_error", f"{type(error).__name__} in the embedded server: {error}", None)
+
+    def _train(self, job: JobJournal) -> None:
+        if job.row()["wish"] == "cancel" and job.cancel(UNFINISHED):
+            return
+        again = not job.move("running", ["queued"])
+        if again and job.row()["status"] not in ("running", "pausing"):
+            return
+        course = Course.prepare(job)
+        job.say("Fine-tuning job started", "started")
+        if again:
+            held_up = self._held_up == job.id
+            why = "It could not be written down" if held_up else "The server was started anew"
+            # Told once for a step it is held up at, not at every attempt.
+            name = f"held-up-{course.step}" if held_up else None
+            job.say(f"{why}; training goes on after step {course.step}", name, "warn")
+        elif course.step:
+            job.say(f"Training resumed after step {course.step}")
+        course.run(self._between)
+
+    def _between(self, course: Course) -> bool:
+        """After every step: whether training is over for now, because that was asked for.
+
+        Raises:
+            _Stopped: The server stops.
+        """
+        if self._step_seconds:
+            self._nudged.wait(self._step_seconds)
+        else:
+            # Whoever waits for the interpreter, such as the thread that answers requests, may have it now.
+            time.sleep(0)
+        if self._stopping:
+            raise _Stopped
+        if course.saved:
+            self.trouble = None
+        now = time.monotonic()
+        if not self._nudged.is_set() and now - self._looked < _POLL_SECONDS:
+            return False
+        self._nudged.clear()
+        self._looked = now
+        self._validate_waiting()
+        wish = course.job.row()["wish"]
+        if wish is None:
+            return False
+        course.flush()
+        if wish == "cancel":
+            return course.job.cancel(UNFINISHED)
+        course.keep()
+        return course.job.move("paused", ["running", "pausing"], estimated_finish=None)
+
+
+def _said(error: Exception) -> str:
+    if passes(error):
+        return f"The embedded server cannot write to its folder: {error}. Jobs wait, and go on when there is room."
+    return f"{type(error).__name__} in the embedded server: {error}. It is tried again."

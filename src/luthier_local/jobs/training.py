@@ -1,0 +1,288 @@
+"""The training itself: token vectors and a softmax head moved together by mini-batch Adam, in numpy.
+
+The same settings, seed and examples give the same weights, bit for bit, also when training stops after any
+step and goes on from the saved state: the order of an epoch depends on the seed and its number alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from luthier_local.jobs.network import Network, bags_of, softmax
+from luthier_local.jobs.spelling import Spelling, token_hits
+from luthier_local.jobs.store import write_whole
+from luthier_local.jobs.words import Words
+from luthier_local.tokens import count_tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Floats = np.ndarray[Any, np.dtype[np.float32]]
+    Ids = np.ndarray[Any, np.dtype[np.int64]]
+
+__all__ = ["Diverged", "Measured", "Rehearsal", "Settings", "StepFigures", "Training"]
+
+HEAD_RATE = 0.02
+"""Learning rate of the head at a multiplier of 1."""
+VECTOR_RATE = 0.002
+"""Learning rate of the token vectors at a multiplier of 1."""
+_FIRST, _SECOND, _TINY = 0.9, 0.999, 1e-8
+_LEAST_SHARE = 1e-6
+"""Probability counted for an answer that training never saw."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a job is trained with."""
+
+    n_epochs: int
+    batch_size: int
+    learning_rate_multiplier: float
+    seed: int
+
+
+class StepFigures(NamedTuple):
+    """What one step measured on its own batch, before it moved anything."""
+
+    loss: float
+    sequence_accuracy: float
+    token_accuracy: float
+
+
+class Measured(NamedTuple):
+    """What was measured on held-out rows."""
+
+    loss: float
+    token_accuracy: float
+
+
+class Diverged(Exception):
+    """The weights have grown beyond every number; the job fails with it."""
+
+
+class Rehearsal:
+    """Held-out examples, encoded once."""
+
+    def __init__(self, training: Training, texts: Sequence[str], answers: Sequence[str]) -> None:
+        import numpy as np
+
+        self._training = training
+        self._bags = bags_of(training.words.encode(texts), training.rows, training.words, training.scale)
+        known = {answer: place for place, answer in enumerate(training.answers)}
+        self.right: Ids = np.array([known.get(answer, -1) for answer in answers], np.int64)
+        """Which known answer is right; -1: one that training never saw."""
+        self._lengths = np.array([count_tokens(answer) for answer in answers])
+
+    def __len__(self) -> int:
+        return len(self.right)
+
+    def shares(self, network: Network) -> Floats:
+        """Probability of each known answer, one row per example."""
+        return network.shares_of(self._bags)
+
+    def measure(self, shares: Floats, some: Ids | None = None) -> Measured:
+        """Loss and accuracy per token, of all examples or some."""
+        import numpy as np
+
+        right = self.right if some is None else self.right[some]
+        lengths = self._lengths if some is None else self._lengths[some]
+        known = right >= 0
+        found = np.full(len(right), _LEAST_SHARE)
+        found[known] = np.maximum(shares[known, right[known]], _LEAST_SHARE)
+        hits = self._training.token_hits(shares[known], right[known])
+        total = int(lengths.sum())
+        return Measured(float(-np.log(found).sum() / total), hits / total)
+
+    def some_shares(self, vectors: Floats, head: Floats, bias: Floats, some: Ids) -> Floats:
+        """Probabilities for some examples under weights that are still moving."""
+        bags = self._bags
+        return softmax((bags.moving[some] @ vectors + bags.still[some]) @ head + bias)
+
+
+class Training:
+    """One job's weights and the optimiser's memory, between two steps."""
+
+    def __init__(self, words: Words, texts: Sequence[str], answers: Sequence[str], settings: Settings) -> None:
+        import numpy as np
+
+        self.words = words
+        self.settings = settings
+        self.answers = sorted(set(answers))
+        self.spelling = Spelling(self.answers)
+        self._branches = self.spelling.branches()
+        self._answer_tokens = np.array([len(tokens) for tokens in self.spelling.tokens], np.int64)
+        place = {answer: number for number, answer in enumerate(self.answers)}
+        self._right = np.array([place[answer] for answer in answers], np.int64)
+        self.tokens = np.array([count_tokens(text) for text in texts], np.int64) + self._answer_tokens[self._right]
+        """Tokens of each example, its answer included."""
+        encoded = words.encode(texts)
+        self.rows: Ids = np.unique(np.concatenate(encoded))
+        unscaled = bags_of(encoded, self.rows, words, 1.0)
+        lengths = np.linalg.norm(unscaled.features(words.table[self.rows]), axis=1)
+        # Features of length one on average, so that one learning rate fits any table.
+        self.scale = float(1 / lengths.mean()) if lengths.any() else 1.0
+        self._moving = unscaled.moving
+        size, classes = words.table.shape[1], len(self.answers)
+        self._weights: dict[str, Floats] = {
+            "vectors": words.table[self.rows] * np.float32(self.scale),
+            "head": np.zeros((size, classes), np.float32),
+            "bias": np.zeros(classes, np.float32),
+        }
+        self._first = {name: np.zeros_like(weight) for name, weight in self._weights.items()}
+        self._second = {name: np.zeros_like(weight) for name, weight in self._weights.items()}
+        self.step = 0
+        self.steps_per_epoch = -(-len(self._right) // settings.batch_size)
+        self.steps = self.steps_per_epoch * settings.n_epochs
+        self._order: tuple[int, Ids] | None = None
+
+    def batch(self, step: int) -> Ids:
+        """The examples of a step, counted from 0."""
+        import numpy as np
+
+        epoch, within = divmod(step, self.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            drawn = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self._right))
+            self._order = epoch, drawn
+        size = self.settings.batch_size
+        return self._order[1][within * size : (within + 1) * size]
+
+    def take_step(self) -> StepFigures:
+        """Measures the next batch and moves the weights by it.
+
+        Raises:
+            Diverged: The loss is no number any more.
+        """
+        import numpy as np
+
+        # Whatever overflows is found in the loss.
+        with np.errstate(over="ignore", invalid="ignore"):
+            figures = self._take_step()
+        if not math.isfinite(figures.loss):
+            raise self._diverged()
+        return figures
+
+    def _take_step(self) -> StepFigures:
+        import numpy as np
+        from scipy.sparse import csr_matrix
+
+        some = self.batch(self.step)
+        right = self._right[some]
+        rows = np.arange(len(some))
+        bags = self._moving[some]
+        # Only the vectors of the tokens in the batch are touched.
+        columns, narrow = np.unique(bags.indices, return_inverse=True)
+        bags = csr_matrix((bags.data, narrow, bags.indptr), shape=(len(some), len(columns)))
+        vectors, head = self._weights["vectors"][columns], self._weights["head"]
+        features = bags @ vectors
+        shares = softmax(features @ head + self._weights["bias"])
+        figures = self._figures(shares, right)
+        error = shares
+        error[rows, right] -= 1
+        error /= len(some)
+        self.step += 1
+        self._move("vectors", bags.T @ (error @ head.T), VECTOR_RATE, columns)
+        self._move("head", features.T @ error, HEAD_RATE)
+        self._move("bias", error.sum(axis=0), HEAD_RATE)
+        return figures
+
+    def _figures(self, shares: Floats, right: Ids) -> StepFigures:
+        import numpy as np
+
+        total = int(self._answer_tokens[right].sum())
+        own = np.maximum(shares[np.arange(len(right)), right], 1e-12)
+        hits = self.token_hits(shares, right)
+        whole = float((shares.argmax(axis=1) == right).mean())
+        return StepFigures(float(-np.log(own).sum() / total), whole, hits / total)
+
+    def _move(self, name: str, slope: Floats, rate: float, columns: Ids | None = None) -> None:
+        import numpy as np
+
+        where = slice(None) if columns is None else columns
+        first, second = self._first[name][where], self._second[name][where]
+        # In place: what is allocated here is megabytes, thousands of times.
+        room = slope * slope
+        room *= np.float32(1 - _SECOND)
+        second *= np.float32(_SECOND)
+        second += room
+        slope *= np.float32(1 - _FIRST)
+        first *= np.float32(_FIRST)
+        first += slope
+        if columns is not None:
+            self._first[name][columns], self._second[name][columns] = first, second
+        np.multiply(second, np.float32(1 / (1 - _SECOND**self.step)), out=room)
+        np.sqrt(room, out=room)
+        room += np.float32(_TINY)
+        np.divide(first, room, out=room)
+        room *= np.float32(rate * self.settings.learning_rate_multiplier / (1 - _FIRST**self.step))
+        self._weights[name][where] -= room
+
+    def token_hits(self, shares: Floats, right: Ids) -> int:
+        """Tokens of the right answers that would be written, each after the right ones before it."""
+        return token_hits(self._branches, self._answer_tokens, shares, right)
+
+    def measure_some(self, rehearsal: Rehearsal, some: Sequence[int]) -> Measured:
+        """Loss and accuracy on some held-out examples, with the weights as they are."""
+        import numpy as np
+
+        rows = np.array(some, np.int64)
+        weights = self._weights
+        shares = rehearsal.some_shares(weights["vectors"], weights["head"], weights["bias"], rows)
+        return rehearsal.measure(shares, rows)
+
+    def _diverged(self) -> Diverged:
+        multiplier = self.settings.learning_rate_multiplier
+        return Diverged(
+            f"Training diverged: after step {self.step} of {self.steps} the weights are no numbers any more. "
+            f"The learning_rate_multiplier of {multiplier:g} is too large; around 0.3 is usual."
+        )
+
+    def network(self) -> Network:
+        """The model as it would be served now.
+
+        Raises:
+            Diverged: It could not answer.
+        """
+        import numpy as np
+
+        weights = self._weights
+        with np.errstate(over="ignore", invalid="ignore"):
+            served = weights["vectors"].astype(np.float16).astype(np.float32)
+        if not all(np.isfinite(part).all() for part in (served, weights["head"], weights["bias"])):
+            raise self._diverged()
+        return Network(
+            self.words, self.scale, self.rows, served, weights["head"].copy(), weights["bias"].copy(), self.answers
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes all that the next step depends on, whole or not at all."""
+        import numpy as np
+
+        def write(file: IO[bytes]) -> None:
+            np.save(file, np.array(self.step), allow_pickle=False)
+            for array in self._memory():
+                np.save(file, array, allow_pickle=False)
+
+        write_whole(path, write)
+
+    def restore(self, path: Path) -> bool:
+        """Goes on where `save` left off; without a state that can be read, from the beginning."""
+        import numpy as np
+
+        try:
+            with path.open("rb") as file:
+                step = int(np.load(file, allow_pickle=False))
+                found = [np.load(file, allow_pickle=False) for _ in self._memory()]
+        except (FileNotFoundError, EOFError, ValueError):
+            # Cut short by a loss of power: training again from the start gives the same weights.
+            return False
+        for array, saved in zip(self._memory(), found, strict=True):
+            array[...] = saved
+        self.step = step
+        return True
+
+    def _memory(self) -> list[Floats]:
+        return [array for part in (self._weights, self._first, self._second) for array in part.values()]

@@ -1,0 +1,248 @@
+"""The fine-tuning routes: jobs, their events and checkpoints, and the models they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from luthier_local.bodies import decode_body, json_response
+from luthier_local.jobs.doors import Received, add_route
+from luthier_local.jobs.files import find_file
+from luthier_local.jobs.journal import UNFINISHED, JobJournal
+from luthier_local.jobs.orders import new_record
+from luthier_local.jobs.pages import page, read_limit
+from luthier_local.jobs.store import Store, copy_file
+from luthier_local.jobs.words import HASHED, WORDLLAMA_TABLE
+from luthier_local.refusals import ApiError, invalid_value
+
+if TYPE_CHECKING:
+    from luthier_local.app import Application
+
+__all__ = ["routes"]
+
+_TABLES = {"tunable": WORDLLAMA_TABLE, "tunable-hashed": HASHED}
+_METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
+_CONFIRM_SECONDS = 5.0
+
+
+def routes(application: Application) -> None:
+    """Adds the routes."""
+    workshop = application.workshop
+
+    def shape(row: sqlite3.Row) -> dict[str, Any]:
+        shown = _shape(row)
+        if workshop.trouble is not None and row["status"] in UNFINISHED:
+            # A job that waits for room says so, and cannot have it written down.
+            shown["error"] = {"code": "storage_unavailable", "message": workshop.trouble, "param": None}
+        return shown
+
+    async def create(received: Received) -> web.StreamResponse:
+        body = decode_body(received.raw)
+        # The model first: who asks whether it may be tuned has no file yet.
+        table = _table(application, body)
+        record = new_record(_checked(application, body), table)
+        identity = record["id"]
+        try:
+            # Copies of its own: a file may be deleted while the job waits.
+            for param, name in (("training_file", "training.jsonl"), ("validation_file", "validation.jsonl")):
+                if record[param] is not None:
+                    copy_file(workshop.store.file(record[param]), workshop.store.work(identity) / name)
+            job = JobJournal.begin(workshop.store, record)
+        except BaseException:
+            shutil.rmtree(workshop.store.work(identity), ignore_errors=True)
+            raise
+        answer = shape(job.row())
+        workshop.trainer.nudge()
+        return json_response(answer)
+
+    async def listed(received: Received) -> web.StreamResponse:
+        query = received.request.query
+        where, values = _metadata_filter(received.request)
+        found = page(
+            workshop.store, "jobs", shape, query.get("after"), read_limit(query, 20, 100), where, values
+        )  # fmt: skip
+        return json_response(found)
+
+    async def retrieve(received: Received) -> web.StreamResponse:
+        return json_response(shape(_job(workshop.store, received).row()))
+
+    async def cancel(received: Received) -> web.StreamResponse:
+        job = _job(workshop.store, received)
+        if not job.cancel(["validating_files", "queued", "paused"]):
+            _wish(job, "cancel", ("running", "pausing"), "cancelled")
+            workshop.trainer.nudge()
+            await _until(job, lambda status: status not in ("running", "pausing"))
+        return json_response(shape(job.row()))
+
+    async def pause(received: Received) -> web.StreamResponse:
+        job = _job(workshop.store, received)
+        _wish(job, "pause", ("running",), "paused", becomes="pausing")
+        workshop.trainer.nudge()
+        return json_response(shape(job.row()))
+
+    async def resume(received: Received) -> web.StreamResponse:
+        job = _job(workshop.store, received)
+        if not job.move("queued", ["paused"]):
+            raise _not_now(job, "resumed", "paused")
+        workshop.trainer.nudge()
+        return json_response(shape(job.row()))
+
+    async def events(received: Received) -> web.StreamResponse:
+        job = _job(workshop.store, received)
+        query = received.request.query
+        found = page(
+            workshop.store, "events", _event, query.get("after"), read_limit(query, 20, 1000), "job = ?", [job.id]
+        )  # fmt: skip
+        return json_response(found)
+
+    async def checkpoints(received: Received) -> web.StreamResponse:
+        job = _job(workshop.store, received)
+        query = received.request.query
+        found = page(
+            workshop.store, "checkpoints", _checkpoint, query.get("after"), read_limit(query, 10, 100),
+            "job = ?", [job.id],
+        )  # fmt: skip
+        return json_response(found)
+
+    async def delete_model(received: Received) -> web.StreamResponse:
+        name = received.part("id")
+        if not workshop.delete_model(name):
+            if application.shelf.card(name) is None:
+                raise ApiError(404, f"The model `{name[:200]}` does not exist.", param="model", code="model_not_found")
+            raise ApiError(403, f"`{name}` is a base model; only tuned models can be deleted.", param="model")
+        return json_response({"id": name, "object": "model", "deleted": True})
+
+    jobs = "fine_tuning/jobs"
+    add_route(application, "POST", jobs, create)
+    add_route(application, "GET", jobs, listed)
+    add_route(application, "GET", f"{jobs}/{{id}}", retrieve)
+    add_route(application, "POST", f"{jobs}/{{id}}/cancel", cancel)
+    add_route(application, "POST", f"{jobs}/{{id}}/pause", pause)
+    add_route(application, "POST", f"{jobs}/{{id}}/resume", resume)
+    add_route(application, "GET", f"{jobs}/{{id}}/events", events)
+    add_route(application, "GET", f"{jobs}/{{id}}/checkpoints", checkpoints)
+    add_route(application, "DELETE", "models/{id:.+}", delete_model)
+
+
+def _table(application: Application, body: dict[str, Any]) -> str:
+    name = body.get("model")
+    if not isinstance(name, str) or not name:
+        raise invalid_value("model", "you must provide a model parameter.", None)
+    card = application.shelf.card(name)
+    table = _TABLES.get(card.backend) if card is not None else None
+    if table is None:
+        bases = [card.id for card in application.shelf.cards() if card.backend in _TABLES]
+        message = f"Model {name[:200]} is not available for fine-tuning or does not exist."
+        raise ApiError(
+            400,
+            f"{message} Can be tuned here: {', '.join(bases) or 'none'}.",
+            param="model",
+            code="model_not_available",
+        )
+    return table
+
+
+def _checked(application: Application, body: dict[str, Any]) -> dict[str, Any]:
+    for param in ("training_file", "validation_file"):
+        given = body.get(param)
+        if given is None and param == "validation_file":
+            continue
+        if not isinstance(given, str) or not given:
+            raise invalid_value(param, "you must provide the id of an uploaded file.", None)
+        found = find_file(application.workshop.store, given)
+        if found is None:
+            raise ApiError(400, f"invalid {param}: {given[:80]} does not exist", param=param, code="invalid_file")
+        if found["purpose"] != "fine-tune":
+            raise ApiError(
+                400,
+                f"invalid {param}: {given} was uploaded for {found['purpose']}, not for fine-tune",
+                param=param,
+                code="invalid_file_purpose",
+            )
+    return body
+
+
+def _metadata_filter(request: web.Request) -> tuple[str, list[object]]:
+    where: list[str] = []
+    values: list[object] = []
+    for key, value in request.query.items():
+        named = _METADATA.fullmatch(key)
+        if named is not None:
+            # Not a JSON path: a key may hold what has a meaning there.
+            where.append("exists (select 1 from json_each(record, '$.metadata') where key = ? and value = ?)")
+            values += [named[1], value]
+        elif key == "metadata" and value == "null":
+            where.append("json_extract(record, '$.metadata') is null")
+    return " and ".join(where), values
+
+
+def _job(store: Store, received: Received) -> JobJournal:
+    identity = received.part("id")
+    if store.row("select 1 from jobs where id = ?", identity) is None:
+        raise ApiError(
+            404, f"Could not find fine tune: {identity[:80]}", param="fine_tune_id", code="fine_tune_not_found"
+        )
+    return JobJournal(store, identity)
+
+
+def _wish(job: JobJournal, wish: str, since: tuple[str, ...], what: str, becomes: str | None = None) -> None:
+    with job.store.writing() as write:
+        status = write.execute("select status from jobs where id = ?", (job.id,)).fetchone()["status"]
+        if status in since:
+            write.execute(
+                "update jobs set wish = ?, status = ? where id = ?", (wish, becomes or status, job.id)
+            )  # fmt: skip
+            return
+    raise _not_now(job, what, " or ".join(since))
+
+
+def _not_now(job: JobJournal, what: str, since: str) -> ApiError:
+    status = job.row()["status"]
+    return ApiError(
+        400,
+        f"Job {job.id} is {status}: it cannot be {what}. Only a job that is {since} can.",
+        code="invalid_job_status",
+    )
+
+
+async def _until(job: JobJournal, fits: Any) -> None:
+    deadline = time.monotonic() + _CONFIRM_SECONDS
+    while not fits(job.row()["status"]) and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+
+
+def _shape(row: sqlite3.Row) -> dict[str, Any]:
+    record = {key: value for key, value in json.loads(row["record"]).items() if not key.startswith("_")}
+    return {**record, "status": row["status"]}
+
+
+def _event(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "object": "fine_tuning.job.event",
+        "id": f"ftevent-{row['number']:012d}",
+        "created_at": row["created_at"],
+        "level": row["level"],
+        "message": row["message"],
+        "type": row["type"],
+        "data": json.loads(row["data"]),
+    }
+
+
+def _checkpoint(row: sqlite3.Row) -> dict[str, Any]:
+    figures = json.loads(row["figures"])
+    return {
+        "object": "fine_tuning.job.checkpoint",
+        "id": row["id"],
+        "created_at": row["created_at"],
+        "fine_tuned_model_checkpoint": row["model"],
+        "fine_tuning_job_id": row["job"],
+        "metrics": figures,
+        "step_number": row["step"],
+    }

@@ -1,0 +1,148 @@
+"""Where the server works: the store of files and jobs, and who works the jobs off.
+
+Opened when it is first needed, so that a server that only answers has no folder; at once where the folder
+holds work of an earlier server.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from luthier.errors import EndpointError
+from luthier_local.cards import ModelCard
+from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES
+from luthier_local.jobs.journal import UNFINISHED
+from luthier_local.jobs.store import Store
+from luthier_local.jobs.trainer import Trainer
+
+__all__ = ["Workshop", "WorkshopSettings"]
+
+_CONTEXT_TOKENS = 32_768
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkshopSettings:
+    """Where it is, and what tests slow down."""
+
+    folder: Path | None = None
+    """`None`: a temporary one, deleted at the end."""
+    training_step_seconds: float = 0.0
+    batch_window_seconds: float = 86_400
+
+
+class Workshop:
+    """The files, jobs and tuned models of one server."""
+
+    def __init__(self, settings: WorkshopSettings) -> None:
+        self.settings = settings
+        self._temporary: Path | None = None
+        self.begin: list[Callable[[], object]] = [lambda: self.trainer]
+        """What has unfinished work gone on with; each may be called again."""
+
+    @cached_property
+    def store(self) -> Store:
+        """The database and the folder beside it."""
+        folder = self.settings.folder
+        if folder is None:
+            folder = self._temporary = Path(tempfile.mkdtemp(prefix="luthier-local-"))
+        return Store(folder)
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """The worker of the fine-tuning jobs."""
+        trainer = Trainer(self.store, self.settings.training_step_seconds)
+        trainer.start()
+        return trainer
+
+    @property
+    def _there(self) -> bool:
+        """Whether there is anything; another server of the folder may have made it."""
+        return "store" in self.__dict__ or self.has_past
+
+    @property
+    def has_past(self) -> bool:
+        """Whether an earlier server worked in this folder."""
+        folder = self.settings.folder
+        return folder is not None and (folder / "jobs.db").exists()
+
+    def open(self) -> None:
+        """Goes on with what an earlier server of this folder left."""
+        if self.has_past:
+            self.trainer.nudge()
+
+    def close(self) -> None:
+        """Stops the work, to go on another time, and closes the store."""
+        if "trainer" in self.__dict__:
+            self.trainer.stop()
+            del self.trainer
+        if "store" in self.__dict__:
+            self.store.close()
+            del self.store
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is unfinished that goes on by itself."""
+        if not self._there:
+            return False
+        try:
+            found = any(
+                self.store.row(f"select 1 from {table} where status in ({', '.join('?' * len(states))})", *states)
+                for table, states in (("jobs", UNFINISHED), ("batches", UNFINISHED_BATCHES))
+            )
+        except (EndpointError, sqlite3.Error):
+            _log.exception("whether there is something to do cannot be read")
+            return True
+        if found:
+            # Another server of the folder may have taken it, and be gone by now: who stays for it works it off.
+            for begin in self.begin:
+                begin()
+        return found
+
+    @property
+    def trouble(self) -> str | None:
+        """Why fine-tuning jobs do not go on at the moment, if they do not."""
+        return self.trainer.trouble if "trainer" in self.__dict__ else None
+
+    def card(self, name: str) -> ModelCard | None:
+        """The card of a tuned model."""
+        if not name.startswith("ft:") or not self._there:
+            return None
+        found = self.store.row("select * from models where id = ?", name)
+        return None if found is None else self._card(found["id"], found["file"], found["digest"])
+
+    def cards(self) -> list[ModelCard]:
+        """The cards of all tuned models and checkpoints, oldest first."""
+        if not self._there:
+            return []
+        found = self.store.rows("select * from models order by created_at, rowid")
+        return [self._card(row["id"], row["file"], row["digest"]) for row in found]
+
+    def _card(self, name: str, file: str, digest: str) -> ModelCard:
+        path = self.store.folder / "models" / file
+        return ModelCard(
+            name, backend="tuned", completions=False, digest=digest, path=str(path), context_tokens=_CONTEXT_TOKENS
+        )
+
+    def delete_model(self, name: str) -> bool:
+        """Forgets a tuned model; whether there was one. Its file goes with the last name it has."""
+        with self.store.writing() as write:
+            found = write.execute("select file from models where id = ?", (name,)).fetchone()
+            if found is None:
+                return False
+            write.execute("delete from models where id = ?", (name,))
+            write.execute("delete from checkpoints where model = ?", (name,))
+            left = write.execute("select 1 from models where file = ?", (found["file"],)).fetchone()
+        if left is None:
+            (self.store.folder / "models" / found["file"]).unlink(missing_ok=True)
+        return True

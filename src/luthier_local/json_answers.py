@@ -1,0 +1,115 @@
+"""Writes a JSON value that satisfies a schema, choosing enumerated values by how the row sounds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from luthier_local.lexicon import VALENCE
+from luthier_local.reading import Reading
+
+__all__ = ["Piece", "write_json"]
+
+Piece = tuple[str, Sequence[tuple[str, float]]]
+"""A stretch of the text, with its rivals and their unnormalised log-probabilities, if any."""
+
+Pick = Callable[[list[tuple[str, float]]], int]
+
+_DEEPEST = 12
+
+
+def write_json(schema: dict[str, Any], reading: Reading, pick: Pick) -> list[Piece]:
+    """The pieces of one JSON object; joined, they satisfy the schema (its common keywords)."""
+    if not schema:
+        best = max(reading.answers, key=lambda scored: scored[1])[0]
+        return [('{"label": ', ()), *_choice([best], reading, pick), ("}", ())]
+    return _write(schema, schema, reading, pick, 0)
+
+
+def _write(schema: dict[str, Any], root: dict[str, Any], reading: Reading, pick: Pick, depth: int) -> list[Piece]:
+    if depth > _DEEPEST:
+        return [("null", ())]
+    if "$ref" in schema:
+        target: Any = root
+        for part in str(schema["$ref"]).lstrip("#/").split("/"):
+            target = target.get(part, {}) if isinstance(target, dict) else {}
+        return _write(target, root, reading, pick, depth + 1)
+    if "const" in schema:
+        return [(json.dumps(schema["const"], ensure_ascii=False), ())]
+    if schema.get("enum"):
+        return _choice(schema["enum"], reading, pick)
+    for union in ("anyOf", "oneOf"):
+        if schema.get(union):
+            consts = [branch["const"] for branch in schema[union] if "const" in branch]
+            if len(consts) == len(schema[union]):
+                return _choice(consts, reading, pick)
+            return _write(schema[union][0], root, reading, pick, depth + 1)
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    if isinstance(kind, list):
+        kind = kind[0]
+    if kind == "object":
+        return _object(schema, root, reading, pick, depth)
+    if kind == "array":
+        pieces: list[Piece] = [("[", ())]
+        for i in range(int(schema.get("minItems", 0))):
+            pieces += ([(", ", ())] if i else []) + _write(
+                schema.get("items", {"type": "string"}), root, reading, pick, depth + 1
+            )
+        return [*pieces, ("]", ())]
+    if kind == "boolean":
+        return _choice([True, False], reading, pick)
+    if kind == "integer":
+        low, high = _bounds(schema, 1)
+        if high - low <= 1000:
+            return _choice(list(range(math.ceil(low), math.floor(high) + 1)), reading, pick)
+        return [(str(math.ceil(low)), ())]
+    if kind == "number":
+        low, high = _bounds(schema, 0.001)
+        share = min(1.0, max(0.0, (reading.polarity + 1) / 2))
+        return [(json.dumps(round(low + share * (high - low), 4)), ())]
+    if kind == "null":
+        return [("null", ())]
+    said = "good" if reading.polarity > 0 else "bad"
+    said = said.ljust(int(schema.get("minLength", 0)), ".")[: int(schema.get("maxLength", 1 << 20))]
+    return [(json.dumps(said), ())]
+
+
+def _object(schema: dict[str, Any], root: dict[str, Any], reading: Reading, pick: Pick, depth: int) -> list[Piece]:
+    pieces: list[Piece] = [("{", ())]
+    for i, (name, value) in enumerate(schema.get("properties", {}).items()):
+        pieces.append((f"{', ' if i else ''}{json.dumps(name, ensure_ascii=False)}: ", ()))
+        pieces += _write(value, root, reading, pick, depth + 1)
+    return [*pieces, ("}", ())]
+
+
+def _bounds(schema: dict[str, Any], step: float) -> tuple[float, float]:
+    low: float | None = schema.get("minimum")
+    high: float | None = schema.get("maximum")
+    if low is None and "exclusiveMinimum" in schema:
+        low = schema["exclusiveMinimum"] + step
+    if high is None and "exclusiveMaximum" in schema:
+        high = schema["exclusiveMaximum"] - step
+    if low is None:
+        return (1, 5) if high is None else (high - 4, high)
+    return low, (low + 4 if high is None else high)
+
+
+def _choice(values: Sequence[Any], reading: Reading, pick: Pick) -> list[Piece]:
+    known = dict(reading.answers)
+    scored: list[tuple[str, float]] = []
+    numeric = sorted(float(value) for value in map(str, values) if value.replace(".", "", 1).lstrip("-").isdigit())
+    for i, value in enumerate(values):
+        name = str(value)
+        valence = VALENCE.get(name.lower())
+        if valence is None and len(numeric) == len(values) and numeric[0] < numeric[-1]:
+            valence = 2 * (float(name) - numeric[0]) / (numeric[-1] - numeric[0]) - 1
+        wobble = reading.noise[(i * 7 + len(name)) & 63] / 127.5 - 1
+        if valence is not None:
+            logit = 0.6 * wobble - 3 * (reading.polarity - valence) ** 2
+        else:
+            logit = max(-8.0, known.get(name, -6.0)) / 4 + wobble
+        scored.append((json.dumps(value, ensure_ascii=False), logit))
+    scored.sort(key=lambda pair: (-pair[1], pair[0]))
+    return [(scored[pick(scored)][0], scored)]

@@ -1,0 +1,143 @@
+"""The served model cards and the backends behind them, each started when it is first asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from luthier.errors import EndpointError
+from luthier_local.backend import Backend
+from luthier_local.cards import ModelCard
+from luthier_local.deterministic import DeterministicBackend
+
+__all__ = ["Shelf"]
+
+
+class Tuned(Protocol):
+    """Where tuned models are kept, which come and go by themselves."""
+
+    def card(self, name: str) -> ModelCard | None:
+        """The card of that name."""
+        ...
+
+    def cards(self) -> list[ModelCard]:
+        """All cards."""
+        ...
+
+
+class Shelf:
+    """Model cards by name. Cards that need the same weights share one backend."""
+
+    def __init__(self, cards: Sequence[ModelCard]) -> None:
+        self._cards: dict[str, ModelCard] = {}
+        for card in cards:
+            if card.id in self._cards:
+                raise EndpointError(f"two model cards are named {card.id!r}; names must differ")
+            self._cards[card.id] = card
+        self.tuned: Tuned | None = None
+        self._backends: dict[tuple[str, str], Backend] = {}
+        self._starting: dict[tuple[str, str], asyncio.Task[Backend]] = {}
+
+    def names(self) -> list[str]:
+        """Names served, as given."""
+        return [card.id for card in self.cards()]
+
+    def cards(self) -> list[ModelCard]:
+        """Cards served."""
+        return [*self._cards.values(), *(self.tuned.cards() if self.tuned is not None else ())]
+
+    def card(self, name: str) -> ModelCard | None:
+        """The card of that name."""
+        found = self._cards.get(name)
+        return self.tuned.card(name) if found is None and self.tuned is not None else found
+
+    def digest(self, card: ModelCard) -> str:
+        """Identity of the weights behind a card, without starting them."""
+        if card.digest is not None:
+            return card.digest
+        return _digest_of(card)
+
+    async def put(self, card: ModelCard) -> None:
+        """Adds a card, or replaces the one of that name."""
+        self._cards[card.id] = card
+
+    async def remove(self, name: str) -> None:
+        """Takes a card away.
+
+        Raises:
+            EndpointError: No card has that name.
+        """
+        if self._cards.pop(name, None) is None:
+            raise EndpointError(f"no model is named {name!r}; served: {', '.join(self._cards) or 'none'}")
+
+    async def backend(self, card: ModelCard) -> Backend:
+        """The backend of a card, started if it is not running."""
+        key = _backend_key(card)
+        found = self._backends.get(key)
+        if found is not None:
+            return found
+        if card.backend == "deterministic":
+            return self._backends.setdefault(key, DeterministicBackend(card.deterministic_digest, card.salt))
+        starting = self._starting.get(key)
+        if starting is None:
+            starting = self._starting[key] = asyncio.create_task(self._start(key, card))
+        # Who asks may leave before it has started: the next one shall find it, and no second one beside it.
+        return await asyncio.shield(starting)
+
+    async def _start(self, key: tuple[str, str], card: ModelCard) -> Backend:
+        try:
+            self._backends[key] = await asyncio.to_thread(_opener(card))
+        finally:
+            del self._starting[key]
+        return self._backends[key]
+
+    async def close(self) -> None:
+        """Ends every backend, one that is starting as soon as it has started."""
+        await asyncio.gather(*self._starting.values(), return_exceptions=True)
+        backends, self._backends = list(self._backends.values()), {}
+        for backend in backends:
+            await backend.close()
+
+
+def _backend_key(card: ModelCard) -> tuple[str, str]:
+    if card.backend == "deterministic":
+        return card.backend, card.salt
+    if card.backend in ("tunable", "tunable-hashed"):
+        return card.backend, card.id
+    return card.backend, f"{card.path or ''}|{card.context_tokens if card.backend == 'llama' else ''}"
+
+
+def _digest_of(card: ModelCard) -> str:
+    if card.backend == "deterministic":
+        return card.deterministic_digest
+    if card.backend in ("wordllama", "tunable"):
+        from luthier_local.wordllama import weights_digest
+
+        return weights_digest()
+    if card.backend == "tunable-hashed":
+        from luthier_local.jobs.words import hashed_digest
+
+        return hashed_digest()
+    from luthier_local.llama import weights_digest as llama_digest
+
+    return llama_digest(card.path)
+
+
+def _opener(card: ModelCard) -> Callable[[], Backend]:
+    def start() -> Backend:
+        if card.backend == "wordllama":
+            from luthier_local.wordllama import WordLlamaBackend
+
+            return WordLlamaBackend.open()
+        if card.backend in ("tunable", "tunable-hashed", "tuned"):
+            from luthier_local.jobs.tuned import TunedBackend, UntunedBackend
+
+            if card.backend == "tuned" and card.path is not None:
+                return TunedBackend(card.path, card.digest or "")
+            return UntunedBackend(card.id, _digest_of(card))
+        from luthier_local.llama import LlamaBackend
+
+        return LlamaBackend.open(card.path, card.context_tokens)
+
+    return start

@@ -1,0 +1,96 @@
+"""Embeddings of 256 numbers from WordLlama's token table: a mean over tokens, in numpy."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from luthier.assets.weights import WORDLLAMA_DIGEST, wordllama_files
+from luthier.errors import MissingPart
+from luthier_local.backend import Ask, Reply, Step, Token
+from luthier_local.refusals import wrong_route
+
+__all__ = ["WordLlamaBackend", "weights_digest"]
+
+
+def weights_digest() -> str:
+    """Identity of the pinned weights, known before they are fetched."""
+    return WORDLLAMA_DIGEST
+
+
+class WordLlamaBackend:
+    """One vector per text: its tokens' vectors averaged and scaled to length one."""
+
+    def __init__(self, table: Path, tokenizer: Path) -> None:
+        safetensors = _part("safetensors.numpy")
+        tokenizers = _part("tokenizers")
+        tensors = safetensors.load_file(str(table))
+        self._table: np.ndarray[Any, np.dtype[np.float32]] = next(iter(tensors.values())).astype(np.float32)
+        self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(tokenizer))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+
+    @classmethod
+    def open(cls) -> WordLlamaBackend:
+        """Loads the pinned weights, fetched on first use."""
+        return cls(*wordllama_files())
+
+    @property
+    def digest(self) -> str:
+        """Identity of the weights."""
+        return weights_digest()
+
+    async def generate(self, ask: Ask) -> Reply:
+        """Refused: this model only embeds."""
+        raise wrong_route("This model only embeds; use v1/embeddings.")
+
+    async def stream(self, ask: Ask) -> AsyncIterator[Step | Reply]:
+        """Refused: this model only embeds."""
+        yield await self.generate(ask)
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """One vector per text, and the tokens they took."""
+        return await asyncio.to_thread(self._embed, list(texts))
+
+    async def tokenize(self, text: str) -> list[Token]:
+        """The text in the tokens of WordLlama's tokenizer."""
+        coded = self._tokenizer.encode(text, add_special_tokens=False)
+        return [Token(i, text[start:end]) for i, (start, end) in zip(coded.ids, coded.offsets, strict=True)]
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    @property
+    def table(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """One row per token."""
+        return self._table
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The rows of the table that each text consists of."""
+        return [coded.ids for coded in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+    def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
+        vectors = []
+        count = 0
+        for coded in self._tokenizer.encode_batch(texts, add_special_tokens=False):
+            count += len(coded.ids)
+            mean = self._table[coded.ids].mean(axis=0) if coded.ids else np.zeros(self._table.shape[1], np.float32)
+            norm = float(np.linalg.norm(mean))
+            vectors.append((mean / norm if norm else mean).tolist())
+        return vectors, count
+
+
+def _part(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.split(".")[0]
+        raise MissingPart(
+            f"WordLlama's embeddings need the package {package}, which is not installed; "
+            'type: pip install "luthier[local]"'
+        ) from error

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from email.utils import formatdate
+
+import pytest
+
+from luthier.engine.limiter import COOLDOWN_SECONDS, START_WINDOW, Bucket, Limiter, Window
+from luthier.providers.endpoint import Limits
+from luthier.replies.headers import Window as Said
+from luthier.replies.headers import duration_seconds, retry_after_seconds, window
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def sent_within(limiter: Limiter, clock: Clock, seconds: float, tokens: float = 0.0) -> int:
+    end, count = clock.now + seconds, 0
+    while True:
+        wait = limiter.wait_seconds(tokens)
+        if clock.now + wait > end:
+            return count
+        clock.now += wait
+        limiter.sent(tokens)
+        count += 1
+
+
+def test_requests_are_paced_evenly_and_never_in_bursts(clock: Clock) -> None:
+    limiter = Limiter(Limits(requests_per_minute=300), clock)
+    assert sent_within(limiter, clock, 60) in (300, 301)
+    clock.now += 3600
+    assert sent_within(limiter, clock, 0) == 2, "a rest must not earn a burst the service may not allow"
+
+
+def test_a_late_timer_costs_no_rate(clock: Clock) -> None:
+    limiter = Limiter(Limits(requests_per_minute=300), clock)
+    count, end = 0, clock.now + 60
+    while clock.now < end:
+        clock.now += limiter.wait_seconds(0) + 0.02
+        limiter.sent(0)
+        count += 1
+    assert count >= 297
+
+
+def test_tokens_are_reserved_refunded_and_charged(clock: Clock) -> None:
+    limiter = Limiter(Limits(tokens_per_minute=6000), clock)
+    limiter.sent(100)
+    assert limiter.wait_seconds(30) == pytest.approx(0.3)
+    limiter.answered(reserved=100, used=80, in_flight=1)
+    assert limiter.wait_seconds(30) == pytest.approx(0.1)
+    limiter.answered(reserved=0, used=100, in_flight=1)
+    assert limiter.wait_seconds(30) == pytest.approx(1.1)
+
+
+def test_a_service_that_keeps_its_own_book_gives_nothing_back(clock: Clock) -> None:
+    limiter = Limiter(Limits(), clock)
+    limiter.obey({"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "5000"})
+    limiter.sent(100)
+    limiter.answered(reserved=100, used=20, in_flight=1)
+    assert limiter.wait_seconds(50) == pytest.approx(0.5)
+
+
+def test_a_request_larger_than_the_bucket_goes_alone_from_a_full_one(clock: Clock) -> None:
+    bucket = Bucket(60, 10, clock)
+    assert bucket.wait_seconds(500) == 0
+    bucket.take(500)
+    assert bucket.wait_seconds(1) == pytest.approx(491)
+
+
+def test_headers_lower_the_rate_but_never_raise_it(clock: Clock) -> None:
+    limiter = Limiter(Limits(requests_per_minute=100), clock)
+    limiter.obey({"x-ratelimit-limit-requests": "500"})
+    assert limiter.requests is not None
+    assert limiter.requests.per_minute == 100
+    limiter.obey({"x-ratelimit-limit-requests": "60", "x-ratelimit-limit-tokens": "6000"})
+    assert limiter.requests.per_minute == 60
+    assert limiter.tokens is not None
+    limiter.obey({"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "0"})
+    assert limiter.wait_seconds(100) == pytest.approx(1.0)
+
+
+def test_corrected_settings_count_from_then_on(clock: Clock) -> None:
+    limiter = Limiter(Limits(requests_per_minute=60, concurrency=2), clock)
+    limiter.obey({"x-ratelimit-limit-requests": "600"})
+    limiter.configure(Limits(requests_per_minute=300))
+    assert limiter.requests is not None
+    assert limiter.requests.per_minute == 300
+    assert limiter.has_room(20)
+    limiter.configure(Limits(concurrency=3))
+    assert limiter.requests.per_minute == 600
+    assert not limiter.has_room(3)
+
+
+def test_a_daily_limit_is_not_spread_over_the_day(clock: Clock) -> None:
+    said = {"x-ratelimit-limit-requests": "10000", "x-ratelimit-reset-requests": "8.64s"}
+    limiter = Limiter(Limits(), clock)
+    limiter.obey({**said, "x-ratelimit-remaining-requests": "9999"})
+    assert limiter.requests is None
+    assert limiter.wait_seconds(1) == 0
+    limiter.obey({**said, "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "24h"})
+    assert limiter.wait_seconds(1) == pytest.approx(8.64)
+
+
+def test_azure_whole_seconds_still_mean_a_minute() -> None:
+    assert Said(limit=60, remaining=59, reset_seconds=1.0).per_minute == 60
+    assert Said(limit=300, remaining=299, reset_seconds=1.0).per_minute == 300
+
+
+def test_one_push_back_holds_back_nobody_else(clock: Clock) -> None:
+    limiter = Limiter(Limits(requests_per_minute=60_000), clock)
+    limiter.obey({})
+    size = limiter.window.size
+    clock.now += 1
+    limiter.refused(0, limiter.sent(0))
+    assert limiter.wait_seconds(1) == 0
+    assert limiter.window.size == size
+
+
+def test_few_are_sent_until_the_first_answer(clock: Clock) -> None:
+    limiter = Limiter(Limits(), clock)
+    assert limiter.has_room(3)
+    assert not limiter.has_room(4)
+    limiter.obey({})
+    assert limiter.has_room(START_WINDOW - 1)
+
+
+def test_the_window_doubles_then_creeps_after_a_cut(clock: Clock) -> None:
+    window = Window(most=400, clock=clock, start=16)
+    for _ in range(16):
+        window.succeeded(in_flight=int(window.size))
+    assert window.size == 32, "one more per answer while all goes well"
+    assert [window.failed() for _ in range(5)] == [False, False, True, False, False], "what was sent before cuts once"
+    assert window.size == pytest.approx(32 * 0.8)
+    window.succeeded(in_flight=400)
+    assert window.size == pytest.approx(32 * 0.8), "successes while cooling down are from before the cut"
+    clock.now += COOLDOWN_SECONDS + 1
+    size = window.size
+    for _ in range(int(size)):
+        window.succeeded(in_flight=400)
+    assert window.size == pytest.approx(size + 1, abs=0.1)
+
+
+def test_the_window_is_cut_by_failures_that_come_together_and_not_by_one_now_and_then(clock: Clock) -> None:
+    window = Window(most=400, clock=clock, start=16)
+    window.succeeded(in_flight=5)
+    assert window.size == 16, "what is not used does not grow"
+    for _ in range(50):
+        assert not window.failed()
+        for _ in range(19):
+            window.succeeded(in_flight=400)
+    assert window.size == 400
+
+
+def test_after_a_learned_rate_the_window_creeps(clock: Clock) -> None:
+    window = Window(most=400, clock=clock, start=16)
+    window.creep()
+    for _ in range(16):
+        window.succeeded(in_flight=400)
+    assert window.size == pytest.approx(17, abs=0.1)
+
+
+def test_the_window_never_closes_nor_exceeds_the_setting(clock: Clock) -> None:
+    window = Window(most=3, clock=clock)
+    for _ in range(50):
+        window.succeeded(in_flight=3)
+    assert window.size == 3
+    for _ in range(200):
+        clock.now += COOLDOWN_SECONDS + 1
+        window.failed()
+    assert window.size == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("8.64s", 8.64),
+        ("7ms", 0.007),
+        ("1m30s", 90),
+        ("6m0s", 360),
+        ("2h", 7200),
+        ("30", 30),
+        ("", None),
+        ("x1s", None),
+    ],
+)
+def test_durations(text: str, seconds: float | None) -> None:
+    found = duration_seconds(text)
+    assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_retry_after_in_all_its_spellings() -> None:
+    assert retry_after_seconds({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert retry_after_seconds({"retry-after": "9"}) == 9
+    assert retry_after_seconds({"retry-after": formatdate(1000 + 30, usegmt=True)}, now=1000) == pytest.approx(30)
+    assert retry_after_seconds({"retry-after": formatdate(10, usegmt=True)}, now=1000) == 0
+    assert retry_after_seconds({"retry-after": "soon"}) is None
+    assert retry_after_seconds({}) is None
+
+
+def test_odd_headers_are_no_limits() -> None:
+    assert window({}, "requests") is None
+    assert window({"x-ratelimit-limit-requests": "many"}, "requests") is None
+    found = window({"x-ratelimit-limit-requests": "0", "x-ratelimit-remaining-requests": "nan"}, "requests")
+    assert found is not None
+    assert found.per_minute is None
