@@ -15,10 +15,10 @@ import luthier as lt
 from luthier.assets import sample
 from luthier.endpoints import Journal
 from luthier.errors import DataError, UserError
-from luthier.outputs import check_file, check_folder, hold, write_file, write_folder
+from luthier.outputs import check_file, check_folder, lock_scratch, write_file, write_folder
 from luthier.reporting.document import write_document
 from luthier.spec import Fitted
-from luthier.starting.writing import write_specs
+from luthier.starting.spec_files import write_specs
 from luthier.tables import write_frame
 from luthier.techniques import read_fitted
 from luthier.tuning.results import Target
@@ -231,7 +231,7 @@ def test_scratch_folders_of_killed_runs_are_swept_and_others_stay(tmp_path: Path
     foreign = tmp_path / ".made-notes.part"
     foreign.mkdir()
     held = os.open(filling, os.O_RDONLY)
-    hold(held)
+    lock_scratch(held)
     write_folder(tmp_path / "made", lambda folder: (folder / "a").touch())
     os.close(held)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [filling.name, aside.name, foreign.name, "made"]

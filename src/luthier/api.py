@@ -39,7 +39,7 @@ from luthier.packaging.registry import check_names
 from luthier.reporting.live import LiveBoard
 from luthier.results import Board, Boards, Model, Winner, budget_of, example_of, logged_model
 from luthier.spec import Fitted, Spec
-from luthier.tables import drawn, frame_of, is_table
+from luthier.tables import frame_of, is_table, take_rows
 from luthier.tasks.task import Rows
 from luthier.tuning.audit import Audited, audit_pairs
 from luthier.tuning.auditing import audit_chains, chains_of
@@ -216,7 +216,7 @@ def limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     if limit is None or limit >= len(frame):
         return frame
     kept = sorted(random.Random(7).sample(range(len(frame)), limit))
-    return drawn(frame, kept)
+    return take_rows(frame, kept)
 
 
 def fit(

@@ -17,7 +17,7 @@ from luthier.errors import DataError, Partial, SpecError
 from luthier.evaluation.records import Prediction
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Conversation
-from luthier.tables import column_of, frame_of
+from luthier.tables import frame_of, series_of
 from luthier.tasks.task import Rows, Task
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         # A column of that name in X is left alone by scikit-learn's rules: the truth is y.
         labelled = frame.drop(columns=task.label, errors="ignore")
-        labelled[task.label] = column_of(given.tolist()).to_numpy()
+        labelled[task.label] = series_of(given.tolist()).to_numpy()
         rows = task.rows(labelled, labelled=True, source="the training table")
         self.classes_, self._places = _classes(task, given, rows.labels)
         counts = Counter(rows.labels)

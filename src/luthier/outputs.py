@@ -23,7 +23,7 @@ from pathlib import Path, PurePath
 
 from luthier.errors import DataError
 
-__all__ = ["check_file", "check_folder", "hold", "sweep", "write_file", "write_folder"]
+__all__ = ["check_file", "check_folder", "lock_scratch", "remove_stale", "write_file", "write_folder"]
 
 NAMED = 3
 """Files that a message names before it says that there are more."""
@@ -57,7 +57,7 @@ def check_file(path: str | Path) -> Path:
     return file
 
 
-def hold(descriptor: int) -> None:
+def lock_scratch(descriptor: int) -> None:
     """Marks an open scratch file as being written, until it is closed or its process ends."""
     if sys.platform != "win32":
         import fcntl
@@ -66,7 +66,7 @@ def hold(descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def sweep(file: Path) -> None:
+def remove_stale(file: Path) -> None:
     """Removes scratch files for this file that a killed process left; one that is being written stays."""
     if sys.platform == "win32":
         return
@@ -96,7 +96,7 @@ def write_file(path: str | Path, content: str | bytes) -> Path:
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", suffix=".part", dir=file.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            hold(descriptor)
+            lock_scratch(descriptor)
             # A text may hold half a surrogate pair, which no file can.
             stream.write(content.encode("utf-8", "replace") if isinstance(content, str) else content)
             stream.flush()
@@ -170,7 +170,7 @@ def _held(folder: Path) -> int | None:
     if sys.platform == "win32":
         return None  # opens no folders; nothing is swept there either
     descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
-    hold(descriptor)
+    lock_scratch(descriptor)
     return descriptor
 
 

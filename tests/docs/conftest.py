@@ -40,7 +40,7 @@ def quickstarted(tmp_path: Path, clean_home: Path, store: str, monkeypatch: pyte
     shutil.copytree(REPOSITORY / "models" / "endpoints", models / "endpoints")
 
     from luthier.starting.guessing import guess_task
-    from luthier.starting.writing import write_specs
+    from luthier.starting.spec_files import write_specs
 
     task = guess_task(made_up(120, seed=5), text="text", label="stars").task
     plain = {"provider": "local", "model": "deterministic"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from luthier.starting.init import init_from_table
 from luthier.starting.sizing import CALIBRATION_ROWS, SECONDS, TOKENS_PER_SECOND, sizes_for
-from luthier.starting.tables import start_from_table
 from luthier.techniques import read_endpoint, read_spec
 from tests.conftest import REPOSITORY, reviews
 
@@ -33,7 +33,7 @@ def test_longer_texts_mean_fewer_rows(length: int) -> None:
 
 def test_the_prompts_of_init_to_the_embedded_model_end_within_a_minute(tmp_path: Path) -> None:
     frame = written(tmp_path / "t.csv", 3_000)
-    started = start_from_table(tmp_path / "t.csv", text="text", label="stars")
+    started = init_from_table(tmp_path / "t.csv", text="text", label="stars")
     assert started.sizes is not None
     characters = 0.0
     # Two calls a row for the prompt alone, as measured: many answers need one more token to tell the labels apart.
@@ -49,7 +49,7 @@ def test_the_prompts_of_init_to_the_embedded_model_end_within_a_minute(tmp_path:
 
 def test_what_is_cut_is_said_by_init_in_the_spec_and_on_the_leaderboard(tmp_path: Path) -> None:
     written(tmp_path / "t.csv", 3_000)
-    said = str(start_from_table(tmp_path / "t.csv", text="text", label="stars"))
+    said = str(init_from_table(tmp_path / "t.csv", text="text", label="stars"))
     assert "--train TRAIN_TABLE --limit 20\n" in said
     assert "texts are cut after 400 characters (truncate in the templates), which 80% of them are longer than" in said
     assert "max_characters" in said
@@ -60,13 +60,13 @@ def test_what_is_cut_is_said_by_init_in_the_spec_and_on_the_leaderboard(tmp_path
 
 def test_short_texts_are_left_whole(tmp_path: Path) -> None:
     written(tmp_path / "t.csv", 100)
-    started = start_from_table(tmp_path / "t.csv", text="text", label="stars")
+    started = init_from_table(tmp_path / "t.csv", text="text", label="stars")
     assert "truncate" not in Path("models/stars-few-shot.yaml").read_text() + str(started)
 
 
 def test_a_service_is_asked_everything(tmp_path: Path) -> None:
     written(tmp_path / "t.csv", 3_000)
-    started = start_from_table(tmp_path / "t.csv", text="text", label="stars", overrides=read_endpoint(OPENAI))
+    started = init_from_table(tmp_path / "t.csv", text="text", label="stars", overrides=read_endpoint(OPENAI))
     text = Path("models/stars-few-shot.yaml").read_text()
     assert "--limit" not in str(started)
     assert "truncate" not in text

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from luthier.errors import DataError, SpecError
-from luthier.tables import drawn
+from luthier.tables import take_rows
 from luthier.tasks.task import Rows, Task
 
 STARS = Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
@@ -146,7 +146,7 @@ def test_an_index_that_only_counts_says_nothing_of_a_row() -> None:
 def test_a_fault_in_drawn_rows_names_the_row_of_the_whole_table() -> None:
     frame = pd.DataFrame({"text": ["a", "b", "c"], "stars": [1, 2, 9]})
     with pytest.raises(DataError, match="row 3: 9"):
-        STARS.rows(drawn(frame, [0, 2]), labelled=True)
+        STARS.rows(take_rows(frame, [0, 2]), labelled=True)
 
 
 def test_rows_hold_none_where_the_table_holds_nan() -> None:

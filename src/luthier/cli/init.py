@@ -35,11 +35,11 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
     """Write a task and specs for your own table. The labels and their order are guessed and shown."""
-    from luthier.starting.tables import start_from_table
+    from luthier.starting.init import init_from_table
     from luthier.techniques import read_endpoint
     from luthier.terminals import visible
 
-    started = start_from_table(
+    started = init_from_table(
         data,
         text=text,
         label=label,

@@ -16,10 +16,10 @@ def quickstart(
     """Run the whole way on sample reviews. Compares, packages, scores; needs no key and no GPU; takes minutes."""
     from luthier.engine.engine import default_engine
     from luthier.engine.interrupts import draining
-    from luthier.starting.story import tell
+    from luthier.starting.quickstart import run_quickstart
 
     with draining(default_engine()):
-        tell(folder)
+        run_quickstart(folder)
 
 
 def register(app: typer.Typer) -> None:

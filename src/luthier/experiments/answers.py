@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from luthier.evaluation.records import Prediction, prediction_frame
-from luthier.tables import column_of, storable_cells
+from luthier.tables import series_of, storable_cells
 from luthier.tasks.task import Rows, Task
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
     }
     # The two that are there already under names of their own.
     for name in [name for name in rows.inputs[0] if name not in (task.text, task.label)] if rows.inputs else []:
-        columns[free_name(name, columns)] = column_of([row.get(name) for row in rows.inputs])
+        columns[free_name(name, columns)] = series_of([row.get(name) for row in rows.inputs])
     frame = pd.DataFrame(columns)
     frame.index = index_of(rows, numbers)
     return frame
@@ -54,10 +54,10 @@ def answers_table(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
             free_name(name, frame.columns): frame.index.get_level_values(place).tolist() for place, name in named(rows)
         }
         for name, labels in reversed(levels.items()):
-            frame.insert(1, name, column_of(labels).to_numpy())
+            frame.insert(1, name, series_of(labels).to_numpy())
     for name in frame.columns:
         if frame[name].dtype == object:
-            frame[name] = column_of(storable_cells(frame[name].tolist())).to_numpy()
+            frame[name] = series_of(storable_cells(frame[name].tolist())).to_numpy()
     return frame.reset_index(drop=True)
 
 

@@ -10,7 +10,7 @@ from luthier.errors import DataError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
 from luthier.packaging.model import LuthierModel
-from luthier.tables import STANDARD_INPUT, existing
+from luthier.tables import STANDARD_INPUT, existing_table
 
 __all__ = ["check_claim", "claim"]
 
@@ -43,7 +43,7 @@ def claim(model: LuthierModel, source: str | Path, target: str | Path) -> None:
 def _facts(model: LuthierModel, source: str | Path, target: str | Path) -> list[str | int]:
     found = Path(target).stat()
     # Standard input has no name to be known by.
-    piped = existing(source) if str(source) == STANDARD_INPUT else None
+    piped = existing_table(source) if str(source) == STANDARD_INPUT else None
     table = Path(source).resolve() if piped is None else hashlib.sha256(piped.read_bytes()).hexdigest()
     asked = f"{model.fitted.digest} {table}"
     return [hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest(), found.st_size, found.st_mtime_ns]

@@ -11,11 +11,11 @@ a csv cell as JSON. Half of a surrogate pair, which UTF-8 cannot hold, becomes `
 """
 
 from luthier.tables.cells import storable_cells
-from luthier.tables.columns import column_of
-from luthier.tables.frames import ArrowStream, drawn, frame_of, is_table, row_numbers
-from luthier.tables.reading import Record, columns_of, count_rows, how_saved, read_chunks, read_table
-from luthier.tables.sources import FORMATS, STANDARD_INPUT, existing, table_format, written_format
-from luthier.tables.writing import TableWriter, open_writer, write_frame
+from luthier.tables.frames import ArrowStream, frame_of, is_table, row_numbers, take_rows
+from luthier.tables.readers import Record, columns_of, count_rows, how_saved, read_chunks, read_table
+from luthier.tables.series import series_of
+from luthier.tables.sources import FORMATS, STANDARD_INPUT, existing_table, table_format, written_format
+from luthier.tables.writers import TableWriter, open_writer, write_frame
 
 __all__ = [
     "FORMATS",
@@ -23,11 +23,11 @@ __all__ = [
     "STANDARD_INPUT",
     "Record",
     "TableWriter",
-    "column_of",
+    "series_of",
     "columns_of",
     "count_rows",
-    "drawn",
-    "existing",
+    "take_rows",
+    "existing_table",
     "frame_of",
     "how_saved",
     "is_table",

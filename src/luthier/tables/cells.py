@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["arrow_cells", "csv_line", "encodable", "json_text", "plain", "storable_cells", "without_formula"]
+__all__ = ["arrow_cells", "csv_line", "utf8_safe", "json_text", "json_value", "storable_cells", "without_formula"]
 
 NEEDS_QUOTES = re.compile(r'[",\r\n\t]')
 
@@ -66,7 +66,7 @@ def _csv_text(value: Any) -> str:
         return value
     if isinstance(value, float):
         return "" if math.isnan(value) else str(value)
-    value = plain(value)
+    value = json_value(value)
     if value is None:
         return ""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
@@ -74,14 +74,14 @@ def _csv_text(value: Any) -> str:
 
 def json_text(value: Any) -> str:
     """The value as JSON on one line."""
-    return json.dumps(plain(value), ensure_ascii=False)
+    return json.dumps(json_value(value), ensure_ascii=False)
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """The value as JSON has it: NaN and infinity as null, times as ISO 8601, bytes as base64.
 
     Examples:
-        >>> plain({"n": float("nan"), "on": datetime.date(2026, 1, 31), "raw": b"a"})
+        >>> json_value({"n": float("nan"), "on": datetime.date(2026, 1, 31), "raw": b"a"})
         {'n': None, 'on': '2026-01-31', 'raw': 'YQ=='}
     """
     if value is None or type(value) in (str, int, bool):
@@ -89,9 +89,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): plain(inner) for key, inner in value.items()}
+        return {str(key): json_value(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
+        return [json_value(inner) for inner in value]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, datetime.timedelta):
@@ -100,7 +100,7 @@ def plain(value: Any) -> Any:
         # NaT is a datetime, and not equal to itself.
         return value.isoformat() if value == value else None
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return json_value(value.tolist())
     return str(value)
 
 
@@ -110,14 +110,14 @@ def _duration(value: datetime.timedelta) -> str:
     return pd.Timedelta(value).isoformat()
 
 
-def encodable(value: Any) -> Any:
+def utf8_safe(value: Any) -> Any:
     """The value with `?` for everything in its texts that UTF-8 cannot hold."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {encodable(key): encodable(inner) for key, inner in value.items()}
+        return {utf8_safe(key): utf8_safe(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [encodable(inner) for inner in value]
+        return [utf8_safe(inner) for inner in value]
     return value
 
 
@@ -136,7 +136,7 @@ def arrow_cells(values: Sequence[Any], kind: pa.DataType | None = None) -> pa.Ar
     try:
         return pa.array(values, type=kind)
     except UnicodeEncodeError:
-        return pa.array([encodable(value) for value in values], type=kind)
+        return pa.array([utf8_safe(value) for value in values], type=kind)
 
 
 def storable_cells(values: Sequence[Any]) -> list[Any]:
@@ -146,7 +146,7 @@ def storable_cells(values: Sequence[Any]) -> list[Any]:
         >>> storable_cells([1, "a", None]), storable_cells([b"a"]), storable_cells([[1], [2]])
         (['1', 'a', None], ['YQ=='], [[1], [2]])
     """
-    plainly = [encodable(plain(value)) for value in values]
+    plainly = [utf8_safe(json_value(value)) for value in values]
     try:
         arrow_cells(plainly)
     except (ValueError, TypeError, OverflowError):
@@ -155,5 +155,5 @@ def storable_cells(values: Sequence[Any]) -> list[Any]:
 
 
 def _text(value: Any) -> str | None:
-    value = plain(value)
+    value = json_value(value)
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

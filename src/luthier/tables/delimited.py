@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from luthier.errors import DataError
-from luthier.tables.dialect import Dialect, dialect_of, text_of
-from luthier.tables.sources import refuse_repeated
+from luthier.tables.dialect import Dialect, dialect_of, open_text
+from luthier.tables.sources import refuse_duplicates
 
 __all__ = ["delimited_columns", "delimited_rows"]
 
@@ -27,7 +27,7 @@ def delimited_columns(file: Path) -> list[str]:
     # Module-wide in Python: the default of 131,072 characters is shorter than some texts.
     csv.field_size_limit(LONGEST_CELL)
     columns = list(dialect_of(file).columns)
-    refuse_repeated(columns, file)
+    refuse_duplicates(columns, file)
     return columns
 
 
@@ -39,7 +39,7 @@ def delimited_rows(file: Path) -> Iterator[dict[str, Any]]:
     """
     columns = delimited_columns(file)
     dialect = dialect_of(file)
-    with text_of(file, dialect.encoding) as stream:
+    with open_text(file, dialect.encoding) as stream:
         if dialect.declared:
             stream.readline()
         lines = csv.reader(stream, **dialect.format)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from luthier.errors import DataError
-from luthier.tables.sources import opened, table_format
+from luthier.tables.sources import open_binary, table_format
 
-__all__ = ["Dialect", "dialect_of", "named_columns", "refuse_title", "text_of"]
+__all__ = ["Dialect", "dialect_of", "named_columns", "refuse_title", "open_text"]
 
 SAMPLE_CHARACTERS = 262_144
 SAMPLE_ROWS = 300
@@ -112,7 +112,7 @@ def _dialect(file: Path, shown: str, changed_ns: int, size: int) -> Dialect:
     encoding = _encoding_of(file, shown)
     if table_format(file) != "csv":
         return Dialect(encoding)
-    with text_of(file, encoding) as stream:
+    with open_text(file, encoding) as stream:
         sample = stream.read(SAMPLE_CHARACTERS)
         whole = not stream.read(1)
     first, _, rest = sample.partition("\n")
@@ -130,9 +130,9 @@ def _dialect(file: Path, shown: str, changed_ns: int, size: int) -> Dialect:
     return replace(best, declared=bool(declared), columns=tuple(columns), width=len(records[0]), remarks=tuple(remarks))
 
 
-def text_of(file: Path, encoding: str) -> IO[str]:
+def open_text(file: Path, encoding: str) -> IO[str]:
     """The characters of a file, with line ends as they are."""
-    return io.TextIOWrapper(opened(file), encoding=encoding, newline="")
+    return io.TextIOWrapper(open_binary(file), encoding=encoding, newline="")
 
 
 def _best(sample: str, whole: bool, encoding: str, tried: Sequence[str]) -> tuple[Dialect, list[list[str]]]:
@@ -234,7 +234,7 @@ def refuse_title(header: Sequence[object], rows: Iterable[Sequence[object]], fil
 
 
 def _encoding_of(file: Path, shown: str) -> str:
-    with opened(file) as stream:
+    with open_binary(file) as stream:
         first = stream.read(4_096)
     for mark, encoding in BYTE_ORDER_MARKS:
         if first.startswith(mark):
@@ -249,7 +249,7 @@ def _encoding_of(file: Path, shown: str) -> str:
 def _line_that_is_not_utf8(file: Path) -> int | None:
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
-    with opened(file) as stream:
+    with open_binary(file) as stream:
         while True:
             chunk = stream.read(1 << 20)
             try:
@@ -270,7 +270,7 @@ def _encoding_of_one_byte(file: Path, shown: str, line: int) -> str:
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     whole = broken = accented = undefined = signs = runs = 0
     plain = bytes(range(128))
-    with opened(file) as stream:
+    with open_binary(file) as stream:
         while chunk := stream.read(1 << 20):
             characters = decoder.decode(chunk)
             broken += sum("\udc80" <= character <= "\udcff" for character in characters if character > "\x7f")

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from luthier.errors import DataError
-from luthier.tables.columns import arrow_frame, column_of, frame_of_columns, frame_of_records
-from luthier.tables.reading import read_table
+from luthier.tables.readers import read_table
+from luthier.tables.series import arrow_frame, frame_of_columns, frame_of_records, series_of
 from luthier.tables.sources import FORMATS, STANDARD_INPUT
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ArrowStream", "drawn", "frame_of", "is_table", "row_numbers"]
+__all__ = ["ArrowStream", "take_rows", "frame_of", "is_table", "row_numbers"]
 
 
 class ArrowStream(Protocol):
@@ -82,7 +82,7 @@ def is_table(given: Any) -> bool:
     return True
 
 
-def drawn(frame: pd.DataFrame, positions: Sequence[int]) -> pd.DataFrame:
+def take_rows(frame: pd.DataFrame, positions: Sequence[int]) -> pd.DataFrame:
     """Rows of a frame that know which rows of it they are; for `row_numbers`."""
     numbers = row_numbers(frame) or range(1, len(frame) + 1)
     kept = frame.iloc[list(positions)]
@@ -91,7 +91,7 @@ def drawn(frame: pd.DataFrame, positions: Sequence[int]) -> pd.DataFrame:
 
 
 def row_numbers(frame: pd.DataFrame) -> tuple[int, ...]:
-    """For rows that were `drawn`, the number of each in the whole table, from 1; nothing for a whole table."""
+    """For rows that `take_rows` took, the number of each in the whole table, from 1; nothing for a whole table."""
     numbers: tuple[int, ...] = frame.attrs.get(ROW_NUMBERS, ())
     return numbers if len(numbers) == len(frame) else ()
 
@@ -173,8 +173,8 @@ def _column(cells: Any) -> pd.Series[Any]:
         return pd.Series(cells)
     for method in ("to_pylist", "to_list", "tolist"):
         if hasattr(cells, method):
-            return column_of(getattr(cells, method)())
-    return column_of(list(cells))
+            return series_of(getattr(cells, method)())
+    return series_of(list(cells))
 
 
 def _texts(values: list[Any], source: str, text: str | None, index: pd.Index[Any] | None = None) -> pd.DataFrame:
@@ -187,7 +187,7 @@ def _texts(values: list[Any], source: str, text: str | None, index: pd.Index[Any
         raise DataError(f"{source} is a list that holds {type(odd).__name__}; give {ALLOWED}.")
     if text is None:
         raise DataError(f"{source} is a list of single values, without names of columns; give {ALLOWED}.")
-    frame = pd.DataFrame({text: column_of(values)})
+    frame = pd.DataFrame({text: series_of(values)})
     if index is not None:
         frame.index = index
     return frame

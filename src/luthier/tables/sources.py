@@ -15,7 +15,15 @@ from typing import IO, cast
 from luthier.documents import path_of
 from luthier.errors import DataError
 
-__all__ = ["FORMATS", "STANDARD_INPUT", "existing", "opened", "refuse_repeated", "table_format", "written_format"]
+__all__ = [
+    "FORMATS",
+    "STANDARD_INPUT",
+    "existing_table",
+    "open_binary",
+    "refuse_duplicates",
+    "table_format",
+    "written_format",
+]
 
 FORMATS = {
     ".csv": "csv",
@@ -86,7 +94,7 @@ def _suffix(path: str | Path) -> str:
     return file.suffix.lower()
 
 
-def existing(path: str | Path) -> Path:
+def existing_table(path: str | Path) -> Path:
     """The path, if a table is there; for `-` the file that holds what came by standard input.
 
     Raises:
@@ -110,14 +118,14 @@ def existing(path: str | Path) -> Path:
     return file
 
 
-def opened(file: Path) -> IO[bytes]:
+def open_binary(file: Path) -> IO[bytes]:
     """The bytes of a file, unpacked where they are packed by gzip."""
     if _content(file) == "gzip":
         return cast(IO[bytes], gzip.open(file))
     return file.open("rb")
 
 
-def refuse_repeated(names: Sequence[str], file: str | Path) -> None:
+def refuse_duplicates(names: Sequence[str], file: str | Path) -> None:
     """Stops at a column name that occurs twice: records are keyed by it, one of the two would be lost.
 
     Raises:
@@ -149,6 +157,6 @@ def _standard_input() -> Path:
         raise DataError(f"standard input is {SAVED_AS[kind]}.")
     ending = {"parquet": ".parquet", "excel": ".xlsx"}.get(kind or "")
     if ending is None:
-        with opened(arrived) as unpacked:
+        with open_binary(arrived) as unpacked:
             ending = ".jsonl" if unpacked.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") else ".csv"
     return arrived.rename(arrived.with_suffix(ending))

@@ -12,13 +12,13 @@ from typing import Any
 
 from luthier.errors import DataError, MissingPart
 from luthier.tables.dialect import SAMPLE_ROWS, named_columns, refuse_title
-from luthier.tables.sources import refuse_repeated
+from luthier.tables.sources import refuse_duplicates
 
-__all__ = ["Sheet", "sheet_of", "workbook_rows"]
+__all__ = ["SheetLayout", "sheet_layout", "workbook_rows"]
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SheetLayout:
     """The sheet that is read.
 
     Attributes:
@@ -35,7 +35,7 @@ class Sheet:
         return "; ".join([f"sheet {self.name!r}", *self.remarks])
 
 
-def sheet_of(file: Path) -> Sheet:
+def sheet_layout(file: Path) -> SheetLayout:
     """The first sheet with rows, and its columns.
 
     Raises:
@@ -51,11 +51,11 @@ def sheet_of(file: Path) -> Sheet:
                 continue
             refuse_title(rows[0], rows[1:], f"{file}, sheet {sheet.title!r}")
             columns, remarks = named_columns(["" if cell is None else str(cell) for cell in rows[0]], rows[1:])
-            refuse_repeated(columns, file)
+            refuse_duplicates(columns, file)
             others = [other.title for other in book.worksheets if other.title not in (sheet.title, *empty)]
             if others:
                 remarks.append(f"not read: {', '.join(map(repr, others))}")
-            return Sheet(sheet.title, tuple(columns), tuple(remarks))
+            return SheetLayout(sheet.title, tuple(columns), tuple(remarks))
     raise DataError(f"{file} is empty; a sheet begins with a row of column names.")
 
 
@@ -66,7 +66,7 @@ def workbook_rows(file: Path) -> Iterator[dict[str, Any]]:
         DataError: the file is broken, or a row has a cell where the header has no name.
         MissingPart: the package that reads workbooks is not installed.
     """
-    chosen = sheet_of(file)
+    chosen = sheet_layout(file)
     width = len(chosen.columns)
     with _workbook(file) as book:
         rows = _filled(book[chosen.name])

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
-from luthier.starting.columns import guess_columns
+from luthier.starting.column_guesses import guess_columns
 from luthier.starting.guessing import Guess, guess_task
 from luthier.starting.sizing import Sizes, sizes_for
-from luthier.starting.writing import EMBEDDED, asks_embedded, example_count, write_specs
+from luthier.starting.spec_files import EMBEDDED, asks_embedded, example_count, write_specs
 from luthier.tables import STANDARD_INPUT, how_saved, read_table, write_frame
 from luthier.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Started", "sizes_of", "start_from_table"]
+__all__ = ["InitReport", "sizes_of", "init_from_table"]
 
 SPLIT = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Started:
+class InitReport:
     """What was guessed and written."""
 
     guess: Guess
@@ -61,7 +61,7 @@ class Started:
         return "\n".join(lines)
 
 
-def start_from_table(
+def init_from_table(
     data: Path,
     *,
     text: str | None = None,
@@ -72,7 +72,7 @@ def start_from_table(
     overrides: Mapping[str, Any] | None = None,
     split: bool = False,
     replace: bool = False,
-) -> Started:
+) -> InitReport:
     """Guesses the task of a labelled table and writes it with specs; see `guess_task` and `write_specs`.
 
     The text and the label column are guessed where they are not given (`guess_columns`).
@@ -98,7 +98,7 @@ def start_from_table(
             f"{guess.task.name}-embedding asks the embedded server, {EMBEDDED['model']}: the endpoint file has no "
             "`embedding:` block with a model that embeds."
         )
-    return Started(guess, tuple(specs), tuple(targets), data, kept, tuple(remarks), sizes)
+    return InitReport(guess, tuple(specs), tuple(targets), data, kept, tuple(remarks), sizes)
 
 
 def split_targets(data: Path, frame: pd.DataFrame, *, replace: bool) -> tuple[list[Path], str]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["arrow_frame", "column_of", "frame_of_columns", "frame_of_records"]
+__all__ = ["arrow_frame", "series_of", "frame_of_columns", "frame_of_records"]
 
 
 def frame_of_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def frame_of_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str
     """
     if columns is None:
         columns = list(dict.fromkeys(key for record in records for key in record))
-    return frame_of_columns({name: column_of([record.get(name) for record in records]) for name in columns})
+    return frame_of_columns({name: series_of([record.get(name) for record in records]) for name in columns})
 
 
 def frame_of_columns(columns: Mapping[str, pd.Series[Any]]) -> pd.DataFrame:
@@ -29,11 +29,11 @@ def frame_of_columns(columns: Mapping[str, pd.Series[Any]]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame(dict(enumerate(columns.values())))
-    frame.columns = pd.Index(column_of(list(columns)))
+    frame.columns = pd.Index(series_of(list(columns)))
     return frame
 
 
-def column_of(values: list[Any]) -> pd.Series[Any]:
+def series_of(values: list[Any]) -> pd.Series[Any]:
     """Values as a column of their usual dtype where that holds each of them, else of dtype `object`."""
     import pandas as pd
 

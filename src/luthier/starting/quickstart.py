@@ -11,17 +11,17 @@ from luthier.assets.sample import write_sample
 from luthier.experiments.tracking import where_to_look
 from luthier.scoring.report import report_text
 from luthier.starting.guessing import guess_task
-from luthier.starting.tables import sizes_of
-from luthier.starting.writing import write_specs
+from luthier.starting.init import sizes_of
+from luthier.starting.spec_files import write_specs
 from luthier.tables import read_table, write_frame
 from luthier.techniques import read_specs
 
-__all__ = ["tell"]
+__all__ = ["run_quickstart"]
 
 NAME = "stars"
 
 
-def tell(folder: Path, say: Callable[[str], None] = print) -> None:
+def run_quickstart(folder: Path, say: Callable[[str], None] = print) -> None:
     """Writes sample tables and specs, compares, packages the winner, scores new rows.
 
     Args:

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 from luthier.errors import DataError
-from luthier.outputs import check_file, hold, sweep
-from luthier.tables.cells import arrow_cells, csv_line, encodable, json_text, without_formula
-from luthier.tables.reading import columns_of, read_chunks, readable_parquet
-from luthier.tables.sources import existing, refuse_repeated, table_format, written_format
+from luthier.outputs import check_file, lock_scratch, remove_stale
+from luthier.tables.cells import arrow_cells, csv_line, json_text, utf8_safe, without_formula
+from luthier.tables.readers import columns_of, read_chunks, readable_parquet
+from luthier.tables.sources import existing_table, refuse_duplicates, table_format, written_format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,10 +79,10 @@ def open_writer(
     """
     kind = written_format(path)
     file = check_file(path)
-    refuse_repeated([encodable(name) for name in columns], file)
+    refuse_duplicates([utf8_safe(name) for name in columns], file)
     with _named_fault(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        sweep(file)
+        remove_stale(file)
         # Found out now rather than after everything was paid for.
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", suffix=".part", dir=file.parent)
         os.close(descriptor)
@@ -169,7 +169,7 @@ class _LineWriter(_Writer):
 
     def _open(self) -> None:
         self.stream = self.scratch.open("x", encoding="utf-8", errors="replace", newline="")
-        hold(self.stream.fileno())
+        lock_scratch(self.stream.fileno())
         if self.kind == "csv":
             self.stream.write(csv_line([self.cell(name) for name in self.columns], self.delimiter))
 
@@ -208,14 +208,14 @@ class _ParquetWriter(_Writer):
         types = {"string": pa.string(), "float64": pa.float64()}
         known = {self.renamed.get(name, name): kind for name, kind in _column_types(self.like).items()}
         known |= {name: types[kind] for name, kind in self.added.items()}
-        self.schema = pa.schema([(encodable(name), known.get(name, pa.string())) for name in self.columns])
+        self.schema = pa.schema([(utf8_safe(name), known.get(name, pa.string())) for name in self.columns])
         return super().__enter__()
 
     def _open(self) -> None:
         import pyarrow.parquet as pq
 
         self.stream = self.scratch.open("xb")
-        hold(self.stream.fileno())
+        lock_scratch(self.stream.fileno())
         self.writer = pq.ParquetWriter(self.stream, self.schema)
 
     def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -246,7 +246,7 @@ def _column_types(path: str | Path | None) -> dict[str, pa.DataType]:
 
     if path is None:
         return {}
-    file = existing(path)
+    file = existing_table(path)
     kind = table_format(file)
     if kind == "parquet":
         with readable_parquet(file) as source:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
-from luthier.tables.columns import arrow_frame, frame_of_records
 from luthier.tables.delimited import delimited_columns, delimited_rows
-from luthier.tables.dialect import dialect_of, text_of
-from luthier.tables.sources import existing, refuse_repeated, table_format
-from luthier.tables.workbook import sheet_of, workbook_rows
+from luthier.tables.dialect import dialect_of, open_text
+from luthier.tables.series import arrow_frame, frame_of_records
+from luthier.tables.sources import existing_table, refuse_duplicates, table_format
+from luthier.tables.workbook import sheet_layout, workbook_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,11 +37,11 @@ def how_saved(path: str | Path) -> str:
     Raises:
         DataError: as for `read_table`.
     """
-    file = existing(path)
+    file = existing_table(path)
     kind = table_format(file)
     if kind == "parquet":
         return ""
-    return str(sheet_of(file) if kind == "excel" else dialect_of(file))
+    return str(sheet_layout(file) if kind == "excel" else dialect_of(file))
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -57,7 +57,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     Raises:
         DataError: the file is missing, empty, broken, or not of a known format.
     """
-    file = existing(path)
+    file = existing_table(path)
     if table_format(file) == "parquet":
         with readable_parquet(file) as source:
             frame = arrow_frame(source.read())
@@ -75,7 +75,7 @@ def columns_of(path: str | Path) -> list[str]:
     Raises:
         DataError: as for `read_table`; also, two columns have one name.
     """
-    file = existing(path)
+    file = existing_table(path)
     kind = table_format(file)
     if kind == "parquet":
         with readable_parquet(file) as source:
@@ -83,7 +83,7 @@ def columns_of(path: str | Path) -> list[str]:
     if kind == "csv":
         return delimited_columns(file)
     if kind == "excel":
-        return list(sheet_of(file).columns)
+        return list(sheet_layout(file).columns)
     return list(dict.fromkeys(key for record in _jsonl_rows(file) for key in record))
 
 
@@ -93,7 +93,7 @@ def read_chunks(path: str | Path, rows: int) -> Iterator[list[Record]]:
     Raises:
         DataError: as for `read_table`, when the faulty place is reached.
     """
-    file = existing(path)
+    file = existing_table(path)
     kind = table_format(file)
     if kind == "parquet":
         with readable_parquet(file) as source:
@@ -121,7 +121,7 @@ def count_rows(path: str | Path) -> int:
     Raises:
         DataError: as for `read_table`.
     """
-    file = existing(path)
+    file = existing_table(path)
     if table_format(file) == "parquet":
         with readable_parquet(file) as source:
             return int(source.metadata.num_rows)
@@ -140,7 +140,7 @@ def readable_parquet(file: Path) -> Iterator[Any]:
 
     try:
         with pq.ParquetFile(file) as source:
-            refuse_repeated(source.schema_arrow.names, file)
+            refuse_duplicates(source.schema_arrow.names, file)
             yield source
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file} is not a readable parquet file: {error}") from error
@@ -149,7 +149,7 @@ def readable_parquet(file: Path) -> Iterator[Any]:
 def _jsonl_rows(file: Path) -> Iterator[Record]:
     encoding = dialect_of(file).encoding
     try:
-        with text_of(file, encoding) as stream:
+        with open_text(file, encoding) as stream:
             for number, line in enumerate(stream, start=1):
                 if not line.strip():
                     continue

@@ -11,9 +11,9 @@ import yaml
 import luthier as lt
 from luthier.errors import DataError
 from luthier.starting.guessing import guess_task
+from luthier.starting.init import init_from_table
 from luthier.starting.sizing import Sizes
-from luthier.starting.tables import start_from_table
-from luthier.starting.writing import EMBEDDED, EXAMPLE_ENDPOINTS, write_specs
+from luthier.starting.spec_files import EMBEDDED, EXAMPLE_ENDPOINTS, write_specs
 from luthier.techniques import read_endpoint, read_spec, read_specs
 from luthier.techniques.prompt.fitting import choose
 from tests.conftest import REPOSITORY, reviews
@@ -29,22 +29,22 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_the_specs_answer_the_task_beside_them(table: Path) -> None:
-    start_from_table(table, text="text", label="stars")
+    init_from_table(table, text="text", label="stars")
     specs = read_specs(["models"])
     assert [spec.name for spec in specs] == ["stars-baseline", "stars-embedding", "stars-few-shot", "stars-zero-shot"]
     assert {spec.task.labels for spec in specs} == {("1", "2", "3", "4", "5")}
 
 
 def test_files_that_are_there_are_not_written_over(table: Path) -> None:
-    start_from_table(table, text="text", label="stars")
+    init_from_table(table, text="text", label="stars")
     before = Path("models/task.yaml").read_text()
     with pytest.raises(DataError, match="--force"):
-        start_from_table(table, text="text", label="stars", name="stars")
+        init_from_table(table, text="text", label="stars", name="stars")
     assert Path("models/task.yaml").read_text() == before
 
 
 def test_split_writes_tables_that_share_no_text(table: Path) -> None:
-    started = start_from_table(table, text="text", label="stars", split=True)
+    started = init_from_table(table, text="text", label="stars", split=True)
     texts = [set(lt.read_table(path)["text"]) for path in started.tables]
     assert sum(map(len, texts)) == len(set().union(*texts)) == 100
 
@@ -52,7 +52,7 @@ def test_split_writes_tables_that_share_no_text(table: Path) -> None:
 def test_a_text_column_with_a_space_is_written_so_that_it_works(tmp_path: Path) -> None:
     frame = reviews(50).rename(columns={"text": "review text"})
     frame.to_csv(tmp_path / "t.csv", index=False)
-    start_from_table(tmp_path / "t.csv", text="review text", label="stars")
+    init_from_table(tmp_path / "t.csv", text="review text", label="stars")
     prompt = read_spec("models/stars-few-shot.yaml")
     assert frame["review text"][0] in str(prompt.preview(frame.head(1), frame))
 
@@ -60,13 +60,13 @@ def test_a_text_column_with_a_space_is_written_so_that_it_works(tmp_path: Path) 
 def test_labels_of_words_need_no_other_words(tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": [f"t{i}" for i in range(20)], "topic": ["sport", "politics"] * 10})
     frame.to_csv(tmp_path / "t.csv", index=False)
-    start_from_table(tmp_path / "t.csv", text="text", label="topic")
+    init_from_table(tmp_path / "t.csv", text="text", label="topic")
     assert "sport" in str(read_spec("models/topic-zero-shot.yaml").preview(frame.head(1)))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_endpoint_fits_the_specs(table: Path, example: Path) -> None:
-    start_from_table(table, text="text", label="stars")
+    init_from_table(table, text="text", label="stars")
     given = read_endpoint(example)
     moved = {spec.name: spec.base_model for spec in read_specs(["models"], given)}
     assert moved.pop("stars-embedding") == given.get("embedding", EMBEDDED)["model"]
@@ -86,20 +86,20 @@ def test_every_example_endpoint_shows_how_texts_are_embedded_there(example: Path
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_init_writes_specs_for_every_example_endpoint(table: Path, example: Path) -> None:
-    start_from_table(table, text="text", label="stars", overrides=read_endpoint(example))
+    init_from_table(table, text="text", label="stars", overrides=read_endpoint(example))
     assert read_spec("models/stars-few-shot.yaml").base_model == read_endpoint(example)["endpoint"]["model"]
 
 
 def test_init_tells_of_the_embedding_spec_an_endpoint_file_says_nothing_about(table: Path) -> None:
     chat = {"endpoint": {"provider": "openai", "model": "some-model"}}
-    started = start_from_table(table, text="text", label="stars", overrides=chat)
+    started = init_from_table(table, text="text", label="stars", overrides=chat)
     assert "stars-embedding asks the embedded server, wordllama-256" in str(started)
     assert read_spec("models/stars-embedding.yaml").base_model == "wordllama-256"
 
 
 def test_init_puts_the_model_that_embeds_under_the_embedding_spec(table: Path) -> None:
     overrides = read_endpoint(EXAMPLE_ENDPOINTS / "openai.yaml")
-    started = start_from_table(table, text="text", label="stars", overrides=overrides)
+    started = init_from_table(table, text="text", label="stars", overrides=overrides)
     assert "embedded server" not in str(started)
     assert read_spec("models/stars-embedding.yaml").base_model == "text-embedding-3-small"
 
@@ -112,7 +112,7 @@ def test_the_embedding_spec_has_the_head_that_suits_the_labels(type_: str, head:
 
 
 def test_a_reasoning_model_is_asked_without_temperature_and_with_room_to_think(table: Path) -> None:
-    start_from_table(table, text="text", label="stars")
+    init_from_table(table, text="text", label="stars")
     spec = read_spec("models/stars-zero-shot.yaml", read_endpoint(EXAMPLE_ENDPOINTS / "openai-reasoning.yaml"))
     (probe,) = spec.probes()
     assert probe.settings["temperature"] is None
@@ -136,9 +136,9 @@ def test_a_split_keeps_what_another_table_left_there(tmp_path: Path) -> None:
     for name, text in (("tickets", "ticket"), ("reviews", "review")):
         frame = pd.DataFrame({"text": [f"{text} {i}" for i in range(30)], "label": ["a", "b"] * 15})
         frame.to_csv(tmp_path / f"{name}.csv", index=False)
-    first = start_from_table(tmp_path / "tickets.csv", split=True, folder=tmp_path / "one")
+    first = init_from_table(tmp_path / "tickets.csv", split=True, folder=tmp_path / "one")
     kept = (tmp_path / "train.csv").read_bytes()
-    second = start_from_table(tmp_path / "reviews.csv", split=True, folder=tmp_path / "two", replace=True)
+    second = init_from_table(tmp_path / "reviews.csv", split=True, folder=tmp_path / "two", replace=True)
     assert [path.name for path in first.tables] == ["train.csv", "validation.csv", "test.csv"]
     assert [path.name for path in second.tables] == ["reviews-train.csv", "reviews-validation.csv", "reviews-test.csv"]
     assert (tmp_path / "train.csv").read_bytes() == kept
@@ -146,10 +146,10 @@ def test_a_split_keeps_what_another_table_left_there(tmp_path: Path) -> None:
 
 
 def test_a_split_is_written_anew_over_its_own_parts_alone(table: Path) -> None:
-    start_from_table(table, split=True)
+    init_from_table(table, split=True)
     with pytest.raises(DataError, match="--force"):
-        start_from_table(table, split=True)
-    again = start_from_table(table, split=True, replace=True)
+        init_from_table(table, split=True)
+    again = init_from_table(table, split=True, replace=True)
     assert [path.name for path in again.tables] == ["train.csv", "validation.csv", "test.csv"]
 
 
@@ -157,7 +157,7 @@ def test_a_split_never_writes_over_the_table_itself(tmp_path: Path) -> None:
     data = tmp_path / "train.csv"
     reviews(100).to_csv(data, index=False)
     before = data.read_bytes()
-    started = start_from_table(data, split=True, replace=True)
+    started = init_from_table(data, split=True, replace=True)
     assert data.read_bytes() == before
     assert [path.name for path in started.tables] == ["train-train.csv", "train-validation.csv", "train-test.csv"]
 
@@ -165,7 +165,7 @@ def test_a_split_never_writes_over_the_table_itself(tmp_path: Path) -> None:
 def test_how_a_table_was_saved_is_shown(tmp_path: Path) -> None:
     data = tmp_path / "t.csv"
     data.write_bytes("Urteil;Text\nzufrieden;schön, sehr schön\nböse;schlecht und teuer\n".encode("cp1252"))
-    started = start_from_table(data, text="Text", label="Urteil")
+    started = init_from_table(data, text="Text", label="Urteil")
     assert f"{data}: semicolons between cells; encoding cp1252" in str(started)
     assert started.guess.task.labels == ("böse", "zufrieden")
 
@@ -188,7 +188,7 @@ def test_labels_that_init_writes_are_labels_of_its_table(
     file = tmp_path / "t.csv"
     lines = [f"text number {i}{delimiter}{labels[i % len(labels)]}" for i in range(30)]
     file.write_text("\n".join([f"text{delimiter}label", *lines]))
-    started = start_from_table(file, name="t")
+    started = init_from_table(file, name="t")
     spec = read_spec("models/t-baseline.yaml")
     rows = spec.task.rows(lt.read_table(file), labelled=True)
     assert spec.task == started.guess.task
@@ -202,7 +202,7 @@ def test_booleans_of_a_typed_table_are_labels(tmp_path: Path, name: str) -> None
         frame.to_parquet(tmp_path / name)
     else:
         frame.to_json(tmp_path / name, orient="records", lines=True)
-    start_from_table(tmp_path / name, name="t")
+    init_from_table(tmp_path / name, name="t")
     task = read_spec("models/t-baseline.yaml").task
     assert task.labels == ("false", "true")
     assert task.rows(lt.read_table(tmp_path / name), labelled=True).labels[:2] == ("true", "false")
@@ -219,7 +219,7 @@ def test_the_default_few_shot_shows_every_label_as_far_as_that_fits(tmp_path: Pa
         ]
     )
     frame.to_csv(tmp_path / "t.csv", index=False)
-    start_from_table(tmp_path / "t.csv", text="text", label="label", folder=tmp_path / "m")
+    init_from_table(tmp_path / "t.csv", text="text", label="label", folder=tmp_path / "m")
     spec = read_spec(tmp_path / "m" / "label-few-shot.yaml")
     assert isinstance(spec, lt.Prompt)
     assert spec.prompt.examples.max_characters is not None
