@@ -58,7 +58,7 @@ def main() -> None:
 
         def expect(self, requests: int) -> None: ...
 
-        def landed(self, answer: Answer) -> None:
+        def completed(self, answer: Answer) -> None:
             self.landed_at.append(time.perf_counter())
 
         def retried(self, wait_seconds: float) -> None: ...

@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 from luthier.documents import described
+from luthier.engine.calls import Progress
 from luthier.engine.engine import Engine, engine_given
-from luthier.engine.flight import Progress
-from luthier.engine.progress import Ahead, shown
+from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report
 from luthier.errors import DataError, ModelError, SpecError
 from luthier.experiments.checking import Checked, check_spec
@@ -433,7 +433,7 @@ def _fitted(
 ) -> Fitted:
     with shown(progress, "fitting") as showing:
         asked = [] if rows is None else spec.first_requests(rows.take(()), rows)[0]
-        ahead = Ahead(showing, 0, fitting=len(asked), follow_ups=spec.follow_ups)
+        ahead = ProgressForecast(showing, 0, fitting=len(asked), follow_ups=spec.follow_ups)
         report = Report()
         fitted = fit_on(
             spec,

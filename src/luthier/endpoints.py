@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from luthier.engine.budget import Budget
+    from luthier.engine.calls import Progress
     from luthier.engine.engine import Engine, default_engine, engine_given
     from luthier.engine.estimates import Estimate
-    from luthier.engine.flight import Progress
     from luthier.engine.inspection import Finding, check_endpoint
     from luthier.engine.interrupts import draining
+    from luthier.engine.options import RunOptions
     from luthier.engine.progress import TerminalProgress
     from luthier.engine.report import Report
     from luthier.journal.journal import Journal
@@ -35,6 +36,7 @@ __all__ = [
     "Report",
     "Request",
     "Resource",
+    "RunOptions",
     "TerminalProgress",
     "Usage",
     "azure",
@@ -57,10 +59,11 @@ _MODULE_OF = {
     "Journal": "luthier.journal.journal",
     "Limits": "luthier.providers.endpoint",
     "Price": "luthier.providers.endpoint",
-    "Progress": "luthier.engine.flight",
+    "Progress": "luthier.engine.calls",
     "Report": "luthier.engine.report",
     "Request": "luthier.providers.exchange",
     "Resource": "luthier.providers.endpoint",
+    "RunOptions": "luthier.engine.options",
     "TerminalProgress": "luthier.engine.progress",
     "Usage": "luthier.providers.exchange",
     "azure": "luthier.providers.endpoint",

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.engine.budget import Budget
+from luthier.engine.calls import Progress
 from luthier.engine.engine import Engine, engine_given
-from luthier.engine.flight import Progress
-from luthier.engine.progress import Ahead, shown
+from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError, UserError
 from luthier.evaluation.across import Across
@@ -404,7 +404,7 @@ class Model:
                 target,
                 engine=engine_given(engine),
                 budget=budget_of(budget_usd),
-                progress=Ahead(showing, count_rows(source) if self.spec.endpoint is not None else 0),
+                progress=ProgressForecast(showing, count_rows(source) if self.spec.endpoint is not None else 0),
                 retry_failed=retry_failed,
                 overwrite=overwrite,
                 escape_formulas=escape_formulas,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from luthier.endpoints import Answer, Budget, Endpoint, Engine, Journal, Price, Report
-from luthier.engine.bundles import MOST_TEXTS
+from luthier.engine.batching import MOST_TEXTS
 from luthier.errors import BudgetReached, EndpointError, Interrupted
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.questions import question
@@ -268,7 +268,7 @@ def test_stopping_lands_what_is_in_the_air(server: LocalServer, endpoint: Endpoi
     class StopAtOnce:
         def expect(self, requests: int) -> None: ...
 
-        def landed(self, answer: Answer) -> None:
+        def completed(self, answer: Answer) -> None:
             engine.stop(interrupted=True)
 
         def retried(self, wait_seconds: float) -> None: ...
@@ -292,7 +292,7 @@ def test_stopping_between_two_tries_gives_every_text_an_end(
     class StopAtRetry:
         def expect(self, requests: int) -> None: ...
 
-        def landed(self, answer: Answer) -> None: ...
+        def completed(self, answer: Answer) -> None: ...
 
         def retried(self, wait_seconds: float) -> None:
             engine.stop()

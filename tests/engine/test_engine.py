@@ -161,7 +161,7 @@ def test_many_requests_do_not_become_many_tasks(engine: Engine, server: LocalSer
     class Watch:
         def expect(self, requests: int) -> None: ...
 
-        def landed(self, answer: Answer) -> None:
+        def completed(self, answer: Answer) -> None:
             nonlocal most
             most = max(most, len(asyncio.all_tasks()))
 
@@ -180,7 +180,7 @@ def test_a_broken_progress_display_costs_no_answer(
     class Broken:
         def expect(self, requests: int) -> None: ...
 
-        def landed(self, answer: Answer) -> None:
+        def completed(self, answer: Answer) -> None:
             raise OSError("the terminal is gone")
 
         def retried(self, wait_seconds: float) -> None: ...
@@ -376,7 +376,7 @@ def test_the_rate_is_learned_from_the_headers_and_kept(monkeypatch: pytest.Monke
         class Times:
             def expect(self, requests: int) -> None: ...
 
-            def landed(self, answer: Answer) -> None:
+            def completed(self, answer: Answer) -> None:
                 landed.append(time.perf_counter())
 
             def retried(self, wait_seconds: float) -> None: ...

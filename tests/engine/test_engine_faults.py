@@ -174,7 +174,7 @@ def test_other_rows_go_on_while_one_waits(server: LocalServer, endpoint: Endpoin
     class Order:
         def expect(self, requests: int) -> None: ...
 
-        def landed(self, answer: Answer) -> None:
+        def completed(self, answer: Answer) -> None:
             told.append(answer)
 
         def retried(self, wait_seconds: float) -> None:
@@ -321,7 +321,7 @@ def test_stop_drains_and_resume_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
             def expect(self, requests: int) -> None: ...
 
-            def landed(self, answer: Answer) -> None:
+            def completed(self, answer: Answer) -> None:
                 self.seen += 1
                 if self.seen == 100:
                     engine.stop()

@@ -8,7 +8,7 @@ import pytest
 from luthier.endpoints import Answer, Budget, Endpoint, Engine, Estimate, Report, Request
 from luthier.engine.estimates import summed
 from luthier.errors import BudgetReached, EndpointError, Interrupted, SpecError
-from luthier.providers.exchange import Working
+from luthier.providers.exchange import ProgressEvent
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.questions import question, questions
 from tests.texts import embedding
@@ -110,7 +110,7 @@ class Heard:
 
     def expect(self, requests: int) -> None: ...
 
-    def landed(self, answer: Answer) -> None: ...
+    def completed(self, answer: Answer) -> None: ...
 
     def retried(self, wait_seconds: float) -> None: ...
 
@@ -122,7 +122,7 @@ def laborious(closed: list[str]) -> Talk:
     try:
         answers = yield [question("great, stars 1 to 5:")]
         for trial in range(4):
-            nothing = yield Working("AutoML", trial, 4, f"trial {trial}")
+            nothing = yield ProgressEvent("AutoML", trial, 4, f"trial {trial}")
             assert nothing == []
         return answers[0].text
     finally:
@@ -177,7 +177,7 @@ def test_interrupted_groups_land_what_they_have_in_the_air(
     server.faults.add(Fault("slow", delay_seconds=0.1))
 
     class StopAtOnce(Heard):
-        def landed(self, answer: Answer) -> None:
+        def completed(self, answer: Answer) -> None:
             engine.stop(interrupted=True)
 
     with pytest.raises(Interrupted):

@@ -4,7 +4,7 @@ from email.utils import formatdate
 
 import pytest
 
-from luthier.engine.limiter import COOLDOWN_SECONDS, START_WINDOW, Bucket, Limiter, Window
+from luthier.engine.limiter import COOLDOWN_SECONDS, START_WINDOW, Bucket, ConcurrencyWindow, Limiter
 from luthier.providers.endpoint import Limits
 from luthier.replies.headers import Window as Said
 from luthier.replies.headers import duration_seconds, retry_after_seconds, window
@@ -134,7 +134,7 @@ def test_few_are_sent_until_the_first_answer(clock: Clock) -> None:
 
 
 def test_the_window_doubles_then_creeps_after_a_cut(clock: Clock) -> None:
-    window = Window(most=400, clock=clock, start=16)
+    window = ConcurrencyWindow(most=400, clock=clock, start=16)
     for _ in range(16):
         window.succeeded(in_flight=int(window.size))
     assert window.size == 32, "one more per answer while all goes well"
@@ -150,7 +150,7 @@ def test_the_window_doubles_then_creeps_after_a_cut(clock: Clock) -> None:
 
 
 def test_the_window_is_cut_by_failures_that_come_together_and_not_by_one_now_and_then(clock: Clock) -> None:
-    window = Window(most=400, clock=clock, start=16)
+    window = ConcurrencyWindow(most=400, clock=clock, start=16)
     window.succeeded(in_flight=5)
     assert window.size == 16, "what is not used does not grow"
     for _ in range(50):
@@ -161,7 +161,7 @@ def test_the_window_is_cut_by_failures_that_come_together_and_not_by_one_now_and
 
 
 def test_after_a_learned_rate_the_window_creeps(clock: Clock) -> None:
-    window = Window(most=400, clock=clock, start=16)
+    window = ConcurrencyWindow(most=400, clock=clock, start=16)
     window.creep()
     for _ in range(16):
         window.succeeded(in_flight=400)
@@ -169,7 +169,7 @@ def test_after_a_learned_rate_the_window_creeps(clock: Clock) -> None:
 
 
 def test_the_window_never_closes_nor_exceeds_the_setting(clock: Clock) -> None:
-    window = Window(most=3, clock=clock)
+    window = ConcurrencyWindow(most=3, clock=clock)
     for _ in range(50):
         window.succeeded(in_flight=3)
     assert window.size == 3

@@ -4,7 +4,7 @@ import io
 import time
 
 from luthier.endpoints import Answer, TerminalProgress
-from luthier.engine.progress import Ahead
+from luthier.engine.progress import ProgressForecast
 
 
 class Terminal(io.StringIO):
@@ -14,10 +14,10 @@ class Terminal(io.StringIO):
 
 def landings(progress: TerminalProgress) -> None:
     progress.expect(4)
-    progress.landed(Answer(text="5", cost_usd=0.5))
-    progress.landed(Answer(text="5", cost_usd=0.5, from_journal=True))
+    progress.completed(Answer(text="5", cost_usd=0.5))
+    progress.completed(Answer(text="5", cost_usd=0.5, from_journal=True))
     progress.retried(1.0)
-    progress.landed(Answer(failure="permanent"))
+    progress.completed(Answer(failure="permanent"))
 
 
 def test_the_line_says_all() -> None:
@@ -93,7 +93,7 @@ def test_work_is_a_bar_on_a_terminal() -> None:
 
 def test_one_who_knows_the_whole_passes_work_on() -> None:
     with TerminalProgress(stream=io.StringIO()) as progress:
-        Ahead(progress, 10).working("AutoML", 1, 4, "")
+        ProgressForecast(progress, 10).working("AutoML", 1, 4, "")
         assert progress.line() == "25%"
 
 
@@ -112,28 +112,28 @@ def whole(progress: TerminalProgress) -> str:
 
 def test_follow_ups_are_foreseen_from_the_first_answers() -> None:
     with TerminalProgress(stream=io.StringIO()) as progress:
-        ahead = Ahead(progress, 100, fitting=20, follow_ups=follow_ups)
+        ahead = ProgressForecast(progress, 100, fitting=20, follow_ups=follow_ups)
         ahead.expect(20)
         assert whole(progress) == "0/120"
         for place in range(20):
-            ahead.landed(choice(place % 2 == 0))
+            ahead.completed(choice(place % 2 == 0))
         assert whole(progress) == "20/180", "every second answer is followed up, so will be those to the rows"
         ahead.expect(10)
         for _ in range(10):
-            ahead.landed(choice(False))
+            ahead.completed(choice(False))
         assert whole(progress) == "30/180", "an answer to a follow-up teaches nothing"
         ahead.answer_rows()
         ahead.expect(100)
         assert whole(progress) == "30/180"
         for _ in range(100):
-            ahead.landed(choice(False))
+            ahead.completed(choice(False))
         ahead.expect(3)
         assert whole(progress) == "130/133", "with the second round all is known"
 
 
 def test_what_fitting_did_not_have_to_ask_is_taken_off() -> None:
     with TerminalProgress(stream=io.StringIO()) as progress:
-        ahead = Ahead(progress, 50, fitting=20)
+        ahead = ProgressForecast(progress, 50, fitting=20)
         ahead.expect(5)
         assert whole(progress) == "0/70"
         ahead.answer_rows()
@@ -143,7 +143,7 @@ def test_what_fitting_did_not_have_to_ask_is_taken_off() -> None:
 
 def test_a_search_that_drops_candidates_shortens_the_whole() -> None:
     with TerminalProgress(stream=io.StringIO()) as progress:
-        ahead = Ahead(progress, 50, fitting=1000)
+        ahead = ProgressForecast(progress, 50, fitting=1000)
         ahead.working("examples", 0, 100, "10 left")
         ahead.expect(200)
         assert whole(progress) == "0/1,050"
@@ -162,7 +162,7 @@ def test_time_left_is_judged_by_what_was_fetched_not_by_what_the_journal_had() -
     with TerminalProgress(stream=io.StringIO()) as progress:
         progress.expect(100)
         for _ in range(90):
-            progress.landed(Answer(text="5", cost_usd=0.0, from_journal=True))
+            progress.completed(Answer(text="5", cost_usd=0.0, from_journal=True))
         assert "left" not in progress.line()
-        progress.landed(Answer(text="5", cost_usd=0.0))
+        progress.completed(Answer(text="5", cost_usd=0.0))
         assert "left" in progress.line()

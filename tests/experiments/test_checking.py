@@ -12,7 +12,7 @@ from luthier.experiments.checking import check_specs
 from luthier.tasks.task import Task
 from luthier.techniques import Baseline, Prompt
 from luthier_local import LocalServer
-from tests.replies.test_evidence import GOOD
+from tests.replies.test_common_cause import GOOD
 from tests.serving import Refused, serving
 
 FREE = Price(input_usd_per_million=0, output_usd_per_million=0)

@@ -253,8 +253,8 @@ def test_the_bar_counts_the_rows_from_the_start_not_the_calibration_alone(
     class Heard(TerminalProgress):
         first: str = ""
 
-        def landed(self, answer: Answer) -> None:
-            super().landed(answer)
+        def completed(self, answer: Answer) -> None:
+            super().completed(answer)
             self.first = self.first or self.line()
 
     answer = {"method": "score", "calibration_rows": 20}

@@ -14,14 +14,14 @@ import pytest
 
 from luthier.endpoints import Journal, Request, compatible
 from luthier.errors import UserError
-from luthier.journal.journal import Entry
+from luthier.journal.journal import JournalEntry
 from luthier.journal.schema import MIGRATIONS, m001_answers, m002_snapshots
 from luthier.providers.keys import answer_key, key_prefix
 
 
-def entry(key: bytes = b"k", state: str = "answered", **more: object) -> Entry:
+def entry(key: bytes = b"k", state: str = "answered", **more: object) -> JournalEntry:
     values: dict[str, object] = {"operation": "chat", "identity": "here", "model": "m", "body": b"{}", **more}
-    return Entry(key, state, **values)  # type: ignore[arg-type]
+    return JournalEntry(key, state, **values)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -252,10 +252,10 @@ def test_a_full_disk_says_so_and_keeps_what_was_committed(path: Path) -> None:
 def test_two_processes_write_at_once_and_nothing_is_lost(path: Path) -> None:
     program = (
         "import sys\n"
-        "from luthier.journal.journal import Entry, Journal\n"
+        "from luthier.journal.journal import JournalEntry, Journal\n"
         "journal = Journal(sys.argv[1])\n"
         "for n in range(100):\n"
-        "    journal.put([Entry(f'{sys.argv[2]}-{n}'.encode(), 'answered', 'chat', 'i', 'm', body=b'{}')])\n"
+        "    journal.put([JournalEntry(f'{sys.argv[2]}-{n}'.encode(), 'answered', 'chat', 'i', 'm', body=b'{}')])\n"
         "journal.close()\n"
     )
     running = [subprocess.Popen([sys.executable, "-c", program, str(path), name]) for name in "ab"]

@@ -15,7 +15,7 @@ import pytest
 from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price, Report
 from luthier.engine.claims import Claims
 from luthier.journal.commits import Commits
-from luthier.journal.journal import Entry
+from luthier.journal.journal import JournalEntry
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.questions import questions
 
@@ -65,8 +65,8 @@ def no_leases_are_left(path: Path) -> bool:
     return left == 0
 
 
-def answer(key: bytes) -> Entry:
-    return Entry(key, "answered", "chat", "here", "m", body=b"{}")
+def answer(key: bytes) -> JournalEntry:
+    return JournalEntry(key, "answered", "chat", "here", "m", body=b"{}")
 
 
 def test_a_key_is_leased_to_one_owner_until_its_answer_is_there(path: Path) -> None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from luthier.endpoints import Endpoint, Engine, Request, azure, compatible, embedded, openai
 from luthier.errors import MissingPart
 from luthier.providers import PROVIDERS
-from luthier.providers.transport import Fault, Reply, Transport
+from luthier.providers.transport import Reply, Transport, TransportFault
 from luthier_local import LocalServer, ModelCard
 from luthier_local.service import service_models
 from luthier_local.shelf import Shelf
@@ -146,7 +146,7 @@ async def test_a_proxy_is_used_where_the_environment_names_one(monkeypatch: pyte
     await transport.close()
     monkeypatch.setenv("no_proxy", "luthier.invalid")
     direct = await (fresh := Transport()).get("http://luthier.invalid/v1/models", headers, 5)
-    assert isinstance(direct, Fault)
+    assert isinstance(direct, TransportFault)
     assert direct.kind == "unreachable"
     await fresh.close()
     await runner.cleanup()

@@ -20,10 +20,10 @@ from cryptography.x509.oid import NameOID
 from luthier.endpoints import Engine, Request, compatible
 from luthier.errors import EndpointError, MissingPart
 from luthier.providers.proxies import NAMES, check_proxy_for_sdk, proxy_for
-from luthier.providers.transport import Fault, Reply, Transport
+from luthier.providers.transport import Reply, Transport, TransportFault
 from luthier.replies.cures import stopping_error
 from luthier.replies.failures import judge_fault
-from tests.replies.test_evidence import GOOD, asked
+from tests.replies.test_common_cause import GOOD, asked
 from tests.serving import serving
 
 
@@ -183,7 +183,7 @@ async def test_plain_http_at_a_port_of_https_says_so(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     transport = Transport()
     fault = await transport.post(f"{url}/chat/completions", {}, b"{}", 5)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, TransportFault)
     assert fault.kind == "needs_tls"
     told = str(stopping_error(judge_fault(fault, reached=False), compatible("m", url)))
     assert f"base_url: {url.replace('http:', 'https:')}" in told
@@ -199,7 +199,7 @@ async def test_plain_http_at_a_port_that_only_closes_it_is_no_question_of_tls() 
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     transport = Transport()
     fault = await transport.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/x", {}, b"{}", 5)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, TransportFault)
     assert fault.kind == "broken"
     await transport.close()
     server.close()

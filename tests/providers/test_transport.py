@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
-from luthier.providers.transport import Fault, Reply, Transport
+from luthier.providers.transport import Reply, Transport, TransportFault
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,7 +48,7 @@ async def dripping(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.01)
 
 
-async def asked(handler: Handler, timeout_seconds: float) -> Reply | Fault:
+async def asked(handler: Handler, timeout_seconds: float) -> Reply | TransportFault:
     app = web.Application()
     app.router.add_post("/", handler)
     runner = web.AppRunner(app, shutdown_timeout=0)
@@ -67,11 +67,11 @@ async def asked(handler: Handler, timeout_seconds: float) -> Reply | Fault:
 @pytest.mark.parametrize("handler", [announced, endless, packed])
 def test_an_answer_of_any_size_is_given_up_at_a_bound(handler: Handler) -> None:
     answer = asyncio.run(asked(handler, 30))
-    assert isinstance(answer, Fault)
+    assert isinstance(answer, TransportFault)
     assert "more than 64,000,000 bytes" in answer.message
 
 
 def test_a_body_that_drips_is_a_timeout() -> None:
     answer = asyncio.run(asked(dripping, 0.2))
-    assert isinstance(answer, Fault)
+    assert isinstance(answer, TransportFault)
     assert answer.kind == "timeout"

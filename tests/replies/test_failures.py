@@ -7,7 +7,7 @@ import pytest
 from luthier.errors import QuotaError
 from luthier.providers.endpoint import Endpoint, azure, compatible, openai
 from luthier.providers.redaction import redact, redact_bytes
-from luthier.providers.transport import Fault, Reply
+from luthier.providers.transport import Reply, TransportFault
 from luthier.replies.cures import stopping_error
 from luthier.replies.failures import Verdict, judge, judge_fault
 
@@ -70,10 +70,10 @@ def test_an_overflow_says_what_is_wrong_with_the_row(words: str) -> None:
 
 
 def test_lost_connections_may_come_back_and_first_ones_may_not() -> None:
-    refused = Fault("unreachable", "refused")
+    refused = TransportFault("unreachable", "refused")
     assert judge_fault(refused, reached=True).cause is None
     assert judge_fault(refused, reached=False).cause == "unreachable"
-    assert judge_fault(Fault("timeout", "120 s"), reached=False).cause is None
+    assert judge_fault(TransportFault("timeout", "120 s"), reached=False).cause is None
 
 
 OPENAI = openai("some-model", api_key_env="MY_KEY")

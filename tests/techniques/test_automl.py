@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from luthier.errors import MissingPart, SpecError
-from luthier.providers.exchange import Working
+from luthier.providers.exchange import ProgressEvent
 from luthier.spec import Fitted
 from luthier.tasks.task import Task
 from luthier.techniques import Embedding, read_fitted
@@ -113,7 +113,7 @@ def test_the_first_trial_is_finished_whatever_time_it_takes() -> None:
 
 
 def test_it_says_twice_a_second_how_far_it_is() -> None:
-    said: list[Working] = []
+    said: list[ProgressEvent] = []
     bench = bench_of()
     ended(searched(bench, trials=5, seconds=None), said)
     assert len(said) == pytest.approx(bench.seconds / 0.6, rel=0.4)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from luthier.providers.exchange import Answer, Request, Working
+from luthier.providers.exchange import Answer, ProgressEvent, Request
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.heads.lesson import Lesson, folds_of
 from tests.conversing import rows
@@ -59,12 +59,12 @@ def lesson_of(task: Task, count: int = 120, seed: int = 1) -> Lesson:
     )
 
 
-def ended(work: Generator[Any, Any, Result], said: list[Working] | None = None) -> Result:
+def ended(work: Generator[Any, Any, Result], said: list[ProgressEvent] | None = None) -> Result:
     """Runs a generator that asks nothing to its end; what it said of itself is kept in `said`."""
     try:
         while True:
             word = next(work)
-            if said is not None and isinstance(word, Working):
+            if said is not None and isinstance(word, ProgressEvent):
                 said.append(word)
     except StopIteration as end:
         result: Result = end.value

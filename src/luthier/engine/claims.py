@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from luthier.engine.flight import Flight, Run
+from luthier.engine.calls import Call, PendingRequest
 from luthier.errors import UserError
 from luthier.journal.commits import Commits
-from luthier.journal.journal import Entry, Journal
+from luthier.journal.journal import Journal, JournalEntry
 from luthier.journal.leases import Owner
 
 __all__ = ["Claims"]
@@ -22,9 +22,9 @@ LOOK_SECONDS = 0.25
 RENEW_SECONDS = 15.0
 QUIET_SECONDS = 5.0
 
-Settle = Callable[[Flight, Entry], bool]
-Start = Callable[[Flight], None]
-Stop = Callable[[Run, UserError], None]
+Settle = Callable[[PendingRequest, JournalEntry], bool]
+Start = Callable[[PendingRequest], None]
+Stop = Callable[[Call, UserError], None]
 
 
 class Claims:
@@ -52,14 +52,14 @@ class Claims:
         self._settle, self._start, self._stop, self._commits = settle, start, stop, commits
         self._owner: Owner | None = None
         self._mine: set[bytes] = set()
-        self._elsewhere: dict[bytes, Flight] = {}
+        self._elsewhere: dict[bytes, PendingRequest] = {}
         self._taking = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
         self._renewed = self._heard = 0.0
         self._said = False
 
-    async def take(self, keys: Sequence[bytes]) -> tuple[set[bytes], dict[bytes, Entry]]:
+    async def take(self, keys: Sequence[bytes]) -> tuple[set[bytes], dict[bytes, JournalEntry]]:
         """Claims what can be had of these keys.
 
         Returns:
@@ -75,7 +75,7 @@ class Claims:
             taking.add_done_callback(partial(self._give_back, keys))
             raise
 
-    async def _take(self, keys: Sequence[bytes]) -> tuple[set[bytes], dict[bytes, Entry]]:
+    async def _take(self, keys: Sequence[bytes]) -> tuple[set[bytes], dict[bytes, JournalEntry]]:
         # One at a time: the first one enters the owner.
         async with self._taking:
             await self._commits.left(keys)
@@ -85,12 +85,14 @@ class Claims:
         self._watch()
         return lease.held, lease.found
 
-    def _give_back(self, keys: Sequence[bytes], taking: asyncio.Task[tuple[set[bytes], dict[bytes, Entry]]]) -> None:
+    def _give_back(
+        self, keys: Sequence[bytes], taking: asyncio.Task[tuple[set[bytes], dict[bytes, JournalEntry]]]
+    ) -> None:
         if not taking.cancelled() and taking.exception() is None:
             held, _ = taking.result()
             self._commits.let_go([key for key in keys if key not in held])
 
-    def wait_for(self, flight: Flight) -> None:
+    def wait_for(self, flight: PendingRequest) -> None:
         """The flight's question is being asked elsewhere: its answer is taken from there, or it is sent after all."""
         if not self._elsewhere:
             self._heard, self._said = self._loop.time(), False
@@ -98,15 +100,15 @@ class Claims:
         flight.waits_since = time.time()
         self._watch()
 
-    def waiting(self, run: Run) -> list[Flight]:
+    def waiting(self, run: Call) -> list[PendingRequest]:
         """Flights of a run that wait for another process."""
         return [flight for flight in self._elsewhere.values() if flight.run is run]
 
-    def waits(self, flight: Flight) -> bool:
+    def waits(self, flight: PendingRequest) -> bool:
         """Whether the flight waits for another process."""
         return self._elsewhere.get(flight.key) is flight
 
-    def forget(self, flight: Flight) -> None:
+    def forget(self, flight: PendingRequest) -> None:
         """No run waits for the flight any more."""
         if self.waits(flight):
             del self._elsewhere[flight.key]

@@ -12,21 +12,20 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from luthier.documents import described
-from luthier.engine.background import background_loop, in_background, is_background, loop_is_running, wait_for
-from luthier.engine.budget import Budget
-from luthier.engine.dispatch import Dispatch
+from luthier.engine.calls import FINAL, AskOptions, AskShorthands, ProgressGuard, StopReason, ask_options
+from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, estimated, summed
-from luthier.engine.flight import FINAL, Halt, Progress, Terms, Watched
 from luthier.engine.groups import Recalled, answers_of_all, by_endpoint
+from luthier.engine.loop import background_loop, in_background, is_background, loop_is_running, wait_for
 from luthier.engine.report import Report
-from luthier.engine.sender import Settings
+from luthier.engine.sender import EngineSettings
 from luthier.errors import Interrupted, Partial, UserError
 from luthier.journal.journal import Journal
 from luthier.providers.endpoint import Endpoint
-from luthier.providers.exchange import Answer, Conversation, Request, Working
+from luthier.providers.exchange import Answer, Conversation, ProgressEvent, Request
 from luthier.providers.keys import answer_key, key_prefix
 from luthier.providers.prices import PriceBook
 from luthier.providers.transport import shared_transport
@@ -73,10 +72,12 @@ class Engine:
         self.report = Report()
         """Everything this engine did so far."""
         self.prices = PriceBook()
-        self._settings = Settings(clock, max_attempts, backoff_seconds, longest_backoff_seconds, identity_seconds, seed)
-        self._halt: Halt | None = None
+        self._settings = EngineSettings(
+            clock, max_attempts, backoff_seconds, longest_backoff_seconds, identity_seconds, seed
+        )
+        self._halt: StopReason | None = None
         self._cut_short = False
-        self._dispatch: Dispatch | None = None
+        self._dispatch: Dispatcher | None = None
         self._pid = os.getpid()
         _engines.add(self)
 
@@ -84,27 +85,16 @@ class Engine:
         self,
         requests: Sequence[Request],
         endpoint: Endpoint | None,
-        *,
-        budget: Budget | None = None,
-        progress: Progress | None = None,
-        report: Report | None = None,
-        fresh: bool = False,
-        retry_failed: bool = False,
-        asked: set[bytes] | None = None,
+        options: AskOptions | None = None,
+        **shorthands: Unpack[AskShorthands],
     ) -> list[Answer]:
         """One answer per request, in order. A request that fails is an answer with `failure`; it never raises.
 
         Args:
             requests: what to ask; equal ones are sent once.
             endpoint: whom to ask, where a request does not name its own; several are asked at once.
-            budget: what may be spent; several calls may share one.
-            progress: shows how far it is; silent when absent.
-            report: counts this call, beside the engine's own report.
-            fresh: ask again what the journal has; the new answers replace the old.
-            retry_failed: ask again what failed for good (`permanent`, `content`); what failed for a
-                passing reason always is.
-            asked: one set for the calls of one command: what one of them asked, `fresh` and `retry_failed` do not
-                ask again in another.
+            options: what may be spent, what is asked again, and who is told.
+            shorthands: fields of the options, as keywords; they count before the options.
 
         Raises:
             EndpointError: no request could work: key, address, model or a parameter is wrong.
@@ -113,45 +103,31 @@ class Engine:
             Interrupted: a signal came; answers so far are kept.
             UserError: the journal failed, or a budget was given and the price is unknown.
         """
-        return await _elsewhere(
-            self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed, _shared(asked)))
-        )
+        return await _elsewhere(self._run(requests, endpoint, ask_options(options, shorthands)))
 
     def run(
         self,
         requests: Sequence[Request],
         endpoint: Endpoint | None,
-        *,
-        budget: Budget | None = None,
-        progress: Progress | None = None,
-        report: Report | None = None,
-        fresh: bool = False,
-        retry_failed: bool = False,
-        asked: set[bytes] | None = None,
+        options: AskOptions | None = None,
+        **shorthands: Unpack[AskShorthands],
     ) -> list[Answer]:
         """`arun`, waited for; also from inside a running loop, as in a notebook."""
-        return wait_for(
-            self._run(requests, endpoint, Terms(budget, progress, report, fresh, retry_failed, _shared(asked)))
-        )
+        return wait_for(self._run(requests, endpoint, ask_options(options, shorthands)))
 
     async def adrive(
         self,
         conversation: Conversation[Result],
         endpoint: Endpoint | None,
-        *,
-        budget: Budget | None = None,
-        progress: Progress | None = None,
-        report: Report | None = None,
-        fresh: bool = False,
-        retry_failed: bool = False,
-        asked: set[bytes] | None = None,
+        options: AskOptions | None = None,
+        **shorthands: Unpack[AskShorthands],
     ) -> Result:
         """Answers a technique's requests until it has its result. Many may be driven at once.
 
-        What it says of its own work (`Working`) goes to the progress; between two such rounds a signal ends it.
+        What it says of its own work (`ProgressEvent`) goes to the progress; between two such rounds a signal ends it.
         """
-        terms = Terms(budget, progress, report, fresh, retry_failed, _shared(asked))
-        watched = Watched(progress)
+        terms = ask_options(options, shorthands)
+        watched = ProgressGuard(terms.progress)
         answers: Sequence[Answer] | None = None
         try:
             while True:
@@ -173,17 +149,12 @@ class Engine:
         self,
         conversation: Conversation[Result],
         endpoint: Endpoint | None,
-        *,
-        budget: Budget | None = None,
-        progress: Progress | None = None,
-        report: Report | None = None,
-        fresh: bool = False,
-        retry_failed: bool = False,
-        asked: set[bytes] | None = None,
+        options: AskOptions | None = None,
+        **shorthands: Unpack[AskShorthands],
     ) -> Result:
         """`adrive`, waited for; the technique computes on the calling thread."""
-        terms = Terms(budget, progress, report, fresh, retry_failed, _shared(asked))
-        watched = Watched(progress)
+        terms = ask_options(options, shorthands)
+        watched = ProgressGuard(terms.progress)
         answers: Sequence[Answer] | None = None
         try:
             while True:
@@ -202,18 +173,18 @@ class Engine:
         self,
         conversation: Conversation[Result],
         endpoint: Endpoint | None,
-        *,
-        fresh: bool = False,
-        retry_failed: bool = False,
+        options: AskOptions | None = None,
+        **shorthands: Unpack[AskShorthands],
     ) -> Recalled[Result]:
-        """How far the journal alone takes a technique; sends nothing.
+        """How far the journal alone takes a technique, and the requests it lacks; sends nothing.
 
         Args:
             conversation: what `drive` would be given.
             endpoint: whom it would ask.
-            fresh: whether the journal's answers count as unknown.
-            retry_failed: whether what failed for good counts as unknown.
+            options: what would be asked again counts as missing.
+            shorthands: fields of the options, as keywords; they count before the options.
         """
+        asking = ask_options(options, shorthands)
         rounds: list[Sequence[Request]] = []
         unknown: list[Sequence[Request]] = []
         answers: Sequence[Answer] | None = None
@@ -224,7 +195,11 @@ class Engine:
                     return Recalled(tuple(rounds), tuple(unknown), ended[0])
                 answers = []
                 if requests:
-                    known = [None] * len(requests) if fresh else wait_for(self._known(requests, endpoint, retry_failed))
+                    known = (
+                        [None] * len(requests)
+                        if asking.fresh
+                        else wait_for(self._known(requests, endpoint, asking.retry_failed))
+                    )
                     rounds.append(requests)
                     unknown.append([request for request, a in zip(requests, known, strict=True) if a is None])
                     answers = [answer or Answer(failure="stopped") for answer in known]
@@ -312,7 +287,7 @@ class Engine:
                 in_background(dispatch.close()).result(LONGEST_GOODBYE_SECONDS)
         self.journal.close()
 
-    async def _run(self, requests: Sequence[Request], endpoint: Endpoint | None, terms: Terms) -> list[Answer]:
+    async def _run(self, requests: Sequence[Request], endpoint: Endpoint | None, terms: AskOptions) -> list[Answer]:
         dispatch = self._here()
         try:
             groups = by_endpoint(requests, endpoint)
@@ -321,8 +296,8 @@ class Engine:
             self._cut_short = True
             raise
 
-    def _look_up(self, round_of_nothing: Sequence[Request], watched: Watched) -> None:
-        if isinstance(round_of_nothing, Working):
+    def _look_up(self, round_of_nothing: Sequence[Request], watched: ProgressGuard) -> None:
+        if isinstance(round_of_nothing, ProgressEvent):
             said = round_of_nothing
             watched.show(lambda progress: progress.working(said.what, said.done, said.total, said.said))
         self.raise_if_interrupted()
@@ -392,16 +367,16 @@ class Engine:
             sure=fresh or identity is not None or not left,
         )
 
-    def _here(self) -> Dispatch:
+    def _here(self) -> Dispatcher:
         if self._dispatch is None or self._pid != os.getpid():
             # Connections, limits and what is in flight belong to the process that made them.
             self._left = self._dispatch
             self._pid = os.getpid()
-            self._dispatch = Dispatch(self.journal, self._settings, self.report, self.prices)
+            self._dispatch = Dispatcher(self.journal, self._settings, self.report, self.prices)
             self._dispatch.halted = self._halt
         return self._dispatch
 
-    def _tell(self, halt: Halt | None) -> None:
+    def _tell(self, halt: StopReason | None) -> None:
         self._halt = halt
         dispatch = self._dispatch
         if dispatch is None or self._pid != os.getpid():

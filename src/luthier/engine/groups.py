@@ -23,18 +23,18 @@ class Recalled(Generic[Result]):
     Attributes:
         rounds: what it asked. What the journal has no answer to is answered as "not sent" there, so that the
             conversation goes on with all that is known.
-        open: of each round, the requests without an answer.
+        missing: of each round, the requests the journal has no answer to.
         result: what it came to; `None` where it could not go on without those.
     """
 
     rounds: tuple[Sequence[Request], ...]
-    open: tuple[Sequence[Request], ...]
+    missing: tuple[Sequence[Request], ...]
     result: Result | None = None
 
     @property
     def complete(self) -> bool:
         """Whether the journal had everything."""
-        return self.result is not None and not any(self.open)
+        return self.result is not None and not any(self.missing)
 
 
 @dataclass(slots=True)

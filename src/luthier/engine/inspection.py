@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from luthier.engine.background import wait_for
+from luthier.engine.loop import wait_for
 from luthier.engine.report import Report
 from luthier.errors import LuthierError
 from luthier.providers import PROVIDERS
@@ -16,7 +16,7 @@ from luthier.providers.exchange import Answer, Operation, Request
 from luthier.providers.listing import listed_models
 from luthier.providers.prices import PriceBook, dollars, price_cure
 from luthier.providers.redaction import redact
-from luthier.providers.transport import Fault, Reply, Transport
+from luthier.providers.transport import Reply, Transport, TransportFault
 from luthier.replies.cures import REASONING_CURE, stopping_error
 from luthier.replies.failures import Verdict, judge, judge_fault, judge_unread
 from luthier.replies.fewer import LikeliestLimit
@@ -158,7 +158,7 @@ class _Inspection:
         await self._judge(reply, verdict)
         return self.found
 
-    async def _ask(self, decoding: Mapping[str, Any], logprobs: bool) -> Reply | Fault:
+    async def _ask(self, decoding: Mapping[str, Any], logprobs: bool) -> Reply | TransportFault:
         body: dict[str, Any]
         match self.operation:
             case "chat":
@@ -184,7 +184,7 @@ class _Inspection:
             direct=self.endpoint.provider == "local",
         )
 
-    async def _without(self, verdict: Verdict) -> Reply | Fault:
+    async def _without(self, verdict: Verdict) -> Reply | TransportFault:
         if verdict.cause == "logprobs":
             cure = "answer: {method: text}"
             self._add(False if self.wants_logprobs else None, "log-probabilities", verdict.message, cure)
@@ -197,9 +197,9 @@ class _Inspection:
         kept = {name: value for name, value in self.decoding.items() if name not in REASONING_PARAMETERS}
         return await self._ask(kept, False)
 
-    def _verdict(self, reply: Reply | Fault) -> Verdict | None:
+    def _verdict(self, reply: Reply | TransportFault) -> Verdict | None:
         secrets = self.provider.secrets(self.endpoint)
-        if isinstance(reply, Fault):
+        if isinstance(reply, TransportFault):
             return judge_fault(reply, secrets, reached=False)
         verdict = None
         if not 200 <= reply.status < 300:
@@ -214,9 +214,9 @@ class _Inspection:
             verdict = replace(verdict, cause=verdict.suspected)
         return verdict
 
-    async def _judge(self, reply: Reply | Fault, verdict: Verdict | None) -> None:
+    async def _judge(self, reply: Reply | TransportFault, verdict: Verdict | None) -> None:
         endpoint = self.endpoint
-        if isinstance(reply, Fault):
+        if isinstance(reply, TransportFault):
             assert verdict is not None
             self._add(False, "reachable", verdict.message, str(stopping_error(verdict, endpoint)))
             return
@@ -285,7 +285,7 @@ class _Inspection:
         cost = PriceBook().cost(self.endpoint, answer.usage, answer.model)
         if self.report is not None:
             self.report.requests += 1
-            self.report.landed(replace(answer, cost_usd=cost))
+            self.report.completed(replace(answer, cost_usd=cost))
         if cost is None:
             self._add(None, "price", "unknown, so a budget cannot be kept", price_cure(self.endpoint))
             return

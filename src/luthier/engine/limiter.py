@@ -18,7 +18,7 @@ from luthier.engine.pacing import Pace, Ticket
 from luthier.providers.endpoint import Limits
 from luthier.replies.headers import window
 
-__all__ = ["Bucket", "Limiter", "Moment", "Window"]
+__all__ = ["Bucket", "Limiter", "LimiterEvent", "ConcurrencyWindow"]
 
 Clock = Callable[[], float]
 Source = Literal["settings", "headers"]
@@ -80,7 +80,7 @@ class Bucket:
         self._at = now
 
 
-class Window:
+class ConcurrencyWindow:
     """How many may be in flight: grows while all goes well, cut when the service is overloaded.
 
     Growth is by one for each answer, and after the first sign of a limit by one for each round of answers.
@@ -134,7 +134,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class LimiterEvent:
     """A change of the limiter, for the report.
 
     Attributes:
@@ -164,14 +164,14 @@ class Limiter:
         self._earliest = float("-inf")
         self.met = False
         """Whether the service has ever answered."""
-        self.window = Window(limits.concurrency, clock)
+        self.window = ConcurrencyWindow(limits.concurrency, clock)
         self.pace = Pace(clock)
         self.accepted_at = float("-inf")
         """When a request was last answered by anything but a push-back."""
         self._told_tokens = False
         self.requests: Bucket | None = None
         self.tokens: Bucket | None = None
-        self.history: deque[Moment] = deque(maxlen=500)
+        self.history: deque[LimiterEvent] = deque(maxlen=500)
         self._rates: dict[str, dict[Source, float | None]] = {"requests": {}, "tokens": {}}
         self.configure(limits)
 
@@ -293,4 +293,6 @@ class Limiter:
         rates = [60.0 * self.pace.per_second] if self.pace.per_second is not None else []
         if self.requests is not None:
             rates.append(self.requests.per_minute)
-        self.history.append(Moment(self._clock() - self._began, what, int(self.window.size), min(rates, default=None)))
+        self.history.append(
+            LimiterEvent(self._clock() - self._began, what, int(self.window.size), min(rates, default=None))
+        )

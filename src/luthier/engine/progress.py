@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from luthier.engine.flight import Progress
+from luthier.engine.calls import Progress
 from luthier.providers.exchange import Answer
 from luthier.providers.prices import dollars
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-__all__ = ["Ahead", "TerminalProgress", "shown"]
+__all__ = ["ProgressForecast", "TerminalProgress", "shown"]
 
 QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0
@@ -104,7 +104,7 @@ class TerminalProgress:
             self._expected += requests
             self._work = None
 
-    def landed(self, answer: Answer) -> None:
+    def completed(self, answer: Answer) -> None:
         """One of them has its answer, or none for good."""
         with self._lock:
             self._landed += 1
@@ -260,7 +260,7 @@ def shown(progress: Progress | None, what: str) -> Iterator[Progress]:
         yield bar
 
 
-class Ahead:
+class ProgressForecast:
     """A progress that knows the whole from the first request on, though requests are made piece by piece.
 
     Fitting may ask (calibration, a search), then every row is asked, and an answer may bring further questions (the
@@ -300,7 +300,7 @@ class Ahead:
         # Also where nothing changes: requests follow, so the bar is theirs again.
         self._progress.expect(self._news())
 
-    def landed(self, answer: Answer) -> None:
+    def completed(self, answer: Answer) -> None:
         """Passes it on, and learns how many answers are followed up."""
         first_round = self._fitting if self._is_fitting else self._answering
         if self._follow_ups is not None and answer.choices and self._read_here < first_round:
@@ -309,7 +309,7 @@ class Ahead:
             self._followed += self._follow_ups(answer)
             if news := self._news():
                 self._progress.expect(news)
-        self._progress.landed(answer)
+        self._progress.completed(answer)
 
     def retried(self, wait_seconds: float) -> None:
         """Passes it on."""

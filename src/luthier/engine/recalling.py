@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from luthier.engine.flight import FINAL
-from luthier.journal.journal import Entry
+from luthier.engine.calls import FINAL
+from luthier.journal.journal import JournalEntry
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, FailureKind, Request
 from luthier.providers.prices import PriceBook
@@ -16,7 +16,7 @@ __all__ = ["answer_of_entry"]
 
 
 def answer_of_entry(
-    entry: Entry,
+    entry: JournalEntry,
     request: Request,
     endpoint: Endpoint,
     *,

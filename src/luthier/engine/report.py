@@ -6,7 +6,7 @@ from array import array
 from collections import Counter
 from typing import Any
 
-from luthier.engine.limiter import Moment
+from luthier.engine.limiter import LimiterEvent
 from luthier.providers.exchange import Answer
 from luthier.providers.prices import dollars
 
@@ -52,10 +52,10 @@ class Report:
         self.estimated = 0
         self.damaged = 0
         self._notes: list[str] = []
-        self.history: dict[str, list[Moment]] = {}
+        self.history: dict[str, list[LimiterEvent]] = {}
         self._latencies: array[float] = array("d")
 
-    def landed(self, answer: Answer) -> None:
+    def completed(self, answer: Answer) -> None:
         """Counts an answer, or the lack of one."""
         if answer.failure is not None:
             self.failed[answer.failure] += 1

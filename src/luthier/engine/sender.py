@@ -15,13 +15,13 @@ from itertools import accumulate
 from operator import add
 from typing import Protocol
 
-from luthier.engine.bundles import disbanded, in_one_call, parts_of, together
-from luthier.engine.flight import Flight, Halt, Run, Slot
+from luthier.engine.batching import disbanded, in_one_call, parts_of, together
+from luthier.engine.calls import Call, PendingRequest, Permit, StopReason
 from luthier.engine.pacing import Ticket
 from luthier.engine.report import Report
 from luthier.errors import UserError
 from luthier.journal.commits import Commits
-from luthier.journal.journal import Entry
+from luthier.journal.journal import JournalEntry
 from luthier.providers import PROVIDERS, Provider
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, FailureKind, Usage
@@ -30,12 +30,12 @@ from luthier.providers.listing import listed_models
 from luthier.providers.prices import PriceBook
 from luthier.providers.redaction import redact, redact_bytes
 from luthier.providers.tokens import TokenGuess, texts_of
-from luthier.providers.transport import Fault, Reply, Transport
+from luthier.providers.transport import Reply, Transport, TransportFault
 from luthier.replies.cures import stopping_error
 from luthier.replies.failures import Verdict, judge, judge_fault, judge_unread, unreadable
-from luthier.replies.reading import Part, Unreadable
+from luthier.replies.reading import ReplyPart, Unreadable
 
-__all__ = ["Desk", "Sender", "Settings"]
+__all__ = ["Desk", "Sender", "EngineSettings"]
 
 log = logging.getLogger("luthier.engine")
 
@@ -49,7 +49,7 @@ RETRYABLE: frozenset[FailureKind] = frozenset({"rate_limit", "transient"})
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class EngineSettings:
     """What an engine can be told. The defaults are right for nearly everything.
 
     Attributes:
@@ -77,25 +77,25 @@ class Settings:
 class Desk(Protocol):
     """Whom the sender tells what came of a flight."""
 
-    def land(self, flight: Flight, answer: Answer) -> None:
+    def land(self, flight: PendingRequest, answer: Answer) -> None:
         """The flight has ended."""
 
-    def take_over(self, flight: Flight) -> bool:
+    def take_over(self, flight: PendingRequest) -> bool:
         """Whether any run still waits for it; runs that stopped meanwhile are let go."""
 
-    def stop_run(self, run: Run, halt: Halt) -> None:
+    def stop_run(self, run: Call, halt: StopReason) -> None:
         """Nothing more is sent for this run."""
 
-    def halt_by_error(self, run: Run, error: BaseException) -> None:
+    def halt_by_error(self, run: Call, error: BaseException) -> None:
         """Likewise, and the error is raised when all has drained."""
 
-    def reports(self, run: Run) -> Sequence[Report]:
+    def reports(self, run: Call) -> Sequence[Report]:
         """Where this run is counted."""
 
     def guess(self, endpoint: Endpoint) -> TokenGuess:
         """What was learned of the lengths of this endpoint's questions and answers."""
 
-    def compare_snapshot(self, run: Run, reported: str) -> None:
+    def compare_snapshot(self, run: Call, reported: str) -> None:
         """The model said what it is."""
 
     def forget_identity(self, endpoint: Endpoint) -> None:
@@ -114,7 +114,7 @@ class Sender:
     """
 
     def __init__(
-        self, desk: Desk, transport: Transport, commits: Commits, prices: PriceBook, settings: Settings
+        self, desk: Desk, transport: Transport, commits: Commits, prices: PriceBook, settings: EngineSettings
     ) -> None:
         self._desk, self._transport, self._commits, self._prices = desk, transport, commits, prices
         self._settings = settings
@@ -122,7 +122,7 @@ class Sender:
         self.tasks: set[asyncio.Task[None]] = set()
         """Flights in the air."""
 
-    def admit(self, flight: Flight) -> bool:
+    def admit(self, flight: PendingRequest) -> bool:
         """Sets aside what the flight may cost; False if there is not so much left."""
         run = flight.run
         if run.budget is None:
@@ -141,7 +141,7 @@ class Sender:
             self._desk.stop_run(run, "budget")
         return False
 
-    def _most_usd(self, flight: Flight) -> float:
+    def _most_usd(self, flight: PendingRequest) -> float:
         endpoint = flight.run.endpoint
         guess = self._desk.guess(endpoint)
         output = guess.largest_output(flight.request, endpoint)
@@ -150,10 +150,10 @@ class Sender:
         usage = Usage(input_tokens=math.ceil(guess.at_most(flight.units)), output_tokens=round(output))
         return self._prices.cost(endpoint, usage, flight.run.reported_model) or 0.0
 
-    def launch(self, flight: Flight, ticket: Ticket) -> None:
+    def launch(self, flight: PendingRequest, ticket: Ticket) -> None:
         """Sends it; returns at once."""
         members = flight.members
-        slot = Slot(flight.run.lane, ticket, len(members))
+        slot = Permit(flight.run.lane, ticket, len(members))
         for member in members:
             member.airborne, member.slot = True, slot
             member.attempts += 1
@@ -167,7 +167,7 @@ class Sender:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _fly(self, flight: Flight) -> None:
+    async def _fly(self, flight: PendingRequest) -> None:
         run, members = flight.run, flight.members
         try:
             await self._attempt(flight)
@@ -186,7 +186,7 @@ class Sender:
             if run.evidence.is_doubtful:
                 self._weigh(run)
 
-    def _weigh(self, run: Run) -> None:
+    def _weigh(self, run: Call) -> None:
         """Ends a run whose requests all fail alike; the rows are asked again when the cause is removed."""
         found = run.evidence.conclusion(is_over=run.is_over) if run.halt is None else None
         if found is None:
@@ -200,7 +200,7 @@ class Sender:
         run.error = stopping_error(replace(verdict, cause=verdict.suspected), run.endpoint)
         self._desk.stop_run(run, "error")
 
-    async def _attempt(self, flight: Flight) -> None:
+    async def _attempt(self, flight: PendingRequest) -> None:
         run = flight.run
         endpoint, lane = run.endpoint, run.lane
         provider = PROVIDERS[endpoint.provider]
@@ -253,12 +253,14 @@ class Sender:
             verdict = replace(verdict, kind="transient", cause=None)
         await self._fail(flight, verdict, provider)
 
-    def _succeed(self, flight: Flight, parts: Sequence[Part | Unreadable], reply: Reply) -> Flight | None:
+    def _succeed(
+        self, flight: PendingRequest, parts: Sequence[ReplyPart | Unreadable], reply: Reply
+    ) -> PendingRequest | None:
         """Keeps what can be read; what cannot is given back, to be judged as a call of its own."""
         run = flight.run
         endpoint, lane = run.endpoint, run.lane
         members, load = flight.members, flight.load
-        good = [(member, part) for member, part in zip(members, parts, strict=True) if isinstance(part, Part)]
+        good = [(member, part) for member, part in zip(members, parts, strict=True) if isinstance(part, ReplyPart)]
         guess = self._desk.guess(endpoint)
         paid = 0.0
         costs: list[float | None] = []
@@ -288,7 +290,7 @@ class Sender:
             if member is good[0][0] and answer.model is not None:
                 self._desk.compare_snapshot(run, answer.model)
             key, identity = self._true_key(member, answer)
-            entry = Entry(
+            entry = JournalEntry(
                 key=key,
                 state="answered",
                 operation=member.request.operation,
@@ -303,10 +305,10 @@ class Sender:
                 latency_seconds=reply.latency_seconds,
             )
             self._keep(entry, member, answer)
-        bad = [member for member, part in zip(members, parts, strict=True) if not isinstance(part, Part)]
+        bad = [member for member, part in zip(members, parts, strict=True) if not isinstance(part, ReplyPart)]
         return together(bad)[0] if bad else None
 
-    def _true_key(self, flight: Flight, answer: Answer) -> tuple[bytes, str]:
+    def _true_key(self, flight: PendingRequest, answer: Answer) -> tuple[bytes, str]:
         endpoint = flight.run.endpoint
         provider = PROVIDERS[endpoint.provider]
         identity = provider.identity(endpoint, answer.model) or flight.identity
@@ -316,7 +318,7 @@ class Sender:
         self._desk.forget_identity(endpoint)
         return answer_key(key_prefix(endpoint, identity), flight.request), identity
 
-    async def _fail(self, flight: Flight, verdict: Verdict, provider: Provider) -> None:
+    async def _fail(self, flight: PendingRequest, verdict: Verdict, provider: Provider) -> None:
         run = flight.run
         self._refund(flight)
         self._tell_limiter(flight, verdict)
@@ -353,8 +355,8 @@ class Sender:
             self._part(flight, verdict)
             return
         halves = flight.halves
-        again: list[Flight] = []
-        over: list[Flight] = []
+        again: list[PendingRequest] = []
+        over: list[PendingRequest] = []
         for member in disbanded(flight):
             goes_on = not stops and verdict.kind in RETRYABLE and self._may_retry(member)
             (again if goes_on else over).append(member)
@@ -369,7 +371,7 @@ class Sender:
                 # What stops a run says nothing about the row: it is asked again next time.
                 self._desk.land(member, answer)
                 continue
-            entry = Entry(
+            entry = JournalEntry(
                 key=member.key,
                 state="failed",
                 failure=verdict.kind,
@@ -388,7 +390,7 @@ class Sender:
                 continue
             self._keep(entry, member, answer)
 
-    def _part(self, flight: Flight, verdict: Verdict) -> None:
+    def _part(self, flight: PendingRequest, verdict: Verdict) -> None:
         """A call was refused for good: its texts are sent in smaller ones, until whose fault it is stands alone."""
         bundles = flight.run.lane.bundles
         for calls, halves in bundles.parted(flight, verdict.message):
@@ -403,7 +405,7 @@ class Sender:
                 some.halves = halves
                 self._queue_again(some, 0.0)
 
-    def _tell_limiter(self, flight: Flight, verdict: Verdict) -> None:
+    def _tell_limiter(self, flight: PendingRequest, verdict: Verdict) -> None:
         limiter = flight.run.lane.limiter
         if verdict.kind in RETRYABLE and (verdict.kind == "rate_limit" or verdict.retry_after_seconds is not None):
             now = self._settings.clock()
@@ -417,7 +419,7 @@ class Sender:
         elif verdict.kind == "transient":
             limiter.failed()
 
-    def _may_retry(self, flight: Flight) -> bool:
+    def _may_retry(self, flight: PendingRequest) -> bool:
         if not self._desk.take_over(flight):
             return False
         # Being told to wait does not count, for as long as patience lasts.
@@ -425,17 +427,17 @@ class Sender:
             flight
         )
 
-    def _is_out_of_patience(self, flight: Flight) -> bool:
+    def _is_out_of_patience(self, flight: PendingRequest) -> bool:
         since = flight.told_to_wait_at
         return since is not None and self._settings.clock() - since > self._settings.patience_seconds
 
-    def _is_refused_for_good(self, flight: Flight) -> bool:
+    def _is_refused_for_good(self, flight: PendingRequest) -> bool:
         """Whether the service has answered nothing but push-backs, to anyone, for as long as patience lasts."""
         since = flight.told_to_wait_at
         accepted_at = flight.slot.lane.limiter.accepted_at
         return since is not None and accepted_at < since and self._is_out_of_patience(flight)
 
-    def _retry(self, flight: Flight, verdict: Verdict) -> None:
+    def _retry(self, flight: PendingRequest, verdict: Verdict) -> None:
         settings = self._settings
         told = verdict.kind == "rate_limit"
         doubled = settings.backoff_seconds * 2 ** min((flight.pushed_back if told else flight.attempts) - 1, 20)
@@ -453,7 +455,7 @@ class Sender:
         flight.run.show(lambda progress: progress.retried(wait))
         self._queue_again(flight, wait)
 
-    def _queue_again(self, flight: Flight, wait_seconds: float) -> None:
+    def _queue_again(self, flight: PendingRequest, wait_seconds: float) -> None:
         lane, slot, members = flight.run.lane, flight.slot, flight.members
         for member in members:
             member.airborne = False
@@ -462,12 +464,12 @@ class Sender:
         if lane is not slot.lane:
             lane.pump()
 
-    def _refund(self, flight: Flight, true_usd: float = 0.0) -> None:
+    def _refund(self, flight: PendingRequest, true_usd: float = 0.0) -> None:
         reserved, flight.reserved_usd = flight.reserved_usd, None
         if flight.run.budget is not None and reserved is not None:
             flight.run.budget.settle(reserved, true_usd)
 
-    def _keep(self, entry: Entry, flight: Flight, answer: Answer) -> None:
+    def _keep(self, entry: JournalEntry, flight: PendingRequest, answer: Answer) -> None:
         def committed(error: UserError | None) -> None:
             if error is not None:
                 self._desk.halt_by_error(flight.run, error)
@@ -480,8 +482,8 @@ def _nothing_waits(error: UserError | None) -> None:
     """For an entry whose answer was handed out before: should it not be kept, its row is asked again."""
 
 
-def _server_left(reply: Reply | Fault) -> bool:
-    return reply.kind == "unreachable" if isinstance(reply, Fault) else reply.status == 401
+def _server_left(reply: Reply | TransportFault) -> bool:
+    return reply.kind == "unreachable" if isinstance(reply, TransportFault) else reply.status == 401
 
 
 def _in_words(error: BaseException, endpoint: Endpoint) -> str:

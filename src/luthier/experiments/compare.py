@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.engine.engine import Engine
-from luthier.engine.progress import Ahead, shown
+from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
@@ -396,7 +396,9 @@ def _measure(
         train = None if spec.name in fits else training[spec.name]
         fitting, per_row = first_asked(spec, rows, train, fits.get(spec.name))
         with_text = sum(text is not None for text in rows.texts)
-        ahead = Ahead(progress, round(with_text * len(per_row)), fitting=len(fitting), follow_ups=spec.follow_ups)
+        ahead = ProgressForecast(
+            progress, round(with_text * len(per_row)), fitting=len(fitting), follow_ups=spec.follow_ups
+        )
         asked = settings | {"progress": ahead}
         if spec.name not in fits:
             fits[spec.name] = fit_on(spec, train, engine, experiment_id=experiment_id, **asked)

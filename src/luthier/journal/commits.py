@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from luthier.errors import UserError
-from luthier.journal.journal import Entry, Journal
+from luthier.journal.journal import Journal, JournalEntry
 from luthier.journal.leases import Owner
 
 __all__ = ["Commits"]
@@ -29,12 +29,12 @@ class Commits:
 
     def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop, done_with: DoneWith) -> None:
         self._journal, self._loop, self._done_with = journal, loop, done_with
-        self._waiting: list[tuple[Entry, bytes, Committed]] = []
+        self._waiting: list[tuple[JournalEntry, bytes, Committed]] = []
         self._ending: list[tuple[Owner, bytes]] = []
         self._leaving: set[bytes] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, entry: Entry, key: bytes, committed: Committed) -> None:
+    def add(self, entry: JournalEntry, key: bytes, committed: Committed) -> None:
         """Keeps an entry soon.
 
         Args:

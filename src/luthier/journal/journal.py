@@ -21,7 +21,7 @@ from luthier.journal import leases
 from luthier.journal.leases import Owner
 from luthier.journal.schema import check_ours, explain, migrate
 
-__all__ = ["Entry", "Journal", "JournalSize", "Lease"]
+__all__ = ["JournalEntry", "Journal", "JournalSize", "Lease"]
 
 PACK_FROM_BYTES = 4096
 BUSY_SECONDS = 60.0
@@ -52,7 +52,7 @@ Done = Callable[[UserError | None], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """One item as the journal keeps it.
 
     Attributes:
@@ -103,7 +103,7 @@ class Lease:
 
     owner: Owner
     held: set[bytes]
-    found: dict[bytes, Entry]
+    found: dict[bytes, JournalEntry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Journal:
 
     Examples:
         >>> journal = Journal.in_memory()
-        >>> journal.put([Entry(b"k", "answered", "chat", "here", "some-model", body=b"{}")])
+        >>> journal.put([JournalEntry(b"k", "answered", "chat", "here", "some-model", body=b"{}")])
         >>> journal.lookup([b"k"])[b"k"].body
         b'{}'
         >>> journal.close()
@@ -144,7 +144,7 @@ class Journal:
         self._lock = threading.RLock()
         self._open: sqlite3.Connection | None = None
         self._closing: weakref.finalize[[sqlite3.Connection, int], Journal] | None = None
-        self._queue: queue.SimpleQueue[tuple[Sequence[Entry], Sequence[tuple[Owner, bytes]], Done] | None] = (
+        self._queue: queue.SimpleQueue[tuple[Sequence[JournalEntry], Sequence[tuple[Owner, bytes]], Done] | None] = (
             queue.SimpleQueue()
         )
         self._writer: threading.Thread | None = None
@@ -163,7 +163,7 @@ class Journal:
             return cls(given)
         return cls(None if otherwise == "memory" else luthier_home() / "journal.db")
 
-    def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+    def lookup(self, keys: Sequence[bytes]) -> dict[bytes, JournalEntry]:
         """What is known of these keys; a damaged row comes back in the state `damaged`, without a body."""
         with self._connection() as connection:
             return {entry.key: entry for entry in _entries(connection, keys)}
@@ -177,7 +177,7 @@ class Journal:
                 if entry.state == "answered" or (entry.state == "failed" and entry.failure in failures)
             }
 
-    def put(self, entries: Iterable[Entry], done_with: Iterable[tuple[Owner, bytes]] = ()) -> None:
+    def put(self, entries: Iterable[JournalEntry], done_with: Iterable[tuple[Owner, bytes]] = ()) -> None:
         """Commits entries now, and in the same transaction ends leases.
 
         Args:
@@ -189,7 +189,9 @@ class Journal:
             connection.executemany(UPSERT, rows)
             leases.give_back(connection, done_with)
 
-    def submit(self, entries: Sequence[Entry], done: Done, done_with: Sequence[tuple[Owner, bytes]] = ()) -> None:
+    def submit(
+        self, entries: Sequence[JournalEntry], done: Done, done_with: Sequence[tuple[Owner, bytes]] = ()
+    ) -> None:
         """Has entries committed by the writer's thread, together with whatever else waits there.
 
         Args:
@@ -405,7 +407,7 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "backslashreplace")
 
 
-def _row(entry: Entry) -> tuple[object, ...]:
+def _row(entry: JournalEntry) -> tuple[object, ...]:
     body, packed = entry.body, 0
     if body is not None and len(body) >= PACK_FROM_BYTES:
         body, packed = zlib.compress(body, 1), 1
@@ -437,7 +439,7 @@ def _checksum(row: tuple[object, ...]) -> int:
     return zlib.crc32(repr((*row[:BODY], *row[BODY + 1 :])).encode("utf-8", "backslashreplace"), begun)
 
 
-def _entries(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[Entry]:
+def _entries(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[JournalEntry]:
     for begin in range(0, len(keys), KEYS_A_QUERY):
         some = keys[begin : begin + KEYS_A_QUERY]
         marks = ",".join("?" * len(some))
@@ -445,7 +447,7 @@ def _entries(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[
             yield _entry(row[:-1], row[-1])
 
 
-def _entry(row: tuple[object, ...], checksum: object) -> Entry:
+def _entry(row: tuple[object, ...], checksum: object) -> JournalEntry:
     values = dict(zip(NAMES, row, strict=True))
     packed = values.pop("packed")
     body = values["body"]
@@ -457,5 +459,5 @@ def _entry(row: tuple[object, ...], checksum: object) -> Entry:
         except zlib.error:
             damaged = True
     if damaged:
-        return Entry(row[0], "damaged", "", "", "")  # type: ignore[arg-type]
-    return Entry(**values)  # type: ignore[arg-type]
+        return JournalEntry(row[0], "damaged", "", "", "")  # type: ignore[arg-type]
+    return JournalEntry(**values)  # type: ignore[arg-type]

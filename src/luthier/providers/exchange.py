@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Answer", "Conversation", "FailureKind", "Operation", "Request", "TokenChoices", "Usage", "Working"]
+__all__ = ["Answer", "Conversation", "FailureKind", "Operation", "Request", "TokenChoices", "Usage", "ProgressEvent"]
 
 Operation = Literal["chat", "completion", "embedding", "decision"]
 
@@ -122,7 +122,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Working(Sequence[Request]):
+class ProgressEvent(Sequence[Request]):
     """A round that asks nothing: a technique's report on its own work, for the progress display.
 
     Attributes:

@@ -11,7 +11,7 @@ from luthier.providers.exchange import Request
 __all__ = ["answer_key", "key_prefix"]
 
 VERSION = 1
-"""Part of every key: raised if what makes two requests the same is ever understood differently."""
+"""ReplyPart of every key: raised if what makes two requests the same is ever understood differently."""
 
 
 def key_prefix(endpoint: Endpoint, identity: str) -> bytes:

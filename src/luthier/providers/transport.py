@@ -18,7 +18,7 @@ from luthier.providers.proxies import Proxy, named_proxies, no_socks, proxy_for
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Fault", "FaultKind", "Reply", "Transport", "shared_transport"]
+__all__ = ["TransportFault", "FaultKind", "Reply", "Transport", "shared_transport"]
 
 LARGE_BODY = 512 * 1024
 LARGEST_REPLY = 64_000_000
@@ -50,7 +50,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class TransportFault:
     """No HTTP answer.
 
     Attributes:
@@ -74,7 +74,7 @@ class Transport:
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float, *, direct: bool = False
-    ) -> Reply | Fault:
+    ) -> Reply | TransportFault:
         """Sends a body once. Redirects are not followed: the key would travel along.
 
         Args:
@@ -92,7 +92,7 @@ class Transport:
 
     async def get(
         self, url: str, headers: Mapping[str, str], timeout_seconds: float, *, direct: bool = False
-    ) -> Reply | Fault:
+    ) -> Reply | TransportFault:
         """Reads an address once; as `post`."""
         return await self._send("GET", url, headers, None, timeout_seconds, direct)
 
@@ -110,7 +110,7 @@ class Transport:
         body: bytes | None,
         timeout_seconds: float,
         direct: bool,
-    ) -> Reply | Fault:
+    ) -> Reply | TransportFault:
         import aiohttp
 
         proxy = None if direct else self._proxy(url)
@@ -130,23 +130,23 @@ class Transport:
             ):
                 content = await _bounded(response)
                 if content is None:
-                    return Fault("broken", f"the answer has more than {LARGEST_REPLY:,} bytes")
+                    return TransportFault("broken", f"the answer has more than {LARGEST_REPLY:,} bytes")
                 return Reply(response.status, response.headers, content, time.perf_counter() - started)
         except TimeoutError:
-            return Fault("timeout", f"no answer within {timeout_seconds:g} s")
+            return TransportFault("timeout", f"no answer within {timeout_seconds:g} s")
         except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as error:
             return _fault_of_proxy(proxy, error)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
             spoken = any(name in str(error).upper() for name in NO_TLS)
-            return Fault("no_tls" if spoken else "insecure", str(error))
+            return TransportFault("no_tls" if spoken else "insecure", str(error))
         except aiohttp.ClientConnectorError as error:
-            return Fault("unreachable", str(error))
+            return TransportFault("unreachable", str(error))
         except (aiohttp.ClientError, OSError) as error:
             if proxy is not None and proxy.is_socks and not isinstance(error, aiohttp.ClientError):
                 return _fault_of_proxy(proxy, error)
             if proxy is None and await self._needs_tls(url):
-                return Fault("needs_tls", "it closed a plain connection and opened a TLS one")
-            return Fault("broken", f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+                return TransportFault("needs_tls", "it closed a plain connection and opened a TLS one")
+            return TransportFault("broken", f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         except Exception as error:
             # python-socks has errors of a family of its own.
             if proxy is None or not type(error).__module__.startswith(("python_socks", "aiohttp_socks")):
@@ -189,14 +189,14 @@ def _server(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _fault_of_proxy(proxy: Proxy | None, error: Exception) -> Fault:
+def _fault_of_proxy(proxy: Proxy | None, error: Exception) -> TransportFault:
     where = f"the proxy {proxy.shown} of {proxy.variable}" if proxy is not None else "the proxy"
     status = getattr(error, "status", None)
     if status is not None and status >= 500:
-        return Fault("broken", f"{where} answered {status}")
+        return TransportFault("broken", f"{where} answered {status}")
     # aiohttp names the proxy's whole address in some of its errors.
     reason = f"it answered {status}" if status is not None else getattr(error, "strerror", None) or type(error).__name__
-    return Fault("proxy", f"{where}: {reason}")
+    return TransportFault("proxy", f"{where}: {reason}")
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from luthier.providers.exchange import FailureKind, Operation
 from luthier.providers.redaction import redact
-from luthier.providers.transport import Fault, Reply
+from luthier.providers.transport import Reply, TransportFault
 from luthier.replies.complaints import (
     DESCRIPTIONS,
     complaint,
@@ -241,7 +241,7 @@ def judge(
     return verdict("permanent", suspected="every_row")
 
 
-def judge_fault(fault: Fault, secrets: Sequence[str] = (), *, reached: bool) -> Verdict:
+def judge_fault(fault: TransportFault, secrets: Sequence[str] = (), *, reached: bool) -> Verdict:
     """The verdict on an attempt without an answer.
 
     Args:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from luthier.providers.exchange import Request
-from luthier.providers.transport import Fault, Reply
+from luthier.providers.transport import Reply, TransportFault
 
 __all__ = ["LikeliestLimit"]
 
@@ -36,10 +36,10 @@ class LikeliestLimit:
         name = "top_logprobs" if "top_logprobs" in request.body else "logprobs"
         return Request(request.operation, {**request.body, name: self.most}, request.endpoint)
 
-    def learned(self, reply: Reply | Fault, request: Request) -> bool:
+    def learned(self, reply: Reply | TransportFault, request: Request) -> bool:
         """Whether this refused a number of tokens, so that the request can be sent again with fewer."""
         asked = _asked(request.body)
-        if asked is None or isinstance(reply, Fault) or reply.status not in (400, 422):
+        if asked is None or isinstance(reply, TransportFault) or reply.status not in (400, 422):
             return False
         said = CODE.sub("", reply.body[:10_000].decode("utf-8", "replace").lower())
         if "logprob" not in said or not BOUND.search(said):

@@ -14,7 +14,7 @@ from luthier.replies.counts import read_usage
 from luthier.replies.finishes import Finish, finish_of
 from luthier.replies.likeliest import choices_of
 
-__all__ = ["Part", "Unreadable", "read_answer", "read_call"]
+__all__ = ["ReplyPart", "Unreadable", "read_answer", "read_call"]
 
 EXPECTED: dict[Operation, str] = {
     "chat": "choices[0].message.content",
@@ -62,7 +62,7 @@ def read_answer(body: bytes, operation: Operation) -> Answer:
 
 
 @dataclass(slots=True)
-class Part:
+class ReplyPart:
     """What one request has from a call that carried several.
 
     Attributes:
@@ -74,7 +74,7 @@ class Part:
     body: bytes
 
 
-def read_call(body: bytes, units: Sequence[float]) -> list[Part | Unreadable]:
+def read_call(body: bytes, units: Sequence[float]) -> list[ReplyPart | Unreadable]:
     """The vectors in a body of status 200, in the order the texts were sent.
 
     A vector that is none (no numbers, not finite, nothing but zeros) spoils only its own text.
@@ -97,7 +97,7 @@ def read_call(body: bytes, units: Sequence[float]) -> list[Part | Unreadable]:
     lengths = sorted({len(vector) // 4 for vector in vectors if isinstance(vector, bytes)})
     if len(lengths) > 1:
         raise Unreadable(f"vectors of different lengths in one answer: {', '.join(map(str, lengths))}")
-    parts: list[Part | Unreadable] = []
+    parts: list[ReplyPart | Unreadable] = []
     for item, vector, share in zip(items, vectors, _shares(usage.input_tokens, units), strict=True):
         if isinstance(vector, Unreadable):
             parts.append(vector)
@@ -106,7 +106,7 @@ def read_call(body: bytes, units: Sequence[float]) -> list[Part | Unreadable]:
         alone = {"data": [{**item, "index": 0}], "model": model, "usage": counted}
         own = Usage(input_tokens=share, estimated=usage.estimated)
         answer = Answer(embedding=vector, usage=own, model=model, status=200)
-        parts.append(Part(answer, json.dumps(alone, separators=(",", ":")).encode()))
+        parts.append(ReplyPart(answer, json.dumps(alone, separators=(",", ":")).encode()))
     return parts
 
 

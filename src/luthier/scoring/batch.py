@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from luthier.engine.background import wait_for
 from luthier.engine.engine import Engine
+from luthier.engine.loop import wait_for
 from luthier.errors import DataError, LuthierError
 from luthier.evaluation.records import STATES, TEXT_COLUMNS, Prediction, prediction_columns, prediction_record
 from luthier.outputs import check_file

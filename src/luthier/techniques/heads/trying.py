@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from luthier.providers.exchange import Conversation, Working
+from luthier.providers.exchange import Conversation, ProgressEvent
 from luthier.techniques.heads.learners import Candidate, Learned, Predictor, teach
 from luthier.techniques.heads.lesson import Lesson
 from luthier.techniques.heads.readings import Judge
@@ -156,7 +156,7 @@ class Bench:
             if now - self._said >= SAID_EVERY_SECONDS:
                 self._said = now
                 done, total = (len(self.trials), trials) if until is None else (min(now - self._began, until), until)
-                yield Working(self._what, done, total, f"{said}, {self._so_far()}")
+                yield ProgressEvent(self._what, done, total, f"{said}, {self._so_far()}")
 
     def _so_far(self) -> str:
         if self.best is None or self.best.score is None:

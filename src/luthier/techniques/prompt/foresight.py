@@ -45,7 +45,7 @@ def foreseen(
     nearest = nearest_of(spec, fitted)
     if nearest is not None:
         # A row without a vector is not asked in `found`; its examples lie between the shortest and the longest.
-        waiting = _texts([request for requests in found.open for request in requests])
+        waiting = _texts([request for requests in found.missing for request in requests])
         later = rows.take([i for i, is_new in enumerate(_are_new(rows, waiting)) if is_new])
         asking = spec.asking(fitted.state)
         shortest, longest = _extremes(asking, fitted.state["pool"], spec.prompt.examples.most)
@@ -94,7 +94,7 @@ def _unfitted(
 
     def embedded_then_asked(some: Rows) -> list[Foreseen]:
         vectors = embedding_requests(some, endpoint)
-        waiting = _texts(recall(_once(vectors)).open[0]) if vectors else set()
+        waiting = _texts(recall(_once(vectors)).missing[0]) if vectors else set()
         new = _are_new(some, waiting)
         # What was embedded before may have been asked before, too.
         before = some.take([i for i, is_new in enumerate(new) if not is_new])

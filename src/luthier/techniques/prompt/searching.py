@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.errors import DataError, EndpointError, Partial
 from luthier.evaluation.deciding import Objective
 from luthier.evaluation.records import Prediction
-from luthier.providers.exchange import Request, Working
+from luthier.providers.exchange import ProgressEvent, Request
 from luthier.spec import Conversation
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.asking import shown_tokens
@@ -134,7 +134,7 @@ def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, An
     done = 0
     while True:
         left = f"{len(block.candidates)} of {len(askings)} samples left"
-        yield Working("examples", block.first, len(judged), left)
+        yield ProgressEvent("examples", block.first, len(judged), left)
         inputs = judged.inputs[block.first : block.end]
         predictions = yield from together(askings[c].row(row) for c in block.candidates for row in inputs)
         _check(spec, predictions, first=block.number == 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from luthier.journal.journal import Entry
+from luthier.journal.journal import JournalEntry
 from luthier.replies.failures import Cause, Verdict
 
-__all__ = ["Evidence"]
+__all__ = ["CommonCause"]
 
 ENOUGH = 5
 """Different requests that failed alike before any was answered: the run is stopped."""
@@ -22,7 +22,7 @@ SHARED_SETTINGS: frozenset[Cause] = frozenset({"every_row", "max_tokens"})
 """Causes that an answer in the journal disproves; that it is there says nothing of today's key."""
 
 
-class Evidence:
+class CommonCause:
     """Failures of a run that may concern every row, until an answer says that they do not.
 
     Such a failure is kept as its row's own only once the run has an answer. Until then it is not written to the
@@ -40,14 +40,14 @@ class Evidence:
         """Whether the journal had an answer to a request of this run."""
         self.failed_otherwise = False
         """Whether a request failed for a reason that is its own."""
-        self._alike: dict[str, dict[bytes, tuple[Entry | None, int]]] = {}
+        self._alike: dict[str, dict[bytes, tuple[JournalEntry | None, int]]] = {}
         self._verdict: dict[str, Verdict] = {}
 
     def is_disproved(self, cause: Cause | None) -> bool:
         """Whether answers show already that this is not what is wrong with all requests."""
         return self.answered or (self.recorded and cause in SHARED_SETTINGS)
 
-    def suspect(self, verdict: Verdict, key: bytes, entry: Entry | None = None) -> bool:
+    def suspect(self, verdict: Verdict, key: bytes, entry: JournalEntry | None = None) -> bool:
         """Notes a failure that may concern every row; whether it is the row's own as far as is known.
 
         Args:
@@ -60,13 +60,13 @@ class Evidence:
         self._verdict[how] = verdict
         return self.is_disproved(verdict.suspected)
 
-    def answer(self, call: int) -> list[Entry]:
+    def answer(self, call: int) -> list[JournalEntry]:
         """Notes an answer; gives the failures that are now known to be their rows' own and are not kept yet.
 
         Args:
             call: which call of the run it came from, counted from 1.
         """
-        owed: list[Entry] = []
+        owed: list[JournalEntry] = []
         if not self.answered:
             owed = [entry for alike in self._alike.values() for entry, _ in alike.values() if entry is not None]
         self.answered = True
@@ -97,7 +97,7 @@ class Evidence:
             return self._verdict[how].suspected in TAKEN_AWAY and len(alike) >= ENOUGH_AFTER_ANSWERS
         return len(alike) + self.in_the_air >= ENOUGH
 
-    def conclusion(self, *, is_over: bool) -> tuple[Verdict, list[Entry]] | None:
+    def conclusion(self, *, is_over: bool) -> tuple[Verdict, list[JournalEntry]] | None:
         """What every request meets, if that is shown by now, and the failures it explains.
 
         Args:
@@ -116,7 +116,7 @@ class Evidence:
             enough = 1 if verdict.suspected == "access" else 2
         return (verdict, [entry for entry, _ in alike.values() if entry is not None]) if len(alike) >= enough else None
 
-    def _foremost(self) -> tuple[str, dict[bytes, tuple[Entry | None, int]]]:
+    def _foremost(self) -> tuple[str, dict[bytes, tuple[JournalEntry | None, int]]]:
         return max(self._alike.items(), key=lambda item: len(item[1]))
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from luthier.engine.flight import Flight, Run
+from luthier.engine.calls import Call, PendingRequest
 from luthier.engine.limiter import Limiter
 from luthier.providers.exchange import Request
-from luthier.replies.reading import Part, Unreadable, read_answer, read_call
+from luthier.replies.reading import ReplyPart, Unreadable, read_answer, read_call
 
-__all__ = ["Bundles", "Halves", "disbanded", "in_one_call", "parts_of", "together"]
+__all__ = ["EmbeddingBatcher", "SplitCall", "disbanded", "in_one_call", "parts_of", "together"]
 
 MOST_TEXTS = 256
 """Services take 2,048. A larger call carries no more a second, and more of it is sent again when one is lost."""
@@ -31,13 +31,13 @@ TOO_MANY = re.compile(
 )
 
 
-class Bundles:
+class EmbeddingBatcher:
     """How many texts a lane puts into one call; learns what its service takes, for as long as the lane lives."""
 
     def __init__(self) -> None:
         self.most_texts = MOST_TEXTS
 
-    def companions(self, flight: Flight, limiter: Limiter, in_flight: int) -> tuple[Flight, ...]:
+    def companions(self, flight: PendingRequest, limiter: Limiter, in_flight: int) -> tuple[PendingRequest, ...]:
         """Who could fly along with the first of a run's queue; they stay in the queue until they are taken."""
         waiting = flight.run.waiting
         texts = self.most_texts
@@ -48,7 +48,7 @@ class Bundles:
         room = MOST_TOKENS if limiter.tokens is None else min(MOST_TOKENS, limiter.tokens.burst)
         room -= flight.tokens
         settings = _settings(flight.request)
-        found: list[Flight] = []
+        found: list[PendingRequest] = []
         for other in islice(waiting, 1, texts):
             room -= other.tokens
             if room < 0 or other.request.operation != "embedding" or _settings(other.request) != settings:
@@ -60,22 +60,24 @@ class Bundles:
         """The service does not take more than this in one call."""
         self.most_texts = max(1, min(self.most_texts, texts))
 
-    def parted(self, flight: Flight, message: str) -> Iterator[tuple[Sequence[Flight], Halves | None]]:
+    def parted(
+        self, flight: PendingRequest, message: str
+    ) -> Iterator[tuple[Sequence[PendingRequest], SplitCall | None]]:
         """The smaller calls to make of one that was refused."""
         members = disbanded(flight)
         half = -(-len(members) // 2)
-        halves: Halves | None = None
+        halves: SplitCall | None = None
         if TOO_MANY.search(message.lower()):
             self.learn(half)
             half = min(half, self.most_texts)
         else:
-            halves = Halves(half)
+            halves = SplitCall(half)
         for begin in range(0, len(members), half):
             yield members[begin : begin + half], halves
 
 
 @dataclass(slots=True)
-class Halves:
+class SplitCall:
     """A call refused without a cause that was understood. If both halves go well, it was its size.
 
     Attributes:
@@ -86,16 +88,16 @@ class Halves:
     texts: int
     left: int = 2
 
-    def went_well(self, bundles: Bundles) -> None:
+    def went_well(self, bundles: EmbeddingBatcher) -> None:
         """One of them was answered."""
         self.left -= 1
         if not self.left:
             bundles.learn(self.texts)
 
 
-def together(flights: Iterable[Flight]) -> list[Flight]:
+def together(flights: Iterable[PendingRequest]) -> list[PendingRequest]:
     """One flight for each run among these, with the others of that run as its companions."""
-    runs: dict[Run, list[Flight]] = {}
+    runs: dict[Call, list[PendingRequest]] = {}
     for flight in flights:
         runs.setdefault(flight.run, []).append(flight)
     for first, *others in runs.values():
@@ -103,14 +105,14 @@ def together(flights: Iterable[Flight]) -> list[Flight]:
     return [members[0] for members in runs.values()]
 
 
-def disbanded(flight: Flight) -> tuple[Flight, ...]:
+def disbanded(flight: PendingRequest) -> tuple[PendingRequest, ...]:
     """All that flew together, each on its own again."""
     members = flight.members
     flight.companions, flight.halves = (), None
     return members
 
 
-def in_one_call(flight: Flight) -> Request:
+def in_one_call(flight: PendingRequest) -> Request:
     """What is sent: the request itself, or one call for the texts of all members."""
     request = flight.request
     if request.operation != "embedding":
@@ -119,14 +121,14 @@ def in_one_call(flight: Flight) -> Request:
     return Request("embedding", {**_settings(request), "input": texts, "encoding_format": "base64"})
 
 
-def parts_of(flight: Flight, body: bytes) -> Sequence[Part | Unreadable]:
+def parts_of(flight: PendingRequest, body: bytes) -> Sequence[ReplyPart | Unreadable]:
     """What each member has from an answer of status 200, in their order.
 
     Raises:
         Unreadable: the answers cannot be told apart.
     """
     if flight.request.operation != "embedding":
-        return (Part(read_answer(body, flight.request.operation), body),)
+        return (ReplyPart(read_answer(body, flight.request.operation), body),)
     return read_call(body, [member.units for member in flight.members])
 
 

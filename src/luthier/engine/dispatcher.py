@@ -11,16 +11,16 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from luthier.engine.budget import Budget
+from luthier.engine.calls import AskOptions, Call, PendingRequest, Progress, StopReason
 from luthier.engine.claims import Claims
-from luthier.engine.flight import Flight, Halt, Progress, Run, Terms
-from luthier.engine.lane import Lane
+from luthier.engine.endpoint_queue import EndpointQueue
 from luthier.engine.limiter import Limiter
 from luthier.engine.recalling import answer_of_entry
 from luthier.engine.report import Report, damage
-from luthier.engine.sender import Sender, Settings
+from luthier.engine.sender import EngineSettings, Sender
 from luthier.errors import EndpointError, Interrupted, LuthierError
 from luthier.journal.commits import Commits
-from luthier.journal.journal import Entry, Journal
+from luthier.journal.journal import Journal, JournalEntry
 from luthier.providers import PROVIDERS, Provider
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Operation, Request
@@ -29,7 +29,7 @@ from luthier.providers.prices import PriceBook, price_needed
 from luthier.providers.tokens import UNITS_PER_TOKEN, TokenGuess, request_units
 from luthier.providers.transport import shared_transport
 
-__all__ = ["Dispatch"]
+__all__ = ["Dispatcher"]
 
 Result = TypeVar("Result")
 
@@ -45,20 +45,20 @@ PROBES: dict[Operation, Request] = {
 """The cheapest question of each operation, to learn from its answer which model it came from."""
 
 
-class Dispatch:
+class Dispatcher:
     """Everything an engine has in memory. Lives and is touched on one loop only; a fork makes a new one."""
 
-    def __init__(self, journal: Journal, settings: Settings, report: Report, prices: PriceBook) -> None:
+    def __init__(self, journal: Journal, settings: EngineSettings, report: Report, prices: PriceBook) -> None:
         self.journal, self.settings, self.report, self.prices = journal, settings, report, prices
-        self.halted: Halt | None = None
+        self.halted: StopReason | None = None
         self._loop = asyncio.get_running_loop()
         self._commits = Commits(journal, self._loop, lambda keys: self._claims.done_with(keys))
         self._claims = Claims(journal, self._loop, self._settle, self._start, self.halt_by_error, self._commits)
         self._sender = Sender(self, shared_transport(), self._commits, prices, settings)
-        self._lanes: dict[tuple[str, str | None, str], Lane] = {}
+        self._lanes: dict[tuple[str, str | None, str], EndpointQueue] = {}
         self._guesses: dict[str, TokenGuess] = {}
-        self._flights: dict[bytes, Flight] = {}
-        self._runs: set[Run] = set()
+        self._flights: dict[bytes, PendingRequest] = {}
+        self._runs: set[Call] = set()
         self._landing: dict[int, tuple[set[bytes], dict[bytes, Answer]]] = {}
         self._identities: dict[tuple[str, str], tuple[str, float]] = {}
         self._asking: dict[tuple[str, str], asyncio.Lock] = {}
@@ -66,12 +66,7 @@ class Dispatch:
 
     # Taking in
 
-    async def run(
-        self,
-        requests: Sequence[Request],
-        endpoint: Endpoint,
-        terms: Terms,
-    ) -> list[Answer]:
+    async def run(self, requests: Sequence[Request], endpoint: Endpoint, terms: AskOptions) -> list[Answer]:
         """One answer per request, in order; the one implementation behind every way to ask."""
         budget, progress = terms.budget, terms.progress
         reports = (self.report,) if terms.report is None else (self.report, terms.report)
@@ -125,26 +120,20 @@ class Dispatch:
         answers = [Answer(failure="stopped", error="not sent")] * count
         for answer in answers:
             for report in reports:
-                report.landed(answer)
+                report.completed(answer)
             if progress is not None:
-                progress.landed(answer)
+                progress.completed(answer)
         return answers
 
-    def _open_run(
-        self,
-        count: int,
-        endpoint: Endpoint,
-        terms: Terms,
-        reports: Sequence[Report],
-    ) -> Run:
+    def _open_run(self, count: int, endpoint: Endpoint, terms: AskOptions, reports: Sequence[Report]) -> Call:
         lane = self._lane(endpoint)
-        run = Run(endpoint, lane, [None] * count, self._loop.create_future(), terms, reports)
+        run = Call(endpoint, lane, [None] * count, self._loop.create_future(), terms, reports)
         self._runs.add(run)
         if terms.budget is not None:
             terms.budget.listen(run, lane.pump)
         return run
 
-    def _close_run(self, run: Run) -> None:
+    def _close_run(self, run: Call) -> None:
         self._runs.discard(run)
         if run.budget is not None:
             run.budget.listen(run, None)
@@ -152,12 +141,12 @@ class Dispatch:
             # Whoever waited has left: what is in the air still lands in the journal.
             self.stop_run(run, "left")
 
-    async def _take_in(self, run: Run, requests: Sequence[Request], identity: str, terms: Terms) -> None:
+    async def _take_in(self, run: Call, requests: Sequence[Request], identity: str, terms: AskOptions) -> None:
         place = _place(run.endpoint)
         if place not in self._snapshots:
             self._snapshots[place] = await self._read(self.journal.snapshot, *place)
         prefix = key_prefix(run.endpoint, identity)
-        asked = terms.asked
+        asked = terms.asked or set()
         source = enumerate(requests)
         while run.halt in (None, "outage") and (chunk := list(islice(source, CHUNK))):
             keyed: list[tuple[int, Request, bytes]] = []
@@ -170,7 +159,7 @@ class Dispatch:
             wanted = {key for key in about if not terms.fresh or key in asked}
             known: dict[bytes, Answer] = {}
             for key, found in (await self._look_up(list(wanted))).items():
-                run.damaged += isinstance(found, Entry) and found.state == "damaged"
+                run.damaged += isinstance(found, JournalEntry) and found.state == "damaged"
                 self._read_into(known, run, key, found, about[key])
             unknown = {key: about[key] for key in about if key not in known and key not in self._flights}
             held = await self._claim(unknown if run.halt is None else {}, known, run)
@@ -193,26 +182,27 @@ class Dispatch:
             self._give_up_unsent(run)
 
     def _read_into(
-        self, known: dict[bytes, Answer], run: Run, key: bytes, found: Entry | Answer, request: Request
+        self, known: dict[bytes, Answer], run: Call, key: bytes, found: JournalEntry | Answer, request: Request
     ) -> None:
         terms = run.terms
         if isinstance(found, Answer):
             known[key] = found
-        elif not terms.fresh or key in terms.asked:
-            answer = self._from_entry(found, terms.retry_failed and key not in terms.asked, request, run.endpoint)
+        elif not terms.fresh or key in (terms.asked or ()):
+            retry = terms.retry_failed and key not in (terms.asked or ())
+            answer = self._from_entry(found, retry, request, run.endpoint)
             if answer is not None:
                 known[key] = answer
 
-    async def _claim(self, about: dict[bytes, Request], known: dict[bytes, Answer], run: Run) -> set[bytes]:
+    async def _claim(self, about: dict[bytes, Request], known: dict[bytes, Answer], run: Call) -> set[bytes]:
         """Leases keys; adds what is known of them by now, and returns those that another process is asking."""
         with self._noting_what_lands(set(about)) as landed:
             held, found = await self._claims.take(list(about))
-        late: dict[bytes, Entry | Answer] = {**found, **landed}
+        late: dict[bytes, JournalEntry | Answer] = {**found, **landed}
         for key, what in late.items():
             self._read_into(known, run, key, what, about[key])
         return held
 
-    async def _look_up(self, keys: list[bytes]) -> dict[bytes, Entry | Answer]:
+    async def _look_up(self, keys: list[bytes]) -> dict[bytes, JournalEntry | Answer]:
         if not keys:
             return {}
         with self._noting_what_lands(set(keys)) as landed:
@@ -250,21 +240,25 @@ class Dispatch:
         about = {key: request for key, request in zip(keys, requests, strict=True) if key is not None}
         found = await self._look_up(list(about))
         read = {
-            key: self._from_entry(entry, retry_failed, about[key], endpoint) if isinstance(entry, Entry) else entry
+            key: self._from_entry(entry, retry_failed, about[key], endpoint)
+            if isinstance(entry, JournalEntry)
+            else entry
             for key, entry in found.items()
         }
         return [None if key is None else read.get(key) for key in keys]
 
-    def _from_entry(self, entry: Entry, retry_failed: bool, request: Request, endpoint: Endpoint) -> Answer | None:
+    def _from_entry(
+        self, entry: JournalEntry, retry_failed: bool, request: Request, endpoint: Endpoint
+    ) -> Answer | None:
         guess = self.guess(endpoint)
         return answer_of_entry(entry, request, endpoint, prices=self.prices, guess=guess, retry_failed=retry_failed)
 
-    def _ask(self, run: Run, position: int, request: Request, key: bytes, identity: str, *, elsewhere: bool) -> None:
+    def _ask(self, run: Call, position: int, request: Request, key: bytes, identity: str, *, elsewhere: bool) -> None:
         flight = self._flights.get(key)
         if flight is not None:
             flight.waiters.append((run, position))
             return
-        flight = Flight(key, request, identity, run, [(run, position)])
+        flight = PendingRequest(key, request, identity, run, [(run, position)])
         self._flights[key] = flight
         self._measure(flight)
         if elsewhere:
@@ -272,11 +266,11 @@ class Dispatch:
         else:
             run.lane.add(flight)
 
-    def _start(self, flight: Flight) -> None:
+    def _start(self, flight: PendingRequest) -> None:
         flight.run.lane.add(flight)
         flight.run.lane.pump()
 
-    def _settle(self, flight: Flight, entry: Entry) -> bool:
+    def _settle(self, flight: PendingRequest, entry: JournalEntry) -> bool:
         """Hands out what another process has made of a question, if that is an answer or none for good."""
         is_old = entry.created < flight.waits_since
         retry = flight.run.terms.retry_failed and is_old
@@ -290,7 +284,7 @@ class Dispatch:
             run.deliver(position, answer)
         return True
 
-    def _measure(self, flight: Flight) -> None:
+    def _measure(self, flight: PendingRequest) -> None:
         endpoint = flight.run.endpoint
         guess = self.guess(endpoint)
         flight.units = request_units(flight.request)
@@ -299,12 +293,12 @@ class Dispatch:
         # Services admit by about four characters a token, whatever their tokenizer makes of them later.
         flight.tokens = max(guess.tokens_of(flight.units), flight.units / UNITS_PER_TOKEN) + output
 
-    def _lane(self, endpoint: Endpoint) -> Lane:
+    def _lane(self, endpoint: Endpoint) -> EndpointQueue:
         key = (endpoint.address, endpoint.key_variable, endpoint.model)
         lane = self._lanes.get(key)
         if lane is None:
             limiter = Limiter(endpoint.limits, self.settings.clock)
-            lane = self._lanes[key] = Lane(
+            lane = self._lanes[key] = EndpointQueue(
                 limiter, self._loop, self.settings.clock, self._sender.admit, self._sender.launch
             )
         else:
@@ -327,8 +321,8 @@ class Dispatch:
             known, until = self._identities.get(_place(endpoint), ("", 0.0))
             if known and self.settings.clock() < until:
                 return known
-            run = self._open_run(1, endpoint, Terms(), ())
-            flight = Flight(b"", PROBES[request.operation], "", run, [(run, 0)], journaled=False)
+            run = self._open_run(1, endpoint, AskOptions(), ())
+            flight = PendingRequest(b"", PROBES[request.operation], "", run, [(run, 0)], journaled=False)
             self._measure(flight)
             run.lane.add(flight)
             run.lane.pump()
@@ -360,7 +354,7 @@ class Dispatch:
 
     # Handing out
 
-    def land(self, flight: Flight, answer: Answer) -> None:
+    def land(self, flight: PendingRequest, answer: Answer) -> None:
         """A flight has ended, and its answer is safe: all that wait for it are told."""
         if not flight.airborne:
             return  # an error that ended its call has told them before
@@ -377,7 +371,7 @@ class Dispatch:
             run.deliver(position, answer if place == 0 else replace(answer, from_journal=answer.failure is None))
         flight.slot.leave()
 
-    def compare_snapshot(self, run: Run, reported: str) -> None:
+    def compare_snapshot(self, run: Call, reported: str) -> None:
         """The model said what it is: if that is not what it said before, a person should know."""
         place = _place(run.endpoint)
         before = self._snapshots.get(place)
@@ -393,20 +387,20 @@ class Dispatch:
             )
             self._note(run, text)
 
-    def _note(self, run: Run, text: str) -> None:
+    def _note(self, run: Call, text: str) -> None:
         log.warning(text)
         for report in self.reports(run):
             report.note(text)
 
     # Stopping
 
-    def stop_all(self, halt: Halt) -> None:
+    def stop_all(self, halt: StopReason) -> None:
         """Nothing new is sent from now on; what is in the air lands."""
         self.halted = halt
         for run in list(self._runs):
             self.stop_run(run, halt)
 
-    def stop_run(self, run: Run, halt: Halt) -> None:
+    def stop_run(self, run: Call, halt: StopReason) -> None:
         """Sends nothing more for a run; what it alone waited for and was not sent comes back as `stopped`."""
         if run.halt is None:
             run.halt = halt
@@ -421,14 +415,14 @@ class Dispatch:
         if halt != "outage" or run.taken_in:
             self._give_up_unsent(run)
 
-    def halt_by_error(self, run: Run, error: BaseException) -> None:
+    def halt_by_error(self, run: Call, error: BaseException) -> None:
         """Stops a run; the error is raised when all has drained."""
         # All runs on this account and model would fail the same way; each hears of it from its own requests.
         if run.error is None and run.halt in (None, "error"):
             run.error = error
         self.stop_run(run, "error")
 
-    def take_over(self, flight: Flight) -> bool:
+    def take_over(self, flight: PendingRequest) -> bool:
         """Whether any run still waits for a flight; runs that stopped meanwhile are let go."""
         going_on = [(run, position) for run, position in flight.waiters if run.halt is None]
         if not going_on:
@@ -441,11 +435,11 @@ class Dispatch:
             flight.run = going_on[0][0]
         return True
 
-    def reports(self, run: Run) -> Sequence[Report]:
+    def reports(self, run: Call) -> Sequence[Report]:
         """Where a run is counted."""
         return run.reports or (self.report,)
 
-    def _give_up_unsent(self, run: Run) -> None:
+    def _give_up_unsent(self, run: Call) -> None:
         airborne = {
             position
             for flight in self._flights.values()

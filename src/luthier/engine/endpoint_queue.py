@@ -8,19 +8,19 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 
-from luthier.engine.bundles import Bundles, disbanded
-from luthier.engine.flight import Flight, Run
+from luthier.engine.batching import EmbeddingBatcher, disbanded
+from luthier.engine.calls import Call, PendingRequest
 from luthier.engine.limiter import Limiter
 from luthier.engine.pacing import Ticket
 from luthier.replies.fewer import LikeliestLimit
 
-__all__ = ["Lane"]
+__all__ = ["EndpointQueue"]
 
-Admit = Callable[[Flight], bool]
-Launch = Callable[[Flight, Ticket], None]
+Admit = Callable[[PendingRequest], bool]
+Launch = Callable[[PendingRequest, Ticket], None]
 
 
-class Lane:
+class EndpointQueue:
     """Runs take turns, so that a long one does not hold up a short one; flights that are due again go first.
 
     Args:
@@ -41,27 +41,27 @@ class Lane:
     ) -> None:
         self.limiter = limiter
         self.in_flight = 0
-        self.bundles = Bundles()
+        self.bundles = EmbeddingBatcher()
         self.likeliest = LikeliestLimit()
         self.answered = False
         """Whether any request was ever answered here: address, key and model are right."""
         self.known = False
         """Whether the journal had an answer for anything that was asked here."""
         self._loop, self._clock, self._admit, self._launch = loop, clock, admit, launch
-        self._turns: deque[Run] = deque()
-        self._again: deque[Flight] = deque()
-        self._later: list[tuple[float, int, Flight]] = []
+        self._turns: deque[Call] = deque()
+        self._again: deque[PendingRequest] = deque()
+        self._later: list[tuple[float, int, PendingRequest]] = []
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
 
-    def add(self, flight: Flight) -> None:
+    def add(self, flight: PendingRequest) -> None:
         """Queues a flight that was never sent."""
         if not flight.run.waiting:
             self._turns.append(flight.run)
         flight.run.queue(flight)
 
-    def retry(self, flight: Flight, wait_seconds: float) -> None:
+    def retry(self, flight: PendingRequest, wait_seconds: float) -> None:
         """Queues a flight that is to be sent again."""
         heapq.heappush(self._later, (self._clock() + wait_seconds, next(self._order), flight))
 
@@ -70,7 +70,7 @@ class Lane:
         self.in_flight -= 1
         self.pump()
 
-    def withdraw(self, run: Run) -> list[Flight]:
+    def withdraw(self, run: Call) -> list[PendingRequest]:
         """Takes back everything of a run that is not in the air."""
         taken = list(run.waiting)
         for flight in taken:
@@ -96,7 +96,7 @@ class Lane:
             while self._later and self._later[0][0] <= now:
                 self._again.append(heapq.heappop(self._later)[2])
             wake_in: float | None = self._later[0][0] - now if self._later else None
-            short_of_money: set[Run] = set()
+            short_of_money: set[Call] = set()
             while self.limiter.has_room(self.in_flight):
                 flight = self._foremost(short_of_money)
                 if flight is None:
@@ -124,7 +124,7 @@ class Lane:
             self._timer.cancel()
             self._timer = None
 
-    def _foremost(self, without: set[Run]) -> Flight | None:
+    def _foremost(self, without: set[Call]) -> PendingRequest | None:
         for flight in self._again:
             run = flight.run
             if run not in without and not run.evidence.waits and not (run.waiting and run.evidence.wants_others):
@@ -134,7 +134,7 @@ class Lane:
                 return run.waiting[0]
         return None
 
-    def _take(self, flight: Flight) -> None:
+    def _take(self, flight: PendingRequest) -> None:
         if flight in self._again:
             self._again.remove(flight)
             return

@@ -6,23 +6,34 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
 
 from luthier.engine.budget import Budget
 from luthier.engine.report import Report
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
-from luthier.replies.evidence import Evidence
+from luthier.replies.common_cause import CommonCause
 
 if TYPE_CHECKING:
-    from luthier.engine.bundles import Halves
-    from luthier.engine.lane import Lane
+    from luthier.engine.batching import SplitCall
+    from luthier.engine.endpoint_queue import EndpointQueue
     from luthier.engine.pacing import Ticket
 
-__all__ = ["FINAL", "Flight", "Halt", "Progress", "Run", "Slot", "Terms", "Watched"]
+__all__ = [
+    "FINAL",
+    "AskOptions",
+    "AskShorthands",
+    "Call",
+    "PendingRequest",
+    "Permit",
+    "Progress",
+    "ProgressGuard",
+    "StopReason",
+    "ask_options",
+]
 
-Halt = Literal["stopped", "interrupted", "budget", "error", "outage", "left"]
+StopReason = Literal["stopped", "interrupted", "budget", "error", "outage", "left"]
 """Why a run sends nothing more."""
 
 ROOM = 256
@@ -39,7 +50,7 @@ class Progress(Protocol):
     def expect(self, requests: int) -> None:
         """So many more requests will be asked."""
 
-    def landed(self, answer: Answer) -> None:
+    def completed(self, answer: Answer) -> None:
         """One of them has its answer, or none for good."""
 
     def retried(self, wait_seconds: float) -> None:
@@ -49,7 +60,7 @@ class Progress(Protocol):
         """A technique has come so far with work of its own, between its requests."""
 
 
-class Watched:
+class ProgressGuard:
     """The progress display, guarded so that a broken one costs nothing.
 
     Args:
@@ -71,35 +82,54 @@ class Watched:
             self._progress = None
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """On what terms something is asked; see `Engine.arun`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskOptions:
+    """What may be spent on requests, what is asked again, and who is told; what an engine reads of `RunOptions`.
 
     Attributes:
-        budget: what may be spent.
-        progress: what shows how far it is.
-        report: where it is counted, beside the engine's own.
-        fresh: whether what the journal has is asked again.
-        retry_failed: whether what failed for good is asked again.
-        asked: keys of what the same command asked before, added to: neither of the two asks it once more.
+        budget: what may be spent; several calls may share one.
+        fresh: ask again what the journal has; the new answers replace the old.
+        retry_failed: ask again what failed for good (`permanent`, `content`); what failed for a passing reason
+            always is.
+        progress: shows how far the work is; silent when absent.
+        report: counts the work, beside the engine's own report.
+        asked: journal keys that one command has asked so far, added to: `fresh` and `retry_failed` do not ask them
+            once more in the same command. When absent, every call of the engine is a command of its own.
     """
 
     budget: Budget | None = None
-    progress: Progress | None = None
-    report: Report | None = None
     fresh: bool = False
     retry_failed: bool = False
-    asked: set[bytes] = field(default_factory=set)
+    progress: Progress | None = None
+    report: Report | None = None
+    asked: set[bytes] | None = None
 
     def note(self, key: bytes, answer: Answer) -> None:
-        """Remembers what was asked and is settled."""
+        """Remembers a key whose request is settled."""
         # A fresh answer that failed for good does not replace the one the journal has, which is not to be taken.
-        if answer.failure is None or (answer.failure in FINAL and not self.fresh):
+        if self.asked is not None and (answer.failure is None or (answer.failure in FINAL and not self.fresh)):
             self.asked.add(key)
 
 
+class AskShorthands(TypedDict, total=False):
+    """The fields of `AskOptions` as keywords."""
+
+    budget: Budget | None
+    fresh: bool
+    retry_failed: bool
+    progress: Progress | None
+    report: Report | None
+    asked: set[bytes] | None
+
+
+def ask_options(options: AskOptions | None, shorthands: AskShorthands) -> AskOptions:
+    """The options with what was given as keywords in place of theirs, and a set for what is asked."""
+    given = replace(options or AskOptions(), **shorthands)
+    return given if given.asked is not None else replace(given, asked=set())
+
+
 @dataclass(eq=False, slots=True)
-class Slot:
+class Permit:
     """One call's place in the window of a lane.
 
     Attributes:
@@ -109,7 +139,7 @@ class Slot:
         call: its number among the calls of its run, from 1.
     """
 
-    lane: Lane
+    lane: EndpointQueue
     ticket: Ticket
     aboard: int
     call: int = 0
@@ -122,7 +152,7 @@ class Slot:
 
 
 @dataclass(eq=False, slots=True)
-class Flight:
+class PendingRequest:
     """One distinct request on its way to one answer, for all that wait for it.
 
     A text to embed may have companions: other texts that are sent in the same call. The lane and the sender
@@ -152,8 +182,8 @@ class Flight:
     key: bytes
     request: Request
     identity: str
-    run: Run
-    waiters: list[tuple[Run, int]]
+    run: Call
+    waiters: list[tuple[Call, int]]
     journaled: bool = True
     units: float = 0.0
     tokens: float = 0.0
@@ -162,13 +192,13 @@ class Flight:
     pushed_back: int = 0
     told_to_wait_at: float | None = None
     airborne: bool = False
-    slot: Slot = field(init=False)
-    companions: tuple[Flight, ...] = ()
-    halves: Halves | None = None
+    slot: Permit = field(init=False)
+    companions: tuple[PendingRequest, ...] = ()
+    halves: SplitCall | None = None
     waits_since: float = 0.0
 
     @property
-    def members(self) -> tuple[Flight, ...]:
+    def members(self) -> tuple[PendingRequest, ...]:
         """All that are sent in one call."""
         return (self, *self.companions)
 
@@ -184,7 +214,7 @@ class Flight:
 
 
 @dataclass(eq=False)
-class Run(Watched):
+class Call(ProgressGuard):
     """One call of the engine: so many requests, one list of answers.
 
     Attributes:
@@ -204,18 +234,18 @@ class Run(Watched):
     """
 
     endpoint: Endpoint
-    lane: Lane
+    lane: EndpointQueue
     answers: list[Answer | None]
     done: asyncio.Future[None]
-    terms: Terms
+    terms: AskOptions
     reports: Sequence[Report]
-    waiting: deque[Flight] = field(default_factory=deque)
+    waiting: deque[PendingRequest] = field(default_factory=deque)
     room: asyncio.Event = field(default_factory=asyncio.Event)
     reported_model: str | None = None
     damaged: int = 0
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: CommonCause = field(default_factory=CommonCause)
     taken_in: bool = False
-    halt: Halt | None = None
+    halt: StopReason | None = None
     error: BaseException | None = None
 
     def __post_init__(self) -> None:
@@ -247,18 +277,18 @@ class Run(Watched):
         self.answers[position] = answer
         self._left -= 1
         for report in self.reports:
-            report.landed(answer)
-        self.show(lambda progress: progress.landed(answer))
+            report.completed(answer)
+        self.show(lambda progress: progress.completed(answer))
         if self._left == 0 and not self.done.done():
             self.done.set_result(None)
 
-    def queue(self, flight: Flight) -> None:
+    def queue(self, flight: PendingRequest) -> None:
         """Adds a flight to those not sent yet."""
         self.waiting.append(flight)
         if len(self.waiting) >= 2 * ROOM:
             self.room.clear()
 
-    def next(self) -> Flight:
+    def next(self) -> PendingRequest:
         """Takes the next flight that was not sent yet."""
         flight = self.waiting.popleft()
         if len(self.waiting) < ROOM:
