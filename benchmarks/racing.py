@@ -31,10 +31,10 @@ from luthier.evaluation.statistics import mcnemar
 from luthier.journal.journal import Journal
 from luthier.providers.endpoint import compatible
 from luthier.tasks.task import Rows, Task
+from luthier.techniques.calls import gather
+from luthier.techniques.prompt.example_search import row_score
 from luthier.techniques.prompt.fitting import choose
 from luthier.techniques.prompt.prompt import Prompt
-from luthier.techniques.prompt.rounds import together
-from luthier.techniques.prompt.searching import row_score
 from luthier_local import LocalServer
 
 Scores = npt.NDArray[np.float64]
@@ -155,8 +155,8 @@ def _one_search(spec: Prompt, known: Rows, server: LocalServer) -> Found:
     rows = known.take(drawn.judged)
     scores = np.zeros((len(drawn.samples), len(rows)))
     for number, sample in enumerate(drawn.samples):
-        asking = spec.asking({"examples": spec.kept(known, sample.positions)})
-        predictions = engine.drive(together(asking.row(inputs) for inputs in rows.inputs), spec.endpoint)
+        adapter = spec.adapter({"examples": spec.kept(known, sample.positions)})
+        predictions = engine.drive(gather(adapter.row(inputs) for inputs in rows.inputs), spec.endpoint)
         scores[number] = [
             row_score(spec.task, None, prediction, truth)
             for prediction, truth in zip(predictions, rows.labels, strict=True)

@@ -59,7 +59,7 @@ PAGES = (
             "Task", "Spec", "Prompt", "luthier.techniques.prompt.wording:Wording",
             "luthier.techniques.prompt.wording:Examples",
             "luthier.techniques.prompt.wording:AnswerFormat", "luthier.techniques.prompt.wording:Decoding", "Embedding",
-            "luthier.techniques.heads.heads:Head", "Decision", "FineTune", "luthier.techniques.finetune:Tuning",
+            "luthier.techniques.heads.head:Head", "Decision", "FineTune", "luthier.techniques.finetune:Tuning",
             "luthier.techniques.finetune:Tuned", "Baseline", "Fitted", "read_spec", "read_specs", "grid",
         ),
     ),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["Estimator", "Fits", "Recipe"]
+__all__ = ["Estimator", "Fits", "FittableSpec"]
 
 OWN_PARAMS = ("spec", "budget_usd")
 NESTED = "spec__"
@@ -37,7 +37,7 @@ class Fits(Protocol):
         """One prediction per row, in order."""
 
 
-class Recipe(Protocol):
+class FittableSpec(Protocol):
     """A spec, as far as an estimator knows it."""
 
     @property
@@ -88,7 +88,7 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         (['good'], ['bad', 'good'])
     """
 
-    def __init__(self, spec: Recipe, *, budget_usd: float | None = None) -> None:
+    def __init__(self, spec: FittableSpec, *, budget_usd: float | None = None) -> None:
         self.spec = spec
         self.budget_usd = budget_usd
 
@@ -272,7 +272,7 @@ def _as_given(label: str, given: npt.NDArray[Any]) -> Any:
     return label.lower() == "true" if kind == "b" else label
 
 
-def _flat(spec: Recipe) -> list[tuple[str, Any]]:
+def _flat(spec: FittableSpec) -> list[tuple[str, Any]]:
     """Settings of a spec by path; `__` between the levels."""
     found: list[tuple[str, Any]] = []
 

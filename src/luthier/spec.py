@@ -30,7 +30,17 @@ if TYPE_CHECKING:
 
     from luthier.estimator import Estimator
 
-__all__ = ["FILES", "SCHEMA", "Conversation", "Fitted", "Foreseen", "GridPoint", "Probe", "Recall", "Spec"]
+__all__ = [
+    "FILES",
+    "SCHEMA",
+    "Conversation",
+    "Fitted",
+    "PlannedRequests",
+    "GridPoint",
+    "Probe",
+    "JournalReplay",
+    "Spec",
+]
 
 Result = TypeVar("Result")
 
@@ -154,7 +164,7 @@ class Spec(BaseModel):
         """The point of a grid it was made for; `None` for a spec of its own."""
         return self._grid_point
 
-    def stand_at(self, point: GridPoint) -> None:
+    def mark_grid_point(self, point: GridPoint) -> None:
         """Remembers the point of a grid it was made for; changes nothing that is written, asked or packaged."""
         self._grid_point = point
 
@@ -197,15 +207,15 @@ class Spec(BaseModel):
         """
         return (), ()
 
-    def foreseen(
-        self, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: Recall
-    ) -> tuple[Sequence[Foreseen], Sequence[Foreseen]]:
+    def planned_requests(
+        self, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: JournalReplay
+    ) -> tuple[Sequence[PlannedRequests], Sequence[PlannedRequests]]:
         """What fitting and what answering these rows will ask, given what the journal knows (`recall`).
 
         With `fitted` there is nothing left to fit; without it `train` are the rows it would be fitted on.
         """
         fitting, answering = self.first_requests(rows, train, fitted)
-        return [Foreseen(fitting)], [Foreseen(answering)]
+        return [PlannedRequests(fitting)], [PlannedRequests(answering)]
 
     def follow_ups(self, answer: Answer) -> int:
         """How many further requests an answer to a first request brings."""
@@ -290,7 +300,7 @@ class Spec(BaseModel):
             return self
         return type(self).model_validate({**self._fields(), "endpoint": endpoint})
 
-    def cautions_elsewhere(self, fitted: Fitted) -> tuple[str, ...]:
+    def relocation_warnings(self, fitted: Fitted) -> tuple[str, ...]:
         """What no longer holds when this recipe answers at its endpoint with what was fitted at another."""
         return ()
 
@@ -346,7 +356,7 @@ def digested(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class PlannedRequests:
     """Requests that a spec will make, as far as that is known before the answers are.
 
     Attributes:
@@ -362,7 +372,7 @@ class Foreseen:
     sure: bool = True
 
 
-class Recall(Protocol):
+class JournalReplay(Protocol):
     """Tells how far the journal takes a conversation."""
 
     def __call__(self, conversation: Conversation[Result], /) -> Recalled[Result]:

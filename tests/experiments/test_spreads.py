@@ -21,7 +21,7 @@ def specs(grid: str, name: str, *settings: Mapping[str, object]) -> list[Spec]:
     found: list[Spec] = []
     for place, point in enumerate(settings):
         spec = lt.Prompt(STARS, "{{ text }}", examples=1, endpoint=endpoint, name=f"{name}-{place}")
-        spec.stand_at(GridPoint(grid, point, name))
+        spec.mark_grid_point(GridPoint(grid, point, name))
         found.append(spec)
     return found
 

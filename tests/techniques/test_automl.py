@@ -15,18 +15,20 @@ from luthier.spec import Fitted
 from luthier.tasks.task import Task
 from luthier.techniques import Embedding, read_fitted
 from luthier.techniques.heads import automl
-from luthier.techniques.heads.automl import KINDS, searched, work_of
-from luthier.techniques.heads.learners import Candidate, Predictor, teach
-from luthier.techniques.heads.readings import Judge
-from luthier.techniques.heads.trying import Bench
+from luthier.techniques.heads.automl import KINDS, search_estimators, work_of
+from luthier.techniques.heads.learners import EstimatorChoice, Predictor, train_model
+from luthier.techniques.heads.outputs import HeadScorer
+from luthier.techniques.heads.trials import TrialRunner
 from tests.conversing import ENDPOINT, MOOD, STARS, hold
 from tests.techniques.vectors import embeds, ended, labelled, lesson_of, vector_of
 
 TREES = [
-    Candidate("lgbm", "classifier", {"n_estimators": 3, "num_leaves": 4, "log_max_bin": 4, "min_child_samples": 5}),
-    Candidate("lgbm", "regressor", {"n_estimators": 3, "num_leaves": 4, "min_child_samples": 5}),
-    Candidate("xgboost", "classifier", {"n_estimators": 3, "max_leaves": 4, "max_depth": 0, "subsample": 0.7}),
-    Candidate("xgb_limitdepth", "regressor", {"n_estimators": 3, "max_depth": 2}),
+    EstimatorChoice(
+        "lgbm", "classifier", {"n_estimators": 3, "num_leaves": 4, "log_max_bin": 4, "min_child_samples": 5}
+    ),
+    EstimatorChoice("lgbm", "regressor", {"n_estimators": 3, "num_leaves": 4, "min_child_samples": 5}),
+    EstimatorChoice("xgboost", "classifier", {"n_estimators": 3, "max_leaves": 4, "max_depth": 0, "subsample": 0.7}),
+    EstimatorChoice("xgb_limitdepth", "regressor", {"n_estimators": 3, "max_depth": 2}),
 ]
 
 
@@ -41,94 +43,94 @@ class Ticks:
         return self.now
 
 
-def bench_of(task: Task = STARS, seed: int = 7) -> Bench:
-    lesson = lesson_of(task, 40)
-    return Bench(lesson, Judge(lesson.values, None), seed, "AutoML", Ticks())
+def bench_of(task: Task = STARS, seed: int = 7) -> TrialRunner:
+    training_set = lesson_of(task, 40)
+    return TrialRunner(training_set, HeadScorer(training_set.values, None), seed, "AutoML", Ticks())
 
 
 @pytest.mark.parametrize("task", [STARS, MOOD], ids=["five", "two"])
-@pytest.mark.parametrize("candidate", TREES, ids=lambda c: f"{c.estimator}-{c.reading}")
-def test_trees_answer_the_same_from_their_own_format(candidate: Candidate, task: Task) -> None:
-    lesson = lesson_of(task)
-    learned = ended(teach(candidate, lesson, seed=7))
+@pytest.mark.parametrize("choice", TREES, ids=lambda c: f"{c.estimator}-{c.output}")
+def test_trees_answer_the_same_from_their_own_format(choice: EstimatorChoice, task: Task) -> None:
+    training_set = lesson_of(task)
+    trained = ended(train_model(choice, training_set, seed=7))
     asked = np.array([vector_of(f"{n % 5} asked {n}") for n in range(30)], dtype=float)
-    first = Predictor(learned, candidate.reading, lesson.values, 0.5).probabilities(asked)
-    again = Predictor(ended(teach(candidate, lesson, seed=7)), candidate.reading, lesson.values, 0.5)
+    first = Predictor(trained, choice.output, training_set.values, 0.5).probabilities(asked)
+    again = Predictor(ended(train_model(choice, training_set, seed=7)), choice.output, training_set.values, 0.5)
     assert np.array_equal(first, again.probabilities(asked))
     assert np.array_equal(first[3], again.probabilities(asked[3:4])[0])
     assert first.sum(axis=1) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("candidate", TREES, ids=lambda c: f"{c.estimator}-{c.reading}")
-def test_trees_that_are_saved_answer_bit_by_bit_the_same(candidate: Candidate, tmp_path: Path) -> None:
-    lesson, asked = lesson_of(STARS), labelled(STARS, 30, seed=2)
-    learned = ended(teach(candidate, lesson, seed=7))
-    head: dict[str, Any] = {"estimator": candidate.estimator, "as": candidate.reading, "settings": {}, "spread": 0.7}
+@pytest.mark.parametrize("choice", TREES, ids=lambda c: f"{c.estimator}-{c.output}")
+def test_trees_that_are_saved_answer_bit_by_bit_the_same(choice: EstimatorChoice, tmp_path: Path) -> None:
+    training_set, asked = lesson_of(STARS), labelled(STARS, 30, seed=2)
+    trained = ended(train_model(choice, training_set, seed=7))
+    head: dict[str, Any] = {"estimator": choice.estimator, "as": choice.output, "settings": {}, "spread": 0.7}
     state = {"dimensions": 6, "labels": list(STARS.labels), "head": head, "cuts": None, "trials": [], "notes": []}
-    fitted = Fitted(Embedding(STARS, endpoint=ENDPOINT), None, state, learned.arrays, learned.files)
+    fitted = Fitted(Embedding(STARS, endpoint=ENDPOINT), None, state, trained.arrays, trained.files)
     again = read_fitted(fitted.save(tmp_path / "fitted"))
     assert hold(again.predict(asked), embeds()) == hold(fitted.predict(asked), embeds())
 
 
 def test_the_same_rows_and_seed_try_the_same() -> None:
     first, second = bench_of(), bench_of()
-    for bench in (first, second):
-        ended(searched(bench, trials=11, seconds=None))
+    for runner in (first, second):
+        ended(search_estimators(runner, trials=11, seconds=None))
     assert first.trials == second.trials
     assert len(first.trials) == 11
 
 
 def test_every_kind_is_tried_once_before_any_is_tried_again() -> None:
-    bench = bench_of()
-    ended(searched(bench, trials=9, seconds=None))
-    assert [(trial["estimator"], trial["as"]) for trial in bench.trials] == list(KINDS)
+    runner = bench_of()
+    ended(search_estimators(runner, trials=9, seconds=None))
+    assert [(trial["estimator"], trial["as"]) for trial in runner.trials] == list(KINDS)
 
 
 def test_labels_without_an_order_are_only_classified() -> None:
-    bench = bench_of(MOOD)
-    ended(searched(bench, trials=5, seconds=None))
-    assert {trial["as"] for trial in bench.trials} == {"classifier"}
+    runner = bench_of(MOOD)
+    ended(search_estimators(runner, trials=5, seconds=None))
+    assert {trial["as"] for trial in runner.trials} == {"classifier"}
 
 
 def test_the_best_so_far_never_gets_worse() -> None:
-    bench = bench_of()
-    ended(searched(bench, trials=11, seconds=None))
-    best = [trial["best"] for trial in bench.trials]
+    runner = bench_of()
+    ended(search_estimators(runner, trials=11, seconds=None))
+    best = [trial["best"] for trial in runner.trials]
     assert best == sorted(best, reverse=True)
-    assert bench.best is not None
-    assert bench.best.score == min(trial["score"] for trial in bench.trials)
+    assert runner.best is not None
+    assert runner.best.score == min(trial["score"] for trial in runner.trials)
 
 
 def test_time_that_is_over_ends_the_search() -> None:
-    bench = bench_of()
-    ended(searched(bench, trials=None, seconds=5.0))
-    assert bench.trials
-    assert bench.seconds < 6
+    runner = bench_of()
+    ended(search_estimators(runner, trials=None, seconds=5.0))
+    assert runner.trials
+    assert runner.seconds < 6
 
 
 def test_the_first_trial_is_finished_whatever_time_it_takes() -> None:
-    bench = bench_of()
-    ended(searched(bench, trials=None, seconds=0.1))
-    assert len(bench.trials) == 1
+    runner = bench_of()
+    ended(search_estimators(runner, trials=None, seconds=0.1))
+    assert len(runner.trials) == 1
 
 
 def test_it_says_twice_a_second_how_far_it_is() -> None:
     said: list[ProgressEvent] = []
-    bench = bench_of()
-    ended(searched(bench, trials=5, seconds=None), said)
-    assert len(said) == pytest.approx(bench.seconds / 0.6, rel=0.4)
+    runner = bench_of()
+    ended(search_estimators(runner, trials=5, seconds=None), said)
+    assert len(said) == pytest.approx(runner.seconds / 0.6, rel=0.4)
     assert {(word.what, word.total) for word in said} == {("AutoML", 5)}
     assert "best log loss" in said[-1].said
 
 
 def test_a_search_that_is_closed_does_nothing_more() -> None:
-    bench = bench_of()
-    work = searched(bench, trials=500, seconds=None)
+    runner = bench_of()
+    work = search_estimators(runner, trials=500, seconds=None)
     next(work)
     work.close()
-    done = len(bench.trials)
+    done = len(runner.trials)
     assert next(work, None) is None
-    assert len(bench.trials) == done < 500
+    assert len(runner.trials) == done < 500
 
 
 def test_the_work_of_trees_is_counted_in_trees() -> None:

@@ -232,5 +232,5 @@ class TestCalibration:
         spec = Decision(STARS, calibration_rows=10, endpoint=ENDPOINT)
         fitted = hold(spec.fit(TRAIN), leaning_to_five)
         moved = spec.with_endpoint(compatible("other-model", "http://127.0.0.1:1/v1"))
-        assert "calibrated on some-model" in moved.cautions_elsewhere(fitted)[0]
-        assert spec.cautions_elsewhere(fitted) == ()
+        assert "calibrated on some-model" in moved.relocation_warnings(fitted)[0]
+        assert spec.relocation_warnings(fitted) == ()

@@ -56,12 +56,12 @@ def test_the_packaged_model_answers_as_it_was_measured(
     board = lt.compare([spec], table, train=train)
     assert board.frame["qwk"][0] > 0.8
     assert server.received.by_path == {"decisions": 60 + 20}
-    measured = board.answers(spec)
+    calibrate = board.answers(spec)
     model = board.best.log()
     packaged = mlflow.pyfunc.load_model(model.uri).predict(table[["text"]])
     for column in ("label", *PROBABILITIES, "expected"):
-        assert packaged[column].tolist() == measured[column].tolist()
-    assert model.score(table)["label"].tolist() == measured["label"].tolist()
+        assert packaged[column].tolist() == calibrate[column].tolist()
+    assert model.score(table)["label"].tolist() == calibrate["label"].tolist()
 
 
 def test_a_refused_row_is_refused_everywhere_and_the_others_are_answered(
@@ -153,8 +153,8 @@ def test_smollm2_decides_and_its_package_agrees(
     pytest.importorskip("xllamacpp")
     spec = lt.Decision(task, endpoint=lt.embedded(), calibration_rows=10, name="embedded")
     board = lt.compare([spec], table.head(6), train=train)
-    measured = board.answers(spec)
-    assert measured["state"].tolist() == ["ok"] * 6
+    calibrate = board.answers(spec)
+    assert calibrate["state"].tolist() == ["ok"] * 6
     packaged = mlflow.pyfunc.load_model(board.best.log().uri).predict(table[["text"]].head(6))
     for column in ("label", *PROBABILITIES):
-        assert packaged[column].tolist() == measured[column].tolist()
+        assert packaged[column].tolist() == calibrate[column].tolist()

@@ -64,8 +64,8 @@ def test_a_saved_folder_answers_the_same(head: str, task: Task, tmp_path: Path) 
 @pytest.mark.parametrize("head", HEADS)
 def test_an_answer_does_not_depend_on_the_rows_beside_it(head: str) -> None:
     fitted, asked = ready(head), labelled(STARS, 20, seed=2)
-    together = hold(fitted.predict(asked), embeds())
-    assert together == [hold(fitted.predict(asked.take([i])), embeds())[0] for i in range(len(asked))]
+    gather = hold(fitted.predict(asked), embeds())
+    assert gather == [hold(fitted.predict(asked.take([i])), embeds())[0] for i in range(len(asked))]
 
 
 def test_the_same_rows_fit_the_same() -> None:
@@ -266,4 +266,4 @@ def test_the_objective_mse_answers_nearest_to_the_expected_rating() -> None:
 def test_another_model_means_another_head() -> None:
     fitted = mood()
     moved = fitted.spec.with_endpoint(embedded("wordllama-256"))
-    assert "fitted on vectors of some-model and is given those of wordllama-256" in moved.cautions_elsewhere(fitted)[0]
+    assert "fitted on vectors of some-model and is given those of wordllama-256" in moved.relocation_warnings(fitted)[0]

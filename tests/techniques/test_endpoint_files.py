@@ -8,7 +8,7 @@ import pytest
 
 import luthier as lt
 from luthier.errors import SpecError
-from luthier.techniques import endpoint_alone, read_endpoint, read_spec, read_specs, staying, stays
+from luthier.techniques import read_endpoint, read_endpoint_for, read_spec, read_specs, unmoved, why_unmoved
 
 TASK = "task: {name: mood, labels: [good, bad]}\n"
 CHAT = "provider: openai\nmodel: some-chat-model\n"
@@ -48,8 +48,8 @@ def test_an_embedding_block_moves_embedding_specs_and_no_others(folder: Path) ->
 
 def test_what_stays_is_told_with_what_to_add(folder: Path) -> None:
     overrides = read_endpoint(folder / "files" / "chat.yaml")
-    (left,) = staying(read_specs([folder], overrides), overrides)
-    assert stays(left, "chat.yaml").startswith(
+    (left,) = unmoved(read_specs([folder], overrides), overrides)
+    assert why_unmoved(left, "chat.yaml").startswith(
         "near stays at local/deterministic: it embeds texts, and chat.yaml has no"
     )
 
@@ -61,15 +61,15 @@ def test_an_endpoint_file_that_moves_nothing_is_refused_where_one_spec_is_read(f
 
 def test_a_packaged_embedding_is_pointed_to_the_embedding_block(folder: Path) -> None:
     near = read_spec(folder / "near.yaml")
-    assert endpoint_alone(folder / "files" / "both.yaml", near)["model"] == "some-embedding-model"
+    assert read_endpoint_for(folder / "files" / "both.yaml", near)["model"] == "some-embedding-model"
     with pytest.raises(SpecError, match="no `embedding:` block"):
-        endpoint_alone(folder / "files" / "chat.yaml", near)
+        read_endpoint_for(folder / "files" / "chat.yaml", near)
 
 
 def test_a_packaged_prompt_takes_no_other_settings(folder: Path) -> None:
     with pytest.raises(SpecError, match="also replaces answer, decoding"):
-        endpoint_alone(folder / "files" / "both.yaml", read_spec(folder / "asked.yaml"))
-    assert endpoint_alone(folder / "files" / "both.yaml", read_spec(folder / "decided.yaml"))["provider"] == "openai"
+        read_endpoint_for(folder / "files" / "both.yaml", read_spec(folder / "asked.yaml"))
+    assert read_endpoint_for(folder / "files" / "both.yaml", read_spec(folder / "decided.yaml"))["provider"] == "openai"
 
 
 def test_a_wrong_embedding_block_is_named(folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from luthier.errors import DataError
-from luthier.techniques.prompt.examples import calibration_rows, choose_examples
+from luthier.techniques.prompt.few_shot import calibration_rows, choose_examples
 from luthier.techniques.prompt.wording import Examples
 from tests.conversing import rows
 

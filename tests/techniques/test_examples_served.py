@@ -108,8 +108,8 @@ def test_the_packaged_model_answers_as_it_was_measured(
     board = lt.compare(kind(task, server), test, train=train, engine=engine)
     model = board.best.log()
     scored = lt.load(model.uri).score(test[["text"]], engine=engine)
-    measured = board.answers("few")
-    assert list(scored["label"]) == list(measured["label"])
+    calibrate = board.answers("few")
+    assert list(scored["label"]) == list(calibrate["label"])
     before = server.received.total
     again = lt.compare(kind(task, server), test, train=train, engine=engine)
     assert server.received.total == before

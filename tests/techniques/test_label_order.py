@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from luthier.evaluation.deciding import best_label, best_labels, fit_cuts, ranks_between
+from luthier.evaluation.deciding import best_label, best_labels, fit_thresholds, ranks_between
 from luthier.evaluation.metrics import evaluate
 from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Answer, Request
@@ -17,7 +17,7 @@ from luthier.starting.guessing import words_for
 from luthier.tasks.task import Rows, Task
 from luthier.techniques import Baseline, Decision, Embedding
 from luthier.techniques.decision import default_question
-from luthier.techniques.heads.readings import around_value
+from luthier.techniques.heads.outputs import around_value
 from tests.conversing import ENDPOINT, hold, rows, silence
 from tests.techniques.vectors import embeds
 
@@ -65,14 +65,14 @@ def test_probabilities_are_decided_alike(task: Task, objective: str) -> None:
     shares = drawn.dirichlet(np.ones(4), 60)
     truths = [LISTED[0][i] for i in drawn.integers(0, 4, 60)]
     columns = [ASCENDING.position(label) for label in task.labels]
-    cuts = fit_cuts(ASCENDING, truths, shares @ np.array(ASCENDING.values))
-    assert fit_cuts(task, truths, shares @ np.array(ASCENDING.values)) == cuts
-    expected = [ASCENDING.labels[i] for i in best_labels(ASCENDING.values, shares, objective, cuts)]  # type: ignore[arg-type]
-    found = best_labels(task.values, shares[:, columns], objective, cuts)  # type: ignore[arg-type]
+    thresholds = fit_thresholds(ASCENDING, truths, shares @ np.array(ASCENDING.values))
+    assert fit_thresholds(task, truths, shares @ np.array(ASCENDING.values)) == thresholds
+    expected = [ASCENDING.labels[i] for i in best_labels(ASCENDING.values, shares, objective, thresholds)]  # type: ignore[arg-type]
+    found = best_labels(task.values, shares[:, columns], objective, thresholds)  # type: ignore[arg-type]
     assert [task.labels[i] for i in found] == expected
-    alone = [best_label(task, tuple(row), objective, cuts) for row in shares[:, columns]]  # type: ignore[arg-type]
+    alone = [best_label(task, tuple(row), objective, thresholds) for row in shares[:, columns]]  # type: ignore[arg-type]
     assert alone == found.tolist()
-    assert set(ranks_between(shares @ np.array(ASCENDING.values), cuts)) <= set(range(4))
+    assert set(ranks_between(shares @ np.array(ASCENDING.values), thresholds)) <= set(range(4))
 
 
 @pytest.mark.parametrize("task", OTHERS, ids=["descending", "mixed"])
@@ -104,7 +104,7 @@ def test_the_normal_around_a_value_is_cut_at_the_labels_own_bounds() -> None:
 @pytest.mark.parametrize("task", TASKS, ids=["ascending", "descending", "mixed"])
 def test_a_decision_names_and_offers_the_lowest_level_first(task: Task) -> None:
     assert "from 0 (lowest) to 100 (highest)" in default_question(task)
-    levels = Decision(task, endpoint=ENDPOINT).asking({}).offer["levels"]
+    levels = Decision(task, endpoint=ENDPOINT).adapter({}).offer["levels"]
     assert [level["label"] for level in levels] == LISTED[0]
 
 

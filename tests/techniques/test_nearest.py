@@ -89,11 +89,11 @@ def test_each_training_text_is_embedded_once() -> None:
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
     spec = prompt()
     fitted = fitted_on(spec)
-    together: list[list[Request]] = []
-    hold(spec.predict(rows("at 3", "at 42", "at 88"), fitted), reply, together)
+    gather: list[list[Request]] = []
+    hold(spec.predict(rows("at 3", "at 42", "at 88"), fitted), reply, gather)
     alone: list[list[Request]] = []
     hold(spec.predict(rows("at 42"), fitted), reply, alone)
-    assert together[1][1] == alone[1][0]
+    assert gather[1][1] == alone[1][0]
 
 
 def test_a_blank_row_and_one_the_template_fails_on_are_not_embedded() -> None:

@@ -63,8 +63,8 @@ def test_qwk_spreads_the_answers_of_a_model_that_never_dares() -> None:
 def test_the_cuts_are_kept_in_the_fitted_folder(tmp_path: Path) -> None:
     spec = prompt("qwk", CALIBRATED)
     fitted = hold(spec.fit(TRAIN), shrunk)
-    cuts = fitted.state["cuts"]
-    assert (len(cuts), cuts) == (4, sorted(cuts))
+    thresholds = fitted.state["cuts"]
+    assert (len(thresholds), thresholds) == (4, sorted(thresholds))
     again = read_fitted(fitted.save(tmp_path / "fitted"))
     given = rows(*[f"{stars} stars" for stars in range(1, 6)])
     assert hold(again.predict(given), shrunk) == hold(fitted.predict(given), shrunk)

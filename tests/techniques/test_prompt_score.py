@@ -32,7 +32,7 @@ def test_a_chat_asks_for_one_token_and_its_rivals() -> None:
 
 
 def test_a_completion_asks_for_one_token_and_its_rivals() -> None:
-    body = completion().asking({}).request({"text": "x"}).body
+    body = completion().adapter({}).request({"text": "x"}).body
     assert body == {"prompt": "x:", "max_tokens": 1, "temperature": 0, "logprobs": 20}
 
 
@@ -67,7 +67,7 @@ def test_an_endpoint_without_log_probabilities_is_named() -> None:
 
 
 def test_letters_are_explained_in_the_last_turn() -> None:
-    body = chat(TEN).asking({}).request({"text": "x"}).body
+    body = chat(TEN).adapter({}).request({"text": "x"}).body
     assert body["messages"][-1]["content"].startswith("x\n\nAnswer with one letter:\nA = 1\nB = 2\n")
 
 
@@ -79,7 +79,7 @@ def test_letters_stand_for_labels() -> None:
 def test_examples_answer_in_letters() -> None:
     spec = Prompt(TEN, "{{ text }}", examples=1, endpoint=ENDPOINT, answer="score")
     fitted = hold(spec.fit(rows("a", labels=["10"])), silence)
-    assert spec.asking(fitted.state).request({"text": "x"}).body["messages"][1]["content"] == "J"
+    assert spec.adapter(fitted.state).request({"text": "x"}).body["messages"][1]["content"] == "J"
 
 
 def test_too_many_labels_are_read_from_the_text() -> None:

@@ -10,8 +10,8 @@ from luthier.errors import DataError, EndpointError, Partial
 from luthier.evaluation.racing import largest_fields
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Fitted
+from luthier.techniques.prompt.example_search import draw_search
 from luthier.techniques.prompt.prompt import Prompt
-from luthier.techniques.prompt.searching import draw_search
 from luthier.techniques.prompt.wording import Examples
 from tests.conversing import ENDPOINT, MOOD, STARS, hold, rows, says, weighed
 

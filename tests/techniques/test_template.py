@@ -257,7 +257,7 @@ def test_small_sums_are_computed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "cuts"),
+    ("source", "truncations"),
     [
         ("{{ text }}", ()),
         ("{{ text | truncate(400) }}", (400,)),
@@ -266,5 +266,5 @@ def test_small_sums_are_computed() -> None:
         ("{{ text | truncate(limit) }}", ()),
     ],
 )
-def test_a_template_knows_where_it_cuts_texts(source: str, cuts: tuple[int, ...]) -> None:
-    assert compiled(source).cuts == cuts
+def test_a_template_knows_where_it_cuts_texts(source: str, truncations: tuple[int, ...]) -> None:
+    assert compiled(source).truncations == truncations

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from luthier.providers.exchange import TokenChoices
-from luthier.techniques.prompt.walk import LabelScores, apart_at_once, walk
+from luthier.techniques.prompt.token_walk import WalkScores, apart_at_once, walk
 from tests.conversing import weighed
 
 Model = Callable[[str], TokenChoices]
 
 
-def run(words: Sequence[str], model: Model, **settings: float) -> tuple[LabelScores | None, list[str]]:
+def run(words: Sequence[str], model: Model, **settings: float) -> tuple[WalkScores | None, list[str]]:
     asked: list[str] = []
     steps = walk(words, **settings)  # type: ignore[arg-type]
     texts = next(steps)

@@ -144,7 +144,7 @@ def test_one_wording_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "style", "way"),
+    ("labels", "style", "answer_mode"),
     [
         ([1, 2, 3, 4, 5], "chat", "first"),
         (list(range(1, 11)), "chat", "letters"),
@@ -153,11 +153,11 @@ def test_one_wording_is_enough() -> None:
         (list(range(1, 22)), "chat", "text"),
     ],
 )
-def test_the_way_labels_are_read(labels: list[int], style: str, way: str) -> None:
+def test_the_way_labels_are_read(labels: list[int], style: str, answer_mode: str) -> None:
     task = Task("many", labels=labels)
     spec = Prompt.make({"task": task, "prompt": {"template": "{{ text }}", "style": style}, "answer": "score",
                         "endpoint": ENDPOINT})  # fmt: skip
-    assert spec.way == way
+    assert spec.answer_mode == answer_mode
 
 
 def test_letters_are_noted() -> None:
@@ -203,4 +203,4 @@ def test_max_tokens_fits_the_answer(answer: str, decoding: dict[str, Any], most:
 def test_hosted_completions_are_asked_for_five_choices() -> None:
     endpoint = azure("davinci", "https://name.openai.azure.com")
     spec = Prompt(MOOD, "{{ text }}", style="completion", answer="score", endpoint=endpoint)
-    assert spec.asking({}).request({"text": "x"}).body["logprobs"] == 5
+    assert spec.adapter({}).request({"text": "x"}).body["logprobs"] == 5

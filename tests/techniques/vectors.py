@@ -10,7 +10,7 @@ import numpy as np
 
 from luthier.providers.exchange import Answer, ProgressEvent, Request
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.heads.lesson import Lesson, folds_of
+from luthier.techniques.heads.training_set import TrainingSet, assign_folds
 from tests.conversing import rows
 
 Result = TypeVar("Result")
@@ -44,18 +44,18 @@ def labelled(task: Task, count: int, seed: int = 1, labels: Sequence[str] | None
     return rows(*texts, labels=given)
 
 
-def lesson_of(task: Task, count: int = 120, seed: int = 1) -> Lesson:
+def lesson_of(task: Task, count: int = 120, seed: int = 1) -> TrainingSet:
     """The same rows as a head sees them."""
     known = labelled(task, count, seed)
     texts = [str(text) for text in known.texts]
     labels = [str(label) for label in known.labels]
-    return Lesson(
+    return TrainingSet(
         vectors=np.array([vector_of(text) for text in texts], dtype=float),
         targets=np.array([task.position(label) for label in labels]),
         labels=task.labels,
         values=task.values,
         ordered=task.ordered,
-        folds=np.array(folds_of(texts, labels, seed)),
+        folds=np.array(assign_folds(texts, labels, seed)),
     )
 
 

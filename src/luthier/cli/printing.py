@@ -47,8 +47,8 @@ def print_saved(path: Path) -> None:
 
 def print_staying(specs: Sequence[Spec], overrides: Mapping[str, Any] | None, endpoint: Path | None) -> None:
     """Which specs an endpoint file leaves where they are, on stderr."""
-    from luthier.techniques import staying, stays
+    from luthier.techniques import unmoved, why_unmoved
 
     if overrides is not None and endpoint is not None:
-        for spec in staying(specs, overrides):
-            print(stays(spec, endpoint), file=sys.stderr)
+        for spec in unmoved(specs, overrides):
+            print(why_unmoved(spec, endpoint), file=sys.stderr)

@@ -61,13 +61,13 @@ def score(
     from luthier.errors import EndpointError, Partial
     from luthier.scoring.planning import plan_table
     from luthier.scoring.report import report_text
-    from luthier.techniques import endpoint_alone
+    from luthier.techniques import read_endpoint_for
     from luthier.terminals import visible
 
     del mode
     model = api.load(model_uri, trust=trust)
     if endpoint:
-        model = api.load(model_uri, endpoint_alone(endpoint, model.packaged.fitted.spec), trust=trust)
+        model = api.load(model_uri, read_endpoint_for(endpoint, model.packaged.fitted.spec), trust=trust)
     print_saved(source)
     engine = default_engine()
     plan = plan_table(model.packaged, source, target, engine, retry_failed=retry_failed, overwrite=overwrite)

@@ -19,9 +19,9 @@ __all__ = [
     "Objective",
     "best_label",
     "best_labels",
-    "cuts_between",
-    "fit_cuts",
-    "fitted_cuts",
+    "midpoints",
+    "fit_thresholds",
+    "qwk_thresholds",
     "kappa_of",
     "ranks_between",
 ]
@@ -36,21 +36,21 @@ MOST_PLACES = 200
 """Places a cut is tried at; a long table has more than are worth it."""
 
 
-def cuts_between(values: Sequence[float]) -> tuple[float, ...]:
+def midpoints(values: Sequence[float]) -> tuple[float, ...]:
     """Midpoints between neighbouring label values, ascending: the cuts that minimise the squared error.
 
     Args:
         values: a number per label, in any order.
 
     Examples:
-        >>> cuts_between((1, 2, 4)), cuts_between((4, 1, 2))
+        >>> midpoints((1, 2, 4)), midpoints((4, 1, 2))
         ((1.5, 3.0), (1.5, 3.0))
     """
     return tuple((low + high) / 2 for low, high in pairwise(sorted(values)))
 
 
 def best_label(
-    task: Task, probabilities: Sequence[float], objective: Objective | None, cuts: Sequence[float] | None = None
+    task: Task, probabilities: Sequence[float], objective: Objective | None, thresholds: Sequence[float] | None = None
 ) -> int:
     """Position of the label to answer.
 
@@ -58,8 +58,8 @@ def best_label(
         task: the task.
         probabilities: one per label, in the task's order.
         objective: `None` and `accuracy` take the likeliest label, `mse` the one whose value is nearest to the
-            expected rating, `qwk` the one the expected rating falls to between `cuts`.
-        cuts: ascending bounds between neighbouring labels on the scale of the label values, from `fit_cuts`.
+            expected rating, `qwk` the one the expected rating falls to between `thresholds`.
+        thresholds: ascending bounds between neighbouring labels on the scale of the label values; see `fit_thresholds`.
 
     Examples:
         >>> stars = Task("stars", type="rating", labels=[1, 2, 3])
@@ -69,12 +69,15 @@ def best_label(
     if objective in (None, "accuracy"):
         return max(range(len(probabilities)), key=probabilities.__getitem__)
     expected = sum(p * value for p, value in zip(probabilities, task.values, strict=True))
-    bounds = cuts_between(task.values) if objective == "mse" or cuts is None else cuts
+    bounds = midpoints(task.values) if objective == "mse" or thresholds is None else thresholds
     return task.position(task.ascending[sum(expected > bound for bound in bounds)])
 
 
 def best_labels(
-    values: Sequence[float], probabilities: Floats, objective: Objective | None, cuts: Sequence[float] | None = None
+    values: Sequence[float],
+    probabilities: Floats,
+    objective: Objective | None,
+    thresholds: Sequence[float] | None = None,
 ) -> Positions:
     """`best_label` of many rows at once, among labels of these values.
 
@@ -82,7 +85,7 @@ def best_labels(
         values: a number per label, in any order.
         probabilities: shape (rows, labels).
         objective: as in `best_label`.
-        cuts: as in `best_label`.
+        thresholds: as in `best_label`.
     """
     import numpy as np
 
@@ -91,16 +94,16 @@ def best_labels(
         return likeliest
     # Not a matrix product: its last digits depend on how many rows are asked together.
     expected = np.einsum("rl,l->r", probabilities, np.asarray(values, dtype=float))
-    bounds = cuts_between(values) if objective == "mse" or cuts is None else cuts
+    bounds = midpoints(values) if objective == "mse" or thresholds is None else thresholds
     answers: Positions = np.argsort(values, kind="stable")[ranks_between(expected, bounds)]
     return answers
 
 
-def ranks_between(expected: Floats, cuts: Sequence[float]) -> Positions:
+def ranks_between(expected: Floats, thresholds: Sequence[float]) -> Positions:
     """Rank from 0, lowest value first, of the label each expected rating falls to between ascending cuts."""
     import numpy as np
 
-    return np.searchsorted(np.asarray(cuts, dtype=float), expected, side="left")
+    return np.searchsorted(np.asarray(thresholds, dtype=float), expected, side="left")
 
 
 def kappa_of(answers: Floats, truths: Floats) -> float:
@@ -116,7 +119,7 @@ def kappa_of(answers: Floats, truths: Floats) -> float:
     return 1 - apart / by_chance if by_chance else 0.0
 
 
-def fit_cuts(task: Task, truths: Sequence[str], expected: Sequence[float] | Floats) -> tuple[float, ...]:
+def fit_thresholds(task: Task, truths: Sequence[str], expected: Sequence[float] | Floats) -> tuple[float, ...]:
     """Cuts on the expected rating under which these rows agree best with the truth, by quadratic weighted kappa.
 
     Kappa rewards answers that are spread as wide as the truth, so the cuts come to lie where the expected
@@ -129,16 +132,18 @@ def fit_cuts(task: Task, truths: Sequence[str], expected: Sequence[float] | Floa
 
     Examples:
         >>> stars = Task("stars", type="rating", labels=[1, 2, 3])
-        >>> fit_cuts(stars, ["1", "1", "2", "3"], [1.6, 1.7, 1.9, 2.2])
+        >>> fit_thresholds(stars, ["1", "1", "2", "3"], [1.6, 1.7, 1.9, 2.2])
         (1.7999999999999998, 2.05)
     """
     import numpy as np
 
-    return fitted_cuts(task.values, np.array([task.position(label) for label in truths]), np.asarray(expected, float))
+    return qwk_thresholds(
+        task.values, np.array([task.position(label) for label in truths]), np.asarray(expected, float)
+    )
 
 
-def fitted_cuts(values: Sequence[float], targets: Positions, expected: Floats) -> tuple[float, ...]:
-    """`fit_cuts` on arrays: a number per label in any order, the position of each row's label, its expected rating.
+def qwk_thresholds(values: Sequence[float], targets: Positions, expected: Floats) -> tuple[float, ...]:
+    """`fit_thresholds` on arrays: a number per label in any order, each row's label as a position, its expected rating.
 
     Each cut in turn moves to the best place between its neighbours until none moves any more. How often each
     label lies below each place is counted once, so a step costs the same however long the table is.
@@ -148,7 +153,7 @@ def fitted_cuts(values: Sequence[float], targets: Positions, expected: Floats) -
     ranked = np.argsort(values, kind="stable")
     number = np.asarray(values, dtype=float)[ranked]
     targets = np.argsort(ranked)[targets]
-    midway = cuts_between(values)
+    midway = midpoints(values)
     order = np.unique(expected)
     between = (order[:-1] + order[1:]) / 2
     if not len(between):

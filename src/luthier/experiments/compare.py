@@ -45,8 +45,8 @@ from luthier.reporting.markdown import described
 from luthier.reporting.page import write_page
 from luthier.spec import Fitted, Spec
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.prompt.examples import same_text
-from luthier.techniques.registry import check_together
+from luthier.techniques.prompt.few_shot import same_text
+from luthier.techniques.registry import check_comparable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +126,7 @@ def rows_for(specs: Sequence[Spec], test: pd.DataFrame, source: str = "the test 
     """
     if not specs:
         raise SpecError("no spec to compare; give at least one.")
-    check_together(specs)
+    check_comparable(specs)
     task = specs[0].task
     rows = task.rows(test, labelled=True, source=source)
     missing = [column for column in task.raters if column not in test.columns]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from luthier.engine.engine import Engine
 from luthier.engine.estimates import Estimate, summed
 from luthier.engine.groups import Recalled
-from luthier.spec import Conversation, Fitted, Foreseen, Spec
+from luthier.spec import Conversation, Fitted, PlannedRequests, Spec
 from luthier.tasks.task import Rows
 
 __all__ = ["Bounds", "Plan", "PlannedSpec", "plan_fit", "plan_rows"]
@@ -183,11 +183,11 @@ def plan_rows(
     def recall(conversation: Conversation[Result]) -> Recalled[Result]:
         return engine.recall(conversation, spec.endpoint, fresh=fresh, retry_failed=retry_failed)
 
-    def counts(pieces: Sequence[Foreseen]) -> Iterator[_Count]:
+    def counts(pieces: Sequence[PlannedRequests]) -> Iterator[_Count]:
         for piece in pieces:
             yield _count(piece, spec, engine, fresh, retry_failed, counted)
 
-    fitting, answering = spec.foreseen(shown, train, fitted, recall)
+    fitting, answering = spec.planned_requests(shown, train, fitted, recall)
     fit, answer = list(counts(fitting)), list(counts(answering))
     whole = total == len(shown)
     if not whole:
@@ -244,7 +244,9 @@ class _Count:
         return _Count(Bounds(0, math.ceil(self.asked.high * most)), estimate, self.embeds)
 
 
-def _count(piece: Foreseen, spec: Spec, engine: Engine, fresh: bool, retry_failed: bool, counted: set[bytes]) -> _Count:
+def _count(
+    piece: PlannedRequests, spec: Spec, engine: Engine, fresh: bool, retry_failed: bool, counted: set[bytes]
+) -> _Count:
     embeds = bool(piece.requests) and piece.requests[0].operation == "embedding"
     if piece.sure and piece.shortest is None:
         found = engine.estimate(

@@ -184,7 +184,7 @@ def load_packaged(path: str | Path, model_config: Mapping[str, Any] | None = Non
     endpoint = relocated(fitted.spec.endpoint, model_config)
     if endpoint is not None and endpoint != fitted.spec.endpoint:
         spec = fitted.spec.with_endpoint(endpoint)
-        for caution in spec.cautions_elsewhere(fitted):
+        for caution in spec.relocation_warnings(fitted):
             logger.warning("%s", caution)
         fitted = replace(fitted, spec=spec)
     return LuthierModel(fitted)

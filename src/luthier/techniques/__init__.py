@@ -3,15 +3,15 @@
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
-from luthier.techniques.endpoint_files import endpoint_alone, read_endpoint, staying, stays
+from luthier.techniques.endpoint_files import read_endpoint, read_endpoint_for, unmoved, why_unmoved
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.prompt.prompt import Prompt
 from luthier.techniques.registry import (
     TECHNIQUES,
-    built,
+    build_specs,
     read_fitted,
-    read_recipes,
     read_spec,
+    read_spec_files,
     read_specs,
 )
 
@@ -22,13 +22,13 @@ __all__ = [
     "Embedding",
     "FineTune",
     "Prompt",
-    "built",
-    "endpoint_alone",
+    "build_specs",
+    "read_endpoint_for",
     "read_endpoint",
     "read_fitted",
-    "read_recipes",
+    "read_spec_files",
     "read_spec",
     "read_specs",
-    "staying",
-    "stays",
+    "unmoved",
+    "why_unmoved",
 ]

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from luthier.errors import DataError
-from luthier.evaluation.deciding import best_labels, fitted_cuts
+from luthier.evaluation.deciding import best_labels, qwk_thresholds
 from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Spec
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.heads.lesson import folds_of, labelled_texts, labels_taught
+from luthier.techniques.heads.training_set import assign_folds, labelled_texts, labels_present
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,15 +71,16 @@ class Baseline(Spec):
         yield from ()
         texts, labels = labelled_texts(self, rows)
         assert rows is not None
-        present = list(labels_taught(self, labels))
+        present = list(labels_present(self, labels))
         targets = [present.index(label) for label in labels]
         vectorizer, regression = fit_sklearn(texts, targets, self)
-        cuts = self._cuts(texts, targets, present) if self.objective == "qwk" else None
+        thresholds = self._thresholds(texts, targets, present) if self.objective == "qwk" else None
         vocabulary = [str(term) for term in vectorizer.get_feature_names_out()]
         return Fitted(
             spec=self,
             train_digest=rows.digest_of(self.columns),
-            state={"labels": present, "vocabulary": vocabulary} | ({} if cuts is None else {"cuts": list(cuts)}),
+            state={"labels": present, "vocabulary": vocabulary}
+            | ({} if thresholds is None else {"cuts": list(thresholds)}),
             arrays={"idf": vectorizer.idf_, "coef": regression.coef_, "intercept": regression.intercept_},
         )
 
@@ -108,11 +109,13 @@ class Baseline(Spec):
     def _values(self, labels: Sequence[str]) -> tuple[float, ...]:
         return tuple(self.task.values[self.task.position(label)] for label in labels)
 
-    def _cuts(self, texts: Sequence[str], targets: Sequence[int], labels: Sequence[str]) -> tuple[float, ...] | None:
+    def _thresholds(
+        self, texts: Sequence[str], targets: Sequence[int], labels: Sequence[str]
+    ) -> tuple[float, ...] | None:
         """Cuts on the expected rating, from training rows answered by a model that did not learn from them."""
         import numpy as np
 
-        folds = np.array(folds_of(texts, targets, self.seed))
+        folds = np.array(assign_folds(texts, targets, self.seed))
         expected = np.zeros(len(texts))
         values = self._values(labels)
         for fold in sorted({fold for fold in folds.tolist() if fold >= 0}):
@@ -121,7 +124,7 @@ class Baseline(Spec):
             answers = regression.predict_proba(vectorizer.transform([texts[i] for i in held]))
             expected[held] = answers @ np.asarray(values)
         judged = folds >= 0
-        return fitted_cuts(values, np.array(targets)[judged], expected[judged]) if judged.any() else None
+        return qwk_thresholds(values, np.array(targets)[judged], expected[judged]) if judged.any() else None
 
 
 def fit_sklearn(texts: Sequence[str], targets: Sequence[int], spec: Spec) -> tuple[Any, Any]:

@@ -18,10 +18,9 @@ from luthier.providers.redaction import sendable
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
 from luthier.tasks.task import Rows, Task, is_blank
-from luthier.techniques.asking import calibrated, facts_of, unanswered
-from luthier.techniques.leaning import measured
-from luthier.techniques.prompt.examples import calibration_rows
-from luthier.techniques.prompt.rounds import together
+from luthier.techniques.calibration import calibrate, calibrated
+from luthier.techniques.calls import call_facts, gather, unanswered
+from luthier.techniques.prompt.few_shot import calibration_rows
 from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ ROUNDING = 0.02
 """How far the probabilities may miss 1 before the answer counts as none: services round them."""
 
 
-LEAST_LEANING = 0.001
+LEAST_PRIOR = 0.001
 """Mean probability a label counts as having at least: to divide by less would lift what a service rounds to nothing."""
 
 
@@ -166,7 +165,7 @@ class Decision(Spec):
             )
         return ()
 
-    def cautions_elsewhere(self, fitted: Fitted) -> tuple[str, ...]:
+    def relocation_warnings(self, fitted: Fitted) -> tuple[str, ...]:
         """A calibration belongs to the model it was measured on."""
         before = fitted.spec.endpoint
         assert self.endpoint is not None
@@ -189,10 +188,10 @@ class Decision(Spec):
         if not self.needs_training:
             return Fitted(spec=self)
         known = self._calibrating(rows)
-        asking = self.asking({})
-        predictions = yield from together(asking.row(inputs) for inputs in known.inputs)
+        adapter = self.adapter({})
+        predictions = yield from gather(adapter.row(inputs) for inputs in known.inputs)
         cure = "Set calibration_rows: 0, or use another endpoint"
-        state = measured(self, known, predictions, cure, LEAST_LEANING)
+        state = calibrate(self, known, predictions, cure, LEAST_PRIOR)
         assert rows is not None
         return Fitted(spec=self, train_digest=rows.digest_of(self.columns), state=state)
 
@@ -201,8 +200,8 @@ class Decision(Spec):
         if not len(rows):
             return []
         self.check_columns(rows.inputs[0])
-        asking = self.asking(fitted.state)
-        return (yield from together(asking.row(inputs) for inputs in rows.inputs))
+        adapter = self.adapter(fitted.state)
+        return (yield from gather(adapter.row(inputs) for inputs in rows.inputs))
 
     def first_requests(
         self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
@@ -215,10 +214,10 @@ class Decision(Spec):
         """
         if len(rows):
             self.check_columns(rows.inputs[0])
-        asking = self.asking({})
+        adapter = self.adapter({})
         if fitted is not None or not self.needs_training:
-            return [], asking.requests(rows)
-        return asking.requests(self._calibrating(train)), asking.requests(rows)
+            return [], adapter.requests(rows)
+        return adapter.requests(self._calibrating(train)), adapter.requests(rows)
 
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
         """What would be sent for these rows, with tokens and price; sends nothing.
@@ -236,9 +235,9 @@ class Decision(Spec):
         self.check_columns(rows.columns)
         assert self.endpoint is not None
         notes = [*self.notes(), *calibration_note(self.calibration_rows)]
-        return preview_of(self.name, self.endpoint, self.task.rows(rows), self.asking({}).request, notes)
+        return preview_of(self.name, self.endpoint, self.task.rows(rows), self.adapter({}).request, notes)
 
-    def asking(self, state: Mapping[str, Any]) -> Deciding:
+    def adapter(self, state: Mapping[str, Any]) -> DecisionAdapter:
         """How one row is asked and read, given what `fit` kept."""
         described = {self.task.canonical_label(label): said for label, said in self.descriptions.items()}
         key = "label" if self.answer == "score" else "value"
@@ -246,13 +245,13 @@ class Decision(Spec):
             {key: label, **({"description": described[label]} if label in described else {})}
             for label in (self.task.ascending if self.answer == "score" else self.task.labels)
         ]
-        return Deciding(
+        return DecisionAdapter(
             spec=self,
             question=compiled(self.question),
             subject=None if self.input is None else compiled(self.input),
             offer={"type": self.answer, ("levels" if self.answer == "score" else "choices"): options},
-            leaning=tuple(state["leaning"]) if "leaning" in state else None,
-            cuts=tuple(state["cuts"]) if "cuts" in state else None,
+            label_prior=tuple(state["leaning"]) if "leaning" in state else None,
+            thresholds=tuple(state["cuts"]) if "cuts" in state else None,
         )
 
     def _calibrating(self, rows: Rows | None) -> Rows:
@@ -264,7 +263,7 @@ class Decision(Spec):
 
 
 @dataclass(frozen=True)
-class Deciding:
+class DecisionAdapter:
     """Everything that is the same for all rows of one fitted decision.
 
     Attributes:
@@ -272,16 +271,16 @@ class Deciding:
         question: template of what is asked.
         subject: template of what it is asked about; `None` for the text column.
         offer: type of the question and the labels to choose from.
-        leaning: see `asking.leaning_of`.
-        cuts: see `deciding.fit_cuts`.
+        label_prior: see `asking.fit_label_prior`.
+        thresholds: see `deciding.fit_thresholds`.
     """
 
     spec: Decision
     question: Template
     subject: Template | None
     offer: Mapping[str, Any]
-    leaning: tuple[float, ...] | None
-    cuts: tuple[float, ...] | None
+    label_prior: tuple[float, ...] | None
+    thresholds: tuple[float, ...] | None
 
     def request(self, inputs: Mapping[str, Any]) -> Request:
         """What is sent for a row.
@@ -332,7 +331,9 @@ class Deciding:
         task = self.spec.task
         given = dict(answer.decided)
         # The service writes no text: what it gave before any calibration stands in its place.
-        facts = facts_of([answer]) | {"raw": json.dumps({k: round(p, 6) for k, p in given.items()}, ensure_ascii=False)}
+        facts = call_facts([answer]) | {
+            "raw": json.dumps({k: round(p, 6) for k, p in given.items()}, ensure_ascii=False)
+        }
         missing = [label for label in task.labels if label not in given]
         if missing:
             error = f"the answer has no probability for {', '.join(map(repr, missing))}"
@@ -342,9 +343,9 @@ class Deciding:
             error = f"the labels' probabilities sum to {total:.3f} instead of 1"
             return Prediction(label=None, state="off_label", error=error, **facts)
         probabilities = tuple(given[label] / total for label in task.labels)
-        if self.leaning is not None:
-            probabilities = calibrated([math.log(p) if p else -math.inf for p in probabilities], self.leaning)
-        best = best_label(task, probabilities, self.spec.objective, self.cuts)
+        if self.label_prior is not None:
+            probabilities = calibrated([math.log(p) if p else -math.inf for p in probabilities], self.label_prior)
+        best = best_label(task, probabilities, self.spec.objective, self.thresholds)
         return Prediction(label=task.labels[best], state="ok", probabilities=probabilities, **facts)
 
 

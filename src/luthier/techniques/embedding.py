@@ -16,12 +16,12 @@ from luthier.providers.exchange import Answer, Request
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.asking import facts_of, unanswered
+from luthier.techniques.calls import call_facts, unanswered
 from luthier.techniques.heads.automl import check_parts
-from luthier.techniques.heads.heads import Head, Taught, predictor_of, taught
+from luthier.techniques.heads.head import FittedHead, Head, fit_head, load_predictor
 from luthier.techniques.heads.learners import Predictor
-from luthier.techniques.heads.lesson import Lesson, folds_of, labelled_texts, labels_taught
-from luthier.techniques.heads.readings import ERRORS
+from luthier.techniques.heads.outputs import ERRORS
+from luthier.techniques.heads.training_set import TrainingSet, assign_folds, labelled_texts, labels_present
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +98,7 @@ class Embedding(Spec):
             "head.trials makes it repeatable.",
         )
 
-    def cautions_elsewhere(self, fitted: Fitted) -> tuple[str, ...]:
+    def relocation_warnings(self, fitted: Fitted) -> tuple[str, ...]:
         """A head belongs to the model whose vectors it learned."""
         before = fitted.spec.endpoint
         assert self.endpoint is not None
@@ -133,7 +133,7 @@ class Embedding(Spec):
         asked = [self._request(text) for text in rows.texts if text is not None]
         if fitted is not None:
             return [], asked
-        texts, _ = self._taught_rows(train)
+        texts, _ = self._training_texts(train)
         return [self._request(text) for text in dict.fromkeys(texts)], asked
 
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
@@ -155,7 +155,7 @@ class Embedding(Spec):
         if train is not None:
             self.check_columns(train.columns, "the training table")
             known = self.task.rows(train, labelled=True, source="the training table")
-            texts, _ = self._taught_rows(known)
+            texts, _ = self._training_texts(known)
             many = f"{len(dict.fromkeys(texts)):,} training texts"
         notes = [*self.notes(), f"Fitting sends {many} too, each once ever; the estimate here leaves them out."]
 
@@ -177,7 +177,7 @@ class Embedding(Spec):
                 are refused that fewer than two labels are left.
             Partial: some texts have no vector yet for a reason that may pass.
         """
-        texts, labels = self._taught_rows(rows)
+        texts, labels = self._training_texts(rows)
         assert rows is not None
         distinct = list(dict.fromkeys(texts))
         answers = yield [self._request(text) for text in distinct]
@@ -185,29 +185,29 @@ class Embedding(Spec):
         known = [position for position, text in enumerate(texts) if text in vectors]
         if notes and len({labels[i] for i in known}) < 2:
             raise EndpointError(f"spec {self.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
-        lesson = self._lesson([texts[i] for i in known], [labels[i] for i in known], vectors)
-        head = yield from taught(self.head, lesson, self.objective, self.seed)
-        missing = [label for label in self.task.labels if label not in lesson.labels]
+        training_set = self._training_set([texts[i] for i in known], [labels[i] for i in known], vectors)
+        head = yield from fit_head(self.head, training_set, self.objective, self.seed)
+        missing = [label for label in self.task.labels if label not in training_set.labels]
         if missing:
             notes.append(f"No training row is labelled {', '.join(missing)}: always given probability 0.")
         pairs = {(texts[i], labels[i]) for i in known}
         times = Counter(label for _, label in pairs)
-        alone = [label for label in lesson.labels if times[label] == 1]
+        alone = [label for label in training_set.labels if times[label] == 1]
         if alone:
             notes.append(f"Only one training text is labelled {', '.join(alone)}: learned, and never held out.")
         return Fitted(
             spec=self,
             train_digest=rows.digest_of(self.columns),
             state={
-                "dimensions": lesson.vectors.shape[1],
-                "labels": list(lesson.labels),
+                "dimensions": training_set.vectors.shape[1],
+                "labels": list(training_set.labels),
                 "head": head.state,
-                "cuts": None if head.cuts is None else list(head.cuts),
+                "cuts": None if head.thresholds is None else list(head.thresholds),
                 "trials": list(head.trials),
-                "notes": [*notes, *_told(head)],
+                "notes": [*notes, *_selection_note(head)],
             },
-            arrays=head.learned.arrays,
-            files=head.learned.files,
+            arrays=head.trained.arrays,
+            files=head.trained.files,
         )
 
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
@@ -263,7 +263,7 @@ class Embedding(Spec):
     def _request(self, text: str) -> Request:
         return Request("embedding", {"input": text, **self._settings})
 
-    def _taught_rows(self, rows: Rows | None) -> tuple[list[str], list[str]]:
+    def _training_texts(self, rows: Rows | None) -> tuple[list[str], list[str]]:
         """Texts and labels of the rows that can teach."""
         if self.head.method == "automl":
             check_parts()
@@ -303,22 +303,22 @@ class Embedding(Spec):
             "another `identity:` into the endpoint and type luthier log SPEC --train TABLE."
         )
 
-    def _lesson(self, texts: Sequence[str], labels: Sequence[str], vectors: Mapping[str, Any]) -> Lesson:
+    def _training_set(self, texts: Sequence[str], labels: Sequence[str], vectors: Mapping[str, Any]) -> TrainingSet:
         import numpy as np
 
-        present = labels_taught(self, labels)
-        return Lesson(
+        present = labels_present(self, labels)
+        return TrainingSet(
             vectors=np.array([vectors[text] for text in texts], dtype=float),
             targets=np.array([present.index(label) for label in labels]),
             labels=present,
             values=self._values(present),
             ordered=self.task.ordered,
-            folds=np.array(folds_of(texts, labels, self.seed)),
+            folds=np.array(assign_folds(texts, labels, self.seed)),
         )
 
 
 def _facts(answer: Answer) -> dict[str, Any]:
-    return facts_of([answer]) | {"raw": None}
+    return call_facts([answer]) | {"raw": None}
 
 
 def _unread(answer: Answer) -> Prediction | None:
@@ -332,18 +332,18 @@ def _unread(answer: Answer) -> Prediction | None:
     return broken
 
 
-def _told(head: Taught) -> list[str]:
+def _selection_note(head: FittedHead) -> list[str]:
     settings = ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in head.won.candidate.settings.items()
+        for name, value in head.won.choice.settings.items()
     )
-    kind = {"classifier": "", "regressor": " fitted as a regression"}.get(head.won.candidate.reading, "")
-    what = f"{head.won.candidate.estimator}{kind} with {settings}" if settings else head.won.candidate.estimator + kind
+    kind = {"classifier": "", "regressor": " fitted as a regression"}.get(head.won.choice.output, "")
+    what = f"{head.won.choice.estimator}{kind} with {settings}" if settings else head.won.choice.estimator + kind
     if head.won.score is None:
         return [f"Too few training rows to hold any out: {what} was taken without a comparison."]
-    tried = len(head.trials)
+    trial = len(head.trials)
     return [
-        f"The classifier on the embeddings is the best of {tried} cross-validated on the training rows: {what} "
+        f"The classifier on the embeddings is the best of {trial} cross-validated on the training rows: {what} "
         f"({head.trials[0]['measure']} {head.won.score:.4f})."
     ]
 
@@ -358,6 +358,6 @@ def _head_of(fitted: Fitted) -> Predictor:
     if head is None:
         task = fitted.spec.task
         values = tuple(task.values[task.position(label)] for label in fitted.state["labels"])
-        head = _ready[key] = predictor_of(fitted.state["head"], fitted.arrays, fitted.files, values)
+        head = _ready[key] = load_predictor(fitted.state["head"], fitted.arrays, fitted.files, values)
         weakref.finalize(fitted, _ready.pop, key, None)
     return head

@@ -16,7 +16,7 @@ from luthier.spec import Spec
 from luthier.tasks.task import readable_validation_error
 from luthier.techniques.grid import SHORT_FORMS
 
-__all__ = ["elsewhere", "endpoint_alone", "read_endpoint", "read_yaml", "stays", "staying"]
+__all__ = ["override_endpoint", "read_endpoint_for", "read_endpoint", "read_yaml", "why_unmoved", "unmoved"]
 
 ENDPOINTS = ("endpoint", "embedding")
 """Blocks of an endpoint file that say who is asked; which one a technique takes is its `endpoint_block`."""
@@ -65,7 +65,7 @@ def read_endpoint(path: str | Path) -> dict[str, Any]:
     return document
 
 
-def endpoint_alone(path: str | Path, spec: Spec) -> dict[str, Any]:
+def read_endpoint_for(path: str | Path, spec: Spec) -> dict[str, Any]:
     """The endpoint an endpoint file has for what was fitted from a spec, whose other blocks are fixed.
 
     Raises:
@@ -79,12 +79,14 @@ def endpoint_alone(path: str | Path, spec: Spec) -> dict[str, Any]:
             "luthier compare or log SPEC --endpoint FILE."
         )
     if spec.endpoint is not None and spec.endpoint_block not in document:
-        raise SpecError(stays(spec, path))
+        raise SpecError(why_unmoved(spec, path))
     block: dict[str, Any] = document.get(spec.endpoint_block, document["endpoint"])
     return block
 
 
-def elsewhere(document: dict[str, Any], overrides: Mapping[str, Any], technique: type[Spec] | None) -> dict[str, Any]:
+def override_endpoint(
+    document: dict[str, Any], overrides: Mapping[str, Any], technique: type[Spec] | None
+) -> dict[str, Any]:
     """A spec's document with the blocks of an endpoint file in place of its own.
 
     Specs without endpoint stay as they are, and so do those the file has no endpoint for: a model that chats
@@ -106,12 +108,12 @@ def elsewhere(document: dict[str, Any], overrides: Mapping[str, Any], technique:
     return document
 
 
-def staying(specs: Sequence[Spec], overrides: Mapping[str, Any]) -> list[Spec]:
+def unmoved(specs: Sequence[Spec], overrides: Mapping[str, Any]) -> list[Spec]:
     """Those of the specs that ask an endpoint and for which an endpoint file has none."""
     return [spec for spec in specs if spec.endpoint is not None and spec.endpoint_block not in overrides]
 
 
-def stays(spec: Spec, path: str | Path = "the endpoint file") -> str:
+def why_unmoved(spec: Spec, path: str | Path = "the endpoint file") -> str:
     """Why a spec keeps its own endpoint, and what to add to the endpoint file."""
     assert spec.endpoint is not None
     block = spec.endpoint_block

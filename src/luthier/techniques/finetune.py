@@ -175,7 +175,7 @@ class FineTune(Prompt):
         Raises:
             DataError: a row has no label, or the template cannot be filled with it.
         """
-        asking = self.asking({})
+        adapter = self.adapter({})
         lines: list[dict[str, Any]] = []
         for number, (inputs, label) in enumerate(zip(rows.inputs, rows.labels, strict=True), start=1):
             if is_blank(inputs.get(self.task.text)):
@@ -183,11 +183,11 @@ class FineTune(Prompt):
             if label is None:
                 raise DataError(f"row {number} has no label, so nothing can be learned from it; leave it out.")
             try:
-                turns = asking.request(inputs).body["messages"]
+                turns = adapter.request(inputs).body["messages"]
             except UnrenderedRow as fault:
                 raise DataError(f"row {number}: {fault}") from fault
-            said = asking.answers[self.task.position(label)]
-            if self.way == "json":
+            said = adapter.answers[self.task.position(label)]
+            if self.answer_mode == "json":
                 said = json.dumps({JSON_KEY: said}, ensure_ascii=False)
             lines.append({"messages": [*turns, {"role": "assistant", "content": said}]})
         return lines

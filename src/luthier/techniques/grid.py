@@ -147,7 +147,7 @@ class Grid:
                     "take out of the grid what changes no answer."
                 )
             digests[spec.digest] = name
-            spec.stand_at(GridPoint(Path(self.source).name, settings, self.name))
+            spec.mark_grid_point(GridPoint(Path(self.source).name, settings, self.name))
             found.append(spec)
         return found
 

@@ -24,19 +24,19 @@ from luthier.tasks.task import Task
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
-from luthier.techniques.endpoint_files import elsewhere, read_yaml, staying, stays
+from luthier.techniques.endpoint_files import override_endpoint, read_yaml, unmoved, why_unmoved
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.grid import MOST_SPECS, Grid, too_many
 from luthier.techniques.prompt.prompt import Prompt
 
 __all__ = [
     "TECHNIQUES",
-    "Recipe",
-    "built",
+    "SpecFile",
+    "build_specs",
     "grid",
     "plain_file",
     "read_fitted",
-    "read_recipes",
+    "read_spec_files",
     "read_spec",
     "read_specs",
 ]
@@ -57,13 +57,13 @@ NAMED = 4
 """So many specs of a grid are named in a message before the rest are counted."""
 
 
-def spec_from(document: Any, source: str, folder: Path) -> Spec:
+def parse_spec(document: Any, source: str, folder: Path) -> Spec:
     """The spec a parsed YAML document describes; `task` may be a path relative to `folder`."""
-    checked, technique = checked_document(document, source, folder)
+    checked, technique = check_document(document, source, folder)
     return technique.make(checked, source)
 
 
-def checked_document(document: Any, source: str, folder: Path) -> tuple[dict[str, Any], type[Spec]]:
+def check_document(document: Any, source: str, folder: Path) -> tuple[dict[str, Any], type[Spec]]:
     """The document with its task read, and the technique it names."""
     if not isinstance(document, dict) or "technique" not in document:
         raise SpecError(f"{source} is not a spec: it needs `technique:`, one of {', '.join(TECHNIQUES)}.")
@@ -86,7 +86,7 @@ def checked_document(document: Any, source: str, folder: Path) -> tuple[dict[str
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SpecFile:
     """A spec file that was read and not yet built: one spec, or the grid it stands for.
 
     Attributes:
@@ -129,7 +129,7 @@ class Recipe:
         return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
-def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> SpecFile:
     """What a YAML file, or `FILE#NAME` for one spec of its grid, describes; nothing is built.
 
     Raises:
@@ -146,16 +146,16 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         )
     document = read_yaml(file, "spec", "`luthier init --data TABLE --text COLUMN --label COLUMN` writes some.")
     if isinstance(document, dict):
-        document = elsewhere(document, overrides or {}, TECHNIQUES.get(str(document.get("technique"))))
+        document = override_endpoint(document, overrides or {}, TECHNIQUES.get(str(document.get("technique"))))
         if "task" not in document and (file.parent / "task.yaml").is_file():
             document = {**document, "task": "task.yaml"}
         document = {"name": file.stem, **document}
-    checked, technique = checked_document(document, str(file), file.parent)
+    checked, technique = check_document(document, str(file), file.parent)
     given = checked.pop("grid", None)
     grid = Grid.read(given, str(checked["name"]), technique, str(file)) if given is not None else None
     if only is not None and grid is None:
         raise SpecError(f"{file} has no grid, so it holds no spec {only!r} of one; give {file} alone.")
-    return Recipe(str(file), checked, technique, grid, only)
+    return SpecFile(str(file), checked, technique, grid, only)
 
 
 def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Spec:
@@ -178,12 +178,14 @@ def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> S
             "packaged by its run: luthier log runs:/RUN_ID."
         )
     spec = recipe.specs()[0]
-    if overrides and staying([spec], overrides):
-        raise SpecError(stays(spec))
+    if overrides and unmoved([spec], overrides):
+        raise SpecError(why_unmoved(spec))
     return spec
 
 
-def read_recipes(paths: Sequence[str | Path] | str | Path, overrides: Mapping[str, Any] | None = None) -> list[Recipe]:
+def read_spec_files(
+    paths: Sequence[str | Path] | str | Path, overrides: Mapping[str, Any] | None = None
+) -> list[SpecFile]:
     """The spec files among files, globs and folders, read and not built; a `task.yaml` among them is the task.
 
     Raises:
@@ -207,7 +209,7 @@ def read_recipes(paths: Sequence[str | Path] | str | Path, overrides: Mapping[st
     return [read_recipe(file, overrides) for file in files]
 
 
-def built(recipes: Sequence[Recipe]) -> list[Spec]:
+def build_specs(recipes: Sequence[SpecFile]) -> list[Spec]:
     """The specs of some files, their grids expanded.
 
     Raises:
@@ -217,7 +219,7 @@ def built(recipes: Sequence[Recipe]) -> list[Spec]:
     if count > MOST_SPECS:
         raise too_many(count, " and ".join(r.source for r in recipes if r.count > 1) or "this")
     specs = [spec for recipe in recipes for spec in recipe.specs()]
-    check_together(specs)
+    check_comparable(specs)
     return specs
 
 
@@ -227,7 +229,7 @@ def read_specs(paths: Sequence[str | Path] | str | Path, overrides: Mapping[str,
     Raises:
         SpecError: nothing was found, two specs share a name, they are too many, or they answer different tasks.
     """
-    return built(read_recipes(paths, overrides))
+    return build_specs(read_spec_files(paths, overrides))
 
 
 def grid(spec: Spec, options: Mapping[str, Sequence[Any]]) -> list[Spec]:
@@ -248,11 +250,11 @@ def grid(spec: Spec, options: Mapping[str, Sequence[Any]]) -> list[Spec]:
         ['few.count-1.temperature-0', 'few.count-1.temperature-0.7', 'few.count-3.temperature-0']
     """
     document = spec.document() | {"task": spec.task}
-    checked, technique = checked_document(document, spec.name, Path())
+    checked, technique = check_document(document, spec.name, Path())
     return Grid.read(dict(options), spec.name, technique, spec.name).specs(checked, technique.make)
 
 
-def check_together(specs: Sequence[Spec]) -> None:
+def check_comparable(specs: Sequence[Spec]) -> None:
     """Refuses specs that cannot stand on one leaderboard."""
     if len(specs) > MOST_SPECS:
         raise too_many(len(specs), "this")
@@ -292,7 +294,7 @@ def read_fitted(folder: str | Path) -> Fitted:
         files = {file.name: plain_file(file, str(source)).read_bytes() for file in sorted(kept.glob("*"))}
     except OSError as error:
         raise ModelError(f"{source}: {FILES}/ cannot be read ({error.strerror}: {error.filename}).") from error
-    spec = spec_from(document, str(source / "spec.yaml"), source)
+    spec = parse_spec(document, str(source / "spec.yaml"), source)
     state, train_digest = facts.get("state"), facts.get("train_digest")
     if not isinstance(state, dict) or not isinstance(train_digest, str | None):
         raise ModelError(f"{source}: its fitted.json has no state, as a fitted folder's does.")

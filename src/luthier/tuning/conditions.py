@@ -200,7 +200,7 @@ def _ways(trained: FineTune, served: FineTune) -> list[tuple[str, str, FineTune]
     plain = AnswerFormat(method="score", words=trained.answer.words)
     now = _with(trained, answer=plain, decoding=Decoding(), objective=None)
     said = "the likeliest label, asked as in training"
-    if now.way not in ("first", trained.way):
+    if now.answer_mode not in ("first", trained.answer_mode):
         # Asked as letters, or not comparable at all, it would not be asked as it was trained.
         now = _with(trained, answer=trained.answer.model_copy(update={"calibration_rows": 0}), objective=None)
         said = "asked as in training"

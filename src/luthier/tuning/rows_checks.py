@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.prompt.examples import same_text
+from luthier.techniques.prompt.few_shot import same_text
 from luthier.tuning.findings import Finding, Place
 
 __all__ = ["leaked_rows", "row_findings", "without_leaks"]

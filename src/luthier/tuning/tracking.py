@@ -18,7 +18,7 @@ from luthier.experiments.store import StoredRun, runs_tagged
 from luthier.experiments.tracking import TAGS, begin_run, connect, log_fitted, log_settings, spec_tags
 from luthier.spec import Fitted
 from luthier.techniques.finetune import FineTune
-from luthier.techniques.registry import spec_from
+from luthier.techniques.registry import parse_spec
 from luthier.tuning.tuners.base import Checkpoint, JobEvent, JobState
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class TuneRun:
         """The recipe that was ordered."""
         from pathlib import Path
 
-        found = spec_from(self.intent()["spec"], f"run {self.run_id}", Path())
+        found = parse_spec(self.intent()["spec"], f"run {self.run_id}", Path())
         assert isinstance(found, FineTune)
         return found
 

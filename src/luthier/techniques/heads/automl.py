@@ -14,17 +14,17 @@ from typing import Any, cast
 
 from luthier.errors import MissingPart
 from luthier.providers.exchange import Conversation
-from luthier.techniques.heads.learners import Candidate, Estimator, tree_library
-from luthier.techniques.heads.lesson import Lesson
-from luthier.techniques.heads.readings import Reading
-from luthier.techniques.heads.trying import Bench, plain
+from luthier.techniques.heads.learners import EstimatorChoice, EstimatorName, tree_library
+from luthier.techniques.heads.outputs import OutputKind
+from luthier.techniques.heads.training_set import TrainingSet
+from luthier.techniques.heads.trials import TrialRunner, plain
 
-__all__ = ["check_parts", "searched"]
+__all__ = ["check_parts", "search_estimators"]
 
 PARTS = {"flaml": "flaml", "lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
 """Modules the search needs, and the packages that bring them."""
 
-KINDS: tuple[tuple[Estimator, Reading], ...] = (
+KINDS: tuple[tuple[EstimatorName, OutputKind], ...] = (
     ("logistic", "classifier"),
     ("ordinal", "ordinal"),
     ("ridge", "regressor"),
@@ -60,7 +60,7 @@ def check_parts() -> None:
     tree_library("xgboost")
 
 
-def searched(bench: Bench, *, trials: int | None, seconds: float | None) -> Conversation[None]:
+def search_estimators(runner: TrialRunner, *, trials: int | None, seconds: float | None) -> Conversation[None]:
     """Tries kinds of models and their settings until so many trials are done or so much time is over.
 
     Every kind is tried once, from its cheapest settings; then kinds take turns by chance, the likelier the less a
@@ -68,18 +68,20 @@ def searched(bench: Bench, *, trials: int | None, seconds: float | None) -> Conv
     so that the same rows and seed give the same trials.
 
     Args:
-        bench: where they are tried.
+        runner: where they are tried.
         trials: most trials.
         seconds: most time; the trial under way is then dropped.
     """
-    drawn = random.Random(bench.seed)
+    drawn = random.Random(runner.seed)
     kinds = [
-        _Kind(*kind, bench.lesson, bench.seed) for kind in KINDS if bench.lesson.ordered or kind[1] == "classifier"
+        _Kind(*kind, runner.training_set, runner.seed)
+        for kind in KINDS
+        if runner.training_set.ordered or kind[1] == "classifier"
     ]
     # FLAML takes seconds to import, which are not the search's.
-    until = None if seconds is None else bench.seconds + seconds
-    while trials is None or len(bench.trials) < trials:
-        if until is not None and bench.seconds >= until and bench.best is not None:
+    until = None if seconds is None else runner.seconds + seconds
+    while trials is None or len(runner.trials) < trials:
+        if until is not None and runner.seconds >= until and runner.best is not None:
             return
         open_kinds = [kind for kind in kinds if not kind.exhausted]
         if not open_kinds:
@@ -92,34 +94,34 @@ def searched(bench: Bench, *, trials: int | None, seconds: float | None) -> Conv
         settings = kind.ask()
         if settings is None:
             continue
-        candidate = Candidate(kind.estimator, kind.reading, settings)
-        tried = yield from bench.try_out(candidate, trials=trials, until=until)
-        if tried is None or tried.score is None:
+        choice = EstimatorChoice(kind.estimator, kind.output, settings)
+        trial = yield from runner.run(choice, trials=trials, until=until)
+        if trial is None or trial.score is None:
             return
-        kind.tell(bench.judge.loss(tried.score), work_of(candidate, bench.lesson))
+        kind.tell(runner.scorer.loss(trial.score), work_of(choice, runner.training_set))
 
 
-def work_of(candidate: Candidate, lesson: Lesson) -> float:
+def work_of(choice: EstimatorChoice, training_set: TrainingSet) -> float:
     """What a trial costs, in trees; a linear model counts as a few."""
-    if "n_estimators" not in candidate.settings:
+    if "n_estimators" not in choice.settings:
         return LINEAR_MODEL
-    several = candidate.reading == "classifier" and len(lesson.labels) > 2
-    return float(candidate.settings["n_estimators"] * (len(lesson.labels) if several else 1))
+    several = choice.output == "classifier" and len(training_set.labels) > 2
+    return float(choice.settings["n_estimators"] * (len(training_set.labels) if several else 1))
 
 
 class _Kind:
     """One kind of model: its optimiser, and what its trials cost and brought."""
 
-    def __init__(self, estimator: Estimator, reading: Reading, lesson: Lesson, seed: int) -> None:
+    def __init__(self, estimator: EstimatorName, output: OutputKind, training_set: TrainingSet, seed: int) -> None:
         from flaml.tune.searcher.blendsearch import CFO
 
-        self.estimator, self.reading = estimator, reading
+        self.estimator, self.output = estimator, output
         self.exhausted = False
         self.losses: list[float] = []
         """The best loss after each gain, falling."""
         self._spent = 0.0
         self._spent_at: list[float] = []
-        every, start, cheap = _space(estimator, reading, lesson)
+        every, start, cheap = _space(estimator, output, training_set)
         domains = {name: domain for name, domain in every.items() if not _is_one_value(domain)}
         # With a handful of rows some settings have one value left, over which the optimiser would divide by zero.
         self._given = {name: domain.lower for name, domain in every.items() if name not in domains}
@@ -179,7 +181,7 @@ def _is_one_value(domain: Any) -> bool:
 
 
 def _space(
-    estimator: Estimator, reading: Reading, lesson: Lesson
+    estimator: EstimatorName, output: OutputKind, training_set: TrainingSet
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """What may be set, where the search starts, and which of it makes a trial cheap."""
     from flaml import tune
@@ -199,8 +201,8 @@ def _space(
         "xgboost": model.XGBoostSklearnEstimator,
         "xgb_limitdepth": model.XGBoostLimitDepthEstimator,
     }[estimator]
-    task = "regression" if reading == "regressor" else "classification"
-    described = cast("Mapping[str, Mapping[str, Any]]", kind.search_space(lesson.vectors.shape, task=task))
+    task = "regression" if output == "regressor" else "classification"
+    described = cast("Mapping[str, Mapping[str, Any]]", kind.search_space(training_set.vectors.shape, task=task))
     return (
         {name: one["domain"] for name, one in described.items()},
         {name: one["init_value"] for name, one in described.items() if "init_value" in one},

@@ -10,8 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from luthier.errors import MissingPart
-from luthier.techniques.heads.lesson import Lesson
-from luthier.techniques.heads.readings import Reading, around_value, from_above, shares_of
+from luthier.techniques.heads.outputs import OutputKind, around_value, from_above, shares_of
+from luthier.techniques.heads.training_set import TrainingSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 __all__ = [
     "LIGHTGBM_FILE",
     "XGBOOST_FILE",
-    "Candidate",
-    "Estimator",
-    "Learned",
+    "EstimatorChoice",
+    "EstimatorName",
+    "TrainedModel",
     "Predictor",
-    "Teaching",
-    "teach",
+    "TrainingSteps",
+    "train_model",
     "tree_library",
 ]
 
-Estimator = Literal["logistic", "ordinal", "ridge", "lgbm", "xgboost", "xgb_limitdepth"]
+EstimatorName = Literal["logistic", "ordinal", "ridge", "lgbm", "xgboost", "xgb_limitdepth"]
 """Kinds of models; the last three are FLAML's names for LightGBM and two ways to grow XGBoost's trees."""
 
 LIGHTGBM_FILE = "lightgbm.txt"
@@ -44,22 +44,22 @@ THREADS = 1
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EstimatorChoice:
     """Something to teach.
 
     Attributes:
         estimator: kind of model.
-        reading: how it answers.
+        output: how it answers.
         settings: of the model; plain numbers and words.
     """
 
-    estimator: Estimator
-    reading: Reading
+    estimator: EstimatorName
+    output: OutputKind
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainedModel:
     """A taught model as plain data.
 
     Attributes:
@@ -71,17 +71,17 @@ class Learned:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-Teaching: TypeAlias = Generator[None, None, Learned]
+TrainingSteps: TypeAlias = Generator[None, None, TrainedModel]
 """Work in short steps: its caller may look at the clock between them, and stop it."""
 
 
-def teach(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
+def train_model(choice: EstimatorChoice, training_set: TrainingSet, seed: int) -> TrainingSteps:
     """Teaches a candidate; the same lesson, settings and seed give the same model."""
-    if candidate.estimator == "lgbm":
-        return _lightgbm(candidate, lesson, seed)
-    if candidate.estimator in ("xgboost", "xgb_limitdepth"):
-        return _xgboost(candidate, lesson, seed)
-    return _linear(candidate, lesson)
+    if choice.estimator == "lgbm":
+        return _lightgbm(choice, training_set, seed)
+    if choice.estimator in ("xgboost", "xgb_limitdepth"):
+        return _xgboost(choice, training_set, seed)
+    return _linear(choice, training_set)
 
 
 def tree_library(name: Literal["lightgbm", "xgboost"]) -> Any:
@@ -103,28 +103,30 @@ class Predictor:
     """A taught model, ready to answer.
 
     Args:
-        learned: the model as data.
-        reading: how it answers.
+        trained: the model as data.
+        output: how it answers.
         values: a number per label it was taught.
         spread: of a regressor's errors.
     """
 
-    def __init__(self, learned: Learned, reading: Reading, values: tuple[float, ...], spread: float = 0.0) -> None:
-        self._reading = reading
+    def __init__(
+        self, trained: TrainedModel, output: OutputKind, values: tuple[float, ...], spread: float = 0.0
+    ) -> None:
+        self._reading = output
         self._values = values
         self._spread = spread
-        self._arrays = learned.arrays
+        self._arrays = trained.arrays
         self._lightgbm: Any = None
         self._xgboost: Any = None
-        if LIGHTGBM_FILE in learned.files:
+        if LIGHTGBM_FILE in trained.files:
             lightgbm = tree_library("lightgbm")
 
-            self._lightgbm = lightgbm.Booster(model_str=learned.files[LIGHTGBM_FILE].decode("utf-8"))
-        elif XGBOOST_FILE in learned.files:
+            self._lightgbm = lightgbm.Booster(model_str=trained.files[LIGHTGBM_FILE].decode("utf-8"))
+        elif XGBOOST_FILE in trained.files:
             xgboost = tree_library("xgboost")
 
             self._xgboost = xgboost.Booster({"nthread": THREADS, "verbosity": 0})
-            self._xgboost.load_model(bytearray(learned.files[XGBOOST_FILE]))
+            self._xgboost.load_model(bytearray(trained.files[XGBOOST_FILE]))
 
     def raw(self, vectors: Floats) -> Floats:
         """What the model itself says: a share, a chance or a value per row and column."""
@@ -161,7 +163,7 @@ class Predictor:
         return shares
 
 
-def _linear(candidate: Candidate, lesson: Lesson) -> Teaching:
+def _linear(choice: EstimatorChoice, training_set: TrainingSet) -> TrainingSteps:
     """Logistic regression, one per bound between labels, or ridge regression on values; on standardised vectors.
 
     The scale is folded into the weights, so what is kept works on the vectors as they come.
@@ -171,10 +173,10 @@ def _linear(candidate: Candidate, lesson: Lesson) -> Teaching:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     yield
-    mean, scale = lesson.vectors.mean(axis=0), lesson.vectors.std(axis=0)
+    mean, scale = training_set.vectors.mean(axis=0), training_set.vectors.std(axis=0)
     scale[scale < 1e-12] = 1.0
-    scaled = (lesson.vectors - mean) / scale
-    settings = dict(candidate.settings)
+    scaled = (training_set.vectors - mean) / scale
+    settings = dict(choice.settings)
 
     def weights(wanted: npt.NDArray[Any]) -> tuple[Floats, Floats]:
         given = settings.get("class_weight")
@@ -185,22 +187,22 @@ def _linear(candidate: Candidate, lesson: Lesson) -> Teaching:
             model.fit(scaled, wanted)
         return model.coef_, model.intercept_
 
-    if candidate.reading == "regressor":
+    if choice.output == "regressor":
         with one_thread():
-            ridge = Ridge(alpha=settings["alpha"]).fit(scaled, np.asarray(lesson.values)[lesson.targets])
+            ridge = Ridge(alpha=settings["alpha"]).fit(scaled, np.asarray(training_set.values)[training_set.targets])
         coef, intercept = ridge.coef_.reshape(1, -1), np.atleast_1d(ridge.intercept_)
-    elif candidate.reading == "ordinal":
+    elif choice.output == "ordinal":
         found = []
-        for bound in range(1, len(lesson.labels)):
-            found.append(weights(lesson.targets >= bound))
+        for bound in range(1, len(training_set.labels)):
+            found.append(weights(training_set.targets >= bound))
             yield
         coef, intercept = np.vstack([one for one, _ in found]), np.concatenate([one for _, one in found])
     else:
-        coef, intercept = weights(lesson.targets)
-        if len(lesson.labels) == 2:
+        coef, intercept = weights(training_set.targets)
+        if len(training_set.labels) == 2:
             coef, intercept = np.vstack([np.zeros_like(coef), coef]), np.concatenate([[0.0], intercept])
     coef = coef / scale
-    return Learned(arrays={"coef": np.ascontiguousarray(coef), "intercept": intercept - coef @ mean})
+    return TrainedModel(arrays={"coef": np.ascontiguousarray(coef), "intercept": intercept - coef @ mean})
 
 
 def one_thread() -> Any:
@@ -216,15 +218,15 @@ def _pools() -> Any:
     return ThreadpoolController()
 
 
-def _lightgbm(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
+def _lightgbm(choice: EstimatorChoice, training_set: TrainingSet, seed: int) -> TrainingSteps:
     lightgbm = tree_library("lightgbm")
-    settings = dict(candidate.settings)
+    settings = dict(choice.settings)
     rounds = int(settings.pop("n_estimators"))
     if "log_max_bin" in settings:
         settings["max_bin"] = (1 << int(settings.pop("log_max_bin"))) - 1
     params = {
         **settings,
-        **_aim(candidate, lesson, binary="binary", several="multiclass", value="regression"),
+        **_aim(choice, training_set, binary="binary", several="multiclass", value="regression"),
         "seed": seed,
         "num_threads": THREADS,
         "deterministic": True,
@@ -232,46 +234,50 @@ def _lightgbm(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
         "feature_pre_filter": False,
         "verbosity": -1,
     }
-    targets = _targets(candidate, lesson)
-    booster = lightgbm.Booster(params, lightgbm.Dataset(lesson.vectors, targets, params=params).construct())
+    targets = _targets(choice, training_set)
+    booster = lightgbm.Booster(params, lightgbm.Dataset(training_set.vectors, targets, params=params).construct())
     for _ in range(rounds):
         yield
         if booster.update():
             break
-    return Learned(files={LIGHTGBM_FILE: booster.model_to_string().encode("utf-8")})
+    return TrainedModel(files={LIGHTGBM_FILE: booster.model_to_string().encode("utf-8")})
 
 
-def _xgboost(candidate: Candidate, lesson: Lesson, seed: int) -> Teaching:
+def _xgboost(choice: EstimatorChoice, training_set: TrainingSet, seed: int) -> TrainingSteps:
     xgboost = tree_library("xgboost")
-    settings = dict(candidate.settings)
+    settings = dict(choice.settings)
     rounds = int(settings.pop("n_estimators"))
     if not settings.get("max_depth"):
         settings |= {"max_depth": 0, "grow_policy": "lossguide"}
     params = {
         **settings,
-        **_aim(candidate, lesson, binary="binary:logistic", several="multi:softprob", value="reg:squarederror"),
+        **_aim(choice, training_set, binary="binary:logistic", several="multi:softprob", value="reg:squarederror"),
         "tree_method": "hist",
         "seed": seed,
         "nthread": THREADS,
         "verbosity": 0,
     }
-    data = xgboost.DMatrix(lesson.vectors, label=_targets(candidate, lesson), nthread=THREADS)
+    data = xgboost.DMatrix(training_set.vectors, label=_targets(choice, training_set), nthread=THREADS)
     booster = xgboost.Booster(params, [data])
     for number in range(rounds):
         yield
         booster.update(data, number)
-    return Learned(files={XGBOOST_FILE: bytes(booster.save_raw("json"))})
+    return TrainedModel(files={XGBOOST_FILE: bytes(booster.save_raw("json"))})
 
 
-def _aim(candidate: Candidate, lesson: Lesson, *, binary: str, several: str, value: str) -> dict[str, Any]:
-    if candidate.reading == "regressor":
+def _aim(
+    choice: EstimatorChoice, training_set: TrainingSet, *, binary: str, several: str, value: str
+) -> dict[str, Any]:
+    if choice.output == "regressor":
         return {"objective": value}
-    if len(lesson.labels) == 2:
+    if len(training_set.labels) == 2:
         return {"objective": binary}
-    return {"objective": several, "num_class": len(lesson.labels)}
+    return {"objective": several, "num_class": len(training_set.labels)}
 
 
-def _targets(candidate: Candidate, lesson: Lesson) -> npt.NDArray[Any]:
+def _targets(choice: EstimatorChoice, training_set: TrainingSet) -> npt.NDArray[Any]:
     import numpy as np
 
-    return np.asarray(lesson.values)[lesson.targets] if candidate.reading == "regressor" else lesson.targets
+    return (
+        np.asarray(training_set.values)[training_set.targets] if choice.output == "regressor" else training_set.targets
+    )

@@ -11,9 +11,11 @@ from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Request
 from luthier.spec import Conversation, Fitted
 from luthier.tasks.task import Rows
-from luthier.techniques.asking import Shown
-from luthier.techniques.leaning import measured
-from luthier.techniques.prompt.examples import (
+from luthier.techniques.calibration import calibrate
+from luthier.techniques.calls import gather
+from luthier.techniques.prompt.adapter import FewShotExample
+from luthier.techniques.prompt.example_search import Search, draw_search, search, search_requests
+from luthier.techniques.prompt.few_shot import (
     calibration_rows,
     choose_examples,
     distinct,
@@ -23,8 +25,6 @@ from luthier.techniques.prompt.examples import (
     short_enough,
 )
 from luthier.techniques.prompt.nearest import Nearest, embed_pool, embedding_requests, typical
-from luthier.techniques.prompt.rounds import together
-from luthier.techniques.prompt.searching import Search, draw_search, search, search_requests
 from luthier.techniques.prompt.template import UnrenderedRow
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def choose(spec: Prompt, rows: Rows, *, calibrate: bool = True) -> Chosen:
     if settings.select in ("balanced", "random"):
         shown = choose_examples(rows, spec.task.labels, settings, spec.seed, spec.name)
         # An example the template fails on is found here, before anything is paid.
-        spec.asking({"examples": spec.kept(rows, shown)})
+        spec.adapter({"examples": spec.kept(rows, shown)})
         held = calibration_rows(rows, shown, count, spec.seed, spec.name) if count else []
         return Chosen(calibration=held, examples=shown)
     # Set apart first: which rows end up as examples is not known before they are paid for.
@@ -98,7 +98,7 @@ def choose(spec: Prompt, rows: Rows, *, calibrate: bool = True) -> Chosen:
     if settings.select == "searched":
         drawn = draw_search(rows, left, spec.task.labels, settings, spec.seed, spec.name)
         for sample in drawn.samples:
-            spec.asking({"examples": spec.kept(rows, sample.positions)})
+            spec.adapter({"examples": spec.kept(rows, sample.positions)})
         return Chosen(calibration=held, search=drawn)
     return Chosen(calibration=held, pool=_showable(spec, rows, short_enough(rows, left, settings)))
 
@@ -128,7 +128,7 @@ def fit_prompt(spec: Prompt, rows: Rows | None) -> Conversation[Fitted]:
         held = known.take(chosen.calibration)
         ask = asker(spec, Fitted(spec=spec, state=state, arrays=arrays))
         predictions = yield from ask(held.inputs)
-        state |= measured(spec, held, predictions, CALIBRATION_CURE)
+        state |= calibrate(spec, held, predictions, CALIBRATION_CURE)
     if notes:
         state["notes"] = notes
     return Fitted(spec=spec, train_digest=known.digest_of(spec.columns), state=state, arrays=arrays)
@@ -139,8 +139,8 @@ def asker(spec: Prompt, fitted: Fitted) -> Asker:
     found = nearest_of(spec, fitted)
     if found is not None:
         return found.rows
-    asking = spec.asking(fitted.state)
-    return lambda rows: together(asking.row(inputs) for inputs in rows)
+    adapter = spec.adapter(fitted.state)
+    return lambda rows: gather(adapter.row(inputs) for inputs in rows)
 
 
 def planned_requests(
@@ -156,30 +156,30 @@ def planned_requests(
         known = fitted if fitted is not None else Fitted(spec=spec)
         found = nearest_of(spec, known)
         if found is None:
-            return [], spec.asking(known.state).requests(rows)
+            return [], spec.adapter(known.state).requests(rows)
         assert settings.endpoint is not None
-        asked = spec.asking(known.state).requests(rows, found.typical)
+        asked = spec.adapter(known.state).requests(rows, found.typical)
         return [], [*embedding_requests(rows, settings.endpoint), *asked]
     given = training(spec, train)
     chosen = choose(spec, given)
     held = given.take(chosen.calibration)
     if settings.select == "nearest":
         assert settings.endpoint is not None
-        asking = spec.asking({})
+        adapter = spec.adapter({})
         shown = stand_ins(spec, given, chosen)
         fitting = embedding_requests(given.take([*chosen.pool, *chosen.calibration]), settings.endpoint)
         answering = embedding_requests(rows, settings.endpoint)
-        return [*fitting, *asking.requests(held, shown)], [*answering, *asking.requests(rows, shown)]
+        return [*fitting, *adapter.requests(held, shown)], [*answering, *adapter.requests(rows, shown)]
     if chosen.search is not None:
-        asking = spec.asking({"examples": spec.kept(given, chosen.search.longest.positions)})
-        return [*search_requests(spec, given, chosen.search), *asking.requests(held)], asking.requests(rows)
-    asking = spec.asking({"examples": spec.kept(given, chosen.examples)})
-    return asking.requests(held), asking.requests(rows)
+        adapter = spec.adapter({"examples": spec.kept(given, chosen.search.longest.positions)})
+        return [*search_requests(spec, given, chosen.search), *adapter.requests(held)], adapter.requests(rows)
+    adapter = spec.adapter({"examples": spec.kept(given, chosen.examples)})
+    return adapter.requests(held), adapter.requests(rows)
 
 
-def stand_ins(spec: Prompt, rows: Rows, chosen: Chosen) -> tuple[Shown, ...]:
+def stand_ins(spec: Prompt, rows: Rows, chosen: Chosen) -> tuple[FewShotExample, ...]:
     """Training rows of ordinary length, where the nearest are not known yet."""
-    return typical(spec.asking({}), spec.kept(rows, chosen.pool), spec.prompt.examples.most)
+    return typical(spec.adapter({}), spec.kept(rows, chosen.pool), spec.prompt.examples.most)
 
 
 def nearest_of(spec: Prompt, fitted: Fitted) -> Nearest | None:
@@ -188,19 +188,19 @@ def nearest_of(spec: Prompt, fitted: Fitted) -> Nearest | None:
     if settings.select != "nearest" or "pool" not in fitted.state:
         return None
     assert settings.endpoint is not None
-    asking = spec.asking(fitted.state)
-    return Nearest(asking, settings.endpoint, settings.most, fitted.state["pool"], fitted.arrays[VECTORS], spec.name)
+    adapter = spec.adapter(fitted.state)
+    return Nearest(adapter, settings.endpoint, settings.most, fitted.state["pool"], fitted.arrays[VECTORS], spec.name)
 
 
 def _showable(spec: Prompt, rows: Rows, positions: list[int]) -> list[int]:
     """Those of the positions whose row the template can be filled with; one odd row must not close the pool."""
-    asking = spec.asking({})
+    adapter = spec.adapter({})
     count = spec.prompt.examples.most
     kept: list[int] = []
     why = ""
     for position, example in zip(positions, spec.kept(rows, positions), strict=True):
         try:
-            asking.shown(example["inputs"], example["label"])
+            adapter.shown(example["inputs"], example["label"])
             kept.append(position)
         except UnrenderedRow as fault:
             why = why or f" ({fault})"

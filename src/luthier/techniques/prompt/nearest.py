@@ -14,9 +14,9 @@ from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.spec import Conversation
 from luthier.tasks.task import Rows, is_blank
-from luthier.techniques.asking import Asking, Shown, unanswered
-from luthier.techniques.prompt.examples import same_text
-from luthier.techniques.prompt.rounds import together
+from luthier.techniques.calls import gather, unanswered
+from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter
+from luthier.techniques.prompt.few_shot import same_text
 from luthier.techniques.prompt.template import UnrenderedRow
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Nearest:
     """Asks each row with the examples nearest to it.
 
     Args:
-        asking: how a row is asked.
+        adapter: how a row is asked.
         endpoint: the model that embeds.
         count: examples to show.
         pool: examples to choose from, `inputs` and `label` each; their texts all differ.
@@ -106,20 +106,20 @@ class Nearest:
 
     def __init__(
         self,
-        asking: Asking,
+        adapter: PromptAdapter,
         endpoint: Endpoint,
         count: int,
         pool: Sequence[Mapping[str, Any]],
         vectors: Vectors,
         name: str,
     ) -> None:
-        self._asking = asking
+        self._asking = adapter
         self._endpoint = endpoint
         self._count = count
         self._pool = pool
         self._vectors = vectors
         self._name = name
-        self._shown: dict[int, Shown] = {}
+        self._shown: dict[int, FewShotExample] = {}
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> Conversation[list[Prediction]]:
         """Asks for the rows' vectors, then for the rows; never raises for what one row does.
@@ -145,14 +145,14 @@ class Nearest:
         shown = dict(zip(embedded, self.nearest([unit(a.vector) for a in embedded.values()], keys), strict=True))
         # A row that is not sent asks nothing, so nothing is paid for its vector either.
         places = [place for place in range(len(rows)) if place not in broken]
-        found = yield from together(self._asking.row(rows[place], shown.get(place)) for place in places)
+        found = yield from gather(self._asking.row(rows[place], shown.get(place)) for place in places)
         predicted = broken | {
             place: with_embedding(one, embedded[place]) if place in embedded else one
             for place, one in zip(places, found, strict=True)
         }
         return [predicted[place] for place in range(len(rows))]
 
-    def nearest(self, vectors: Sequence[Vectors], keys: Sequence[str]) -> list[tuple[Shown, ...]]:
+    def nearest(self, vectors: Sequence[Vectors], keys: Sequence[str]) -> list[tuple[FewShotExample, ...]]:
         """For each vector the examples most like it, the most similar last, where it stands next to the question.
 
         Args:
@@ -167,7 +167,7 @@ class Nearest:
         # The last digits of a product hang on how many rows it has. So it only says who may be among the nearest:
         # all within twice its error (Higham 2002, section 3.5); those are told apart by sums of their own.
         slack = self._vectors.shape[1] * float(np.finfo(np.float32).eps)
-        found: list[tuple[Shown, ...]] = []
+        found: list[tuple[FewShotExample, ...]] = []
         for first in range(0, len(vectors), at_once):
             part = np.stack(vectors[first : first + at_once])
             cosines = part @ self._vectors.T
@@ -182,7 +182,7 @@ class Nearest:
         return found
 
     @cached_property
-    def typical(self) -> tuple[Shown, ...]:
+    def typical(self) -> tuple[FewShotExample, ...]:
         """Examples of ordinary length, to judge a price by before any vector is known."""
         return typical(self._asking, self._pool, self._count)
 
@@ -196,7 +196,7 @@ class Nearest:
             return False
         return True
 
-    def _example(self, position: int) -> Shown:
+    def _example(self, position: int) -> FewShotExample:
         if position not in self._shown:
             example = self._pool[position]
             self._shown[position] = self._asking.shown(example["inputs"], example["label"])
@@ -213,12 +213,12 @@ class Nearest:
             )
 
 
-def typical(asking: Asking, pool: Sequence[Mapping[str, Any]], count: int) -> tuple[Shown, ...]:
+def typical(adapter: PromptAdapter, pool: Sequence[Mapping[str, Any]], count: int) -> tuple[FewShotExample, ...]:
     """So many examples whose length is nearest to the mean length of the pool."""
-    texts = [len(str(example["inputs"].get(asking.task.text))) for example in pool]
+    texts = [len(str(example["inputs"].get(adapter.task.text))) for example in pool]
     mean = sum(texts) / max(1, len(texts))
     order = sorted(range(len(pool)), key=lambda i: (abs(texts[i] - mean), i))[:count]
-    return tuple(asking.shown(pool[i]["inputs"], pool[i]["label"]) for i in order)
+    return tuple(adapter.shown(pool[i]["inputs"], pool[i]["label"]) for i in order)
 
 
 def with_embedding(found: Prediction, answer: Answer) -> Prediction:

@@ -11,9 +11,9 @@ from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request, Usage
 from luthier.providers.prices import dollars
 from luthier.tasks.task import Rows, is_blank
-from luthier.techniques.asking import Asking, Shown
+from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter
+from luthier.techniques.prompt.example_search import search_requests
 from luthier.techniques.prompt.fitting import choose, stand_ins
-from luthier.techniques.prompt.searching import search_requests
 from luthier.techniques.prompt.template import UnrenderedRow
 from luthier.terminals import visible
 
@@ -98,13 +98,13 @@ class Preview:
 def preview(spec: Prompt, rows: Rows, train: Rows | None) -> Preview:
     """The first requests of these rows; what is not known before something is asked has stand-ins, and a note."""
     assert spec.endpoint is not None
-    asking = spec.asking({})
+    adapter = spec.adapter({})
     notes = [*spec.notes(), *calibration_note(spec.answer.calibration_rows)]
     if spec.prompt.examples.most:
-        examples, note = _examples(spec, asking, train)
-        asking = replace(asking, examples=examples)
+        examples, note = _examples(spec, adapter, train)
+        adapter = replace(adapter, examples=examples)
         notes += note
-    return preview_of(spec.name, spec.endpoint, rows, asking.request, notes)
+    return preview_of(spec.name, spec.endpoint, rows, adapter.request, notes)
 
 
 def calibration_note(count: int) -> list[str]:
@@ -157,19 +157,21 @@ def preview_of(
     )
 
 
-def _examples(spec: Prompt, asking: Asking, train: Rows | None) -> tuple[tuple[Shown, ...], list[str]]:
+def _examples(spec: Prompt, adapter: PromptAdapter, train: Rows | None) -> tuple[tuple[FewShotExample, ...], list[str]]:
     """The examples to show, and what is to be said of them where they are not those that will be sent."""
     settings = spec.prompt.examples
     if train is None:
-        labels = asking.answers
+        labels = adapter.answers
         missing = "Examples are placeholders and missing from the estimate; give train=... to see "
         return tuple(
-            Shown(f"(example {i + 1} of {settings.most}, chosen from the training rows)", labels[i % len(labels)], "")
+            FewShotExample(
+                f"(example {i + 1} of {settings.most}, chosen from the training rows)", labels[i % len(labels)], ""
+            )
             for i in range(settings.most)
         ), [missing + ("how long they are." if settings.select == "nearest" else "those chosen.")]
     chosen = choose(spec, train, calibrate=settings.select in ("nearest", "searched"))
     if chosen.search is not None:
-        shown = spec.asking({"examples": spec.kept(train, chosen.search.longest.positions)}).examples
+        shown = spec.adapter({"examples": spec.kept(train, chosen.search.longest.positions)}).examples
         most = len(search_requests(spec, train, chosen.search))
         return shown, [
             f"The examples are one of {len(chosen.search.samples)} samples; fitting asks at most {most:,} calls to "
@@ -180,7 +182,7 @@ def _examples(spec: Prompt, asking: Asking, train: Rows | None) -> tuple[tuple[S
             "The examples are training rows of ordinary length, to judge the price by: which ones are nearest to a "
             "row is known when it is embedded. Embeddings are missing from the estimate."
         ]
-    return spec.asking({"examples": spec.kept(train, chosen.examples)}).examples, []
+    return spec.adapter({"examples": spec.kept(train, chosen.examples)}).examples, []
 
 
 def estimate(requests: Sequence[Request], endpoint: Endpoint) -> tuple[Usage, float | None, float | None]:

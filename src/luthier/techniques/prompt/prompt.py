@@ -13,13 +13,13 @@ from luthier.errors import DataError, SpecError
 from luthier.evaluation.records import Prediction
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
-from luthier.spec import Conversation, Fitted, Foreseen, Probe, Recall, Spec
+from luthier.spec import Conversation, Fitted, JournalReplay, PlannedRequests, Probe, Spec
 from luthier.tables import frame_of
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.asking import Asking, Shown, Way, json_format
+from luthier.techniques.prompt.adapter import AnswerMode, FewShotExample, PromptAdapter, json_format
 from luthier.techniques.prompt.fitting import asker, fit_prompt, planned_requests
 from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
-from luthier.techniques.prompt.walk import apart_at_once, most_follow_ups, walk
+from luthier.techniques.prompt.token_walk import apart_at_once, most_follow_ups, walk
 from luthier.techniques.prompt.wording import AnswerFormat, Decoding, Examples, Style, Wording
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Prompt(Spec):
         if self.decoding.reasoning_effort is not None and not chat:
             raise ValueError("decoding.reasoning_effort is for style chat")
         self._check_objective()
-        if self.answer.calibration_rows and self.way == "text":
+        if self.answer.calibration_rows and self.answer_mode == "text":
             raise ValueError(
                 f"calibration_rows needs probabilities per label, which style chat does not give for "
                 f"{len(self.words)} labels that begin alike; use style: completion, or leave calibration_rows out"
@@ -129,11 +129,11 @@ class Prompt(Spec):
     def _check_objective(self) -> None:
         if self.objective not in ("mse", "qwk"):
             return
-        if self.way in ("text", "json"):
+        if self.answer_mode in ("text", "json"):
             cure = "set answer: {method: score}" if self.answer.method != "score" else "use style: completion"
             raise ValueError(
                 f"objective {self.objective} needs probabilities per label, which this way of answering "
-                f"({self.way}) does not give; {cure}, or leave objective out"
+                f"({self.answer_mode}) does not give; {cure}, or leave objective out"
             )
         if self.objective == "qwk" and not self.answer.calibration_rows:
             raise ValueError(
@@ -193,7 +193,7 @@ class Prompt(Spec):
         wording = self.prompt.model_copy(update={"style": self.style})
         return type(self).model_validate({**moved._fields(), "prompt": wording})
 
-    def cautions_elsewhere(self, fitted: Fitted) -> tuple[str, ...]:
+    def relocation_warnings(self, fitted: Fitted) -> tuple[str, ...]:
         """A calibration belongs to the model it was measured on, and so does a search."""
         before = fitted.spec.endpoint
         assert self.endpoint is not None
@@ -209,7 +209,7 @@ class Prompt(Spec):
         return tuple(found)
 
     @property
-    def way(self) -> Way:
+    def answer_mode(self) -> AnswerMode:
         """How labels are read, given method, style and words."""
         if self.answer.method != "score":
             return self.answer.method
@@ -224,12 +224,12 @@ class Prompt(Spec):
         """Most tokens of an answer: what the spec says, else enough for the longest label."""
         if self.decoding.max_tokens is not None:
             return self.decoding.max_tokens
-        if self.way in ("walk", "first", "letters"):
+        if self.answer_mode in ("walk", "first", "letters"):
             return 1
         thinks = self.decoding.reasoning_effort not in (None, "none", "minimal")
         # No tokenizer makes more tokens of a word than it has bytes.
         longest = max(len(word.encode("utf-8", "replace")) for word in self.words)
-        room = 32 if self.way == "json" else 8
+        room = 32 if self.answer_mode == "json" else 8
         return max(16, longest + room) + (THINKING_TOKENS if thinks else 0)
 
     @property
@@ -242,8 +242,8 @@ class Prompt(Spec):
         """What to try each endpoint with."""
         assert self.endpoint is not None
         settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
-        reads_logprobs = self.way in ("walk", "first", "letters")
-        if self.way == "json":
+        reads_logprobs = self.answer_mode in ("walk", "first", "letters")
+        if self.answer_mode == "json":
             settings["response_format"] = json_format(self.words)
         roles: tuple[str, ...] = ()
         if self.style == "chat":
@@ -255,24 +255,25 @@ class Prompt(Spec):
     def notes(self) -> tuple[str, ...]:
         """What a user should know before paying: how labels are asked where that is not plain."""
         notes: list[str] = []
-        if self.way == "letters":
+        if self.answer_mode == "letters":
             notes.append(
                 "Labels are asked as letters (A, B, ...), because some begin with the same character and a chat "
                 "model cannot be made to continue a word; the key is added to the last user turn."
             )
-        if self.answer.method == "score" and self.way == "text":
+        if self.answer.method == "score" and self.answer_mode == "text":
             notes.append(
                 f"No probabilities: {len(self.words)} labels begin alike, and a chat service compares no more than "
                 f"{MOST_LETTERS} letters, so the written answer is read. Style completion gives probabilities."
             )
         thinks = self.decoding.reasoning_effort not in (None, "none", "minimal")
-        if self.way in ("walk", "first", "letters") and thinks:
+        if self.answer_mode in ("walk", "first", "letters") and thinks:
             notes.append(
                 "Reasoning models give no log-probabilities while they think; use answer method text or json, "
                 "or reasoning_effort: none."
             )
         notes += [
-            f"Texts are cut after {length:,} characters (`truncate` in the template)." for length in self._template.cuts
+            f"Texts are cut after {length:,} characters (`truncate` in the template)."
+            for length in self._template.truncations
         ]
         notes += _notes_on(self.prompt.examples)
         if self.style == "completion" and self.prompt.template.removesuffix("\n")[-1:] == " ":
@@ -347,32 +348,32 @@ class Prompt(Spec):
             self.check_columns(rows.inputs[0])
         return planned_requests(self, rows, train, fitted)
 
-    def foreseen(
-        self, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: Recall
-    ) -> tuple[Sequence[Foreseen], Sequence[Foreseen]]:
+    def planned_requests(
+        self, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: JournalReplay
+    ) -> tuple[Sequence[PlannedRequests], Sequence[PlannedRequests]]:
         """All that will be asked, with bounds for what hangs on answers to come.
 
         Raises:
             SpecError: training rows are needed and there are none.
             DataError: there are too few of them, or a column is missing.
         """
-        from luthier.techniques.prompt.foresight import foreseen
+        from luthier.techniques.prompt.foresight import planned_requests
 
         if len(rows):
             self.check_columns(rows.inputs[0])
-        return foreseen(self, rows, train, fitted, recall)
+        return planned_requests(self, rows, train, fitted, recall)
 
     @property
     def following(self) -> FollowUps:
         """What the first answer of a row may lead to: a walk asks for the next tokens of labels that begin alike."""
-        if self.way != "walk":
+        if self.answer_mode != "walk":
             return FollowUps()
         longest = max(len(word.encode("utf-8", "replace")) for word in self.words)
         return FollowUps(most_follow_ups(self.words), longest + 1)
 
     def follow_ups(self, answer: Answer) -> int:
         """The texts whose next tokens are needed to tell the labels apart."""
-        if self.way != "walk" or not answer.choices:
+        if self.answer_mode != "walk" or not answer.choices:
             return 0
         steps = walk(self.words)
         next(steps)
@@ -385,7 +386,7 @@ class Prompt(Spec):
         """The `samples` a search tried."""
         return {"samples": fitted.state["samples"]} if "samples" in fitted.state else {}
 
-    def asking(self, state: Mapping[str, Any]) -> Asking:
+    def adapter(self, state: Mapping[str, Any]) -> PromptAdapter:
         """How one row is asked and read, given what `fit` kept.
 
         Raises:
@@ -395,28 +396,28 @@ class Prompt(Spec):
         chat = self.style == "chat"
         hosted = self.endpoint.provider in ("openai", "azure")
         settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
-        asking = Asking(
+        adapter = PromptAdapter(
             task=self.task,
-            way=self.way,
+            answer_mode=self.answer_mode,
             template=self._template,
             system=self._system,
             words=self.words,
             settings={name: value for name, value in settings.items() if value is not None},
             top=TOP_CHOICES_HOSTED_COMPLETION if hosted and not chat else TOP_CHOICES,
             chat=chat,
-            leaning=tuple(state["leaning"]) if "leaning" in state else None,
+            label_prior=tuple(state["leaning"]) if "leaning" in state else None,
             objective=self.objective,
-            cuts=tuple(state["cuts"]) if "cuts" in state else None,
+            thresholds=tuple(state["cuts"]) if "cuts" in state else None,
         )
-        shown: list[Shown] = []
+        shown: list[FewShotExample] = []
         for example in state.get("examples", ()):
             try:
-                shown.append(asking.shown(example["inputs"], example["label"]))
+                shown.append(adapter.shown(example["inputs"], example["label"]))
             except UnrenderedRow as fault:
                 raise DataError(
                     f"spec {self.name!r}: example {example['inputs'][self.task.text]!r:.60}: {fault}"
                 ) from fault
-        return replace(asking, examples=tuple(shown))
+        return replace(adapter, examples=tuple(shown))
 
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
         """What would be sent for these rows, with tokens and price; sends nothing.

@@ -43,7 +43,7 @@ class Template:
             _refuse_self(tree)
             by_row = _columns_of_row(tree)
             undeclared = meta.find_undeclared_variables(tree)
-            self.cuts = _cuts(tree)
+            self.truncations = _truncations(tree)
             """Lengths after which texts are cut (`truncate`), in characters."""
             instrument(tree)
             self._compiled = environment.from_string(tree)
@@ -129,7 +129,7 @@ def _refuse_self(tree: Any) -> None:
             )
 
 
-def _cuts(tree: Any) -> tuple[int, ...]:
+def _truncations(tree: Any) -> tuple[int, ...]:
     from jinja2 import nodes
 
     found = set()

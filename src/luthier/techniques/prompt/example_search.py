@@ -14,9 +14,9 @@ from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import ProgressEvent, Request
 from luthier.spec import Conversation
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.asking import shown_tokens
-from luthier.techniques.prompt.examples import drawn_examples, of_length, or_raise, short_enough
-from luthier.techniques.prompt.rounds import together
+from luthier.techniques.calls import gather
+from luthier.techniques.prompt.adapter import example_tokens
+from luthier.techniques.prompt.few_shot import drawn_examples, of_length, or_raise, short_enough
 from luthier.techniques.prompt.wording import Examples
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, An
     # Here, not on top: a packaged model answers without scipy.
     from luthier.evaluation.racing import largest_fields, race
 
-    askings = [spec.asking({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    askings = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
     judged = rows.take(drawn.judged)
     racing = race(len(askings), len(judged))
     fields = largest_fields(len(askings), len(judged))
@@ -136,7 +136,7 @@ def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, An
         left = f"{len(block.candidates)} of {len(askings)} samples left"
         yield ProgressEvent("examples", block.first, len(judged), left)
         inputs = judged.inputs[block.first : block.end]
-        predictions = yield from together(askings[c].row(row) for c in block.candidates for row in inputs)
+        predictions = yield from gather(askings[c].row(row) for c in block.candidates for row in inputs)
         _check(spec, predictions, first=block.number == 1)
         done += len(predictions)
         width = len(inputs)
@@ -183,8 +183,8 @@ def search_requests(spec: Prompt, rows: Rows, drawn: Search, begun: Sequence[Req
     from luthier.evaluation.racing import block_ends, largest_fields
 
     judged = rows.take(drawn.judged)
-    askings = [spec.asking({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
-    lengths = [shown_tokens(asking.examples) for asking in askings]
+    askings = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    lengths = [example_tokens(adapter.examples) for adapter in askings]
     order = sorted(range(len(askings)), key=lambda i: (-lengths[i], i))
     asked = {_said(request) for request in begun}
     found = list(begun)
@@ -209,8 +209,8 @@ def has_ended(spec: Prompt, rows: Rows, drawn: Search, held: Rows, begun: Sequen
     asked = {_said(request) for request in begun}
     if not asked or not len(held):
         return False
-    askings = [spec.asking({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
-    return any(_said(request) in asked for asking in askings for request in asking.requests(held))
+    askings = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    return any(_said(request) in asked for adapter in askings for request in adapter.requests(held))
 
 
 def _said(request: Request) -> str:

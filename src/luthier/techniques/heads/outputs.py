@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from luthier.evaluation.deciding import Objective, best_labels, cuts_between, fitted_cuts, kappa_of
+from luthier.evaluation.deciding import Objective, best_labels, kappa_of, midpoints, qwk_thresholds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,15 +14,20 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["ERRORS", "Judge", "Measure", "Reading", "around_value", "from_above", "shares_of"]
+__all__ = ["ERRORS", "HeadScorer", "SelectionMetric", "OutputKind", "around_value", "from_above", "shares_of"]
 
-Reading = Literal["classifier", "ordinal", "regressor"]
+OutputKind = Literal["classifier", "ordinal", "regressor"]
 """How a learner answers: a share per label, a chance to lie above each label but the last, or a value."""
 
-Measure = Literal["log loss", "accuracy", "mse", "qwk"]
+SelectionMetric = Literal["log loss", "accuracy", "mse", "qwk"]
 """What learners are compared by."""
 
-MEASURES: dict[Objective | None, Measure] = {None: "log loss", "accuracy": "accuracy", "mse": "mse", "qwk": "qwk"}
+MEASURES: dict[Objective | None, SelectionMetric] = {
+    None: "log loss",
+    "accuracy": "accuracy",
+    "mse": "mse",
+    "qwk": "qwk",
+}
 
 ERRORS = ("log loss", "mse")
 """Measures that are to be small."""
@@ -72,7 +77,7 @@ def around_value(predicted: Floats, spread: float, values: Sequence[float]) -> F
     """
     import numpy as np
 
-    bounds = np.asarray(cuts_between(values))
+    bounds = np.asarray(midpoints(values))
     apart = (bounds[None, :] - predicted[:, None]) / (max(spread, 1e-9) * math.sqrt(2))
     # Plain Python's: a served model then needs no scipy, and a row costs a microsecond per label.
     below = np.array([[0.5 * (1 + math.erf(x)) for x in row] for row in apart.tolist()]).reshape(apart.shape)
@@ -81,7 +86,7 @@ def around_value(predicted: Floats, spread: float, values: Sequence[float]) -> F
     return found
 
 
-class Judge:
+class HeadScorer:
     """How good probabilities are for what the spec wants: the measure learners are chosen by.
 
     Without an objective it is the log loss: the label is the likeliest, so the probabilities should be right.
@@ -94,20 +99,20 @@ class Judge:
     def __init__(self, values: Sequence[float], objective: Objective | None) -> None:
         self.values = tuple(values)
         self.objective = objective
-        self.measure: Measure = MEASURES[objective]
+        self.measure: SelectionMetric = MEASURES[objective]
 
     @property
     def lower_is_better(self) -> bool:
         """Whether the measure is an error."""
         return self.measure in ERRORS
 
-    def cuts(self, targets: npt.NDArray[np.intp], probabilities: Floats) -> tuple[float, ...] | None:
+    def thresholds(self, targets: npt.NDArray[np.intp], probabilities: Floats) -> tuple[float, ...] | None:
         """Where the expected rating is cut for objective `qwk`; `None` for the others."""
         import numpy as np
 
         if self.objective != "qwk":
             return None
-        return fitted_cuts(self.values, targets, probabilities @ np.asarray(self.values))
+        return qwk_thresholds(self.values, targets, probabilities @ np.asarray(self.values))
 
     def score(self, targets: npt.NDArray[np.intp], probabilities: Floats) -> float:
         """The measure itself."""
@@ -116,7 +121,7 @@ class Judge:
         if self.measure == "log loss":
             own = probabilities[np.arange(len(targets)), targets]
             return float(-np.log(np.clip(own, LEAST_SHARE, 1.0)).mean())
-        answers = best_labels(self.values, probabilities, self.objective, self.cuts(targets, probabilities))
+        answers = best_labels(self.values, probabilities, self.objective, self.thresholds(targets, probabilities))
         if self.measure == "accuracy":
             return float((answers == targets).mean())
         values = np.asarray(self.values)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.providers.exchange import Conversation, ProgressEvent
-from luthier.techniques.heads.learners import Candidate, Learned, Predictor, teach
-from luthier.techniques.heads.lesson import Lesson
-from luthier.techniques.heads.readings import Judge
+from luthier.techniques.heads.learners import EstimatorChoice, Predictor, TrainedModel, train_model
+from luthier.techniques.heads.outputs import HeadScorer
+from luthier.techniques.heads.training_set import TrainingSet
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Bench", "Tried", "cross_validated", "walked"]
+__all__ = ["TrialRunner", "Trial", "cross_validated", "run_paths"]
 
 Result = TypeVar("Result")
 
@@ -25,68 +25,75 @@ SAID_EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Tried:
+class Trial:
     """A candidate and what it is worth.
 
     Attributes:
-        candidate: what was tried.
+        choice: what was tried.
         score: on rows it did not learn from; `None` where no row could be held out.
         probabilities: of those rows, shape (judged rows, labels).
         spread: standard deviation of a regressor's errors on them.
         seconds: it took.
     """
 
-    candidate: Candidate
+    choice: EstimatorChoice
     score: float | None
     probabilities: npt.NDArray[np.float64]
     spread: float
     seconds: float = 0.0
 
 
-def cross_validated(candidate: Candidate, lesson: Lesson, judge: Judge, seed: int) -> Generator[None, None, Tried]:
+def cross_validated(
+    choice: EstimatorChoice, training_set: TrainingSet, scorer: HeadScorer, seed: int
+) -> Generator[None, None, Trial]:
     """Answers every judged row by a model that did not learn from its fold."""
     import numpy as np
 
-    judged = lesson.judged
+    judged = training_set.judged
     said: npt.NDArray[np.float64] | None = None
-    for teaching, held in lesson.parts():
-        learned = yield from teach(candidate, lesson.take(teaching), seed)
-        answers = Predictor(learned, candidate.reading, lesson.values).raw(lesson.vectors[held])
+    for teaching, held in training_set.parts():
+        trained = yield from train_model(choice, training_set.take(teaching), seed)
+        answers = Predictor(trained, choice.output, training_set.values).raw(training_set.vectors[held])
         if said is None:
-            said = np.zeros((len(lesson.targets), answers.shape[1]))
+            said = np.zeros((len(training_set.targets), answers.shape[1]))
         said[held] = answers
-    values = np.asarray(lesson.values)
+    values = np.asarray(training_set.values)
     if said is None:
         # Nothing could be held out: a regressor is then as unsure as the labels are apart.
-        return Tried(candidate, None, np.zeros((0, len(lesson.labels))), float(values[lesson.targets].std()))
+        return Trial(choice, None, np.zeros((0, len(training_set.labels))), float(values[training_set.targets].std()))
     said = said[judged]
     spread = 0.0
-    if candidate.reading == "regressor":
-        spread = float(np.sqrt(((said[:, 0] - values[lesson.targets[judged]]) ** 2).mean()))
-    probabilities = Predictor(Learned(), candidate.reading, lesson.values, spread).read(said)
-    return Tried(candidate, judge.score(lesson.targets[judged], probabilities), probabilities, spread)
+    if choice.output == "regressor":
+        spread = float(np.sqrt(((said[:, 0] - values[training_set.targets[judged]]) ** 2).mean()))
+    probabilities = Predictor(TrainedModel(), choice.output, training_set.values, spread).read(said)
+    return Trial(choice, scorer.score(training_set.targets[judged], probabilities), probabilities, spread)
 
 
-class Bench:
+class TrialRunner:
     """Where candidates are tried one after the other; says about twice a second how far it is.
 
     Nothing runs beside the conversation: closing it between two steps ends the work.
 
     Args:
-        lesson: the training rows.
-        judge: what candidates are compared by.
+        training_set: the training rows.
+        scorer: what candidates are compared by.
         seed: of everything drawn.
         what: the work, in a word, for the progress display.
         clock: seconds that only grow.
     """
 
     def __init__(
-        self, lesson: Lesson, judge: Judge, seed: int, what: str, clock: Callable[[], float] = time.monotonic
+        self,
+        training_set: TrainingSet,
+        scorer: HeadScorer,
+        seed: int,
+        what: str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.lesson, self.judge, self.seed = lesson, judge, seed
+        self.training_set, self.scorer, self.seed = training_set, scorer, seed
         self.trials: list[dict[str, Any]] = []
         """What was tried, in order: plain values."""
-        self.best: Tried | None = None
+        self.best: Trial | None = None
         self._what, self._clock = what, clock
         self._began = clock()
         self._said = self._began
@@ -96,45 +103,45 @@ class Bench:
         """How long it has been at work."""
         return self._clock() - self._began
 
-    def try_out(
-        self, candidate: Candidate, *, trials: int | None, until: float | None = None
-    ) -> Conversation[Tried | None]:
+    def run(
+        self, choice: EstimatorChoice, *, trials: int | None, until: float | None = None
+    ) -> Conversation[Trial | None]:
         """Tries a candidate and notes it down.
 
         Args:
-            candidate: what to try.
+            choice: what to try.
             trials: how many there will be in all, for the bar; `None` when that is not known.
             until: when the bench's `seconds` are over; a trial under way is then dropped, unless it is the first.
         """
         began = self.seconds
-        steps = cross_validated(candidate, self.lesson, self.judge, self.seed)
-        tried = yield from self._watched(steps, f"trying {candidate.estimator}", trials, until)
-        if tried is None:
+        steps = cross_validated(choice, self.training_set, self.scorer, self.seed)
+        trial = yield from self._watched(steps, f"trying {choice.estimator}", trials, until)
+        if trial is None:
             return None
-        tried = Tried(candidate, tried.score, tried.probabilities, tried.spread, self.seconds - began)
-        if self.best is None or self.best.score is None or self._loss(tried) < self._loss(self.best):
-            self.best = tried
+        trial = Trial(choice, trial.score, trial.probabilities, trial.spread, self.seconds - began)
+        if self.best is None or self.best.score is None or self._loss(trial) < self._loss(self.best):
+            self.best = trial
         self.trials.append(
             {
                 "trial": len(self.trials) + 1,
-                "estimator": candidate.estimator,
-                "as": candidate.reading,
-                "settings": plain(candidate.settings),
-                "measure": self.judge.measure,
-                "score": tried.score,
+                "estimator": choice.estimator,
+                "as": choice.output,
+                "settings": plain(choice.settings),
+                "measure": self.scorer.measure,
+                "score": trial.score,
                 "best": self.best.score,
-                "seconds": round(tried.seconds, 3),
+                "seconds": round(trial.seconds, 3),
             }
         )
-        return tried
+        return trial
 
-    def settle(self) -> Conversation[Learned]:
+    def train_best(self) -> Conversation[TrainedModel]:
         """The best candidate, taught on all rows."""
         assert self.best is not None
-        steps = teach(self.best.candidate, self.lesson, self.seed)
-        learned = yield from self._watched(steps, f"fitting {self.best.candidate.estimator}", None, None)
-        assert learned is not None
-        return learned
+        steps = train_model(self.best.choice, self.training_set, self.seed)
+        trained = yield from self._watched(steps, f"fitting {self.best.choice.estimator}", None, None)
+        assert trained is not None
+        return trained
 
     def _watched(
         self,
@@ -161,22 +168,22 @@ class Bench:
     def _so_far(self) -> str:
         if self.best is None or self.best.score is None:
             return "none done yet"
-        return f"best {self.judge.measure} {self.best.score:.3f} by {self.best.candidate.estimator}"
+        return f"best {self.scorer.measure} {self.best.score:.3f} by {self.best.choice.estimator}"
 
-    def _loss(self, tried: Tried) -> float:
-        return math.inf if tried.score is None else self.judge.loss(tried.score)
+    def _loss(self, trial: Trial) -> float:
+        return math.inf if trial.score is None else self.scorer.loss(trial.score)
 
 
-def walked(bench: Bench, paths: Sequence[Sequence[Candidate]]) -> Conversation[None]:
+def run_paths(runner: TrialRunner, paths: Sequence[Sequence[EstimatorChoice]]) -> Conversation[None]:
     """Tries short lists of candidates, each ordered from simple to wild, and leaves a list where it gets worse."""
     most = sum(map(len, paths))
     for path in paths:
         before = math.inf
-        for candidate in path:
-            tried = yield from bench.try_out(candidate, trials=most)
-            if tried is None or tried.score is None:
+        for choice in path:
+            trial = yield from runner.run(choice, trials=most)
+            if trial is None or trial.score is None:
                 return
-            loss = bench.judge.loss(tried.score)
+            loss = runner.scorer.loss(trial.score)
             if loss > before:
                 break
             before = loss

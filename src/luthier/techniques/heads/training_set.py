@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from luthier.spec import Spec
 
-__all__ = ["Lesson", "folds_of", "labelled_texts", "labels_taught"]
+__all__ = ["TrainingSet", "assign_folds", "labelled_texts", "labels_present"]
 
 FOLDS = 5
 NEVER_HELD_OUT = -1
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSet:
     """Vectors with the labels they are to teach.
 
     Attributes:
@@ -55,7 +55,7 @@ class Lesson:
         held = [np.flatnonzero(self.folds == fold) for fold in range(FOLDS)]
         return [(np.flatnonzero(self.folds != fold), out) for fold, out in enumerate(held) if len(out)]
 
-    def take(self, positions: npt.NDArray[np.intp]) -> Lesson:
+    def take(self, positions: npt.NDArray[np.intp]) -> TrainingSet:
         """The same lesson with these rows only; its labels stay, each must still be taught."""
         from dataclasses import replace
 
@@ -80,11 +80,11 @@ def labelled_texts(spec: Spec, rows: Rows | None) -> tuple[list[str], list[str]]
         if text is not None and label is not None
     ]
     texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
-    labels_taught(spec, labels)
+    labels_present(spec, labels)
     return texts, labels
 
 
-def labels_taught(spec: Spec, labels: Sequence[str]) -> tuple[str, ...]:
+def labels_present(spec: Spec, labels: Sequence[str]) -> tuple[str, ...]:
     """The labels that stand in training rows: a rating's from the lowest value up, others in the task's order.
 
     Raises:
@@ -102,13 +102,13 @@ def labels_taught(spec: Spec, labels: Sequence[str]) -> tuple[str, ...]:
     return present
 
 
-def folds_of(texts: Sequence[Hashable], labels: Sequence[Hashable], seed: int) -> list[int]:
+def assign_folds(texts: Sequence[Hashable], labels: Sequence[Hashable], seed: int) -> list[int]:
     """A fold per row, with the labels in equal shares and equal texts in one fold; -1 for rows never held out.
 
     A label whose texts would all be held out together keeps one that never is: no fold could teach it then.
 
     Examples:
-        >>> folds_of("abcda", "xxxyx", seed=7)
+        >>> assign_folds("abcda", "xxxyx", seed=7)
         [1, 2, 0, -1, 1]
     """
     import random

@@ -11,17 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from luthier.evaluation.deciding import Objective
 from luthier.providers.exchange import Conversation
-from luthier.techniques.heads.automl import check_parts, searched
-from luthier.techniques.heads.learners import Candidate, Learned, Predictor
-from luthier.techniques.heads.lesson import Lesson
-from luthier.techniques.heads.readings import Judge
-from luthier.techniques.heads.trying import Bench, Tried, plain, walked
+from luthier.techniques.heads.automl import check_parts, search_estimators
+from luthier.techniques.heads.learners import EstimatorChoice, Predictor, TrainedModel
+from luthier.techniques.heads.outputs import HeadScorer
+from luthier.techniques.heads.training_set import TrainingSet
+from luthier.techniques.heads.trials import Trial, TrialRunner, plain, run_paths
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Head", "HeadMethod", "Taught", "predictor_of", "taught"]
+__all__ = ["Head", "HeadMethod", "FittedHead", "load_predictor", "fit_head"]
 
 HeadMethod = Literal["logistic", "ordinal", "regression", "automl"]
 
@@ -33,13 +33,15 @@ STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 PENALTIES = (10_000.0, 3_000.0, 1_000.0, 300.0, 100.0, 30.0, 10.0)
 """Of ridge regression, likewise."""
 
-PATHS: Mapping[str, tuple[tuple[Candidate, ...], ...]] = {
+PATHS: Mapping[str, tuple[tuple[EstimatorChoice, ...], ...]] = {
     "logistic": tuple(
-        tuple(Candidate("logistic", "classifier", {"C": strength, "class_weight": weight}) for strength in STRENGTHS)
+        tuple(
+            EstimatorChoice("logistic", "classifier", {"C": strength, "class_weight": weight}) for strength in STRENGTHS
+        )
         for weight in (None, "balanced")
     ),
-    "ordinal": (tuple(Candidate("ordinal", "ordinal", {"C": strength}) for strength in STRENGTHS),),
-    "regression": (tuple(Candidate("ridge", "regressor", {"alpha": penalty}) for penalty in PENALTIES),),
+    "ordinal": (tuple(EstimatorChoice("ordinal", "ordinal", {"C": strength}) for strength in STRENGTHS),),
+    "regression": (tuple(EstimatorChoice("ridge", "regressor", {"alpha": penalty}) for penalty in PENALTIES),),
 }
 
 
@@ -75,68 +77,70 @@ class Head(BaseModel):
 
 
 @dataclass(frozen=True)
-class Taught:
+class FittedHead:
     """A head that is fitted, and how it was found.
 
     Attributes:
         won: the best candidate with its held-out answers.
-        learned: the same, taught on all rows.
-        cuts: where the expected rating is cut for objective `qwk`, on the scale of the labels it was taught.
+        trained: the same, taught on all rows.
+        thresholds: where the expected rating is cut for objective `qwk`, on the scale of the labels it was taught.
         trials: what was tried, in order.
     """
 
-    won: Tried
-    learned: Learned
-    cuts: tuple[float, ...] | None
+    won: Trial
+    trained: TrainedModel
+    thresholds: tuple[float, ...] | None
     trials: tuple[dict[str, Any], ...]
 
     @property
     def state(self) -> dict[str, Any]:
         """How the model is read, as JSON."""
-        candidate = self.won.candidate
+        choice = self.won.choice
         return {
-            "estimator": candidate.estimator,
-            "as": candidate.reading,
-            "settings": plain(candidate.settings),
+            "estimator": choice.estimator,
+            "as": choice.output,
+            "settings": plain(choice.settings),
             "spread": self.won.spread,
         }
 
 
-def taught(
+def fit_head(
     head: Head,
-    lesson: Lesson,
+    training_set: TrainingSet,
     objective: Objective | None,
     seed: int,
     clock: Callable[[], float] = time.monotonic,
-) -> Conversation[Taught]:
+) -> Conversation[FittedHead]:
     """Finds the head's settings on the training rows and teaches it on all of them.
 
     Args:
         head: which kind, and how long AutoML may look.
-        lesson: the training rows.
+        training_set: the training rows.
         objective: what the label will be chosen to be best at; candidates are judged by the same.
         seed: of everything drawn.
         clock: seconds that only grow.
     """
-    judge = Judge(lesson.values, objective)
-    bench = Bench(lesson, judge, seed, "AutoML" if head.method == "automl" else "head", clock)
+    scorer = HeadScorer(training_set.values, objective)
+    runner = TrialRunner(training_set, scorer, seed, "AutoML" if head.method == "automl" else "head", clock)
     if head.method == "automl":
         check_parts()
-        yield from searched(bench, trials=head.most_trials, seconds=head.seconds)
+        yield from search_estimators(runner, trials=head.most_trials, seconds=head.seconds)
     else:
-        yield from walked(bench, PATHS[head.method])
-    learned = yield from bench.settle()
-    won = bench.best
+        yield from run_paths(runner, PATHS[head.method])
+    trained = yield from runner.train_best()
+    won = runner.best
     assert won is not None
-    cuts = None if won.score is None else judge.cuts(lesson.targets[lesson.judged], won.probabilities)
-    return Taught(won, learned, cuts, tuple(bench.trials))
+    thresholds = (
+        None if won.score is None else scorer.thresholds(training_set.targets[training_set.judged], won.probabilities)
+    )
+    return FittedHead(won, trained, thresholds, tuple(runner.trials))
 
 
-def predictor_of(
+def load_predictor(
     state: Mapping[str, Any],
     arrays: Mapping[str, npt.NDArray[np.float64]],
     files: Mapping[str, bytes],
     values: tuple[float, ...],
 ) -> Predictor:
     """A fitted head as it was kept, ready to answer."""
-    return Predictor(Learned(arrays=arrays, files=files), state["as"], values, state["spread"])
+    return Predictor(TrainedModel(arrays=arrays, files=files), state["as"], values, state["spread"])

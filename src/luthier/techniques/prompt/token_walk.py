@@ -18,7 +18,7 @@ from luthier.providers.exchange import TokenChoices
 
 __all__ = [
     "NEGLIGIBLE",
-    "LabelScores",
+    "WalkScores",
     "Walk",
     "apart_at_once",
     "fold",
@@ -43,7 +43,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class LabelScores:
+class WalkScores:
     """What the labels got.
 
     Attributes:
@@ -60,7 +60,7 @@ class LabelScores:
         return tuple(math.exp(value) for value in self.logprobs)
 
 
-Walk: TypeAlias = Generator[list[str], Sequence[TokenChoices], LabelScores | None]
+Walk: TypeAlias = Generator[list[str], Sequence[TokenChoices], WalkScores | None]
 """Yields the texts whose next tokens it needs, is sent them in order."""
 
 
@@ -225,7 +225,7 @@ class _Trie:
                 self._share(self._following(self._fold(text.lstrip())), waiting.pop(text))
         return len(asked)
 
-    def scores(self) -> LabelScores | None:
+    def scores(self) -> WalkScores | None:
         """The masses as log-probabilities among the labels."""
         if not any(self._seen):
             return None
@@ -233,7 +233,7 @@ class _Trie:
         for seen, shared, bound in zip(self._seen, self._shared, self._bound, strict=True):
             masses.append(max(seen + shared if seen else shared + bound, LEAST**2))
         normal = math.log(math.fsum(masses))
-        return LabelScores(tuple(math.log(mass) - normal for mass in masses), not all(self._seen))
+        return WalkScores(tuple(math.log(mass) - normal for mass in masses), not all(self._seen))
 
     def _following(self, body: str) -> list[int]:
         return [i for i, word in enumerate(self._words) if word.startswith(body)]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-from luthier.errors import EndpointError, Partial
 from luthier.evaluation.deciding import Objective, best_label
 from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Answer, Request
@@ -20,31 +17,28 @@ from luthier.spec import Conversation
 from luthier.tasks.answers import JSON_KEY, LabelReader, Read, answer_schema
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.tasks.thoughts import spoken
-from luthier.techniques.prompt.examples import same_text
+from luthier.techniques.calibration import calibrated
+from luthier.techniques.calls import call_facts, unanswered
+from luthier.techniques.prompt.few_shot import same_text
 from luthier.techniques.prompt.template import Template, UnrenderedRow
-from luthier.techniques.prompt.walk import LabelScores, walk
+from luthier.techniques.prompt.token_walk import WalkScores, walk
 
 __all__ = [
-    "Asking",
-    "Shown",
-    "Way",
-    "calibrated",
-    "calibration_answers",
-    "facts_of",
-    "leaning_of",
+    "PromptAdapter",
+    "FewShotExample",
+    "AnswerMode",
     "letters_for",
-    "shown_tokens",
-    "unanswered",
+    "example_tokens",
 ]
 
-Way: TypeAlias = Literal["text", "json", "walk", "first", "letters"]
+AnswerMode: TypeAlias = Literal["text", "json", "walk", "first", "letters"]
 """How labels are read: written out; as JSON; walked token by token; from the first token; from a letter."""
 
 BETWEEN_EXAMPLES = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class FewShotExample:
     """A few-shot example as it is sent."""
 
     user: str
@@ -53,12 +47,12 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Asking:
+class PromptAdapter:
     """Everything that is the same for all rows of one fitted prompt.
 
     Attributes:
         task: the task.
-        way: how labels are read.
+        answer_mode: how labels are read.
         template: of the user turn, or of the text to complete.
         system: template of the system turn.
         words: a word per label, in the task's order.
@@ -66,42 +60,44 @@ class Asking:
         top: likeliest tokens to ask for, where tokens are compared.
         chat: whether turns are sent, or one text to complete.
         examples: few-shot examples, in order.
-        leaning: see `leaning_of`; measured on the calibration rows, in the task's order.
+        label_prior: see `fit_label_prior`; measured on the calibration rows, in the task's order.
         objective: what the label is chosen to be best at, where there are probabilities.
-        cuts: bounds between the labels for objective `qwk`, fitted on the calibration rows.
+        thresholds: bounds between the labels for objective `qwk`, fitted on the calibration rows.
     """
 
     task: Task
-    way: Way
+    answer_mode: AnswerMode
     template: Template
     system: Template | None
     words: tuple[str, ...]
     settings: Mapping[str, Any]
     top: int
     chat: bool
-    examples: tuple[Shown, ...] = ()
-    leaning: tuple[float, ...] | None = None
+    examples: tuple[FewShotExample, ...] = ()
+    label_prior: tuple[float, ...] | None = None
     objective: Objective | None = None
-    cuts: tuple[float, ...] | None = None
+    thresholds: tuple[float, ...] | None = None
 
     @property
     def answers(self) -> tuple[str, ...]:
         """What the model is to answer for each label, in the task's order."""
-        return letters_for(self.words) if self.way == "letters" else self.words
+        return letters_for(self.words) if self.answer_mode == "letters" else self.words
 
-    def shown(self, inputs: Mapping[str, Any], label: str) -> Shown:
+    def shown(self, inputs: Mapping[str, Any], label: str) -> FewShotExample:
         """A training row as an example.
 
         Raises:
             UnrenderedRow: the template cannot be filled with it.
         """
-        return Shown(
+        return FewShotExample(
             user=self._fill(self.template, inputs),
             answer=self.answers[self.task.position(label)],
             key=same_text(inputs.get(self.task.text)),
         )
 
-    def request(self, inputs: Mapping[str, Any], begun: str = "", examples: Sequence[Shown] | None = None) -> Request:
+    def request(
+        self, inputs: Mapping[str, Any], begun: str = "", examples: Sequence[FewShotExample] | None = None
+    ) -> Request:
         """What is sent for a row.
 
         An example with the row's own text is left out, so that overlapping tables are not answered by copying.
@@ -129,10 +125,10 @@ class Asking:
         for example in examples:
             turns.append({"role": "user", "content": example.user})
             turns.append({"role": "assistant", "content": example.answer})
-        turns.append({"role": "user", "content": user + (self.letter_key() if self.way == "letters" else "")})
+        turns.append({"role": "user", "content": user + (self.letter_key() if self.answer_mode == "letters" else "")})
         return Request("chat", {"messages": turns, **self._extras()})
 
-    def requests(self, rows: Rows, examples: Sequence[Shown] | None = None) -> list[Request]:
+    def requests(self, rows: Rows, examples: Sequence[FewShotExample] | None = None) -> list[Request]:
         """The first request of every row that is sent at all."""
         found: list[Request] = []
         for inputs in rows.inputs:
@@ -146,7 +142,9 @@ class Asking:
         lines = [f"{letter} = {word}" for letter, word in zip(self.answers, self.words, strict=True)]
         return "\n\nAnswer with one letter:\n" + "\n".join(lines)
 
-    def row(self, inputs: Mapping[str, Any], examples: Sequence[Shown] | None = None) -> Conversation[Prediction]:
+    def row(
+        self, inputs: Mapping[str, Any], examples: Sequence[FewShotExample] | None = None
+    ) -> Conversation[Prediction]:
         """Asks for one row and reads the answers; never raises for what a row or a model does.
 
         Args:
@@ -164,9 +162,9 @@ class Asking:
         broken = unanswered(asked)
         if broken is not None:
             return broken
-        if self.way in ("text", "json"):
+        if self.answer_mode in ("text", "json"):
             return self._from_text(asked)
-        steps = walk(self.answers, follow=self.way == "walk")
+        steps = walk(self.answers, follow=self.answer_mode == "walk")
         next(steps)
         choices = [answer.choices[0] if answer.choices else ()]
         while True:
@@ -181,36 +179,36 @@ class Asking:
                 return broken
             choices = [answer.choices[0] if answer.choices else () for answer in further]
 
-    def _from_scores(self, scores: LabelScores | None, asked: Sequence[Answer]) -> Prediction:
+    def _from_scores(self, scores: WalkScores | None, asked: Sequence[Answer]) -> Prediction:
         if scores is None:
             return self._from_text(asked)
-        probabilities = calibrated(scores.logprobs, self.leaning)
-        best = best_label(self.task, probabilities, self.objective, self.cuts)
+        probabilities = calibrated(scores.logprobs, self.label_prior)
+        best = best_label(self.task, probabilities, self.objective, self.thresholds)
         return Prediction(
             label=self.task.labels[best],
             state="ok",
             probabilities=probabilities,
             censored=scores.censored,
-            **facts_of(asked),
+            **call_facts(asked),
         )
 
     def _from_text(self, asked: Sequence[Answer]) -> Prediction:
         answer = asked[0]
         cut = answer.finish_reason == "length"
-        if self.way == "json":
+        if self.answer_mode == "json":
             read = self.reader.json(answer.text, cut=cut)
         else:
             # A model that continues a text goes on to the next one: its answer ends with its first line.
             said = answer.text if self.chat else _first_line(answer.text)
             cut = cut and (self.chat or "\n" not in answer.text.strip())
             read = self.reader.text(said, cut=cut)
-            if cut and self.way == "text" and self.reader.unfinished(said):
+            if cut and self.answer_mode == "text" and self.reader.unfinished(said):
                 read = Read(None, "")
         if read.label is not None:
-            return Prediction(label=read.label, state="ok", **facts_of(asked))
+            return Prediction(label=read.label, state="ok", **call_facts(asked))
         # What an answer spells as JSON's own escapes becomes half a pair only when it is read.
         error = sendable(self._why(answer, read.why or ""))
-        return Prediction(label=None, state="off_label", error=error, **facts_of(asked))
+        return Prediction(label=None, state="off_label", error=error, **call_facts(asked))
 
     @cached_property
     def reader(self) -> LabelReader:
@@ -222,7 +220,7 @@ class Asking:
         return LabelReader(names)
 
     def _why(self, answer: Answer, why: str) -> str:
-        if self.way in ("walk", "first", "letters"):
+        if self.answer_mode in ("walk", "first", "letters"):
             if not answer.choices:
                 return (
                     f"the endpoint gave no log-probabilities, and {why}. "
@@ -245,9 +243,9 @@ class Asking:
 
     def _extras(self) -> dict[str, Any]:
         extras = dict(self.settings)
-        if self.way == "json":
+        if self.answer_mode == "json":
             extras["response_format"] = json_format(self.words)
-        elif self.way != "text":
+        elif self.answer_mode != "text":
             extras |= {"logprobs": True, "top_logprobs": self.top} if self.chat else {"logprobs": self.top}
         elif not self.chat:
             extras["stop"] = [BETWEEN_EXAMPLES]
@@ -262,7 +260,7 @@ def json_format(words: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def shown_tokens(examples: Sequence[Shown]) -> int:
+def example_tokens(examples: Sequence[FewShotExample]) -> int:
     """Tokens that examples take at most."""
     return sum(most_tokens(example.user) + most_tokens(example.answer) for example in examples)
 
@@ -272,62 +270,6 @@ def letters_for(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(chr(ord("A") + i) for i in range(len(words)))
 
 
-def calibrated(logprobs: Sequence[float], leaning: Sequence[float] | None) -> tuple[float, ...]:
-    """Probabilities, after the model's bias towards some labels is taken away.
-
-    Examples:
-        >>> [round(p, 2) for p in calibrated([math.log(0.8), math.log(0.2)], [math.log(0.8), math.log(0.2)])]
-        [0.5, 0.5]
-    """
-    scores = [value - (leaning[i] if leaning is not None else 0.0) for i, value in enumerate(logprobs)]
-    top = max(scores)
-    weights = [math.exp(score - top) for score in scores]
-    total = math.fsum(weights)
-    return tuple(weight / total for weight in weights)
-
-
-def leaning_of(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """How far a model is biased towards each label: the logarithm of its mean probability over the rows.
-
-    The mean is taken of probabilities, not of logarithms: a sure model gives a rare label 1e-8 on nearly
-    every row, and the mean of those logarithms would lift that label above all others.
-
-    Examples:
-        >>> [round(math.exp(value), 2) for value in leaning_of([(0.99, 0.01), (0.2, 0.8)])]
-        [0.59, 0.41]
-    """
-    least = sys.float_info.min
-    return tuple(math.log(max(math.fsum(shares) / len(rows), least)) for shares in zip(*rows, strict=True))
-
-
-def calibration_answers(predictions: Sequence[Prediction], name: str, cure: str) -> dict[int, tuple[float, ...]]:
-    """The probabilities of the rows a spec is calibrated on, by their position.
-
-    Args:
-        predictions: of those rows.
-        name: of the spec.
-        cure: what to do where the endpoint gave too few.
-
-    Raises:
-        Partial: some rows have no answer for a reason that may pass.
-        EndpointError: fewer than half of the rows got probabilities.
-    """
-    got = {i: found.probabilities for i, found in enumerate(predictions) if found.probabilities is not None}
-    waiting = sum(found.transient for found in predictions)
-    first = next((found.error for found in predictions if found.error), None)
-    if waiting:
-        raise Partial(
-            f"spec {name!r}: {waiting} of {len(predictions)} calibration rows have no answer yet "
-            f"({first}). Run the same command again; answers so far are kept."
-        )
-    if 2 * len(got) < len(predictions):
-        raise EndpointError(
-            f"spec {name!r}: only {len(got)} of {len(predictions)} calibration rows got probabilities"
-            f"{f' ({first})' if first else ''}. {cure}"
-        )
-    return got
-
-
 def _gap(text: str) -> str:
     return "" if text[-1:].isspace() else " "
 
@@ -335,44 +277,3 @@ def _gap(text: str) -> str:
 def _first_line(text: str) -> str:
     said = spoken(text)
     return said.splitlines()[0] if said else ""
-
-
-def unanswered(answers: Sequence[Answer], asked: Sequence[Answer] | None = None) -> Prediction | None:
-    """The prediction of a row one of whose answers cannot be read, `None` if all can."""
-    facts = facts_of(answers if asked is None else asked)
-    for answer in answers:
-        if answer.failure == "content":
-            return Prediction(label=None, state="refused", error=answer.error or "the service refused it", **facts)
-        if answer.failure is not None:
-            # What stops a whole run (quota, key, budget) says nothing about the row: it may be asked again.
-            again = answer.failure != "permanent"
-            error = answer.error or f"no answer ({answer.failure})"
-            return Prediction(label=None, state="failed", error=error, transient=again, **facts)
-        if answer.refusal:
-            return Prediction(label=None, state="refused", error=answer.refusal, **facts)
-        if answer.finish_reason == "content_filter":
-            return Prediction(label=None, state="refused", error=answer.error or "withheld by the service", **facts)
-    return None
-
-
-def facts_of(asked: Sequence[Answer]) -> dict[str, Any]:
-    """Cost, time and tokens of a row's calls, as a prediction keeps them."""
-    answered = [answer for answer in asked if answer.failure is None]
-    costs = [answer.cost_usd for answer in asked if answer.failure is None or answer.cost_usd is not None]
-    latencies = [answer.latency_seconds for answer in asked if answer.latency_seconds is not None]
-    paid_now = [answer.cost_usd for answer in answered if not answer.from_journal]
-    return {
-        "raw": asked[0].text if answered else None,
-        "cost_usd": _total(costs) if costs else None,
-        "spent_usd": _total(paid_now),
-        "latency_seconds": math.fsum(latencies) if latencies else None,
-        "input_tokens": sum(answer.usage.input_tokens for answer in asked),
-        "output_tokens": sum(answer.usage.output_tokens for answer in asked),
-        "from_journal": all(answer.from_journal for answer in asked),
-        "cost_estimated": any(answer.usage.estimated for answer in answered),
-    }
-
-
-def _total(costs: Sequence[float | None]) -> float | None:
-    known = [cost for cost in costs if cost is not None]
-    return math.fsum(known) if len(known) == len(costs) else None

@@ -1,0 +1,116 @@
+"""Calibration: a model's prior for each label, taken away, and where the labels of a rating begin."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import DataError, EndpointError, Partial
+from luthier.evaluation.deciding import fit_thresholds
+from luthier.evaluation.records import Prediction
+from luthier.tasks.task import Rows
+
+if TYPE_CHECKING:
+    from luthier.spec import Spec
+
+__all__ = ["calibrate", "calibrated", "calibration_answers", "fit_label_prior"]
+
+
+def calibrate(
+    spec: Spec, rows: Rows, predictions: Sequence[Prediction], cure: str, least: float = 0.0
+) -> dict[str, Any]:
+    """The `label_prior` and, for objective `qwk`, the `thresholds` that a fitted spec keeps.
+
+    The bias (`label_prior`) is the mean probability per label; dividing by it is batch calibration (Zhou et al. 2023,
+    arXiv:2309.17249) with training rows in place of the batch, so that a row's answer does not depend on its
+    neighbours. The cuts are fitted on the expected ratings that are left when the bias is taken away.
+
+    Args:
+        spec: the prompt or decision.
+        rows: the calibration rows.
+        predictions: what they were answered.
+        cure: what to type where too few of them got probabilities.
+        least: what a label's mean probability counts as at least; for services that round it to nothing.
+
+    Raises:
+        EndpointError: too few rows got probabilities.
+        Partial: some have no answer for a reason that may pass.
+        DataError: no calibration row that was answered has a label to cut by.
+    """
+    got = calibration_answers(predictions, spec.name, cure)
+    answered = [(probabilities, rows.labels[position]) for position, probabilities in got.items()]
+    lowest = math.log(least) if least else -math.inf
+    label_prior = [max(lowest, value) for value in fit_label_prior([probabilities for probabilities, _ in answered])]
+    if spec.objective != "qwk":
+        return {"leaning": label_prior}
+    truths: list[str] = []
+    expected: list[float] = []
+    for probabilities, label in answered:
+        if label is not None:
+            even = calibrated([math.log(p) if p else -math.inf for p in probabilities], label_prior)
+            truths.append(label)
+            expected.append(sum(p * value for p, value in zip(even, spec.task.values, strict=True)))
+    if not truths:
+        raise DataError(
+            f"spec {spec.name!r}: objective qwk cuts the expected rating by the labels of the calibration rows, and "
+            "none of them has a label. Give labelled rows with --train, or set objective: mse."
+        )
+    return {"leaning": label_prior, "cuts": list(fit_thresholds(spec.task, truths, expected))}
+
+
+def calibrated(logprobs: Sequence[float], label_prior: Sequence[float] | None) -> tuple[float, ...]:
+    """Probabilities, after the model's bias towards some labels is taken away.
+
+    Examples:
+        >>> [round(p, 2) for p in calibrated([math.log(0.8), math.log(0.2)], [math.log(0.8), math.log(0.2)])]
+        [0.5, 0.5]
+    """
+    scores = [value - (label_prior[i] if label_prior is not None else 0.0) for i, value in enumerate(logprobs)]
+    top = max(scores)
+    weights = [math.exp(score - top) for score in scores]
+    total = math.fsum(weights)
+    return tuple(weight / total for weight in weights)
+
+
+def fit_label_prior(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """How far a model is biased towards each label: the logarithm of its mean probability over the rows.
+
+    The mean is taken of probabilities, not of logarithms: a sure model gives a rare label 1e-8 on nearly
+    every row, and the mean of those logarithms would lift that label above all others.
+
+    Examples:
+        >>> [round(math.exp(value), 2) for value in fit_label_prior([(0.99, 0.01), (0.2, 0.8)])]
+        [0.59, 0.41]
+    """
+    least = sys.float_info.min
+    return tuple(math.log(max(math.fsum(shares) / len(rows), least)) for shares in zip(*rows, strict=True))
+
+
+def calibration_answers(predictions: Sequence[Prediction], name: str, cure: str) -> dict[int, tuple[float, ...]]:
+    """The probabilities of the rows a spec is calibrated on, by their position.
+
+    Args:
+        predictions: of those rows.
+        name: of the spec.
+        cure: what to do where the endpoint gave too few.
+
+    Raises:
+        Partial: some rows have no answer for a reason that may pass.
+        EndpointError: fewer than half of the rows got probabilities.
+    """
+    got = {i: found.probabilities for i, found in enumerate(predictions) if found.probabilities is not None}
+    waiting = sum(found.transient for found in predictions)
+    first = next((found.error for found in predictions if found.error), None)
+    if waiting:
+        raise Partial(
+            f"spec {name!r}: {waiting} of {len(predictions)} calibration rows have no answer yet "
+            f"({first}). Run the same command again; answers so far are kept."
+        )
+    if 2 * len(got) < len(predictions):
+        raise EndpointError(
+            f"spec {name!r}: only {len(got)} of {len(predictions)} calibration rows got probabilities"
+            f"{f' ({first})' if first else ''}. {cure}"
+        )
+    return got
