@@ -22,7 +22,7 @@ from luthier.starting.spec_files import write_specs
 from luthier.tables import write_frame
 from luthier.techniques import read_fitted
 from luthier.tuning.results import Target
-from luthier_local.jobs.store import Store
+from luthier_local.jobs.job_store import JobStore
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_a_journal_is_not_made_inside_the_database_of_another_program(tmp_path: 
 
 
 def test_the_embedded_server_sweeps_only_what_it_made(tmp_path: Path) -> None:
-    store = Store(tmp_path / "jobs")
+    store = JobStore(tmp_path / "jobs")
     for name in ("models/stars.yaml", "work/thesis.txt", "files/photo.png"):
         (tmp_path / "jobs" / name).write_text("mine")
         os.utime(tmp_path / "jobs" / name, (1, 1))

@@ -1,6 +1,6 @@
 """The HTTP application: routes, key, limits, faults, and the way of a request through them.
 
-A request to a protocol route passes: key -> ledger -> body -> rate limit -> scripted fault ->
+A request to a protocol route passes: key -> request log -> body -> rate limit -> scripted fault ->
 model -> backend. Nothing here listens; `server.py` and `service.py` do.
 """
 
@@ -19,19 +19,8 @@ from aiohttp import web
 
 from luthier.assets.processes import build_of_luthier
 from luthier.errors import EndpointError, LuthierError, MissingPart
-from luthier_local import answering
-from luthier_local.asking import Wanted, read_chat_body, read_completion_body, read_embedding_body
-from luthier_local.backend import Backend, Reply
-from luthier_local.bodies import characters_in, decode_body, decode_json, json_response
-from luthier_local.cards import ModelCard
-from luthier_local.decisions import decide, decision_body, read_decision_body, refused_questions
-from luthier_local.faults import Fault, FaultBook, Unanswered, break_off
-from luthier_local.jobs import batches, files, tuning
-from luthier_local.jobs.workshop import Workshop, WorkshopSettings
-from luthier_local.label_shares import ask_after
-from luthier_local.ledger import Ledger
-from luthier_local.limits import Limiter
-from luthier_local.refusals import (
+from luthier_local import response_bodies
+from luthier_local.api_errors import (
     ApiError,
     context_overflow,
     invalid_key,
@@ -39,7 +28,18 @@ from luthier_local.refusals import (
     model_not_found,
     refused_host,
 )
-from luthier_local.shelf import Shelf
+from luthier_local.backend import Backend, Generation
+from luthier_local.decisions import decide, decision_body, read_decision_body, refused_questions
+from luthier_local.faults import Fault, FaultRules, Unanswered, break_off
+from luthier_local.jobs import batch_routes, file_routes, tuning_routes
+from luthier_local.jobs.job_service import JobService, JobSettings
+from luthier_local.json_bodies import characters_in, decode_body, decode_json, json_response
+from luthier_local.label_probabilities import next_token_request
+from luthier_local.model_card import ModelCard
+from luthier_local.model_registry import ModelRegistry
+from luthier_local.rate_limits import RateLimits
+from luthier_local.request_bodies import ParsedRequest, read_chat_body, read_completion_body, read_embedding_body
+from luthier_local.request_log import RequestLog
 
 __all__ = ["Application"]
 
@@ -69,21 +69,21 @@ class Application:
 
     def __init__(
         self,
-        shelf: Shelf,
+        registry: ModelRegistry,
         api_key: str,
         *,
-        limiter: Limiter | None = None,
+        limiter: RateLimits | None = None,
         faults: Sequence[Fault] = (),
         record: bool = False,
         latency_seconds: float = 0.0,
-        workshop: WorkshopSettings | None = None,
+        jobs: JobSettings | None = None,
     ) -> None:
-        self.workshop = Workshop(workshop or WorkshopSettings())
-        self.shelf = shelf
-        shelf.tuned = self.workshop
-        self.faults = FaultBook(faults)
-        self.received = Ledger(record)
-        self._limiter = limiter or Limiter()
+        self.jobs = JobService(jobs or JobSettings())
+        self.registry = registry
+        registry.tuned = self.jobs
+        self.faults = FaultRules(faults)
+        self.received = RequestLog(record)
+        self._limiter = limiter or RateLimits()
         self._latency = latency_seconds
         self.generating: dict[str, Route] = {}
         self._key = api_key.encode()
@@ -91,8 +91,8 @@ class Application:
         self.web = web.Application(client_max_size=_LARGEST_BODY)
         self._add_routes()
         self.web.middlewares.append(self._shape_errors)
-        self.web.on_startup.append(self._open_workshop)
-        self.web.on_cleanup.append(self._close_workshop)
+        self.web.on_startup.append(self._open_jobs)
+        self.web.on_cleanup.append(self._close_jobs)
 
     def _add_routes(self) -> None:
         add = self.web.router.add_route
@@ -103,9 +103,9 @@ class Application:
             add("POST", f"{prefix}/decisions", self._posted("decisions", self._decide))
             add("GET", f"{prefix}/models", self.keyed(self._models, count="models"))
             add("GET", f"{prefix}/models/{{id:.+}}", self.keyed(self._model, count="models"))
-        files.routes(self)
-        tuning.routes(self)
-        batches.routes(self)
+        file_routes.routes(self)
+        tuning_routes.routes(self)
+        batch_routes.routes(self)
         add("POST", "/tokenize", self.keyed(self._tokenize))
         add("GET", "/health", self._health)
         add("POST", "/_luthier/faults", self.keyed(self._add_faults))
@@ -118,16 +118,16 @@ class Application:
         """Adds a route that wants the key; before the server listens."""
         self.web.router.add_route(method, path, self.keyed(handler))
 
-    async def _open_workshop(self, _: web.Application) -> None:
-        self.workshop.open()
+    async def _open_jobs(self, _: web.Application) -> None:
+        self.jobs.open()
 
-    async def _close_workshop(self, _: web.Application) -> None:
-        await asyncio.to_thread(self.workshop.close)
+    async def _close_jobs(self, _: web.Application) -> None:
+        await asyncio.to_thread(self.jobs.close)
 
     @property
     def busy(self) -> bool:
         """Whether a request is being answered or a job is unfinished."""
-        return self.received.in_flight > 0 or self.workshop.busy
+        return self.received.in_flight > 0 or self.jobs.busy
 
     # The way through
 
@@ -241,9 +241,9 @@ class Application:
         name = body.get("model")
         if not isinstance(name, str) or not name:
             raise invalid_value("model", "you must provide a model parameter.", None)
-        card = self.shelf.card(name)
+        card = self.registry.card(name)
         if card is None:
-            raise model_not_found(name, self.shelf.names())
+            raise model_not_found(name, self.registry.names())
         return card
 
     # Generation
@@ -251,8 +251,8 @@ class Application:
     async def _chat(self, body: dict[str, Any], admitted: _Admitted) -> web.StreamResponse:
         card = self._open(body)
         wanted = read_chat_body(body, card)
-        backend = await self.shelf.backend(card)
-        head = answering.envelope("chat.completion", "chatcmpl", card.reports_model or card.id)
+        backend = await self.registry.backend(card)
+        head = response_bodies.envelope("chat.completion", "chatcmpl", card.reports_model or card.id)
         await _check_context(backend, card, wanted)
         if wanted.stream:
             head["object"] = "chat.completion.chunk"
@@ -261,13 +261,15 @@ class Application:
         refusal = _refusal(admitted.fault)
         fault = admitted.fault
         filtered = fault is not None and fault.action == "content_filter"
-        return json_response(answering.chat_body(head, replies, wanted.logprobs, refusal, filtered), admitted.limits)
+        return json_response(
+            response_bodies.chat_body(head, replies, wanted.logprobs, refusal, filtered), admitted.limits
+        )
 
     async def _complete(self, body: dict[str, Any], admitted: _Admitted) -> web.StreamResponse:
         card = self._open(body)
         wanted = read_completion_body(body, card)
-        backend = await self.shelf.backend(card)
-        head = answering.envelope("text_completion", "cmpl", card.reports_model or card.id)
+        backend = await self.registry.backend(card)
+        head = response_bodies.envelope("text_completion", "cmpl", card.reports_model or card.id)
         await _check_context(backend, card, wanted)
         if wanted.stream:
             return await self._stream(admitted, backend, wanted, head, chat=False)
@@ -275,14 +277,14 @@ class Application:
         # The older route has no place for a refusal.
         fault = admitted.fault
         filtered = fault is not None and fault.action in ("content_filter", "refusal")
-        body = answering.completion_body(head, replies, wanted.samples, wanted.logprobs, filtered)
+        body = response_bodies.completion_body(head, replies, wanted.samples, wanted.logprobs, filtered)
         return json_response(body, admitted.limits)
 
     async def _stream(
         self,
         admitted: _Admitted,
         backend: Backend,
-        wanted: Wanted,
+        wanted: ParsedRequest,
         head: dict[str, Any],
         chat: bool,
     ) -> web.StreamResponse:
@@ -302,30 +304,30 @@ class Application:
         for index, ask in enumerate(wanted.asks):
             if chat:
                 first = {"role": "assistant", "content": None if refusal else "", "refusal": None}
-                await send(answering.chat_chunk(head, index, first))
+                await send(response_bodies.chat_chunk(head, index, first))
                 if refusal:
-                    await send(answering.chat_chunk(head, index, {"refusal": refusal}))
+                    await send(response_bodies.chat_chunk(head, index, {"refusal": refusal}))
             offset = 0
             async for item in backend.stream(ask):
-                if isinstance(item, Reply):
+                if isinstance(item, Generation):
                     replies.append(item)
                     finish = item.finish
                     if withheld:
                         finish = "stop" if refusal and chat else "content_filter"
                     if chat:
-                        await send(answering.chat_chunk(head, index, {}, finish=finish))
+                        await send(response_bodies.chat_chunk(head, index, {}, finish=finish))
                     else:
-                        await send(answering.completion_chunk(head, index, None, 0, False, finish))
+                        await send(response_bodies.completion_chunk(head, index, None, 0, False, finish))
                 elif withheld:
                     continue
                 elif chat:
                     step = item if wanted.logprobs else None
-                    await send(answering.chat_chunk(head, index, {"content": item.text}, step))
+                    await send(response_bodies.chat_chunk(head, index, {"content": item.text}, step))
                 else:
-                    await send(answering.completion_chunk(head, index, item, offset, wanted.logprobs))
+                    await send(response_bodies.completion_chunk(head, index, item, offset, wanted.logprobs))
                     offset += len(item.text)
         if wanted.include_usage:
-            await send({**head, "choices": [], "usage": answering.usage_of(replies, wanted.samples)})
+            await send({**head, "choices": [], "usage": response_bodies.usage_of(replies, wanted.samples)})
         await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response
@@ -333,17 +335,19 @@ class Application:
     async def _embed(self, body: dict[str, Any], admitted: _Admitted) -> web.StreamResponse:
         card = self._open(body)
         texts, as_base64, dimensions = read_embedding_body(body, card)
-        backend = await self.shelf.backend(card)
+        backend = await self.registry.backend(card)
         vectors, tokens = await backend.embed(texts)
         model = card.reports_model or card.id
-        return json_response(answering.embedding_body(model, vectors, tokens, as_base64, dimensions), admitted.limits)
+        return json_response(
+            response_bodies.embedding_body(model, vectors, tokens, as_base64, dimensions), admitted.limits
+        )
 
     async def _decide(self, body: dict[str, Any], admitted: _Admitted) -> web.StreamResponse:
         card = self._open(body)
         asked = read_decision_body(body, card)
-        backend = await self.shelf.backend(card)
-        asks = [ask_after(asked.prompt(question)) for question in asked.questions]
-        await _check_context(backend, card, Wanted(asks, False, False, True, "input"))
+        backend = await self.registry.backend(card)
+        asks = [next_token_request(asked.prompt(question)) for question in asked.questions]
+        await _check_context(backend, card, ParsedRequest(asks, False, False, True, "input"))
         fault = admitted.fault
         # There is no finish_reason here: what a filter stops is refused too.
         scripted = fault is not None and fault.action in ("refusal", "content_filter")
@@ -358,7 +362,7 @@ class Application:
         prompt = body.get("prompt")
         if not isinstance(prompt, str):
             raise invalid_value("prompt", "expected a text.", "invalid_type")
-        tokens = await (await self.shelf.backend(card)).tokenize(prompt)
+        tokens = await (await self.registry.backend(card)).tokenize(prompt)
         return json_response(
             {
                 "count": len(tokens),
@@ -371,17 +375,17 @@ class Application:
     # Models and the test doors
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        return json_response({"object": "list", "data": [await self._entry(card) for card in self.shelf.cards()]})
+        return json_response({"object": "list", "data": [await self._entry(card) for card in self.registry.cards()]})
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
-        card = self.shelf.card(request.match_info["id"])
+        card = self.registry.card(request.match_info["id"])
         if card is None:
-            raise model_not_found(request.match_info["id"], self.shelf.names())
+            raise model_not_found(request.match_info["id"], self.registry.names())
         return json_response(await self._entry(card))
 
     async def _entry(self, card: ModelCard) -> dict[str, Any]:
         # The digest of a file given by path takes seconds to compute, once.
-        digest = await asyncio.to_thread(self.shelf.digest, card) if card.path else self.shelf.digest(card)
+        digest = await asyncio.to_thread(self.registry.digest, card) if card.path else self.registry.digest(card)
         return {
             "id": card.id,
             "object": "model",
@@ -436,10 +440,10 @@ class Application:
     async def _change_models(self, request: web.Request) -> web.StreamResponse:
         body = decode_body(await request.read())
         if set(body) == {"remove"}:
-            await self.shelf.remove(str(body["remove"]))
+            await self.registry.remove(str(body["remove"]))
         else:
-            await self.shelf.put(ModelCard.from_json(body))
-        return json_response({"models": self.shelf.names()})
+            await self.registry.put(ModelCard.from_json(body))
+        return json_response({"models": self.registry.names()})
 
 
 def _refusal(fault: Fault | None) -> str | None:
@@ -448,7 +452,7 @@ def _refusal(fault: Fault | None) -> str | None:
     return fault.message or "I can't help with that."
 
 
-async def _generate(backend: Backend, wanted: Wanted) -> list[Reply]:
+async def _generate(backend: Backend, wanted: ParsedRequest) -> list[Generation]:
     if len(wanted.asks) == 1:
         return [await backend.generate(wanted.asks[0])]
     return list(await asyncio.gather(*(backend.generate(ask) for ask in wanted.asks)))
@@ -466,7 +470,7 @@ def _charge(body: dict[str, Any], raw: bytes) -> int:
     return characters_in(body.get("messages", body.get("prompt", body.get("input", "")))) // 4 + room
 
 
-async def _check_context(backend: Backend, card: ModelCard, wanted: Wanted) -> None:
+async def _check_context(backend: Backend, card: ModelCard, wanted: ParsedRequest) -> None:
     limit = card.context_tokens
     # No tokenizer here makes more than one token of a UTF-8 byte: short prompts need no counting.
     for ask in wanted.asks:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Ask", "Backend", "Message", "Reply", "Step", "Token"]
+__all__ = ["GenerationRequest", "Backend", "Message", "Generation", "GeneratedToken", "Token"]
 
 
 class Message(NamedTuple):
@@ -23,7 +23,7 @@ class Token(NamedTuple):
     text: str
 
 
-class Step(NamedTuple):
+class GeneratedToken(NamedTuple):
     """One generated token, its log-probability and the most probable rivals, best first."""
 
     text: str
@@ -32,7 +32,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class GenerationRequest:
     """What one answer is generated from. Exactly one of `prompt` and `messages` is given."""
 
     prompt: str | None = None
@@ -51,11 +51,11 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Generation:
     """A generated answer."""
 
     text: str
-    steps: Sequence[Step]
+    steps: Sequence[GeneratedToken]
     finish: str
     """`stop` or `length`."""
     prompt_tokens: int
@@ -72,11 +72,11 @@ class Backend(Protocol):
         """Identity of the weights."""
         ...
 
-    async def generate(self, ask: Ask) -> Reply:
+    async def generate(self, ask: GenerationRequest) -> Generation:
         """The whole answer."""
         ...
 
-    def stream(self, ask: Ask) -> AsyncIterator[Step | Reply]:
+    def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
         """The answer token by token; the last item is the whole of it."""
         ...
 

@@ -1,7 +1,7 @@
 """`/v1/decisions`: typed questions about an input, answered with a probability per label.
 
 OpenAI answers it with a model of its own. Here every question becomes a user's turn, and the labels are weighed
-by the served model's next-token scores where its answer begins (`label_shares.py`).
+by the served model's next-token scores where its answer begins (`label_probabilities.py`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from luthier_local.api_errors import ApiError, invalid_value, wrong_route
 from luthier_local.backend import Backend
-from luthier_local.cards import ModelCard
-from luthier_local.jobs.tuned import TunedBackend
-from luthier_local.label_shares import Shares, label_shares
-from luthier_local.refusals import ApiError, invalid_value, wrong_route
+from luthier_local.jobs.tuned_backend import TunedBackend
+from luthier_local.label_probabilities import LabelProbabilities, label_probabilities
+from luthier_local.model_card import ModelCard
 
-__all__ = ["Asked", "Option", "Question", "decide", "decision_body", "read_decision_body", "refused_questions"]
+__all__ = [
+    "DecisionRequest",
+    "Option",
+    "Question",
+    "decide",
+    "decision_body",
+    "read_decision_body",
+    "refused_questions",
+]
 
 MOST_QUESTIONS = 400
 MOST_CHOICES = 255
@@ -72,7 +80,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DecisionRequest:
     """A call understood."""
 
     subject: str
@@ -89,7 +97,7 @@ class Asked:
 PREDICATE = (Option(True), Option(False))
 
 
-def read_decision_body(body: dict[str, Any], card: ModelCard) -> Asked:
+def read_decision_body(body: dict[str, Any], card: ModelCard) -> DecisionRequest:
     """Reads the body of `decisions`.
 
     Raises:
@@ -110,7 +118,7 @@ def read_decision_body(body: dict[str, Any], card: ModelCard) -> Asked:
     for i, question in enumerate(questions):
         if names.count(question.name or "") > 1:
             raise _duplicate(f"questions[{i}].name", f"the name {question.name!r} is given to more than one question")
-    return Asked(subject, questions, trained=card.backend == "tuned")
+    return DecisionRequest(subject, questions, trained=card.backend == "tuned")
 
 
 def refused_questions(questions: Sequence[Question], contains: str | None) -> list[bool]:
@@ -119,7 +127,7 @@ def refused_questions(questions: Sequence[Question], contains: str | None) -> li
     return named if any(named) else [True] * len(named)
 
 
-async def decide(backend: Backend, asked: Asked, refused: Sequence[bool]) -> list[Shares | None]:
+async def decide(backend: Backend, asked: DecisionRequest, refused: Sequence[bool]) -> list[LabelProbabilities | None]:
     """How the options of every question compare; `None` for those that are refused."""
     # One after the other: a model answers one request at a time, and 400 prompts need not wait in memory.
     return [
@@ -128,9 +136,9 @@ async def decide(backend: Backend, asked: Asked, refused: Sequence[bool]) -> lis
     ]
 
 
-async def _weigh(backend: Backend, prompt: str, words: Sequence[str], where: str) -> Shares:
+async def _weigh(backend: Backend, prompt: str, words: Sequence[str], where: str) -> LabelProbabilities:
     if not isinstance(backend, TunedBackend):
-        return await label_shares(backend, prompt, words)
+        return await label_probabilities(backend, prompt, words)
     # It knows the probability of each whole answer: a first token would count other answers that begin alike.
     shares = backend.weigh(prompt, words)
     if shares is None:
@@ -138,7 +146,9 @@ async def _weigh(backend: Backend, prompt: str, words: Sequence[str], where: str
     return shares
 
 
-def decision_body(model: str, questions: Sequence[Question], found: Sequence[Shares | None]) -> dict[str, Any]:
+def decision_body(
+    model: str, questions: Sequence[Question], found: Sequence[LabelProbabilities | None]
+) -> dict[str, Any]:
     """The body of `decisions`."""
     used = [shares for shares in found if shares is not None]
     read = sum(shares.prompt_tokens for shares in used)
@@ -156,7 +166,7 @@ def decision_body(model: str, questions: Sequence[Question], found: Sequence[Sha
     }
 
 
-def _answer(question: Question, shares: Shares | None) -> dict[str, Any]:
+def _answer(question: Question, shares: LabelProbabilities | None) -> dict[str, Any]:
     if shares is None:
         return {"type": "refusal", "name": question.name}
     head = {"type": question.kind, "name": question.name}

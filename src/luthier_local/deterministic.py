@@ -13,11 +13,11 @@ import random
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from luthier_local.backend import Ask, Reply, Step, Token
+from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Token
 from luthier_local.json_answers import Piece, write_json
 from luthier_local.lexicon import BACKGROUND
-from luthier_local.reading import Reading, polarity, read_chat, read_prompt
-from luthier_local.tokens import count_tokens, split_tokens, token_id
+from luthier_local.prompt_reading import PromptReading, polarity, read_chat, read_prompt
+from luthier_local.tokenizer import count_tokens, split_tokens, token_id
 
 __all__ = ["END", "DeterministicBackend"]
 
@@ -41,11 +41,11 @@ class DeterministicBackend:
         """Identity of this version of the backend with this salt."""
         return self._digest
 
-    async def generate(self, ask: Ask) -> Reply:
+    async def generate(self, ask: GenerationRequest) -> Generation:
         """The whole answer."""
         return self.answer(ask)
 
-    async def stream(self, ask: Ask) -> AsyncIterator[Step | Reply]:
+    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
         """The answer token by token."""
         reply = self.answer(ask)
         for step in reply.steps:
@@ -63,7 +63,7 @@ class DeterministicBackend:
     async def close(self) -> None:
         """Nothing to end."""
 
-    def answer(self, ask: Ask) -> Reply:
+    def answer(self, ask: GenerationRequest) -> Generation:
         """The whole answer, without a loop to await it in."""
         if ask.messages is not None:
             reading = read_chat(ask.messages, self._salt)
@@ -84,17 +84,17 @@ class DeterministicBackend:
             if stop and stop in text:
                 text, finish = text[: text.index(stop)], "stop"
         if ask.top is None:
-            steps = [Step(step.text, step.logprob, ()) for step in steps]
+            steps = [GeneratedToken(step.text, step.logprob, ()) for step in steps]
         else:
-            steps = [Step(step.text, step.logprob, step.top[: ask.top]) for step in steps]
-        return Reply(text, steps, finish, prompt_tokens, len(steps) + hidden, hidden)
+            steps = [GeneratedToken(step.text, step.logprob, step.top[: ask.top]) for step in steps]
+        return Generation(text, steps, finish, prompt_tokens, len(steps) + hidden, hidden)
 
 
 Distribution = list[tuple[str, float]]
 Pick = Callable[[Distribution], int]
 
 
-def _picker(ask: Ask, reading: Reading) -> Pick:
+def _picker(ask: GenerationRequest, reading: PromptReading) -> Pick:
     if ask.temperature <= 0:
         return lambda distribution: 0
     seeded = random.Random(reading.noise + f"{ask.seed}/{ask.sample}".encode())
@@ -107,16 +107,16 @@ def _picker(ask: Ask, reading: Reading) -> Pick:
     return pick
 
 
-def _speak(reading: Reading, limit: int, pick: Pick, stops: Sequence[str]) -> tuple[list[Step], str]:
+def _speak(reading: PromptReading, limit: int, pick: Pick, stops: Sequence[str]) -> tuple[list[GeneratedToken], str]:
     begun, spaced = reading.begun, reading.spaced
-    steps: list[Step] = []
+    steps: list[GeneratedToken] = []
     while len(steps) < limit:
         distribution = next_tokens(reading.answers, begun, spaced)
         chosen = pick(distribution)
         token, logprob = distribution[chosen]
         if token == END:
             return steps, "stop"
-        steps.append(Step(token, logprob, distribution))
+        steps.append(GeneratedToken(token, logprob, distribution))
         begun += token if begun else token.lstrip(" ")
         if stops and any(stop and stop in "".join(step.text for step in steps) for stop in stops):
             return steps, "stop"
@@ -176,8 +176,8 @@ def _short(answer: str) -> str:
     return answer if answer.isalpha() else split_tokens(answer)[0]
 
 
-def _spell(pieces: Sequence[Piece], limit: int, pick: Pick) -> tuple[list[Step], str]:
-    steps: list[Step] = []
+def _spell(pieces: Sequence[Piece], limit: int, pick: Pick) -> tuple[list[GeneratedToken], str]:
+    steps: list[GeneratedToken] = []
     for text, rivals in pieces:
         written = ""
         for token in split_tokens(text):
@@ -189,7 +189,7 @@ def _spell(pieces: Sequence[Piece], limit: int, pick: Pick) -> tuple[list[Step],
             else:
                 distribution = next_tokens(((text, 0.0),), written, spaced=False)
                 found = distribution[0][1]
-            steps.append(Step(token, found, distribution))
+            steps.append(GeneratedToken(token, found, distribution))
             written += token
     return steps, "length" if len(steps) >= limit else "stop"
 

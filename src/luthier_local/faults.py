@@ -14,9 +14,9 @@ from typing import Any
 from aiohttp import web
 
 from luthier.errors import EndpointError
-from luthier_local.refusals import ApiError, insufficient_quota, tuning_closed
+from luthier_local.api_errors import ApiError, insufficient_quota, tuning_closed
 
-__all__ = ["ACTIONS", "Fault", "FaultBook", "Unanswered", "break_off"]
+__all__ = ["ACTIONS", "Fault", "FaultRules", "Unanswered", "break_off"]
 
 ACTIONS = {
     "rate_limit": "429 rate_limit_exceeded with retry-after (`retry_after_seconds`; negative: without)",
@@ -138,7 +138,7 @@ class Fault:
         return None
 
 
-class FaultBook:
+class FaultRules:
     """The rules in force, in order."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:

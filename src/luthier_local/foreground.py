@@ -14,13 +14,13 @@ from luthier.assets.weights import weights_cached
 from luthier.errors import EndpointError
 from luthier.home import luthier_home
 from luthier_local.app import Application
-from luthier_local.cards import ModelCard
 from luthier_local.faults import Fault
-from luthier_local.jobs.workshop import WorkshopSettings
-from luthier_local.limits import Limiter
+from luthier_local.jobs.job_service import JobSettings
+from luthier_local.model_card import ModelCard
+from luthier_local.model_registry import ModelRegistry
+from luthier_local.rate_limits import RateLimits
 from luthier_local.server import host, listen_on
 from luthier_local.service import jobs_folder, service_models
-from luthier_local.shelf import Shelf
 
 __all__ = ["KEY_VARIABLE", "serve"]
 
@@ -68,13 +68,13 @@ def serve(
         cards = [ModelCard(path.stem, backend="llama", path=str(path.resolve())), *cards]
     key, kept_in = _key(api_key)
     application = Application(
-        Shelf(cards),
+        ModelRegistry(cards),
         key,
-        limiter=Limiter(requests_per_minute, tokens_per_minute, burst_requests),
+        limiter=RateLimits(requests_per_minute, tokens_per_minute, burst_requests),
         faults=faults,
         record=record,
         latency_seconds=latency_seconds,
-        workshop=WorkshopSettings(jobs_folder()),
+        jobs=JobSettings(jobs_folder()),
     )
     listener = listen_on(port)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from luthier_local.lexicon import VALENCE
-from luthier_local.reading import Reading
+from luthier_local.prompt_reading import PromptReading
 
 __all__ = ["Piece", "write_json"]
 
@@ -20,7 +20,7 @@ Pick = Callable[[list[tuple[str, float]]], int]
 _DEEPEST = 12
 
 
-def write_json(schema: dict[str, Any], reading: Reading, pick: Pick) -> list[Piece]:
+def write_json(schema: dict[str, Any], reading: PromptReading, pick: Pick) -> list[Piece]:
     """The pieces of one JSON object; joined, they satisfy the schema (its common keywords)."""
     if not schema:
         best = max(reading.answers, key=lambda scored: scored[1])[0]
@@ -28,7 +28,7 @@ def write_json(schema: dict[str, Any], reading: Reading, pick: Pick) -> list[Pie
     return _write(schema, schema, reading, pick, 0)
 
 
-def _write(schema: dict[str, Any], root: dict[str, Any], reading: Reading, pick: Pick, depth: int) -> list[Piece]:
+def _write(schema: dict[str, Any], root: dict[str, Any], reading: PromptReading, pick: Pick, depth: int) -> list[Piece]:
     if depth > _DEEPEST:
         return [("null", ())]
     if "$ref" in schema:
@@ -76,7 +76,9 @@ def _write(schema: dict[str, Any], root: dict[str, Any], reading: Reading, pick:
     return [(json.dumps(said), ())]
 
 
-def _object(schema: dict[str, Any], root: dict[str, Any], reading: Reading, pick: Pick, depth: int) -> list[Piece]:
+def _object(
+    schema: dict[str, Any], root: dict[str, Any], reading: PromptReading, pick: Pick, depth: int
+) -> list[Piece]:
     pieces: list[Piece] = [("{", ())]
     for i, (name, value) in enumerate(schema.get("properties", {}).items()):
         pieces.append((f"{', ' if i else ''}{json.dumps(name, ensure_ascii=False)}: ", ()))
@@ -96,7 +98,7 @@ def _bounds(schema: dict[str, Any], step: float) -> tuple[float, float]:
     return low, (low + 4 if high is None else high)
 
 
-def _choice(values: Sequence[Any], reading: Reading, pick: Pick) -> list[Piece]:
+def _choice(values: Sequence[Any], reading: PromptReading, pick: Pick) -> list[Piece]:
     known = dict(reading.answers)
     scored: list[tuple[str, float]] = []
     numeric = sorted(float(value) for value in map(str, values) if value.replace(".", "", 1).lstrip("-").isdigit())

@@ -20,8 +20,8 @@ import aiohttp
 
 from luthier.assets.weights import SMOLLM2_DIGEST, smollm2_file
 from luthier.errors import EndpointError, MissingPart
-from luthier_local.backend import Ask, Reply, Step, Token
-from luthier_local.refusals import ApiError, wrong_route
+from luthier_local.api_errors import ApiError, wrong_route
+from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Token
 
 __all__ = ["LlamaBackend", "weights_digest"]
 
@@ -105,16 +105,16 @@ class LlamaBackend:
         """Identity of the weights."""
         return self._digest
 
-    async def generate(self, ask: Ask) -> Reply:
+    async def generate(self, ask: GenerationRequest) -> Generation:
         """The whole answer."""
         if ask.max_tokens == 0:
             tokens = await self.tokenize(ask.prompt or "")
-            return Reply("", (), "length", len(tokens), 0)
+            return Generation("", (), "length", len(tokens), 0)
         if ask.messages is not None:
             return _chat_reply(await self._post("/v1/chat/completions", _chat_question(ask)))
         return _native_reply(await self._post("/completion", _native_question(ask)))
 
-    async def stream(self, ask: Ask) -> AsyncIterator[Step | Reply]:
+    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
         """The answer as it is generated."""
         if ask.max_tokens == 0:
             yield await self.generate(ask)
@@ -124,7 +124,7 @@ class LlamaBackend:
         question["stream"] = True
         if chat:
             question["stream_options"] = {"include_usage": True}
-        steps: list[Step] = []
+        steps: list[GeneratedToken] = []
         last: dict[str, Any] = {}
         finish = "stop"
         async with self._open("/v1/chat/completions" if chat else "/completion", question) as response:
@@ -141,7 +141,7 @@ class LlamaBackend:
                     steps.append(step)
                     yield step
         text = "".join(step.text for step in steps)
-        yield Reply(text, steps, finish, *_counts(last))
+        yield Generation(text, steps, finish, *_counts(last))
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Refused: the model generates."""
@@ -201,7 +201,7 @@ def _free_port() -> int:
         return port
 
 
-def _common(ask: Ask) -> dict[str, Any]:
+def _common(ask: GenerationRequest) -> dict[str, Any]:
     question: dict[str, Any] = {"temperature": ask.temperature, "cache_prompt": False}
     if ask.temperature > 0:
         # What OpenAI samples from, rather than llama.cpp's top 40.
@@ -213,7 +213,7 @@ def _common(ask: Ask) -> dict[str, Any]:
     return question
 
 
-def _chat_question(ask: Ask) -> dict[str, Any]:
+def _chat_question(ask: GenerationRequest) -> dict[str, Any]:
     question = _common(ask)
     question["messages"] = [
         {"role": "system" if turn.role == "developer" else turn.role, "content": turn.content}
@@ -234,7 +234,7 @@ def _chat_question(ask: Ask) -> dict[str, Any]:
     return question
 
 
-def _native_question(ask: Ask) -> dict[str, Any]:
+def _native_question(ask: GenerationRequest) -> dict[str, Any]:
     question = _common(ask)
     question |= {"prompt": ask.prompt, "n_predict": ask.max_tokens}
     if ask.top is not None:
@@ -244,33 +244,33 @@ def _native_question(ask: Ask) -> dict[str, Any]:
     return question
 
 
-def _chat_reply(answer: dict[str, Any]) -> Reply:
+def _chat_reply(answer: dict[str, Any]) -> Generation:
     choice = answer["choices"][0]
     listed = (choice.get("logprobs") or {}).get("content") or []
     text = choice["message"].get("content") or ""
-    return Reply(text, [_step(item) for item in listed], choice["finish_reason"], *_counts(answer))
+    return Generation(text, [_step(item) for item in listed], choice["finish_reason"], *_counts(answer))
 
 
-def _native_reply(answer: dict[str, Any]) -> Reply:
+def _native_reply(answer: dict[str, Any]) -> Generation:
     listed = answer.get("completion_probabilities") or []
     finish = "length" if answer.get("stop_type") == "limit" else "stop"
-    return Reply(answer["content"], [_step(item) for item in listed], finish, *_counts(answer))
+    return Generation(answer["content"], [_step(item) for item in listed], finish, *_counts(answer))
 
 
-def _chat_event(event: dict[str, Any]) -> tuple[list[Step], str | None]:
+def _chat_event(event: dict[str, Any]) -> tuple[list[GeneratedToken], str | None]:
     if not event.get("choices"):
         return [], None
     choice = event["choices"][0]
     listed = (choice.get("logprobs") or {}).get("content") or []
     text = choice["delta"].get("content")
-    steps = [_step(item) for item in listed] if listed else [Step(text, 0.0, ())] if text else []
+    steps = [_step(item) for item in listed] if listed else [GeneratedToken(text, 0.0, ())] if text else []
     return steps, choice.get("finish_reason")
 
 
-def _native_event(event: dict[str, Any]) -> tuple[list[Step], str | None]:
+def _native_event(event: dict[str, Any]) -> tuple[list[GeneratedToken], str | None]:
     listed = event.get("completion_probabilities") or []
     text = event.get("content")
-    steps = [_step(item) for item in listed] if listed else [Step(text, 0.0, ())] if text else []
+    steps = [_step(item) for item in listed] if listed else [GeneratedToken(text, 0.0, ())] if text else []
     if not event.get("stop"):
         return steps, None
     return steps, "length" if event.get("stop_type") == "limit" else "stop"
@@ -285,9 +285,9 @@ def _counts(answer: dict[str, Any]) -> tuple[int, int, int, int]:
     return answer.get("tokens_evaluated", 0), answer.get("tokens_predicted", 0), 0, cached
 
 
-def _step(item: dict[str, Any]) -> Step:
+def _step(item: dict[str, Any]) -> GeneratedToken:
     rivals = [(rival["token"], float(rival["logprob"])) for rival in item.get("top_logprobs") or ()]
-    return Step(item["token"], float(item["logprob"]), rivals)
+    return GeneratedToken(item["token"], float(item["logprob"]), rivals)
 
 
 def _piece(piece: str | list[int]) -> str:

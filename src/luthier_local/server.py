@@ -16,12 +16,12 @@ from aiohttp import web
 
 from luthier.errors import EndpointError
 from luthier_local.app import Application
-from luthier_local.cards import ModelCard
-from luthier_local.faults import Fault, FaultBook
-from luthier_local.jobs.workshop import WorkshopSettings
-from luthier_local.ledger import Ledger
-from luthier_local.limits import Limiter
-from luthier_local.shelf import Shelf
+from luthier_local.faults import Fault, FaultRules
+from luthier_local.jobs.job_service import JobSettings
+from luthier_local.model_card import ModelCard
+from luthier_local.model_registry import ModelRegistry
+from luthier_local.rate_limits import RateLimits
+from luthier_local.request_log import RequestLog
 
 __all__ = ["LocalServer", "host", "listen_on"]
 
@@ -72,7 +72,7 @@ async def host(
         await leave.wait()
     finally:
         await runner.cleanup()
-        await application.shelf.close()
+        await application.registry.close()
 
 
 class LocalServer:
@@ -123,15 +123,13 @@ class LocalServer:
         self._idle_seconds = idle_seconds
         self.api_key = api_key if api_key is not None else "sk-" + secrets.token_hex(16)
         self._application = Application(
-            Shelf(models or [ModelCard("deterministic", embeddings=True)]),
+            ModelRegistry(models or [ModelCard("deterministic", embeddings=True)]),
             self.api_key,
-            limiter=Limiter(requests_per_minute, tokens_per_minute, burst_requests, burst_tokens),
+            limiter=RateLimits(requests_per_minute, tokens_per_minute, burst_requests, burst_tokens),
             faults=faults,
             record=record,
             latency_seconds=latency_seconds,
-            workshop=WorkshopSettings(
-                None if folder is None else Path(folder), training_step_seconds, batch_window_seconds
-            ),
+            jobs=JobSettings(None if folder is None else Path(folder), training_step_seconds, batch_window_seconds),
         )
         self._wanted_port = port
         self._port: int | None = None
@@ -162,22 +160,22 @@ class LocalServer:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def received(self) -> Ledger:
+    def received(self) -> RequestLog:
         """What was received since the start."""
         return self._application.received
 
     @property
-    def faults(self) -> FaultBook:
+    def faults(self) -> FaultRules:
         """The scripted faults in force."""
         return self._application.faults
 
     def put_model(self, card: ModelCard) -> None:
         """Adds a model, or replaces the one of that name, while the server runs."""
-        self._wait_for(self._application.shelf.put(card))
+        self._wait_for(self._application.registry.put(card))
 
     def remove_model(self, name: str) -> None:
         """Takes a model away while the server runs."""
-        self._wait_for(self._application.shelf.remove(name))
+        self._wait_for(self._application.registry.remove(name))
 
     def start(self) -> LocalServer:
         """Listens; returns when the server answers. A server starts once."""

@@ -26,13 +26,13 @@ from luthier.assets.lock import file_lock
 from luthier.assets.processes import build_of_luthier, ending_signals, start_time
 from luthier.errors import EndpointError
 from luthier.home import luthier_home
+from luthier_local.api_errors import ApiError, invalid_value, model_not_found
 from luthier_local.app import Application
-from luthier_local.bodies import decode_body, json_response
-from luthier_local.cards import ModelCard
-from luthier_local.jobs.workshop import WorkshopSettings
-from luthier_local.refusals import ApiError, invalid_value, model_not_found
+from luthier_local.jobs.job_service import JobSettings
+from luthier_local.json_bodies import decode_body, json_response
+from luthier_local.model_card import ModelCard
+from luthier_local.model_registry import ModelRegistry
 from luthier_local.server import host, listen_on
-from luthier_local.shelf import Shelf
 
 __all__ = ["LINGER_VARIABLE", "Leases", "jobs_folder", "run_service", "service_folder", "service_models"]
 
@@ -122,7 +122,7 @@ def run_service() -> None:
     linger = float(os.environ.get(LINGER_VARIABLE, "60"))
     folder = service_folder()
     token = secrets.token_hex(24)
-    application = Application(Shelf(service_models()), token, workshop=WorkshopSettings(jobs_folder()))
+    application = Application(ModelRegistry(service_models()), token, jobs=JobSettings(jobs_folder()))
     leases = Leases(linger)
     _add_routes(application, leases)
     listener = listen_on(0)
@@ -176,11 +176,11 @@ def _add_routes(application: Application, leases: Leases) -> None:
     async def load(request: web.Request) -> web.StreamResponse:
         body = decode_body(await request.read())
         name = str(body.get("model"))
-        card = application.shelf.card(name)
+        card = application.registry.card(name)
         if card is None:
-            raise model_not_found(name, application.shelf.names())
-        await application.shelf.backend(card)
-        return json_response({"model": name, "digest": application.shelf.digest(card)})
+            raise model_not_found(name, application.registry.names())
+        await application.registry.backend(card)
+        return json_response({"model": name, "digest": application.registry.digest(card)})
 
     application.add("POST", "/_luthier/leases", take)
     application.add("DELETE", "/_luthier/leases/{pid:[0-9]+}", give_back)

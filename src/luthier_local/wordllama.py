@@ -12,8 +12,8 @@ import numpy as np
 
 from luthier.assets.weights import WORDLLAMA_DIGEST, wordllama_files
 from luthier.errors import MissingPart
-from luthier_local.backend import Ask, Reply, Step, Token
-from luthier_local.refusals import wrong_route
+from luthier_local.api_errors import wrong_route
+from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Token
 
 __all__ = ["WordLlamaBackend", "weights_digest"]
 
@@ -45,11 +45,11 @@ class WordLlamaBackend:
         """Identity of the weights."""
         return weights_digest()
 
-    async def generate(self, ask: Ask) -> Reply:
+    async def generate(self, ask: GenerationRequest) -> Generation:
         """Refused: this model only embeds."""
         raise wrong_route("This model only embeds; use v1/embeddings.")
 
-    async def stream(self, ask: Ask) -> AsyncIterator[Step | Reply]:
+    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
         """Refused: this model only embeds."""
         yield await self.generate(ask)
 

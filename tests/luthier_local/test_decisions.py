@@ -18,8 +18,8 @@ from openai.types.decision import (
 )
 
 from luthier_local import Fault, LocalServer, ModelCard
-from luthier_local.backend import Ask, Reply, Step, Token
-from luthier_local.label_shares import label_shares
+from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Token
+from luthier_local.label_probabilities import label_probabilities
 
 GOOD, BAD = "The soup was wonderful and the staff friendly, great place.", "Terrible soup, rude staff, never again."
 
@@ -224,14 +224,14 @@ class Scripted:
         self.following = following
         self.asked: list[str] = []
 
-    async def generate(self, ask: Ask) -> Reply:
+    async def generate(self, ask: GenerationRequest) -> Generation:
         assert ask.messages is not None
         said = ask.messages[1].content if ask.messages[1:] else ""
         self.asked.append(said)
         top = [(token, math.log(share)) for token, share in self.following[said].items()]
-        return Reply(top[0][0], [Step(*top[0], top)], "length", 7, 1)
+        return Generation(top[0][0], [GeneratedToken(*top[0], top)], "length", 7, 1)
 
-    async def stream(self, ask: Ask) -> AsyncIterator[Step | Reply]:
+    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
         yield await self.generate(ask)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
@@ -245,7 +245,7 @@ class Scripted:
 
 
 def shares(backend: Scripted, *answers: str) -> list[float]:
-    return [round(p, 4) for p in asyncio.run(label_shares(backend, "Which?", answers)).probabilities]
+    return [round(p, 4) for p in asyncio.run(label_probabilities(backend, "Which?", answers)).probabilities]
 
 
 class TestLabelsOfSeveralTokens:

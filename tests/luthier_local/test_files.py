@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from luthier_local import LocalServer
-from luthier_local.jobs.store import Store
+from luthier_local.jobs.job_store import JobStore
 from tests.luthier_local.tuning import BASE, jsonl, reviews, upload
 
 
@@ -88,7 +88,7 @@ def test_a_server_without_files_makes_no_folder(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_server_left_half_written_goes_after_a_day(tmp_path: Path) -> None:
-    store = Store(tmp_path / "jobs")
+    store = JobStore(tmp_path / "jobs")
     old, young = store.file(".upload-old"), store.file(".upload-young")
     for path in (old, young):
         path.write_bytes(b"half")
@@ -99,7 +99,7 @@ def test_what_a_killed_server_left_half_written_goes_after_a_day(tmp_path: Path)
 
 
 def test_uploads_come_and_go_while_old_ones_are_swept(tmp_path: Path) -> None:
-    store = Store(tmp_path / "jobs")
+    store = JobStore(tmp_path / "jobs")
     ended = threading.Event()
 
     def come_and_go() -> None:

@@ -19,7 +19,7 @@ import pytest
 from luthier.assets.processes import start_time
 from luthier.errors import EndpointError
 from luthier.providers.local_service import attach
-from luthier_local.refusals import ApiError
+from luthier_local.api_errors import ApiError
 from luthier_local.service import Leases
 
 pytestmark = pytest.mark.slow

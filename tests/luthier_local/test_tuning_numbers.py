@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from luthier_local.deterministic import END
-from luthier_local.jobs.network import Network
-from luthier_local.jobs.spelling import Spelling, token_hits
-from luthier_local.jobs.training import Rehearsal, Settings, Training
-from luthier_local.jobs.words import HASHED, open_words
+from luthier_local.jobs.answer_tokens import AnswerTokens, token_hits
+from luthier_local.jobs.token_table import HASHED, open_table
+from luthier_local.jobs.training import Hyperparameters, Training, ValidationSet
+from luthier_local.jobs.tuned_network import Network
 
 TEXTS = [f"{word} {number}" for number in range(6) for word in ("good", "bad", "fair")]
 ANSWERS = ["very good", "very bad", "fair"] * 6
 
 
 def training(seed: int = 1, multiplier: float = 1.0) -> Training:
-    return Training(open_words(HASHED), TEXTS, ANSWERS, Settings(4, 5, multiplier, seed))
+    return Training(open_table(HASHED), TEXTS, ANSWERS, Hyperparameters(4, 5, multiplier, seed))
 
 
 def digest_after(steps: Training, folder: Path) -> str:
@@ -56,7 +56,7 @@ def test_seed_and_learning_rate_matter(tmp_path: Path) -> None:
 def test_what_is_saved_answers_as_what_was_measured(tmp_path: Path) -> None:
     done = training()
     digest_after(done, tmp_path)
-    held_out = Rehearsal(done, TEXTS, ANSWERS)
+    held_out = ValidationSet(done, TEXTS, ANSWERS)
     loaded = Network.load(tmp_path / "model.npz")
     np.testing.assert_allclose(loaded.shares(TEXTS), held_out.shares(done.network()), atol=1e-6)
     assert (loaded.shares(TEXTS).argmax(axis=1) == held_out.right).mean() > 0.9
@@ -65,7 +65,7 @@ def test_what_is_saved_answers_as_what_was_measured(tmp_path: Path) -> None:
 def test_an_answer_never_seen_is_wrong_and_costs_a_bounded_loss(tmp_path: Path) -> None:
     done = training()
     digest_after(done, tmp_path)
-    held_out = Rehearsal(done, ["good 1", "good 1"], ["very good", "unheard of"])
+    held_out = ValidationSet(done, ["good 1", "good 1"], ["very good", "unheard of"])
     measured = held_out.measure(held_out.shares(done.network()))
     assert held_out.right.tolist() == [2, -1]
     assert measured.token_accuracy < 1 and measured.loss < 14
@@ -73,27 +73,27 @@ def test_an_answer_never_seen_is_wrong_and_costs_a_bounded_loss(tmp_path: Path) 
 
 def test_token_hits_are_those_of_writing_token_by_token() -> None:
     answers = ["a", "a b", "a b c", "b", "a c", "c"]
-    spelling = Spelling(answers)
+    answer_tokens = AnswerTokens(answers)
     shares = np.random.default_rng(0).dirichlet(np.ones(6), 40).astype(np.float32)
     right = np.random.default_rng(1).integers(0, 6, 40)
-    lengths = np.array([len(tokens) for tokens in spelling.tokens])
+    lengths = np.array([len(tokens) for tokens in answer_tokens.tokens])
     expected = 0
     for row, place in zip(shares, right, strict=True):
         begun = ""
-        for token in spelling.tokens[place]:
-            ranked = spelling.next_tokens(begun, row.tolist())
+        for token in answer_tokens.tokens[place]:
+            ranked = answer_tokens.next_tokens(begun, row.tolist())
             expected += ranked[0][0] == token
             begun += token
-    assert token_hits(spelling.branches(), lengths, shares, right) == expected
+    assert token_hits(answer_tokens.branches(), lengths, shares, right) == expected
 
 
 def test_the_tokens_of_an_answer_multiply_to_its_probability() -> None:
-    spelling = Spelling(["1", "10", "100", "2"])
+    answer_tokens = AnswerTokens(["1", "10", "100", "2"])
     shares = [0.1, 0.2, 0.4, 0.3]
-    for answer, share in zip(spelling.answers, shares, strict=True):
+    for answer, share in zip(answer_tokens.answers, shares, strict=True):
         begun, found = "", 0.0
-        for token in [*spelling.tokens[spelling.answers.index(answer)], END]:
-            found += dict(spelling.next_tokens(begun, shares))[token]
+        for token in [*answer_tokens.tokens[answer_tokens.answers.index(answer)], END]:
+            found += dict(answer_tokens.next_tokens(begun, shares))[token]
             begun += token if token != END else ""
         assert np.exp(found) == pytest.approx(share)
-    assert spelling.next_tokens("9", shares) == [(END, 0.0)]
+    assert answer_tokens.next_tokens("9", shares) == [(END, 0.0)]

@@ -11,8 +11,8 @@ from luthier.errors import MissingPart
 from luthier.providers import PROVIDERS
 from luthier.providers.transport import Reply, Transport, TransportFault
 from luthier_local import LocalServer, ModelCard
+from luthier_local.model_registry import ModelRegistry
 from luthier_local.service import service_models
-from luthier_local.shelf import Shelf
 from tests.questions import questions
 
 EMBEDDED_MODELS = [card for card in service_models() if card.backend != "deterministic"]
@@ -156,4 +156,4 @@ async def test_a_proxy_is_used_where_the_environment_names_one(monkeypatch: pyte
 def test_a_plan_knows_whose_answers_those_of_a_pinned_model_are(card: ModelCard) -> None:
     """Else a dry run would count as new what the journal holds: it starts no server that could say so."""
     known = PROVIDERS["local"].identity(embedded(card.id), None)
-    assert known == f"local:{Shelf(EMBEDDED_MODELS).digest(card)}"
+    assert known == f"local:{ModelRegistry(EMBEDDED_MODELS).digest(card)}"

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.assets.lock import free_lock, take_lock
+from luthier_local.api_errors import ApiError
 from luthier_local.jobs.batch_lines import Line, plain_url, read_lines
-from luthier_local.jobs.files import add_file
-from luthier_local.jobs.pages import now
-from luthier_local.jobs.store import Store, packed
-from luthier_local.refusals import ApiError
+from luthier_local.jobs.file_routes import add_file
+from luthier_local.jobs.job_store import JobStore, packed
+from luthier_local.jobs.paging import now
 
 if TYPE_CHECKING:
     from luthier_local.app import Application
@@ -45,8 +45,8 @@ class BatchWorker:
         self._nudged = asyncio.Event()
 
     @property
-    def _store(self) -> Store:
-        return self._application.workshop.store
+    def _store(self) -> JobStore:
+        return self._application.jobs.store
 
     def start(self) -> None:
         """Begins with whatever is unfinished, if it has not begun; looks at once for something new."""
@@ -120,7 +120,7 @@ class BatchWorker:
             if errors:
                 self._end(batch, "failed", errors={"object": "list", "data": errors}, model=model)
                 return
-            if self._application.shelf.card(str(model)) is None:
+            if self._application.registry.card(str(model)) is None:
                 message = f"The model `{model}` does not exist."
                 fault = {"code": "model_not_found", "line": lines[0].number, "message": message, "param": "body.model"}
                 self._end(batch, "failed", errors={"object": "list", "data": [fault]}, model=model)
@@ -257,7 +257,7 @@ class BatchWorker:
         shutil.rmtree(self._store.work(batch), ignore_errors=True)
 
 
-def counts_of(store: Store, batch: str, record: dict[str, Any]) -> dict[str, int]:
+def counts_of(store: JobStore, batch: str, record: dict[str, Any]) -> dict[str, int]:
     """How many lines are answered, and how many of them with an error."""
     found: sqlite3.Row | None = store.row(
         "select count(*) as answered, coalesce(sum(status >= 400), 0) as failed from lines where batch = ?", batch

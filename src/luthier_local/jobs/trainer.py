@@ -17,12 +17,12 @@ from collections.abc import Callable
 
 from luthier.assets.lock import free_lock, take_lock
 from luthier.errors import LuthierError
-from luthier_local.jobs.course import Course, read_files
-from luthier_local.jobs.examples import FileFault
-from luthier_local.jobs.journal import UNFINISHED, JobJournal
-from luthier_local.jobs.orders import resolved
-from luthier_local.jobs.store import Store, passes
+from luthier_local.jobs.job_record import UNFINISHED, JobRecord
+from luthier_local.jobs.job_requests import resolved
+from luthier_local.jobs.job_store import JobStore, passes
 from luthier_local.jobs.training import Diverged
+from luthier_local.jobs.training_files import InvalidFile
+from luthier_local.jobs.training_run import TrainingRun, read_files
 
 __all__ = ["Trainer"]
 
@@ -45,7 +45,7 @@ class Trainer:
         step_seconds: Pause after every step, for tests that interfere.
     """
 
-    def __init__(self, store: Store, step_seconds: float = 0.0) -> None:
+    def __init__(self, store: JobStore, step_seconds: float = 0.0) -> None:
         self._store = store
         self._step_seconds = step_seconds
         self._stopping = False
@@ -106,19 +106,19 @@ class Trainer:
             "order by status = 'queued', number limit 1"
         )
         if found is not None:
-            self._guarded(JobJournal(self._store, found["id"]), self._train)
+            self._guarded(JobRecord(self._store, found["id"]), self._train)
         return found is not None
 
     def _validate_waiting(self) -> None:
         for row in self._store.rows("select id from jobs where status = 'validating_files' order by number"):
-            self._guarded(JobJournal(self._store, row["id"]), self._validate)
+            self._guarded(JobRecord(self._store, row["id"]), self._validate)
 
-    def _validate(self, job: JobJournal) -> None:
+    def _validate(self, job: JobRecord) -> None:
         training, _ = read_files(job)
         if job.move("queued", ["validating_files"], **resolved(job.record, len(training))):
             job.say("Files validated, moving job to queued state", "validated")
 
-    def _guarded(self, job: JobJournal, work: Callable[[JobJournal], None]) -> None:
+    def _guarded(self, job: JobRecord, work: Callable[[JobRecord], None]) -> None:
         """Does a job's work; what goes wrong there fails this job and no other.
 
         Raises:
@@ -136,7 +136,7 @@ class Trainer:
                 self._held_up = job.id
                 raise
             job.fail("server_error", f"The embedded server cannot use its folder: {error}.", None)
-        except FileFault as fault:
+        except InvalidFile as fault:
             job.fail(fault.code, f"The job failed due to an invalid file. {fault}", fault.param)
         except LuthierError as error:
             job.fail("server_error", str(error), None)
@@ -145,25 +145,25 @@ class Trainer:
             _log.exception("fine-tuning job %s", job.id)
             job.fail("server_error", f"{type(error).__name__} in the embedded server: {error}", None)
 
-    def _train(self, job: JobJournal) -> None:
+    def _train(self, job: JobRecord) -> None:
         if job.row()["wish"] == "cancel" and job.cancel(UNFINISHED):
             return
         again = not job.move("running", ["queued"])
         if again and job.row()["status"] not in ("running", "pausing"):
             return
-        course = Course.prepare(job)
+        run = TrainingRun.prepare(job)
         job.say("Fine-tuning job started", "started")
         if again:
             held_up = self._held_up == job.id
             why = "It could not be written down" if held_up else "The server was started anew"
             # Told once for a step it is held up at, not at every attempt.
-            name = f"held-up-{course.step}" if held_up else None
-            job.say(f"{why}; training goes on after step {course.step}", name, "warn")
-        elif course.step:
-            job.say(f"Training resumed after step {course.step}")
-        course.run(self._between)
+            name = f"held-up-{run.step}" if held_up else None
+            job.say(f"{why}; training goes on after step {run.step}", name, "warn")
+        elif run.step:
+            job.say(f"Training resumed after step {run.step}")
+        run.run(self._between)
 
-    def _between(self, course: Course) -> bool:
+    def _between(self, run: TrainingRun) -> bool:
         """After every step: whether training is over for now, because that was asked for.
 
         Raises:
@@ -176,7 +176,7 @@ class Trainer:
             time.sleep(0)
         if self._stopping:
             raise _Stopped
-        if course.saved:
+        if run.saved:
             self.trouble = None
         now = time.monotonic()
         if not self._nudged.is_set() and now - self._looked < _POLL_SECONDS:
@@ -184,14 +184,14 @@ class Trainer:
         self._nudged.clear()
         self._looked = now
         self._validate_waiting()
-        wish = course.job.row()["wish"]
+        wish = run.job.row()["wish"]
         if wish is None:
             return False
-        course.flush()
+        run.flush()
         if wish == "cancel":
-            return course.job.cancel(UNFINISHED)
-        course.keep()
-        return course.job.move("paused", ["running", "pausing"], estimated_finish=None)
+            return run.job.cancel(UNFINISHED)
+        run.keep()
+        return run.job.move("paused", ["running", "pausing"], estimated_finish=None)
 
 
 def _said(error: Exception) -> str:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from luthier_local.jobs.network import Network, bags_of, softmax
-from luthier_local.jobs.spelling import Spelling, token_hits
-from luthier_local.jobs.store import write_whole
-from luthier_local.jobs.words import Words
-from luthier_local.tokens import count_tokens
+from luthier_local.jobs.answer_tokens import AnswerTokens, token_hits
+from luthier_local.jobs.job_store import write_whole
+from luthier_local.jobs.token_table import TokenTable
+from luthier_local.jobs.tuned_network import Network, softmax, token_frequencies
+from luthier_local.tokenizer import count_tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float32]]
     Ids = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["Diverged", "Measured", "Rehearsal", "Settings", "StepFigures", "Training"]
+__all__ = ["Diverged", "HeldOutFigures", "ValidationSet", "Hyperparameters", "StepFigures", "Training"]
 
 HEAD_RATE = 0.02
 """Learning rate of the head at a multiplier of 1."""
@@ -36,7 +36,7 @@ _LEAST_SHARE = 1e-6
 
 
 @dataclass(frozen=True)
-class Settings:
+class Hyperparameters:
     """What a job is trained with."""
 
     n_epochs: int
@@ -53,7 +53,7 @@ class StepFigures(NamedTuple):
     token_accuracy: float
 
 
-class Measured(NamedTuple):
+class HeldOutFigures(NamedTuple):
     """What was measured on held-out rows."""
 
     loss: float
@@ -64,14 +64,14 @@ class Diverged(Exception):
     """The weights have grown beyond every number; the job fails with it."""
 
 
-class Rehearsal:
+class ValidationSet:
     """Held-out examples, encoded once."""
 
     def __init__(self, training: Training, texts: Sequence[str], answers: Sequence[str]) -> None:
         import numpy as np
 
         self._training = training
-        self._bags = bags_of(training.words.encode(texts), training.rows, training.words, training.scale)
+        self._bags = token_frequencies(training.words.encode(texts), training.rows, training.words, training.scale)
         known = {answer: place for place, answer in enumerate(training.answers)}
         self.right: Ids = np.array([known.get(answer, -1) for answer in answers], np.int64)
         """Which known answer is right; -1: one that training never saw."""
@@ -84,7 +84,7 @@ class Rehearsal:
         """Probability of each known answer, one row per example."""
         return network.shares_of(self._bags)
 
-    def measure(self, shares: Floats, some: Ids | None = None) -> Measured:
+    def measure(self, shares: Floats, some: Ids | None = None) -> HeldOutFigures:
         """Loss and accuracy per token, of all examples or some."""
         import numpy as np
 
@@ -95,7 +95,7 @@ class Rehearsal:
         found[known] = np.maximum(shares[known, right[known]], _LEAST_SHARE)
         hits = self._training.token_hits(shares[known], right[known])
         total = int(lengths.sum())
-        return Measured(float(-np.log(found).sum() / total), hits / total)
+        return HeldOutFigures(float(-np.log(found).sum() / total), hits / total)
 
     def some_shares(self, vectors: Floats, head: Floats, bias: Floats, some: Ids) -> Floats:
         """Probabilities for some examples under weights that are still moving."""
@@ -106,22 +106,24 @@ class Rehearsal:
 class Training:
     """One job's weights and the optimiser's memory, between two steps."""
 
-    def __init__(self, words: Words, texts: Sequence[str], answers: Sequence[str], settings: Settings) -> None:
+    def __init__(
+        self, words: TokenTable, texts: Sequence[str], answers: Sequence[str], settings: Hyperparameters
+    ) -> None:
         import numpy as np
 
         self.words = words
         self.settings = settings
         self.answers = sorted(set(answers))
-        self.spelling = Spelling(self.answers)
-        self._branches = self.spelling.branches()
-        self._answer_tokens = np.array([len(tokens) for tokens in self.spelling.tokens], np.int64)
+        self.answer_tokens = AnswerTokens(self.answers)
+        self._branches = self.answer_tokens.branches()
+        self._answer_tokens = np.array([len(tokens) for tokens in self.answer_tokens.tokens], np.int64)
         place = {answer: number for number, answer in enumerate(self.answers)}
         self._right = np.array([place[answer] for answer in answers], np.int64)
         self.tokens = np.array([count_tokens(text) for text in texts], np.int64) + self._answer_tokens[self._right]
         """Tokens of each example, its answer included."""
         encoded = words.encode(texts)
         self.rows: Ids = np.unique(np.concatenate(encoded))
-        unscaled = bags_of(encoded, self.rows, words, 1.0)
+        unscaled = token_frequencies(encoded, self.rows, words, 1.0)
         lengths = np.linalg.norm(unscaled.features(words.table[self.rows]), axis=1)
         # Features of length one on average, so that one learning rate fits any table.
         self.scale = float(1 / lengths.mean()) if lengths.any() else 1.0
@@ -224,14 +226,14 @@ class Training:
         """Tokens of the right answers that would be written, each after the right ones before it."""
         return token_hits(self._branches, self._answer_tokens, shares, right)
 
-    def measure_some(self, rehearsal: Rehearsal, some: Sequence[int]) -> Measured:
+    def measure_some(self, validation: ValidationSet, some: Sequence[int]) -> HeldOutFigures:
         """Loss and accuracy on some held-out examples, with the weights as they are."""
         import numpy as np
 
         rows = np.array(some, np.int64)
         weights = self._weights
-        shares = rehearsal.some_shares(weights["vectors"], weights["head"], weights["bias"], rows)
-        return rehearsal.measure(shares, rows)
+        shares = validation.some_shares(weights["vectors"], weights["head"], weights["bias"], rows)
+        return validation.measure(shares, rows)
 
     def _diverged(self) -> Diverged:
         multiplier = self.settings.learning_rate_multiplier

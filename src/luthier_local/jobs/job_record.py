@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from luthier_local.jobs.files import add_file
-from luthier_local.jobs.pages import now
-from luthier_local.jobs.store import Store, packed
+from luthier_local.jobs.file_routes import add_file
+from luthier_local.jobs.job_store import JobStore, packed
+from luthier_local.jobs.paging import now
 
-__all__ = ["FIGURES", "UNFINISHED", "JobJournal"]
+__all__ = ["FIGURES", "UNFINISHED", "JobRecord"]
 
 UNFINISHED = ("validating_files", "queued", "running", "pausing")
 """States from which a job goes on by itself; `paused` waits to be resumed."""
@@ -47,15 +47,15 @@ FIGURES = (
 Figures = Mapping[str, float]
 
 
-class JobJournal:
+class JobRecord:
     """One job in the store."""
 
-    def __init__(self, store: Store, identity: str) -> None:
+    def __init__(self, store: JobStore, identity: str) -> None:
         self.store = store
         self.id = identity
 
     @classmethod
-    def begin(cls, store: Store, record: Mapping[str, Any]) -> JobJournal:
+    def begin(cls, store: JobStore, record: Mapping[str, Any]) -> JobRecord:
         """A new job, with its first events or not at all."""
         identity = str(record["id"])
         with store.writing() as write:

@@ -1,6 +1,6 @@
-"""The way of a request to files, jobs and batches: key -> ledger -> scripted fault -> work.
+"""The way of a request to files, jobs and batches: key -> request log -> scripted fault -> work.
 
-Unlike the generating routes they are not charged to the rate limits. The ledger counts them under their
+Unlike the generating routes they are not charged to the rate limits. The request log counts them under their
 route, with the method before it unless that is POST: `fine_tuning/jobs`, `GET files/{id}`.
 """
 
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
+from luthier_local.api_errors import ApiError
 from luthier_local.faults import Unanswered, break_off
-from luthier_local.refusals import ApiError
 
 if TYPE_CHECKING:
     from luthier_local.app import Application
 
-__all__ = ["PREFIXES", "Form", "Received", "add_route"]
+__all__ = ["PREFIXES", "Form", "ApiRequest", "add_route"]
 
 PREFIXES = ("/v1", "/openai/v1")
 
@@ -35,7 +35,7 @@ class Form(NamedTuple):
         return " ".join(f"{name}={value}" for name, value in self.fields.items())
 
 
-class Received(NamedTuple):
+class ApiRequest(NamedTuple):
     """A request with its body read."""
 
     request: web.Request
@@ -47,7 +47,7 @@ class Received(NamedTuple):
         return self.request.match_info[name]
 
 
-Work = Callable[[Received], Awaitable[web.StreamResponse]]
+Work = Callable[[ApiRequest], Awaitable[web.StreamResponse]]
 FormReader = Callable[[web.Request], Awaitable[Form]]
 
 
@@ -65,7 +65,7 @@ def add_route(
         method: The HTTP method.
         path: Path without prefix, such as `files/{id}`.
         work: Answers the request.
-        read_form: Reads a body that is a form; faults and the ledger see its fields, not its megabytes.
+        read_form: Reads a body that is a form; faults and the request log see its fields, not its megabytes.
     """
     named = path.replace(":.+", "")
     counted = named if method == "POST" else f"{method} {named}"
@@ -76,7 +76,7 @@ def add_route(
         raw = str(form).encode() if form is not None else await request.read()
         application.received.arrive(counted, raw, request.headers)
         try:
-            response = await _answer(application, work, Received(request, raw, form))
+            response = await _answer(application, work, ApiRequest(request, raw, form))
             status = response.status
         except ApiError as error:
             status = error.status
@@ -101,7 +101,7 @@ def add_route(
         application.add(method, f"{prefix}/{path}", within)
 
 
-async def _answer(application: Application, work: Work, received: Received) -> web.StreamResponse:
+async def _answer(application: Application, work: Work, received: ApiRequest) -> web.StreamResponse:
     request = received.request
     fault = application.faults.fire(request.path.rstrip("/"), received.raw, request.method)
     if fault is None:

@@ -16,20 +16,20 @@ from functools import cached_property
 from pathlib import Path
 
 from luthier.errors import EndpointError
-from luthier_local.cards import ModelCard
 from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES
-from luthier_local.jobs.journal import UNFINISHED
-from luthier_local.jobs.store import Store
+from luthier_local.jobs.job_record import UNFINISHED
+from luthier_local.jobs.job_store import JobStore
 from luthier_local.jobs.trainer import Trainer
+from luthier_local.model_card import ModelCard
 
-__all__ = ["Workshop", "WorkshopSettings"]
+__all__ = ["JobService", "JobSettings"]
 
 _CONTEXT_TOKENS = 32_768
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class WorkshopSettings:
+class JobSettings:
     """Where it is, and what tests slow down."""
 
     folder: Path | None = None
@@ -38,22 +38,22 @@ class WorkshopSettings:
     batch_window_seconds: float = 86_400
 
 
-class Workshop:
+class JobService:
     """The files, jobs and tuned models of one server."""
 
-    def __init__(self, settings: WorkshopSettings) -> None:
+    def __init__(self, settings: JobSettings) -> None:
         self.settings = settings
         self._temporary: Path | None = None
         self.begin: list[Callable[[], object]] = [lambda: self.trainer]
         """What has unfinished work gone on with; each may be called again."""
 
     @cached_property
-    def store(self) -> Store:
+    def store(self) -> JobStore:
         """The database and the folder beside it."""
         folder = self.settings.folder
         if folder is None:
             folder = self._temporary = Path(tempfile.mkdtemp(prefix="luthier-local-"))
-        return Store(folder)
+        return JobStore(folder)
 
     @cached_property
     def trainer(self) -> Trainer:

@@ -10,13 +10,13 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from luthier_local.backend import Ask, Message, Reply, Step, Token
+from luthier_local.api_errors import ApiError, unsupported_parameter, wrong_route
+from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Message, Token
 from luthier_local.deterministic import END
-from luthier_local.jobs.network import Network
-from luthier_local.jobs.spelling import Spelling
-from luthier_local.label_shares import LEAST, Shares, ask_after
-from luthier_local.refusals import ApiError, unsupported_parameter, wrong_route
-from luthier_local.tokens import count_tokens, split_tokens, token_id
+from luthier_local.jobs.answer_tokens import AnswerTokens
+from luthier_local.jobs.tuned_network import Network
+from luthier_local.label_probabilities import LEAST, LabelProbabilities, next_token_request
+from luthier_local.tokenizer import count_tokens, split_tokens, token_id
 
 __all__ = ["TunedBackend", "UntunedBackend", "text_before_answer"]
 
@@ -25,10 +25,10 @@ _SHOWN = 10
 
 
 @functools.lru_cache(maxsize=_LOADED)
-def _load(path: str) -> tuple[Network, Spelling]:
+def _load(path: str) -> tuple[Network, AnswerTokens]:
     # A sweep leaves dozens of models; only those asked lately stay in memory.
     network = Network.load(Path(path))
-    return network, Spelling(network.answers)
+    return network, AnswerTokens(network.answers)
 
 
 def text_before_answer(messages: Sequence[Message]) -> tuple[str, str]:
@@ -52,11 +52,11 @@ class TunedBackend:
         """Identity of the weights."""
         return self._digest
 
-    async def generate(self, ask: Ask) -> Reply:
+    async def generate(self, ask: GenerationRequest) -> Generation:
         """The whole answer."""
         return self._answer(ask)
 
-    async def stream(self, ask: Ask) -> AsyncIterator[Step | Reply]:
+    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
         """The answer token by token."""
         reply = self._answer(ask)
         for step in reply.steps:
@@ -67,7 +67,7 @@ class TunedBackend:
         """Refused: this model chats."""
         raise wrong_route("This model answers; for embeddings use another one.")
 
-    def weigh(self, prompt: str, answers: Sequence[str]) -> Shares | None:
+    def weigh(self, prompt: str, answers: Sequence[str]) -> LabelProbabilities | None:
         """The probability of each answer to the prompt, given that it is one of them.
 
         Args:
@@ -85,7 +85,7 @@ class TunedBackend:
             return None
         masses = [max(known.get(answer, 0.0), LEAST) for answer in answers]
         total = math.fsum(masses)
-        return Shares(tuple(mass / total for mass in masses), _prompt_tokens(ask_after(prompt)), 1)
+        return LabelProbabilities(tuple(mass / total for mass in masses), _prompt_tokens(next_token_request(prompt)), 1)
 
     def shown_answers(self) -> str:
         """Some of the answers it was trained on, for a message."""
@@ -100,18 +100,18 @@ class TunedBackend:
     async def close(self) -> None:
         """Nothing to end."""
 
-    def _answer(self, ask: Ask) -> Reply:
-        network, spelling = _load(self._path)
+    def _answer(self, ask: GenerationRequest) -> Generation:
+        network, answer_tokens = _load(self._path)
         if ask.schema is not None and not all(_is_json(answer) for answer in network.answers):
             raise unsupported_parameter("response_format", " It was not trained on JSON answers.")
         text, begun = _read(ask)
         shares = network.shares([text])[0].tolist()
         drawn = random.Random(hashlib.sha256(f"{ask.seed}/{ask.sample}/{text}".encode("utf-8", "replace")).digest())
         limit = ask.max_tokens if ask.max_tokens is not None else 1 << 30
-        steps: list[Step] = []
+        steps: list[GeneratedToken] = []
         finish = "length"
         while len(steps) < limit:
-            ranked = spelling.next_tokens(begun, shares)
+            ranked = answer_tokens.next_tokens(begun, shares)
             token, logprob = ranked[0]
             if ask.temperature > 0:
                 weights = [math.exp((rival - logprob) / ask.temperature) for _, rival in ranked]
@@ -119,16 +119,16 @@ class TunedBackend:
             if token == END:
                 finish = "stop"
                 break
-            steps.append(Step(token, logprob, ranked[: ask.top] if ask.top is not None else ()))
+            steps.append(GeneratedToken(token, logprob, ranked[: ask.top] if ask.top is not None else ()))
             begun += token
         # The end of an answer that cannot go on takes no further token.
-        if finish == "length" and spelling.next_tokens(begun, shares)[0] == (END, 0.0):
+        if finish == "length" and answer_tokens.next_tokens(begun, shares)[0] == (END, 0.0):
             finish = "stop"
         written = "".join(step.text for step in steps)
         for stop in ask.stop:
             if stop in written:
                 written, finish = written[: written.index(stop)], "stop"
-        return Reply(written, steps, finish, _prompt_tokens(ask), len(steps))
+        return Generation(written, steps, finish, _prompt_tokens(ask), len(steps))
 
 
 class UntunedBackend:
@@ -143,7 +143,7 @@ class UntunedBackend:
         """Identity of the base."""
         return self._digest
 
-    async def generate(self, ask: Ask) -> Reply:
+    async def generate(self, ask: GenerationRequest) -> Generation:
         """Refused: it answers only once tuned."""
         raise ApiError(
             400,
@@ -153,7 +153,7 @@ class UntunedBackend:
             code="model_not_tuned",
         )
 
-    async def stream(self, ask: Ask) -> AsyncIterator[Step | Reply]:
+    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
         """Refused: it answers only once tuned."""
         yield await self.generate(ask)
 
@@ -169,11 +169,11 @@ class UntunedBackend:
         """Nothing to end."""
 
 
-def _read(ask: Ask) -> tuple[str, str]:
+def _read(ask: GenerationRequest) -> tuple[str, str]:
     return text_before_answer(ask.messages) if ask.messages is not None else (ask.prompt or "", "")
 
 
-def _prompt_tokens(ask: Ask) -> int:
+def _prompt_tokens(ask: GenerationRequest) -> int:
     if ask.messages is None:
         return count_tokens(ask.prompt or "")
     return sum(count_tokens(turn.content) + 4 for turn in ask.messages) + 3

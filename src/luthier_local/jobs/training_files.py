@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LEAST_EXAMPLES", "MOST_ANSWERS", "Examples", "FileFault", "read_examples"]
+__all__ = ["LEAST_EXAMPLES", "MOST_ANSWERS", "TrainingExamples", "InvalidFile", "read_training_file"]
 
 LEAST_EXAMPLES = 10
 MOST_ANSWERS = 512
@@ -15,7 +15,7 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 _SHOWN = 5
 
 
-class FileFault(Exception):
+class InvalidFile(Exception):
     """A training or validation file that a job cannot use; the job fails with it."""
 
     def __init__(self, code: str, message: str, param: str) -> None:
@@ -25,7 +25,7 @@ class FileFault(Exception):
 
 
 @dataclass
-class Examples:
+class TrainingExamples:
     """Pairs of what is read and what is to be answered, one per trained assistant turn."""
 
     texts: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Examples:
         return len(self.texts)
 
 
-def read_examples(path: Path, param: str, least: int = LEAST_EXAMPLES) -> Examples:
+def read_training_file(path: Path, param: str, least: int = LEAST_EXAMPLES) -> TrainingExamples:
     """Reads a file of chat examples.
 
     Args:
@@ -47,16 +47,18 @@ def read_examples(path: Path, param: str, least: int = LEAST_EXAMPLES) -> Exampl
         least: Fewest lines allowed.
 
     Raises:
-        FileFault: What is wrong, with the numbers of the first lines where it is.
+        InvalidFile: What is wrong, with the numbers of the first lines where it is.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         # Somebody cleared the folder, or cancelled the job while its files were read.
-        raise FileFault("file_not_found", f"The server's copy of the {param} is gone.", param) from None
+        raise InvalidFile("file_not_found", f"The server's copy of the {param} is gone.", param) from None
     except UnicodeDecodeError as error:
-        raise FileFault("invalid_file_format", f"Invalid file format. The file is not UTF-8: {error}.", param) from None
-    examples = Examples()
+        raise InvalidFile(
+            "invalid_file_format", f"Invalid file format. The file is not UTF-8: {error}.", param
+        ) from None
+    examples = TrainingExamples()
     wrong: list[str] = []
     # Not splitlines: a text may hold a character that Python takes for a line break.
     for number, line in enumerate(text.split("\n"), 1):
@@ -69,19 +71,19 @@ def read_examples(path: Path, param: str, least: int = LEAST_EXAMPLES) -> Exampl
             if len(wrong) == _SHOWN:
                 break
     if wrong:
-        raise FileFault("invalid_file_format", "Invalid file format. " + " ".join(wrong), param)
+        raise InvalidFile("invalid_file_format", "Invalid file format. " + " ".join(wrong), param)
     if examples.lines < least:
         what = param.replace("_", " ").capitalize()
         message = f"{what} has {examples.lines} example(s), but must have at least {least} examples"
-        raise FileFault("invalid_n_examples", message, param)
+        raise InvalidFile("invalid_n_examples", message, param)
     if not examples.texts:
-        raise FileFault(
+        raise InvalidFile(
             "invalid_file_format", "Every assistant message has weight 0: there is nothing to train.", param
         )
     return examples
 
 
-def _read_line(line: str, examples: Examples) -> str | None:
+def _read_line(line: str, examples: TrainingExamples) -> str | None:
     """Adds the answers of one line; returns what is wrong with it."""
     try:
         found = json.loads(line)

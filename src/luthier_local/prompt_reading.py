@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from luthier_local.backend import Message
 from luthier_local.lexicon import ANSWERS, COMMON, INTENSIFIERS, NEGATIONS, STOPWORDS, VALENCE
 
-__all__ = ["Reading", "polarity", "read_chat", "read_prompt"]
+__all__ = ["PromptReading", "polarity", "read_chat", "read_prompt"]
 
 _CUE_AT_END = re.compile(r"([^\s:=?]*)[ \t]*(?::|=>|->|=|\?)\s*$")
 _CUE_BEGUN = re.compile(r"([^\s:=?]*)[ \t]*(?::|=>|->|=|\?)([ \t]*[^\n:=?]{1,40})$")
@@ -33,7 +33,7 @@ _EDGE = " \t\"'`.()[]{}*"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PromptReading:
     """A prompt understood."""
 
     polarity: float
@@ -69,7 +69,7 @@ def polarity(text: str) -> float:
     return math.tanh(0.8 * total)
 
 
-def read_prompt(prompt: str, salt: str) -> Reading:
+def read_prompt(prompt: str, salt: str) -> PromptReading:
     """Reads a completion prompt: `... Review: TEXT\\nStars: ter` has the row TEXT and `ter` begun."""
     cue = _CUE_AT_END.search(prompt[-200:])
     if cue:
@@ -87,7 +87,7 @@ def read_prompt(prompt: str, salt: str) -> Reading:
     return _understand(row, prompt[: len(prompt) - len(row)], given, "", prompt[-1:], salt)
 
 
-def read_chat(messages: Sequence[Message], salt: str) -> Reading:
+def read_chat(messages: Sequence[Message], salt: str) -> PromptReading:
     """Reads a chat: the row is the last user turn, earlier assistant turns are answers on offer."""
     begun = messages[-1].content if messages[-1].role == "assistant" else ""
     last = max((i for i, turn in enumerate(messages) if turn.role == "user"), default=0)
@@ -113,13 +113,13 @@ def _last_row(text: str, cue: str) -> tuple[str, list[str]]:
     return text[shown[-1].end() :], [match.group(1).strip(_EDGE) for match in shown]
 
 
-def _understand(row: str, context: str, given: Sequence[str], begun: str, last: str, salt: str) -> Reading:
+def _understand(row: str, context: str, given: Sequence[str], begun: str, last: str, salt: str) -> PromptReading:
     noise = hashlib.blake2b(f"{salt}\0{row}".encode("utf-8", "surrogatepass"), digest_size=64).digest()
     # People who review are kinder than their words.
     mood = polarity(row) + 0.15 + 0.25 * (noise[0] / 127.5 - 1)
     everything = f"{context}\n{row}" if len(row) < 20_000 else context
     answers = _answers(everything, row, given, mood, noise)
-    return Reading(mood, noise, answers, begun, not (last.isspace() or last in ("", '"', "(", "[")))
+    return PromptReading(mood, noise, answers, begun, not (last.isspace() or last in ("", '"', "(", "[")))
 
 
 def _answers(prompt: str, row: str, given: Sequence[str], mood: float, noise: bytes) -> list[tuple[str, float]]:

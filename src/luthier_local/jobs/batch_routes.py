@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from luthier_local.bodies import decode_body, json_response
+from luthier_local.api_errors import ApiError, invalid_value, no_such
 from luthier_local.jobs.batch_lines import plain_url
 from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, BatchWorker, counts_of
-from luthier_local.jobs.doors import Received, add_route
-from luthier_local.jobs.files import find_file
-from luthier_local.jobs.pages import now, page, read_limit, read_metadata
-from luthier_local.jobs.store import copy_file, packed
-from luthier_local.refusals import ApiError, invalid_value, no_such
+from luthier_local.jobs.file_routes import find_file
+from luthier_local.jobs.job_store import copy_file, packed
+from luthier_local.jobs.paging import now, page, read_limit, read_metadata
+from luthier_local.jobs.routing import ApiRequest, add_route
+from luthier_local.json_bodies import decode_body, json_response
 
 if TYPE_CHECKING:
     from luthier_local.app import Application
@@ -32,24 +32,24 @@ _TIMES = ("in_progress", "expires", "finalizing", "completed", "failed", "expire
 
 def routes(application: Application) -> None:
     """Adds the routes, and has batches worked off while the server runs."""
-    workshop = application.workshop
+    jobs = application.jobs
     worker = BatchWorker(application)
 
     async def begin(_: web.Application) -> None:
-        if workshop.has_past:
+        if jobs.has_past:
             worker.start()
 
     async def leave_off(_: web.Application) -> None:
         await worker.stop()
 
-    async def create(received: Received) -> web.StreamResponse:
+    async def create(received: ApiRequest) -> web.StreamResponse:
         body = decode_body(received.raw)
         record = _record(application, body)
         identity = record["id"]
-        work = workshop.store.work(identity)
+        work = jobs.store.work(identity)
         try:
-            copy_file(workshop.store.file(record["input_file_id"]), work / "input.jsonl")
-            with workshop.store.writing() as write:
+            copy_file(jobs.store.file(record["input_file_id"]), work / "input.jsonl")
+            with jobs.store.writing() as write:
                 write.execute(
                     "insert into batches (id, status, record) values (?, 'validating', ?)", (identity, packed(record))
                 )
@@ -60,17 +60,17 @@ def routes(application: Application) -> None:
         worker.start()
         return json_response(answer)
 
-    async def listed(received: Received) -> web.StreamResponse:
+    async def listed(received: ApiRequest) -> web.StreamResponse:
         query = received.request.query
-        return json_response(page(workshop.store, "batches", shape, query.get("after"), read_limit(query, 20, 100)))
+        return json_response(page(jobs.store, "batches", shape, query.get("after"), read_limit(query, 20, 100)))
 
-    async def retrieve(received: Received) -> web.StreamResponse:
+    async def retrieve(received: ApiRequest) -> web.StreamResponse:
         return json_response(shape(_row(received.part("id"))))
 
-    async def cancel(received: Received) -> web.StreamResponse:
+    async def cancel(received: ApiRequest) -> web.StreamResponse:
         identity = received.part("id")
         _row(identity)
-        with workshop.store.writing() as write:
+        with jobs.store.writing() as write:
             row = write.execute("select * from batches where id = ?", (identity,)).fetchone()
             if row["status"] not in UNFINISHED_BATCHES:
                 message = f"Batch {identity} is {row['status']}: it cannot be cancelled any more."
@@ -84,7 +84,7 @@ def routes(application: Application) -> None:
         return json_response(shape(_row(identity)))
 
     def _row(identity: str) -> sqlite3.Row:
-        found = workshop.store.row("select * from batches where id = ?", identity)
+        found = jobs.store.row("select * from batches where id = ?", identity)
         if found is None:
             raise no_such("batch", identity)
         return found
@@ -92,11 +92,11 @@ def routes(application: Application) -> None:
     def shape(row: sqlite3.Row) -> dict[str, Any]:
         record = json.loads(row["record"])
         if "request_counts" not in record:
-            record["request_counts"] = counts_of(workshop.store, row["id"], record)
+            record["request_counts"] = counts_of(jobs.store, row["id"], record)
         shown = {key: value for key, value in record.items() if not key.startswith("_")}
         return {**shown, "status": row["status"]}
 
-    workshop.begin.append(worker.start)
+    jobs.begin.append(worker.start)
     application.web.on_startup.append(begin)
     application.web.on_cleanup.append(leave_off)
     add_route(application, "POST", "batches", create)
@@ -118,12 +118,12 @@ def _record(application: Application, body: dict[str, Any]) -> dict[str, Any]:
     if body.get("completion_window") != _WINDOW:
         raise invalid_value("completion_window", f"expected '{_WINDOW}'.")
     given = body.get("input_file_id")
-    found = find_file(application.workshop.store, given) if isinstance(given, str) else None
+    found = find_file(application.jobs.store, given) if isinstance(given, str) else None
     if found is None:
         raise invalid_value("input_file_id", f"no file {str(given)[:80]!r} was uploaded.")
     if found["purpose"] != "batch":
         raise invalid_value("input_file_id", f"{given} was uploaded for {found['purpose']}, not for batch.")
-    expires = time.time() + application.workshop.settings.batch_window_seconds
+    expires = time.time() + application.jobs.settings.batch_window_seconds
     return {
         "id": f"batch_{secrets.token_hex(16)}",
         "object": "batch",

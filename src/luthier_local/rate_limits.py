@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Callable
 
-from luthier_local.refusals import ApiError
+from luthier_local.api_errors import ApiError
 
-__all__ = ["Limiter"]
+__all__ = ["RateLimits"]
 
 
-class _Bucket:
+class _TokenBucket:
     def __init__(self, per_minute: float, burst: float, now: float) -> None:
         self.per_minute = per_minute
         self.per_second = per_minute / 60
@@ -30,7 +30,7 @@ class _Bucket:
         return (self.burst - self.level) / self.per_second
 
 
-class Limiter:
+class RateLimits:
     """Admits a request or refuses it with 429.
 
     A bucket holds its burst and refills at the rate per second, so over any time T at most
@@ -55,13 +55,13 @@ class Limiter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._requests: _Bucket | None = None
-        self._tokens: _Bucket | None = None
+        self._requests: _TokenBucket | None = None
+        self._tokens: _TokenBucket | None = None
         if requests_per_minute:
-            self._requests = _Bucket(requests_per_minute, max(1, burst_requests), clock())
+            self._requests = _TokenBucket(requests_per_minute, max(1, burst_requests), clock())
         if tokens_per_minute:
             burst = burst_tokens or min(tokens_per_minute, max(2000, tokens_per_minute / 6))
-            self._tokens = _Bucket(tokens_per_minute, burst, clock())
+            self._tokens = _TokenBucket(tokens_per_minute, burst, clock())
 
     def admit(self, tokens: int) -> dict[str, str]:
         """Charges one request of so many tokens and returns the `x-ratelimit-*` headers.

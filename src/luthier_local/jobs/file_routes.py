@@ -12,11 +12,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from aiohttp import BodyPartReader, web
 
-from luthier_local.bodies import json_response
-from luthier_local.jobs.doors import Form, Received, add_route
-from luthier_local.jobs.pages import now, page, read_limit
-from luthier_local.jobs.store import Store, write_whole
-from luthier_local.refusals import ApiError, invalid_value, no_such
+from luthier_local.api_errors import ApiError, invalid_value, no_such
+from luthier_local.jobs.job_store import JobStore, write_whole
+from luthier_local.jobs.paging import now, page, read_limit
+from luthier_local.jobs.routing import ApiRequest, Form, add_route
+from luthier_local.json_bodies import json_response
 
 if TYPE_CHECKING:
     from luthier_local.app import Application
@@ -31,7 +31,7 @@ _ALIVE = "(expires_at is null or expires_at > ?)"
 
 
 def add_file(
-    store: Store, purpose: str, filename: str, content: bytes, identity: str, expires_at: int | None = None
+    store: JobStore, purpose: str, filename: str, content: bytes, identity: str, expires_at: int | None = None
 ) -> None:
     """Keeps a file the server itself writes; one of the same id is there once."""
     write_whole(store.file(identity), content)
@@ -43,19 +43,19 @@ def add_file(
         )
 
 
-def find_file(store: Store, identity: str) -> sqlite3.Row | None:
+def find_file(store: JobStore, identity: str) -> sqlite3.Row | None:
     """The row of a file that is there and has not expired."""
     return store.row(f"select * from files where id = ? and {_ALIVE}", identity, now())
 
 
 def routes(application: Application) -> None:
     """Adds the routes."""
-    workshop = application.workshop
+    jobs = application.jobs
 
     async def receive(request: web.Request) -> Form:
-        return await _read_form(request, workshop.store.folder)
+        return await _read_form(request, jobs.store.folder)
 
-    async def create(received: Received) -> web.StreamResponse:
+    async def create(received: ApiRequest) -> web.StreamResponse:
         assert received.form is not None
         fields, path = received.form
         purpose = fields.get("purpose", "")
@@ -71,10 +71,10 @@ def routes(application: Application) -> None:
             raise ApiError(413, f"File is too large: at most {most} MB for {purpose}.", param="file")
         identity = _new_id()
         expires = _expiry(fields)
-        kept = workshop.store.file(identity)
+        kept = jobs.store.file(identity)
         path.replace(kept)
         try:
-            with workshop.store.writing() as write:
+            with jobs.store.writing() as write:
                 write.execute(
                     "insert into files (id, created_at, expires_at, filename, purpose, bytes) "
                     "values (?, ?, ?, ?, ?, ?)",
@@ -84,36 +84,36 @@ def routes(application: Application) -> None:
             # Nobody could ever name it.
             kept.unlink(missing_ok=True)
             raise
-        return json_response(_shape(_existing(workshop.store, identity)))
+        return json_response(_shape(_existing(jobs.store, identity)))
 
-    async def listed(received: Received) -> web.StreamResponse:
+    async def listed(received: ApiRequest) -> web.StreamResponse:
         query = received.request.query
         where = _ALIVE
         values: list[object] = [now()]
         if query.get("purpose"):
             where, values = f"{_ALIVE} and purpose = ?", [now(), query["purpose"]]
         found = page(
-            workshop.store, "files", _shape, query.get("after"), read_limit(query, 10_000, 10_000),
+            jobs.store, "files", _shape, query.get("after"), read_limit(query, 10_000, 10_000),
             where, values, oldest_first=query.get("order") == "asc",
         )  # fmt: skip
         return json_response(found)
 
-    async def retrieve(received: Received) -> web.StreamResponse:
-        return json_response(_shape(_existing(workshop.store, received.part("id"))))
+    async def retrieve(received: ApiRequest) -> web.StreamResponse:
+        return json_response(_shape(_existing(jobs.store, received.part("id"))))
 
-    async def content(received: Received) -> web.StreamResponse:
-        found = _existing(workshop.store, received.part("id"))
-        path = workshop.store.file(found["id"])
+    async def content(received: ApiRequest) -> web.StreamResponse:
+        found = _existing(jobs.store, received.part("id"))
+        path = jobs.store.file(found["id"])
         if found["purpose"] == _RESULTS and not received.request.path.startswith("/openai/"):
             # OpenAI gives result files in base64, Azure as they are.
             return web.Response(body=base64.b64encode(path.read_bytes()), content_type="application/octet-stream")
         return web.FileResponse(path, headers={"content-type": "application/octet-stream"})
 
-    async def delete(received: Received) -> web.StreamResponse:
-        found = _existing(workshop.store, received.part("id"))
-        with workshop.store.writing() as write:
+    async def delete(received: ApiRequest) -> web.StreamResponse:
+        found = _existing(jobs.store, received.part("id"))
+        with jobs.store.writing() as write:
             write.execute("delete from files where id = ?", (found["id"],))
-        workshop.store.file(found["id"]).unlink(missing_ok=True)
+        jobs.store.file(found["id"]).unlink(missing_ok=True)
         return json_response({"id": found["id"], "object": "file", "deleted": True})
 
     add_route(application, "POST", "files", create, receive)
@@ -127,7 +127,7 @@ def _new_id() -> str:
     return f"file-{secrets.token_hex(11)}"
 
 
-def _existing(store: Store, identity: str) -> sqlite3.Row:
+def _existing(store: JobStore, identity: str) -> sqlite3.Row:
     found = find_file(store, identity)
     if found is None:
         raise no_such("File object", identity)

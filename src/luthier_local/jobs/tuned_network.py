@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import EndpointError
-from luthier_local.jobs.store import write_whole
-from luthier_local.jobs.words import Words, open_words
+from luthier_local.jobs.job_store import write_whole
+from luthier_local.jobs.token_table import TokenTable, open_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float32]]
     Ids = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["Bags", "Network", "bags_of", "softmax"]
+__all__ = ["TokenFrequencies", "Network", "token_frequencies", "softmax"]
 
 
 @dataclass(frozen=True)
-class Bags:
+class TokenFrequencies:
     """Texts as shares of tokens: a text's features are `moving @ vectors + still`."""
 
     moving: csr_matrix
@@ -40,7 +40,7 @@ class Bags:
         return found
 
 
-def bags_of(encoded: Sequence[Ids], rows: Ids, words: Words, scale: float) -> Bags:
+def token_frequencies(encoded: Sequence[Ids], rows: Ids, words: TokenTable, scale: float) -> TokenFrequencies:
     """The texts' tokens, parted into those whose vectors are moved and the others."""
     import numpy as np
     from scipy.sparse import csr_matrix
@@ -59,14 +59,14 @@ def bags_of(encoded: Sequence[Ids], rows: Ids, words: Words, scale: float) -> Ba
         if not moved.all():
             still[number] = shares[~moved] @ words.table[tokens[~moved]] * np.float32(scale)
     moving = csr_matrix((np.concatenate(data), np.concatenate(columns), ends), shape=(len(encoded), len(rows)))
-    return Bags(moving, still)
+    return TokenFrequencies(moving, still)
 
 
 @dataclass(frozen=True)
 class Network:
     """What answers. Vectors are kept as half floats: what is measured is what is served."""
 
-    words: Words
+    words: TokenTable
     scale: float
     rows: Ids
     """Tokens whose vectors were moved."""
@@ -77,9 +77,9 @@ class Network:
 
     def shares(self, texts: Sequence[str]) -> Floats:
         """Probability of each answer, one row per text."""
-        return self.shares_of(bags_of(self.words.encode(texts), self.rows, self.words, self.scale))
+        return self.shares_of(token_frequencies(self.words.encode(texts), self.rows, self.words, self.scale))
 
-    def shares_of(self, bags: Bags) -> Floats:
+    def shares_of(self, bags: TokenFrequencies) -> Floats:
         """The same for texts already encoded."""
         return softmax(bags.features(self.vectors) @ self.head + self.bias)
 
@@ -119,7 +119,7 @@ class Network:
             raise EndpointError(f"the weights of this tuned model are gone from {path}; tune it again") from None
         except (EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
             raise EndpointError(f"the weights of this tuned model in {path} are damaged; tune it again") from None
-        words = open_words(card["table"])
+        words = open_table(card["table"])
         if words.digest != card["base"]:
             raise EndpointError(
                 f"this model was tuned from {card['base']}, but {words.digest} is installed; tune it again"

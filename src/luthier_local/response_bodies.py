@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from luthier_local.backend import Reply, Step
+from luthier_local.backend import GeneratedToken, Generation
 
 __all__ = [
     "chat_body",
@@ -36,7 +36,7 @@ def envelope(kind: str, prefix: str, model: str) -> dict[str, Any]:
     }
 
 
-def usage_of(replies: Sequence[Reply], samples: int) -> dict[str, Any]:
+def usage_of(replies: Sequence[Generation], samples: int) -> dict[str, Any]:
     """Tokens: each prompt is counted once, however many samples were drawn from it."""
     prompt = sum(reply.prompt_tokens for reply in replies[::samples])
     completion = sum(reply.completion_tokens for reply in replies)
@@ -51,7 +51,7 @@ def usage_of(replies: Sequence[Reply], samples: int) -> dict[str, Any]:
 
 def chat_body(
     head: dict[str, Any],
-    replies: Sequence[Reply],
+    replies: Sequence[Generation],
     logprobs: bool,
     refusal: str | None = None,
     filtered: bool = False,
@@ -80,7 +80,7 @@ def chat_chunk(
     head: dict[str, Any],
     index: int,
     delta: dict[str, Any],
-    step: Step | None = None,
+    step: GeneratedToken | None = None,
     finish: str | None = None,
 ) -> dict[str, Any]:
     """One chunk of a streamed chat."""
@@ -92,7 +92,7 @@ def chat_chunk(
 
 
 def completion_body(
-    head: dict[str, Any], replies: Sequence[Reply], samples: int, logprobs: bool, filtered: bool = False
+    head: dict[str, Any], replies: Sequence[Generation], samples: int, logprobs: bool, filtered: bool = False
 ) -> dict[str, Any]:
     """The body of `completions`."""
     choices = [
@@ -108,7 +108,12 @@ def completion_body(
 
 
 def completion_chunk(
-    head: dict[str, Any], index: int, step: Step | None, offset: int, logprobs: bool, finish: str | None = None
+    head: dict[str, Any],
+    index: int,
+    step: GeneratedToken | None,
+    offset: int,
+    logprobs: bool,
+    finish: str | None = None,
 ) -> dict[str, Any]:
     """One chunk of a streamed completion."""
     choice = {
@@ -138,7 +143,7 @@ def embedding_body(
     return {"object": "list", "data": data, "model": model, "usage": usage}
 
 
-def _chat_logprobs(steps: Sequence[Step]) -> dict[str, Any]:
+def _chat_logprobs(steps: Sequence[GeneratedToken]) -> dict[str, Any]:
     return {
         "content": [
             {**_chat_token(step.text, step.logprob), "top_logprobs": [_chat_token(*rival) for rival in step.top]}
@@ -152,7 +157,7 @@ def _chat_token(text: str, logprob: float) -> dict[str, Any]:
     return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "surrogatepass"))}
 
 
-def _legacy_logprobs(steps: Sequence[Step], offset: int) -> dict[str, Any]:
+def _legacy_logprobs(steps: Sequence[GeneratedToken], offset: int) -> dict[str, Any]:
     offsets = []
     for step in steps:
         offsets.append(offset)

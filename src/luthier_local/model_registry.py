@@ -8,13 +8,13 @@ from typing import Protocol
 
 from luthier.errors import EndpointError
 from luthier_local.backend import Backend
-from luthier_local.cards import ModelCard
 from luthier_local.deterministic import DeterministicBackend
+from luthier_local.model_card import ModelCard
 
-__all__ = ["Shelf"]
+__all__ = ["ModelRegistry"]
 
 
-class Tuned(Protocol):
+class TunedModels(Protocol):
     """Where tuned models are kept, which come and go by themselves."""
 
     def card(self, name: str) -> ModelCard | None:
@@ -26,7 +26,7 @@ class Tuned(Protocol):
         ...
 
 
-class Shelf:
+class ModelRegistry:
     """Model cards by name. Cards that need the same weights share one backend."""
 
     def __init__(self, cards: Sequence[ModelCard]) -> None:
@@ -35,7 +35,7 @@ class Shelf:
             if card.id in self._cards:
                 raise EndpointError(f"two model cards are named {card.id!r}; names must differ")
             self._cards[card.id] = card
-        self.tuned: Tuned | None = None
+        self.tuned: TunedModels | None = None
         self._backends: dict[tuple[str, str], Backend] = {}
         self._starting: dict[tuple[str, str], asyncio.Task[Backend]] = {}
 
@@ -116,7 +116,7 @@ def _digest_of(card: ModelCard) -> str:
 
         return weights_digest()
     if card.backend == "tunable-hashed":
-        from luthier_local.jobs.words import hashed_digest
+        from luthier_local.jobs.token_table import hashed_digest
 
         return hashed_digest()
     from luthier_local.llama import weights_digest as llama_digest
@@ -131,7 +131,7 @@ def _opener(card: ModelCard) -> Callable[[], Backend]:
 
             return WordLlamaBackend.open()
         if card.backend in ("tunable", "tunable-hashed", "tuned"):
-            from luthier_local.jobs.tuned import TunedBackend, UntunedBackend
+            from luthier_local.jobs.tuned_backend import TunedBackend, UntunedBackend
 
             if card.backend == "tuned" and card.path is not None:
                 return TunedBackend(card.path, card.digest or "")

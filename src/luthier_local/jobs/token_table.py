@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from luthier_local.tokens import split_tokens, token_id
+from luthier_local.tokenizer import split_tokens, token_id
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float32]]
     Ids = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["HASHED", "WORDLLAMA_TABLE", "Words", "hashed_digest", "open_words"]
+__all__ = ["HASHED", "WORDLLAMA_TABLE", "TokenTable", "hashed_digest", "open_table"]
 
 WORDLLAMA_TABLE = "wordllama"
 HASHED = "hashed"
@@ -27,7 +27,7 @@ _opening = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Words:
+class TokenTable:
     """A vector per token, and how a text becomes tokens."""
 
     name: str
@@ -36,18 +36,18 @@ class Words:
     encode: Callable[[Sequence[str]], list[Ids]]
 
 
-def open_words(name: str) -> Words:
+def open_table(name: str) -> TokenTable:
     """The table of that name, loaded once per process; WordLlama's is fetched on first use."""
     with _opening:
         return _load(name)
 
 
 @functools.cache
-def _load(name: str) -> Words:
+def _load(name: str) -> TokenTable:
     return _wordllama() if name == WORDLLAMA_TABLE else _hashed()
 
 
-def _wordllama() -> Words:
+def _wordllama() -> TokenTable:
     import numpy as np
 
     from luthier_local.wordllama import WordLlamaBackend
@@ -57,7 +57,7 @@ def _wordllama() -> Words:
     def encode(texts: Sequence[str]) -> list[Ids]:
         return [np.array(ids, np.int64) for ids in backend.token_ids(texts)]
 
-    return Words(WORDLLAMA_TABLE, backend.digest, backend.table, encode)
+    return TokenTable(WORDLLAMA_TABLE, backend.digest, backend.table, encode)
 
 
 def hashed_digest() -> str:
@@ -65,7 +65,7 @@ def hashed_digest() -> str:
     return f"luthier-hashed/{_HASHED_VERSION}"
 
 
-def _hashed() -> Words:
+def _hashed() -> TokenTable:
     import numpy as np
 
     table = np.random.default_rng(20260101).standard_normal((_ROWS, _DIMENSIONS)).astype(np.float32)
@@ -76,4 +76,4 @@ def _hashed() -> Words:
             for text in texts
         ]
 
-    return Words(HASHED, hashed_digest(), table, encode)
+    return TokenTable(HASHED, hashed_digest(), table, encode)

@@ -9,13 +9,13 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Ledger", "Received"]
+__all__ = ["RequestLog", "RecordedRequest"]
 
 _KEPT = 20_000
 _KEYS = ("authorization", "api-key")
 
 
-class Received(NamedTuple):
+class RecordedRequest(NamedTuple):
     """One recorded request."""
 
     path: str
@@ -25,7 +25,7 @@ class Received(NamedTuple):
     """Lower-case names, without the key."""
 
 
-class Ledger:
+class RequestLog:
     """Counts since the start; of the last 20,000 requests the bodies' SHA-256, and the bodies if recorded.
 
     Only requests to the protocol's routes are counted, after the key was accepted.
@@ -37,7 +37,7 @@ class Ledger:
         self._by_path: Counter[str] = Counter()
         self._by_status: Counter[int] = Counter()
         self._digests: deque[str] = deque(maxlen=_KEPT)
-        self._requests: deque[Received] = deque(maxlen=_KEPT)
+        self._requests: deque[RecordedRequest] = deque(maxlen=_KEPT)
         self._in_flight = 0
         self._most_in_flight = 0
 
@@ -55,7 +55,7 @@ class Ledger:
                 except (ValueError, RecursionError):
                     decoded = body.decode("utf-8", "replace")
                 kept = {name.lower(): value for name, value in headers.items() if name.lower() not in _KEYS}
-                self._requests.append(Received(path, decoded, kept))
+                self._requests.append(RecordedRequest(path, decoded, kept))
 
     def leave(self, status: int) -> None:
         """Notes how it was answered; 0: it was not."""
@@ -100,7 +100,7 @@ class Ledger:
             return list(self._digests)
 
     @property
-    def requests(self) -> list[Received]:
+    def requests(self) -> list[RecordedRequest]:
         """The recorded requests, oldest first; empty without `record`."""
         with self._lock:
             return list(self._requests)

@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from luthier_local.backend import Ask, Message
-from luthier_local.cards import ModelCard
-from luthier_local.refusals import (
+from luthier_local.api_errors import (
     ApiError,
     invalid_value,
     unsupported_parameter,
     unsupported_value,
     wrong_route,
 )
+from luthier_local.backend import GenerationRequest, Message
+from luthier_local.model_card import ModelCard
 
-__all__ = ["Wanted", "read_chat_body", "read_completion_body", "read_embedding_body"]
+__all__ = ["ParsedRequest", "read_chat_body", "read_completion_body", "read_embedding_body"]
 
 _COMPLETION_DEFAULT_TOKENS = 16
 _LARGEST_EMBEDDING_LIST = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ParsedRequest:
     """A generation request understood: what to ask, and how to answer."""
 
-    asks: Sequence[Ask]
+    asks: Sequence[GenerationRequest]
     """One per prompt and sample, samples of a prompt together."""
     stream: bool
     include_usage: bool
@@ -40,7 +40,7 @@ class Wanted:
         return max(ask.sample for ask in self.asks) + 1
 
 
-def read_chat_body(body: dict[str, Any], card: ModelCard) -> Wanted:
+def read_chat_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest:
     """Reads the body of `chat/completions`."""
     if not card.chat:
         raise wrong_route(
@@ -66,7 +66,7 @@ def read_chat_body(body: dict[str, Any], card: ModelCard) -> Wanted:
         if not card.ignores_logprobs:
             raise unsupported_parameter("logprobs")
         top = None
-    ask = Ask(
+    ask = GenerationRequest(
         messages=messages,
         max_tokens=_whole(limit, "max_completion_tokens", 1),
         temperature=_temperature(body),
@@ -79,7 +79,7 @@ def read_chat_body(body: dict[str, Any], card: ModelCard) -> Wanted:
     return _wanted([ask], body, top is not None, "messages")
 
 
-def read_completion_body(body: dict[str, Any], card: ModelCard) -> Wanted:
+def read_completion_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest:
     """Reads the body of the older `completions`."""
     if not card.completions or card.reasoning:
         raise wrong_route(
@@ -104,7 +104,7 @@ def read_completion_body(body: dict[str, Any], card: ModelCard) -> Wanted:
         top = None
     limit = _whole(body.get("max_tokens"), "max_tokens", 0)
     asks = [
-        Ask(
+        GenerationRequest(
             prompt=prompt,
             max_tokens=_COMPLETION_DEFAULT_TOKENS if limit is None else limit,
             temperature=_temperature(body),
@@ -137,14 +137,14 @@ def read_embedding_body(body: dict[str, Any], card: ModelCard) -> tuple[list[str
     return texts, encoding == "base64", _whole(body.get("dimensions"), "dimensions", 1)
 
 
-def _wanted(asks: list[Ask], body: dict[str, Any], logprobs: bool, where: str) -> Wanted:
+def _wanted(asks: list[GenerationRequest], body: dict[str, Any], logprobs: bool, where: str) -> ParsedRequest:
     count = _whole(body.get("n"), "n", 1) or 1
     if count > 128:
         raise invalid_value("n", f"at most 128; given {count}.", "integer_above_max_value")
     options = body.get("stream_options") or {}
     spread = [replace(ask, sample=sample) for ask in asks for sample in range(count)] if count > 1 else asks
     usage = bool(options.get("include_usage")) if isinstance(options, dict) else False
-    return Wanted(spread, bool(body.get("stream")), usage, logprobs, where)
+    return ParsedRequest(spread, bool(body.get("stream")), usage, logprobs, where)
 
 
 def _messages(body: dict[str, Any]) -> tuple[Message, ...]:

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from luthier.errors import EndpointError
 
-__all__ = ["Store", "copy_file", "packed", "passes", "write_whole"]
+__all__ = ["JobStore", "copy_file", "packed", "passes", "write_whole"]
 
 _VERSION = 1
 _DAY_SECONDS = 86_400
@@ -76,7 +76,7 @@ _OURS = re.compile(r"(file-|ftjob-|batch_|\.upload-|\.new-)")
 """How the names begin that are made here; a folder may hold other files, which are left alone."""
 
 
-class Store:
+class JobStore:
     """The database of one folder; may be used from any thread."""
 
     def __init__(self, folder: Path) -> None:

@@ -8,8 +8,8 @@ import openai
 import pytest
 
 from luthier_local import LocalServer
-from luthier_local.limits import Limiter
-from luthier_local.refusals import ApiError
+from luthier_local.api_errors import ApiError
+from luthier_local.rate_limits import RateLimits
 
 
 class Clock:
@@ -22,7 +22,7 @@ class Clock:
 
 def test_the_burst_is_admitted_and_then_the_rate() -> None:
     clock = Clock()
-    limiter = Limiter(300, None, burst_requests=5, clock=clock)
+    limiter = RateLimits(300, None, burst_requests=5, clock=clock)
     admitted = 0
     for _ in range(6000):
         clock.now += 0.01
@@ -37,7 +37,7 @@ def test_the_burst_is_admitted_and_then_the_rate() -> None:
 
 def test_a_refusal_names_the_wait_and_the_wait_is_enough() -> None:
     clock = Clock()
-    limiter = Limiter(60, None, burst_requests=1, clock=clock)
+    limiter = RateLimits(60, None, burst_requests=1, clock=clock)
     limiter.admit(1)
     with pytest.raises(ApiError) as caught:
         limiter.admit(1)
@@ -50,7 +50,7 @@ def test_a_refusal_names_the_wait_and_the_wait_is_enough() -> None:
 
 def test_tokens_are_limited_too() -> None:
     clock = Clock()
-    limiter = Limiter(None, 6000, burst_tokens=600, clock=clock)
+    limiter = RateLimits(None, 6000, burst_tokens=600, clock=clock)
     headers = limiter.admit(500)
     assert headers["x-ratelimit-limit-tokens"] == "6000"
     assert headers["x-ratelimit-remaining-tokens"] == "100"
@@ -62,7 +62,7 @@ def test_tokens_are_limited_too() -> None:
 
 
 def test_a_request_larger_than_the_burst_is_told_that_waiting_does_not_help() -> None:
-    limiter = Limiter(None, 6000, burst_tokens=600)
+    limiter = RateLimits(None, 6000, burst_tokens=600)
     with pytest.raises(ApiError, match="too large") as caught:
         limiter.admit(601)
     assert "retry-after" not in caught.value.headers
@@ -70,7 +70,7 @@ def test_a_request_larger_than_the_burst_is_told_that_waiting_does_not_help() ->
 
 def test_a_refused_request_is_not_charged() -> None:
     clock = Clock()
-    limiter = Limiter(60, 6000, burst_requests=5, burst_tokens=100, clock=clock)
+    limiter = RateLimits(60, 6000, burst_requests=5, burst_tokens=100, clock=clock)
     limiter.admit(100)
     for _ in range(10):
         with pytest.raises(ApiError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from luthier_local.refusals import ApiError
+from luthier_local.api_errors import ApiError
 
 __all__ = ["characters_in", "decode_body", "decode_json", "json_response"]
 

@@ -14,9 +14,9 @@ import openai
 import pytest
 
 from luthier_local import Fault, LocalServer, ModelCard
-from luthier_local.jobs.journal import JobJournal
-from luthier_local.jobs.store import Store, passes
-from luthier_local.jobs.workshop import Workshop, WorkshopSettings
+from luthier_local.jobs.job_record import JobRecord
+from luthier_local.jobs.job_service import JobService, JobSettings
+from luthier_local.jobs.job_store import JobStore, passes
 from tests.luthier_local.test_batches import finish, line, start
 from tests.luthier_local.tuning import BASE, digest, results, steps_of, submit, until, wait
 
@@ -113,19 +113,19 @@ def test_what_stands_in_the_way_of_the_work_ends_no_worker(tmp_path: Path, name:
 
 
 def test_a_server_goes_on_with_what_another_one_took_after_it_had_started(tmp_path: Path) -> None:
-    first = Workshop(WorkshopSettings(tmp_path))
+    first = JobService(JobSettings(tmp_path))
     first.open()
     assert not first.busy
     with LocalServer(models=[BASE], folder=tmp_path, training_step_seconds=0.5) as server:
         with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
             job = submit(client, held_out=0)
     assert first.busy
-    until(lambda: JobJournal(first.store, job.id).row()["status"] == "succeeded")
+    until(lambda: JobRecord(first.store, job.id).row()["status"] == "succeeded")
     first.close()
 
 
 def test_a_commit_that_fails_leaves_no_transaction_open(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = JobStore(tmp_path)
     insert = "insert into batches (id, status, record) values (?, 'failed', ?)"
     for number in range(2):
         with largest_file(10_000), pytest.raises(sqlite3.OperationalError) as caught, store.writing() as write:
@@ -138,7 +138,7 @@ def test_a_commit_that_fails_leaves_no_transaction_open(tmp_path: Path) -> None:
 
 
 def test_a_sweep_keeps_what_is_named_and_takes_what_is_not_and_what_has_expired(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = JobStore(tmp_path)
     with store.writing() as write:
         for identity, expires in (("file-kept", None), ("file-expired", 1)):
             write.execute("insert into files values (null, ?, 0, ?, 'f', 'batch', 1)", (identity, expires))
@@ -158,8 +158,8 @@ def test_a_sweep_keeps_what_is_named_and_takes_what_is_not_and_what_has_expired(
 
 
 def test_a_fault_that_comes_too_late_takes_nothing_from_a_job_that_waits(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    job = JobJournal.begin(store, {"id": "ftjob-1", "training_file": "file-1", "model": "base", "suffix": None})
+    store = JobStore(tmp_path)
+    job = JobRecord.begin(store, {"id": "ftjob-1", "training_file": "file-1", "model": "base", "suffix": None})
     job.work.mkdir()
     (job.work / "state.npy").write_bytes(b"what was trained so far")
     assert job.move("paused", ["validating_files"])

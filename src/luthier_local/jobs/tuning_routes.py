@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from luthier_local.bodies import decode_body, json_response
-from luthier_local.jobs.doors import Received, add_route
-from luthier_local.jobs.files import find_file
-from luthier_local.jobs.journal import UNFINISHED, JobJournal
-from luthier_local.jobs.orders import new_record
-from luthier_local.jobs.pages import page, read_limit
-from luthier_local.jobs.store import Store, copy_file
-from luthier_local.jobs.words import HASHED, WORDLLAMA_TABLE
-from luthier_local.refusals import ApiError, invalid_value
+from luthier_local.api_errors import ApiError, invalid_value
+from luthier_local.jobs.file_routes import find_file
+from luthier_local.jobs.job_record import UNFINISHED, JobRecord
+from luthier_local.jobs.job_requests import new_record
+from luthier_local.jobs.job_store import JobStore, copy_file
+from luthier_local.jobs.paging import page, read_limit
+from luthier_local.jobs.routing import ApiRequest, add_route
+from luthier_local.jobs.token_table import HASHED, WORDLLAMA_TABLE
+from luthier_local.json_bodies import decode_body, json_response
 
 if TYPE_CHECKING:
     from luthier_local.app import Application
@@ -34,16 +34,16 @@ _CONFIRM_SECONDS = 5.0
 
 def routes(application: Application) -> None:
     """Adds the routes."""
-    workshop = application.workshop
+    jobs = application.jobs
 
     def shape(row: sqlite3.Row) -> dict[str, Any]:
         shown = _shape(row)
-        if workshop.trouble is not None and row["status"] in UNFINISHED:
+        if jobs.trouble is not None and row["status"] in UNFINISHED:
             # A job that waits for room says so, and cannot have it written down.
-            shown["error"] = {"code": "storage_unavailable", "message": workshop.trouble, "param": None}
+            shown["error"] = {"code": "storage_unavailable", "message": jobs.trouble, "param": None}
         return shown
 
-    async def create(received: Received) -> web.StreamResponse:
+    async def create(received: ApiRequest) -> web.StreamResponse:
         body = decode_body(received.raw)
         # The model first: who asks whether it may be tuned has no file yet.
         table = _table(application, body)
@@ -53,81 +53,81 @@ def routes(application: Application) -> None:
             # Copies of its own: a file may be deleted while the job waits.
             for param, name in (("training_file", "training.jsonl"), ("validation_file", "validation.jsonl")):
                 if record[param] is not None:
-                    copy_file(workshop.store.file(record[param]), workshop.store.work(identity) / name)
-            job = JobJournal.begin(workshop.store, record)
+                    copy_file(jobs.store.file(record[param]), jobs.store.work(identity) / name)
+            job = JobRecord.begin(jobs.store, record)
         except BaseException:
-            shutil.rmtree(workshop.store.work(identity), ignore_errors=True)
+            shutil.rmtree(jobs.store.work(identity), ignore_errors=True)
             raise
         answer = shape(job.row())
-        workshop.trainer.nudge()
+        jobs.trainer.nudge()
         return json_response(answer)
 
-    async def listed(received: Received) -> web.StreamResponse:
+    async def listed(received: ApiRequest) -> web.StreamResponse:
         query = received.request.query
         where, values = _metadata_filter(received.request)
         found = page(
-            workshop.store, "jobs", shape, query.get("after"), read_limit(query, 20, 100), where, values
+            jobs.store, "jobs", shape, query.get("after"), read_limit(query, 20, 100), where, values
         )  # fmt: skip
         return json_response(found)
 
-    async def retrieve(received: Received) -> web.StreamResponse:
-        return json_response(shape(_job(workshop.store, received).row()))
+    async def retrieve(received: ApiRequest) -> web.StreamResponse:
+        return json_response(shape(_job(jobs.store, received).row()))
 
-    async def cancel(received: Received) -> web.StreamResponse:
-        job = _job(workshop.store, received)
+    async def cancel(received: ApiRequest) -> web.StreamResponse:
+        job = _job(jobs.store, received)
         if not job.cancel(["validating_files", "queued", "paused"]):
             _wish(job, "cancel", ("running", "pausing"), "cancelled")
-            workshop.trainer.nudge()
+            jobs.trainer.nudge()
             await _until(job, lambda status: status not in ("running", "pausing"))
         return json_response(shape(job.row()))
 
-    async def pause(received: Received) -> web.StreamResponse:
-        job = _job(workshop.store, received)
+    async def pause(received: ApiRequest) -> web.StreamResponse:
+        job = _job(jobs.store, received)
         _wish(job, "pause", ("running",), "paused", becomes="pausing")
-        workshop.trainer.nudge()
+        jobs.trainer.nudge()
         return json_response(shape(job.row()))
 
-    async def resume(received: Received) -> web.StreamResponse:
-        job = _job(workshop.store, received)
+    async def resume(received: ApiRequest) -> web.StreamResponse:
+        job = _job(jobs.store, received)
         if not job.move("queued", ["paused"]):
             raise _not_now(job, "resumed", "paused")
-        workshop.trainer.nudge()
+        jobs.trainer.nudge()
         return json_response(shape(job.row()))
 
-    async def events(received: Received) -> web.StreamResponse:
-        job = _job(workshop.store, received)
+    async def events(received: ApiRequest) -> web.StreamResponse:
+        job = _job(jobs.store, received)
         query = received.request.query
         found = page(
-            workshop.store, "events", _event, query.get("after"), read_limit(query, 20, 1000), "job = ?", [job.id]
+            jobs.store, "events", _event, query.get("after"), read_limit(query, 20, 1000), "job = ?", [job.id]
         )  # fmt: skip
         return json_response(found)
 
-    async def checkpoints(received: Received) -> web.StreamResponse:
-        job = _job(workshop.store, received)
+    async def checkpoints(received: ApiRequest) -> web.StreamResponse:
+        job = _job(jobs.store, received)
         query = received.request.query
         found = page(
-            workshop.store, "checkpoints", _checkpoint, query.get("after"), read_limit(query, 10, 100),
+            jobs.store, "checkpoints", _checkpoint, query.get("after"), read_limit(query, 10, 100),
             "job = ?", [job.id],
         )  # fmt: skip
         return json_response(found)
 
-    async def delete_model(received: Received) -> web.StreamResponse:
+    async def delete_model(received: ApiRequest) -> web.StreamResponse:
         name = received.part("id")
-        if not workshop.delete_model(name):
-            if application.shelf.card(name) is None:
+        if not jobs.delete_model(name):
+            if application.registry.card(name) is None:
                 raise ApiError(404, f"The model `{name[:200]}` does not exist.", param="model", code="model_not_found")
             raise ApiError(403, f"`{name}` is a base model; only tuned models can be deleted.", param="model")
         return json_response({"id": name, "object": "model", "deleted": True})
 
-    jobs = "fine_tuning/jobs"
-    add_route(application, "POST", jobs, create)
-    add_route(application, "GET", jobs, listed)
-    add_route(application, "GET", f"{jobs}/{{id}}", retrieve)
-    add_route(application, "POST", f"{jobs}/{{id}}/cancel", cancel)
-    add_route(application, "POST", f"{jobs}/{{id}}/pause", pause)
-    add_route(application, "POST", f"{jobs}/{{id}}/resume", resume)
-    add_route(application, "GET", f"{jobs}/{{id}}/events", events)
-    add_route(application, "GET", f"{jobs}/{{id}}/checkpoints", checkpoints)
+    root = "fine_tuning/jobs"
+    add_route(application, "POST", root, create)
+    add_route(application, "GET", root, listed)
+    add_route(application, "GET", f"{root}/{{id}}", retrieve)
+    add_route(application, "POST", f"{root}/{{id}}/cancel", cancel)
+    add_route(application, "POST", f"{root}/{{id}}/pause", pause)
+    add_route(application, "POST", f"{root}/{{id}}/resume", resume)
+    add_route(application, "GET", f"{root}/{{id}}/events", events)
+    add_route(application, "GET", f"{root}/{{id}}/checkpoints", checkpoints)
     add_route(application, "DELETE", "models/{id:.+}", delete_model)
 
 
@@ -135,10 +135,10 @@ def _table(application: Application, body: dict[str, Any]) -> str:
     name = body.get("model")
     if not isinstance(name, str) or not name:
         raise invalid_value("model", "you must provide a model parameter.", None)
-    card = application.shelf.card(name)
+    card = application.registry.card(name)
     table = _TABLES.get(card.backend) if card is not None else None
     if table is None:
-        bases = [card.id for card in application.shelf.cards() if card.backend in _TABLES]
+        bases = [card.id for card in application.registry.cards() if card.backend in _TABLES]
         message = f"Model {name[:200]} is not available for fine-tuning or does not exist."
         raise ApiError(
             400,
@@ -156,7 +156,7 @@ def _checked(application: Application, body: dict[str, Any]) -> dict[str, Any]:
             continue
         if not isinstance(given, str) or not given:
             raise invalid_value(param, "you must provide the id of an uploaded file.", None)
-        found = find_file(application.workshop.store, given)
+        found = find_file(application.jobs.store, given)
         if found is None:
             raise ApiError(400, f"invalid {param}: {given[:80]} does not exist", param=param, code="invalid_file")
         if found["purpose"] != "fine-tune":
@@ -183,16 +183,16 @@ def _metadata_filter(request: web.Request) -> tuple[str, list[object]]:
     return " and ".join(where), values
 
 
-def _job(store: Store, received: Received) -> JobJournal:
+def _job(store: JobStore, received: ApiRequest) -> JobRecord:
     identity = received.part("id")
     if store.row("select 1 from jobs where id = ?", identity) is None:
         raise ApiError(
             404, f"Could not find fine tune: {identity[:80]}", param="fine_tune_id", code="fine_tune_not_found"
         )
-    return JobJournal(store, identity)
+    return JobRecord(store, identity)
 
 
-def _wish(job: JobJournal, wish: str, since: tuple[str, ...], what: str, becomes: str | None = None) -> None:
+def _wish(job: JobRecord, wish: str, since: tuple[str, ...], what: str, becomes: str | None = None) -> None:
     with job.store.writing() as write:
         status = write.execute("select status from jobs where id = ?", (job.id,)).fetchone()["status"]
         if status in since:
@@ -203,7 +203,7 @@ def _wish(job: JobJournal, wish: str, since: tuple[str, ...], what: str, becomes
     raise _not_now(job, what, " or ".join(since))
 
 
-def _not_now(job: JobJournal, what: str, since: str) -> ApiError:
+def _not_now(job: JobRecord, what: str, since: str) -> ApiError:
     status = job.row()["status"]
     return ApiError(
         400,
@@ -212,7 +212,7 @@ def _not_now(job: JobJournal, what: str, since: str) -> ApiError:
     )
 
 
-async def _until(job: JobJournal, fits: Any) -> None:
+async def _until(job: JobRecord, fits: Any) -> None:
     deadline = time.monotonic() + _CONFIRM_SECONDS
     while not fits(job.row()["status"]) and time.monotonic() < deadline:
         await asyncio.sleep(0.01)

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from luthier_local.jobs.pages import now, read_metadata
-from luthier_local.refusals import ApiError, invalid_value
+from luthier_local.api_errors import ApiError, invalid_value
+from luthier_local.jobs.paging import now, read_metadata
 
 __all__ = ["MOST_BATCH", "MOST_EPOCHS", "new_record", "resolved"]
 

@@ -13,9 +13,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from luthier_local.backend import Ask, Backend, Message, Reply
+from luthier_local.backend import Backend, Generation, GenerationRequest, Message
 
-__all__ = ["LEAST", "Shares", "ask_after", "label_shares"]
+__all__ = ["LEAST", "LabelProbabilities", "next_token_request", "label_probabilities"]
 
 TOP = 500
 """Likeliest tokens looked at per node; an answer beyond them gets at most the least of them."""
@@ -32,7 +32,7 @@ LEAST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class LabelProbabilities:
     """How the answers compare, and what finding it out took.
 
     Attributes:
@@ -46,15 +46,15 @@ class Shares:
     prompts_read: int
 
 
-def ask_after(prompt: str, said: str = "") -> Ask:
+def next_token_request(prompt: str, said: str = "") -> GenerationRequest:
     """What is asked at a node: the prompt as a user's turn, and an answer begun with what is said so far."""
     turns = [Message("user", prompt)]
     if said:
         turns.append(Message("assistant", said))
-    return Ask(messages=tuple(turns), max_tokens=1, temperature=0, top=TOP)
+    return GenerationRequest(messages=tuple(turns), max_tokens=1, temperature=0, top=TOP)
 
 
-async def label_shares(backend: Backend, prompt: str, answers: Sequence[str]) -> Shares:
+async def label_probabilities(backend: Backend, prompt: str, answers: Sequence[str]) -> LabelProbabilities:
     """The probability of each answer to the prompt, given that it is one of them.
 
     Args:
@@ -66,17 +66,17 @@ async def label_shares(backend: Backend, prompt: str, answers: Sequence[str]) ->
     waiting = {"": 1.0}
     prompt_tokens = read = 0
     while waiting:
-        replies = await asyncio.gather(*(backend.generate(ask_after(prompt, said)) for said in waiting))
+        replies = await asyncio.gather(*(backend.generate(next_token_request(prompt, said)) for said in waiting))
         prompt_tokens = prompt_tokens or replies[0].prompt_tokens
         read += len(replies)
         moved: dict[str, float] = {}
         for (said, mass), reply in zip(waiting.items(), replies, strict=True):
             walk.spread(said, mass, _rivals(reply), moved)
         waiting = walk.without_negligible(moved)
-    return Shares(walk.probabilities(), prompt_tokens, read)
+    return LabelProbabilities(walk.probabilities(), prompt_tokens, read)
 
 
-def _rivals(reply: Reply) -> Sequence[tuple[str, float]]:
+def _rivals(reply: Generation) -> Sequence[tuple[str, float]]:
     return reply.steps[0].top if reply.steps else ()
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from luthier_local.jobs.store import Store
-from luthier_local.refusals import ApiError, invalid_value
+from luthier_local.api_errors import ApiError, invalid_value
+from luthier_local.jobs.job_store import JobStore
 
 __all__ = ["now", "page", "read_limit", "read_metadata"]
 
@@ -32,7 +32,7 @@ def read_limit(query: Mapping[str, str], default: int, most: int) -> int:
 
 
 def page(
-    store: Store,
+    store: JobStore,
     table: str,
     shape: Callable[[Any], dict[str, Any]],
     after: str | None,

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from luthier_local.jobs.examples import MOST_ANSWERS, Examples, FileFault, read_examples
-from luthier_local.jobs.journal import JobJournal
-from luthier_local.jobs.pages import now
-from luthier_local.jobs.training import Rehearsal, Settings, Training
-from luthier_local.jobs.words import open_words
+from luthier_local.jobs.job_record import JobRecord
+from luthier_local.jobs.paging import now
+from luthier_local.jobs.token_table import open_table
+from luthier_local.jobs.training import Hyperparameters, Training, ValidationSet
+from luthier_local.jobs.training_files import MOST_ANSWERS, InvalidFile, TrainingExamples, read_training_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float32]]
     Ids = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["CLASSIFIED_ROWS", "Course", "read_files"]
+__all__ = ["CLASSIFIED_ROWS", "TrainingRun", "read_files"]
 
 CLASSIFIED_ROWS = 256
 """Most validation rows that the classification figures of an epoch are taken from."""
@@ -28,32 +28,32 @@ _REPORTED_STEPS = 200
 _FLUSH_SECONDS = 0.5
 
 
-def read_files(job: JobJournal) -> tuple[Examples, Examples | None]:
+def read_files(job: JobRecord) -> tuple[TrainingExamples, TrainingExamples | None]:
     """A job's training and validation examples, from its own copies.
 
     Raises:
-        FileFault: What is wrong with them.
+        InvalidFile: What is wrong with them.
     """
-    training = read_examples(job.work / "training.jsonl", "training_file")
+    training = read_training_file(job.work / "training.jsonl", "training_file")
     answers = len(set(training.answers))
     if answers > MOST_ANSWERS:
-        raise FileFault(
+        raise InvalidFile(
             "invalid_training_file",
             f"The training file has {answers} different answers. This base learns to choose among the answers it "
             f"has seen, at most {MOST_ANSWERS}; it writes nothing of its own.",
             "training_file",
         )
     held_out = job.work / "validation.jsonl"
-    return training, read_examples(held_out, "validation_file", least=1) if held_out.exists() else None
+    return training, read_training_file(held_out, "validation_file", least=1) if held_out.exists() else None
 
 
-class Course:
+class TrainingRun:
     """A job in training."""
 
-    def __init__(self, job: JobJournal, training: Training, rehearsal: Rehearsal | None) -> None:
+    def __init__(self, job: JobRecord, training: Training, validation: ValidationSet | None) -> None:
         self.job = job
         self._training = training
-        self._rehearsal = rehearsal
+        self._rehearsal = validation
         self._every = -(-training.steps // _REPORTED_STEPS)
         self._pending: list[tuple[int, dict[str, float]]] = []
         self._elapsed = _Elapsed(training)
@@ -62,30 +62,30 @@ class Course:
         self._kept: tuple[int, Path, str] | None = None
         self.saved = False
         """Whether a state was saved since it was taken up."""
-        self._classified = _drawn(rehearsal, training.settings.seed) if rehearsal is not None else None
+        self._classified = _drawn(validation, training.settings.seed) if validation is not None else None
 
     @classmethod
-    def prepare(cls, job: JobJournal) -> Course:
+    def prepare(cls, job: JobRecord) -> TrainingRun:
         """Reads the files and goes on from the saved state, if there is one.
 
         Raises:
-            FileFault: A file is wrong.
+            InvalidFile: A file is wrong.
             LuthierError: The base's weights cannot be had.
         """
         record = job.record
         examples, held_out = read_files(job)
         chosen = record["hyperparameters"]
-        settings = Settings(**chosen, seed=record["seed"])
-        training = Training(open_words(record["_table"]), examples.texts, examples.answers, settings)
+        settings = Hyperparameters(**chosen, seed=record["seed"])
+        training = Training(open_table(record["_table"]), examples.texts, examples.answers, settings)
         training.restore(job.work / "state.npy")
-        return cls(job, training, Rehearsal(training, held_out.texts, held_out.answers) if held_out else None)
+        return cls(job, training, ValidationSet(training, held_out.texts, held_out.answers) if held_out else None)
 
     @property
     def step(self) -> int:
         """Steps taken, those before a restart included."""
         return self._training.step
 
-    def run(self, between: Callable[[Course], bool]) -> None:
+    def run(self, between: Callable[[TrainingRun], bool]) -> None:
         """Takes the steps that are left, and ends the job.
 
         Args:
@@ -206,11 +206,11 @@ class _Elapsed:
         return self._tokens, self._examples
 
 
-def _drawn(rehearsal: Rehearsal, seed: int) -> Ids:
+def _drawn(validation: ValidationSet, seed: int) -> Ids:
     """The validation rows that classification figures are taken from: a draw of those with a known answer."""
     import numpy as np
 
-    known = np.flatnonzero(rehearsal.right >= 0)
+    known = np.flatnonzero(validation.right >= 0)
     return np.random.default_rng(seed).permutation(known)[:CLASSIFIED_ROWS]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from luthier_local.deterministic import END
-from luthier_local.tokens import split_tokens
+from luthier_local.tokenizer import split_tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float32]]
     Whole = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["Spelling", "token_hits"]
+__all__ = ["AnswerTokens", "token_hits"]
 
 
-class Spelling:
+class AnswerTokens:
     """The answers a tuned model knows, as tokens."""
 
     def __init__(self, answers: Sequence[str]) -> None:
@@ -88,7 +88,7 @@ def token_hits(branches: Sequence[tuple[Floats, Whole]], lengths: Whole, shares:
     """How many tokens of the right answers would be written, each given the right ones before it.
 
     Args:
-        branches: Of `Spelling.branches`.
+        branches: Of `AnswerTokens.branches`.
         lengths: Tokens of each answer.
         shares: Probability of each answer, one row per example.
         right: Which answer is right.
