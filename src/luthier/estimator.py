@@ -14,10 +14,10 @@ from sklearn.exceptions import NotFittedError
 from luthier.engine.budget import Budget
 from luthier.engine.engine import default_engine
 from luthier.errors import DataError, Partial, SpecError
-from luthier.evaluation.records import Prediction
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Conversation
 from luthier.tables import frame_of, series_of
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError, UserError
 from luthier.evaluation.across import Across
 from luthier.evaluation.leaderboard import Leaderboard
-from luthier.evaluation.records import prediction_frame
 from luthier.evaluation.spread import Spread
 from luthier.evaluation.tables import mistakes
 from luthier.experiments.answers import answers_frame
@@ -34,6 +33,7 @@ from luthier.scoring.batch import BatchReport, passed_through, score_table
 from luthier.scoring.tracking import batch_run, log_batch, log_batch_later
 from luthier.spec import Fitted, Spec
 from luthier.tables import count_rows, frame_of
+from luthier.tasks.prediction import prediction_frame
 from luthier.tasks.task import Rows
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from luthier.engine.groups import Recalled
 from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.deciding import Objective
-from luthier.evaluation.records import Prediction
 from luthier.outputs import write_folder
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Conversation, Operation, Request
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import NAME_PATTERN, Rows, Task, readable_validation_error
 
 if TYPE_CHECKING:

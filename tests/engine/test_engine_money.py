@@ -156,7 +156,7 @@ def test_what_rows_spent_adds_up_to_what_was_spent(dear: Endpoint, engine: Engin
     report = Report()
     found = engine.drive(spec.predict(given, fitted), dear, report=report)
     assert report.spent_usd > 0
-    assert sum(prediction.spent_usd or 0.0 for prediction in found) == pytest.approx(report.spent_usd)
+    assert sum(prediction.call.spent_usd or 0.0 for prediction in found) == pytest.approx(report.spent_usd)
 
 
 UNCOUNTED = [None, {}, {"prompt_tokens": 0, "completion_tokens": 0}, {"prompt_tokens": "many"}, {"total_tokens": 30}]

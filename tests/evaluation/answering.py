@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from luthier.evaluation.leaderboard import Candidate
-from luthier.evaluation.records import Prediction
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
 STARS = Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
@@ -26,6 +27,10 @@ def sure(task: Task, label: object, *probabilities: float) -> Prediction:
 
 def lost(state: str = "off_label") -> Prediction:
     return Prediction(None, state, error="it said something else")  # type: ignore[arg-type]
+
+
+def called(prediction: Prediction, **facts: object) -> Prediction:
+    return replace(prediction, call=replace(prediction.call, **facts))  # type: ignore[arg-type]
 
 
 def simulated(

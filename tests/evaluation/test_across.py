@@ -10,10 +10,10 @@ import pytest
 from luthier.errors import DataError
 from luthier.evaluation.across import across_tables
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
-from luthier.evaluation.records import Prediction
 from luthier.evaluation.statistics import all_differences, letters, paired_difference
 from luthier.reporting.across import across_sentences
 from luthier.reporting.sentences import sentences
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
 MOOD = Task("mood", label="mood", labels=["bad", "good"])

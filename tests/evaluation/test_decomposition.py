@@ -13,10 +13,10 @@ from luthier.errors import DataError
 from luthier.evaluation.audits import audit_of_attributions
 from luthier.evaluation.decomposition import Attribution, Condition, Reported, decompose
 from luthier.evaluation.metrics import evaluate
-from luthier.evaluation.records import Prediction
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 
-LOST = Prediction(None, "off_label", error="none of the labels", raw="lovely!")
+LOST = Prediction(None, "off_label", error="none of the labels", call=CallRecord("lovely!"))
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_changed_answers_are_counted_and_shown_the_lost_ones_first(stars: Task) 
     table = Rows(tuple({"text": t} for t in "abcde"), ("1", "2", "3", "4", "5"), "text")
 
     def told(labels: str) -> tuple[Prediction, ...]:
-        return tuple(Prediction(label, "ok", raw=label) for label in labels)
+        return tuple(Prediction(label, "ok", call=CallRecord(label)) for label in labels)
 
     chain = [
         Condition("training", "definition", table, told("12455")),
@@ -182,7 +182,7 @@ def test_changed_answers_are_counted_and_shown_the_lost_ones_first(stars: Task) 
     [switch] = found.switches
     assert (switch.rows, switch.turned, switch.lost, switch.won) == (5, 4, 2, 2)
     assert [example.text for example in switch.examples] == ["b", "e", "c", "d"]
-    assert switch.examples[1].after.raw == "lovely!"
+    assert switch.examples[1].after.call.raw == "lovely!"
     assert found.conditions[1].without_label == 1
 
 

@@ -10,9 +10,9 @@ from luthier.errors import DataError, UserError
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
 from luthier.evaluation.measures import METRICS, rankable
 from luthier.evaluation.metrics import evaluate
-from luthier.evaluation.records import STATES, Prediction
+from luthier.tasks.prediction import STATES, Prediction
 from luthier.tasks.task import Rows, Task
-from tests.evaluation.answering import MOOD, STARS, candidate, lost, ok, simulated, sure, table
+from tests.evaluation.answering import MOOD, STARS, called, candidate, lost, ok, simulated, sure, table
 
 TRUTH = np.random.default_rng(7).integers(0, 5, 300)
 TRUTHS = [STARS.labels[t] for t in TRUTH]
@@ -107,13 +107,13 @@ def test_a_row_without_text_leaves_for_all_specs() -> None:
 
 def test_a_passing_failure_makes_the_board_partial_and_a_lasting_one_does_not() -> None:
     rows = table(STARS, ["1", "2"])
-    lasting, passing = lost("failed"), replace(lost("failed"), transient=True)
+    lasting, passing = lost("failed"), called(lost("failed"), transient=True)
     assert not build_leaderboard(STARS, rows, [candidate("a", [*ok(1), lasting])]).partial
     assert build_leaderboard(STARS, rows, [candidate("a", [*ok(1), passing])]).partial
 
 
 def test_the_share_from_the_journal_is_told() -> None:
-    answers = [replace(ok(1)[0], from_journal=True), *ok(2)]
+    answers = [called(ok(1)[0], from_journal=True), *ok(2)]
     assert build_leaderboard(STARS, table(STARS, ["1", "2"]), [candidate("a", answers)]).best.from_journal_share == 0.5
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ from sklearn import metrics as reference
 from luthier.errors import DataError
 from luthier.evaluation.measures import METRICS
 from luthier.evaluation.metrics import EPSILON, evaluate
-from luthier.evaluation.records import Prediction
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
-from tests.evaluation.answering import MOOD, STARS, lost, ok, simulated, sure
+from tests.evaluation.answering import MOOD, STARS, called, lost, ok, simulated, sure
 
 YELP = Path(__file__).parents[3] / "shared" / "data" / "yelp" / "test.csv"
 
@@ -169,20 +168,20 @@ def test_a_table_of_empty_rows_has_nothing_but_its_empty_rate() -> None:
 
 
 def test_cost_is_per_thousand_rows_and_unknown_is_never_zero() -> None:
-    paid = [replace(p, cost_usd=c) for p, c in zip(ok(1, 2), (0.001, 0.003), strict=True)]
+    paid = [called(p, cost_usd=c) for p, c in zip(ok(1, 2), (0.001, 0.003), strict=True)]
     assert value(STARS, ["1", "2"], paid, "cost_per_1000_rows_usd") == pytest.approx(2.0)
     assert "cost_per_1000_rows_usd" not in evaluate(STARS, ["1", "2"], [paid[0], *ok(2)])
-    free = [replace(p, cost_usd=0.0) for p in paid]
+    free = [called(p, cost_usd=0.0) for p in paid]
     assert value(STARS, ["1", "2"], free, "cost_per_1000_rows_usd") == 0.0
 
 
 def test_a_failed_row_nobody_billed_does_not_hide_the_price() -> None:
-    paid = [replace(p, cost_usd=0.002) for p in ok(1)]
+    paid = [called(p, cost_usd=0.002) for p in ok(1)]
     assert value(STARS, ["1", "2"], [*paid, lost("failed")], "cost_per_1000_rows_usd") == pytest.approx(2.0)
 
 
 def test_latency_is_over_the_rows_that_have_one() -> None:
-    timed = [replace(p, latency_seconds=s) for p, s in zip(ok(1, 2, 3), (0.1, 0.2, 0.9), strict=True)]
+    timed = [called(p, latency_seconds=s) for p, s in zip(ok(1, 2, 3), (0.1, 0.2, 0.9), strict=True)]
     got = evaluate(STARS, ["1", "2", "3", "4"], [*timed, *ok(4)])
     assert got["latency_p50_seconds"].value == pytest.approx(0.2)
     assert (got["latency_p50_seconds"].low, got["latency_p50_seconds"].high) == (0.1, 0.9)
@@ -310,7 +309,7 @@ def test_what_cannot_be_evaluated_is_said(truths: list[str], predictions: list[P
 
 
 def test_every_metric_is_explained_and_comes_in_the_tables_order() -> None:
-    predictions = [replace(sure(STARS, 1, 1, 0, 0, 0, 0), cost_usd=0.1, latency_seconds=1.0)]
+    predictions = [called(sure(STARS, 1, 1, 0, 0, 0, 0), cost_usd=0.1, latency_seconds=1.0)]
     got = evaluate(STARS, ["1"], predictions)
     assert list(got) == list(METRICS)
 

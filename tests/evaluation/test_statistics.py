@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from luthier.errors import DataError
-from luthier.evaluation.records import Prediction
 from luthier.evaluation.statistics import compare_pair, holm, letters, mcnemar, paired_difference, sign_flip
+from luthier.tasks.prediction import Prediction
 from tests.evaluation.answering import MOOD, STARS, ok, simulated
 
 

@@ -5,8 +5,8 @@ import pytest
 from sklearn import metrics as reference
 
 from luthier.evaluation.metrics import evaluate
-from luthier.evaluation.records import Prediction
 from luthier.evaluation.tables import calibration, confusion, mistakes, per_label
+from luthier.tasks.prediction import Prediction
 from tests.evaluation.answering import MOOD, STARS, lost, ok, simulated, sure, table
 
 

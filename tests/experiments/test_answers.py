@@ -15,9 +15,9 @@ import pytest
 
 import luthier as lt
 from luthier.api import limited
-from luthier.evaluation.records import Prediction
 from luthier.experiments.answers import answers_frame, answers_table
 from luthier.packaging.model import LuthierModel
+from luthier.tasks.prediction import Prediction
 from tests.conftest import reviews
 
 pytestmark = pytest.mark.usefixtures("store")

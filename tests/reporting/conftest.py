@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
-from luthier.evaluation.records import Prediction
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 
 FLAGS = (
@@ -101,18 +101,19 @@ def make_board(
                 label,
                 "ok",
                 tuple(0.6 if known == label else flat for known in task.labels),
-                raw=label,
-                cost_usd=0.00004 * place,
-                latency_seconds=0.3 + 0.001 * i,
+                call=CallRecord(label, cost_usd=0.00004 * place, latency_seconds=0.3 + 0.001 * i),
             )
             for i, label in enumerate(
                 near(0.8) if place < 3 else [str(label) for label in generator.choice(task.labels, len(texts))]
             )
         ]
         if place == 1:
-            predictions[0] = Prediction(None, "refused", error="I would rather not", raw="Sorry.", cost_usd=0.0)
+            call = CallRecord("Sorry.", cost_usd=0.0)
+            predictions[0] = Prediction(None, "refused", error="I would rather not", call=call)
         if change:
-            predictions = [replace(p, **change) for p in predictions]  # type: ignore[arg-type]
+            said = {name: change[name] for name in ("error", "scores") if name in change}
+            paid = {name: value for name, value in change.items() if name not in said}
+            predictions = [replace(p, **said, call=replace(p.call, **paid)) for p in predictions]  # type: ignore[arg-type]
         candidates.append(Candidate(name, "prompt", f"model-{place}", "spec", "fitted", tuple(predictions)))
     return build_leaderboard(task, rows, candidates, train_labels=labels, resamples=300), rows
 

@@ -11,12 +11,12 @@ from rich.console import Console
 from luthier.evaluation.agreement import PairedValues
 from luthier.evaluation.audits import Audit, audit_of_attributions, audit_of_pairs
 from luthier.evaluation.decomposition import Condition, Reported, decompose
-from luthier.evaluation.records import Prediction
 from luthier.reporting.audit_notebook import audit_html
 from luthier.reporting.audit_page import audit_page_html, write_audit_page
 from luthier.reporting.audit_plots import box_figure, level_figure, parts_figure, scatter_figure
 from luthier.reporting.audit_sentences import audit_sentences, figure, title
 from luthier.reporting.audit_terminal import print_audit
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 from tests.reporting.test_page import HOSTILE, tags
 
@@ -39,8 +39,8 @@ def made(offset: float = 0.05, noise: float = 0.03, count: int = 25, name: str =
 def job(name: str = "job", text: str = "text") -> Audit:
     task = Task("stars", type="rating", label="stars", labels=[1, 2])
     rows = Rows(tuple({"text": f"{text} {i}"} for i in range(40)), ("1", "2") * 20, "text")
-    right = tuple(Prediction(label, "ok", raw=text) for label in rows.labels)
-    worse = (*(Prediction(None, "off_label", raw=text) for _ in range(10)), *right[10:])
+    right = tuple(Prediction(label, "ok", call=CallRecord(text)) for label in rows.labels)
+    worse = (*(Prediction(None, "off_label", call=CallRecord(text)) for _ in range(10)), *right[10:])
     chain = [Condition(name, "definition", rows, right), Condition(name, "labels", rows, worse)]
     return audit_of_attributions(name, [decompose(name, task, Reported({"accuracy": 1.0}, 40, text), chain)])
 
@@ -92,7 +92,7 @@ def test_a_part_beyond_chance_is_named_with_its_interval() -> None:
 def test_a_metric_whose_parts_stand_out_is_told_beside_one_whose_parts_do_not() -> None:
     task = Task("stars", type="rating", label="stars", labels=[1, 2])
     rows = Rows(tuple({"text": f"text {i}"} for i in range(40)), ("1", "2") * 20, "text")
-    right = tuple(Prediction(label, "ok", raw="x") for label in rows.labels)
+    right = tuple(Prediction(label, "ok", call=CallRecord("x")) for label in rows.labels)
     reported = Reported({"weighted_f1": 1.0, "accuracy": 0.5}, 40)
     said = " ".join(
         audit_sentences(

@@ -226,7 +226,7 @@ def test_a_place_that_cannot_be_written_is_said(board: Leaderboard, tmp_path: Pa
 
 def test_one_spec_two_labels_and_no_probabilities_make_a_page_and_a_cell(boards: Boards) -> None:
     task = Task("mood", label="mood", labels=["bad", "good"])
-    board, rows = boards(task, ["a", "b", "c"], names=["one"], probabilities=None, cost_usd=None, latency_seconds=None)
+    board, rows = boards(task, ["a", "b", "c"], names=["one"], scores=None, cost_usd=None, latency_seconds=None)
     html = page_html(board, rows)
     assert 'id="calibration"' not in html
     assert 'id="pairs"' not in html

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from luthier.evaluation.leaderboard import Leaderboard, build_leaderboard
-from luthier.evaluation.records import Prediction
 from luthier.reporting.sentences import sentences
 from luthier.reporting.terminal import print_leaderboard
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from tests.evaluation.answering import candidate, table
 

@@ -117,8 +117,8 @@ class TestAnswer:
         (found,) = answer_for(Decision(STARS, endpoint=ENDPOINT), rows("Fine"), decides(0.1, 0.1, 0.2, 0.5, 0.1))
         assert (found.label, found.state) == ("4", "ok")
         assert found.probabilities == pytest.approx((0.1, 0.1, 0.2, 0.5, 0.1))
-        assert (found.input_tokens, found.output_tokens) == (20, 1)
-        assert found.raw == '{"1": 0.1, "2": 0.1, "3": 0.2, "4": 0.5, "5": 0.1}'
+        assert (found.call.input_tokens, found.call.output_tokens) == (20, 1)
+        assert found.call.raw == '{"1": 0.1, "2": 0.1, "3": 0.2, "4": 0.5, "5": 0.1}'
 
     def test_labels_are_matched_by_name_not_by_place(self) -> None:
         reply = decides(0.9, 0.1, labels=("bad", "good"))

@@ -131,7 +131,8 @@ def test_a_row_without_vector_fails_alone(answer: Answer, state: str, transient:
 def test_cost_and_time_of_a_row_hold_its_embedding() -> None:
     spec = prompt()
     (found,) = hold(spec.predict(rows("at 42"), fitted_on(spec)), reply)
-    assert (found.cost_usd, found.spent_usd, found.latency_seconds, found.input_tokens) == (1.25, 1.25, 1.5, 13)
+    call = found.call
+    assert (call.cost_usd, call.spent_usd, call.latency_seconds, call.input_tokens) == (1.25, 1.25, 1.5, 13)
 
 
 def test_a_vector_of_another_length_names_both_and_the_cure() -> None:

@@ -7,9 +7,9 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint
 from luthier.errors import DataError, SpecError
-from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Answer, Request, Usage
 from luthier.spec import Fitted
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.prompt.prompt import Prompt
 from tests.conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, says, scores, silence
@@ -173,15 +173,17 @@ def test_an_answer_becomes_a_label() -> None:
         text="Good.", usage=Usage(20, 2), cost_usd=0.25, latency_seconds=0.5, finish_reason="stop", from_journal=True
     )
     assert one(answer) == Prediction(
-        label="good",
-        state="ok",
-        raw="Good.",
-        cost_usd=0.25,
-        latency_seconds=0.5,
-        input_tokens=20,
-        output_tokens=2,
-        from_journal=True,
-        spent_usd=0.0,
+        "good",
+        "ok",
+        call=CallRecord(
+            raw="Good.",
+            cost_usd=0.25,
+            spent_usd=0.0,
+            latency_seconds=0.5,
+            input_tokens=20,
+            output_tokens=2,
+            from_journal=True,
+        ),
     )
 
 
@@ -307,19 +309,19 @@ def test_a_registry_shows_both_templates() -> None:
 
 
 def test_an_answer_paid_for_now_is_spent() -> None:
-    assert one(Answer(text="good", cost_usd=0.25)).spent_usd == 0.25
+    assert one(Answer(text="good", cost_usd=0.25)).call.spent_usd == 0.25
 
 
 def test_an_unknown_price_is_not_spent_as_nothing() -> None:
-    assert one(Answer(text="good")).spent_usd is None
+    assert one(Answer(text="good")).call.spent_usd is None
 
 
 def test_an_answer_of_the_journal_costs_nothing_now_whatever_its_price() -> None:
-    assert one(Answer(text="good", from_journal=True)).spent_usd == 0.0
+    assert one(Answer(text="good", from_journal=True)).call.spent_usd == 0.0
 
 
 def test_a_row_that_is_never_sent_costs_nothing() -> None:
-    assert [p.spent_usd for p in answer_for(prompt(), rows(" "), silence)] == [0.0]
+    assert [p.call.spent_usd for p in answer_for(prompt(), rows(" "), silence)] == [0.0]
 
 
 def test_half_a_surrogate_pair_in_an_answer_s_json_is_no_fault_of_its_message() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from luthier.errors import SpecError
-from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Fitted
+from luthier.tasks.prediction import Prediction
 from luthier.techniques import read_fitted
 from luthier.techniques.prompt.prompt import Prompt
 from tests.conversing import ENDPOINT, MOOD, STARS, hold, rows, weighed

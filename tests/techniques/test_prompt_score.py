@@ -47,7 +47,7 @@ def test_probabilities_are_among_the_labels() -> None:
 
 
 def test_a_missing_label_marks_the_row() -> None:
-    assert answer_for(chat(), rows("x"), scores({"good": 0.6, "The": 0.4}))[0].censored
+    assert answer_for(chat(), rows("x"), scores({"good": 0.6, "The": 0.4}))[0].call.censored
 
 
 def test_without_a_label_the_text_is_read() -> None:
@@ -114,16 +114,16 @@ def counted(request: Request) -> Answer:
 
 
 def test_a_walk_sums_what_its_calls_cost() -> None:
-    found = answer_for(completion(), rows("a"), counted)[0]
-    assert (found.cost_usd, found.latency_seconds, found.input_tokens, found.output_tokens) == (1.0, 0.5, 20, 2)
+    call = answer_for(completion(), rows("a"), counted)[0].call
+    assert (call.cost_usd, call.latency_seconds, call.input_tokens, call.output_tokens) == (1.0, 0.5, 20, 2)
 
 
 def test_a_walk_is_from_the_journal_when_all_its_calls_are() -> None:
-    assert not answer_for(completion(), rows("a"), counted)[0].from_journal
+    assert not answer_for(completion(), rows("a"), counted)[0].call.from_journal
 
 
 def test_a_walk_begun_in_the_journal_spends_only_the_rest() -> None:
-    assert answer_for(completion(), rows("a"), counted)[0].spent_usd == 0.5
+    assert answer_for(completion(), rows("a"), counted)[0].call.spent_usd == 0.5
 
 
 def test_a_walk_that_breaks_off_is_a_failure() -> None:

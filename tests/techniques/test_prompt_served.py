@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from luthier.engine.engine import Engine
-from luthier.evaluation.records import Prediction
 from luthier.journal.journal import Journal
 from luthier.providers.endpoint import compatible
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques import read_fitted
 from luthier.techniques.prompt.prompt import Prompt
@@ -56,7 +56,7 @@ def run(spec: Prompt, drive: Drive, given: Rows = REVIEWS) -> list[Prediction]:
 
 
 def answers(found: list[Prediction]) -> list[Any]:
-    return [(prediction.label, prediction.probabilities, prediction.raw) for prediction in found]
+    return [(prediction.label, prediction.probabilities, prediction.call.raw) for prediction in found]
 
 
 CHAT = "Answer with one of {{ labels | join(', ') }}.\nReview: {{ text }}\nStars:"
@@ -90,7 +90,7 @@ def test_scores_sum_to_one(drive: Drive) -> None:
 def test_the_walk_asks_again_where_words_begin_alike(drive: Drive) -> None:
     words = {**WORDS, "1": "terribly dull", "2": "terrible"}
     spec = stars(COMPLETION, style="completion", answer={"method": "score", "words": words})
-    assert run(spec, drive)[1].output_tokens > 1
+    assert run(spec, drive)[1].call.output_tokens > 1
 
 
 def test_calibration_evens_out_the_training_rows(drive: Drive) -> None:
@@ -103,7 +103,7 @@ def test_calibration_evens_out_the_training_rows(drive: Drive) -> None:
 
 
 def test_the_tokens_of_a_row_are_counted(drive: Drive) -> None:
-    assert all(p.input_tokens > 10 and p.output_tokens == 1 for p in run(stars(CHAT, answer="score"), drive))
+    assert all(p.call.input_tokens > 10 and p.call.output_tokens == 1 for p in run(stars(CHAT, answer="score"), drive))
 
 
 def test_a_row_that_is_too_long_fails_alone(drive: Drive) -> None:

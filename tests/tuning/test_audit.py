@@ -8,7 +8,7 @@ import pytest
 
 import luthier as lt
 from luthier.evaluation.decomposition import Condition
-from luthier.evaluation.records import Prediction
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.tuning.audit import audit_job, audit_jobs
 from tests.conftest import SHARED
@@ -43,7 +43,8 @@ def test_an_audit_of_pairs_is_a_frame_a_cell_a_page_and_a_run(pairs: pd.DataFram
 
 
 def answers(labels: Sequence[str | None], wrong: int) -> tuple[Prediction, ...]:
-    return tuple(Prediction("2" if i < wrong else str(label), "ok", raw="x") for i, label in enumerate(labels))
+    said = ["2" if i < wrong else str(label) for i, label in enumerate(labels)]
+    return tuple(Prediction(label, "ok", call=CallRecord("x")) for label in said)
 
 
 def test_jobs_are_audited_under_the_services_own_keys_in_the_tasks_experiment(task: Task) -> None:

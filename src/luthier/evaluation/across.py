@@ -11,8 +11,7 @@ import numpy as np
 from luthier.errors import DataError
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.records import Interval
-from luthier.evaluation.resampling import percentile_interval
+from luthier.evaluation.resampling import Interval, percentile_interval
 from luthier.evaluation.statistics import all_differences, holm, letters
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ import scipy
 
 from luthier.errors import DataError
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.records import Interval
-from luthier.evaluation.resampling import CONFIDENCE, Floats
+from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval
 from luthier.evaluation.statistics import sign_flip
 
 __all__ = [

@@ -18,7 +18,7 @@ from luthier.evaluation.agreement import (
     row_counts,
 )
 from luthier.evaluation.decomposition import Attribution
-from luthier.evaluation.records import Interval
+from luthier.evaluation.resampling import Interval
 
 if TYPE_CHECKING:
     import pandas as pd

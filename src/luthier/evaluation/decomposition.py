@@ -19,9 +19,9 @@ from luthier.errors import DataError
 from luthier.evaluation.agreement import may_be_share, reading_order
 from luthier.evaluation.measures import METRICS
 from luthier.evaluation.metrics import Measured, Reading, measure
-from luthier.evaluation.records import Interval, Prediction
-from luthier.evaluation.resampling import CONFIDENCE, Floats
+from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval
 from luthier.evaluation.statistics import paired_difference
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
 __all__ = [

@@ -10,8 +10,9 @@ from luthier.errors import DataError
 from luthier.evaluation.entries import Candidate, Comparison, Entry
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.planning import Plan
-from luthier.evaluation.records import STATES, Interval, Prediction
+from luthier.evaluation.resampling import Interval
 from luthier.evaluation.tables import CalibrationBin
+from luthier.tasks.prediction import STATES, CallRecord, Prediction
 from luthier.tasks.task import Task
 
 __all__ = ["SCHEMA", "leaderboard_document", "read_leaderboard"]
@@ -133,7 +134,7 @@ def _bounds(interval: Interval) -> list[float | None]:
 
 def _entry_document(entry: Entry, predictions: bool) -> dict[str, Any]:
     who = entry.candidate
-    answers = [_plain(p) | {"probabilities": p.probabilities and list(p.probabilities)} for p in who.predictions]
+    answers = [_prediction_document(p) for p in who.predictions]
     return {
         "candidate": _plain(who) | {"notes": list(who.notes), "predictions": answers if predictions else []},
         "metrics": {name: _bounds(interval) for name, interval in entry.metrics.items()},
@@ -147,12 +148,22 @@ def _entry_document(entry: Entry, predictions: bool) -> dict[str, Any]:
     }
 
 
+def _prediction_document(prediction: Prediction) -> dict[str, Any]:
+    """One level, as the first version wrote it."""
+    scores = prediction.scores and list(prediction.scores)
+    facts = {"label": prediction.value, "state": prediction.state, "probabilities": scores, "error": prediction.error}
+    return facts | _plain(prediction.call)
+
+
+def _read_prediction(document: Mapping[str, Any]) -> Prediction:
+    facts = dict(document)
+    value, state, scores, error = (facts.pop(name) for name in ("label", "state", "probabilities", "error"))
+    return Prediction(value, state, None if scores is None else tuple(scores), error, CallRecord(**facts))
+
+
 def _read_entry(document: Mapping[str, Any]) -> Entry:
     who = document["candidate"]
-    predictions = tuple(
-        Prediction(**{**p, "probabilities": None if p["probabilities"] is None else tuple(p["probabilities"])})
-        for p in who["predictions"]
-    )
+    predictions = tuple(map(_read_prediction, who["predictions"]))
     return Entry(
         candidate=Candidate(**{**who, "notes": tuple(who["notes"]), "predictions": predictions}),
         metrics={name: Interval(*bounds) for name, bounds in document["metrics"].items()},

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from luthier.evaluation.records import STATES, Interval, Prediction, State
+from luthier.evaluation.resampling import Interval
 from luthier.evaluation.tables import CalibrationBin, Counts
+from luthier.tasks.prediction import STATES, Prediction, State
 
 __all__ = ["Candidate", "Comparison", "Entry", "states_of"]
 

@@ -14,7 +14,6 @@ from luthier.evaluation.entries import Candidate, Comparison, Entry, states_of
 from luthier.evaluation.measures import METRICS, ranking_metric
 from luthier.evaluation.metrics import Measured, Reading, in_order, measure
 from luthier.evaluation.planning import Plan, plan_from_difference
-from luthier.evaluation.records import STATES
 from luthier.evaluation.references import ceiling_entry, majority_reading, people_readings
 from luthier.evaluation.resampling import Floats, rate_interval
 from luthier.evaluation.statistics import (
@@ -28,6 +27,7 @@ from luthier.evaluation.statistics import (
     sign_flip,
 )
 from luthier.evaluation.tables import calibration_of, confusion_of
+from luthier.tasks.prediction import STATES
 from luthier.tasks.task import Rows, Task, is_blank
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def build_leaderboard(
             candidate=candidates[i],
             metrics=in_order(specs[i].intervals | empty),
             states=states_of(candidates[i]),
-            from_journal_share=sum(p.from_journal for p in shown[i].predictions) / len(kept),
+            from_journal_share=sum(p.call.from_journal for p in shown[i].predictions) / len(kept),
             rank=place,
             group=groups.get(i, ""),
             above_majority=above.get(i),

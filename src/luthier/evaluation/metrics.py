@@ -16,16 +16,17 @@ import numpy.typing as npt
 
 from luthier.errors import DataError
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.records import Interval, Prediction
 from luthier.evaluation.resampling import (
     Columns,
     Floats,
+    Interval,
     bootstrap_interval,
     quantile_interval,
     rate_interval,
     unvaried_interval,
     weights,
 )
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
 
 __all__ = ["EPSILON", "Measured", "Reading", "evaluate", "measure"]
@@ -411,7 +412,7 @@ def _rates(reading: Reading, values: dict[str, Floats]) -> dict[str, Interval]:
     out = {name: rate_interval(round(float(values[name][0]) * rows), rows) for name in shares}
     for state in ("off_label", "refused", "failed"):
         out[f"{state}_rate"] = rate_interval(sum(p.state == state for p in reading.predictions), rows)
-    out["censored_rate"] = rate_interval(sum(p.censored for p in reading.predictions), rows)
+    out["censored_rate"] = rate_interval(sum(p.call.censored for p in reading.predictions), rows)
     if reading.probabilities is not None:
         labelled = int((reading.predicted < len(reading.task.labels)).sum())
         out["probability_coverage"] = rate_interval(int(reading.covered.sum()), labelled)
@@ -419,7 +420,8 @@ def _rates(reading: Reading, values: dict[str, Floats]) -> dict[str, Interval]:
 
 
 def _latencies(reading: Reading) -> dict[str, Interval]:
-    seconds = np.array([p.latency_seconds for p in reading.predictions if p.latency_seconds is not None], dtype=float)
+    calls = [p.call for p in reading.predictions]
+    seconds = np.array([call.latency_seconds for call in calls if call.latency_seconds is not None], dtype=float)
     if not len(seconds):
         return {}
     return {

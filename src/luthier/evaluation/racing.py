@@ -20,8 +20,7 @@ import numpy as np
 import scipy
 
 from luthier.errors import DataError
-from luthier.evaluation.records import Interval
-from luthier.evaluation.resampling import CONFIDENCE, Floats, rate_interval
+from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval, rate_interval
 from luthier.evaluation.statistics import ALPHA, sign_flip
 
 __all__ = ["Block", "Lane", "Outcome", "Race", "block_ends", "largest_fields", "race", "rehearse"]

@@ -11,9 +11,9 @@ from luthier.errors import DataError
 from luthier.evaluation.entries import Candidate, Entry
 from luthier.evaluation.measures import METRICS
 from luthier.evaluation.metrics import Measured, Reading
-from luthier.evaluation.records import Prediction
 from luthier.evaluation.resampling import percentile_interval
 from luthier.evaluation.tables import confusion_of
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 
 __all__ = ["ceiling_entry", "majority_reading", "people_readings"]
@@ -29,7 +29,7 @@ def majority_reading(
     label = max(task.labels, key=lambda name: counts[name])
     shares = tuple(counts[name] / len(source) for name in task.labels)
     there = set(kept)
-    answer = Prediction(label, "ok", probabilities=shares, cost_usd=0.0)
+    answer = Prediction(label, "ok", shares, call=CallRecord(cost_usd=0.0))
     nothing = Prediction(None, "empty")
     candidate = Candidate(
         name=f"always {label}",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import scipy
 
-from luthier.evaluation.records import Interval
-
 __all__ = [
     "CONFIDENCE",
     "Columns",
+    "Floats",
+    "Interval",
     "bootstrap_interval",
     "percentile_interval",
     "quantile_interval",
@@ -36,6 +37,15 @@ negligible (it shrinks with the root of the number of rows)."""
 
 DENSE_COLUMNS = 64
 """Up to this many columns a dense product is faster than a sparse one; above, it would not fit in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with the bounds of its 95% interval; the bounds are `None` where there is nothing to resample."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
 
 
 def weights(rows: int, resamples: int, seed: int) -> Iterator[Floats]:

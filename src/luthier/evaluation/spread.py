@@ -13,8 +13,7 @@ import numpy.typing as npt
 import scipy
 
 from luthier.errors import DataError
-from luthier.evaluation.records import Interval
-from luthier.evaluation.resampling import CONFIDENCE, Floats
+from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval
 from luthier.evaluation.statistics import holm
 
 __all__ = ["Group", "Pair", "Spread", "permutation_test", "spread_of"]

@@ -14,8 +14,8 @@ import scipy
 
 from luthier.errors import DataError
 from luthier.evaluation.metrics import Reading, measure
-from luthier.evaluation.records import Interval, Prediction
-from luthier.evaluation.resampling import CONFIDENCE, Floats, percentile_interval
+from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval, percentile_interval
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
 
 __all__ = [

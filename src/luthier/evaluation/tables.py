@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from luthier.evaluation.metrics import Reading
-from luthier.evaluation.records import Prediction
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
 if TYPE_CHECKING:

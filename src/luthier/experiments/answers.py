@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from luthier.evaluation.records import Prediction, prediction_frame
 from luthier.tables import series_of, storable_cells
+from luthier.tasks.prediction import Prediction, prediction_frame
 from luthier.tasks.task import Rows, Task
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
     answered = prediction_frame(task, predictions)
     columns |= {str(name): answered[name] for name in answered.columns}
     columns |= {
-        "raw": pd.Series([p.raw for p in predictions], dtype="string"),
-        "cost_usd": pd.Series([p.cost_usd for p in predictions], dtype="float64"),
-        "latency_seconds": pd.Series([p.latency_seconds for p in predictions], dtype="float64"),
-        "input_tokens": pd.Series([p.input_tokens for p in predictions], dtype="int64"),
-        "output_tokens": pd.Series([p.output_tokens for p in predictions], dtype="int64"),
+        "raw": pd.Series([p.call.raw for p in predictions], dtype="string"),
+        "cost_usd": pd.Series([p.call.cost_usd for p in predictions], dtype="float64"),
+        "latency_seconds": pd.Series([p.call.latency_seconds for p in predictions], dtype="float64"),
+        "input_tokens": pd.Series([p.call.input_tokens for p in predictions], dtype="int64"),
+        "output_tokens": pd.Series([p.call.output_tokens for p in predictions], dtype="int64"),
     }
     # The two that are there already under names of their own.
     for name in [name for name in rows.inputs[0] if name not in (task.text, task.label)] if rows.inputs else []:

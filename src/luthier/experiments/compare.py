@@ -18,7 +18,6 @@ from luthier.errors import DataError, SpecError
 from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
 from luthier.evaluation.measures import ranking_metric
 from luthier.evaluation.metrics import evaluate
-from luthier.evaluation.records import Prediction
 from luthier.evaluation.spread import Spread
 from luthier.experiments.answers import answers_table
 from luthier.experiments.costs import Plan, plan_fit, plan_rows
@@ -44,6 +43,7 @@ from luthier.reporting.live import LiveBoard, Sparing
 from luthier.reporting.markdown import described
 from luthier.reporting.page import write_page
 from luthier.spec import Fitted, Spec
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.prompt.few_shot import same_text
 from luthier.techniques.registry import check_comparable
@@ -357,7 +357,7 @@ def candidate_of(measured: Measured, seen: int = 0) -> Candidate:
     notes = (*measured.spec.notes(), *measured.fitted.state.get("notes", ()))
     if seen:
         notes = (*notes, f"{seen:,} test rows also stand in its training rows, so its figures may be too good.")
-    guessed = sum(found.cost_estimated for found in measured.predictions)
+    guessed = sum(found.call.cost_estimated for found in measured.predictions)
     if guessed:
         notes = (
             *notes,

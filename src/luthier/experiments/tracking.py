@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.assets.lock import file_lock
 from luthier.errors import ModelError, UserError
-from luthier.evaluation.records import Interval
+from luthier.evaluation.resampling import Interval
 from luthier.experiments.store import DEFAULT_FILE, store_uri
 from luthier.home import luthier_home
 from luthier.spec import Fitted, Spec

@@ -66,7 +66,7 @@ def signature_of(fitted: Fitted) -> ModelSignature:
 
     text = fitted.spec.task.text
 
-    from luthier.evaluation.records import TEXT_COLUMNS, prediction_columns
+    from luthier.tasks.prediction import TEXT_COLUMNS, prediction_columns
 
     # The other columns a template reads may hold anything. A text is text: MLflow's server reads a csv by it.
     inputs = Schema([ColSpec(DataType.string if name == text else AnyType(), name) for name in fitted.spec.columns])

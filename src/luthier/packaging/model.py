@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.engine.engine import Engine
 from luthier.errors import EndpointError, ModelError
-from luthier.evaluation.records import TEXT_COLUMNS, Prediction, prediction_frame
 from luthier.packaging.serving import keep_small, serving_engine
 from luthier.packaging.spark import in_spark_task, with_nulls_kept
 from luthier.providers.endpoint import Endpoint, Limits
 from luthier.spec import Fitted
+from luthier.tasks.prediction import TEXT_COLUMNS, Prediction, prediction_frame
 from luthier.tasks.task import Rows, Task
 from luthier.techniques import read_fitted
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from luthier.errors import ModelError
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.records import Interval
+from luthier.evaluation.resampling import Interval
 from luthier.experiments.tracking import TAGS, connect, log_fitted, log_settings, run_of, runs_of_fitted, spec_tags
 from luthier.packaging import flavor
 from luthier.reporting.markdown import escaped

@@ -10,7 +10,7 @@ from html import escape
 from luthier.evaluation.agreement import Agreement
 from luthier.evaluation.audits import Audit
 from luthier.evaluation.decomposition import CHANGES, Attribution
-from luthier.evaluation.records import Interval
+from luthier.evaluation.resampling import Interval
 from luthier.reporting.audit_sentences import audit_sentences, figure, gap, job_sentences, spanned, title
 from luthier.reporting.notebook import BOARD_STYLE
 from luthier.reporting.numbers import p_value

@@ -6,7 +6,7 @@ from luthier.evaluation.agreement import Agreement, RowCounts
 from luthier.evaluation.audits import Audit
 from luthier.evaluation.decomposition import CHANGES, Attribution, Decomposition, Part
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.records import Interval
+from luthier.evaluation.resampling import Interval
 from luthier.evaluation.statistics import ALPHA
 from luthier.reporting.numbers import p_value
 

@@ -11,7 +11,7 @@ from html import escape
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS, Format
-from luthier.evaluation.records import Interval
+from luthier.evaluation.resampling import Interval
 from luthier.evaluation.spread import Spread
 from luthier.reporting.numbers import bounds, number, percent
 from luthier.reporting.sentences import headline_metrics, sentences, unlabelled_share

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from luthier.evaluation.measures import Format
-from luthier.evaluation.records import Interval
+from luthier.evaluation.resampling import Interval
 
 __all__ = ["bounds", "interval", "number", "p_value", "percent", "printable"]
 

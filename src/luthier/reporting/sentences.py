@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.records import State
 from luthier.reporting.numbers import interval, number, percent, printable
+from luthier.tasks.prediction import State
 
 __all__ = ["headline_metrics", "named", "sentences", "unlabelled_share"]
 

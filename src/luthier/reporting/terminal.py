@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS, Format
-from luthier.evaluation.records import Interval
+from luthier.evaluation.resampling import Interval
 from luthier.evaluation.spread import Spread
 from luthier.reporting.numbers import interval, number, percent, printable
 from luthier.reporting.sentences import headline_metrics, sentences, unlabelled_share

@@ -14,12 +14,12 @@ from typing import Any
 from luthier.engine.engine import Engine
 from luthier.engine.loop import wait_for
 from luthier.errors import DataError, LuthierError
-from luthier.evaluation.records import STATES, TEXT_COLUMNS, Prediction, prediction_columns, prediction_record
 from luthier.outputs import check_file
 from luthier.packaging.model import LuthierModel
 from luthier.scoring.claims import check_claim, claim
 from luthier.spec import Spec
 from luthier.tables import Record, columns_of, open_writer, read_chunks, written_format
+from luthier.tasks.prediction import STATES, TEXT_COLUMNS, Prediction, prediction_columns, prediction_record
 from luthier.tasks.task import Rows, Task, check_cell
 
 __all__ = ["CHUNK_ROWS", "BatchReport", "check_files", "passed_through", "plain_rows", "score_table"]
@@ -74,18 +74,19 @@ class BatchReport:
             self.states[p.state] += 1
             if p.label is not None:
                 self.labels[p.label] += 1
-            self.input_tokens += p.input_tokens
-            self.output_tokens += p.output_tokens
-            self.transient += p.transient
-            self.estimated += p.cost_estimated
-            if p.latency_seconds is None:
+            call = p.call
+            self.input_tokens += call.input_tokens
+            self.output_tokens += call.output_tokens
+            self.transient += call.transient
+            self.estimated += call.cost_estimated
+            if call.latency_seconds is None:
                 continue
-            if p.from_journal:
+            if call.from_journal:
                 self.from_journal += 1
             elif len(self.latencies_seconds) < self.MOST_LATENCIES:
-                self.latencies_seconds.append(p.latency_seconds)
-            self.cost_usd = added(self.cost_usd, p.cost_usd)
-            self.spent_usd = added(self.spent_usd, p.spent_usd)
+                self.latencies_seconds.append(call.latency_seconds)
+            self.cost_usd = added(self.cost_usd, call.cost_usd)
+            self.spent_usd = added(self.spent_usd, call.spent_usd)
 
     def latency_seconds(self, share: float) -> float | None:
         """A quantile of the latency of the calls made now, `None` if none was made."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from luthier.evaluation.records import STATES
 from luthier.providers.prices import dollars
 from luthier.scoring.batch import BatchReport
+from luthier.tasks.prediction import STATES
 
 __all__ = ["report_text"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from luthier.errors import DataError
 from luthier.evaluation.deciding import best_labels, qwk_thresholds
-from luthier.evaluation.records import Prediction
 from luthier.spec import Conversation, Fitted, Spec
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.heads.training_set import assign_folds, labelled_texts, labels_present
 
@@ -90,7 +90,7 @@ class Baseline(Spec):
         texts = rows.texts
         sent = [text for text in texts if text is not None]
         if not sent:
-            return [Prediction(label=None, state="empty") for _ in texts]
+            return [Prediction(None, "empty") for _ in texts]
         labels = fitted.state["labels"]
         shares = _model_of(fitted).probabilities(sent)
         answered = best_labels(self._values(labels), shares, self.objective, fitted.state.get("cuts"))
@@ -98,12 +98,12 @@ class Baseline(Spec):
         predictions: list[Prediction] = []
         for text in texts:
             if text is None:
-                predictions.append(Prediction(label=None, state="empty"))
+                predictions.append(Prediction(None, "empty"))
                 continue
             row, best = next(found)
             by_label = dict(zip(labels, row, strict=True))
             probabilities = tuple(by_label.get(label, 0.0) for label in self.task.labels)
-            predictions.append(Prediction(label=labels[best], state="ok", probabilities=probabilities, cost_usd=0.0))
+            predictions.append(Prediction(labels[best], "ok", probabilities, call=CallRecord(cost_usd=0.0)))
         return predictions
 
     def _values(self, labels: Sequence[str]) -> tuple[float, ...]:

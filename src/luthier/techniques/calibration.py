@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError, EndpointError, Partial
 from luthier.evaluation.deciding import fit_thresholds
-from luthier.evaluation.records import Prediction
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 
 if TYPE_CHECKING:

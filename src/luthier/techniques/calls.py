@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
-from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Answer, Conversation, Request
+from luthier.tasks.prediction import CallRecord, Prediction
 
-__all__ = ["call_facts", "gather", "unanswered"]
+__all__ = ["call_record", "gather", "unanswered"]
 
 Result = TypeVar("Result")
 
@@ -58,38 +59,38 @@ def gather(conversations: Iterable[Conversation[Result]]) -> Conversation[list[R
 
 def unanswered(answers: Sequence[Answer], asked: Sequence[Answer] | None = None) -> Prediction | None:
     """The prediction of a row one of whose answers cannot be read, `None` if all can."""
-    facts = call_facts(answers if asked is None else asked)
+    call = call_record(answers if asked is None else asked)
     for answer in answers:
         if answer.failure == "content":
-            return Prediction(label=None, state="refused", error=answer.error or "the service refused it", **facts)
+            return Prediction(None, "refused", error=answer.error or "the service refused it", call=call)
         if answer.failure is not None:
             # What stops a whole run (quota, key, budget) says nothing about the row: it may be asked again.
-            again = answer.failure != "permanent"
+            call = replace(call, transient=answer.failure != "permanent")
             error = answer.error or f"no answer ({answer.failure})"
-            return Prediction(label=None, state="failed", error=error, transient=again, **facts)
+            return Prediction(None, "failed", error=error, call=call)
         if answer.refusal:
-            return Prediction(label=None, state="refused", error=answer.refusal, **facts)
+            return Prediction(None, "refused", error=answer.refusal, call=call)
         if answer.finish_reason == "content_filter":
-            return Prediction(label=None, state="refused", error=answer.error or "withheld by the service", **facts)
+            return Prediction(None, "refused", error=answer.error or "withheld by the service", call=call)
     return None
 
 
-def call_facts(asked: Sequence[Answer]) -> dict[str, Any]:
+def call_record(asked: Sequence[Answer]) -> CallRecord:
     """Cost, time and tokens of a row's calls, as a prediction keeps them."""
     answered = [answer for answer in asked if answer.failure is None]
     costs = [answer.cost_usd for answer in asked if answer.failure is None or answer.cost_usd is not None]
     latencies = [answer.latency_seconds for answer in asked if answer.latency_seconds is not None]
     paid_now = [answer.cost_usd for answer in answered if not answer.from_journal]
-    return {
-        "raw": asked[0].text if answered else None,
-        "cost_usd": _total(costs) if costs else None,
-        "spent_usd": _total(paid_now),
-        "latency_seconds": math.fsum(latencies) if latencies else None,
-        "input_tokens": sum(answer.usage.input_tokens for answer in asked),
-        "output_tokens": sum(answer.usage.output_tokens for answer in asked),
-        "from_journal": all(answer.from_journal for answer in asked),
-        "cost_estimated": any(answer.usage.estimated for answer in answered),
-    }
+    return CallRecord(
+        raw=asked[0].text if answered else None,
+        cost_usd=_total(costs) if costs else None,
+        cost_estimated=any(answer.usage.estimated for answer in answered),
+        spent_usd=_total(paid_now),
+        latency_seconds=math.fsum(latencies) if latencies else None,
+        input_tokens=sum(answer.usage.input_tokens for answer in asked),
+        output_tokens=sum(answer.usage.output_tokens for answer in asked),
+        from_journal=all(answer.from_journal for answer in asked),
+    )
 
 
 def _total(costs: Sequence[float | None]) -> float | None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from luthier.errors import SpecError
 from luthier.evaluation.deciding import best_label
-from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.calibration import calibrate, calibrated
-from luthier.techniques.calls import call_facts, gather, unanswered
+from luthier.techniques.calls import call_record, gather, unanswered
 from luthier.techniques.prompt.few_shot import calibration_rows
 from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
 
@@ -321,32 +321,31 @@ class DecisionAdapter:
 
     def _asked(self, inputs: Mapping[str, Any]) -> Request | Prediction:
         if is_blank(inputs.get(self.spec.task.text)):
-            return Prediction(label=None, state="empty", spent_usd=0.0)
+            return Prediction(None, "empty", call=CallRecord(spent_usd=0.0))
         try:
             return self.request(inputs)
         except UnrenderedRow as fault:
-            return Prediction(label=None, state="failed", error=str(fault), spent_usd=0.0)
+            return Prediction(None, "failed", error=str(fault), call=CallRecord(spent_usd=0.0))
 
     def _read(self, answer: Answer) -> Prediction:
         task = self.spec.task
         given = dict(answer.decided)
         # The service writes no text: what it gave before any calibration stands in its place.
-        facts = call_facts([answer]) | {
-            "raw": json.dumps({k: round(p, 6) for k, p in given.items()}, ensure_ascii=False)
-        }
+        raw = json.dumps({k: round(p, 6) for k, p in given.items()}, ensure_ascii=False)
+        call = replace(call_record([answer]), raw=raw)
         missing = [label for label in task.labels if label not in given]
         if missing:
             error = f"the answer has no probability for {', '.join(map(repr, missing))}"
-            return Prediction(label=None, state="off_label", error=sendable(error), **facts)
+            return Prediction(None, "off_label", error=sendable(error), call=call)
         total = math.fsum(given[label] for label in task.labels)
         if abs(total - 1) > ROUNDING:
             error = f"the labels' probabilities sum to {total:.3f} instead of 1"
-            return Prediction(label=None, state="off_label", error=error, **facts)
+            return Prediction(None, "off_label", error=error, call=call)
         probabilities = tuple(given[label] / total for label in task.labels)
         if self.label_prior is not None:
             probabilities = calibrated([math.log(p) if p else -math.inf for p in probabilities], self.label_prior)
         best = best_label(task, probabilities, self.spec.objective, self.thresholds)
-        return Prediction(label=task.labels[best], state="ok", probabilities=probabilities, **facts)
+        return Prediction(task.labels[best], "ok", probabilities, call=call)
 
 
 def default_question(task: Task) -> str:

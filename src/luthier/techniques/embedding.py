@@ -5,18 +5,19 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from luthier.errors import EndpointError, Partial
 from luthier.evaluation.deciding import best_labels
-from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.calls import call_facts, unanswered
+from luthier.techniques.calls import call_record, unanswered
 from luthier.techniques.heads.automl import check_parts
 from luthier.techniques.heads.head import FittedHead, Head, fit_head, load_predictor
 from luthier.techniques.heads.learners import Predictor
@@ -239,7 +240,7 @@ class Embedding(Spec):
             if len(vector) != fitted.state["dimensions"]:
                 raise EndpointError(self._other_length(len(vector), fitted.state["dimensions"]))
             vectors.append(vector)
-        predictions = [Prediction(label=None, state="empty") if one is None else one for one in found]
+        predictions = [Prediction(None, "empty") if one is None else one for one in found]
         if not vectors:
             return predictions
         shares = _head_of(fitted).probabilities(np.array(vectors, dtype=float))
@@ -251,7 +252,7 @@ class Embedding(Spec):
     def _prediction(self, answer: Answer, shares: Sequence[float], best: int, labels: Sequence[str]) -> Prediction:
         by_label = dict(zip(labels, shares, strict=True))
         probabilities = tuple(by_label.get(label, 0.0) for label in self.task.labels)
-        return Prediction(label=labels[best], state="ok", probabilities=probabilities, **_facts(answer))
+        return Prediction(labels[best], "ok", probabilities, call=_call(answer))
 
     def _values(self, labels: Sequence[str]) -> tuple[float, ...]:
         return tuple(self.task.values[self.task.position(label)] for label in labels)
@@ -317,8 +318,8 @@ class Embedding(Spec):
         )
 
 
-def _facts(answer: Answer) -> dict[str, Any]:
-    return call_facts([answer]) | {"raw": None}
+def _call(answer: Answer) -> CallRecord:
+    return replace(call_record([answer]), raw=None)
 
 
 def _unread(answer: Answer) -> Prediction | None:
@@ -328,7 +329,7 @@ def _unread(answer: Answer) -> Prediction | None:
     broken = unanswered([answer])
     if broken is None and not np.isfinite(answer.vector).all():
         error = "the vector holds values that are no numbers"
-        return Prediction(label=None, state="failed", error=error, **_facts(answer))
+        return Prediction(None, "failed", error=error, call=_call(answer))
     return broken
 
 

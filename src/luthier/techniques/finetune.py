@@ -9,10 +9,10 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from luthier.errors import DataError, SpecError
-from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Request
 from luthier.spec import SCHEMA, Conversation, Fitted, Probe, digested
 from luthier.tasks.answers import JSON_KEY
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.prompt.prompt import Prompt
 from luthier.techniques.prompt.template import UnrenderedRow

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from luthier.evaluation.deciding import Objective, best_label
-from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.providers.tokens import most_tokens
 from luthier.spec import Conversation
 from luthier.tasks.answers import JSON_KEY, LabelReader, Read, answer_schema
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.tasks.thoughts import spoken
 from luthier.techniques.calibration import calibrated
-from luthier.techniques.calls import call_facts, unanswered
+from luthier.techniques.calls import call_record, unanswered
 from luthier.techniques.prompt.few_shot import same_text
 from luthier.techniques.prompt.template import Template, UnrenderedRow
 from luthier.techniques.prompt.token_walk import WalkScores, walk
@@ -152,11 +152,11 @@ class PromptAdapter:
             examples: shown for this row, in order; those of all rows when absent.
         """
         if is_blank(inputs.get(self.task.text)):
-            return Prediction(label=None, state="empty", spent_usd=0.0)
+            return Prediction(None, "empty", call=CallRecord(spent_usd=0.0))
         try:
             request = self.request(inputs, examples=examples)
         except UnrenderedRow as fault:
-            return Prediction(label=None, state="failed", error=str(fault), spent_usd=0.0)
+            return Prediction(None, "failed", error=str(fault), call=CallRecord(spent_usd=0.0))
         answer = (yield [request])[0]
         asked = [answer]
         broken = unanswered(asked)
@@ -184,13 +184,8 @@ class PromptAdapter:
             return self._from_text(asked)
         probabilities = calibrated(scores.logprobs, self.label_prior)
         best = best_label(self.task, probabilities, self.objective, self.thresholds)
-        return Prediction(
-            label=self.task.labels[best],
-            state="ok",
-            probabilities=probabilities,
-            censored=scores.censored,
-            **call_facts(asked),
-        )
+        call = replace(call_record(asked), censored=scores.censored)
+        return Prediction(self.task.labels[best], "ok", probabilities, call=call)
 
     def _from_text(self, asked: Sequence[Answer]) -> Prediction:
         answer = asked[0]
@@ -205,10 +200,10 @@ class PromptAdapter:
             if cut and self.answer_mode == "text" and self.reader.unfinished(said):
                 read = Read(None, "")
         if read.label is not None:
-            return Prediction(label=read.label, state="ok", **call_facts(asked))
+            return Prediction(read.label, "ok", call=call_record(asked))
         # What an answer spells as JSON's own escapes becomes half a pair only when it is read.
         error = sendable(self._why(answer, read.why or ""))
-        return Prediction(label=None, state="off_label", error=error, **call_facts(asked))
+        return Prediction(None, "off_label", error=error, call=call_record(asked))
 
     @cached_property
     def reader(self) -> LabelReader:

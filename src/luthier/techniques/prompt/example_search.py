@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError, EndpointError, Partial
 from luthier.evaluation.deciding import Objective
-from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import ProgressEvent, Request
 from luthier.spec import Conversation
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.calls import gather
 from luthier.techniques.prompt.adapter import example_tokens

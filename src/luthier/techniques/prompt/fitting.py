@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from luthier.errors import DataError, SpecError
-from luthier.evaluation.records import Prediction
 from luthier.providers.exchange import Request
 from luthier.spec import Conversation, Fitted
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.calibration import calibrate
 from luthier.techniques.calls import gather

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import EndpointError, Partial
-from luthier.evaluation.records import Prediction
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.spec import Conversation
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, is_blank
 from luthier.techniques.calls import gather, unanswered
 from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter
@@ -137,7 +137,9 @@ class Nearest:
         for place, answer in zip(asked, answers, strict=True):
             fault = unanswered([answer])
             if fault is not None:
-                broken[place] = replace(fault, raw=None, error=f"its text got no embedding: {fault.error}")
+                broken[place] = replace(
+                    fault, error=f"its text got no embedding: {fault.error}", call=replace(fault.call, raw=None)
+                )
             else:
                 self._check(answer)
                 embedded[place] = answer
@@ -224,15 +226,16 @@ def typical(adapter: PromptAdapter, pool: Sequence[Mapping[str, Any]], count: in
 def with_embedding(found: Prediction, answer: Answer) -> Prediction:
     """A prediction with the cost, time and tokens of its row's embedding added."""
     spent = 0.0 if answer.from_journal else answer.cost_usd
-    return replace(
-        found,
-        cost_usd=_sum(found.cost_usd, answer.cost_usd),
-        spent_usd=_sum(found.spent_usd, spent),
-        latency_seconds=_sum(found.latency_seconds, answer.latency_seconds),
-        input_tokens=found.input_tokens + answer.usage.input_tokens,
-        from_journal=found.from_journal and answer.from_journal,
-        cost_estimated=found.cost_estimated or answer.usage.estimated,
+    call = replace(
+        found.call,
+        cost_usd=_sum(found.call.cost_usd, answer.cost_usd),
+        cost_estimated=found.call.cost_estimated or answer.usage.estimated,
+        spent_usd=_sum(found.call.spent_usd, spent),
+        latency_seconds=_sum(found.call.latency_seconds, answer.latency_seconds),
+        input_tokens=found.call.input_tokens + answer.usage.input_tokens,
+        from_journal=found.call.from_journal and answer.from_journal,
     )
+    return replace(found, call=call)
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

@@ -10,11 +10,11 @@ from pydantic import Field, field_validator, model_validator
 
 from luthier.engine.estimates import FollowUps
 from luthier.errors import DataError, SpecError
-from luthier.evaluation.records import Prediction
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Conversation, Fitted, JournalReplay, PlannedRequests, Probe, Spec
 from luthier.tables import frame_of
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.prompt.adapter import AnswerMode, FewShotExample, PromptAdapter, json_format
 from luthier.techniques.prompt.fitting import asker, fit_prompt, planned_requests

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "STATES",
     "TEXT_COLUMNS",
-    "Interval",
+    "CallRecord",
     "Prediction",
     "State",
     "prediction_columns",
@@ -23,10 +23,40 @@ __all__ = [
 ]
 
 State = Literal["ok", "off_label", "refused", "failed", "empty"]
+STATES: tuple[State, ...] = ("ok", "off_label", "refused", "failed", "empty")
+
 TEXT_COLUMNS = ("label", "state", "error")
 """Prediction columns that hold text; the others hold numbers."""
 
-STATES: tuple[State, ...] = ("ok", "off_label", "refused", "failed", "empty")
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """What the calls for one row returned, cost and took; the default is a row no model was asked about.
+
+    Attributes:
+        raw: the text the model answered, as it came.
+        cost_usd: what the calls cost when they were made; `None` when the price is unknown.
+        cost_estimated: whether a service left token counts out, so that the cost rests on a guess.
+        spent_usd: what the calls made now cost; 0 if the journal had them all, or another row asked the same; `None`
+            when the price is unknown or the technique asks no model.
+        latency_seconds: of the original calls, also when they came from the journal; `None` if none was made.
+        input_tokens: tokens sent.
+        output_tokens: tokens received.
+        from_journal: whether the journal answered every call.
+        censored: whether a label was not among the returned log-probabilities, so that it has the most it can have.
+        transient: whether asking again may help (a `failed` row only).
+    """
+
+    raw: str | None = None
+    cost_usd: float | None = None
+    cost_estimated: bool = False
+    spent_usd: float | None = None
+    latency_seconds: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    from_journal: bool = False
+    censored: bool = False
+    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,59 +64,53 @@ class Prediction:
     """An answer read under the task.
 
     Attributes:
-        label: a label of the task; `None` unless the state is `ok`.
-        state: `ok`; `off_label` (an answer that is none of the labels); `refused`; `failed` (no answer);
-            `empty` (null or blank text, never sent).
-        probabilities: one per label in the task's order, summing to 1; `None` where the endpoint gave none.
-        error: why there is no label, for a person; `None` when the state is `ok` or `empty`.
-        raw: the text the model answered, as it came.
-        cost_usd: what the calls for this row cost when they were made; `None` when the price is unknown.
-        cost_estimated: whether a service left token counts out, so that the cost rests on a guess.
-        latency_seconds: of the original calls, also when they came from the journal; `None` if none was made.
-        input_tokens: tokens sent for this row.
-        output_tokens: tokens received for this row.
-        from_journal: whether every call of this row was answered by the journal.
-        spent_usd: what the calls made for this row now cost; 0 if the journal had them all, or another row
-            asked the same; `None` when the price is unknown or the technique asks no model.
-        censored: whether a label was not among the returned log-probabilities, so that it has the most it can have.
-        transient: whether asking again may help (a `failed` row only).
+        value: what was predicted, such as a label of the task; `None` unless the state is `ok`.
+        state: `ok`; `off_label` (an answer the task does not allow); `refused`; `failed` (no answer); `empty` (null or
+            blank text, never sent).
+        scores: of a closed set of labels a probability each, in the task's order, summing to 1; `None` where the
+            endpoint gave none.
+        error: why there is no value, for a person; `None` when the state is `ok` or `empty`.
+        call: what the calls for this row returned, cost and took.
     """
 
-    label: str | None
+    value: Any
     state: State
-    probabilities: tuple[float, ...] | None = None
+    scores: tuple[float, ...] | None = None
     error: str | None = None
-    raw: str | None = None
-    cost_usd: float | None = None
-    latency_seconds: float | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-    from_journal: bool = False
-    censored: bool = False
-    transient: bool = False
-    spent_usd: float | None = None
-    cost_estimated: bool = False
+    call: CallRecord = CallRecord()
+
+    @property
+    def label(self) -> str | None:
+        """The value, under the name it has for a closed set of labels."""
+        label: str | None = self.value
+        return label
+
+    @property
+    def probabilities(self) -> tuple[float, ...] | None:
+        """The scores, under the name they have for a closed set of labels."""
+        return self.scores
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the calls for this row cost when they were made."""
+        return self.call.cost_usd
+
+    @property
+    def transient(self) -> bool:
+        """Whether asking again may help."""
+        return self.call.transient
 
     def probability(self, task: Task) -> float | None:
         """Probability of the predicted label."""
-        if self.probabilities is None or self.label is None:
+        if self.scores is None or self.value is None:
             return None
-        return self.probabilities[task.position(self.label)]
+        return self.scores[task.position(self.value)]
 
     def expected(self, task: Task) -> float | None:
         """Mean of the labels' values under the probabilities; for ratings."""
-        if self.probabilities is None or not task.ordered:
+        if self.scores is None or not task.ordered:
             return None
-        return sum(p * value for p, value in zip(self.probabilities, task.values, strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A value with the bounds of its 95% interval; the bounds are `None` where there is nothing to resample."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
+        return sum(p * value for p, value in zip(self.scores, task.values, strict=True))
 
 
 def prediction_columns(task: Task) -> tuple[str, ...]:
