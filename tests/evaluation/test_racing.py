@@ -119,10 +119,10 @@ def test_the_longest_race_keeps_to_its_share() -> None:
 def test_scores_of_another_shape_are_refused() -> None:
     racing = race(3, 100)
     next(racing)
-    with pytest.raises(DataError, match=r"wants scores of shape \(3, 20\), given \(3, 10\)"):
+    with pytest.raises(DataError, match=r"\(3, 20\).*\(3, 10\)"):
         racing.send(np.zeros((3, 10)))
 
 
 def test_nobody_to_race_is_refused() -> None:
-    with pytest.raises(DataError, match="a race needs candidates and rows; given: 0 and 10"):
+    with pytest.raises(DataError, match="0 and 10"):
         next(race(0, 10))

@@ -101,7 +101,7 @@ def test_another_loader_is_refused_with_what_it_would_run_and_runs_when_trusted(
         hostile(ran) + "from luthier_model import _load_pyfunc as _load_pyfunc\n"
     )
     change(model, loader_module="wrapped_for_trust_test")
-    with pytest.raises(ModelError, match=r"import wrapped_for_trust_test .*nothing was run.*--trust \(trust=True"):
+    with pytest.raises(ModelError, match=r"wrapped_for_trust_test.*--trust.*trust=True"):
         labels(model)
     assert not ran.exists()
     assert labels(model, trust=True) == ["good", "bad"]

@@ -32,7 +32,7 @@ def with_extra(**extra: Any) -> Endpoint:
     ],
 )
 def test_extra_fields_cannot_replace_what_a_request_carries(name: str) -> None:
-    with pytest.raises(EndpointError, match=rf"extra_body holds {name}, which each request carries.*`decoding:`"):
+    with pytest.raises(EndpointError, match=rf"extra_body.*{name}.*`decoding:`"):
         with_extra(**{name: 1})
 
 

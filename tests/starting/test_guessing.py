@@ -123,7 +123,7 @@ def test_a_guess_says_what_else_to_type() -> None:
 
 
 def test_several_columns_that_could_be_labels_are_named() -> None:
-    with pytest.raises(DataError, match=r"how \(2 values\), who \(2 values\)\. Give --label"):
+    with pytest.raises(DataError, match=r"how \(2 values\), who \(2 values\).*--label"):
         columns_guessed(text=["a b", "c d", "e f"], how=["x", "y", "y"], who=["p", "p", "q"])
 
 

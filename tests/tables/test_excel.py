@@ -96,7 +96,5 @@ def test_without_the_extra_the_message_says_how_to_get_it(tmp_path: Path) -> Non
 
 def test_a_title_above_the_column_names_is_refused(tmp_path: Path) -> None:
     file = workbook(tmp_path / "t.xlsx", [["Tickets"], [], ["id", "text", "label"], ["1", "a", "b"]])
-    with pytest.raises(
-        DataError, match="sheet 'S1': the first row holds one cell, 'Tickets'.*delete the rows above it"
-    ):
+    with pytest.raises(DataError, match="sheet 'S1'.*first row.*'Tickets'"):
         read_table(file)

@@ -41,7 +41,7 @@ def test_a_quote_that_is_never_closed_names_its_row(tmp_path: Path) -> None:
 def test_a_row_with_too_many_cells_names_its_line(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("id,text\n1,a,b\n")
-    with pytest.raises(DataError, match="line 2: 3 cells where the header has 2"):
+    with pytest.raises(DataError, match="line 2: 3 cells.*header.* 2"):
         read_table(file)
 
 

@@ -217,7 +217,7 @@ def test_the_same_seed_splits_alike() -> None:
 def test_an_unknown_key_in_a_task_file_says_what_is_allowed(tmp_path: Path) -> None:
     file = tmp_path / "task.yaml"
     file.write_text("name: stars\nlabls: [1, 2]\nlabels: [1, 2]\n")
-    with pytest.raises(SpecError, match="labls: unknown key; allowed here: label, labels, name"):
+    with pytest.raises(SpecError, match="labls.*label, labels, name"):
         Task.read(file)
 
 
@@ -232,6 +232,6 @@ def test_taking_rows_keeps_their_order() -> None:
 
 
 def test_boolean_labels_are_answered_with_what_to_write() -> None:
-    with pytest.raises(SpecError, match=r"write \['True', 'False'\] for a column of booleans"):
+    with pytest.raises(SpecError, match=r"\['True', 'False'\].*boolean"):
         Task("t", labels=[True, False])
     assert Task("t", labels=["True", "False"]).canonical_label(True) == "True"

@@ -92,7 +92,7 @@ def test_a_text_of_unknown_words_has_an_answer() -> None:
 
 
 def test_no_training_rows_say_what_to_add() -> None:
-    with pytest.raises(SpecError, match="spec 'words' needs training rows; add --train TABLE"):
+    with pytest.raises(SpecError, match="'words'.*training rows.*--train TABLE"):
         hold(Baseline(MOOD, name="words").fit(None), silence)
 
 
@@ -107,7 +107,7 @@ def test_texts_without_words_are_refused() -> None:
 
 
 def test_an_unknown_key_names_what_is_allowed() -> None:
-    with pytest.raises(SpecError, match=r"Baseline: colour: unknown key; allowed here: .*seed"):
+    with pytest.raises(SpecError, match=r"colour.*seed"):
         Baseline(MOOD, colour="red")
 
 

@@ -108,7 +108,7 @@ def test_a_setting_that_cannot_work_is_refused(settings: dict[str, Any], message
 
 def test_more_than_255_labels_are_refused() -> None:
     many = Task("kind", labels=[f"kind {number}" for number in range(256)])
-    with pytest.raises(SpecError, match=r"256 labels and a decision offers at most 255; use technique: prompt"):
+    with pytest.raises(SpecError, match=r"256 labels.*255.*technique: prompt"):
         Decision(many, endpoint=ENDPOINT)
 
 
@@ -137,7 +137,7 @@ class TestAnswer:
     def test_probabilities_that_miss_one_by_more_are_no_answer(self) -> None:
         (found,) = answer_for(Decision(MOOD, endpoint=ENDPOINT), rows("Fine"), decides(0.6, 0.2, labels=MOOD.labels))
         assert (found.label, found.state) == (None, "off_label")
-        assert found.error == "the labels' probabilities sum to 0.800 instead of 1"
+        assert "0.800" in found.error
 
     def test_an_answer_that_lacks_a_label_is_no_answer(self) -> None:
         reply = decides(0.7, 0.3, labels=("good", "fair"))
@@ -218,12 +218,12 @@ class TestCalibration:
         spec = Decision(STARS, calibration_rows=11, endpoint=ENDPOINT)
         with pytest.raises(SpecError, match="add --train TABLE"):
             hold(spec.fit(None), silence)
-        with pytest.raises(DataError, match=r"calibrates on 11 rows, but the training rows hold only 10 .* Lower"):
+        with pytest.raises(DataError, match=r"calibrat.* 11 rows.* 10 "):
             hold(spec.fit(TRAIN), silence)
 
     def test_an_endpoint_that_refuses_most_rows_or_has_no_answer_yet_stops_the_fit(self) -> None:
         spec = Decision(STARS, calibration_rows=10, endpoint=ENDPOINT)
-        with pytest.raises(EndpointError, match=r"only 0 of 10 calibration rows .* Set calibration_rows: 0"):
+        with pytest.raises(EndpointError, match=r"0 of 10 calibration rows .*calibration_rows: 0"):
             hold(spec.fit(TRAIN), lambda request: Answer(refusal="declined"))
         with pytest.raises(Partial, match="Run the same command again"):
             hold(spec.fit(TRAIN), lambda request: Answer(failure="transient", error="timed out"))

@@ -110,13 +110,13 @@ def test_dimensions_are_asked_for_where_given() -> None:
 
 def test_a_model_that_cannot_shorten_its_vectors_is_named() -> None:
     spec = Embedding(MOOD, endpoint=ENDPOINT, dimensions=3)
-    with pytest.raises(EndpointError, match="some-model gave a vector of 6 numbers where dimensions: 3 was asked for"):
+    with pytest.raises(EndpointError, match="some-model.* 6 .*dimensions: 3"):
         hold(spec.fit(labelled(MOOD, 40)), embeds())
 
 
 def test_a_model_that_changed_its_vectors_is_fitted_again() -> None:
     fitted = mood()
-    with pytest.raises(EndpointError, match=r"some-model gave a vector of 5 numbers, the others have 6.*`identity:`"):
+    with pytest.raises(EndpointError, match=r"some-model.* 5 .* 6.*`identity:`"):
         hold(fitted.predict(labelled(MOOD, 4)), embeds(5))
 
 
@@ -133,7 +133,7 @@ def test_a_service_that_refuses_nearly_all_texts_is_what_is_named() -> None:
     def refuses(request: Request) -> Answer:
         return Answer(failure="permanent", error="content policy", status=400)
 
-    with pytest.raises(EndpointError, match=r"some-model would not embed 4 of 4 training texts \(.*content policy"):
+    with pytest.raises(EndpointError, match=r"some-model.*4 of 4 training texts.*content policy"):
         hold(Embedding(MOOD, endpoint=ENDPOINT).fit(labelled(MOOD, 4)), refuses)
 
 
@@ -142,7 +142,7 @@ def test_texts_that_may_have_a_vector_later_are_waited_for() -> None:
         late = request.body["input"].endswith(" 7 of 1")
         return Answer(failure="transient", error="timed out") if late else embeds()(request)
 
-    with pytest.raises(Partial, match=r"1 of 40 training texts have no vector yet \(timed out\)"):
+    with pytest.raises(Partial, match=r"1 of 40 training texts.*timed out"):
         hold(Embedding(MOOD, endpoint=ENDPOINT).fit(labelled(MOOD, 40)), reply)
 
 
@@ -186,7 +186,7 @@ def test_a_label_without_training_rows_is_never_answered(head: str, objective: s
     predictions = hold(fitted.predict(labelled(STARS, 40, seed=2)), embeds())
     assert {p.label for p in predictions} <= {"1", "2", "5"}
     assert all(p.probabilities and p.probabilities[2] == p.probabilities[3] == 0 for p in predictions)
-    assert "No training row is labelled 3, 4: always given probability 0." in fitted.state["notes"]
+    assert any("labelled 3, 4" in note for note in fitted.state["notes"])
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -194,7 +194,7 @@ def test_a_label_with_one_row_is_learned(head: str) -> None:
     train = rows("0 a", "0 b", "0 c", "1 d", "1 e", "1 f", "2 g", labels=["1", "1", "1", "2", "2", "2", "3"])
     fitted = fitted_on(train, head=head, objective="qwk")
     assert fitted.state["labels"] == ["1", "2", "3"]
-    assert "Only one training text is labelled 3: learned, and never held out." in fitted.state["notes"]
+    assert any("labelled 3" in note for note in fitted.state["notes"])
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -216,18 +216,18 @@ def test_one_label_is_not_enough() -> None:
 
 
 def test_no_training_rows_say_what_to_add() -> None:
-    with pytest.raises(SpecError, match="spec 'near' needs training rows; add --train TABLE"):
+    with pytest.raises(SpecError, match="'near'.*training rows.*--train TABLE"):
         hold(Embedding(MOOD, endpoint=ENDPOINT, name="near").fit(None), silence)
 
 
 def test_a_spec_without_an_endpoint_says_what_to_give() -> None:
-    with pytest.raises(SpecError, match=r"endpoint is missing; .*\{provider: local, model: wordllama-256\}"):
+    with pytest.raises(SpecError, match=r"endpoint.*\{provider: local, model: wordllama-256\}"):
         Embedding(MOOD)
 
 
 @pytest.mark.parametrize("head", ["ordinal", "regression"])
 def test_a_head_for_ratings_wants_a_rating(head: str) -> None:
-    with pytest.raises(SpecError, match=f"head {head} is for ratings; task 'mood' has no order: take logistic or auto"):
+    with pytest.raises(SpecError, match=f"head {head}.*ratings.*'mood'.*logistic or auto"):
         Embedding(MOOD, endpoint=ENDPOINT, head=head)
 
 

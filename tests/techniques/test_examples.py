@@ -60,7 +60,7 @@ def test_a_text_with_two_labels_is_no_example() -> None:
 
 
 def test_too_few_rows_say_what_to_change() -> None:
-    with pytest.raises(DataError, match=r"shows 50 examples, .* only 40 .*Lower prompt.examples.count"):
+    with pytest.raises(DataError, match=r"50 examples.* 40 .*prompt\.examples\.count"):
         choose(50)
 
 
@@ -70,7 +70,7 @@ def test_calibration_rows_are_no_examples() -> None:
 
 
 def test_too_few_rows_to_calibrate_say_what_to_change() -> None:
-    with pytest.raises(DataError, match=r"calibrates on 31 rows, .* only 30 .*Lower calibration_rows"):
+    with pytest.raises(DataError, match=r"31 rows.* 30 .*calibration_rows"):
         calibration_rows(TRAIN, choose(10), 31, 7, "s")
 
 
@@ -78,7 +78,7 @@ def test_texts_that_are_too_long_are_no_examples() -> None:
     train = rows("short", "a little longer", "tiny", labels=["a", "a", "b"])
     short = Examples(count=2, max_characters=5)
     assert sorted(choose_examples(train, LABELS, short, 7, "s")) == [0, 2]
-    with pytest.raises(DataError, match=r"only 2 different labelled texts of at most 4 characters.*max_characters"):
+    with pytest.raises(DataError, match=r" 2 different .* 4 characters.*max_characters"):
         choose_examples(train, LABELS, Examples(count=3, max_characters=4), 7, "s")
 
 

@@ -117,7 +117,7 @@ def test_a_billion_combinations_are_refused_at_once() -> None:
 
 def test_one_spec_of_a_grid_is_taken_by_its_name() -> None:
     file = write({"prompt.examples.count": [1, 3]})
-    with pytest.raises(SpecError, match=r"grid of 2 specs.*few\.count-1, few\.count-3.*few\.yaml#few\.count-1"):
+    with pytest.raises(SpecError, match=r"few\.count-1, few\.count-3.*few\.yaml#few\.count-1"):
         lt.read_spec(file)
     assert lt.read_spec(f"{file}#few.count-3").prompt.examples.count == 3  # type: ignore[attr-defined]
     with pytest.raises(SpecError, match=r"no spec 'few\.count-9'"):

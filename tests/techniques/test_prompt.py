@@ -125,18 +125,18 @@ def test_a_spec_without_examples_is_fitted_without_rows() -> None:
 
 
 def test_examples_need_training_rows() -> None:
-    with pytest.raises(SpecError, match="spec 'few' needs training rows; add --train TABLE"):
+    with pytest.raises(SpecError, match="'few'.*training rows.*--train TABLE"):
         hold(prompt(examples=2, name="few").fit(None), silence)
 
 
 def test_training_rows_need_the_columns() -> None:
-    with pytest.raises(DataError, match="reads column 'title', which the training table does not have"):
+    with pytest.raises(DataError, match="column 'title'.*training table"):
         hold(prompt("{{ title }} {{ text }}", examples=2).fit(TRAIN), silence)
 
 
 def test_an_example_the_template_fails_on_is_named() -> None:
     train = rows("a", "b", labels=["good", "bad"], price=["cheap", "dear"])
-    with pytest.raises(DataError, match=r"example '[ab]': the template fails on this row: TypeError"):
+    with pytest.raises(DataError, match=r"example '[ab]'.*template.*TypeError"):
         hold(prompt("{{ price + 1 }}{{ text }}", examples=2).fit(train), silence)
 
 
@@ -296,7 +296,7 @@ def test_a_param_changes_what_is_sent() -> None:
 
 
 def test_a_wrong_param_is_explained() -> None:
-    with pytest.raises(SpecError, match=r"params: decoding\.warmth: unknown key; allowed here: max_tokens"):
+    with pytest.raises(SpecError, match=r"decoding\.warmth.*max_tokens"):
         prompt().with_params({"warmth": 1})
 
 

@@ -190,7 +190,7 @@ def test_calibration_waits_for_answers_that_may_come() -> None:
 
 
 def test_calibration_without_probabilities_says_what_to_change() -> None:
-    with pytest.raises(EndpointError, match=r"only 0 of 10 calibration rows .*Set answer.calibration_rows: 0"):
+    with pytest.raises(EndpointError, match=r"0 of 10 calibration rows .*answer\.calibration_rows: 0"):
         hold(chat(calibration_rows=10).fit(TRAIN), lambda request: Answer(text="good"))
 
 

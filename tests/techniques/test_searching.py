@@ -130,23 +130,23 @@ def test_a_row_s_answer_does_not_depend_on_its_neighbours() -> None:
 
 
 def test_answers_that_may_still_come_leave_the_fit_partial() -> None:
-    with pytest.raises(Partial, match="80 of 80 answers the search waits for are not there yet"):
+    with pytest.raises(Partial, match="80 of 80 answers"):
         searched(prompt(), lambda request: Answer(failure="transient", error="500"))
 
 
 def test_an_endpoint_that_says_nothing_readable_ends_the_search() -> None:
-    with pytest.raises(EndpointError, match="none of the first 80 answers of the search is a label"):
+    with pytest.raises(EndpointError, match="80 answers.*label"):
         searched(prompt(), says("I cannot tell"))
 
 
 def test_too_few_training_rows_say_how_many_are_wanted() -> None:
-    with pytest.raises(DataError, match=r"on 40 training rows and shows up to 2 others, 42 in all, but .* only 30"):
+    with pytest.raises(DataError, match=r"40 training rows.* 42 .* 30"):
         hold(prompt().fit(TRAIN.take(range(30))), says("good"))
 
 
 def test_too_few_different_samples_say_how_many_there_are() -> None:
     few = prompt(examples={**SEARCHED, "count": 1, "samples": 50})
-    with pytest.raises(DataError, match=r"tries 50 samples, but of the 5 training rows left .* only 5 different"):
+    with pytest.raises(DataError, match=r"50 samples.* 5 training rows.* 5 different"):
         hold(few.fit(TRAIN.take(range(45))), says("good"))
 
 

@@ -67,7 +67,7 @@ def test_an_unknown_filter_has_its_line() -> None:
 
 
 def test_a_template_cannot_load_another() -> None:
-    with pytest.raises(ValueError, match=r"line 1: a template cannot load another \(include\)"):
+    with pytest.raises(ValueError, match=r"line 1.*include"):
         compiled("{% include 'x' %}")
 
 
@@ -123,7 +123,7 @@ def test_what_is_too_large_is_never_computed(source: str) -> None:
 
 def test_a_text_that_grows_without_end_is_cut_off() -> None:
     loops = "{% for a in range(n) %}{% for b in range(n) %}{{ text }}{% endfor %}{% endfor %}"
-    with pytest.raises(UnrenderedRow, match="too much work for this row: it takes more than 500,000 steps"):
+    with pytest.raises(UnrenderedRow, match="500,000 steps"):
         fill(loops, text="a" * 10_000, n=99_999)
 
 

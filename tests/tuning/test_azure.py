@@ -122,7 +122,7 @@ def test_a_closed_resource_is_told_before_any_upload(
     store: str, recipe: lt.FineTune, train: pd.DataFrame, server: LocalServer, azure: AzureStandIn, tuner: AzureTuner
 ) -> None:
     server.faults.add(Fault("closed", path="fine_tuning/jobs", method="POST"))
-    with pytest.raises(EndpointError, match=r"until at least 2027-04.*Nothing was uploaded.*embedding"):
+    with pytest.raises(EndpointError, match=r"2027-04.*embedding"):
         lt.tune(recipe, train, tuner=tuner)
     assert not azure.bodies("POST", "/files")
 
@@ -229,12 +229,12 @@ def test_a_wrong_account_is_not_mistaken_for_a_deployment_that_is_gone(
 ) -> None:
     elsewhere = endpoint.model_copy(update={"resource": PLACE.model_copy(update={"account": "another"})})
     plane = ControlPlane(elsewhere, client=azure.arm_client(), wait=time.wait, clock=time.clock)
-    with pytest.raises(EndpointError, match="no account another in group rg-stars.*Correct `resource:`"):
+    with pytest.raises(EndpointError, match="another.*rg-stars.*`resource:`"):
         plane.find("stars")
 
 
 def test_without_a_resource_the_message_says_what_to_add(endpoint: Endpoint) -> None:
-    with pytest.raises(SpecError, match=r"Add to it: resource: \{subscription: ID, group: NAME\}"):
+    with pytest.raises(SpecError, match=r"resource: \{subscription: ID, group: NAME\}"):
         AzureTuner(endpoint.model_copy(update={"resource": None})).deploy("m", "stars")
 
 

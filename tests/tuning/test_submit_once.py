@@ -172,7 +172,7 @@ def test_an_account_that_may_not_is_told_before_anything_is_uploaded_and_nothing
     spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
 ) -> None:
     server.faults.add(Fault("closed", path="fine_tuning/jobs", method="POST"))
-    with pytest.raises(EndpointError, match=r"self-serve fine-tuning is closed.*Nothing was uploaded.*provider: local"):
+    with pytest.raises(EndpointError, match=r"fine-tuning.*closed.*provider: local"):
         submit(spec, train, pace)
     assert server.received.by_path.get("files", 0) == 0
     assert mlflow.get_experiment_by_name("stars") is None
@@ -185,7 +185,7 @@ def test_a_model_that_cannot_be_tuned_is_named_with_those_that_can(
     spec = make_spec(task, server)
     assert spec.endpoint is not None
     elsewhere = spec.with_endpoint(spec.endpoint.model_copy(update={"model": "stars-model"}))
-    with pytest.raises(EndpointError, match=r"stars-model is not available for fine-tuning.*tunable-base"):
+    with pytest.raises(EndpointError, match=r"stars-model.*fine-tuning.*tunable-base"):
         submit(elsewhere, train, pace)
 
 
