@@ -29,6 +29,7 @@ FLOORS: list[set[str]] = [
     {"techniques", "reporting"},
     {"experiments"},
     {"tuning"},
+    {"auditing"},
     {"packaging"},
     {"scoring"},
     {"results"},

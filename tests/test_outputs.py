@@ -21,7 +21,7 @@ from luthier.spec import Fitted
 from luthier.starting.spec_files import write_specs
 from luthier.tables import write_frame
 from luthier.techniques import read_fitted
-from luthier.tuning.results import Target
+from luthier.tuning.tuned_specs import TunedSpecFile
 from luthier_local.jobs.job_store import JobStore
 
 
@@ -162,7 +162,7 @@ def test_no_output_file_takes_the_place_of_a_link(tmp_path: Path) -> None:
         "out.csv": lambda path: write_frame(frame, path),
         "out.parquet": lambda path: write_frame(frame, path),
         "page.html": lambda path: write_document("<html>", path),
-        "tuned.yaml": lambda path: Target(path).check(),
+        "tuned.yaml": lambda path: TunedSpecFile(path).check(),
         "models/task.yaml": lambda path: write_specs(task, path.parent, replace=True),
         "data/train.csv": lambda path: sample.write_sample(path.parent),
     }

@@ -48,7 +48,7 @@ PAGES = (
             "compare_checkpoints", "audit", "read_table", "Board", "Boards", "Winner", "Model", "Job",
             "luthier.packaging.model:LuthierModel", "luthier.scoring.batch:BatchReport",
             "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
-            "luthier.experiments.checking:Checked", "Finding", "luthier.tuning.audit:Audited",
+            "luthier.experiments.checking:Checked", "Finding", "luthier.auditing.audit_result:AuditResult",
         ),
     ),
     Page(
@@ -70,7 +70,7 @@ PAGES = (
         (
             "Endpoint", "luthier.providers.endpoint:Limits", "luthier.providers.endpoint:Price",
             "luthier.providers.endpoint:Resource",
-            "openai", "azure", "compatible", "embedded", "Engine", "luthier.tuning.tuners.base:Tuner",
+            "openai", "azure", "compatible", "embedded", "Engine", "luthier.tuning.tuners.tuner:Tuner",
         ),
     ),
     Page(

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
+from luthier.auditing.audit_result import AuditResult, audit_pairs
+from luthier.auditing.job_audit import audit_chains, chains_of
 from luthier.documents import described
 from luthier.engine.calls import Progress
 from luthier.engine.engine import Engine, engine_given
@@ -41,8 +43,6 @@ from luthier.results import Board, Boards, Model, Winner, budget_of, example_of,
 from luthier.spec import Fitted, Spec
 from luthier.tables import frame_of, is_table, take_rows
 from luthier.tasks.task import Rows
-from luthier.tuning.audit import Audited, audit_pairs
-from luthier.tuning.auditing import audit_chains, chains_of
 from luthier.tuning.checkpoints import base_spec, checkpoint_specs
 from luthier.tuning.hosting import hosted
 from luthier.tuning.job import Job
@@ -361,7 +361,7 @@ def audit(
     pair: Sequence[str] = (),
     id_column: str | None = None,
     source: str = "pairs",
-) -> Audited:
+) -> AuditResult:
     """Compares what a service reported with what is measured, says why they differ, and keeps an MLflow run of it.
 
     Either jobs, whose models are asked, or a table of numbers that exist already.

@@ -111,7 +111,7 @@ def test_the_floors_that_are_shown_are_the_ones_held() -> None:
 
 def test_the_first_spec_of_the_fine_tuning_page_is_planned_as_printed() -> None:
     from luthier.techniques import read_spec
-    from luthier.tuning.planning import plan_tuning
+    from luthier.tuning.tuning_plan import plan_tuning
     from tests.conftest import reviews
 
     shown = blocks(REPOSITORY / "docs" / "tune.md", "yaml")[0]

@@ -9,7 +9,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint, Price
-from luthier.tuning.intent import Pace
+from luthier.tuning.submission import Timing
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY
 
@@ -26,11 +26,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
 
 
 @pytest.fixture
-def pace() -> Pace:
+def timing() -> Timing:
     """Polls without pause and waits no longer than a thousandth of a second."""
     import time
 
-    return Pace(wait=lambda seconds: time.sleep(min(seconds, 0.001)), poll_seconds=0.01)
+    return Timing(wait=lambda seconds: time.sleep(min(seconds, 0.001)), poll_seconds=0.01)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from luthier.providers.endpoint import Resource
 from luthier.techniques import read_spec
 from luthier.tuning.checkpoints import checkpoint_specs
 from luthier.tuning.hosting import hosted, hosting_of
-from luthier.tuning.intent import Pace
+from luthier.tuning.submission import Timing
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.arm import ControlPlane
 from luthier.tuning.tuners.azure import AzureTuner
@@ -91,8 +91,8 @@ def recipe(task: lt.Task, server: LocalServer, endpoint: Endpoint) -> lt.FineTun
 
 
 @pytest.fixture
-def job(store: str, recipe: lt.FineTune, train: pd.DataFrame, tuner: AzureTuner, pace: Pace) -> lt.Job:
-    return lt.tune(recipe, train, reviews(20, seed=9), tuner=tuner, pace=pace)
+def job(store: str, recipe: lt.FineTune, train: pd.DataFrame, tuner: AzureTuner, timing: Timing) -> lt.Job:
+    return lt.tune(recipe, train, reviews(20, seed=9), tuner=tuner, timing=timing)
 
 
 def test_a_job_at_azure_says_how_it_is_trained_and_carries_its_token_in_the_suffix(
@@ -110,10 +110,10 @@ def test_training_lines_begin_with_a_byte_order_mark(job: lt.Job, azure: AzureSt
 
 @pytest.mark.slow
 def test_where_metadata_are_refused_the_suffix_finds_the_job(
-    store: str, recipe: lt.FineTune, train: pd.DataFrame, azure: AzureStandIn, tuner: AzureTuner, pace: Pace
+    store: str, recipe: lt.FineTune, train: pd.DataFrame, azure: AzureStandIn, tuner: AzureTuner, timing: Timing
 ) -> None:
     azure.keeps_metadata = False
-    first = lt.tune(recipe, train, tuner=tuner, detach=True, pace=pace)
+    first = lt.tune(recipe, train, tuner=tuner, detach=True, timing=timing)
     assert [found.id for found in tuner.find(first.run.token)] == [first.id]
     assert len(tuner.listed()) == 1
 
@@ -293,9 +293,9 @@ def test_an_error_while_measuring_leaves_no_deployment(job: lt.Job, azure: Azure
 
 @pytest.mark.slow
 def test_a_result_is_deployed_to_stay_and_its_spec_asks_the_deployment(
-    store: str, recipe: lt.FineTune, train: pd.DataFrame, azure: AzureStandIn, tuner: AzureTuner, pace: Pace
+    store: str, recipe: lt.FineTune, train: pd.DataFrame, azure: AzureStandIn, tuner: AzureTuner, timing: Timing
 ) -> None:
-    job = lt.tune(recipe, train, to="stars.yaml", tuner=tuner, pace=pace)
+    job = lt.tune(recipe, train, to="stars.yaml", tuner=tuner, timing=timing)
     spec = job.deploy()
     assert spec.endpoint is not None
     assert list(azure.deployments) == [spec.endpoint.model] == ["tuned-stars-tuned"]

@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.tuning.intent import Pace
-from luthier.tuning.tracking import tune_runs
+from luthier.tuning.job_runs import tune_runs
+from luthier.tuning.submission import Timing
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, REPOSITORY
 from tests.tuning.conftest import BASE
@@ -105,8 +105,8 @@ def jobs(server: LocalServer) -> list[str]:
 
 def go_on() -> lt.Job:
     """The same order, typed again."""
-    pace = Pace(wait=lambda seconds: time.sleep(min(seconds, 0.02)))
-    return lt.tune(lt.read_spec("ft.yaml"), lt.read_table("train.csv"), pace=pace)
+    timing = Timing(wait=lambda seconds: time.sleep(min(seconds, 0.02)))
+    return lt.tune(lt.read_spec("ft.yaml"), lt.read_table("train.csv"), timing=timing)
 
 
 @pytest.mark.usefixtures("files")

@@ -14,7 +14,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from luthier.tuning.intent import Pace
+from luthier.tuning.submission import Timing
 from luthier.tuning.tuners import tuner_for
 from tests.conftest import reviews
 
@@ -70,22 +70,22 @@ def spec(task: lt.Task, emulator: str, monkeypatch: pytest.MonkeyPatch) -> lt.Fi
 
 
 @pytest.fixture
-def pace() -> Pace:
-    return Pace(wait=lambda seconds: time.sleep(min(seconds, 0.01)), poll_seconds=0.01)
+def timing() -> Timing:
+    return Timing(wait=lambda seconds: time.sleep(min(seconds, 0.01)), poll_seconds=0.01)
 
 
-def test_it_takes_our_order_and_tells_us_how_it_goes(spec: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
-    job = lt.tune(spec, train, reviews(20, seed=9), pace=pace)
+def test_it_takes_our_order_and_tells_us_how_it_goes(spec: lt.FineTune, train: pd.DataFrame, timing: Timing) -> None:
+    job = lt.tune(spec, train, reviews(20, seed=9), timing=timing)
     assert job.state.status == "succeeded"
     assert job.state.tuned_model
     assert job.state.token is not None
-    assert lt.tune(spec, train, reviews(20, seed=9), pace=pace).id == job.id
+    assert lt.tune(spec, train, reviews(20, seed=9), timing=timing).id == job.id
     assert spec.endpoint is not None
     tuner = tuner_for(spec.endpoint)
     assert [found.id for found in tuner.find(job.state.token)] == [job.id]
     assert tuner.events(job.id)[0].message.startswith("Job created")
 
 
-def test_it_confirms_our_cancellation(spec: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
-    job = lt.tune(spec, train, detach=True, pace=pace)
-    assert job.cancel(pace=pace).state.status == "cancelled"
+def test_it_confirms_our_cancellation(spec: lt.FineTune, train: pd.DataFrame, timing: Timing) -> None:
+    job = lt.tune(spec, train, detach=True, timing=timing)
+    assert job.cancel(timing=timing).state.status == "cancelled"

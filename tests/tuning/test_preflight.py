@@ -13,12 +13,12 @@ from rich.console import Console
 
 import luthier as lt
 from luthier.errors import DataError, SpecError
-from luthier.tuning.intent import Pace
-from luthier.tuning.lines import line_findings, training_lines
-from luthier.tuning.planning import plan_tuning
 from luthier.tuning.preflight import Preflight
-from luthier.tuning.rows_checks import Marked
-from luthier.tuning.tuners.base import Rules, longest_line
+from luthier.tuning.row_checks import NearDuplicateIndex
+from luthier.tuning.submission import Timing
+from luthier.tuning.training_files import file_findings, training_file
+from luthier.tuning.tuners.tuner import Rules, longest_line
+from luthier.tuning.tuning_plan import plan_tuning
 from luthier_local import LocalServer
 from tests.conftest import reviews
 from tests.tuning.conftest import make_spec
@@ -90,20 +90,20 @@ def test_dropping_leaks_keeps_the_rows_that_measure(look: Look, train: pd.DataFr
 
 @pytest.mark.usefixtures("store")
 def test_a_leaky_order_uploads_nothing(
-    spec: lt.FineTune, train: pd.DataFrame, jobs_at: Callable[[], list[str]], pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, jobs_at: Callable[[], list[str]], timing: Timing
 ) -> None:
     with pytest.raises(DataError, match="nothing was uploaded"):
-        lt.tune(spec, train, train.head(5), pace=pace)
+        lt.tune(spec, train, train.head(5), timing=timing)
     assert jobs_at() == []
 
 
 @pytest.mark.usefixtures("store")
 def test_what_was_looked_at_is_kept_with_the_run(
-    spec: lt.FineTune, train: pd.DataFrame, held_out: pd.DataFrame, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, held_out: pd.DataFrame, timing: Timing
 ) -> None:
     import mlflow
 
-    job = lt.tune(spec, train, held_out, detach=True, pace=pace)
+    job = lt.tune(spec, train, held_out, detach=True, timing=timing)
     kept = mlflow.artifacts.load_dict(f"runs:/{job.run_id}/tune/preflight.json")
     assert kept["train"]["tokens_a_line"]["max"] > 0
     assert sum(kept["labels"]["validation"].values()) == 20
@@ -160,17 +160,17 @@ def test_nine_rows_are_too_few(look: Look, train: pd.DataFrame) -> None:
 
 def test_a_line_over_the_limit_of_the_service_stops_the_job(spec: lt.FineTune, train: pd.DataFrame) -> None:
     rows = spec.task.rows(pd.concat([train, train.head(1).assign(text="word " * 500)]))
-    lines = training_lines(spec, rows)
-    (over,) = line_findings("train", lines, Rules(most_tokens_a_line=300), rows)
+    lines = training_file(spec, rows)
+    (over,) = file_findings("train", lines, Rules(most_tokens_a_line=300), rows)
     assert over.stops
     assert "in row 81" in over.message
-    (close,) = line_findings("train", lines, Rules(most_tokens_a_line=lines.row_tokens[-1]), rows)
+    (close,) = file_findings("train", lines, Rules(most_tokens_a_line=lines.row_tokens[-1]), rows)
     assert not close.stops
 
 
 def test_a_file_over_the_limit_of_the_service_stops_the_job(spec: lt.FineTune, train: pd.DataFrame) -> None:
     rows = spec.task.rows(train)
-    (large,) = line_findings("train", training_lines(spec, rows), Rules(most_bytes=1000), rows)
+    (large,) = file_findings("train", training_file(spec, rows), Rules(most_bytes=1000), rows)
     assert large.stops
     assert large.kind == "too_large"
 
@@ -235,5 +235,5 @@ def test_one_word_in_twelve_does_not_hide_a_leak(yelp: Path, task: lt.Task) -> N
     changed = train.sample(500, random_state=7)
     changed["text"] = [" ".join(w if i % 20 else "other" for i, w in enumerate(t.split())) for t in changed.text]
     long = changed[[len(text.split()) >= 12 for text in changed.text]]
-    found = Marked(task.rows(train)).near(task.rows(long))
+    found = NearDuplicateIndex(task.rows(train)).near(task.rows(long))
     assert len(found) > 0.9 * len(long)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlflow
 import pytest
 
-from luthier.tuning.tracking import tune_runs
+from luthier.tuning.job_runs import tune_runs
 from tests.conftest import REPOSITORY
 from tests.docs.pages import blocks
 

@@ -17,14 +17,14 @@ import pytest
 import luthier as lt
 from luthier.errors import BudgetReached, EndpointError, Interrupted, ModelError, Partial, UserError
 from luthier.providers.prices import dollars
-from luthier.tuning.intent import Pace
-from luthier.tuning.job import order
-from luthier.tuning.listing import list_jobs
-from luthier.tuning.planning import plan_tuning
-from luthier.tuning.tracking import TUNE_TAGS
+from luthier.tuning.job import submit
+from luthier.tuning.job_list import list_jobs
+from luthier.tuning.job_runs import TUNE_TAGS
+from luthier.tuning.submission import Timing
 from luthier.tuning.tuners import tuner_for
+from luthier.tuning.tuning_plan import plan_tuning
 from luthier.tuning.verbs import look_at
-from luthier.tuning.watch import JobLine, Said
+from luthier.tuning.watch import JobLine, JobProgress
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, reviews
 from tests.tuning.conftest import BASE, make_spec
@@ -60,13 +60,15 @@ class Until:
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def show(self, said: Said) -> None:
+    def show(self, said: JobProgress) -> None:
         if (said.step or 0) >= self.step:
             raise KeyboardInterrupt
 
 
-def test_the_run_holds_all_that_was_said(spec: lt.FineTune, train: pd.DataFrame, pace: Pace, tmp_path: Path) -> None:
-    job = lt.tune(spec, train, reviews(20, seed=9), pace=pace)
+def test_the_run_holds_all_that_was_said(
+    spec: lt.FineTune, train: pd.DataFrame, timing: Timing, tmp_path: Path
+) -> None:
+    job = lt.tune(spec, train, reviews(20, seed=9), timing=timing)
     run = mlflow.get_run(job.run_id)
     assert run.info.status == "FINISHED"
     assert history(job.run_id, "train_loss") == list(range(1, 21))
@@ -87,72 +89,74 @@ def test_the_run_holds_all_that_was_said(spec: lt.FineTune, train: pd.DataFrame,
 
 @pytest.mark.slow
 def test_a_watch_that_was_stopped_leaves_the_job_and_the_next_one_has_no_gap(
-    long: lt.FineTune, train: pd.DataFrame, pace: Pace
+    long: lt.FineTune, train: pd.DataFrame, timing: Timing
 ) -> None:
     with pytest.raises(Interrupted, match=r"luthier tune attach ftjob-.*luthier tune cancel ftjob-"):
-        lt.tune(long, train.head(12), pace=pace, watcher=Until(5))
-    job = lt.tune(long, train.head(12), pace=pace, detach=True)
+        lt.tune(long, train.head(12), timing=timing, watcher=Until(5))
+    job = lt.tune(long, train.head(12), timing=timing, detach=True)
     assert not job.state.ended
     assert status_of(job.run_id) == "RUNNING"
     before = history(job.run_id, "train_loss")
     with pytest.raises(Interrupted):
-        lt.tune(long, train.head(12), pace=pace, watcher=Until(before[-1] + 10))
+        lt.tune(long, train.head(12), timing=timing, watcher=Until(before[-1] + 10))
     after = history(job.run_id, "train_loss")
     # Long jobs report every so many steps.
     assert after == list(range(after[0], after[-1] + 1, after[0]))
     assert len(after) > len(before)
-    job.cancel(pace=pace)
+    job.cancel(timing=timing)
 
 
-def test_cancelling_is_confirmed_and_ends_the_run_killed(long: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
-    job = lt.tune(long, train, detach=True, pace=pace)
-    ended = lt.attach_job(job.id).cancel(pace=pace)
+def test_cancelling_is_confirmed_and_ends_the_run_killed(
+    long: lt.FineTune, train: pd.DataFrame, timing: Timing
+) -> None:
+    job = lt.tune(long, train, detach=True, timing=timing)
+    ended = lt.attach_job(job.id).cancel(timing=timing)
     assert ended.state.status == "cancelled"
     assert status_of(job.run_id) == "KILLED"
     with pytest.raises(Partial, match="cancelled.*luthier tune SPEC"):
-        lt.attach_job(job.id).watch(pace=pace)
+        lt.attach_job(job.id).watch(timing=timing)
 
 
 @pytest.mark.slow
-def test_a_paused_job_waits_and_goes_on(long: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
-    job = lt.tune(long, train, detach=True, pace=pace)
+def test_a_paused_job_waits_and_goes_on(long: lt.FineTune, train: pd.DataFrame, timing: Timing) -> None:
+    job = lt.tune(long, train, detach=True, timing=timing)
     with pytest.raises(Interrupted):
-        lt.tune(long, train, pace=pace, watcher=Until(2))
-    assert job.pause(pace=pace).state.status == "paused"
-    assert job.resume(pace=pace).state.status in ("queued", "running")
-    job.cancel(pace=pace)
+        lt.tune(long, train, timing=timing, watcher=Until(2))
+    assert job.pause(timing=timing).state.status == "paused"
+    assert job.resume(timing=timing).state.status in ("queued", "running")
+    job.cancel(timing=timing)
 
 
 @pytest.mark.slow
 def test_a_server_that_is_away_for_a_while_is_asked_again(
-    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, timing: Timing
 ) -> None:
-    job = lt.tune(spec, train, detach=True, pace=pace)
+    job = lt.tune(spec, train, detach=True, timing=timing)
     server.faults.add(Fault("status", status=503, path=job.id, times=2))
     server.faults.add(Fault("reset", path=f"{job.id}/events", times=2))
-    assert job.watch(pace=pace).state.status == "succeeded"
+    assert job.watch(timing=timing).state.status == "succeeded"
 
 
 def test_a_key_that_expires_in_the_middle_ends_the_watch_and_not_the_job(
-    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, timing: Timing
 ) -> None:
-    job = lt.tune(spec, train, detach=True, pace=pace)
+    job = lt.tune(spec, train, detach=True, timing=timing)
     server.faults.add(Fault("status", status=401, message=f"expired {KEY}", path=job.id, times=1))
     with pytest.raises(EndpointError, match=f"STARS_KEY.*luthier tune attach {job.id}") as refused:
-        job.watch(pace=pace)
+        job.watch(timing=timing)
     assert KEY not in str(refused.value)
     assert status_of(job.run_id) == "RUNNING"
-    assert lt.attach_job(job.id).watch(pace=pace).state.status == "succeeded"
+    assert lt.attach_job(job.id).watch(timing=timing).state.status == "succeeded"
     assert status_of(job.run_id) == "FINISHED"
 
 
 @pytest.mark.slow
 def test_epochs_the_service_chose_may_not_cost_more_than_the_budget(
-    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, pace: Pace
+    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, timing: Timing
 ) -> None:
     spec = make_spec(task, slow_server, tuning={})
     with pytest.raises(BudgetReached, match="was cancelled: the service chose"):
-        lt.tune(spec, train, pace=pace, budget_usd=0.02)
+        lt.tune(spec, train, timing=timing, budget_usd=0.02)
     (job,) = list_jobs()
     assert job.status == "cancelled"
     assert status_of(job.run_id or "") == "KILLED"
@@ -160,23 +164,23 @@ def test_epochs_the_service_chose_may_not_cost_more_than_the_budget(
 
 @pytest.mark.slow
 def test_a_budget_is_held_by_a_watch_that_is_taken_up_later(
-    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, pace: Pace
+    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, timing: Timing
 ) -> None:
     spec = make_spec(task, slow_server, tuning={})
     plan = plan_tuning(spec, train)
-    job = order(plan, budget_usd=0.02, pace=pace)
+    job = submit(plan, budget_usd=0.02, timing=timing)
     with pytest.raises(BudgetReached, match="was cancelled"):
-        lt.attach_job(job.id).watch(pace=pace)
+        lt.attach_job(job.id).watch(timing=timing)
     assert status_of(job.run_id) == "KILLED"
 
 
 @pytest.mark.slow
 def test_a_job_nobody_owns_is_listed_and_can_be_taken_over(
-    spec: lt.FineTune, train: pd.DataFrame, empty_store: Path, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, empty_store: Path, timing: Timing
 ) -> None:
     import shutil
 
-    first = lt.tune(spec, train, detach=True, pace=pace)
+    first = lt.tune(spec, train, detach=True, timing=timing)
     shutil.copy(str(empty_store), "other.db")
     mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/other.db")
     assert spec.endpoint is not None
@@ -184,33 +188,33 @@ def test_a_job_nobody_owns_is_listed_and_can_be_taken_over(
     assert (seen.job, seen.owner, seen.run_id) == (first.id, "luthier", None)
     with pytest.raises(ModelError, match="--spec SPEC"):
         lt.attach_job(first.id)
-    owned = lt.attach_job(first.id, spec=spec).watch(pace=pace)
+    owned = lt.attach_job(first.id, spec=spec).watch(timing=timing)
     assert owned.state.status == "succeeded"
     (listed,) = list_jobs(tuner_for(spec.endpoint))
     assert (listed.owner, listed.run_id) == ("run", owned.run_id)
 
 
-def test_a_job_that_does_not_exist_is_named(spec: lt.FineTune, pace: Pace) -> None:
+def test_a_job_that_does_not_exist_is_named(spec: lt.FineTune, timing: Timing) -> None:
     with pytest.raises(EndpointError, match="no job 'ftjob-nope'"):
         lt.attach_job("ftjob-nope", spec=spec)
     with pytest.raises(EndpointError, match="no job 'ftjob-nope'"):
-        look_at("ftjob-nope", spec.endpoint, pace=pace)
+        look_at("ftjob-nope", spec.endpoint, timing=timing)
 
 
 @pytest.mark.slow
-def test_a_look_writes_nothing_down(spec: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
-    job = lt.tune(spec, train, detach=True, pace=pace)
-    assert look_at(job.id, spec.endpoint, pace=pace).status == "succeeded"
+def test_a_look_writes_nothing_down(spec: lt.FineTune, train: pd.DataFrame, timing: Timing) -> None:
+    job = lt.tune(spec, train, detach=True, timing=timing)
+    assert look_at(job.id, spec.endpoint, timing=timing).status == "succeeded"
     assert status_of(job.run_id) == "RUNNING"
     assert history(job.run_id, "train_loss") == []
 
 
 def test_a_look_knows_the_price_of_a_job_that_has_ended(
-    spec: lt.FineTune, train: pd.DataFrame, pace: Pace, capsys: pytest.CaptureFixture[str]
+    spec: lt.FineTune, train: pd.DataFrame, timing: Timing, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = lt.tune(spec, train, pace=pace)
+    job = lt.tune(spec, train, timing=timing)
     capsys.readouterr()
-    look_at(job.id, spec.endpoint, pace=pace)
+    look_at(job.id, spec.endpoint, timing=timing)
     said = capsys.readouterr().err
     assert job.cost_usd is not None
     assert f"tokens, {dollars(job.cost_usd)}" in said
@@ -218,18 +222,18 @@ def test_a_look_knows_the_price_of_a_job_that_has_ended(
 
 @pytest.mark.slow
 def test_the_result_compares_with_its_checkpoints_on_one_board(
-    spec: lt.FineTune, train: pd.DataFrame, table: pd.DataFrame, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, table: pd.DataFrame, timing: Timing
 ) -> None:
-    job = lt.tune(spec, train, to="stars-tuned.yaml", pace=pace)
+    job = lt.tune(spec, train, to="stars-tuned.yaml", timing=timing)
     board = lt.compare_checkpoints(job, table)
     assert set(board.frame["name"]) == {"tuned-stars-step-10", "stars-tuned"}
 
 
 @pytest.mark.slow
 def test_the_result_is_packaged_from_its_run(
-    spec: lt.FineTune, train: pd.DataFrame, table: pd.DataFrame, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, table: pd.DataFrame, timing: Timing
 ) -> None:
-    job = lt.tune(spec, train, to="stars-tuned.yaml", pace=pace)
+    job = lt.tune(spec, train, to="stars-tuned.yaml", timing=timing)
     model = lt.log(f"runs:/{job.run_id}")
     board = lt.compare([lt.read_spec("stars-tuned.yaml"), lt.Baseline(job.base.task, name="b")], table, train=train)
     scored = model.score(table)
@@ -237,11 +241,11 @@ def test_the_result_is_packaged_from_its_run(
 
 
 @pytest.mark.slow
-def test_the_line_says_how_far_it_is(spec: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
+def test_the_line_says_how_far_it_is(spec: lt.FineTune, train: pd.DataFrame, timing: Timing) -> None:
     import io
 
     written = io.StringIO()
-    lt.tune(spec, train, pace=replace(pace, poll_seconds=0.001), watcher=JobLine(written))
+    lt.tune(spec, train, timing=replace(timing, poll_seconds=0.001), watcher=JobLine(written))
     last = written.getvalue().splitlines()[-1]
     assert "succeeded, step 20/20, loss" in last
     assert "tokens, $0.0" in last
@@ -263,16 +267,16 @@ def kept_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loc
 
 
 def test_a_job_deleted_at_the_service_ends_its_run_and_says_what_to_type(
-    task: lt.Task, kept_server: LocalServer, train: pd.DataFrame, pace: Pace, tmp_path: Path
+    task: lt.Task, kept_server: LocalServer, train: pd.DataFrame, timing: Timing, tmp_path: Path
 ) -> None:
     spec = make_spec(task, kept_server)
     assert spec.endpoint is not None
-    job = lt.tune(spec, train, detach=True, pace=pace)
-    look_at(job.id, spec.endpoint, pace=pace)
+    job = lt.tune(spec, train, detach=True, timing=timing)
+    look_at(job.id, spec.endpoint, timing=timing)
     delete_job(tmp_path / "jobs", job.id)
     assert [(one.job, one.status) for one in list_jobs(tuner_for(spec.endpoint))] == [(job.id, "gone from the service")]
     with pytest.raises(EndpointError, match=r"no job.*ended as FAILED.*--again"):
-        job.watch(pace=pace)
+        job.watch(timing=timing)
     assert status_of(job.run_id) == "FAILED"
     assert [one.status for one in list_jobs()] == ["gone"]
     with pytest.raises(EndpointError, match="no job"):
@@ -281,24 +285,24 @@ def test_a_job_deleted_at_the_service_ends_its_run_and_says_what_to_type(
 
 @pytest.mark.slow
 def test_an_order_whose_job_is_unknown_is_submitted_anew_only_where_that_is_said(
-    task: lt.Task, kept_server: LocalServer, train: pd.DataFrame, pace: Pace, tmp_path: Path
+    task: lt.Task, kept_server: LocalServer, train: pd.DataFrame, timing: Timing, tmp_path: Path
 ) -> None:
     spec = make_spec(task, kept_server)
-    first = lt.tune(spec, train, detach=True, pace=pace)
-    look_at(first.id, spec.endpoint, pace=pace)
+    first = lt.tune(spec, train, detach=True, timing=timing)
+    look_at(first.id, spec.endpoint, timing=timing)
     delete_job(tmp_path / "jobs", first.id)
     with pytest.raises(EndpointError, match=r"(?s)another account.*--again"):
-        lt.tune(spec, train, pace=pace)
-    second = lt.tune(spec, train, again=True, pace=pace)
+        lt.tune(spec, train, timing=timing)
+    second = lt.tune(spec, train, again=True, timing=timing)
     assert second.bought and second.id != first.id
     assert [status_of(job.run_id) for job in (first, second)] == ["FAILED", "FINISHED"]
 
 
 @pytest.mark.parametrize("by", ["list", "run"])
 def test_a_job_whose_order_was_interrupted_is_owned_by_its_run(
-    by: str, spec: lt.FineTune, train: pd.DataFrame, pace: Pace
+    by: str, spec: lt.FineTune, train: pd.DataFrame, timing: Timing
 ) -> None:
-    job = lt.tune(spec, train, detach=True, pace=pace)
+    job = lt.tune(spec, train, detach=True, timing=timing)
     mlflow.MlflowClient().delete_tag(job.run_id, TUNE_TAGS["job"])
     assert spec.endpoint is not None
     if by == "list":
@@ -309,9 +313,9 @@ def test_a_job_whose_order_was_interrupted_is_owned_by_its_run(
 
 
 def test_a_file_that_could_not_be_written_is_refused_when_attaching(
-    spec: lt.FineTune, train: pd.DataFrame, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, timing: Timing
 ) -> None:
-    job = lt.tune(spec, train, detach=True, pace=pace)
+    job = lt.tune(spec, train, detach=True, timing=timing)
     with pytest.raises(UserError, match="no folder gone for stars.yaml"):
         lt.attach_job(job.id, to="gone/stars.yaml")
     Path("stars.yaml").write_text("technique: prompt\n")
@@ -320,8 +324,10 @@ def test_a_file_that_could_not_be_written_is_refused_when_attaching(
 
 
 @pytest.mark.slow
-def test_a_run_whose_order_was_never_written_down_says_so(spec: lt.FineTune, train: pd.DataFrame, pace: Pace) -> None:
-    job = lt.tune(spec, train, detach=True, pace=pace)
+def test_a_run_whose_order_was_never_written_down_says_so(
+    spec: lt.FineTune, train: pd.DataFrame, timing: Timing
+) -> None:
+    job = lt.tune(spec, train, detach=True, timing=timing)
     for file in Path("mlruns").rglob("intent.json"):
         file.unlink()
     with pytest.raises(ModelError, match=r"luthier tune.*again"):
@@ -330,27 +336,27 @@ def test_a_run_whose_order_was_never_written_down_says_so(spec: lt.FineTune, tra
 
 @pytest.mark.slow
 def test_a_job_that_succeeded_before_it_could_be_cancelled_is_no_cancelled_one(
-    spec: lt.FineTune, train: pd.DataFrame, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, timing: Timing
 ) -> None:
-    job = lt.tune(spec, train, detach=True, pace=pace)
-    look_at(job.id, spec.endpoint, pace=pace)
+    job = lt.tune(spec, train, detach=True, timing=timing)
+    look_at(job.id, spec.endpoint, timing=timing)
     with pytest.raises(EndpointError, match="has succeeded and can no longer be cancelled"):
-        job.cancel(pace=pace)
+        job.cancel(timing=timing)
     assert status_of(job.run_id) == "FINISHED"
 
 
 @pytest.mark.slow
 def test_a_tracking_store_that_cannot_be_written_ends_the_watch_and_nothing_is_missing_later(
-    spec: lt.FineTune, train: pd.DataFrame, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, timing: Timing
 ) -> None:
-    job = lt.tune(spec, train, detach=True, pace=pace)
+    job = lt.tune(spec, train, detach=True, timing=timing)
     with closing(sqlite3.connect("mlflow.db")) as database:
         database.execute("create trigger full before insert on metrics begin select raise(abort, 'no room'); end")
         with pytest.raises(Partial, match=f"tracking store.*luthier tune attach {job.id}"):
-            job.watch(pace=pace)
+            job.watch(timing=timing)
         database.execute("drop trigger full")
         database.commit()
-    lt.attach_job(job.id).watch(pace=pace)
+    lt.attach_job(job.id).watch(timing=timing)
     steps = history(job.run_id, "train_loss")
     assert steps == list(range(1, steps[-1] + 1))
     assert status_of(job.run_id) == "FINISHED"
@@ -358,58 +364,60 @@ def test_a_tracking_store_that_cannot_be_written_ends_the_watch_and_nothing_is_m
 
 @pytest.mark.parametrize("status", [404, 405, 501])
 def test_a_server_that_tells_neither_events_nor_checkpoints_is_watched_to_the_end(
-    status: int, spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+    status: int, spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, timing: Timing
 ) -> None:
     for path in ("/events", "/checkpoints"):
         message = "Invalid URL (GET /v1/fine_tuning/jobs)"
         server.faults.add(Fault("status", status=status, message=message, path=path))
-    job = lt.tune(spec, train, pace=pace)
+    job = lt.tune(spec, train, timing=timing)
     assert (job.state.status, status_of(job.run_id)) == ("succeeded", "FINISHED")
     assert job.checkpoints() == []
 
 
 @pytest.mark.slow
 def test_a_key_that_may_not_read_checkpoints_loses_nothing_else(
-    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace, caplog: pytest.LogCaptureFixture
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, timing: Timing, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.faults.add(Fault("status", status=403, message="Missing scopes: api.fine_tuning", path="/checkpoints"))
-    job = lt.tune(spec, train, pace=pace)
+    job = lt.tune(spec, train, timing=timing)
     assert (job.state.status, status_of(job.run_id)) == ("succeeded", "FINISHED")
     assert "its checkpoints are not kept" in caplog.text
 
 
 def test_a_route_that_is_gone_is_not_taken_for_a_job_that_is(
-    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, server: LocalServer, timing: Timing
 ) -> None:
-    job = lt.tune(spec, train, detach=True, pace=pace)
+    job = lt.tune(spec, train, detach=True, timing=timing)
     message = f"Invalid URL (GET /v1/fine_tuning/jobs/{job.id})"
     server.faults.add(Fault("status", status=404, message=message, path=job.id, method="GET"))
     with pytest.raises(EndpointError, match=f"luthier tune attach {job.id}"):
-        job.watch(pace=pace)
+        job.watch(timing=timing)
     assert status_of(job.run_id) == "RUNNING"
 
 
 @pytest.mark.slow
 def test_a_job_over_its_budget_is_cancelled_though_the_service_is_away_for_a_moment(
-    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, pace: Pace
+    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, timing: Timing
 ) -> None:
     spec = make_spec(task, slow_server, tuning={})
     slow_server.faults.add(Fault("status", status=503, path="cancel", times=2))
     with pytest.raises(BudgetReached, match="was cancelled: the service chose"):
-        lt.tune(spec, train, pace=pace, budget_usd=0.05)
+        lt.tune(spec, train, timing=timing, budget_usd=0.05)
     (listed,) = list_jobs()
     assert (listed.status, status_of(str(listed.run_id))) == ("cancelled", "KILLED")
 
 
 @pytest.mark.slow
 def test_several_who_watch_one_job_write_everything_once_and_neither_falls_over(
-    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, pace: Pace
+    task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, timing: Timing
 ) -> None:
     spec = make_spec(task, slow_server, tuning={"epochs": 10, "batch_size": 1})
-    job = lt.tune(spec, train.head(12), pace=pace, detach=True)
+    job = lt.tune(spec, train.head(12), timing=timing, detach=True)
     watches = [lt.attach_job(job.id) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        ended = [watch.result() for watch in [pool.submit(one.watch, pace=pace, watcher=Quiet()) for one in watches]]
+        ended = [
+            watch.result() for watch in [pool.submit(one.watch, timing=timing, watcher=Quiet()) for one in watches]
+        ]
     assert {one.state.status for one in ended} == {"succeeded"}
     steps = history(job.run_id, "train_loss")
     assert sorted(steps) == sorted(set(steps))
@@ -419,5 +427,5 @@ def test_several_who_watch_one_job_write_everything_once_and_neither_falls_over(
 class Quiet:
     """Looks on."""
 
-    def show(self, said: Said) -> None:
+    def show(self, said: JobProgress) -> None:
         pass

@@ -56,6 +56,8 @@ def audit(
 ) -> None:
     """Compare reported with measured figures. Says why those of a service differ from yours."""
     from luthier import api
+    from luthier.auditing.conditions import jobs_of_sweep, plan_chains
+    from luthier.auditing.job_audit import audit_chains, chains_of
     from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
     from luthier.engine.budget import Budget
@@ -64,8 +66,6 @@ def audit(
     from luthier.errors import UserError
     from luthier.reporting.audit_terminal import print_audit
     from luthier.techniques import read_spec
-    from luthier.tuning.auditing import audit_chains, chains_of
-    from luthier.tuning.conditions import jobs_of_sweep, plan_chains
 
     named = list(jobs or [])
     if sweep:

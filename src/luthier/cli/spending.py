@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from luthier.engine.report import Report
     from luthier.experiments.costs import Bounds, Plan, PlannedSpec
     from luthier.tuning.job import Job
-    from luthier.tuning.planning import Plan as TuningPlan
+    from luthier.tuning.tuning_plan import TuningPlan
 
 __all__ = ["agree_to", "agree_to_address", "agree_to_hosting", "agree_to_many", "agree_to_training", "print_plan"]
 

@@ -71,15 +71,15 @@ def submit(
     from luthier.cli.spending import agree_to_training
     from luthier.errors import DataError
     from luthier.techniques import read_endpoint, read_spec
-    from luthier.tuning.planning import plan_tuning
-    from luthier.tuning.results import Target
+    from luthier.tuning.tuned_specs import TunedSpecFile
+    from luthier.tuning.tuning_plan import plan_tuning
     from luthier.tuning.verbs import tune_planned
 
     chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
     if train is None:
         raise DataError("no rows to train on; add --train TABLE, and --validation TABLE for rows to measure on.")
     held_out, unseen = (None if table is None else read_shown(table) for table in (validation, test))
-    target = Target.beside(spec) if to is None else Target(to)
+    target = TunedSpecFile.beside(spec) if to is None else TunedSpecFile(to)
     plan = plan_tuning(
         chosen, read_shown(train), held_out, unseen, to=target, again=again, ask=not dry_run, drop_leaked=drop_leaked
     )
@@ -100,7 +100,7 @@ def list_(
 ) -> None:
     """List the jobs of the tracking store. With a service, also its jobs that no run here knows."""
     from luthier.cli.printing import print_json, print_where
-    from luthier.tuning.listing import lines_of, list_jobs
+    from luthier.tuning.job_list import lines_of, list_jobs
     from luthier.tuning.tuners import tuner_for
 
     place = _endpoint(endpoint, spec)
@@ -138,11 +138,11 @@ def attach(
     """Watch a job to its end and write its result. Goes on from where the last watch stopped."""
     from luthier.techniques import read_spec
     from luthier.tuning.job import attach as attach_to
-    from luthier.tuning.results import Target
+    from luthier.tuning.tuned_specs import TunedSpecFile
     from luthier.tuning.verbs import watch_job
 
     recipe = None if spec is None else read_spec(spec)
-    target = Target(to) if to is not None else None if spec is None else Target.beside(spec)
+    target = TunedSpecFile(to) if to is not None else None if spec is None else TunedSpecFile.beside(spec)
     owned = attach_to(job, spec=recipe, endpoint=_endpoint(endpoint), to=target)
     say_leftovers(owned)
     print_job(watch_job(owned, budget_usd=budget), json)

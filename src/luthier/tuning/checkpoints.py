@@ -7,7 +7,7 @@ from luthier.experiments.checking import check_spec
 from luthier.spec import Spec
 from luthier.techniques.finetune import FineTune, Tuned
 from luthier.tuning.job import Job
-from luthier.tuning.results import tuned_spec
+from luthier.tuning.tuned_specs import tuned_spec
 
 __all__ = ["base_spec", "checkpoint_specs"]
 

@@ -22,7 +22,7 @@ from luthier.tuning.tuners.azure import deployment_name
 if TYPE_CHECKING:
     from luthier.tuning.job import Job
 
-__all__ = ["Hosted", "Hosting", "deployed", "hosted", "hosting_of", "need_hosting"]
+__all__ = ["HostedDeployment", "Hosting", "deployed", "hosted", "hosting_of", "need_hosting"]
 
 FOLDER = "tune"
 FILE = f"{FOLDER}/deployments.json"
@@ -52,7 +52,7 @@ class Host(Protocol):
 
 
 @dataclass(frozen=True)
-class Hosted:
+class HostedDeployment:
     """A deployment this run has made, or was about to.
 
     Attributes:
@@ -106,7 +106,7 @@ class Hosting:
         """What an hour of one deployment costs; `None` when it is not known, which is not 0."""
         return None if self._price is None else self._price.hosting_usd_per_hour
 
-    def known(self) -> list[Hosted]:
+    def known(self) -> list[HostedDeployment]:
         """Every deployment the run has written down."""
         import mlflow
 
@@ -114,13 +114,13 @@ class Hosting:
         if FILE not in there:
             return []
         document = mlflow.artifacts.load_dict(f"runs:/{self.run_id}/{FILE}")
-        return [Hosted(**entry) for entry in document["deployments"]]
+        return [HostedDeployment(**entry) for entry in document["deployments"]]
 
-    def leftovers(self) -> list[Hosted]:
+    def leftovers(self) -> list[HostedDeployment]:
         """Those that are not known to be gone and that the service still has."""
         return [one for one in self.known() if one.gone is None and self._host.is_deployed(one.name)]
 
-    def place(self, one: Hosted) -> Endpoint:
+    def place(self, one: HostedDeployment) -> Endpoint:
         """Where a deployment answers."""
         return self._host.at(one.name, one.model)
 
@@ -139,7 +139,7 @@ class Hosting:
         # First: what is written down here is deleted by `remove`, and somebody else's deployment must not be.
         self._host.check_name(called, model)
         if not any(one.name == called and one.gone is None for one in self.known()):
-            self._write([*self.known(), Hosted(called, model, name is None, self._clock())])
+            self._write([*self.known(), HostedDeployment(called, model, name is None, self._clock())])
         try:
             return self._host.deploy(model, called, self._training_type)
         except EndpointError:
@@ -148,7 +148,7 @@ class Hosting:
                     self._gone(called)
             raise
 
-    def remove(self, only: Callable[[Hosted], bool] = lambda one: True) -> list[Hosted]:
+    def remove(self, only: Callable[[HostedDeployment], bool] = lambda one: True) -> list[HostedDeployment]:
         """Deletes deployments of this job; returns those that are gone now.
 
         Args:
@@ -178,7 +178,7 @@ class Hosting:
             wanted = set(models)
             self.remove(lambda one: one.temporary and one.model in wanted)
 
-    def _gone(self, name: str) -> Hosted:
+    def _gone(self, name: str) -> HostedDeployment:
         """Writes down that the service has no deployment of this name any more."""
         known = self.known()
         place = next(place for place, one in enumerate(known) if one.name == name and one.gone is None)
@@ -186,7 +186,7 @@ class Hosting:
         self._write(known)
         return known[place]
 
-    def _write(self, deployments: Sequence[Hosted]) -> None:
+    def _write(self, deployments: Sequence[HostedDeployment]) -> None:
         import mlflow
 
         client = mlflow.MlflowClient()

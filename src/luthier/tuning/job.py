@@ -13,17 +13,17 @@ from luthier.experiments.tracking import connect, known_experiment, log_table_di
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.prices import dollars
 from luthier.techniques.finetune import FineTune, Tuned
-from luthier.tuning.hosting import Hosted, deployed, need_hosting
-from luthier.tuning.intent import Pace, patiently, submit_once
-from luthier.tuning.planning import Plan
+from luthier.tuning.hosting import HostedDeployment, deployed, need_hosting
+from luthier.tuning.job_runs import JobRecord, TuneRun, begin_tune, need_run, run_of_job, runs_of_digest
 from luthier.tuning.preflight import log_preflight
-from luthier.tuning.results import Target, need_finetune, tuned_spec, write_spec
-from luthier.tuning.tracking import Record, TuneRun, begin_tune, need_run, run_of_job, runs_of_digest
+from luthier.tuning.submission import Timing, patiently, submit_once
+from luthier.tuning.tuned_specs import TunedSpecFile, need_finetune, tuned_spec, write_spec
 from luthier.tuning.tuners import Tuner, tuner_for
-from luthier.tuning.tuners.base import Away, Checkpoint, JobState, NoSuchJob
-from luthier.tuning.watch import Outlook, Watcher, figures_of, follow, is_paused, wait_for
+from luthier.tuning.tuners.tuner import Checkpoint, JobState, NoSuchJob, ServiceUnavailable
+from luthier.tuning.tuning_plan import TuningPlan
+from luthier.tuning.watch import CostForecast, Watcher, figures_of, follow, is_paused, wait_for
 
-__all__ = ["Job", "attach", "order", "service_of"]
+__all__ = ["Job", "attach", "submit", "service_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Job:
         state: JobState,
         tuner: Tuner,
         spec: FineTune,
-        target: Target | None = None,
+        target: TunedSpecFile | None = None,
         *,
         bought: bool = False,
         tokens: int | None = None,
@@ -78,7 +78,7 @@ class Job:
     @property
     def cost_usd(self) -> float | None:
         """What it cost; `None` when that is unknown, which is not 0."""
-        return figures_of(self.state, self._outlook(None))
+        return figures_of(self.state, self._forecast(None))
 
     @property
     def spec(self) -> FineTune:
@@ -112,13 +112,13 @@ class Job:
         return f"{resume}Wait for its end: luthier tune attach {self.id}"
 
     def watch(
-        self, *, budget_usd: float | None = None, pace: Pace | None = None, watcher: Watcher | None = None
+        self, *, budget_usd: float | None = None, timing: Timing | None = None, watcher: Watcher | None = None
     ) -> Job:
         """Follows the job to its end and keeps everything in its run; from wherever an earlier watch left off.
 
         Args:
             budget_usd: most it may cost; what it was submitted with when absent.
-            pace: how time passes.
+            timing: how time passes.
             watcher: is shown each look.
 
         Raises:
@@ -129,17 +129,17 @@ class Job:
         if self.state.status == "succeeded" and self.run.status == "FINISHED":
             self._write()
             return self
-        record = Record(self.run_id)
-        outlook = self._outlook(self._budget_usd if budget_usd is None else budget_usd)
+        record = JobRecord(self.run_id)
+        forecast = self._forecast(self._budget_usd if budget_usd is None else budget_usd)
         try:
-            self.state = follow(self.tuner, record, self.id, outlook=outlook, pace=pace, watcher=watcher)
+            self.state = follow(self.tuner, record, self.id, forecast=forecast, timing=timing, watcher=watcher)
         except NoSuchJob as error:
             raise _lost(self.run, self.tuner, error) from error
         except BudgetReached:
-            self.state = wait_for(self.tuner, self.id, lambda state: state.ended, pace or Pace(), watcher)
-            self._keep(record, pace or Pace())
+            self.state = wait_for(self.tuner, self.id, lambda state: state.ended, timing or Timing(), watcher)
+            self._keep(record, timing or Timing())
             raise
-        self._keep(record, pace or Pace())
+        self._keep(record, timing or Timing())
         if self.state.status == "failed":
             raise EndpointError(
                 f"job {self.id} failed: {(self.state.error or 'the service gives no reason').rstrip('. ')}. Its run "
@@ -151,30 +151,30 @@ class Job:
             )
         return self
 
-    def cancel(self, *, pace: Pace | None = None, watcher: Watcher | None = None) -> Job:
+    def cancel(self, *, timing: Timing | None = None, watcher: Watcher | None = None) -> Job:
         """Ends the job and waits until the service confirms; its run ends as the job did.
 
         Raises:
             EndpointError: the job had ended otherwise.
         """
-        pace = pace or Pace()
+        timing = timing or Timing()
         if not self.state.ended:
-            patiently(pace, partial(self.tuner.cancel, self.id))
-            self.state = follow(self.tuner, Record(self.run_id), self.id, pace=pace, watcher=watcher)
+            patiently(timing, partial(self.tuner.cancel, self.id))
+            self.state = follow(self.tuner, JobRecord(self.run_id), self.id, timing=timing, watcher=watcher)
         if self.run.status == "RUNNING":
-            self._keep(Record(self.run_id), pace)
+            self._keep(JobRecord(self.run_id), timing)
         if self.state.status != "cancelled":
             raise EndpointError(f"job {self.id} {self.state.said} and can no longer be cancelled.")
         return self
 
-    def pause(self, *, pace: Pace | None = None, watcher: Watcher | None = None) -> Job:
+    def pause(self, *, timing: Timing | None = None, watcher: Watcher | None = None) -> Job:
         """Pauses the job and waits until the service confirms."""
-        return self._change(self.tuner.pause, is_paused, "paused", pace, watcher)
+        return self._change(self.tuner.pause, is_paused, "paused", timing, watcher)
 
-    def resume(self, *, pace: Pace | None = None, watcher: Watcher | None = None) -> Job:
+    def resume(self, *, timing: Timing | None = None, watcher: Watcher | None = None) -> Job:
         """Lets a paused job go on and waits until the service confirms."""
         going = ("running", "queued", "validating_files")
-        return self._change(self.tuner.resume, lambda state: state.status in going, "resumed", pace, watcher)
+        return self._change(self.tuner.resume, lambda state: state.status in going, "resumed", timing, watcher)
 
     def deploy(self, name: str | None = None) -> FineTune:
         """Deploys the result where a service needs that; billed by the hour until `undeploy`.
@@ -194,7 +194,7 @@ class Job:
         self._write()
         return self.spec
 
-    def undeploy(self) -> list[Hosted]:
+    def undeploy(self) -> list[HostedDeployment]:
         """Deletes every deployment made for this job; returns when the service says that they are gone."""
         return need_hosting(self).remove()
 
@@ -241,50 +241,50 @@ class Job:
         ask: Callable[[str], JobState],
         reached: Callable[[JobState], bool],
         wanted: str,
-        pace: Pace | None,
+        timing: Timing | None,
         watcher: Watcher | None,
     ) -> Job:
         if self.state.ended:
             raise EndpointError(f"job {self.id} {self.state.said} and can no longer be {wanted}.")
         if not reached(self.state):
             ask(self.id)
-            self.state = wait_for(self.tuner, self.id, reached, pace or Pace(), watcher)
-        Record(self.run_id).see(self.state)
+            self.state = wait_for(self.tuner, self.id, reached, timing or Timing(), watcher)
+        JobRecord(self.run_id).see(self.state)
         if not reached(self.state):
             raise EndpointError(f"job {self.id} {self.state.said} now and was not {wanted}.")
         return self
 
-    def _outlook(self, budget_usd: float | None) -> Outlook:
+    def _forecast(self, budget_usd: float | None) -> CostForecast:
         def price(tokens: int, epochs: int | None) -> float | None:
             return self.tuner.estimate(self.base.base_model, tokens, epochs)
 
-        return Outlook(self._tokens, price, budget_usd)
+        return CostForecast(self._tokens, price, budget_usd)
 
-    def _keep(self, record: Record, pace: Pace) -> None:
+    def _keep(self, record: JobRecord, timing: Timing) -> None:
         """Everything there is about an ended job, the result first: then its run ends."""
         if self.state.status == "succeeded":
             self._write()
         record.settle(lambda: self._keep_result(record))
-        kept = self._if_given(pace, "its checkpoints are", partial(self.tuner.checkpoints, self.id))
+        kept = self._if_given(timing, "its checkpoints are", partial(self.tuner.checkpoints, self.id))
         record.settle(lambda: record.checkpoints(kept or ()))
         for file in self.state.result_files:
-            content = self._if_given(pace, f"result file {file} is", partial(self.tuner.result, file))
+            content = self._if_given(timing, f"result file {file} is", partial(self.tuner.result, file))
             if content is not None:
                 record.settle(partial(record.result, file, content))
         record.settle(partial(record.end, self.state.status))
 
-    def _if_given(self, pace: Pace, what: str, ask: Callable[[], Result]) -> Result | None:
+    def _if_given(self, timing: Timing, what: str, ask: Callable[[], Result]) -> Result | None:
         """What is asked for, `None` where the service refuses: a job that was paid for is not lost for its figures."""
         try:
-            return patiently(pace, ask)
-        except Away:
+            return patiently(timing, ask)
+        except ServiceUnavailable:
             raise
         except EndpointError as error:
             # Files expire, and a key may be allowed to train and not to read everything.
             logger.warning("%s not kept with run %s: %s", what, self.run_id, error)
             return None
 
-    def _keep_result(self, record: Record) -> None:
+    def _keep_result(self, record: JobRecord) -> None:
         record.see(self.state)
         record.spent(self.state.trained_tokens, self.cost_usd)
         if self.state.status == "succeeded":
@@ -295,11 +295,11 @@ class Job:
             self.written = write_spec(self.spec, self._target)
 
 
-def order(
-    plan: Plan,
+def submit(
+    plan: TuningPlan,
     *,
     budget_usd: float | None = None,
-    pace: Pace | None = None,
+    timing: Timing | None = None,
     agree: Callable[[], None] = lambda: None,
 ) -> Job:
     """The job of a plan: the one there is, else one that is bought now; once, whatever happens on the way.
@@ -307,7 +307,7 @@ def order(
     Args:
         plan: from `plan_tuning`.
         budget_usd: most it may cost; written down, so that a later watch holds it, too.
-        pace: how time passes.
+        timing: how time passes.
         agree: called right before something is bought that the plan did not foresee or foresaw; may refuse by raising.
     """
 
@@ -324,7 +324,7 @@ def order(
         lambda: runs_of_digest(known_experiment(plan.spec.task), plan.digest),
         again=plan.again,
         facts=facts,
-        pace=pace,
+        timing=timing,
         agree=agree,
         began=began,
     )
@@ -336,7 +336,7 @@ def attach(
     *,
     spec: object | None = None,
     endpoint: Endpoint | None = None,
-    to: Target | None = None,
+    to: TunedSpecFile | None = None,
     tuner: Tuner | None = None,
 ) -> Job:
     """A job that was submitted earlier, here or elsewhere.
@@ -370,20 +370,20 @@ def attach(
                 f"run {run.run_id} has no job yet: its order was interrupted. Type the luthier tune command again."
             )
         state = found[0]
-        Record(run.run_id).see(state)
+        JobRecord(run.run_id).see(state)
     else:
         try:
             state = service.poll(run.job)
         except NoSuchJob as error:
             raise _lost(run, service, error) from error
-    intent = run.intent()
+    submission = run.submission()
     target = to
-    if target is None and intent.get("target"):
-        ordered = Target(Path(intent["target"]["path"]), intent["target"]["exact"])
+    if target is None and submission.get("target"):
+        ordered = TunedSpecFile(Path(submission["target"]["path"]), submission["target"]["exact"])
         # The order may come from another machine, or its folder be gone.
         target = ordered if ordered.path.parent.is_dir() else None
-    tokens = ((intent.get("preflight") or {}).get("train") or {}).get("tokens")
-    return Job(run, state, service, recipe, target, tokens=tokens, budget_usd=intent.get("budget_usd"))
+    tokens = ((submission.get("preflight") or {}).get("train") or {}).get("tokens")
+    return Job(run, state, service, recipe, target, tokens=tokens, budget_usd=submission.get("budget_usd"))
 
 
 def service_of(job: str, endpoint: Endpoint | None, tuner: Tuner | None = None) -> tuple[Tuner, str]:
@@ -408,7 +408,7 @@ def _take_over(spec: FineTune, state: JobState, tuner: Tuner) -> TuneRun:
             f"job {state.id} trains {state.base_model}, and spec {spec.name!r} names {spec.base_model}; "
             "give the spec it was submitted for."
         )
-    from luthier.tuning.tracking import TUNE_TAGS
+    from luthier.tuning.job_runs import TUNE_TAGS
 
     connect(spec.task)
     # What it was trained on is not known here, so its digest is its own.
@@ -420,7 +420,7 @@ def _lost(run: TuneRun, tuner: Tuner, error: NoSuchJob) -> EndpointError:
     """What to say of a job that its own service does not know any more; its run does not go on as if it were alive."""
     if run.place != tuner.place or run.status != "RUNNING":
         return error
-    Record(run.run_id).lost(str(error))
+    JobRecord(run.run_id).lost(str(error))
     return EndpointError(
         f"{error} It was there before, so it was deleted, or the key is another account's. Its run {run.run_id} ended "
         "as FAILED. With the right key `luthier tune attach` goes on; `luthier tune ... --again` buys another job."

@@ -10,15 +10,15 @@ from luthier.errors import SpecError
 from luthier.providers.prices import dollars
 from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
-from luthier.tuning.findings import Finding, refuse
-from luthier.tuning.lines import Lines, line_findings, training_lines
-from luthier.tuning.rows_checks import row_findings
-from luthier.tuning.tuners.base import Tuner
+from luthier.tuning.preflight_findings import PreflightFinding, refuse
+from luthier.tuning.row_checks import row_findings
+from luthier.tuning.training_files import TrainingFile, file_findings, training_file
+from luthier.tuning.tuners.tuner import Tuner
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Lines", "Preflight", "check_knobs", "log_preflight", "preflight", "training_lines"]
+__all__ = ["TrainingFile", "Preflight", "check_hyperparameters", "log_preflight", "preflight", "training_file"]
 
 TRAINING_PRICE = "price: {input_usd_per_million: ..., output_usd_per_million: ..., training_usd_per_million: ...}"
 
@@ -45,18 +45,18 @@ class Preflight:
     spec: str
     model: str
     place: str
-    train: Lines
-    validation: Lines | None
+    train: TrainingFile
+    validation: TrainingFile | None
     epochs: int | None
     trained_tokens: int | None
     cost_usd: float | None
     epoch_usd: float | None = None
     epoch_usd_high: float | None = None
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[PreflightFinding, ...] = ()
     labels: Mapping[str, Mapping[str, int]] | None = None
 
     @property
-    def tables(self) -> dict[str, Lines]:
+    def tables(self) -> dict[str, TrainingFile]:
         """The lines by what they are for."""
         return {"train": self.train} | ({} if self.validation is None else {"validation": self.validation})
 
@@ -170,16 +170,16 @@ def preflight(
         DataError: a row cannot be rendered.
         SpecError: a hyperparameter is out of the service's bounds.
     """
-    check_knobs(spec, tuner)
+    check_hyperparameters(spec, tuner)
     model = spec.base_model
     rules = tuner.rules(model)
     given = {"train": train, "validation": validation, "test": test}
     tables = {name: rows for name, rows in given.items() if rows is not None}
-    trained = training_lines(spec, train)
-    held_out = None if validation is None else training_lines(spec, validation)
+    trained = training_file(spec, train)
+    held_out = None if validation is None else training_file(spec, validation)
     epochs = tuner.epochs_for(trained.rows, spec.tuning.epochs)
     findings = [
-        Finding(
+        PreflightFinding(
             "dropped",
             False,
             f"{count:,} {name} rows are left out, because a table they would be measured by has their text; rows are "
@@ -188,14 +188,14 @@ def preflight(
         for name, count in (dropped or {}).items()
         if count
     ]
-    findings += line_findings("train", trained, rules, train)
+    findings += file_findings("train", trained, rules, train)
     if held_out is not None and validation is not None:
-        findings += line_findings("validation", held_out, rules, validation)
+        findings += file_findings("validation", held_out, rules, validation)
     findings += row_findings(spec.task, spec.columns, tables)
     epoch_usd = tuner.estimate(model, trained.tokens, 1)
     if epoch_usd is None:
         findings.append(
-            Finding(
+            PreflightFinding(
                 "price_unknown",
                 False,
                 f"what {tuner.place} takes for training {model} is not known, which is not nothing.",
@@ -227,23 +227,23 @@ def log_preflight(run_id: str, check: Preflight) -> None:
     client.log_text(run_id, check._repr_html_(), "tune/preflight.html")
 
 
-def check_knobs(spec: FineTune, tuner: Tuner) -> None:
+def check_hyperparameters(spec: FineTune, tuner: Tuner) -> None:
     """Refuses hyperparameters the service does not take.
 
     Raises:
         SpecError: names the setting and its bounds.
     """
-    knobs = {knob.name: knob for knob in tuner.knobs(spec.base_model)}
+    known = {one.name: one for one in tuner.hyperparameters(spec.base_model)}
     for name, value in spec.tuning.hyperparameters.items():
         if value == "auto":
             continue
-        if name not in knobs:
-            raise SpecError(f"tuning.{name}: {tuner.place} has no such setting; it has: {', '.join(knobs)}.")
-        knob = knobs[name]
-        too_low = value < knob.low or (knob.low == 0 and value == 0)
-        if too_low or (knob.high is not None and value > knob.high):
-            most = "" if knob.high is None else f" to {knob.high:g}"
-            least = "more than 0" if knob.low == 0 else f"{knob.low:g}"
+        if name not in known:
+            raise SpecError(f"tuning.{name}: {tuner.place} has no such setting; it has: {', '.join(known)}.")
+        bounds = known[name]
+        too_low = value < bounds.low or (bounds.low == 0 and value == 0)
+        if too_low or (bounds.high is not None and value > bounds.high):
+            most = "" if bounds.high is None else f" to {bounds.high:g}"
+            least = "more than 0" if bounds.low == 0 else f"{bounds.low:g}"
             raise SpecError(
                 f"tuning.{name}: {value} is out of bounds at {tuner.place}; allowed: {least}{most}, or auto."
             )

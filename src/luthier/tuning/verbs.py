@@ -10,12 +10,12 @@ from luthier.errors import ModelError
 from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.tables import frame_of
-from luthier.tuning.intent import Pace
-from luthier.tuning.job import Job, attach, order, service_of
-from luthier.tuning.planning import Plan, plan_tuning
-from luthier.tuning.results import Target
+from luthier.tuning.job import Job, attach, service_of, submit
+from luthier.tuning.submission import Timing
+from luthier.tuning.tuned_specs import TunedSpecFile
 from luthier.tuning.tuners import Tuner
-from luthier.tuning.tuners.base import JobState
+from luthier.tuning.tuners.tuner import JobState
+from luthier.tuning.tuning_plan import TuningPlan, plan_tuning
 from luthier.tuning.watch import JobLine, Watcher, follow, stoppable
 
 __all__ = ["attach_job", "look_at", "tune", "tune_planned", "watch_job"]
@@ -34,7 +34,7 @@ def tune(
     detach: bool = False,
     tuner: Tuner | None = None,
     watcher: Watcher | None = None,
-    pace: Pace | None = None,
+    timing: Timing | None = None,
 ) -> Job:
     """Fine-tunes a spec's base model on labelled rows; the same call finds its job, however it was interrupted.
 
@@ -50,7 +50,7 @@ def tune(
         detach: return as soon as the job is submitted.
         tuner: the service; the one behind the spec's endpoint when absent.
         watcher: is shown each look at the job; a line on stderr when absent.
-        pace: how time passes.
+        timing: how time passes.
 
     Returns:
         The job; `job.spec` is the tuned recipe, `job.run_id` its MLflow run.
@@ -61,23 +61,23 @@ def tune(
         BudgetReached: training would cost more; nothing was uploaded.
         Interrupted: watching was stopped; the job goes on.
     """
-    target = None if to is None else Target(Path(to))
+    target = None if to is None else TunedSpecFile(Path(to))
     learned = frame_of(train, "the training table")
     validation, test = (
         None if table is None else frame_of(table, f"the {name} table")
         for name, table in (("validation", validation), ("test", test))
     )
     plan = plan_tuning(spec, learned, validation, test, to=target, again=again, tuner=tuner, drop_leaked=drop_leaked)
-    return tune_planned(plan, budget_usd=budget_usd, detach=detach, watcher=watcher, pace=pace)
+    return tune_planned(plan, budget_usd=budget_usd, detach=detach, watcher=watcher, timing=timing)
 
 
 def tune_planned(
-    plan: Plan,
+    plan: TuningPlan,
     *,
     budget_usd: float | None = None,
     detach: bool = False,
     watcher: Watcher | None = None,
-    pace: Pace | None = None,
+    timing: Timing | None = None,
 ) -> Job:
     """As `tune`, for what `plan_tuning` planned."""
     found: list[str] = []
@@ -90,9 +90,9 @@ def tune_planned(
         plan.check_budget(budget_usd, watched=not detach)
 
     with stoppable(lambda: found[0] if found else None):
-        job = order(plan, budget_usd=budget_usd, pace=pace, agree=agree)
+        job = submit(plan, budget_usd=budget_usd, timing=timing, agree=agree)
         found.append(job.id)
-        return job if detach else watch_job(job, budget_usd=budget_usd, watcher=watcher, pace=pace)
+        return job if detach else watch_job(job, budget_usd=budget_usd, watcher=watcher, timing=timing)
 
 
 def attach_job(
@@ -119,17 +119,17 @@ def attach_job(
     """
     if not isinstance(job, str):
         raise ModelError(f"a job is wanted, by the service's id or the id of its run; given: {described(job)}.")
-    return attach(job, spec=spec, endpoint=endpoint, to=None if to is None else Target(Path(to)), tuner=tuner)
+    return attach(job, spec=spec, endpoint=endpoint, to=None if to is None else TunedSpecFile(Path(to)), tuner=tuner)
 
 
 def watch_job(
-    job: Job, *, budget_usd: float | None = None, watcher: Watcher | None = None, pace: Pace | None = None
+    job: Job, *, budget_usd: float | None = None, watcher: Watcher | None = None, timing: Timing | None = None
 ) -> Job:
     """Follows a job with a line on stderr; Ctrl-C leaves the job alone."""
     line = JobLine()
     try:
         with stoppable(lambda: job.id):
-            return job.watch(budget_usd=budget_usd, watcher=watcher or line, pace=pace)
+            return job.watch(budget_usd=budget_usd, watcher=watcher or line, timing=timing)
     finally:
         line.close()
 
@@ -140,7 +140,7 @@ def look_at(
     *,
     tuner: Tuner | None = None,
     watcher: Watcher | None = None,
-    pace: Pace | None = None,
+    timing: Timing | None = None,
 ) -> JobState:
     """Follows any job of a service to its end and writes nothing down.
 
@@ -149,12 +149,12 @@ def look_at(
         endpoint: where it is; needed for a job that the tracking store does not know.
         tuner: the service; the one behind the endpoint when absent.
         watcher: is shown each look; a line on stderr when absent.
-        pace: how time passes.
+        timing: how time passes.
     """
     service, name = service_of(job, endpoint, tuner)
     line = JobLine()
     try:
         with stoppable(lambda: name):
-            return follow(service, None, name, pace=pace, watcher=watcher or line)
+            return follow(service, None, name, timing=timing, watcher=watcher or line)
     finally:
         line.close()

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from luthier.assets.processes import ending_signals
 from luthier.errors import BudgetReached, EndpointError, Interrupted, Partial
 from luthier.providers.prices import dollars
-from luthier.tuning.intent import Pace
-from luthier.tuning.tracking import Record
-from luthier.tuning.tuners.base import PAUSED, Away, JobEvent, JobState, NoSuchJob, Tuner
+from luthier.tuning.job_runs import JobRecord
+from luthier.tuning.submission import Timing
+from luthier.tuning.tuners.tuner import PAUSED, JobEvent, JobState, NoSuchJob, ServiceUnavailable, Tuner
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-__all__ = ["JobLine", "Outlook", "Said", "figures_of", "follow", "stoppable", "wait_for"]
+__all__ = ["JobLine", "CostForecast", "JobProgress", "figures_of", "follow", "stoppable", "wait_for"]
 
 FIRST_POLL_SECONDS = 0.5
 LONGEST_POLL_SECONDS = 15.0
@@ -36,7 +36,7 @@ LOSSES = ("train_loss", "training_loss", "loss")
 
 
 @dataclass(frozen=True)
-class Outlook:
+class CostForecast:
     """What is known before a job starts, to judge it by while it runs.
 
     Attributes:
@@ -57,7 +57,7 @@ class Outlook:
 
 
 @dataclass(frozen=True)
-class Said:
+class JobProgress:
     """One look at a job, as it is shown."""
 
     job: JobState
@@ -89,7 +89,7 @@ class Said:
 class Watcher(Protocol):
     """Is shown each look."""
 
-    def show(self, said: Said) -> None:
+    def show(self, said: JobProgress) -> None:
         """The job now."""
 
 
@@ -101,7 +101,7 @@ class JobLine:
         self._last = ""
         self._status: Status | None = None
 
-    def show(self, said: Said) -> None:
+    def show(self, said: JobProgress) -> None:
         """Writes the line."""
         text = f"{said.job.id}: {said}"
         if not self._stream.isatty():
@@ -130,11 +130,11 @@ class JobLine:
 
 def follow(
     tuner: Tuner,
-    record: Record | None,
+    record: JobRecord | None,
     job: str,
     *,
-    outlook: Outlook | None = None,
-    pace: Pace | None = None,
+    forecast: CostForecast | None = None,
+    timing: Timing | None = None,
     watcher: Watcher | None = None,
     until: Callable[[JobState], bool] = lambda state: state.ended,
 ) -> JobState:
@@ -144,8 +144,8 @@ def follow(
         tuner: the service.
         record: where everything that is heard is kept; nowhere when absent.
         job: the service's id.
-        outlook: what it was expected to cost.
-        pace: how time passes.
+        forecast: what it was expected to cost.
+        timing: how time passes.
         watcher: is shown each look.
         until: ends the watch sooner.
 
@@ -154,15 +154,15 @@ def follow(
         Partial: the service was away for an hour, or the tracking store cannot be written to.
         EndpointError: the service refuses, as with a key that has expired.
     """
-    pace = pace or Pace()
+    timing = timing or Timing()
     known: set[str] = set()
-    if outlook is None:
+    if forecast is None:
         # Of a job that is only looked at nothing was expected, and what it cost is known all the same.
-        outlook = Outlook(price=lambda tokens, epochs: tuner.estimate(trail.base_model, tokens, epochs))
-    trail = _Trail(pace, outlook)
-    poll = pace.poll_seconds or FIRST_POLL_SECONDS
+        forecast = CostForecast(price=lambda tokens, epochs: tuner.estimate(trail.base_model, tokens, epochs))
+    trail = ProgressTracker(timing, forecast)
+    poll = timing.poll_seconds or FIRST_POLL_SECONDS
     while True:
-        state, events = _patient(tuner, job, known, pace, watcher, trail)
+        state, events = _patient(tuner, job, known, timing, watcher, trail)
         known |= {event.id for event in events}
         if record is not None:
             _keep(record, tuner, state, events)
@@ -171,22 +171,22 @@ def follow(
             watcher.show(said)
         if until(state):
             return state
-        cost = outlook.cost_usd(state.hyperparameters.get("epochs"))
-        if outlook.budget_usd is not None and cost is not None and cost > outlook.budget_usd:
+        cost = forecast.cost_usd(state.hyperparameters.get("epochs"))
+        if forecast.budget_usd is not None and cost is not None and cost > forecast.budget_usd:
             # Of a service that is away just now it is asked again after the next look: the job costs money meanwhile.
-            with suppress(Away):
+            with suppress(ServiceUnavailable):
                 tuner.cancel(job)
                 raise BudgetReached(
                     f"job {job} was cancelled: the service chose {state.hyperparameters['epochs']} epochs, which cost "
-                    f"about {dollars(cost)}, more than the budget of {dollars(outlook.budget_usd)}. Raise --budget, "
+                    f"about {dollars(cost)}, more than the budget of {dollars(forecast.budget_usd)}. Raise --budget, "
                     "or set tuning.epochs."
                 )
-        pace.wait(poll)
-        if pace.poll_seconds is None:
+        timing.wait(poll)
+        if timing.poll_seconds is None:
             poll = min(LONGEST_POLL_SECONDS, poll * SLOWER)
 
 
-def _keep(record: Record, tuner: Tuner, state: JobState, events: list[JobEvent]) -> None:
+def _keep(record: JobRecord, tuner: Tuner, state: JobState, events: list[JobEvent]) -> None:
     def write() -> None:
         record.see(state)
         new = [event for event in events if event.id not in record.known_events]
@@ -200,24 +200,24 @@ def _keep(record: Record, tuner: Tuner, state: JobState, events: list[JobEvent])
 
 
 def wait_for(
-    tuner: Tuner, job: str, reached: Callable[[JobState], bool], pace: Pace, watcher: Watcher | None = None
+    tuner: Tuner, job: str, reached: Callable[[JobState], bool], timing: Timing, watcher: Watcher | None = None
 ) -> JobState:
     """Looks at a job until the service confirms what was asked of it."""
-    return follow(tuner, None, job, pace=pace, watcher=watcher, until=lambda state: state.ended or reached(state))
+    return follow(tuner, None, job, timing=timing, watcher=watcher, until=lambda state: state.ended or reached(state))
 
 
-def figures_of(state: JobState, outlook: Outlook) -> float | None:
+def figures_of(state: JobState, forecast: CostForecast) -> float | None:
     """What an ended job cost in US dollars, by the tokens the service says it trained; `None` when unknown."""
     if state.trained_tokens is None:
         return None
-    return outlook.price(state.trained_tokens, 1)
+    return forecast.price(state.trained_tokens, 1)
 
 
-class _Trail:
+class ProgressTracker:
     """What was seen so far of one job: enough to say how far it is."""
 
-    def __init__(self, pace: Pace, outlook: Outlook) -> None:
-        self._pace, self._outlook = pace, outlook
+    def __init__(self, timing: Timing, forecast: CostForecast) -> None:
+        self._timing, self._forecast = timing, forecast
         self._step: int | None = None
         self._steps: int | None = None
         self._loss: float | None = None
@@ -228,7 +228,7 @@ class _Trail:
     def base_model(self) -> str:
         return self.last.base_model if self.last is not None else ""
 
-    def look(self, state: JobState, events: list[Any]) -> Said:
+    def look(self, state: JobState, events: list[Any]) -> JobProgress:
         self.last = state
         for event in events:
             self._steps = event.total_steps or self._steps
@@ -237,7 +237,7 @@ class _Trail:
             self._step = max(self._step or 0, event.step)
             self._loss = next((event.metrics[name] for name in LOSSES if name in event.metrics), self._loss)
             self._first = self._first or (event.created, event.step)
-        return Said(
+        return JobProgress(
             state,
             step=self._step,
             steps=self._steps,
@@ -252,16 +252,16 @@ class _Trail:
         if state.trained_tokens is not None:
             return state.trained_tokens
         epochs = state.hyperparameters.get("epochs")
-        if self._outlook.tokens is None or not self._steps or not isinstance(epochs, int | float):
+        if self._forecast.tokens is None or not self._steps or not isinstance(epochs, int | float):
             return None
-        return round(self._outlook.tokens * epochs * (self._step or 0) / self._steps)
+        return round(self._forecast.tokens * epochs * (self._step or 0) / self._steps)
 
     def _cost(self, state: JobState) -> float | None:
         tokens = self._tokens(state)
-        return None if tokens is None else self._outlook.price(tokens, 1)
+        return None if tokens is None else self._forecast.price(tokens, 1)
 
     def _left(self, state: JobState) -> float | None:
-        now = self._pace.clock()
+        now = self._timing.clock()
         if state.estimated_finish is not None:
             return max(0.0, state.estimated_finish - now)
         if self._first is None or not self._steps or self._step is None or self._step <= self._first[1]:
@@ -271,7 +271,7 @@ class _Trail:
 
 
 def _patient(
-    tuner: Tuner, job: str, known: set[str], pace: Pace, watcher: Watcher | None, trail: _Trail
+    tuner: Tuner, job: str, known: set[str], timing: Timing, watcher: Watcher | None, trail: ProgressTracker
 ) -> tuple[JobState, list[Any]]:
     """One look, however often the service is away meanwhile."""
     wait, waited = 1.0, 0.0
@@ -280,15 +280,15 @@ def _patient(
             # Events after the state: what is heard of an ended job is all there will be.
             state = tuner.poll(job)
             return state, tuner.events(job, known)
-        except Away as error:
+        except ServiceUnavailable as error:
             if waited >= PATIENCE_SECONDS:
                 raise Partial(
                     f"{error}. It has been away for an hour; the job, if it runs, goes on. "
                     f"Type: luthier tune attach {job}"
                 ) from error
             if watcher is not None and trail.last is not None:
-                watcher.show(Said(trail.last, news=f"the service is away, asking again in {wait:.0f} s"))
-            pace.wait(wait)
+                watcher.show(JobProgress(trail.last, news=f"the service is away, asking again in {wait:.0f} s"))
+            timing.wait(wait)
             waited += wait
             wait = min(LONGEST_BACKOFF_SECONDS, wait * 2)
         except NoSuchJob:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint
 from luthier.tuning.tuners.azure import AzureTuner
-from luthier.tuning.tuners.base import Tuner
 from luthier.tuning.tuners.openai import OpenAITuner
+from luthier.tuning.tuners.tuner import Tuner
 
 __all__ = ["TUNERS", "Tuner", "tuner_for"]
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from luthier.errors import EndpointError, MissingPart, QuotaError, SpecError
 from luthier.providers.endpoint import Endpoint, Resource
 from luthier.providers.redaction import redact
-from luthier.tuning.tuners.base import Away
+from luthier.tuning.tuners.tuner import ServiceUnavailable
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
@@ -155,7 +155,7 @@ class ControlPlane:
         """Deletes a deployment and returns when Azure says that there is none.
 
         Raises:
-            Away: it is still there after an hour.
+            ServiceUnavailable: it is still there after an hour.
         """
         if self.find(name) is not None:
             self._ask(lambda place: self._deployments.begin_delete(*place, name, polling=False), name)
@@ -169,7 +169,7 @@ class ControlPlane:
                 return now
             if self._clock() - begun > PATIENCE_SECONDS:
                 state = "gone" if now is None else now.state
-                raise Away(
+                raise ServiceUnavailable(
                     f"deployment {name} at {self.account} is {state} after an hour. While it exists it is billed; "
                     f"look at it: az cognitiveservices account deployment show --name {self.account} "
                     f"--resource-group {self.resource.group} --deployment-name {name}"
@@ -203,7 +203,7 @@ class ControlPlane:
                 self._wait(_retry_after(error) or pause)
             except (ServiceRequestError, ServiceResponseError) as error:
                 if self._clock() - begun > PATIENCE_SECONDS:
-                    raise Away(f"Azure Resource Manager did not answer ({_said(error)}).") from error
+                    raise ServiceUnavailable(f"Azure Resource Manager did not answer ({_said(error)}).") from error
                 self._wait(pause)
             pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
 

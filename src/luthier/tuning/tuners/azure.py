@@ -15,8 +15,8 @@ from luthier.providers.endpoint import Endpoint
 from luthier.providers.prices import base_model_of
 from luthier.providers.proxies import check_proxy_for_sdk
 from luthier.tuning.tuners.arm import ControlPlane, Deployment
-from luthier.tuning.tuners.base import Away, JobState, Order, Rules, longest_line, marked_suffix
 from luthier.tuning.tuners.openai import OpenAITuner
+from luthier.tuning.tuners.tuner import JobState, Rules, ServiceUnavailable, Submission, longest_line, marked_suffix
 
 if TYPE_CHECKING:
     import openai
@@ -122,7 +122,7 @@ class AzureTuner(OpenAITuner):
             EndpointError: Azure refuses, or it failed.
             QuotaError: there is no room for it.
         """
-        found = self._standing(name, model)
+        found = self._existing(name, model)
         if found is None or found.state in ("Failed", "Canceled"):
             _, sku = TRAINING_TYPES[training_type or "Standard"]
             self.plane.make(name, model, sku=sku, capacity=self._capacity, kind=format_of(model))
@@ -136,7 +136,7 @@ class AzureTuner(OpenAITuner):
         Raises:
             SpecError: says with which.
         """
-        self._standing(name, model)
+        self._existing(name, model)
 
     def at(self, name: str, model: str) -> Endpoint:
         """The resource, asked for a deployment; priced as the model it was made from."""
@@ -151,7 +151,7 @@ class AzureTuner(OpenAITuner):
         """Whether Azure still has a deployment of this name."""
         return self.plane.find(name) is not None
 
-    def _standing(self, name: str, model: str) -> Deployment | None:
+    def _existing(self, name: str, model: str) -> Deployment | None:
         found = self.plane.find(name)
         if found is not None and found.model and found.model != model:
             raise SpecError(
@@ -168,10 +168,10 @@ class AzureTuner(OpenAITuner):
                 if self._answers(name):
                     return
                 said = "DeploymentNotReady"
-            except Away as error:
+            except ServiceUnavailable as error:
                 said = str(error)
             if self._clock() - begun > LONGEST_READY_SECONDS:
-                raise Away(
+                raise ServiceUnavailable(
                     f"deployment {name} has succeeded and still does not answer ({said}). It is billed; delete it: "
                     "luthier tune undeploy JOB"
                 )
@@ -201,19 +201,19 @@ class AzureTuner(OpenAITuner):
         limit = self._endpoint.limits.tokens_per_minute
         return USUAL_CAPACITY if limit is None else max(1, math.ceil(limit / 1000))
 
-    def _body(self, order: Order) -> dict[str, Any]:
-        body = super()._body(order)
-        body["suffix"] = marked_suffix(order.suffix, order.token, LONGEST_SUFFIX)
-        if order.training_type is not None:
-            body["extra_body"] = {"trainingType": TRAINING_TYPES[order.training_type][0]}
+    def _body(self, submission: Submission) -> dict[str, Any]:
+        body = super()._body(submission)
+        body["suffix"] = marked_suffix(submission.suffix, submission.token, LONGEST_SUFFIX)
+        if submission.training_type is not None:
+            body["extra_body"] = {"trainingType": TRAINING_TYPES[submission.training_type][0]}
         if not self._keeps_metadata:
             del body["metadata"]
         return body
 
-    def submit(self, order: Order) -> JobState:
+    def submit(self, submission: Submission) -> JobState:
         """As at OpenAI; where Azure does not know metadata, the suffix alone carries the token."""
         try:
-            return super().submit(order)
+            return super().submit(submission)
         except EndpointError as error:
             import openai
 
@@ -222,7 +222,7 @@ class AzureTuner(OpenAITuner):
                 raise
         # It was refused for a field, so nothing was bought.
         self._keeps_metadata = False
-        return super().submit(order)
+        return super().submit(submission)
 
     def _state(self, job: Mapping[str, Any]) -> JobState:
         state = super()._state(job)

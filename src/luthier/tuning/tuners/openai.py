@@ -15,20 +15,7 @@ from luthier.providers.redaction import redact
 from luthier.providers.transport import Reply
 from luthier.replies.cures import stopping_error
 from luthier.replies.failures import judge
-from luthier.tuning.tuners.base import (
-    Away,
-    Checkpoint,
-    JobEvent,
-    JobState,
-    Knob,
-    NoSuchJob,
-    Order,
-    Rules,
-    Unconfirmed,
-    longest_line,
-    marked_suffix,
-)
-from luthier.tuning.tuners.replies import (
+from luthier.tuning.tuners.records import (
     THEIRS,
     TOKEN,
     carries,
@@ -42,6 +29,19 @@ from luthier.tuning.tuners.replies import (
     resolved,
     token_of,
 )
+from luthier.tuning.tuners.tuner import (
+    Checkpoint,
+    Hyperparameter,
+    JobEvent,
+    JobState,
+    NoSuchJob,
+    OutcomeUnknown,
+    Rules,
+    ServiceUnavailable,
+    Submission,
+    longest_line,
+    marked_suffix,
+)
 
 if TYPE_CHECKING:
     import openai
@@ -50,10 +50,10 @@ __all__ = ["OpenAITuner"]
 
 Result = TypeVar("Result")
 
-KNOBS = (
-    Knob("epochs", "integer", 1, 50),
-    Knob("batch_size", "integer", 1, 256),
-    Knob("learning_rate_multiplier", "real", 0, None),
+HYPERPARAMETERS = (
+    Hyperparameter("epochs", "integer", 1, 50),
+    Hyperparameter("batch_size", "integer", 1, 256),
+    Hyperparameter("learning_rate_multiplier", "real", 0, None),
 )
 
 NO_FILE = "file-luthier-asks-whether-it-may"
@@ -85,9 +85,9 @@ class OpenAITuner:
         """The endpoint's address."""
         return self._endpoint.address
 
-    def knobs(self, model: str) -> Sequence[Knob]:
+    def hyperparameters(self, model: str) -> Sequence[Hyperparameter]:
         """As the protocol has them."""
-        return KNOBS
+        return HYPERPARAMETERS
 
     def rules(self, model: str) -> Rules:
         """As OpenAI publishes them; of another server it is not known how long a line may be."""
@@ -133,7 +133,7 @@ class OpenAITuner:
         except openai.OpenAIError as error:
             raise self._translated(error, f"asking whether {model} may be fine-tuned", changes=False) from error
         else:
-            # A server that looks at files later has taken it for an order.
+            # A server that looks at files later has taken it for a real job.
             self.cancel(job.id)
 
     def find(self, token: str) -> list[JobState]:
@@ -165,9 +165,9 @@ class OpenAITuner:
         found = self._call(present, f"looking for {name}")
         return found or self._call(create, f"uploading {name}", changes=True)
 
-    def submit(self, order: Order) -> JobState:
+    def submit(self, submission: Submission) -> JobState:
         """Sent once: the client's own repetition after a timeout could buy a second job."""
-        body = self._body(order)
+        body = self._body(submission)
         import openai
 
         try:
@@ -176,26 +176,26 @@ class OpenAITuner:
             )
         except EndpointError as error:
             if isinstance(error.__cause__, openai.PermissionDeniedError):
-                raise self._closed(order.model, error.__cause__) from error.__cause__
+                raise self._closed(submission.model, error.__cause__) from error.__cause__
             raise
 
-    def _body(self, order: Order) -> dict[str, Any]:
-        """What an order is in this protocol."""
-        given = {THEIRS[name]: value for name, value in order.hyperparameters.items() if value != "auto"}
+    def _body(self, submission: Submission) -> dict[str, Any]:
+        """What a submission is in this protocol."""
+        given = {THEIRS[name]: value for name, value in submission.hyperparameters.items() if value != "auto"}
         body: dict[str, Any] = {
-            "model": order.model,
-            "training_file": order.training_file,
+            "model": submission.model,
+            "training_file": submission.training_file,
             "method": {"type": "supervised", "supervised": {"hyperparameters": given}},
-            "metadata": {TOKEN: order.token},
+            "metadata": {TOKEN: submission.token},
         }
-        if order.validation_file is not None:
-            body["validation_file"] = order.validation_file
-        if order.seed is not None:
-            body["seed"] = order.seed
-        suffix = order.suffix
+        if submission.validation_file is not None:
+            body["validation_file"] = submission.validation_file
+        if submission.seed is not None:
+            body["seed"] = submission.seed
+        suffix = submission.suffix
         if self._endpoint.provider == "compatible":
             # Nobody says whether such a server keeps metadata, so the suffix carries the token too.
-            suffix = marked_suffix(suffix, order.token, LONGEST_SUFFIX)
+            suffix = marked_suffix(suffix, submission.token, LONGEST_SUFFIX)
         if suffix is not None:
             body["suffix"] = suffix
         return body
@@ -316,7 +316,7 @@ class OpenAITuner:
             return self._call(lambda client: self._read(ask(client)), f"{doing} {job}", changes=True, job=job)
         except EndpointError as error:
             refused = isinstance(error.__cause__, openai.BadRequestError | openai.ConflictError)
-            if not refused or isinstance(error, Away):
+            if not refused or isinstance(error, ServiceUnavailable):
                 raise
             now = self.poll(job)
             if now.ended:
@@ -333,17 +333,19 @@ class OpenAITuner:
         said = redact(str(error).splitlines()[0] if str(error) else type(error).__name__, self._secrets)
         if isinstance(error, openai.APIConnectionError):
             never_sent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
-            kind = Unconfirmed if changes and not never_sent else Away
+            kind = OutcomeUnknown if changes and not never_sent else ServiceUnavailable
             return kind(f"{where} did not answer ({doing}): {said}")
         if not isinstance(error, openai.APIStatusError):
-            return (Unconfirmed if changes else Away)(f"{where} answered something unreadable ({doing}): {said}")
+            return (OutcomeUnknown if changes else ServiceUnavailable)(
+                f"{where} answered something unreadable ({doing}): {said}"
+            )
         reply = Reply(error.status_code, dict(error.response.headers), error.response.content, 0.0)
         verdict = judge(reply, self._secrets)
         if verdict.cause is not None and verdict.cause not in ("unknown_model", "wrong_address"):
             return stopping_error(verdict, self._endpoint)
         if verdict.kind in ("rate_limit", "transient"):
             # After a 429 nothing has happened; after anything else from 500 up it may have.
-            kind = Unconfirmed if changes and error.status_code != 429 else Away
+            kind = OutcomeUnknown if changes and error.status_code != 429 else ServiceUnavailable
             return kind(f"{where} is not able to answer just now ({doing}): {verdict.message}")
         if error.status_code == 404 and job is not None and _is_missing(error):
             return NoSuchJob(f"{where} has no job {job!r} ({verdict.message}). {GONE}")

@@ -17,13 +17,13 @@ from luthier.outputs import check_file, write_file
 from luthier.tasks.task import Task
 from luthier.techniques.finetune import FineTune, Tuned
 
-__all__ = ["Target", "tuned_spec", "write_spec"]
+__all__ = ["TunedSpecFile", "tuned_spec", "write_spec"]
 
 LONGEST_NAME = 64
 
 
 @dataclass(frozen=True)
-class Target:
+class TunedSpecFile:
     """Where the result goes.
 
     Attributes:
@@ -35,12 +35,14 @@ class Target:
     exact: bool = True
 
     @classmethod
-    def beside(cls, spec: str | Path) -> Target:
+    def beside(cls, spec: str | Path) -> TunedSpecFile:
         """NAME-tuned.yaml next to the spec's own file; one of a grid, FILE#NAME, has a NAME of its own.
 
         Examples:
-            >>> Target.beside("models/few.yaml").path.name, Target.beside("models/few.yaml#few.epochs-2").path.name
-            ('few-tuned.yaml', 'few.epochs-2-tuned.yaml')
+            >>> TunedSpecFile.beside("models/few.yaml").path.name
+            'few-tuned.yaml'
+            >>> TunedSpecFile.beside("models/few.yaml#few.epochs-2").path.name
+            'few.epochs-2-tuned.yaml'
         """
         path = Path(spec)
         file, _, name = str(spec).rpartition("#")
@@ -91,7 +93,7 @@ def tuned_spec(spec: FineTune, tuned: Tuned, name: str | None = None) -> FineTun
     return spec.with_tuned(tuned, name=plain)
 
 
-def write_spec(spec: FineTune, target: Target) -> Path:
+def write_spec(spec: FineTune, target: TunedSpecFile) -> Path:
     """Writes a tuned spec under the first name that is free, or holds it already; returns where it is.
 
     The file appears whole or not at all.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from luthier.tuning.tuners.base import Checkpoint, JobEvent
+from luthier.tuning.tuners.tuner import Checkpoint, JobEvent
 
 __all__ = [
     "THEIRS",

@@ -9,21 +9,21 @@ from luthier.errors import BudgetReached, UserError
 from luthier.experiments.tracking import known_experiment
 from luthier.providers.prices import dollars
 from luthier.techniques.finetune import FineTune
-from luthier.tuning.intent import Standing, standing, tune_digest
+from luthier.tuning.job_runs import runs_of_digest
 from luthier.tuning.preflight import Preflight, preflight
-from luthier.tuning.results import Target, need_finetune
-from luthier.tuning.rows_checks import without_leaks
-from luthier.tuning.tracking import runs_of_digest
+from luthier.tuning.row_checks import without_leaks
+from luthier.tuning.submission import SubmissionStatus, submission_status, tune_digest
+from luthier.tuning.tuned_specs import TunedSpecFile, need_finetune
 from luthier.tuning.tuners import Tuner, tuner_for
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Plan", "plan_tuning"]
+__all__ = ["TuningPlan", "plan_tuning"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TuningPlan:
     """What a `tune` would do.
 
     Attributes:
@@ -39,9 +39,9 @@ class Plan:
     spec: FineTune
     check: Preflight
     tuner: Tuner
-    target: Target | None
+    target: TunedSpecFile | None
     again: bool
-    known: Standing | None
+    known: SubmissionStatus | None
     frames: dict[str, pd.DataFrame]
 
     @property
@@ -103,12 +103,12 @@ def plan_tuning(
     validation: pd.DataFrame | None = None,
     test: pd.DataFrame | None = None,
     *,
-    to: Target | None = None,
+    to: TunedSpecFile | None = None,
     again: bool = False,
     tuner: Tuner | None = None,
     ask: bool = True,
     drop_leaked: bool = False,
-) -> Plan:
+) -> TuningPlan:
     """What a job would be trained on and cost, and whether there is one already. Buys and uploads nothing.
 
     Args:
@@ -146,10 +146,10 @@ def plan_tuning(
     if ask and tuner is None:
         recipe.endpoint.key()
     check = preflight(recipe, rows["train"], rows.get("validation"), rows.get("test"), service, dropped)
-    plan = Plan(recipe, check, service, to, again, None, frames)
+    plan = TuningPlan(recipe, check, service, to, again, None, frames)
     if ask:
         runs = runs_of_digest(known_experiment(recipe.task), plan.digest)
-        plan = replace(plan, known=standing(service, runs, plan.digest, again=again))
+        plan = replace(plan, known=submission_status(service, runs, plan.digest, again=again))
     if to is not None:
         to.check(plan.known.job.id if plan.known is not None and plan.known.job is not None else None)
     return plan

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from luthier.auditing.audit_result import AuditResult, audit_jobs
+from luthier.auditing.conditions import ConditionChain, attribution_of, chain_of, reported_by
 from luthier.engine.engine import Engine
 from luthier.errors import UserError
 from luthier.spec import Spec
-from luthier.tuning.audit import Audited, audit_jobs
-from luthier.tuning.conditions import Chain, attribution_of, chain_of, reported_by
 from luthier.tuning.job import Job
-from luthier.tuning.results import need_finetune
-from luthier.tuning.tracking import TUNE_TAGS
+from luthier.tuning.job_runs import TUNE_TAGS
+from luthier.tuning.tuned_specs import need_finetune
 from luthier.tuning.verbs import attach_job
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def chains_of(
     validation: pd.DataFrame | None = None,
     train: pd.DataFrame | None = None,
     serving: Spec | None = None,
-) -> list[Chain]:
+) -> list[ConditionChain]:
     """What has to be asked to audit some jobs; asks nothing yet, and finds out what cannot be audited.
 
     Raises:
@@ -54,8 +54,12 @@ def chains_of(
 
 
 def audit_chains(
-    chains: Sequence[Chain], *, engine: Engine, tables: Mapping[str, pd.DataFrame] | None = None, **settings: Any
-) -> Audited:
+    chains: Sequence[ConditionChain],
+    *,
+    engine: Engine,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    **settings: Any,
+) -> AuditResult:
     """Asks everything and keeps the audit as one run in the task's experiment.
 
     Args:
@@ -68,4 +72,4 @@ def audit_chains(
     jobs = [chain.job.id for chain in chains]
     source = jobs[0] if len(jobs) == 1 else f"{len(jobs)} jobs"
     tags = {TUNE_TAGS["job"]: ", ".join(jobs)}
-    return audit_jobs(chains[0].steps[0].spec.task, source, found, tags=tags, tables=tables)
+    return audit_jobs(chains[0].conditions[0].spec.task, source, found, tags=tags, tables=tables)

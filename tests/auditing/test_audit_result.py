@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier.auditing.audit_result import audit_job, audit_jobs
 from luthier.evaluation.decomposition import Condition
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
-from luthier.tuning.audit import audit_job, audit_jobs
 from tests.conftest import SHARED
 
 FINDINGS = SHARED / "findings" / "reported_vs_measured.csv"

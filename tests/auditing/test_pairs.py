@@ -3,8 +3,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from luthier.auditing.pairs import read_pairs
 from luthier.errors import DataError
-from luthier.tuning.pairs import read_pairs
 
 
 def frame(**columns: object) -> pd.DataFrame:

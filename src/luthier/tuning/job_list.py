@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from luthier.tuning.tracking import Record, TuneRun, tune_runs
-from luthier.tuning.tuners.base import ENDED, JobState, Tuner
+from luthier.tuning.job_runs import JobRecord, TuneRun, tune_runs
+from luthier.tuning.tuners.tuner import ENDED, JobState, Tuner
 
-__all__ = ["Listed", "lines_of", "list_jobs"]
+__all__ = ["ListedJob", "lines_of", "list_jobs"]
 
 GONE = "gone from the service"
 """Status of a job that was alive when it was last heard of, and that its service does not list any more."""
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedJob:
     """One job.
 
     Attributes:
@@ -47,7 +47,7 @@ class Listed:
         return asdict(self)
 
 
-def list_jobs(tuner: Tuner | None = None) -> list[Listed]:
+def list_jobs(tuner: Tuner | None = None) -> list[ListedJob]:
     """Jobs of the tracking store, newest first; with a service also all of its own, with their status now.
 
     A job whose order was interrupted before the answer came is known by its token, and written into its run.
@@ -67,7 +67,7 @@ def list_jobs(tuner: Tuner | None = None) -> list[Listed]:
         now = states.get(run.job or "")
         if run.pending and run.place == tuner.place and run.token in carried:
             now = carried[run.token]
-            Record(run.run_id).see(now)
+            JobRecord(run.run_id).see(now)
             owned.add(now.id)
         missing = now is None and run.job is not None and run.place == tuner.place
         found.append(_of_run(run, now, GONE if missing and run.job_status not in ENDED else None))
@@ -75,9 +75,9 @@ def list_jobs(tuner: Tuner | None = None) -> list[Listed]:
     return sorted(found, key=lambda job: -(job.created or 0.0))
 
 
-def _of_run(run: TuneRun, now: JobState | None = None, instead: str | None = None) -> Listed:
+def _of_run(run: TuneRun, now: JobState | None = None, instead: str | None = None) -> ListedJob:
     status = instead or run.job_status or ("order interrupted" if run.pending else "not submitted")
-    return Listed(
+    return ListedJob(
         job=run.job if now is None else now.id,
         status=status if now is None else now.status,
         base_model=run.base_model,
@@ -89,8 +89,8 @@ def _of_run(run: TuneRun, now: JobState | None = None, instead: str | None = Non
     )
 
 
-def _unowned(state: JobState, place: str) -> Listed:
-    return Listed(
+def _unowned(state: JobState, place: str) -> ListedJob:
+    return ListedJob(
         job=state.id,
         status=state.status,
         base_model=state.base_model,
@@ -107,7 +107,7 @@ OWNERS = {
 }
 
 
-def lines_of(jobs: Sequence[Listed], *, asked: bool = True) -> list[str]:
+def lines_of(jobs: Sequence[ListedJob], *, asked: bool = True) -> list[str]:
     """The jobs as a table of text.
 
     Args:

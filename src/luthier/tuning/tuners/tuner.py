@@ -12,16 +12,16 @@ from luthier.providers.endpoint import Endpoint
 __all__ = [
     "ENDED",
     "PAUSED",
-    "Away",
+    "ServiceUnavailable",
     "Checkpoint",
     "JobEvent",
     "JobState",
-    "Knob",
+    "Hyperparameter",
     "NoSuchJob",
-    "Order",
+    "Submission",
     "Rules",
     "Tuner",
-    "Unconfirmed",
+    "OutcomeUnknown",
     "longest_line",
     "marked_suffix",
 ]
@@ -42,7 +42,7 @@ LONGEST_LINE = {
 
 
 @dataclass(frozen=True)
-class Knob:
+class Hyperparameter:
     """A setting of a job that a person, or a sweep, may turn.
 
     Attributes:
@@ -78,7 +78,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Order:
+class Submission:
     """What is bought: everything that makes two jobs the same, and the token that marks this one.
 
     Attributes:
@@ -212,22 +212,22 @@ class NoSuchJob(EndpointError):
     """The service does not know the job."""
 
 
-class Away(EndpointError):
+class ServiceUnavailable(EndpointError):
     """The service cannot be reached just now, or says that it is busy; what was asked did not happen."""
 
 
-class Unconfirmed(Away):
+class OutcomeUnknown(ServiceUnavailable):
     """Something was sent and no answer came: it may have happened."""
 
 
 class Tuner(Protocol):
-    """A service that fine-tunes. Calls that fail raise `EndpointError` for good, `Away` for now."""
+    """A service that fine-tunes. Calls that fail raise `EndpointError` for good, `ServiceUnavailable` for now."""
 
     @property
     def place(self) -> str:
         """Where it is: part of a job's digest, since the same order elsewhere is another job."""
 
-    def knobs(self, model: str) -> Sequence[Knob]:
+    def hyperparameters(self, model: str) -> Sequence[Hyperparameter]:
         """What can be set for a base model, with bounds."""
 
     def rules(self, model: str) -> Rules:
@@ -252,11 +252,11 @@ class Tuner(Protocol):
     def upload(self, name: str, content: bytes) -> str:
         """Id of a file of this name and size: the one that is there, else a new one."""
 
-    def submit(self, order: Order) -> JobState:
+    def submit(self, submission: Submission) -> JobState:
         """Buys a job. Sent once and never repeated here.
 
         Raises:
-            Unconfirmed: no answer came, so that it may exist; look with `find`.
+            OutcomeUnknown: no answer came, so that it may exist; look with `find`.
         """
 
     def poll(self, job: str) -> JobState:

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier.auditing.conditions import ConditionChain, chain_of, jobs_of_sweep, plan_chains
+from luthier.auditing.job_audit import chains_of
 from luthier.endpoints import default_engine
 from luthier.errors import DataError, ModelError, SpecError, UserError
-from luthier.tuning.auditing import chains_of
-from luthier.tuning.conditions import Chain, chain_of, jobs_of_sweep, plan_chains
-from luthier.tuning.intent import Pace
+from luthier.tuning.submission import Timing
 from luthier_local import LocalServer
 from tests.conftest import reviews
 from tests.tuning.conftest import make_spec
@@ -32,12 +32,12 @@ def test() -> pd.DataFrame:
 
 
 @pytest.fixture
-def job(spec: lt.FineTune, train: pd.DataFrame, validation: pd.DataFrame, pace: Pace) -> lt.Job:
-    return lt.tune(spec, train, validation, pace=pace)
+def job(spec: lt.FineTune, train: pd.DataFrame, validation: pd.DataFrame, timing: Timing) -> lt.Job:
+    return lt.tune(spec, train, validation, timing=timing)
 
 
-def changes(chain: Chain) -> list[str]:
-    return [step.changes for step in chain.steps]
+def changes(chain: ConditionChain) -> list[str]:
+    return [step.changes for step in chain.conditions]
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_each_change_of_serving_is_a_step_of_its_own(job: lt.Job, validation: pd
     }
     chain = chain_of(job, test, validation=validation, serving=lt.FineTune.model_validate(served))
     assert changes(chain) == ["definition", "labels", "prompt", "decoding", "rows"]
-    assert chain.steps[-1].spec.digest == lt.FineTune.model_validate(served).digest
+    assert chain.conditions[-1].spec.digest == lt.FineTune.model_validate(served).digest
 
 
 @pytest.mark.slow
@@ -103,10 +103,10 @@ def test_asking_again_costs_nothing(
 
 @pytest.mark.slow
 def test_a_validation_row_without_a_text_does_not_make_the_services_rows_others(
-    spec: lt.FineTune, train: pd.DataFrame, validation: pd.DataFrame, test: pd.DataFrame, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, validation: pd.DataFrame, test: pd.DataFrame, timing: Timing
 ) -> None:
     validation.loc[3, "text"] = None
-    audited = lt.audit(lt.tune(spec, train, validation, pace=pace), test, validation=validation)
+    audited = lt.audit(lt.tune(spec, train, validation, timing=timing), test, validation=validation)
     assert not any("rows, the first condition" in note for note in audited.audit.attributions[0].notes)
     # On the very rows the service counted, the difference is counted, too, and has no interval.
     assert audited.parts[audited.parts["changes"] == "definition"]["share_low"].isna().all()
@@ -114,12 +114,12 @@ def test_a_validation_row_without_a_text_does_not_make_the_services_rows_others(
 
 @pytest.mark.slow
 def test_the_table_a_job_was_tuned_with_is_taken_though_leaked_rows_were_dropped(
-    spec: lt.FineTune, train: pd.DataFrame, validation: pd.DataFrame, test: pd.DataFrame, pace: Pace
+    spec: lt.FineTune, train: pd.DataFrame, validation: pd.DataFrame, test: pd.DataFrame, timing: Timing
 ) -> None:
     leaky = pd.concat([validation, test.head(2)], ignore_index=True)
-    job = lt.tune(spec, train, leaky, test=test, drop_leaked=True, pace=pace)
+    job = lt.tune(spec, train, leaky, test=test, drop_leaked=True, timing=timing)
     chain = chain_of(job, test, validation=leaky)
-    assert (chain.reported_rows, len(chain.steps[0].rows)) == (20, 20)
+    assert (chain.reported_rows, len(chain.conditions[0].rows)) == (20, 20)
 
 
 def test_other_validation_rows_are_refused(job: lt.Job, test: pd.DataFrame) -> None:
@@ -142,13 +142,13 @@ def test_several_jobs_are_compared_over_models(
     train: pd.DataFrame,
     validation: pd.DataFrame,
     test: pd.DataFrame,
-    pace: Pace,
+    timing: Timing,
     jobs_at: Callable[[], list[str]],
 ) -> None:
     with mlflow.start_run(experiment_id=mlflow.create_experiment("sweeps")) as parent:
         for rate in (0.05, 0.3, 2.0):
             tuning = {"epochs": 1, "batch_size": 8, "learning_rate_multiplier": rate}
-            lt.tune(make_spec(task, server, tuning=tuning), train, validation, pace=pace)
+            lt.tune(make_spec(task, server, tuning=tuning), train, validation, timing=timing)
     jobs = jobs_of_sweep(parent.info.run_id)
     assert sorted(jobs) == sorted(jobs_at())
     audited = lt.audit(jobs, test, validation=validation)

@@ -25,11 +25,11 @@ from typing import Any, TypeVar
 from luthier.errors import EndpointError
 from luthier.experiments.tracking import TAGS
 from luthier.techniques.finetune import FineTune
+from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, write_submission
 from luthier.tuning.preflight import Preflight
-from luthier.tuning.tracking import TUNE_TAGS, Record, TuneRun, begin_tune, write_intent
-from luthier.tuning.tuners.base import Away, JobState, NoSuchJob, Order, Tuner, Unconfirmed
+from luthier.tuning.tuners.tuner import JobState, NoSuchJob, OutcomeUnknown, ServiceUnavailable, Submission, Tuner
 
-__all__ = ["Pace", "Standing", "patiently", "standing", "submit_once", "tune_digest"]
+__all__ = ["Timing", "SubmissionStatus", "patiently", "submission_status", "submit_once", "tune_digest"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +47,11 @@ LOOKS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 TRIES_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Waits before something that did not happen is tried again."""
 
-MOST_ORDERS = 3
+MAX_SUBMISSIONS = 3
 
 
 @dataclass(frozen=True)
-class Pace:
+class Timing:
     """How time passes.
 
     Attributes:
@@ -66,7 +66,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SubmissionStatus:
     """How far an order has come.
 
     Attributes:
@@ -103,9 +103,9 @@ def token_of(digest: str, attempt: int) -> str:
     return f"{digest[:TOKEN_LENGTH]}-{attempt}"
 
 
-def standing(
-    tuner: Tuner, runs: Sequence[TuneRun], digest: str, *, again: bool = False, pace: Pace | None = None
-) -> Standing:
+def submission_status(
+    tuner: Tuner, runs: Sequence[TuneRun], digest: str, *, again: bool = False, timing: Timing | None = None
+) -> SubmissionStatus:
     """Whether an order has a job that serves: one that is alive, or has succeeded.
 
     Args:
@@ -113,12 +113,12 @@ def standing(
         runs: the runs of this digest, oldest first.
         digest: of the order.
         again: whether another job is wanted although one has succeeded. One that is alive always serves.
-        pace: how time passes.
+        timing: how time passes.
 
     Raises:
         NoSuchJob: the service does not know the job that serves it, and no other is wanted.
     """
-    pace = pace or Pace()
+    timing = timing or Timing()
 
     def serves(job: JobState) -> bool:
         return not job.ended or (job.status == "succeeded" and not again)
@@ -129,7 +129,7 @@ def standing(
     lost = None
     if latest is not None and pending is None:
         try:
-            job = None if latest.job is None else patiently(pace, partial(tuner.poll, latest.job))
+            job = None if latest.job is None else patiently(timing, partial(tuner.poll, latest.job))
         except NoSuchJob as error:
             if not again and latest.job_status not in ("failed", "cancelled"):
                 # Somebody else's key would see just this: what was paid for is not bought once more on a guess.
@@ -140,19 +140,19 @@ def standing(
             job = None
             lost = latest if latest.status == "RUNNING" else None
         if job is not None and serves(job):
-            return Standing(latest, job, attempt)
+            return SubmissionStatus(latest, job, attempt)
         if latest.job is not None:
             attempt += 1
     spent = None
     while True:
-        found = patiently(pace, partial(tuner.find, token_of(digest, attempt)))
+        found = patiently(timing, partial(tuner.find, token_of(digest, attempt)))
         serving = next((job for job in found if serves(job)), None)
         if not found and latest is not None and pending is None and latest.attempt == attempt:
             # It was refused. An earlier try of the same order may have been taken all the same, so it was looked for.
             attempt += 1
             continue
         if serving is not None or not found:
-            return Standing(pending, serving, attempt, spent, lost)
+            return SubmissionStatus(pending, serving, attempt, spent, lost)
         if pending is not None:
             spent, pending = (pending, found[0]), None
         attempt += 1
@@ -166,7 +166,7 @@ def submit_once(
     *,
     again: bool = False,
     facts: Mapping[str, Any] | None = None,
-    pace: Pace | None = None,
+    timing: Timing | None = None,
     agree: Callable[[], None] = lambda: None,
     began: Callable[[str], None] = lambda run_id: None,
 ) -> tuple[TuneRun, JobState, bool]:
@@ -177,9 +177,9 @@ def submit_once(
         check: its lines and price.
         tuner: the service.
         runs: reads the runs of this order.
-        again: see `standing`.
-        facts: further things to be written down with the intent.
-        pace: how time passes.
+        again: see `submission_status`.
+        facts: further things to be written down with the document.
+        timing: how time passes.
         agree: called before anything is bought; raises where it is not to be.
         began: told of the run before anything is uploaded.
 
@@ -188,49 +188,49 @@ def submit_once(
 
     Raises:
         EndpointError: the service refuses; nothing was bought.
-        Unconfirmed: the order was sent and no answer came; the same command finds out.
+        OutcomeUnknown: the order was sent and no answer came; the same command finds out.
     """
-    pace = pace or Pace()
+    timing = timing or Timing()
     digest = tune_digest(spec, check)
     with _alone(digest):
-        now = standing(tuner, runs(), digest, again=again, pace=pace)
+        now = submission_status(tuner, runs(), digest, again=again, timing=timing)
         if now.spent is not None:
             _close(*now.spent)
         if now.lost is not None:
-            Record(now.lost.run_id).lost(f"{tuner.place} does not know job {now.lost.job} any more")
+            JobRecord(now.lost.run_id).lost(f"{tuner.place} does not know job {now.lost.job} any more")
         run = now.run
         if now.job is None and run is None:
             agree()
             # Before there is a run, so that an account that may not leaves nothing behind.
-            patiently(pace, lambda: tuner.admit(check.model))
-        intent = {**(facts or {}), "preflight": check.document()}
+            patiently(timing, lambda: tuner.admit(check.model))
+        document = {**(facts or {}), "preflight": check.document()}
         if run is None:
-            run = begin_tune(spec, _tags(check, digest, now.attempt), intent)
+            run = begin_tune(spec, _tags(check, digest, now.attempt), document)
         elif now.job is None:
             # Its process may have died before it had written all of it, and the result may be wanted elsewhere now.
-            write_intent(run.run_id, spec, intent)
-        record = Record(run.run_id)
+            write_submission(run.run_id, spec, document)
+        record = JobRecord(run.run_id)
         job = now.job
         if job is None:
             began(run.run_id)
             record.params({f"sent.{name}": value for name, value in spec.tuning.model_dump(exclude_none=True).items()})
-            job = _buy(spec, check, tuner, run, record, pace)
+            job = _buy(spec, check, tuner, run, record, timing)
         record.see(job)
         return run, job, now.job is None
 
 
-def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: Record, pace: Pace) -> JobState:
+def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: JobRecord, timing: Timing) -> JobState:
     lines = check.validation
     try:
-        train = patiently(pace, lambda: tuner.upload(check.train.name, check.train.content))
-        held_out = None if lines is None else patiently(pace, lambda: tuner.upload(lines.name, lines.content))
-    except Away:
+        train = patiently(timing, lambda: tuner.upload(check.train.name, check.train.content))
+        held_out = None if lines is None else patiently(timing, lambda: tuner.upload(lines.name, lines.content))
+    except ServiceUnavailable:
         raise
     except EndpointError as error:
         if run.sent is None:
             record.refused(error)
         raise
-    order = Order(
+    submission = Submission(
         model=check.model,
         training_file=train,
         validation_file=held_out,
@@ -242,23 +242,23 @@ def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: R
     )
     if run.sent is not None:
         # An order was under way when its process died; its job may turn up late.
-        late = _look_for(tuner, run.token, pace, until=run.sent + SETTLE_SECONDS)
+        late = _look_for(tuner, run.token, timing, until=run.sent + SETTLE_SECONDS)
         if late is not None:
             return late
-    for left in reversed(range(MOST_ORDERS)):
-        record.tag(sent=repr(pace.clock()))
+    for left in reversed(range(MAX_SUBMISSIONS)):
+        record.tag(sent=repr(timing.clock()))
         try:
-            job = tuner.submit(order)
-        except Unconfirmed as error:
-            found = _look_for(tuner, run.token, pace, until=pace.clock() + SETTLE_SECONDS)
+            job = tuner.submit(submission)
+        except OutcomeUnknown as error:
+            found = _look_for(tuner, run.token, timing, until=timing.clock() + SETTLE_SECONDS)
             if found is not None:
                 return found
             if not left:
                 raise _unsure(run.token, error) from error
-        except Away:
+        except ServiceUnavailable:
             if not left:
                 raise
-            pace.wait(TRIES_SECONDS[MOST_ORDERS - left])
+            timing.wait(TRIES_SECONDS[MAX_SUBMISSIONS - left])
         except EndpointError as error:
             record.refused(error)
             raise
@@ -266,24 +266,24 @@ def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: R
             # Before anything else is asked: from here on it is known.
             record.see(job)
             return _only_one(tuner, run.token, job)
-    raise AssertionError("the last order either returns or raises")
+    raise AssertionError("the last submission either returns or raises")
 
 
-def _look_for(tuner: Tuner, token: str, pace: Pace, until: float) -> JobState | None:
+def _look_for(tuner: Tuner, token: str, timing: Timing, until: float) -> JobState | None:
     """The job with this token as soon as the service lists it; `None` if it has not by then.
 
     Raises:
-        Unconfirmed: the service could not say, so that nothing may be ordered.
+        OutcomeUnknown: the service could not say, so that nothing may be ordered.
     """
-    away: Away | None = None
+    away: ServiceUnavailable | None = None
     for wait in LOOKS_SECONDS:
-        left = until - pace.clock()
+        left = until - timing.clock()
         if wait and left <= 0:
             break
-        pace.wait(min(wait, max(0.0, left)))
+        timing.wait(min(wait, max(0.0, left)))
         try:
             found = tuner.find(token)
-        except Away as error:
+        except ServiceUnavailable as error:
             away = error
             continue
         away = None
@@ -294,8 +294,8 @@ def _look_for(tuner: Tuner, token: str, pace: Pace, until: float) -> JobState | 
     return None
 
 
-def _unsure(token: str, error: Away) -> Unconfirmed:
-    return Unconfirmed(
+def _unsure(token: str, error: ServiceUnavailable) -> OutcomeUnknown:
+    return OutcomeUnknown(
         f"{error}. Whether the job was taken is not known: none with token {token} has turned up. "
         "Type the same command again: it looks for the job first and submits only if there is none."
     )
@@ -326,18 +326,18 @@ def _only_one(tuner: Tuner, token: str, job: JobState) -> JobState:
     return oldest
 
 
-def patiently(pace: Pace, act: Callable[[], Result]) -> Result:
+def patiently(timing: Timing, act: Callable[[], Result]) -> Result:
     """What is asked of a service, though it may be away for a moment."""
     for wait in TRIES_SECONDS[1:]:
         try:
             return act()
-        except Away:
-            pace.wait(wait)
+        except ServiceUnavailable:
+            timing.wait(wait)
     return act()
 
 
 def _close(run: TuneRun, job: JobState) -> None:
-    record = Record(run.run_id)
+    record = JobRecord(run.run_id)
     record.see(job)
     # One that succeeded has a result that is still to be kept: whoever attaches to it does, and ends its run.
     if job.status != "succeeded":

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from luthier.auditing.pairs import metric_name, read_pairs
 from luthier.evaluation.audits import Audit, audit_of_attributions, audit_of_pairs
 from luthier.evaluation.decomposition import Attribution, Condition, Reported, decompose
 from luthier.experiments.tracking import TAGS, connect, describe, experiment_called, log_table_digest, run_of
@@ -17,18 +18,17 @@ from luthier.reporting.audit_sentences import audit_sentences
 from luthier.reporting.audit_terminal import print_audit
 from luthier.reporting.markdown import listed
 from luthier.tasks.task import Task
-from luthier.tuning.pairs import metric_name, read_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EXPERIMENT", "Audited", "audit_job", "audit_jobs", "audit_pairs", "log_audit"]
+__all__ = ["EXPERIMENT", "AuditResult", "audit_job", "audit_jobs", "audit_pairs", "log_audit"]
 
 EXPERIMENT = "audits"
 """Where the audit of a mere table lies: numbers name no task."""
 
 
-class Audited:
+class AuditResult:
     """An audit that was made and kept: shows itself in a notebook, prints itself in a terminal.
 
     Attributes:
@@ -74,7 +74,7 @@ class Audited:
 
 def audit_pairs(
     frame: pd.DataFrame, *, pair: Sequence[str] = (), id_column: str | None = None, source: str = "the table"
-) -> Audited:
+) -> AuditResult:
     """Audits a table of reported and measured numbers and logs a run.
 
     Args:
@@ -84,12 +84,12 @@ def audit_pairs(
         source: what the table is called.
 
     Raises:
-        DataError: see `luthier.tuning.pairs.read_pairs`.
+        DataError: see `luthier.auditing.pairs.read_pairs`.
     """
     table = read_pairs(frame, pair=pair, id_column=id_column, source=source)
     audit = audit_of_pairs(source, table.pairs, table.notes)
     run_id = log_audit(audit, experiment_called(EXPERIMENT), tables={source: frame})
-    return Audited(audit, run_id)
+    return AuditResult(audit, run_id)
 
 
 def audit_job(
@@ -127,7 +127,7 @@ def audit_jobs(
     *,
     tags: Mapping[str, str] | None = None,
     tables: Mapping[str, pd.DataFrame] | None = None,
-) -> Audited:
+) -> AuditResult:
     """Audits jobs that were measured, as one run in the task's experiment.
 
     Args:
@@ -139,7 +139,7 @@ def audit_jobs(
     """
     audit = audit_of_attributions(source, jobs)
     own = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, **(tags or {})}
-    return Audited(audit, log_audit(audit, connect(task), tags=own, tables=tables))
+    return AuditResult(audit, log_audit(audit, connect(task), tags=own, tables=tables))
 
 
 def log_audit(

@@ -9,7 +9,7 @@ import pytest
 import luthier as lt
 from luthier.techniques import read_spec
 from luthier.techniques.finetune import Tuned
-from luthier.tuning.results import Target, tuned_spec, write_spec
+from luthier.tuning.tuned_specs import TunedSpecFile, tuned_spec, write_spec
 
 RESULT = Tuned(model="ft:some-model:me::abc", job="ftjob-1", base_model="some-model")
 
@@ -20,7 +20,7 @@ def recipe(task: lt.Task, name: str) -> lt.FineTune:
 
 @pytest.mark.parametrize("file", ["über-uns.yaml", "_mine.yaml", "日本.yaml", f"{'long' * 20}.yaml"])
 def test_a_result_is_written_whatever_its_file_is_called(file: str, task: lt.Task) -> None:
-    written = write_spec(tuned_spec(recipe(task, "stars"), RESULT), Target(Path(file)))
+    written = write_spec(tuned_spec(recipe(task, "stars"), RESULT), TunedSpecFile(Path(file)))
     assert written == Path(file)
     found = read_spec(written)
     assert isinstance(found, lt.FineTune)

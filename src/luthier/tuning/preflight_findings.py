@@ -9,13 +9,13 @@ from typing import Any
 from luthier.errors import DataError
 from luthier.tasks.task import Rows
 
-__all__ = ["Finding", "Place", "refuse"]
+__all__ = ["PreflightFinding", "RowExcerpt", "refuse"]
 
 LONGEST_SHOWN = 50
 
 
 @dataclass(frozen=True)
-class Place:
+class RowExcerpt:
     """A row, to be looked up.
 
     Attributes:
@@ -31,7 +31,7 @@ class Place:
     label: str | None
 
     @classmethod
-    def of(cls, table: str, rows: Rows, position: int) -> Place:
+    def of(cls, table: str, rows: Rows, position: int) -> RowExcerpt:
         """The row at a position."""
         text = " ".join((rows.texts[position] or "").split())
         short = text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
@@ -42,7 +42,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Finding:
+class PreflightFinding:
     """One thing that was found.
 
     Attributes:
@@ -57,7 +57,7 @@ class Finding:
     stops: bool
     message: str
     cure: str = ""
-    rows: tuple[Place, ...] = ()
+    rows: tuple[RowExcerpt, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.message} {self.cure}".rstrip()
@@ -67,7 +67,7 @@ class Finding:
         return asdict(self)
 
 
-def refuse(spec: str, findings: Sequence[Finding]) -> None:
+def refuse(spec: str, findings: Sequence[PreflightFinding]) -> None:
     """Raises what stops, all of it at once.
 
     Raises:

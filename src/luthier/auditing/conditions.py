@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from luthier.auditing.audit_result import audit_job
+from luthier.auditing.pairs import metric_name
 from luthier.engine.engine import Engine
 from luthier.engine.progress import shown
 from luthier.errors import DataError, ModelError, Partial, SpecError
@@ -16,26 +18,32 @@ from luthier.experiments.fitting import fit_on, training_rows
 from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.prompt.wording import AnswerFormat, Decoding
-from luthier.tuning.audit import audit_job
 from luthier.tuning.hosting import hosted
 from luthier.tuning.job import Job
-from luthier.tuning.pairs import metric_name
-from luthier.tuning.rows_checks import without_leaks
-from luthier.tuning.tracking import TUNE_TAGS, tune_runs
+from luthier.tuning.job_runs import TUNE_TAGS, tune_runs
+from luthier.tuning.row_checks import without_leaks
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Chain", "Step", "attribution_of", "chain_of", "jobs_of_sweep", "plan_chains", "reported_by"]
+__all__ = [
+    "ConditionChain",
+    "PlannedCondition",
+    "attribution_of",
+    "chain_of",
+    "jobs_of_sweep",
+    "plan_chains",
+    "reported_by",
+]
 
 
 @dataclass(frozen=True)
-class Step:
+class PlannedCondition:
     """One way of asking a tuned model, still to be asked.
 
     Attributes:
         name: for a reader.
-        changes: the one thing that differs from the step before; a key of `evaluation.decomposition.CHANGES`.
+        changes: the one thing that differs from the condition before; a key of `evaluation.decomposition.CHANGES`.
         spec: what asks.
         rows: labelled.
     """
@@ -47,18 +55,18 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Chain:
+class ConditionChain:
     """A job and everything that has to be asked to audit it.
 
     Attributes:
         job: the job.
-        steps: from the service's terms to the measurement that counts.
+        conditions: from the service's terms to the measurement that counts.
         train: rows that the serving spec is fitted on, where it is.
         reported_rows: rows of the table the service measured on, where it was given.
     """
 
     job: Job
-    steps: tuple[Step, ...]
+    conditions: tuple[PlannedCondition, ...]
     train: Rows | None
     reported_rows: int | None
 
@@ -118,7 +126,7 @@ def chain_of(
     validation: pd.DataFrame | None = None,
     train: pd.DataFrame | None = None,
     serving: FineTune | None = None,
-) -> Chain:
+) -> ConditionChain:
     """What has to be asked to tell why a job's reported figures are not the measured ones.
 
     Args:
@@ -145,24 +153,24 @@ def chain_of(
         counted, where = sum(text is not None for text in rows.texts), "the service's rows"
     # The endpoint is where the model answers, at the service or as a deployment: no change of asking.
     specs = _ways(_with(trained, endpoint=served.endpoint, seed=served.seed), served)
-    steps = [Step(f"{where}: {name}", changes, spec, rows) for name, changes, spec in specs]
+    planned = [PlannedCondition(f"{where}: {name}", changes, spec, rows) for name, changes, spec in specs]
     if validation is not None and test_rows.digest != rows.digest:
-        steps.append(Step("the test rows", "rows", served, test_rows))
-    return Chain(job, tuple(steps), training_rows(served, train), counted)
+        planned.append(PlannedCondition("the test rows", "rows", served, test_rows))
+    return ConditionChain(job, tuple(planned), training_rows(served, train), counted)
 
 
-def plan_chains(chains: Sequence[Chain], engine: Engine) -> Plan:
+def plan_chains(chains: Sequence[ConditionChain], engine: Engine) -> Plan:
     """What asking would send and cost."""
     planned = []
     counted: set[bytes] = set()
     for chain in chains:
-        for step in chain.steps:
+        for step in chain.conditions:
             found = plan_rows(step.spec, step.rows, chain.train, engine, counted=counted)
             planned.append(replace(found, name=f"{chain.job.id}, {step.name}"))
     return Plan(tuple(planned))
 
 
-def attribution_of(chain: Chain, engine: Engine, **settings: Any) -> Attribution:
+def attribution_of(chain: ConditionChain, engine: Engine, **settings: Any) -> Attribution:
     """Asks the tuned model in every way of the chain and says what each change makes of the difference.
 
     Args:
@@ -177,11 +185,11 @@ def attribution_of(chain: Chain, engine: Engine, **settings: Any) -> Attribution
     reported = reported_by(chain.job)
     conditions = []
     with (
-        hosted(chain.job, [step.spec for step in chain.steps]) as specs,
+        hosted(chain.job, [step.spec for step in chain.conditions]) as specs,
         shown(settings.get("progress"), f"auditing {chain.job.id}") as progress,
     ):
         asked = settings | {"progress": progress}
-        for step, spec in zip(chain.steps, specs, strict=True):
+        for step, spec in zip(chain.conditions, specs, strict=True):
             fitted = fit_on(spec, chain.train if spec.needs_training else None, engine, **asked)
             predictions = tuple(engine.drive(fitted.predict(step.rows), spec.endpoint, **asked))
             waiting = sum(prediction.transient for prediction in predictions)
@@ -191,7 +199,7 @@ def attribution_of(chain: Chain, engine: Engine, **settings: Any) -> Attribution
                     "again; answers so far are kept."
                 )
             conditions.append(Condition(step.name, step.changes, step.rows, predictions))
-    task = chain.steps[0].spec.task
+    task = chain.conditions[0].spec.task
     return audit_job(chain.job.id, task, reported, conditions, reported_rows=chain.reported_rows)
 
 

@@ -10,7 +10,7 @@ from math import sqrt
 
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.prompt.few_shot import same_text
-from luthier.tuning.findings import Finding, Place
+from luthier.tuning.preflight_findings import PreflightFinding, RowExcerpt
 
 __all__ = ["leaked_rows", "row_findings", "without_leaks"]
 
@@ -39,7 +39,7 @@ WORD = re.compile(r"\w+")
 Tables = Mapping[str, Rows]
 
 
-def row_findings(task: Task, columns: Sequence[str], tables: Tables) -> list[Finding]:
+def row_findings(task: Task, columns: Sequence[str], tables: Tables) -> list[PreflightFinding]:
     """What a person should know of these rows before paying for training on them.
 
     Args:
@@ -74,7 +74,7 @@ def without_leaks(tables: Tables) -> dict[str, list[int]]:
     return {name: [i for i in range(len(rows)) if i not in gone[name]] for name, rows in tables.items()}
 
 
-def _leaks(tables: Tables) -> list[Finding]:
+def _leaks(tables: Tables) -> list[PreflightFinding]:
     found = []
     for first, second in HELD_OUT:
         pairs = leaked_rows(tables, first, second)
@@ -84,13 +84,13 @@ def _leaks(tables: Tables) -> list[Finding]:
         shown = [
             place
             for here, other in pairs[:MOST_SHOWN]
-            for place in (Place.of(first, tables[first], here), Place.of(second, tables[second], other))
+            for place in (RowExcerpt.of(first, tables[first], here), RowExcerpt.of(second, tables[second], other))
         ]
         harm = "so the figures measured on them would be too good"
         if first != "train":
             harm = "so the model would be chosen by rows it is then tested on"
         found.append(
-            Finding(
+            PreflightFinding(
                 f"leak_{first}_{second}",
                 True,
                 f"{len(pairs):,} {first} rows have a text of the {second} table ({there:,} of its "
@@ -102,30 +102,30 @@ def _leaks(tables: Tables) -> list[Finding]:
     return found
 
 
-def _near_leaks(tables: Tables) -> list[Finding]:
+def _near_leaks(tables: Tables) -> list[PreflightFinding]:
     found = []
-    marked: dict[str, Marked] = {}
+    marked: dict[str, NearDuplicateIndex] = {}
     for first, second in HELD_OUT:
         if first not in tables or second not in tables:
             continue
-        marked[first] = marked.get(first) or Marked(tables[first])
+        marked[first] = marked.get(first) or NearDuplicateIndex(tables[first])
         pairs = marked[first].near(tables[second])
         if not pairs:
             continue
         here, other, share = max(pairs, key=lambda pair: pair[2])
         found.append(
-            Finding(
+            PreflightFinding(
                 f"near_leak_{first}_{second}",
                 False,
                 f"{len(pairs):,} {second} rows are nearly the same as a {first} row, up to {share:.0%} alike.",
                 "Look at them; figures on such rows are too good.",
-                (Place.of(first, tables[first], here), Place.of(second, tables[second], other)),
+                (RowExcerpt.of(first, tables[first], here), RowExcerpt.of(second, tables[second], other)),
             )
         )
     return found
 
 
-class Marked:
+class NearDuplicateIndex:
     """Rows by the smallest hashes of their runs of five words.
 
     Only texts that share some of their sixteen smallest hashes are looked at closely, so that the work grows with
@@ -159,12 +159,12 @@ class Marked:
         return pairs
 
 
-def _labels(task: Task, tables: Tables) -> Iterator[Finding]:
+def _labels(task: Task, tables: Tables) -> Iterator[PreflightFinding]:
     counted = {name: Counter(rows.labels[i] for i, _ in _keys(rows)) for name, rows in tables.items()}
     missing = [label for label in task.labels if not counted["train"][label]]
     if missing:
         said = f"label {missing[0]}" if len(missing) == 1 else f"labels {', '.join(missing)}"
-        yield Finding(
+        yield PreflightFinding(
             "label_missing",
             True,
             f"no training row has {said}, so a tuned model never answers it.",
@@ -172,20 +172,20 @@ def _labels(task: Task, tables: Tables) -> Iterator[Finding]:
         )
     few = [f"{label} ({counted['train'][label]})" for label in task.labels if 0 < counted["train"][label] < FEW]
     if few:
-        yield Finding(
+        yield PreflightFinding(
             "label_rare", False, f"fewer than {FEW} training rows have label {', '.join(few)}; it is hardly learned."
         )
     for name in ("validation", "test"):
         absent = [label for label in task.labels if name in tables and not counted[name][label]]
         if absent:
-            yield Finding(
+            yield PreflightFinding(
                 "label_missing_held_out",
                 False,
                 f"no {name} row has label {', '.join(absent)}; whether it is learned cannot be seen there.",
             )
 
 
-def _repeats(train: Rows, columns: Sequence[str]) -> Iterator[Finding]:
+def _repeats(train: Rows, columns: Sequence[str]) -> Iterator[PreflightFinding]:
     alike: dict[tuple[str, ...], list[int]] = {}
     for position, _ in _keys(train):
         read = tuple(same_text(train.inputs[position].get(column)) for column in columns)
@@ -194,22 +194,22 @@ def _repeats(train: Rows, columns: Sequence[str]) -> Iterator[Finding]:
     torn = [positions for positions in groups if len({train.labels[i] for i in positions}) > 1]
     if torn:
         rows = sum(map(len, torn))
-        yield Finding(
+        yield PreflightFinding(
             "contradictions",
             False,
             f"{len(torn):,} training texts stand under different labels ({rows:,} rows); no model can learn both.",
             "Correct them or leave them out.",
-            tuple(Place.of("train", train, i) for i in _two_labels(torn[0], train)),
+            tuple(RowExcerpt.of("train", train, i) for i in _two_labels(torn[0], train)),
         )
     again = sum(len(positions) - 1 for positions in groups if positions not in torn)
     if again:
         first = next(positions for positions in groups if positions not in torn)
-        yield Finding(
+        yield PreflightFinding(
             "duplicates",
             False,
             f"{again:,} training rows repeat another with the same label; each is paid for and weighs double.",
             "",
-            tuple(Place.of("train", train, i) for i in first[:2]),
+            tuple(RowExcerpt.of("train", train, i) for i in first[:2]),
         )
 
 
@@ -220,9 +220,9 @@ def _two_labels(positions: Sequence[int], rows: Rows) -> list[int]:
     return list(first.values())[:MOST_SHOWN]
 
 
-def _too_small(tables: Tables) -> Iterator[Finding]:
+def _too_small(tables: Tables) -> Iterator[PreflightFinding]:
     if "validation" not in tables:
-        yield Finding(
+        yield PreflightFinding(
             "no_validation",
             False,
             "no validation rows, so the service reports no validation loss and nothing can be chosen by.",
@@ -231,7 +231,7 @@ def _too_small(tables: Tables) -> Iterator[Finding]:
         return
     rows = sum(1 for _ in _keys(tables["validation"]))
     if 0 < rows < ENOUGH_TO_CHOOSE:
-        yield Finding(
+        yield PreflightFinding(
             "validation_small",
             False,
             f"with {rows} validation rows an accuracy is known to about {0.98 / sqrt(rows):.2f} on either side; where "

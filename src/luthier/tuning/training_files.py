@@ -15,10 +15,10 @@ from luthier.providers.redaction import sendable
 from luthier.providers.tokens import TokenGuess, most_input_tokens, request_units
 from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
-from luthier.tuning.findings import Finding, Place
-from luthier.tuning.tuners.base import Rules
+from luthier.tuning.preflight_findings import PreflightFinding, RowExcerpt
+from luthier.tuning.tuners.tuner import Rules
 
-__all__ = ["Lines", "line_findings", "training_lines"]
+__all__ = ["TrainingFile", "file_findings", "training_file"]
 
 MEGABYTE = 1_000_000
 
@@ -30,7 +30,7 @@ ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True)
-class Lines:
+class TrainingFile:
     """A table as the service gets it.
 
     Attributes:
@@ -91,7 +91,7 @@ class Lines:
         }
 
 
-def training_lines(spec: FineTune, rows: Rows) -> Lines:
+def training_file(spec: FineTune, rows: Rows) -> TrainingFile:
     """The lines a service is sent for these rows."""
     examples = spec.training_examples(rows)
     guess = TokenGuess()
@@ -101,7 +101,7 @@ def training_lines(spec: FineTune, rows: Rows) -> Lines:
     numbers = tuple(number for number, text in enumerate(texts, start=1) if text is not None)
     content = "".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples)
     faults = {number: line_fault(example) for number, example in zip(numbers, examples, strict=True)}
-    return Lines(
+    return TrainingFile(
         content=sendable(content).encode(),
         rows=len(examples),
         labels={label: counted.get(label, 0) for label in spec.task.labels},
@@ -135,14 +135,14 @@ def line_fault(example: Mapping[str, Any]) -> str:
     return "" if any(turn["role"] == "user" for turn in turns) else "nothing is asked: there is no turn of the user"
 
 
-def line_findings(table: str, lines: Lines, rules: Rules, rows: Rows) -> list[Finding]:
+def file_findings(table: str, lines: TrainingFile, rules: Rules, rows: Rows) -> list[PreflightFinding]:
     """What a service would refuse a file for, or silently cut."""
     said = {"train": "training", "validation": "validation"}[table]
-    found: list[Finding] = []
+    found: list[PreflightFinding] = []
     least = rules.least_examples if table == "train" else 1
     if lines.rows < least:
         found.append(
-            Finding(
+            PreflightFinding(
                 "too_few_rows",
                 True,
                 f"{lines.rows} {said} rows with a text; services take {least} or more.",
@@ -152,7 +152,7 @@ def line_findings(table: str, lines: Lines, rules: Rules, rows: Rows) -> list[Fi
     if lines.faults:
         (first, fault), *_ = lines.faults.items()
         found.append(
-            Finding(
+            PreflightFinding(
                 "schema",
                 True,
                 f"{len(lines.faults):,} {said} lines would be refused; row {first}: {fault}.",
@@ -162,7 +162,7 @@ def line_findings(table: str, lines: Lines, rules: Rules, rows: Rows) -> list[Fi
         )
     if rules.most_bytes is not None and len(lines.content) > rules.most_bytes:
         found.append(
-            Finding(
+            PreflightFinding(
                 "too_large",
                 True,
                 f"the {said} lines have {len(lines.content) / MEGABYTE:,.0f} MB; "
@@ -172,11 +172,11 @@ def line_findings(table: str, lines: Lines, rules: Rules, rows: Rows) -> list[Fi
         )
     found += _long_lines(table, said, lines, rules.most_tokens_a_line, rows)
     if lines.left_out:
-        found.append(Finding("blank", False, f"{lines.left_out:,} {said} rows have no text and are left out."))
+        found.append(PreflightFinding("blank", False, f"{lines.left_out:,} {said} rows have no text and are left out."))
     return found
 
 
-def _long_lines(table: str, said: str, lines: Lines, most: int | None, rows: Rows) -> list[Finding]:
+def _long_lines(table: str, said: str, lines: TrainingFile, most: int | None, rows: Rows) -> list[PreflightFinding]:
     if most is None:
         return []
     sizes = dict(zip(lines.row_numbers, lines.row_tokens, strict=True))
@@ -185,7 +185,7 @@ def _long_lines(table: str, said: str, lines: Lines, most: int | None, rows: Row
     found = []
     if over:
         found.append(
-            Finding(
+            PreflightFinding(
                 "long_lines",
                 True,
                 f"{len(over):,} {said} lines are over the {most:,} tokens this service trains on a line (about "
@@ -196,7 +196,7 @@ def _long_lines(table: str, said: str, lines: Lines, most: int | None, rows: Row
         )
     if close:
         found.append(
-            Finding(
+            PreflightFinding(
                 "long_lines",
                 False,
                 f"{len(close):,} {said} lines come close to the {most:,} tokens this service trains on a line, by an "
@@ -208,5 +208,5 @@ def _long_lines(table: str, said: str, lines: Lines, most: int | None, rows: Row
     return found
 
 
-def _places(table: str, numbers: Sequence[int], rows: Rows) -> tuple[Place, ...]:
-    return tuple(Place.of(table, rows, number - 1) for number in numbers[:MOST_SHOWN])
+def _places(table: str, numbers: Sequence[int], rows: Rows) -> tuple[RowExcerpt, ...]:
+    return tuple(RowExcerpt.of(table, rows, number - 1) for number in numbers[:MOST_SHOWN])

@@ -19,21 +19,21 @@ from luthier.experiments.tracking import TAGS, begin_run, connect, log_fitted, l
 from luthier.spec import Fitted
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.registry import parse_spec
-from luthier.tuning.tuners.base import Checkpoint, JobEvent, JobState
+from luthier.tuning.tuners.tuner import Checkpoint, JobEvent, JobState
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 __all__ = [
     "TUNE_TAGS",
-    "Record",
+    "JobRecord",
     "TuneRun",
     "begin_tune",
     "need_run",
     "run_of_job",
     "runs_of_digest",
     "tune_runs",
-    "write_intent",
+    "write_submission",
 ]
 
 TUNE_TAGS = {
@@ -51,7 +51,7 @@ TUNE_TAGS = {
 }
 """Tag names on the run of a job."""
 
-INTENT = "tune/intent.json"
+SUBMISSION_FILE = "tune/intent.json"
 EVENTS = "tune/events.jsonl"
 CHECKPOINTS = "tune/checkpoints.json"
 RESULTS = "tune/results"
@@ -113,7 +113,7 @@ class TuneRun:
         """Whether it has no job yet, and none was refused."""
         return self.job is None and self.status == "RUNNING"
 
-    def intent(self) -> dict[str, Any]:
+    def submission(self) -> dict[str, Any]:
         """What was written down before anything was uploaded.
 
         Raises:
@@ -123,11 +123,11 @@ class TuneRun:
         from mlflow.exceptions import MlflowException
 
         try:
-            document: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{self.run_id}/{INTENT}")
+            document: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{self.run_id}/{SUBMISSION_FILE}")
         except (MlflowException, OSError) as error:
             raise ModelError(
-                f"run {self.run_id} has no {INTENT}: its order was never written down, or its artifacts are not here. "
-                "Type the luthier tune command again: it finds the job, if there is one."
+                f"run {self.run_id} has no {SUBMISSION_FILE}: its process died before writing it, or the artifacts are "
+                "not here. Type the luthier tune command again: it finds the job, if there is one."
             ) from error
         return document
 
@@ -135,27 +135,27 @@ class TuneRun:
         """The recipe that was ordered."""
         from pathlib import Path
 
-        found = parse_spec(self.intent()["spec"], f"run {self.run_id}", Path())
+        found = parse_spec(self.submission()["spec"], f"run {self.run_id}", Path())
         assert isinstance(found, FineTune)
         return found
 
 
-def begin_tune(spec: FineTune, tags: Mapping[str, str], intent: Mapping[str, Any]) -> TuneRun:
+def begin_tune(spec: FineTune, tags: Mapping[str, str], document: Mapping[str, Any]) -> TuneRun:
     """The run of an order, with everything that is needed to find its job again."""
     import mlflow
 
     experiment_id = connect(spec.task)
     run = begin_run(experiment_id, f"tune {spec.name}", "tune", spec_tags(spec) | dict(tags))
-    write_intent(run.info.run_id, spec, intent)
+    write_submission(run.info.run_id, spec, document)
     log_settings(run.info.run_id, spec)
     return _read(mlflow.MlflowClient().get_run(run.info.run_id))
 
 
-def write_intent(run_id: str, spec: FineTune, intent: Mapping[str, Any]) -> None:
+def write_submission(run_id: str, spec: FineTune, document: Mapping[str, Any]) -> None:
     """What is about to be ordered, so that a later process can go on with it."""
     import mlflow
 
-    mlflow.MlflowClient().log_dict(run_id, {"schema": 1, **intent, "spec": spec.document()}, INTENT)
+    mlflow.MlflowClient().log_dict(run_id, {"schema": 1, **document, "spec": spec.document()}, SUBMISSION_FILE)
 
 
 def runs_of_digest(experiment_id: str | None, digest: str) -> list[TuneRun]:
@@ -257,7 +257,7 @@ def _of_stored(run: StoredRun) -> TuneRun:
     )
 
 
-class Record:
+class JobRecord:
     """Writes what is heard of a job into its run. Whatever is heard twice is written once.
 
     Attributes:
