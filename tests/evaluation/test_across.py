@@ -9,7 +9,8 @@ import pytest
 
 from luthier.errors import DataError
 from luthier.evaluation.across import across_tables
-from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
+from luthier.evaluation.leaderboard import Candidate, Leaderboard
+from luthier.evaluation.ranking import build_leaderboard
 from luthier.evaluation.statistics import all_differences, letters, paired_difference
 from luthier.reporting.across import across_sentences
 from luthier.reporting.sentences import sentences

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from luthier.errors import DataError, UserError
-from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
+from luthier.evaluation.leaderboard import Candidate, Leaderboard
 from luthier.evaluation.measures import METRICS, rankable
 from luthier.evaluation.metrics import evaluate
+from luthier.evaluation.ranking import build_leaderboard
 from luthier.tasks.prediction import STATES, Prediction
 from luthier.tasks.task import Rows, Task
 from tests.evaluation.answering import MOOD, STARS, called, candidate, lost, ok, simulated, sure, table

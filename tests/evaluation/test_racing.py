@@ -55,7 +55,7 @@ def test_candidates_that_are_all_equal_are_cut_not_asked_on() -> None:
     free = rehearse(scores, most=1)
     kept = rehearse(scores)
     assert kept.evaluations <= 0.5 * scores.size < free.evaluations
-    assert {lane.dropped_by for lane in kept.lanes} >= {"cut"}
+    assert {racer.dropped_by for racer in kept.racers} >= {"cut"}
 
 
 def test_a_candidate_that_is_better_on_every_row_ends_the_race_early() -> None:
@@ -69,7 +69,7 @@ def test_a_candidate_that_is_better_on_every_row_ends_the_race_early() -> None:
 
 def test_two_of_which_one_leads_on_a_few_rows_are_both_asked_on() -> None:
     scores = right_or_wrong(3, 2, 100, 0.0)
-    assert all(lane.rows > 40 for lane in rehearse(scores).lanes)
+    assert all(racer.rows > 40 for racer in rehearse(scores).racers)
 
 
 def test_the_order_of_the_rows_decides_nothing_where_all_rows_are_asked() -> None:
@@ -82,18 +82,18 @@ def test_a_lane_tells_where_its_candidate_dropped_out() -> None:
     scores = np.zeros((3, 100))
     scores[1] = 1
     outcome = rehearse(scores)
-    assert [(lane.rows, lane.dropped_after, lane.dropped_by) for lane in outcome.lanes] == [
+    assert [(racer.rows, racer.dropped_after, racer.dropped_by) for racer in outcome.racers] == [
         (20, 1, "test"),
         (20, None, None),
         (20, 1, "test"),
     ]
-    assert outcome.lanes[0].p < 0.001
+    assert outcome.racers[0].p < 0.001
 
 
 def test_a_candidate_without_a_single_right_row_has_an_interval_all_the_same() -> None:
     scores = np.zeros((2, 100))
     scores[1] = 1
-    none_right, all_right = (lane.score for lane in rehearse(scores).lanes)
+    none_right, all_right = (racer.score for racer in rehearse(scores).racers)
     assert [none_right.low, none_right.high] == pytest.approx([0, 0.161], abs=1e-3)
     assert [all_right.low, all_right.high] == pytest.approx([0.839, 1], abs=1e-3)
 
@@ -101,7 +101,7 @@ def test_a_candidate_without_a_single_right_row_has_an_interval_all_the_same() -
 def test_errors_that_are_all_equal_have_no_interval() -> None:
     scores = np.full((2, 100), -1.0)
     scores[1, ::2] = -4
-    assert rehearse(scores).lanes[0].score.low is None
+    assert rehearse(scores).racers[0].score.low is None
 
 
 def test_one_candidate_wins_after_the_first_block() -> None:

@@ -16,7 +16,8 @@ import luthier as lt
 from luthier.endpoints import Endpoint, default_engine
 from luthier.engine.progress import TerminalProgress
 from luthier.errors import EndpointError
-from luthier.evaluation.leaderboard import Leaderboard, build_leaderboard
+from luthier.evaluation.leaderboard import Leaderboard
+from luthier.evaluation.ranking import build_leaderboard
 from luthier.experiments.compare import compare_specs
 from luthier.reporting.live import LiveBoard
 from luthier.reporting.notebook import leaderboard_html

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 import luthier as lt
-from luthier.evaluation.leaderboard import Leaderboard, build_leaderboard
+from luthier.evaluation.leaderboard import Leaderboard
+from luthier.evaluation.ranking import build_leaderboard
 from luthier.experiments.spreads import spreads_of
 from luthier.spec import GridPoint, Spec
 from tests.evaluation.answering import STARS, candidate, simulated, table

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
+from luthier.evaluation.leaderboard import Candidate, Leaderboard
+from luthier.evaluation.ranking import build_leaderboard
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from luthier.evaluation.leaderboard import Leaderboard, build_leaderboard
+from luthier.evaluation.leaderboard import Leaderboard
+from luthier.evaluation.ranking import build_leaderboard
 from luthier.reporting.sentences import sentences
 from luthier.reporting.terminal import print_leaderboard
 from luthier.tasks.prediction import Prediction

@@ -18,7 +18,7 @@ import scipy
 from luthier.errors import DataError
 from luthier.evaluation.agreement import may_be_share, reading_order
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.metrics import Measured, Reading, measure
+from luthier.evaluation.metrics import LabelArrays, Measured, measure
 from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval
 from luthier.evaluation.statistics import paired_difference
 from luthier.tasks.prediction import Prediction
@@ -340,12 +340,12 @@ def _kept(group: Sequence[Condition]) -> list[int]:
     return kept
 
 
-def _reading(task: Task, condition: Condition, kept: Sequence[int]) -> Reading:
+def _reading(task: Task, condition: Condition, kept: Sequence[int]) -> LabelArrays:
     labels = [condition.rows.labels[i] or "" for i in kept]
-    return Reading.of(task, labels, [condition.predictions[i] for i in kept])
+    return LabelArrays.of(task, labels, [condition.predictions[i] for i in kept])
 
 
-def _reweighted(before: Reading, after: Reading) -> Reading | None:
+def _reweighted(before: LabelArrays, after: LabelArrays) -> LabelArrays | None:
     """The rows before with the labels in the shares they have after; `None` where a label is missing before."""
     old = np.bincount(before.truth, minlength=len(before.task.labels)) / len(before.truth)
     new = np.bincount(after.truth, minlength=len(before.task.labels)) / len(after.truth)
@@ -355,7 +355,7 @@ def _reweighted(before: Reading, after: Reading) -> Reading | None:
     return replace(before, counted=share[before.truth])
 
 
-def _same_rows(reported: Reported, first: Reading) -> tuple[bool, list[str]]:
+def _same_rows(reported: Reported, first: LabelArrays) -> tuple[bool, list[str]]:
     """Whether the service measured on exactly the first condition's rows, and what there is to say about it."""
     rows = len(first.truth)
     if reported.rows is None:
@@ -380,7 +380,7 @@ def _decomposition(
     reported: Reported,
     same: bool,
     groups: Sequence[Sequence[Condition]],
-    readings: Sequence[Sequence[Reading]],
+    readings: Sequence[Sequence[LabelArrays]],
     found: Sequence[Sequence[Measured]],
 ) -> Decomposition:
     said = float(reported.metrics[metric])

@@ -1,39 +1,130 @@
-"""The leaderboard's plain records: specs measured on the same rows, best first, with what cannot be told apart."""
+"""The leaderboard's plain records: specs measured on the same rows, best first, and the JSON document a run keeps."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from luthier.errors import DataError, UserError
-from luthier.evaluation.entries import Candidate, Comparison, Entry, states_of
-from luthier.evaluation.measures import METRICS, ranking_metric
-from luthier.evaluation.metrics import Measured, Reading, in_order, measure
-from luthier.evaluation.planning import Plan, plan_from_difference
-from luthier.evaluation.references import ceiling_entry, majority_reading, people_readings
-from luthier.evaluation.resampling import Floats, rate_interval
-from luthier.evaluation.statistics import (
-    ALPHA,
-    Difference,
-    all_differences,
-    holm,
-    letters,
-    mcnemar,
-    paired_difference,
-    sign_flip,
-)
-from luthier.evaluation.tables import calibration_of, confusion_of
-from luthier.tasks.prediction import STATES
-from luthier.tasks.task import Rows, Task, is_blank
+from luthier.errors import DataError
+from luthier.evaluation.measures import METRICS
+from luthier.evaluation.resampling import Floats, Interval
+from luthier.evaluation.sample_size import SamplePlan
+from luthier.evaluation.tables import CalibrationBin, Counts
+from luthier.tasks.prediction import STATES, CallRecord, Prediction, State
+from luthier.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Candidate", "Comparison", "Entry", "Leaderboard", "build_leaderboard"]
+__all__ = ["SCHEMA", "Candidate", "Comparison", "Entry", "Leaderboard", "states_of"]
+
+SCHEMA = 1
+"""Version of the document; every later Luthier reads it."""
+
+PAIR_FIGURES = (
+    "p",
+    "corrected",
+    "accuracy_p",
+    "accuracy_corrected",
+    "error_p",
+    "error_corrected",
+    "disagreement",
+)
+
+PAIR_DIGITS = 4
+"""Significant digits of a pair's figures; 2,000 resamples are not sure of more than two."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A spec and what it answered.
+
+    Attributes:
+        name: unique on the leaderboard.
+        technique: `baseline`, `prompt`, ...
+        model: the base model behind it.
+        spec_digest: of the recipe.
+        fitted_digest: of what the recipe became on training rows.
+        predictions: one per row of the test table, in its order.
+        notes: sentences a reader of the leaderboard should know about this spec.
+    """
+
+    name: str
+    technique: str
+    model: str
+    spec_digest: str
+    fitted_digest: str
+    predictions: tuple[Prediction, ...] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the leaderboard.
+
+    Attributes:
+        candidate: who.
+        metrics: name to value and interval; absent where it cannot be had.
+        states: rows per state, all rows of the table counted.
+        from_journal_share: share of the evaluated rows that were answered from the journal.
+        rank: 1 is best; `None` for the majority and the human ceiling, which do not compete.
+        group: letters; entries that share one cannot be told apart. Empty where there is no rank.
+        above_majority: whether it is better than always answering the most frequent label, by the ranking metric
+            and after correction; `None` where that was not tested.
+        confusion: rows per true label (line) and answer (column, the last for rows without a label).
+        calibration: confidence against truth; empty without probabilities.
+    """
+
+    candidate: Candidate
+    metrics: dict[str, Interval]
+    states: dict[State, int]
+    from_journal_share: float
+    rank: int | None
+    group: str
+    above_majority: bool | None = None
+    confusion: Counts = ()
+    calibration: tuple[CalibrationBin, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The candidate's name."""
+        return self.candidate.name
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two specs on the same rows.
+
+    Attributes:
+        first, second: names, the better ranked first.
+        metric: the ranking metric.
+        difference: first minus second in it, with its 95% interval (uncorrected).
+        p: two-sided paired bootstrap p-value for the difference.
+        corrected: the same after Holm's correction over all pairs of the leaderboard.
+        accuracy_p, accuracy_corrected: McNemar's exact test on being right.
+        error_p, error_corrected: sign-flip test on the distance from the true rating; `None` for unordered labels.
+        disagreement: share of rows on which exactly one of them is right.
+    """
+
+    first: str
+    second: str
+    metric: str
+    difference: Interval
+    p: float
+    corrected: float
+    accuracy_p: float
+    accuracy_corrected: float
+    error_p: float | None
+    error_corrected: float | None
+    disagreement: float
+
+
+def states_of(candidate: Candidate) -> dict[State, int]:
+    """Rows per state, every state named."""
+    counts = Counter(p.state for p in candidate.predictions)
+    return {state: counts.get(state, 0) for state in STATES}
 
 
 @dataclass(frozen=True)
@@ -67,7 +158,7 @@ class Leaderboard:
     majority: Entry
     ceiling: Entry | None
     partial: bool
-    plan: Plan | None
+    plan: SamplePlan | None
     alpha: float
     draws: Mapping[str, Floats] = field(default_factory=dict, repr=False, compare=False)
     waiting: tuple[str, ...] = ()
@@ -145,9 +236,21 @@ class Leaderboard:
         Args:
             predictions: whether every spec's predictions are in it too. They are large and hold the raw answers.
         """
-        from luthier.evaluation.documents import leaderboard_document
-
-        return leaderboard_document(self, predictions=predictions)
+        return {
+            "schema": SCHEMA,
+            "task": self.task.document(),
+            "test_digest": self.test_digest,
+            "rows_evaluated": self.rows_evaluated,
+            "rows_empty": self.rows_empty,
+            "ranked_by": self.ranked_by,
+            "alpha": self.alpha,
+            "partial": self.partial,
+            "entries": [_entry_document(entry, predictions) for entry in self.entries],
+            "majority": _entry_document(self.majority, predictions),
+            "ceiling": None if self.ceiling is None else _entry_document(self.ceiling, predictions),
+            "pairs": _pair_columns(self),
+            "plan": None if self.plan is None else _plain(self.plan),
+        }
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Leaderboard:
@@ -156,206 +259,114 @@ class Leaderboard:
         Raises:
             DataError: the document is no leaderboard, or of a later Luthier.
         """
-        from luthier.evaluation.documents import read_leaderboard
-
-        return read_leaderboard(document)
-
-
-def build_leaderboard(
-    task: Task,
-    rows: Rows,
-    candidates: Sequence[Candidate],
-    *,
-    train_labels: Sequence[str | None] | None = None,
-    rank_by: str | None = None,
-    resamples: int = 2000,
-    seed: int = 7,
-    alpha: float = ALPHA,
-    waiting: Sequence[str] = (),
-) -> Leaderboard:
-    """Measures all candidates on the same rows and on the same bootstrap samples, and ranks them.
-
-    Args:
-        task: the question.
-        rows: the test rows, every one labelled; also with the columns of `task.raters`, if the table has them.
-        candidates: one or more, with one prediction per row.
-        train_labels: where the most frequent label is taken from; from the test rows when absent.
-        rank_by: a metric of quality; weighted F1, for ratings quadratic weighted kappa, when absent.
-        resamples: bootstrap samples behind intervals and p-values.
-        seed: of the samples.
-        alpha: level at which two specs count as different, after correction.
-        waiting: names of specs that are still to be measured. The correction is for all pairs of the leaderboard,
-            so nothing is compared before the last of them is there.
-
-    Raises:
-        UserError: no candidate, two of the same name, or `rank_by` is no metric of the task.
-        DataError: a row has no label, all rows are empty, or a candidate has not one prediction per row.
-    """
-    metric = ranking_metric(task, rank_by)
-    kept = _rows_to_evaluate(task, rows, candidates)
-    truths = [label for label in (rows.labels[i] for i in kept) if label is not None]
-    shown = [Reading.of(task, truths, [c.predictions[i] for i in kept]) for c in candidates]
-    majority, always = majority_reading(task, rows, kept, truths, train_labels)
-    people = people_readings(task, rows, kept, truths)
-    measured = measure([*shown, always, *people.values()], resamples=resamples, seed=seed)
-    specs, floor, human = measured[: len(shown)], measured[len(shown)], measured[len(shown) + 1 :]
-
-    sign = -1 if METRICS[metric].better == "higher" else 1
-    order = sorted(
-        range(len(shown)),
-        key=lambda i: (
-            metric not in specs[i].draws,
-            sign * specs[i].intervals[metric].value if metric in specs[i].draws else 0.0,
-            candidates[i].name,
-        ),
-    )
-    judged = [i for i in order if metric in specs[i].draws]
-    if not judged and not waiting:
-        raise UserError(f"no spec has {metric!r}, which needs a probability per label; rank by something else.")
-    pairs: list[Comparison] = []
-    differences: list[Difference] = []
-    above: dict[int, bool] = {}
-    if not waiting:
-        pairs, differences = _compare(task, candidates, shown, specs, judged, metric)
-        above = _above_majority(specs, floor, judged, metric, alpha)
-    places = {candidates[i].name: place for place, i in enumerate(judged)}
-    different = {(places[p.first], places[p.second]): p.corrected < alpha for p in pairs}
-    groups = {} if waiting else dict(zip(judged, letters(len(judged), different), strict=True))
-
-    empty = {"empty_rate": rate_interval(len(rows) - len(kept), len(rows))}
-    entries = tuple(
-        Entry(
-            candidate=candidates[i],
-            metrics=in_order(specs[i].intervals | empty),
-            states=states_of(candidates[i]),
-            from_journal_share=sum(p.call.from_journal for p in shown[i].predictions) / len(kept),
-            rank=place,
-            group=groups.get(i, ""),
-            above_majority=above.get(i),
-            confusion=confusion_of(shown[i]),
-            calibration=calibration_of(shown[i]),
-        )
-        for place, i in enumerate(order, start=1)
-    )
-    plan = None
-    if pairs:
-        plan = plan_from_difference(
-            differences[0],
-            len(kept),
-            metric=metric,
-            names=(pairs[0].first, pairs[0].second),
-            disagreement=pairs[0].disagreement,
-            alpha=_level(pairs, alpha),
-        )
-    return Leaderboard(
-        task=task,
-        test_digest=rows.digest,
-        rows_evaluated=len(kept),
-        rows_empty=len(rows) - len(kept),
-        ranked_by=metric,
-        entries=entries,
-        pairs=tuple(pairs),
-        majority=Entry(
-            candidate=majority,
-            metrics=in_order(floor.intervals | empty),
-            states=states_of(majority),
-            from_journal_share=0.0,
-            rank=None,
-            group="",
-            confusion=confusion_of(always),
-            calibration=calibration_of(always),
-        ),
-        ceiling=ceiling_entry(people, human) if people else None,
-        partial=any(p.state == "failed" and p.transient for c in candidates for p in c.predictions),
-        plan=plan,
-        alpha=alpha,
-        draws={candidates[i].name: specs[i].draws[metric] for i in judged},
-        waiting=tuple(waiting),
-    )
-
-
-def _level(pairs: Sequence[Comparison], alpha: float) -> float:
-    """The level at which Holm's correction tests the first pair, given the p-values of the others."""
-    smaller = sum(pair.p < pairs[0].p for pair in pairs)
-    return alpha / (len(pairs) - smaller)
-
-
-def _rows_to_evaluate(task: Task, rows: Rows, candidates: Sequence[Candidate]) -> list[int]:
-    if not candidates:
-        raise UserError("there is no spec to put on a leaderboard; give one or more.")
-    repeated = sorted(name for name, count in Counter(c.name for c in candidates).items() if count > 1)
-    if repeated:
-        raise UserError(f"two specs are called {', '.join(repeated)}; give each spec its own `name:`.")
-    for candidate in candidates:
-        if len(candidate.predictions) != len(rows):
+        if document.get("schema") != SCHEMA:
             raise DataError(
-                f"spec {candidate.name!r} has {len(candidate.predictions)} predictions for {len(rows)} rows; "
-                "every spec must answer the same rows."
+                f"this leaderboard is of schema {document.get('schema')!r}, and this Luthier reads schema {SCHEMA}; "
+                "use the Luthier that wrote it, or a later one."
             )
-    unlabelled = [i for i, label in enumerate(rows.labels) if label is None]
-    if unlabelled:
-        raise DataError(
-            f"{len(unlabelled)} test rows have no label of task {task.name!r} (the first is row {unlabelled[0] + 1}); "
-            f"labels are: {', '.join(task.labels)}."
-        )
-    blank = {i for i, row in enumerate(rows.inputs) if is_blank(row.get(rows.text))}
-    blank |= {i for c in candidates for i, p in enumerate(c.predictions) if p.state == "empty"}
-    kept = [i for i in range(len(rows)) if i not in blank]
-    if not kept:
-        raise DataError(f"column {rows.text!r} is empty in all {len(rows)} test rows; there is nothing to evaluate.")
-    return kept
+        try:
+            entries = tuple(_read_entry(entry) for entry in document["entries"])
+            return cls(
+                task=Task(**document["task"]),
+                test_digest=document["test_digest"],
+                rows_evaluated=document["rows_evaluated"],
+                rows_empty=document["rows_empty"],
+                ranked_by=document["ranked_by"],
+                entries=entries,
+                pairs=_read_pairs(document["pairs"], [entry.name for entry in entries], document["ranked_by"]),
+                majority=_read_entry(document["majority"]),
+                ceiling=None if document["ceiling"] is None else _read_entry(document["ceiling"]),
+                partial=document["partial"],
+                plan=None if document["plan"] is None else SamplePlan(**document["plan"]),
+                alpha=document["alpha"],
+            )
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DataError(f"this document is not a leaderboard: {type(error).__name__} {error}.") from error
 
 
-def _compare(
-    task: Task,
-    candidates: Sequence[Candidate],
-    readings: Sequence[Reading],
-    measured: Sequence[Measured],
-    order: Sequence[int],
-    metric: str,
-) -> tuple[list[Comparison], list[Difference]]:
-    """Every two specs, the better first; the first two specs come first."""
-    couples = [(i, j) for place, i in enumerate(order) for j in order[place + 1 :]]
-    differences = all_differences(
-        np.array([measured[i].intervals[metric].value for i in order]),
-        np.stack([measured[i].draws[metric] for i in order]),
-    )
-    right = [mcnemar(readings[i].correct, readings[j].correct) for i, j in couples]
-    near: list[float] | None = None
-    if task.ordered:
-        near = [sign_flip(readings[i].absolute_error - readings[j].absolute_error) for i, j in couples]
-    corrected, right_corrected = holm([d.p for d in differences]), holm(right)
-    near_corrected = holm(near) if near is not None else None
-    pairs = [
-        Comparison(
-            first=candidates[i].name,
-            second=candidates[j].name,
-            metric=metric,
-            difference=differences[k].interval,
-            p=differences[k].p,
-            corrected=corrected[k],
-            accuracy_p=right[k],
-            accuracy_corrected=right_corrected[k],
-            error_p=near[k] if near is not None else None,
-            error_corrected=near_corrected[k] if near_corrected is not None else None,
-            disagreement=float((readings[i].correct != readings[j].correct).mean()),
-        )
-        for k, (i, j) in enumerate(couples)
-    ]
-    return pairs, differences
-
-
-def _above_majority(
-    measured: Sequence[Measured], floor: Measured, order: Sequence[int], metric: str, alpha: float
-) -> dict[int, bool]:
-    """Which specs are better than always answering the most frequent label, Holm-corrected over the specs."""
-    base = floor.intervals[metric].value
-    differences = [
-        paired_difference(measured[i].intervals[metric].value, base, measured[i].draws[metric], floor.draws[metric])
-        for i in order
-    ]
-    higher = METRICS[metric].better == "higher"
-    corrected = holm([d.p for d in differences])
-    return {
-        i: p < alpha and (d.interval.value > 0) == higher for i, d, p in zip(order, differences, corrected, strict=True)
+def _pair_columns(board: Leaderboard) -> dict[str, list[Any]]:
+    """The pairs by column, as 500 specs make 124,750 of them; specs by their place among the entries, from 0."""
+    places = {entry.name: place for place, entry in enumerate(board.entries)}
+    columns: dict[str, list[Any]] = {
+        "first": [places[pair.first] for pair in board.pairs],
+        "second": [places[pair.second] for pair in board.pairs],
+        "difference": [_short(pair.difference.value) for pair in board.pairs],
+        "low": [_short(pair.difference.low) for pair in board.pairs],
+        "high": [_short(pair.difference.high) for pair in board.pairs],
     }
+    return columns | {name: [_short(getattr(pair, name)) for pair in board.pairs] for name in PAIR_FIGURES}
+
+
+def _read_pairs(given: Any, names: Sequence[str], metric: str) -> tuple[Comparison, ...]:
+    if isinstance(given, list):
+        # As the first version wrote them: a record each.
+        return tuple(Comparison(**{**pair, "difference": Interval(*pair["difference"])}) for pair in given)
+    lines = zip(*(given[name] for name in ("first", "second", "difference", "low", "high")), strict=True)
+    figures = zip(*(given[name] for name in PAIR_FIGURES), strict=True)
+    return tuple(
+        Comparison(
+            first=names[first],
+            second=names[second],
+            metric=metric,
+            difference=Interval(value, low, high),
+            **dict(zip(PAIR_FIGURES, found, strict=True)),
+        )
+        for (first, second, value, low, high), found in zip(lines, figures, strict=True)
+    )
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{PAIR_DIGITS}g}")
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    return {item.name: getattr(record, item.name) for item in fields(record)}
+
+
+def _bounds(interval: Interval) -> list[float | None]:
+    return [interval.value, interval.low, interval.high]
+
+
+def _entry_document(entry: Entry, predictions: bool) -> dict[str, Any]:
+    who = entry.candidate
+    answers = [_prediction_document(p) for p in who.predictions]
+    return {
+        "candidate": _plain(who) | {"notes": list(who.notes), "predictions": answers if predictions else []},
+        "metrics": {name: _bounds(interval) for name, interval in entry.metrics.items()},
+        "states": dict(entry.states),
+        "from_journal_share": entry.from_journal_share,
+        "rank": entry.rank,
+        "group": entry.group,
+        "above_majority": entry.above_majority,
+        "confusion": [list(line) for line in entry.confusion],
+        "calibration": [_plain(part) for part in entry.calibration],
+    }
+
+
+def _prediction_document(prediction: Prediction) -> dict[str, Any]:
+    """One level, as the first version wrote it."""
+    scores = prediction.scores and list(prediction.scores)
+    facts = {"label": prediction.value, "state": prediction.state, "probabilities": scores, "error": prediction.error}
+    return facts | _plain(prediction.call)
+
+
+def _read_prediction(document: Mapping[str, Any]) -> Prediction:
+    facts = dict(document)
+    value, state, scores, error = (facts.pop(name) for name in ("label", "state", "probabilities", "error"))
+    return Prediction(value, state, None if scores is None else tuple(scores), error, CallRecord(**facts))
+
+
+def _read_entry(document: Mapping[str, Any]) -> Entry:
+    who = document["candidate"]
+    predictions = tuple(map(_read_prediction, who["predictions"]))
+    return Entry(
+        candidate=Candidate(**{**who, "notes": tuple(who["notes"]), "predictions": predictions}),
+        metrics={name: Interval(*bounds) for name, bounds in document["metrics"].items()},
+        states={state: document["states"][state] for state in STATES if state in document["states"]},
+        from_journal_share=document["from_journal_share"],
+        rank=document["rank"],
+        group=document["group"],
+        above_majority=document["above_majority"],
+        confusion=tuple(tuple(line) for line in document["confusion"]),
+        calibration=tuple(CalibrationBin(**part) for part in document["calibration"]),
+    )

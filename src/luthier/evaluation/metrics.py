@@ -29,7 +29,7 @@ from luthier.evaluation.resampling import (
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
 
-__all__ = ["EPSILON", "Measured", "Reading", "evaluate", "measure"]
+__all__ = ["EPSILON", "Measured", "LabelArrays", "evaluate", "measure"]
 
 Positions = npt.NDArray[np.intp]
 
@@ -47,7 +47,7 @@ ROWS_PER_BIN = 10
 
 
 @dataclass(frozen=True)
-class Reading:
+class LabelArrays:
     """Predictions and truth of the evaluated rows as arrays.
 
     Attributes:
@@ -76,7 +76,7 @@ class Reading:
         predictions: Sequence[Prediction],
         *,
         counted: Sequence[bool] | None = None,
-    ) -> Reading:
+    ) -> LabelArrays:
         """Reads predictions that are all to be evaluated; `empty` ones must have been taken out.
 
         Raises:
@@ -277,7 +277,7 @@ def evaluate(
     empty = {"empty_rate": rate_interval(len(predictions) - len(kept), len(predictions))}
     if not kept:
         return empty
-    reading = Reading.of(task, [truths[i] for i in kept], [predictions[i] for i in kept])
+    reading = LabelArrays.of(task, [truths[i] for i in kept], [predictions[i] for i in kept])
     [measured] = measure([reading], resamples=resamples, seed=seed)
     return in_order(measured.intervals | empty)
 
@@ -287,7 +287,7 @@ def in_order(intervals: dict[str, Interval]) -> dict[str, Interval]:
     return {name: intervals[name] for name in METRICS if name in intervals}
 
 
-def measure(readings: Sequence[Reading], *, resamples: int = 2000, seed: int = 7) -> list[Measured]:
+def measure(readings: Sequence[LabelArrays], *, resamples: int = 2000, seed: int = 7) -> list[Measured]:
     """The metrics of several readings of the same rows on the same bootstrap samples.
 
     Args:
@@ -322,7 +322,7 @@ def measure(readings: Sequence[Reading], *, resamples: int = 2000, seed: int = 7
     return out
 
 
-def _interval(reading: Reading, name: str, value: float, draws: Floats, without_each: Floats | None) -> Interval:
+def _interval(reading: LabelArrays, name: str, value: float, draws: Floats, without_each: Floats | None) -> Interval:
     rows = round(float(reading.counted.sum()))
     ends = _ends(reading.task, name)
     if ends is not None and len(draws) and bool((np.abs(draws - value) < 1e-12).all()):
@@ -406,7 +406,7 @@ def _kappa(prefix: str, sums: dict[str, Floats], span: float) -> Floats:
     return np.where(varied, 1 - _ratio(seen, np.where(varied, by_chance, 1.0)), 0.0)
 
 
-def _rates(reading: Reading, values: dict[str, Floats]) -> dict[str, Interval]:
+def _rates(reading: LabelArrays, values: dict[str, Floats]) -> dict[str, Interval]:
     rows = round(float(reading.counted.sum()))
     shares = ["accuracy", "weighted_recall", *(["within_1"] if reading.task.ordered else [])]
     out = {name: rate_interval(round(float(values[name][0]) * rows), rows) for name in shares}
@@ -419,7 +419,7 @@ def _rates(reading: Reading, values: dict[str, Floats]) -> dict[str, Interval]:
     return out
 
 
-def _latencies(reading: Reading) -> dict[str, Interval]:
+def _latencies(reading: LabelArrays) -> dict[str, Interval]:
     calls = [p.call for p in reading.predictions]
     seconds = np.array([call.latency_seconds for call in calls if call.latency_seconds is not None], dtype=float)
     if not len(seconds):

@@ -23,7 +23,7 @@ from luthier.errors import DataError
 from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval, rate_interval
 from luthier.evaluation.statistics import ALPHA, sign_flip
 
-__all__ = ["Block", "Lane", "Outcome", "Race", "block_ends", "largest_fields", "race", "rehearse"]
+__all__ = ["Block", "Racer", "Outcome", "Race", "block_ends", "largest_fields", "race", "rehearse"]
 
 LOOKS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of the rows after which losers are dropped; earlier a test could drop no candidate."""
@@ -58,7 +58,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Racer:
     """How one candidate did.
 
     Attributes:
@@ -85,14 +85,14 @@ class Outcome:
     Attributes:
         winner: the candidate with the best mean among those that stayed, the first of equal ones.
         survivors: all that stayed, best first.
-        lanes: every candidate, in the order they were numbered.
+        racers: every candidate, in the order they were numbered.
         evaluations: scores it took.
         full_evaluations: scores that evaluating every candidate on every row would have taken.
     """
 
     winner: int
     survivors: tuple[int, ...]
-    lanes: tuple[Lane, ...]
+    racers: tuple[Racer, ...]
     evaluations: int
     full_evaluations: int
 
@@ -158,7 +158,7 @@ def rehearse(scores: Floats, *, alpha: float = ALPHA, tolerance: float = TOLERAN
     Examples:
         >>> scores = np.array([[1.0, 1, 1, 0] * 25, [0.0, 0, 1, 0] * 25, [0.0, 1, 0, 0] * 25])
         >>> outcome = rehearse(scores)
-        >>> outcome.winner, outcome.evaluations, [lane.dropped_after for lane in outcome.lanes]
+        >>> outcome.winner, outcome.evaluations, [racer.dropped_after for racer in outcome.racers]
         (0, 60, [None, 1, 1])
     """
     racing = race(*scores.shape, alpha=alpha, tolerance=tolerance, most=most)
@@ -270,14 +270,14 @@ class _Field:
     def outcome(self) -> Outcome:
         ranked = self.ranked
         winner = ranked[0]
-        lanes = []
+        racers = []
         for candidate in range(len(self._seen)):
             shared = min(self._seen[candidate], self._seen[winner])
             apart = self._scores[candidate, :shared] - self._scores[winner, :shared]
             block, by = self._dropped.get(candidate, (None, None))
             score = _mean(self._scores[candidate, : self._seen[candidate]])
-            lanes.append(Lane(candidate, self._seen[candidate], score, sign_flip(apart), block, by))
-        return Outcome(winner, tuple(ranked), tuple(lanes), self.evaluations, self._scores.size)
+            racers.append(Racer(candidate, self._seen[candidate], score, sign_flip(apart), block, by))
+        return Outcome(winner, tuple(ranked), tuple(racers), self.evaluations, self._scores.size)
 
 
 def _affordable(field: int, steps: Sequence[int], room: float) -> int:

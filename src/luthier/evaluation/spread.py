@@ -16,14 +16,14 @@ from luthier.errors import DataError
 from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval
 from luthier.evaluation.statistics import holm
 
-__all__ = ["Group", "Pair", "Spread", "permutation_test", "spread_of"]
+__all__ = ["SpreadGroup", "SpreadPair", "Spread", "permutation_test", "spread_of"]
 
 MOST_EXACT = 20_000
 """Up to so many ways to deal the results out, all of them are counted; beyond, so many are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SpreadGroup:
     """The results of one recipe, such as one count of examples, over its draws.
 
     Attributes:
@@ -53,7 +53,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class SpreadPair:
     """Two groups compared.
 
     Attributes:
@@ -82,8 +82,8 @@ class Spread:
     """
 
     metric: str
-    groups: tuple[Group, ...]
-    pairs: tuple[Pair, ...]
+    groups: tuple[SpreadGroup, ...]
+    pairs: tuple[SpreadPair, ...]
 
     @property
     def smallest_p(self) -> float:
@@ -127,7 +127,7 @@ def spread_of(groups: Mapping[str, Sequence[float]], metric: str, *, seed: int =
     two = list(combinations(found, 2))
     ps = [permutation_test(first.values, second.values, seed=seed) for first, second in two]
     pairs = tuple(
-        Pair(first.name, second.name, first.mean.value - second.mean.value, p, corrected)
+        SpreadPair(first.name, second.name, first.mean.value - second.mean.value, p, corrected)
         for (first, second), p, corrected in zip(two, ps, holm(ps), strict=True)
     )
     return Spread(metric, found, pairs)
@@ -182,7 +182,7 @@ def _apart(part: Floats, whole: float, size: int, count: int) -> Floats:
     return part / size - (whole - part) / (count - size)
 
 
-def _group(name: str, values: Sequence[float]) -> Group:
+def _group(name: str, values: Sequence[float]) -> SpreadGroup:
     ordered = np.sort(np.asarray(values, dtype=float))
     mean = float(ordered.mean())
     half = 0.0
@@ -190,7 +190,7 @@ def _group(name: str, values: Sequence[float]) -> Group:
         error = float(ordered.std(ddof=1)) / np.sqrt(len(ordered))
         half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(ordered) - 1) * error)
     low, quarter, median, three_quarters, high = (float(q) for q in np.quantile(ordered, [0, 0.25, 0.5, 0.75, 1]))
-    return Group(
+    return SpreadGroup(
         name=name,
         values=tuple(float(value) for value in ordered),
         mean=Interval(mean, mean - half, mean + half) if len(ordered) > 1 else Interval(mean),

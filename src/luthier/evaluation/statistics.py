@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy
 
 from luthier.errors import DataError
-from luthier.evaluation.metrics import Reading, measure
+from luthier.evaluation.metrics import LabelArrays, measure
 from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval, percentile_interval
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
@@ -325,7 +325,7 @@ def compare_pair(
     kept = [i for i in range(len(truths)) if "empty" not in (first[i].state, second[i].state)]
     if not kept:
         raise DataError("there are no rows to compare: every row's text is empty.")
-    readings = [Reading.of(task, [truths[i] for i in kept], [spec[i] for i in kept]) for spec in (first, second)]
+    readings = [LabelArrays.of(task, [truths[i] for i in kept], [spec[i] for i in kept]) for spec in (first, second)]
     one, other = measure(readings, resamples=resamples, seed=seed)
     missing = [name for name, part in (("first", one), ("second", other)) if metric not in part.draws]
     if missing:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from luthier.evaluation.metrics import Reading
+from luthier.evaluation.metrics import LabelArrays
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
@@ -102,7 +102,7 @@ def confusion(task: Task, truths: Sequence[str], predictions: Sequence[Predictio
     return confusion_of(_read(task, truths, predictions))
 
 
-def confusion_of(reading: Reading) -> Counts:
+def confusion_of(reading: LabelArrays) -> Counts:
     """`confusion` of a reading."""
     labels = len(reading.task.labels)
     cells = np.bincount(reading.truth * (labels + 1) + reading.predicted, minlength=labels * (labels + 1))
@@ -152,7 +152,7 @@ def calibration(task: Task, truths: Sequence[str], predictions: Sequence[Predict
     return calibration_of(_read(task, truths, predictions))
 
 
-def calibration_of(reading: Reading) -> tuple[CalibrationBin, ...]:
+def calibration_of(reading: LabelArrays) -> tuple[CalibrationBin, ...]:
     """`calibration` of a reading."""
     if reading.probabilities is None:
         return ()
@@ -210,8 +210,8 @@ def _known_by(task: Task, rows: Rows, position: int) -> tuple[tuple[str, str], .
     return tuple((name, text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…") for name, text in shown)
 
 
-def _read(task: Task, truths: Sequence[str], predictions: Sequence[Prediction]) -> Reading:
+def _read(task: Task, truths: Sequence[str], predictions: Sequence[Prediction]) -> LabelArrays:
     if len(truths) == len(predictions):
         kept = [i for i, prediction in enumerate(predictions) if prediction.state != "empty"]
         truths, predictions = [truths[i] for i in kept], [predictions[i] for i in kept]
-    return Reading.of(task, truths, predictions)
+    return LabelArrays.of(task, truths, predictions)

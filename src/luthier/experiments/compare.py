@@ -15,9 +15,10 @@ from luthier.engine.engine import Engine
 from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError
-from luthier.evaluation.leaderboard import Candidate, Leaderboard, build_leaderboard
+from luthier.evaluation.leaderboard import Candidate, Leaderboard
 from luthier.evaluation.measures import ranking_metric
 from luthier.evaluation.metrics import evaluate
+from luthier.evaluation.ranking import build_leaderboard
 from luthier.evaluation.spread import Spread
 from luthier.experiments.answers import answers_table
 from luthier.experiments.costs import Plan, plan_fit, plan_rows

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from luthier.evaluation.measures import METRICS, Format
-from luthier.evaluation.spread import Group, Pair, Spread
+from luthier.evaluation.spread import Spread, SpreadGroup, SpreadPair
 from luthier.evaluation.statistics import ALPHA
 from luthier.reporting.numbers import interval, number, p_value, printable
 
@@ -114,7 +114,7 @@ def spread_sentences(spread: Spread) -> list[str]:
     return said
 
 
-def _cells(group: Group, written: Format) -> list[str]:
+def _cells(group: SpreadGroup, written: Format) -> list[str]:
     quantiles = (group.low, group.quarter, group.median, group.three_quarters, group.high)
     return [
         printable(group.name),
@@ -124,7 +124,7 @@ def _cells(group: Group, written: Format) -> list[str]:
     ]
 
 
-def _pair_cells(pair: Pair, written: Format) -> list[str]:
+def _pair_cells(pair: SpreadPair, written: Format) -> list[str]:
     return [
         f"{printable(pair.first)} and {printable(pair.second)}",
         number(pair.difference, written),

@@ -20,7 +20,7 @@ from luthier.techniques.prompt.few_shot import drawn_examples, of_length, or_rai
 from luthier.techniques.prompt.wording import Examples
 
 if TYPE_CHECKING:
-    from luthier.evaluation.racing import Lane, Outcome
+    from luthier.evaluation.racing import Outcome, Racer
     from luthier.techniques.prompt.prompt import Prompt
 
 __all__ = ["Sample", "Search", "draw_search", "has_ended", "row_score", "search", "search_requests"]
@@ -154,11 +154,11 @@ def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, An
             break
     winner = drawn.samples[outcome.winner]
     # Best first: the winner, then those that stayed longest.
-    lanes = sorted(outcome.lanes, key=lambda lane: (-lane.rows, -lane.score.value, lane.candidate))
-    lanes.sort(key=lambda lane: lane.candidate != outcome.winner)
+    racers = sorted(outcome.racers, key=lambda racer: (-racer.rows, -racer.score.value, racer.candidate))
+    racers.sort(key=lambda racer: racer.candidate != outcome.winner)
     return {
         "examples": spec.kept(rows, winner.positions),
-        "samples": [_record(rows, drawn.samples[lane.candidate], lane, outcome.winner) for lane in lanes],
+        "samples": [_record(rows, drawn.samples[racer.candidate], racer, outcome.winner) for racer in racers],
         "search": {
             "rows": len(judged),
             "score": score_name(spec.objective),
@@ -260,22 +260,22 @@ def _check(spec: Prompt, predictions: Sequence[Prediction], *, first: bool) -> N
         )
 
 
-def _record(rows: Rows, sample: Sample, lane: Lane, winner: int) -> dict[str, Any]:
+def _record(rows: Rows, sample: Sample, racer: Racer, winner: int) -> dict[str, Any]:
     # A table of it has to fit a terminal, so names are short: `block` and `by` say when it dropped out and why.
     return {
-        "sample": lane.candidate + 1,
+        "sample": racer.candidate + 1,
         "count": sample.count,
         "seed": sample.seed,
         "labels": " ".join(str(rows.labels[position]) for position in sample.positions),
         "positions": " ".join(map(str, sample.positions)),
-        "rows": lane.rows,
-        "score": _short(lane.score.value),
-        "low": _short(lane.score.low),
-        "high": _short(lane.score.high),
-        "p": _short(lane.p),
-        "block": lane.dropped_after,
-        "by": lane.dropped_by,
-        "winner": lane.candidate == winner,
+        "rows": racer.rows,
+        "score": _short(racer.score.value),
+        "low": _short(racer.score.low),
+        "high": _short(racer.score.high),
+        "p": _short(racer.p),
+        "block": racer.dropped_after,
+        "by": racer.dropped_by,
+        "winner": racer.candidate == winner,
     }
 
 

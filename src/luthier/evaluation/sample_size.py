@@ -14,7 +14,7 @@ from luthier.evaluation.statistics import ALPHA, Difference
 
 __all__ = [
     "POWER",
-    "Plan",
+    "SamplePlan",
     "detectable_difference",
     "mcnemar_power",
     "plan_from_difference",
@@ -32,7 +32,7 @@ TAIL = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SamplePlan:
     """How many rows would tell two specs apart, if the difference seen is the true one.
 
     Attributes:
@@ -189,7 +189,7 @@ def plan_from_difference(
     disagreement: float,
     alpha: float = ALPHA,
     power: float = POWER,
-) -> Plan:
+) -> SamplePlan:
     """The plan for any metric: its standard error shrinks with the root of the number of rows.
 
     n = rows ((z(alpha/2) + z(power)) se / d)^2. What was seen is itself uncertain, so the number says "hundreds" or
@@ -208,7 +208,7 @@ def plan_from_difference(
     needed = None
     if abs(value) > 1e-12 and error > 0:
         needed = max(2, ceil(rows * (sum(_z(alpha, power)) * error / value) ** 2))
-    return Plan(
+    return SamplePlan(
         first=names[0],
         second=names[1],
         metric=metric,

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from luthier.errors import UserError
-from luthier.evaluation.planning import MOST_DIFFERING, detectable_difference, mcnemar_power, rows_needed
+from luthier.evaluation.sample_size import MOST_DIFFERING, detectable_difference, mcnemar_power, rows_needed
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(0.15, 0.10), (0.20, 0.10), (0.12, 0.04), (0.25, 0.01)])

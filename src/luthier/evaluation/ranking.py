@@ -1,0 +1,312 @@
+"""Ranks specs measured on the same rows and samples, beside the most frequent label and the people who labelled."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from luthier.errors import DataError, UserError
+from luthier.evaluation.leaderboard import Candidate, Comparison, Entry, Leaderboard, states_of
+from luthier.evaluation.measures import METRICS, ranking_metric
+from luthier.evaluation.metrics import LabelArrays, Measured, in_order, measure
+from luthier.evaluation.resampling import percentile_interval, rate_interval
+from luthier.evaluation.sample_size import plan_from_difference
+from luthier.evaluation.statistics import (
+    ALPHA,
+    Difference,
+    all_differences,
+    holm,
+    letters,
+    mcnemar,
+    paired_difference,
+    sign_flip,
+)
+from luthier.evaluation.tables import calibration_of, confusion_of
+from luthier.tasks.prediction import CallRecord, Prediction
+from luthier.tasks.task import Rows, Task, is_blank
+
+__all__ = ["build_leaderboard"]
+
+
+def build_leaderboard(
+    task: Task,
+    rows: Rows,
+    candidates: Sequence[Candidate],
+    *,
+    train_labels: Sequence[str | None] | None = None,
+    rank_by: str | None = None,
+    resamples: int = 2000,
+    seed: int = 7,
+    alpha: float = ALPHA,
+    waiting: Sequence[str] = (),
+) -> Leaderboard:
+    """Measures all candidates on the same rows and on the same bootstrap samples, and ranks them.
+
+    Args:
+        task: the question.
+        rows: the test rows, every one labelled; also with the columns of `task.raters`, if the table has them.
+        candidates: one or more, with one prediction per row.
+        train_labels: where the most frequent label is taken from; from the test rows when absent.
+        rank_by: a metric of quality; weighted F1, for ratings quadratic weighted kappa, when absent.
+        resamples: bootstrap samples behind intervals and p-values.
+        seed: of the samples.
+        alpha: level at which two specs count as different, after correction.
+        waiting: names of specs that are still to be measured. The correction is for all pairs of the leaderboard,
+            so nothing is compared before the last of them is there.
+
+    Raises:
+        UserError: no candidate, two of the same name, or `rank_by` is no metric of the task.
+        DataError: a row has no label, all rows are empty, or a candidate has not one prediction per row.
+    """
+    metric = ranking_metric(task, rank_by)
+    kept = _rows_to_evaluate(task, rows, candidates)
+    truths = [label for label in (rows.labels[i] for i in kept) if label is not None]
+    shown = [LabelArrays.of(task, truths, [c.predictions[i] for i in kept]) for c in candidates]
+    majority, always = majority_reading(task, rows, kept, truths, train_labels)
+    people = people_readings(task, rows, kept, truths)
+    measured = measure([*shown, always, *people.values()], resamples=resamples, seed=seed)
+    specs, floor, human = measured[: len(shown)], measured[len(shown)], measured[len(shown) + 1 :]
+
+    sign = -1 if METRICS[metric].better == "higher" else 1
+    order = sorted(
+        range(len(shown)),
+        key=lambda i: (
+            metric not in specs[i].draws,
+            sign * specs[i].intervals[metric].value if metric in specs[i].draws else 0.0,
+            candidates[i].name,
+        ),
+    )
+    judged = [i for i in order if metric in specs[i].draws]
+    if not judged and not waiting:
+        raise UserError(f"no spec has {metric!r}, which needs a probability per label; rank by something else.")
+    pairs: list[Comparison] = []
+    differences: list[Difference] = []
+    above: dict[int, bool] = {}
+    if not waiting:
+        pairs, differences = _compare(task, candidates, shown, specs, judged, metric)
+        above = _above_majority(specs, floor, judged, metric, alpha)
+    places = {candidates[i].name: place for place, i in enumerate(judged)}
+    different = {(places[p.first], places[p.second]): p.corrected < alpha for p in pairs}
+    groups = {} if waiting else dict(zip(judged, letters(len(judged), different), strict=True))
+
+    empty = {"empty_rate": rate_interval(len(rows) - len(kept), len(rows))}
+    entries = tuple(
+        Entry(
+            candidate=candidates[i],
+            metrics=in_order(specs[i].intervals | empty),
+            states=states_of(candidates[i]),
+            from_journal_share=sum(p.call.from_journal for p in shown[i].predictions) / len(kept),
+            rank=place,
+            group=groups.get(i, ""),
+            above_majority=above.get(i),
+            confusion=confusion_of(shown[i]),
+            calibration=calibration_of(shown[i]),
+        )
+        for place, i in enumerate(order, start=1)
+    )
+    plan = None
+    if pairs:
+        plan = plan_from_difference(
+            differences[0],
+            len(kept),
+            metric=metric,
+            names=(pairs[0].first, pairs[0].second),
+            disagreement=pairs[0].disagreement,
+            alpha=_level(pairs, alpha),
+        )
+    return Leaderboard(
+        task=task,
+        test_digest=rows.digest,
+        rows_evaluated=len(kept),
+        rows_empty=len(rows) - len(kept),
+        ranked_by=metric,
+        entries=entries,
+        pairs=tuple(pairs),
+        majority=Entry(
+            candidate=majority,
+            metrics=in_order(floor.intervals | empty),
+            states=states_of(majority),
+            from_journal_share=0.0,
+            rank=None,
+            group="",
+            confusion=confusion_of(always),
+            calibration=calibration_of(always),
+        ),
+        ceiling=ceiling_entry(people, human) if people else None,
+        partial=any(p.state == "failed" and p.transient for c in candidates for p in c.predictions),
+        plan=plan,
+        alpha=alpha,
+        draws={candidates[i].name: specs[i].draws[metric] for i in judged},
+        waiting=tuple(waiting),
+    )
+
+
+def _level(pairs: Sequence[Comparison], alpha: float) -> float:
+    """The level at which Holm's correction tests the first pair, given the p-values of the others."""
+    smaller = sum(pair.p < pairs[0].p for pair in pairs)
+    return alpha / (len(pairs) - smaller)
+
+
+def _rows_to_evaluate(task: Task, rows: Rows, candidates: Sequence[Candidate]) -> list[int]:
+    if not candidates:
+        raise UserError("there is no spec to put on a leaderboard; give one or more.")
+    repeated = sorted(name for name, count in Counter(c.name for c in candidates).items() if count > 1)
+    if repeated:
+        raise UserError(f"two specs are called {', '.join(repeated)}; give each spec its own `name:`.")
+    for candidate in candidates:
+        if len(candidate.predictions) != len(rows):
+            raise DataError(
+                f"spec {candidate.name!r} has {len(candidate.predictions)} predictions for {len(rows)} rows; "
+                "every spec must answer the same rows."
+            )
+    unlabelled = [i for i, label in enumerate(rows.labels) if label is None]
+    if unlabelled:
+        raise DataError(
+            f"{len(unlabelled)} test rows have no label of task {task.name!r} (the first is row {unlabelled[0] + 1}); "
+            f"labels are: {', '.join(task.labels)}."
+        )
+    blank = {i for i, row in enumerate(rows.inputs) if is_blank(row.get(rows.text))}
+    blank |= {i for c in candidates for i, p in enumerate(c.predictions) if p.state == "empty"}
+    kept = [i for i in range(len(rows)) if i not in blank]
+    if not kept:
+        raise DataError(f"column {rows.text!r} is empty in all {len(rows)} test rows; there is nothing to evaluate.")
+    return kept
+
+
+def _compare(
+    task: Task,
+    candidates: Sequence[Candidate],
+    readings: Sequence[LabelArrays],
+    measured: Sequence[Measured],
+    order: Sequence[int],
+    metric: str,
+) -> tuple[list[Comparison], list[Difference]]:
+    """Every two specs, the better first; the first two specs come first."""
+    couples = [(i, j) for place, i in enumerate(order) for j in order[place + 1 :]]
+    differences = all_differences(
+        np.array([measured[i].intervals[metric].value for i in order]),
+        np.stack([measured[i].draws[metric] for i in order]),
+    )
+    right = [mcnemar(readings[i].correct, readings[j].correct) for i, j in couples]
+    near: list[float] | None = None
+    if task.ordered:
+        near = [sign_flip(readings[i].absolute_error - readings[j].absolute_error) for i, j in couples]
+    corrected, right_corrected = holm([d.p for d in differences]), holm(right)
+    near_corrected = holm(near) if near is not None else None
+    pairs = [
+        Comparison(
+            first=candidates[i].name,
+            second=candidates[j].name,
+            metric=metric,
+            difference=differences[k].interval,
+            p=differences[k].p,
+            corrected=corrected[k],
+            accuracy_p=right[k],
+            accuracy_corrected=right_corrected[k],
+            error_p=near[k] if near is not None else None,
+            error_corrected=near_corrected[k] if near_corrected is not None else None,
+            disagreement=float((readings[i].correct != readings[j].correct).mean()),
+        )
+        for k, (i, j) in enumerate(couples)
+    ]
+    return pairs, differences
+
+
+def _above_majority(
+    measured: Sequence[Measured], floor: Measured, order: Sequence[int], metric: str, alpha: float
+) -> dict[int, bool]:
+    """Which specs are better than always answering the most frequent label, Holm-corrected over the specs."""
+    base = floor.intervals[metric].value
+    differences = [
+        paired_difference(measured[i].intervals[metric].value, base, measured[i].draws[metric], floor.draws[metric])
+        for i in order
+    ]
+    higher = METRICS[metric].better == "higher"
+    corrected = holm([d.p for d in differences])
+    return {
+        i: p < alpha and (d.interval.value > 0) == higher for i, d, p in zip(order, differences, corrected, strict=True)
+    }
+
+
+def majority_reading(
+    task: Task, rows: Rows, kept: Sequence[int], truths: Sequence[str], train_labels: Sequence[str | None] | None
+) -> tuple[Candidate, LabelArrays]:
+    """The spec that has not read the text: the most frequent label, with the labels' shares as probabilities."""
+    known = [label for label in train_labels or () if label in task.labels]
+    source, note = (known, "training rows") if known else (list(truths), "test rows")
+    counts = Counter(source)
+    label = max(task.labels, key=lambda name: counts[name])
+    shares = tuple(counts[name] / len(source) for name in task.labels)
+    there = set(kept)
+    answer = Prediction(label, "ok", shares, call=CallRecord(cost_usd=0.0))
+    nothing = Prediction(None, "empty")
+    candidate = Candidate(
+        name=f"always {label}",
+        technique="majority",
+        model="none",
+        spec_digest="",
+        fitted_digest="",
+        predictions=tuple(answer if i in there else nothing for i in range(len(rows))),
+        notes=(f"The most frequent label of the {note}, for every row.",),
+    )
+    return candidate, LabelArrays.of(task, truths, [answer] * len(kept))
+
+
+def people_readings(task: Task, rows: Rows, kept: Sequence[int], truths: Sequence[str]) -> dict[str, LabelArrays]:
+    """A reading per rater who labelled any of the rows."""
+    inputs = [rows.inputs[i] for i in kept]
+    missing = [name for name in task.raters if name not in inputs[0]]
+    if len(missing) == len(task.raters):
+        return {}
+    if missing:
+        raise DataError(
+            f"the test table has no rater column {', '.join(map(repr, missing))}, which task {task.name!r} names; "
+            f"its columns are: {', '.join(map(str, inputs[0]))}."
+        )
+    people = {}
+    for rater in task.raters:
+        labels = [task.canonical_label(row[rater]) for row in inputs]
+        if any(label is not None for label in labels):
+            answers = [Prediction(label, "ok" if label is not None else "off_label") for label in labels]
+            people[rater] = LabelArrays.of(task, truths, answers, counted=[label is not None for label in labels])
+    return people
+
+
+def ceiling_entry(people: Mapping[str, LabelArrays], measured: Sequence[Measured]) -> Entry:
+    """The mean over the raters; the interval is over rows, with these raters as they are.
+
+    Over rows and not over raters, so that it means the same as the specs' intervals above it: other texts, same people.
+    """
+    metrics = {}
+    for name, measure_ in METRICS.items():
+        if measure_.kind == "quality" and all(name in one.draws for one in measured):
+            value = sum(one.intervals[name].value for one in measured) / len(measured)
+            metrics[name] = percentile_interval(value, np.mean([one.draws[name] for one in measured], axis=0))
+    labels = [int(reading.counted.sum()) for reading in people.values()]
+    seen = [confusion_of(reading) for reading in people.values()]
+    summed = tuple(tuple(sum(cells) for cells in zip(*lines, strict=True)) for lines in zip(*seen, strict=True))
+    # Rows a rater skipped stand in the last column of the reading, but nobody asked that rater.
+    confusion = tuple((*line[:-1], 0) for line in summed)
+    return Entry(
+        candidate=Candidate(
+            name="human raters",
+            technique="human",
+            model=f"{len(people)} people" if len(people) > 1 else "1 person",
+            spec_digest="",
+            fitted_digest="",
+            predictions=(),
+            notes=(
+                f"Mean over {len(people)} people of how well one person's labels agree with the truth. "
+                "The truth was made from the same people's labels, so each person's own vote is in it "
+                "and the ceiling is a little flattering.",
+            ),
+        ),
+        metrics=metrics,
+        states={"ok": sum(labels)},
+        from_journal_share=0.0,
+        rank=None,
+        group="",
+        confusion=confusion,
+    )
