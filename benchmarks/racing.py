@@ -31,9 +31,9 @@ from luthier.evaluation.statistics import mcnemar
 from luthier.journal.journal import Journal
 from luthier.providers.endpoint import compatible
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.calls import gather
+from luthier.techniques.conversations import gather
 from luthier.techniques.prompt.example_search import row_score
-from luthier.techniques.prompt.fitting import choose
+from luthier.techniques.prompt.fit_steps import split_rows
 from luthier.techniques.prompt.prompt import Prompt
 from luthier_local import LocalServer
 
@@ -150,7 +150,7 @@ def _one_search(spec: Prompt, known: Rows, server: LocalServer) -> Found:
     before = server.received.total
     fitted = engine.drive(spec.fit(known), spec.endpoint)
     calls = server.received.total - before
-    drawn = choose(spec, known).search
+    drawn = split_rows(spec, known).search
     assert drawn is not None
     rows = known.take(drawn.judged)
     scores = np.zeros((len(drawn.samples), len(rows)))

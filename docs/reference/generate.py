@@ -56,9 +56,10 @@ PAGES = (
         "Tasks and specs",
         "Fields are the keys of the YAML; see [spec.md](../spec.md) and [prompt.md](../prompt.md).",
         (
-            "Task", "Spec", "Prompt", "luthier.techniques.prompt.wording:Wording",
-            "luthier.techniques.prompt.wording:Examples",
-            "luthier.techniques.prompt.wording:AnswerFormat", "luthier.techniques.prompt.wording:Decoding", "Embedding",
+            "Task", "Spec", "Prompt", "luthier.techniques.prompt.recipe:PromptRecipe",
+            "luthier.techniques.prompt.settings:Wording", "luthier.techniques.prompt.settings:Examples",
+            "luthier.techniques.prompt.settings:AnswerFormat", "luthier.techniques.prompt.settings:Decoding",
+            "Embedding",
             "luthier.techniques.heads.head:Head", "Decision", "FineTune", "luthier.techniques.finetune:Tuning",
             "luthier.techniques.finetune:Tuned", "Baseline", "Fitted", "read_spec", "read_specs", "grid",
         ),

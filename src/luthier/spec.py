@@ -302,6 +302,15 @@ class Spec(BaseModel):
 
     def relocation_warnings(self, fitted: Fitted) -> tuple[str, ...]:
         """What no longer holds when this recipe answers at its endpoint with what was fitted at another."""
+        before = fitted.spec.endpoint
+        if before is None or self.endpoint is None or before.model == self.endpoint.model:
+            return ()
+        cure = "Fit it there: luthier log SPEC --endpoint FILE --train TABLE"
+        broken = self._tied_to_model(fitted, f"{before.model} and is asked at {self.endpoint.model}")
+        return tuple(f"{what}. {cure}" for what in broken)
+
+    def _tied_to_model(self, fitted: Fitted, models: str) -> tuple[str, ...]:
+        """What of a fitted state is only right for the model it was fitted with; `models` names both."""
         return ()
 
     def check_ready(self) -> None:

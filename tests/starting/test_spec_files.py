@@ -15,7 +15,7 @@ from luthier.starting.init import init_from_table
 from luthier.starting.sizing import Sizes
 from luthier.starting.spec_files import EMBEDDED, EXAMPLE_ENDPOINTS, write_specs
 from luthier.techniques import read_endpoint, read_spec, read_specs
-from luthier.techniques.prompt.fitting import choose
+from luthier.techniques.prompt.fit_steps import split_rows
 from tests.conftest import REPOSITORY, reviews
 
 EXAMPLES = sorted(EXAMPLE_ENDPOINTS.glob("*.yaml"))
@@ -224,6 +224,6 @@ def test_the_default_few_shot_shows_every_label_as_far_as_that_fits(tmp_path: Pa
     assert isinstance(spec, lt.Prompt)
     assert spec.prompt.examples.max_characters is not None
     rows = spec.task.rows(frame, labelled=True)
-    examples = [rows.labels[place] for place in choose(spec, rows).examples]
+    examples = [rows.labels[place] for place in split_rows(spec, rows).examples]
     assert len(examples) == shown
     assert len(set(examples)) == min(labels, shown)

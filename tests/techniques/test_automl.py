@@ -17,7 +17,7 @@ from luthier.techniques import Embedding, read_fitted
 from luthier.techniques.heads import automl
 from luthier.techniques.heads.automl import KINDS, search_estimators, work_of
 from luthier.techniques.heads.learners import EstimatorChoice, Predictor, train_model
-from luthier.techniques.heads.outputs import HeadScorer
+from luthier.techniques.heads.probabilities import HeadScorer
 from luthier.techniques.heads.trials import TrialRunner
 from tests.conversing import ENDPOINT, MOOD, STARS, hold
 from tests.techniques.vectors import embeds, ended, labelled, lesson_of, vector_of

@@ -266,4 +266,4 @@ def test_the_objective_mse_answers_nearest_to_the_expected_rating() -> None:
 def test_another_model_means_another_head() -> None:
     fitted = mood()
     moved = fitted.spec.with_endpoint(embedded("wordllama-256"))
-    assert "fitted on vectors of some-model and is given those of wordllama-256" in moved.relocation_warnings(fitted)[0]
+    assert "fitted on vectors of some-model and is asked at wordllama-256" in moved.relocation_warnings(fitted)[0]

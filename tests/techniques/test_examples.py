@@ -7,7 +7,7 @@ import pytest
 
 from luthier.errors import DataError
 from luthier.techniques.prompt.few_shot import calibration_rows, choose_examples
-from luthier.techniques.prompt.wording import Examples
+from luthier.techniques.prompt.settings import Examples
 from tests.conversing import rows
 
 TRAIN = rows(*[f"text {i}" for i in range(40)], labels=["a" if i < 30 else "b" if i < 38 else "c" for i in range(40)])

@@ -17,7 +17,7 @@ from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques import Baseline, Decision, Embedding
 from luthier.techniques.decision import default_question
-from luthier.techniques.heads.outputs import around_value
+from luthier.techniques.heads.probabilities import around_value
 from tests.conversing import ENDPOINT, hold, rows, silence
 from tests.techniques.vectors import embeds
 

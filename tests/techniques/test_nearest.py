@@ -188,12 +188,13 @@ def test_a_saved_folder_shows_the_same(tmp_path: Path) -> None:
     assert again.arrays["vectors"].dtype == np.float32
 
 
-def test_the_price_holds_the_embeddings_and_examples_of_ordinary_length() -> None:
+def test_the_price_holds_the_embeddings_and_the_longest_examples() -> None:
     spec = prompt()
     fitting, answering = spec.first_requests(rows("at 42", "at 42", None), TRAIN)
     assert [request.operation for request in fitting] == ["embedding"] * 10
     assert [request.operation for request in answering] == ["embedding", "chat", "chat"]
-    assert len(answering[1].body["messages"]) == 5
+    # One example more than is shown, as a row of the pool leaves its own out.
+    assert len(answering[1].body["messages"]) == 2 * 3 + 1
 
 
 def test_a_fitted_one_has_only_rows_left_to_price() -> None:

@@ -12,7 +12,7 @@ from luthier.providers.exchange import Answer, Request
 from luthier.spec import Fitted
 from luthier.techniques.prompt.example_search import draw_search
 from luthier.techniques.prompt.prompt import Prompt
-from luthier.techniques.prompt.wording import Examples
+from luthier.techniques.prompt.settings import Examples
 from tests.conversing import ENDPOINT, MOOD, STARS, hold, rows, says, weighed
 
 LABELS = ["good" if i % 2 else "bad" for i in range(120)]

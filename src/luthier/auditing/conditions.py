@@ -17,7 +17,7 @@ from luthier.experiments.costs import Plan, plan_rows
 from luthier.experiments.fitting import fit_on, training_rows
 from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
-from luthier.techniques.prompt.wording import AnswerFormat, Decoding
+from luthier.techniques.prompt.settings import AnswerFormat, Decoding
 from luthier.tuning.hosting import hosted
 from luthier.tuning.job import Job
 from luthier.tuning.job_runs import TUNE_TAGS, tune_runs

@@ -19,14 +19,14 @@ from luthier.tables import frame_of
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.calibration import calibrate, calibrated
-from luthier.techniques.calls import call_record, gather, unanswered
+from luthier.techniques.conversations import call_record, gather, unanswered
 from luthier.techniques.prompt.few_shot import calibration_rows
 from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from luthier.techniques.prompt.preview import Preview
+    from luthier.techniques.preview import Preview
 
 __all__ = ["Decision"]
 
@@ -165,16 +165,10 @@ class Decision(Spec):
             )
         return ()
 
-    def relocation_warnings(self, fitted: Fitted) -> tuple[str, ...]:
-        """A calibration belongs to the model it was measured on."""
-        before = fitted.spec.endpoint
-        assert self.endpoint is not None
-        if "leaning" not in fitted.state or before is None or before.model == self.endpoint.model:
+    def _tied_to_model(self, fitted: Fitted, models: str) -> tuple[str, ...]:
+        if "leaning" not in fitted.state:
             return ()
-        return (
-            f"{self.name} was calibrated on {before.model} and is asked at {self.endpoint.model}: its probabilities "
-            "are off. Fit it there: luthier log SPEC --endpoint FILE --train TABLE",
-        )
+        return (f"{self.name} was calibrated on {models}: its probabilities are off",)
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Asks about `calibration_rows` training rows: the bias, as the prompt technique has it, then the cuts.
@@ -229,13 +223,13 @@ class Decision(Spec):
         Raises:
             DataError: the table lacks a column.
         """
-        from luthier.techniques.prompt.preview import calibration_note, preview_of
+        from luthier.techniques.preview import calibration_note, preview_rows
 
         rows = frame_of(rows, text=self.task.text)
         self.check_columns(rows.columns)
         assert self.endpoint is not None
         notes = [*self.notes(), *calibration_note(self.calibration_rows)]
-        return preview_of(self.name, self.endpoint, self.task.rows(rows), self.adapter({}).request, notes)
+        return preview_rows(self.name, self.endpoint, self.task.rows(rows), self.adapter({}).request, notes)
 
     def adapter(self, state: Mapping[str, Any]) -> DecisionAdapter:
         """How one row is asked and read, given what `fit` kept."""

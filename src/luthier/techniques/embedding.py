@@ -17,11 +17,11 @@ from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.calls import call_record, unanswered
+from luthier.techniques.conversations import call_record, unanswered
 from luthier.techniques.heads.automl import check_parts
 from luthier.techniques.heads.head import FittedHead, Head, fit_head, load_predictor
 from luthier.techniques.heads.learners import Predictor
-from luthier.techniques.heads.outputs import ERRORS
+from luthier.techniques.heads.probabilities import ERRORS
 from luthier.techniques.heads.training_set import TrainingSet, assign_folds, labelled_texts, labels_present
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from luthier.techniques.prompt.preview import Preview
+    from luthier.techniques.preview import Preview
 
     Floats = npt.NDArray[np.float64]
 
@@ -99,17 +99,8 @@ class Embedding(Spec):
             "head.trials makes it repeatable.",
         )
 
-    def relocation_warnings(self, fitted: Fitted) -> tuple[str, ...]:
-        """A head belongs to the model whose vectors it learned."""
-        before = fitted.spec.endpoint
-        assert self.endpoint is not None
-        if before is None or before.model == self.endpoint.model:
-            return ()
-        return (
-            f"the head of {self.name} was fitted on vectors of {before.model} and is given those of "
-            f"{self.endpoint.model}: its answers mean nothing. Fit it there: luthier log SPEC --endpoint FILE "
-            "--train TABLE",
-        )
+    def _tied_to_model(self, fitted: Fitted, models: str) -> tuple[str, ...]:
+        return (f"the head of {self.name} was fitted on vectors of {models}: its answers mean nothing",)
 
     def tables(self, fitted: Fitted) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """The candidates that were tried, best first; `best` is the best score up to each."""
@@ -147,7 +138,7 @@ class Embedding(Spec):
         Raises:
             DataError: a table lacks a column.
         """
-        from luthier.techniques.prompt.preview import preview_of
+        from luthier.techniques.preview import preview_rows
 
         rows = frame_of(rows, text=self.task.text)
         self.check_columns(rows.columns)
@@ -163,7 +154,7 @@ class Embedding(Spec):
         def request(inputs: Mapping[str, Any]) -> Request:
             return self._request(str(inputs[self.task.text]))
 
-        return preview_of(self.name, self.endpoint, self.task.rows(rows), request, notes)
+        return preview_rows(self.name, self.endpoint, self.task.rows(rows), request, notes)
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Embeds the training texts and learns the head.

@@ -15,8 +15,8 @@ from luthier.tasks.answers import JSON_KEY
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.prompt.prompt import Prompt
+from luthier.techniques.prompt.settings import Style
 from luthier.techniques.prompt.template import UnrenderedRow
-from luthier.techniques.prompt.wording import Style
 
 __all__ = ["FineTune", "Tuned", "Tuning"]
 

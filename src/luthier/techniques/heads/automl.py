@@ -15,7 +15,7 @@ from typing import Any, cast
 from luthier.errors import MissingPart
 from luthier.providers.exchange import Conversation
 from luthier.techniques.heads.learners import EstimatorChoice, EstimatorName, tree_library
-from luthier.techniques.heads.outputs import OutputKind
+from luthier.techniques.heads.probabilities import OutputKind
 from luthier.techniques.heads.training_set import TrainingSet
 from luthier.techniques.heads.trials import TrialRunner, plain
 

@@ -13,7 +13,7 @@ from luthier.evaluation.deciding import Objective
 from luthier.providers.exchange import Conversation
 from luthier.techniques.heads.automl import check_parts, search_estimators
 from luthier.techniques.heads.learners import EstimatorChoice, Predictor, TrainedModel
-from luthier.techniques.heads.outputs import HeadScorer
+from luthier.techniques.heads.probabilities import HeadScorer
 from luthier.techniques.heads.training_set import TrainingSet
 from luthier.techniques.heads.trials import Trial, TrialRunner, plain, run_paths
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from luthier.errors import MissingPart
-from luthier.techniques.heads.outputs import OutputKind, around_value, from_above, shares_of
+from luthier.techniques.heads.probabilities import OutputKind, around_value, from_above, shares_of
 from luthier.techniques.heads.training_set import TrainingSet
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.providers.exchange import Conversation, ProgressEvent
 from luthier.techniques.heads.learners import EstimatorChoice, Predictor, TrainedModel, train_model
-from luthier.techniques.heads.outputs import HeadScorer
+from luthier.techniques.heads.probabilities import HeadScorer
 from luthier.techniques.heads.training_set import TrainingSet
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.tasks.thoughts import spoken
 from luthier.techniques.calibration import calibrated
-from luthier.techniques.calls import call_record, unanswered
+from luthier.techniques.conversations import call_record, unanswered
 from luthier.techniques.prompt.few_shot import same_text
 from luthier.techniques.prompt.template import Template, UnrenderedRow
 from luthier.techniques.prompt.token_walk import WalkScores, walk
@@ -83,7 +83,7 @@ class PromptAdapter:
         """What the model is to answer for each label, in the task's order."""
         return letters_for(self.words) if self.answer_mode == "letters" else self.words
 
-    def shown(self, inputs: Mapping[str, Any], label: str) -> FewShotExample:
+    def example(self, inputs: Mapping[str, Any], label: str) -> FewShotExample:
         """A training row as an example.
 
         Raises:

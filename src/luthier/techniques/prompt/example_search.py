@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +13,16 @@ from luthier.providers.exchange import ProgressEvent, Request
 from luthier.spec import Conversation
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.calls import gather
+from luthier.techniques.conversations import gather
 from luthier.techniques.prompt.adapter import example_tokens
 from luthier.techniques.prompt.few_shot import drawn_examples, of_length, or_raise, short_enough
-from luthier.techniques.prompt.wording import Examples
+from luthier.techniques.prompt.recipe import PromptRecipe
+from luthier.techniques.prompt.settings import Examples
 
 if TYPE_CHECKING:
-    from luthier.evaluation.racing import Outcome, Racer
-    from luthier.techniques.prompt.prompt import Prompt
+    from luthier.evaluation.racing import Block, Outcome, Racer
 
-__all__ = ["Sample", "Search", "draw_search", "has_ended", "row_score", "search", "search_requests"]
+__all__ = ["Sample", "ExampleSearch", "draw_search", "most_requests", "row_score", "search_examples"]
 
 TRIES = 20
 """Draws made for each sample that is wanted, before there are too few different ones."""
@@ -45,7 +44,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class ExampleSearch:
     """What races on what; fixed by the seed, so an interrupted search goes on from the journal.
 
     Attributes:
@@ -56,15 +55,10 @@ class Search:
     samples: tuple[Sample, ...]
     judged: tuple[int, ...]
 
-    @property
-    def longest(self) -> Sample:
-        """The draw with the most examples, the first of several."""
-        return max(self.samples, key=lambda sample: sample.count)
-
 
 def draw_search(
     rows: Rows, pool: Sequence[int], labels: Sequence[str], settings: Examples, seed: int, name: str
-) -> Search:
+) -> ExampleSearch:
     """The rows to judge on, and from the others the samples: balanced draws, with the counts taken in turn.
 
     Args:
@@ -110,10 +104,12 @@ def draw_search(
             f"it judges on only {len(samples)} different ones were drawn. Lower prompt.examples.samples or rows, or "
             "give more rows with --train."
         )
-    return Search(tuple(samples.values()), tuple(judged))
+    return ExampleSearch(tuple(samples.values()), tuple(judged))
 
 
-def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, Any]]:
+def search_examples(
+    spec: PromptRecipe, rows: Rows, drawn: ExampleSearch, blocks: list[Block] | None = None
+) -> Conversation[dict[str, Any]]:
     """Races the samples; what comes back is kept in the fitted state: `examples`, `samples` and `search`.
 
     Every sample still racing is asked about the next rows in one round. The model's bias is not taken away here:
@@ -126,19 +122,19 @@ def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, An
     # Here, not on top: a packaged model answers without scipy.
     from luthier.evaluation.racing import largest_fields, race
 
-    askings = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    adapters = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
     judged = rows.take(drawn.judged)
-    racing = race(len(askings), len(judged))
-    fields = largest_fields(len(askings), len(judged))
+    racing = race(len(adapters), len(judged))
+    fields = largest_fields(len(adapters), len(judged))
     block = next(racing)
-    done = 0
     while True:
-        left = f"{len(block.candidates)} of {len(askings)} samples left"
+        if blocks is not None:
+            blocks.append(block)
+        left = f"{len(block.candidates)} of {len(adapters)} samples left"
         yield ProgressEvent("examples", block.first, len(judged), left)
         inputs = judged.inputs[block.first : block.end]
-        predictions = yield from gather(askings[c].row(row) for c in block.candidates for row in inputs)
+        predictions = yield from gather(adapters[c].row(row) for c in block.candidates for row in inputs)
         _check(spec, predictions, first=block.number == 1)
-        done += len(predictions)
         width = len(inputs)
         scores = [
             [
@@ -169,52 +165,29 @@ def search(spec: Prompt, rows: Rows, drawn: Search) -> Conversation[dict[str, An
     }
 
 
-def search_requests(spec: Prompt, rows: Rows, drawn: Search, begun: Sequence[Request] = ()) -> list[Request]:
-    """What a search asks at most: the race in which no sample is dropped by a test from now on.
-
-    Which samples reach the later blocks is not known yet; those whose examples are longest stand for them.
+def most_requests(spec: PromptRecipe, rows: Rows, drawn: ExampleSearch, block: Block | None = None) -> list[Request]:
+    """The most a search asks after a block: no test drops a sample from then on, and the longest samples stay.
 
     Args:
         spec: the recipe.
         rows: the training rows.
         drawn: what races on what.
-        begun: what the search has asked so far, the round it waits for included.
+        block: the last block that has begun; `None` before the race.
     """
     from luthier.evaluation.racing import block_ends, largest_fields
 
     judged = rows.take(drawn.judged)
-    askings = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
-    lengths = [example_tokens(adapter.examples) for adapter in askings]
-    order = sorted(range(len(askings)), key=lambda i: (-lengths[i], i))
-    asked = {_said(request) for request in begun}
-    found = list(begun)
-    first = 0
-    for size, end in zip(largest_fields(len(askings), len(judged)), block_ends(len(judged)), strict=True):
+    adapters = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    racing = range(len(adapters)) if block is None else block.candidates
+    order = sorted(racing, key=lambda i: (-example_tokens(adapters[i].examples), i))
+    first = 0 if block is None else block.end
+    found: list[Request] = []
+    for size, end in zip(largest_fields(len(adapters), len(judged)), block_ends(len(judged)), strict=True):
         part = judged.take(range(first, end))
-        first = end
-        # Nothing is asked yet of a new race: only what it can reach at most is rendered.
-        asks = {sample: askings[sample].requests(part) for sample in (order if asked else order[:size])}
-        racing = [sample for sample in asks if any(_said(request) in asked for request in asks[sample])]
-        if racing:
-            order = racing
-            continue
-        order = order[:size]
-        for sample in order:
-            found += asks[sample]
+        for sample in order[:size] if len(part) else ():
+            found += adapters[sample].requests(part)
+        first = max(first, end)
     return found
-
-
-def has_ended(spec: Prompt, rows: Rows, drawn: Search, held: Rows, begun: Sequence[Request]) -> bool:
-    """Whether what was asked so far goes beyond the race: some sample was shown above the calibration rows."""
-    asked = {_said(request) for request in begun}
-    if not asked or not len(held):
-        return False
-    askings = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
-    return any(_said(request) in asked for adapter in askings for request in adapter.requests(held))
-
-
-def _said(request: Request) -> str:
-    return json.dumps(request.body, sort_keys=True, default=str)
 
 
 def row_score(task: Task, objective: Objective | None, prediction: Prediction, truth: str | None) -> float:
@@ -245,7 +218,7 @@ def score_name(objective: Objective | None) -> str:
     return "accuracy" if objective in (None, "accuracy") else "minus the squared error"
 
 
-def _check(spec: Prompt, predictions: Sequence[Prediction], *, first: bool) -> None:
+def _check(spec: PromptRecipe, predictions: Sequence[Prediction], *, first: bool) -> None:
     waiting = sum(prediction.transient for prediction in predictions)
     why = next((prediction.error for prediction in predictions if prediction.error), None)
     if waiting:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from luthier.errors import DataError
 from luthier.tasks.task import Rows
-from luthier.techniques.prompt.wording import Examples
+from luthier.techniques.prompt.settings import Examples
 
 __all__ = [
     "calibration_rows",

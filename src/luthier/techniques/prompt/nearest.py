@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import EndpointError, Partial
@@ -14,8 +13,8 @@ from luthier.providers.redaction import sendable
 from luthier.spec import Conversation
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, is_blank
-from luthier.techniques.calls import gather, unanswered
-from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter
+from luthier.techniques.conversations import gather, unanswered
+from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter, example_tokens
 from luthier.techniques.prompt.few_shot import same_text
 from luthier.techniques.prompt.template import UnrenderedRow
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     Vectors = npt.NDArray[np.float32]
 
-__all__ = ["Nearest", "embed_pool", "embedding_request", "embedding_requests", "typical"]
+__all__ = ["Nearest", "embed_pool", "embedding_request", "embedding_requests", "extremes", "typical"]
 
 
 def embedding_request(text: object, endpoint: Endpoint) -> Request:
@@ -113,7 +112,7 @@ class Nearest:
         vectors: Vectors,
         name: str,
     ) -> None:
-        self._asking = adapter
+        self._adapter = adapter
         self._endpoint = endpoint
         self._count = count
         self._pool = pool
@@ -128,7 +127,7 @@ class Nearest:
             EndpointError: a vector is of another length than those of the pool.
         """
         asked = [place for place, inputs in enumerate(rows) if self._is_sent(inputs)]
-        texts = [rows[place][self._asking.task.text] for place in asked]
+        texts = [rows[place][self._adapter.task.text] for place in asked]
         answers: Sequence[Answer] = []
         if asked:
             answers = yield [embedding_request(text, self._endpoint) for text in texts]
@@ -143,11 +142,11 @@ class Nearest:
             else:
                 self._check(answer)
                 embedded[place] = answer
-        keys = [same_text(rows[place][self._asking.task.text]) for place in embedded]
+        keys = [same_text(rows[place][self._adapter.task.text]) for place in embedded]
         shown = dict(zip(embedded, self.nearest([unit(a.vector) for a in embedded.values()], keys), strict=True))
         # A row that is not sent asks nothing, so nothing is paid for its vector either.
         places = [place for place in range(len(rows)) if place not in broken]
-        found = yield from gather(self._asking.row(rows[place], shown.get(place)) for place in places)
+        found = yield from gather(self._adapter.row(rows[place], shown.get(place)) for place in places)
         predicted = broken | {
             place: with_embedding(one, embedded[place]) if place in embedded else one
             for place, one in zip(places, found, strict=True)
@@ -183,17 +182,17 @@ class Nearest:
                 found.append(tuple(reversed(others[: self._count])))
         return found
 
-    @cached_property
-    def typical(self) -> tuple[FewShotExample, ...]:
-        """Examples of ordinary length, to judge a price by before any vector is known."""
-        return typical(self._asking, self._pool, self._count)
+    @property
+    def extremes(self) -> tuple[tuple[FewShotExample, ...], tuple[FewShotExample, ...]]:
+        """The shortest and the longest examples a row may be shown, to bound a price by."""
+        return extremes(self._adapter, self._pool, self._count)
 
     def _is_sent(self, inputs: Mapping[str, Any]) -> bool:
         """Whether a row has a text and can be written into the template."""
-        if is_blank(inputs.get(self._asking.task.text)):
+        if is_blank(inputs.get(self._adapter.task.text)):
             return False
         try:
-            self._asking.request(inputs, examples=())
+            self._adapter.request(inputs, examples=())
         except UnrenderedRow:
             return False
         return True
@@ -201,7 +200,7 @@ class Nearest:
     def _example(self, position: int) -> FewShotExample:
         if position not in self._shown:
             example = self._pool[position]
-            self._shown[position] = self._asking.shown(example["inputs"], example["label"])
+            self._shown[position] = self._adapter.example(example["inputs"], example["label"])
         return self._shown[position]
 
     def _check(self, answer: Answer) -> None:
@@ -215,12 +214,25 @@ class Nearest:
             )
 
 
+def extremes(
+    adapter: PromptAdapter, pool: Sequence[Mapping[str, Any]], count: int
+) -> tuple[tuple[FewShotExample, ...], tuple[FewShotExample, ...]]:
+    """The shortest and the longest `count` examples of a pool.
+
+    The longest are one more, as a row that is in the pool itself is not shown its own text.
+    """
+    shown = sorted(
+        (adapter.example(one["inputs"], one["label"]) for one in pool), key=lambda one: example_tokens([one])
+    )
+    return tuple(shown[:count]), tuple(shown[-count - 1 :])
+
+
 def typical(adapter: PromptAdapter, pool: Sequence[Mapping[str, Any]], count: int) -> tuple[FewShotExample, ...]:
     """So many examples whose length is nearest to the mean length of the pool."""
     texts = [len(str(example["inputs"].get(adapter.task.text))) for example in pool]
     mean = sum(texts) / max(1, len(texts))
     order = sorted(range(len(pool)), key=lambda i: (abs(texts[i] - mean), i))[:count]
-    return tuple(adapter.shown(pool[i]["inputs"], pool[i]["label"]) for i in order)
+    return tuple(adapter.example(pool[i]["inputs"], pool[i]["label"]) for i in order)
 
 
 def with_embedding(found: Prediction, answer: Answer) -> Prediction:

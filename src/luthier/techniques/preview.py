@@ -11,16 +11,13 @@ from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request, Usage
 from luthier.providers.prices import dollars
 from luthier.tasks.task import Rows, is_blank
-from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter
-from luthier.techniques.prompt.example_search import search_requests
-from luthier.techniques.prompt.fitting import choose, stand_ins
 from luthier.techniques.prompt.template import UnrenderedRow
 from luthier.terminals import visible
 
 if TYPE_CHECKING:
-    from luthier.techniques.prompt.prompt import Prompt
+    pass
 
-__all__ = ["Preview", "calibration_note", "estimate", "preview", "preview_of"]
+__all__ = ["Preview", "calibration_note", "estimate", "preview_rows"]
 
 
 @dataclass(frozen=True)
@@ -95,18 +92,6 @@ class Preview:
         return f"<div><p>{html.escape(self.summary)}</p>{f'<ul>{notes}</ul>' if notes else ''}{''.join(rows)}</div>"
 
 
-def preview(spec: Prompt, rows: Rows, train: Rows | None) -> Preview:
-    """The first requests of these rows; what is not known before something is asked has stand-ins, and a note."""
-    assert spec.endpoint is not None
-    adapter = spec.adapter({})
-    notes = [*spec.notes(), *calibration_note(spec.answer.calibration_rows)]
-    if spec.prompt.examples.most:
-        examples, note = _examples(spec, adapter, train)
-        adapter = replace(adapter, examples=examples)
-        notes += note
-    return preview_of(spec.name, spec.endpoint, rows, adapter.request, notes)
-
-
 def calibration_note(count: int) -> list[str]:
     """That calibrating asks about training rows, where it does."""
     if not count:
@@ -116,7 +101,7 @@ def calibration_note(count: int) -> list[str]:
     ]
 
 
-def preview_of(
+def preview_rows(
     name: str,
     endpoint: Endpoint,
     rows: Rows,
@@ -155,34 +140,6 @@ def preview_of(
         cost_usd_max=most,
         notes=tuple(notes),
     )
-
-
-def _examples(spec: Prompt, adapter: PromptAdapter, train: Rows | None) -> tuple[tuple[FewShotExample, ...], list[str]]:
-    """The examples to show, and what is to be said of them where they are not those that will be sent."""
-    settings = spec.prompt.examples
-    if train is None:
-        labels = adapter.answers
-        missing = "Examples are placeholders and missing from the estimate; give train=... to see "
-        return tuple(
-            FewShotExample(
-                f"(example {i + 1} of {settings.most}, chosen from the training rows)", labels[i % len(labels)], ""
-            )
-            for i in range(settings.most)
-        ), [missing + ("how long they are." if settings.select == "nearest" else "those chosen.")]
-    chosen = choose(spec, train, calibrate=settings.select in ("nearest", "searched"))
-    if chosen.search is not None:
-        shown = spec.adapter({"examples": spec.kept(train, chosen.search.longest.positions)}).examples
-        most = len(search_requests(spec, train, chosen.search))
-        return shown, [
-            f"The examples are one of {len(chosen.search.samples)} samples; fitting asks at most {most:,} calls to "
-            "find the best, which the estimate here leaves out."
-        ]
-    if settings.select == "nearest":
-        return stand_ins(spec, train, chosen), [
-            "The examples are training rows of ordinary length, to judge the price by: which ones are nearest to a "
-            "row is known when it is embedded. Embeddings are missing from the estimate."
-        ]
-    return spec.adapter({"examples": spec.kept(train, chosen.examples)}).examples, []
 
 
 def estimate(requests: Sequence[Request], endpoint: Endpoint) -> tuple[Usage, float | None, float | None]:
