@@ -17,9 +17,9 @@ SOURCE = Path(luthier.__file__).parent
 
 # Lowest first. Rooms on one floor do not import each other.
 FLOORS: list[set[str]] = [
-    {"errors", "home"},
+    {"errors", "home", "processes"},
     {"documents", "journal", "outputs", "terminals"},
-    {"assets", "tables"},
+    {"tables"},
     {"tasks"},
     {"providers", "evaluation"},
     {"replies"},
@@ -44,7 +44,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 
 # The embedded server is a package of its own: reached over HTTP only, so that it could be any server.
 SERVER = SOURCE.parent / "luthier_local"
-SERVER_MAY_IMPORT = {"errors", "home", "assets"}
+SERVER_MAY_IMPORT = {"errors", "home", "outputs", "processes"}
 MAY_IMPORT_SERVER = {"cli"}
 
 

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.assets import sample
 from luthier.endpoints import Journal
 from luthier.errors import DataError, UserError
 from luthier.outputs import check_file, check_folder, lock_scratch, write_file, write_folder
@@ -22,6 +21,7 @@ from luthier.starting.spec_files import write_specs
 from luthier.tables import write_frame
 from luthier.techniques import read_fitted
 from luthier.tuning.tuned_specs import TunedSpecFile
+from luthier_local import sample
 from luthier_local.jobs.job_store import JobStore
 
 

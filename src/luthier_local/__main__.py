@@ -1,4 +1,4 @@
-"""`python -m luthier_local`: the server in the foreground, or as the service that processes share."""
+"""`python -m luthier_local`: the server in the foreground or as the shared service; weights and sample data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from luthier.errors import LuthierError
 def main(arguments: list[str] | None = None) -> int:
     """Parses, calls, and returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m luthier_local", description="The OpenAI protocol on this machine, for trying out and tests."
+        prog="python -m luthier_local",
+        description="Serves the OpenAI protocol on this machine, for trials and tests.",
     )
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--gguf", type=Path, help="a GGUF file to serve under its name, beside the usual models")
@@ -22,13 +23,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--burst-requests", type=int, default=5)
     parser.add_argument("--latency-seconds", type=float, default=0.0)
     parser.add_argument("--record", action="store_true", help="keep the bodies of requests")
+    parser.add_argument("--fetch", metavar="MODEL", help="fetch what this model needs, and end")
+    parser.add_argument("--sample", type=Path, metavar="FOLDER", help="write the sample tables there, and end")
     parser.add_argument("--service", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.service:
         _detach(given.log)
     try:
-        if given.service:
+        if given.fetch is not None:
+            from luthier_local.weights import ensure_weights
+
+            ensure_weights(given.fetch)
+        elif given.sample is not None:
+            from luthier_local.sample import write_sample
+
+            write_sample(given.sample)
+        elif given.service:
             from luthier_local.service import run_service
 
             run_service()
@@ -45,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
                 record=given.record,
             )
     except LuthierError as error:
-        print(error, file=sys.stderr)
+        # A program that runs this for its user reads the message apart from the progress, which is on stderr.
+        print(error, file=sys.stdout if given.fetch or given.sample else sys.stderr)
         return error.exit_code
     return 0
 

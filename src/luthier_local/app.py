@@ -17,8 +17,8 @@ from typing import Any
 
 from aiohttp import web
 
-from luthier.assets.processes import build_of_luthier
 from luthier.errors import EndpointError, LuthierError, MissingPart
+from luthier.processes import build_of_luthier
 from luthier_local import response_bodies
 from luthier_local.api_errors import (
     ApiError,

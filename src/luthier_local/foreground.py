@@ -9,10 +9,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from luthier.assets.processes import ending_signals
-from luthier.assets.weights import weights_cached
 from luthier.errors import EndpointError
 from luthier.home import luthier_home
+from luthier.processes import ending_signals
 from luthier_local.app import Application
 from luthier_local.faults import Fault
 from luthier_local.jobs.job_service import JobSettings
@@ -21,6 +20,7 @@ from luthier_local.model_registry import ModelRegistry
 from luthier_local.rate_limits import RateLimits
 from luthier_local.server import host, listen_on
 from luthier_local.service import jobs_folder, service_models
+from luthier_local.weights import weights_cached
 
 __all__ = ["KEY_VARIABLE", "serve"]
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import aiohttp
 
-from luthier.assets.weights import SMOLLM2_DIGEST, smollm2_file
 from luthier.errors import EndpointError, MissingPart
 from luthier_local.api_errors import ApiError, wrong_route
 from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Token
+from luthier_local.weights import SMOLLM2_DIGEST, smollm2_file
 
 __all__ = ["LlamaBackend", "weights_digest"]
 

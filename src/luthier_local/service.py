@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from filelock import FileLock
 
-from luthier.assets.lock import file_lock
-from luthier.assets.processes import build_of_luthier, ending_signals, start_time
 from luthier.errors import EndpointError
 from luthier.home import luthier_home
+from luthier.processes import build_of_luthier, ending_signals, start_time
 from luthier_local.api_errors import ApiError, invalid_value, model_not_found
 from luthier_local.app import Application
 from luthier_local.jobs.job_service import JobSettings
@@ -33,6 +33,7 @@ from luthier_local.json_bodies import decode_body, json_response
 from luthier_local.model_card import ModelCard
 from luthier_local.model_registry import ModelRegistry
 from luthier_local.server import host, listen_on
+from luthier_local.weights import weights_cached
 
 __all__ = ["LINGER_VARIABLE", "Leases", "jobs_folder", "run_service", "service_folder", "service_models"]
 
@@ -179,6 +180,8 @@ def _add_routes(application: Application, leases: Leases) -> None:
         card = application.registry.card(name)
         if card is None:
             raise model_not_found(name, application.registry.names())
+        if not weights_cached(name):
+            raise ApiError(409, f"The weights of {name} are not here yet; fetch them first.", code="weights_missing")
         await application.registry.backend(card)
         return json_response({"model": name, "digest": application.registry.digest(card)})
 
@@ -201,7 +204,7 @@ def _withdraw(folder: Path, token: str) -> None:
         if not _is_of(announced, token):
             # It could not even start: whoever waits for it holds the lock, and wants to hear of it now.
             return
-        with file_lock(folder / "lock"):
+        with FileLock(folder / "lock", mode=0o600):
             # By now it may be a successor's.
             if _is_of(announced, token):
                 announced.unlink()

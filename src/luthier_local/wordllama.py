@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from luthier.assets.weights import WORDLLAMA_DIGEST, wordllama_files
 from luthier.errors import MissingPart
 from luthier_local.api_errors import wrong_route
 from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Token
+from luthier_local.weights import WORDLLAMA_DIGEST, wordllama_files
 
 __all__ = ["WordLlamaBackend", "weights_digest"]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import openai
 import pytest
 
-from luthier.assets.processes import start_time
-from luthier.errors import EndpointError
+from luthier.errors import EndpointError, MissingPart
+from luthier.processes import start_time
 from luthier.providers.local_service import attach
 from luthier_local.api_errors import ApiError
 from luthier_local.service import Leases
@@ -127,6 +127,15 @@ def test_an_unknown_model_is_named_with_what_is_served(home: Path) -> None:
         attach("gpt-9")
     with pytest.raises(EndpointError, match="gpt-9"):
         attach().digest_of("gpt-9")
+
+
+def test_weights_that_cannot_be_fetched_are_named_with_the_cure(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(MissingPart, match="WordLlama.*could not be fetched"):
+        attach("wordllama-256")
 
 
 def test_a_server_that_cannot_start_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

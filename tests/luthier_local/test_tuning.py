@@ -11,8 +11,8 @@ from typing import Any
 
 import openai
 import pytest
+from filelock import FileLock
 
-from luthier.assets.lock import free_lock, take_lock
 from luthier.errors import EndpointError
 from luthier_local import Fault, LocalServer
 from tests.luthier_local.tuning import (
@@ -455,13 +455,13 @@ def test_weights_beyond_every_number_fail_the_job(client: openai.OpenAI, multipl
 
 
 def test_a_job_whose_files_were_taken_away_fails_and_the_next_is_trained(tmp_path: Path) -> None:
-    lock = take_lock(tmp_path / "trainer.lock")
+    lock = FileLock(tmp_path / "trainer.lock")
+    lock.acquire()
     with LocalServer(models=[BASE], folder=tmp_path) as server:
         with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
             lost, next_one = submit(client), submit(client)
             shutil.rmtree(tmp_path / "work" / lost.id)
-            assert lock is not None
-            free_lock(lock)
+            lock.release()
             found = wait(client, lost)
             assert found.error and found.error.code == "file_not_found"
             assert wait(client, next_one).status == "succeeded"

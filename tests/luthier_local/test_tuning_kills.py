@@ -12,7 +12,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from luthier.assets.processes import start_time
+from luthier.processes import start_time
 from luthier.providers.local_service import attach
 from luthier_local import LocalServer
 from tests.luthier_local.test_batches import counts, finish, line, read, start

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from luthier.assets.processes import ending_signals
 from luthier.engine.engine import Engine
+from luthier.processes import ending_signals
 
 __all__ = ["draining"]
 

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.assets.lock import file_lock
+from filelock import FileLock
+
 from luthier.errors import ModelError, UserError
 from luthier.evaluation.resampling import Interval
 from luthier.experiments.store import DEFAULT_FILE, store_uri
@@ -108,7 +109,7 @@ def _alone(uri: str) -> Iterator[None]:
     """One process of this machine at a time: two that make the same store or experiment would collide in MLflow."""
     folder = luthier_home() / "stores"
     folder.mkdir(exist_ok=True)
-    with file_lock(folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"):
+    with FileLock(folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock", mode=0o600):
         yield
 
 

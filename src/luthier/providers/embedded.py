@@ -7,13 +7,20 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from luthier.assets.weights import DIGESTS
 from luthier.errors import EndpointError
 from luthier.providers.base import bearer, plain_body
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
 
 __all__ = ["Embedded"]
+
+_WORDLLAMA = "sha256:42c2c88907ace0b0681ac6f9092d6a300a6409a5d2d61071a3fb5e7159370c97"
+DIGESTS = {
+    "smollm2-135m-instruct": "sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70+q8_0",
+    "wordllama-256": _WORDLLAMA,
+    "wordllama-tunable": _WORDLLAMA,
+}
+"""Digests of the weights that the embedded server pins, by model name: a plan knows them and starts no server."""
 
 
 class Service(Protocol):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib.util
 import json
 import os
 import subprocess
@@ -20,12 +21,13 @@ from urllib.parse import quote
 from luthier.errors import EndpointError, MissingPart
 from luthier.home import luthier_home
 
-__all__ = ["LocalService", "attach"]
+__all__ = ["LocalService", "attach", "ensure_weights", "run_local_program"]
 
 _START_SECONDS = 60.0
 _LOAD_SECONDS = 300.0
 _POLL_SECONDS = 0.02
 _LARGEST_LOG = 1 << 20
+_PROGRAM = (sys.executable, "-P", "-m", "luthier_local")
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,17 @@ def attach(model: str | None = None) -> LocalService:
     """Leases the user's embedded server to this process, starting it where none runs.
 
     Args:
-        model: Gets ready to answer too: its weights are fetched here, with a progress bar, and loaded.
+        model: Is made ready to answer too: its weights are fetched, with a progress bar on stderr, and loaded.
 
     Raises:
         MissingPart: The weights cannot be fetched, or a package is missing.
         EndpointError: The server does not start, or does not serve the model.
     """
-    if model is not None:
-        from luthier.assets import ensure_weights
-
-        ensure_weights(model)
+    if importlib.util.find_spec("luthier_local") is None:
+        raise MissingPart(
+            "an endpoint with `provider: local` needs the embedded server, the package luthier_local, which is not "
+            'here; type: pip install "luthier[local]"'
+        )
     for _ in range(3):
         service = _leased() or _started()
         if service is not None:
@@ -107,7 +110,7 @@ def _folder() -> Path:
 
 def _leased() -> LocalService | None:
     """The announced server, leased; `None` if there is none, it is another build's, or it is leaving."""
-    from luthier.assets.processes import build_of_luthier, start_time
+    from luthier.processes import build_of_luthier, start_time
 
     try:
         announced = json.loads((_folder() / "server.json").read_text())
@@ -125,10 +128,10 @@ def _leased() -> LocalService | None:
 
 def _started() -> LocalService | None:
     """Starts a server and leases it, unless another process has done so meanwhile."""
-    from luthier.assets.lock import file_lock
+    from filelock import FileLock
 
     folder = _folder()
-    with file_lock(folder / "lock"):
+    with FileLock(folder / "lock", mode=0o600):
         service = _leased()
         if service is not None:
             return service
@@ -141,13 +144,41 @@ def _started() -> LocalService | None:
         return _leased()
 
 
-def _spawn(folder: Path, log: Path) -> int:
+def ensure_weights(model: str) -> None:
+    """Fetches what a model of the embedded server needs, with a progress bar on stderr; nothing if it is there.
+
+    Raises:
+        MissingPart: The weights cannot be fetched.
+    """
+    run_local_program("--fetch", model)
+
+
+def run_local_program(*arguments: str) -> None:
+    """Runs `python -m luthier_local` with these arguments to its end; it shows its progress on stderr.
+
+    Raises:
+        MissingPart: What the program says a user can mend.
+    """
+    done = subprocess.run(
+        [*_PROGRAM, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False,
+        env=_environment(),
+    )  # fmt: skip
+    if done.returncode == MissingPart.exit_code:
+        raise MissingPart(done.stdout.strip())
+    done.check_returncode()
+
+
+def _environment() -> dict[str, str]:
     environment = dict(os.environ)
-    source = Path(__file__).resolve().parents[3]
+    source = Path(__file__).resolve().parents[2]
     if source.name not in ("site-packages", "dist-packages"):
-        # Run from a checkout, or from the code a model carries: the server must find it too.
+        # Run from a checkout, or from the code a model carries: the program must find it too.
         known = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{source}{os.pathsep}{known}" if known else str(source)
+    return environment
+
+
+def _spawn(folder: Path, log: Path) -> int:
     # Away from the terminal's Ctrl-C, and from a folder that may be deleted.
     apart: dict[str, Any] = (
         {"creationflags": 0x00000008 | 0x00000200} if sys.platform == "win32" else {"start_new_session": True}
@@ -155,12 +186,12 @@ def _spawn(folder: Path, log: Path) -> int:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as errors:
         starter = subprocess.Popen(
-            [sys.executable, "-P", "-m", "luthier_local", "--service", "--log", str(log)],
+            [*_PROGRAM, "--service", "--log", str(log)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=folder,
-            env=environment,
+            env=_environment(),
             **apart,
         )
     assert starter.stdout is not None
@@ -175,7 +206,7 @@ def _spawn(folder: Path, log: Path) -> int:
 
 
 def _wait_until_announced(folder: Path, pid: int) -> None:
-    from luthier.assets.processes import start_time
+    from luthier.processes import start_time
 
     deadline = time.monotonic() + _START_SECONDS
     while not (folder / "server.json").exists():
@@ -190,12 +221,11 @@ def _wait_until_announced(folder: Path, pid: int) -> None:
 
 
 def _load(service: LocalService, model: str) -> None:
-    try:
-        status, body = service._ask("POST", "/_luthier/load", {"model": model}, _LOAD_SECONDS)
-    except (OSError, http.client.HTTPException) as error:
-        raise EndpointError(
-            f"the embedded server ended while it loaded {model} ({type(error).__name__}). {_log_tail(_folder())}"
-        ) from error
+    status, body = _asked_to_load(service, model)
+    if body.get("error", {}).get("code") == "weights_missing":
+        # Not by the server: its terminal is a log, which shows no progress.
+        ensure_weights(model)
+        status, body = _asked_to_load(service, model)
     if status == 200:
         return
     code = body.get("error", {}).get("code")
@@ -205,6 +235,15 @@ def _load(service: LocalService, model: str) -> None:
             "tuned in. Tune it here, too: luthier tune SPEC --train TABLE --validation TABLE"
         )
     raise (MissingPart if code == "missing_part" else EndpointError)(_said(body))
+
+
+def _asked_to_load(service: LocalService, model: str) -> tuple[int, dict[str, Any]]:
+    try:
+        return service._ask("POST", "/_luthier/load", {"model": model}, _LOAD_SECONDS)
+    except (OSError, http.client.HTTPException) as error:
+        raise EndpointError(
+            f"the embedded server ended while it loaded {model} ({type(error).__name__}). {_log_tail(_folder())}"
+        ) from error
 
 
 def _start_failure(folder: Path) -> EndpointError:

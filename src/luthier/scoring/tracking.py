@@ -17,7 +17,8 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from luthier.assets.lock import file_lock
+from filelock import FileLock
+
 from luthier.errors import UserError
 from luthier.experiments.store import registered_version, store_uri
 from luthier.experiments.tracking import connect, experiment_called, run_of, spec_tags
@@ -146,7 +147,7 @@ def log_batch_later(run: BatchRun) -> subprocess.Popen[bytes]:
 def write_kept_runs() -> int:
     """Writes every kept record into its MLflow; returns how many are left because that failed."""
     folder, left = _kept(), 0
-    with file_lock(folder / "lock"):
+    with FileLock(folder / "lock", mode=0o600):
         for file in sorted(folder.glob("*.json")):
             run = BatchRun(**json.loads(file.read_text(encoding="utf-8")))
             if not Path(run.folder).is_dir():

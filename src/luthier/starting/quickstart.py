@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from luthier import api
-from luthier.assets.sample import write_sample
 from luthier.experiments.tracking import where_to_look
+from luthier.providers.local_service import run_local_program
 from luthier.scoring.report import report_text
 from luthier.starting.guessing import guess_task
 from luthier.starting.init import sizes_of
@@ -34,7 +34,8 @@ def run_quickstart(folder: Path, say: Callable[[str], None] = print) -> None:
         say(f"\n── {text} " + "─" * max(3, 76 - len(text)))
 
     heading("1. Data: review sentences, each rated by 20 people")
-    tables = write_sample(folder / "data")
+    run_local_program("--sample", str(folder / "data"))
+    tables = {name: folder / "data" / f"{name}.csv" for name in ("train", "validation", "test")}
     train, test = read_table(tables["train"]), read_table(tables["test"])
     new = folder / "data" / "reviews.csv"
     unlabelled = read_table(tables["validation"])[["review_id", "text"]]

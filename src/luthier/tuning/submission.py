@@ -360,10 +360,11 @@ def _tags(check: Preflight, digest: str, attempt: int) -> dict[str, str]:
 @contextmanager
 def _alone(digest: str) -> Iterator[None]:
     """One process of this machine at a time submits the same order; the next finds its job."""
-    from luthier.assets.lock import file_lock
+    from filelock import FileLock
+
     from luthier.home import luthier_home
 
     folder = luthier_home() / "tuning"
     folder.mkdir(exist_ok=True)
-    with file_lock(folder / f"{digest[:TOKEN_LENGTH]}.lock"):
+    with FileLock(folder / f"{digest[:TOKEN_LENGTH]}.lock", mode=0o600):
         yield

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from luthier.assets.processes import ending_signals
 from luthier.errors import BudgetReached, EndpointError, Interrupted, Partial
+from luthier.processes import ending_signals
 from luthier.providers.prices import dollars
 from luthier.tuning.job_runs import JobRecord
 from luthier.tuning.submission import Timing

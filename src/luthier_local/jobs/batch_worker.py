@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.assets.lock import free_lock, take_lock
+from filelock import FileLock
+
 from luthier_local.api_errors import ApiError
 from luthier_local.jobs.batch_lines import Line, plain_url, read_lines
 from luthier_local.jobs.file_routes import add_file
-from luthier_local.jobs.job_store import JobStore, packed
+from luthier_local.jobs.job_store import JobStore, packed, take_lock
 from luthier_local.jobs.paging import now
 
 if TYPE_CHECKING:
@@ -64,15 +65,14 @@ class BatchWorker:
                 await task
 
     async def _run(self, path: Path) -> None:
-        lock: int | None = None
+        lock = FileLock(path, mode=0o600)
         pause = _IDLE_SECONDS
         try:
             while True:
                 self._nudged.clear()
                 try:
-                    # While another server of this folder works them off it is held; this one takes over if it ends.
-                    lock = take_lock(path) if lock is None else lock
-                    worked = lock is not None and await self._work_next()
+                    # Another server of this folder that works them off holds it; when that ends, this one takes over.
+                    worked = take_lock(lock) and await self._work_next()
                 except (OSError, sqlite3.Error):
                     # A full disk: what is answered stays, and it goes on as soon as there is room.
                     if pause == _IDLE_SECONDS:
@@ -85,8 +85,7 @@ class BatchWorker:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._nudged.wait(), _IDLE_SECONDS)
         finally:
-            if lock is not None:
-                free_lock(lock)
+            lock.release()
 
     async def _work_next(self) -> bool:
         """Whether there was a batch to work off."""

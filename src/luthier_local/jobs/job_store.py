@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import FileLock, Timeout
+
 from luthier.errors import EndpointError
 
 __all__ = ["JobStore", "copy_file", "packed", "passes", "write_whole"]
@@ -222,6 +224,14 @@ def passes(error: Exception) -> bool:
         code = getattr(error, "sqlite_errorcode", None)
         return code is not None and code & 0xFF in _SQLITE_PASSING
     return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def take_lock(lock: FileLock) -> bool:
+    """Takes the lock if no other process holds it, until `release` or the end of this process; whether it is held."""
+    if not lock.is_locked:
+        with contextlib.suppress(Timeout):
+            lock.acquire(blocking=False)
+    return lock.is_locked
 
 
 def packed(value: Any) -> str:

@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from luthier.assets.lock import free_lock, take_lock
+from filelock import FileLock
+
 from luthier.errors import LuthierError
 from luthier_local.jobs.job_record import UNFINISHED, JobRecord
 from luthier_local.jobs.job_requests import resolved
-from luthier_local.jobs.job_store import JobStore, passes
+from luthier_local.jobs.job_store import JobStore, passes, take_lock
 from luthier_local.jobs.training import Diverged
 from luthier_local.jobs.training_files import InvalidFile
 from luthier_local.jobs.training_run import TrainingRun, read_files
@@ -71,18 +72,16 @@ class Trainer:
         self._thread.join()
 
     def _run(self) -> None:
-        lock: int | None = None
+        lock = FileLock(self._store.folder / "trainer.lock", mode=0o600)
         pause = _IDLE_SECONDS
         try:
             while not self._stopping:
                 self._nudged.clear()
                 try:
-                    if lock is None:
-                        # While another server of this folder trains it is held; if that one ends, this one takes over.
-                        lock = take_lock(self._store.folder / "trainer.lock")
-                        if lock is not None:
-                            self._store.sweep()
-                    trained = lock is not None and self._train_next()
+                    # Another server of this folder that trains holds it; when that one ends, this one takes over.
+                    if not lock.is_locked and take_lock(lock):
+                        self._store.sweep()
+                    trained = lock.is_locked and self._train_next()
                 except Exception as error:
                     # Every job waits for this thread: whatever it is, it does not end of it.
                     if self.trouble is None:
@@ -95,8 +94,7 @@ class Trainer:
                     if not trained:
                         self._nudged.wait(_IDLE_SECONDS)
         finally:
-            if lock is not None:
-                free_lock(lock)
+            lock.release()
 
     def _train_next(self) -> bool:
         """Whether there was a job to train."""

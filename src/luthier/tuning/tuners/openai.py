@@ -115,7 +115,7 @@ class OpenAITuner:
     def admit(self, model: str) -> None:
         """Orders a job whose file does not exist; what it is refused for tells whether another would be taken."""
         if self._endpoint.provider == "local":
-            from luthier.assets import ensure_weights
+            from luthier.providers.local_service import ensure_weights
 
             ensure_weights(model)
         import openai

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from luthier.assets.sample import sample_frame, write_sample
+from luthier_local.sample import sample_frame, write_sample
 
 pytestmark = pytest.mark.slow
 

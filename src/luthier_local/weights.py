@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from luthier.assets.fetch import Distribution, fetch, is_cached
-from luthier.assets.lock import file_lock
+from filelock import FileLock
+
+from luthier_local.fetch import Distribution, fetch, is_cached
 
 __all__ = [
-    "DIGESTS",
     "SMOLLM2",
     "SMOLLM2_DIGEST",
     "WORDLLAMA",
@@ -67,9 +67,6 @@ WORDLLAMA_NAME = "wordllama-256"
 TUNABLE_NAME = "wordllama-tunable"
 """What it calls the base model that is fine-tuned there."""
 
-DIGESTS = {SMOLLM2_NAME: SMOLLM2_DIGEST, WORDLLAMA_NAME: WORDLLAMA_DIGEST, TUNABLE_NAME: WORDLLAMA_DIGEST}
-"""Identities by the names the embedded server gives: a plan knows them and starts no server."""
-
 _BEHIND = {SMOLLM2_NAME: SMOLLM2, WORDLLAMA_NAME: WORDLLAMA, TUNABLE_NAME: WORDLLAMA}
 
 
@@ -91,9 +88,9 @@ def smollm2_file() -> Path:
     """
     used = fetch(SMOLLM2) / _AS_USED
     if not used.exists():
-        from luthier.assets.requantise import requantise
+        from luthier_local.requantise import requantise
 
-        with file_lock(used.parent / ".lock"):
+        with FileLock(used.parent / ".lock", mode=0o600):
             if not used.exists():
                 requantise(used.parent / _AS_SHIPPED, used)
     return used

@@ -17,9 +17,9 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from luthier.assets.fetch import Distribution, fetch
 from luthier.errors import DataError
 from luthier.outputs import check_file, write_file
+from luthier_local.fetch import Distribution, fetch
 
 if TYPE_CHECKING:
     import pandas as pd

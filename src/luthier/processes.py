@@ -56,9 +56,8 @@ def build_of_luthier() -> str:
         version = metadata.version("luthier")
     except metadata.PackageNotFoundError:
         version = "0"
-    source = Path(__file__).parent.parent.parent
     state = hashlib.sha256(f"{sys.executable}".encode())
-    for path in sorted([*(source / "luthier_local").rglob("*.py"), *(source / "luthier" / "assets").glob("*.py")]):
+    for path in sorted((Path(__file__).parent.parent / "luthier_local").rglob("*.py")):
         found = path.stat()
         state.update(f"{path}:{found.st_size}:{found.st_mtime_ns}".encode())
     return f"{version}+{state.hexdigest()[:12]}"

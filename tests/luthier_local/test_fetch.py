@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from luthier.assets import Distribution, fetch, is_cached
-from luthier.assets.fetch import pip_command
 from luthier.errors import MissingPart
+from luthier_local.fetch import Distribution, fetch, is_cached, pip_command
 
 pytestmark = pytest.mark.slow
 
@@ -150,7 +149,7 @@ def test_a_cache_that_cannot_be_written_says_so(own_index: Path, tmp_path: Path)
 @pytest.mark.slow
 def test_processes_that_want_the_same_wait_for_one_download(own_index: Path, tmp_path: Path) -> None:
     wanted = pinned(wheel_in(own_index))
-    program = f"from luthier.assets import Distribution, fetch; print(fetch({wanted!r}))"
+    program = f"from luthier_local.fetch import Distribution, fetch; print(fetch({wanted!r}))"
     racing = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     said = {process.communicate(timeout=120)[0].strip() for process in racing}
     assert said == {str(wanted.folder)}
@@ -185,7 +184,7 @@ def test_a_pip_that_is_slow_and_renames_its_folders_is_waited_for(own_index: Pat
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(PIP_THAT_RENAMES)
-    program = f"from luthier.assets import Distribution, fetch; print(fetch({wanted!r}))"
+    program = f"from luthier_local.fetch import Distribution, fetch; print(fetch({wanted!r}))"
     environment = {**os.environ, "PYTHONPATH": str(package.parent)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.strip() == str(wanted.folder), done.stderr

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from luthier.assets.requantise import requantise
 from luthier.errors import MissingPart
+from luthier_local.requantise import requantise
 
 
 def text(value: str) -> bytes:

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from luthier.assets.lock import file_lock
+from filelock import FileLock
+
 from luthier.errors import MissingPart
 from luthier.home import cache_folder
 
@@ -80,7 +81,7 @@ def fetch(distribution: Distribution) -> Path:
     if is_cached(distribution):
         return distribution.folder
     folder = distribution.folder
-    with file_lock(folder.parent / f".{distribution.name}.lock"):
+    with FileLock(folder.parent / f".{distribution.name}.lock", mode=0o600):
         if is_cached(distribution):
             return folder
         # Left by a process that was killed: nobody else works here while the lock is held.
