@@ -139,7 +139,7 @@ def test_requirements_are_pinned_and_leave_out_what_serving_does_not_need(model:
 
 def test_the_version_is_tagged_with_where_it_comes_from(model: lt.Model, train: pd.DataFrame, task: lt.Task) -> None:
     version = mlflow.MlflowClient().get_model_version_by_alias("stars", "champion")
-    assert version.tags["luthier.tasks.task"] == "stars"
+    assert version.tags["luthier.task"] == "stars"
     assert version.tags["luthier.technique"] == "prompt"
     assert version.tags["luthier.base_model"] == "stars-model"
     assert version.tags["luthier.digest.train"] == task.rows(train).digest_of(["text"])

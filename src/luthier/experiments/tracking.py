@@ -55,7 +55,7 @@ __all__ = [
 
 TAGS = {
     "kind": "luthier.kind",
-    "task": "luthier.tasks.task",
+    "task": "luthier.task",
     "spec": "luthier.spec",
     "technique": "luthier.technique",
     "base_model": "luthier.base_model",
