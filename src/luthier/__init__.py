@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from luthier.api import Boards as Boards
     from luthier.api import Job as Job
     from luthier.api import Model as Model
-    from luthier.api import Winner as Winner
+    from luthier.api import SpecResult as SpecResult
     from luthier.api import attach_job as attach_job
     from luthier.api import audit as audit
     from luthier.api import check as check
@@ -66,7 +66,7 @@ _ROOMS = {
         "Boards",
         "Job",
         "Model",
-        "Winner",
+        "SpecResult",
         "attach_job",
         "audit",
         "check",

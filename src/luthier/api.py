@@ -23,9 +23,17 @@ from luthier.engine.report import Report
 from luthier.errors import DataError, ModelError, SpecError
 from luthier.experiments.checking import Checked, check_spec
 from luthier.experiments.compare import compare_specs
-from luthier.experiments.fitting import fit_on, training_rows
-from luthier.experiments.tables import compare_tables
-from luthier.experiments.tracking import (
+from luthier.experiments.fits import fit_on, training_rows
+from luthier.experiments.several_tables import compare_tables
+from luthier.packaging.loading import load_model
+from luthier.packaging.promotion import Promotion, promote_version
+from luthier.packaging.versions import check_names
+from luthier.reporting.live import LiveBoard
+from luthier.results import Board, Boards, Model, SpecResult, budget_of, example_of, logged_model
+from luthier.spec import Fitted, Spec
+from luthier.tables import frame_of, is_table, take_rows
+from luthier.tasks.task import Rows
+from luthier.tracking.runs import (
     connect,
     fitted_of_run,
     known_experiment,
@@ -35,14 +43,6 @@ from luthier.experiments.tracking import (
     run_of,
     spec_tags,
 )
-from luthier.packaging.loading import load_model
-from luthier.packaging.promotion import Promotion, promote_version
-from luthier.packaging.registry import check_names
-from luthier.reporting.live import LiveBoard
-from luthier.results import Board, Boards, Model, Winner, budget_of, example_of, logged_model
-from luthier.spec import Fitted, Spec
-from luthier.tables import frame_of, is_table, take_rows
-from luthier.tasks.task import Rows
 from luthier.tuning.checkpoints import base_spec, checkpoint_specs
 from luthier.tuning.hosting import hosted
 from luthier.tuning.job import Job
@@ -65,7 +65,7 @@ __all__ = [
     "Boards",
     "Job",
     "Model",
-    "Winner",
+    "SpecResult",
     "attach_job",
     "audit",
     "check",
@@ -271,7 +271,7 @@ def preview(spec: Spec, rows: Table, train: Table | None = None) -> Any:
 
 
 def log(
-    what: Spec | Fitted | Winner | str,
+    what: Spec | Fitted | SpecResult | str,
     *,
     train: Table | None = None,
     register: str | None = None,
@@ -296,7 +296,7 @@ def log(
         The model; `model.uri` is what every MLflow tool takes.
     """
     check_names(register, alias)
-    if isinstance(what, Winner):
+    if isinstance(what, SpecResult):
         return what.log(register=register, alias=alias)
     if isinstance(what, str):
         if not what.startswith("runs:/"):

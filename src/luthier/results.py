@@ -20,21 +20,21 @@ from luthier.evaluation.across import Across
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.spread import Spread
 from luthier.evaluation.tables import mistakes
-from luthier.experiments.answers import answers_frame
-from luthier.experiments.compare import Comparison, Measured
-from luthier.experiments.tables import Comparisons
-from luthier.experiments.tracking import connect, no_autologging
+from luthier.experiments.answer_tables import answers_frame
+from luthier.experiments.compare import ComparedTable, MeasuredSpec
+from luthier.experiments.several_tables import ComparedTables
 from luthier.packaging.model import LuthierModel
-from luthier.packaging.registry import Logged, log_fitted_model
+from luthier.packaging.versions import Logged, log_fitted_model
 from luthier.reporting.across import across_html, print_across
 from luthier.reporting.notebook import leaderboard_html
 from luthier.reporting.terminal import print_leaderboard
 from luthier.scoring.batch import BatchReport, passed_through, score_table
-from luthier.scoring.tracking import batch_run, log_batch, log_batch_later
 from luthier.spec import Fitted, Spec
 from luthier.tables import count_rows, frame_of
 from luthier.tasks.prediction import prediction_frame
 from luthier.tasks.task import Rows
+from luthier.tracking.batch_runs import batch_run, log_batch, log_batch_later
+from luthier.tracking.runs import connect, no_autologging
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Board", "Boards", "Model", "Winner", "budget_of", "example_of", "logged_model"]
+__all__ = ["Board", "Boards", "Model", "SpecResult", "budget_of", "example_of", "logged_model"]
 
 
-class Winner:
+class SpecResult:
     """One spec of a leaderboard, ready to be packaged exactly as it was measured."""
 
-    def __init__(self, measured: Measured, rows: Rows) -> None:
+    def __init__(self, measured: MeasuredSpec, rows: Rows) -> None:
         self._measured = measured
         self._rows = rows
 
@@ -77,7 +77,7 @@ class Board:
         comparison: everything behind it.
     """
 
-    def __init__(self, comparison: Comparison) -> None:
+    def __init__(self, comparison: ComparedTable) -> None:
         self.comparison = comparison
 
     @property
@@ -91,7 +91,7 @@ class Board:
         return self.leaderboard.frame()
 
     @property
-    def best(self) -> Winner:
+    def best(self) -> SpecResult:
         """The spec in the first place."""
         return self[0]
 
@@ -120,7 +120,7 @@ class Board:
         """US dollars spent now, fitting included; `None` where an answer has no known price."""
         return self.report.spent_now_usd
 
-    def __getitem__(self, spec: Spec | str | int) -> Winner:
+    def __getitem__(self, spec: Spec | str | int) -> SpecResult:
         """The spec itself or its name, or its place: 0 is the best, -1 the last.
 
         Raises:
@@ -131,12 +131,12 @@ class Board:
             if not -places <= spec < places:
                 raise SpecError(f"no place {spec} on this leaderboard; it has {places}, from 0 to {places - 1}.")
             spec = self.leaderboard.entries[spec].candidate.name
-        return Winner(self.comparison.of(spec), self.comparison.rows)
+        return SpecResult(self.comparison.of(spec), self.comparison.rows)
 
     def __len__(self) -> int:
         return len(self.leaderboard.entries)
 
-    def __iter__(self) -> Iterator[Winner]:
+    def __iter__(self) -> Iterator[SpecResult]:
         """The specs, best first."""
         return (self[place] for place in range(len(self)))
 
@@ -181,7 +181,7 @@ class Boards:
         comparisons: everything behind it.
     """
 
-    def __init__(self, comparisons: Comparisons) -> None:
+    def __init__(self, comparisons: ComparedTables) -> None:
         self.comparisons = comparisons
 
     @property
@@ -200,7 +200,7 @@ class Boards:
         return self.across.frame()
 
     @property
-    def best(self) -> Winner:
+    def best(self) -> SpecResult:
         """The spec with the best mean, with its run on the first table."""
         return self[self.tables[0]][self.across.best.name]
 
@@ -410,7 +410,7 @@ class Model:
                 escape_formulas=escape_formulas,
                 report=self.report,
             )
-        run = batch_run(self.uri, self._model, report, source, target)
+        run = batch_run(self.uri, self._model.model_id, self.spec, report.metrics(), source, target)
         if not wait:
             log_batch_later(run)
             return report

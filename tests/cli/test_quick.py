@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.experiments.store import SCHEMAS, model_folder, runs_tagged
 from luthier.scoring.batch import BatchReport
-from luthier.scoring.tracking import batch_run, log_batch_later, write_kept_runs
+from luthier.tracking.batch_runs import batch_run, log_batch_later, write_kept_runs
+from luthier.tracking.store_file import SCHEMAS, model_folder, runs_tagged
 
 HEAVY = ("mlflow", "pandas", "sklearn", "scipy.stats", "sqlalchemy", "alembic", "openai", "plotly", "jinja2", "aiohttp")
 
@@ -39,7 +39,7 @@ def imported_by(folder: Path, *arguments: str, allowed: tuple[str, ...] = ()) ->
 
 def asked(folder: Path, expression: str) -> str:
     """An expression's value in a process that has not loaded MLflow, as JSON."""
-    program = f"import json\nfrom luthier.experiments.store import *\nprint(json.dumps({expression}, default=str))"
+    program = f"import json\nfrom luthier.tracking.store_file import *\nprint(json.dumps({expression}, default=str))"
     return subprocess.run(
         [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -100,7 +100,9 @@ def test_a_run_that_cannot_be_written_is_kept_and_written_later(folder: Path, ca
 
     model = lt.load("models:/mood@champion").packaged
     report = BatchReport(rows=1)
-    there = batch_run("models:/mood@champion", model, report, "new.csv", "out.csv")
+    there = batch_run(
+        "models:/mood@champion", model.model_id, model.fitted.spec, report.metrics(), "new.csv", "out.csv"
+    )
     kept = folder / "home" / "runs"
     kept.mkdir()
     away = asdict(there) | {"store": f"sqlite:///{folder}/no/folder/mlflow.db"}

@@ -15,7 +15,7 @@ import pytest
 
 import luthier as lt
 from luthier.api import limited
-from luthier.experiments.answers import answers_frame, answers_table
+from luthier.experiments.answer_tables import answers_frame, answers_table
 from luthier.packaging.model import LuthierModel
 from luthier.tasks.prediction import Prediction
 from tests.conftest import reviews

@@ -11,7 +11,7 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint, Engine, Journal, Price, Report
 from luthier.experiments.compare import plan_comparison
-from luthier.experiments.costs import PlannedSpec, plan_fit
+from luthier.plans import PlannedSpec, plan_fit
 from luthier.spec import Spec
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, reviews

@@ -10,7 +10,7 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint, Engine, Journal, Price
 from luthier.experiments.compare import plan_comparison
-from luthier.experiments.costs import plan_fit
+from luthier.plans import plan_fit
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews
 

@@ -11,7 +11,7 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint, Report, default_engine
 from luthier.experiments.compare import plan_comparison
-from luthier.experiments.costs import PlannedSpec, plan_rows
+from luthier.plans import PlannedSpec, plan_rows
 from luthier_local import LocalServer
 from tests.conftest import reviews
 from tests.experiments.test_bounds import SPECS, assert_within

@@ -12,8 +12,8 @@ import luthier as lt
 from luthier.endpoints import Endpoint, default_engine
 from luthier.errors import BudgetReached, DataError
 from luthier.experiments.compare import plan_tables
-from luthier.experiments.costs import Bounds
-from luthier.experiments.tables import table_names
+from luthier.experiments.several_tables import table_names
+from luthier.plans import Bounds
 from luthier_local import LocalServer
 from tests.conftest import reviews
 

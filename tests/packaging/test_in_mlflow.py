@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.experiments.tracking import no_autologging, tag_of
+from luthier.tracking.runs import no_autologging, tag_of
 
 pytestmark = pytest.mark.slow
 

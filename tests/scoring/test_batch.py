@@ -154,7 +154,7 @@ def test_a_table_of_many_chunks_keeps_its_order(model: lt.Model, standing_server
 @pytest.mark.slow
 def test_a_resumed_batch_is_planned_by_what_is_left(model: lt.Model, table: pd.DataFrame) -> None:
     from luthier.endpoints import default_engine
-    from luthier.scoring.planning import plan_table
+    from luthier.scoring.file_plan import plan_table
     from tests.conftest import reviews
 
     many = reviews(3000)
@@ -227,7 +227,7 @@ def test_a_file_is_replaced_only_by_the_score_that_wrote_it(model: lt.Model, tab
 
 
 def test_a_text_that_is_a_list_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
-    from luthier.scoring.planning import spaced_records
+    from luthier.scoring.file_plan import spaced_records
 
     source = tmp_path / "t.jsonl"
     source.write_text('{"text": "fine"}\n{"text": ["one", "two"]}\n')

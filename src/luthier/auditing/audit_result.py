@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from luthier.auditing.pairs import metric_name, read_pairs
 from luthier.evaluation.audits import Audit, audit_of_attributions, audit_of_pairs
 from luthier.evaluation.decomposition import Attribution, Condition, Reported, decompose
-from luthier.experiments.tracking import TAGS, connect, describe, experiment_called, log_table_digest, run_of
 from luthier.reporting.audit_notebook import audit_html
 from luthier.reporting.audit_page import write_audit_page
 from luthier.reporting.audit_sentences import audit_sentences
 from luthier.reporting.audit_terminal import print_audit
 from luthier.reporting.markdown import listed
 from luthier.tasks.task import Task
+from luthier.tracking.runs import TAGS, connect, describe, experiment_called, log_table_digest, run_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from luthier.engine.progress import shown
 from luthier.errors import DataError, ModelError, Partial, SpecError
 from luthier.evaluation.decomposition import Attribution, Condition
 from luthier.evaluation.measures import METRICS
-from luthier.experiments.costs import Plan, plan_rows
-from luthier.experiments.fitting import fit_on, training_rows
+from luthier.experiments.fits import fit_on, training_rows
+from luthier.plans import Plan, plan_rows
 from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.prompt.settings import AnswerFormat, Decoding

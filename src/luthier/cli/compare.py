@@ -50,7 +50,7 @@ def compare(
     from luthier.engine.interrupts import draining
     from luthier.errors import EndpointError, Partial
     from luthier.experiments.compare import plan_tables
-    from luthier.experiments.tables import check_tables, table_names
+    from luthier.experiments.several_tables import check_tables, table_names
     from luthier.techniques import build_specs, read_endpoint, read_spec_files
 
     overrides = read_endpoint(endpoint) if endpoint else None

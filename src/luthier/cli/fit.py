@@ -29,9 +29,9 @@ def fit(
     from luthier.cli.spending import agree_to, print_spent
     from luthier.engine.engine import default_engine
     from luthier.engine.interrupts import draining
-    from luthier.experiments.costs import plan_fit
-    from luthier.experiments.fitting import training_rows
+    from luthier.experiments.fits import training_rows
     from luthier.outputs import check_folder
+    from luthier.plans import plan_fit
     from luthier.reporting.findings import print_findings
     from luthier.techniques import read_endpoint, read_spec
 

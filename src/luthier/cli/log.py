@@ -32,9 +32,9 @@ def log(
     from luthier.cli.spending import agree_to, print_spent
     from luthier.engine.engine import default_engine
     from luthier.engine.interrupts import draining
-    from luthier.experiments.costs import plan_fit
-    from luthier.experiments.fitting import training_rows
-    from luthier.packaging.registry import check_names
+    from luthier.experiments.fits import training_rows
+    from luthier.packaging.versions import check_names
+    from luthier.plans import plan_fit
     from luthier.techniques import read_endpoint, read_spec
 
     check_names(register_as, alias)

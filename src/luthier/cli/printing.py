@@ -23,7 +23,7 @@ def print_json(document: Any) -> None:
 
 def print_where() -> None:
     """The line every command ends with, on stderr."""
-    from luthier.experiments.tracking import where_to_look
+    from luthier.tracking.runs import where_to_look
 
     print(where_to_look(), file=sys.stderr)
 

@@ -59,8 +59,8 @@ def score(
     from luthier.engine.engine import default_engine
     from luthier.engine.interrupts import draining
     from luthier.errors import EndpointError, Partial
-    from luthier.scoring.planning import plan_table
-    from luthier.scoring.report import report_text
+    from luthier.scoring.file_plan import plan_table
+    from luthier.scoring.summary import report_text
     from luthier.techniques import read_endpoint_for
     from luthier.terminals import visible
 

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from luthier.engine.report import Report
-    from luthier.experiments.costs import Bounds, Plan, PlannedSpec
+    from luthier.plans import Bounds, Plan, PlannedSpec
     from luthier.tuning.job import Job
     from luthier.tuning.tuning_plan import TuningPlan
 

@@ -20,11 +20,20 @@ from luthier.evaluation.measures import ranking_metric
 from luthier.evaluation.metrics import evaluate
 from luthier.evaluation.ranking import build_leaderboard
 from luthier.evaluation.spread import Spread
-from luthier.experiments.answers import answers_table
-from luthier.experiments.costs import Plan, plan_fit, plan_rows
-from luthier.experiments.fitting import expected_digest, fit_on, training_for
+from luthier.experiments.answer_tables import answers_table
+from luthier.experiments.fits import expected_digest, fit_on, training_for
 from luthier.experiments.spreads import spreads_of
-from luthier.experiments.tracking import (
+from luthier.plans import Plan, plan_fit, plan_rows
+from luthier.providers.exchange import Request
+from luthier.reporting.live import LiveBoard, Sparing
+from luthier.reporting.markdown import described
+from luthier.reporting.page import write_page
+from luthier.spec import Fitted, Spec
+from luthier.tasks.prediction import Prediction
+from luthier.tasks.task import Rows, Task
+from luthier.techniques.prompt.few_shot import same_text
+from luthier.techniques.registry import check_comparable
+from luthier.tracking.runs import (
     TAGS,
     connect,
     describe,
@@ -39,20 +48,11 @@ from luthier.experiments.tracking import (
     run_of,
     spec_tags,
 )
-from luthier.providers.exchange import Request
-from luthier.reporting.live import LiveBoard, Sparing
-from luthier.reporting.markdown import described
-from luthier.reporting.page import write_page
-from luthier.spec import Fitted, Spec
-from luthier.tasks.prediction import Prediction
-from luthier.tasks.task import Rows, Task
-from luthier.techniques.prompt.few_shot import same_text
-from luthier.techniques.registry import check_comparable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Comparison", "Measured", "compare_specs", "plan_comparison", "plan_tables", "rows_for"]
+__all__ = ["ComparedTable", "MeasuredSpec", "compare_specs", "plan_comparison", "plan_tables", "rows_for"]
 
 MOST_WEIGHED = 50
 """Of more specs than these what each asks is not counted first; the specs of a grid have much in common."""
@@ -62,7 +62,7 @@ MOST_TABLE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredSpec:
     """One spec, what it became, and what it answered; `run_id` is its MLflow run."""
 
     fitted: Fitted
@@ -76,13 +76,13 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedTable:
     """A leaderboard and everything behind it."""
 
     task: Task
     rows: Rows
     leaderboard: Leaderboard
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredSpec, ...]
     run_id: str
     experiment_id: str
     report: Report = field(default_factory=Report)
@@ -102,7 +102,7 @@ class Comparison:
                 found[measured.spec.name] = asked[0].error or "no answer"
         return found
 
-    def of(self, spec: Spec | str) -> Measured:
+    def of(self, spec: Spec | str) -> MeasuredSpec:
         """What was measured for a spec, given itself or by name.
 
         Raises:
@@ -155,7 +155,7 @@ def compare_specs(
     live: LiveBoard | None = None,
     allow_leaks: bool = False,
     **settings: Any,
-) -> Comparison:
+) -> ComparedTable:
     """Answers every test row with every spec and logs a parent run with a child per spec.
 
     Specs that ask no model come first, then those with the least to ask. As soon as a spec is measured it is on the
@@ -187,7 +187,7 @@ def compare_specs(
     if train is not None and task.label in train.columns:
         train_labels = [label for label in map(task.canonical_label, train[task.label]) if label is not None]
     order = in_order(specs, rows, training)
-    done: dict[str, Measured] = {}
+    done: dict[str, MeasuredSpec] = {}
     fits = {} if fits is None else fits
     seen = seen_in_training(rows, training)
     known, parent = known_experiment(task), ""
@@ -249,7 +249,7 @@ def compare_specs(
         measured_all = tuple(done[spec.name] for spec in specs)
         board = leaderboard()
         _log_parent(parent, board, rows, spreads_of(specs, board))
-    return Comparison(task, rows, board, measured_all, parent, connect(task) or "", settings["report"])
+    return ComparedTable(task, rows, board, measured_all, parent, connect(task) or "", settings["report"])
 
 
 def plan_comparison(
@@ -348,7 +348,7 @@ def seen_in_training(rows: Rows, training: Mapping[str, Rows | None]) -> int:
     return sum(text is not None and same_text(text) in texts for text in rows.texts)
 
 
-def candidate_of(measured: Measured, seen: int = 0) -> Candidate:
+def candidate_of(measured: MeasuredSpec, seen: int = 0) -> Candidate:
     """The plain record of a measured spec, for the leaderboard.
 
     Args:
@@ -389,7 +389,7 @@ def _measure(
     fits: dict[str, Fitted],
     live: LiveBoard | None,
     settings: dict[str, Any],
-) -> Measured:
+) -> MeasuredSpec:
     with contextlib.ExitStack() as stack:
         progress = live.turn_to(spec.name) if live is not None else None
         if progress is None:
@@ -407,7 +407,7 @@ def _measure(
         ahead.answer_rows()
         with no_autologging():
             predictions = engine.drive(fitted.predict(rows), spec.endpoint, **asked)
-    return Measured(fitted, tuple(predictions))
+    return MeasuredSpec(fitted, tuple(predictions))
 
 
 def first_asked(
@@ -439,8 +439,8 @@ def in_order(specs: Sequence[Spec], rows: Rows, training: Mapping[str, Rows | No
 
 
 def _log_child(
-    measured: Measured, rows: Rows, test: pd.DataFrame, test_name: str, parent: str, experiment_id: str | None
-) -> Measured:
+    measured: MeasuredSpec, rows: Rows, test: pd.DataFrame, test_name: str, parent: str, experiment_id: str | None
+) -> MeasuredSpec:
     import mlflow
 
     client = mlflow.MlflowClient()
@@ -462,7 +462,7 @@ def _log_child(
             client.log_artifact(run_id, str(file))
         if any(p.transient for p in measured.predictions):
             client.set_tag(run_id, TAGS["partial"], "true")
-    return Measured(measured.fitted, measured.predictions, run_id)
+    return MeasuredSpec(measured.fitted, measured.predictions, run_id)
 
 
 def _log_parent(run_id: str, board: Leaderboard, rows: Rows, spreads: Sequence[Spread]) -> None:

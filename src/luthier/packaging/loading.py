@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from luthier.errors import ModelError
-from luthier.experiments.store import model_folder, store_uri
-from luthier.experiments.tracking import connect
 from luthier.packaging.folder import ModelFolder, read_model_folder
 from luthier.packaging.model import SETTINGS, LuthierModel, load_packaged
+from luthier.tracking.runs import connect
+from luthier.tracking.store_file import model_folder, store_uri
 
 logger = logging.getLogger(__name__)
 

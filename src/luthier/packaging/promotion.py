@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.errors import GateFailed, ModelError
-from luthier.experiments.tracking import connect, runs_of_fitted, tag_of
+from luthier.tracking.runs import connect, runs_of_fitted, tag_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -16,7 +16,7 @@ from luthier.engine.loop import wait_for
 from luthier.errors import DataError, LuthierError
 from luthier.outputs import check_file
 from luthier.packaging.model import LuthierModel
-from luthier.scoring.claims import check_claim, claim
+from luthier.scoring.written_files import check_claim, claim
 from luthier.spec import Spec
 from luthier.tables import Record, columns_of, open_writer, read_chunks, written_format
 from luthier.tasks.prediction import STATES, TEXT_COLUMNS, Prediction, prediction_columns, prediction_record

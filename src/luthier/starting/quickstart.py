@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from luthier import api
-from luthier.experiments.tracking import where_to_look
 from luthier.providers.local_service import run_local_program
-from luthier.scoring.report import report_text
+from luthier.scoring.summary import report_text
 from luthier.starting.guessing import guess_task
 from luthier.starting.init import sizes_of
 from luthier.starting.spec_files import write_specs
 from luthier.tables import read_table, write_frame
 from luthier.techniques import read_specs
+from luthier.tracking.runs import where_to_look
 
 __all__ = ["run_quickstart"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from luthier.errors import BudgetReached, EndpointError, ModelError, Partial, UserError
-from luthier.experiments.tracking import connect, known_experiment, log_table_digest
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.prices import dollars
 from luthier.techniques.finetune import FineTune, Tuned
+from luthier.tracking.runs import connect, known_experiment, log_table_digest
 from luthier.tuning.hosting import HostedDeployment, deployed, need_hosting
 from luthier.tuning.job_runs import JobRecord, TuneRun, begin_tune, need_run, run_of_job, runs_of_digest
 from luthier.tuning.preflight import log_preflight

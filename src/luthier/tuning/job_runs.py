@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError, Partial
-from luthier.experiments.store import StoredRun, runs_tagged
-from luthier.experiments.tracking import TAGS, begin_run, connect, log_fitted, log_settings, spec_tags
 from luthier.spec import Fitted
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.registry import parse_spec
+from luthier.tracking.runs import TAGS, begin_run, connect, log_fitted, log_settings, spec_tags
+from luthier.tracking.store_file import RunRecord, runs_tagged
 from luthier.tuning.tuners.tuner import Checkpoint, JobEvent, JobState
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def tune_runs() -> list[TuneRun]:
         everywhere = [experiment.experiment_id for experiment in mlflow.MlflowClient().search_experiments()]
         found = _search(everywhere, f"tags.`{TAGS['kind']}` = 'tune'")
     else:
-        found = [run for run in map(_of_stored, stored) if run.digest]
+        found = [run for run in map(_of_record, stored) if run.digest]
     return sorted(found, key=lambda run: -run.started)
 
 
@@ -233,10 +233,10 @@ def _search(experiments: Sequence[str], condition: str) -> list[TuneRun]:
 
 def _read(run: Run) -> TuneRun:
     info = run.info
-    return _of_stored(StoredRun(info.run_id, info.experiment_id, info.status, info.start_time, run.data.tags))
+    return _of_record(RunRecord(info.run_id, info.experiment_id, info.status, info.start_time, run.data.tags))
 
 
-def _of_stored(run: StoredRun) -> TuneRun:
+def _of_record(run: RunRecord) -> TuneRun:
     tags = run.tags
     sent = tags.get(TUNE_TAGS["sent"])
     return TuneRun(

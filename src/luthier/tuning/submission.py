@@ -23,8 +23,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from luthier.errors import EndpointError
-from luthier.experiments.tracking import TAGS
 from luthier.techniques.finetune import FineTune
+from luthier.tracking.runs import TAGS
 from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, write_submission
 from luthier.tuning.preflight import Preflight
 from luthier.tuning.tuners.tuner import JobState, NoSuchJob, OutcomeUnknown, ServiceUnavailable, Submission, Tuner

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from luthier.errors import BudgetReached, UserError
-from luthier.experiments.tracking import known_experiment
 from luthier.providers.prices import dollars
 from luthier.techniques.finetune import FineTune
+from luthier.tracking.runs import known_experiment
 from luthier.tuning.job_runs import runs_of_digest
 from luthier.tuning.preflight import Preflight, preflight
 from luthier.tuning.row_checks import without_leaks

@@ -1,4 +1,4 @@
-"""A batch in MLflow: a run linked to the model that answered.
+"""A scored table in MLflow: a run linked to the model that answered.
 
 To load MLflow takes longer than to score a small table with a model that calls no endpoint. `log_batch_later` therefore
 keeps the run's record in `$LUTHIER_HOME/runs` and lets a process in the background write it into MLflow. A record is
@@ -10,23 +10,23 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
-from luthier.errors import UserError
-from luthier.experiments.store import registered_version, store_uri
-from luthier.experiments.tracking import connect, experiment_called, run_of, spec_tags
+from luthier.errors import ModelError, UserError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
-from luthier.packaging.model import LuthierModel
-from luthier.packaging.registry import version_of
-from luthier.scoring.batch import BatchReport
+from luthier.spec import Spec
+from luthier.tracking.runs import connect, experiment_called, run_of, spec_tags
+from luthier.tracking.store_file import registered_version, store_uri
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +70,14 @@ class BatchRun:
 
 
 def batch_run(
-    model_uri: str, model: LuthierModel, report: BatchReport, source: str | Path, target: str | Path
+    model_uri: str,
+    model_id: str | None,
+    spec: Spec,
+    metrics: Mapping[str, float],
+    source: str | Path,
+    target: str | Path,
 ) -> BatchRun:
     """The record of a batch that has just ended."""
-    spec = model.fitted.spec
     tags = spec_tags(spec) | {"luthier.model_uri": model_uri}
     version = registered_version(model_uri)
     if version is not None:
@@ -84,10 +88,10 @@ def batch_run(
         experiment=spec.task.name,
         name=f"score {Path(source).name}",
         tags=tags,
-        metrics=report.metrics(),
+        metrics=dict(metrics),
         params={"input": Path(source).name, "output": Path(target).name},
         model_uri=model_uri,
-        model_id=model.model_id,
+        model_id=model_id,
         ended=int(time.time() * 1000),
     )
 
@@ -105,7 +109,7 @@ def log_batch(run: BatchRun) -> str:
     connect()
     try:
         tags = dict(run.tags)
-        if "luthier.model_version" not in tags and (registered := version_of(run.model_uri)) is not None:
+        if "luthier.model_version" not in tags and (registered := _version_of(run.model_uri)) is not None:
             tags["luthier.model_version"] = "/".join(registered)
         client = mlflow.MlflowClient()
         with run_of(experiment_called(run.experiment), run.name, "score", tags) as made:
@@ -136,7 +140,7 @@ def log_batch_later(run: BatchRun) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
         writer = subprocess.Popen(
             # -P: nothing is imported from the folder we are in, which may be a stranger's.
-            [sys.executable, "-P", "-c", "from luthier.scoring.tracking import write_kept_runs; write_kept_runs()"],
+            [sys.executable, "-P", "-c", "from luthier.tracking.batch_runs import write_kept_runs; write_kept_runs()"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
         )  # fmt: skip
     # It goes on by itself. Kept, so that Python does not complain of a process that was not waited for.
@@ -166,6 +170,24 @@ def write_kept_runs() -> int:
             else:
                 file.unlink()
     return left
+
+
+def _version_of(model_uri: str) -> tuple[str, str] | None:
+    """Registered name and version behind a `models:/NAME...` URI, `None` for other URIs."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    by_alias = re.fullmatch(r"models:/([^/@]+)@(.+)", model_uri)
+    by_version = re.fullmatch(r"models:/([^/@]+)/(\d+)", model_uri)
+    client = mlflow.MlflowClient()
+    try:
+        if by_alias:
+            return by_alias[1], str(client.get_model_version_by_alias(by_alias[1], by_alias[2]).version)
+        if by_version:
+            return by_version[1], by_version[2]
+    except MlflowException as error:
+        raise ModelError(f"no model at {model_uri}: {error.message}") from error
+    return None
 
 
 def _kept() -> Path:

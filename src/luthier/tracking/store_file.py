@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-__all__ = ["DEFAULT_FILE", "SCHEMAS", "StoredRun", "model_folder", "registered_version", "runs_tagged", "store_uri"]
+__all__ = ["DEFAULT_FILE", "SCHEMAS", "RunRecord", "model_folder", "registered_version", "runs_tagged", "store_uri"]
 
 DEFAULT_FILE = "mlflow.db"
 
@@ -29,7 +29,7 @@ OTHERWISE_SET = ("MLFLOW_REGISTRY_URI", "MLFLOW_WORKSPACE", "MLFLOW_ENABLE_WORKS
 
 
 @dataclass(frozen=True)
-class StoredRun:
+class RunRecord:
     """A run as the store has it; `started` in milliseconds since 1970."""
 
     run_id: str
@@ -50,7 +50,7 @@ def store_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / DEFAULT_FILE}"
 
 
-def runs_tagged(key: str, value: str) -> list[StoredRun] | None:
+def runs_tagged(key: str, value: str) -> list[RunRecord] | None:
     """The runs of every experiment that have this tag; `None` where MLflow is to be asked."""
     file = _file()
     if file is not None and not file.exists():
@@ -68,7 +68,7 @@ def runs_tagged(key: str, value: str) -> list[StoredRun] | None:
         found = []
         for run_id, experiment_id, status, started in rows:
             tags = dict(store.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)).fetchall())
-            found.append(StoredRun(run_id, str(experiment_id), status, started, tags))
+            found.append(RunRecord(run_id, str(experiment_id), status, started, tags))
         return found
 
 

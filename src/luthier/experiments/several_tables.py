@@ -13,25 +13,25 @@ from luthier.engine.engine import Engine
 from luthier.errors import DataError
 from luthier.evaluation.across import Across, across_tables
 from luthier.evaluation.measures import ranking_metric
-from luthier.experiments.compare import Comparison, check_leaks, compare_specs, counted_specs, rows_for
-from luthier.experiments.fitting import training_for
-from luthier.experiments.tracking import TAGS, connect, describe, log_metrics, log_params, run_of
+from luthier.experiments.compare import ComparedTable, check_leaks, compare_specs, counted_specs, rows_for
+from luthier.experiments.fits import training_for
 from luthier.reporting.across import across_sentences
 from luthier.reporting.across_page import write_across_page
 from luthier.reporting.markdown import listed
 from luthier.spec import Fitted, Spec
+from luthier.tracking.runs import TAGS, connect, describe, log_metrics, log_params, run_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Comparisons", "check_tables", "compare_tables", "table_names"]
+__all__ = ["ComparedTables", "check_tables", "compare_tables", "table_names"]
 
 
 @dataclass(frozen=True)
-class Comparisons:
+class ComparedTables:
     """The comparison of every table, by name, and what holds across them."""
 
-    tables: Mapping[str, Comparison]
+    tables: Mapping[str, ComparedTable]
     across: Across
     run_id: str
 
@@ -106,7 +106,7 @@ def compare_tables(
     engine: Engine,
     rank_by: str | None = None,
     **settings: Any,
-) -> Comparisons:
+) -> ComparedTables:
     """Compares specs on every table and logs a parent run, beneath it a run per table, beneath those a run per spec.
 
     The tables are gone through one after the other, so that an interruption keeps those that are done.
@@ -130,7 +130,7 @@ def compare_tables(
     tags = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest}
     title = f"{counted_specs(specs)} on {len(tests)} tables"
     fits: dict[str, Fitted] = {}
-    done: dict[str, Comparison] = {}
+    done: dict[str, ComparedTable] = {}
     with contextlib.ExitStack() as stack:
         opened: list[str] = []
 
@@ -153,12 +153,12 @@ def compare_tables(
                 **settings,
             )
         across = across_tables({name: comparison.leaderboard for name, comparison in done.items()})
-        found = Comparisons(done, across, parent())
+        found = ComparedTables(done, across, parent())
         _log_across(found)
     return found
 
 
-def _log_across(found: Comparisons) -> None:
+def _log_across(found: ComparedTables) -> None:
     import mlflow
 
     client = mlflow.MlflowClient()

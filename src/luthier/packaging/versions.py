@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from luthier.errors import ModelError
 from luthier.evaluation.measures import METRICS
 from luthier.evaluation.resampling import Interval
-from luthier.experiments.tracking import TAGS, connect, log_fitted, log_settings, run_of, runs_of_fitted, spec_tags
 from luthier.packaging import flavor
 from luthier.reporting.markdown import escaped
 from luthier.reporting.numbers import interval
 from luthier.spec import Fitted, Spec
+from luthier.tracking.runs import TAGS, connect, log_fitted, log_settings, run_of, runs_of_fitted, spec_tags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Logged", "check_names", "log_fitted_model", "version_of"]
+__all__ = ["Logged", "check_names", "log_fitted_model"]
 
 
 DESCRIBED = ("qwk", "accuracy", "weighted_f1", "mae")
@@ -237,21 +237,3 @@ def register_prompt(spec: Spec) -> str | None:
         return None
     uri: str = latest.uri
     return uri
-
-
-def version_of(model_uri: str) -> tuple[str, str] | None:
-    """Registered name and version behind a `models:/NAME...` URI, `None` for other URIs."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    by_alias = re.fullmatch(r"models:/([^/@]+)@(.+)", model_uri)
-    by_version = re.fullmatch(r"models:/([^/@]+)/(\d+)", model_uri)
-    client = mlflow.MlflowClient()
-    try:
-        if by_alias:
-            return by_alias[1], str(client.get_model_version_by_alias(by_alias[1], by_alias[2]).version)
-        if by_version:
-            return by_version[1], by_version[2]
-    except MlflowException as error:
-        raise ModelError(f"no model at {model_uri}: {error.message}") from error
-    return None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from luthier.engine.engine import Engine
 from luthier.errors import DataError
-from luthier.experiments.costs import MOST_RENDERED, Plan, PlannedSpec, plan_rows
 from luthier.packaging.model import LuthierModel
+from luthier.plans import MOST_RENDERED, Plan, PlannedSpec, plan_rows
 from luthier.scoring.batch import CHUNK_ROWS, check_files, plain_rows
 from luthier.tables import Record, read_chunks
 from luthier.tasks.task import check_cell

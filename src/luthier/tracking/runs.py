@@ -20,11 +20,11 @@ from filelock import FileLock
 
 from luthier.errors import ModelError, UserError
 from luthier.evaluation.resampling import Interval
-from luthier.experiments.store import DEFAULT_FILE, store_uri
 from luthier.home import luthier_home
 from luthier.spec import Fitted, Spec
 from luthier.tasks.task import Task
 from luthier.techniques import read_fitted
+from luthier.tracking.store_file import DEFAULT_FILE, store_uri
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.engine.engine import Engine
 from luthier.errors import SpecError
-from luthier.experiments.tracking import find_fitted, no_autologging
 from luthier.spec import Fitted, Spec
 from luthier.tasks.task import Rows
+from luthier.tracking.runs import find_fitted, no_autologging
 
 if TYPE_CHECKING:
     import pandas as pd
