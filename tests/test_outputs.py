@@ -15,7 +15,7 @@ import luthier as lt
 from luthier.endpoints import Journal
 from luthier.errors import DataError, UserError
 from luthier.outputs import check_file, check_folder, lock_scratch, write_file, write_folder
-from luthier.reporting.document import write_document
+from luthier.reporting.html import write_page
 from luthier.spec import Fitted
 from luthier.starting.spec_files import write_specs
 from luthier.tables import write_frame
@@ -161,7 +161,7 @@ def test_no_output_file_takes_the_place_of_a_link(tmp_path: Path) -> None:
     writers: dict[str, Callable[[Path], object]] = {
         "out.csv": lambda path: write_frame(frame, path),
         "out.parquet": lambda path: write_frame(frame, path),
-        "page.html": lambda path: write_document("<html>", path),
+        "page.html": lambda path: write_page("<html>", path),
         "tuned.yaml": lambda path: TunedSpecFile(path).check(),
         "models/task.yaml": lambda path: write_specs(task, path.parent, replace=True),
         "data/train.csv": lambda path: sample.write_sample(path.parent),
@@ -179,11 +179,11 @@ def test_no_output_file_takes_the_place_of_a_link(tmp_path: Path) -> None:
 def test_a_page_replaces_a_page_and_nothing_else(tmp_path: Path) -> None:
     page = '<head><meta name="generator" content="Luthier"></head>'
     for text in (page, page + "new"):
-        write_document(text, tmp_path / "page.html")
+        write_page(text, tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == page + "new"
     (tmp_path / "index.html").write_text("<html>my own site")
     with pytest.raises(DataError, match="no page of Luthier's"):
-        write_document(page, tmp_path / "index.html")
+        write_page(page, tmp_path / "index.html")
     assert (tmp_path / "index.html").read_text() == "<html>my own site"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +18,17 @@ from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError, UserError
 from luthier.evaluation.across import Across
 from luthier.evaluation.leaderboard import Leaderboard
-from luthier.evaluation.spread import Spread
 from luthier.evaluation.tables import mistakes
 from luthier.experiments.answer_tables import answers_frame
 from luthier.experiments.compare import ComparedTable, MeasuredSpec
 from luthier.experiments.several_tables import ComparedTables
 from luthier.packaging.model import LuthierModel
 from luthier.packaging.versions import Logged, log_fitted_model
-from luthier.reporting.across import across_html, print_across
-from luthier.reporting.notebook import leaderboard_html
-from luthier.reporting.terminal import print_leaderboard
+from luthier.reporting.across_report import across_sections
+from luthier.reporting.board_report import board_sections
+from luthier.reporting.html import fragment
+from luthier.reporting.table import Section
+from luthier.reporting.terminal import show, text_of
 from luthier.scoring.batch import BatchReport, passed_through, score_table
 from luthier.spec import Fitted, Spec
 from luthier.tables import count_rows, frame_of
@@ -164,14 +165,14 @@ class Board:
 
     def show(self, console: Console | None = None) -> None:
         """Prints it, on standard output when no console is given."""
-        print_leaderboard(self.leaderboard, console, self.comparison.spreads)
+        show(*board_sections(self.leaderboard, self.comparison.spreads), console=console)
 
     def _repr_html_(self) -> str:
         spending = self.report.spending if self.report.requests else ""
-        return leaderboard_html(self.leaderboard, self.comparison.spreads, spending)
+        return fragment(*board_sections(self.leaderboard, self.comparison.spreads, spending))
 
     def __repr__(self) -> str:
-        return _shown(self)
+        return text_of(*board_sections(self.leaderboard, self.comparison.spreads))
 
 
 class Boards:
@@ -250,32 +251,19 @@ class Boards:
 
     def show(self, console: Console | None = None) -> None:
         """Prints the board of every table and what holds across them."""
-        print_across(self._leaderboards, self.across, console, self._spreads)
+        show(*self._sections, console=console)
 
     @property
-    def _leaderboards(self) -> dict[str, Leaderboard]:
-        return {name: comparison.leaderboard for name, comparison in self.comparisons.tables.items()}
-
-    @property
-    def _spreads(self) -> dict[str, Sequence[Spread]]:
-        return {name: comparison.spreads for name, comparison in self.comparisons.tables.items()}
+    def _sections(self) -> tuple[Section, ...]:
+        tables = self.comparisons.tables
+        leaderboards = {name: comparison.leaderboard for name, comparison in tables.items()}
+        return across_sections(leaderboards, self.across, {name: one.spreads for name, one in tables.items()})
 
     def _repr_html_(self) -> str:
-        return across_html(self._leaderboards, self.across, self._spreads)
+        return fragment(*self._sections)
 
     def __repr__(self) -> str:
-        return _shown(self)
-
-
-def _shown(board: Board | Boards) -> str:
-    import io
-    import shutil
-
-    from rich.console import Console
-
-    written = io.StringIO()
-    board.show(Console(file=written, width=shutil.get_terminal_size((100, 24)).columns))
-    return written.getvalue().rstrip()
+        return text_of(*self._sections)
 
 
 class Model:

@@ -12,8 +12,8 @@ from luthier.evaluation.across import across_tables
 from luthier.evaluation.leaderboard import Candidate, Leaderboard
 from luthier.evaluation.ranking import build_leaderboard
 from luthier.evaluation.statistics import all_differences, letters, paired_difference
-from luthier.reporting.across import across_sentences
-from luthier.reporting.sentences import sentences
+from luthier.reporting.across_report import across_sentences
+from luthier.reporting.board_sentences import sentences
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
@@ -130,4 +130,4 @@ def test_a_spec_that_lacks_the_metric_is_named_and_beaten_by_nobody() -> None:
     assert not any("better than every other" in line for line in sentences(one))
     assert any(line.startswith("No other spec has log loss") for line in sentences(one))
     said = across_sentences(across_tables({"a": one, "b": one}))
-    assert said[-1] == "Without log loss on every table, and so without a mean: silent."
+    assert said[-1] == "No mean, because log loss is missing on some table: silent."

@@ -19,11 +19,11 @@ from luthier.errors import EndpointError
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.ranking import build_leaderboard
 from luthier.experiments.compare import compare_specs
+from luthier.reporting.board_report import board_page, board_sections
+from luthier.reporting.board_sentences import sentences
+from luthier.reporting.html import fragment, page_text
 from luthier.reporting.live import LiveBoard
-from luthier.reporting.notebook import leaderboard_html
-from luthier.reporting.page import page_html
-from luthier.reporting.sentences import sentences
-from luthier.reporting.terminal import print_leaderboard
+from luthier.reporting.terminal import show
 from luthier.tasks.task import Rows
 from luthier_local import Fault, LocalServer
 from tests.conftest import REPOSITORY
@@ -149,8 +149,8 @@ def test_before_all_are_measured_no_two_are_compared(half: tuple[Leaderboard, Le
     for claim in ("leads", "better", "told apart", "reads nothing"):
         assert claim not in said
     out = io.StringIO()
-    print_leaderboard(board, Console(file=out, width=120))
-    for shown in (out.getvalue(), leaderboard_html(board), page_html(board, rows)):
+    show(*board_sections(board), console=Console(file=out, width=120))
+    for shown in (out.getvalue(), fragment(*board_sections(board)), page_text(board_page(board, rows))):
         assert "told apart" not in shown
         assert ">tie<" not in shown
     assert " tie" not in out.getvalue()

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.ranking import build_leaderboard
-from luthier.reporting.sentences import sentences
-from luthier.reporting.terminal import print_leaderboard
+from luthier.reporting.board_report import board_sections
+from luthier.reporting.board_sentences import sentences
+from luthier.reporting.terminal import show
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from tests.evaluation.answering import candidate, table
@@ -21,7 +22,8 @@ Boards = Callable[..., tuple[Leaderboard, Rows]]
 def printed(board: Leaderboard, width: int = 80, encoding: str = "utf-8", *, terminal: bool = False) -> str:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
-    print_leaderboard(board, Console(file=out, width=width, force_terminal=terminal, legacy_windows=False))
+    console = Console(file=out, width=width, force_terminal=terminal, legacy_windows=False)
+    show(*board_sections(board), console=console)
     return raw.getvalue().decode(encoding)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING
 from luthier.auditing.pairs import metric_name, read_pairs
 from luthier.evaluation.audits import Audit, audit_of_attributions, audit_of_pairs
 from luthier.evaluation.decomposition import Attribution, Condition, Reported, decompose
-from luthier.reporting.audit_notebook import audit_html
-from luthier.reporting.audit_page import write_audit_page
+from luthier.reporting.audit_report import audit_page, audit_sections
 from luthier.reporting.audit_sentences import audit_sentences
-from luthier.reporting.audit_terminal import print_audit
+from luthier.reporting.html import fragment, write_page
 from luthier.reporting.markdown import listed
+from luthier.reporting.terminal import text_of
 from luthier.tasks.task import Task
 from luthier.tracking.runs import TAGS, connect, describe, experiment_called, log_table_digest, run_of
 
@@ -57,19 +56,13 @@ class AuditResult:
 
     def write_page(self, path: str | Path) -> Path:
         """Writes the report as one HTML file that needs no network."""
-        return write_audit_page(self.audit, path)
+        return write_page(audit_page(self.audit), path)
 
     def _repr_html_(self) -> str:
-        return audit_html(self.audit)
+        return fragment(*audit_sections(self.audit))
 
     def __repr__(self) -> str:
-        import io
-
-        from rich.console import Console
-
-        written = io.StringIO()
-        print_audit(self.audit, Console(file=written, width=shutil.get_terminal_size((100, 24)).columns))
-        return written.getvalue().rstrip()
+        return text_of(*audit_sections(self.audit))
 
 
 def audit_pairs(
@@ -169,7 +162,7 @@ def log_audit(
         if audit.attributions:
             mlflow.log_table(audit.parts_frame(), "parts.json", run_id=run_id)
         with tempfile.TemporaryDirectory() as scratch:
-            client.log_artifact(run_id, str(write_audit_page(audit, Path(scratch) / "report.html")))
+            client.log_artifact(run_id, str(write_page(audit_page(audit), Path(scratch) / "report.html")))
     return run_id
 
 

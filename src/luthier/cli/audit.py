@@ -64,7 +64,8 @@ def audit(
     from luthier.engine.engine import default_engine
     from luthier.engine.interrupts import draining
     from luthier.errors import UserError
-    from luthier.reporting.audit_terminal import print_audit
+    from luthier.reporting.audit_report import audit_sections
+    from luthier.reporting.terminal import show
     from luthier.techniques import read_spec
 
     named = list(jobs or [])
@@ -102,7 +103,7 @@ def audit(
     if json:
         print_json(audited.audit.to_document() | {"run_id": audited.run_id})
     else:
-        print_audit(audited.audit)
+        show(*audit_sections(audited.audit))
     if pairs is None:
         print_spent(engine.report)
     print_where()

@@ -32,7 +32,8 @@ def fit(
     from luthier.experiments.fits import training_rows
     from luthier.outputs import check_folder
     from luthier.plans import plan_fit
-    from luthier.reporting.findings import print_findings
+    from luthier.reporting.fit_report import fit_sections
+    from luthier.reporting.terminal import show
     from luthier.techniques import read_endpoint, read_spec
 
     if to is not None:
@@ -44,7 +45,7 @@ def fit(
     agree_to(plan_fit(chosen, training_rows(chosen, table), engine), budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
         fitted, run_id = api.fit_and_keep(chosen, table, budget_usd=budget)
-    print_findings(chosen.tables(fitted), fitted.state.get("notes", ()))
+    show(*fit_sections(chosen.tables(fitted), fitted.state.get("notes", ())))
     if to is not None:
         fitted.save(to)
         print(f"written to {to}")

@@ -185,7 +185,6 @@ def checkpoints(
     from luthier.engine.interrupts import draining
     from luthier.errors import Partial
     from luthier.experiments.compare import plan_comparison
-    from luthier.reporting.terminal import print_leaderboard
     from luthier.tuning.hosting import hosted
 
     owned = api.attach_job(job, endpoint=_endpoint(endpoint))
@@ -199,7 +198,7 @@ def checkpoints(
     if json:
         print_json(board.leaderboard.to_document() | {"run_id": board.run_id})
     else:
-        print_leaderboard(board.leaderboard)
+        board.show()
     print_spent(engine.report)
     print_where()
     if board.partial:

@@ -25,9 +25,10 @@ from luthier.experiments.fits import expected_digest, fit_on, training_for
 from luthier.experiments.spreads import spreads_of
 from luthier.plans import Plan, plan_fit, plan_rows
 from luthier.providers.exchange import Request
+from luthier.reporting.board_report import board_page
+from luthier.reporting.html import write_page
 from luthier.reporting.live import LiveBoard, Sparing
 from luthier.reporting.markdown import described
-from luthier.reporting.page import write_page
 from luthier.spec import Fitted, Spec
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
@@ -479,5 +480,5 @@ def _log_parent(run_id: str, board: Leaderboard, rows: Rows, spreads: Sequence[S
     describe(run_id, described(board))
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "report.html"
-        write_page(board, page, rows, spreads=spreads)
+        write_page(board_page(board, rows, spreads=spreads), page)
         client.log_artifact(run_id, str(page))

@@ -15,8 +15,8 @@ from luthier.evaluation.across import Across, across_tables
 from luthier.evaluation.measures import ranking_metric
 from luthier.experiments.compare import ComparedTable, check_leaks, compare_specs, counted_specs, rows_for
 from luthier.experiments.fits import training_for
-from luthier.reporting.across import across_sentences
-from luthier.reporting.across_page import write_across_page
+from luthier.reporting.across_report import across_page, across_sentences
+from luthier.reporting.html import write_page
 from luthier.reporting.markdown import listed
 from luthier.spec import Fitted, Spec
 from luthier.tracking.runs import TAGS, connect, describe, log_metrics, log_params, run_of
@@ -173,5 +173,5 @@ def _log_across(found: ComparedTables) -> None:
         page = Path(scratch) / "report.html"
         boards = {name: comparison.leaderboard for name, comparison in found.tables.items()}
         spreads = {name: comparison.spreads for name, comparison in found.tables.items()}
-        write_across_page(boards, found.across, page, spreads=spreads)
+        write_page(across_page(boards, found.across, spreads=spreads), page)
         client.log_artifact(found.run_id, str(page))

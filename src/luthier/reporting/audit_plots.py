@@ -8,9 +8,11 @@ import numpy as np
 
 from luthier.evaluation.agreement import Agreement
 from luthier.evaluation.decomposition import CHANGES, Decomposition
+from luthier.evaluation.resampling import Interval
 from luthier.reporting.audit_sentences import figure as written
-from luthier.reporting.audit_sentences import gap, spanned, title
-from luthier.reporting.plots import BLUE, COLOURS, INK, dressed, plain
+from luthier.reporting.audit_sentences import gap
+from luthier.reporting.numbers import metric_title
+from luthier.reporting.plots import BLUE, COLOURS, DOTTED, FILL, INK, box, dressed, plain, whiskers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = ["box_figure", "level_figure", "parts_figure", "scatter_figure"]
-
-FILL = "rgba(61,133,198,0.12)"
 
 
 def scatter_figure(agreement: Agreement) -> go.Figure:
@@ -33,14 +33,14 @@ def scatter_figure(agreement: Agreement) -> go.Figure:
             x=[low, high],
             y=[low, high],
             mode="lines",
-            line={"color": INK, "dash": "dot", "width": 1.5},
+            line=DOTTED,
             hoverinfo="skip",
         )
     )
     figure.add_trace(_points(agreement, list(pairs.reported), list(pairs.measured)))
-    figure.update_xaxes(title=f"reported {title(agreement.metric)}", range=[low, high], automargin=True)
+    figure.update_xaxes(title=f"reported {metric_title(agreement.metric)}", range=[low, high], automargin=True)
     figure.update_yaxes(
-        title=f"measured {title(agreement.metric)}", range=[low, high], automargin=True, scaleanchor="x"
+        title=f"measured {metric_title(agreement.metric)}", range=[low, high], automargin=True, scaleanchor="x"
     )
     return dressed(figure, height=420)
 
@@ -51,23 +51,9 @@ def box_figure(agreements: Sequence[Agreement]) -> go.Figure:
 
     figure = go.Figure()
     for place, one in enumerate(agreements):
-        figure.add_trace(
-            go.Box(
-                y=[float(value) for value in one.pairs.differences],
-                name=plain(title(one.metric)),
-                boxpoints="all",
-                jitter=0.5,
-                pointpos=0,
-                boxmean=True,
-                quartilemethod="linear",
-                marker={"color": COLOURS[place % len(COLOURS)], "size": 6, "opacity": 0.7},
-                line={"color": INK, "width": 1.5},
-                fillcolor=FILL,
-                hovertext=_hovers(one),
-                hoverinfo="text",
-            )
-        )
-    figure.add_hline(y=0, line={"color": INK, "dash": "dot", "width": 1.5})
+        values = [float(value) for value in one.pairs.differences]
+        figure.add_trace(box(metric_title(one.metric), values, _hovers(one), COLOURS[place % len(COLOURS)]))
+    figure.add_hline(y=0, line=DOTTED)
     figure.update_xaxes(type="category", automargin=True)
     figure.update_yaxes(title="reported minus measured", automargin=True)
     return dressed(figure, height=420)
@@ -106,7 +92,7 @@ def level_figure(agreement: Agreement) -> go.Figure:
                 hoverinfo="text",
             )
         )
-    figure.update_xaxes(title=f"mean of reported and measured {title(agreement.metric)}", automargin=True)
+    figure.update_xaxes(title=f"mean of reported and measured {metric_title(agreement.metric)}", automargin=True)
     figure.update_yaxes(title="reported minus measured", automargin=True)
     # The lines are named beside the plot, where no model lies.
     return dressed(figure, height=420).update_layout(margin_r=120)
@@ -128,22 +114,14 @@ def parts_figure(one: Decomposition) -> go.Figure:
             y=[*labels, "reported minus measured"],
             orientation="h",
             marker={"color": [BLUE] * len(shares) + [INK], "opacity": 0.75},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [0.0 if s.high is None else s.high - s.value for s in shares] + [0.0],
-                "arrayminus": [0.0 if s.low is None else s.value - s.low for s in shares] + [0.0],
-                "color": INK,
-                "thickness": 1.5,
-                "width": 4,
-            },
-            hovertext=[f"{label}: {spanned(share, signed=True)}" for label, share in zip(labels, shares, strict=True)]
+            error_x=whiskers([*shares, Interval(one.difference)], width=4),
+            hovertext=[f"{label}: {gap(share)}" for label, share in zip(labels, shares, strict=True)]
             + [f"reported {written(one.reported)}, measured {written(one.measured.value)}: {gap(one.difference)}"],
             hoverinfo="text",
         )
     )
     figure.add_vline(x=0, line={"color": INK, "width": 1})
-    figure.update_xaxes(title=f"share of the difference in {title(one.metric)}", automargin=True)
+    figure.update_xaxes(title=f"share of the difference in {metric_title(one.metric)}", automargin=True)
     figure.update_yaxes(autorange="reversed", automargin=True, type="category")
     return dressed(figure, height=110 + 38 * (len(shares) + 1))
 

@@ -5,54 +5,21 @@ from __future__ import annotations
 from luthier.evaluation.agreement import Agreement, RowCounts
 from luthier.evaluation.audits import Audit
 from luthier.evaluation.decomposition import CHANGES, Attribution, Decomposition, Part
-from luthier.evaluation.measures import METRICS
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.statistics import ALPHA
-from luthier.reporting.numbers import p_value
+from luthier.reporting.numbers import Unit, interval, metric_title, number
 
-__all__ = ["audit_sentences", "figure", "gap", "job_sentences", "spanned", "title"]
-
-
-def title(metric: str) -> str:
-    """A metric as people call it."""
-    return METRICS[metric].title if metric in METRICS else metric
+__all__ = ["audit_sentences", "figure", "gap", "job_sentences"]
 
 
-def figure(value: float) -> str:
-    """A value to three places: audits are about the third as often as about the second.
-
-    Examples:
-        >>> figure(0.05126), figure(-0.0082), figure(1.0), figure(2.345), figure(-0.0001)
-        ('.051', '-.008', '1.000', '2.345', '.000')
-    """
-    text = f"{value:.3f}"
-    if text in ("-0.000", "0.000"):
-        return ".000"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+def figure(value: float | Interval) -> str:
+    """A value to three places, with its bounds where it has any."""
+    return _written(value, "fine")
 
 
-def gap(value: float) -> str:
-    """A difference with its sign.
-
-    Examples:
-        >>> gap(0.05126), gap(-0.0082), gap(0.0)
-        ('+.051', '-.008', '.000')
-    """
-    text = figure(value)
-    return text if text == ".000" or text.startswith("-") else f"+{text}"
-
-
-def spanned(given: Interval, *, signed: bool = False) -> str:
-    """A value with its bounds, where there are any.
-
-    Examples:
-        >>> spanned(Interval(0.0513, 0.0387, 0.0638), signed=True), spanned(Interval(0.4))
-        ('+.051 (.039 to .064)', '.400')
-    """
-    text = gap(given.value) if signed else figure(given.value)
-    if given.low is None or given.high is None:
-        return text
-    return f"{text} ({figure(given.low)} to {figure(given.high)})"
+def gap(value: float | Interval) -> str:
+    """A difference with its sign, likewise."""
+    return _written(value, "gap")
 
 
 def audit_sentences(audit: Audit) -> list[str]:
@@ -85,16 +52,16 @@ def _mean(agreement: Agreement) -> str:
     low, high = sorted(abs(end) for end in (found.low or 0.0, found.high or 0.0))
     if agreement.t_p >= ALPHA:
         return (
-            f"{title(agreement.metric)}: over {count} models reported and measured values do not differ on average, as "
-            f"far as these pairs can tell (mean difference {spanned(found, signed=True)}; p {_p(agreement.t_p)})."
+            f"{metric_title(agreement.metric)}: over {count} models reported and measured values do not differ on "
+            f"average, as far as these pairs can tell (mean difference {gap(found)}; p {_p(agreement.t_p)})."
         )
     way = "better" if agreement.flattering else "worse"
     signs = f"p {_p(agreement.p)} by sign flips"
     if agreement.p >= ALPHA and 2 ** (1 - count) >= ALPHA:
         signs += f", which {count} models cannot bring below {figure(2 ** (1 - count))}"
     return (
-        f"{title(agreement.metric)}: over {count} models the service reported {figure(abs(found.value))} {way} than "
-        f"was measured (95% interval of the mean {figure(low)} to {figure(high)}; {signs})."
+        f"{metric_title(agreement.metric)}: over {count} models the service reported {figure(abs(found.value))} {way} "
+        f"than was measured (95% interval of the mean {figure(low)} to {figure(high)}; {signs})."
     )
 
 
@@ -103,13 +70,13 @@ def _rows(rows: RowCounts | None, audit: Audit) -> list[str]:
         return []
     if rows.reported == rows.measured:
         return [
-            f"All values of {title(rows.metric)} are whole shares of {rows.reported:,} rows, reported and measured "
-            "alike: perhaps the same rows."
+            f"All values of {metric_title(rows.metric)} are whole shares of {rows.reported:,} rows, reported and "
+            "measured alike: perhaps the same rows."
         ]
     found = next(a for a in audit.agreements if a.metric == rows.metric)
     value = abs(found.difference.value)
     said = (
-        f"They were not measured on the same rows: reported {title(rows.metric)} counts {rows.reported:,} rows, "
+        f"They were not measured on the same rows: reported {metric_title(rows.metric)} counts {rows.reported:,} rows, "
         f"measured {rows.measured:,}. Two samples of these sizes can put the same model up to {figure(rows.chance)} "
         "apart by chance, and all models share the two samples"
     )
@@ -123,7 +90,7 @@ def _rows(rows: RowCounts | None, audit: Audit) -> list[str]:
 
 def _limits(agreement: Agreement) -> str:
     return (
-        f"For a single model, reported minus measured {title(agreement.metric)} lies between "
+        f"For a single model, reported minus measured {metric_title(agreement.metric)} lies between "
         f"{gap(agreement.lower_limit.value)} and {gap(agreement.upper_limit.value)} in 95 of 100 cases."
     )
 
@@ -135,8 +102,8 @@ def _level(agreement: Agreement) -> list[str]:
     if p >= ALPHA:
         return ["The difference does not depend on how good the model is, as far as these pairs can tell."]
     return [
-        f"The difference depends on the level: {gap(slope.value / 10)} for every .1 of {title(agreement.metric)} "
-        f"(p {_p(p)}), so one correction for all models does not do."
+        f"The difference depends on the level: {gap(slope.value / 10)} for every .1 of "
+        f"{metric_title(agreement.metric)} (p {_p(p)}), so one correction for all models does not do."
     ]
 
 
@@ -151,7 +118,7 @@ def _choice(agreement: Agreement) -> list[str]:
             f"{figure(choice.lost)} short of the best, {choice.best}"
         )
     out = [
-        f"Choosing by the reported {title(agreement.metric)} takes {chosen}, {end}. A model drawn at random is "
+        f"Choosing by the reported {metric_title(agreement.metric)} takes {chosen}, {end}. A model drawn at random is "
         f"{figure(choice.lost_by_chance)} short of the best."
     ]
     if order is not None:
@@ -163,7 +130,7 @@ def _choice(agreement: Agreement) -> list[str]:
             end = " The interval holds 0, so the two orders may also be unrelated."
         out.append(
             f"Of two models the reported number puts the better one first in about {right} of the cases "
-            f"by Kendall's tau, {spanned(order)}.{end}"
+            f"by Kendall's tau, {figure(order)}.{end}"
         )
     return out
 
@@ -173,7 +140,7 @@ def _apart(one: Decomposition) -> str:
         f" Chance alone puts two measurements on such rows up to {figure(one.noise)} apart." if one.noise > 0 else ""
     )
     return (
-        f"{title(one.metric)}: reported {figure(one.reported)}, measured {spanned(one.measured)}: "
+        f"{metric_title(one.metric)}: reported {figure(one.reported)}, measured {figure(one.measured)}: "
         f"{gap(one.difference)}.{chance}"
     )
 
@@ -181,8 +148,8 @@ def _apart(one: Decomposition) -> str:
 def _parts(one: Decomposition) -> list[str]:
     sure = [part for part in one.parts if _stands_out(part)]
     if not sure:
-        return [f"No single part of the difference in {title(one.metric)} stands out from chance."]
-    words = [f"{CHANGES[part.changes]} {spanned(part.share, signed=True)}" for part in sure]
+        return [f"No single part of the difference in {metric_title(one.metric)} stands out from chance."]
+    words = [f"{CHANGES[part.changes]} {gap(part.share)}" for part in sure]
     rest = one.difference - sum(part.share.value for part in sure)
     others = f" The other parts, none beyond chance, make {gap(rest)}." if len(sure) < len(one.parts) else ""
     return [f"Of that: {'; '.join(words)}.{others}"]
@@ -195,5 +162,9 @@ def _stands_out(part: Part) -> bool:
 
 
 def _p(value: float) -> str:
-    text = p_value(value)
+    text = number(value, "p")
     return text if text.startswith("<") else f"= {text}"
+
+
+def _written(value: float | Interval, unit: Unit) -> str:
+    return interval(value, unit) if isinstance(value, Interval) else number(value, unit)

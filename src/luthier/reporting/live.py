@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -12,10 +13,12 @@ from luthier.engine.calls import Progress
 from luthier.engine.progress import TerminalProgress
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS
-from luthier.reporting.notebook import leaderboard_html
+from luthier.reporting.board_report import board_section, board_sections
+from luthier.reporting.board_sentences import headline_metrics, sentences
+from luthier.reporting.html import fragment
 from luthier.reporting.numbers import interval, number, printable
-from luthier.reporting.sentences import headline_metrics, sentences
-from luthier.reporting.terminal import ascii_text, headline, leaderboard_table
+from luthier.reporting.table import Section
+from luthier.reporting.terminal import rendered
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -82,12 +85,10 @@ class LiveBoard:
                     print(_line(board, entry, table), file=stream, flush=True)
 
     def _show_in_notebook(self, board: Leaderboard, table: str) -> None:
-        from html import escape
-
         from IPython.display import HTML, display
 
-        title = f"<strong>{escape(table)}</strong>" if table else ""
-        page = HTML(title + leaderboard_html(board))  # type: ignore[no-untyped-call]
+        sections = board_sections(board)
+        page = HTML(fragment(Section(table, sections) if table else sections[0]))  # type: ignore[no-untyped-call]
         if self._output is None:
             self._output = display(page, display_id=True)  # type: ignore[no-untyped-call]
         else:
@@ -130,31 +131,21 @@ def _in_notebook() -> bool:
 
 
 def _drawn(board: Leaderboard, table: str, stream: TextIO) -> RenderableType:
-    from rich.console import Console, Group
-    from rich.text import Text
+    from rich.console import Console
 
     console = Console(file=stream)
-    ascii_only = not console.encoding.lower().startswith("utf")
-
-    def text(line: str, style: str = "") -> Text:
-        return Text(ascii_text(printable(line)) if ascii_only else printable(line), style=style)
-
     most = max(3, (console.height - LINES_AROUND) // 2)
-    said = sentences(board)[:1] if board.waiting else []
-    return Group(
-        text(f"{table}: {headline(board)}" if table else headline(board), "bold"),
-        leaderboard_table(board, console.width, ascii_only=ascii_only, most_specs=most),
-        *(text(f"- {line}") for line in said),
-    )
+    section = board_section(board, sentences(board)[:1] if board.waiting else [], most)
+    return rendered(replace(section, title=f"{table}: {section.title}") if table else section, console)
 
 
 def _line(board: Leaderboard, entry: Entry, table: str) -> str:
     figures = []
     for place, name in enumerate(headline_metrics(board)[:3]):
-        found = entry.metrics.get(name)
+        found, measure = entry.metrics.get(name), METRICS[name]
         if found is not None:
-            write = interval if place == 0 else (lambda one, format: number(one.value, format))  # noqa: A006
-            figures.append(f"{METRICS[name].title} {write(found, METRICS[name].format)}")
+            text = number(found.value, measure.format) if place else interval(found, measure.format)
+            figures.append(f"{measure.title} {text}")
     whole = len(board.entries) + len(board.waiting)
     where = f"{table}: " if table else ""
     return printable(f"{where}{entry.name}: {', '.join(figures)} ({len(board.entries)} of {whole} specs are measured)")

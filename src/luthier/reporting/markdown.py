@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from luthier.evaluation.leaderboard import Entry, Leaderboard
-from luthier.evaluation.measures import METRICS
+from luthier.evaluation.leaderboard import Leaderboard
+from luthier.evaluation.resampling import Interval
+from luthier.reporting.board_report import first_rows
+from luthier.reporting.board_sentences import sentences
 from luthier.reporting.numbers import interval, printable
-from luthier.reporting.sentences import headline_metrics, sentences
+from luthier.reporting.table import Row, Table
 
 __all__ = ["described", "escaped", "listed"]
 
@@ -29,14 +31,15 @@ def described(board: Leaderboard) -> str:
     Args:
         board: what to describe.
     """
-    metrics = headline_metrics(board)[:MOST_METRICS]
-    lines = [f"{place}. {_figures(entry, metrics)}" for place, entry in enumerate(board.entries[:MOST_ROWS], start=1)]
+    table = first_rows(board, MOST_METRICS, MOST_ROWS)
+    lines = [_in_words(table, row) for row in table.rows]
+    count = min(len(board.entries), MOST_ROWS)
     head = f"{board.rows_evaluated:,} rows; in brackets the 95% interval."
     if len(board.entries) > MOST_ROWS:
         head += f" The best {MOST_ROWS} are shown; report.html has all {len(board.entries):,}."
-    references = [board.majority, *([board.ceiling] if board.ceiling else [])]
-    beneath = [*(_figures(entry, metrics) for entry in references), *map(escaped, sentences(board))]
-    return _cut([*lines, "", head, "", *(f"- {line}" for line in beneath)])
+    beneath = [*lines[count:], *map(escaped, sentences(board))]
+    numbered = [f"{place}. {line}" for place, line in enumerate(lines[:count], start=1)]
+    return _cut([*numbered, "", head, "", *(f"- {line}" for line in beneath)])
 
 
 def listed(lines: Sequence[str]) -> str:
@@ -60,13 +63,15 @@ def escaped(text: str) -> str:
     return marked.replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _figures(entry: Entry, metrics: Sequence[str]) -> str:
-    found = [
-        f"{METRICS[metric].title} {interval(entry.metrics[metric], METRICS[metric].format)}"
-        for metric in metrics
-        if metric in entry.metrics
-    ]
-    return f"{escaped(entry.name)}: {', '.join(found)}"
+def _in_words(table: Table, row: Row) -> str:
+    """A row of a table as a line: its name, then each value after its column's head."""
+    name, said = "", []
+    for column, cell in zip(table.columns, row.cells, strict=True):
+        if column.kind == "name":
+            name = escaped(str(cell))
+        elif isinstance(cell, Interval) and column.unit:
+            said.append(f"{column.title} {interval(cell, column.unit)}")
+    return f"{name}: {', '.join(said)}"
 
 
 def _cut(lines: Sequence[str]) -> str:

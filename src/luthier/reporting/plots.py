@@ -9,25 +9,36 @@ from typing import TYPE_CHECKING, Any
 from luthier.evaluation.across import Across
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS
+from luthier.evaluation.resampling import Interval
 from luthier.evaluation.spread import Spread
 from luthier.evaluation.tables import NO_LABEL
-from luthier.reporting.numbers import interval, number, percent, printable
+from luthier.reporting.numbers import interval, metric_format, metric_title, number, printable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
+    "BLUE",
+    "COLOURS",
+    "DOTTED",
+    "FILL",
+    "INK",
     "across_figure",
+    "box",
     "calibration_figure",
     "confusion_figure",
     "dressed",
     "forest_figure",
     "plain",
     "spread_figure",
+    "whiskers",
 ]
 
 INK = "#737b87"
 """Readable on white and on black: a page takes the reader's theme, and a figure cannot see it."""
+
+DOTTED = {"color": INK, "dash": "dot", "width": 1.5}
+FILL = "rgba(61,133,198,0.12)"
 
 BLUE = "#3d85c6"
 PALE, DEEP, COUNT = "#f1f6fb", "#6ea8dc", "#10202f"
@@ -54,20 +65,14 @@ def forest_figure(board: Leaderboard, metric: str | None = None) -> go.Figure:
     found = [entry.metrics[name] for entry in entries]
     figure = go.Figure(
         go.Scatter(
-            x=[i.value for i in found],
+            x=[one.value for one in found],
             y=[plain(entry.name) for entry in entries],
             mode="markers",
             marker={"color": BLUE, "size": 10},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [(i.high if i.high is not None else i.value) - i.value for i in found],
-                "arrayminus": [i.value - (i.low if i.low is not None else i.value) for i in found],
-                "color": BLUE,
-                "thickness": 3,
-                "width": 0,
-            },
-            hovertext=[f"{plain(e.name)}: {interval(e.metrics[name], measure.format)}" for e in entries],
+            error_x=whiskers(found, color=BLUE, thickness=3),
+            hovertext=[
+                f"{plain(e.name)}: {interval(one, measure.format)}" for e, one in zip(entries, found, strict=True)
+            ],
             hoverinfo="text",
         )
     )
@@ -75,14 +80,11 @@ def forest_figure(board: Leaderboard, metric: str | None = None) -> go.Figure:
         if entry is not None and name in entry.metrics:
             figure.add_vline(
                 x=entry.metrics[name].value,
-                line={"color": INK, "dash": "dot", "width": 1.5},
+                line=DOTTED,
                 annotation={"text": plain(text), "font": {"color": INK, "size": 12}},
                 annotation_position="top",
             )
-    figure.update_yaxes(autorange="reversed", automargin=True, type="category")
-    better = "right" if measure.better == "higher" else "left"
-    figure.update_xaxes(title=f"{measure.title} ({measure.better} is better: further {better})", automargin=True)
-    return dressed(figure, height=110 + 32 * len(entries))
+    return _ranked(figure, name, height=110 + 32 * len(entries))
 
 
 def confusion_figure(board: Leaderboard, entry: Entry) -> go.Figure:
@@ -97,7 +99,7 @@ def confusion_figure(board: Leaderboard, entry: Entry) -> go.Figure:
     shares = [[cell / max(sum(line), 1) for cell in line] for line in counts]
     hover = [
         [
-            f"true {truth}, answered {answer}: {cell:,} rows ({percent(share)})"
+            f"true {truth}, answered {answer}: {cell:,} rows ({number(share, 'percent')})"
             for answer, cell, share in zip(answers, line, parts, strict=True)
         ]
         for truth, line, parts in zip(truths, counts, shares, strict=True)
@@ -135,7 +137,7 @@ def calibration_figure(entries: Sequence[Entry]) -> go.Figure:
             x=[0, 1],
             y=[0, 1],
             mode="lines",
-            line={"color": INK, "dash": "dot", "width": 1.5},
+            line=DOTTED,
             hoverinfo="skip",
             name="means what it says",
         )
@@ -151,7 +153,8 @@ def calibration_figure(entries: Sequence[Entry]) -> go.Figure:
                 marker={"size": 7},
                 name=plain(entry.name),
                 hovertext=[
-                    f"{plain(entry.name)}: said {percent(b.confidence)}, right {percent(b.accuracy)} of {b.rows:,} rows"
+                    f"{plain(entry.name)}: said {number(b.confidence, 'percent')}, "
+                    f"right {number(b.accuracy, 'percent')} of {b.rows:,} rows"
                     for b in bins
                 ],
                 hoverinfo="text",
@@ -176,15 +179,7 @@ def across_figure(across: Across) -> go.Figure:
             mode="markers",
             name="mean",
             marker={"color": INK, "size": 11, "symbol": "line-ns", "line": {"width": 3, "color": INK}},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [(mean.high if mean.high is not None else mean.value) - mean.value for mean in means],
-                "arrayminus": [mean.value - (mean.low if mean.low is not None else mean.value) for mean in means],
-                "color": INK,
-                "thickness": 3,
-                "width": 0,
-            },
+            error_x=whiskers(means, thickness=3),
             hovertext=[f"{name}: mean {interval(m, measure.format)}" for name, m in zip(names, means, strict=True)],
             hoverinfo="text",
         )
@@ -205,46 +200,69 @@ def across_figure(across: Across) -> go.Figure:
                 hoverinfo="text",
             )
         )
-    figure.update_yaxes(autorange="reversed", automargin=True, type="category")
-    better = "right" if measure.better == "higher" else "left"
-    figure.update_xaxes(title=f"{measure.title} ({measure.better} is better: further {better})", automargin=True)
-    return dressed(figure, height=150 + 32 * len(names), legend=True)
+    return _ranked(figure, across.metric, height=150 + 32 * len(names), legend=True)
 
 
 def spread_figure(spread: Spread) -> go.Figure:
     """A box per group over every single draw, so that few draws are not mistaken for a distribution."""
     import plotly.graph_objects as go
 
-    measure = METRICS.get(spread.metric)
-    title = measure.title if measure is not None else plain(spread.metric)
+    unit = metric_format(spread.metric)
     figure = go.Figure()
     for group in spread.groups:
-        written = measure.format if measure is not None else "number"
-        figure.add_trace(
-            go.Box(
-                y=list(group.values),
-                name=plain(group.name),
-                boxpoints="all",
-                jitter=0.5,
-                pointpos=0,
-                boxmean=True,
-                quartilemethod="linear",
-                marker={"color": BLUE, "size": 6, "opacity": 0.7},
-                line={"color": INK, "width": 1.5},
-                fillcolor="rgba(61,133,198,0.12)",
-                hovertext=[f"{plain(group.name)}: {number(value, written)}" for value in group.values],
-                hoverinfo="text",
-            )
-        )
+        hovers = [f"{plain(group.name)}: {number(value, unit)}" for value in group.values]
+        figure.add_trace(box(group.name, group.values, hovers, BLUE))
     figure.update_xaxes(type="category", automargin=True)
-    better = f" ({measure.better} is better)" if measure is not None else ""
-    figure.update_yaxes(title=f"{title}{better}", automargin=True)
+    better = f" ({METRICS[spread.metric].better} is better)" if spread.metric in METRICS else ""
+    figure.update_yaxes(title=f"{plain(metric_title(spread.metric))}{better}", automargin=True)
     return dressed(figure, height=420)
+
+
+def box(name: str, values: Sequence[float], hovers: Sequence[str], color: str) -> go.Box:
+    """A box over every single value, each of them a point."""
+    import plotly.graph_objects as go
+
+    return go.Box(
+        y=list(values),
+        name=plain(name),
+        boxpoints="all",
+        jitter=0.5,
+        pointpos=0,
+        boxmean=True,
+        quartilemethod="linear",
+        marker={"color": color, "size": 6, "opacity": 0.7},
+        line={"color": INK, "width": 1.5},
+        fillcolor=FILL,
+        hovertext=list(hovers),
+        hoverinfo="text",
+    )
+
+
+def whiskers(given: Sequence[Interval], *, color: str = INK, thickness: float = 1.5, width: int = 0) -> dict[str, Any]:
+    """Error bars to the bounds of these intervals; none where there are no bounds."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [0.0 if one.high is None else one.high - one.value for one in given],
+        "arrayminus": [0.0 if one.low is None else one.value - one.low for one in given],
+        "color": color,
+        "thickness": thickness,
+        "width": width,
+    }
 
 
 def plain(text: str) -> str:
     """Plotly reads a little HTML in labels; names are names."""
     return escape(printable(text))
+
+
+def _ranked(figure: go.Figure, metric: str, *, height: int, legend: bool = False) -> go.Figure:
+    """Axes of a figure with a line per spec, the best on top."""
+    measure = METRICS[metric]
+    better = "right" if measure.better == "higher" else "left"
+    figure.update_yaxes(autorange="reversed", automargin=True, type="category")
+    figure.update_xaxes(title=f"{measure.title} ({measure.better} is better: further {better})", automargin=True)
+    return dressed(figure, height=height, legend=legend)
 
 
 def dressed(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:

@@ -1,164 +1,175 @@
-"""The leaderboard in a terminal, readable at 80 columns and in a log file."""
+"""Reports in a terminal: readable at any width and in a log file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from luthier.evaluation.leaderboard import Entry, Leaderboard
-from luthier.evaluation.measures import METRICS, Format
 from luthier.evaluation.resampling import Interval
-from luthier.evaluation.spread import Spread
-from luthier.reporting.numbers import interval, number, percent, printable
-from luthier.reporting.sentences import headline_metrics, sentences, unlabelled_share
-from luthier.reporting.spread import print_spread
+from luthier.reporting.numbers import Unit, bounds, number, printable
+from luthier.reporting.table import Bar, Cell, Column, Lines, Section, Table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-__all__ = ["ascii_text", "headline", "leaderboard_table", "print_leaderboard"]
-
-WIDE = 118
-"""From so many columns on there is room for technique, model and an interval beside every metric."""
-
-MANY_TIES = 4
-"""A narrow table with more letters of ties than these has two metrics: names of specs need the room of the third."""
-
-WIDEST = 136
-"""From so many on, for a fourth metric."""
-
-MOST_LINES = 60
-"""So many specs are printed, the best; the report has them all."""
-
-COST = "cost_per_1000_rows_usd"
-SPEED = "latency_p50_seconds"
-
-
-def leaderboard_table(
-    board: Leaderboard, width: int, *, ascii_only: bool = False, most_specs: int = MOST_LINES
-) -> Table:
-    """The leaderboard as a rich table.
-
-    Args:
-        board: what to show.
-        width: columns of the terminal.
-        ascii_only: whether the terminal can write nothing else.
-        most_specs: so many specs have a line, the best.
-    """
-    from rich import box
-    from rich.table import Table
+    from rich.console import Console, RenderableType
     from rich.text import Text
 
-    def cell(text: str) -> Text:
-        return Text(ascii_text(printable(text)) if ascii_only else printable(text))
+__all__ = ["rendered", "show", "text_of"]
 
-    wide = width >= WIDE
-    many = not wide and max(len(entry.group) for entry in board.entries) > MANY_TIES
-    metrics = headline_metrics(board)[: 4 if width >= WIDEST else 2 if many else 3]
-    entries: list[Entry] = [
-        *board.entries[:most_specs],
-        board.majority,
-        *([board.ceiling] if board.ceiling else []),
-    ]
-    lost = any(unlabelled_share(entry) for entry in board.entries)
-    tied = board.is_compared
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, collapse_padding=True)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("spec", overflow="fold", min_width=12)
-    if wide:
-        table.add_column("technique", no_wrap=True)
-        table.add_column("model", overflow="fold", min_width=8, max_width=24)
-    for place, name in enumerate(metrics):
-        table.add_column(METRICS[name].title, justify="left" if wide or place == 0 else "right", no_wrap=True)
-    if lost:
-        table.add_column("no label" if wide else "lost", justify="right", no_wrap=True)
-    if any(COST in entry.metrics for entry in board.entries):
-        table.add_column("$/1,000" if wide else "$/1k", justify="right", no_wrap=True)
-    if any(SPEED in entry.metrics for entry in board.entries):
-        table.add_column("p50", justify="right", no_wrap=True)
-    if tied:
-        table.add_column("tie", no_wrap=True)
-    headers = [str(column.header) for column in table.columns]
-
-    for entry in entries:
-        reference = entry.rank is None
-        who = entry.candidate
-        model = "" if who.model == "none" else who.model
-        title = cell(who.name)
-        title.stylize("italic" if reference else "bold" if entry.rank == 1 else "")
-        if not wide and not reference:
-            under = cell(", ".join(filter(None, (who.technique, model))))
-            under.stylize("dim")
-            title = Text("\n").join([title, under])
-        cells: list[Text] = [cell("" if reference else str(entry.rank)), title]
-        if wide:
-            cells += [cell("" if reference else who.technique), cell(model)]
-        for place, metric in enumerate(metrics):
-            found = entry.metrics.get(metric)
-            write = interval if wide or place == 0 else _value
-            cells.append(cell("" if found is None else write(found, METRICS[metric].format)))
-        if lost:
-            cells.append(cell("" if reference else percent(unlabelled_share(entry))))
-        for metric, heads in ((COST, ("$/1,000", "$/1k")), (SPEED, ("p50",))):
-            if any(head in headers for head in heads):
-                found = None if reference else entry.metrics.get(metric)
-                cells.append(cell("" if found is None else number(found.value, METRICS[metric].format)))
-        if tied:
-            cells.append(cell(entry.group))
-        if reference and entry is board.majority:
-            table.add_section()
-        table.add_row(*cells, style="dim" if reference else None)
-    return table
+ROW_STYLES = {"": "", "first": "bold", "reference": "dim"}
+NAME_STYLES = {"": "", "first": "bold", "reference": "italic"}
 
 
-def print_leaderboard(board: Leaderboard, console: Console | None = None, spreads: Sequence[Spread] = ()) -> None:
-    """Prints the table and, beneath it, what it says.
+def show(*sections: Section, console: Console | None = None) -> None:
+    """Prints sections, a blank line between them.
 
     Args:
-        board: what to print.
-        console: where; standard output when absent. Where that is no terminal the output has no colours, and where
-            its encoding is not a Unicode one it is ASCII.
-        spreads: of grids with several seeds of examples.
+        sections: what to print.
+        console: where; standard output when absent. Without a terminal the output has no colours, and where the
+            encoding is not a Unicode one it is ASCII.
     """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     console = console or Console()
-    ascii_only = not console.encoding.lower().startswith("utf")
-    lines = sentences(board)
-    if board.is_compared:
-        lines.append("Specs that share a letter under “tie” cannot be told apart.")
-    if len(board.entries) > MOST_LINES:
-        lines.insert(0, f"The best {MOST_LINES} are shown; the report in MLflow has all {len(board.entries):,}.")
-    beneath = Table.grid(padding=(0, 1, 0, 0))
-    for line in lines:
-        text = printable(line)
-        beneath.add_row("-", Text(ascii_text(text) if ascii_only else text))
-    console.print(Text(headline(board), style="bold"))
-    console.print(leaderboard_table(board, console.width, ascii_only=ascii_only))
-    console.print(beneath)
-    for spread in spreads:
-        console.print()
-        print_spread(spread, console)
+    for place, section in enumerate(sections):
+        if place:
+            console.print()
+        console.print(rendered(section, console))
 
 
-def headline(board: Leaderboard) -> str:
-    """What stands above the table: task, specs, rows and the metric that ranks."""
-    count = len(board.entries)
-    specs = f"{count} spec{'s' if count != 1 else ''}"
-    if board.waiting:
-        specs = f"{count} of {count + len(board.waiting)} specs"
-    return f"{board.task.name}: {specs} on {board.rows_evaluated:,} rows, ranked by {METRICS[board.ranked_by].title}"
+def text_of(*sections: Section) -> str:
+    """Sections as text, as wide as the terminal, or 100 characters where there is none."""
+    import io
+    import shutil
+
+    from rich.console import Console
+
+    written = io.StringIO()
+    show(*sections, console=Console(file=written, width=shutil.get_terminal_size((100, 24)).columns))
+    return written.getvalue().rstrip()
 
 
-def _value(given: Interval, format: Format) -> str:  # noqa: A002 - the word the measures use
-    return number(given.value, format)
+def rendered(section: Section, console: Console) -> RenderableType:
+    """A section for this console; figures and what is for pages alone are left out."""
+    from rich.console import Group
+    from rich.table import Table as RichTable
+
+    inner = any(isinstance(block, Section) for block in section.blocks)
+    parts: list[RenderableType] = []
+    if section.title:
+        parts.append(_text(section.title, console, "bold reverse" if inner else "bold"))
+    for place, block in enumerate(section.blocks):
+        if isinstance(block, str):
+            parts.append(_text(block, console))
+        elif isinstance(block, Table):
+            parts.append(_rendered_table(block, console))
+        elif isinstance(block, Lines):
+            listed = RichTable.grid(padding=(0, 1, 0, 0))
+            for line in block.lines:
+                listed.add_row("-", _text(line, console))
+            parts.append(listed)
+        elif isinstance(block, Section):
+            parts += [*([_text("", console)] if place else []), rendered(block, console)]
+    return Group(*parts)
 
 
-def ascii_text(text: str) -> str:
-    """The text for a terminal that can write nothing but ASCII."""
-    swaps = str.maketrans({"–": "-", "“": '"', "”": '"', "·": "-", "’": "'"})
-    return text.translate(swaps).encode("ascii", "replace").decode("ascii")
+def _rendered_table(table: Table, console: Console) -> RenderableType:
+    """A table for this console."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    step, columns = _fitting(table, console.width)
+    beneath = [place for place, one in enumerate(table.columns) if one.kind == "beneath" and place not in columns]
+    cells = {place: _written(table, place, step) for place in {*columns, *beneath}}
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, collapse_padding=True)
+    for place in columns:
+        column = table.columns[place]
+        right = column.unit is not None and not any(_is_spanned(row.cells[place], column, step) for row in table.rows)
+        grid.add_column(
+            _text(_head(column, step), console),
+            justify="right" if right else "left",
+            no_wrap=column.unit is not None,
+            overflow="fold",
+            min_width=min(12, max(map(len, cells[place]), default=0)) if column.kind == "name" else None,
+            max_width=column.least if column.kind == "beneath" else None,
+        )
+    for line, row in enumerate(table.rows):
+        if row.rule:
+            grid.add_section()
+        texts = []
+        for place in columns:
+            text = _plain(cells[place][line], console)
+            if table.columns[place].kind == "name":
+                text.stylize(NAME_STYLES[row.style])
+                small = ", ".join(filter(None, (cells[one][line] for one in beneath)))
+                if small:
+                    text = Text("\n").join([text, _plain(small, console, "dim not bold")])
+            texts.append(text)
+        grid.add_row(*texts, style="dim" if row.style == "reference" else None)
+    return Group(grid, *(_text(note, console) for note in table.notes)) if table.notes else grid
+
+
+def _fitting(table: Table, width: int) -> tuple[int, list[int]]:
+    """The first step at which the table has room, and the columns that are left."""
+    columns = table.columns
+    steps = sorted({step for column in columns for step in (column.brief, column.drop) if step})
+    places: list[int] = []
+    for step in [0, *steps]:
+        places = [p for p, one in enumerate(columns) if one.kind != "bar" and not 0 < one.drop <= step]
+        if sum(_wanted(table, place, step) + 2 for place in places) - 1 <= width:
+            return step, places
+    return steps[-1] if steps else 0, places
+
+
+def _wanted(table: Table, place: int, step: int) -> int:
+    """Columns of a terminal that a table's column needs."""
+    from rich.cells import cell_len
+
+    column = table.columns[place]
+    longest = max(map(cell_len, _written(table, place, step)), default=0)
+    longest = min(longest, column.least) if column.unit is None else longest
+    return max(longest, cell_len(_head(column, step)))
+
+
+def _head(column: Column, step: int) -> str:
+    return column.short if step and column.short else column.title
+
+
+def _written(table: Table, place: int, step: int) -> list[str]:
+    """A column's cells as text; values are aligned under each other where bounds follow them."""
+    column = table.columns[place]
+    cells = [(row.cells[place], row.unit or column.unit) for row in table.rows]
+    values = [_value(cell, unit) for cell, unit in cells]
+    if not any(_is_spanned(cell, column, step) for cell, _ in cells):
+        return values
+    widest = max(map(len, values))
+    out = []
+    for (cell, unit), value in zip(cells, values, strict=True):
+        between = bounds(cell, unit) if isinstance(cell, Interval) and unit else ""
+        out.append(f"{value:>{widest}} ({between})" if between else f"{value:>{widest}}" if value else "")
+    return out
+
+
+def _value(cell: Cell, unit: Unit | None) -> str:
+    if cell is None or isinstance(cell, str):
+        return printable(cell or "")
+    assert unit is not None and not isinstance(cell, Bar)
+    return number(cell.value if isinstance(cell, Interval) else cell, unit)
+
+
+def _is_spanned(cell: Cell, column: Column, step: int) -> bool:
+    return isinstance(cell, Interval) and cell.low is not None and not 0 < column.brief <= step
+
+
+def _text(words: str, console: Console, style: str = "") -> Text:
+    return _plain(printable(words), console, style)
+
+
+def _plain(words: str, console: Console, style: str = "") -> Text:
+    """Printable text for this console; `Text` keeps rich from reading markup in it."""
+    from rich.text import Text
+
+    if not console.encoding.lower().startswith("utf"):
+        swaps = str.maketrans({"–": "-", "“": '"', "”": '"', "·": "-", "’": "'", "…": "..."})
+        words = words.translate(swaps).encode("ascii", "replace").decode("ascii")
+    return Text(words, style=style)

@@ -11,14 +11,15 @@ from rich.console import Console
 from luthier.evaluation.agreement import PairedValues
 from luthier.evaluation.audits import Audit, audit_of_attributions, audit_of_pairs
 from luthier.evaluation.decomposition import Condition, Reported, decompose
-from luthier.reporting.audit_notebook import audit_html
-from luthier.reporting.audit_page import audit_page_html, write_audit_page
 from luthier.reporting.audit_plots import box_figure, level_figure, parts_figure, scatter_figure
-from luthier.reporting.audit_sentences import audit_sentences, figure, title
-from luthier.reporting.audit_terminal import print_audit
+from luthier.reporting.audit_report import audit_page, audit_sections
+from luthier.reporting.audit_sentences import audit_sentences, figure
+from luthier.reporting.html import fragment, page_text, write_page
+from luthier.reporting.numbers import metric_title
+from luthier.reporting.terminal import show
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
-from tests.reporting.test_page import HOSTILE, tags
+from tests.reporting.test_board_report import HOSTILE, tags
 
 
 def made(offset: float = 0.05, noise: float = 0.03, count: int = 25, name: str = "model") -> Audit:
@@ -48,7 +49,7 @@ def job(name: str = "job", text: str = "text") -> Audit:
 def printed(audit: Audit, width: int, encoding: str = "utf-8") -> str:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
-    print_audit(audit, Console(file=out, width=width))
+    show(*audit_sections(audit), console=Console(file=out, width=width))
     return raw.getvalue().decode(encoding)
 
 
@@ -60,7 +61,7 @@ def test_every_line_fits_and_no_number_is_cut(audit: Audit, width: int) -> None:
     assert "…" not in text
     for one in audit.agreements:
         assert f"  {figure(one.choice.lost)}" in next(
-            line for line in text.splitlines() if line.startswith(title(one.metric))
+            line for line in text.splitlines() if line.startswith(metric_title(one.metric))
         )
     assert printed(audit, width, "ascii").isascii()
 
@@ -121,7 +122,7 @@ def test_figures_show_the_audits_numbers() -> None:
 def test_strangers_names_and_texts_bring_no_tag_and_no_attribute(make: Any) -> None:
     attack = "".join(HOSTILE)
     audit = make(name=attack) if make is made else make(attack, attack)
-    for html in (audit_page_html(audit), audit_html(audit)):
+    for html in (page_text(audit_page(audit)), fragment(*audit_sections(audit))):
         found = tags(html)
         assert not {tag for tag, _ in found} & {"img", "iframe", "base", "link", "object", "form", "embed"}
         for _, attributes in found:
@@ -135,7 +136,7 @@ def test_strangers_names_and_texts_bring_no_tag_and_no_attribute(make: Any) -> N
 def test_the_page_opens_from_disk_draws_every_figure_and_runs_nothing(
     audit: Audit, chromium: Any, tmp_path: Path
 ) -> None:
-    opened = chromium(write_audit_page(audit, tmp_path / "audit.html"))
+    opened = chromium(write_page(audit_page(audit), tmp_path / "audit.html"))
     assert 'data-drawn="yes"' in opened.document
     assert "data-pwned" not in opened.document.split(">", 2)[1]
     assert opened.document.count('class="main-svg"') >= opened.document.count("data-figure=")

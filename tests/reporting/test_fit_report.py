@@ -4,7 +4,8 @@ import io
 
 from rich.console import Console
 
-from luthier.reporting.findings import print_findings
+from luthier.reporting.fit_report import fit_sections
+from luthier.reporting.terminal import show
 
 
 def trials(count: int) -> list[dict[str, object]]:
@@ -16,7 +17,8 @@ def trials(count: int) -> list[dict[str, object]]:
 
 def printed(count: int) -> str:
     written = io.StringIO()
-    print_findings({"trials": trials(count)}, ["Best of all: \x1b[31mC 0.01."], Console(file=written, width=80))
+    sections = fit_sections({"trials": trials(count)}, ["Best of all: \x1b[31mC 0.01."])
+    show(*sections, console=Console(file=written, width=80))
     return written.getvalue()
 
 
@@ -40,15 +42,14 @@ def test_a_note_cannot_command_the_terminal() -> None:
 
 
 def test_an_empty_table_prints_nothing() -> None:
-    written = io.StringIO()
-    print_findings({"trials": []}, console=Console(file=written))
-    assert written.getvalue() == ""
+    assert fit_sections({"trials": []}) == []
 
 
 def test_a_text_without_room_is_left_out_rather_than_shown_a_character_wide() -> None:
     row = {f"number-{n}": 0.1234 for n in range(6)} | {"positions": "1 22 333 4444 55555", "by": "cut", "winner": True}
     written = io.StringIO()
-    print_findings({"samples": [row, row | {"positions": "2", "by": None}]}, console=Console(file=written, width=80))
+    sections = fit_sections({"samples": [row, row | {"positions": "2", "by": None}]})
+    show(*sections, console=Console(file=written, width=80))
     head = written.getvalue().splitlines()[1].split()
     assert head == [f"number-{n}" for n in range(6)] + ["by", "winner"]
     assert "yes" in written.getvalue()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS
-from luthier.reporting.numbers import interval, number, percent, printable
+from luthier.reporting.numbers import interval, number, printable
 from luthier.tasks.prediction import State
 
 __all__ = ["headline_metrics", "named", "sentences", "unlabelled_share"]
@@ -160,7 +160,7 @@ def _lost(board: Leaderboard) -> list[str]:
     for entry in board.entries:
         lost = [f"{entry.states[state]:,} {word}" for state, word in LOST if entry.states.get(state)]
         if lost:
-            share = percent(unlabelled_share(entry))
+            share = number(unlabelled_share(entry), "percent")
             out.append(
                 f"{entry.name} has no label for {share} of the rows ({', '.join(lost)}); they count as wrong."
                 f"{_why_failed(entry)}"

@@ -12,8 +12,8 @@ import pytest
 from luthier.evaluation.across import across_tables
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.spread import spread_of
-from luthier.reporting.across import across_html
-from luthier.reporting.across_page import across_page_html, write_across_page
+from luthier.reporting.across_report import across_page, across_sections
+from luthier.reporting.html import fragment, page_text, write_page
 from luthier.tasks.task import Rows, Task
 
 Boards = Callable[..., tuple[Leaderboard, Rows]]
@@ -30,7 +30,7 @@ def two(boards: Boards, stars: Task) -> dict[str, Leaderboard]:
 
 
 def test_the_page_has_a_part_per_table_and_ends_with_what_is_robust(two: dict[str, Leaderboard]) -> None:
-    html = across_page_html(two, across_tables(two))
+    html = page_text(across_page(two, across_tables(two)))
     order = [html.index(mark) for mark in ('id="table-0"', 'id="table-1"', 'id="across"')]
     assert order == sorted(order)
     assert "Across the tables" in html
@@ -38,7 +38,7 @@ def test_the_page_has_a_part_per_table_and_ends_with_what_is_robust(two: dict[st
 
 def test_a_tables_name_is_text_wherever_it_is_shown(two: dict[str, Leaderboard]) -> None:
     across = across_tables(two)
-    for html in (across_page_html(two, across), across_html(two, across)):
+    for html in (page_text(across_page(two, across)), fragment(*across_sections(two, across))):
         assert "<img" not in html
 
 
@@ -47,10 +47,10 @@ def test_the_page_opens_in_a_browser_and_draws_every_figure(
     two: dict[str, Leaderboard], chromium: Any, tmp_path: Path
 ) -> None:
     spread = spread_of({"count 1": [0.1, 0.2, 0.3], "count 4": [0.5, 0.6, 0.5]}, "qwk")
-    page = write_across_page(two, across_tables(two), tmp_path / "page.html", spreads={"may": [spread]})
+    page = write_page(across_page(two, across_tables(two), spreads={"may": [spread]}), tmp_path / "page.html")
     opened = chromium(page)
     figures = re.findall(r'<script type="application/json" data-figure="([^"]+)"', opened.document)
-    assert figures == ["figure-across", "figure-spread-0-0"]
+    assert figures == ["figure-spread-0-0", "figure-across"]
     assert opened.document.count('class="main-svg"') >= len(figures)
     assert "data-pwned" not in opened.document.split(">", 2)[1]
     assert not opened.console

@@ -16,8 +16,8 @@ import pytest
 
 from luthier.errors import DataError
 from luthier.evaluation.leaderboard import Leaderboard
-from luthier.reporting.notebook import leaderboard_html
-from luthier.reporting.page import page_html, write_page
+from luthier.reporting.board_report import board_page, board_sections
+from luthier.reporting.html import fragment, page_text, write_page
 from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure
 from luthier.tasks.task import Rows, Task
 
@@ -93,7 +93,7 @@ def test_hostile_texts_run_nothing_and_ask_nobody(
 ) -> None:
     url, asked = witness
     board, rows = hostile_board(boards, url)
-    file = write_page(board, tmp_path / "page.html", rows, examples=60)
+    file = write_page(board_page(board, rows, examples=60), tmp_path / "page.html")
     if not policy:
         text = file.read_text("utf-8")
         bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
@@ -121,7 +121,7 @@ def test_the_page_opens_from_disk_and_draws_every_figure(
     boards: Boards, stars: Task, chromium: Any, tmp_path: Path
 ) -> None:
     board, rows = boards(stars, [f"text {i}" for i in range(100)])
-    opened = chromium(write_page(board, tmp_path / "page.html", rows))
+    opened = chromium(write_page(board_page(board, rows), tmp_path / "page.html"))
     figures = re.findall(r'<script type="application/json" data-figure="([^"]+)"', opened.document)
     assert len(figures) == 2 + len(board.entries)
     assert opened.document.count('class="main-svg"') >= len(figures)
@@ -131,7 +131,7 @@ def test_the_page_opens_from_disk_and_draws_every_figure(
 @pytest.mark.slow
 def test_a_notebook_cell_with_hostile_names_runs_nothing(boards: Boards, chromium: Any, tmp_path: Path) -> None:
     file = tmp_path / "cell.html"
-    html = leaderboard_html(hostile_board(boards)[0])
+    html = fragment(*board_sections(hostile_board(boards)[0]))
     file.write_bytes(f"<!doctype html><html><body>{html}</body></html>".encode("utf-8", "replace"))
     opened = chromium(file)
     assert "data-pwned" not in opened.document.split(">", 2)[1]
@@ -155,7 +155,7 @@ def tags(html: str) -> list[tuple[str, dict[str, str | None]]]:
 
 def test_strangers_texts_bring_no_tag_and_no_attribute(boards: Boards, stars: Task) -> None:
     board, rows = hostile_board(boards)
-    found = tags(page_html(board, rows, examples=60))
+    found = tags(page_text(board_page(board, rows, examples=60)))
     assert not {tag for tag, _ in found} & {"img", "iframe", "base", "link", "object", "form", "embed"}
     for _, attributes in found:
         assert not any(name.startswith("on") for name in attributes)
@@ -165,7 +165,7 @@ def test_strangers_texts_bring_no_tag_and_no_attribute(boards: Boards, stars: Ta
 
 
 def test_the_notebook_cell_has_no_script_and_names_nothing_outside(boards: Boards) -> None:
-    html = leaderboard_html(hostile_board(boards)[0])
+    html = fragment(*board_sections(hostile_board(boards)[0]))
     found = tags(html)
     assert not {tag for tag, _ in found} & {"script", "img", "link", "iframe"}
     assert not any("href" in attributes or "src" in attributes for _, attributes in found)
@@ -174,7 +174,7 @@ def test_the_notebook_cell_has_no_script_and_names_nothing_outside(boards: Board
 
 def test_the_page_says_what_the_terminal_says(boards: Boards, stars: Task) -> None:
     board, rows = boards(stars, [f"text {i}" for i in range(100)])
-    html = page_html(board, rows)
+    html = page_text(board_page(board, rows))
     for words in (
         "cannot be told apart",
         "takes about",
@@ -189,19 +189,19 @@ def test_the_page_says_what_the_terminal_says(boards: Boards, stars: Task) -> No
 
 def test_a_page_without_rows_has_everything_but_the_examples(board: Leaderboard) -> None:
     read = Leaderboard.from_document(json.loads(json.dumps(board.to_document())))
-    html = page_html(read)
+    html = page_text(board_page(read))
     assert "made without the rows" in html
     assert "figure-confusion-0" in html
 
 
 def test_rows_of_another_table_are_refused(board: Leaderboard, boards: Boards, stars: Task) -> None:
     with pytest.raises(DataError, match="not the rows"):
-        page_html(board, boards(stars, ["other"] * 5)[1])
+        page_text(board_page(board, boards(stars, ["other"] * 5)[1]))
 
 
 def test_the_page_is_written_whole_or_not_at_all(board: Leaderboard, tmp_path: Path) -> None:
     file = tmp_path / "new" / "page.html"
-    write_page(board, file)
+    write_page(board_page(board), file)
     before = file.read_bytes()
     umask = os.umask(0)
     os.umask(umask)
@@ -211,7 +211,7 @@ def test_the_page_is_written_whole_or_not_at_all(board: Leaderboard, tmp_path: P
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before_limit[1]))
     try:
         with pytest.raises(DataError, match="cannot write"):
-            write_page(board, file)
+            write_page(board_page(board), file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before_limit)
     assert file.read_bytes() == before
@@ -221,23 +221,23 @@ def test_the_page_is_written_whole_or_not_at_all(board: Leaderboard, tmp_path: P
 def test_a_place_that_cannot_be_written_is_said(board: Leaderboard, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot write"):
-        write_page(board, tmp_path / "file" / "page.html")
+        write_page(board_page(board), tmp_path / "file" / "page.html")
 
 
 def test_one_spec_two_labels_and_no_probabilities_make_a_page_and_a_cell(boards: Boards) -> None:
     task = Task("mood", label="mood", labels=["bad", "good"])
     board, rows = boards(task, ["a", "b", "c"], names=["one"], scores=None, cost_usd=None, latency_seconds=None)
-    html = page_html(board, rows)
+    html = page_text(board_page(board, rows))
     assert 'id="calibration"' not in html
     assert 'id="pairs"' not in html
-    assert "$ / 1,000" not in leaderboard_html(board)
+    assert "$ / 1,000" not in fragment(*board_sections(board))
 
 
 @pytest.mark.slow
 def test_255_labels_make_a_page_of_bearable_size(boards: Boards) -> None:
     task = Task("code", type="rating", label="code", labels=list(range(255)))
     board, rows = boards(task, [f"t{i}" for i in range(300)], names=["one", "two"])
-    assert len(page_html(board, rows)) < 20_000_000
+    assert len(page_text(board_page(board, rows))) < 20_000_000
 
 
 def test_figures_show_the_leaderboards_numbers(board: Leaderboard) -> None:
@@ -262,5 +262,5 @@ def test_real_reviews_are_on_the_page_word_for_word(boards: Boards, stars: Task,
 
     texts = [text for text in pd.read_csv(yelp / "test.csv")["text"] if len(text) < 500][:100]
     board, rows = boards(stars, texts)
-    page = html.unescape(page_html(board, rows, examples=100))
+    page = html.unescape(page_text(board_page(board, rows, examples=100)))
     assert sum(text in page for text in texts) > 50

@@ -5,8 +5,10 @@ import io
 from rich.console import Console
 
 from luthier.evaluation.spread import spread_of
+from luthier.reporting.html import fragment
 from luthier.reporting.plots import spread_figure
-from luthier.reporting.spread import print_spread, spread_html, spread_sentences
+from luthier.reporting.spread_report import spread_section, spread_sentences
+from luthier.reporting.terminal import show
 
 SPREAD = spread_of({"1": [0.40, 0.52, 0.31, 0.45], "<5>": [0.58, 0.61, 0.55, 0.57]}, "weighted_f1")
 
@@ -14,15 +16,16 @@ SPREAD = spread_of({"1": [0.40, 0.52, 0.31, 0.45], "<5>": [0.58, 0.61, 0.55, 0.5
 def printed(width: int, encoding: str = "utf-8") -> str:
     raw = io.BytesIO()
     console = Console(file=io.TextIOWrapper(raw, encoding=encoding), width=width)
-    print_spread(SPREAD, console)
+    show(spread_section(SPREAD), console=console)
     console.file.flush()
     return raw.getvalue().decode(encoding)
 
 
 def test_every_group_has_a_line_that_fits_the_terminal() -> None:
-    for width in (80, 120):
+    for width in (60, 80, 120):
         assert all(len(line) <= width for line in printed(width).splitlines())
-    assert printed(80).splitlines()[4].split() == ["<5>", "4", ".55", ".57", ".61", ".58", "(.54–.62)"]
+    assert printed(80).splitlines()[4].split() == ["<5>", "4", ".55", ".56", ".57", ".59", ".61", ".58", "(.54–.62)"]
+    assert printed(60).splitlines()[4].split() == ["<5>", "4", ".55", ".57", ".61", ".58", "(.54–.62)"]
 
 
 def test_what_differs_is_said_with_its_p() -> None:
@@ -34,8 +37,8 @@ def test_a_plain_terminal_gets_plain_characters() -> None:
 
 
 def test_names_are_escaped_in_html() -> None:
-    assert "&lt;5&gt;" in spread_html(SPREAD)
-    assert "<5>" not in spread_html(SPREAD)
+    assert "&lt;5&gt;" in fragment(spread_section(SPREAD))
+    assert "<5>" not in fragment(spread_section(SPREAD))
 
 
 def test_the_figure_shows_every_draw() -> None:

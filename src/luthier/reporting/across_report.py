@@ -1,0 +1,169 @@
+"""What holds across several tables, as tables, sentences and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from luthier.evaluation.across import Across, AcrossEntry
+from luthier.evaluation.leaderboard import Leaderboard
+from luthier.evaluation.measures import METRICS
+from luthier.evaluation.spread import Spread
+from luthier.reporting.board_report import board_sections, board_table
+from luthier.reporting.board_sentences import named, sentences
+from luthier.reporting.numbers import interval
+from luthier.reporting.plots import across_figure, spread_figure
+from luthier.reporting.spread_report import spread_section
+from luthier.reporting.table import Block, Column, Figure, Lines, Page, Row, Section, Table
+
+__all__ = ["across_page", "across_sections", "across_sentences", "across_table"]
+
+MOST_PAIRS = 300
+
+Spreads = Mapping[str, Sequence[Spread]]
+
+
+def across_sections(
+    boards: Mapping[str, Leaderboard], across: Across, spreads: Spreads | None = None
+) -> tuple[Section, ...]:
+    """The leaderboard of every table and, at the end, what holds across them.
+
+    Args:
+        boards: table to its leaderboard.
+        across: what holds across them.
+        spreads: table to the spreads of its grids.
+    """
+    title = f"Across {len(across.tables)} tables, ranked by mean {METRICS[across.metric].title}"
+    return (
+        *(
+            Section(f"Table {name}", board_sections(board, (spreads or {}).get(name, ())))
+            for name, board in boards.items()
+        ),
+        Section(title, (across_table(across), Lines(tuple(across_sentences(across))))),
+    )
+
+
+def across_table(across: Across) -> Table:
+    """A row per spec: its mean over the tables, its value on each one, and where it does worst."""
+    measure, several = METRICS[across.metric], len(across.entries) > 1
+    columns = (
+        Column("#", "count"),
+        Column("spec", kind="name", least=20),
+        Column("technique", kind="beneath", drop=1),
+        Column("model", kind="beneath", least=24, drop=1),
+        Column(f"mean {measure.title}", measure.format, brief=5),
+        *(Column(name, measure.format, drop=4) for name in across.tables),
+        Column("worst on", drop=3),
+        Column("mean rank", "number", drop=2),
+        *([Column("tie", least=8)] if several else []),
+    )
+    rows = tuple(
+        Row(
+            (
+                *(entry.rank, entry.name, entry.technique, "" if entry.model == "none" else entry.model, entry.mean),
+                *(entry.values[name].value for name in across.tables),
+                *(entry.worst_table(across.metric), f"{entry.mean_rank:.1f}"),
+                *([entry.group] if several else []),
+            ),
+            "first" if entry.rank == 1 else "",
+        )
+        for entry in across.entries
+    )
+    return Table(columns, rows)
+
+
+def across_sentences(across: Across) -> list[str]:
+    """What to take from several tables, most important first."""
+    best, measure = across.best, METRICS[across.metric]
+    count = len(across.tables)
+    found = interval(best.mean, measure.format)
+    said = [
+        f"{best.name} has the best mean {measure.title}, {found}, over {count} table{'s' if count > 1 else ''}. Each "
+        "table has the same weight, and the interval is for these tables, not for a further one."
+    ]
+    tied = across.tied_with(best.name)
+    if tied:
+        said.append(f"Its mean cannot be told apart from that of {named(tied)}.")
+    elif len(across.entries) == 2:
+        said.append(f"Its mean is better than that of {across.entries[1].name}.")
+    elif len(across.entries) > 1:
+        said.append("Its mean is better than every other spec's, also after correcting for the number of comparisons.")
+    without: list[str] = []
+    if across.without:
+        without = [f"No mean, because {measure.title} is missing on some table: {named(across.without)}."]
+    if len(across.entries) < 2 or count < 2:
+        return said + without
+    everywhere = [entry.name for entry in across.entries if len(entry.leads) == count]
+    on_all = "on both tables" if count == 2 else f"on all {count} tables"
+    if everywhere:
+        said.append(f"{named(everywhere)} {'is' if len(everywhere) == 1 else 'are'} among the best {on_all}.")
+    else:
+        said.append(f"No spec is among the best {on_all}: which is best depends on the table.")
+    return said + [line for entry in across.entries for line in _extremes(entry, len(across.entries))] + without
+
+
+def _extremes(entry: AcrossEntry, count: int) -> list[str]:
+    """A sentence about a spec that is best on one table and last on another."""
+    best = [table for table, rank in entry.ranks.items() if rank == 1]
+    last = [table for table, rank in entry.ranks.items() if rank == count]
+    return [f"{entry.name} is best on {named(best)} and last on {named(last)}."] if best and last else []
+
+
+def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: Spreads | None = None) -> Page:
+    """Every table's leaderboard, then what holds across them.
+
+    Args:
+        boards: table to its leaderboard.
+        across: what holds across them.
+        spreads: table to the spreads of grids with several seeds of examples.
+    """
+    measure, task = METRICS[across.metric], next(iter(boards.values())).task
+    sections = []
+    for place, (name, board) in enumerate(boards.items()):
+        blocks: list[Block] = [f"{board.rows_evaluated:,} rows, ranked by {measure.title}.", board_table(board)]
+        blocks.append(Lines(tuple(sentences(board))))
+        for number, spread in enumerate((spreads or {}).get(name, ())):
+            blocks += [Figure(f"figure-spread-{place}-{number}", spread_figure(spread)), spread_section(spread)]
+        sections.append(Section(f"Table {name}", tuple(blocks), f"table-{place}", name))
+    intro = (
+        f"Ranked by the mean {measure.title} over the tables, each of the same weight whatever its number of rows. "
+        f"{measure.description} The intervals come from resampling rows within each table, independently of the other "
+        "tables: they say how certain the mean over these tables is, not what a further table would show. Specs that "
+        "share a letter under “tie” cannot be told apart by the mean."
+    )
+    figure = Figure("figure-across", across_figure(across))
+    sections.append(Section("Across the tables", (intro, across_table(across), figure), "across", "Across the tables"))
+    return Page(
+        f"Leaderboards: {task.name}",
+        f"{len(across.entries) + len(across.without)} specs on {len(across.tables)} tables; each spec is fitted once. "
+        "Confusion, calibration and errors are in the report of each table's run.",
+        tuple(across_sentences(across)),
+        (*sections, *_pairs(across)),
+    )
+
+
+def _pairs(across: Across) -> list[Section]:
+    if not across.pairs:
+        return []
+    measure = METRICS[across.metric]
+    intro = (
+        "Differences of the means, from the same resamples for both specs. “p” is corrected for the number of pairs "
+        f"(Holm's method); below {across.alpha:g} the difference counts as real."
+    )
+    columns = (
+        Column("better", kind="name"),
+        Column("other"),
+        Column(f"difference in mean {measure.title}", measure.format),
+        Column("p", "p"),
+        Column(""),
+    )
+    rows = tuple(
+        Row((one.first, one.second, one.difference, one.corrected, _verdict(one.corrected < across.alpha)))
+        for one in across.pairs[:MOST_PAIRS]
+    )
+    more = len(across.pairs) > len(rows)
+    notes = (f"The first {len(rows)} of {len(across.pairs)} pairs.",) if more else ()
+    return [Section("Pairs", (intro, Table(columns, rows, notes)), "pairs", "Pairs")]
+
+
+def _verdict(different: bool) -> str:
+    return "different" if different else "not told apart"

@@ -1,0 +1,366 @@
+"""A leaderboard as tables, sentences and figures: for a terminal, a notebook and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from luthier.errors import DataError
+from luthier.evaluation.leaderboard import Entry, Leaderboard
+from luthier.evaluation.measures import METRICS, Measure
+from luthier.evaluation.spread import Spread
+from luthier.evaluation.tables import Mistake, label_scores, mistakes
+from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
+from luthier.reporting.numbers import number
+from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure, spread_figure
+from luthier.reporting.spread_report import spread_section
+from luthier.reporting.table import (
+    Bar,
+    Block,
+    Cell,
+    Column,
+    Example,
+    Figure,
+    Fold,
+    Grid,
+    Lines,
+    Page,
+    Row,
+    Section,
+    Table,
+    Terms,
+)
+from luthier.tasks.task import Rows
+
+__all__ = ["board_page", "board_section", "board_sections", "board_table", "first_rows"]
+
+MOST_LINES = 60
+"""Specs that are printed or shown in a cell, the best; the page has them all."""
+
+MOST_CONFUSIONS = 12
+MOST_CALIBRATIONS = 8
+MOST_PAIRS = 300
+MOST_MISTAKEN = 40
+"""Specs whose errors are on the page, the best; a grid of hundreds would fill it with the same texts."""
+
+COSTS = (("cost_per_1000_rows_usd", "$/1k", 9), ("latency_p50_seconds", "", 7), ("latency_p95_seconds", "", 2))
+"""Columns of money and time, the head where room is dear, and the step at which a terminal leaves them out."""
+
+
+def board_sections(board: Leaderboard, spreads: Sequence[Spread] = (), spending: str = "") -> tuple[Section, ...]:
+    """The leaderboard and what it says, then the spread over draws of examples.
+
+    Args:
+        board: what to show.
+        spreads: of grids with several seeds of examples.
+        spending: what was spent, in a sentence that stands last; nothing when empty.
+    """
+    said = sentences(board) + ([spending] if spending else [])
+    if board.is_compared:
+        said.append("Specs that share a letter under “tie” cannot be told apart.")
+    if len(board.entries) > MOST_LINES:
+        said.insert(0, f"The best {MOST_LINES} are shown; the report in MLflow has all {len(board.entries):,}.")
+    return board_section(board, said), *map(spread_section, spreads)
+
+
+def board_section(board: Leaderboard, said: Sequence[str], most_specs: int = MOST_LINES) -> Section:
+    """The best specs of a leaderboard, with these sentences beneath."""
+    count = len(board.entries)
+    specs = f"{count} spec{'s' if count != 1 else ''}"
+    if board.waiting:
+        specs = f"{count} of {count + len(board.waiting)} specs"
+    title = f"{board.task.name}: {specs} on {board.rows_evaluated:,} rows, ranked by {METRICS[board.ranked_by].title}"
+    return Section(title, (board_table(board, most_specs), *([Lines(tuple(said))] if said else [])))
+
+
+def board_table(board: Leaderboard, most_specs: int | None = None) -> Table:
+    """A row per spec, the best first, then "always the most frequent label" and the human raters.
+
+    Args:
+        board: what to show.
+        most_specs: at most so many specs; all when absent.
+    """
+    references = [board.majority, *([board.ceiling] if board.ceiling else [])]
+    entries = [*board.entries[:most_specs], *references]
+    ticks = [entry.metrics[board.ranked_by].value for entry in references if board.ranked_by in entry.metrics]
+    columns: list[tuple[Column, Callable[[Entry], Cell]]] = [
+        (Column("#", "count"), lambda entry: entry.rank),
+        (Column("spec", kind="name", least=20), lambda entry: entry.name),
+        (
+            Column("technique", kind="beneath", least=16, drop=4),
+            lambda entry: _of_spec(entry, entry.candidate.technique),
+        ),
+        (Column("model", kind="beneath", least=24, drop=4), lambda entry: _of_spec(entry, _model(entry))),
+    ]
+    for place, name in enumerate(headline_metrics(board)):
+        # Room is made from the right: first whole metrics, then the intervals of all but the first.
+        drop, brief = (0, 8, 6, 3)[place] if place < 4 else 2, 5 if place else 10
+        columns.append((_measured(name, brief=brief, drop=drop), _metric(name)))
+        if place == 0:
+            columns.append((Column("", kind="bar", ticks=tuple(ticks)), _bar(name)))
+    if any(unlabelled_share(entry) for entry in board.entries):
+        hint = "Off label, refused or failed; counted as wrong."
+        lost = Column("no label", "percent", short="lost", hint=hint)
+        columns.append((lost, lambda entry: _of_spec(entry, unlabelled_share(entry))))
+    for name, short, drop in COSTS:
+        if any(name in entry.metrics for entry in board.entries):
+            columns.append((_measured(name, short=short, drop=drop), _metric(name, specs_only=True)))
+    if board.is_compared:
+        hint = "Specs that share a letter cannot be told apart on these rows."
+        columns.append((Column("tie", hint=hint, least=8), lambda entry: entry.group))
+    rows = tuple(
+        Row(
+            tuple(cell(entry) for _, cell in columns),
+            "reference" if entry.rank is None else "first" if entry.rank == 1 else "",
+            rule=entry is board.majority,
+        )
+        for entry in entries
+    )
+    return Table(tuple(column for column, _ in columns), rows)
+
+
+def _measured(name: str, *, short: str = "", brief: int = 0, drop: int = 0) -> Column:
+    measure = METRICS[name]
+    return Column(measure.title, measure.format, short=short, hint=measure.description, brief=brief, drop=drop)
+
+
+def _metric(name: str, *, specs_only: bool = False) -> Callable[[Entry], Cell]:
+    def cell(entry: Entry) -> Cell:
+        found = entry.metrics.get(name)
+        return _of_spec(entry, found and found.value) if specs_only else found
+
+    return cell
+
+
+def _bar(name: str) -> Callable[[Entry], Cell]:
+    return lambda entry: Bar(entry.metrics[name]) if name in entry.metrics else None
+
+
+def _of_spec(entry: Entry, cell: Cell) -> Cell:
+    """The cell of a spec; the references beneath have none."""
+    return None if entry.rank is None else cell
+
+
+def _model(entry: Entry) -> str:
+    return "" if entry.candidate.model == "none" else entry.candidate.model
+
+
+def first_rows(board: Leaderboard, metrics: int, most: int) -> Table:
+    """The few figures that a run's description has room for: names and the first metrics, references included."""
+    table = board_table(board, most)
+    titles = {"spec", *(METRICS[name].title for name in headline_metrics(board)[:metrics])}
+    places = [place for place, column in enumerate(table.columns) if column.title in titles]
+    return Table(
+        tuple(table.columns[place] for place in places),
+        tuple(Row(tuple(row.cells[place] for place in places), row.style) for row in table.rows),
+    )
+
+
+def board_page(
+    board: Leaderboard, rows: Rows | None = None, *, examples: int = 10, spreads: Sequence[Spread] = ()
+) -> Page:
+    """Everything a leaderboard says.
+
+    Args:
+        board: what it shows.
+        rows: the test rows, for the error examples; without them, or without predictions on the board, there are none.
+        examples: at most so many errors per spec.
+        spreads: of grids with several seeds of examples.
+
+    Raises:
+        DataError: `rows` are not the rows the leaderboard was made on.
+    """
+    if rows is not None and rows.digest != board.test_digest:
+        raise DataError(
+            "these are not the rows the leaderboard was made on; give the same test table, in the same order."
+        )
+    count = len(board.entries)
+    close = "; where two specs' values are close, the sentences say whether the difference means anything"
+    return Page(
+        f"Leaderboard: {board.task.name}",
+        f"{count} spec{'' if count == 1 else 's'} answered the same {board.rows_evaluated:,} labelled "
+        f"row{'' if board.rows_evaluated == 1 else 's'}. Intervals contain the true value with 95% confidence"
+        f"{close if board.is_compared else ''}.",
+        tuple(sentences(board)),
+        (
+            _leaderboard(board),
+            *_intervals(board),
+            *_spreads(spreads),
+            *_pairs(board),
+            *_confusions(board),
+            *_calibration(board),
+            *_labels(board),
+            _errors(board, rows, examples),
+            _glossary(board),
+        ),
+        f"Test rows sha256 {board.test_digest}.",
+    )
+
+
+def _leaderboard(board: Leaderboard) -> Section:
+    measure = METRICS[board.ranked_by]
+    people = " and the human raters" if board.ceiling else ""
+    tied = " Specs that share a letter under “tie” cannot be told apart." if board.is_compared else ""
+    intro = (
+        f"Best first, by {measure.title}. {measure.description} The bar shows the interval; the dotted lines are the "
+        f"most frequent label{people}.{tied}"
+    )
+    return Section("Leaderboard", (intro, board_table(board)), "leaderboard", "Leaderboard")
+
+
+def _intervals(board: Leaderboard) -> list[Section]:
+    intro = f"{METRICS[board.ranked_by].title} of each spec."
+    if board.pairs:
+        intro += (
+            " Overlapping bars do not mean that two specs are equal: all specs answered the same rows, so the pairs "
+            "below are compared row by row, which detects smaller differences."
+        )
+    return [Section("Intervals", (intro, Figure("figure-forest", forest_figure(board))), "intervals", "Intervals")]
+
+
+def _spreads(spreads: Sequence[Spread]) -> list[Section]:
+    if not spreads:
+        return []
+    intro = (
+        "The same settings with other examples drawn: every point is one draw. Two settings differ if their draws lie "
+        "further apart than chance explains; the p-values come from permutation tests, corrected for the number of "
+        "pairs (Holm's method)."
+    )
+    blocks: list[Block] = [intro]
+    for place, spread in enumerate(spreads):
+        blocks += [Figure(f"figure-spread-{place}", spread_figure(spread)), spread_section(spread)]
+    return [Section("Spread", tuple(blocks), "spread", "Spread")]
+
+
+def _pairs(board: Leaderboard) -> list[Section]:
+    if not board.pairs:
+        return []
+    measure, ordered = METRICS[board.ranked_by], board.task.ordered
+    near = ", “near” how far off each one is (sign-flip test)" if ordered else ""
+    intro = (
+        "Every pair of specs on the same rows. “p” is the probability of a difference at least this large by chance "
+        f"alone, corrected for the number of pairs (Holm's method); below {board.alpha:g} it counts as real. "
+        f"“Right” compares how often each one is exactly right (McNemar's test){near}."
+    )
+    columns = [Column("better", kind="name"), Column("other"), Column(f"difference in {measure.title}", measure.format)]
+    columns += [Column("p", "p"), Column("p right", "p"), *([Column("p near", "p")] if ordered else [])]
+    columns += [Column("disagree on", "percent"), Column("")]
+    rows = tuple(
+        Row(
+            (
+                *(pair.first, pair.second, pair.difference, pair.corrected, pair.accuracy_corrected),
+                *([pair.error_corrected] if ordered else []),
+                *(pair.disagreement, "different" if pair.corrected < board.alpha else "not told apart"),
+            )
+        )
+        for pair in board.pairs[:MOST_PAIRS]
+    )
+    notes = _cut("pairs", len(board.pairs), len(rows), first="first")
+    return [Section("Pairs", (intro, Table(tuple(columns), rows, notes)), "pairs", "Pairs")]
+
+
+def _confusions(board: Leaderboard) -> list[Section]:
+    shown = board.entries[:MOST_CONFUSIONS]
+    far = " For a rating, cells far from the diagonal are the costly ones." if board.task.ordered else ""
+    intro = (
+        "Each line holds the rows of one true label, each column the rows given one answer; the diagonal is right. The "
+        f"darker a cell, the larger its share of the line.{far}"
+    )
+    figures = tuple(
+        (entry.name, Figure(f"figure-confusion-{place}", confusion_figure(board, entry)))
+        for place, entry in enumerate(shown)
+    )
+    notes = _cut("specs", len(board.entries), len(shown))
+    return [Section("Confusion", (intro, Grid(figures), *notes), "confusion", "Confusion")]
+
+
+def _calibration(board: Leaderboard) -> list[Section]:
+    calibrated = [entry for entry in board.entries if entry.calibration][:MOST_CALIBRATIONS]
+    if not calibrated:
+        return []
+    intro = (
+        "Of the rows where a model said “80% sure”, were 80 of 100 right? Points under the dotted line are "
+        "overconfident, points above it underconfident."
+    )
+    figure = Figure("figure-calibration", calibration_figure(calibrated))
+    return [Section("Calibration", (intro, figure), "calibration", "Calibration")]
+
+
+def _labels(board: Leaderboard) -> list[Section]:
+    intro = (
+        "Precision: of the rows given this label, the share that has it. Recall: of the rows that have it, the share "
+        "that was given it. F1: their harmonic mean."
+    )
+    columns = (
+        Column("label", kind="name"),
+        *(Column(title, "share") for title in ("precision", "recall", "F1")),
+        *(Column(title, "count") for title in ("rows", "answered")),
+    )
+    folds = [
+        Fold(
+            entry.name,
+            (
+                Table(
+                    columns,
+                    tuple(
+                        Row((one.label, one.precision, one.recall, one.f1, one.support, one.answered))
+                        for one in label_scores(board.task, entry.confusion)
+                    ),
+                ),
+            ),
+            opened=place == 0,
+        )
+        for place, entry in enumerate(board.entries[:MOST_CONFUSIONS])
+    ]
+    return [Section("Label by label", (intro, *folds), "labels", "Labels")]
+
+
+def _errors(board: Leaderboard, rows: Rows | None, examples: int) -> Section:
+    title = ("Errors", "errors", "Errors")
+    shown = [] if rows is None else [one for one in board.entries[:MOST_MISTAKEN] if one.candidate.predictions]
+    if not shown or rows is None:
+        none = "This page was made without the rows and the answers, so it has no examples."
+        return Section(title[0], (none,), *title[1:])
+    order = "farthest off first, then the most confident" if board.task.ordered else "the most confident first"
+    intro = (
+        f"The worst wrong answers of each spec, {order}; then rows without a label. Reading ten of them often shows "
+        "more than any number above, and sometimes that the label in the table is wrong."
+    )
+    folds = []
+    for place, entry in enumerate(shown):
+        found = mistakes(board.task, rows, entry.candidate.predictions, examples)
+        summary = entry.name if found else f"{entry.name}: no errors"
+        folds.append(Fold(summary, tuple(map(_example, found)), opened=place == 0))
+    return Section(title[0], (intro, *folds, *_cut("specs", len(board.entries), len(shown))), *title[1:])
+
+
+def _example(one: Mistake) -> Example:
+    known = ", ".join(f"{name} {cell}" for name, cell in one.known_by)
+    answered, state = one.prediction.label, one.prediction.state.replace("_", " ")
+    after = "" if answered is not None else f" ({state})"
+    after += "" if one.confidence is None else f", {number(one.confidence, 'percent')} sure"
+    return Example(
+        (
+            f"row {one.number}{f' ({known})' if known else ''}: true ",
+            one.truth,
+            ", answered ",
+            "nothing usable" if answered is None else answered,
+            after,
+        ),
+        one.text,
+        one.prediction.call.raw or "",
+        one.prediction.error or "",
+    )
+
+
+def _glossary(board: Leaderboard) -> Section:
+    present = {name for entry in board.entries for name in entry.metrics}
+    shown: list[Measure] = [measure for name, measure in METRICS.items() if name in present]
+    note = (
+        f"A row without a usable label counts as wrong everywhere. “{board.majority.name}” gives every row the most "
+        "frequent label without reading it: a useful spec has to beat it."
+    )
+    return Section("Glossary", (Terms(tuple((m.title, m.description) for m in shown)), note), "glossary", "Glossary")
+
+
+def _cut(what: str, whole: int, shown: int, first: str = "best") -> tuple[str, ...]:
+    return (f"The {first} {shown:,} of {whole:,} {what}.",) if whole > shown else ()

@@ -1,0 +1,184 @@
+"""Reports as HTML: a fragment for a notebook, or a self-contained page that asks the network for nothing.
+
+The texts in a report come from strangers. Three walls keep them text: jinja2 escapes every value, figure data is JSON
+in which `<`, `>` and `&` are written as escapes, and the page's own policy runs no script but the two whose hashes it
+names. A fragment has no script at all, and takes its colours from the notebook (`currentColor`).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import DataError
+from luthier.evaluation.resampling import Interval
+from luthier.outputs import check_file, write_file
+from luthier.reporting.numbers import bounds, number
+from luthier.reporting.table import Bar, Cell, Column, Page, Row, Section, Table
+
+if TYPE_CHECKING:
+    import jinja2
+    import plotly.graph_objects as go
+
+__all__ = ["fragment", "page_text", "write_page"]
+
+MARK = b'<meta name="generator" content="Luthier">'
+"""In the head of every page: one that has it may be written over."""
+
+BAR_WIDTH = 130
+
+DRAWING = """
+for (const node of document.querySelectorAll('script[data-figure]')) {
+  const figure = JSON.parse(node.textContent);
+  Plotly.newPlot(node.dataset.figure, figure.data, figure.layout, {displayModeBar: false, responsive: true});
+}
+document.documentElement.dataset.drawn = 'yes';
+"""
+
+
+def fragment(*sections: Section) -> str:
+    """Sections as a self-contained fragment for `_repr_html_`; every text in it is escaped."""
+    return _environment().get_template("fragment.html").render(sections=sections)
+
+
+def page_text(page: Page) -> str:
+    """The page as HTML; it opens from disk and needs nothing from outside."""
+    from markupsafe import Markup
+
+    plotly = _plotly()
+    # Markup only for what this module wrote itself or has escaped; everything else is escaped by the template.
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            page=page,
+            data={one.id: Markup(_json(one.figure)) for one in page.figures()},
+            plotly=Markup(plotly),
+            drawing=Markup(DRAWING),
+            policy=(
+                f"default-src 'none'; script-src {_hash(plotly)} {_hash(DRAWING)}; "
+                "style-src 'unsafe-inline'; img-src data:"
+            ),
+        )
+    )
+
+
+def write_page(page: Page | str, path: str | Path) -> Path:
+    """Writes a page; the file appears whole or not at all.
+
+    Args:
+        page: what to write.
+        path: the file; an earlier page is replaced, missing folders are made.
+
+    Returns:
+        The path written.
+
+    Raises:
+        DataError: the file cannot be written, or a file that is no page is there.
+    """
+    file = check_file(path)
+    if file.exists() and not _is_page(file):
+        raise DataError(f"{file} exists and is not a page written by Luthier; give another name, or move it away.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return write_file(file, page if isinstance(page, str) else page_text(page))
+    except OSError as error:
+        raise DataError(f"cannot write {file}: {error.strerror}. Free some space or choose another folder.") from error
+
+
+def _is_page(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return MARK in stream.read(4096)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda name: files("luthier.reporting").joinpath(name).read_text("utf-8")),
+    )
+    environment.filters |= {"cut": _cut}
+    environment.globals |= {"columns_of": _columns, "cell_of": _cell, "kind_of": lambda block: type(block).__name__}
+    return environment
+
+
+def _columns(table: Table) -> Iterator[tuple[int, Column, str, Callable[[float], str] | None]]:
+    """The columns that are drawn: place, column, CSS class, and for bars where on them a value lies."""
+    for place, column in enumerate(table.columns):
+        if column.kind == "beneath":
+            continue
+        cells = [row.cells[place] for row in table.rows]
+        spanned = any(isinstance(cell, Interval) for cell in cells)
+        css = "luthier-name" if column.kind == "name" else "" if spanned or column.kind else "luthier-text"
+        css = "luthier-number" if column.unit and not spanned else css
+        yield place, column, css, _scale(cells, column) if column.kind == "bar" else None
+
+
+def _cell(table: Table, row: Row, place: int) -> tuple[str, str]:
+    """A cell's text, and what is written small beneath it."""
+    column, cell = table.columns[place], row.cells[place]
+    if column.kind == "name":
+        beneath = [row.cells[i] for i, one in enumerate(table.columns) if one.kind == "beneath"]
+        return str(cell), ", ".join(str(text) for text in beneath if text)
+    if cell is None or isinstance(cell, str):
+        return cell or "", ""
+    unit = row.unit or column.unit
+    assert unit is not None and not isinstance(cell, Bar)
+    if isinstance(cell, Interval):
+        return number(cell.value, unit), bounds(cell, unit)
+    return number(cell, unit), ""
+
+
+def _scale(cells: list[Cell], column: Column) -> Callable[[float], str]:
+    bars = [cell for cell in cells if isinstance(cell, Bar)]
+    ends = [
+        end for bar in bars for end in (bar.interval.value, bar.interval.low, bar.interval.high, *(bar.outer or ()))
+    ]
+    known = [end for end in (*ends, *column.ticks) if end is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
+    return lambda value: f"{6 + (BAR_WIDTH - 12) * (value - low) / (high - low):.1f}"
+
+
+@cache
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most].rstrip()} … ({len(text) - most:,} more characters)"
+
+
+def _json(figure: go.Figure) -> str:
+    """The figure as JSON that no HTML parser can find a tag in."""
+    document: dict[str, Any] = figure.to_plotly_json()
+    from plotly.io import to_json
+
+    text = str(to_json(document, validate=False))
+    swaps: dict[str, str | int | None] = {
+        "<": "\\u003c",
+        ">": "\\u003e",
+        "&": "\\u0026",
+        "\u2028": "\\u2028",
+        "\u2029": "\\u2029",
+    }
+    return text.translate(str.maketrans(swaps))
+
+
+def _hash(script: str) -> str:
+    """A script's name in the page's policy: https://www.w3.org/TR/CSP3/#match-element-to-source-list."""
+    # A parser turns every line end into \n before the script is hashed.
+    seen = script.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'sha256-{base64.b64encode(hashlib.sha256(seen.encode()).digest()).decode()}'"

@@ -1,0 +1,202 @@
+"""What a report consists of: sections of tables, sentences and figures, as plain records.
+
+Reports are built once, from records of `evaluation`, and drawn by three writers: `terminal`, `html` and `markdown`.
+Texts in these records may come from strangers (names of specs, rows, answers of models). They are kept as they are;
+each writer escapes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from luthier.evaluation.resampling import Interval
+from luthier.reporting.numbers import Unit
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = [
+    "Bar",
+    "Cell",
+    "Column",
+    "Example",
+    "Figure",
+    "Fold",
+    "Grid",
+    "Lines",
+    "Page",
+    "Row",
+    "Section",
+    "Table",
+    "Terms",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """An interval to be drawn instead of written; `outer` are the ends of a second, thinner line."""
+
+    interval: Interval
+    outer: tuple[float, float] | None = None
+
+
+Cell = str | float | Interval | Bar | None
+"""A value; the column's unit says how it is written. `None` is an empty cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: its head.
+        unit: how numbers and intervals in it are written; `None` for texts, which are aligned to the left.
+        kind: `name` for what a row is about, `bar` for intervals to be drawn (HTML only), `beneath` for texts written
+            small under the row's name: always in HTML, in a terminal when they have no column of their own.
+        short: the head in a terminal that has no room for `title`.
+        hint: explains the head where a pointer rests on it (HTML only).
+        least: columns of a terminal that a text needs before it is folded into several lines.
+        brief: at this step of making room in a terminal, intervals are written without their bounds; 0 is never.
+        drop: at this step the column is left out; 0 is never.
+        ticks: values marked by a dotted line in a column of bars.
+    """
+
+    title: str
+    unit: Unit | None = None
+    kind: Literal["", "name", "bar", "beneath"] = ""
+    short: str = ""
+    hint: str = ""
+    least: int = 12
+    brief: int = 0
+    drop: int = 0
+    ticks: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        cells: one per column.
+        style: `first` stands out, `reference` stands back.
+        rule: whether a line is drawn above.
+        unit: how this row's numbers are written, where that is not the column's unit.
+    """
+
+    cells: tuple[Cell, ...]
+    style: Literal["", "first", "reference"] = ""
+    rule: bool = False
+    unit: Unit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns, rows with as many cells, and notes beneath.
+
+    Terminals of any width show it: `Column.brief` and `Column.drop` are steps, taken in ascending order until the
+    table fits. At the first step that any column has, heads become `Column.short`.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A list of sentences."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A plotly figure, drawn in the element of this id; on pages only."""
+
+    id: str
+    figure: go.Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Figures side by side, each with a heading that may be empty."""
+
+    figures: tuple[tuple[str, Figure], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row of a user's table with what a model answered.
+
+    Attributes:
+        about: what happened, in pieces; every second piece stands out.
+        text: what was read.
+        raw: the model's own words.
+        error: what the service said.
+    """
+
+    about: tuple[str, ...]
+    text: str
+    raw: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A glossary: terms and what they mean."""
+
+    terms: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Blocks behind a summary; on pages only."""
+
+    summary: str
+    blocks: tuple[Block, ...]
+    opened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A titled part of a report.
+
+    Attributes:
+        title: its heading.
+        blocks: what it holds. A string is a paragraph.
+        id: its anchor on a page.
+        link: what the page's navigation calls it; not there when empty.
+    """
+
+    title: str
+    blocks: tuple[Block, ...]
+    id: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A report as one HTML file: `said` is what to take from it, `footer` says what it was made from."""
+
+    title: str
+    lead: str
+    said: tuple[str, ...]
+    sections: tuple[Section, ...]
+    footer: str = ""
+
+    def figures(self) -> Iterator[Figure]:
+        """Every figure of the page."""
+        waiting: list[Block] = [*self.sections]
+        while waiting:
+            block = waiting.pop(0)
+            if isinstance(block, Figure):
+                yield block
+            elif isinstance(block, Grid):
+                yield from (figure for _, figure in block.figures)
+            elif isinstance(block, Section | Fold):
+                waiting = [*block.blocks, *waiting]
+
+
+Block = str | Table | Lines | Figure | Grid | Example | Terms | Fold | Section
