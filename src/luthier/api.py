@@ -33,6 +33,7 @@ from luthier.results import Board, Boards, Model, SpecResult, budget_of, example
 from luthier.spec import Fitted, Spec
 from luthier.tables import frame_of, is_table, take_rows
 from luthier.tasks.task import Rows
+from luthier.techniques import Prompt
 from luthier.tracking.runs import (
     connect,
     fitted_of_run,
@@ -433,7 +434,9 @@ def _fitted(
 ) -> Fitted:
     with shown(progress, "fitting") as showing:
         asked = [] if rows is None else spec.first_requests(rows.take(()), rows)[0]
-        ahead = ProgressForecast(showing, 0, fitting=len(asked), follow_ups=spec.follow_ups)
+        ahead = ProgressForecast(
+            showing, 0, fitting=len(asked), follow_ups=spec.follow_ups if isinstance(spec, Prompt) else None
+        )
         report = Report()
         fitted = fit_on(
             spec,

@@ -14,7 +14,7 @@ from luthier.errors import ModelError
 from luthier.spec import Fitted
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.baseline import Baseline
-from luthier.techniques.registry import read_fitted
+from luthier.techniques.fitted_folder import read_fitted
 
 
 def fitted_folder(tmp_path: Path) -> Path:

@@ -88,7 +88,7 @@ def test_names_are_distinct_valid_and_short_however_much_varies() -> None:
         ({"decoding.temperature": []}, "empty list"),
         ({"decoding.temperature": 0.5}, "is no list"),
         ({"prompt.template": "abc"}, "is no list"),
-        ({"name": ["a"]}, "cannot vary name: the grid names"),
+        ({"name": ["a"]}, "cannot vary name"),
         ({"task": ["a"]}, "cannot vary task"),
         ({"task.labels": [["a"]]}, "cannot vary task"),
         ({"technique": ["prompt"]}, "cannot vary technique"),

@@ -32,6 +32,7 @@ from luthier.reporting.markdown import described
 from luthier.spec import Fitted, Spec
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
+from luthier.techniques import Prompt
 from luthier.techniques.prompt.few_shot import same_text
 from luthier.techniques.registry import check_comparable
 from luthier.tracking.runs import (
@@ -399,7 +400,10 @@ def _measure(
         fitting, per_row = first_asked(spec, rows, train, fits.get(spec.name))
         with_text = sum(text is not None for text in rows.texts)
         ahead = ProgressForecast(
-            progress, round(with_text * len(per_row)), fitting=len(fitting), follow_ups=spec.follow_ups
+            progress,
+            round(with_text * len(per_row)),
+            fitting=len(fitting),
+            follow_ups=spec.follow_ups if isinstance(spec, Prompt) else None,
         )
         asked = settings | {"progress": ahead}
         if spec.name not in fits:

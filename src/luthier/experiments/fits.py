@@ -10,6 +10,7 @@ from luthier.engine.engine import Engine
 from luthier.errors import SpecError
 from luthier.spec import Fitted, Spec
 from luthier.tasks.task import Rows
+from luthier.techniques import FineTune
 from luthier.tracking.runs import find_fitted, no_autologging
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def training_for(
     found: dict[str, Rows | None] = dict.fromkeys(spec.name for spec in specs)
     rows: Rows | None = None
     for spec in specs:
-        spec.check_ready()
+        if isinstance(spec, FineTune):
+            spec.check_ready()
         if not spec.needs_training:
             continue
         if train is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.packaging.model import as_frame, endpoint_settings
 from luthier.spec import Fitted
+from luthier.techniques import Prompt
 from luthier.techniques.heads.learners import LIGHTGBM_FILE, XGBOOST_FILE
 
 if TYPE_CHECKING:
@@ -80,11 +81,8 @@ def signature_of(fitted: Fitted) -> ModelSignature:
             for name in prediction_columns(fitted.spec.task)
         ]
     )
-    params = [
-        ParamSpec(name, DataType[PARAM_TYPES[name]], default)
-        for name, default in fitted.spec.params.items()
-        if default is not None
-    ]
+    offered = fitted.spec.params if isinstance(fitted.spec, Prompt) else {}
+    params = [ParamSpec(name, DataType[PARAM_TYPES[name]], default) for name, default in offered.items()]
     return ModelSignature(inputs=inputs, outputs=outputs, params=ParamSchema(params) if params else None)
 
 

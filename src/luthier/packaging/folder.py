@@ -15,7 +15,7 @@ import yaml
 
 from luthier.documents import parse_yaml
 from luthier.errors import ModelError
-from luthier.techniques.registry import plain_file
+from luthier.techniques.fitted_folder import plain_file
 
 __all__ = ["LOADER", "LOADER_FILE", "ModelFolder", "read_model_folder"]
 

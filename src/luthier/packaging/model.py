@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.engine.engine import Engine
-from luthier.errors import EndpointError, ModelError
+from luthier.errors import EndpointError, ModelError, SpecError
 from luthier.packaging.serving import keep_small, serving_engine
 from luthier.packaging.spark import in_spark_task, with_nulls_kept
 from luthier.providers.endpoint import Endpoint, Limits
 from luthier.spec import Fitted
 from luthier.tasks.prediction import TEXT_COLUMNS, Prediction, prediction_frame
 from luthier.tasks.task import Rows, Task
-from luthier.techniques import read_fitted
+from luthier.techniques import Prompt, read_fitted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +108,10 @@ class LuthierModel:
         given = {key: value for key, value in (params or {}).items() if value is not None}
         if not given:
             return self.fitted
-        spec = self.fitted.spec.with_params(given)
-        return replace(self.fitted, spec=spec)
+        spec = self.fitted.spec
+        if not isinstance(spec, Prompt):
+            raise SpecError(f"a {spec.technique} model takes no params; given: {', '.join(given)}.")
+        return replace(self.fitted, spec=spec.with_params(given))
 
 
 def as_frame(model_input: Any, text: str) -> pd.DataFrame:

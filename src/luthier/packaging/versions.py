@@ -17,6 +17,7 @@ from luthier.packaging import flavor
 from luthier.reporting.markdown import escaped
 from luthier.reporting.numbers import interval
 from luthier.spec import Fitted, Spec
+from luthier.techniques import Decision, Prompt
 from luthier.tracking.runs import TAGS, connect, log_fitted, log_settings, run_of, runs_of_fitted, spec_tags
 
 if TYPE_CHECKING:
@@ -219,9 +220,9 @@ def register_prompt(spec: Spec) -> str | None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    text = spec.prompt_text
-    if text is None:
+    if not isinstance(spec, Prompt | Decision):
         return None
+    text = spec.prompt_text
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{spec.task.name}.{spec.name}")
     try:
         latest = mlflow.genai.load_prompt(f"prompts:/{name}@latest", allow_missing=True)

@@ -5,11 +5,11 @@ from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
 from luthier.techniques.endpoint_files import read_endpoint, read_endpoint_for, unmoved, why_unmoved
 from luthier.techniques.finetune import FineTune
+from luthier.techniques.fitted_folder import read_fitted
 from luthier.techniques.prompt.prompt import Prompt
 from luthier.techniques.registry import (
     TECHNIQUES,
     build_specs,
-    read_fitted,
     read_spec,
     read_spec_files,
     read_specs,

@@ -13,8 +13,8 @@ from luthier.documents import parse_yaml
 from luthier.errors import SpecError
 from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
+from luthier.spec.setting_paths import SHORT_FORMS
 from luthier.tasks.task import readable_validation_error
-from luthier.techniques.grid import SHORT_FORMS
 
 __all__ = ["override_endpoint", "read_endpoint_for", "read_endpoint", "read_yaml", "why_unmoved", "unmoved"]
 

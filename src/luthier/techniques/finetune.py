@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any, Literal, Self
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from luthier.errors import DataError, SpecError
 from luthier.providers.exchange import Request
-from luthier.spec import SCHEMA, Conversation, Fitted, Probe, digested
+from luthier.spec import Conversation, Fitted, Probe
 from luthier.tasks.answers import JSON_KEY
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task, is_blank
@@ -131,14 +130,12 @@ class FineTune(Prompt):
             return self.tuned.base_model
         return super().base_model
 
-    @property
-    def digest(self) -> str:
-        """As every spec's; once tuned, how it was trained is in the model's name and no longer in the settings."""
-        document = self.model_dump(mode="json", exclude={"name", "task", "tuned"})
+    def _digested(self) -> dict[str, Any]:
+        # Once tuned, how it was trained is in the model's name.
+        settings = self.model_dump(mode="json", exclude={"name", "task", "tuned"})
         if self.tuned is not None:
-            del document["tuning"]
-        facts = [SCHEMA, self.task.digest, digested(document)]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+            del settings["tuning"]
+        return settings
 
     def document(self) -> dict[str, Any]:
         """The spec as YAML has it: the endpoint names the base model, `tuned` what answers."""

@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 
 from luthier.errors import SpecError
 from luthier.spec import GridPoint, Spec
+from luthier.spec.setting_paths import check_path, with_setting
 from luthier.tasks.task import NAME_PATTERN
 
 __all__ = ["MOST_SPECS", "Grid", "too_many"]
@@ -28,17 +29,6 @@ LONGEST_VALUE = 24
 """Characters of a value that stands in a name itself; a longer one is named by its place in the list."""
 
 PLAIN_VALUE = re.compile(r"-?[A-Za-z0-9][A-Za-z0-9._-]*")
-
-NOT_VARIED = {
-    "name": "the grid names its specs itself",
-    "task": "specs of different tasks cannot stand on one leaderboard; write a spec for each task",
-    "technique": "each technique has settings of its own; write a spec for each",
-    "schema": "it is the version of the file",
-    "grid": "a grid holds no grid",
-}
-
-SHORT_FORMS = {"prompt.examples": "count", "answer": "method"}
-"""Blocks that may be written as one value, and the setting which that value is."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ class Grid:
             )
         lists: dict[str, Sequence[Any]] = {}
         for path, values in given.items():
-            check_path(str(path), model, source)
+            check_path(str(path), model, f"{source}: grid path {path}")
             if isinstance(values, str | bytes | Mapping) or not isinstance(values, Sequence | range):
                 raise SpecError(
                     f"{source}: grid path {path} has {_short(values)}, which is no list; a single value belongs into "
@@ -119,7 +109,7 @@ class Grid:
         """The plain spec's document for one point of the grid."""
         document = dict(base)
         for path, value in settings.items():
-            document = _with(document, path.split("."), value, path, self.source)
+            document = with_setting(document, path, value, f"{self.source}: grid path {path}")
         return document | {"name": name}
 
     def specs(
@@ -163,62 +153,6 @@ def too_many(count: int, what: str) -> SpecError:
         "many could hardly be told apart. Give fewer values, compare a few settings at a time and go on from the "
         "winner, or let examples be chosen by `select: searched`, which drops losing samples early."
     )
-
-
-def check_path(path: str, model: type[Spec], source: str) -> None:
-    """Refuses a path that names no setting of the technique.
-
-    Raises:
-        SpecError: says what is allowed where the path leaves the settings.
-    """
-    parts = path.split(".")
-    if parts[0] in NOT_VARIED:
-        raise SpecError(f"{source}: a grid cannot vary {parts[0]}: {NOT_VARIED[parts[0]]}.")
-    here: list[type[BaseModel]] = [model]
-    for place, part in enumerate(parts):
-        fields = {name: info for kind in here for name, info in kind.model_fields.items()}
-        above = ".".join(parts[:place])
-        if part not in fields:
-            names = sorted(set(fields) - (set(NOT_VARIED) if not above else set()))
-            where = f"in {above}" if above else "at the top of the spec"
-            raise SpecError(f"{source}: grid path {path}: no setting {part!r} {where}; allowed: {', '.join(names)}.")
-        inner = _kinds(fields[part].annotation)
-        if dict in inner:
-            return
-        here = [kind for kind in inner if issubclass(kind, BaseModel)]
-        if not here and place + 1 < len(parts):
-            raise SpecError(
-                f"{source}: grid path {path}: {'.'.join(parts[: place + 1])} is one value; nothing lies beneath it."
-            )
-
-
-def _kinds(annotation: Any) -> list[type]:
-    """The classes an annotation allows, those inside unions too; a mapping is `dict`."""
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return [annotation]
-    if get_origin(annotation) in (dict, Mapping):
-        return [dict]
-    return [kind for part in get_args(annotation) for kind in _kinds(part)]
-
-
-def _with(
-    document: Mapping[str, Any], parts: Sequence[str], value: Any, path: str, source: str, above: str = ""
-) -> dict[str, Any]:
-    """The document with one setting put in."""
-    head, rest = parts[0], parts[1:]
-    if not rest:
-        return {**document, head: value}
-    where = f"{above}{head}"
-    inner = document.get(head)
-    if inner is None:
-        inner = {}
-    elif not isinstance(inner, Mapping):
-        if where not in SHORT_FORMS:
-            raise SpecError(
-                f"{source}: {where} is {_short(inner)}, so the grid path {path} leads nowhere; make it a block."
-            )
-        inner = {SHORT_FORMS[where]: inner}
-    return {**document, head: _with(inner, rest, value, path, source, f"{where}.")}
 
 
 def _titles(paths: Sequence[str]) -> dict[str, str]:

@@ -1,25 +1,18 @@
-"""Finds the technique a file names and reads specs and fitted folders."""
+"""The techniques by name, and the specs in files that name them."""
 
 from __future__ import annotations
 
 import glob
-import hashlib
-import json
 import os
-import re
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from luthier.documents import parse_yaml, path_of
-from luthier.errors import ModelError, SpecError
-from luthier.spec import FILES, SCHEMA, Fitted, Spec
+from luthier.documents import path_of
+from luthier.errors import SpecError
+from luthier.spec import SCHEMA, Spec
 from luthier.tasks.task import Task
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.decision import Decision
@@ -34,8 +27,6 @@ __all__ = [
     "SpecFile",
     "build_specs",
     "grid",
-    "plain_file",
-    "read_fitted",
     "read_spec_files",
     "read_spec",
     "read_specs",
@@ -49,9 +40,6 @@ TECHNIQUES: dict[str, type[Spec]] = {
     "prompt": Prompt,
 }
 """Every technique by the name it has in a spec."""
-
-LARGEST_ARRAYS = 2_000_000_000
-"""Bytes that the arrays of a fitted folder may unpack to."""
 
 NAMED = 4
 """So many specs of a grid are named in a message before the rest are counted."""
@@ -268,100 +256,3 @@ def check_comparable(specs: Sequence[Spec]) -> None:
             f"specs {first.name!r} and {second.name!r} answer different tasks, so they cannot be compared; "
             "let both refer to the same task.yaml."
         )
-
-
-def read_fitted(folder: str | Path) -> Fitted:
-    """The fitted folder that `Fitted.save` wrote.
-
-    Raises:
-        ModelError: the folder is not one, or was written by a newer luthier.
-    """
-    source = Path(folder)
-    try:
-        document = parse_yaml(plain_file(source / "spec.yaml", str(source)).read_text(encoding="utf-8"))
-        facts = json.loads(plain_file(source / "fitted.json", str(source)).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise ModelError(f"{source} is not a fitted folder: {error}") from error
-    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-        found = facts.get("schema") if isinstance(facts, dict) else facts
-        raise ModelError(f"{source} has schema {found!r}; this luthier reads {SCHEMA}.")
-    if not isinstance(document, dict) or not isinstance(document.get("task"), dict):
-        raise ModelError(f"{source}: its spec.yaml does not hold its task, as a fitted folder's does.")
-    _refuse_damaged(source, facts.get("sha256"))
-    arrays = _stored_arrays(plain_file(source / "arrays.npz", str(source)), str(source))
-    kept = plain_file(source / FILES, str(source))
-    try:
-        files = {file.name: plain_file(file, str(source)).read_bytes() for file in sorted(kept.glob("*"))}
-    except OSError as error:
-        raise ModelError(f"{source}: {FILES}/ cannot be read ({error.strerror}: {error.filename}).") from error
-    spec = parse_spec(document, str(source / "spec.yaml"), source)
-    state, train_digest = facts.get("state"), facts.get("train_digest")
-    if not isinstance(state, dict) or not isinstance(train_digest, str | None):
-        raise ModelError(f"{source}: its fitted.json has no state, as a fitted folder's does.")
-    return Fitted(spec=spec, train_digest=train_digest, state=state, arrays=arrays, files=files)
-
-
-def _refuse_damaged(source: Path, digests: Any) -> None:
-    """Refuses a folder whose files are not those that were written; folders of earlier versions have no digests."""
-    for name, digest in digests.items() if isinstance(digests, dict) else ():
-        if not re.fullmatch(rf"arrays\.npz|{FILES}/[^/]+", str(name)):
-            raise ModelError(f"{source}: its fitted.json names {str(name)!r}, which no fitted folder holds.")
-        file = plain_file(source / str(name), str(source))
-        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            raise ModelError(
-                f"{source}: its {name} is {'damaged' if file.is_file() else 'missing'}. Copy the folder again, or fit "
-                "and log the model anew."
-            )
-
-
-def _stored_arrays(file: Path, source: str) -> dict[str, Any]:
-    """The numeric arrays of a fitted folder; each is as large as its file says, and no larger than is allowed.
-
-    Raises:
-        ModelError: the file is damaged, holds something else than numbers and texts, or unpacks to too much.
-    """
-    import numpy as np
-
-    if not file.is_file():
-        return {}
-    try:
-        with zipfile.ZipFile(file) as packed:
-            unpacked = sum(member.file_size for member in packed.infolist())
-        if unpacked > LARGEST_ARRAYS:
-            raise ValueError(f"it unpacks to {unpacked:,} bytes, and {LARGEST_ARRAYS:,} are allowed")
-        with np.load(file, allow_pickle=False) as stored:
-            return {name: np.asarray(stored[name]) for name in stored.files}
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        RuntimeError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ModelError(
-            f"{source}: its arrays.npz cannot be used ({error}). Copy the folder again, or fit and log the model anew."
-        ) from error
-
-
-def plain_file(file: Path, source: str) -> Path:
-    """The file, if it is neither a symbolic link, which may lead elsewhere, nor a pipe or a device.
-
-    Args:
-        file: a file of a packaged model or a fitted folder.
-        source: what the user called the model or the folder.
-
-    Raises:
-        ModelError: it is one.
-    """
-    if file.is_symlink():
-        raise ModelError(
-            f"{source}: {file.name} is a symbolic link to {file.readlink()}; a packaged model holds its own files. "
-            "Copy it with its links resolved (cp -rL) if you trust where they lead."
-        )
-    if file.exists() and not file.is_file() and not file.is_dir():
-        # Opening a pipe would wait for ever.
-        raise ModelError(f"{source}: {file.name} is a pipe or a device; a packaged model holds files only.")
-    return file

@@ -1,4 +1,4 @@
-"""A spec: a hand-written recipe to answer a task, and what it becomes on training rows."""
+"""A spec, the hand-written recipe for a task, and the fitted spec, which can answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from luthier.errors import DataError, SpecError
 from luthier.evaluation.deciding import Objective
 from luthier.outputs import write_folder
 from luthier.providers.endpoint import Endpoint
-from luthier.providers.exchange import Answer, Conversation, Operation, Request
+from luthier.providers.exchange import Conversation, Operation, Request
+from luthier.spec.setting_paths import check_path, with_setting
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import NAME_PATTERN, Rows, Task, readable_validation_error
 
@@ -33,12 +34,11 @@ if TYPE_CHECKING:
 __all__ = [
     "FILES",
     "SCHEMA",
-    "Conversation",
     "Fitted",
-    "PlannedRequests",
     "GridPoint",
-    "Probe",
     "JournalReplay",
+    "PlannedRequests",
+    "Probe",
     "Spec",
 ]
 
@@ -48,26 +48,26 @@ SCHEMA = 1
 """Version of the files a spec and a fitted folder are written as; every later Luthier reads it."""
 
 FILES = "files"
-"""Where in a fitted folder a technique's own files lie."""
+"""Folder of a technique's own files within a fitted folder."""
 
 TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_env", "auth", "resource"}
 """Settings of an endpoint that change how an answer is fetched, never what it says."""
 
 LATER_SETTINGS = {"max_characters"}
-"""Settings that were added when specs of this schema were in use. One that is not given is left out of the digest, so
-that runs, journals and packaged models of earlier versions belong to the same spec as before."""
+"""Settings that were added while specs of this schema were in use. A later setting that is not given is left out of
+the digest, so that runs, journals and packaged models of earlier versions still belong to the same spec."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a spec asks of an endpoint: which call, how, and whether log-probabilities are read.
+    """One kind of call a spec makes, so that `luthier check` can try it.
 
     Attributes:
-        endpoint: whom it asks.
-        operation: which call of the protocol.
-        settings: fields it puts into the body beside the text.
-        reads_logprobs: whether it asks for log-probabilities.
-        roles: whose turns come before the question.
+        endpoint: the endpoint that is called.
+        operation: the call of the protocol.
+        settings: fields of the body beside the text.
+        reads_logprobs: whether log-probabilities are asked for.
+        roles: roles of the turns before the question.
     """
 
     endpoint: Endpoint
@@ -79,12 +79,12 @@ class Probe:
 
 @dataclass(frozen=True)
 class GridPoint:
-    """Which point of a grid a spec stands for.
+    """The point of a grid that a spec was made for.
 
     Attributes:
         grid: the file or spec that holds the grid.
-        settings: those that vary, by dotted path.
-        name: what the names of the grid's specs begin with; tells two files of one name apart.
+        settings: the settings that vary, by dotted path.
+        name: the prefix of the names of the grid's specs; tells two files of one name apart.
     """
 
     grid: str
@@ -108,11 +108,12 @@ class Spec(BaseModel):
     seed: int = 7
     """Seed of everything this spec draws."""
     objective: Objective | None = None
-    """What the label is chosen to be best at: `accuracy` takes the likeliest, `mse` the one nearest to the
-    expected rating, `qwk` cuts the expected rating where training rows agree best; the last two for ratings."""
+    """What the label is chosen for: `accuracy` takes the likeliest label, `mse` the one nearest to the expected
+    rating, `qwk` the one between thresholds on the expected rating that suit training rows best; the last two for
+    ratings."""
     endpoint_block: ClassVar[str] = "endpoint"
-    """Block of an endpoint file that says who answers specs of this technique."""
-    # Where it came from, not what it is: neither written nor part of the digest.
+    """Block of an endpoint file that holds the endpoint of specs of this technique."""
+    # Neither written to files nor part of the digest.
     _grid_point: GridPoint | None = PrivateAttr(default=None)
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
@@ -126,7 +127,7 @@ class Spec(BaseModel):
             SpecError: a setting is unknown, missing or contradicts another.
         """
         if task is None:
-            # So pydantic calls it, which gathers the faults of the whole document.
+            # Pydantic calls it like this, and collects the errors of the whole document.
             super().__init__(**data)
             return
         try:
@@ -144,8 +145,12 @@ class Spec(BaseModel):
     @model_validator(mode="after")
     def _name_it(self) -> Self:
         if not self.name:
-            object.__setattr__(self, "name", f"{self.technique}-{self.digest[:6]}")
+            object.__setattr__(self, "name", self._made_up_name)
         return self
+
+    @property
+    def _made_up_name(self) -> str:
+        return f"{self.technique}-{self.digest[:6]}"
 
     @classmethod
     def make(cls, document: Mapping[str, Any], source: str = "the spec") -> Self:
@@ -165,7 +170,7 @@ class Spec(BaseModel):
         return self._grid_point
 
     def mark_grid_point(self, point: GridPoint) -> None:
-        """Remembers the point of a grid it was made for; changes nothing that is written, asked or packaged."""
+        """Remembers the point of a grid it was made for; changes nothing that is written, sent or packaged."""
         self._grid_point = point
 
     @property
@@ -175,20 +180,20 @@ class Spec(BaseModel):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of a row the spec reads, the text column first."""
+        """Columns of a row that the spec reads, the text column first."""
         return (self.task.text,)
 
     @property
     def base_model(self) -> str:
-        """Name of the model behind the spec, for tables and tags."""
+        """Name of the model that answers, for tables and tags."""
         return self.endpoint.model if self.endpoint is not None else "none"
 
     @abstractmethod
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
-        """Turns the spec into something that answers.
+        """Fits the spec on training rows.
 
         Args:
-            rows: labelled training rows; `None` is fine for specs that need none.
+            rows: labelled training rows; `None` for specs that need none.
 
         Raises:
             SpecError: the spec needs training rows and there are none, or too few.
@@ -201,88 +206,85 @@ class Spec(BaseModel):
     def first_requests(
         self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
     ) -> tuple[Sequence[Request], Sequence[Request]]:
-        """What fitting and what answering these rows would ask, as far as it is known before any answer.
+        """The requests of fitting and of answering these rows, as far as they are known before any answer.
 
-        With `fitted` there is nothing left to fit; without it `train` are the rows it would be fitted on.
+        Args:
+            rows: the rows to answer.
+            train: the rows the spec would be fitted on; not read where `fitted` is given.
+            fitted: the fitted spec, if it is fitted already.
         """
         return (), ()
 
     def planned_requests(
         self, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: JournalReplay
     ) -> tuple[Sequence[PlannedRequests], Sequence[PlannedRequests]]:
-        """What fitting and what answering these rows will ask, given what the journal knows (`recall`).
+        """All requests of fitting and of answering these rows, or bounds on them, given the journal's answers.
 
-        With `fitted` there is nothing left to fit; without it `train` are the rows it would be fitted on.
+        Args:
+            rows: the rows to answer.
+            train: the rows the spec would be fitted on; not read where `fitted` is given.
+            fitted: the fitted spec, if it is fitted already.
+            recall: replays a conversation with the journal's answers.
         """
         fitting, answering = self.first_requests(rows, train, fitted)
         return [PlannedRequests(fitting)], [PlannedRequests(answering)]
 
-    def follow_ups(self, answer: Answer) -> int:
-        """How many further requests an answer to a first request brings."""
-        return 0
-
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Any:
-        """What would be sent for these rows, with tokens and price; sends nothing."""
+        """The requests these rows would make, with tokens and price; sends nothing.
+
+        Raises:
+            SpecError: the technique calls no model.
+        """
         raise SpecError(f"technique {self.technique} sends nothing, so there is nothing to preview.")
 
     @property
-    def prompt_text(self) -> str | None:
-        """The prompt as a registry shows it; `None` for techniques without one."""
-        return None
-
-    @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Every endpoint the spec asks, its own first."""
+        """Every endpoint the spec calls, its own first."""
         return () if self.endpoint is None else (self.endpoint,)
 
     def probes(self) -> tuple[Probe, ...]:
-        """What to try each of its endpoints with; none for techniques that call none."""
+        """The kinds of calls it makes, to be tried once each; none for techniques that call no model."""
         return ()
 
     def tables(self, fitted: Fitted) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-        """What fitting found that a person wants to look at, by name: trials, samples; JSON values."""
+        """Tables of what fitting tried, by name (`trials`, `samples`); JSON values."""
         return {}
 
     def notes(self) -> tuple[str, ...]:
-        """What a reader of this spec's figures should know, a sentence each."""
+        """What a reader of the figures of this spec should know; a sentence each."""
         return ()
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """What a caller of the packaged model may set per call, with the values it has otherwise."""
-        return {}
-
-    def with_params(self, given: Mapping[str, Any]) -> Self:
-        """The same recipe with some of `params` set otherwise."""
-        if given:
-            raise SpecError(f"a {self.technique} model takes no params; given: {', '.join(given)}.")
-        return self
 
     def settings(self) -> dict[str, Any]:
         """Every setting with its value, nested as in YAML, without name and task."""
         return self.model_dump(mode="json", exclude={"name", "task", "technique"})
 
     def with_settings(self, settings: Mapping[str, Any]) -> Self:
-        """The same recipe with some settings otherwise.
+        """The same recipe with some settings changed.
+
+        A name that was made up from the settings is made up anew; a name of one's own is kept.
 
         Args:
-            settings: a value for each dotted path, such as `prompt.examples.count`.
+            settings: a value for each dotted path, as in a grid: `{"prompt.examples.count": 3}`.
 
         Raises:
-            SpecError: there is no such setting, or it contradicts another.
+            SpecError: a path names no setting, and the message lists those there are; or a value contradicts others.
+
+        Examples:
+            >>> import luthier as lt
+            >>> mood = lt.Task("mood", labels=["good", "bad"])
+            >>> few = lt.Prompt(mood, "{{ text }}", examples=1, endpoint=lt.openai("some-model"), name="few")
+            >>> warmer = few.with_settings({"decoding.temperature": 0.7, "prompt.examples.count": 3})
+            >>> warmer.name, warmer.decoding.temperature, warmer.prompt.examples.count
+            ('few', 0.7, 3)
         """
-        document = self.model_dump(mode="json", exclude_defaults=True, exclude={"name", "task", "technique"})
+        source = f"spec {self.name!r}"
+        document = self.model_dump(mode="json", exclude_defaults=True, exclude={"name"}) | {"task": self.task}
         for path, value in settings.items():
-            *above, last = path.split(".")
-            block = document
-            for part in above:
-                if not isinstance(block.get(part), dict):
-                    block[part] = {}
-                block = block[part]
-            block[last] = value
-        if self.name != f"{self.technique}-{self.digest[:6]}":
+            check_path(path, type(self), f"{source}: {path}")
+            document = with_setting(document, path, value, f"{source}: {path}")
+        if self.name != self._made_up_name:
             document["name"] = self.name
-        return self.make({**document, "technique": self.technique, "task": self.task}, f"spec {self.name!r}")
+        return self.make({**document, "technique": self.technique}, source)
 
     def estimator(self, *, budget_usd: float | None = None) -> Estimator:
         """The spec as a scikit-learn classifier, for pipelines, cross-validation and searches.
@@ -295,13 +297,13 @@ class Spec(BaseModel):
         return Estimator(self, budget_usd=budget_usd)
 
     def with_endpoint(self, endpoint: Endpoint) -> Self:
-        """The same recipe answered elsewhere; specs that call no model stay as they are."""
+        """The same recipe with another endpoint; a spec that calls no model stays as it is."""
         if self.endpoint is None:
             return self
         return type(self).model_validate({**self._fields(), "endpoint": endpoint})
 
     def relocation_warnings(self, fitted: Fitted) -> tuple[str, ...]:
-        """What no longer holds when this recipe answers at its endpoint with what was fitted at another."""
+        """Warnings for a recipe that answers at its endpoint with what was fitted at another: what no longer holds."""
         before = fitted.spec.endpoint
         if before is None or self.endpoint is None or before.model == self.endpoint.model:
             return ()
@@ -310,18 +312,11 @@ class Spec(BaseModel):
         return tuple(f"{what}. {cure}" for what in broken)
 
     def _tied_to_model(self, fitted: Fitted, models: str) -> tuple[str, ...]:
-        """What of a fitted state is only right for the model it was fitted with; `models` names both."""
+        """The parts of a fitted state that fit only the model it was fitted with; `models` names both models."""
         return ()
 
-    def check_ready(self) -> None:
-        """Refuses a recipe that cannot answer yet.
-
-        Raises:
-            SpecError: says what has to be done first.
-        """
-
     def check_columns(self, columns: Iterable[object], source: str = "the table") -> None:
-        """Refuses a table that lacks a column the spec reads.
+        """Refuses a table that lacks a column of the spec.
 
         Raises:
             DataError: names the missing columns and the ones there are.
@@ -343,20 +338,23 @@ class Spec(BaseModel):
 
     @property
     def digest(self) -> str:
-        """sha256 of everything that changes an answer: not the name, not limits, prices or keys."""
-        document = self.model_dump(mode="json", exclude={"name", "task"})
-        facts = [SCHEMA, self.task.digest, digested(document)]
+        """sha256 of all that changes an answer: without name, limits, prices and keys."""
+        facts = [SCHEMA, self.task.digest, _answering(self._digested())]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+    def _digested(self) -> dict[str, Any]:
+        """The settings the digest is taken of; `_answering` leaves out those that change no answer."""
+        return self.model_dump(mode="json", exclude={"name", "task"})
 
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
-def digested(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without what only says how answers are fetched, in every endpoint, and without later settings."""
+def _answering(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those that only say how an answer is fetched, and without later ones that are not given."""
     kept = {
-        name: digested(value) if isinstance(value, dict) else value
-        for name, value in document.items()
+        name: _answering(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
         if value is not None or name not in LATER_SETTINGS
     }
     if kept.get("endpoint"):
@@ -366,13 +364,13 @@ def digested(document: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PlannedRequests:
-    """Requests that a spec will make, as far as that is known before the answers are.
+    """Requests that a spec will make, or bounds on them where they depend on answers to come.
 
     Attributes:
-        requests: what is asked; where the wording hangs on answers to come, as long as it can get.
-        follow: what each answer may lead to.
-        shortest: where the wording hangs on answers to come, as short as it can get.
-        sure: whether they will be asked, unless the journal has them.
+        requests: the requests; where their text depends on answers to come, as long as it can be.
+        follow: the requests that each answer may lead to.
+        shortest: where their text depends on answers to come, the same requests as short as they can be.
+        sure: whether they will be made unless the journal has their answers; otherwise some may not be.
     """
 
     requests: Sequence[Request]
@@ -382,23 +380,23 @@ class PlannedRequests:
 
 
 class JournalReplay(Protocol):
-    """Tells how far the journal takes a conversation."""
+    """Replays a conversation as far as the journal has its answers."""
 
     def __call__(self, conversation: Conversation[Result], /) -> Recalled[Result]:
-        """Holds it as far as the journal has answers."""
+        """The requests up to there, those that lack an answer, and the result if there is one."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a spec became on training rows: enough to answer, no pickle in it.
+    """A spec fitted on training rows: all that is needed to answer, without a pickle.
 
     Attributes:
         spec: the recipe.
-        train_digest: digest of the training rows, `None` when none were needed.
-        state: JSON values the technique keeps (chosen examples, calibration, vocabulary).
-        arrays: numeric arrays the technique keeps.
-        files: what it keeps in a format of its own, by file name, such as a booster's text; never a pickle.
-        report: calls, tokens and money of this fitting; not saved, and `None` for what was loaded.
+        train_digest: digest of the training rows; `None` if none were needed.
+        state: JSON values of the technique (examples, calibration, vocabulary).
+        arrays: numeric arrays of the technique.
+        files: files of the technique in a format of their own, by name, such as a booster's text; never a pickle.
+        report: calls, tokens and money of this fitting; not saved, `None` for a fitted spec that was loaded.
     """
 
     spec: Spec
@@ -410,12 +408,12 @@ class Fitted:
 
     @property
     def spent_usd(self) -> float | None:
-        """US dollars that fitting spent; `None` where a price is unknown, or it was fitted earlier."""
+        """US dollars that fitting spent; `None` where a price is unknown or the spec was fitted earlier."""
         return None if self.report is None else self.report.spent_now_usd
 
     @property
     def digest(self) -> str:
-        """sha256 of spec, training rows and seed: what is fitted alike has the same digest."""
+        """sha256 of spec, training rows and seed; equal for specs that are fitted alike."""
         facts = json.dumps([self.spec.digest, self.train_digest, self.spec.seed])
         return hashlib.sha256(facts.encode()).hexdigest()
 

@@ -1,0 +1,94 @@
+"""Settings of a spec by dotted path, as in `prompt.examples.count`: which there are, and how one is set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from luthier.errors import SpecError
+
+__all__ = ["SHORT_FORMS", "check_path", "with_setting"]
+
+FIXED = {
+    "name": "a name says which spec it is, not what it does",
+    "task": "specs of different tasks cannot stand on one leaderboard; write a spec for each task",
+    "technique": "each technique has settings of its own; write a spec for each",
+    "schema": "it is the version of the file",
+    "grid": "a grid holds no grid",
+}
+"""Keys of a spec that no path may set, and why."""
+
+SHORT_FORMS = {"prompt.examples": "count", "answer": "method", "head": "method"}
+"""Blocks that may be written as one value, and the setting which that value is."""
+
+
+def check_path(path: str, model: type[BaseModel], source: str) -> None:
+    """Refuses a path that names no setting of the technique.
+
+    Args:
+        path: the dotted path.
+        model: the technique.
+        source: the path and where it stands, for the message.
+
+    Raises:
+        SpecError: names the settings there are where the path leaves them.
+    """
+    parts = path.split(".")
+    if parts[0] in FIXED:
+        raise SpecError(f"{source}: a spec cannot vary {parts[0]}: {FIXED[parts[0]]}.")
+    here: list[type[BaseModel]] = [model]
+    for place, part in enumerate(parts):
+        fields = {name: info for kind in here for name, info in kind.model_fields.items()}
+        above = ".".join(parts[:place])
+        if part not in fields:
+            names = sorted(set(fields) - (set(FIXED) if not above else set()))
+            where = f"in {above}" if above else "at the top of the spec"
+            raise SpecError(f"{source}: no setting {part!r} {where}; allowed: {', '.join(names)}.")
+        inner = _classes(fields[part].annotation)
+        if dict in inner:
+            return
+        here = [kind for kind in inner if issubclass(kind, BaseModel)]
+        if not here and place + 1 < len(parts):
+            raise SpecError(f"{source}: {'.'.join(parts[: place + 1])} is one value; nothing lies beneath it.")
+
+
+def with_setting(document: Mapping[str, Any], path: str, value: Any, source: str) -> dict[str, Any]:
+    """A spec's document with one setting put in.
+
+    Args:
+        document: the spec as YAML has it.
+        path: the dotted path of the setting.
+        value: what it is set to; in Python also an endpoint or another block.
+        source: the path and where it stands, for the message.
+
+    Raises:
+        SpecError: the document has a single value where the path needs a block.
+    """
+    value = value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, BaseModel) else value
+    return _put(document, path.split("."), value, source)
+
+
+def _put(document: Mapping[str, Any], parts: list[str], value: Any, source: str, above: str = "") -> dict[str, Any]:
+    head, rest = parts[0], parts[1:]
+    if not rest:
+        return {**document, head: value}
+    where = f"{above}{head}"
+    inner = document.get(head)
+    if inner is None:
+        inner = {}
+    elif not isinstance(inner, Mapping):
+        if where not in SHORT_FORMS:
+            raise SpecError(f"{source}: {where} is {inner!r:.60}, so the path leads nowhere; make it a block.")
+        inner = {SHORT_FORMS[where]: inner}
+    return {**document, head: _put(inner, rest, value, source, f"{where}.")}
+
+
+def _classes(annotation: Any) -> list[type]:
+    """The classes an annotation allows, those inside unions too; a mapping is `dict`."""
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return [annotation]
+    if get_origin(annotation) in (dict, Mapping):
+        return [dict]
+    return [kind for part in get_args(annotation) for kind in _classes(part)]
