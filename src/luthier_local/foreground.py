@@ -16,7 +16,6 @@ from luthier_local.app import Application
 from luthier_local.faults import Fault
 from luthier_local.jobs.job_service import JobSettings
 from luthier_local.model_card import ModelCard
-from luthier_local.model_registry import ModelRegistry
 from luthier_local.rate_limits import RateLimits
 from luthier_local.server import host, listen_on
 from luthier_local.service import jobs_folder, service_models
@@ -68,9 +67,9 @@ def serve(
         cards = [ModelCard(path.stem, backend="llama", path=str(path.resolve())), *cards]
     key, kept_in = _key(api_key)
     application = Application(
-        ModelRegistry(cards),
+        cards,
         key,
-        limiter=RateLimits(requests_per_minute, tokens_per_minute, burst_requests),
+        limits=RateLimits(requests_per_minute, tokens_per_minute, burst_requests),
         faults=faults,
         record=record,
         latency_seconds=latency_seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from luthier_local.api_errors import ApiError
 __all__ = ["characters_in", "decode_body", "decode_json", "json_response"]
 
 
-def json_response(body: Any, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
+def json_response(body: Any, headers: Mapping[str, str] | None = None, status: int = 200) -> web.Response:
     """An answer in JSON."""
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return web.Response(body=text, status=status, headers=headers, content_type="application/json")

@@ -19,7 +19,6 @@ from luthier_local.app import Application
 from luthier_local.faults import Fault, FaultRules
 from luthier_local.jobs.job_service import JobSettings
 from luthier_local.model_card import ModelCard
-from luthier_local.model_registry import ModelRegistry
 from luthier_local.rate_limits import RateLimits
 from luthier_local.request_log import RequestLog
 
@@ -123,9 +122,9 @@ class LocalServer:
         self._idle_seconds = idle_seconds
         self.api_key = api_key if api_key is not None else "sk-" + secrets.token_hex(16)
         self._application = Application(
-            ModelRegistry(models or [ModelCard("deterministic", embeddings=True)]),
+            models or [ModelCard("deterministic", embeddings=True)],
             self.api_key,
-            limiter=RateLimits(requests_per_minute, tokens_per_minute, burst_requests, burst_tokens),
+            limits=RateLimits(requests_per_minute, tokens_per_minute, burst_requests, burst_tokens),
             faults=faults,
             record=record,
             latency_seconds=latency_seconds,

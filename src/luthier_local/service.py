@@ -31,7 +31,6 @@ from luthier_local.app import Application
 from luthier_local.jobs.job_service import JobSettings
 from luthier_local.json_bodies import decode_body, json_response
 from luthier_local.model_card import ModelCard
-from luthier_local.model_registry import ModelRegistry
 from luthier_local.server import host, listen_on
 from luthier_local.weights import weights_cached
 
@@ -123,7 +122,7 @@ def run_service() -> None:
     linger = float(os.environ.get(LINGER_VARIABLE, "60"))
     folder = service_folder()
     token = secrets.token_hex(24)
-    application = Application(ModelRegistry(service_models()), token, jobs=JobSettings(jobs_folder()))
+    application = Application(service_models(), token, jobs=JobSettings(jobs_folder()))
     leases = Leases(linger)
     _add_routes(application, leases)
     listener = listen_on(0)
@@ -185,9 +184,9 @@ def _add_routes(application: Application, leases: Leases) -> None:
         await application.registry.backend(card)
         return json_response({"model": name, "digest": application.registry.digest(card)})
 
-    application.add("POST", "/_luthier/leases", take)
-    application.add("DELETE", "/_luthier/leases/{pid:[0-9]+}", give_back)
-    application.add("POST", "/_luthier/load", load)
+    application.router.add_control("POST", "/_luthier/leases", take)
+    application.router.add_control("DELETE", "/_luthier/leases/{pid:[0-9]+}", give_back)
+    application.router.add_control("POST", "/_luthier/load", load)
 
 
 def _announce(folder: Path, mine: dict[str, Any]) -> None:

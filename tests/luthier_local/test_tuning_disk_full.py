@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import sqlite3
@@ -9,14 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 
 from luthier_local import Fault, LocalServer, ModelCard
-from luthier_local.jobs.job_record import JobRecord
 from luthier_local.jobs.job_service import JobService, JobSettings
 from luthier_local.jobs.job_store import JobStore, passes
+from luthier_local.jobs.stored_job import StoredJob
 from tests.luthier_local.test_batches import finish, line, start
 from tests.luthier_local.tuning import BASE, digest, results, steps_of, submit, until, wait
 
@@ -113,15 +115,21 @@ def test_what_stands_in_the_way_of_the_work_ends_no_worker(tmp_path: Path, name:
 
 
 def test_a_server_goes_on_with_what_another_one_took_after_it_had_started(tmp_path: Path) -> None:
-    first = JobService(JobSettings(tmp_path))
-    first.open()
-    assert not first.busy
-    with LocalServer(models=[BASE], folder=tmp_path, training_step_seconds=0.5) as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
-            job = submit(client, held_out=0)
-    assert first.busy
-    until(lambda: JobRecord(first.store, job.id).row()["status"] == "succeeded")
-    first.close()
+    async def no_line(name: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        raise AssertionError(name)
+
+    async def serve_beside_another() -> None:
+        first = JobService(JobSettings(tmp_path), no_line, lambda name: None)
+        await first.open()
+        assert not first.busy
+        with LocalServer(models=[BASE], folder=tmp_path, training_step_seconds=0.5) as server:
+            with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
+                job = submit(client, held_out=0)
+        assert first.busy
+        until(lambda: StoredJob(first.store, job.id).row()["status"] == "succeeded")
+        await first.close()
+
+    asyncio.run(serve_beside_another())
 
 
 def test_a_commit_that_fails_leaves_no_transaction_open(tmp_path: Path) -> None:
@@ -159,7 +167,7 @@ def test_a_sweep_keeps_what_is_named_and_takes_what_is_not_and_what_has_expired(
 
 def test_a_fault_that_comes_too_late_takes_nothing_from_a_job_that_waits(tmp_path: Path) -> None:
     store = JobStore(tmp_path)
-    job = JobRecord.begin(store, {"id": "ftjob-1", "training_file": "file-1", "model": "base", "suffix": None})
+    job = StoredJob.begin(store, {"id": "ftjob-1", "training_file": "file-1", "model": "base", "suffix": None})
     job.work.mkdir()
     (job.work / "state.npy").write_bytes(b"what was trained so far")
     assert job.move("paused", ["validating_files"])

@@ -7,44 +7,32 @@ import secrets
 import shutil
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from luthier_local.api_errors import ApiError, invalid_value, no_such
 from luthier_local.jobs.batch_lines import plain_url
-from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, BatchWorker, counts_of
-from luthier_local.jobs.file_routes import find_file
-from luthier_local.jobs.job_store import copy_file, packed
-from luthier_local.jobs.paging import now, page, read_limit, read_metadata
-from luthier_local.jobs.routing import ApiRequest, add_route
+from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, counts_of
+from luthier_local.jobs.job_service import JobService
+from luthier_local.jobs.job_store import copy_file, now, packed
+from luthier_local.jobs.paging import page, read_limit, read_metadata
 from luthier_local.json_bodies import decode_body, json_response
+from luthier_local.routing import ApiRequest, Router
 
-if TYPE_CHECKING:
-    from luthier_local.app import Application
-
-__all__ = ["routes"]
+__all__ = ["add_routes"]
 
 _WINDOW = "24h"
 _KNOWN = {"completion_window", "endpoint", "input_file_id", "metadata", "output_expires_after"}
 _TIMES = ("in_progress", "expires", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
 
 
-def routes(application: Application) -> None:
-    """Adds the routes, and has batches worked off while the server runs."""
-    jobs = application.jobs
-    worker = BatchWorker(application)
-
-    async def begin(_: web.Application) -> None:
-        if jobs.has_past:
-            worker.start()
-
-    async def leave_off(_: web.Application) -> None:
-        await worker.stop()
+def add_routes(router: Router, jobs: JobService) -> None:
+    """Adds the routes."""
 
     async def create(received: ApiRequest) -> web.StreamResponse:
         body = decode_body(received.raw)
-        record = _record(application, body)
+        record = _record(router, jobs, body)
         identity = record["id"]
         work = jobs.store.work(identity)
         try:
@@ -57,7 +45,7 @@ def routes(application: Application) -> None:
             shutil.rmtree(work, ignore_errors=True)
             raise
         answer = shape(_row(identity))
-        worker.start()
+        jobs.batch_worker.start()
         return json_response(answer)
 
     async def listed(received: ApiRequest) -> web.StreamResponse:
@@ -80,7 +68,7 @@ def routes(application: Application) -> None:
                 write.execute(
                     "update batches set status = 'cancelling', record = ? where id = ?", (packed(record), identity)
                 )
-        worker.start()
+        jobs.batch_worker.start()
         return json_response(shape(_row(identity)))
 
     def _row(identity: str) -> sqlite3.Row:
@@ -96,34 +84,31 @@ def routes(application: Application) -> None:
         shown = {key: value for key, value in record.items() if not key.startswith("_")}
         return {**shown, "status": row["status"]}
 
-    jobs.begin.append(worker.start)
-    application.web.on_startup.append(begin)
-    application.web.on_cleanup.append(leave_off)
-    add_route(application, "POST", "batches", create)
-    add_route(application, "GET", "batches", listed)
-    add_route(application, "GET", "batches/{id}", retrieve)
-    add_route(application, "POST", "batches/{id}/cancel", cancel)
+    router.add("POST", "batches", create)
+    router.add("GET", "batches", listed)
+    router.add("GET", "batches/{id}", retrieve)
+    router.add("POST", "batches/{id}/cancel", cancel)
 
 
-def _record(application: Application, body: dict[str, Any]) -> dict[str, Any]:
+def _record(router: Router, jobs: JobService, body: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(body) - _KNOWN)
     if unknown:
         raise ApiError(
             400, f"Unrecognized request argument supplied: {unknown[0]}", param=unknown[0], code="unknown_parameter"
         )
     endpoint = body.get("endpoint")
-    if not isinstance(endpoint, str) or plain_url(endpoint) not in application.generating:
-        allowed = ", ".join(f"/v1/{name}" for name in application.generating)
+    if not isinstance(endpoint, str) or plain_url(endpoint) not in router.generating:
+        allowed = ", ".join(f"/v1/{name}" for name in router.generating)
         raise invalid_value("endpoint", f"{str(endpoint)[:60]!r} is not one of {allowed}.")
     if body.get("completion_window") != _WINDOW:
         raise invalid_value("completion_window", f"expected '{_WINDOW}'.")
     given = body.get("input_file_id")
-    found = find_file(application.jobs.store, given) if isinstance(given, str) else None
+    found = jobs.store.find_file(given) if isinstance(given, str) else None
     if found is None:
         raise invalid_value("input_file_id", f"no file {str(given)[:80]!r} was uploaded.")
     if found["purpose"] != "batch":
         raise invalid_value("input_file_id", f"{given} was uploaded for {found['purpose']}, not for batch.")
-    expires = time.time() + application.jobs.settings.batch_window_seconds
+    expires = time.time() + jobs.settings.batch_window_seconds
     return {
         "id": f"batch_{secrets.token_hex(16)}",
         "object": "batch",

@@ -12,22 +12,20 @@ import logging
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
 from luthier_local.api_errors import ApiError
 from luthier_local.jobs.batch_lines import Line, plain_url, read_lines
-from luthier_local.jobs.file_routes import add_file
-from luthier_local.jobs.job_store import JobStore, packed, take_lock
-from luthier_local.jobs.paging import now
+from luthier_local.jobs.job_store import JobStore, now, packed, take_lock
 
-if TYPE_CHECKING:
-    from luthier_local.app import Application
+AnswerLine = Callable[[str, dict[str, Any]], Awaitable[tuple[int, dict[str, Any]]]]
+"""Answers a request's body as the generating route of that name would: the status and the body."""
 
-__all__ = ["UNFINISHED_BATCHES", "BatchWorker", "counts_of"]
+__all__ = ["UNFINISHED_BATCHES", "AnswerLine", "BatchWorker", "counts_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,22 +36,25 @@ _LONGEST_PAUSE_SECONDS = 30.0
 
 
 class BatchWorker:
-    """Works off the batches of a server's store."""
+    """Works off the batches of a server's store, on its event loop.
 
-    def __init__(self, application: Application) -> None:
-        self._application = application
+    Args:
+        store: Where batches are.
+        answer_line: Answers a line.
+        serves: Whether there is a model of that name.
+    """
+
+    def __init__(self, store: JobStore, answer_line: AnswerLine, serves: Callable[[str], bool]) -> None:
+        self._store = store
+        self._answer_line = answer_line
+        self._serves = serves
         self._task: asyncio.Task[None] | None = None
         self._nudged = asyncio.Event()
-
-    @property
-    def _store(self) -> JobStore:
-        return self._application.jobs.store
 
     def start(self) -> None:
         """Begins with whatever is unfinished, if it has not begun; looks at once for something new."""
         self._nudged.set()
         if self._task is None:
-            # The folder is opened here: where it cannot be, whoever starts the server is told.
             self._task = asyncio.create_task(self._run(self._store.folder / "batches.lock"))
 
     async def stop(self) -> None:
@@ -119,7 +120,7 @@ class BatchWorker:
             if errors:
                 self._end(batch, "failed", errors={"object": "list", "data": errors}, model=model)
                 return
-            if self._application.registry.card(str(model)) is None:
+            if not self._serves(str(model)):
                 message = f"The model `{model}` does not exist."
                 fault = {"code": "model_not_found", "line": lines[0].number, "message": message, "param": "body.model"}
                 self._end(batch, "failed", errors={"object": "list", "data": [fault]}, model=model)
@@ -172,7 +173,7 @@ class BatchWorker:
             # A backend may answer without ever waiting: whoever else asks the server gets a turn between two lines.
             await asyncio.sleep(0)
             try:
-                status, body = await self._application.answer_line(route, line.body)
+                status, body = await self._answer_line(route, line.body)
             except Exception as error:
                 # A bug here, shown as a direct request would be: the other lines still want their answers.
                 _log.exception("batch %s, line %d", batch, line.number)
@@ -222,8 +223,8 @@ class BatchWorker:
             if written:
                 content = "".join(line + "\n" for line in written).encode("utf-8", "surrogatepass")
                 identity = f"file-{batch.removeprefix('batch_')[:20]}{kind[:2]}"
-                add_file(
-                    self._store, "batch_output", f"{batch}_{kind}.jsonl", content, identity, record["_files_expire"]
+                self._store.add_file(
+                    "batch_output", f"{batch}_{kind}.jsonl", content, identity, record["_files_expire"]
                 )
                 named[f"{kind}_file_id"] = identity  # type: ignore[assignment]
         counts = {**counts_of(self._store, batch, record), "total": len(lines)}

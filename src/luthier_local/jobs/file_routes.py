@@ -8,49 +8,27 @@ import secrets
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from aiohttp import BodyPartReader, web
 
 from luthier_local.api_errors import ApiError, invalid_value, no_such
-from luthier_local.jobs.job_store import JobStore, write_whole
-from luthier_local.jobs.paging import now, page, read_limit
-from luthier_local.jobs.routing import ApiRequest, Form, add_route
+from luthier_local.jobs.job_service import JobService
+from luthier_local.jobs.job_store import ALIVE, JobStore, now
+from luthier_local.jobs.paging import page, read_limit
 from luthier_local.json_bodies import json_response
+from luthier_local.routing import ApiRequest, Form, Router
 
-if TYPE_CHECKING:
-    from luthier_local.app import Application
-
-__all__ = ["MOST_BYTES", "add_file", "find_file", "routes"]
+__all__ = ["MOST_BYTES", "add_routes"]
 
 MOST_BYTES = {"fine-tune": 512 * 1024 * 1024, "batch": 200 * 1024 * 1024}
 """Purposes a file may be uploaded for, and the largest size of each."""
 
 _RESULTS = "fine-tune-results"
-_ALIVE = "(expires_at is null or expires_at > ?)"
 
 
-def add_file(
-    store: JobStore, purpose: str, filename: str, content: bytes, identity: str, expires_at: int | None = None
-) -> None:
-    """Keeps a file the server itself writes; one of the same id is there once."""
-    write_whole(store.file(identity), content)
-    with store.writing() as write:
-        write.execute(
-            "insert or ignore into files (id, created_at, expires_at, filename, purpose, bytes) "
-            "values (?, ?, ?, ?, ?, ?)",
-            (identity, now(), expires_at, filename, purpose, len(content)),
-        )
-
-
-def find_file(store: JobStore, identity: str) -> sqlite3.Row | None:
-    """The row of a file that is there and has not expired."""
-    return store.row(f"select * from files where id = ? and {_ALIVE}", identity, now())
-
-
-def routes(application: Application) -> None:
+def add_routes(router: Router, jobs: JobService) -> None:
     """Adds the routes."""
-    jobs = application.jobs
 
     async def receive(request: web.Request) -> Form:
         return await _read_form(request, jobs.store.folder)
@@ -88,10 +66,10 @@ def routes(application: Application) -> None:
 
     async def listed(received: ApiRequest) -> web.StreamResponse:
         query = received.request.query
-        where = _ALIVE
+        where = ALIVE
         values: list[object] = [now()]
         if query.get("purpose"):
-            where, values = f"{_ALIVE} and purpose = ?", [now(), query["purpose"]]
+            where, values = f"{ALIVE} and purpose = ?", [now(), query["purpose"]]
         found = page(
             jobs.store, "files", _shape, query.get("after"), read_limit(query, 10_000, 10_000),
             where, values, oldest_first=query.get("order") == "asc",
@@ -116,11 +94,11 @@ def routes(application: Application) -> None:
         jobs.store.file(found["id"]).unlink(missing_ok=True)
         return json_response({"id": found["id"], "object": "file", "deleted": True})
 
-    add_route(application, "POST", "files", create, receive)
-    add_route(application, "GET", "files", listed)
-    add_route(application, "GET", "files/{id}", retrieve)
-    add_route(application, "GET", "files/{id}/content", content)
-    add_route(application, "DELETE", "files/{id}", delete)
+    router.add("POST", "files", create, receive)
+    router.add("GET", "files", listed)
+    router.add("GET", "files/{id}", retrieve)
+    router.add("GET", "files/{id}/content", content)
+    router.add("DELETE", "files/{id}", delete)
 
 
 def _new_id() -> str:
@@ -128,7 +106,7 @@ def _new_id() -> str:
 
 
 def _existing(store: JobStore, identity: str) -> sqlite3.Row:
-    found = find_file(store, identity)
+    found = store.find_file(identity)
     if found is None:
         raise no_such("File object", identity)
     return found

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from luthier_local.api_errors import ApiError, invalid_value
-from luthier_local.jobs.paging import now, read_metadata
+from luthier_local.jobs.job_store import now
+from luthier_local.jobs.paging import read_metadata
 
 __all__ = ["MOST_BATCH", "MOST_EPOCHS", "new_record", "resolved"]
 

@@ -6,6 +6,7 @@ holds work of an earlier server.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import sqlite3
@@ -16,9 +17,9 @@ from functools import cached_property
 from pathlib import Path
 
 from luthier.errors import EndpointError
-from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES
-from luthier_local.jobs.job_record import UNFINISHED
+from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, AnswerLine, BatchWorker
 from luthier_local.jobs.job_store import JobStore
+from luthier_local.jobs.stored_job import UNFINISHED
 from luthier_local.jobs.trainer import Trainer
 from luthier_local.model_card import ModelCard
 
@@ -41,11 +42,13 @@ class JobSettings:
 class JobService:
     """The files, jobs and tuned models of one server."""
 
-    def __init__(self, settings: JobSettings) -> None:
+    def __init__(
+        self, settings: JobSettings, answer_line: AnswerLine, find_model: Callable[[str], ModelCard | None]
+    ) -> None:
         self.settings = settings
+        self._answer_line = answer_line
+        self._find_model = find_model
         self._temporary: Path | None = None
-        self.begin: list[Callable[[], object]] = [lambda: self.trainer]
-        """What has unfinished work gone on with; each may be called again."""
 
     @cached_property
     def store(self) -> JobStore:
@@ -62,6 +65,11 @@ class JobService:
         trainer.start()
         return trainer
 
+    @cached_property
+    def batch_worker(self) -> BatchWorker:
+        """The worker of the batches; `start` it on the event loop."""
+        return BatchWorker(self.store, self._answer_line, lambda name: self._find_model(name) is not None)
+
     @property
     def _there(self) -> bool:
         """Whether there is anything; another server of the folder may have made it."""
@@ -73,13 +81,24 @@ class JobService:
         folder = self.settings.folder
         return folder is not None and (folder / "jobs.db").exists()
 
-    def open(self) -> None:
-        """Goes on with what an earlier server of this folder left."""
+    async def open(self) -> None:
+        """Goes on with what an earlier server of this folder left.
+
+        Raises:
+            EndpointError: The folder cannot be used.
+        """
         if self.has_past:
             self.trainer.nudge()
+            self.batch_worker.start()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stops the work, to go on another time, and closes the store."""
+        if "batch_worker" in self.__dict__:
+            await self.batch_worker.stop()
+            del self.batch_worker
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         if "trainer" in self.__dict__:
             self.trainer.stop()
             del self.trainer
@@ -104,9 +123,9 @@ class JobService:
             _log.exception("whether there is something to do cannot be read")
             return True
         if found:
-            # Another server of the folder may have taken it, and be gone by now: who stays for it works it off.
-            for begin in self.begin:
-                begin()
+            # Another server of the folder may have taken it and be gone by now: the one that stays works it off.
+            self.trainer.nudge()
+            self.batch_worker.start()
         return found
 
     @property

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from luthier.errors import EndpointError
 
-__all__ = ["JobStore", "copy_file", "packed", "passes", "write_whole"]
+__all__ = ["JobStore", "copy_file", "packed", "passes", "now", "take_lock", "write_whole"]
 
 _VERSION = 1
 _DAY_SECONDS = 86_400
@@ -73,6 +73,9 @@ _NAMED = {
     "union select id from batches where status not in ('completed', 'failed', 'expired', 'cancelled')",
 }
 """What in each folder is still needed, by name."""
+
+ALIVE = "(expires_at is null or expires_at > ?)"
+"""Condition on a row of `files`: it has not expired by then."""
 
 _OURS = re.compile(r"(file-|ftjob-|batch_|\.upload-|\.new-)")
 """How the names begin that are made here; a folder may hold other files, which are left alone."""
@@ -160,6 +163,22 @@ class JobStore:
         """Folder of what an unfinished job or batch needs; it is deleted when that ends."""
         return self.folder / "work" / identity
 
+    def add_file(
+        self, purpose: str, filename: str, content: bytes, identity: str, expires_at: int | None = None
+    ) -> None:
+        """Keeps a file the server itself writes; one of the same id is there once."""
+        write_whole(self.file(identity), content)
+        with self.writing() as write:
+            write.execute(
+                "insert or ignore into files (id, created_at, expires_at, filename, purpose, bytes) "
+                "values (?, ?, ?, ?, ?, ?)",
+                (identity, now(), expires_at, filename, purpose, len(content)),
+            )
+
+    def find_file(self, identity: str) -> sqlite3.Row | None:
+        """The row of a file that is there and has not expired."""
+        return self.row(f"select * from files where id = ? and {ALIVE}", identity, now())
+
     def sweep(self) -> None:
         """Deletes files that have expired, and what a killed server left that nothing refers to, once a day old."""
         with self.writing() as write:
@@ -232,6 +251,11 @@ def take_lock(lock: FileLock) -> bool:
         with contextlib.suppress(Timeout):
             lock.acquire(blocking=False)
     return lock.is_locked
+
+
+def now() -> int:
+    """Seconds since 1970, as OpenAI's objects carry them."""
+    return int(time.time())
 
 
 def packed(value: Any) -> str:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from luthier_local.api_errors import ApiError, invalid_value
 from luthier_local.jobs.job_store import JobStore
 
-__all__ = ["now", "page", "read_limit", "read_metadata"]
+__all__ = ["page", "read_limit", "read_metadata"]
 
 _PAIRS = 16
 _DIGITS = 18
 _LONGEST_KEY, _LONGEST_VALUE = 64, 512
-
-
-def now() -> int:
-    """Seconds since 1970, as OpenAI's objects carry them."""
-    return int(time.time())
 
 
 def read_limit(query: Mapping[str, str], default: int, most: int) -> int:

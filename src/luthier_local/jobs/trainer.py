@@ -18,11 +18,11 @@ from collections.abc import Callable
 from filelock import FileLock
 
 from luthier.errors import LuthierError
-from luthier_local.jobs.job_record import UNFINISHED, JobRecord
+from luthier_local.jobs.chat_examples import InvalidFile
 from luthier_local.jobs.job_requests import resolved
 from luthier_local.jobs.job_store import JobStore, passes, take_lock
+from luthier_local.jobs.stored_job import UNFINISHED, StoredJob
 from luthier_local.jobs.training import Diverged
-from luthier_local.jobs.training_files import InvalidFile
 from luthier_local.jobs.training_run import TrainingRun, read_files
 
 __all__ = ["Trainer"]
@@ -104,19 +104,19 @@ class Trainer:
             "order by status = 'queued', number limit 1"
         )
         if found is not None:
-            self._guarded(JobRecord(self._store, found["id"]), self._train)
+            self._guarded(StoredJob(self._store, found["id"]), self._train)
         return found is not None
 
     def _validate_waiting(self) -> None:
         for row in self._store.rows("select id from jobs where status = 'validating_files' order by number"):
-            self._guarded(JobRecord(self._store, row["id"]), self._validate)
+            self._guarded(StoredJob(self._store, row["id"]), self._validate)
 
-    def _validate(self, job: JobRecord) -> None:
+    def _validate(self, job: StoredJob) -> None:
         training, _ = read_files(job)
         if job.move("queued", ["validating_files"], **resolved(job.record, len(training))):
             job.say("Files validated, moving job to queued state", "validated")
 
-    def _guarded(self, job: JobRecord, work: Callable[[JobRecord], None]) -> None:
+    def _guarded(self, job: StoredJob, work: Callable[[StoredJob], None]) -> None:
         """Does a job's work; what goes wrong there fails this job and no other.
 
         Raises:
@@ -143,7 +143,7 @@ class Trainer:
             _log.exception("fine-tuning job %s", job.id)
             job.fail("server_error", f"{type(error).__name__} in the embedded server: {error}", None)
 
-    def _train(self, job: JobRecord) -> None:
+    def _train(self, job: StoredJob) -> None:
         if job.row()["wish"] == "cancel" and job.cancel(UNFINISHED):
             return
         again = not job.move("running", ["queued"])

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from luthier_local.jobs.job_record import JobRecord
-from luthier_local.jobs.paging import now
+from luthier_local.jobs.chat_examples import MOST_ANSWERS, InvalidFile, TrainingExamples, read_training_file
+from luthier_local.jobs.job_store import now
+from luthier_local.jobs.stored_job import StoredJob
 from luthier_local.jobs.token_table import open_table
 from luthier_local.jobs.training import Hyperparameters, Training, ValidationSet
-from luthier_local.jobs.training_files import MOST_ANSWERS, InvalidFile, TrainingExamples, read_training_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ _REPORTED_STEPS = 200
 _FLUSH_SECONDS = 0.5
 
 
-def read_files(job: JobRecord) -> tuple[TrainingExamples, TrainingExamples | None]:
+def read_files(job: StoredJob) -> tuple[TrainingExamples, TrainingExamples | None]:
     """A job's training and validation examples, from its own copies.
 
     Raises:
@@ -50,7 +50,7 @@ def read_files(job: JobRecord) -> tuple[TrainingExamples, TrainingExamples | Non
 class TrainingRun:
     """A job in training."""
 
-    def __init__(self, job: JobRecord, training: Training, validation: ValidationSet | None) -> None:
+    def __init__(self, job: StoredJob, training: Training, validation: ValidationSet | None) -> None:
         self.job = job
         self._training = training
         self._rehearsal = validation
@@ -65,7 +65,7 @@ class TrainingRun:
         self._classified = _drawn(validation, training.settings.seed) if validation is not None else None
 
     @classmethod
-    def prepare(cls, job: JobRecord) -> TrainingRun:
+    def prepare(cls, job: StoredJob) -> TrainingRun:
         """Reads the files and goes on from the saved state, if there is one.
 
         Raises:

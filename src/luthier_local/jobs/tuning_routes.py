@@ -8,33 +8,30 @@ import re
 import shutil
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from luthier_local.api_errors import ApiError, invalid_value
-from luthier_local.jobs.file_routes import find_file
-from luthier_local.jobs.job_record import UNFINISHED, JobRecord
 from luthier_local.jobs.job_requests import new_record
+from luthier_local.jobs.job_service import JobService
 from luthier_local.jobs.job_store import JobStore, copy_file
 from luthier_local.jobs.paging import page, read_limit
-from luthier_local.jobs.routing import ApiRequest, add_route
+from luthier_local.jobs.stored_job import UNFINISHED, StoredJob
 from luthier_local.jobs.token_table import HASHED, WORDLLAMA_TABLE
 from luthier_local.json_bodies import decode_body, json_response
+from luthier_local.model_registry import ModelRegistry
+from luthier_local.routing import ApiRequest, Router
 
-if TYPE_CHECKING:
-    from luthier_local.app import Application
-
-__all__ = ["routes"]
+__all__ = ["add_routes"]
 
 _TABLES = {"tunable": WORDLLAMA_TABLE, "tunable-hashed": HASHED}
 _METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 _CONFIRM_SECONDS = 5.0
 
 
-def routes(application: Application) -> None:
+def add_routes(router: Router, jobs: JobService, registry: ModelRegistry) -> None:
     """Adds the routes."""
-    jobs = application.jobs
 
     def shape(row: sqlite3.Row) -> dict[str, Any]:
         shown = _shape(row)
@@ -46,15 +43,15 @@ def routes(application: Application) -> None:
     async def create(received: ApiRequest) -> web.StreamResponse:
         body = decode_body(received.raw)
         # The model first: who asks whether it may be tuned has no file yet.
-        table = _table(application, body)
-        record = new_record(_checked(application, body), table)
+        table = _table(registry, body)
+        record = new_record(_checked(jobs.store, body), table)
         identity = record["id"]
         try:
             # Copies of its own: a file may be deleted while the job waits.
             for param, name in (("training_file", "training.jsonl"), ("validation_file", "validation.jsonl")):
                 if record[param] is not None:
                     copy_file(jobs.store.file(record[param]), jobs.store.work(identity) / name)
-            job = JobRecord.begin(jobs.store, record)
+            job = StoredJob.begin(jobs.store, record)
         except BaseException:
             shutil.rmtree(jobs.store.work(identity), ignore_errors=True)
             raise
@@ -114,31 +111,31 @@ def routes(application: Application) -> None:
     async def delete_model(received: ApiRequest) -> web.StreamResponse:
         name = received.part("id")
         if not jobs.delete_model(name):
-            if application.registry.card(name) is None:
+            if registry.card(name) is None:
                 raise ApiError(404, f"The model `{name[:200]}` does not exist.", param="model", code="model_not_found")
             raise ApiError(403, f"`{name}` is a base model; only tuned models can be deleted.", param="model")
         return json_response({"id": name, "object": "model", "deleted": True})
 
     root = "fine_tuning/jobs"
-    add_route(application, "POST", root, create)
-    add_route(application, "GET", root, listed)
-    add_route(application, "GET", f"{root}/{{id}}", retrieve)
-    add_route(application, "POST", f"{root}/{{id}}/cancel", cancel)
-    add_route(application, "POST", f"{root}/{{id}}/pause", pause)
-    add_route(application, "POST", f"{root}/{{id}}/resume", resume)
-    add_route(application, "GET", f"{root}/{{id}}/events", events)
-    add_route(application, "GET", f"{root}/{{id}}/checkpoints", checkpoints)
-    add_route(application, "DELETE", "models/{id:.+}", delete_model)
+    router.add("POST", root, create)
+    router.add("GET", root, listed)
+    router.add("GET", f"{root}/{{id}}", retrieve)
+    router.add("POST", f"{root}/{{id}}/cancel", cancel)
+    router.add("POST", f"{root}/{{id}}/pause", pause)
+    router.add("POST", f"{root}/{{id}}/resume", resume)
+    router.add("GET", f"{root}/{{id}}/events", events)
+    router.add("GET", f"{root}/{{id}}/checkpoints", checkpoints)
+    router.add("DELETE", "models/{id:.+}", delete_model)
 
 
-def _table(application: Application, body: dict[str, Any]) -> str:
+def _table(registry: ModelRegistry, body: dict[str, Any]) -> str:
     name = body.get("model")
     if not isinstance(name, str) or not name:
         raise invalid_value("model", "you must provide a model parameter.", None)
-    card = application.registry.card(name)
+    card = registry.card(name)
     table = _TABLES.get(card.backend) if card is not None else None
     if table is None:
-        bases = [card.id for card in application.registry.cards() if card.backend in _TABLES]
+        bases = [card.id for card in registry.cards() if card.backend in _TABLES]
         message = f"Model {name[:200]} is not available for fine-tuning or does not exist."
         raise ApiError(
             400,
@@ -149,14 +146,14 @@ def _table(application: Application, body: dict[str, Any]) -> str:
     return table
 
 
-def _checked(application: Application, body: dict[str, Any]) -> dict[str, Any]:
+def _checked(store: JobStore, body: dict[str, Any]) -> dict[str, Any]:
     for param in ("training_file", "validation_file"):
         given = body.get(param)
         if given is None and param == "validation_file":
             continue
         if not isinstance(given, str) or not given:
             raise invalid_value(param, "you must provide the id of an uploaded file.", None)
-        found = find_file(application.jobs.store, given)
+        found = store.find_file(given)
         if found is None:
             raise ApiError(400, f"invalid {param}: {given[:80]} does not exist", param=param, code="invalid_file")
         if found["purpose"] != "fine-tune":
@@ -183,16 +180,16 @@ def _metadata_filter(request: web.Request) -> tuple[str, list[object]]:
     return " and ".join(where), values
 
 
-def _job(store: JobStore, received: ApiRequest) -> JobRecord:
+def _job(store: JobStore, received: ApiRequest) -> StoredJob:
     identity = received.part("id")
     if store.row("select 1 from jobs where id = ?", identity) is None:
         raise ApiError(
             404, f"Could not find fine tune: {identity[:80]}", param="fine_tune_id", code="fine_tune_not_found"
         )
-    return JobRecord(store, identity)
+    return StoredJob(store, identity)
 
 
-def _wish(job: JobRecord, wish: str, since: tuple[str, ...], what: str, becomes: str | None = None) -> None:
+def _wish(job: StoredJob, wish: str, since: tuple[str, ...], what: str, becomes: str | None = None) -> None:
     with job.store.writing() as write:
         status = write.execute("select status from jobs where id = ?", (job.id,)).fetchone()["status"]
         if status in since:
@@ -203,7 +200,7 @@ def _wish(job: JobRecord, wish: str, since: tuple[str, ...], what: str, becomes:
     raise _not_now(job, what, " or ".join(since))
 
 
-def _not_now(job: JobRecord, what: str, since: str) -> ApiError:
+def _not_now(job: StoredJob, what: str, since: str) -> ApiError:
     status = job.row()["status"]
     return ApiError(
         400,
@@ -212,7 +209,7 @@ def _not_now(job: JobRecord, what: str, since: str) -> ApiError:
     )
 
 
-async def _until(job: JobRecord, fits: Any) -> None:
+async def _until(job: StoredJob, fits: Any) -> None:
     deadline = time.monotonic() + _CONFIRM_SECONDS
     while not fits(job.row()["status"]) and time.monotonic() < deadline:
         await asyncio.sleep(0.01)

@@ -16,11 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from luthier_local.jobs.file_routes import add_file
-from luthier_local.jobs.job_store import JobStore, packed
-from luthier_local.jobs.paging import now
+from luthier_local.jobs.job_store import JobStore, now, packed
 
-__all__ = ["FIGURES", "UNFINISHED", "JobRecord"]
+__all__ = ["FIGURES", "UNFINISHED", "StoredJob"]
 
 UNFINISHED = ("validating_files", "queued", "running", "pausing")
 """States from which a job goes on by itself; `paused` waits to be resumed."""
@@ -47,7 +45,7 @@ FIGURES = (
 Figures = Mapping[str, float]
 
 
-class JobRecord:
+class StoredJob:
     """One job in the store."""
 
     def __init__(self, store: JobStore, identity: str) -> None:
@@ -55,7 +53,7 @@ class JobRecord:
         self.id = identity
 
     @classmethod
-    def begin(cls, store: JobStore, record: Mapping[str, Any]) -> JobRecord:
+    def begin(cls, store: JobStore, record: Mapping[str, Any]) -> StoredJob:
         """A new job, with its first events or not at all."""
         identity = str(record["id"])
         with store.writing() as write:
@@ -178,7 +176,7 @@ class JobRecord:
     def succeed(self, file: Path, digest: str, trained_tokens: int) -> None:
         """Writes the result file, names the model, and ends the job."""
         result = "file-" + self.id.removeprefix("ftjob-")[:20] + "rs"
-        add_file(self.store, "fine-tune-results", "step_metrics.csv", self._result_table().encode(), result)
+        self.store.add_file("fine-tune-results", "step_metrics.csv", self._result_table().encode(), result)
         name = self.model_name()
         ended = {
             "finished_at": now(),
