@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 from luthier.auditing.audit_result import AuditResult, audit_pairs
 from luthier.auditing.job_audit import audit_chains, chains_of
 from luthier.documents import described
-from luthier.engine.calls import Progress
+from luthier.engine.ask_options import Progress
 from luthier.engine.engine import Engine, engine_given
 from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from luthier.engine.ask_options import Progress
     from luthier.engine.budget import Budget
-    from luthier.engine.calls import Progress
     from luthier.engine.engine import Engine, default_engine, engine_given
     from luthier.engine.estimates import Estimate
     from luthier.engine.inspection import Finding, check_endpoint
@@ -59,7 +59,7 @@ _MODULE_OF = {
     "Journal": "luthier.journal.journal",
     "Limits": "luthier.providers.endpoint",
     "Price": "luthier.providers.endpoint",
-    "Progress": "luthier.engine.calls",
+    "Progress": "luthier.engine.ask_options",
     "Report": "luthier.engine.report",
     "Request": "luthier.providers.exchange",
     "Resource": "luthier.providers.endpoint",

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from luthier.engine.ask_options import Progress
 from luthier.engine.budget import Budget
-from luthier.engine.calls import Progress
 from luthier.engine.engine import Engine, engine_given
 from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report

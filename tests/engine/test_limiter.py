@@ -94,10 +94,10 @@ def test_corrected_settings_count_from_then_on(clock: Clock) -> None:
     limiter.configure(Limits(requests_per_minute=300))
     assert limiter.requests is not None
     assert limiter.requests.per_minute == 300
-    assert limiter.has_room(20)
+    assert limiter.permits_left(20)
     limiter.configure(Limits(concurrency=3))
     assert limiter.requests.per_minute == 600
-    assert not limiter.has_room(3)
+    assert not limiter.permits_left(3)
 
 
 def test_a_daily_limit_is_not_spread_over_the_day(clock: Clock) -> None:
@@ -127,10 +127,10 @@ def test_one_push_back_holds_back_nobody_else(clock: Clock) -> None:
 
 def test_few_are_sent_until_the_first_answer(clock: Clock) -> None:
     limiter = Limiter(Limits(), clock)
-    assert limiter.has_room(3)
-    assert not limiter.has_room(4)
+    assert limiter.permits_left(3)
+    assert not limiter.permits_left(4)
     limiter.obey({})
-    assert limiter.has_room(START_WINDOW - 1)
+    assert limiter.permits_left(START_WINDOW - 1)
 
 
 def test_the_window_doubles_then_creeps_after_a_cut(clock: Clock) -> None:

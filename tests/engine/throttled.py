@@ -121,7 +121,7 @@ def ask(*accounts: Account) -> None:
 
     def pump(account: Account) -> None:
         limiter = account.limiter
-        while (account.again or account.rows) and limiter.has_room(account.in_flight):
+        while (account.again or account.rows) and limiter.permits_left(account.in_flight):
             wait = limiter.wait_seconds(0)
             if wait > 0:
                 when = time.now + wait + account.jitter.uniform(0, TIMER_SECONDS)

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price, Report
-from luthier.engine.claims import Claims
-from luthier.journal.commits import Commits
+from luthier.engine.estimates import Pricing
+from luthier.engine.shared_journal import SharedJournal
 from luthier.journal.journal import JournalEntry
+from luthier.providers.prices import PriceBook
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.questions import questions
 
@@ -265,41 +266,41 @@ def leased(path: Path) -> set[bytes]:
     return found
 
 
-def claims_on(journal: Journal) -> tuple[Claims, Commits]:
-    loop = asyncio.get_running_loop()
-    commits = Commits(journal, loop, lambda keys: claims.done_with(keys))
-    claims = Claims(journal, loop, lambda *_: True, lambda *_: None, lambda *_: None, commits)
-    return claims, commits
+def shared_on(journal: Journal) -> SharedJournal:
+    pricing = Pricing(PriceBook())
+    return SharedJournal(
+        journal, asyncio.get_running_loop(), pricing, lambda *_: True, lambda *_: None, lambda *_: None
+    )
 
 
-async def test_a_key_that_is_let_go_and_taken_at_once_stays_leased(path: Path) -> None:
+async def test_a_key_that_is_released_and_claimed_at_once_stays_leased(path: Path) -> None:
     journal = Journal(path)
-    claims, commits = claims_on(journal)
+    shared = shared_on(journal)
     for _ in range(3):
-        await claims.take(KEYS)
-        commits.let_go(KEYS)
-        await claims.take(KEYS[:2])
-        await commits.settled()
+        await shared.claim(KEYS)
+        shared.release(KEYS)
+        await shared.claim(KEYS[:2])
+        await shared.committed()
         assert leased(path) == set(KEYS[:2])
-        commits.let_go(KEYS[:2])
-    claims.close()
-    await commits.settled()
+        shared.release(KEYS[:2])
+    shared.close()
+    await shared.committed()
     journal.close()
 
 
-async def test_leases_whose_run_was_cancelled_meanwhile_are_given_back(path: Path) -> None:
+async def test_leases_whose_call_was_cancelled_meanwhile_are_given_back(path: Path) -> None:
     journal = Journal(path)
-    claims, commits = claims_on(journal)
-    taking = asyncio.create_task(claims.take(KEYS))
+    shared = shared_on(journal)
+    claiming = asyncio.create_task(shared.claim(KEYS))
     await asyncio.sleep(0)
-    taking.cancel()
+    claiming.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await taking
-    await claims.take(KEYS[:1])
-    commits.let_go(KEYS[:1])
-    await commits.settled()
+        await claiming
+    await shared.claim(KEYS[:1])
+    shared.release(KEYS[:1])
+    await shared.committed()
     assert leased(path) == set()
-    claims.close()
+    shared.close()
     journal.close()
 
 

@@ -1,494 +1,499 @@
-"""The engine's desk, on its loop: takes runs in, finds what is known, lets the rest be sent, hands answers out."""
+"""The engine's state machine, on its loop: sees every request from the call that asks it to the answer.
+
+    request --> known ------------------------------------------------> answer     the journal has it
+       |
+       +------> elsewhere --> answered by another process ------------> answer     see `SharedJournal`
+       |            |
+       +------> queued --> in flight --> committed to the journal ----> answer     see `EndpointQueue`
+                  ^            |
+                  +-- waits ---+                                                   see `RetryPolicy`
+
+A request is in flight from its launch until its answer is committed. Calls that ask the same wait for one request.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, TypeVar
 
-from luthier.engine.budget import Budget
-from luthier.engine.calls import AskOptions, Call, PendingRequest, Progress, StopReason
-from luthier.engine.claims import Claims
-from luthier.engine.endpoint_queue import EndpointQueue
+from luthier.engine.ask_options import AskOptions
+from luthier.engine.endpoint_queue import LOOKAHEAD, Call, EndpointQueue, PendingRequest, Permit, StopReason
+from luthier.engine.estimates import Pricing
+from luthier.engine.exchanges import exchange, regrouped, split
+from luthier.engine.identities import Identities
 from luthier.engine.limiter import Limiter
-from luthier.engine.recalling import answer_of_entry
-from luthier.engine.report import Report, damage
-from luthier.engine.sender import EngineSettings, Sender
-from luthier.errors import EndpointError, Interrupted, LuthierError
-from luthier.journal.commits import Commits
+from luthier.engine.pacing import Ticket
+from luthier.engine.report import Report
+from luthier.engine.retries import RETRYABLE, EngineSettings, RetryPolicy
+from luthier.engine.shared_journal import SharedJournal, entry_of
+from luthier.errors import EndpointError, UserError
 from luthier.journal.journal import Journal, JournalEntry
-from luthier.providers import PROVIDERS, Provider
+from luthier.providers import PROVIDERS
 from luthier.providers.endpoint import Endpoint
-from luthier.providers.exchange import Answer, Operation, Request
-from luthier.providers.keys import answer_key, key_prefix
-from luthier.providers.prices import PriceBook, price_needed
-from luthier.providers.tokens import UNITS_PER_TOKEN, TokenGuess, request_units
-from luthier.providers.transport import shared_transport
+from luthier.providers.exchange import Answer, Request
+from luthier.providers.keys import answer_keys, key_prefix
+from luthier.providers.listing import listed_models
+from luthier.providers.prices import price_needed
+from luthier.providers.redaction import redact
+from luthier.providers.transport import Reply, shared_transport
+from luthier.replies.cures import stopping_error
+from luthier.replies.failures import Verdict, unreadable
+from luthier.replies.reading import ReplyPart, Unreadable
 
 __all__ = ["Dispatcher"]
 
-Result = TypeVar("Result")
-
 log = logging.getLogger("luthier.engine")
-
-CHUNK = 256
-PROBES: dict[Operation, Request] = {
-    "chat": Request("chat", {"messages": [{"role": "user", "content": "Say 1."}], "max_tokens": 16}),
-    "completion": Request("completion", {"prompt": "1", "max_tokens": 1}),
-    "embedding": Request("embedding", {"input": "1"}),
-    "decision": Request("decision", {"input": "1", "questions": [{"type": "predicate", "instructions": "A digit?"}]}),
-}
-"""The cheapest question of each operation, to learn from its answer which model it came from."""
 
 
 class Dispatcher:
-    """Everything an engine has in memory. Lives and is touched on one loop only; a fork makes a new one."""
+    """Everything an engine has in memory. Lives and is touched on one loop only; a fork makes a new one.
 
-    def __init__(self, journal: Journal, settings: EngineSettings, report: Report, prices: PriceBook) -> None:
-        self.journal, self.settings, self.report, self.prices = journal, settings, report, prices
-        self.halted: StopReason | None = None
+    Args:
+        journal: keeps the answers.
+        settings: the engine's constants.
+        report: the engine's own.
+        pricing: what requests take and cost.
+    """
+
+    def __init__(self, journal: Journal, settings: EngineSettings, report: Report, pricing: Pricing) -> None:
+        self.settings, self.report, self.pricing = settings, report, pricing
+        self.stopped: StopReason | None = None
         self._loop = asyncio.get_running_loop()
-        self._commits = Commits(journal, self._loop, lambda keys: self._claims.done_with(keys))
-        self._claims = Claims(journal, self._loop, self._settle, self._start, self.halt_by_error, self._commits)
-        self._sender = Sender(self, shared_transport(), self._commits, prices, settings)
-        self._lanes: dict[tuple[str, str | None, str], EndpointQueue] = {}
-        self._guesses: dict[str, TokenGuess] = {}
-        self._flights: dict[bytes, PendingRequest] = {}
-        self._runs: set[Call] = set()
-        self._landing: dict[int, tuple[set[bytes], dict[bytes, Answer]]] = {}
-        self._identities: dict[tuple[str, str], tuple[str, float]] = {}
-        self._asking: dict[tuple[str, str], asyncio.Lock] = {}
-        self._snapshots: dict[tuple[str, str], str | None] = {}
+        self._transport = shared_transport()
+        callbacks = self._settle_elsewhere, self._start, self._stop_by_error
+        self._shared = SharedJournal(journal, self._loop, pricing, *callbacks)
+        self._retries = RetryPolicy(settings)
+        self.identities = Identities(self._shared, settings, self._probe)
+        self._queues: dict[tuple[str, str | None, str], EndpointQueue] = {}
+        self._pending: dict[bytes, PendingRequest] = {}
+        self._calls: set[Call] = set()
+        self._sending: set[asyncio.Task[None]] = set()
 
-    # Taking in
+    # Asking
 
-    async def run(self, requests: Sequence[Request], endpoint: Endpoint, terms: AskOptions) -> list[Answer]:
+    async def ask(self, requests: Sequence[Request], endpoint: Endpoint, options: AskOptions) -> list[Answer]:
         """One answer per request, in order; the one implementation behind every way to ask."""
-        budget, progress = terms.budget, terms.progress
-        reports = (self.report,) if terms.report is None else (self.report, terms.report)
-        provider = PROVIDERS[endpoint.provider]
-        if self.halted is None:
-            await provider.prepare(endpoint)
-        for each in reports:
-            each.requests += len(requests)
-        if progress is not None:
-            progress.expect(len(requests))
-        if not requests or self.halted is not None:
-            return self._unsent(len(requests), progress, reports)
-        reported = await self._reported_model(endpoint, provider, requests[0], budget, reports)
-        if self.halted is not None:
-            return self._unsent(len(requests), progress, reports)
-        if budget is not None and not self.prices.known(endpoint, reported):
-            raise price_needed(endpoint)
-        identity = provider.identity(endpoint, reported)
-        if identity is None:
-            raise EndpointError(f"{endpoint.label} does not say which model it is; name one with `identity:`.")
-        run = self._open_run(len(requests), endpoint, terms, reports)
-        run.reported_model = reported
+        reports = (self.report,) if options.report is None else (self.report, options.report)
+        if self.stopped is None:
+            await PROVIDERS[endpoint.provider].prepare(endpoint)
+        for report in reports:
+            report.requests += len(requests)
+        if not requests:
+            return []
+        reported = await self._reported(endpoint, requests, options, reports) if self.stopped is None else None
+        call = self._open(len(requests), endpoint, options, reports, reported)
+        call.progress.expect(len(requests))
         try:
-            await self._take_in(run, requests, identity, terms)
-            await run.done
+            if self.stopped is not None:
+                self._stop_call(call, self.stopped)
+            else:
+                await self._enqueue(call, requests)
+            await call.done
         finally:
-            self._close_run(run)
-        if run.error is not None:
-            await self._commits.settled()  # what the error explains is not read as the rows' own by the next run
-        if run.damaged:
-            log.warning("%s", damage(run.damaged))
-        for each in reports:
-            each.damaged += run.damaged
-            each.history[endpoint.label] = list(run.lane.limiter.history)
-        if run.error is not None and not (run.halt == "outage" and run.lane.known):
-            raise run.error
-        if run.halt == "outage":
-            self._note(run, f"{run.error} The rows that the journal holds go on without it.")
-        if run.halt == "budget" and budget is not None:
-            raise budget.reached(run.answered, len(requests))
-        if run.halt == "interrupted" and run.answered < len(requests):
-            raise Interrupted(
-                f"stopped by a signal: {run.answered} of {len(requests)} requests of this step are answered and "
-                "kept in the journal. Run the same again to go on from there."
-            )
-        return [answer for answer in run.answers if answer is not None]
+            self._close(call)
+        if call.error is not None:
+            # What the error explains must not be read as the rows' own failure by the next call.
+            await self._shared.committed()
+        return call.result()
 
-    def _unsent(self, count: int, progress: Progress | None, reports: Sequence[Report]) -> list[Answer]:
-        if self.halted == "interrupted" and count:
-            raise Interrupted("stopped by a signal before anything was sent. Run the same again to go on.")
-        answers = [Answer(failure="stopped", error="not sent")] * count
-        for answer in answers:
-            for report in reports:
-                report.completed(answer)
-            if progress is not None:
-                progress.completed(answer)
-        return answers
-
-    def _open_run(self, count: int, endpoint: Endpoint, terms: AskOptions, reports: Sequence[Report]) -> Call:
-        lane = self._lane(endpoint)
-        run = Call(endpoint, lane, [None] * count, self._loop.create_future(), terms, reports)
-        self._runs.add(run)
-        if terms.budget is not None:
-            terms.budget.listen(run, lane.pump)
-        return run
-
-    def _close_run(self, run: Call) -> None:
-        self._runs.discard(run)
-        if run.budget is not None:
-            run.budget.listen(run, None)
-        if not run.is_over:
-            # Whoever waited has left: what is in the air still lands in the journal.
-            self.stop_run(run, "left")
-
-    async def _take_in(self, run: Call, requests: Sequence[Request], identity: str, terms: AskOptions) -> None:
-        place = _place(run.endpoint)
-        if place not in self._snapshots:
-            self._snapshots[place] = await self._read(self.journal.snapshot, *place)
-        prefix = key_prefix(run.endpoint, identity)
-        asked = terms.asked or set()
-        source = enumerate(requests)
-        while run.halt in (None, "outage") and (chunk := list(islice(source, CHUNK))):
-            keyed: list[tuple[int, Request, bytes]] = []
-            for position, request in chunk:
-                try:
-                    keyed.append((position, request, answer_key(prefix, request)))
-                except (ValueError, TypeError) as error:
-                    run.deliver(position, Answer(failure="permanent", error=f"the request is no JSON: {error}"))
-            about = {key: request for _, request, key in keyed}
-            wanted = {key for key in about if not terms.fresh or key in asked}
-            known: dict[bytes, Answer] = {}
-            for key, found in (await self._look_up(list(wanted))).items():
-                run.damaged += isinstance(found, JournalEntry) and found.state == "damaged"
-                self._read_into(known, run, key, found, about[key])
-            unknown = {key: about[key] for key in about if key not in known and key not in self._flights}
-            held = await self._claim(unknown if run.halt is None else {}, known, run)
-            for position, request, key in keyed:
-                if run.halt not in (None, "outage"):
-                    break
-                answer = known.get(key)
-                if answer is not None:
-                    if answer.failure is None:
-                        run.lane.known = run.evidence.recorded = True
-                    run.deliver(position, answer)
-                elif run.halt is None:
-                    # What another process is asking is not fresh enough for who wants it asked again.
-                    self._ask(run, position, request, key, identity, elsewhere=key in held and not terms.fresh)
-            self._commits.let_go([key for key in unknown if key not in self._flights])
-            run.lane.pump()
-            await run.room.wait()
-        run.taken_in = True
-        if run.halt is not None:
-            self._give_up_unsent(run)
-
-    def _read_into(
-        self, known: dict[bytes, Answer], run: Call, key: bytes, found: JournalEntry | Answer, request: Request
-    ) -> None:
-        terms = run.terms
-        if isinstance(found, Answer):
-            known[key] = found
-        elif not terms.fresh or key in (terms.asked or ()):
-            retry = terms.retry_failed and key not in (terms.asked or ())
-            answer = self._from_entry(found, retry, request, run.endpoint)
-            if answer is not None:
-                known[key] = answer
-
-    async def _claim(self, about: dict[bytes, Request], known: dict[bytes, Answer], run: Call) -> set[bytes]:
-        """Leases keys; adds what is known of them by now, and returns those that another process is asking."""
-        with self._noting_what_lands(set(about)) as landed:
-            held, found = await self._claims.take(list(about))
-        late: dict[bytes, JournalEntry | Answer] = {**found, **landed}
-        for key, what in late.items():
-            self._read_into(known, run, key, what, about[key])
-        return held
-
-    async def _look_up(self, keys: list[bytes]) -> dict[bytes, JournalEntry | Answer]:
-        if not keys:
-            return {}
-        with self._noting_what_lands(set(keys)) as landed:
-            found = await self._read(self.journal.lookup, keys)
-        return {**found, **landed}
-
-    @contextlib.contextmanager
-    def _noting_what_lands(self, keys: set[bytes]) -> Iterator[dict[bytes, Answer]]:
-        # What lands while the journal is being read is in neither the journal's answer nor in flight.
-        landed: dict[bytes, Answer] = {}
-        self._landing[id(landed)] = keys, landed
-        try:
-            yield landed
-        finally:
-            del self._landing[id(landed)]
-
-    async def _read(self, question: Callable[..., Result], *about: Any) -> Result:
-        if self.journal.path is None:
-            return question(*about)
-        # A file may be locked by another program for a while; the loop must not wait for it.
-        return await self._loop.run_in_executor(None, question, *about)
-
-    async def known(self, requests: Sequence[Request], endpoint: Endpoint, retry_failed: bool) -> list[Answer | None]:
-        """The answers the journal has, in order; `None` for one that is missing. Asks no service, not even its name."""
-        identity = self.guessed_identity(endpoint)
-        if identity is None:
-            return [None] * len(requests)
-        prefix = key_prefix(endpoint, identity)
-        keys: list[bytes | None] = []
-        for request in requests:
-            try:
-                keys.append(answer_key(prefix, request))
-            except (ValueError, TypeError):
-                keys.append(None)
-        about = {key: request for key, request in zip(keys, requests, strict=True) if key is not None}
-        found = await self._look_up(list(about))
-        read = {
-            key: self._from_entry(entry, retry_failed, about[key], endpoint)
-            if isinstance(entry, JournalEntry)
-            else entry
-            for key, entry in found.items()
-        }
-        return [None if key is None else read.get(key) for key in keys]
-
-    def _from_entry(
-        self, entry: JournalEntry, retry_failed: bool, request: Request, endpoint: Endpoint
-    ) -> Answer | None:
-        guess = self.guess(endpoint)
-        return answer_of_entry(entry, request, endpoint, prices=self.prices, guess=guess, retry_failed=retry_failed)
-
-    def _ask(self, run: Call, position: int, request: Request, key: bytes, identity: str, *, elsewhere: bool) -> None:
-        flight = self._flights.get(key)
-        if flight is not None:
-            flight.waiters.append((run, position))
-            return
-        flight = PendingRequest(key, request, identity, run, [(run, position)])
-        self._flights[key] = flight
-        self._measure(flight)
-        if elsewhere:
-            self._claims.wait_for(flight)
-        else:
-            run.lane.add(flight)
-
-    def _start(self, flight: PendingRequest) -> None:
-        flight.run.lane.add(flight)
-        flight.run.lane.pump()
-
-    def _settle(self, flight: PendingRequest, entry: JournalEntry) -> bool:
-        """Hands out what another process has made of a question, if that is an answer or none for good."""
-        is_old = entry.created < flight.waits_since
-        retry = flight.run.terms.retry_failed and is_old
-        answer = self._from_entry(entry, retry, flight.request, flight.run.endpoint)
-        if answer is None:
-            return False
-        self._flights.pop(flight.key, None)
-        self._commits.let_go([flight.key])
-        for run, position in flight.waiters:
-            run.terms.note(flight.key, answer)
-            run.deliver(position, answer)
-        return True
-
-    def _measure(self, flight: PendingRequest) -> None:
-        endpoint = flight.run.endpoint
-        guess = self.guess(endpoint)
-        flight.units = request_units(flight.request)
-        most = guess.largest_output(flight.request, endpoint)
-        output = guess.likely_output(flight.request, endpoint) if most is None else most
-        # Services admit by about four characters a token, whatever their tokenizer makes of them later.
-        flight.tokens = max(guess.tokens_of(flight.units), flight.units / UNITS_PER_TOKEN) + output
-
-    def _lane(self, endpoint: Endpoint) -> EndpointQueue:
-        key = (endpoint.address, endpoint.key_variable, endpoint.model)
-        lane = self._lanes.get(key)
-        if lane is None:
-            limiter = Limiter(endpoint.limits, self.settings.clock)
-            lane = self._lanes[key] = EndpointQueue(
-                limiter, self._loop, self.settings.clock, self._sender.admit, self._sender.launch
-            )
-        else:
-            lane.limiter.configure(endpoint.limits)
-        return lane
-
-    # What a deployment really is
-
-    async def _reported_model(
-        self,
-        endpoint: Endpoint,
-        provider: Provider,
-        request: Request,
-        budget: Budget | None,
-        reports: Sequence[Report],
+    async def _reported(
+        self, endpoint: Endpoint, requests: Sequence[Request], options: AskOptions, reports: Sequence[Report]
     ) -> str | None:
-        if provider.identity(endpoint, None) is not None:
-            return None
-        async with self._asking.setdefault(_place(endpoint), asyncio.Lock()):
-            known, until = self._identities.get(_place(endpoint), ("", 0.0))
-            if known and self.settings.clock() < until:
-                return known
-            run = self._open_run(1, endpoint, AskOptions(), ())
-            flight = PendingRequest(b"", PROBES[request.operation], "", run, [(run, 0)], journaled=False)
-            self._measure(flight)
-            run.lane.add(flight)
-            run.lane.pump()
-            try:
-                await run.done
-            finally:
-                self._close_run(run)
-            answer = run.answers[0]
-            last = known or self.journal.snapshot(*_place(endpoint))
-            if run.halt == "outage" and last:
-                # Away now, it cannot say: what the journal has is under what it said last.
-                return last
-            if run.error is not None:
-                raise run.error
-            if self.halted is not None:
-                return None
-            if answer is None or answer.model is None:
-                why = f" ({answer.error})" if answer is not None and answer.error else ""
-                raise EndpointError(
-                    f"{endpoint.label} was asked which model it is and did not say{why}. Run again, or name the "
-                    "model behind the deployment with `identity:` in the endpoint."
-                )
-            if budget is not None:
-                budget.spend(answer.cost_usd or 0.0)
+        reported, answer = await self.identities.reported(endpoint, requests[0].operation)
+        if answer is not None:
             for report in reports:
                 report.paid(answer)
-            self._identities[_place(endpoint)] = (answer.model, self.settings.clock() + self.settings.identity_seconds)
-            return answer.model
+        if options.budget is not None:
+            if answer is not None:
+                options.budget.spend(answer.cost_usd or 0.0)
+            if self.stopped is None and not self.pricing.prices.known(endpoint, reported):
+                raise price_needed(endpoint)
+        return reported
 
-    # Handing out
+    def _open(
+        self, count: int, endpoint: Endpoint, options: AskOptions, reports: Sequence[Report], model: str | None = None
+    ) -> Call:
+        queue = self._queue(endpoint)
+        call = Call(endpoint, queue, [None] * count, self._loop.create_future(), options, reports, model)
+        self._calls.add(call)
+        if options.budget is not None:
+            options.budget.listen(call, queue.pump)
+        return call
 
-    def land(self, flight: PendingRequest, answer: Answer) -> None:
-        """A flight has ended, and its answer is safe: all that wait for it are told."""
-        if not flight.airborne:
-            return  # an error that ended its call has told them before
-        flight.airborne = False
-        if self._flights.get(flight.key) is flight:
-            del self._flights[flight.key]
-            self._commits.let_go([flight.key])
-        for keys, landed in self._landing.values():
-            if flight.key in keys:
-                landed[flight.key] = replace(answer, from_journal=True)
-        for place, (run, position) in enumerate(flight.waiters):
-            run.terms.note(flight.key, answer)
-            # Paid once: whoever else asked the same has it from there.
-            run.deliver(position, answer if place == 0 else replace(answer, from_journal=answer.failure is None))
-        flight.slot.leave()
+    def _close(self, call: Call) -> None:
+        self._calls.discard(call)
+        if call.options.budget is not None:
+            call.options.budget.listen(call, None)
+        if not call.is_over:
+            # The caller has left: what is in flight is still committed to the journal.
+            self._stop_call(call, "left")
 
-    def compare_snapshot(self, run: Call, reported: str) -> None:
-        """The model said what it is: if that is not what it said before, a person should know."""
-        place = _place(run.endpoint)
-        before = self._snapshots.get(place)
-        if before == reported:
+    def _queue(self, endpoint: Endpoint) -> EndpointQueue:
+        key = (endpoint.address, endpoint.key_variable, endpoint.model)
+        queue = self._queues.get(key)
+        if queue is None:
+            clock = self.settings.clock
+            limiter = Limiter(endpoint.limits, clock)
+            queue = self._queues[key] = EndpointQueue(limiter, self._loop, clock, self._admit, self._launch)
+        else:
+            queue.limiter.configure(endpoint.limits)
+        return queue
+
+    async def _probe(self, request: Request, endpoint: Endpoint) -> Call:
+        call = self._open(1, endpoint, AskOptions(), (self.report,))
+        call.is_probe = True
+        self._start(self._new_pending(call, 0, request))
+        try:
+            await call.done
+        finally:
+            self._close(call)
+        return call
+
+    async def known(self, requests: Sequence[Request], endpoint: Endpoint, retry_failed: bool) -> list[Answer | None]:
+        """The journal's answers, in order; `None` for one that is missing. Asks no service, not even its name."""
+        return await self._shared.known(requests, endpoint, self.identities.guessed(endpoint), retry_failed)
+
+    # Known, elsewhere or queued
+
+    async def _enqueue(self, call: Call, requests: Sequence[Request]) -> None:
+        """Looks requests up some at a time, delivers what is known and queues the rest."""
+        identity = PROVIDERS[call.endpoint.provider].identity(call.endpoint, call.reported_model)
+        if identity is None:
+            raise EndpointError(f"{call.endpoint.label} does not say which model it is; name one with `identity:`.")
+        await self.identities.remember_last(call.endpoint)
+        prefix, options = key_prefix(call.endpoint, identity), call.options
+        source = enumerate(requests)
+        while call.stop_reason in (None, "outage") and (some := list(islice(source, LOOKAHEAD))):
+            keys = answer_keys(prefix, [request for _, request in some])
+            about = {key: request for (_, request), key in zip(some, keys, strict=True) if key is not None}
+            found = await self._shared.find([key for key in about if options.accepts_journaled(key)])
+            call.damaged += sum(isinstance(each, JournalEntry) and each.state == "damaged" for each in found.values())
+            known = self._shared.answers(found, about, call)
+            unknown = [key for key in about if key not in known and key not in self._pending]
+            held: set[bytes] = set()
+            if call.stop_reason is None:
+                held, late = await self._shared.claim(unknown)
+                known |= self._shared.answers(late, about, call)
+            for (position, request), key in zip(some, keys, strict=True):
+                if call.stop_reason not in (None, "outage"):
+                    break
+                if key is None:
+                    call.deliver(position, Answer(failure="permanent", error="the request cannot be written as JSON"))
+                elif (answer := known.get(key)) is not None:
+                    if answer.failure is None:
+                        call.queue.known = call.cause.recorded = True
+                    call.deliver(position, answer)
+                elif (pending := self._pending.get(key)) is not None and call.stop_reason is None:
+                    pending.waiters.append((call, position))
+                elif call.stop_reason is None:
+                    pending = self._pending[key] = self._new_pending(call, position, request, key, identity)
+                    # What another process is asking already is not fresh enough for a call that wants it asked again.
+                    if key in held and not options.fresh:
+                        self._shared.wait_for(pending)
+                    else:
+                        call.queue.add(pending)
+            self._shared.release([key for key in unknown if key not in self._pending])
+            call.queue.pump()
+            await call.lookahead.wait()
+        call.is_enqueued = True
+        if call.stop_reason is not None:
+            self._give_up_unsent(call)
+
+    def _new_pending(
+        self, call: Call, position: int, request: Request, key: bytes = b"", identity: str = ""
+    ) -> PendingRequest:
+        pending = PendingRequest(key, request, identity, call, [(call, position)], journaled=bool(key))
+        pending.units, pending.tokens = self.pricing.size(request, call.endpoint)
+        return pending
+
+    def _start(self, pending: PendingRequest) -> None:
+        pending.call.queue.add(pending)
+        pending.call.queue.pump()
+
+    def _settle_elsewhere(self, pending: PendingRequest, entry: JournalEntry) -> bool:
+        """Another process has asked the same; hands out what came of it, unless that has to be asked again."""
+        retry = pending.call.options.retry_failed and entry.created < pending.elsewhere_since
+        answer = self._shared.answer(entry, pending.request, pending.call.endpoint, retry)
+        if answer is not None:
+            self._settle(pending, answer)
+        return answer is not None
+
+    # In flight
+
+    def _admit(self, pending: PendingRequest) -> bool:
+        """Reserves what an HTTP call may cost; False if there is not so much left."""
+        budget = pending.call.options.budget
+        if budget is None or self.pricing.reserve(pending, budget):
+            return True
+        if not budget.reservations:
+            # Nothing is in flight whose price could turn out lower than what was reserved for it.
+            self._stop_call(pending.call, "budget")
+        return False
+
+    def _launch(self, pending: PendingRequest, ticket: Ticket) -> None:
+        call, members = pending.call, pending.members
+        call.cause.in_flight += 1
+        call.cause.sent += 1
+        permit = Permit(call.queue, ticket, len(members), call.cause.sent)
+        for member in members:
+            member.state, member.permit = "in_flight", permit
+            member.attempts += 1
+        for report in call.reports:
+            report.sent += 1
+            report.retries += pending.attempts > 1
+        task = self._loop.create_task(self._send(pending))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, pending: PendingRequest) -> None:
+        call, members = pending.call, pending.members
+        provider = PROVIDERS[call.endpoint.provider]
+        try:
+            outcome = await exchange(pending, provider, self._transport)
+            if isinstance(outcome, Verdict):
+                await self._fail(pending, outcome)
+            elif unread := self._succeed(pending, *outcome):
+                reason = next(part for part in outcome[1] if isinstance(part, Unreadable))
+                await self._fail(unread, unreadable(reason, provider.secrets(call.endpoint)))
+        except BaseException as error:
+            # A request that is never settled would keep its call waiting for ever.
+            left = [member for member in members if member.state == "in_flight"]
+            if left:
+                pending.refund()
+                self._stop_by_error(call, error)
+            words = redact(f"{type(error).__name__}: {error}", provider.secrets(call.endpoint))
+            for member in left:
+                self._settle(member, Answer(failure="transient", error=words))
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            call.cause.in_flight -= 1
+            if call.cause.is_doubtful:
+                self._judge_together(call)
+
+    def _succeed(
+        self, pending: PendingRequest, reply: Reply, parts: Sequence[ReplyPart | Unreadable]
+    ) -> PendingRequest | None:
+        """Keeps what can be read; what cannot is returned, to be judged as an HTTP call of its own."""
+        call, members, reserved = pending.call, pending.members, pending.batch_tokens
+        endpoint, queue = call.endpoint, call.queue
+        good = [(member, part) for member, part in zip(members, parts, strict=True) if isinstance(part, ReplyPart)]
+        paid_usd, usage = self.pricing.settle(endpoint, [(member.units, part) for member, part in good])
+        pending.refund(paid_usd)
+        used = 0 if usage.estimated else usage.input_tokens + usage.output_tokens
+        queue.limiter.answered(reserved, float(used) if used else reserved, queue.in_flight)
+        if pending.split is not None and len(good) == len(members):
+            pending.split.left -= 1
+            if not pending.split.left:
+                queue.takes_at_most(pending.split.texts)
+        pending.disband()
+        if good:
+            queue.answered = True
+            for owed in call.cause.answer(pending.permit.number):
+                self._shared.keep(owed, owed.key, None)
+            if good[0][0].journaled and (model := good[0][1].answer.model) is not None:
+                self.identities.notice(call, model)
+        for member, part in good:
+            answer = replace(part.answer, latency_seconds=reply.latency_seconds)
+            if not member.journaled:
+                self._settle(member, answer)
+                continue
+            identity = PROVIDERS[endpoint.provider].identity(endpoint, answer.model) or member.identity
+            if identity != member.identity:
+                # Another model was deployed under the name meanwhile: its answer is not kept as the old one's.
+                self.identities.forget(endpoint)
+            self._keep(member, entry_of(member, answer, reply.status, part.body, identity), answer)
+        bad = [member for member, part in zip(members, parts, strict=True) if not isinstance(part, ReplyPart)]
+        return regrouped(bad)[0] if bad else None
+
+    async def _fail(self, pending: PendingRequest, verdict: Verdict) -> None:
+        """Queues the request again, splits its HTTP call, settles it as failed, or stops its call."""
+        call, cause = pending.call, pending.call.cause
+        pending.refund()
+        self._tell_limiter(pending, verdict)
+        if verdict.by_words and (cause.is_disproved("every_row") or cause.in_flight > 1):
+            # The words may be about this row after all: others were answered, or will tell in a moment.
+            verdict = replace(verdict, kind="permanent", cause=None, suspected=verdict.cause, by_words=False)
+        stopping = self._retries.stopping(pending, verdict)
+        if stopping is not None:
+            verdict = stopping
+            if call.stop_reason is None:
+                # What the journal has of an endpoint that is unreachable is worth going on with.
+                self._stop_call(call, "outage" if verdict.cause == "unreachable" else "error")
+                names = None
+                if verdict.cause == "unknown_model":
+                    names = await listed_models(call.endpoint, PROVIDERS[call.endpoint.provider], self._transport)
+                call.error = stopping_error(verdict, call.endpoint, names)
+        elif pending.companions and verdict.kind not in RETRYABLE:
+            self._split(pending, verdict)
             return
-        self._snapshots[place] = reported
-        with contextlib.suppress(RuntimeError):  # no new threads while the program ends
-            self._loop.run_in_executor(None, self.journal.saw_snapshot, *place, reported)
-        if before is not None:
-            text = (
-                f"{run.endpoint.label} says it is {reported}; answers in the journal came from {before}. "
-                "Answers of both may be mixed: ask all again with --fresh."
-            )
-            self._note(run, text)
+        halves, again, over = pending.split, list[PendingRequest](), list[PendingRequest]()
+        for member in pending.disband():
+            may = stopping is None and verdict.kind in RETRYABLE
+            goes_on = may and self._take_over(member) and self._retries.allows(member)
+            (again if goes_on else over).append(member)
+            if goes_on and verdict.suspected is not None:
+                cause.suspect(verdict, member.key)
+        for some in regrouped(again):
+            some.split = halves
+            wait = self._retries.wait_seconds(some, verdict)
+            if verdict.unreachable:
+                some.permit.queue.limiter.hold(wait)
+            log.debug("sent again in %.2f s: %s", wait, verdict.message)
+            some.call.progress.retried(wait)
+            self._queue_again(some, wait)
+        for member in over:
+            answer = Answer(failure=verdict.kind, status=verdict.status, error=verdict.message)
+            if not member.journaled or stopping is not None:
+                # What stops a call says nothing about the row: it is asked again next time.
+                self._settle(member, answer)
+                continue
+            entry = entry_of(member, answer, verdict.status)
+            cause.failed_otherwise = cause.failed_otherwise or verdict.suspected is None
+            if verdict.suspected is None or cause.suspect(verdict, member.key, entry):
+                self._keep(member, entry, answer)
+            else:
+                # Nothing was answered yet: every row may meet it. The next ones come from elsewhere in the table.
+                call.unsent.rotate(-(len(call.unsent) // 3))
+                self._settle(member, answer)
 
-    def _note(self, run: Call, text: str) -> None:
-        log.warning(text)
-        for report in self.reports(run):
-            report.note(text)
+    def _tell_limiter(self, pending: PendingRequest, verdict: Verdict) -> None:
+        limiter = pending.call.queue.limiter
+        told = verdict.kind == "rate_limit"
+        if told or (verdict.kind == "transient" and verdict.retry_after_seconds is not None):
+            self._retries.told_to_wait(pending)
+        if told:
+            limiter.refused(pending.batch_tokens, pending.permit.ticket)
+            for report in pending.call.reports:
+                report.rate_limited += 1
+        elif verdict.kind == "transient":
+            limiter.failed()
+
+    def _split(self, pending: PendingRequest, verdict: Verdict) -> None:
+        """An HTTP call was refused for good: its texts are sent in smaller ones, until the one at fault is alone."""
+        for members, halves in split(pending, verdict.message):
+            staying = []
+            for member in members:
+                member.uncounted_attempts += 1
+                if self._take_over(member):
+                    staying.append(member)
+                else:
+                    self._settle(member, Answer(failure="stopped", error="not sent again"))
+            for some in regrouped(staying):
+                some.split = halves
+                self._queue_again(some, 0.0)
+
+    def _queue_again(self, pending: PendingRequest, wait_seconds: float) -> None:
+        queue, permit = pending.call.queue, pending.permit
+        queue.add_again(pending, wait_seconds)
+        permit.release(len(pending.members))
+        if queue is not permit.queue:
+            queue.pump()
+
+    def _judge_together(self, call: Call) -> None:
+        """Stops a call whose requests all fail alike; the rows are asked again when the cause is removed."""
+        found = call.cause.conclusion(is_over=call.is_over) if call.stop_reason is None else None
+        if found is None:
+            call.queue.pump()
+            return
+        verdict, entries = found
+        # They were kept as the rows' own while that was what they looked like.
+        for entry in entries if call.cause.is_disproved(verdict.suspected) else ():
+            self._shared.keep(replace(entry, failure="transient"), entry.key, None)
+        call.error = stopping_error(replace(verdict, cause=verdict.suspected), call.endpoint)
+        self._stop_call(call, "error")
+
+    # Settled
+
+    def _keep(self, pending: PendingRequest, entry: JournalEntry, answer: Answer) -> None:
+        def committed(error: UserError | None) -> None:
+            if error is not None:
+                self._stop_by_error(pending.call, error)
+            self._settle(pending, answer)
+
+        self._shared.keep(entry, pending.key, committed)
+
+    def _settle(self, pending: PendingRequest, answer: Answer) -> None:
+        """The answer is safe: every call that waits for it has it, and the permit is given back."""
+        if pending.state == "settled":
+            return  # an error that ended its HTTP call has settled it before
+        was_in_flight, pending.state = pending.state == "in_flight", "settled"
+        if self._pending.get(pending.key) is pending:
+            del self._pending[pending.key]
+            self._shared.release([pending.key])
+        self._shared.settled(pending.key, answer)
+        for place, (call, position) in enumerate(pending.waiters):
+            call.options.note(pending.key, answer)
+            # Paid once: the other calls that asked the same have it from there.
+            own = place == 0 or answer.from_journal
+            call.deliver(position, answer if own else replace(answer, from_journal=answer.failure is None))
+        if was_in_flight:
+            pending.permit.release()
 
     # Stopping
 
-    def stop_all(self, halt: StopReason) -> None:
-        """Nothing new is sent from now on; what is in the air lands."""
-        self.halted = halt
-        for run in list(self._runs):
-            self.stop_run(run, halt)
+    def stop_all(self, reason: StopReason) -> None:
+        """Nothing new is sent from now on; what is in flight is completed."""
+        self.stopped = reason
+        for call in list(self._calls):
+            self._stop_call(call, reason)
 
-    def stop_run(self, run: Call, halt: StopReason) -> None:
-        """Sends nothing more for a run; what it alone waited for and was not sent comes back as `stopped`."""
-        if run.halt is None:
-            run.halt = halt
-        for flight in (*run.lane.withdraw(run), *self._claims.waiting(run)):
-            if self.take_over(flight):
-                if not self._claims.waits(flight):
-                    self._start(flight)
-            elif self._flights.get(flight.key) is flight:
-                del self._flights[flight.key]
-                self._claims.forget(flight)
-                self._commits.let_go([flight.key])
-        if halt != "outage" or run.taken_in:
-            self._give_up_unsent(run)
+    def _stop_call(self, call: Call, reason: StopReason) -> None:
+        """Sends nothing more for a call; what it alone waited for and was not sent comes back as `stopped`."""
+        if call.stop_reason is None:
+            call.stop_reason = reason
+        for pending in (*call.queue.withdraw(call), *self._shared.waiting(call)):
+            if self._take_over(pending):
+                if pending.state != "elsewhere":
+                    self._start(pending)
+            elif self._pending.get(pending.key) is pending:
+                del self._pending[pending.key]
+                self._shared.forget(pending)
+                self._shared.release([pending.key])
+        if reason != "outage" or call.is_enqueued:
+            self._give_up_unsent(call)
 
-    def halt_by_error(self, run: Call, error: BaseException) -> None:
-        """Stops a run; the error is raised when all has drained."""
-        # All runs on this account and model would fail the same way; each hears of it from its own requests.
-        if run.error is None and run.halt in (None, "error"):
-            run.error = error
-        self.stop_run(run, "error")
+    def _stop_by_error(self, call: Call, error: BaseException) -> None:
+        """Stops a call; the error is raised when nothing of it is in flight any more."""
+        # All calls on this account and model would fail the same way; each hears of it from its own requests.
+        if call.error is None and call.stop_reason in (None, "error"):
+            call.error = error
+        self._stop_call(call, "error")
 
-    def take_over(self, flight: PendingRequest) -> bool:
-        """Whether any run still waits for a flight; runs that stopped meanwhile are let go."""
-        going_on = [(run, position) for run, position in flight.waiters if run.halt is None]
+    def _take_over(self, pending: PendingRequest) -> bool:
+        """Whether any call still waits for a request; calls that stopped meanwhile have their answer now."""
+        going_on = [(call, position) for call, position in pending.waiters if call.stop_reason is None]
         if not going_on:
             return False
-        for run, position in flight.waiters:
-            if run.halt is not None:
-                run.deliver(position, Answer(failure="stopped", error="not sent again"))
-        flight.waiters = going_on
-        if flight.run.halt is not None:
-            flight.run = going_on[0][0]
+        for call, position in pending.waiters:
+            if call.stop_reason is not None:
+                call.deliver(position, Answer(failure="stopped", error="not sent again"))
+        pending.waiters = going_on
+        if pending.call.stop_reason is not None:
+            pending.call = going_on[0][0]
         return True
 
-    def reports(self, run: Call) -> Sequence[Report]:
-        """Where a run is counted."""
-        return run.reports or (self.report,)
-
-    def _give_up_unsent(self, run: Call) -> None:
-        airborne = {
+    def _give_up_unsent(self, call: Call) -> None:
+        in_flight = {
             position
-            for flight in self._flights.values()
-            if flight.airborne
-            for waiting, position in flight.waiters
-            if waiting is run
+            for pending in self._pending.values()
+            if pending.state == "in_flight"
+            for waiting, position in pending.waiters
+            if waiting is call
         }
-        for position, answer in enumerate(run.answers):
-            if answer is None and position not in airborne:
-                run.deliver(position, Answer(failure="stopped", error="not sent"))
-
-    async def drain(self) -> None:
-        """Waits until nothing is in the air and everything is committed."""
-        while any(lane.in_flight for lane in self._lanes.values()):
-            self._commits.flush()
-            await asyncio.sleep(0.005)
+        for position, answer in enumerate(call.answers):
+            if answer is None and position not in in_flight:
+                call.deliver(position, Answer(failure="stopped", error="not sent"))
 
     async def close(self) -> None:
-        """Stops and drains. The connections belong to all engines and stay."""
+        """Stops, and waits until what is in flight is committed. The connections belong to all engines and stay."""
         self.stop_all("stopped")
-        await self.drain()
-        self._commits.flush()
-        self._claims.close()
-        for lane in self._lanes.values():
-            lane.close()
-
-    # Looking ahead
-
-    def forget_identity(self, endpoint: Endpoint) -> None:
-        """What the deployment said it is, is no longer so: it is asked again by the next run."""
-        self._identities.pop(_place(endpoint), None)
-
-    def guessed_identity(self, endpoint: Endpoint) -> str | None:
-        """Under what the endpoint's answers are probably kept, without asking it."""
-        provider = PROVIDERS[endpoint.provider]
-        try:
-            sure = provider.identity(endpoint, None)
-        except LuthierError:
-            return None
-        if sure is not None:
-            return sure
-        known, _ = self._identities.get(_place(endpoint), ("", 0.0))
-        reported = known or self.journal.snapshot(endpoint.address, endpoint.model)
-        return provider.identity(endpoint, reported)
-
-    def guess(self, endpoint: Endpoint) -> TokenGuess:
-        """What was learned of the lengths of this endpoint's questions and answers."""
-        return self._guesses.setdefault(endpoint.label, TokenGuess())
-
-
-def _place(endpoint: Endpoint) -> tuple[str, str]:
-    return endpoint.address, endpoint.model
+        while any(queue.in_flight for queue in self._queues.values()):
+            self._shared.flush()
+            await asyncio.sleep(0.005)
+        self._shared.close()
+        for queue in self._queues.values():
+            queue.close()

@@ -1,33 +1,277 @@
-"""All work for one account's share of one model: who goes next, when, and with whom."""
+"""What is to be sent to one account's share of one model: whose turn it is, when, and how many go in one HTTP call."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import itertools
+import logging
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
 
-from luthier.engine.batching import EmbeddingBatcher, disbanded
-from luthier.engine.calls import Call, PendingRequest
+from luthier.engine.ask_options import AskOptions, GuardedProgress
 from luthier.engine.limiter import Limiter
 from luthier.engine.pacing import Ticket
+from luthier.engine.report import Report, damage
+from luthier.errors import Interrupted
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.exchange import Answer, Request
+from luthier.replies.common_cause import CommonCause
 from luthier.replies.fewer import LikeliestLimit
 
-__all__ = ["EndpointQueue"]
+__all__ = [
+    "LOOKAHEAD",
+    "MOST_TEXTS",
+    "Call",
+    "EndpointQueue",
+    "PendingRequest",
+    "Permit",
+    "SplitCall",
+    "StopReason",
+    "settings_of",
+]
 
-Admit = Callable[[PendingRequest], bool]
-Launch = Callable[[PendingRequest, Ticket], None]
+log = logging.getLogger("luthier.engine")
+
+StopReason = Literal["stopped", "interrupted", "budget", "error", "outage", "left"]
+"""Why a call sends nothing more."""
+
+LOOKAHEAD = 256
+"""Requests of a call that are queued before more of them are looked up in the journal; twice as many at most."""
+
+MOST_TEXTS = 256
+"""Texts in one HTTP call. Services take 2,048, but a larger call carries no more a second, and one that is lost costs
+more."""
+
+FEWEST_TEXTS = 32
+"""While requests are not what is scarce, an HTTP call is made no smaller than this to use a free permit."""
+
+MOST_TOKENS = 100_000.0
+"""OpenAI refuses HTTP calls of more than 300,000; the estimate before the first answer may be off by half."""
+
+
+@dataclass(eq=False, slots=True)
+class Permit:
+    """The place of one HTTP call in its queue's concurrency window.
+
+    Attributes:
+        queue: whose window it is.
+        ticket: the limiter's.
+        outstanding: requests of the HTTP call that are neither settled nor queued again.
+        number: of the HTTP call among those of its `Call`, from 1.
+    """
+
+    queue: EndpointQueue
+    ticket: Ticket
+    outstanding: int
+    number: int = 0
+
+    def release(self, count: int = 1) -> None:
+        """So many requests are settled or queued again; the last gives the permit back."""
+        self.outstanding -= count
+        if not self.outstanding:
+            self.queue.released()
+
+
+@dataclass(slots=True)
+class SplitCall:
+    """An HTTP call refused for a reason not understood, and sent again in halves: if both go well, it was too large.
+
+    Attributes:
+        texts: in the larger half.
+        left: halves that have not gone well yet.
+    """
+
+    texts: int
+    left: int = 2
+
+
+@dataclass(eq=False, slots=True)
+class PendingRequest:
+    """One distinct request on its way to one answer, for every call that waits for it.
+
+    Texts to embed are sent in batches: the first of them carries the others as `companions` while they share an HTTP
+    call.
+
+    Attributes:
+        key: its key in the journal.
+        request: what is asked.
+        identity: the name of the model its answer is kept under.
+        call: the call that pays for it and whose endpoint is asked; another waiting call takes over when it stops.
+        waiters: calls that wait for the answer, with its position in each.
+        journaled: whether the answer is kept.
+        state: `queued`; `elsewhere` while another process asks the same; `in_flight` while it is being sent, answered
+            or committed; `settled`.
+        units: length of the question, for the token estimate.
+        tokens: reserved at the limiter.
+        reserved_usd: reserved at the budget, `None` when nothing is.
+        attempts: times it was sent.
+        uncounted_attempts: those that say nothing about this request: the service said slow down, or refused an HTTP
+            call because of another text in it.
+        told_to_wait_at: when the service first told it to slow down, on the engine's clock; infinity if it never did.
+        permit: held while in flight.
+        companions: requests sent in the same HTTP call.
+        split: set while its HTTP call is half of one that was refused.
+        elsewhere_since: when it began to wait for another process, in seconds since 1970.
+    """
+
+    key: bytes
+    request: Request
+    identity: str
+    call: Call
+    waiters: list[tuple[Call, int]]
+    journaled: bool = True
+    state: Literal["queued", "elsewhere", "in_flight", "settled"] = "queued"
+    units: float = 0.0
+    tokens: float = 0.0
+    reserved_usd: float | None = None
+    attempts: int = 0
+    uncounted_attempts: int = 0
+    told_to_wait_at: float = math.inf
+    permit: Permit = field(init=False)
+    companions: tuple[PendingRequest, ...] = ()
+    split: SplitCall | None = None
+    elsewhere_since: float = 0.0
+
+    @property
+    def members(self) -> tuple[PendingRequest, ...]:
+        """All requests of its HTTP call."""
+        return (self, *self.companions)
+
+    @property
+    def batch_tokens(self) -> float:
+        """Tokens reserved for its HTTP call."""
+        return self.tokens if not self.companions else sum(member.tokens for member in self.members)
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether it is the next one of its call that was never sent."""
+        return bool(self.call.unsent) and self.call.unsent[0] is self
+
+    def refund(self, true_usd: float = 0.0) -> None:
+        """Gives back what was reserved at the budget, and books what the HTTP call really cost."""
+        reserved, self.reserved_usd = self.reserved_usd, None
+        if self.call.options.budget is not None and reserved is not None:
+            self.call.options.budget.settle(reserved, true_usd)
+
+    def disband(self) -> tuple[PendingRequest, ...]:
+        """The requests of its HTTP call, each on its own again."""
+        members = self.members
+        self.companions, self.split = (), None
+        return members
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of the engine to one endpoint: a list of requests that becomes a list of answers.
+
+    Attributes:
+        endpoint: the one asked.
+        queue: where its requests wait.
+        answers: in the order of the requests.
+        done: set when every request is settled.
+        options: what may be spent and what is asked again.
+        reports: where it is counted.
+        reported_model: what the endpoint says it is, where it had to be asked.
+        is_probe: whether it only asks that; its answer is counted as paid, not as a request.
+        unsent: its requests that have never been sent.
+        lookahead: set while there is room in `unsent`.
+        damaged: answers of the journal that are asked again because they are damaged.
+        cause: what its failures have in common.
+        is_enqueued: whether all requests have been looked up in the journal.
+        stop_reason: why it sends nothing more; `None` while it does.
+        error: raised when nothing is in flight any more.
+    """
+
+    endpoint: Endpoint
+    queue: EndpointQueue
+    answers: list[Answer | None]
+    done: asyncio.Future[None]
+    options: AskOptions
+    reports: Sequence[Report]
+    reported_model: str | None = None
+    is_probe: bool = False
+    unsent: deque[PendingRequest] = field(default_factory=deque)
+    lookahead: asyncio.Event = field(default_factory=asyncio.Event)
+    damaged: int = 0
+    cause: CommonCause = field(default_factory=CommonCause)
+    is_enqueued: bool = False
+    stop_reason: StopReason | None = None
+    error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.progress = GuardedProgress(self.options.progress)
+        self._left = len(self.answers)
+        self.lookahead.set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every request is settled."""
+        return self._left == 0
+
+    @property
+    def answered(self) -> int:
+        """Requests that have an answer, or none for good."""
+        return sum(answer is not None and answer.failure != "stopped" for answer in self.answers)
+
+    def deliver(self, position: int, answer: Answer) -> None:
+        """Puts an answer in its place; a second one for the same place is dropped."""
+        if self.answers[position] is not None:
+            return
+        self.answers[position] = answer
+        self._left -= 1
+        for report in () if self.is_probe else self.reports:
+            report.completed(answer)
+        self.progress.completed(answer)
+        if self._left == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def note(self, text: str) -> None:
+        """Tells a person something, in the log and in the reports."""
+        log.warning(text)
+        for report in self.reports:
+            report.note(text)
+
+    def result(self) -> list[Answer]:
+        """The answers, in the order of the requests.
+
+        Raises:
+            EndpointError: no request could work; likewise any other error that stopped it.
+            BudgetReached: the budget is spent.
+            Interrupted: a signal came before every request had an answer.
+        """
+        budget, answered, total = self.options.budget, self.answered, len(self.answers)
+        if self.damaged:
+            log.warning("%s", damage(self.damaged))
+        for report in self.reports:
+            report.damaged += self.damaged
+            report.history[self.endpoint.label] = list(self.queue.limiter.history)
+        if self.error is not None:
+            if self.stop_reason != "outage" or not self.queue.known:
+                raise self.error
+            self.note(f"{self.error} The rows that the journal holds go on without it.")
+        if self.stop_reason == "budget" and budget is not None:
+            raise budget.reached(answered, total)
+        if self.stop_reason == "interrupted" and answered < total:
+            raise Interrupted(
+                f"stopped by a signal: {answered} of {total} requests of this step are answered and kept in the "
+                "journal. Run the same again to go on from there."
+            )
+        return [answer for answer in self.answers if answer is not None]
 
 
 class EndpointQueue:
-    """Runs take turns, so that a long one does not hold up a short one; flights that are due again go first.
+    """Calls take turns, so that a long one does not hold up a short one; requests that are due again go first.
 
     Args:
         limiter: decides when and how many.
         loop: the engine's.
         clock: the limiter's.
-        admit: whether a flight may be sent as far as money is concerned; may halt its run.
+        admit: whether a request and its companions may be sent as far as money is concerned; may stop its call.
         launch: sends it.
     """
 
@@ -36,53 +280,64 @@ class EndpointQueue:
         limiter: Limiter,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
-        admit: Admit,
-        launch: Launch,
+        admit: Callable[[PendingRequest], bool],
+        launch: Callable[[PendingRequest, Ticket], None],
     ) -> None:
         self.limiter = limiter
         self.in_flight = 0
-        self.bundles = EmbeddingBatcher()
         self.likeliest = LikeliestLimit()
+        self.most_texts = MOST_TEXTS
+        """Texts the service takes in one HTTP call, as far as it has said."""
         self.answered = False
         """Whether any request was ever answered here: address, key and model are right."""
         self.known = False
         """Whether the journal had an answer for anything that was asked here."""
         self._loop, self._clock, self._admit, self._launch = loop, clock, admit, launch
         self._turns: deque[Call] = deque()
-        self._again: deque[PendingRequest] = deque()
+        self._due: deque[PendingRequest] = deque()
         self._later: list[tuple[float, int, PendingRequest]] = []
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
 
-    def add(self, flight: PendingRequest) -> None:
-        """Queues a flight that was never sent."""
-        if not flight.run.waiting:
-            self._turns.append(flight.run)
-        flight.run.queue(flight)
+    def add(self, pending: PendingRequest) -> None:
+        """Queues a request that was never sent."""
+        call = pending.call
+        pending.state = "queued"
+        if not call.unsent:
+            self._turns.append(call)
+        call.unsent.append(pending)
+        if len(call.unsent) >= 2 * LOOKAHEAD:
+            call.lookahead.clear()
 
-    def retry(self, flight: PendingRequest, wait_seconds: float) -> None:
-        """Queues a flight that is to be sent again."""
-        heapq.heappush(self._later, (self._clock() + wait_seconds, next(self._order), flight))
+    def add_again(self, pending: PendingRequest, wait_seconds: float) -> None:
+        """Queues a request, with its companions, that is to be sent again."""
+        for member in pending.members:
+            member.state = "queued"
+        heapq.heappush(self._later, (self._clock() + wait_seconds, next(self._order), pending))
 
-    def landed(self) -> None:
-        """A flight has ended or been put off: its slot is free."""
+    def released(self) -> None:
+        """A permit is given back."""
         self.in_flight -= 1
         self.pump()
 
-    def withdraw(self, run: Call) -> list[PendingRequest]:
-        """Takes back everything of a run that is not in the air."""
-        taken = list(run.waiting)
-        for flight in taken:
-            flight.companions = ()
-        run.waiting.clear()
-        run.room.set()
-        if run in self._turns:
-            self._turns.remove(run)
-        taken += [member for flight in self._again if flight.run is run for member in disbanded(flight)]
-        self._again = deque(flight for flight in self._again if flight.run is not run)
-        taken += [member for _, _, flight in self._later if flight.run is run for member in disbanded(flight)]
-        self._later = [item for item in self._later if item[2].run is not run]
+    def takes_at_most(self, texts: int) -> None:
+        """The service does not take more texts than this in one HTTP call."""
+        self.most_texts = max(1, min(self.most_texts, texts))
+
+    def withdraw(self, call: Call) -> list[PendingRequest]:
+        """Takes back everything of a call that is not in flight."""
+        taken = list(call.unsent)
+        for pending in taken:
+            pending.companions = ()
+        call.unsent.clear()
+        call.lookahead.set()
+        if call in self._turns:
+            self._turns.remove(call)
+        again = [*self._due, *(pending for _, _, pending in self._later)]
+        taken += [member for pending in again if pending.call is call for member in pending.disband()]
+        self._due = deque(pending for pending in self._due if pending.call is not call)
+        self._later = [item for item in self._later if item[2].call is not call]
         heapq.heapify(self._later)
         return taken
 
@@ -94,56 +349,75 @@ class EndpointQueue:
         try:
             now = self._clock()
             while self._later and self._later[0][0] <= now:
-                self._again.append(heapq.heappop(self._later)[2])
+                self._due.append(heapq.heappop(self._later)[2])
             wake_in: float | None = self._later[0][0] - now if self._later else None
             short_of_money: set[Call] = set()
-            while self.limiter.has_room(self.in_flight):
-                flight = self._foremost(short_of_money)
-                if flight is None:
+            while self.limiter.permits_left(self.in_flight):
+                pending = self._next_sendable(short_of_money)
+                if pending is None:
                     break
-                if flight.request.operation == "embedding" and flight.is_queued:
-                    flight.companions = self.bundles.companions(flight, self.limiter, self.in_flight)
-                wait = self.limiter.wait_seconds(flight.load)
+                if pending.request.operation == "embedding" and pending.is_unsent:
+                    pending.companions = self._companions(pending)
+                wait = self.limiter.wait_seconds(pending.batch_tokens)
                 if wait > 0:
                     wake_in = wait if wake_in is None else min(wake_in, wait)
                     break
-                if not self._admit(flight):
-                    # Its run is out of money for now, or for good; the others go on.
-                    short_of_money.add(flight.run)
+                if not self._admit(pending):
+                    # Its call is out of money for now, or for good; the others go on.
+                    short_of_money.add(pending.call)
                     continue
-                self._take(flight)
+                self._take(pending)
                 self.in_flight += 1
-                self._launch(flight, self.limiter.sent(flight.load))
+                self._launch(pending, self.limiter.sent(pending.batch_tokens))
             self._set_timer(wake_in)
         finally:
             self._pumping = False
 
     def close(self) -> None:
         """Forgets the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._set_timer(None)
 
-    def _foremost(self, without: set[Call]) -> PendingRequest | None:
-        for flight in self._again:
-            run = flight.run
-            if run not in without and not run.evidence.waits and not (run.waiting and run.evidence.wants_others):
-                return flight
-        for run in self._turns:
-            if run not in without and not run.evidence.waits:
-                return run.waiting[0]
+    def _next_sendable(self, without: set[Call]) -> PendingRequest | None:
+        for pending in self._due:
+            call = pending.call
+            if call not in without and not call.cause.waits and not (call.unsent and call.cause.wants_others):
+                return pending
+        for call in self._turns:
+            if call not in without and not call.cause.waits:
+                return call.unsent[0]
         return None
 
-    def _take(self, flight: PendingRequest) -> None:
-        if flight in self._again:
-            self._again.remove(flight)
+    def _companions(self, pending: PendingRequest) -> tuple[PendingRequest, ...]:
+        """The texts that can share its HTTP call; they stay in the queue until they are taken."""
+        unsent, texts = pending.call.unsent, self.most_texts
+        if self.limiter.requests is None:
+            # Where only time is to be saved, the free permits share what waits.
+            permits = max(1, self.limiter.permits_left(self.in_flight))
+            texts = min(texts, max(FEWEST_TEXTS, -(-len(unsent) // permits)))
+        # More tokens than the bucket holds would wait for a full one, and may be refused as too large.
+        room = MOST_TOKENS if self.limiter.tokens is None else min(MOST_TOKENS, self.limiter.tokens.burst)
+        room -= pending.tokens
+        settings = settings_of(pending.request)
+        found: list[PendingRequest] = []
+        for other in islice(unsent, 1, texts):
+            room -= other.tokens
+            if room < 0 or other.request.operation != "embedding" or settings_of(other.request) != settings:
+                break
+            found.append(other)
+        return tuple(found)
+
+    def _take(self, pending: PendingRequest) -> None:
+        if pending in self._due:
+            self._due.remove(pending)
             return
-        run = flight.run
-        self._turns.remove(run)
-        for _ in flight.members:
-            run.next()
-        if run.waiting:
-            self._turns.append(run)
+        call = pending.call
+        self._turns.remove(call)
+        for _ in pending.members:
+            call.unsent.popleft()
+        if len(call.unsent) < LOOKAHEAD:
+            call.lookahead.set()
+        if call.unsent:
+            self._turns.append(call)
 
     def _set_timer(self, wake_in: float | None) -> None:
         if self._timer is not None:
@@ -151,3 +425,8 @@ class EndpointQueue:
             self._timer = None
         if wake_in is not None:
             self._timer = self._loop.call_later(max(0.0005, wake_in), self.pump)
+
+
+def settings_of(request: Request) -> Mapping[str, Any]:
+    """The body of an embedding without its text: texts with equal settings can share an HTTP call."""
+    return {name: value for name, value in request.body.items() if name != "input"}

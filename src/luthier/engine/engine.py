@@ -15,18 +15,19 @@ from dataclasses import replace
 from typing import Any, TypeVar, Unpack
 
 from luthier.documents import described
-from luthier.engine.calls import FINAL, AskOptions, AskShorthands, ProgressGuard, StopReason, ask_options
+from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, GuardedProgress, ask_options
 from luthier.engine.dispatcher import Dispatcher
-from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, estimated, summed
+from luthier.engine.endpoint_queue import StopReason
+from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, estimated, summed
 from luthier.engine.groups import Recalled, answers_of_all, by_endpoint
 from luthier.engine.loop import background_loop, in_background, is_background, loop_is_running, wait_for
 from luthier.engine.report import Report
-from luthier.engine.sender import EngineSettings
+from luthier.engine.retries import EngineSettings
 from luthier.errors import Interrupted, Partial, UserError
 from luthier.journal.journal import Journal
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Conversation, ProgressEvent, Request
-from luthier.providers.keys import answer_key, key_prefix
+from luthier.providers.keys import answer_keys, key_prefix
 from luthier.providers.prices import PriceBook
 from luthier.providers.transport import shared_transport
 
@@ -75,9 +76,10 @@ class Engine:
         self._settings = EngineSettings(
             clock, max_attempts, backoff_seconds, longest_backoff_seconds, identity_seconds, seed
         )
-        self._halt: StopReason | None = None
+        self._pricing = Pricing(self.prices)
+        self._stop_reason: StopReason | None = None
         self._cut_short = False
-        self._dispatch: Dispatcher | None = None
+        self._dispatcher: Dispatcher | None = None
         self._pid = os.getpid()
         _engines.add(self)
 
@@ -92,7 +94,7 @@ class Engine:
 
         Args:
             requests: what to ask; equal ones are sent once.
-            endpoint: whom to ask, where a request does not name its own; several are asked at once.
+            endpoint: the one to ask, where a request does not name its own; several are asked at once.
             options: what may be spent, what is asked again, and who is told.
             shorthands: fields of the options, as keywords; they count before the options.
 
@@ -103,7 +105,7 @@ class Engine:
             Interrupted: a signal came; answers so far are kept.
             UserError: the journal failed, or a budget was given and the price is unknown.
         """
-        return await _elsewhere(self._run(requests, endpoint, ask_options(options, shorthands)))
+        return await _on_engine_loop(self._run(requests, endpoint, ask_options(options, shorthands)))
 
     def run(
         self,
@@ -124,10 +126,11 @@ class Engine:
     ) -> Result:
         """Answers a technique's requests until it has its result. Many may be driven at once.
 
-        What it says of its own work (`ProgressEvent`) goes to the progress; between two such rounds a signal ends it.
+        A `ProgressEvent` goes to the progress display; between two such rounds a signal ends the work. The arguments
+        and errors are those of `arun`.
         """
-        terms = ask_options(options, shorthands)
-        watched = ProgressGuard(terms.progress)
+        options = ask_options(options, shorthands)
+        progress = GuardedProgress(options.progress)
         answers: Sequence[Answer] | None = None
         try:
             while True:
@@ -137,9 +140,9 @@ class Engine:
                     return ended[0]
                 answers = []
                 if requests:
-                    answers = await _elsewhere(self._run(requests, endpoint, terms))
+                    answers = await _on_engine_loop(self._run(requests, endpoint, options))
                 else:
-                    self._look_up(requests, watched)
+                    self._take_event(requests, progress)
         finally:
             # Cancelled while the technique computes on its thread, it cannot be closed; it ends with that thread.
             with contextlib.suppress(ValueError):
@@ -153,21 +156,16 @@ class Engine:
         **shorthands: Unpack[AskShorthands],
     ) -> Result:
         """`adrive`, waited for; the technique computes on the calling thread."""
-        terms = ask_options(options, shorthands)
-        watched = ProgressGuard(terms.progress)
-        answers: Sequence[Answer] | None = None
-        try:
-            while True:
-                requests, ended = _step(conversation, answers)
-                if ended is not None:
-                    return ended[0]
-                answers = []
-                if requests:
-                    answers = wait_for(self._run(requests, endpoint, terms))
-                else:
-                    self._look_up(requests, watched)
-        finally:
-            conversation.close()
+        options = ask_options(options, shorthands)
+        progress = GuardedProgress(options.progress)
+
+        def answer(requests: Sequence[Request]) -> Sequence[Answer]:
+            if requests:
+                return wait_for(self._run(requests, endpoint, options))
+            self._take_event(requests, progress)
+            return []
+
+        return _held(conversation, answer)
 
     def recall(
         self,
@@ -178,36 +176,35 @@ class Engine:
     ) -> Recalled[Result]:
         """How far the journal alone takes a technique, and the requests it lacks; sends nothing.
 
+        What `missing` holds can be asked elsewhere, as in a batch: once the journal has those answers, the next recall
+        comes further. It is empty when the journal has all that the conversation asks.
+
         Args:
             conversation: what `drive` would be given.
-            endpoint: whom it would ask.
-            options: what would be asked again counts as missing.
+            endpoint: the one it would ask.
+            options: what they would have asked again counts as missing; nothing is spent and nobody is told.
             shorthands: fields of the options, as keywords; they count before the options.
         """
-        asking = ask_options(options, shorthands)
+        options = ask_options(options, shorthands)
         rounds: list[Sequence[Request]] = []
-        unknown: list[Sequence[Request]] = []
-        answers: Sequence[Answer] | None = None
+        missing: list[Sequence[Request]] = []
+
+        def answer(requests: Sequence[Request]) -> Sequence[Answer]:
+            if not requests:
+                return []
+            known: Sequence[Answer | None] = [None] * len(requests)
+            if not options.fresh:
+                known = wait_for(self._known(requests, endpoint, options.retry_failed))
+            rounds.append(requests)
+            missing.append([request for request, found in zip(requests, known, strict=True) if found is None])
+            return [found or Answer(failure="stopped") for found in known]
+
         try:
-            while True:
-                requests, ended = _step(conversation, answers)
-                if ended is not None:
-                    return Recalled(tuple(rounds), tuple(unknown), ended[0])
-                answers = []
-                if requests:
-                    known = (
-                        [None] * len(requests)
-                        if asking.fresh
-                        else wait_for(self._known(requests, endpoint, asking.retry_failed))
-                    )
-                    rounds.append(requests)
-                    unknown.append([request for request, a in zip(requests, known, strict=True) if a is None])
-                    answers = [answer or Answer(failure="stopped") for answer in known]
+            result = _held(conversation, answer)
         except Partial:
-            # The technique cannot go on without what is unknown.
-            return Recalled(tuple(rounds), tuple(unknown))
-        finally:
-            conversation.close()
+            # The technique cannot go on without what is missing.
+            return Recalled(tuple(rounds), tuple(missing))
+        return Recalled(tuple(rounds), tuple(missing), result)
 
     async def aestimate(
         self,
@@ -234,7 +231,7 @@ class Engine:
                 sent is added.
             follow: calls that an answer may lead to.
         """
-        return await _elsewhere(self._estimates(requests, endpoint, fresh, retry_failed, counted, follow))
+        return await _on_engine_loop(self._estimates(requests, endpoint, fresh, retry_failed, counted, follow))
 
     def estimate(
         self,
@@ -270,7 +267,7 @@ class Engine:
         Raises:
             Interrupted: `stop(interrupted=True)` was called and `resume` was not.
         """
-        if self._halt == "interrupted":
+        if self._stop_reason == "interrupted":
             self._cut_short = True
             raise Interrupted("stopped by a signal. What was answered is kept: run the same again to go on from there.")
 
@@ -281,34 +278,33 @@ class Engine:
 
     def close(self) -> None:
         """Stops, waits for what is in flight, and closes the journal. The engine can be used again."""
-        dispatch, self._dispatch = self._dispatch, None
-        if dispatch is not None and self._pid == os.getpid():
+        dispatcher, self._dispatcher = self._dispatcher, None
+        if dispatcher is not None and self._pid == os.getpid():
             with contextlib.suppress(concurrent.futures.TimeoutError):
-                in_background(dispatch.close()).result(LONGEST_GOODBYE_SECONDS)
+                in_background(dispatcher.close()).result(LONGEST_GOODBYE_SECONDS)
         self.journal.close()
 
-    async def _run(self, requests: Sequence[Request], endpoint: Endpoint | None, terms: AskOptions) -> list[Answer]:
-        dispatch = self._here()
+    async def _run(self, requests: Sequence[Request], endpoint: Endpoint | None, options: AskOptions) -> list[Answer]:
+        dispatcher = self._dispatcher_here()
         try:
             groups = by_endpoint(requests, endpoint)
-            return await answers_of_all(groups, lambda group: dispatch.run(group.requests, group.endpoint, terms))
+            return await answers_of_all(groups, lambda group: dispatcher.ask(group.requests, group.endpoint, options))
         except Interrupted:
             self._cut_short = True
             raise
 
-    def _look_up(self, round_of_nothing: Sequence[Request], watched: ProgressGuard) -> None:
-        if isinstance(round_of_nothing, ProgressEvent):
-            said = round_of_nothing
-            watched.show(lambda progress: progress.working(said.what, said.done, said.total, said.said))
+    def _take_event(self, requests: Sequence[Request], progress: GuardedProgress) -> None:
+        if isinstance(requests, ProgressEvent):
+            progress.working(requests.what, requests.done, requests.total, requests.said)
         self.raise_if_interrupted()
 
     async def _known(
         self, requests: Sequence[Request], endpoint: Endpoint | None, retry_failed: bool
     ) -> list[Answer | None]:
-        dispatch = self._here()
+        dispatcher = self._dispatcher_here()
         answers: list[Answer | None] = [None] * len(requests)
         for group in by_endpoint(requests, endpoint):
-            found = await dispatch.known(group.requests, group.endpoint, retry_failed)
+            found = await dispatcher.known(group.requests, group.endpoint, retry_failed)
             for position, answer in zip(group.positions or range(len(found)), found, strict=True):
                 answers[position] = answer
         return answers
@@ -322,12 +318,13 @@ class Engine:
         counted: set[bytes] | None,
         follow: FollowUps,
     ) -> Estimate:
-        counted = _shared(counted)
-        found = []
-        for group in by_endpoint(requests, endpoint):
-            asked = group.requests, group.endpoint
-            found.append(await self._estimate(*asked, fresh, retry_failed, counted, follow))
-        return summed(found)
+        counted = set() if counted is None else counted
+        return summed(
+            [
+                await self._estimate(group.requests, group.endpoint, fresh, retry_failed, counted, follow)
+                for group in by_endpoint(requests, endpoint)
+            ]
+        )
 
     async def _estimate(
         self,
@@ -338,14 +335,10 @@ class Engine:
         counted: set[bytes],
         follow: FollowUps,
     ) -> Estimate:
-        dispatch = self._here()
-        identity = dispatch.guessed_identity(endpoint)
-        prefix = key_prefix(endpoint, identity or "")
-        distinct: dict[bytes, Request] = {}
-        for request in requests:
-            # A request JSON cannot say fails when it is asked; it costs nothing.
-            with contextlib.suppress(ValueError, TypeError):
-                distinct[answer_key(prefix, request)] = request
+        identity = self._dispatcher_here().identities.guessed(endpoint)
+        keys = answer_keys(key_prefix(endpoint, identity or ""), requests)
+        # A request that cannot be written as JSON fails when it is asked; it costs nothing.
+        distinct = {key: request for key, request in zip(keys, requests, strict=True) if key is not None}
         shared = counted & distinct.keys()
         known: set[bytes] = set()
         if identity is not None and not fresh:
@@ -357,7 +350,7 @@ class Engine:
         reported = self.journal.snapshot(endpoint.address, endpoint.model)
         asked = [request for key, request in distinct.items() if key in left]
         cost = self.prices.rule(endpoint, reported)
-        found = await asyncio.to_thread(estimated, asked, endpoint, dispatch.guess(endpoint), cost, follow)
+        found = await asyncio.to_thread(estimated, asked, endpoint, self._pricing.guess(endpoint), cost, follow)
         return replace(
             found,
             requests=len(requests),
@@ -367,30 +360,26 @@ class Engine:
             sure=fresh or identity is not None or not left,
         )
 
-    def _here(self) -> Dispatcher:
-        if self._dispatch is None or self._pid != os.getpid():
-            # Connections, limits and what is in flight belong to the process that made them.
-            self._left = self._dispatch
+    def _dispatcher_here(self) -> Dispatcher:
+        if self._dispatcher is None or self._pid != os.getpid():
+            # Connections, limits and what is in flight belong to the process that made them; the parent's dispatcher
+            # is kept, as closing it would close what the parent uses.
+            self._left_to_the_parent = self._dispatcher
             self._pid = os.getpid()
-            self._dispatch = Dispatcher(self.journal, self._settings, self.report, self.prices)
-            self._dispatch.halted = self._halt
-        return self._dispatch
+            self._dispatcher = Dispatcher(self.journal, self._settings, self.report, self._pricing)
+            self._dispatcher.stopped = self._stop_reason
+        return self._dispatcher
 
-    def _tell(self, halt: StopReason | None) -> None:
-        self._halt = halt
-        dispatch = self._dispatch
-        if dispatch is None or self._pid != os.getpid():
+    def _tell(self, reason: StopReason | None) -> None:
+        self._stop_reason = reason
+        dispatcher = self._dispatcher
+        if dispatcher is None or self._pid != os.getpid():
             return
         loop = background_loop()
-        if halt is None:
-            loop.call_soon_threadsafe(setattr, dispatch, "halted", None)
+        if reason is None:
+            loop.call_soon_threadsafe(setattr, dispatcher, "stopped", None)
         else:
-            loop.call_soon_threadsafe(dispatch.stop_all, halt)
-
-
-def _shared(keys: set[bytes] | None) -> set[bytes]:
-    # Empty is not absent: the caller keeps the set that it gave.
-    return set() if keys is None else keys
+            loop.call_soon_threadsafe(dispatcher.stop_all, reason)
 
 
 def _step(
@@ -403,7 +392,19 @@ def _step(
         return (), (stop.value,)
 
 
-async def _elsewhere(work: Coroutine[Any, Any, Result]) -> Result:
+def _held(conversation: Conversation[Result], answer: Callable[[Sequence[Request]], Sequence[Answer]]) -> Result:
+    answers: Sequence[Answer] | None = None
+    try:
+        while True:
+            requests, ended = _step(conversation, answers)
+            if ended is not None:
+                return ended[0]
+            answers = answer(requests)
+    finally:
+        conversation.close()
+
+
+async def _on_engine_loop(work: Coroutine[Any, Any, Result]) -> Result:
     return await (work if is_background() else asyncio.wrap_future(in_background(work)))
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
+from luthier.engine.budget import Budget
+from luthier.engine.endpoint_queue import PendingRequest
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request, Usage
-from luthier.providers.tokens import TokenGuess, least_input_tokens, most_input_tokens
+from luthier.providers.prices import PriceBook
+from luthier.providers.tokens import UNITS_PER_TOKEN, TokenGuess, least_input_tokens, most_input_tokens, request_units
+from luthier.replies.reading import ReplyPart
 
-__all__ = ["NO_FOLLOW_UPS", "Estimate", "FollowUps", "estimated", "summed"]
+__all__ = ["NO_FOLLOW_UPS", "Estimate", "FollowUps", "Pricing", "estimated", "summed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,75 @@ class Estimate:
     def left(self) -> int:
         """Distinct requests that would be sent."""
         return self.distinct - self.in_journal - self.shared
+
+
+class Pricing:
+    """What requests to each endpoint take and cost, by the price book and the answers so far.
+
+    Args:
+        prices: by endpoint and model.
+    """
+
+    def __init__(self, prices: PriceBook) -> None:
+        self.prices = prices
+        self._guesses: dict[str, TokenGuess] = {}
+
+    def guess(self, endpoint: Endpoint) -> TokenGuess:
+        """What was learned of the lengths of this endpoint's questions and answers."""
+        return self._guesses.setdefault(endpoint.label, TokenGuess())
+
+    def size(self, request: Request, endpoint: Endpoint) -> tuple[float, float]:
+        """Length of a question in quarters of a token, and the tokens to reserve for it and its answer."""
+        guess, units = self.guess(endpoint), request_units(request)
+        most = guess.largest_output(request, endpoint)
+        output = guess.likely_output(request, endpoint) if most is None else most
+        # Services admit by about four characters a token, whatever their tokenizer makes of them later.
+        return units, max(guess.tokens_of(units), units / UNITS_PER_TOKEN) + output
+
+    def reserve(self, pending: PendingRequest, budget: Budget) -> bool:
+        """Sets aside what an HTTP call may cost, as far as the token estimate holds; False if there is not so much.
+
+        Where the money is short, fewer texts share the call.
+        """
+        costs = [self._most_usd(member) for member in pending.members]
+        if pending.is_unsent:
+            affordable = bisect_right(list(accumulate(costs)), budget.left_usd)
+            pending.companions = pending.companions[: max(0, affordable - 1)]
+        most = sum(costs[: len(pending.members)])
+        if not budget.reserve(most):
+            return False
+        pending.reserved_usd = most
+        return True
+
+    def _most_usd(self, pending: PendingRequest) -> float:
+        endpoint, request = pending.call.endpoint, pending.request
+        guess = self.guess(endpoint)
+        output = guess.largest_output(request, endpoint)
+        if output is None:
+            output = 2 * guess.likely_output(request, endpoint)
+        usage = Usage(input_tokens=math.ceil(guess.at_most(pending.units)), output_tokens=round(output))
+        return self.prices.cost(endpoint, usage, pending.call.reported_model) or 0.0
+
+    def settle(self, endpoint: Endpoint, parts: Sequence[tuple[float, ReplyPart]]) -> tuple[float, Usage]:
+        """Completes the answers of an HTTP call with their tokens and costs, and learns from them.
+
+        Args:
+            endpoint: the one that answered.
+            parts: length of each question, and what came for it.
+
+        Returns:
+            What a budget is charged: where the service does not count, the most it can be, so that the budget holds.
+            And the tokens of all.
+        """
+        guess, charged, usage = self.guess(endpoint), 0.0, Usage()
+        for units, part in parts:
+            counted, model = part.answer.usage, part.answer.model
+            own = guess.completed(counted, units)
+            part.answer = replace(part.answer, usage=own, cost_usd=self.prices.cost(endpoint, own, model))
+            charged += self.prices.cost(endpoint, guess.dearest(counted, units), model) or 0.0
+            usage += own
+        guess.learn(sum(units for units, _ in parts), usage)
+        return charged, usage
 
 
 def estimated(

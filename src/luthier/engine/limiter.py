@@ -190,13 +190,8 @@ class Limiter:
             wait = max(wait, self.tokens.wait_seconds(tokens))
         return max(0.0, wait)
 
-    def has_room(self, in_flight: int) -> bool:
-        """Whether one more may be in flight. Few, until the first answer has shown what the service allows."""
-        most = int(self.window.size)
-        return in_flight < (most if self.met else min(most, FIRST_CONTACT))
-
-    def slots_left(self, in_flight: int) -> int:
-        """How many more may be in flight; see `has_room`."""
+    def permits_left(self, in_flight: int) -> int:
+        """How many more may be in flight. Few, until the first answer has shown what the service allows."""
         most = int(self.window.size)
         return max(0, (most if self.met else min(most, FIRST_CONTACT)) - in_flight)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-from luthier.engine.calls import AskOptions
+from luthier.engine.ask_options import AskOptions
 from luthier.engine.engine import Engine, engine_given
 from luthier.engine.report import Report
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from luthier.engine.calls import Progress
+from luthier.engine.ask_options import Progress
 from luthier.providers.exchange import Answer
 from luthier.providers.prices import dollars
 

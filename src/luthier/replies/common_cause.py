@@ -32,7 +32,7 @@ class CommonCause:
     def __init__(self) -> None:
         self.sent = 0
         """Calls sent so far."""
-        self.in_the_air = 0
+        self.in_flight = 0
         """Calls that have not come back."""
         self.answered = False
         """Whether a request of this run was answered now."""
@@ -90,12 +90,12 @@ class CommonCause:
     @property
     def waits(self) -> bool:
         """Whether the next request had better wait for those in the air, as few as can tell being sent."""
-        if not self._alike or not self.in_the_air:
+        if not self._alike or not self.in_flight:
             return False
         how, alike = self._foremost()
         if self.is_disproved(self._verdict[how].suspected):
             return self._verdict[how].suspected in TAKEN_AWAY and len(alike) >= ENOUGH_AFTER_ANSWERS
-        return len(alike) + self.in_the_air >= ENOUGH
+        return len(alike) + self.in_flight >= ENOUGH
 
     def conclusion(self, *, is_over: bool) -> tuple[Verdict, list[JournalEntry]] | None:
         """What every request meets, if that is shown by now, and the failures it explains.
@@ -104,7 +104,7 @@ class CommonCause:
             is_over: whether all requests of the run have come to an end: then two are enough, and for a refusal
                 of access one.
         """
-        if not self._alike or self.in_the_air:
+        if not self._alike or self.in_flight:
             return None
         how, alike = self._foremost()
         verdict = self._verdict[how]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from luthier.engine.calls import Progress
+from luthier.engine.ask_options import Progress
 from luthier.engine.progress import TerminalProgress
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS
