@@ -11,7 +11,7 @@ from luthier.evaluation.spread import Spread
 from luthier.reporting.board_report import board_sections, board_table
 from luthier.reporting.board_sentences import named, sentences
 from luthier.reporting.numbers import interval
-from luthier.reporting.plots import across_figure, spread_figure
+from luthier.reporting.plots import forest_figure, spread_figure
 from luthier.reporting.spread_report import spread_section
 from luthier.reporting.table import Block, Column, Figure, Lines, Page, Row, Section, Table
 
@@ -123,15 +123,16 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
         blocks.append(Lines(tuple(sentences(board))))
         for number, spread in enumerate((spreads or {}).get(name, ())):
             blocks += [Figure(f"figure-spread-{place}-{number}", spread_figure(spread)), spread_section(spread)]
-        sections.append(Section(f"Table {name}", tuple(blocks), f"table-{place}", name))
+        sections.append(Section(f"Table {name}", tuple(blocks)))
     intro = (
         f"Ranked by the mean {measure.title} over the tables, each of the same weight whatever its number of rows. "
         f"{measure.description} The intervals come from resampling rows within each table, independently of the other "
         "tables: they say how certain the mean over these tables is, not what a further table would show. Specs that "
         "share a letter under “tie” cannot be told apart by the mean."
     )
-    figure = Figure("figure-across", across_figure(across))
-    sections.append(Section("Across the tables", (intro, across_table(across), figure), "across", "Across the tables"))
+    means = {entry.name: entry.mean for entry in across.entries}
+    figure = Figure("figure-across", forest_figure(means, across.metric, {}))
+    sections.append(Section("Across the tables", (intro, across_table(across), figure)))
     return Page(
         f"Leaderboards: {task.name}",
         f"{len(across.entries) + len(across.without)} specs on {len(across.tables)} tables; each spec is fitted once. "
@@ -162,7 +163,7 @@ def _pairs(across: Across) -> list[Section]:
     )
     more = len(across.pairs) > len(rows)
     notes = (f"The first {len(rows)} of {len(across.pairs)} pairs.",) if more else ()
-    return [Section("Pairs", (intro, Table(columns, rows, notes)), "pairs", "Pairs")]
+    return [Section("Pairs", (intro, Table(columns, rows, notes)))]
 
 
 def _verdict(different: bool) -> str:

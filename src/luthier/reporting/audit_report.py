@@ -5,9 +5,9 @@ from __future__ import annotations
 from luthier.evaluation.agreement import Agreement
 from luthier.evaluation.audits import Audit
 from luthier.evaluation.decomposition import CHANGES, Attribution, Changed, Switch
-from luthier.reporting.audit_plots import box_figure, level_figure, parts_figure, scatter_figure
 from luthier.reporting.audit_sentences import audit_sentences, job_sentences
 from luthier.reporting.numbers import metric_title, number
+from luthier.reporting.plots import level_figure, scatter_figure
 from luthier.reporting.table import (
     Bar,
     Block,
@@ -16,13 +16,12 @@ from luthier.reporting.table import (
     Example,
     Figure,
     Fold,
-    Grid,
     Lines,
     Page,
     Row,
     Section,
     Table,
-    Terms,
+    glossary,
 )
 
 __all__ = ["agreement_table", "audit_page", "audit_sections", "parts_table"]
@@ -31,17 +30,15 @@ MOST_METRICS = 6
 MOST_JOBS = 40
 MOST_MODELS = 500
 
-TERMS: tuple[tuple[str, str], ...] = (
-    ("Mean difference", "Reported minus measured, averaged over the models, with a 95% interval by Student's t. p is "
-     "that of the sign-flip test."),
-    ("Limits of agreement", "Mean difference plus and minus 1.96 standard deviations: the differences of 95% of "
-     "single models lie between them (Bland and Altman 1986)."),
-    ("Tau", "Kendall's tau-b: 1 if reported and measured values rank the models alike, 0 if the two rankings are "
-     "unrelated."),
-    ("Concordance", "Lin's coefficient: how near the models lie to the identity line; correlation would be 1 on any "
-     "line."),
-    ("Lost by choosing", "Best measured value minus the measured value of the model that the service says is best."),
-)  # fmt: skip
+TERMS = {
+    "Mean difference": "Reported minus measured, averaged over the models, with a 95% interval by Student's t. p is "
+    "that of the sign-flip test.",
+    "Limits of agreement": "Mean difference plus and minus 1.96 standard deviations: the differences of 95% of single "
+    "models lie between them (Bland and Altman 1986).",
+    "Tau": "Kendall's tau-b: 1 if reported and measured values rank the models alike, 0 if the rankings are unrelated.",
+    "Concordance": "Lin's coefficient: how near the models lie to the identity line; a correlation is 1 on any line.",
+    "Lost by choosing": "Best measured value minus the measured value of the model that the service says is best.",
+}
 
 
 def audit_sections(audit: Audit) -> tuple[Section, ...]:
@@ -106,30 +103,28 @@ def _agreement(one: Agreement) -> tuple[Cell, ...]:
 def parts_table(job: Attribution) -> Table:
     """From reported to measured, a row per part, a column per metric."""
     shown = job.decompositions
-    columns = [Column("", kind="name", least=42)]
+    first, *others = shown
     # The first metric is the most telling one, so the last gives way first, and the first never.
-    drops = [0, *range(len(shown) - 1, 0, -1)]
-    columns += [Column(metric_title(one.metric), "gap", drop=drop) for one, drop in zip(shown, drops, strict=True)]
-    rows = [Row(("reported", *(one.reported for one in shown)), "first", unit="fine")]
-    for place, part in enumerate(shown[0].parts):
-        rows.append(Row((CHANGES[part.changes], *(one.parts[place].share for one in shown))))
-    rows.append(Row(("measured", *(one.measured for one in shown)), "first", rule=True, unit="fine"))
+    columns = [Column("", kind="name", least=42), Column(metric_title(first.metric), "gap")]
+    columns += [Column("", kind="bar", ticks=(0.0,), hint="The parts with their intervals; the dotted line is 0.")]
+    columns += [Column(metric_title(one.metric), "gap", drop=len(others) - place) for place, one in enumerate(others)]
+    rows = [Row(("reported", first.reported, None, *(one.reported for one in others)), "first", unit="fine")]
+    for place, part in enumerate(first.parts):
+        shares = [one.parts[place].share for one in shown]
+        rows.append(Row((CHANGES[part.changes], shares[0], Bar(shares[0]), *shares[1:])))
+    rows.append(Row(("measured", first.measured, None, *(one.measured for one in others)), "first", True, "fine"))
     return Table(tuple(columns), tuple(rows))
 
 
 def audit_page(audit: Audit) -> Page:
     """Everything an audit says. Example rows of its jobs are on the page, with their texts."""
-    jobs = audit.attributions[:MOST_JOBS]
-    terms = TERMS
-    if jobs:
-        terms += (
-            ("No label", "The answer was none of the task's labels, was refused, or failed; it counts as wrong."),
-        )
+    lost = {"No label": "The answer was none of the task's labels, was refused, or failed; it counts as wrong."}
+    terms = TERMS | (lost if audit.attributions else {})
     return Page(
         f"Audit: {audit.source}",
         "What the service reported against what was measured. Every difference is reported minus measured.",
         tuple(audit_sentences(audit)),
-        (*_agreements(audit), *_why(audit), Section("Glossary", (Terms(terms),), "glossary", "Glossary")),
+        (*_agreements(audit), *_why(audit), Section("Glossary", (glossary(terms),))),
     )
 
 
@@ -147,21 +142,13 @@ def _agreements(audit: Audit) -> list[Section]:
         "models are misjudged differently."
     ]
     for place, one in enumerate(shown):
-        two = (
-            ("", Figure(f"figure-{place}-scatter", scatter_figure(one))),
-            ("", Figure(f"figure-{place}-level", level_figure(one))),
-        )
-        figures.append(Section(metric_title(one.metric), (Grid(two),)))
-    boxes = (
-        "A box holds the middle half of the models; the dashed line in it is the mean. A box that does not touch 0 is "
-        "an offset, a tall box is noise."
-    )
-    figures.append(Section("All differences", (boxes, Figure("figure-box", box_figure(shown)))))
-    first = f"The largest differences in {metric_title(shown[0].metric)} first."
+        scatter = Figure(f"figure-{place}-scatter", scatter_figure(one))
+        level = Figure(f"figure-{place}-level", level_figure(one))
+        figures.append(Section(metric_title(one.metric), ((scatter, level),)))
     return [
-        Section("Agreement", (over_models, agreement_table(audit)), "agreement", "Agreement"),
-        Section("Figures", tuple(figures), "figures", "Figures"),
-        Section("Models", (first, _models(audit)), "models", "Models"),
+        Section("Agreement", (over_models, agreement_table(audit))),
+        Section("Figures", tuple(figures)),
+        Section("Models", (f"The largest differences in {metric_title(shown[0].metric)} first.", _models(audit))),
     ]
 
 
@@ -195,13 +182,13 @@ def _why(audit: Audit) -> list[Section]:
         "part whose interval contains 0 may be chance."
     )
     shown = audit.attributions[:MOST_JOBS]
-    folds = [_job(audit, job, place, opened=len(shown) <= 3) for place, job in enumerate(shown)]
+    folds = [_job(audit, job, opened=len(shown) <= 3) for job in shown]
     more = len(audit.attributions) > len(shown)
     notes = [f"The first {len(shown)} of {len(audit.attributions)} jobs."] if more else []
-    return [Section("Why", (intro, *folds, *notes), "why", "Why")]
+    return [Section("Why", (intro, *folds, *notes))]
 
 
-def _job(audit: Audit, job: Attribution, place: int, *, opened: bool) -> Fold:
+def _job(audit: Audit, job: Attribution, *, opened: bool) -> Fold:
     said = [Lines(tuple(job_sentences(job)))] if len(audit.attributions) > 1 else []
     terms = [f"The service's terms: {job.reported.terms}"] if job.reported.terms else []
     columns = [Column("condition", kind="name"), Column("rows", "count"), Column("no label", "count")]
@@ -210,9 +197,8 @@ def _job(audit: Audit, job: Attribution, place: int, *, opened: bool) -> Fold:
         Row((one.name, one.rows, one.without_label, *(one.metrics[part.metric] for part in job.decompositions)))
         for one in job.conditions
     )
-    figure = Figure(f"figure-job-{place}", parts_figure(job.decompositions[0]))
     conditions = Section("Conditions", (Table(tuple(columns), rows),))
-    return Fold(job.name, (*said, *terms, parts_table(job), figure, conditions, *map(_switch, job.switches)), opened)
+    return Fold(job.name, (*said, *terms, parts_table(job), conditions, *map(_switch, job.switches)), opened)
 
 
 def _switch(switch: Switch) -> Section:

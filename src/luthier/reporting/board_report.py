@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from luthier.errors import DataError
 from luthier.evaluation.leaderboard import Entry, Leaderboard
-from luthier.evaluation.measures import METRICS, Measure
+from luthier.evaluation.measures import METRICS
 from luthier.evaluation.spread import Spread
 from luthier.evaluation.tables import Mistake, label_scores, mistakes
 from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
@@ -21,13 +21,12 @@ from luthier.reporting.table import (
     Example,
     Figure,
     Fold,
-    Grid,
     Lines,
     Page,
     Row,
     Section,
     Table,
-    Terms,
+    glossary,
 )
 from luthier.tasks.task import Rows
 
@@ -183,7 +182,7 @@ def board_page(
         tuple(sentences(board)),
         (
             _leaderboard(board),
-            *_intervals(board),
+            _intervals(board),
             *_spreads(spreads),
             *_pairs(board),
             *_confusions(board),
@@ -204,17 +203,22 @@ def _leaderboard(board: Leaderboard) -> Section:
         f"Best first, by {measure.title}. {measure.description} The bar shows the interval; the dotted lines are the "
         f"most frequent label{people}.{tied}"
     )
-    return Section("Leaderboard", (intro, board_table(board)), "leaderboard", "Leaderboard")
+    return Section("Leaderboard", (intro, board_table(board)))
 
 
-def _intervals(board: Leaderboard) -> list[Section]:
+def _intervals(board: Leaderboard) -> Section:
     intro = f"{METRICS[board.ranked_by].title} of each spec."
     if board.pairs:
         intro += (
             " Overlapping bars do not mean that two specs are equal: all specs answered the same rows, so the pairs "
             "below are compared row by row, which detects smaller differences."
         )
-    return [Section("Intervals", (intro, Figure("figure-forest", forest_figure(board))), "intervals", "Intervals")]
+    name = board.ranked_by
+    found = {entry.name: entry.metrics[name] for entry in board.entries if name in entry.metrics}
+    lines = {board.majority.name: board.majority, "people": board.ceiling}
+    marks = {text: one.metrics[name].value for text, one in lines.items() if one and name in one.metrics}
+    figure = Figure("figure-forest", forest_figure(found, name, marks))
+    return Section("Intervals", (intro, figure))
 
 
 def _spreads(spreads: Sequence[Spread]) -> list[Section]:
@@ -228,7 +232,7 @@ def _spreads(spreads: Sequence[Spread]) -> list[Section]:
     blocks: list[Block] = [intro]
     for place, spread in enumerate(spreads):
         blocks += [Figure(f"figure-spread-{place}", spread_figure(spread)), spread_section(spread)]
-    return [Section("Spread", tuple(blocks), "spread", "Spread")]
+    return [Section("Spread", tuple(blocks))]
 
 
 def _pairs(board: Leaderboard) -> list[Section]:
@@ -255,7 +259,7 @@ def _pairs(board: Leaderboard) -> list[Section]:
         for pair in board.pairs[:MOST_PAIRS]
     )
     notes = _cut("pairs", len(board.pairs), len(rows), first="first")
-    return [Section("Pairs", (intro, Table(tuple(columns), rows, notes)), "pairs", "Pairs")]
+    return [Section("Pairs", (intro, Table(tuple(columns), rows, notes)))]
 
 
 def _confusions(board: Leaderboard) -> list[Section]:
@@ -266,11 +270,11 @@ def _confusions(board: Leaderboard) -> list[Section]:
         f"darker a cell, the larger its share of the line.{far}"
     )
     figures = tuple(
-        (entry.name, Figure(f"figure-confusion-{place}", confusion_figure(board, entry)))
+        Figure(f"figure-confusion-{place}", confusion_figure(board, entry), entry.name)
         for place, entry in enumerate(shown)
     )
     notes = _cut("specs", len(board.entries), len(shown))
-    return [Section("Confusion", (intro, Grid(figures), *notes), "confusion", "Confusion")]
+    return [Section("Confusion", (intro, figures, *notes))]
 
 
 def _calibration(board: Leaderboard) -> list[Section]:
@@ -282,7 +286,7 @@ def _calibration(board: Leaderboard) -> list[Section]:
         "overconfident, points above it underconfident."
     )
     figure = Figure("figure-calibration", calibration_figure(calibrated))
-    return [Section("Calibration", (intro, figure), "calibration", "Calibration")]
+    return [Section("Calibration", (intro, figure))]
 
 
 def _labels(board: Leaderboard) -> list[Section]:
@@ -311,15 +315,14 @@ def _labels(board: Leaderboard) -> list[Section]:
         )
         for place, entry in enumerate(board.entries[:MOST_CONFUSIONS])
     ]
-    return [Section("Label by label", (intro, *folds), "labels", "Labels")]
+    return [Section("Label by label", (intro, *folds))]
 
 
 def _errors(board: Leaderboard, rows: Rows | None, examples: int) -> Section:
-    title = ("Errors", "errors", "Errors")
     shown = [] if rows is None else [one for one in board.entries[:MOST_MISTAKEN] if one.candidate.predictions]
     if not shown or rows is None:
         none = "This page was made without the rows and the answers, so it has no examples."
-        return Section(title[0], (none,), *title[1:])
+        return Section("Errors", (none,))
     order = "farthest off first, then the most confident" if board.task.ordered else "the most confident first"
     intro = (
         f"The worst wrong answers of each spec, {order}; then rows without a label. Reading ten of them often shows "
@@ -330,7 +333,7 @@ def _errors(board: Leaderboard, rows: Rows | None, examples: int) -> Section:
         found = mistakes(board.task, rows, entry.candidate.predictions, examples)
         summary = entry.name if found else f"{entry.name}: no errors"
         folds.append(Fold(summary, tuple(map(_example, found)), opened=place == 0))
-    return Section(title[0], (intro, *folds, *_cut("specs", len(board.entries), len(shown))), *title[1:])
+    return Section("Errors", (intro, *folds, *_cut("specs", len(board.entries), len(shown))))
 
 
 def _example(one: Mistake) -> Example:
@@ -354,12 +357,12 @@ def _example(one: Mistake) -> Example:
 
 def _glossary(board: Leaderboard) -> Section:
     present = {name for entry in board.entries for name in entry.metrics}
-    shown: list[Measure] = [measure for name, measure in METRICS.items() if name in present]
     note = (
         f"A row without a usable label counts as wrong everywhere. “{board.majority.name}” gives every row the most "
         "frequent label without reading it: a useful spec has to beat it."
     )
-    return Section("Glossary", (Terms(tuple((m.title, m.description) for m in shown)), note), "glossary", "Glossary")
+    terms = {measure.title: measure.description for name, measure in METRICS.items() if name in present}
+    return Section("Glossary", (glossary(terms), note))
 
 
 def _cut(what: str, whole: int, shown: int, first: str = "best") -> tuple[str, ...]:

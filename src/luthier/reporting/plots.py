@@ -1,12 +1,12 @@
-"""The leaderboard's figures, as plotly objects for a page or a notebook."""
+"""Figures of leaderboards and audits, as plotly objects for a page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from luthier.evaluation.across import Across
+from luthier.evaluation.agreement import Agreement
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.measures import METRICS
 from luthier.evaluation.resampling import Interval
@@ -18,20 +18,12 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
-    "BLUE",
-    "COLOURS",
-    "DOTTED",
-    "FILL",
-    "INK",
-    "across_figure",
-    "box",
     "calibration_figure",
     "confusion_figure",
-    "dressed",
     "forest_figure",
-    "plain",
+    "level_figure",
+    "scatter_figure",
     "spread_figure",
-    "whiskers",
 ]
 
 INK = "#737b87"
@@ -50,41 +42,43 @@ MOST_NUMBERED = 15
 """Up to so many labels a confusion matrix has its counts written in the cells."""
 
 
-def forest_figure(board: Leaderboard, metric: str | None = None) -> go.Figure:
-    """Every spec's interval in one metric, best on top, with the majority and the human ceiling as lines.
+def forest_figure(found: Mapping[str, Interval], metric: str, marks: Mapping[str, float]) -> go.Figure:
+    """Every spec's interval in one metric, the first on top.
 
     Args:
-        board: what to show.
-        metric: the ranking metric when absent.
+        found: name of a spec to its interval.
+        metric: name of the metric.
+        marks: what dotted lines are called, to the value they are drawn at.
     """
     import plotly.graph_objects as go
 
-    name = metric or board.ranked_by
-    measure = METRICS[name]
-    entries = [entry for entry in board.entries if name in entry.metrics]
-    found = [entry.metrics[name] for entry in entries]
+    measure, names, intervals = METRICS[metric], [plain(name) for name in found], list(found.values())
     figure = go.Figure(
         go.Scatter(
-            x=[one.value for one in found],
-            y=[plain(entry.name) for entry in entries],
+            x=[one.value for one in intervals],
+            y=names,
             mode="markers",
             marker={"color": BLUE, "size": 10},
-            error_x=whiskers(found, color=BLUE, thickness=3),
-            hovertext=[
-                f"{plain(e.name)}: {interval(one, measure.format)}" for e, one in zip(entries, found, strict=True)
-            ],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [0.0 if one.high is None else one.high - one.value for one in intervals],
+                "arrayminus": [0.0 if one.low is None else one.value - one.low for one in intervals],
+                "color": BLUE,
+                "thickness": 3,
+                "width": 0,
+            },
+            hovertext=[f"{plain(name)}: {interval(one, measure.format)}" for name, one in found.items()],
             hoverinfo="text",
         )
     )
-    for entry, text in ((board.majority, board.majority.name), (board.ceiling, "people")):
-        if entry is not None and name in entry.metrics:
-            figure.add_vline(
-                x=entry.metrics[name].value,
-                line=DOTTED,
-                annotation={"text": plain(text), "font": {"color": INK, "size": 12}},
-                annotation_position="top",
-            )
-    return _ranked(figure, name, height=110 + 32 * len(entries))
+    for text, value in marks.items():
+        note = {"text": plain(text), "font": {"color": INK, "size": 12}}
+        figure.add_vline(x=value, line=DOTTED, annotation=note, annotation_position="top")
+    better = "right" if measure.better == "higher" else "left"
+    figure.update_yaxes(autorange="reversed", automargin=True, type="category")
+    figure.update_xaxes(title=f"{measure.title} ({measure.better} is better: further {better})", automargin=True)
+    return dressed(figure, height=110 + 32 * len(found))
 
 
 def confusion_figure(board: Leaderboard, entry: Entry) -> go.Figure:
@@ -165,44 +159,6 @@ def calibration_figure(entries: Sequence[Entry]) -> go.Figure:
     return dressed(figure, height=420, legend=True)
 
 
-def across_figure(across: Across) -> go.Figure:
-    """Every spec's metric on each table, a colour per table, with the interval of the mean as a bar."""
-    import plotly.graph_objects as go
-
-    measure = METRICS[across.metric]
-    names = [plain(entry.name) for entry in across.entries]
-    means = [entry.mean for entry in across.entries]
-    figure = go.Figure(
-        go.Scatter(
-            x=[mean.value for mean in means],
-            y=names,
-            mode="markers",
-            name="mean",
-            marker={"color": INK, "size": 11, "symbol": "line-ns", "line": {"width": 3, "color": INK}},
-            error_x=whiskers(means, thickness=3),
-            hovertext=[f"{name}: mean {interval(m, measure.format)}" for name, m in zip(names, means, strict=True)],
-            hoverinfo="text",
-        )
-    )
-    for place, table in enumerate(across.tables):
-        found = [entry.values[table] for entry in across.entries]
-        figure.add_trace(
-            go.Scatter(
-                x=[one.value for one in found],
-                y=names,
-                mode="markers",
-                name=plain(table),
-                marker={"color": COLOURS[place % len(COLOURS)], "size": 9},
-                hovertext=[
-                    f"{name} on {plain(table)}: {interval(one, measure.format)}"
-                    for name, one in zip(names, found, strict=True)
-                ],
-                hoverinfo="text",
-            )
-        )
-    return _ranked(figure, across.metric, height=150 + 32 * len(names), legend=True)
-
-
 def spread_figure(spread: Spread) -> go.Figure:
     """A box per group over every single draw, so that few draws are not mistaken for a distribution."""
     import plotly.graph_objects as go
@@ -210,59 +166,93 @@ def spread_figure(spread: Spread) -> go.Figure:
     unit = metric_format(spread.metric)
     figure = go.Figure()
     for group in spread.groups:
-        hovers = [f"{plain(group.name)}: {number(value, unit)}" for value in group.values]
-        figure.add_trace(box(group.name, group.values, hovers, BLUE))
+        figure.add_trace(
+            go.Box(
+                y=list(group.values),
+                name=plain(group.name),
+                boxpoints="all",
+                jitter=0.5,
+                pointpos=0,
+                boxmean=True,
+                quartilemethod="linear",
+                marker={"color": BLUE, "size": 6, "opacity": 0.7},
+                line={"color": INK, "width": 1.5},
+                fillcolor=FILL,
+                hovertext=[f"{plain(group.name)}: {number(value, unit)}" for value in group.values],
+                hoverinfo="text",
+            )
+        )
     figure.update_xaxes(type="category", automargin=True)
     better = f" ({METRICS[spread.metric].better} is better)" if spread.metric in METRICS else ""
     figure.update_yaxes(title=f"{plain(metric_title(spread.metric))}{better}", automargin=True)
     return dressed(figure, height=420)
 
 
-def box(name: str, values: Sequence[float], hovers: Sequence[str], color: str) -> go.Box:
-    """A box over every single value, each of them a point."""
+def scatter_figure(agreement: Agreement) -> go.Figure:
+    """Measured against reported, one point per model; on the dotted line the service is right."""
     import plotly.graph_objects as go
 
-    return go.Box(
-        y=list(values),
-        name=plain(name),
-        boxpoints="all",
-        jitter=0.5,
-        pointpos=0,
-        boxmean=True,
-        quartilemethod="linear",
-        marker={"color": color, "size": 6, "opacity": 0.7},
-        line={"color": INK, "width": 1.5},
-        fillcolor=FILL,
-        hovertext=list(hovers),
-        hoverinfo="text",
+    pairs = agreement.pairs
+    low, high = _ends([*pairs.reported, *pairs.measured])
+    figure = go.Figure(
+        go.Scatter(
+            x=[low, high],
+            y=[low, high],
+            mode="lines",
+            line=DOTTED,
+            hoverinfo="skip",
+        )
     )
+    figure.add_trace(_points(agreement, list(pairs.reported), list(pairs.measured)))
+    figure.update_xaxes(title=f"reported {metric_title(agreement.metric)}", range=[low, high], automargin=True)
+    figure.update_yaxes(
+        title=f"measured {metric_title(agreement.metric)}", range=[low, high], automargin=True, scaleanchor="x"
+    )
+    return dressed(figure, height=420)
 
 
-def whiskers(given: Sequence[Interval], *, color: str = INK, thickness: float = 1.5, width: int = 0) -> dict[str, Any]:
-    """Error bars to the bounds of these intervals; none where there are no bounds."""
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [0.0 if one.high is None else one.high - one.value for one in given],
-        "arrayminus": [0.0 if one.low is None else one.value - one.low for one in given],
-        "color": color,
-        "thickness": thickness,
-        "width": width,
-    }
+def level_figure(agreement: Agreement) -> go.Figure:
+    """The difference against the mean of both values, with its mean and the limits of agreement."""
+    import plotly.graph_objects as go
+
+    levels, differences = agreement.pairs.levels, agreement.pairs.differences
+    figure = go.Figure(_points(agreement, levels.tolist(), differences.tolist()))
+    for value, dash, words in (
+        (agreement.upper_limit.value, "dash", "upper limit"),
+        (agreement.difference.value, "solid", "mean"),
+        (agreement.lower_limit.value, "dash", "lower limit"),
+    ):
+        figure.add_hline(
+            y=value,
+            line={"color": BLUE if dash == "solid" else INK, "dash": dash, "width": 1.5},
+            annotation={"text": f"{words} {number(value, 'gap')}", "font": {"color": INK, "size": 12}},
+            annotation_position="right",
+        )
+    found = agreement.difference
+    figure.add_hrect(y0=found.low, y1=found.high, fillcolor=FILL, line_width=0, layer="below")
+    figure.add_hline(y=0, line={"color": INK, "dash": "dot", "width": 1})
+    if agreement.slope is not None:
+        ends = [float(levels.min()), float(levels.max())]
+        line = [found.value + agreement.slope.value * (end - float(levels.mean())) for end in ends]
+        figure.add_trace(
+            go.Scatter(
+                x=ends,
+                y=line,
+                mode="lines",
+                line={"color": COLOURS[1], "width": 1.5},
+                hovertext=f"grows by {number(agreement.slope.value / 10, 'gap')} per .1",
+                hoverinfo="text",
+            )
+        )
+    figure.update_xaxes(title=f"mean of reported and measured {metric_title(agreement.metric)}", automargin=True)
+    figure.update_yaxes(title="reported minus measured", automargin=True)
+    # The lines are named beside the plot, where no model lies.
+    return dressed(figure, height=420).update_layout(margin_r=120)
 
 
 def plain(text: str) -> str:
     """Plotly reads a little HTML in labels; names are names."""
     return escape(printable(text))
-
-
-def _ranked(figure: go.Figure, metric: str, *, height: int, legend: bool = False) -> go.Figure:
-    """Axes of a figure with a line per spec, the best on top."""
-    measure = METRICS[metric]
-    better = "right" if measure.better == "higher" else "left"
-    figure.update_yaxes(autorange="reversed", automargin=True, type="category")
-    figure.update_xaxes(title=f"{measure.title} ({measure.better} is better: further {better})", automargin=True)
-    return dressed(figure, height=height, legend=legend)
 
 
 def dressed(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
@@ -281,3 +271,31 @@ def dressed(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figur
         hoverlabel={"align": "left"},
     )
     return figure
+
+
+def _points(agreement: Agreement, x: list[float], y: list[float]) -> go.Scatter:
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="markers",
+        marker={"color": BLUE, "size": 9, "opacity": 0.75},
+        hovertext=_hovers(agreement),
+        hoverinfo="text",
+    )
+
+
+def _hovers(agreement: Agreement) -> list[str]:
+    pairs = agreement.pairs
+    return [
+        f"{plain(name)}: reported {number(said, 'fine')}, measured {number(found, 'fine')}, "
+        f"difference {number(said - found, 'gap')}"
+        for name, said, found in zip(pairs.ids, pairs.reported, pairs.measured, strict=True)
+    ]
+
+
+def _ends(values: list[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    room = 0.06 * (high - low) or 0.05
+    return low - room, high + room

@@ -7,7 +7,7 @@ each writer escapes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -24,13 +24,12 @@ __all__ = [
     "Example",
     "Figure",
     "Fold",
-    "Grid",
     "Lines",
     "Page",
     "Row",
     "Section",
     "Table",
-    "Terms",
+    "glossary",
 ]
 
 
@@ -104,6 +103,11 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
+def glossary(terms: Mapping[str, str]) -> Table:
+    """Terms and what they mean."""
+    return Table((Column("term", kind="name"), Column("meaning")), tuple(map(Row, terms.items())))
+
+
 @dataclass(frozen=True, slots=True)
 class Lines:
     """A list of sentences."""
@@ -113,17 +117,11 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A plotly figure, drawn in the element of this id; on pages only."""
+    """A plotly figure, drawn in the element of this id; on pages only. A tuple of figures is drawn side by side."""
 
     id: str
     figure: go.Figure
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Figures side by side, each with a heading that may be empty."""
-
-    figures: tuple[tuple[str, Figure], ...]
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +142,6 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """A glossary: terms and what they mean."""
-
-    terms: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Fold:
     """Blocks behind a summary; on pages only."""
 
@@ -166,14 +157,10 @@ class Section:
     Attributes:
         title: its heading.
         blocks: what it holds. A string is a paragraph.
-        id: its anchor on a page.
-        link: what the page's navigation calls it; not there when empty.
     """
 
     title: str
     blocks: tuple[Block, ...]
-    id: str = ""
-    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +180,8 @@ class Page:
             block = waiting.pop(0)
             if isinstance(block, Figure):
                 yield block
-            elif isinstance(block, Grid):
-                yield from (figure for _, figure in block.figures)
-            elif isinstance(block, Section | Fold):
-                waiting = [*block.blocks, *waiting]
+            elif isinstance(block, tuple | Section | Fold):
+                waiting = [*(block if isinstance(block, tuple) else block.blocks), *waiting]
 
 
-Block = str | Table | Lines | Figure | Grid | Example | Terms | Fold | Section
+Block = str | Table | Lines | Figure | tuple[Figure, ...] | Example | Fold | Section
