@@ -51,15 +51,13 @@ def compare(
     from luthier.errors import EndpointError, Partial
     from luthier.experiments.compare import plan_tables
     from luthier.experiments.several_tables import check_tables, table_names
-    from luthier.techniques import build_specs, read_endpoint, read_spec_files
+    from luthier.techniques import read_endpoint, read_specs
 
     overrides = read_endpoint(endpoint) if endpoint else None
-    recipes = read_spec_files(specs, overrides)
+    chosen = read_specs(specs, overrides)
     names = table_names(test) if len(test) > 1 else [test[0].name]
     tables = {name: api.limited(read_shown(path), limit) for name, path in zip(names, test, strict=True)}
-    count, rows = sum(recipe.count for recipe in recipes), sum(map(len, tables.values()))
-    agree_to_many(count, rows, yes=yes, dry_run=dry_run)
-    chosen = build_specs(recipes)
+    agree_to_many(len(chosen), sum(map(len, tables.values())), yes=yes, dry_run=dry_run)
     print_staying(chosen, overrides, endpoint)
     training = read_shown(train) if train else None
     engine = default_engine()

@@ -19,7 +19,7 @@ __all__ = ["agree_to", "agree_to_address", "agree_to_hosting", "agree_to_many", 
 ASK_ABOVE_USD = 1.0
 
 ASK_ABOVE_SPECS = 100
-"""More specs than this are asked about before they are built: a grid multiplies faster than one thinks."""
+"""More specs than this are asked about first: a grid multiplies faster than one thinks."""
 
 
 def threshold_usd() -> float:
@@ -97,7 +97,7 @@ def print_spent_on(job: Job) -> None:
 
 
 def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
-    """Says how many answers very many specs would give, and asks; before anything is built, rendered or paid.
+    """Says how many answers very many specs would give, and asks; before anything is rendered or paid.
 
     Raises:
         UserError: standard input is no terminal to confirm on.

@@ -9,9 +9,7 @@ from luthier.techniques.fitted_folder import read_fitted
 from luthier.techniques.prompt.prompt import Prompt
 from luthier.techniques.registry import (
     TECHNIQUES,
-    build_specs,
     read_spec,
-    read_spec_files,
     read_specs,
 )
 
@@ -22,11 +20,9 @@ __all__ = [
     "Embedding",
     "FineTune",
     "Prompt",
-    "build_specs",
     "read_endpoint_for",
     "read_endpoint",
     "read_fitted",
-    "read_spec_files",
     "read_spec",
     "read_specs",
     "unmoved",

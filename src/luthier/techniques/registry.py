@@ -6,7 +6,6 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,12 @@ from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
 from luthier.techniques.endpoint_files import override_endpoint, read_yaml, unmoved, why_unmoved
 from luthier.techniques.finetune import FineTune
-from luthier.techniques.grid import MOST_SPECS, Grid, too_many
+from luthier.techniques.grid import MOST_SPECS, expand, read_options, too_many
 from luthier.techniques.prompt.prompt import Prompt
 
 __all__ = [
     "TECHNIQUES",
-    "SpecFile",
-    "build_specs",
     "grid",
-    "read_spec_files",
     "read_spec",
     "read_specs",
 ]
@@ -73,79 +69,6 @@ def check_document(document: Any, source: str, folder: Path) -> tuple[dict[str, 
     return document, TECHNIQUES[technique]
 
 
-@dataclass(frozen=True)
-class SpecFile:
-    """A spec file that was read and not yet built: one spec, or the grid it stands for.
-
-    Attributes:
-        source: the file.
-        document: what is in it, without the grid, its task read.
-        technique: the class that makes specs of it.
-        grid: the settings it varies; `None` for a plain spec.
-        only: name of the one spec of the grid that was asked for.
-    """
-
-    source: str
-    document: dict[str, Any]
-    technique: type[Spec]
-    grid: Grid | None = None
-    only: str | None = None
-
-    @property
-    def count(self) -> int:
-        """How many specs it stands for; counted, not built."""
-        return 1 if self.grid is None or self.only is not None else self.grid.size
-
-    def specs(self) -> list[Spec]:
-        """The specs it stands for.
-
-        Raises:
-            SpecError: one of them is no spec, or they are too many.
-        """
-        if self.grid is None:
-            return [self.technique.make(self.document, self.source)]
-        found = self.grid.specs(self.document, self.technique.make, self.only)
-        if not found:
-            raise SpecError(f"{self.source}: its grid has no spec {self.only!r}; it has: {self.some_names()}.")
-        return found
-
-    def some_names(self) -> str:
-        """The first names of the grid, for a message."""
-        assert self.grid is not None
-        names = self.grid.names(NAMED)
-        more = self.grid.size - len(names)
-        return ", ".join(names) + (f" and {more:,} more" if more else "")
-
-
-def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> SpecFile:
-    """What a YAML file, or `FILE#NAME` for one spec of its grid, describes; nothing is built.
-
-    Raises:
-        SpecError: the file is not there, is no YAML, or its grid is not one.
-    """
-    file, only = path_of(path, "a spec", SpecError), None
-    if "#" in str(path) and not file.exists():
-        before, _, only = str(path).rpartition("#")
-        file = Path(before)
-    if file.is_dir():
-        inside = sorted(str(path) for path in file.glob("*.yaml") if path.name != "task.yaml")[:NAMED]
-        raise SpecError(
-            f"{file} is a folder, and one spec is wanted. Give a file of it: {', '.join(inside) or '(none)'}."
-        )
-    document = read_yaml(file, "spec", "`luthier init --data TABLE --text COLUMN --label COLUMN` writes some.")
-    if isinstance(document, dict):
-        document = override_endpoint(document, overrides or {}, TECHNIQUES.get(str(document.get("technique"))))
-        if "task" not in document and (file.parent / "task.yaml").is_file():
-            document = {**document, "task": "task.yaml"}
-        document = {"name": file.stem, **document}
-    checked, technique = check_document(document, str(file), file.parent)
-    given = checked.pop("grid", None)
-    grid = Grid.read(given, str(checked["name"]), technique, str(file)) if given is not None else None
-    if only is not None and grid is None:
-        raise SpecError(f"{file} has no grid, so it holds no spec {only!r} of one; give {file} alone.")
-    return SpecFile(str(file), checked, technique, grid, only)
-
-
 def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Spec:
     """The spec in a YAML file.
 
@@ -157,27 +80,29 @@ def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> S
         SpecError: the file is not there, is no YAML, is not a spec, or holds a grid of several; or `overrides`
             has no endpoint for such a spec.
     """
-    recipe = read_recipe(path, overrides)
-    if recipe.count > 1:
-        assert recipe.grid is not None
+    file = path_of(path, "a spec", SpecError)
+    if file.is_dir():
+        inside = sorted(str(path) for path in file.glob("*.yaml") if path.name != "task.yaml")[:NAMED]
         raise SpecError(
-            f"{recipe.source} holds a grid of {recipe.count:,} specs, and one is wanted here: {recipe.some_names()}. "
-            f"Name it, as in {recipe.source}#{recipe.grid.names(1)[0]}; one that was compared is also "
-            "packaged by its run: luthier log runs:/RUN_ID."
+            f"{file} is a folder, and one spec is wanted. Give a file of it: {', '.join(inside) or '(none)'}."
         )
-    spec = recipe.specs()[0]
+    spec, *others = _specs_in(path, overrides)
+    if others:
+        raise SpecError(
+            f"{path} holds a grid of {1 + len(others):,} specs, and one is wanted here: {_named([spec, *others])}. "
+            f"Name it, as in {path}#{spec.name}; one that was compared is also packaged by its run: "
+            "luthier log runs:/RUN_ID."
+        )
     if overrides and unmoved([spec], overrides):
         raise SpecError(why_unmoved(spec))
     return spec
 
 
-def read_spec_files(
-    paths: Sequence[str | Path] | str | Path, overrides: Mapping[str, Any] | None = None
-) -> list[SpecFile]:
-    """The spec files among files, globs and folders, read and not built; a `task.yaml` among them is the task.
+def read_specs(paths: Sequence[str | Path] | str | Path, overrides: Mapping[str, Any] | None = None) -> list[Spec]:
+    """The specs in files, globs and folders, grids expanded; a `task.yaml` among them is the task, not a spec.
 
     Raises:
-        SpecError: nothing was found, or a file is no spec.
+        SpecError: nothing was found, two specs share a name, they are too many, or they answer different tasks.
     """
     files: list[Path] = []
     several = paths if isinstance(paths, Iterable) and not isinstance(paths, str | os.PathLike) else [paths]
@@ -194,30 +119,39 @@ def read_spec_files(
         tasks = [path for path in map(Path, several) if path.is_file()]
         what = f"{tasks[0]} is a task, not a spec" if tasks else f"no spec in {', '.join(map(str, several))}"
         raise SpecError(f"{what}. Give spec files, globs or a folder, as in {tasks[0].parent if tasks else 'models/'}.")
-    return [read_recipe(file, overrides) for file in files]
-
-
-def build_specs(recipes: Sequence[SpecFile]) -> list[Spec]:
-    """The specs of some files, their grids expanded.
-
-    Raises:
-        SpecError: they are too many, two share a name, or they answer different tasks.
-    """
-    count = sum(recipe.count for recipe in recipes)
-    if count > MOST_SPECS:
-        raise too_many(count, " and ".join(r.source for r in recipes if r.count > 1) or "this")
-    specs = [spec for recipe in recipes for spec in recipe.specs()]
+    specs = [spec for file in files for spec in _specs_in(file, overrides)]
     check_comparable(specs)
     return specs
 
 
-def read_specs(paths: Sequence[str | Path] | str | Path, overrides: Mapping[str, Any] | None = None) -> list[Spec]:
-    """The specs in files, globs and folders, grids expanded; a `task.yaml` among them is the task, not a spec.
+def _specs_in(path: str | Path, overrides: Mapping[str, Any] | None) -> list[Spec]:
+    """The spec in a YAML file, all specs of its grid, or for `FILE#NAME` the one of that name."""
+    file, only = path_of(path, "a spec", SpecError), None
+    if "#" in str(path) and not file.exists():
+        before, _, only = str(path).rpartition("#")
+        file = Path(before)
+    document = read_yaml(file, "spec", "`luthier init --data TABLE --text COLUMN --label COLUMN` writes some.")
+    if isinstance(document, dict):
+        document = override_endpoint(document, overrides or {}, TECHNIQUES.get(str(document.get("technique"))))
+        if "task" not in document and (file.parent / "task.yaml").is_file():
+            document = {**document, "task": "task.yaml"}
+        document = {"name": file.stem, **document}
+    checked, technique = check_document(document, str(file), file.parent)
+    given = checked.pop("grid", None)
+    if given is None:
+        if only is not None:
+            raise SpecError(f"{file} has no grid, so it holds no spec {only!r} of one; give {file} alone.")
+        return [technique.make(checked, str(file))]
+    specs = expand(checked, technique, read_options(given, technique, str(file)), str(file))
+    chosen = [spec for spec in specs if only in (None, spec.name)]
+    if not chosen:
+        raise SpecError(f"{file}: its grid has no spec {only!r}; it has: {_named(specs)}.")
+    return chosen
 
-    Raises:
-        SpecError: nothing was found, two specs share a name, they are too many, or they answer different tasks.
-    """
-    return build_specs(read_spec_files(paths, overrides))
+
+def _named(specs: Sequence[Spec]) -> str:
+    more = len(specs) - NAMED
+    return ", ".join(spec.name for spec in specs[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def grid(spec: Spec, options: Mapping[str, Sequence[Any]]) -> list[Spec]:
@@ -239,7 +173,7 @@ def grid(spec: Spec, options: Mapping[str, Sequence[Any]]) -> list[Spec]:
     """
     document = spec.document() | {"task": spec.task}
     checked, technique = check_document(document, spec.name, Path())
-    return Grid.read(dict(options), spec.name, technique, spec.name).specs(checked, technique.make)
+    return expand(checked, technique, read_options(dict(options), technique, spec.name), spec.name)
 
 
 def check_comparable(specs: Sequence[Spec]) -> None:
