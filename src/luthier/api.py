@@ -45,7 +45,6 @@ from luthier.tracking.runs import (
     spec_tags,
 )
 from luthier.tuning.checkpoints import base_spec, checkpoint_specs
-from luthier.tuning.hosting import hosted
 from luthier.tuning.job import Job
 from luthier.tuning.verbs import attach_job, tune
 
@@ -412,7 +411,7 @@ def compare_checkpoints(job: Job | str, test: pd.DataFrame, *, base: bool = True
         settings: as `compare` takes them.
     """
     owned = job if isinstance(job, Job) else attach_job(job)
-    with hosted(owned, specs_of_job(owned, base=base)) as specs:
+    with owned.hosted(specs_of_job(owned, base=base)) as specs:
         return compare(specs, test, **settings)
 
 

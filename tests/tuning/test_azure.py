@@ -17,7 +17,6 @@ from luthier.experiments.compare import plan_comparison
 from luthier.providers.endpoint import Resource
 from luthier.techniques import read_spec
 from luthier.tuning.checkpoints import checkpoint_specs
-from luthier.tuning.hosting import hosted, hosting_of
 from luthier.tuning.submission import Timing
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.arm import ControlPlane
@@ -241,7 +240,7 @@ def test_without_a_resource_the_message_says_what_to_add(endpoint: Endpoint) -> 
 @pytest.mark.slow
 def test_checkpoints_are_measured_on_deployments_that_are_gone_afterwards(job: lt.Job, azure: AzureStandIn) -> None:
     specs = checkpoint_specs(job)
-    with hosted(job, specs) as asked:
+    with job.hosted(specs) as asked:
         names = [str(spec.endpoint.model) for spec in asked if spec.endpoint]
         assert sorted(azure.deployments) == sorted(names)
         assert all(name.startswith(f"luthier-{job.run.token}") for name in names)
@@ -252,7 +251,7 @@ def test_checkpoints_are_measured_on_deployments_that_are_gone_afterwards(job: l
 
 @pytest.mark.slow
 def test_hosting_hours_are_counted_and_priced(job: lt.Job, time: Time) -> None:
-    hosting = hosting_of(job, time.clock)
+    hosting = job.hosting(time.clock)
     assert hosting is not None
     with hosting.answering([str(job.state.tuned_model)]):
         time.wait(7200)
@@ -265,7 +264,7 @@ def test_hosting_hours_are_counted_and_priced(job: lt.Job, time: Time) -> None:
 def test_a_deployment_is_written_down_before_it_is_made_and_found_after_a_crash(
     job: lt.Job, azure: AzureStandIn, time: Time
 ) -> None:
-    first = hosting_of(job, time.clock)
+    first = job.hosting(time.clock)
     assert first is not None
     azure.refusals = [Refusal(403, "AuthorizationFailed")]
     with pytest.raises(EndpointError):
@@ -274,7 +273,7 @@ def test_a_deployment_is_written_down_before_it_is_made_and_found_after_a_crash(
     assert [one.gone for one in first.known()] == [time.now]
     first.make(str(job.state.tuned_model))
 
-    second = hosting_of(job, time.clock)
+    second = job.hosting(time.clock)
     assert second is not None
     assert [one.model for one in second.leftovers()] == [job.state.tuned_model]
     second.remove()
@@ -284,7 +283,7 @@ def test_a_deployment_is_written_down_before_it_is_made_and_found_after_a_crash(
 
 @pytest.mark.slow
 def test_an_error_while_measuring_leaves_no_deployment(job: lt.Job, azure: AzureStandIn, time: Time) -> None:
-    hosting = hosting_of(job, time.clock)
+    hosting = job.hosting(time.clock)
     assert hosting is not None
     with pytest.raises(RuntimeError), hosting.answering([str(job.state.tuned_model)]):
         raise RuntimeError("as a crash would")

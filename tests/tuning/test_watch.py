@@ -17,14 +17,14 @@ import pytest
 import luthier as lt
 from luthier.errors import BudgetReached, EndpointError, Interrupted, ModelError, Partial, UserError
 from luthier.providers.prices import dollars
-from luthier.tuning.job import submit
 from luthier.tuning.job_list import list_jobs
 from luthier.tuning.job_runs import TUNE_TAGS
 from luthier.tuning.submission import Timing
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuning_plan import plan_tuning
-from luthier.tuning.verbs import look_at
-from luthier.tuning.watch import JobLine, JobProgress
+from luthier.tuning.verbs import look_at, submit
+from luthier.tuning.watch import JobProgress
+from luthier.tuning.watch_driver import JobLine
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, reviews
 from tests.tuning.conftest import BASE, make_spec

@@ -18,7 +18,6 @@ from luthier.plans import Plan, plan_rows
 from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.prompt.settings import AnswerFormat, Decoding
-from luthier.tuning.hosting import hosted
 from luthier.tuning.job import Job
 from luthier.tuning.job_runs import TUNE_TAGS, tune_runs
 from luthier.tuning.row_checks import without_leaks
@@ -185,7 +184,7 @@ def attribution_of(chain: ConditionChain, engine: Engine, **settings: Any) -> At
     reported = reported_by(chain.job)
     conditions = []
     with (
-        hosted(chain.job, [step.spec for step in chain.conditions]) as specs,
+        chain.job.hosted([step.spec for step in chain.conditions]) as specs,
         shown(settings.get("progress"), f"auditing {chain.job.id}") as progress,
     ):
         asked = settings | {"progress": progress}

@@ -197,8 +197,8 @@ def agree_to_training(
         from luthier.cli.printing import print_json
 
         print_json(plan.check.document())
-    plan.check_clean()
-    plan.check_budget(budget_usd, watched=not detach)
+    if plan.buys:
+        plan.check_affordable(budget_usd, watched=not detach)
     if dry_run:
         print("dry run: nothing was sent.", file=sys.stderr)
         raise typer.Exit

@@ -137,13 +137,12 @@ def attach(
 ) -> None:
     """Watch a job to its end and write its result. Goes on from where the last watch stopped."""
     from luthier.techniques import read_spec
-    from luthier.tuning.job import attach as attach_to
     from luthier.tuning.tuned_specs import TunedSpecFile
-    from luthier.tuning.verbs import watch_job
+    from luthier.tuning.verbs import attach_job, watch_job
 
     recipe = None if spec is None else read_spec(spec)
     target = TunedSpecFile(to) if to is not None else None if spec is None else TunedSpecFile.beside(spec)
-    owned = attach_to(job, spec=recipe, endpoint=_endpoint(endpoint), to=target)
+    owned = attach_job(job, spec=recipe, endpoint=_endpoint(endpoint), to=target)
     say_leftovers(owned)
     print_job(watch_job(owned, budget_usd=budget), json)
 
@@ -185,7 +184,6 @@ def checkpoints(
     from luthier.engine.interrupts import draining
     from luthier.errors import Partial
     from luthier.experiments.compare import plan_comparison
-    from luthier.tuning.hosting import hosted
 
     owned = api.attach_job(job, endpoint=_endpoint(endpoint))
     specs = api.specs_of_job(owned)
@@ -193,7 +191,7 @@ def checkpoints(
     engine = default_engine()
     plan = plan_comparison(specs, table, None, engine, test_name=test.name)
     agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
-    with draining(engine), hosted(owned, specs) as asked:
+    with draining(engine), owned.hosted(specs) as asked:
         board = api.compare(asked, table, budget_usd=budget, test_name=test.name)
     if json:
         print_json(board.leaderboard.to_document() | {"run_id": board.run_id})
@@ -215,11 +213,10 @@ def deploy(
 ) -> None:
     """Deploy a job's result (Azure). Billed by the hour until undeployed."""
     from luthier.cli.spending import agree_to_hosting
-    from luthier.tuning.hosting import need_hosting
     from luthier.tuning.verbs import attach_job
 
     owned = attach_job(job, endpoint=_endpoint(endpoint))
-    agree_to_hosting(need_hosting(owned).usd_per_hour, yes=yes)
+    agree_to_hosting(owned.need_hosting().usd_per_hour, yes=yes)
     owned.deploy(name)
     print_job(owned, json)
 
@@ -229,14 +226,13 @@ def undeploy(job: JobId, endpoint: At = None) -> None:
     """Delete the deployments of a job. Returns when the service says that they are gone."""
     from luthier.cli.printing import print_where
     from luthier.providers.prices import dollars
-    from luthier.tuning.hosting import need_hosting
     from luthier.tuning.verbs import attach_job
 
     owned = attach_job(job, endpoint=_endpoint(endpoint))
     for one in owned.undeploy():
         print(f"gone: {one}")
-    cost = need_hosting(owned).cost_usd()
-    print(f"hosting so far: {need_hosting(owned).hours():.2f} h, {'price unknown' if cost is None else dollars(cost)}")
+    cost = owned.need_hosting().cost_usd()
+    print(f"hosting so far: {owned.need_hosting().hours():.2f} h, {'price unknown' if cost is None else dollars(cost)}")
     print_where()
 
 
@@ -244,9 +240,7 @@ def say_leftovers(job: Job) -> None:
     """On stderr: deployments of a job that are still there, and billed."""
     import sys
 
-    from luthier.tuning.hosting import hosting_of
-
-    hosting = hosting_of(job)
+    hosting = job.hosting()
     for one in [] if hosting is None or not hosting.known() else hosting.leftovers():
         kind = "left over from a measurement" if one.temporary else "deployed"
         print(f"{kind}, and billed: {one}. Delete it: luthier tune undeploy {job.id}", file=sys.stderr)

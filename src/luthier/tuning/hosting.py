@@ -8,21 +8,18 @@ Written down first, so that after a crash what is still there and billed is foun
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
-from luthier.errors import EndpointError, ModelError
+from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint, Price
 from luthier.spec import Spec
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.tuners.azure import deployment_name
 
-if TYPE_CHECKING:
-    from luthier.tuning.job import Job
-
-__all__ = ["HostedDeployment", "Hosting", "deployed", "hosted", "hosting_of", "need_hosting"]
+__all__ = ["Host", "HostedDeployment", "Hosting"]
 
 FOLDER = "tune"
 FILE = f"{FOLDER}/deployments.json"
@@ -169,6 +166,22 @@ class Hosting:
         rate = self.usd_per_hour
         return None if rate is None else self.hours() * rate
 
+    def located(self, spec: FineTune) -> FineTune:
+        """The spec, asking the deployment of its model that was made to stay, if there is one."""
+        if spec.tuned is None:
+            return spec
+        staying = [
+            one for one in self.known() if not one.temporary and one.gone is None and one.model == spec.tuned.model
+        ]
+        return spec.with_tuned(spec.tuned, endpoint=self.place(staying[-1])) if staying else spec
+
+    @contextmanager
+    def hosted(self, specs: Sequence[AnySpec]) -> Iterator[list[AnySpec]]:
+        """The specs, each asking a deployment of its model; those made for it are gone afterwards."""
+        models = {model for spec in specs if (model := _model_asked(spec)) is not None}
+        with self.answering(sorted(models)) as places:
+            yield [_moved(spec, places) for spec in specs]
+
     @contextmanager
     def answering(self, models: Sequence[str]) -> Iterator[dict[str, Endpoint]]:
         """Where each model answers while inside; afterwards the deployments are gone, whatever happened."""
@@ -199,61 +212,15 @@ class Hosting:
                 client.log_metric(self.run_id, "hosting_usd", hours * self.usd_per_hour, step=len(ended))
 
 
-def hosting_of(job: Job, clock: Callable[[], float] = time.time) -> Hosting | None:
-    """The deployments of a job; `None` at services that answer with a tuned model by itself."""
-    host: Any = job.tuner
-    if not isinstance(host, Host):
+def _model_asked(spec: Spec) -> str | None:
+    """The tuned model that a spec asks for by the model's own name; `None` where it asks a deployment."""
+    if not isinstance(spec, FineTune) or spec.tuned is None or spec.endpoint is None:
         return None
-    endpoint = job.base.endpoint
-    assert endpoint is not None
-    token = job.run.token or job.state.token or job.id[-18:]
-    return Hosting(job.run_id, token, host, endpoint.price, job.base.tuning.training_type, clock)
+    return spec.tuned.model if spec.endpoint.model == spec.tuned.model else None
 
 
-def need_hosting(job: Job) -> Hosting:
-    """As `hosting_of`.
-
-    Raises:
-        ModelError: the service needs no deployments.
-    """
-    found = hosting_of(job)
-    if found is None:
-        raise ModelError(f"{job.tuner.place} answers with a tuned model by itself; there is nothing to deploy.")
-    return found
-
-
-@contextmanager
-def hosted(job: Job, specs: Sequence[AnySpec]) -> Iterator[list[AnySpec]]:
-    """The specs, each asked where its model answers; deployments made for it are gone afterwards.
-
-    Args:
-        job: the job whose models they ask.
-        specs: of the job's checkpoints and result; others are left as they are.
-    """
-    found = hosting_of(job)
-    undeployed = [spec for spec in specs if isinstance(spec, FineTune) and _asks_a_model(spec)]
-    if found is None or not undeployed:
-        yield list(specs)
-        return
-    models = [spec.tuned.model for spec in undeployed if spec.tuned is not None]
-    with found.answering(models) as places:
-        yield [_moved(spec, places) for spec in specs]
-
-
-def deployed(job: Job, spec: FineTune) -> FineTune:
-    """The spec, asking the deployment that was made to stay, if there is one."""
-    found = hosting_of(job)
-    if found is None or spec.tuned is None:
+def _moved(spec: AnySpec, places: Mapping[str, Endpoint]) -> AnySpec:
+    model = _model_asked(spec)
+    if model is None or not isinstance(spec, FineTune) or spec.tuned is None:
         return spec
-    staying = [one for one in found.known() if not one.temporary and one.gone is None and one.model == spec.tuned.model]
-    return spec if not staying else spec.with_tuned(spec.tuned, endpoint=found.place(staying[-1]))
-
-
-def _asks_a_model(spec: FineTune) -> bool:
-    return spec.tuned is not None and spec.endpoint is not None and spec.endpoint.model == spec.tuned.model
-
-
-def _moved(spec: AnySpec, places: dict[str, Endpoint]) -> AnySpec:
-    if isinstance(spec, FineTune) and _asks_a_model(spec) and spec.tuned is not None and spec.tuned.model in places:
-        return spec.with_tuned(spec.tuned, endpoint=places[spec.tuned.model])
-    return spec
+    return spec.with_tuned(spec.tuned, endpoint=places[model])

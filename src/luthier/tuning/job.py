@@ -1,47 +1,48 @@
-"""One fine-tuning job from order to result: what `luthier tune` does."""
+"""One fine-tuning job: watched, changed, deployed, and its result kept."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from luthier.errors import BudgetReached, EndpointError, ModelError, Partial, UserError
-from luthier.providers.endpoint import Endpoint
+from luthier.errors import BudgetReached, EndpointError, ModelError, Partial
 from luthier.providers.prices import dollars
+from luthier.spec import Spec
 from luthier.techniques.finetune import FineTune, Tuned
-from luthier.tracking.runs import connect, known_experiment, log_table_digest
-from luthier.tuning.hosting import HostedDeployment, deployed, need_hosting
-from luthier.tuning.job_runs import JobRecord, TuneRun, begin_tune, need_run, run_of_job, runs_of_digest
-from luthier.tuning.preflight import log_preflight
-from luthier.tuning.submission import Timing, patiently, submit_once
-from luthier.tuning.tuned_specs import TunedSpecFile, need_finetune, tuned_spec, write_spec
-from luthier.tuning.tuners import Tuner, tuner_for
-from luthier.tuning.tuners.tuner import Checkpoint, JobState, NoSuchJob, ServiceUnavailable
-from luthier.tuning.tuning_plan import TuningPlan
-from luthier.tuning.watch import CostForecast, Watcher, figures_of, follow, is_paused, wait_for
+from luthier.tuning.hosting import Host, HostedDeployment, Hosting
+from luthier.tuning.job_runs import JobRecord, TuneRun
+from luthier.tuning.submission import REAL_TIME, Timing, patiently
+from luthier.tuning.tuned_specs import TunedSpecFile, tuned_spec, write_spec
+from luthier.tuning.tuners import Tuner
+from luthier.tuning.tuners.tuner import PAUSED, Checkpoint, JobNotFound, JobState, ServiceUnavailable
+from luthier.tuning.watch import CostForecast, Watch
+from luthier.tuning.watch_driver import WatchDriver, WatchedJob, Watcher, follow
 
-__all__ = ["Job", "attach", "submit", "service_of"]
+__all__ = ["Job", "lost_job"]
 
 logger = logging.getLogger(__name__)
 
+AnySpec = TypeVar("AnySpec", bound=Spec)
 Result = TypeVar("Result")
-
 
 AGAIN = "luthier tune SPEC --train TABLE --validation TABLE"
 
 
 class Job:
-    """A job and its run.
+    """A fine-tuning job and its MLflow run.
 
     Attributes:
         run: what the run says.
         state: the job as last seen.
         tuner: the service.
         base: the recipe before it was tuned.
-        bought: whether it was submitted just now.
+        bought: whether the job was submitted just now.
         written: the spec file with the result, once there is one.
     """
 
@@ -62,8 +63,7 @@ class Job:
         self.written: Path | None = None
         self.base = spec.untuned()
         self._target = target
-        self._tokens = tokens
-        self._budget_usd = budget_usd
+        self._forecast = CostForecast(tuner.estimate, self.base.base_model, tokens, budget_usd)
 
     @property
     def id(self) -> str:
@@ -77,8 +77,8 @@ class Job:
 
     @property
     def cost_usd(self) -> float | None:
-        """What it cost; `None` when that is unknown, which is not 0."""
-        return figures_of(self.state, self._forecast(None))
+        """What it cost, by the tokens the service says it trained; `None` when unknown, which is not 0."""
+        return self._forecast.cost_of_tokens_usd(self.state, self.state.trained_tokens)
 
     @property
     def spec(self) -> FineTune:
@@ -88,8 +88,9 @@ class Job:
             ModelError: the job has no result, or not yet.
         """
         block = Tuned(model=self.need_result(), job=self.id, base_model=self.base.base_model, run_id=self.run_id)
-        name = self.written.stem if self.written is not None else None
-        return deployed(self, tuned_spec(self.base, block, name))
+        tuned = tuned_spec(self.base, block, self.written.stem if self.written is not None else None)
+        hosting = self.hosting()
+        return tuned if hosting is None else hosting.located(tuned)
 
     def need_result(self) -> str:
         """The tuned model's name.
@@ -105,16 +106,16 @@ class Job:
 
     @property
     def next_step(self) -> str:
-        """What to type about a job that has no result; a paused one would be waited for in vain."""
+        """What to type about a job that has no result; a paused job has to be resumed before it can end."""
         if self.state.ended:
             return f"Submit a new one: {AGAIN}"
-        resume = f"Let it go on: luthier tune resume {self.id}   " if is_paused(self.state) else ""
+        resume = f"Let it go on: luthier tune resume {self.id}   " if self.state.status == PAUSED else ""
         return f"{resume}Wait for its end: luthier tune attach {self.id}"
 
     def watch(
-        self, *, budget_usd: float | None = None, timing: Timing | None = None, watcher: Watcher | None = None
+        self, *, budget_usd: float | None = None, timing: Timing = REAL_TIME, watcher: Watcher | None = None
     ) -> Job:
-        """Follows the job to its end and keeps everything in its run; from wherever an earlier watch left off.
+        """Follows the job to its end and keeps everything in its run, starting where an earlier watch stopped.
 
         Args:
             budget_usd: most it may cost; what it was submitted with when absent.
@@ -123,23 +124,42 @@ class Job:
 
         Raises:
             EndpointError: the job failed.
-            Partial: it was cancelled, or the service has been away for an hour.
-            BudgetReached: it became dearer than the budget and was cancelled.
+            Partial: it was cancelled, or the service was unavailable for an hour.
+            BudgetReached: its price rose above the budget and it was cancelled.
         """
         if self.state.status == "succeeded" and self.run.status == "FINISHED":
             self._write()
             return self
-        record = JobRecord(self.run_id)
-        forecast = self._forecast(self._budget_usd if budget_usd is None else budget_usd)
-        try:
-            self.state = follow(self.tuner, record, self.id, forecast=forecast, timing=timing, watcher=watcher)
-        except NoSuchJob as error:
-            raise _lost(self.run, self.tuner, error) from error
-        except BudgetReached:
-            self.state = wait_for(self.tuner, self.id, lambda state: state.ended, timing or Timing(), watcher)
-            self._keep(record, timing or Timing())
-            raise
-        self._keep(record, timing or Timing())
+        driver = WatchDriver(timing)
+        driver.add(self.watched(budget_usd=budget_usd, timing=timing, watcher=watcher))
+        (ended,) = driver.ended()
+        return self.finish(ended, timing=timing)
+
+    def watched(
+        self, *, budget_usd: float | None = None, timing: Timing = REAL_TIME, watcher: Watcher | None = None
+    ) -> WatchedJob:
+        """What a `WatchDriver` needs to watch this job beside others; `finish` takes it when it has ended."""
+        budget = self._forecast.budget_usd if budget_usd is None else budget_usd
+        watch = Watch(self.id, replace(self._forecast, budget_usd=budget), poll_seconds=timing.poll_seconds)
+        return WatchedJob(self.tuner, watch, JobRecord(self.run_id), watcher)
+
+    def finish(self, ended: WatchedJob, *, timing: Timing = REAL_TIME) -> Job:
+        """Keeps all there is about a watched job that has ended, the result first; then ends its run.
+
+        Raises:
+            EndpointError: the job failed.
+            Partial: it was cancelled, or watching ended before the job did.
+            BudgetReached: it was cancelled because its price rose above the budget.
+        """
+        if isinstance(ended.error, JobNotFound):
+            raise lost_job(self.run, self.tuner, ended.error) from ended.error
+        if ended.error is not None and not isinstance(ended.error, BudgetReached):
+            raise ended.error
+        assert ended.state.job is not None
+        self.state = ended.state.job
+        self._keep(ended.record or JobRecord(self.run_id), timing)
+        if ended.error is not None:
+            raise ended.error
         if self.state.status == "failed":
             raise EndpointError(
                 f"job {self.id} failed: {(self.state.error or 'the service gives no reason').rstrip('. ')}. Its run "
@@ -151,30 +171,67 @@ class Job:
             )
         return self
 
-    def cancel(self, *, timing: Timing | None = None, watcher: Watcher | None = None) -> Job:
-        """Ends the job and waits until the service confirms; its run ends as the job did.
+    def cancel(self, *, timing: Timing = REAL_TIME, watcher: Watcher | None = None) -> Job:
+        """Cancels the job and waits until the service confirms that it has ended; its run ends as the job did.
 
         Raises:
             EndpointError: the job had ended otherwise.
         """
-        timing = timing or Timing()
+        record = JobRecord(self.run_id)
         if not self.state.ended:
             patiently(timing, partial(self.tuner.cancel, self.id))
-            self.state = follow(self.tuner, JobRecord(self.run_id), self.id, timing=timing, watcher=watcher)
+            self._follow(timing, watcher, record)
         if self.run.status == "RUNNING":
-            self._keep(JobRecord(self.run_id), timing)
+            self._keep(record, timing)
         if self.state.status != "cancelled":
             raise EndpointError(f"job {self.id} {self.state.said} and can no longer be cancelled.")
         return self
 
-    def pause(self, *, timing: Timing | None = None, watcher: Watcher | None = None) -> Job:
-        """Pauses the job and waits until the service confirms."""
-        return self._change(self.tuner.pause, is_paused, "paused", timing, watcher)
+    def pause(self, *, timing: Timing = REAL_TIME, watcher: Watcher | None = None) -> Job:
+        """Pauses the job and waits until the service confirms it."""
+        return self._change(self.tuner.pause, (PAUSED,), "paused", timing, watcher)
 
-    def resume(self, *, timing: Timing | None = None, watcher: Watcher | None = None) -> Job:
-        """Lets a paused job go on and waits until the service confirms."""
-        going = ("running", "queued", "validating_files")
-        return self._change(self.tuner.resume, lambda state: state.status in going, "resumed", timing, watcher)
+    def resume(self, *, timing: Timing = REAL_TIME, watcher: Watcher | None = None) -> Job:
+        """Resumes a paused job and waits until the service confirms it."""
+        return self._change(self.tuner.resume, ("running", "queued", "validating_files"), "resumed", timing, watcher)
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The models that the service kept of it, by step."""
+        return self.tuner.checkpoints(self.id)
+
+    def hosting(self, clock: Callable[[], float] = time.time) -> Hosting | None:
+        """The deployments of this job; `None` at services that answer with a tuned model by itself."""
+        if not isinstance(self.tuner, Host):
+            return None
+        assert self.base.endpoint is not None
+        token = self.run.token or self.state.token or self.id[-18:]
+        price, training_type = self.base.endpoint.price, self.base.tuning.training_type
+        return Hosting(self.run_id, token, self.tuner, price, training_type, clock)
+
+    def need_hosting(self) -> Hosting:
+        """As `hosting`.
+
+        Raises:
+            ModelError: the service needs no deployments.
+        """
+        found = self.hosting()
+        if found is None:
+            raise ModelError(f"{self.tuner.place} answers with a tuned model by itself; there is nothing to deploy.")
+        return found
+
+    @contextmanager
+    def hosted(self, specs: Sequence[AnySpec]) -> Iterator[list[AnySpec]]:
+        """Specs of this job's models, each asking where its model answers; deployments made for it are gone afterwards.
+
+        Args:
+            specs: of the job's checkpoints and result; others are left as they are.
+        """
+        hosting = self.hosting()
+        if hosting is None:
+            yield list(specs)
+        else:
+            with hosting.hosted(specs) as moved:
+                yield moved
 
     def deploy(self, name: str | None = None) -> FineTune:
         """Deploys the result where a service needs that; billed by the hour until `undeploy`.
@@ -188,7 +245,7 @@ class Job:
         Raises:
             ModelError: the service answers with a tuned model by itself, or there is no result.
         """
-        hosting, tuned = need_hosting(self), self.spec.tuned
+        hosting, tuned = self.need_hosting(), self.spec.tuned
         assert tuned is not None
         hosting.make(tuned.model, name or tuned_spec(self.base, tuned).name)
         self._write()
@@ -196,7 +253,7 @@ class Job:
 
     def undeploy(self) -> list[HostedDeployment]:
         """Deletes every deployment made for this job; returns when the service says that they are gone."""
-        return need_hosting(self).remove()
+        return self.need_hosting().remove()
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -216,7 +273,7 @@ class Job:
         """What became of it and what to type next."""
         said = f"job {self.id} {self.state.said}"
         if not self.state.ended:
-            resume = [f"resume it: luthier tune resume {self.id}"] if is_paused(self.state) else []
+            resume = [f"resume it: luthier tune resume {self.id}"] if self.state.status == PAUSED else []
             then = [f"watch it:  luthier tune attach {self.id}", f"end it:    luthier tune cancel {self.id}"]
             return "\n".join([f"{said}, run {self.run_id}", *resume, *then])
         if self.state.status != "succeeded":
@@ -232,33 +289,34 @@ class Job:
     def __repr__(self) -> str:
         return f"<job {self.id}: {self.state.status}, run {self.run_id}>"
 
-    def checkpoints(self) -> list[Checkpoint]:
-        """The models the service kept of it."""
-        return self.tuner.checkpoints(self.id)
-
     def _change(
         self,
         ask: Callable[[str], JobState],
-        reached: Callable[[JobState], bool],
-        wanted: str,
-        timing: Timing | None,
+        wanted: Sequence[str],
+        said: str,
+        timing: Timing,
         watcher: Watcher | None,
     ) -> Job:
         if self.state.ended:
-            raise EndpointError(f"job {self.id} {self.state.said} and can no longer be {wanted}.")
-        if not reached(self.state):
+            raise EndpointError(f"job {self.id} {self.state.said} and can no longer be {said}.")
+        if self.state.status not in wanted:
             ask(self.id)
-            self.state = wait_for(self.tuner, self.id, reached, timing or Timing(), watcher)
+            self._follow(timing, watcher, until=lambda state: state.status in wanted)
         JobRecord(self.run_id).see(self.state)
-        if not reached(self.state):
-            raise EndpointError(f"job {self.id} {self.state.said} now and was not {wanted}.")
+        if self.state.status not in wanted:
+            raise EndpointError(f"job {self.id} {self.state.said} now and was not {said}.")
         return self
 
-    def _forecast(self, budget_usd: float | None) -> CostForecast:
-        def price(tokens: int, epochs: int | None) -> float | None:
-            return self.tuner.estimate(self.base.base_model, tokens, epochs)
-
-        return CostForecast(self._tokens, price, budget_usd)
+    def _follow(
+        self,
+        timing: Timing,
+        watcher: Watcher | None,
+        record: JobRecord | None = None,
+        until: Callable[[JobState], bool] = lambda state: False,
+    ) -> None:
+        unlimited = replace(self._forecast, budget_usd=None)
+        watch = Watch(self.id, unlimited, until, timing.poll_seconds)
+        self.state = follow(WatchedJob(self.tuner, watch, record, watcher), timing)
 
     def _keep(self, record: JobRecord, timing: Timing) -> None:
         """Everything there is about an ended job, the result first: then its run ends."""
@@ -295,128 +353,7 @@ class Job:
             self.written = write_spec(self.spec, self._target)
 
 
-def submit(
-    plan: TuningPlan,
-    *,
-    budget_usd: float | None = None,
-    timing: Timing | None = None,
-    agree: Callable[[], None] = lambda: None,
-) -> Job:
-    """The job of a plan: the one there is, else one that is bought now; once, whatever happens on the way.
-
-    Args:
-        plan: from `plan_tuning`.
-        budget_usd: most it may cost; written down, so that a later watch holds it, too.
-        timing: how time passes.
-        agree: called right before something is bought that the plan did not foresee or foresaw; may refuse by raising.
-    """
-
-    def began(run_id: str) -> None:
-        log_preflight(run_id, plan.check)
-        for name, frame in plan.frames.items():
-            log_table_digest(run_id, frame, name=name, context=name, targets=plan.spec.task.label)
-
-    facts = {"target": None if plan.target is None else plan.target.document(), "budget_usd": budget_usd}
-    run, state, bought = submit_once(
-        plan.spec,
-        plan.check,
-        plan.tuner,
-        lambda: runs_of_digest(known_experiment(plan.spec.task), plan.digest),
-        again=plan.again,
-        facts=facts,
-        timing=timing,
-        agree=agree,
-        began=began,
-    )
-    return Job(run, state, plan.tuner, plan.spec, plan.target, bought=bought, tokens=plan.check.train.tokens)
-
-
-def attach(
-    job: str,
-    *,
-    spec: object | None = None,
-    endpoint: Endpoint | None = None,
-    to: TunedSpecFile | None = None,
-    tuner: Tuner | None = None,
-) -> Job:
-    """A job that was submitted earlier, here or elsewhere.
-
-    Args:
-        job: the service's id, or the run's.
-        spec: the recipe of a job the tracking store does not know; it is taken over, with a run of its own.
-        endpoint: where the job is, if not where it was submitted (another port of the same server).
-        to: where the result goes, if not where the order said.
-        tuner: the service; the one behind the endpoint when absent.
-
-    Raises:
-        ModelError: the tracking store does not know the job and no spec was given.
-        EndpointError: the service does not know it.
-        UserError: `to` could not be written in the end.
-    """
-    run = run_of_job(job) if spec is not None else need_run(job)
-    recipe = need_finetune(spec).untuned() if run is None else run.spec().untuned()
-    assert recipe.endpoint is not None
-    if to is not None:
-        to.check(job if run is None else run.job)
-    service = tuner or tuner_for(endpoint or recipe.endpoint)
-    if run is None:
-        state = service.poll(job)
-        run = _take_over(recipe, state, service)
-    elif run.job is None:
-        # The answer to the order may have been lost with the process that waited for it.
-        found = service.find(run.token)
-        if not found:
-            raise ModelError(
-                f"run {run.run_id} has no job yet: its order was interrupted. Type the luthier tune command again."
-            )
-        state = found[0]
-        JobRecord(run.run_id).see(state)
-    else:
-        try:
-            state = service.poll(run.job)
-        except NoSuchJob as error:
-            raise _lost(run, service, error) from error
-    submission = run.submission()
-    target = to
-    if target is None and submission.get("target"):
-        ordered = TunedSpecFile(Path(submission["target"]["path"]), submission["target"]["exact"])
-        # The order may come from another machine, or its folder be gone.
-        target = ordered if ordered.path.parent.is_dir() else None
-    tokens = ((submission.get("preflight") or {}).get("train") or {}).get("tokens")
-    return Job(run, state, service, recipe, target, tokens=tokens, budget_usd=submission.get("budget_usd"))
-
-
-def service_of(job: str, endpoint: Endpoint | None, tuner: Tuner | None = None) -> tuple[Tuner, str]:
-    """Where a job is, and what it is called there.
-
-    Raises:
-        ModelError: no endpoint was given and the tracking store does not know the job.
-    """
-    if tuner is not None:
-        return tuner, job
-    if endpoint is not None:
-        return tuner_for(endpoint), job
-    run = need_run(job)
-    recipe = run.spec().untuned()
-    assert recipe.endpoint is not None
-    return tuner_for(recipe.endpoint), run.job or job
-
-
-def _take_over(spec: FineTune, state: JobState, tuner: Tuner) -> TuneRun:
-    if state.base_model != spec.base_model:
-        raise UserError(
-            f"job {state.id} trains {state.base_model}, and spec {spec.name!r} names {spec.base_model}; "
-            "give the spec it was submitted for."
-        )
-    from luthier.tuning.job_runs import TUNE_TAGS
-
-    connect(spec.task)
-    # What it was trained on is not known here, so its digest is its own.
-    tags = {"digest": f"job:{state.id}", "token": state.token or "", "place": tuner.place, "job": state.id}
-    return begin_tune(spec, {TUNE_TAGS[name]: value for name, value in tags.items()}, {"taken_over": True})
-
-
-def _lost(run: TuneRun, tuner: Tuner, error: NoSuchJob) -> EndpointError:
+def lost_job(run: TuneRun, tuner: Tuner, error: JobNotFound) -> EndpointError:
     """What to say of a job that its own service does not know any more; its run does not go on as if it were alive."""
     if run.place != tuner.place or run.status != "RUNNING":
         return error

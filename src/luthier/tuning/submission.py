@@ -27,9 +27,9 @@ from luthier.techniques.finetune import FineTune
 from luthier.tracking.runs import TAGS
 from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, write_submission
 from luthier.tuning.preflight import Preflight
-from luthier.tuning.tuners.tuner import JobState, NoSuchJob, OutcomeUnknown, ServiceUnavailable, Submission, Tuner
+from luthier.tuning.tuners.tuner import JobNotFound, JobState, OutcomeUnknown, ServiceUnavailable, Submission, Tuner
 
-__all__ = ["Timing", "SubmissionStatus", "patiently", "submission_status", "submit_once", "tune_digest"]
+__all__ = ["REAL_TIME", "Timing", "SubmissionStatus", "patiently", "submission_status", "submit_once", "tune_digest"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,9 @@ class Timing:
     wait: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
     poll_seconds: float | None = None
+
+
+REAL_TIME = Timing()
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def token_of(digest: str, attempt: int) -> str:
 
 
 def submission_status(
-    tuner: Tuner, runs: Sequence[TuneRun], digest: str, *, again: bool = False, timing: Timing | None = None
+    tuner: Tuner, runs: Sequence[TuneRun], digest: str, *, again: bool = False, timing: Timing = REAL_TIME
 ) -> SubmissionStatus:
     """Whether an order has a job that serves: one that is alive, or has succeeded.
 
@@ -116,9 +119,8 @@ def submission_status(
         timing: how time passes.
 
     Raises:
-        NoSuchJob: the service does not know the job that serves it, and no other is wanted.
+        JobNotFound: the service does not know the job that serves it, and no other is wanted.
     """
-    timing = timing or Timing()
 
     def serves(job: JobState) -> bool:
         return not job.ended or (job.status == "succeeded" and not again)
@@ -130,10 +132,10 @@ def submission_status(
     if latest is not None and pending is None:
         try:
             job = None if latest.job is None else patiently(timing, partial(tuner.poll, latest.job))
-        except NoSuchJob as error:
+        except JobNotFound as error:
             if not again and latest.job_status not in ("failed", "cancelled"):
                 # Somebody else's key would see just this: what was paid for is not bought once more on a guess.
-                raise NoSuchJob(
+                raise JobNotFound(
                     f"{error} It serves this very order (run {latest.run_id}). If the key is another account's or "
                     "project's, set the right one. If the job was deleted, add --again (again=True) to buy another."
                 ) from error
@@ -166,7 +168,7 @@ def submit_once(
     *,
     again: bool = False,
     facts: Mapping[str, Any] | None = None,
-    timing: Timing | None = None,
+    timing: Timing = REAL_TIME,
     agree: Callable[[], None] = lambda: None,
     began: Callable[[str], None] = lambda run_id: None,
 ) -> tuple[TuneRun, JobState, bool]:
@@ -190,7 +192,6 @@ def submit_once(
         EndpointError: the service refuses; nothing was bought.
         OutcomeUnknown: the order was sent and no answer came; the same command finds out.
     """
-    timing = timing or Timing()
     digest = tune_digest(spec, check)
     with _alone(digest):
         now = submission_status(tuner, runs(), digest, again=again, timing=timing)

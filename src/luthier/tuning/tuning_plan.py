@@ -54,27 +54,20 @@ class TuningPlan:
         """Whether a job would have to be paid for."""
         return self.known is None or self.known.job is None
 
-    def check_clean(self) -> None:
-        """Refuses to buy a job on tables with leaks or missing labels; one that is bought already is not touched.
-
-        Raises:
-            DataError: leaked rows, a label without rows, lines the service would refuse.
-        """
-        if self.buys:
-            self.check.need_clean()
-
-    def check_budget(self, usd: float | None, *, watched: bool = True) -> None:
-        """Refuses a price above the budget, an unknown one, and one that could grow unwatched.
+    def check_affordable(self, usd: float | None, *, watched: bool = True) -> None:
+        """Refuses to buy on tables that would spoil the job, and at a price that the budget does not cover.
 
         Args:
             usd: most that training may cost.
-            watched: whether the job will be followed; where the service chooses the epochs, the budget is held so.
+            watched: whether the job will be watched, which is what holds a budget where the service chooses the epochs.
 
         Raises:
+            DataError: leaked rows, a label without rows, lines the service would refuse.
             BudgetReached: the job would cost more.
             UserError: its price is not known, or the budget could not be held.
         """
-        if usd is None or not self.buys:
+        self.check.need_clean()
+        if usd is None:
             return
         known, one = self.check.cost_usd, self.check.epoch_usd
         cost = one if known is None else known

@@ -1,4 +1,4 @@
-"""The verbs of fine-tuning: tune, attach, watch, as a notebook and the command line call them."""
+"""The verbs of fine-tuning, as a notebook and the command line call them: tune, attach, watch, look."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from luthier.documents import described
-from luthier.errors import ModelError
+from luthier.errors import ModelError, UserError
 from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.tables import frame_of
-from luthier.tuning.job import Job, attach, service_of, submit
-from luthier.tuning.submission import Timing
-from luthier.tuning.tuned_specs import TunedSpecFile
-from luthier.tuning.tuners import Tuner
-from luthier.tuning.tuners.tuner import JobState
+from luthier.techniques.finetune import FineTune
+from luthier.tracking.runs import connect, known_experiment, log_table_digest
+from luthier.tuning.job import Job, lost_job
+from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, need_run, run_of_job, runs_of_digest
+from luthier.tuning.preflight import log_preflight
+from luthier.tuning.submission import REAL_TIME, Timing, submit_once
+from luthier.tuning.tuned_specs import TunedSpecFile, need_finetune
+from luthier.tuning.tuners import Tuner, tuner_for
+from luthier.tuning.tuners.tuner import JobNotFound, JobState
 from luthier.tuning.tuning_plan import TuningPlan, plan_tuning
-from luthier.tuning.watch import JobLine, Watcher, follow, stoppable
+from luthier.tuning.watch import CostForecast, Watch
+from luthier.tuning.watch_driver import WatchedJob, Watcher, attended, follow
 
-__all__ = ["attach_job", "look_at", "tune", "tune_planned", "watch_job"]
+__all__ = ["attach_job", "look_at", "submit", "tune", "tune_planned", "watch_job"]
 
 
 def tune(
@@ -34,14 +39,14 @@ def tune(
     detach: bool = False,
     tuner: Tuner | None = None,
     watcher: Watcher | None = None,
-    timing: Timing | None = None,
+    timing: Timing = REAL_TIME,
 ) -> Job:
     """Fine-tunes a spec's base model on labelled rows; the same call finds its job, however it was interrupted.
 
     Args:
         spec: a recipe of technique fine-tune.
         train: labelled rows to train on: a DataFrame, a path, or what else `compare` takes.
-        validation: labelled rows the service measures on meanwhile.
+        validation: labelled rows the service measures on while it trains.
         test: labelled rows the result will be measured on, which must not be among the others.
         to: file to write the tuned spec to.
         budget_usd: most that training may cost.
@@ -77,22 +82,48 @@ def tune_planned(
     budget_usd: float | None = None,
     detach: bool = False,
     watcher: Watcher | None = None,
-    timing: Timing | None = None,
+    timing: Timing = REAL_TIME,
 ) -> Job:
     """As `tune`, for what `plan_tuning` planned."""
-    found: list[str] = []
-    plan.check_clean()
-    plan.check_budget(budget_usd, watched=not detach)
+    job: Job | None = None
+    if plan.buys:
+        plan.check_affordable(budget_usd, watched=not detach)
+    with attended(lambda: None if job is None else job.id, watcher) as watcher:
+        job = submit(plan, budget_usd=budget_usd, watched=not detach, timing=timing)
+        return job if detach else job.watch(budget_usd=budget_usd, watcher=watcher, timing=timing)
 
-    def agree() -> None:
-        # A job the plan counted on may be gone by now, and its tables were not held against it.
-        plan.check.need_clean()
-        plan.check_budget(budget_usd, watched=not detach)
 
-    with stoppable(lambda: found[0] if found else None):
-        job = submit(plan, budget_usd=budget_usd, timing=timing, agree=agree)
-        found.append(job.id)
-        return job if detach else watch_job(job, budget_usd=budget_usd, watcher=watcher, timing=timing)
+def submit(
+    plan: TuningPlan, *, budget_usd: float | None = None, watched: bool = True, timing: Timing = REAL_TIME
+) -> Job:
+    """The job of a plan: the existing one, else one that is bought now.
+
+    Args:
+        plan: from `plan_tuning`.
+        budget_usd: most it may cost; kept with the run, so that a later watch holds it too.
+        watched: whether the job will be watched; see `TuningPlan.check_affordable`.
+        timing: how time passes.
+    """
+
+    def began(run_id: str) -> None:
+        log_preflight(run_id, plan.check)
+        for name, frame in plan.frames.items():
+            log_table_digest(run_id, frame, name=name, context=name, targets=plan.spec.task.label)
+
+    facts = {"target": None if plan.target is None else plan.target.document(), "budget_usd": budget_usd}
+    run, state, bought = submit_once(
+        plan.spec,
+        plan.check,
+        plan.tuner,
+        lambda: runs_of_digest(known_experiment(plan.spec.task), plan.digest),
+        again=plan.again,
+        facts=facts,
+        timing=timing,
+        # A job that the plan counted on may be gone by now, and then its tables and price were not checked.
+        agree=lambda: plan.check_affordable(budget_usd, watched=watched),
+        began=began,
+    )
+    return Job(run, state, plan.tuner, plan.spec, plan.target, bought=bought, tokens=plan.check.train.tokens)
 
 
 def attach_job(
@@ -100,16 +131,16 @@ def attach_job(
     *,
     spec: Spec | None = None,
     endpoint: Endpoint | None = None,
-    to: str | Path | None = None,
+    to: str | Path | TunedSpecFile | None = None,
     tuner: Tuner | None = None,
 ) -> Job:
-    """A job that was submitted earlier; `.watch()` goes on from where the last watch left off.
+    """A job that was submitted earlier, here or elsewhere; `.watch()` goes on from where the last watch stopped.
 
     Args:
         job: the service's id, or the id of its run.
-        spec: the recipe, for a job that the tracking store does not know; it gets a run of its own.
-        endpoint: where the job is, if not where it was submitted.
-        to: file to write the tuned spec to.
+        spec: the recipe, for a job that the tracking store does not know; the job is taken over into a new run.
+        endpoint: where the job is, if not where it was submitted (another port of the same server).
+        to: file to write the tuned spec to, if not the one given when it was submitted.
         tuner: the service; the one behind the endpoint when absent.
 
     Raises:
@@ -119,19 +150,57 @@ def attach_job(
     """
     if not isinstance(job, str):
         raise ModelError(f"a job is wanted, by the service's id or the id of its run; given: {described(job)}.")
-    return attach(job, spec=spec, endpoint=endpoint, to=None if to is None else TunedSpecFile(Path(to)), tuner=tuner)
+    run = run_of_job(job) if spec is not None else need_run(job)
+    recipe = need_finetune(spec).untuned() if run is None else run.spec().untuned()
+    assert recipe.endpoint is not None
+    target = TunedSpecFile(Path(to)) if isinstance(to, str | Path) else to
+    if target is not None:
+        target.check(job if run is None else run.job)
+    service = tuner or tuner_for(endpoint or recipe.endpoint)
+    if run is None:
+        state = service.poll(job)
+        run = _take_over(recipe, state, service)
+    elif run.job is None:
+        # The service may have taken the submission although its answer was lost with the process that waited for it.
+        found = service.find(run.token)
+        if not found:
+            raise ModelError(
+                f"run {run.run_id} has no job yet: submitting was interrupted. Type the luthier tune command again."
+            )
+        state = found[0]
+        JobRecord(run.run_id).see(state)
+    else:
+        try:
+            state = service.poll(run.job)
+        except JobNotFound as error:
+            raise lost_job(run, service, error) from error
+    submission = run.submission()
+    if target is None and submission.get("target"):
+        given = TunedSpecFile(Path(submission["target"]["path"]), submission["target"]["exact"])
+        # The job may have been submitted on another machine, or the folder be gone.
+        target = given if given.path.parent.is_dir() else None
+    tokens = ((submission.get("preflight") or {}).get("train") or {}).get("tokens")
+    return Job(run, state, service, recipe, target, tokens=tokens, budget_usd=submission.get("budget_usd"))
+
+
+def _take_over(spec: FineTune, state: JobState, tuner: Tuner) -> TuneRun:
+    if state.base_model != spec.base_model:
+        raise UserError(
+            f"job {state.id} trains {state.base_model}, and spec {spec.name!r} names {spec.base_model}; "
+            "give the spec it was submitted for."
+        )
+    connect(spec.task)
+    # Its training rows are not known here, so it gets a digest that no submission has.
+    tags = {"digest": f"job:{state.id}", "token": state.token or "", "place": tuner.place, "job": state.id}
+    return begin_tune(spec, {TUNE_TAGS[name]: value for name, value in tags.items()}, {"taken_over": True})
 
 
 def watch_job(
-    job: Job, *, budget_usd: float | None = None, watcher: Watcher | None = None, timing: Timing | None = None
+    job: Job, *, budget_usd: float | None = None, watcher: Watcher | None = None, timing: Timing = REAL_TIME
 ) -> Job:
-    """Follows a job with a line on stderr; Ctrl-C leaves the job alone."""
-    line = JobLine()
-    try:
-        with stoppable(lambda: job.id):
-            return job.watch(budget_usd=budget_usd, watcher=watcher or line, timing=timing)
-    finally:
-        line.close()
+    """As `Job.watch`, with a line on stderr; Ctrl-C stops the watching and leaves the job alone."""
+    with attended(lambda: job.id, watcher) as watcher:
+        return job.watch(budget_usd=budget_usd, watcher=watcher, timing=timing)
 
 
 def look_at(
@@ -140,9 +209,9 @@ def look_at(
     *,
     tuner: Tuner | None = None,
     watcher: Watcher | None = None,
-    timing: Timing | None = None,
+    timing: Timing = REAL_TIME,
 ) -> JobState:
-    """Follows any job of a service to its end and writes nothing down.
+    """Follows any job of a service to its end and writes nothing.
 
     Args:
         job: the service's id, or the id of its run.
@@ -150,11 +219,17 @@ def look_at(
         tuner: the service; the one behind the endpoint when absent.
         watcher: is shown each look; a line on stderr when absent.
         timing: how time passes.
+
+    Raises:
+        ModelError: no endpoint was given and the tracking store does not know the job.
+        EndpointError: the service does not know the job, or refuses.
     """
-    service, name = service_of(job, endpoint, tuner)
-    line = JobLine()
-    try:
-        with stoppable(lambda: name):
-            return follow(service, None, name, timing=timing, watcher=watcher or line)
-    finally:
-        line.close()
+    if tuner is None and endpoint is None:
+        run = need_run(job)
+        endpoint, job = run.spec().untuned().endpoint, run.job or job
+    if tuner is None:
+        assert endpoint is not None
+        tuner = tuner_for(endpoint)
+    watch = Watch(job, CostForecast(tuner.estimate), poll_seconds=timing.poll_seconds)
+    with attended(lambda: job, watcher) as watcher:
+        return follow(WatchedJob(tuner, watch, watcher=watcher), timing)

@@ -1,59 +1,77 @@
-"""Following a job: what is heard goes into its run, one line says how far it is."""
+"""Watching a job, without I/O: what the service's answer means, what to do about it, and when to ask again.
+
+    look (poll, events) --> Watch.step --> actions: keep, show, cancel, finish
+         ^                      |
+         +---- next due <-------+
+
+`Watch.step` is a pure function of a state, events and a time, so that one driver (`watch_driver.py`) can watch any
+number of jobs, and so that tests need neither a network nor a clock.
+"""
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from luthier.errors import BudgetReached, EndpointError, Interrupted, Partial
-from luthier.processes import ending_signals
+from luthier.errors import BudgetReached, EndpointError, Partial
 from luthier.providers.prices import dollars
-from luthier.tuning.job_runs import JobRecord
-from luthier.tuning.submission import Timing
-from luthier.tuning.tuners.tuner import PAUSED, JobEvent, JobState, NoSuchJob, ServiceUnavailable, Tuner
+from luthier.tuning.tuners.tuner import JobEvent, JobNotFound, JobState, ServiceUnavailable
 
-if TYPE_CHECKING:
-    from rich.status import Status
-
-__all__ = ["JobLine", "CostForecast", "JobProgress", "figures_of", "follow", "stoppable", "wait_for"]
+__all__ = [
+    "CancelAccepted",
+    "CancelJob",
+    "CostForecast",
+    "Finish",
+    "JobProgress",
+    "Keep",
+    "Looked",
+    "Refused",
+    "Show",
+    "Unanswered",
+    "Watch",
+    "WatchState",
+]
 
 FIRST_POLL_SECONDS = 0.5
 LONGEST_POLL_SECONDS = 15.0
-SLOWER = 1.3
-"""Polls begin close together, because small jobs end soon, and come apart for long ones."""
+POLL_GROWTH = 1.3
+"""Polls start close together, because small jobs end soon, and grow apart for long ones."""
 
+FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
 PATIENCE_SECONDS = 3600.0
-"""How long a service may be away before watching ends. The job is not touched."""
+"""How long a service may be unavailable before watching ends. The job itself is not touched."""
 
 LOSSES = ("train_loss", "training_loss", "loss")
 
 
 @dataclass(frozen=True)
 class CostForecast:
-    """What is known before a job starts, to judge it by while it runs.
+    """What a job is expected to cost, and how much it may.
 
     Attributes:
+        price: US dollars for training a model on so many tokens, each repeated for so many epochs; `None` when unknown.
+        model: the base model as the spec names it; the service's own name for it when empty.
         tokens: estimated tokens of one epoch.
-        price: US dollars for so many tokens and epochs; `None` when unknown.
-        budget_usd: most it may cost.
+        budget_usd: most the job may cost.
     """
 
+    price: Callable[[str, int, int | None], float | None]
+    model: str = ""
     tokens: int | None = None
-    price: Callable[[int, int | None], float | None] = lambda tokens, epochs: None
     budget_usd: float | None = None
 
-    def cost_usd(self, epochs: Any) -> float | None:
-        """What all epochs will cost, once the service has said how many."""
+    def cost_usd(self, job: JobState) -> float | None:
+        """Price of all epochs, once the service has said how many there are."""
+        epochs = job.hyperparameters.get("epochs")
         if self.tokens is None or not isinstance(epochs, int | float):
             return None
-        return self.price(self.tokens, int(epochs))
+        return self.price(self.model or job.base_model, self.tokens, int(epochs))
+
+    def cost_of_tokens_usd(self, job: JobState, tokens: int | None) -> float | None:
+        """Price of the tokens trained so far."""
+        return None if tokens is None else self.price(self.model or job.base_model, tokens, 1)
 
 
 @dataclass(frozen=True)
@@ -86,254 +104,242 @@ class JobProgress:
         return ", ".join(parts)
 
 
-class Watcher(Protocol):
-    """Is shown each look."""
+@dataclass(frozen=True)
+class Looked:
+    """Event: the service told the job's state, and what it had not said before."""
 
-    def show(self, said: JobProgress) -> None:
-        """The job now."""
-
-
-class JobLine:
-    """One line about a job on standard error: rewritten on a terminal, a new one when something changed elsewhere."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._last = ""
-        self._status: Status | None = None
-
-    def show(self, said: JobProgress) -> None:
-        """Writes the line."""
-        text = f"{said.job.id}: {said}"
-        if not self._stream.isatty():
-            # Progress by the tenth is enough for a log.
-            tenth = 10 * (said.step or 0) // said.steps if said.steps else said.step
-            mark = f"{said.job.status} {tenth} {said.news}"
-            if mark != self._last:
-                self._last = mark
-                print(text, file=self._stream, flush=True)
-            return
-        if self._status is None:
-            from rich.console import Console
-
-            self._status = Console(file=self._stream).status(text)
-            self._status.start()
-        self._status.update(text)
-        self._last = text
-
-    def close(self) -> None:
-        """Leaves the last state on the screen."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
-            print(self._last, file=self._stream)
+    job: JobState
+    events: Sequence[JobEvent] = ()
 
 
-def follow(
-    tuner: Tuner,
-    record: JobRecord | None,
-    job: str,
-    *,
-    forecast: CostForecast | None = None,
-    timing: Timing | None = None,
-    watcher: Watcher | None = None,
-    until: Callable[[JobState], bool] = lambda state: state.ended,
-) -> JobState:
-    """Looks at a job until it has ended; a service that is away for a while is asked again.
+@dataclass(frozen=True)
+class Unanswered:
+    """Event: a look got no answer, but a later one may."""
 
-    Args:
-        tuner: the service.
-        record: where everything that is heard is kept; nowhere when absent.
-        job: the service's id.
-        forecast: what it was expected to cost.
-        timing: how time passes.
-        watcher: is shown each look.
-        until: ends the watch sooner.
+    error: ServiceUnavailable
 
-    Raises:
-        BudgetReached: the epochs the service chose cost more than the budget; the job was cancelled.
-        Partial: the service was away for an hour, or the tracking store cannot be written to.
-        EndpointError: the service refuses, as with a key that has expired.
+
+@dataclass(frozen=True)
+class Refused:
+    """Event: the service refused for good, as with a key that has expired."""
+
+    error: EndpointError
+
+
+@dataclass(frozen=True)
+class CancelAccepted:
+    """Event: the service took the request to cancel; the job ends some time later."""
+
+
+WatchEvent = Looked | Unanswered | Refused | CancelAccepted
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Action: write a state and new events into the job's run."""
+
+    job: JobState
+    events: Sequence[JobEvent]
+
+
+@dataclass(frozen=True)
+class Show:
+    """Action: show how far the job is."""
+
+    progress: JobProgress
+
+
+@dataclass(frozen=True)
+class CancelJob:
+    """Action: ask the service to cancel the job; where it is unavailable, the next look leads to another try."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Action: stop watching.
+
+    Attributes:
+        error: why, unless the job has reached what was waited for.
     """
-    timing = timing or Timing()
-    known: set[str] = set()
-    if forecast is None:
-        # Of a job that is only looked at nothing was expected, and what it cost is known all the same.
-        forecast = CostForecast(price=lambda tokens, epochs: tuner.estimate(trail.base_model, tokens, epochs))
-    trail = ProgressTracker(timing, forecast)
-    poll = timing.poll_seconds or FIRST_POLL_SECONDS
-    while True:
-        state, events = _patient(tuner, job, known, timing, watcher, trail)
-        known |= {event.id for event in events}
-        if record is not None:
-            _keep(record, tuner, state, events)
-        said = trail.look(state, events)
-        if watcher is not None:
-            watcher.show(said)
-        if until(state):
-            return state
-        cost = forecast.cost_usd(state.hyperparameters.get("epochs"))
-        if forecast.budget_usd is not None and cost is not None and cost > forecast.budget_usd:
-            # Of a service that is away just now it is asked again after the next look: the job costs money meanwhile.
-            with suppress(ServiceUnavailable):
-                tuner.cancel(job)
-                raise BudgetReached(
-                    f"job {job} was cancelled: the service chose {state.hyperparameters['epochs']} epochs, which cost "
-                    f"about {dollars(cost)}, more than the budget of {dollars(forecast.budget_usd)}. Raise --budget, "
-                    "or set tuning.epochs."
-                )
-        timing.wait(poll)
-        if timing.poll_seconds is None:
-            poll = min(LONGEST_POLL_SECONDS, poll * SLOWER)
+
+    error: Exception | None = None
 
 
-def _keep(record: JobRecord, tuner: Tuner, state: JobState, events: list[JobEvent]) -> None:
-    def write() -> None:
-        record.see(state)
-        new = [event for event in events if event.id not in record.known_events]
-        record.hear(new)
-        if any("checkpoint" in event.message.lower() for event in new):
-            # They are read once more when the job has ended.
-            with suppress(EndpointError):
-                record.checkpoints(tuner.checkpoints(state.id))
-
-    record.settle(write)
+WatchAction = Keep | Show | CancelJob | Finish
 
 
-def wait_for(
-    tuner: Tuner, job: str, reached: Callable[[JobState], bool], timing: Timing, watcher: Watcher | None = None
-) -> JobState:
-    """Looks at a job until the service confirms what was asked of it."""
-    return follow(tuner, None, job, timing=timing, watcher=watcher, until=lambda state: state.ended or reached(state))
+@dataclass(frozen=True)
+class WatchState:
+    """What a watch knows of its job between two steps.
+
+    Attributes:
+        job: the job as last seen; `None` before the first look.
+        known: ids of the events that were heard.
+        step: the last training step that was reported.
+        steps: how many there will be, if the service says so.
+        loss: the training loss last reported.
+        first: time and number of the first reported step; the speed is measured from there.
+        poll_seconds: time until the next look.
+        backoff_seconds: time until the next look, should this one get no answer.
+        unanswered_seconds: time spent waiting for a service that does not answer.
+        over_budget: the error to end with, once the service has accepted to cancel a job that is too expensive.
+    """
+
+    job: JobState | None = None
+    known: frozenset[str] = frozenset()
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    first: tuple[float, int] | None = None
+    poll_seconds: float = FIRST_POLL_SECONDS
+    backoff_seconds: float = FIRST_BACKOFF_SECONDS
+    unanswered_seconds: float = 0.0
+    over_budget: BudgetReached | None = None
 
 
-def figures_of(state: JobState, forecast: CostForecast) -> float | None:
-    """What an ended job cost in US dollars, by the tokens the service says it trained; `None` when unknown."""
-    if state.trained_tokens is None:
-        return None
-    return forecast.price(state.trained_tokens, 1)
+class WatchStep(NamedTuple):
+    """The result of a step: the next state, what to do now in this order, and when to look again.
+
+    `due` is on the clock that `now` was read from, and `None` once the watch is finished.
+    """
+
+    state: WatchState
+    actions: tuple[WatchAction, ...]
+    due: float | None
 
 
-class ProgressTracker:
-    """What was seen so far of one job: enough to say how far it is."""
+@dataclass(frozen=True)
+class Watch:
+    """Follows a job until it has ended or reached a state. Holds no state of its own and does no I/O.
 
-    def __init__(self, timing: Timing, forecast: CostForecast) -> None:
-        self._timing, self._forecast = timing, forecast
-        self._step: int | None = None
-        self._steps: int | None = None
-        self._loss: float | None = None
-        self._first: tuple[float, int] | None = None
-        self.last: JobState | None = None
+    Attributes:
+        job: the service's id.
+        forecast: what the job is expected to cost, and may.
+        until: ends the watch before the job has ended.
+        poll_seconds: time between looks; starts small and grows when absent.
+    """
 
-    @property
-    def base_model(self) -> str:
-        return self.last.base_model if self.last is not None else ""
+    job: str
+    forecast: CostForecast
+    until: Callable[[JobState], bool] = lambda state: False
+    poll_seconds: float | None = None
 
-    def look(self, state: JobState, events: list[Any]) -> JobProgress:
-        self.last = state
+    def step(self, state: WatchState, events: Sequence[WatchEvent], now: float) -> WatchStep:
+        """What follows from events.
+
+        Args:
+            state: as the last step left it; `WatchState()` at first.
+            events: what happened since.
+            now: Unix time.
+
+        Returns:
+            The next state, the actions in the order they are to be done, and when the next look is due.
+        """
+        actions: list[WatchAction] = []
+        due: float | None = now
         for event in events:
-            self._steps = event.total_steps or self._steps
-            if event.step is None:
-                continue
-            self._step = max(self._step or 0, event.step)
-            self._loss = next((event.metrics[name] for name in LOSSES if name in event.metrics), self._loss)
-            self._first = self._first or (event.created, event.step)
-        return JobProgress(
+            match event:
+                case Looked():
+                    state, done, due = self._looked(state, event, now)
+                case Unanswered():
+                    state, done, due = self._unanswered(state, event.error, now)
+                case Refused():
+                    done, due = (Finish(self._refused(event.error)),), None
+                case CancelAccepted():
+                    state, done, due = replace(state, over_budget=self._over_budget(state)), (), now
+            actions += done
+        return WatchStep(state, tuple(actions), due)
+
+    def _looked(self, state: WatchState, event: Looked, now: float) -> WatchStep:
+        job = event.job
+        state = replace(
+            _with_events(state, event.events), job=job, backoff_seconds=FIRST_BACKOFF_SECONDS, unanswered_seconds=0.0
+        )
+        actions: list[WatchAction] = [Keep(job, event.events), Show(self._progress(state, job, now))]
+        if job.ended or self.until(job):
+            actions.append(Finish(state.over_budget))
+            return WatchStep(state, tuple(actions), None)
+        if state.over_budget is None and self._exceeds_budget(job):
+            actions.append(CancelJob())
+        pause = self.poll_seconds or state.poll_seconds
+        state = replace(state, poll_seconds=min(LONGEST_POLL_SECONDS, state.poll_seconds * POLL_GROWTH))
+        return WatchStep(state, tuple(actions), now + pause)
+
+    def _unanswered(self, state: WatchState, error: ServiceUnavailable, now: float) -> WatchStep:
+        if state.unanswered_seconds >= PATIENCE_SECONDS:
+            gone = Partial(
+                f"{error}. It has been unavailable for an hour; the job, if it runs, goes on. "
+                f"Type: luthier tune attach {self.job}"
+            )
+            gone.__cause__ = error
+            return WatchStep(state, (Finish(gone),), None)
+        pause = state.backoff_seconds
+        news = f"the service is unavailable, asking again in {pause:.0f} s"
+        actions = () if state.job is None else (Show(JobProgress(state.job, news=news)),)
+        state = replace(
             state,
-            step=self._step,
-            steps=self._steps,
-            loss=self._loss,
-            tokens=self._tokens(state),
-            cost_usd=self._cost(state),
-            seconds_left=self._left(state),
-            news=state.error or "",
+            backoff_seconds=min(LONGEST_BACKOFF_SECONDS, pause * 2),
+            unanswered_seconds=state.unanswered_seconds + pause,
+        )
+        return WatchStep(state, actions, now + pause)
+
+    def _refused(self, error: EndpointError) -> EndpointError:
+        if isinstance(error, JobNotFound):
+            return error
+        refused = EndpointError(
+            f"{error} Watching job {self.job} ended, the job did not. When this is solved, type: "
+            f"luthier tune attach {self.job}"
+        )
+        refused.__cause__ = error
+        return refused
+
+    def _exceeds_budget(self, job: JobState) -> bool:
+        cost, budget = self.forecast.cost_usd(job), self.forecast.budget_usd
+        return budget is not None and cost is not None and cost > budget
+
+    def _over_budget(self, state: WatchState) -> BudgetReached:
+        assert state.job is not None
+        cost, budget = self.forecast.cost_usd(state.job), self.forecast.budget_usd
+        assert cost is not None
+        assert budget is not None
+        return BudgetReached(
+            f"job {self.job} was cancelled: the service chose {state.job.hyperparameters['epochs']} epochs, which cost "
+            f"about {dollars(cost)}, more than the budget of {dollars(budget)}. Raise --budget, or set tuning.epochs."
         )
 
-    def _tokens(self, state: JobState) -> int | None:
-        if state.trained_tokens is not None:
-            return state.trained_tokens
-        epochs = state.hyperparameters.get("epochs")
-        if self._forecast.tokens is None or not self._steps or not isinstance(epochs, int | float):
-            return None
-        return round(self._forecast.tokens * epochs * (self._step or 0) / self._steps)
-
-    def _cost(self, state: JobState) -> float | None:
-        tokens = self._tokens(state)
-        return None if tokens is None else self._forecast.price(tokens, 1)
-
-    def _left(self, state: JobState) -> float | None:
-        now = self._timing.clock()
-        if state.estimated_finish is not None:
-            return max(0.0, state.estimated_finish - now)
-        if self._first is None or not self._steps or self._step is None or self._step <= self._first[1]:
-            return None
-        each = (now - self._first[0]) / (self._step - self._first[1])
-        return max(0.0, each * (self._steps - self._step))
+    def _progress(self, state: WatchState, job: JobState, now: float) -> JobProgress:
+        tokens, an_epoch, epochs = job.trained_tokens, self.forecast.tokens, job.hyperparameters.get("epochs")
+        if tokens is None and an_epoch is not None and isinstance(epochs, int | float) and state.steps:
+            tokens = round(an_epoch * epochs * (state.step or 0) / state.steps)
+        return JobProgress(
+            job,
+            step=state.step,
+            steps=state.steps,
+            loss=state.loss,
+            tokens=tokens,
+            cost_usd=self.forecast.cost_of_tokens_usd(job, tokens),
+            seconds_left=_seconds_left(state, job, now),
+            news=job.error or "",
+        )
 
 
-def _patient(
-    tuner: Tuner, job: str, known: set[str], timing: Timing, watcher: Watcher | None, trail: ProgressTracker
-) -> tuple[JobState, list[Any]]:
-    """One look, however often the service is away meanwhile."""
-    wait, waited = 1.0, 0.0
-    while True:
-        try:
-            # Events after the state: what is heard of an ended job is all there will be.
-            state = tuner.poll(job)
-            return state, tuner.events(job, known)
-        except ServiceUnavailable as error:
-            if waited >= PATIENCE_SECONDS:
-                raise Partial(
-                    f"{error}. It has been away for an hour; the job, if it runs, goes on. "
-                    f"Type: luthier tune attach {job}"
-                ) from error
-            if watcher is not None and trail.last is not None:
-                watcher.show(JobProgress(trail.last, news=f"the service is away, asking again in {wait:.0f} s"))
-            timing.wait(wait)
-            waited += wait
-            wait = min(LONGEST_BACKOFF_SECONDS, wait * 2)
-        except NoSuchJob:
-            raise
-        except EndpointError as error:
-            raise EndpointError(
-                f"{error} Watching job {job} ended, the job did not. When this is solved, type: "
-                f"luthier tune attach {job}"
-            ) from error
+def _with_events(state: WatchState, events: Sequence[JobEvent]) -> WatchState:
+    step, steps, loss, first = state.step, state.steps, state.loss, state.first
+    for event in events:
+        steps = event.total_steps or steps
+        if event.step is None:
+            continue
+        step = max(step or 0, event.step)
+        loss = next((event.metrics[name] for name in LOSSES if name in event.metrics), loss)
+        first = first or (event.created, event.step)
+    known = state.known | {event.id for event in events}
+    return replace(state, known=known, step=step, steps=steps, loss=loss, first=first)
 
 
-@contextmanager
-def stoppable(job: Callable[[], str | None]) -> Iterator[None]:
-    """While inside, Ctrl-C, SIGTERM and SIGHUP stop the watching and leave the job, which was paid for, alone.
-
-    Args:
-        job: its id, as soon as there is one.
-
-    Raises:
-        Interrupted: says how to go on and how to cancel.
-    """
-    main = threading.current_thread() is threading.main_thread()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in ending_signals()} if main else {}
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        known = job()
-        if known is None:
-            raise Interrupted(
-                "interrupted before the service confirmed a job. Type the same command again: it goes on where it was, "
-                "and if a job was submitted it is found, not bought twice."
-            ) from error
-        raise Interrupted(
-            f"stopped watching; job {known} goes on. Go on watching: luthier tune attach {known}   "
-            f"End it: luthier tune cancel {known}"
-        ) from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def is_paused(state: JobState) -> bool:
-    """Whether the service has confirmed a pause."""
-    return state.status == PAUSED
+def _seconds_left(state: WatchState, job: JobState, now: float) -> float | None:
+    if job.estimated_finish is not None:
+        return max(0.0, job.estimated_finish - now)
+    if state.first is None or not state.steps or state.step is None or state.step <= state.first[1]:
+        return None
+    seconds_a_step = (now - state.first[0]) / (state.step - state.first[1])
+    return max(0.0, seconds_a_step * (state.steps - state.step))

@@ -33,8 +33,8 @@ from luthier.tuning.tuners.tuner import (
     Checkpoint,
     Hyperparameter,
     JobEvent,
+    JobNotFound,
     JobState,
-    NoSuchJob,
     OutcomeUnknown,
     Rules,
     ServiceUnavailable,
@@ -348,7 +348,7 @@ class OpenAITuner:
             kind = OutcomeUnknown if changes and error.status_code != 429 else ServiceUnavailable
             return kind(f"{where} is not able to answer just now ({doing}): {verdict.message}")
         if error.status_code == 404 and job is not None and _is_missing(error):
-            return NoSuchJob(f"{where} has no job {job!r} ({verdict.message}). {GONE}")
+            return JobNotFound(f"{where} has no job {job!r} ({verdict.message}). {GONE}")
         if error.status_code in (404, 405):
             return EndpointError(f"{where} does not offer this ({doing}): {verdict.message}")
         return EndpointError(f"{where} refused ({doing}): {verdict.message}")

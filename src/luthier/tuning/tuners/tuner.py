@@ -17,7 +17,7 @@ __all__ = [
     "JobEvent",
     "JobState",
     "Hyperparameter",
-    "NoSuchJob",
+    "JobNotFound",
     "Submission",
     "Rules",
     "Tuner",
@@ -208,7 +208,7 @@ def marked_suffix(suffix: str | None, token: str, longest: int) -> str:
     return token if suffix is None else f"{suffix[: longest - len(token) - 1]}-{token}"
 
 
-class NoSuchJob(EndpointError):
+class JobNotFound(EndpointError):
     """The service does not know the job."""
 
 

@@ -1,0 +1,246 @@
+"""The driver of watches: asks the services, does what `Watch.step` says, and waits until the next job is due."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from luthier.errors import EndpointError, Interrupted, Partial
+from luthier.processes import ending_signals
+from luthier.tuning.job_runs import JobRecord
+from luthier.tuning.submission import REAL_TIME, Timing
+from luthier.tuning.tuners.tuner import JobEvent, JobState, ServiceUnavailable, Tuner
+from luthier.tuning.watch import (
+    CancelAccepted,
+    CancelJob,
+    Finish,
+    JobProgress,
+    Keep,
+    Looked,
+    Refused,
+    Show,
+    Unanswered,
+    Watch,
+    WatchEvent,
+    WatchState,
+)
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+__all__ = ["JobLine", "WatchDriver", "WatchedJob", "Watcher", "attended", "follow"]
+
+
+class Watcher(Protocol):
+    """Is shown each look at a job."""
+
+    def show(self, said: JobProgress) -> None:
+        """The job now."""
+
+
+@dataclass
+class WatchedJob:
+    """A job that a driver watches.
+
+    Attributes:
+        tuner: the service.
+        watch: how it is watched.
+        record: its run, which keeps what is heard; `None` keeps nothing.
+        watcher: is shown each look.
+        state: what is known of it.
+        error: why watching ended, unless the job reached what was waited for.
+    """
+
+    tuner: Tuner
+    watch: Watch
+    record: JobRecord | None = None
+    watcher: Watcher | None = None
+    state: WatchState = field(default_factory=WatchState)
+    error: Exception | None = None
+
+
+class WatchDriver:
+    """Watches any number of jobs, each in its own time: the one that is due next is looked at next.
+
+    Args:
+        timing: how time passes.
+    """
+
+    def __init__(self, timing: Timing = REAL_TIME) -> None:
+        self._timing = timing
+        self._due: list[tuple[float, int, WatchedJob]] = []
+        self._numbers = itertools.count()
+
+    def add(self, job: WatchedJob) -> None:
+        """Watches one more job; allowed at any time, also between two that ended."""
+        self._schedule(self._timing.clock(), job)
+
+    def ended(self) -> Iterator[WatchedJob]:
+        """Yields each job when its watch has finished, until none is left."""
+        while self._due:
+            due, _, job = heapq.heappop(self._due)
+            pause = due - self._timing.clock()
+            if pause > 0:
+                self._timing.wait(pause)
+            due_next = self._turn(job)
+            if due_next is None:
+                yield job
+            else:
+                self._schedule(due_next, job)
+
+    def _schedule(self, due: float, job: WatchedJob) -> None:
+        heapq.heappush(self._due, (due, next(self._numbers), job))
+
+    def _turn(self, job: WatchedJob) -> float | None:
+        """One look and all that follows from it; returns when the next is due."""
+        events: list[WatchEvent] = [_look(job)]
+        while events:
+            job.state, actions, due = job.watch.step(job.state, events, self._timing.clock())
+            events = []
+            for action in actions:
+                match action:
+                    case Keep(state, said) if job.record is not None:
+                        try:
+                            _keep(job.record, job.tuner, state, said)
+                        except Partial as error:
+                            # The tracking store failed: this watch ends, others go on.
+                            job.error = error
+                            return None
+                    case Show(progress) if job.watcher is not None:
+                        job.watcher.show(progress)
+                    case CancelJob():
+                        events += _cancel(job)
+                    case Finish(error):
+                        job.error = error
+        return due
+
+
+def _look(job: WatchedJob) -> WatchEvent:
+    try:
+        # Events after the state: once a job has ended, these are all there will be.
+        state = job.tuner.poll(job.watch.job)
+        return Looked(state, job.tuner.events(job.watch.job, job.state.known))
+    except ServiceUnavailable as error:
+        return Unanswered(error)
+    except EndpointError as error:
+        return Refused(error)
+
+
+def _keep(record: JobRecord, tuner: Tuner, state: JobState, events: Sequence[JobEvent]) -> None:
+    def write() -> None:
+        record.see(state)
+        new = [event for event in events if event.id not in record.known_events]
+        record.hear(new)
+        if any("checkpoint" in event.message.lower() for event in new):
+            # They are read once more when the job has ended.
+            with suppress(EndpointError):
+                record.checkpoints(tuner.checkpoints(state.id))
+
+    record.settle(write)
+
+
+def _cancel(job: WatchedJob) -> list[WatchEvent]:
+    try:
+        job.tuner.cancel(job.watch.job)
+    except ServiceUnavailable:
+        # Asked again after the next look: the job costs money meanwhile.
+        return []
+    except EndpointError as error:
+        return [Refused(error)]
+    return [CancelAccepted()]
+
+
+class JobLine:
+    """One line about a job on standard error: rewritten on a terminal, a new one when something changed elsewhere."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._last = ""
+        self._status: Status | None = None
+
+    def show(self, said: JobProgress) -> None:
+        """Writes the line."""
+        text = f"{said.job.id}: {said}"
+        if not self._stream.isatty():
+            # Progress by the tenth is enough for a log.
+            tenth = 10 * (said.step or 0) // said.steps if said.steps else said.step
+            mark = f"{said.job.status} {tenth} {said.news}"
+            if mark != self._last:
+                self._last = mark
+                print(text, file=self._stream, flush=True)
+            return
+        if self._status is None:
+            from rich.console import Console
+
+            self._status = Console(file=self._stream).status(text)
+            self._status.start()
+        self._status.update(text)
+        self._last = text
+
+    def close(self) -> None:
+        """Leaves the last state on the screen."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+            print(self._last, file=self._stream)
+
+
+def follow(job: WatchedJob, timing: Timing = REAL_TIME) -> JobState:
+    """Watches one job until its watch has finished.
+
+    Raises:
+        Partial: the service was unavailable for an hour, or the tracking store cannot be written to.
+        EndpointError: the service refuses, as with a key that has expired.
+    """
+    driver = WatchDriver(timing)
+    driver.add(job)
+    (ended,) = driver.ended()
+    if ended.error is not None:
+        raise ended.error
+    assert ended.state.job is not None
+    return ended.state.job
+
+
+@contextmanager
+def attended(job: Callable[[], str | None], watcher: Watcher | None = None) -> Iterator[Watcher]:
+    """While inside, a line on stderr shows the job, and Ctrl-C, SIGTERM and SIGHUP stop the watching, not the job.
+
+    Args:
+        job: the job's id, as soon as there is one.
+        watcher: in place of the line.
+
+    Raises:
+        Interrupted: says how to go on and how to cancel.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, stop) for number in ending_signals()} if main else {}
+    line = JobLine()
+    try:
+        yield watcher or line
+    except KeyboardInterrupt as error:
+        known = job()
+        if known is None:
+            raise Interrupted(
+                "interrupted before the service confirmed a job. Type the same command again: it goes on where it was, "
+                "and if a job was submitted it is found, not bought twice."
+            ) from error
+        raise Interrupted(
+            f"stopped watching; job {known} goes on. Go on watching: luthier tune attach {known}   "
+            f"End it: luthier tune cancel {known}"
+        ) from error
+    finally:
+        line.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)

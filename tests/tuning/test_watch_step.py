@@ -1,0 +1,232 @@
+"""A watch without I/O: what follows from each answer of a service, on a clock that only the test moves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from luthier.errors import BudgetReached, EndpointError, Partial
+from luthier.tuning.submission import Timing
+from luthier.tuning.tuners.tuner import JobEvent, JobNotFound, JobState, ServiceUnavailable
+from luthier.tuning.watch import (
+    CancelAccepted,
+    CancelJob,
+    CostForecast,
+    Finish,
+    Keep,
+    Looked,
+    Refused,
+    Show,
+    Unanswered,
+    Watch,
+    WatchAction,
+    WatchEvent,
+    WatchState,
+)
+from luthier.tuning.watch_driver import WatchDriver, WatchedJob
+
+RUNNING = JobState("ftjob-1", "running", "base", hyperparameters={"epochs": 4})
+SUCCEEDED = replace(RUNNING, status="succeeded", tuned_model="ft:base", trained_tokens=4000)
+
+A_DOLLAR_A_TOKEN = CostForecast(lambda model, tokens, epochs: float(tokens * (epochs or 1)), tokens=1000)
+WATCH = Watch("ftjob-1", A_DOLLAR_A_TOKEN)
+
+
+def after(
+    events: Sequence[WatchEvent], watch: Watch = WATCH, state: WatchState | None = None
+) -> tuple[WatchState, list[WatchAction], list[float]]:
+    """The state, all actions and all pauses of a watch whose looks end so, each made when it is due."""
+    state, now = state or WatchState(), 100.0
+    actions: list[WatchAction] = []
+    pauses: list[float] = []
+    for event in events:
+        state, done, due = watch.step(state, [event], now)
+        actions += done
+        if due is not None:
+            pauses.append(due - now)
+            now = due
+    return state, actions, pauses
+
+
+def step(number: int, of: int = 10) -> JobEvent:
+    return JobEvent(f"e{number}", 100.0 + number, f"step {number}", number, {"train_loss": 1 / number}, of)
+
+
+def test_polls_start_at_half_a_second_and_grow_to_fifteen() -> None:
+    _, _, pauses = after([Looked(RUNNING)] * 20)
+    assert pauses[:3] == pytest.approx([0.5, 0.65, 0.845])
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 15.0
+
+
+def test_a_poll_that_was_asked_for_does_not_grow() -> None:
+    _, _, pauses = after([Looked(RUNNING)] * 5, replace(WATCH, poll_seconds=2.0))
+    assert pauses == [2.0] * 5
+
+
+def test_what_was_heard_is_kept_before_it_is_shown_and_told_once() -> None:
+    state, actions, _ = after([Looked(RUNNING, [step(1)]), Looked(RUNNING, [step(2)])])
+    assert [type(action) for action in actions] == [Keep, Show, Keep, Show]
+    assert state.known == {"e1", "e2"}
+    shown = actions[-1]
+    assert isinstance(shown, Show)
+    assert (shown.progress.step, shown.progress.steps, shown.progress.loss) == (2, 10, 0.5)
+
+
+def test_progress_says_tokens_price_and_the_time_that_is_left() -> None:
+    _, actions, _ = after([Looked(RUNNING, [step(1), step(5)])])
+    shown = actions[-1]
+    assert isinstance(shown, Show)
+    # Half of four epochs of 1,000 tokens; from step 1 at second 101 to step 5 at second 105 is a second a step.
+    assert (shown.progress.tokens, shown.progress.cost_usd) == (2000, 2000.0)
+    later = WATCH.step(WatchState(), [Looked(RUNNING, [step(1), step(5)])], 105.0).actions[-1]
+    assert isinstance(later, Show)
+    assert later.progress.seconds_left == pytest.approx(5.0)
+
+
+def test_an_ended_job_finishes_the_watch() -> None:
+    end = WATCH.step(WatchState(), [Looked(SUCCEEDED)], 100.0)
+    assert end.actions[-1] == Finish(None)
+    assert end.due is None
+
+
+def test_a_watch_may_end_before_the_job_does() -> None:
+    until_paused = replace(WATCH, until=lambda job: job.status == "paused")
+    assert until_paused.step(WatchState(), [Looked(RUNNING)], 100.0).due is not None
+    assert until_paused.step(WatchState(), [Looked(replace(RUNNING, status="paused"))], 100.0).due is None
+
+
+def test_an_unavailable_service_is_asked_again_after_twice_the_time_and_no_longer_than_an_hour() -> None:
+    away = Unanswered(ServiceUnavailable("status 503"))
+    _, actions, pauses = after([away] * 66)
+    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert sum(pauses) >= 3600 > sum(pauses[:-1])
+    end = actions[-1]
+    assert isinstance(end, Finish)
+    assert isinstance(end.error, Partial)
+    assert "status 503" in str(end.error)
+    assert "luthier tune attach ftjob-1" in str(end.error)
+
+
+def test_patience_starts_anew_with_every_answer() -> None:
+    away = Unanswered(ServiceUnavailable("status 503"))
+    state, actions, pauses = after([*[away] * 60, Looked(RUNNING), away])
+    assert pauses[-1] == 1.0
+    assert state.unanswered_seconds == 1.0
+    said = actions[-1]
+    assert isinstance(said, Show)
+    assert "asking again in 1 s" in said.progress.news
+
+
+def test_a_refusal_ends_the_watch_and_says_how_to_go_on() -> None:
+    end = WATCH.step(WatchState(), [Refused(EndpointError("the key has expired."))], 100.0)
+    (finish,) = end.actions
+    assert isinstance(finish, Finish)
+    assert "the key has expired" in str(finish.error)
+    assert "luthier tune attach ftjob-1" in str(finish.error)
+    gone = JobNotFound("no job 'ftjob-1'")
+    assert WATCH.step(WatchState(), [Refused(gone)], 100.0).actions == (Finish(gone),)
+
+
+def test_a_job_over_its_budget_is_cancelled_until_the_service_accepts_and_watched_until_it_has_ended() -> None:
+    held = replace(WATCH, forecast=replace(A_DOLLAR_A_TOKEN, budget_usd=3999.0))
+    state, actions, _ = after([Looked(RUNNING), Looked(RUNNING)], held)
+    assert [type(action) for action in actions].count(CancelJob) == 2
+    state, actions, pauses = after([CancelAccepted(), Looked(RUNNING)], held, state)
+    assert CancelJob() not in actions
+    assert all(pause < 15 for pause in pauses)
+    _, actions, _ = after([Looked(replace(RUNNING, status="cancelled"))], held, state)
+    end = actions[-1]
+    assert isinstance(end, Finish)
+    assert isinstance(end.error, BudgetReached)
+    assert "4 epochs" in str(end.error)
+
+
+def test_a_job_within_its_budget_or_of_unknown_price_goes_on() -> None:
+    within = replace(WATCH, forecast=replace(A_DOLLAR_A_TOKEN, budget_usd=4000.0))
+    unknown = replace(WATCH, forecast=CostForecast(lambda *_: None, tokens=1000, budget_usd=1.0))
+    auto = Looked(replace(RUNNING, hyperparameters={"epochs": "auto"}))
+    for watch, event in ((within, Looked(RUNNING)), (unknown, Looked(RUNNING)), (within, auto)):
+        assert CancelJob() not in watch.step(WatchState(), [event], 100.0).actions
+
+
+@dataclass
+class Clock:
+    """Passes only where something waits."""
+
+    now: float = 100.0
+    waits: list[float] = field(default_factory=list)
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now
+
+
+@dataclass
+class Scripted:
+    """A service of many jobs: each ends after so many seconds, and the service is unavailable now and then."""
+
+    clock: Clock
+    lasts: dict[str, float]
+    asked: Counter[str] = field(default_factory=Counter)
+    cancelled: set[str] = field(default_factory=set)
+    place = "scripted"
+
+    def poll(self, job: str) -> JobState:
+        self.asked[job] += 1
+        if self.asked[job] % 7 == 3:
+            raise ServiceUnavailable("status 503")
+        if job == "job-13":
+            raise EndpointError("the key has expired.")
+        over = self.clock.now - 100.0 >= self.lasts[job] or job in self.cancelled
+        ended = "cancelled" if job in self.cancelled else "succeeded"
+        return JobState(job, ended if over else "running", "base", hyperparameters={"epochs": 2})
+
+    def events(self, job: str, known: Collection[str] = ()) -> list[JobEvent]:
+        told = [JobEvent(f"{job}-{n}", 100.0 + n, "step", n) for n in range(int(self.clock.now - 100.0))]
+        return [event for event in told if event.id not in known]
+
+    def cancel(self, job: str) -> JobState:
+        self.cancelled.add(job)
+        return JobState(job, "running", "base")
+
+
+def test_one_driver_watches_fifty_jobs_each_in_its_own_time() -> None:
+    clock = Clock()
+    service = Scripted(clock, {f"job-{n}": 10.0 * n for n in range(50)})
+    driver = WatchDriver(Timing(wait=clock.wait, clock=clock.clock))
+    dear = CostForecast(lambda model, tokens, epochs: 5.0, tokens=1000, budget_usd=4.0)
+    cheap = CostForecast(lambda *_: 0.0)
+    for name in service.lasts:
+        driver.add(WatchedJob(service, Watch(name, dear if name == "job-40" else cheap)))  # type: ignore[arg-type]
+    seen = {one.watch.job: (one, clock.now - 100.0) for one in driver.ended()}
+
+    assert set(seen) == set(service.lasts)
+    failed = {name: type(one.error) for name, (one, _) in seen.items() if one.error is not None}
+    assert failed == {"job-13": EndpointError, "job-40": BudgetReached}
+    assert service.cancelled == {"job-40"}
+    # Each is seen to end within its longest pause of 15 s and one back-off of 1 s, whatever the others do.
+    late = {name: at - service.lasts[name] for name, (_, at) in seen.items() if name not in failed}
+    assert all(0 <= seconds <= 16 for seconds in late.values()), late
+    # Nobody is asked more often than alone: 490 s of polls that grow to 15 s are fewer than 60.
+    assert max(service.asked.values()) < 60
+    assert all(pause > 0 for pause in clock.waits)
+
+
+def test_a_job_may_be_added_when_another_has_ended() -> None:
+    clock = Clock()
+    service = Scripted(clock, {"job-1": 1.0, "job-2": 2.0})
+    driver = WatchDriver(Timing(wait=clock.wait, clock=clock.clock))
+    driver.add(WatchedJob(service, Watch("job-1", CostForecast(lambda *_: 0.0))))  # type: ignore[arg-type]
+    names = []
+    for one in driver.ended():
+        names.append(one.watch.job)
+        if one.watch.job == "job-1":
+            driver.add(WatchedJob(service, Watch("job-2", CostForecast(lambda *_: 0.0))))  # type: ignore[arg-type]
+    assert names == ["job-1", "job-2"]
