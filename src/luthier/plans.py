@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from luthier.engine.engine import Engine
 from luthier.engine.estimates import Estimate, summed
 from luthier.engine.groups import Recalled
+from luthier.providers.prices import sum_if_known
 from luthier.spec import Conversation, Fitted, PlannedRequests, Spec
 from luthier.tasks.task import Rows
 
@@ -116,17 +117,17 @@ class Plan:
     @property
     def cost_usd(self) -> float | None:
         """A guess at the price of everything, `None` when one is unknown."""
-        return _total([spec.cost_usd for spec in self.specs])
+        return sum_if_known(spec.cost_usd for spec in self.specs)
 
     @property
     def cost_usd_low(self) -> float | None:
         """Price of everything at least, `None` when one is unknown."""
-        return _total([spec.cost_usd_low for spec in self.specs])
+        return sum_if_known(spec.cost_usd_low for spec in self.specs)
 
     @property
     def cost_usd_high(self) -> float | None:
         """Price of everything at most, `None` when one is unknown or without bound."""
-        return _total([spec.cost_usd_high for spec in self.specs])
+        return sum_if_known(spec.cost_usd_high for spec in self.specs)
 
     def to_document(self) -> dict[str, Any]:
         """Plain values for JSON: every spec, and all of them together."""
@@ -275,8 +276,3 @@ def _perhaps(found: Estimate) -> Estimate:
 
 def _mean(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else (one + other) / 2
-
-
-def _total(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None

@@ -12,7 +12,7 @@ from luthier.engine.budget import Budget
 from luthier.engine.endpoint_queue import PendingRequest
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request, Usage
-from luthier.providers.prices import PriceBook
+from luthier.providers.prices import PriceBook, sum_if_known
 from luthier.providers.tokens import UNITS_PER_TOKEN, TokenGuess, least_input_tokens, most_input_tokens, request_units
 from luthier.replies.reading import ReplyPart
 
@@ -203,22 +203,17 @@ def estimated(
 
 def summed(estimates: Sequence[Estimate]) -> Estimate:
     """All of them together; what is unknown of one is unknown of all."""
-
-    def total(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return sum(known) if len(known) == len(values) else None
-
-    most = total([each.max_output_tokens for each in estimates])
+    most = sum_if_known([each.max_output_tokens for each in estimates])
     return Estimate(
         requests=sum(each.requests for each in estimates),
         distinct=sum(each.distinct for each in estimates),
         in_journal=sum(each.in_journal for each in estimates),
         input_tokens=sum(each.input_tokens for each in estimates),
         max_output_tokens=None if most is None else round(most),
-        cost_usd=total([each.cost_usd for each in estimates]),
-        cost_usd_max=total([each.cost_usd_max for each in estimates]),
+        cost_usd=sum_if_known([each.cost_usd for each in estimates]),
+        cost_usd_max=sum_if_known([each.cost_usd_max for each in estimates]),
         shared=sum(each.shared for each in estimates),
-        cost_usd_min=total([each.cost_usd_min for each in estimates]),
+        cost_usd_min=sum_if_known([each.cost_usd_min for each in estimates]),
         input_tokens_min=sum(each.input_tokens_min for each in estimates),
         input_tokens_max=sum(each.input_tokens_max for each in estimates),
         further=sum(each.further for each in estimates),

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from luthier.engine.ask_options import Progress
+from luthier.engine.report import Report
 from luthier.providers.exchange import Answer
 from luthier.providers.prices import dollars
 
@@ -63,8 +64,7 @@ class TerminalProgress:
         self._began = time.monotonic()
         self._asking_since: float | None = None
         self._shown = self._began + self._quiet_seconds - LINE_SECONDS
-        self._expected = self._landed = self._fetched = self._retried = self._failed = 0
-        self._cost_usd: float | None = 0.0
+        self._expected, self._report = 0, Report()
         self._work: _Work | None = None
 
     def __enter__(self) -> Self:
@@ -107,21 +107,14 @@ class TerminalProgress:
     def completed(self, answer: Answer) -> None:
         """One of them has its answer, or none for good."""
         with self._lock:
-            self._landed += 1
             self._work = None
-            if answer.failure is not None:
-                self._failed += 1
-            elif not answer.from_journal:
-                self._fetched += 1
-                # Unknown is never zero: one unknown price makes the sum unknown.
-                known = self._cost_usd is not None and answer.cost_usd is not None
-                self._cost_usd = (self._cost_usd or 0.0) + (answer.cost_usd or 0.0) if known else None
+            self._report.completed(answer)
             self._show()
 
     def retried(self, wait_seconds: float) -> None:
         """One of them will be sent again."""
         with self._lock:
-            self._retried += 1
+            self._report.retries += 1
             self._show()
 
     def working(self, what: str, done: float, total: float | None, said: str) -> None:
@@ -153,17 +146,18 @@ class TerminalProgress:
         if not self._expected:
             return "working"
         seconds = max(1e-9, time.monotonic() - (self._asking_since or self._began))
-        rate = self._fetched / seconds
-        parts = [f"{self._landed:,}/{self._expected:,} calls", f"{rate:.1f}/s"]
-        parts.append("price unknown" if self._cost_usd is None else dollars(self._cost_usd))
-        left = self._expected - self._landed
-        if left > 0 and self._fetched and self._landed >= TELLING_SHARE * self._expected:
+        report, completed = self._report, self._completed
+        cost_usd = report.spent_now_usd
+        parts = [f"{completed:,}/{self._expected:,} calls", f"{report.fetched / seconds:.1f}/s"]
+        parts.append("price unknown" if cost_usd is None else dollars(cost_usd))
+        left = self._expected - completed
+        if left > 0 and report.fetched and completed >= TELLING_SHARE * self._expected:
             # What the journal had took no time, and says nothing about what is still to be fetched.
-            parts.append(f"{_clock(left * seconds / self._fetched)} left")
-        if self._retried:
-            parts.append(f"{self._retried} retries")
-        if self._failed:
-            parts.append(f"{self._failed} without answer")
+            parts.append(f"{_clock(left * seconds / report.fetched)} left")
+        if report.retries:
+            parts.append(f"{report.retries} retries")
+        if report.failed:
+            parts.append(f"{report.failed.total()} without answer")
         return ", ".join(parts)
 
     def _show(self) -> None:
@@ -184,11 +178,15 @@ class TerminalProgress:
         if self._bar is not None and self._task is not None:
             self._draw(self._bar, self._task)
 
+    @property
+    def _completed(self) -> int:
+        return self._report.answered + self._report.failed.total()
+
     def _named(self) -> str:
         return self._what if self._work is None else self._work.what
 
     def _draw(self, bar: Bar, task: TaskID) -> None:
-        done: float = self._landed
+        done: float = self._completed
         total: float | None = self._expected
         if self._work is not None:
             done, total = self._work.done, self._work.total

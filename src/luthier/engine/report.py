@@ -1,16 +1,73 @@
-"""What an engine did, counted: answers by state, tokens, money, retries, latencies, the limiter's history."""
+"""What answers took, added up: tokens, US dollars and seconds; and what an engine did, counted."""
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from luthier.engine.limiter import LimiterEvent
-from luthier.providers.exchange import Answer
+from luthier.providers.exchange import Answer, Usage
 from luthier.providers.prices import dollars
+from luthier.tasks.prediction import CallRecord
 
-__all__ = ["Report", "damage", "uncounted"]
+__all__ = ["Report", "Tally", "call_record", "damage", "uncounted"]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What some answers took.
+
+    Attributes:
+        answers: how many.
+        usage: their tokens.
+        estimated: answers whose tokens, and so their price, are a guess.
+        usd: price of those whose price is known.
+        unpriced: answers of unknown price.
+    """
+
+    answers: int = 0
+    usage: Usage = field(default_factory=Usage)
+    estimated: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
+
+    def add(self, answer: Answer) -> None:
+        """Adds an answer."""
+        self.answers += 1
+        self.usage += answer.usage
+        self.estimated += answer.usage.estimated
+        self.usd += answer.cost_usd or 0.0
+        self.unpriced += answer.cost_usd is None
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Their price; `None` where one of them has no known price, as unknown is never zero."""
+        return None if self.unpriced else self.usd
+
+
+def call_record(asked: Sequence[Answer]) -> CallRecord:
+    """Cost, time and tokens of the calls for one row, as a prediction keeps them."""
+    every, now = Tally(), Tally()
+    for answer in asked:
+        if answer.failure is None:
+            every.add(answer)
+            if not answer.from_journal:
+                now.add(answer)
+    seconds = [answer.latency_seconds for answer in asked if answer.latency_seconds is not None]
+    return CallRecord(
+        raw=asked[0].text if every.answers else None,
+        cost_usd=every.cost_usd if every.answers else None,
+        cost_estimated=every.estimated > 0,
+        spent_usd=now.cost_usd,
+        latency_seconds=math.fsum(seconds) if seconds else None,
+        input_tokens=every.usage.input_tokens,
+        output_tokens=every.usage.output_tokens,
+        from_journal=all(answer.from_journal for answer in asked),
+    )
 
 
 class Report:
@@ -21,38 +78,22 @@ class Report:
         answered: those that have an answer.
         from_journal: those of them that had been paid for before.
         failed: those without one, by kind of failure.
-        sent: calls that went out; one may carry many texts to embed.
-        retries: calls that followed another for the same request.
-        rate_limited: calls the service answered with 429.
-        input_tokens: of the answers fetched now.
-        output_tokens: of the answers fetched now.
-        cached_input_tokens: input tokens of those that the service had cached.
-        spent_usd: price of the answers fetched now, as far as it is known.
-        saved_usd: price of the answers that came from the journal.
-        unpriced: answers fetched now whose price is unknown.
-        estimated: answers fetched now whose tokens, and so their price, are a guess.
+        sent: HTTP calls that went out; one may carry many texts to embed.
+        retries: those that followed another for the same request.
+        rate_limited: those the service answered with 429.
+        now: what the answers fetched now took.
+        recorded: what the answers from the journal took when they were fetched.
         damaged: answers of the journal whose checksum did not fit, which were asked again.
         history: how the limiter's window moved, by endpoint.
     """
 
     def __init__(self) -> None:
-        self.requests = 0
-        self.answered = 0
-        self.from_journal = 0
+        self.requests = self.answered = self.from_journal = 0
         self.failed: Counter[str] = Counter()
-        self.sent = 0
-        self.retries = 0
-        self.rate_limited = 0
-        self.input_tokens = 0
-        self.output_tokens = 0
-        self.cached_input_tokens = 0
-        self.spent_usd = 0.0
-        self.saved_usd = 0.0
-        self.unpriced = 0
-        self.estimated = 0
-        self.damaged = 0
-        self._notes: list[str] = []
+        self.sent = self.retries = self.rate_limited = self.damaged = 0
+        self.now, self.recorded = Tally(), Tally()
         self.history: dict[str, list[LimiterEvent]] = {}
+        self._notes: list[str] = []
         self._latencies: array[float] = array("d")
 
     def completed(self, answer: Answer) -> None:
@@ -61,24 +102,14 @@ class Report:
             self.failed[answer.failure] += 1
             return
         self.answered += 1
+        self.from_journal += answer.from_journal
         if answer.latency_seconds is not None:
             self._latencies.append(answer.latency_seconds)
-        if answer.from_journal:
-            self.from_journal += 1
-            self.saved_usd += answer.cost_usd or 0.0
-            return
-        self.paid(answer)
+        (self.recorded if answer.from_journal else self.now).add(answer)
 
     def paid(self, answer: Answer) -> None:
-        """Counts tokens and money of an answer fetched now."""
-        self.input_tokens += answer.usage.input_tokens
-        self.output_tokens += answer.usage.output_tokens
-        self.cached_input_tokens += answer.usage.cached_input_tokens
-        self.estimated += answer.usage.estimated
-        if answer.cost_usd is None:
-            self.unpriced += 1
-        else:
-            self.spent_usd += answer.cost_usd
+        """Counts tokens and money of an answer that is not to one of the requests."""
+        self.now.add(answer)
 
     @property
     def fetched(self) -> int:
@@ -86,9 +117,39 @@ class Report:
         return self.answered - self.from_journal
 
     @property
+    def input_tokens(self) -> int:
+        """Input tokens of the answers fetched now."""
+        return self.now.usage.input_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        """Output tokens of the answers fetched now."""
+        return self.now.usage.output_tokens
+
+    @property
+    def spent_usd(self) -> float:
+        """Price of the answers fetched now, as far as it is known."""
+        return self.now.usd
+
+    @property
+    def saved_usd(self) -> float:
+        """Price of the answers that came from the journal."""
+        return self.recorded.usd
+
+    @property
+    def unpriced(self) -> int:
+        """Answers fetched now whose price is unknown."""
+        return self.now.unpriced
+
+    @property
+    def estimated(self) -> int:
+        """Answers fetched now whose tokens, and so their price, are a guess."""
+        return self.now.estimated
+
+    @property
     def spent_now_usd(self) -> float | None:
         """Price of the answers fetched now; `None` where one has no known price."""
-        return None if self.unpriced else self.spent_usd
+        return self.now.cost_usd
 
     @property
     def spending(self) -> str:
@@ -126,21 +187,12 @@ class Report:
 
     def summary(self) -> dict[str, Any]:
         """The counts as plain values, for a table or MLflow."""
+        counts = "requests", "answered", "from_journal", "sent", "retries", "rate_limited"
+        spent = "input_tokens", "output_tokens", "spent_usd", "saved_usd", "unpriced", "estimated"
         return {
-            "requests": self.requests,
-            "answered": self.answered,
-            "from_journal": self.from_journal,
+            **{name: getattr(self, name) for name in (*counts, *spent)},
             "failed": dict(self.failed),
-            "sent": self.sent,
-            "retries": self.retries,
-            "rate_limited": self.rate_limited,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "cached_input_tokens": self.cached_input_tokens,
-            "spent_usd": self.spent_usd,
-            "saved_usd": self.saved_usd,
-            "unpriced": self.unpriced,
-            "estimated": self.estimated,
+            "cached_input_tokens": self.now.usage.cached_input_tokens,
             "p50_latency_seconds": self.latency_seconds(0.5),
             "p95_latency_seconds": self.latency_seconds(0.95),
             "notes": self.notes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,16 @@ def dollars(usd: float, *, up: bool = False) -> str:
     text = f"{usd:,.{digits}f}"
     whole, _, parts = text.partition(".")
     return f"${whole}.{parts.rstrip('0').ljust(2, '0')}"
+
+
+def sum_if_known(amounts: Iterable[float | None]) -> float | None:
+    """The sum of some amounts; `None` if one of them is unknown, as unknown is never zero."""
+    total = 0.0
+    for amount in amounts:
+        if amount is None:
+            return None
+        total += amount
+    return total
 
 
 def base_model_of(model: str) -> str:

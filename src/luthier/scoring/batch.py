@@ -16,6 +16,7 @@ from luthier.engine.loop import wait_for
 from luthier.errors import DataError, LuthierError
 from luthier.outputs import check_file
 from luthier.packaging.model import LuthierModel
+from luthier.providers.prices import sum_if_known
 from luthier.scoring.written_files import check_claim, claim
 from luthier.spec import Spec
 from luthier.tables import Record, columns_of, open_writer, read_chunks, written_format
@@ -85,8 +86,8 @@ class BatchReport:
                 self.from_journal += 1
             elif len(self.latencies_seconds) < self.MOST_LATENCIES:
                 self.latencies_seconds.append(call.latency_seconds)
-            self.cost_usd = added(self.cost_usd, call.cost_usd)
-            self.spent_usd = added(self.spent_usd, call.spent_usd)
+            self.cost_usd = sum_if_known((self.cost_usd, call.cost_usd))
+            self.spent_usd = sum_if_known((self.spent_usd, call.spent_usd))
 
     def latency_seconds(self, share: float) -> float | None:
         """A quantile of the latency of the calls made now, `None` if none was made."""
@@ -111,11 +112,6 @@ class BatchReport:
             "elapsed_seconds": self.elapsed_seconds,
         }
         return {name: float(value) for name, value in figures.items() if value is not None}
-
-
-def added(total: float | None, cost: float | None) -> float | None:
-    """A sum of prices; one unknown price makes it unknown."""
-    return None if total is None or cost is None else total + cost
 
 
 def passed_through(columns: Sequence[str], task: Task) -> dict[str, str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from luthier.engine.report import call_record
 from luthier.providers.exchange import Answer, Conversation, Request
-from luthier.tasks.prediction import CallRecord, Prediction
+from luthier.tasks.prediction import Prediction
 
-__all__ = ["call_record", "gather", "unanswered"]
+__all__ = ["gather", "unanswered"]
 
 Result = TypeVar("Result")
 
@@ -73,26 +73,3 @@ def unanswered(answers: Sequence[Answer], asked: Sequence[Answer] | None = None)
         if answer.finish_reason == "content_filter":
             return Prediction(None, "refused", error=answer.error or "withheld by the service", call=call)
     return None
-
-
-def call_record(asked: Sequence[Answer]) -> CallRecord:
-    """Cost, time and tokens of a row's calls, as a prediction keeps them."""
-    answered = [answer for answer in asked if answer.failure is None]
-    costs = [answer.cost_usd for answer in asked if answer.failure is None or answer.cost_usd is not None]
-    latencies = [answer.latency_seconds for answer in asked if answer.latency_seconds is not None]
-    paid_now = [answer.cost_usd for answer in answered if not answer.from_journal]
-    return CallRecord(
-        raw=asked[0].text if answered else None,
-        cost_usd=_total(costs) if costs else None,
-        cost_estimated=any(answer.usage.estimated for answer in answered),
-        spent_usd=_total(paid_now),
-        latency_seconds=math.fsum(latencies) if latencies else None,
-        input_tokens=sum(answer.usage.input_tokens for answer in asked),
-        output_tokens=sum(answer.usage.output_tokens for answer in asked),
-        from_journal=all(answer.from_journal for answer in asked),
-    )
-
-
-def _total(costs: Sequence[float | None]) -> float | None:
-    known = [cost for cost in costs if cost is not None]
-    return math.fsum(known) if len(known) == len(costs) else None

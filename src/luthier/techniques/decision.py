@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from luthier.engine.report import call_record
 from luthier.errors import SpecError
 from luthier.evaluation.deciding import best_label
 from luthier.providers.exchange import Answer, Request
@@ -19,7 +20,7 @@ from luthier.tables import frame_of
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.calibration import calibrate, calibrated
-from luthier.techniques.conversations import call_record, gather, unanswered
+from luthier.techniques.conversations import gather, unanswered
 from luthier.techniques.prompt.few_shot import calibration_rows
 from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from luthier.engine.report import call_record
 from luthier.errors import EndpointError, Partial
 from luthier.evaluation.deciding import best_labels
 from luthier.providers.exchange import Answer, Request
@@ -17,7 +18,7 @@ from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.conversations import call_record, unanswered
+from luthier.techniques.conversations import unanswered
 from luthier.techniques.heads.automl import check_parts
 from luthier.techniques.heads.head import FittedHead, Head, fit_head, load_predictor
 from luthier.techniques.heads.learners import Predictor

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
+from luthier.engine.report import call_record
 from luthier.evaluation.deciding import Objective, best_label
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
@@ -18,7 +19,7 @@ from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.tasks.thoughts import spoken
 from luthier.techniques.calibration import calibrated
-from luthier.techniques.conversations import call_record, unanswered
+from luthier.techniques.conversations import unanswered
 from luthier.techniques.prompt.few_shot import same_text
 from luthier.techniques.prompt.template import Template, UnrenderedRow
 from luthier.techniques.prompt.token_walk import WalkScores, walk

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.errors import EndpointError, Partial
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
+from luthier.providers.prices import sum_if_known
 from luthier.providers.redaction import sendable
 from luthier.spec import Conversation
 from luthier.tasks.prediction import Prediction
@@ -240,15 +241,11 @@ def with_embedding(found: Prediction, answer: Answer) -> Prediction:
     spent = 0.0 if answer.from_journal else answer.cost_usd
     call = replace(
         found.call,
-        cost_usd=_sum(found.call.cost_usd, answer.cost_usd),
+        cost_usd=sum_if_known((found.call.cost_usd, answer.cost_usd)),
         cost_estimated=found.call.cost_estimated or answer.usage.estimated,
-        spent_usd=_sum(found.call.spent_usd, spent),
-        latency_seconds=_sum(found.call.latency_seconds, answer.latency_seconds),
+        spent_usd=sum_if_known((found.call.spent_usd, spent)),
+        latency_seconds=sum_if_known((found.call.latency_seconds, answer.latency_seconds)),
         input_tokens=found.call.input_tokens + answer.usage.input_tokens,
         from_journal=found.call.from_journal and answer.from_journal,
     )
     return replace(found, call=call)
-
-
-def _sum(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other
