@@ -146,7 +146,7 @@ def test_before_all_are_measured_no_two_are_compared(half: tuple[Leaderboard, Le
     assert board.entry("a").metrics == whole.entry("a").metrics, "figures do not hang on the others"
     said = " ".join(sentences(board))
     assert "2 of 3 specs are measured. Still to come: c." in said
-    for claim in ("leads", "better", "told apart", "reads nothing"):
+    for claim in ("leads", "better", "told apart", "most frequent label"):
         assert claim not in said
     out = io.StringIO()
     show(*board_sections(board), console=Console(file=out, width=120))

@@ -56,9 +56,9 @@ def _mean(agreement: Agreement) -> str:
             f"average, as far as these pairs can tell (mean difference {gap(found)}; p {_p(agreement.t_p)})."
         )
     way = "better" if agreement.flattering else "worse"
-    signs = f"p {_p(agreement.p)} by sign flips"
+    signs = f"p {_p(agreement.p)} by the sign-flip test"
     if agreement.p >= ALPHA and 2 ** (1 - count) >= ALPHA:
-        signs += f", which {count} models cannot bring below {figure(2 ** (1 - count))}"
+        signs += f"; with {count} models this p cannot fall below {figure(2 ** (1 - count))}"
     return (
         f"{metric_title(agreement.metric)}: over {count} models the service reported {figure(abs(found.value))} {way} "
         f"than was measured (95% interval of the mean {figure(low)} to {figure(high)}; {signs})."
@@ -70,22 +70,22 @@ def _rows(rows: RowCounts | None, audit: Audit) -> list[str]:
         return []
     if rows.reported == rows.measured:
         return [
-            f"All values of {metric_title(rows.metric)} are whole shares of {rows.reported:,} rows, reported and "
-            "measured alike: perhaps the same rows."
+            f"Every reported and every measured {metric_title(rows.metric)} is a multiple of 1/{rows.reported:,}: "
+            "perhaps both were measured on the same rows."
         ]
     found = next(a for a in audit.agreements if a.metric == rows.metric)
     value = abs(found.difference.value)
     said = (
-        f"They were not measured on the same rows: reported {metric_title(rows.metric)} counts {rows.reported:,} rows, "
-        f"measured {rows.measured:,}. Two samples of these sizes can put the same model up to {figure(rows.chance)} "
-        "apart by chance, and all models share the two samples"
+        f"They were not measured on the same rows: the reported {metric_title(rows.metric)} counts {rows.reported:,} "
+        f"rows, the measured one {rows.measured:,}. By chance alone, two samples of these sizes give one model values "
+        f"up to {figure(rows.chance)} apart, and all models share the same two samples"
     )
     if value <= rows.chance:
         return [
-            f"{said}; so the mean difference of {figure(value)} may be the rows' doing. Measure on the service's own "
-            "rows before you call its number wrong."
+            f"{said}; so the rows may explain the mean difference of {figure(value)}. Measure on the service's own "
+            "rows before you conclude that its number is wrong."
         ]
-    return [f"{said}; the mean difference of {figure(value)} is more than that."]
+    return [f"{said}; the mean difference of {figure(value)} is larger than that."]
 
 
 def _limits(agreement: Agreement) -> str:
@@ -103,7 +103,7 @@ def _level(agreement: Agreement) -> list[str]:
         return ["The difference does not depend on how good the model is, as far as these pairs can tell."]
     return [
         f"The difference depends on the level: {gap(slope.value / 10)} for every .1 of "
-        f"{metric_title(agreement.metric)} (p {_p(p)}), so one correction for all models does not do."
+        f"{metric_title(agreement.metric)} (p {_p(p)}), so no single correction fits all models."
     ]
 
 
@@ -118,19 +118,19 @@ def _choice(agreement: Agreement) -> list[str]:
             f"{figure(choice.lost)} short of the best, {choice.best}"
         )
     out = [
-        f"Choosing by the reported {metric_title(agreement.metric)} takes {chosen}, {end}. A model drawn at random is "
-        f"{figure(choice.lost_by_chance)} short of the best."
+        f"Choosing by the reported {metric_title(agreement.metric)} selects {chosen}, {end}. A model drawn at random "
+        f"is {figure(choice.lost_by_chance)} short of the best."
     ]
     if order is not None:
         right = f"{(1 + order.value) / 2:.0%}"
         end = ""
         if order.low is None:
-            end = f" {len(agreement.pairs.ids)} models are too few to say how far that holds for others."
+            end = f" {len(agreement.pairs.ids)} models are too few to say whether this holds for others."
         elif order.high is not None and order.low <= 0 <= order.high:
-            end = " The interval holds 0, so the two orders may also be unrelated."
+            end = " The interval contains 0, so the two rankings may be unrelated."
         out.append(
-            f"Of two models the reported number puts the better one first in about {right} of the cases "
-            f"by Kendall's tau, {figure(order)}.{end}"
+            f"Given two models, the reported number ranks the better one first in about {right} of cases "
+            f"(Kendall's tau {figure(order)}).{end}"
         )
     return out
 

@@ -64,7 +64,7 @@ def _waiting(board: Leaderboard) -> list[str]:
     done, whole = len(board.entries), len(board.entries) + len(board.waiting)
     return [
         f"This leaderboard is not complete: {done} of {whole} specs {'is' if done == 1 else 'are'} measured. Still to "
-        f"come: {named(board.waiting)}. Specs are compared with each other when all are measured."
+        f"come: {named(board.waiting)}. Specs are compared with each other once all are measured."
     ]
 
 
@@ -72,8 +72,8 @@ def _partial(board: Leaderboard) -> list[str]:
     if not board.partial:
         return []
     return [
-        "This leaderboard is partial: some rows failed for a reason that may pass, and count as wrong until then. "
-        "Run the same command again; rows that are answered cost nothing."
+        "This leaderboard is partial: some rows failed for a transient reason and count as wrong until they are "
+        "answered. Run the same command again; rows that have an answer cost nothing."
     ]
 
 
@@ -110,7 +110,7 @@ def _plan(board: Leaderboard) -> list[str]:
     gap = number(abs(plan.difference), METRICS[plan.metric].format)
     corrected = f", corrected for {len(board.pairs)} comparisons" if plan.alpha < board.alpha else ""
     if plan.rows_needed is None:
-        return [f"{plan.first} and {plan.second} answered alike: no number of rows of this kind tells them apart."]
+        return [f"{plan.first} and {plan.second} gave the same answers: no number of rows like these tells them apart."]
     if plan.rows_needed > 1_000_000:
         return [f"{plan.first} and {plan.second} differ so little that over a million rows would not tell them apart."]
     return [
@@ -129,8 +129,9 @@ def _rare(board: Leaderboard) -> list[str]:
     if not rare:
         return []
     return [
-        f"Fewer than {FEWEST_ROWS} test rows have the label {named(rare)}: the intervals of "
-        f"{METRICS[board.ranked_by].title} are too narrow for that. Rank by another metric, or add such rows."
+        f"Fewer than {FEWEST_ROWS} test rows have the label {named(rare)}, which {METRICS[board.ranked_by].title} "
+        "counts as much as any other: its true uncertainty is larger than the intervals show. Rank by another metric, "
+        "or add rows with that label."
     ]
 
 
@@ -138,10 +139,10 @@ def _majority(board: Leaderboard) -> list[str]:
     weak = [entry.name for entry in board.entries if entry.above_majority is False]
     if not weak:
         return []
-    what = f"“{board.majority.name}”, which reads nothing"
+    what = f"“{board.majority.name}”, which gives every row the most frequent label"
     if len(weak) == len(board.entries) > 1:
-        return [f"No spec is better than {what}, as far as these rows can tell."]
-    return [f"Not better than {what}, as far as these rows can tell: {named(weak)}."]
+        return [f"No spec is measurably better than {what}."]
+    return [f"Not measurably better than {what}: {named(weak)}."]
 
 
 def _ceiling(board: Leaderboard) -> list[str]:
@@ -150,8 +151,8 @@ def _ceiling(board: Leaderboard) -> list[str]:
     measure = METRICS[board.ranked_by]
     found = interval(board.ceiling.metrics[board.ranked_by], measure.format)
     return [
-        f"One person agrees with the truth to {measure.title} {found} (mean of {board.ceiling.candidate.model}), "
-        "a little flattered because each person's own vote is part of the truth."
+        f"A single human rater reaches {measure.title} {found} (mean of {board.ceiling.candidate.model}); this is "
+        "slightly too high, because each person's vote is part of the true label."
     ]
 
 
@@ -177,7 +178,7 @@ def _why_failed(entry: Entry) -> str:
     [(error, times)] = errors.most_common(1)
     said = printable(error)
     said = said if len(said) <= LONGEST_ERROR else f"{said[: LONGEST_ERROR - 3]}..."
-    return f" What failed says{' mostly' if times < errors.total() else ''}: {said}"
+    return f" The {'most frequent ' if times < errors.total() else ''}error: {said}"
 
 
 def _left_out(board: Leaderboard) -> list[str]:
@@ -185,14 +186,15 @@ def _left_out(board: Leaderboard) -> list[str]:
         return []
     one = board.rows_empty == 1
     return [
-        f"{board.rows_empty:,} row{' has' if one else 's have'} no text and {'is' if one else 'are'} left out for all."
+        f"{board.rows_empty:,} row{' has' if one else 's have'} no text and {'is' if one else 'are'} left out for "
+        "every spec."
     ]
 
 
 def _latency(board: Leaderboard) -> list[str]:
     if not any(entry.from_journal_share for entry in board.entries):
         return []
-    return ["Answers from the journal cost nothing now; cost and latency shown are of the original calls."]
+    return ["Answers from the journal cost nothing now; the cost and latency shown are those of the original calls."]
 
 
 def named(names: Sequence[str]) -> str:
