@@ -32,7 +32,6 @@ from luthier.journal.journal import Journal
 from luthier.providers.endpoint import compatible
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.conversations import gather
-from luthier.techniques.prompt.example_search import row_score
 from luthier.techniques.prompt.fit_steps import split_rows
 from luthier.techniques.prompt.prompt import Prompt
 from luthier_local import LocalServer
@@ -158,7 +157,7 @@ def _one_search(spec: Prompt, known: Rows, server: LocalServer) -> Found:
         adapter = spec.adapter({"examples": spec.kept(known, sample.positions)})
         predictions = engine.drive(gather(adapter.row(inputs) for inputs in rows.inputs), spec.endpoint)
         scores[number] = [
-            row_score(spec.task, None, prediction, truth)
+            spec.task.kind.score(None, prediction, truth)
             for prediction, truth in zip(predictions, rows.labels, strict=True)
         ]
     engine.close()

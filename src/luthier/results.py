@@ -18,7 +18,7 @@ from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError, UserError
 from luthier.evaluation.across import Across
 from luthier.evaluation.leaderboard import Leaderboard
-from luthier.evaluation.tables import mistakes
+from luthier.evaluation.mistakes import mistakes
 from luthier.experiments.answer_tables import answers_frame
 from luthier.experiments.compare import ComparedTable, MeasuredSpec
 from luthier.experiments.several_tables import ComparedTables
@@ -32,7 +32,6 @@ from luthier.reporting.terminal import show, text_of
 from luthier.scoring.batch import BatchReport, passed_through, score_table
 from luthier.spec import Fitted, Spec
 from luthier.tables import count_rows, frame_of
-from luthier.tasks.prediction import prediction_frame
 from luthier.tasks.task import Rows
 from luthier.tracking.batch_runs import batch_run, log_batch, log_batch_later
 from luthier.tracking.runs import connect, no_autologging
@@ -156,7 +155,7 @@ class Board:
         wrong = mistakes(self.comparison.task, self.comparison.rows, measured.predictions)
         frame = answers_frame(self.comparison.task, self.comparison.rows, measured.predictions)
         return frame.iloc[[mistake.row for mistake in wrong]].rename(
-            columns={"label": "prediction", "prediction": "prediction_input"}
+            columns={self.comparison.task.kind.value_name: "prediction", "prediction": "prediction_input"}
         )
 
     def to_document(self) -> dict[str, Any]:
@@ -350,7 +349,7 @@ class Model:
                 retry_failed=retry_failed,
                 report=self.report,
             )
-        answers = prediction_frame(self._model.task, predictions)
+        answers = self._model.task.kind.frame(predictions)
         answers.index = frame.index
         return answers
 

@@ -10,6 +10,7 @@ import pytest
 from luthier.errors import DataError
 from luthier.evaluation.across import across_tables
 from luthier.evaluation.leaderboard import Candidate, Leaderboard
+from luthier.evaluation.measures import METRICS
 from luthier.evaluation.ranking import build_leaderboard
 from luthier.evaluation.statistics import all_differences, letters, paired_difference
 from luthier.reporting.across_report import across_sentences
@@ -64,7 +65,7 @@ def test_the_interval_is_that_of_independent_tables(boards: dict[str, Leaderboar
 
 def test_worst_table_and_mean_rank_are_told(boards: dict[str, Leaderboard]) -> None:
     moody = next(entry for entry in across_tables(boards).entries if entry.name == "moody")
-    assert moody.worst_table("accuracy") == "b"
+    assert moody.worst_table(METRICS["accuracy"]) == "b"
     assert moody.mean_rank == 2.0
     assert moody.leads == ("a",)
 

@@ -139,7 +139,7 @@ def test_the_human_ceiling_is_the_mean_of_the_people() -> None:
     assert "failed_rate" not in ceiling.metrics
     assert ceiling.rank is None
     assert ceiling.states == {"ok": 7}
-    assert sum(map(sum, ceiling.confusion)) == 7
+    assert sum(map(sum, ceiling.plots.confusion)) == 7
     assert "own vote" in ceiling.candidate.notes[0]
 
 
@@ -190,7 +190,7 @@ def test_a_document_is_plain_json_and_reads_back_as_the_same_leaderboard(board: 
     short = Leaderboard.from_document(json.loads(json.dumps(board.to_document(), allow_nan=False)))
     assert short.best.candidate.predictions == ()
     assert short.frame().equals(board.frame())
-    assert short.best.confusion == board.best.confusion
+    assert short.best.plots.confusion == board.best.plots.confusion
 
 
 def test_a_pair_takes_less_than_a_hundred_characters_of_the_document(board: Leaderboard) -> None:

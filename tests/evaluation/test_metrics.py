@@ -11,7 +11,8 @@ from sklearn import metrics as reference
 
 from luthier.errors import DataError
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.metrics import EPSILON, evaluate
+from luthier.evaluation.metrics import evaluate
+from luthier.tasks.label_metrics import EPSILON, RATING_METRICS
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
 from tests.evaluation.answering import MOOD, STARS, called, lost, ok, simulated, sure
@@ -132,7 +133,7 @@ def test_metrics_that_cannot_be_had_are_absent_not_zero() -> None:
     needing = {name for name, measure in METRICS.items() if measure.needs_probabilities}
     assert not needing & set(got)
     assert not {"cost_per_1000_rows_usd", "latency_p50_seconds", "latency_p95_seconds"} & set(got)
-    assert not {name for name, m in METRICS.items() if m.ordered_only} & set(evaluate(MOOD, ["good"], ok("good")))
+    assert not {*RATING_METRICS} & set(evaluate(MOOD, ["good"], ok("good")))
 
 
 def test_probabilities_that_are_no_numbers_are_as_good_as_none() -> None:

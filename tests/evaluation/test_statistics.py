@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from luthier.errors import DataError
-from luthier.evaluation.statistics import compare_pair, holm, letters, mcnemar, paired_difference, sign_flip
+from luthier.evaluation.metrics import EvaluatedRows, measure
+from luthier.evaluation.statistics import Difference, holm, letters, mcnemar, paired_difference, sign_flip
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.task import Task
 from tests.evaluation.answering import MOOD, STARS, ok, simulated
 
 
@@ -63,6 +65,21 @@ def test_specs_share_a_letter_exactly_when_they_do_not_differ() -> None:
                 assert bool(set(groups[i]) & set(groups[j])) != differ
 
 
+def compare_pair(
+    task: Task,
+    truths: Sequence[str],
+    first: Sequence[Prediction],
+    second: Sequence[Prediction],
+    metric: str,
+    *,
+    resamples: int = 2000,
+    seed: int = 7,
+) -> Difference:
+    evaluated = [EvaluatedRows.of(task, truths, given) for given in (first, second)]
+    one, other = measure(evaluated, resamples=resamples, seed=seed)
+    return paired_difference(one.values[metric], other.values[metric], one.draws[metric], other.draws[metric])
+
+
 def test_the_same_answers_do_not_differ() -> None:
     difference = compare_pair(STARS, ["1", "2", "3"], ok(1, 2, 4), ok(1, 2, 4), "qwk")
     assert (difference.interval.value, difference.p) == (0.0, 1.0)
@@ -89,25 +106,6 @@ def test_p_does_not_stop_at_the_number_of_samples() -> None:
 def test_a_metric_that_better_is_lower_keeps_first_minus_second() -> None:
     difference = compare_pair(STARS, ["1"] * 10, ok(*[1] * 10), ok(*[3] * 5, *[1] * 5), "mae")
     assert difference.interval.value == pytest.approx(-1.0)
-
-
-def test_rows_empty_for_one_leave_for_both() -> None:
-    empty = Prediction(None, "empty")
-    difference = compare_pair(STARS, ["1", "2", "3"], [empty, *ok(2, 3)], [*ok(5), empty, *ok(3)], "accuracy")
-    assert difference.interval.value == 0.0
-
-
-@pytest.mark.parametrize(
-    ("second", "metric", "words"),
-    [
-        (ok(1), "accuracy", "2 true labels, 2 and 1 predictions"),
-        (ok(1, 2), "log_loss", "no 'log_loss'"),
-        ([Prediction(None, "empty")] * 2, "accuracy", "empty"),
-    ],
-)
-def test_what_cannot_be_compared_is_said(second: list[Prediction], metric: str, words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        compare_pair(STARS, ["1", "2"], ok(1, 2), second, metric)
 
 
 @pytest.mark.slow

@@ -241,7 +241,9 @@ def test_255_labels_make_a_page_of_bearable_size(boards: Boards) -> None:
 
 
 def test_figures_show_the_leaderboards_numbers(board: Leaderboard) -> None:
-    forest = forest_figure({entry.name: entry.metrics["qwk"] for entry in board.entries}, "qwk", {}).data[0]
+    forest = forest_figure(
+        {entry.name: entry.metrics["qwk"] for entry in board.entries}, board.measures["qwk"], {}
+    ).data[0]
     assert list(forest.x) == [entry.metrics["qwk"].value for entry in board.entries]
     assert [x - m for x, m in zip(forest.x, forest.error_x.arrayminus, strict=True)] == pytest.approx(
         [entry.metrics["qwk"].low for entry in board.entries]

@@ -106,7 +106,7 @@ def test_a_clear_winner_is_said_to_be_one(stars: Task, boards: Boards) -> None:
     weak = replace(board.entries[1].candidate, predictions=(Prediction("3", "ok"),) * 200, name="constant")
     rows = Rows(
         tuple({"text": f"t{i}"} for i in range(200)),
-        tuple("12345"[line] for line, cells in enumerate(board.best.confusion) for _ in range(sum(cells))),
+        tuple("12345"[line] for line, cells in enumerate(board.best.plots.confusion) for _ in range(sum(cells))),
         "text",
     )
     strong = replace(weak, name="perfect", predictions=tuple(Prediction(label, "ok") for label in rows.labels))

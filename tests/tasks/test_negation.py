@@ -154,20 +154,20 @@ AFFIRMED = [
 
 @pytest.mark.parametrize("said", DENIED)
 def test_a_denied_label_is_no_label(said: str) -> None:
-    found = READER.text(said)
-    assert found.label is None
+    found = READER.read(said)
+    assert found.value is None
     assert "denies" in str(found.why)
 
 
 @pytest.mark.parametrize("said", AFFIRMED)
 def test_a_negation_of_something_else_denies_no_label(said: str) -> None:
-    assert READER.text(said).label == "positive"
+    assert READER.read(said).value == "positive"
 
 
 def test_a_label_may_hold_a_negation_itself() -> None:
     mails = LabelReader({"spam": "spam", "not spam": "ham"})
-    assert mails.text("I would say it is not spam.").label == "ham"
-    assert mails.text("This is not really spam").label is None
+    assert mails.read("I would say it is not spam.").value == "ham"
+    assert mails.read("This is not really spam").value is None
     answers = LabelReader({"yes": "yes", "no": "no", "not applicable": "n/a"})
-    assert answers.text("The answer is no.").label == "no"
-    assert answers.text("That is not applicable here").label == "n/a"
+    assert answers.read("The answer is no.").value == "no"
+    assert answers.read("That is not applicable here").value == "n/a"

@@ -258,7 +258,7 @@ def test_the_objective_mse_answers_nearest_to_the_expected_rating() -> None:
     asked = labelled(STARS, 40, seed=2)
     predictions = hold(ready(objective="mse").predict(asked), embeds())
     for prediction in predictions:
-        expected = prediction.expected(STARS)
+        expected = STARS.closed_set.expected(prediction.scores)
         assert expected is not None
         assert prediction.label == str(round(expected))
 

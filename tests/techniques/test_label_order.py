@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from luthier.evaluation.deciding import best_label, best_labels, fit_thresholds, ranks_between
 from luthier.evaluation.metrics import evaluate
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Spec
 from luthier.starting.guessing import words_for
+from luthier.tasks.deciding import best_label, best_labels, fit_thresholds, ranks_between
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques import Baseline, Decision, Embedding

@@ -47,7 +47,7 @@ CALIBRATED = {"method": "score", "calibration_rows": 60}
 def test_the_objective_chooses_the_label_and_leaves_the_probabilities(objective: str | None, label: str) -> None:
     found = answered(prompt(objective))
     assert found.label == label
-    assert found.expected(STARS) == pytest.approx(3.0, abs=0.01)
+    assert STARS.closed_set.expected(found.scores) == pytest.approx(3.0, abs=0.01)
 
 
 def test_qwk_spreads_the_answers_of_a_model_that_never_dares() -> None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from luthier.errors import DataError
 from luthier.evaluation.leaderboard import Leaderboard
-from luthier.evaluation.measures import METRICS
 from luthier.evaluation.resampling import Interval, percentile_interval
 from luthier.evaluation.statistics import all_differences, holm, letters
+from luthier.tasks.types import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +51,9 @@ class AcrossEntry:
         """Mean of its places."""
         return sum(self.ranks.values()) / len(self.ranks)
 
-    def worst_table(self, metric: str) -> str:
+    def worst_table(self, measure: Measure) -> str:
         """The table where it does worst."""
-        higher = METRICS[metric].better == "higher"
+        higher = measure.better == "higher"
         pick = min if higher else max
         return pick(self.values, key=lambda table: self.values[table].value)
 
@@ -74,7 +74,8 @@ class Across:
     """Specs over several tables, best mean first.
 
     Attributes:
-        metric: what they are ranked by.
+        metric: name of what they are ranked by.
+        measure: what that is.
         tables: names of the tables, in the order given.
         rows: table to the rows measured there.
         entries: specs that have the metric on every table.
@@ -84,6 +85,7 @@ class Across:
     """
 
     metric: str
+    measure: Measure
     tables: tuple[str, ...]
     rows: Mapping[str, int]
     entries: tuple[AcrossEntry, ...]
@@ -113,7 +115,7 @@ class Across:
             line: dict[str, Any] = {"rank": entry.rank, "name": entry.name, "technique": entry.technique}
             line |= {"model": entry.model, "group": entry.group, "metric": self.metric}
             line |= {"mean": entry.mean.value, "mean_low": entry.mean.low, "mean_high": entry.mean.high}
-            line |= {"worst_table": entry.worst_table(self.metric), "mean_rank": entry.mean_rank}
+            line |= {"worst_table": entry.worst_table(self.measure), "mean_rank": entry.mean_rank}
             line |= {f"on {table}": entry.values[table].value for table in self.tables}
             lines.append(line)
         return pd.DataFrame(lines)
@@ -137,7 +139,7 @@ class Across:
                     "values": {table: _bounds(found) for table, found in entry.values.items()},
                     "ranks": dict(entry.ranks),
                     "leads": list(entry.leads),
-                    "worst_table": entry.worst_table(self.metric),
+                    "worst_table": entry.worst_table(self.measure),
                     "mean_rank": entry.mean_rank,
                 }
                 for entry in self.entries
@@ -194,7 +196,7 @@ def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across
         order = np.random.default_rng([seed, place]).permutation(samples)
         values += [board.entry(name).metrics[metric].value / len(boards) for name in judged]
         draws += np.stack([board.draws[name][order] for name in judged]) / len(boards)
-    sign = -1 if METRICS[metric].better == "higher" else 1
+    sign = -1 if first.measure.better == "higher" else 1
     ranked = sorted(range(len(judged)), key=lambda i: (sign * values[i], judged[i]))
     values, draws = values[ranked], draws[ranked]
     found = all_differences(values, draws)
@@ -223,6 +225,7 @@ def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across
         )
     return Across(
         metric=metric,
+        measure=first.measure,
         tables=tuple(boards),
         rows={table: board.rows_evaluated for table, board in boards.items()},
         entries=tuple(entries),

@@ -18,8 +18,8 @@ import scipy
 from luthier.errors import DataError
 from luthier.evaluation.agreement import may_be_share, reading_order
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.metrics import LabelArrays, Measured, measure
-from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval
+from luthier.evaluation.metrics import EvaluatedRows, Measured, measure
+from luthier.evaluation.resampling import CONFIDENCE, Interval
 from luthier.evaluation.statistics import paired_difference
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
@@ -280,8 +280,8 @@ def decompose(
         ConditionFigures(
             condition.name,
             condition.changes,
-            len(reading.truth),
-            int((reading.predicted == len(task.labels)).sum()),
+            len(reading),
+            reading.without_value,
             {metric: measured.intervals[metric] for metric in names},
         )
         for group, group_readings, results in zip(groups, readings, found, strict=True)
@@ -340,24 +340,23 @@ def _kept(group: Sequence[Condition]) -> list[int]:
     return kept
 
 
-def _reading(task: Task, condition: Condition, kept: Sequence[int]) -> LabelArrays:
-    labels = [condition.rows.labels[i] or "" for i in kept]
-    return LabelArrays.of(task, labels, [condition.predictions[i] for i in kept])
+def _reading(task: Task, condition: Condition, kept: Sequence[int]) -> EvaluatedRows:
+    labels = [condition.rows.labels[i] for i in kept]
+    return EvaluatedRows.of(task, labels, [condition.predictions[i] for i in kept])
 
 
-def _reweighted(before: LabelArrays, after: LabelArrays) -> LabelArrays | None:
-    """The rows before with the labels in the shares they have after; `None` where a label is missing before."""
-    old = np.bincount(before.truth, minlength=len(before.task.labels)) / len(before.truth)
-    new = np.bincount(after.truth, minlength=len(before.task.labels)) / len(after.truth)
-    if ((old == 0) & (new > 0)).any():
+def _reweighted(before: EvaluatedRows, after: EvaluatedRows) -> EvaluatedRows | None:
+    """The rows before with the truths in the shares they have after; `None` where one is missing before."""
+    old, new = Counter(before.truths), Counter(after.truths)
+    if not new.keys() <= old.keys():
         return None
-    share: Floats = np.divide(new, old, out=np.zeros_like(new), where=old > 0)
-    return replace(before, counted=share[before.truth])
+    share = {truth: (new[truth] / len(after)) / (count / len(before)) for truth, count in old.items()}
+    return replace(before, counted=np.array([share[truth] for truth in before.truths]))
 
 
-def _same_rows(reported: Reported, first: LabelArrays) -> tuple[bool, list[str]]:
+def _same_rows(reported: Reported, first: EvaluatedRows) -> tuple[bool, list[str]]:
     """Whether the service measured on exactly the first condition's rows, and what there is to say about it."""
-    rows = len(first.truth)
+    rows = len(first)
     if reported.rows is None:
         return False, [
             "The service does not say which rows it measured on, so chance is part of what is not explained."
@@ -380,11 +379,11 @@ def _decomposition(
     reported: Reported,
     same: bool,
     groups: Sequence[Sequence[Condition]],
-    readings: Sequence[Sequence[LabelArrays]],
+    readings: Sequence[Sequence[EvaluatedRows]],
     found: Sequence[Sequence[Measured]],
 ) -> Decomposition:
     said = float(reported.metrics[metric])
-    first, rows = found[0][0], len(readings[0][0].truth)
+    first, rows = found[0][0], len(readings[0][0])
     # The service's number is a draw too; its spread is that of our own, on its number of rows.
     theirs = reported.rows or rows
     own = float(first.draws[metric].std())
@@ -426,10 +425,10 @@ def _part(changes: str, condition: str, metric: str, before: Measured, after: Me
 
 def _switch(task: Task, before: Condition, after: Condition, kept: Sequence[int], examples: int) -> Switch:
     rows, texts = before.rows, before.rows.texts
-    turned = [i for i in kept if before.predictions[i].label != after.predictions[i].label]
+    turned = [i for i in kept if before.predictions[i].value != after.predictions[i].value]
 
     def way(i: int) -> str:
-        right = (before.predictions[i].label == rows.labels[i], after.predictions[i].label == rows.labels[i])
+        right = (before.predictions[i].value == rows.labels[i], after.predictions[i].value == rows.labels[i])
         return "lost" if right == (True, False) else "won" if right == (False, True) else "moved"
 
     ways = {i: way(i) for i in turned}

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
-from luthier.evaluation.measures import METRICS
+from luthier.evaluation.measures import measures_of
 from luthier.evaluation.resampling import Floats, Interval
 from luthier.evaluation.sample_size import SamplePlan
-from luthier.evaluation.tables import CalibrationBin, Counts
 from luthier.tasks.prediction import STATES, CallRecord, Prediction, State
 from luthier.tasks.task import Task
+from luthier.tasks.types import NO_PLOTS, CalibrationBin, Measure, Plots
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,8 +73,7 @@ class Entry:
         group: letters; entries that share one cannot be told apart. Empty where there is no rank.
         above_majority: whether it is better than always answering the most frequent label, by the ranking metric
             and after correction; `None` where that was not tested.
-        confusion: rows per true label (line) and answer (column, the last for rows without a label).
-        calibration: confidence against truth; empty without probabilities.
+        plots: what a report may draw of its rows.
     """
 
     candidate: Candidate
@@ -84,8 +83,7 @@ class Entry:
     rank: int | None
     group: str
     above_majority: bool | None = None
-    confusion: Counts = ()
-    calibration: tuple[CalibrationBin, ...] = ()
+    plots: Plots = NO_PLOTS
 
     @property
     def name(self) -> str:
@@ -164,6 +162,16 @@ class Leaderboard:
     waiting: tuple[str, ...] = ()
 
     @property
+    def measures(self) -> dict[str, Measure]:
+        """Every metric of the task by name, in the order tables show them."""
+        return measures_of(self.task)
+
+    @property
+    def measure(self) -> Measure:
+        """The metric it is ranked by."""
+        return self.measures[self.ranked_by]
+
+    @property
     def best(self) -> Entry:
         """The first entry."""
         return self.entries[0]
@@ -206,7 +214,7 @@ class Leaderboard:
         entries: list[Entry] = [*self.entries]
         if references:
             entries += [self.majority, *([self.ceiling] if self.ceiling else [])]
-        names = [name for name in METRICS if any(name in entry.metrics for entry in entries)]
+        names = [name for name in self.measures if any(name in entry.metrics for entry in entries)]
         lines = []
         for entry in entries:
             who = entry.candidate
@@ -338,8 +346,9 @@ def _entry_document(entry: Entry, predictions: bool) -> dict[str, Any]:
         "rank": entry.rank,
         "group": entry.group,
         "above_majority": entry.above_majority,
-        "confusion": [list(line) for line in entry.confusion],
-        "calibration": [_plain(part) for part in entry.calibration],
+        "confusion": [list(line) for line in entry.plots.confusion],
+        "calibration": [_plain(part) for part in entry.plots.calibration],
+        **({"points": [list(point) for point in entry.plots.points]} if entry.plots.points else {}),
     }
 
 
@@ -367,6 +376,9 @@ def _read_entry(document: Mapping[str, Any]) -> Entry:
         rank=document["rank"],
         group=document["group"],
         above_majority=document["above_majority"],
-        confusion=tuple(tuple(line) for line in document["confusion"]),
-        calibration=tuple(CalibrationBin(**part) for part in document["calibration"]),
+        plots=Plots(
+            confusion=tuple(tuple(line) for line in document["confusion"]),
+            calibration=tuple(CalibrationBin(**part) for part in document["calibration"]),
+            points=tuple((truth, answer) for truth, answer in document.get("points", ())),
+        ),
     )

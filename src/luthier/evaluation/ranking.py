@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from luthier.errors import DataError, UserError
 from luthier.evaluation.leaderboard import Candidate, Comparison, Entry, Leaderboard, states_of
-from luthier.evaluation.measures import METRICS, ranking_metric
-from luthier.evaluation.metrics import LabelArrays, Measured, in_order, measure
+from luthier.evaluation.measures import measures_of, ranking_metric
+from luthier.evaluation.metrics import EvaluatedRows, Measured, in_order, measure
 from luthier.evaluation.resampling import percentile_interval, rate_interval
 from luthier.evaluation.sample_size import plan_from_difference
 from luthier.evaluation.statistics import (
@@ -23,9 +25,9 @@ from luthier.evaluation.statistics import (
     paired_difference,
     sign_flip,
 )
-from luthier.evaluation.tables import calibration_of, confusion_of
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task, is_blank
+from luthier.tasks.types import Plots
 
 __all__ = ["build_leaderboard"]
 
@@ -35,7 +37,7 @@ def build_leaderboard(
     rows: Rows,
     candidates: Sequence[Candidate],
     *,
-    train_labels: Sequence[str | None] | None = None,
+    train_labels: Sequence[Any | None] | None = None,
     rank_by: str | None = None,
     resamples: int = 2000,
     seed: int = 7,
@@ -63,13 +65,13 @@ def build_leaderboard(
     metric = ranking_metric(task, rank_by)
     kept = _rows_to_evaluate(task, rows, candidates)
     truths = [label for label in (rows.labels[i] for i in kept) if label is not None]
-    shown = [LabelArrays.of(task, truths, [c.predictions[i] for i in kept]) for c in candidates]
-    majority, always = majority_reading(task, rows, kept, truths, train_labels)
-    people = people_readings(task, rows, kept, truths)
+    shown = [EvaluatedRows.of(task, truths, [c.predictions[i] for i in kept]) for c in candidates]
+    majority, always = constant_rows(task, rows, kept, truths, train_labels)
+    people = people_rows(task, rows, kept, truths)
     measured = measure([*shown, always, *people.values()], resamples=resamples, seed=seed)
     specs, floor, human = measured[: len(shown)], measured[len(shown)], measured[len(shown) + 1 :]
 
-    sign = -1 if METRICS[metric].better == "higher" else 1
+    sign = -1 if measures_of(task)[metric].better == "higher" else 1
     order = sorted(
         range(len(shown)),
         key=lambda i: (
@@ -86,7 +88,7 @@ def build_leaderboard(
     above: dict[int, bool] = {}
     if not waiting:
         pairs, differences = _compare(task, candidates, shown, specs, judged, metric)
-        above = _above_majority(specs, floor, judged, metric, alpha)
+        above = _above_majority(specs, floor, judged, metric, alpha, higher=sign < 0)
     places = {candidates[i].name: place for place, i in enumerate(judged)}
     different = {(places[p.first], places[p.second]): p.corrected < alpha for p in pairs}
     groups = {} if waiting else dict(zip(judged, letters(len(judged), different), strict=True))
@@ -95,14 +97,13 @@ def build_leaderboard(
     entries = tuple(
         Entry(
             candidate=candidates[i],
-            metrics=in_order(specs[i].intervals | empty),
+            metrics=in_order(task, specs[i].intervals | empty),
             states=states_of(candidates[i]),
             from_journal_share=sum(p.call.from_journal for p in shown[i].predictions) / len(kept),
             rank=place,
             group=groups.get(i, ""),
             above_majority=above.get(i),
-            confusion=confusion_of(shown[i]),
-            calibration=calibration_of(shown[i]),
+            plots=task.kind.plots(truths, shown[i].predictions),
         )
         for place, i in enumerate(order, start=1)
     )
@@ -126,15 +127,14 @@ def build_leaderboard(
         pairs=tuple(pairs),
         majority=Entry(
             candidate=majority,
-            metrics=in_order(floor.intervals | empty),
+            metrics=in_order(task, floor.intervals | empty),
             states=states_of(majority),
             from_journal_share=0.0,
             rank=None,
             group="",
-            confusion=confusion_of(always),
-            calibration=calibration_of(always),
+            plots=task.kind.plots(truths, always.predictions),
         ),
-        ceiling=ceiling_entry(people, human) if people else None,
+        ceiling=ceiling_entry(task, people, human) if people else None,
         partial=any(p.state == "failed" and p.transient for c in candidates for p in c.predictions),
         plan=plan,
         alpha=alpha,
@@ -178,7 +178,7 @@ def _rows_to_evaluate(task: Task, rows: Rows, candidates: Sequence[Candidate]) -
 def _compare(
     task: Task,
     candidates: Sequence[Candidate],
-    readings: Sequence[LabelArrays],
+    evaluated: Sequence[EvaluatedRows],
     measured: Sequence[Measured],
     order: Sequence[int],
     metric: str,
@@ -189,10 +189,10 @@ def _compare(
         np.array([measured[i].intervals[metric].value for i in order]),
         np.stack([measured[i].draws[metric] for i in order]),
     )
-    right = [mcnemar(readings[i].correct, readings[j].correct) for i, j in couples]
+    right = [mcnemar(evaluated[i].correct, evaluated[j].correct) for i, j in couples]
     near: list[float] | None = None
-    if task.ordered:
-        near = [sign_flip(readings[i].absolute_error - readings[j].absolute_error) for i, j in couples]
+    if task.kind.ordered:
+        near = [sign_flip(evaluated[i].judged.distances - evaluated[j].judged.distances) for i, j in couples]
     corrected, right_corrected = holm([d.p for d in differences]), holm(right)
     near_corrected = holm(near) if near is not None else None
     pairs = [
@@ -207,7 +207,7 @@ def _compare(
             accuracy_corrected=right_corrected[k],
             error_p=near[k] if near is not None else None,
             error_corrected=near_corrected[k] if near_corrected is not None else None,
-            disagreement=float((readings[i].correct != readings[j].correct).mean()),
+            disagreement=float((evaluated[i].correct != evaluated[j].correct).mean()),
         )
         for k, (i, j) in enumerate(couples)
     ]
@@ -215,7 +215,7 @@ def _compare(
 
 
 def _above_majority(
-    measured: Sequence[Measured], floor: Measured, order: Sequence[int], metric: str, alpha: float
+    measured: Sequence[Measured], floor: Measured, order: Sequence[int], metric: str, alpha: float, *, higher: bool
 ) -> dict[int, bool]:
     """Which specs are better than always answering the most frequent label, Holm-corrected over the specs."""
     base = floor.intervals[metric].value
@@ -223,39 +223,35 @@ def _above_majority(
         paired_difference(measured[i].intervals[metric].value, base, measured[i].draws[metric], floor.draws[metric])
         for i in order
     ]
-    higher = METRICS[metric].better == "higher"
     corrected = holm([d.p for d in differences])
     return {
         i: p < alpha and (d.interval.value > 0) == higher for i, d, p in zip(order, differences, corrected, strict=True)
     }
 
 
-def majority_reading(
-    task: Task, rows: Rows, kept: Sequence[int], truths: Sequence[str], train_labels: Sequence[str | None] | None
-) -> tuple[Candidate, LabelArrays]:
-    """The spec that has not read the text: the most frequent label, with the labels' shares as probabilities."""
-    known = [label for label in train_labels or () if label in task.labels]
+def constant_rows(
+    task: Task, rows: Rows, kept: Sequence[int], truths: Sequence[Any], train_labels: Sequence[Any | None] | None
+) -> tuple[Candidate, EvaluatedRows]:
+    """The spec that has not read the text: the constant the task type calls best, of the most frequent label say."""
+    known = [label for label in train_labels or () if task.canonical_label(label) is not None]
     source, note = (known, "training rows") if known else (list(truths), "test rows")
-    counts = Counter(source)
-    label = max(task.labels, key=lambda name: counts[name])
-    shares = tuple(counts[name] / len(source) for name in task.labels)
+    answer = replace(task.kind.constant(source), call=CallRecord(cost_usd=0.0))
     there = set(kept)
-    answer = Prediction(label, "ok", shares, call=CallRecord(cost_usd=0.0))
     nothing = Prediction(None, "empty")
     candidate = Candidate(
-        name=f"always {label}",
+        name=f"always {task.kind.written(answer.value)}",
         technique="majority",
         model="none",
         spec_digest="",
         fitted_digest="",
         predictions=tuple(answer if i in there else nothing for i in range(len(rows))),
-        notes=(f"The most frequent label of the {note}, for every row.",),
+        notes=(f"{task.kind.constant_note} of the {note}, for every row.",),
     )
-    return candidate, LabelArrays.of(task, truths, [answer] * len(kept))
+    return candidate, EvaluatedRows.of(task, truths, [answer] * len(kept))
 
 
-def people_readings(task: Task, rows: Rows, kept: Sequence[int], truths: Sequence[str]) -> dict[str, LabelArrays]:
-    """A reading per rater who labelled any of the rows."""
+def people_rows(task: Task, rows: Rows, kept: Sequence[int], truths: Sequence[Any]) -> dict[str, EvaluatedRows]:
+    """What each rater who labelled any of the rows said, as if a spec had."""
     inputs = [rows.inputs[i] for i in kept]
     missing = [name for name in task.raters if name not in inputs[0]]
     if len(missing) == len(task.raters):
@@ -270,25 +266,27 @@ def people_readings(task: Task, rows: Rows, kept: Sequence[int], truths: Sequenc
         labels = [task.canonical_label(row[rater]) for row in inputs]
         if any(label is not None for label in labels):
             answers = [Prediction(label, "ok" if label is not None else "off_label") for label in labels]
-            people[rater] = LabelArrays.of(task, truths, answers, counted=[label is not None for label in labels])
+            people[rater] = EvaluatedRows.of(task, truths, answers, counted=[label is not None for label in labels])
     return people
 
 
-def ceiling_entry(people: Mapping[str, LabelArrays], measured: Sequence[Measured]) -> Entry:
+def ceiling_entry(task: Task, people: Mapping[str, EvaluatedRows], measured: Sequence[Measured]) -> Entry:
     """The mean over the raters; the interval is over rows, with these raters as they are.
 
     Over rows and not over raters, so that it means the same as the specs' intervals above it: other texts, same people.
     """
     metrics = {}
-    for name, measure_ in METRICS.items():
-        if measure_.kind == "quality" and all(name in one.draws for one in measured):
+    for name, one_measure in task.kind.metrics.items():
+        if one_measure.kind == "quality" and all(name in one.draws for one in measured):
             value = sum(one.intervals[name].value for one in measured) / len(measured)
             metrics[name] = percentile_interval(value, np.mean([one.draws[name] for one in measured], axis=0))
-    labels = [int(reading.counted.sum()) for reading in people.values()]
-    seen = [confusion_of(reading) for reading in people.values()]
-    summed = tuple(tuple(sum(cells) for cells in zip(*lines, strict=True)) for lines in zip(*seen, strict=True))
-    # Rows a rater skipped stand in the last column of the reading, but nobody asked that rater.
-    confusion = tuple((*line[:-1], 0) for line in summed)
+    # Rows that a rater skipped are not among them.
+    given = [
+        (truth, answer)
+        for rows in people.values()
+        for truth, answer, counted in zip(rows.truths, rows.predictions, rows.counted, strict=True)
+        if counted
+    ]
     return Entry(
         candidate=Candidate(
             name="human raters",
@@ -304,9 +302,9 @@ def ceiling_entry(people: Mapping[str, LabelArrays], measured: Sequence[Measured
             ),
         ),
         metrics=metrics,
-        states={"ok": sum(labels)},
+        states={"ok": len(given)},
         from_journal_share=0.0,
         rank=None,
         group="",
-        confusion=confusion,
+        plots=Plots(task.kind.plots([truth for truth, _ in given], [answer for _, answer in given]).confusion),
     )

@@ -86,7 +86,7 @@ class Columns:
         self._names = tuple(dense)
         self._dense = np.stack(list(dense.values()))
         self._groups: dict[str, tuple[int, int]] = {}
-        positions, values, lines, first = [], [], [], 0
+        positions, values, lines, first = [np.empty(0, dtype=np.intp)], [np.empty(0)], [np.empty(0, dtype=np.intp)], 0
         rows = self._dense.shape[1]
         for name, (position, value, count) in groups.items():
             there = np.flatnonzero(position >= 0)

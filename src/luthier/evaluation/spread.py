@@ -13,8 +13,10 @@ import numpy.typing as npt
 import scipy
 
 from luthier.errors import DataError
+from luthier.evaluation.measures import METRICS
 from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval
 from luthier.evaluation.statistics import holm
+from luthier.tasks.types import Measure
 
 __all__ = ["SpreadGroup", "SpreadPair", "Spread", "permutation_test", "spread_of"]
 
@@ -76,14 +78,16 @@ class Spread:
     """Groups of results in one metric, in the order they were given, and every pair of them compared.
 
     Attributes:
-        metric: name of the metric, as in `METRICS`.
+        metric: name of the metric.
         groups: one per recipe.
         pairs: every two of them, in the order of the groups.
+        measure: what the metric is; `None` where it is not known.
     """
 
     metric: str
     groups: tuple[SpreadGroup, ...]
     pairs: tuple[SpreadPair, ...]
+    measure: Measure | None = None
 
     @property
     def smallest_p(self) -> float:
@@ -101,12 +105,15 @@ class Spread:
         return next(draws for draws in count(2) if _least_p(draws, draws) * len(self.pairs) < alpha)
 
 
-def spread_of(groups: Mapping[str, Sequence[float]], metric: str, *, seed: int = 7) -> Spread:
+def spread_of(
+    groups: Mapping[str, Sequence[float]], metric: str, *, measure: Measure | None = None, seed: int = 7
+) -> Spread:
     """How far the results of each group lie apart, and which groups differ by more than their draws do.
 
     Args:
         groups: name, such as a count of examples, to the results of its draws.
         metric: name of the metric they are results in.
+        measure: what that is; taken from the metrics of labels when absent.
         seed: of the permutations, where there are too many to count them all.
 
     Raises:
@@ -130,7 +137,7 @@ def spread_of(groups: Mapping[str, Sequence[float]], metric: str, *, seed: int =
         SpreadPair(first.name, second.name, first.mean.value - second.mean.value, p, corrected)
         for (first, second), p, corrected in zip(two, ps, holm(ps), strict=True)
     )
-    return Spread(metric, found, pairs)
+    return Spread(metric, found, pairs, measure or METRICS.get(metric))
 
 
 def permutation_test(first: Sequence[float], second: Sequence[float], *, seed: int = 7) -> float:

@@ -12,17 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from luthier.errors import DataError
-from luthier.evaluation.metrics import LabelArrays, measure
 from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval, percentile_interval
-from luthier.tasks.prediction import Prediction
-from luthier.tasks.task import Task
 
 __all__ = [
     "ALPHA",
     "Difference",
     "all_differences",
-    "compare_pair",
     "holm",
     "letters",
     "mcnemar",
@@ -294,42 +289,3 @@ def _letter(index: int) -> str:
     """One of a to z and A to Z, then aa, ab, ..."""
     size = len(ALPHABET)
     return ALPHABET[index] if index < size else _letter(index // size - 1) + ALPHABET[index % size]
-
-
-def compare_pair(
-    task: Task,
-    truths: Sequence[str],
-    first: Sequence[Prediction],
-    second: Sequence[Prediction],
-    metric: str,
-    *,
-    resamples: int = 2000,
-    seed: int = 7,
-) -> Difference:
-    """The difference of two specs in any metric, on the rows that neither left empty.
-
-    Raises:
-        DataError: lengths differ, no row is left, a truth is no label, or a spec has no such metric.
-
-    Examples:
-        >>> task = Task("mood", label="mood", labels=["good", "bad"])
-        >>> good, bad = Prediction("good", "ok"), Prediction("bad", "ok")
-        >>> difference = compare_pair(task, ["good"] * 20, [good] * 20, [bad] * 10 + [good] * 10, "accuracy")
-        >>> difference.interval.value, difference.p < 0.01
-        (0.5, True)
-    """
-    if not len(truths) == len(first) == len(second):
-        raise DataError(
-            f"{len(truths)} true labels, {len(first)} and {len(second)} predictions; all must be of the same rows."
-        )
-    kept = [i for i in range(len(truths)) if "empty" not in (first[i].state, second[i].state)]
-    if not kept:
-        raise DataError("there are no rows to compare: every row's text is empty.")
-    readings = [LabelArrays.of(task, [truths[i] for i in kept], [spec[i] for i in kept]) for spec in (first, second)]
-    one, other = measure(readings, resamples=resamples, seed=seed)
-    missing = [name for name, part in (("first", one), ("second", other)) if metric not in part.draws]
-    if missing:
-        raise DataError(f"the {missing[0]} spec has no {metric!r}; there is: {', '.join(one.draws)}.")
-    return paired_difference(
-        one.intervals[metric].value, other.intervals[metric].value, one.draws[metric], other.draws[metric]
-    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from luthier.tables import series_of, storable_cells
-from luthier.tasks.prediction import Prediction, prediction_frame
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
         "text": pd.Series(list(rows.texts), dtype="string"),
         "truth": pd.Series(list(rows.labels), dtype="string"),
     }
-    answered = prediction_frame(task, predictions)
+    answered = task.kind.frame(predictions)
     columns |= {str(name): answered[name] for name in answered.columns}
     columns |= {
         "raw": pd.Series([p.call.raw for p in predictions], dtype="string"),

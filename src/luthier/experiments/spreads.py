@@ -43,7 +43,7 @@ def spreads_of(specs: Sequence[Spec], board: Leaderboard) -> tuple[Spread, ...]:
             if not group or not isinstance(spec, Prompt) or spec.prompt.examples.is_drawn:
                 group.append(values[spec.name])
         if any(len(group) > 1 for group in groups.values()):
-            found.append(spread_of(groups, metric))
+            found.append(spread_of(groups, metric, measure=board.measure))
     return tuple(found)
 
 

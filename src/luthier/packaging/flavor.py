@@ -67,18 +67,12 @@ def signature_of(fitted: Fitted) -> ModelSignature:
 
     text = fitted.spec.task.text
 
-    from luthier.tasks.prediction import TEXT_COLUMNS, prediction_columns
-
     # The other columns a template reads may hold anything. A text is text: MLflow's server reads a csv by it.
     inputs = Schema([ColSpec(DataType.string if name == text else AnyType(), name) for name in fitted.spec.columns])
     outputs = Schema(
         [
-            ColSpec(
-                DataType.string if name in TEXT_COLUMNS else DataType.double,
-                name,
-                required=name == "state",
-            )
-            for name in prediction_columns(fitted.spec.task)
+            ColSpec(DataType.string if kind == "text" else DataType.double, name, required=name == "state")
+            for name, kind in fitted.spec.task.kind.columns.items()
         ]
     )
     offered = fitted.spec.params if isinstance(fitted.spec, Prompt) else {}

@@ -14,7 +14,7 @@ from luthier.packaging.serving import keep_small, serving_engine
 from luthier.packaging.spark import in_spark_task, with_nulls_kept
 from luthier.providers.endpoint import Endpoint, Limits
 from luthier.spec import Fitted
-from luthier.tasks.prediction import TEXT_COLUMNS, Prediction, prediction_frame
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques import Prompt, read_fitted
 
@@ -77,7 +77,7 @@ class LuthierModel:
         engine = serving_engine()
         predictions = engine.drive(fitted.predict(rows), fitted.spec.endpoint)
         keep_small(engine, len(rows))
-        return json_ready(prediction_frame(self.task, predictions))
+        return json_ready(self.task.kind.frame(predictions))
 
     async def predict_async(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """As `predict`, for callers with an event loop of their own."""
@@ -86,7 +86,7 @@ class LuthierModel:
         engine = serving_engine()
         predictions = await engine.adrive(fitted.predict(rows), fitted.spec.endpoint)
         keep_small(engine, len(rows))
-        return json_ready(prediction_frame(self.task, predictions))
+        return json_ready(self.task.kind.frame(predictions))
 
     async def predictions(self, rows: Rows, engine: Engine, **settings: Any) -> list[Prediction]:
         """The records behind the columns, on an engine of the caller's."""
@@ -132,7 +132,7 @@ def as_frame(model_input: Any, text: str) -> pd.DataFrame:
 def json_ready(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with `None` for every missing value: MLflow writes NaN, which no JSON reader takes, as it is."""
     if in_spark_task():
-        return with_nulls_kept(frame, TEXT_COLUMNS)
+        return with_nulls_kept(frame, tuple(name for name in frame.columns if frame[name].dtype == "string"))
     ready = frame.astype(object)
     ready = ready.where(frame.notna(), None)
     for name in frame.columns:

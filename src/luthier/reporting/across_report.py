@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from luthier.evaluation.across import Across, AcrossEntry
 from luthier.evaluation.leaderboard import Leaderboard
-from luthier.evaluation.measures import METRICS
 from luthier.evaluation.spread import Spread
 from luthier.reporting.board_report import board_sections, board_table
 from luthier.reporting.board_sentences import named, sentences
@@ -32,7 +31,7 @@ def across_sections(
         across: what holds across them.
         spreads: table to the spreads of its grids.
     """
-    title = f"Across {len(across.tables)} tables, ranked by mean {METRICS[across.metric].title}"
+    title = f"Across {len(across.tables)} tables, ranked by mean {across.measure.title}"
     return (
         *(
             Section(f"Table {name}", board_sections(board, (spreads or {}).get(name, ())))
@@ -44,7 +43,7 @@ def across_sections(
 
 def across_table(across: Across) -> Table:
     """A row per spec: its mean over the tables, its value on each one, and where it does worst."""
-    measure, several = METRICS[across.metric], len(across.entries) > 1
+    measure, several = across.measure, len(across.entries) > 1
     columns = (
         Column("#", "count"),
         Column("spec", kind="name", least=20),
@@ -61,7 +60,7 @@ def across_table(across: Across) -> Table:
             (
                 *(entry.rank, entry.name, entry.technique, "" if entry.model == "none" else entry.model, entry.mean),
                 *(entry.values[name].value for name in across.tables),
-                *(entry.worst_table(across.metric), f"{entry.mean_rank:.1f}"),
+                *(entry.worst_table(across.measure), f"{entry.mean_rank:.1f}"),
                 *([entry.group] if several else []),
             ),
             "first" if entry.rank == 1 else "",
@@ -73,7 +72,7 @@ def across_table(across: Across) -> Table:
 
 def across_sentences(across: Across) -> list[str]:
     """What to take from several tables, most important first."""
-    best, measure = across.best, METRICS[across.metric]
+    best, measure = across.best, across.measure
     count = len(across.tables)
     found = interval(best.mean, measure.format)
     said = [
@@ -116,7 +115,7 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
         across: what holds across them.
         spreads: table to the spreads of grids with several seeds of examples.
     """
-    measure, task = METRICS[across.metric], next(iter(boards.values())).task
+    measure, task = across.measure, next(iter(boards.values())).task
     sections = []
     for place, (name, board) in enumerate(boards.items()):
         blocks: list[Block] = [f"{board.rows_evaluated:,} rows, ranked by {measure.title}.", board_table(board)]
@@ -131,7 +130,7 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
         "share a letter under “tie” cannot be told apart by the mean."
     )
     means = {entry.name: entry.mean for entry in across.entries}
-    figure = Figure("figure-across", forest_figure(means, across.metric, {}))
+    figure = Figure("figure-across", forest_figure(means, across.measure, {}))
     sections.append(Section("Across the tables", (intro, across_table(across), figure)))
     return Page(
         f"Leaderboards: {task.name}",
@@ -145,7 +144,7 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
 def _pairs(across: Across) -> list[Section]:
     if not across.pairs:
         return []
-    measure = METRICS[across.metric]
+    measure = across.measure
     intro = (
         "Differences of the means, from the same resamples for both specs. “p” is corrected for the number of pairs "
         f"(Holm's method); below {across.alpha:g} the difference counts as real."

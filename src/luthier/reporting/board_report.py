@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 
 from luthier.errors import DataError
 from luthier.evaluation.leaderboard import Entry, Leaderboard
-from luthier.evaluation.measures import METRICS
+from luthier.evaluation.mistakes import Mistake, mistakes
 from luthier.evaluation.spread import Spread
-from luthier.evaluation.tables import Mistake, label_scores, mistakes
 from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
 from luthier.reporting.numbers import number
-from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure, spread_figure
+from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure, points_figure, spread_figure
 from luthier.reporting.spread_report import spread_section
 from luthier.reporting.table import (
     Bar,
@@ -28,7 +27,9 @@ from luthier.reporting.table import (
     Table,
     glossary,
 )
+from luthier.tasks.label_metrics import label_scores
 from luthier.tasks.task import Rows
+from luthier.tasks.types import Measure
 
 __all__ = ["board_page", "board_section", "board_sections", "board_table", "first_rows"]
 
@@ -67,7 +68,7 @@ def board_section(board: Leaderboard, said: Sequence[str], most_specs: int = MOS
     specs = f"{count} spec{'s' if count != 1 else ''}"
     if board.waiting:
         specs = f"{count} of {count + len(board.waiting)} specs"
-    title = f"{board.task.name}: {specs} on {board.rows_evaluated:,} rows, ranked by {METRICS[board.ranked_by].title}"
+    title = f"{board.task.name}: {specs} on {board.rows_evaluated:,} rows, ranked by {board.measure.title}"
     return Section(title, (board_table(board, most_specs), *([Lines(tuple(said))] if said else [])))
 
 
@@ -93,16 +94,16 @@ def board_table(board: Leaderboard, most_specs: int | None = None) -> Table:
     for place, name in enumerate(headline_metrics(board)):
         # Room is made from the right: first whole metrics, then the intervals of all but the first.
         drop, brief = (0, 8, 6, 3)[place] if place < 4 else 2, 5 if place else 10
-        columns.append((_measured(name, brief=brief, drop=drop), _metric(name)))
+        columns.append((_measured(board.measures[name], brief=brief, drop=drop), _metric(name)))
         if place == 0:
             columns.append((Column("", kind="bar", ticks=tuple(ticks)), _bar(name)))
     if any(unlabelled_share(entry) for entry in board.entries):
         hint = "Off label, refused or failed; counted as wrong."
-        lost = Column("no label", "percent", short="lost", hint=hint)
+        lost = Column(f"no {board.task.kind.value_name}", "percent", short="lost", hint=hint)
         columns.append((lost, lambda entry: _of_spec(entry, unlabelled_share(entry))))
     for name, short, drop in COSTS:
         if any(name in entry.metrics for entry in board.entries):
-            columns.append((_measured(name, short=short, drop=drop), _metric(name, specs_only=True)))
+            columns.append((_measured(board.measures[name], short=short, drop=drop), _metric(name, specs_only=True)))
     if board.is_compared:
         hint = "Specs that share a letter cannot be told apart on these rows."
         columns.append((Column("tie", hint=hint, least=8), lambda entry: entry.group))
@@ -117,8 +118,7 @@ def board_table(board: Leaderboard, most_specs: int | None = None) -> Table:
     return Table(tuple(column for column, _ in columns), rows)
 
 
-def _measured(name: str, *, short: str = "", brief: int = 0, drop: int = 0) -> Column:
-    measure = METRICS[name]
+def _measured(measure: Measure, *, short: str = "", brief: int = 0, drop: int = 0) -> Column:
     return Column(measure.title, measure.format, short=short, hint=measure.description, brief=brief, drop=drop)
 
 
@@ -146,7 +146,7 @@ def _model(entry: Entry) -> str:
 def first_rows(board: Leaderboard, metrics: int, most: int) -> Table:
     """The few figures that a run's description has room for: names and the first metrics, references included."""
     table = board_table(board, most)
-    titles = {"spec", *(METRICS[name].title for name in headline_metrics(board)[:metrics])}
+    titles = {"spec", *(board.measures[name].title for name in headline_metrics(board)[:metrics])}
     places = [place for place, column in enumerate(table.columns) if column.title in titles]
     return Table(
         tuple(table.columns[place] for place in places),
@@ -187,6 +187,7 @@ def board_page(
             *_pairs(board),
             *_confusions(board),
             *_calibration(board),
+            *_points(board),
             *_labels(board),
             _errors(board, rows, examples),
             _glossary(board),
@@ -196,18 +197,18 @@ def board_page(
 
 
 def _leaderboard(board: Leaderboard) -> Section:
-    measure = METRICS[board.ranked_by]
+    measure = board.measure
     people = " and the human raters" if board.ceiling else ""
     tied = " Specs that share a letter under “tie” cannot be told apart." if board.is_compared else ""
     intro = (
-        f"Best first, by {measure.title}. {measure.description} The bar shows the interval; the dotted lines are the "
-        f"most frequent label{people}.{tied}"
+        f"Best first, by {measure.title}. {measure.description} The bar shows the interval; the dotted lines are "
+        f"“{board.majority.name}”{people}.{tied}"
     )
     return Section("Leaderboard", (intro, board_table(board)))
 
 
 def _intervals(board: Leaderboard) -> Section:
-    intro = f"{METRICS[board.ranked_by].title} of each spec."
+    intro = f"{board.measure.title} of each spec."
     if board.pairs:
         intro += (
             " Overlapping bars do not mean that two specs are equal: all specs answered the same rows, so the pairs "
@@ -217,7 +218,7 @@ def _intervals(board: Leaderboard) -> Section:
     found = {entry.name: entry.metrics[name] for entry in board.entries if name in entry.metrics}
     lines = {board.majority.name: board.majority, "people": board.ceiling}
     marks = {text: one.metrics[name].value for text, one in lines.items() if one and name in one.metrics}
-    figure = Figure("figure-forest", forest_figure(found, name, marks))
+    figure = Figure("figure-forest", forest_figure(found, board.measure, marks))
     return Section("Intervals", (intro, figure))
 
 
@@ -238,7 +239,7 @@ def _spreads(spreads: Sequence[Spread]) -> list[Section]:
 def _pairs(board: Leaderboard) -> list[Section]:
     if not board.pairs:
         return []
-    measure, ordered = METRICS[board.ranked_by], board.task.ordered
+    measure, ordered = board.measure, board.task.kind.ordered
     near = ", “near” how far off each one is (sign-flip test)" if ordered else ""
     intro = (
         "Every pair of specs on the same rows. “p” is the probability of a difference at least this large by chance "
@@ -263,7 +264,9 @@ def _pairs(board: Leaderboard) -> list[Section]:
 
 
 def _confusions(board: Leaderboard) -> list[Section]:
-    shown = board.entries[:MOST_CONFUSIONS]
+    shown = [entry for entry in board.entries[:MOST_CONFUSIONS] if entry.plots.confusion]
+    if not shown:
+        return []
     far = " For a rating, cells far from the diagonal are the costly ones." if board.task.ordered else ""
     intro = (
         "Each line holds the rows of one true label, each column the rows given one answer; the diagonal is right. The "
@@ -278,7 +281,7 @@ def _confusions(board: Leaderboard) -> list[Section]:
 
 
 def _calibration(board: Leaderboard) -> list[Section]:
-    calibrated = [entry for entry in board.entries if entry.calibration][:MOST_CALIBRATIONS]
+    calibrated = [entry for entry in board.entries if entry.plots.calibration][:MOST_CALIBRATIONS]
     if not calibrated:
         return []
     intro = (
@@ -289,7 +292,21 @@ def _calibration(board: Leaderboard) -> list[Section]:
     return [Section("Calibration", (intro, figure))]
 
 
+def _points(board: Leaderboard) -> list[Section]:
+    shown = [entry for entry in board.entries[:MOST_CONFUSIONS] if entry.plots.points]
+    if not shown:
+        return []
+    intro = "A point per row: what is true, and what was answered. On the dotted line both are the same."
+    figures = tuple(
+        Figure(f"figure-points-{place}", points_figure(entry), entry.name) for place, entry in enumerate(shown)
+    )
+    return [Section("Truth and answer", (intro, figures, *_cut("specs", len(board.entries), len(shown))))]
+
+
 def _labels(board: Leaderboard) -> list[Section]:
+    shown = [entry for entry in board.entries[:MOST_CONFUSIONS] if entry.plots.confusion]
+    if not shown:
+        return []
     intro = (
         "Precision: of the rows given this label, the share that has it. Recall: of the rows that have it, the share "
         "that was given it. F1: their harmonic mean."
@@ -307,13 +324,13 @@ def _labels(board: Leaderboard) -> list[Section]:
                     columns,
                     tuple(
                         Row((one.label, one.precision, one.recall, one.f1, one.support, one.answered))
-                        for one in label_scores(board.task, entry.confusion)
+                        for one in label_scores(board.task.labels, entry.plots.confusion)
                     ),
                 ),
             ),
             opened=place == 0,
         )
-        for place, entry in enumerate(board.entries[:MOST_CONFUSIONS])
+        for place, entry in enumerate(shown)
     ]
     return [Section("Label by label", (intro, *folds))]
 
@@ -323,10 +340,11 @@ def _errors(board: Leaderboard, rows: Rows | None, examples: int) -> Section:
     if not shown or rows is None:
         none = "This page was made without the rows and the answers, so it has no examples."
         return Section("Errors", (none,))
-    order = "farthest off first, then the most confident" if board.task.ordered else "the most confident first"
+    value = board.task.kind.value_name
+    order = "farthest off first, then the most confident" if board.task.kind.ordered else "the most confident first"
     intro = (
-        f"The worst wrong answers of each spec, {order}; then rows without a label. Reading ten of them often shows "
-        "more than any number above, and sometimes that the label in the table is wrong."
+        f"The worst wrong answers of each spec, {order}; then rows without a {value}. Reading ten of them often shows "
+        "more than any number above, and sometimes that the truth in the table is wrong."
     )
     folds = []
     for place, entry in enumerate(shown):
@@ -338,15 +356,15 @@ def _errors(board: Leaderboard, rows: Rows | None, examples: int) -> Section:
 
 def _example(one: Mistake) -> Example:
     known = ", ".join(f"{name} {cell}" for name, cell in one.known_by)
-    answered, state = one.prediction.label, one.prediction.state.replace("_", " ")
+    answered, state = one.prediction.value, one.prediction.state.replace("_", " ")
     after = "" if answered is not None else f" ({state})"
     after += "" if one.confidence is None else f", {number(one.confidence, 'percent')} sure"
     return Example(
         (
             f"row {one.number}{f' ({known})' if known else ''}: true ",
-            one.truth,
+            str(one.truth),
             ", answered ",
-            "nothing usable" if answered is None else answered,
+            "nothing usable" if answered is None else str(answered),
             after,
         ),
         one.text,
@@ -358,10 +376,10 @@ def _example(one: Mistake) -> Example:
 def _glossary(board: Leaderboard) -> Section:
     present = {name for entry in board.entries for name in entry.metrics}
     note = (
-        f"A row without a usable label counts as wrong everywhere. “{board.majority.name}” gives every row the most "
-        "frequent label without reading it: a useful spec has to beat it."
+        f"A row without a usable {board.task.kind.value_name} counts as wrong everywhere. “{board.majority.name}” "
+        "gives every row the same answer without reading it: a useful spec has to beat it."
     )
-    terms = {measure.title: measure.description for name, measure in METRICS.items() if name in present}
+    terms = {measure.title: measure.description for name, measure in board.measures.items() if name in present}
     return Section("Glossary", (glossary(terms), note))
 
 

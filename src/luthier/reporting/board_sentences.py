@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
-from luthier.evaluation.measures import METRICS
 from luthier.reporting.numbers import interval, number, printable
 from luthier.tasks.prediction import State
 
@@ -28,10 +27,8 @@ LOST: tuple[tuple[State, str], ...] = (("off_label", "off label"), ("refused", "
 
 def headline_metrics(board: Leaderboard) -> tuple[str, ...]:
     """The few metrics a table has room for, the one that ranks first."""
-    usual: tuple[str, ...] = ("weighted_f1", "accuracy", "balanced_accuracy", "log_loss")
-    if board.task.ordered:
-        usual = ("qwk", "mae", "accuracy", "weighted_f1", "log_loss")
-    names = dict.fromkeys((board.ranked_by, *usual))
+    kind = board.task.kind
+    names = dict.fromkeys((board.ranked_by, *(kind.headline or kind.metrics)))
     return tuple(name for name in names if any(name in entry.metrics for entry in board.entries))
 
 
@@ -78,7 +75,7 @@ def _partial(board: Leaderboard) -> list[str]:
 
 
 def _leader(board: Leaderboard) -> str:
-    best, measure = board.best, METRICS[board.ranked_by]
+    best, measure = board.best, board.measure
     found = interval(best.metrics[board.ranked_by], measure.format)
     rows = f"{board.rows_evaluated:,} row{'s' if board.rows_evaluated != 1 else ''}"
     explained = "; in brackets the 95% interval" if "(" in found else ""
@@ -91,7 +88,7 @@ def _ties(board: Leaderboard) -> list[str]:
         return []
     ranked = [entry for entry in board.entries if board.ranked_by in entry.metrics]
     if len(ranked) < 2:
-        return [f"No other spec has {METRICS[board.ranked_by].title}, so there is nothing to compare it with."]
+        return [f"No other spec has {board.measure.title}, so there is nothing to compare it with."]
     tied = board.tied_with(board.best.name)
     if not tied and len(board.entries) == 2:
         return [f"It is better than {ranked[1].name}."]
@@ -107,7 +104,7 @@ def _plan(board: Leaderboard) -> list[str]:
     plan = board.plan
     if plan is None or plan.second not in board.tied_with(plan.first):
         return []
-    gap = number(abs(plan.difference), METRICS[plan.metric].format)
+    gap = number(abs(plan.difference), board.measures[plan.metric].format)
     corrected = f", corrected for {len(board.pairs)} comparisons" if plan.alpha < board.alpha else ""
     if plan.rows_needed is None:
         return [f"{plan.first} and {plan.second} gave the same answers: no number of rows like these tells them apart."]
@@ -124,12 +121,12 @@ def _rare(board: Leaderboard) -> list[str]:
     if board.ranked_by not in ("macro_f1", "balanced_accuracy"):
         return []
     # Rows of the confusion are the true labels; every spec has the same ones.
-    support = zip(board.task.labels, (sum(row) for row in board.majority.confusion), strict=True)
+    support = zip(board.task.labels, (sum(row) for row in board.majority.plots.confusion), strict=True)
     rare = [label for label, rows in support if rows < FEWEST_ROWS]
     if not rare:
         return []
     return [
-        f"Fewer than {FEWEST_ROWS} test rows have the label {named(rare)}, which {METRICS[board.ranked_by].title} "
+        f"Fewer than {FEWEST_ROWS} test rows have the label {named(rare)}, which {board.measure.title} "
         "counts as much as any other: its true uncertainty is larger than the intervals show. Rank by another metric, "
         "or add rows with that label."
     ]
@@ -148,7 +145,7 @@ def _majority(board: Leaderboard) -> list[str]:
 def _ceiling(board: Leaderboard) -> list[str]:
     if board.ceiling is None or board.ranked_by not in board.ceiling.metrics:
         return []
-    measure = METRICS[board.ranked_by]
+    measure = board.measure
     found = interval(board.ceiling.metrics[board.ranked_by], measure.format)
     return [
         f"A single human rater reaches {measure.title} {found} (mean of {board.ceiling.candidate.model}); this is "

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from luthier.engine.ask_options import Progress
 from luthier.engine.progress import TerminalProgress
 from luthier.evaluation.leaderboard import Entry, Leaderboard
-from luthier.evaluation.measures import METRICS
 from luthier.reporting.board_report import board_section, board_sections
 from luthier.reporting.board_sentences import headline_metrics, sentences
 from luthier.reporting.html import fragment
@@ -142,7 +141,7 @@ def _drawn(board: Leaderboard, table: str, stream: TextIO) -> RenderableType:
 def _line(board: Leaderboard, entry: Entry, table: str) -> str:
     figures = []
     for place, name in enumerate(headline_metrics(board)[:3]):
-        found, measure = entry.metrics.get(name), METRICS[name]
+        found, measure = entry.metrics.get(name), board.measures[name]
         if found is not None:
             text = number(found.value, measure.format) if place else interval(found, measure.format)
             figures.append(f"{measure.title} {text}")

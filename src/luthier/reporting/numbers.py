@@ -5,8 +5,9 @@ from __future__ import annotations
 import unicodedata
 from typing import Literal
 
-from luthier.evaluation.measures import METRICS, Format
+from luthier.evaluation.measures import METRICS
 from luthier.evaluation.resampling import Interval
+from luthier.tasks.types import Format
 
 __all__ = ["Unit", "bounds", "interval", "metric_format", "metric_title", "number", "printable"]
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.evaluation.agreement import Agreement
 from luthier.evaluation.leaderboard import Entry, Leaderboard
-from luthier.evaluation.measures import METRICS
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.spread import Spread
-from luthier.evaluation.tables import NO_LABEL
 from luthier.reporting.numbers import interval, metric_format, metric_title, number, printable
+from luthier.tasks.types import Measure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -25,6 +24,9 @@ __all__ = [
     "scatter_figure",
     "spread_figure",
 ]
+
+NO_LABEL = "(no label)"
+"""Head of the confusion matrix's last column: off label, refused or failed."""
 
 INK = "#737b87"
 """Readable on white and on black: a page takes the reader's theme, and a figure cannot see it."""
@@ -42,17 +44,17 @@ MOST_NUMBERED = 15
 """Up to so many labels a confusion matrix has its counts written in the cells."""
 
 
-def forest_figure(found: Mapping[str, Interval], metric: str, marks: Mapping[str, float]) -> go.Figure:
+def forest_figure(found: Mapping[str, Interval], measure: Measure, marks: Mapping[str, float]) -> go.Figure:
     """Every spec's interval in one metric, the first on top.
 
     Args:
         found: name of a spec to its interval.
-        metric: name of the metric.
+        measure: the metric.
         marks: what dotted lines are called, to the value they are drawn at.
     """
     import plotly.graph_objects as go
 
-    measure, names, intervals = METRICS[metric], [plain(name) for name in found], list(found.values())
+    names, intervals = [plain(name) for name in found], list(found.values())
     figure = go.Figure(
         go.Scatter(
             x=[one.value for one in intervals],
@@ -87,7 +89,7 @@ def confusion_figure(board: Leaderboard, entry: Entry) -> go.Figure:
 
     truths = [plain(label) for label in board.task.labels]
     answers = [*truths, NO_LABEL]
-    counts = [list(line) for line in entry.confusion]
+    counts = [list(line) for line in entry.plots.confusion]
     if not any(line[-1] for line in counts):
         answers, counts = answers[:-1], [line[:-1] for line in counts]
     shares = [[cell / max(sum(line), 1) for cell in line] for line in counts]
@@ -122,6 +124,20 @@ def confusion_figure(board: Leaderboard, entry: Entry) -> go.Figure:
     return dressed(figure, height=min(640, 130 + 38 * len(truths)))
 
 
+def points_figure(entry: Entry) -> go.Figure:
+    """Truth against answer, a point per row; on the dotted line both are the same."""
+    import plotly.graph_objects as go
+
+    truths, answers = zip(*entry.plots.points, strict=True)
+    ends = [min(*truths, *answers), max(*truths, *answers)]
+    figure = go.Figure(go.Scatter(x=ends, y=ends, mode="lines", line=DOTTED, hoverinfo="skip"))
+    marker = {"color": BLUE, "size": 7, "opacity": 0.6}
+    figure.add_trace(go.Scatter(x=truths, y=answers, mode="markers", marker=marker, name=plain(entry.name)))
+    figure.update_xaxes(title="true", automargin=True)
+    figure.update_yaxes(title="answered", automargin=True)
+    return dressed(figure, height=420)
+
+
 def calibration_figure(entries: Sequence[Entry]) -> go.Figure:
     """Stated confidence against the share that was right; on the diagonal a model means what it says."""
     import plotly.graph_objects as go
@@ -136,8 +152,8 @@ def calibration_figure(entries: Sequence[Entry]) -> go.Figure:
             name="means what it says",
         )
     )
-    for place, entry in enumerate(e for e in entries if e.calibration):
-        bins = entry.calibration
+    for place, entry in enumerate(e for e in entries if e.plots.calibration):
+        bins = entry.plots.calibration
         figure.add_trace(
             go.Scatter(
                 x=[b.confidence for b in bins],
@@ -183,7 +199,7 @@ def spread_figure(spread: Spread) -> go.Figure:
             )
         )
     figure.update_xaxes(type="category", automargin=True)
-    better = f" ({METRICS[spread.metric].better} is better)" if spread.metric in METRICS else ""
+    better = f" ({spread.measure.better} is better)" if spread.measure else ""
     figure.update_yaxes(title=f"{plain(metric_title(spread.metric))}{better}", automargin=True)
     return dressed(figure, height=420)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from luthier.evaluation.measures import METRICS
 from luthier.evaluation.spread import Spread
 from luthier.evaluation.statistics import ALPHA
 from luthier.reporting.numbers import metric_format, metric_title, number, printable
@@ -76,7 +75,7 @@ def spread_sentences(spread: Spread) -> list[str]:
         said.append(
             f"No two groups differ by more than their draws do (smallest p {number(smallest, 'p')}, corrected)."
         )
-    better = METRICS[spread.metric].better if spread.metric in METRICS else "higher"
+    better = spread.measure.better if spread.measure else "higher"
     for pair in differing:
         first, second = pair.first, pair.second
         if (pair.difference > 0) != (better == "higher"):

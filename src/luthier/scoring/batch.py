@@ -20,7 +20,7 @@ from luthier.providers.prices import sum_if_known
 from luthier.scoring.written_files import check_claim, claim
 from luthier.spec import Spec
 from luthier.tables import Record, columns_of, open_writer, read_chunks, written_format
-from luthier.tasks.prediction import STATES, TEXT_COLUMNS, Prediction, prediction_columns, prediction_record
+from luthier.tasks.prediction import STATES, Prediction
 from luthier.tasks.task import Rows, Task, check_cell
 
 __all__ = ["CHUNK_ROWS", "BatchReport", "check_files", "passed_through", "plain_rows", "score_table"]
@@ -123,7 +123,7 @@ def passed_through(columns: Sequence[str], task: Task) -> dict[str, str]:
     repeated = sorted({column for column in columns if columns.count(column) > 1})
     if repeated:
         raise DataError(f"two input columns are called {', '.join(repeated)}; rename one of them.")
-    predicted, own = set(prediction_columns(task)), set(columns)
+    predicted, own = set(task.kind.columns), set(columns)
     names: dict[str, str] = {}
     for column in columns:
         name = column
@@ -167,7 +167,7 @@ def score_table(
     task = model.task
     columns = check_files(model, source, target, overwrite=overwrite)
     names = passed_through(columns, task)
-    kinds = {name: "string" if name in TEXT_COLUMNS else "float64" for name in prediction_columns(task)}
+    kinds = {name: "string" if kind == "text" else "float64" for name, kind in task.kind.columns.items()}
     report = BatchReport(
         labels=Counter(dict.fromkeys(task.labels, 0)),
         renamed={old: new for old, new in names.items() if old != new},
@@ -263,5 +263,5 @@ def merged(
     out = []
     for record, p in zip(records, predictions, strict=True):
         row = {new: record.get(old) for old, new in names.items()}
-        out.append(row | prediction_record(task, p))
+        out.append(row | task.kind.record(p))
     return out

@@ -17,11 +17,11 @@ from luthier.engine.estimates import NO_FOLLOW_UPS, FollowUps
 from luthier.engine.groups import Recalled
 from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError
-from luthier.evaluation.deciding import Objective
 from luthier.outputs import write_folder
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Conversation, Operation, Request
 from luthier.spec.setting_paths import check_path, with_setting
+from luthier.tasks.deciding import Objective
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import NAME_PATTERN, Rows, Task, readable_validation_error
 

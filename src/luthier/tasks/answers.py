@@ -1,17 +1,16 @@
-"""Reading a label out of what a model wrote."""
+"""Reads the label a model named out of what it wrote."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from luthier.tasks.json_objects import NoObject, values_under
 from luthier.tasks.negation import is_denied
 from luthier.tasks.thoughts import spoken
+from luthier.tasks.types import AnswerRead, short
 
-__all__ = ["JSON_KEY", "LabelReader", "Read", "answer_schema"]
+__all__ = ["JSON_KEY", "LabelReader"]
 
 JSON_KEY = "label"
 """The key under which method `json` asks for the answer."""
@@ -92,24 +91,6 @@ DRAWN_STARS = re.compile(r"[★⭐🌟]+☆*")
 EMPHASIS = re.compile(r"(?<!\w)[*_`~]+|[*_`~]+(?!\w)")
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What was read: a label, or why there is none."""
-
-    label: str | None
-    why: str | None = None
-
-
-def answer_schema(words: Sequence[str]) -> dict[str, Any]:
-    """The JSON schema of method `json`: an object whose one key holds one of the words."""
-    return {
-        "type": "object",
-        "properties": {JSON_KEY: {"type": "string", "enum": list(words)}},
-        "required": [JSON_KEY],
-        "additionalProperties": False,
-    }
-
-
 class LabelReader:
     """Finds the label an answer stands for.
 
@@ -118,9 +99,9 @@ class LabelReader:
 
     Examples:
         >>> stars = LabelReader({"1": "1", "2": "2", "3": "3", "4": "4", "5": "5"})
-        >>> [stars.text(said).label for said in ("4", "**4.0**", "I'd say 4 out of 5 stars.")]
+        >>> [stars.read(said).value for said in ("4", "**4.0**", "I'd say 4 out of 5 stars.")]
         ['4', '4', '4']
-        >>> [stars.text(said).label for said in ("4.5", "45", "4 or 5", "8/10", "not 4", "at least 4")]
+        >>> [stars.read(said).value for said in ("4.5", "45", "4 or 5", "8/10", "not 4", "at least 4")]
         [None, None, None, None, None, None]
     """
 
@@ -165,7 +146,7 @@ class LabelReader:
                 return label
         return None
 
-    def text(self, text: str, *, cut: bool = False) -> Read:
+    def read(self, text: str, *, cut: bool = False) -> AnswerRead:
         """The label a free answer names.
 
         Args:
@@ -176,24 +157,24 @@ class LabelReader:
         if not said:
             label = self.exactly(text)  # a label that looks like the mark of a thought
             why = "the model answered nothing" if not text.strip() else "the model only thought aloud"
-            return Read(label, None if label else why)
+            return AnswerRead(label, None if label else why)
         label = self.exactly(said)
         if label is None and cut:
             label = self._of_scale(said)
         if label is not None:
-            return Read(label)
+            return AnswerRead(label)
         if cut:
-            return Read(None, f"the answer was cut before it named a label: {_short(said)}")
+            return AnswerRead(None, f"the answer was cut before it named a label: {short(said)}")
         named, denied = self._named(EMPHASIS.sub(" ", _without_runs(said[-MOST_READ:])))
         if len(named) > 1:
-            return Read(None, f"the answer names several labels ({', '.join(named)}): {_short(said)}")
+            return AnswerRead(None, f"the answer names several labels ({', '.join(named)}): {short(said)}")
         if named:
-            return Read(named[0])
+            return AnswerRead(named[0])
         if denied:
-            return Read(None, f"the answer denies a label, or gives a bound, instead of naming one: {_short(said)}")
-        return Read(None, f"the answer is none of the labels: {_short(said)}")
+            return AnswerRead(None, f"the answer denies a label or gives a bound instead of naming one: {short(said)}")
+        return AnswerRead(None, f"the answer is none of the labels: {short(said)}")
 
-    def json(self, text: str, *, cut: bool = False) -> Read:
+    def read_json(self, text: str, *, cut: bool = False) -> AnswerRead:
         """The label in an answer of method `json`; what stands outside its objects is not read.
 
         Args:
@@ -201,25 +182,25 @@ class LabelReader:
             cut: whether it had more to say. A cut answer counts only if it ends with its object.
         """
         said = spoken(text)
-        short = said if len(said) <= MOST_READ else said[-MOST_READ:]
+        tail = said if len(said) <= MOST_READ else said[-MOST_READ:]
         try:
-            given = values_under(JSON_KEY, short)
+            given = values_under(JSON_KEY, tail)
         except NoObject:
-            return Read(None, f"the answer is not the JSON that was asked for: {_short(said)}")
+            return AnswerRead(None, f"the answer is not the JSON that was asked for: {short(said)}")
         plain = [value for value in given if isinstance(value, str | int | float)]
         if not plain:
-            return Read(None, f"the JSON has no {JSON_KEY!r}: {_short(said)}")
-        if cut and not short.rstrip("`\n ").endswith(("}", "]")):
-            return Read(None, f"the answer was cut: {_short(said)}")
-        read = {str(value): self.text(str(value)).label for value in plain}
+            return AnswerRead(None, f"the JSON has no {JSON_KEY!r}: {short(said)}")
+        if cut and not tail.rstrip("`\n ").endswith(("}", "]")):
+            return AnswerRead(None, f"the answer was cut: {short(said)}")
+        read = {str(value): self.read(str(value)).value for value in plain}
         labels = set(read.values())
         if None in labels:
             wrong = next(value for value, label in read.items() if label is None)
-            return Read(None, f"{JSON_KEY!r} is none of the labels: {_short(wrong)}")
+            return AnswerRead(None, f"{JSON_KEY!r} is none of the labels: {short(wrong)}")
         if len(labels) > 1:
             named = ", ".join(sorted(str(label) for label in labels))
-            return Read(None, f"the JSON gives several labels ({named}): {_short(said)}")
-        return Read(labels.pop())
+            return AnswerRead(None, f"the JSON gives several labels ({named}): {short(said)}")
+        return AnswerRead(labels.pop())
 
     def unfinished(self, text: str) -> bool:
         """Whether this cut answer could have become another label: `1` before `10`."""
@@ -335,8 +316,3 @@ def _whole_token(name: str) -> str:
         # Stands within words of its script; a single character is part of too many.
         return spelled if len(name) > 1 else rf"(?<!\w){spelled}(?!\w)"
     return rf"(?<!{LETTER})(?<!{LETTER}-){spelled}(?!{LETTER})(?!-{LETTER})"
-
-
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return repr(flat if len(flat) <= 80 else flat[:79] + "…")

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from luthier.tasks.task import Task
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = [
-    "STATES",
-    "TEXT_COLUMNS",
-    "CallRecord",
-    "Prediction",
-    "State",
-    "prediction_columns",
-    "prediction_frame",
-    "prediction_record",
-]
+__all__ = ["STATES", "CallRecord", "Prediction", "State"]
 
 State = Literal["ok", "off_label", "refused", "failed", "empty"]
 STATES: tuple[State, ...] = ("ok", "off_label", "refused", "failed", "empty")
-
-TEXT_COLUMNS = ("label", "state", "error")
-"""Prediction columns that hold text; the others hold numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,49 +81,3 @@ class Prediction:
     def transient(self) -> bool:
         """Whether asking again may help."""
         return self.call.transient
-
-    def probability(self, task: Task) -> float | None:
-        """Probability of the predicted label."""
-        if self.scores is None or self.value is None:
-            return None
-        return self.scores[task.position(self.value)]
-
-    def expected(self, task: Task) -> float | None:
-        """Mean of the labels' values under the probabilities; for ratings."""
-        if self.scores is None or not task.ordered:
-            return None
-        return sum(p * value for p, value in zip(self.scores, task.values, strict=True))
-
-
-def prediction_columns(task: Task) -> tuple[str, ...]:
-    """Names of the prediction columns, in order.
-
-    Examples:
-        >>> prediction_columns(Task("mood", labels=["good", "bad"]))
-        ('label', 'probability', 'p_good', 'p_bad', 'state', 'error')
-    """
-    expected = ("expected",) if task.ordered else ()
-    return ("label", "probability", *(f"p_{label}" for label in task.labels), *expected, "state", "error")
-
-
-def prediction_record(task: Task, prediction: Prediction) -> dict[str, Any]:
-    """One prediction under the names of its columns, `None` where there is no value."""
-    values: dict[str, Any] = {"label": prediction.label, "probability": prediction.probability(task)}
-    for position, label in enumerate(task.labels):
-        values[f"p_{label}"] = None if prediction.probabilities is None else prediction.probabilities[position]
-    if task.ordered:
-        values["expected"] = prediction.expected(task)
-    return values | {"state": prediction.state, "error": prediction.error}
-
-
-def prediction_frame(task: Task, predictions: Sequence[Prediction]) -> pd.DataFrame:
-    """The predictions as the table every command, model and server returns."""
-    import pandas as pd
-
-    records = [prediction_record(task, prediction) for prediction in predictions]
-    return pd.DataFrame(
-        {
-            name: pd.Series([record[name] for record in records], dtype="string" if name in TEXT_COLUMNS else "float64")
-            for name in prediction_columns(task)
-        }
-    )

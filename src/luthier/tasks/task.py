@@ -10,14 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from luthier.documents import described, parse_yaml, path_of
 from luthier.errors import DataError, SpecError, UserError
 from luthier.tables import frame_of, row_numbers
-from luthier.tasks.spellings import Spellings, composed, labels_as_written, number_of
+from luthier.tasks.closed_set import ClosedSet
+from luthier.tasks.registry import name_of_type, task_type
+from luthier.tasks.spellings import labels_as_written
+from luthier.tasks.types import TaskType
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +36,7 @@ class Rows:
 
     Attributes:
         inputs: one mapping per row, column name to value; a missing cell is `None`, never `nan`.
-        labels: one label of the task per row, or `None` where it is not known.
+        labels: the truth of each row, such as a label of the task; `None` where it is not known.
         text: name of the text column.
         numbers: the row each one is in the table it comes from, counted from 1; all of them in order when empty.
         index: the label each one has in the index of the DataFrame it comes from; its place in there when empty.
@@ -41,7 +44,7 @@ class Rows:
     """
 
     inputs: tuple[Mapping[str, Any], ...]
-    labels: tuple[str | None, ...]
+    labels: tuple[Any | None, ...]
     text: str
     numbers: tuple[int, ...] = ()
     index: tuple[Any, ...] = ()
@@ -133,14 +136,15 @@ class Task(BaseModel, metaclass=Speaking):
 
     name: str = Field(pattern=NAME_PATTERN, max_length=64)
     """Short name; the MLflow experiment is called by it."""
-    type: Literal["rating", "classification"] = "classification"
-    """`rating` means the labels are ordered, from lowest to highest."""
+    type: str = "classification"
+    """`classification`, or `rating` when the labels are ordered from lowest to highest, or `module:NAME` for a type of
+    your own, in Python also the type itself; docs/tasks.md shows one."""
     text: str = "text"
     """Column that is read. Rows where it is null or blank are never sent."""
     label: str = "label"
     """Column that holds the truth in labelled tables."""
-    labels: tuple[str, ...]
-    """Every label that may come back, in order."""
+    labels: tuple[str, ...] = ()
+    """Every label that may come back, in order; for classifications and ratings."""
     raters: tuple[str, ...] = ()
     """Columns that hold the labels of single people, if there are any; they give the human ceiling."""
 
@@ -155,6 +159,11 @@ class Task(BaseModel, metaclass=Speaking):
             SpecError: a setting is unknown, missing or contradicts another.
         """
         super().__init__(**(data if name is None else {**data, "name": name}))
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _type_by_name(cls, given: Any) -> Any:
+        return name_of_type(given)
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -180,30 +189,36 @@ class Task(BaseModel, metaclass=Speaking):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if len(self.labels) < 2:
-            raise ValueError(f"labels has {len(self.labels)} entry; a task needs at least 2")
-        if "" in self.labels:
-            raise ValueError("a label is empty")
-        seen = [composed(label) for label in self.labels]
-        repeated = sorted({label for label in seen if seen.count(label) > 1})
-        if repeated:
-            raise ValueError(f"labels repeats {', '.join(repeated)}")
+        assert self.kind is not None
         if self.text == self.label:
             raise ValueError(f"text and label are the same column {self.text!r}")
         return self
 
+    @cached_property
+    def kind(self) -> TaskType:
+        """The task type: how truths and answers are read, and predictions judged."""
+        return task_type(self.type, self.labels)
+
+    @property
+    def closed_set(self) -> ClosedSet:
+        """The task type, where it is a closed set of labels.
+
+        Raises:
+            SpecError: it is another.
+        """
+        if not isinstance(self.kind, ClosedSet):
+            raise SpecError(f"task {self.name!r} is of type {self.type!r}, which has no labels")
+        return self.kind
+
     @property
     def ordered(self) -> bool:
         """Whether the labels are ordered from lowest to highest."""
-        return self.type == "rating"
+        return isinstance(self.kind, ClosedSet) and self.kind.ordered
 
-    @cached_property
+    @property
     def values(self) -> tuple[float, ...]:
         """A number per label: the label itself if all labels are numbers and differ, else its rank from 1."""
-        numbers = [number for number in map(number_of, self.labels) if number is not None]
-        if len(set(numbers)) == len(self.labels):
-            return tuple(numbers)
-        return tuple(float(rank) for rank in range(1, len(self.labels) + 1))
+        return self.closed_set.values
 
     @cached_property
     def ascending(self) -> tuple[str, ...]:
@@ -215,17 +230,9 @@ class Task(BaseModel, metaclass=Speaking):
         """
         return tuple(self.labels[position] for position in sorted(range(len(self.labels)), key=self.values.__getitem__))
 
-    @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {label: position for position, label in enumerate(self.labels)}
-
-    @cached_property
-    def _spellings(self) -> Spellings:
-        return Spellings(self.labels)
-
     def position(self, label: str) -> int:
         """Position of a label in `labels`."""
-        return self._positions[label]
+        return self.closed_set.positions[label]
 
     @property
     def digest(self) -> str:
@@ -233,8 +240,8 @@ class Task(BaseModel, metaclass=Speaking):
         facts = [self.type, self.text, self.label, list(self.labels)]
         return hashlib.sha256(json.dumps(facts, ensure_ascii=True).encode()).hexdigest()
 
-    def canonical_label(self, value: object) -> str | None:
-        """The task's label a cell stands for, `None` if it stands for none of them.
+    def canonical_label(self, value: object) -> Any | None:
+        """The task's label a cell stands for, `None` if it stands for none of them; of other types the value.
 
         Examples:
             >>> task = Task("stars", labels=[1, 2, 3])
@@ -243,7 +250,7 @@ class Task(BaseModel, metaclass=Speaking):
             >>> Task("code", labels=["001", "002"]).canonical_label(1)
             '001'
         """
-        return self._spellings.find(value)
+        return self.kind.read_truth(value)
 
     def rows(self, table: Any, *, labelled: bool = False, source: str = "the table") -> Rows:
         """The rows of a table, checked against the task.
@@ -276,22 +283,16 @@ class Task(BaseModel, metaclass=Speaking):
         numbered = numbers or range(1, len(inputs) + 1)
         for number, row in zip(numbered, inputs, strict=True):
             check_cell(row[self.text], self.text, f"{source}, row {number}")
-        labels: list[str | None] = [None] * len(inputs)
+        labels: list[Any | None] = [None] * len(inputs)
         if self.label in columns:
             labels = [self.canonical_label(row[self.label]) for row in inputs]
         if labelled:
             wrong = [i for i, label in enumerate(labels) if label is None]
             if wrong:
                 shown = ", ".join(f"row {numbered[i]}: {inputs[i][self.label]!r}" for i in wrong[:5])
-                folded = {label.casefold() for label in self.labels}
-                cure = (
-                    "They differ from the labels in upper and lower case only; write them as the task does."
-                    if all(str(inputs[i][self.label]).strip().casefold() in folded for i in wrong)
-                    else "Correct the rows, leave them out, or add the label to the task."
-                )
                 raise DataError(
-                    f"{source} has {len(wrong)} rows whose {self.label!r} is not a label of task "
-                    f"{self.name!r} ({shown}). Labels are: {', '.join(self.labels)}. {cure}"
+                    f"{source} has {len(wrong)} rows whose {self.label!r} is not a {self.kind.value_name} of task "
+                    f"{self.name!r} ({shown}). {self.kind.allowed([inputs[i][self.label] for i in wrong])}"
                 )
         names = tuple(None if name is None else str(name) for name in frame.index.names)
         index = tuple(frame.index)
@@ -332,7 +333,7 @@ class Task(BaseModel, metaclass=Speaking):
                 "least 5: rows with one text, or of one group, stay together."
             )
         folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=seed)
-        labels = np.array([self.position(label) for label in rows.labels if label is not None])
+        labels = np.array(self.kind.strata(rows.labels))
         import warnings
 
         with warnings.catch_warnings():
@@ -372,6 +373,8 @@ class Task(BaseModel, metaclass=Speaking):
         """The task as YAML has it."""
         document = self.model_dump(mode="json")
         document["labels"] = list(self.labels)
+        if not self.labels:
+            del document["labels"]
         if not self.raters:
             del document["raters"]
         return document

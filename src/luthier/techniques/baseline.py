@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from luthier.errors import DataError
-from luthier.evaluation.deciding import best_labels, qwk_thresholds
 from luthier.spec import Conversation, Fitted, Spec
+from luthier.tasks.deciding import best_labels, qwk_thresholds
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.heads.training_set import assign_folds, labelled_texts, labels_present

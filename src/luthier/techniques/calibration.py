@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError, EndpointError, Partial
-from luthier.evaluation.deciding import fit_thresholds
+from luthier.tasks.deciding import fit_thresholds
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 

@@ -12,11 +12,11 @@ from pydantic import Field, field_validator, model_validator
 
 from luthier.engine.report import call_record
 from luthier.errors import SpecError
-from luthier.evaluation.deciding import best_label
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
+from luthier.tasks.deciding import best_label
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.calibration import calibrate, calibrated

@@ -12,10 +12,10 @@ from pydantic import Field, field_validator, model_validator
 
 from luthier.engine.report import call_record
 from luthier.errors import EndpointError, Partial
-from luthier.evaluation.deciding import best_labels
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
+from luthier.tasks.deciding import best_labels
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.conversations import unanswered

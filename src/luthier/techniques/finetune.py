@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from luthier.errors import DataError, SpecError
 from luthier.providers.exchange import Request
 from luthier.spec import Conversation, Fitted, Probe
-from luthier.tasks.answers import JSON_KEY
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.prompt.prompt import Prompt
@@ -185,7 +184,7 @@ class FineTune(Prompt):
                 raise DataError(f"row {number}: {fault}") from fault
             said = adapter.answers[self.task.position(label)]
             if self.answer_mode == "json":
-                said = json.dumps({JSON_KEY: said}, ensure_ascii=False)
+                said = json.dumps({self.task.kind.value_name: said}, ensure_ascii=False)
             lines.append({"messages": [*turns, {"role": "assistant", "content": said}]})
         return lines
 

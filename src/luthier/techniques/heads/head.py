@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from luthier.evaluation.deciding import Objective
 from luthier.providers.exchange import Conversation
+from luthier.tasks.deciding import Objective
 from luthier.techniques.heads.automl import check_parts, search_estimators
 from luthier.techniques.heads.learners import EstimatorChoice, Predictor, TrainedModel
 from luthier.techniques.heads.probabilities import HeadScorer

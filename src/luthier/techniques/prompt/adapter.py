@@ -9,15 +9,15 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from luthier.engine.report import call_record
-from luthier.evaluation.deciding import Objective, best_label
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.providers.tokens import most_tokens
 from luthier.spec import Conversation
-from luthier.tasks.answers import JSON_KEY, LabelReader, Read, answer_schema
+from luthier.tasks.deciding import Objective, best_label
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.tasks.thoughts import spoken
+from luthier.tasks.types import AnswerRead, AnswerReader, TaskType
 from luthier.techniques.calibration import calibrated
 from luthier.techniques.conversations import unanswered
 from luthier.techniques.prompt.few_shot import same_text
@@ -84,7 +84,7 @@ class PromptAdapter:
         """What the model is to answer for each label, in the task's order."""
         return letters_for(self.words) if self.answer_mode == "letters" else self.words
 
-    def example(self, inputs: Mapping[str, Any], label: str) -> FewShotExample:
+    def example(self, inputs: Mapping[str, Any], label: Any) -> FewShotExample:
         """A training row as an example.
 
         Raises:
@@ -92,7 +92,7 @@ class PromptAdapter:
         """
         return FewShotExample(
             user=self._fill(self.template, inputs),
-            answer=self.answers[self.task.position(label)],
+            answer=self.answers[self.task.position(label)] if self.answers else self.task.kind.written(label),
             key=same_text(inputs.get(self.task.text)),
         )
 
@@ -192,28 +192,24 @@ class PromptAdapter:
         answer = asked[0]
         cut = answer.finish_reason == "length"
         if self.answer_mode == "json":
-            read = self.reader.json(answer.text, cut=cut)
+            read = self.reader.read_json(answer.text, cut=cut)
         else:
             # A model that continues a text goes on to the next one: its answer ends with its first line.
             said = answer.text if self.chat else _first_line(answer.text)
             cut = cut and (self.chat or "\n" not in answer.text.strip())
-            read = self.reader.text(said, cut=cut)
+            read = self.reader.read(said, cut=cut)
             if cut and self.answer_mode == "text" and self.reader.unfinished(said):
-                read = Read(None, "")
-        if read.label is not None:
-            return Prediction(read.label, "ok", call=call_record(asked))
+                read = AnswerRead(None, "")
+        if read.value is not None:
+            return Prediction(read.value, "ok", call=call_record(asked))
         # What an answer spells as JSON's own escapes becomes half a pair only when it is read.
         error = sendable(self._why(answer, read.why or ""))
         return Prediction(None, "off_label", error=error, call=call_record(asked))
 
     @cached_property
-    def reader(self) -> LabelReader:
-        """Reads words and labels; where a label is another label's word, the word counts."""
-        names = dict(zip(self.answers, self.task.labels, strict=True))
-        for said in (self.words, self.task.labels):
-            taken = {name.casefold() for name in names}
-            names |= {n: label for n, label in zip(said, self.task.labels, strict=True) if n.casefold() not in taken}
-        return LabelReader(names)
+    def reader(self) -> AnswerReader:
+        """Reads what the task's type allows, as this prompt words it."""
+        return self.task.kind.reader(self.answers, self.words)
 
     def _why(self, answer: Answer, why: str) -> str:
         if self.answer_mode in ("walk", "first", "letters"):
@@ -240,7 +236,7 @@ class PromptAdapter:
     def _extras(self) -> dict[str, Any]:
         extras = dict(self.settings)
         if self.answer_mode == "json":
-            extras["response_format"] = json_format(self.words)
+            extras["response_format"] = json_format(self.task.kind, self.words)
         elif self.answer_mode != "text":
             extras |= {"logprobs": True, "top_logprobs": self.top} if self.chat else {"logprobs": self.top}
         elif not self.chat:
@@ -248,11 +244,11 @@ class PromptAdapter:
         return extras
 
 
-def json_format(words: Sequence[str]) -> dict[str, Any]:
-    """The `response_format` that has a model write one of these words as JSON."""
+def json_format(kind: TaskType, words: Sequence[str]) -> dict[str, Any]:
+    """The `response_format` that has a model write a value, of a closed set one of these words, as JSON."""
     return {
         "type": "json_schema",
-        "json_schema": {"name": JSON_KEY, "strict": True, "schema": answer_schema(words)},
+        "json_schema": {"name": kind.value_name, "strict": True, "schema": kind.answer_schema(words)},
     }
 
 

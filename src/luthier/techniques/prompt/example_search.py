@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError, EndpointError, Partial
-from luthier.evaluation.deciding import Objective
 from luthier.providers.exchange import ProgressEvent, Request
 from luthier.spec import Conversation
+from luthier.tasks.deciding import Objective
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.task import Rows, Task
+from luthier.tasks.task import Rows
 from luthier.techniques.conversations import gather
 from luthier.techniques.prompt.adapter import example_tokens
 from luthier.techniques.prompt.few_shot import drawn_examples, of_length, or_raise, short_enough
@@ -22,7 +22,7 @@ from luthier.techniques.prompt.settings import Examples
 if TYPE_CHECKING:
     from luthier.evaluation.racing import Block, Outcome, Racer
 
-__all__ = ["Sample", "ExampleSearch", "draw_search", "most_requests", "row_score", "search_examples"]
+__all__ = ["Sample", "ExampleSearch", "draw_search", "most_requests", "search_examples"]
 
 TRIES = 20
 """Draws made for each sample that is wanted, before there are too few different ones."""
@@ -138,7 +138,7 @@ def search_examples(
         width = len(inputs)
         scores = [
             [
-                row_score(spec.task, spec.objective, prediction, judged.labels[block.first + place])
+                spec.task.kind.score(spec.objective, prediction, judged.labels[block.first + place])
                 for place, prediction in enumerate(predictions[line * width : (line + 1) * width])
             ]
             for line in range(len(block.candidates))
@@ -190,31 +190,8 @@ def most_requests(spec: PromptRecipe, rows: Rows, drawn: ExampleSearch, block: B
     return found
 
 
-def row_score(task: Task, objective: Objective | None, prediction: Prediction, truth: str | None) -> float:
-    """How good one answer is: a race adds these up, so it is a number per row.
-
-    1 for the true label and 0 for any other; under objective `mse` and `qwk` minus the squared distance from the
-    true rating (kappa itself is no sum over rows; for given shares of labels it falls with that sum). A row without
-    a label counts as wrong, and as the farthest label.
-
-    Examples:
-        >>> stars = Task("stars", type="rating", labels=[1, 2, 3, 4, 5])
-        >>> row_score(stars, "mse", Prediction("2", "ok"), "4"), row_score(stars, None, Prediction("2", "ok"), "4")
-        (-4.0, 0.0)
-        >>> row_score(stars, "mse", Prediction(None, "refused"), "2")
-        -9.0
-    """
-    if objective in (None, "accuracy"):
-        return float(prediction.label is not None and prediction.label == truth)
-    assert truth is not None
-    true = task.values[task.position(truth)]
-    if prediction.label is None:
-        return -float(max((value - true) ** 2 for value in task.values))
-    return -float((task.values[task.position(prediction.label)] - true) ** 2)
-
-
 def score_name(objective: Objective | None) -> str:
-    """What `row_score` averages to, in words for a table."""
+    """What `TaskType.score` averages to, in words for a table."""
     return "accuracy" if objective in (None, "accuracy") else "minus the squared error"
 
 

@@ -168,7 +168,9 @@ class PromptRecipe(Spec):
             return 1
         thinks = self.decoding.reasoning_effort not in (None, "none", "minimal")
         # No tokenizer makes more tokens of a word than it has bytes.
-        longest = max(len(word.encode("utf-8", "replace")) for word in self.words)
+        longest = max(
+            (len(word.encode("utf-8", "replace")) for word in self.words), default=self.task.kind.answer_bytes
+        )
         room = 32 if self.answer_mode == "json" else 8
         return max(16, longest + room) + (THINKING_TOKENS if thinks else 0)
 
@@ -184,7 +186,7 @@ class PromptRecipe(Spec):
         settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
         reads_logprobs = self.answer_mode in ("walk", "first", "letters")
         if self.answer_mode == "json":
-            settings["response_format"] = json_format(self.words)
+            settings["response_format"] = json_format(self.task.kind, self.words)
         roles: tuple[str, ...] = ()
         if self.style == "chat":
             shown = ("user", "assistant") if self.prompt.examples.count else ()

@@ -1,0 +1,228 @@
+"""A closed set of labels: classes, or ratings from lowest to highest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from luthier.tasks.answers import LabelReader
+from luthier.tasks.prediction import Prediction
+from luthier.tasks.spellings import Spellings, composed, number_of
+from luthier.tasks.types import AnswerRead, Column, Floats, Judged, Measure, Plots, TaskType
+
+if TYPE_CHECKING:
+    from luthier.tasks.label_metrics import LabelArrays
+
+__all__ = ["Classes", "ClosedSet", "Ratings"]
+
+
+class ClosedSet(TaskType):
+    """Labels of which every answer is one.
+
+    Args:
+        labels: every label that may come back, in the task's order.
+
+    Raises:
+        ValueError: labels are too few, empty or repeated.
+    """
+
+    value_name: ClassVar[str] = "label"
+    ordered = False
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = tuple(labels)
+        self.spellings = Spellings(self.labels)
+        self.positions = {label: position for position, label in enumerate(self.labels)}
+        if len(self.labels) < 2:
+            raise ValueError(f"labels has {len(self.labels)} entry; a task needs at least 2")
+        if "" in self.labels:
+            raise ValueError("a label is empty")
+        seen = [composed(label) for label in self.labels]
+        repeated = sorted({label for label in seen if seen.count(label) > 1})
+        if repeated:
+            raise ValueError(f"labels repeats {', '.join(repeated)}")
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:
+        """A number per label: the label itself if all labels are numbers and differ, else its rank from 1."""
+        numbers = [number for number in map(number_of, self.labels) if number is not None]
+        if len(set(numbers)) == len(self.labels):
+            return tuple(numbers)
+        return tuple(float(rank) for rank in range(1, len(self.labels) + 1))
+
+    def read_truth(self, cell: object) -> str | None:
+        """The label a cell stands for, `None` if it stands for none of them."""
+        return self.spellings.find(cell)
+
+    def allowed(self, cells: Sequence[object]) -> str:
+        """The labels, and what to do about cells that hold none of them."""
+        folded = {label.casefold() for label in self.labels}
+        cure = (
+            "They differ from the labels in upper and lower case only; write them as the task does."
+            if all(str(cell).strip().casefold() in folded for cell in cells)
+            else "Correct the rows, leave them out, or add the label to the task."
+        )
+        return f"Labels are: {', '.join(self.labels)}. {cure}"
+
+    def strata(self, truths: Sequence[Any]) -> Sequence[int]:
+        """The label of each row, by its position."""
+        return [self.positions[label] for label in truths]
+
+    @cached_property
+    def _reader(self) -> LabelReader:
+        return self.reader(self.labels)
+
+    def read(self, text: str, *, cut: bool = False) -> AnswerRead:
+        """The label a free answer names."""
+        return self._reader.read(text, cut=cut)
+
+    def reader(self, *spellings: Sequence[str]) -> LabelReader:
+        """Reads these words and the labels; where a label is another label's word, the word counts."""
+        names: dict[str, str] = {}
+        for said in (*spellings, self.labels):
+            taken = {name.casefold() for name in names}
+            names |= {n: label for n, label in zip(said, self.labels, strict=True) if n.casefold() not in taken}
+        return LabelReader(names)
+
+    def schema(self, words: Sequence[str]) -> dict[str, Any]:
+        """One of the words."""
+        return {"type": "string", "enum": list(words)}
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The label, its probability and one per label, for ratings the expected rating, state and error."""
+        numbers = ("probability", *(f"p_{label}" for label in self.labels), *(("expected",) if self.ordered else ()))
+        return {"label": "text"} | dict.fromkeys(numbers, "number") | {"state": "text", "error": "text"}
+
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        """One prediction under the names of its columns, `None` where there is no value."""
+        label, shares = prediction.value, prediction.scores
+        own = None if shares is None or label is None else shares[self.positions[label]]
+        values: dict[str, Any] = {"label": label, "probability": own}
+        for position, name in enumerate(self.labels):
+            values[f"p_{name}"] = None if shares is None else shares[position]
+        if self.ordered:
+            values["expected"] = self.expected(shares)
+        return values | {"state": prediction.state, "error": prediction.error}
+
+    def expected(self, shares: Sequence[float] | None) -> float | None:
+        """Mean of the labels' values under these probabilities."""
+        return None if shares is None else sum(p * value for p, value in zip(shares, self.values, strict=True))
+
+    def arrays(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> LabelArrays:
+        """Truths and predictions as arrays."""
+        from luthier.tasks.label_metrics import LabelArrays
+
+        return LabelArrays.of(self.labels, self.values, self.ordered, truths, predictions)
+
+    def judge(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> Judged:
+        """Holds predictions against the true labels.
+
+        Raises:
+            DataError: a truth is no label, or probabilities have another length.
+        """
+        import numpy as np
+
+        found = self.arrays(truths, predictions)
+        rates = {}
+        if found.probabilities is not None:
+            labelled = int((found.predicted < len(self.labels)).sum())
+            rates["probability_coverage"] = (int(found.covered.sum()), labelled)
+        return Judged(
+            distances=found.absolute_error if self.ordered else (~found.correct).astype(float),
+            sums=found.sums(),
+            groups=found.groups(),
+            rates=rates,
+            confidences=np.where(found.covered, found.confidence, np.nan),
+        )
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Measure]:
+        """Every metric of labels; see `label_metrics.py`."""
+        from luthier.tasks.label_metrics import LABEL_METRICS, RATING_METRICS
+
+        return {name: one for name, one in LABEL_METRICS.items() if self.ordered or name not in RATING_METRICS}
+
+    def from_sums(self, sums: Mapping[str, Floats]) -> dict[str, Floats]:
+        """The metrics; see `label_metrics.py`."""
+        from luthier.tasks.label_metrics import label_metrics
+
+        return label_metrics(sums, max(self.values) - min(self.values) if self.ordered else None)
+
+    def ends(self, metric: str) -> tuple[float, float] | None:
+        """The best and the worst value a quality metric can take on a row."""
+        from math import log
+
+        from luthier.tasks.label_metrics import EPSILON
+
+        if metric.endswith("qwk"):
+            return 1.0, -1.0
+        one = self.metrics.get(metric)
+        if one is not None and one.better == "higher":
+            return 1.0, 0.0
+        span = max(self.values) - min(self.values)
+        worst = {"mse": span**2, "mae": span, "log_loss": -log(EPSILON), "brier": 2.0}
+        name = metric.removeprefix("expected_")
+        return (0.0, worst[name]) if name in worst else None
+
+    constant_note: ClassVar[str] = "The most frequent label"
+
+    def constant(self, truths: Sequence[Any]) -> Prediction:
+        """The most frequent label, with the labels' shares as probabilities."""
+        counts = Counter(truths)
+        shares = tuple(counts[name] / len(truths) for name in self.labels)
+        return Prediction(max(self.labels, key=lambda name: counts[name]), "ok", shares)
+
+    def score(self, objective: str | None, prediction: Prediction, truth: Any) -> float:
+        """1 for the true label and 0 for any other; under `mse` and `qwk` minus the squared distance from it.
+
+        Kappa itself is no sum over rows; for given shares of labels it falls with that sum. A row without a label
+        counts as wrong, and as the farthest label.
+
+        Examples:
+            >>> stars = Ratings(["1", "2", "3", "4", "5"])
+            >>> stars.score("mse", Prediction("2", "ok"), "4"), stars.score(None, Prediction("2", "ok"), "4")
+            (-4.0, 0.0)
+            >>> stars.score("mse", Prediction(None, "refused"), "2")
+            -9.0
+        """
+        if objective in (None, "accuracy"):
+            return float(prediction.value is not None and prediction.value == truth)
+        true = self.values[self.positions[truth]]
+        if prediction.value is None:
+            return -float(max((value - true) ** 2 for value in self.values))
+        return -float((self.values[self.positions[prediction.value]] - true) ** 2)
+
+    def plots(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> Plots:
+        """The confusion matrix, and confidence against truth where there are probabilities."""
+        found = self.arrays(truths, predictions)
+        return Plots(found.confusion(), found.calibration())
+
+
+class Classes(ClosedSet):
+    """Labels without an order."""
+
+    objectives = ("accuracy",)
+    headline = ("weighted_f1", "accuracy", "balanced_accuracy", "log_loss")
+
+    def ranking(self) -> str:
+        """F1 by label, weighted by how often each is true."""
+        return "weighted_f1"
+
+
+class Ratings(ClosedSet):
+    """Labels from lowest to highest."""
+
+    ordered = True
+    objectives = ("accuracy", "mse", "qwk")
+    headline = ("qwk", "mae", "accuracy", "weighted_f1", "log_loss")
+
+    def ranking(self) -> str:
+        """Quadratic weighted kappa.
+
+        Like the squared error it counts a far miss more than a near one, but it does not reward answers that hide in
+        the middle of the scale, and a constant answer gets 0.
+        """
+        return "qwk"

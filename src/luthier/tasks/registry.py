@@ -1,0 +1,62 @@
+"""Which task types there are, and how one that is not Luthier's is found."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from luthier.tasks.closed_set import Classes, Ratings
+from luthier.tasks.types import TaskType
+
+__all__ = ["TASK_TYPES", "name_of_type", "task_type"]
+
+TASK_TYPES: dict[str, Callable[[Sequence[str]], TaskType]] = {"classification": Classes, "rating": Ratings}
+"""Name in a task's `type:` to what is made of the task's labels."""
+
+
+def task_type(name: str, labels: Sequence[str]) -> TaskType:
+    """The task type of this name.
+
+    Args:
+        name: one of `TASK_TYPES`, or `module:NAME`, a TaskType or a class of one in a module that can be imported.
+        labels: the task's, empty for types that are no closed set.
+
+    Raises:
+        ValueError: there is none of this name, or it takes no labels.
+    """
+    if name in TASK_TYPES:
+        return TASK_TYPES[name](labels)
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise ValueError(
+            f"type {name!r} is unknown; there are: {', '.join(TASK_TYPES)}, and module:NAME for a type of your own"
+        )
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"type {name!r} cannot be imported ({error}); the module must be on the Python path") from None
+    if isinstance(found, type) and issubclass(found, TaskType):
+        found = found()
+    if not isinstance(found, TaskType):
+        raise ValueError(f"type {name!r} is a {type(found).__name__}, not a luthier.tasks.types.TaskType")
+    if labels:
+        raise ValueError(f"labels belong to type {' and '.join(TASK_TYPES)}, and type is {name!r}; leave them out")
+    return found
+
+
+def name_of_type(given: object) -> object:
+    """The `module:NAME` of a TaskType given in Python; anything else as it is.
+
+    Raises:
+        ValueError: no module has it under a name, so that no other process could find it.
+    """
+    if isinstance(given, type) and issubclass(given, TaskType):
+        return f"{given.__module__}:{given.__qualname__}"
+    if not isinstance(given, TaskType):
+        return given
+    module = type(given).__module__
+    for name, value in vars(sys.modules[module]).items():
+        if value is given:
+            return f"{module}:{name}"
+    raise ValueError(f"give the {type(given).__name__} a name in its module {module!r}, as in PRICE = Price()")

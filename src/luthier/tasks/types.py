@@ -1,0 +1,304 @@
+"""The seam for task types: how truths and answers are read, what a prediction's columns are, how it is judged."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+
+from luthier.tasks.json_objects import NoObject, values_under
+from luthier.tasks.prediction import Prediction
+from luthier.tasks.thoughts import spoken
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+__all__ = [
+    "COMMON_METRICS",
+    "AnswerReader",
+    "AnswerRead",
+    "CalibrationBin",
+    "Column",
+    "Format",
+    "Judged",
+    "NO_PLOTS",
+    "Measure",
+    "Plots",
+    "TaskType",
+]
+
+Floats: TypeAlias = "npt.NDArray[np.float64]"
+Positions: TypeAlias = "npt.NDArray[np.intp]"
+Counts = tuple[tuple[int, ...], ...]
+Format = Literal["share", "number", "usd", "seconds"]
+Column = Literal["text", "number"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One metric.
+
+    Attributes:
+        title: short name for a table's head.
+        better: which way is better.
+        format: `share` (0 to 1 or -1 to 1, two decimals without the leading zero), `number`, `usd` or `seconds`.
+        description: one sentence for a reader who meets it for the first time.
+        kind: `quality` metrics can rank a leaderboard; `rate` counts states of rows; `cost` is money and time.
+        needs_probabilities: absent unless some row has a probability per label.
+        is_share: a plain share of the rows, whose interval is Wilson's and not the bootstrap's.
+        is_biased: bootstrap samples miss it by more than the rows themselves do, so its interval takes plain
+            percentiles: correcting for that bias would add it.
+    """
+
+    title: str
+    better: Literal["higher", "lower"]
+    format: Format
+    description: str
+    kind: Literal["quality", "rate", "cost"] = "quality"
+    needs_probabilities: bool = False
+    is_share: bool = False
+    is_biased: bool = False
+
+
+COMMON_METRICS: dict[str, Measure] = {
+    "off_label_rate": Measure(
+        "off label", "lower", "share", "Share of rows whose answer is none of the labels.", kind="rate"
+    ),
+    "refused_rate": Measure("refused", "lower", "share", "Share of rows the model refused to answer.", kind="rate"),
+    "failed_rate": Measure("failed", "lower", "share", "Share of rows without any answer.", kind="rate"),
+    "empty_rate": Measure(
+        "empty", "lower", "share", "Share of all rows without text; they are left out of everything else.", kind="rate"
+    ),
+    "censored_rate": Measure(
+        "censored",
+        "lower",
+        "share",
+        "Share of rows where the service returned no log-probability for some label; the largest it can have is used.",
+        kind="rate",
+    ),
+    "cost_per_1000_rows_usd": Measure(
+        "$ / 1,000 rows", "lower", "usd", "What 1,000 rows cost when they were asked, in US dollars.", kind="cost"
+    ),
+    "latency_p50_seconds": Measure(
+        "p50", "lower", "seconds", "Half of the rows were answered within this time.", kind="cost"
+    ),
+    "latency_p95_seconds": Measure(
+        "p95", "lower", "seconds", "95 of 100 rows were answered within this time.", kind="cost"
+    ),
+}
+"""Metrics of every task type: states of rows, money and time; computed in `evaluation/metrics.py`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRead:
+    """What was read from an answer: a value, or why there is none."""
+
+    value: Any
+    why: str | None = None
+
+
+class AnswerReader(Protocol):
+    """Reads what a model wrote."""
+
+    def read(self, text: str, *, cut: bool = False) -> AnswerRead:
+        """The value a free answer states; a `cut` one had more to say."""
+
+    def read_json(self, text: str, *, cut: bool = False) -> AnswerRead:
+        """The value in an answer of method `json`; a `cut` one had more to say."""
+
+    def unfinished(self, text: str) -> bool:
+        """Whether this cut answer could have become another one: `1` before `10`."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions held against the truth, row by row: all that evaluation computes from.
+
+    Attributes:
+        distances: how far each row is off, 0 where it is right, the worst it can be where there is no value; shape
+            (rows,). Paired tests, races and the list of worst rows go by it.
+        sums: name to what is summed over the rows, shape (rows,).
+        groups: name to (column of each row or -1 for none, what it adds there, number of columns), for sums by label.
+        rates: metric of kind `rate` to (rows counted, rows in all).
+        confidences: how sure each prediction says it is, NaN where it does not; shape (rows,).
+    """
+
+    distances: Floats
+    sums: Mapping[str, Floats]
+    groups: Mapping[str, tuple[Positions, Floats, int]] = field(default_factory=dict)
+    rates: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    confidences: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Rows of like confidence: how many, their mean confidence, the share of them that was right."""
+
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plots:
+    """What a report may draw; a type fills what makes sense for it.
+
+    Attributes:
+        confusion: rows per true label (line) and answer (column, the last for rows without a label).
+        calibration: confidence against the share that was right.
+        points: truth and prediction of single rows.
+    """
+
+    confusion: Counts = ()
+    calibration: tuple[CalibrationBin, ...] = ()
+    points: tuple[tuple[float, float], ...] = ()
+
+
+NO_PLOTS = Plots()
+
+
+class TaskType(ABC):
+    """A kind of question. A closed set of labels is one (`closed_set.py`); docs/tasks.md writes another in full."""
+
+    value_name: ClassVar[str] = "value"
+    """What a value is called: the prediction column, the key of an answer in JSON, and the word in messages."""
+    headline: Sequence[str] = ()
+    """Metrics a narrow table shows beside the one that ranks; all of them when empty."""
+    ordered: bool = True
+    """Whether a wrong value can be more or less wrong."""
+    objectives: tuple[str, ...] = ()
+    """What a spec's `objective` may be."""
+    answer_bytes: ClassVar[int] = 40
+    """Bytes of the longest answer that is expected; what `max_tokens` is when a spec does not say."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> Mapping[str, Measure]:
+        """Metrics of its own by name, in the order tables show them; the first ranks a leaderboard."""
+
+    @abstractmethod
+    def read_truth(self, cell: object) -> Any | None:
+        """The value a cell of a labelled table states, `None` if it states none."""
+
+    def allowed(self, cells: Sequence[object]) -> str:
+        """What these cells, which were not read, should have held: sentences that end a message."""
+        return f"Correct the rows, or leave them out; a cell is read by {type(self).__name__}.read_truth."
+
+    def strata(self, truths: Sequence[Any]) -> Sequence[int]:
+        """A number per row; a split into tables keeps the shares of equal numbers."""
+        return [0] * len(truths)
+
+    @abstractmethod
+    def read(self, text: str, *, cut: bool = False) -> AnswerRead:
+        """The value a free answer states; a `cut` one had more to say."""
+
+    def read_json(self, text: str, *, cut: bool = False) -> AnswerRead:
+        """The value in an answer of method `json`: what `read_truth` makes of what stands under `value_name`."""
+        try:
+            given = values_under(self.value_name, spoken(text))
+        except NoObject:
+            return AnswerRead(None, "the answer is not the JSON that was asked for")
+        found = list(dict.fromkeys(map(self.read_truth, given)))
+        if len(found) != 1 or found[0] is None:
+            return AnswerRead(None, f"the JSON has {'several' if len(found) > 1 else 'no'} {self.value_name!r}")
+        return AnswerRead(found[0])
+
+    def unfinished(self, text: str) -> bool:
+        """Whether this cut answer could have become another one."""
+        return False
+
+    def reader(self, *spellings: Sequence[str]) -> AnswerReader:
+        """What reads answers.
+
+        Args:
+            spellings: each a word per label for a closed set; an earlier one wins over a later.
+        """
+        return self
+
+    def schema(self, words: Sequence[str]) -> dict[str, Any]:
+        """The JSON schema of a value; `words` are what a closed set of labels is answered with."""
+        return {"type": "string"}
+
+    def answer_schema(self, words: Sequence[str]) -> dict[str, Any]:
+        """The JSON schema of an answer of method `json`: an object whose one key holds a value."""
+        return {
+            "type": "object",
+            "properties": {self.value_name: self.schema(words)},
+            "required": [self.value_name],
+            "additionalProperties": False,
+        }
+
+    def written(self, value: Any) -> str:
+        """A value as a model is to answer it, in few-shot examples and training lines."""
+        return str(value)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Names and types of the prediction columns, in order."""
+        return {self.value_name: "number", "state": "text", "error": "text"}
+
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        """One prediction under the names of its columns, `None` where there is no value."""
+        return {self.value_name: prediction.value, "state": prediction.state, "error": prediction.error}
+
+    def frame(self, predictions: Sequence[Prediction]) -> pd.DataFrame:
+        """The predictions as the table every command, model and server returns."""
+        import pandas as pd
+
+        records = [self.record(prediction) for prediction in predictions]
+        return pd.DataFrame(
+            {
+                name: pd.Series([record[name] for record in records], dtype="string" if kind == "text" else "float64")
+                for name, kind in self.columns.items()
+            }
+        )
+
+    @abstractmethod
+    def judge(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> Judged:
+        """Holds predictions, none of them `empty`, against the truths of their rows.
+
+        Raises:
+            DataError: a truth is none of this type's.
+        """
+
+    @abstractmethod
+    def from_sums(self, sums: Mapping[str, Floats]) -> dict[str, Floats]:
+        """The metrics from what `judge` has summed, over all rows or over bootstrap samples.
+
+        Args:
+            sums: `rows`, the number of rows, and every sum by name, shape (samples,); groups have (columns, samples).
+        """
+
+    def ranking(self) -> str:
+        """The metric a leaderboard is ranked by unless told otherwise."""
+        return next(iter(self.metrics))
+
+    def ends(self, metric: str) -> tuple[float, float] | None:
+        """The best and the worst value a metric can take on a row, `None` where they are not known."""
+        return None
+
+    @abstractmethod
+    def constant(self, truths: Sequence[Any]) -> Prediction:
+        """The best prediction that has not read the text, from truths such as these; what a spec must beat."""
+
+    constant_note: ClassVar[str] = "The best constant"
+    """What that prediction is, to go on with "of the training rows, for every row"."""
+
+    def score(self, objective: str | None, prediction: Prediction, truth: Any) -> float:
+        """How good one answer is: a race of few-shot examples adds these up. Higher is better."""
+        return -float(self.judge([truth], [prediction]).distances[0])
+
+    score_name: ClassVar[str] = "minus the distance"
+
+    def plots(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> Plots:
+        """What a report may draw of these rows."""
+        return NO_PLOTS
+
+
+def short(text: str) -> str:
+    """An answer as a message quotes it."""
+    flat = " ".join(text.split())
+    return repr(flat if len(flat) <= 80 else flat[:79] + "…")
