@@ -298,8 +298,8 @@ def test_95_of_100_intervals_hold_the_true_value(shares: tuple[float, ...], rows
 @pytest.mark.parametrize(
     ("truths", "predictions", "words"),
     [
-        (["1"], ok(1, 2), "1 true labels and 2 predictions"),
-        (["9"], ok(1), "'9' is not a label of task 'stars': 1, 2, 3, 4, 5"),
+        (["1"], ok(1, 2), "1 truths and 2 predictions"),
+        (["9"], ok(1), "'9' is not a label of the task: 1, 2, 3, 4, 5"),
         ([], [], "no rows"),
         (["1"], [Prediction("1", "ok", (0.5, 0.5))], "each of the 5 labels"),
     ],

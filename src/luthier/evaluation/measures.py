@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luthier.errors import UserError
-from luthier.tasks.label_metrics import LABEL_METRICS
+from luthier.tasks.label_metrics import LABEL_METRICS, RATING_METRICS
 from luthier.tasks.task import Task
 from luthier.tasks.types import COMMON_METRICS, Measure
 
@@ -44,7 +44,7 @@ def ranking_metric(task: Task, name: str | None) -> str:
         return task.kind.ranking()
     if name not in rankable(task):
         why = "is no metric to rank by"
-        if name in METRICS and METRICS[name].kind == "quality":
-            why = f"is no metric of task {task.name!r}, which is a {task.type}"
+        if name in RATING_METRICS and task.labels:
+            why = f"needs ordered labels, and task {task.name!r} is a {task.type}"
         raise UserError(f"rank_by {name!r} {why}; choose one of: {', '.join(rankable(task))}.")
     return name
