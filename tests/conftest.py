@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import itertools
 import os
 import random
+import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +30,27 @@ def pytest_collection_finish() -> None:
     """What the imports left in memory stays there: the garbage collector need not walk it at every turn."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_read_once() -> Iterator[None]:
+    """Each client of openai reads the authorities' certificates, 12 ms of CPU; hundreds of tests make one or more."""
+    import httpcore2
+
+    with pytest.MonkeyPatch.context() as here:
+        here.setattr(httpcore2, "default_ssl_context", functools.cache(httpcore2.default_ssl_context))
+        yield
+
+
+COUNT = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A folder of the test's own. For a free name pytest's fixture reads through the folders of all tests before."""
+    folder = tmp_path_factory.getbasetemp() / f"{next(COUNT)}-{re.sub(r'[^a-z0-9_]', '-', request.node.name)[:40]}"
+    folder.mkdir()
+    return folder
 
 
 def forget_the_developer(here: pytest.MonkeyPatch, keep: tuple[str, ...] = ()) -> None:
@@ -58,6 +83,13 @@ def engine() -> Iterator[Engine]:
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tracking store as MLflow makes it; making one takes seconds, so tests get copies."""
     import mlflow
+    import sqlalchemy
+
+    @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+    def trust_the_disk(connection: sqlite3.Connection, _: object) -> None:
+        # A store that goes with its test need not outlive a loss of power, and waiting for the disk is most of a test.
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA journal_mode=MEMORY")
 
     folder = tmp_path_factory.mktemp("store")
     here = Path.cwd()
