@@ -107,7 +107,7 @@ def test_what_was_looked_at_is_kept_with_the_run(
     kept = mlflow.artifacts.load_dict(f"runs:/{job.run_id}/tune/preflight.json")
     assert kept["train"]["tokens_a_line"]["max"] > 0
     assert sum(kept["labels"]["validation"].values()) == 20
-    assert "luthier-preflight" in mlflow.artifacts.load_text(f"runs:/{job.run_id}/tune/preflight.html")
+    assert "luthier-board" in mlflow.artifacts.load_text(f"runs:/{job.run_id}/tune/preflight.html")
 
 
 def test_a_label_without_training_rows_stops_the_job(look: Look, train: pd.DataFrame) -> None:

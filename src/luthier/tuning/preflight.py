@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import SpecError
 from luthier.providers.prices import dollars
+from luthier.reporting.html import fragment
+from luthier.reporting.table import Column, Row, Section, Table
+from luthier.reporting.terminal import show
 from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.preflight_findings import PreflightFinding, refuse
@@ -119,14 +122,18 @@ class Preflight:
             console: where; standard error when absent.
             stops: whether what stops is printed too, or is left to the error that says it.
         """
-        from luthier.tuning.preflight_views import print_preflight
+        from rich.console import Console
 
-        print_preflight(self, console, stops=stops)
+        show(self._section(stops), console=console or Console(stderr=True))
 
     def _repr_html_(self) -> str:
-        from luthier.tuning.preflight_views import preflight_html
+        return fragment(self._section())
 
-        return preflight_html(self)
+    def _section(self, stops: bool = True) -> Section:
+        found = [finding for finding in self.findings if stops or not finding.stops]
+        tables = [_sizes(self.tables), *([_label_counts(self.labels)] if self.labels else [])]
+        tables += [_found(found)] if found else []
+        return Section(f"{self.spec}: {self.model} at {self.place}", (self.size(), *tables))
 
     def document(self) -> dict[str, Any]:
         """The figures as JSON has them, without the lines themselves."""
@@ -259,3 +266,34 @@ def _counted(rows: Rows, labels: tuple[str, ...]) -> dict[str, int]:
         if label is not None and text is not None:
             counts[label] += 1
     return counts
+
+
+def _sizes(tables: Mapping[str, TrainingFile]) -> Table:
+    """Rows, bytes and tokens of each table that is uploaded."""
+    steps = ("min", "median", "p95", "max")
+    heads = [Column(head, "count") for head in ("rows", "KB", "tokens", "a line: min", *steps[1:])]
+    rows = tuple(
+        Row((name, lines.rows, len(lines.content) / 1000, lines.tokens, *(lines.spread.get(step) for step in steps)))
+        for name, lines in tables.items()
+    )
+    return Table((Column("sent", kind="name"), *heads), rows)
+
+
+def _label_counts(labels: Mapping[str, Mapping[str, int]]) -> Table:
+    """Rows of each label in each table, with their share."""
+    sums = {name: sum(counts.values()) for name, counts in labels.items()}
+
+    def cell(name: str, label: str) -> str:
+        return f"{labels[name][label]:,} ({labels[name][label] / sums[name]:.0%})" if sums[name] else "0"
+
+    rows = tuple(Row((label, *(cell(name, label) for name in labels))) for label in next(iter(labels.values()), {}))
+    return Table((Column("label", kind="name"), *(Column(name, "count") for name in labels)), rows)
+
+
+def _found(findings: Sequence[PreflightFinding]) -> Table:
+    """A row per finding, and beneath it a row per place where it was found."""
+    rows = []
+    for finding in findings:
+        rows.append(Row(("STOP", str(finding)), "first") if finding.stops else Row(("note", str(finding))))
+        rows += [Row(("", str(place)), "reference") for place in finding.rows]
+    return Table((Column(""), Column("finding", least=40)), tuple(rows))
