@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
+
+from luthier_local.api_errors import wrong_route
+from luthier_local.tokenizer import split_tokens, token_id
 
 __all__ = ["GenerationRequest", "Backend", "Message", "Generation", "GeneratedToken", "Token"]
 
@@ -64,30 +67,34 @@ class Generation:
     cached_tokens: int = 0
 
 
-class Backend(Protocol):
-    """What can answer behind a model card."""
+class Backend:
+    """What can answer behind a model card. What a subclass does not implement is refused.
 
-    @property
-    def digest(self) -> str:
-        """Identity of the weights."""
-        ...
+    Args:
+        digest: Identity of the weights.
+    """
 
-    async def generate(self, ask: GenerationRequest) -> Generation:
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+
+    async def generate(self, request: GenerationRequest) -> Generation:
         """The whole answer."""
-        ...
+        raise wrong_route("This model only embeds; use v1/embeddings.")
 
-    def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
         """The answer token by token; the last item is the whole of it."""
-        ...
+        generation = await self.generate(request)
+        for token in generation.steps:
+            yield token
+        yield generation
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """One vector per text, and the tokens they took."""
-        ...
+        raise wrong_route("You are not allowed to generate embeddings from this model", 403)
 
     async def tokenize(self, text: str) -> list[Token]:
         """The text as tokens; their texts joined give the text again where that is possible."""
-        ...
+        return [Token(token_id(token), token) for token in split_tokens(text)]
 
     async def close(self) -> None:
         """Ends what the backend started."""
-        ...

@@ -11,9 +11,9 @@ import hashlib
 import math
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
-from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Token
+from luthier_local.backend import Backend, GeneratedToken, Generation, GenerationRequest
 from luthier_local.json_answers import Piece, write_json
 from luthier_local.lexicon import BACKGROUND
 from luthier_local.prompt_reading import PromptReading, polarity, read_chat, read_prompt
@@ -29,64 +29,41 @@ _BACKGROUND_SHARE = 0.02
 _WORD = re.compile(r"[^\W\d_]+")
 
 
-class DeterministicBackend:
+class DeterministicBackend(Backend):
     """Answers at once, the same for the same prompt, seed and salt."""
 
     def __init__(self, digest: str, salt: str = "") -> None:
-        self._digest = digest
+        super().__init__(digest)
         self._salt = salt
-
-    @property
-    def digest(self) -> str:
-        """Identity of this version of the backend with this salt."""
-        return self._digest
-
-    async def generate(self, ask: GenerationRequest) -> Generation:
-        """The whole answer."""
-        return self.answer(ask)
-
-    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
-        """The answer token by token."""
-        reply = self.answer(ask)
-        for step in reply.steps:
-            yield step
-        yield reply
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """Hashed bags of words of 64 numbers, of which one is the text's polarity."""
         return [_embed(text, self._salt) for text in texts], sum(count_tokens(text) for text in texts)
 
-    async def tokenize(self, text: str) -> list[Token]:
-        """The text in the documented tokens."""
-        return [Token(token_id(token), token) for token in split_tokens(text)]
-
-    async def close(self) -> None:
-        """Nothing to end."""
-
-    def answer(self, ask: GenerationRequest) -> Generation:
-        """The whole answer, without a loop to await it in."""
-        if ask.messages is not None:
-            reading = read_chat(ask.messages, self._salt)
-            prompt_tokens = sum(count_tokens(turn.content) + 4 for turn in ask.messages) + 3
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """The whole answer, at once."""
+        if request.messages is not None:
+            reading = read_chat(request.messages, self._salt)
+            prompt_tokens = sum(count_tokens(turn.content) + 4 for turn in request.messages) + 3
         else:
-            reading = read_prompt(ask.prompt or "", self._salt)
-            prompt_tokens = count_tokens(ask.prompt or "")
-        limit = ask.max_tokens if ask.max_tokens is not None else 1 << 30
-        hidden = min(limit, 32 + reading.noise[1] % 32) if ask.reasoning else 0
-        pick = _picker(ask, reading)
-        if ask.schema is not None:
-            pieces = write_json(ask.schema, reading, pick)
+            reading = read_prompt(request.prompt or "", self._salt)
+            prompt_tokens = count_tokens(request.prompt or "")
+        limit = request.max_tokens if request.max_tokens is not None else 1 << 30
+        hidden = min(limit, 32 + reading.noise[1] % 32) if request.reasoning else 0
+        pick = _picker(request, reading)
+        if request.schema is not None:
+            pieces = write_json(request.schema, reading, pick)
             steps, finish = _spell(pieces, limit - hidden, pick)
         else:
-            steps, finish = _speak(reading, limit - hidden, pick, ask.stop)
+            steps, finish = _speak(reading, limit - hidden, pick, request.stop)
         text = "".join(step.text for step in steps)
-        for stop in ask.stop:
+        for stop in request.stop:
             if stop and stop in text:
                 text, finish = text[: text.index(stop)], "stop"
-        if ask.top is None:
+        if request.top is None:
             steps = [GeneratedToken(step.text, step.logprob, ()) for step in steps]
         else:
-            steps = [GeneratedToken(step.text, step.logprob, step.top[: ask.top]) for step in steps]
+            steps = [GeneratedToken(step.text, step.logprob, step.top[: request.top]) for step in steps]
         return Generation(text, steps, finish, prompt_tokens, len(steps) + hidden, hidden)
 
 
@@ -94,11 +71,11 @@ Distribution = list[tuple[str, float]]
 Pick = Callable[[Distribution], int]
 
 
-def _picker(ask: GenerationRequest, reading: PromptReading) -> Pick:
-    if ask.temperature <= 0:
+def _picker(request: GenerationRequest, reading: PromptReading) -> Pick:
+    if request.temperature <= 0:
         return lambda distribution: 0
-    seeded = random.Random(reading.noise + f"{ask.seed}/{ask.sample}".encode())
-    warmth = ask.temperature
+    seeded = random.Random(reading.noise + f"{request.seed}/{request.sample}".encode())
+    warmth = request.temperature
 
     def pick(distribution: Distribution) -> int:
         weights = [math.exp((logprob - distribution[0][1]) / warmth) for _, logprob in distribution]

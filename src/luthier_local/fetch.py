@@ -18,7 +18,6 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,6 @@ from luthier.home import cache_folder
 
 __all__ = ["Distribution", "fetch", "is_cached", "pip_command"]
 
-_QUIET_SECONDS = 2.0
 _GOT = re.compile(r"Got\s+([0-9a-f]{64})")
 
 
@@ -46,7 +44,7 @@ class Distribution:
     kind: str
     """`wheel` or `sdist`."""
     megabytes: float
-    """Size of the download, for the progress bar and for messages."""
+    """Size of the download, for messages."""
     members: Mapping[str, str]
     """Path inside the archive -> file name in the cache."""
     what: str
@@ -156,29 +154,19 @@ def _download(distribution: Distribution, work: Path) -> Path:
     scratch.mkdir()
     form = "--only-binary" if distribution.kind == "wheel" else "--no-binary"
     command = [
-        *pip_command(), "download", "--no-deps", "--require-hashes", "--no-input", "--progress-bar", "off",
-        "--disable-pip-version-check", form, ":all:", *distribution.tags,
+        *pip_command(), "download", "--no-deps", "--require-hashes", "--no-input", "--disable-pip-version-check",
+        *([] if os.isatty(2) else ["--quiet"]), form, ":all:", *distribution.tags,
         "--dest", str(target), "--requirement", str(listed),
     ]  # fmt: skip
-    log = work / "pip.log"
-    with log.open("wb") as output, _progress(distribution) as advance:
-        running = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=_environment(scratch)
-        )
-        try:
-            while True:
-                try:
-                    status = running.wait(timeout=0.1)
-                    break
-                except subprocess.TimeoutExpired:
-                    advance(_bytes_in(scratch) + _bytes_in(target))
-        finally:
-            if running.poll() is None:
-                running.kill()
-                running.wait()
-    said = log.read_text(errors="replace")
+    print(f"Fetching {distribution.what} ({distribution.megabytes:.0f} MB, once)", file=sys.stderr, flush=True)
+    # pip shows its progress itself, where somebody can see it; what goes wrong it says on stderr.
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace", check=False,
+        env=_environment(scratch),
+    )  # fmt: skip
+    said = done.stderr
     files = list(target.iterdir())
-    if status != 0 or len(files) != 1:
+    if done.returncode != 0 or len(files) != 1:
         got = _GOT.search(said)
         if got is not None:
             raise _wrong_digest(distribution, got.group(1))
@@ -254,49 +242,3 @@ def _members(archive: Path) -> Iterator[Callable[[str], IO[bytes]]]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    # pip renames and deletes while this looks, and os.walk passes over folders that are gone; Path.rglob raises.
-    for inside, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(inside, name)).st_size  # noqa: PTH118
-    return total
-
-
-@contextlib.contextmanager
-def _progress(distribution: Distribution) -> Iterator[Callable[[int], None]]:
-    """Shows a bar on stderr once the download has taken two seconds."""
-    started = time.monotonic()
-    title = f"Fetching {distribution.what} ({distribution.megabytes:.0f} MB, once)"
-    with contextlib.ExitStack() as stack:
-        shown: list[Callable[[int], None]] = []
-
-        def advance(received: int) -> None:
-            if not shown:
-                if time.monotonic() - started < _QUIET_SECONDS:
-                    return
-                shown.append(_bar(stack, title, distribution.megabytes))
-            shown[0](received)
-
-        yield advance
-
-
-def _bar(stack: contextlib.ExitStack, title: str, megabytes: float) -> Callable[[int], None]:
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-    except ImportError:
-        print(title, file=sys.stderr, flush=True)
-        return lambda received: None
-    console = Console(stderr=True)
-    if not (console.is_terminal or console.is_jupyter):
-        console.print(title)
-        return lambda received: None
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    progress = stack.enter_context(Progress(*columns, console=console, transient=True))
-    total = int(megabytes * 1e6)
-    task = progress.add_task(title, total=total)
-    return lambda received: progress.update(task, completed=min(received, total))

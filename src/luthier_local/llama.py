@@ -12,15 +12,15 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from luthier.errors import EndpointError, MissingPart
-from luthier_local.api_errors import ApiError, wrong_route
-from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Token
+from luthier_local.api_errors import ApiError
+from luthier_local.backend import Backend, GeneratedToken, Generation, GenerationRequest, Token
 from luthier_local.weights import SMOLLM2_DIGEST, smollm2_file
 
 __all__ = ["LlamaBackend", "weights_digest"]
@@ -47,14 +47,14 @@ def weights_digest(path: str | None) -> str:
         raise EndpointError(f"the model file {path} cannot be read: {error.strerror}") from error
 
 
-class LlamaBackend:
+class LlamaBackend(Backend):
     """One GGUF model, asked one thing after the other; nothing of one prompt is kept for the next."""
 
     def __init__(self, engine: Any, url: str, key: str, digest: str) -> None:
+        super().__init__(digest)
         self._engine = engine
         self._url = url
         self._key = key
-        self._digest = digest
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -82,7 +82,7 @@ class LlamaBackend:
         given.model.path = str(file)
         given.hostnames = ["127.0.0.1"]
         given.port = _free_port()
-        # Without a key llama.cpp lets every web page of this machine's browser ask.
+        # Without a key llama.cpp lets every web page of this machine's browser request.
         given.api_keys = [key]
         given.n_parallel = _SLOTS
         given.n_ctx = context_tokens * _SLOTS
@@ -100,27 +100,22 @@ class LlamaBackend:
             ) from error
         return cls(engine, engine.listening_address, key, digest)
 
-    @property
-    def digest(self) -> str:
-        """Identity of the weights."""
-        return self._digest
-
-    async def generate(self, ask: GenerationRequest) -> Generation:
+    async def generate(self, request: GenerationRequest) -> Generation:
         """The whole answer."""
-        if ask.max_tokens == 0:
-            tokens = await self.tokenize(ask.prompt or "")
+        if request.max_tokens == 0:
+            tokens = await self.tokenize(request.prompt or "")
             return Generation("", (), "length", len(tokens), 0)
-        if ask.messages is not None:
-            return _chat_reply(await self._post("/v1/chat/completions", _chat_question(ask)))
-        return _native_reply(await self._post("/completion", _native_question(ask)))
+        if request.messages is not None:
+            return _chat_reply(await self._post("/v1/chat/completions", _chat_question(request)))
+        return _native_reply(await self._post("/completion", _native_question(request)))
 
-    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
         """The answer as it is generated."""
-        if ask.max_tokens == 0:
-            yield await self.generate(ask)
+        if request.max_tokens == 0:
+            yield await self.generate(request)
             return
-        chat = ask.messages is not None
-        question = _chat_question(ask) if chat else _native_question(ask)
+        chat = request.messages is not None
+        question = _chat_question(request) if chat else _native_question(request)
         question["stream"] = True
         if chat:
             question["stream_options"] = {"include_usage": True}
@@ -142,10 +137,6 @@ class LlamaBackend:
                     yield step
         text = "".join(step.text for step in steps)
         yield Generation(text, steps, finish, *_counts(last))
-
-    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        """Refused: the model generates."""
-        raise wrong_route("You are not allowed to generate embeddings from this model", 403)
 
     async def tokenize(self, text: str) -> list[Token]:
         """The text in the model's tokens, without a begin-of-text token."""
@@ -201,46 +192,46 @@ def _free_port() -> int:
         return port
 
 
-def _common(ask: GenerationRequest) -> dict[str, Any]:
-    question: dict[str, Any] = {"temperature": ask.temperature, "cache_prompt": False}
-    if ask.temperature > 0:
+def _common(request: GenerationRequest) -> dict[str, Any]:
+    question: dict[str, Any] = {"temperature": request.temperature, "cache_prompt": False}
+    if request.temperature > 0:
         # What OpenAI samples from, rather than llama.cpp's top 40.
         question |= {"top_k": 0, "min_p": 0, "top_p": 1}
-    if ask.seed is not None:
-        question["seed"] = (ask.seed + ask.sample) & 0xFFFFFFFF
-    if ask.stop:
-        question["stop"] = list(ask.stop)
+    if request.seed is not None:
+        question["seed"] = (request.seed + request.sample) & 0xFFFFFFFF
+    if request.stop:
+        question["stop"] = list(request.stop)
     return question
 
 
-def _chat_question(ask: GenerationRequest) -> dict[str, Any]:
-    question = _common(ask)
+def _chat_question(request: GenerationRequest) -> dict[str, Any]:
+    question = _common(request)
     question["messages"] = [
         {"role": "system" if turn.role == "developer" else turn.role, "content": turn.content}
-        for turn in ask.messages or ()
+        for turn in request.messages or ()
     ]
-    if ask.max_tokens is not None:
-        question["max_tokens"] = ask.max_tokens
-    if ask.top is not None:
+    if request.max_tokens is not None:
+        question["max_tokens"] = request.max_tokens
+    if request.top is not None:
         # llama.cpp gives no log-probabilities at all for a top of none.
-        question |= {"logprobs": True, "top_logprobs": max(1, ask.top)}
-    if ask.schema == {}:
+        question |= {"logprobs": True, "top_logprobs": max(1, request.top)}
+    if request.schema == {}:
         question["response_format"] = {"type": "json_object"}
-    elif ask.schema is not None:
+    elif request.schema is not None:
         question["response_format"] = {
             "type": "json_schema",
-            "json_schema": {"name": "answer", "schema": ask.schema},
+            "json_schema": {"name": "answer", "schema": request.schema},
         }
     return question
 
 
-def _native_question(ask: GenerationRequest) -> dict[str, Any]:
-    question = _common(ask)
-    question |= {"prompt": ask.prompt, "n_predict": ask.max_tokens}
-    if ask.top is not None:
-        question["n_probs"] = max(1, ask.top)
-    if ask.schema is not None:
-        question["json_schema"] = ask.schema
+def _native_question(request: GenerationRequest) -> dict[str, Any]:
+    question = _common(request)
+    question |= {"prompt": request.prompt, "n_predict": request.max_tokens}
+    if request.top is not None:
+        question["n_probs"] = max(1, request.top)
+    if request.schema is not None:
+        question["json_schema"] = request.schema
     return question
 
 

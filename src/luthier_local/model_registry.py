@@ -10,6 +10,7 @@ from luthier.errors import EndpointError
 from luthier_local.backend import Backend
 from luthier_local.deterministic import DeterministicBackend
 from luthier_local.model_card import ModelCard
+from luthier_local.weights import WORDLLAMA_DIGEST
 
 __all__ = ["ModelRegistry"]
 
@@ -112,9 +113,7 @@ def _digest_of(card: ModelCard) -> str:
     if card.backend == "deterministic":
         return card.deterministic_digest
     if card.backend in ("wordllama", "tunable"):
-        from luthier_local.wordllama import weights_digest
-
-        return weights_digest()
+        return WORDLLAMA_DIGEST
     if card.backend == "tunable-hashed":
         from luthier_local.jobs.token_table import hashed_digest
 

@@ -145,9 +145,9 @@ def _refusal(admitted: Admitted) -> str | None:
 
 
 async def _generate(backend: Backend, parsed: ParsedRequest) -> list[Generation]:
-    if len(parsed.asks) == 1:
-        return [await backend.generate(parsed.asks[0])]
-    return list(await asyncio.gather(*(backend.generate(ask) for ask in parsed.asks)))
+    if len(parsed.requests) == 1:
+        return [await backend.generate(parsed.requests[0])]
+    return list(await asyncio.gather(*(backend.generate(request) for request in parsed.requests)))
 
 
 async def _stream(
@@ -165,14 +165,14 @@ async def _stream(
     refusal = _refusal(admitted)
     withheld = admitted.meets("refusal", "content_filter")
     generations = []
-    for index, ask in enumerate(parsed.asks):
+    for index, request in enumerate(parsed.requests):
         if chat:
             first = {"role": "assistant", "content": None if refusal else "", "refusal": None}
             await send(response_bodies.chat_chunk(head, index, first))
             if refusal:
                 await send(response_bodies.chat_chunk(head, index, {"refusal": refusal}))
         offset = 0
-        async for item in backend.stream(ask):
+        async for item in backend.stream(request):
             if isinstance(item, Generation):
                 generations.append(item)
                 finish = item.finish
@@ -200,17 +200,17 @@ async def _stream(
 async def _check_context(backend: Backend, card: ModelCard, parsed: ParsedRequest) -> None:
     limit = card.context_tokens
     # No tokenizer here makes more than one token of a UTF-8 byte: short prompts need no counting.
-    for ask in parsed.asks:
-        if ask.sample:
+    for request in parsed.requests:
+        if request.sample:
             continue
-        turns = [turn.content for turn in ask.messages] if ask.messages is not None else [ask.prompt or ""]
-        room = ask.max_tokens or 0
+        turns = [turn.content for turn in request.messages] if request.messages is not None else [request.prompt or ""]
+        room = request.max_tokens or 0
         if sum(4 * len(turn) + 8 for turn in turns) + room <= limit:
             continue
         count = 0
         for turn in turns:
             # Nor fewer than one for 24 characters: a huge text is refused without tokenizing it.
             count += len(turn) // 4 if len(turn) > 24 * limit else len(await backend.tokenize(turn))
-            count += 4 if ask.messages is not None else 0
+            count += 4 if request.messages is not None else 0
         if count + room > limit:
             raise context_overflow(limit, count, room, parsed.where)

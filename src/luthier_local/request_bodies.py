@@ -24,9 +24,9 @@ _LARGEST_EMBEDDING_LIST = 2048
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """A generation request understood: what to ask, and how to answer."""
+    """A request to generate, checked: what is generated, and how it is answered."""
 
-    asks: Sequence[GenerationRequest]
+    requests: Sequence[GenerationRequest]
     """One per prompt and sample, samples of a prompt together."""
     stream: bool
     include_usage: bool
@@ -37,7 +37,7 @@ class ParsedRequest:
     @property
     def samples(self) -> int:
         """Answers wanted per prompt."""
-        return max(ask.sample for ask in self.asks) + 1
+        return max(request.sample for request in self.requests) + 1
 
 
 def read_chat_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest:
@@ -66,7 +66,7 @@ def read_chat_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest:
         if not card.ignores_logprobs:
             raise unsupported_parameter("logprobs")
         top = None
-    ask = GenerationRequest(
+    request = GenerationRequest(
         messages=messages,
         max_tokens=_whole(limit, "max_completion_tokens", 1),
         temperature=_temperature(body),
@@ -76,7 +76,7 @@ def read_chat_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest:
         schema=_schema(body),
         reasoning=card.reasoning,
     )
-    return _wanted([ask], body, top is not None, "messages")
+    return _wanted([request], body, top is not None, "messages")
 
 
 def read_completion_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest:
@@ -103,7 +103,7 @@ def read_completion_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest
             raise unsupported_parameter("logprobs")
         top = None
     limit = _whole(body.get("max_tokens"), "max_tokens", 0)
-    asks = [
+    requests = [
         GenerationRequest(
             prompt=prompt,
             max_tokens=_COMPLETION_DEFAULT_TOKENS if limit is None else limit,
@@ -115,7 +115,7 @@ def read_completion_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest
         )
         for prompt in prompts
     ]
-    return _wanted(asks, body, top is not None, "prompt")
+    return _wanted(requests, body, top is not None, "prompt")
 
 
 def read_embedding_body(body: dict[str, Any], card: ModelCard) -> tuple[list[str], bool, int | None]:
@@ -137,12 +137,14 @@ def read_embedding_body(body: dict[str, Any], card: ModelCard) -> tuple[list[str
     return texts, encoding == "base64", _whole(body.get("dimensions"), "dimensions", 1)
 
 
-def _wanted(asks: list[GenerationRequest], body: dict[str, Any], logprobs: bool, where: str) -> ParsedRequest:
+def _wanted(requests: list[GenerationRequest], body: dict[str, Any], logprobs: bool, where: str) -> ParsedRequest:
     count = _whole(body.get("n"), "n", 1) or 1
     if count > 128:
         raise invalid_value("n", f"at most 128; given {count}.", "integer_above_max_value")
     options = body.get("stream_options") or {}
-    spread = [replace(ask, sample=sample) for ask in asks for sample in range(count)] if count > 1 else asks
+    spread = (
+        [replace(request, sample=sample) for request in requests for sample in range(count)] if count > 1 else requests
+    )
     usage = bool(options.get("include_usage")) if isinstance(options, dict) else False
     return ParsedRequest(spread, bool(body.get("stream")), usage, logprobs, where)
 

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from luthier.errors import MissingPart
-from luthier_local.api_errors import wrong_route
-from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Token
+from luthier_local.backend import Backend, Token
 from luthier_local.weights import WORDLLAMA_DIGEST, wordllama_files
 
-__all__ = ["WordLlamaBackend", "weights_digest"]
+__all__ = ["WordLlamaBackend"]
 
 
-def weights_digest() -> str:
-    """Identity of the pinned weights, known before they are fetched."""
-    return WORDLLAMA_DIGEST
-
-
-class WordLlamaBackend:
+class WordLlamaBackend(Backend):
     """One vector per text: its tokens' vectors averaged and scaled to length one."""
 
     def __init__(self, table: Path, tokenizer: Path) -> None:
+        super().__init__(WORDLLAMA_DIGEST)
         safetensors = _part("safetensors.numpy")
         tokenizers = _part("tokenizers")
         tensors = safetensors.load_file(str(table))
@@ -40,19 +35,6 @@ class WordLlamaBackend:
         """Loads the pinned weights, fetched on first use."""
         return cls(*wordllama_files())
 
-    @property
-    def digest(self) -> str:
-        """Identity of the weights."""
-        return weights_digest()
-
-    async def generate(self, ask: GenerationRequest) -> Generation:
-        """Refused: this model only embeds."""
-        raise wrong_route("This model only embeds; use v1/embeddings.")
-
-    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
-        """Refused: this model only embeds."""
-        yield await self.generate(ask)
-
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """One vector per text, and the tokens they took."""
         return await asyncio.to_thread(self._embed, list(texts))
@@ -61,9 +43,6 @@ class WordLlamaBackend:
         """The text in the tokens of WordLlama's tokenizer."""
         coded = self._tokenizer.encode(text, add_special_tokens=False)
         return [Token(i, text[start:end]) for i, (start, end) in zip(coded.ids, coded.offsets, strict=True)]
-
-    async def close(self) -> None:
-        """Nothing to end."""
 
     @property
     def table(self) -> np.ndarray[Any, np.dtype[np.float32]]:

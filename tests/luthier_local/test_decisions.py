@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import openai
@@ -18,7 +17,7 @@ from openai.types.decision import (
 )
 
 from luthier_local import Fault, LocalServer, ModelCard
-from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Token
+from luthier_local.backend import Backend, GeneratedToken, Generation, GenerationRequest
 from luthier_local.label_probabilities import label_probabilities
 
 GOOD, BAD = "The soup was wonderful and the staff friendly, great place.", "Terrible soup, rude staff, never again."
@@ -215,33 +214,20 @@ class TestRefusals:
         assert [answer.type for answer in decide(client, CHOICE, PREDICATE).answers] == ["choice", "refusal"]
 
 
-class Scripted:
+class Scripted(Backend):
     """A backend whose next tokens are given by the text so far."""
 
-    digest = "scripted"
-
     def __init__(self, following: dict[str, dict[str, float]]) -> None:
+        super().__init__("scripted")
         self.following = following
         self.asked: list[str] = []
 
-    async def generate(self, ask: GenerationRequest) -> Generation:
-        assert ask.messages is not None
-        said = ask.messages[1].content if ask.messages[1:] else ""
+    async def generate(self, request: GenerationRequest) -> Generation:
+        assert request.messages is not None
+        said = request.messages[1].content if request.messages[1:] else ""
         self.asked.append(said)
         top = [(token, math.log(share)) for token, share in self.following[said].items()]
         return Generation(top[0][0], [GeneratedToken(*top[0], top)], "length", 7, 1)
-
-    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
-        yield await self.generate(ask)
-
-    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        return [], 0
-
-    async def tokenize(self, text: str) -> list[Token]:
-        return []
-
-    async def close(self) -> None:
-        return None
 
 
 def shares(backend: Scripted, *answers: str) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import zipfile
@@ -160,32 +159,3 @@ def test_processes_that_want_the_same_wait_for_one_download(own_index: Path, tmp
 def test_a_pip_is_found_that_runs() -> None:
     done = subprocess.run([*pip_command(), "--version"], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("pip ")
-
-
-PIP_THAT_RENAMES = """
-import os, pathlib, shutil, sys, time
-scratch, target = pathlib.Path(os.environ["TMPDIR"]), pathlib.Path(sys.argv[sys.argv.index("--dest") + 1])
-until = time.monotonic() + 1.5
-while time.monotonic() < until:
-    for number in range(50):
-        (scratch / f"unpacking-{number}" / "deep" / "deeper").mkdir(parents=True, exist_ok=True)
-        (scratch / f"unpacking-{number}" / "deep" / "deeper" / "part").write_bytes(b"half")
-    for number in range(50):
-        (scratch / f"unpacking-{number}").rename(scratch / f"unpacked-{number}")
-        shutil.rmtree(scratch / f"unpacked-{number}")
-shutil.copy(os.environ["PIP_FIND_LINKS"] + "/tinyweights-1.0-py3-none-any.whl", target)
-"""
-
-
-@pytest.mark.slow
-def test_a_pip_that_is_slow_and_renames_its_folders_is_waited_for(own_index: Path, tmp_path: Path) -> None:
-    wanted = pinned(wheel_in(own_index))
-    package = tmp_path / "programs" / "pip"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "__main__.py").write_text(PIP_THAT_RENAMES)
-    program = f"from luthier_local.fetch import Distribution, fetch; print(fetch({wanted!r}))"
-    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
-    assert done.stdout.strip() == str(wanted.folder), done.stderr
-    assert (wanted.folder / "model.bin").read_bytes() == WEIGHTS

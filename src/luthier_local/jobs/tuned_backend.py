@@ -7,16 +7,16 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from luthier_local.api_errors import ApiError, unsupported_parameter, wrong_route
-from luthier_local.backend import GeneratedToken, Generation, GenerationRequest, Message, Token
+from luthier_local.api_errors import ApiError, unsupported_parameter
+from luthier_local.backend import Backend, GeneratedToken, Generation, GenerationRequest, Message
 from luthier_local.deterministic import END
 from luthier_local.jobs.answer_tokens import AnswerTokens
 from luthier_local.jobs.tuned_network import Network
 from luthier_local.label_probabilities import LEAST, LabelProbabilities, next_token_request
-from luthier_local.tokenizer import count_tokens, split_tokens, token_id
+from luthier_local.tokenizer import count_tokens
 
 __all__ = ["TunedBackend", "UntunedBackend", "text_before_answer"]
 
@@ -39,33 +39,13 @@ def text_before_answer(messages: Sequence[Message]) -> tuple[str, str]:
     return "\n".join(turn.content for turn in messages), begun
 
 
-class TunedBackend:
+class TunedBackend(Backend):
     """Answers with what it was trained on. The same prompt and seed get the same answer."""
 
     def __init__(self, path: str, digest: str) -> None:
+        super().__init__(digest)
         self._path = path
-        self._digest = digest
         _load(path)
-
-    @property
-    def digest(self) -> str:
-        """Identity of the weights."""
-        return self._digest
-
-    async def generate(self, ask: GenerationRequest) -> Generation:
-        """The whole answer."""
-        return self._answer(ask)
-
-    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
-        """The answer token by token."""
-        reply = self._answer(ask)
-        for step in reply.steps:
-            yield step
-        yield reply
-
-    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        """Refused: this model chats."""
-        raise wrong_route("This model answers; for embeddings use another one.")
 
     def weigh(self, prompt: str, answers: Sequence[str]) -> LabelProbabilities | None:
         """The probability of each answer to the prompt, given that it is one of them.
@@ -93,57 +73,48 @@ class TunedBackend:
         more = f" and {len(answers) - _SHOWN} more" if len(answers) > _SHOWN else ""
         return ", ".join(repr(answer[:40]) for answer in answers[:_SHOWN]) + more
 
-    async def tokenize(self, text: str) -> list[Token]:
-        """The text in the tokens that answers are written in."""
-        return [Token(token_id(token), token) for token in split_tokens(text)]
-
-    async def close(self) -> None:
-        """Nothing to end."""
-
-    def _answer(self, ask: GenerationRequest) -> Generation:
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """One of the answers, or what fits of it into `max_tokens`."""
         network, answer_tokens = _load(self._path)
-        if ask.schema is not None and not all(_is_json(answer) for answer in network.answers):
+        if request.schema is not None and not all(_is_json(answer) for answer in network.answers):
             raise unsupported_parameter("response_format", " It was not trained on JSON answers.")
-        text, begun = _read(ask)
+        text, begun = _read(request)
         shares = network.shares([text])[0].tolist()
-        drawn = random.Random(hashlib.sha256(f"{ask.seed}/{ask.sample}/{text}".encode("utf-8", "replace")).digest())
-        limit = ask.max_tokens if ask.max_tokens is not None else 1 << 30
+        drawn = random.Random(
+            hashlib.sha256(f"{request.seed}/{request.sample}/{text}".encode("utf-8", "replace")).digest()
+        )
+        limit = request.max_tokens if request.max_tokens is not None else 1 << 30
         steps: list[GeneratedToken] = []
         finish = "length"
         while len(steps) < limit:
             ranked = answer_tokens.next_tokens(begun, shares)
             token, logprob = ranked[0]
-            if ask.temperature > 0:
-                weights = [math.exp((rival - logprob) / ask.temperature) for _, rival in ranked]
+            if request.temperature > 0:
+                weights = [math.exp((rival - logprob) / request.temperature) for _, rival in ranked]
                 token, logprob = drawn.choices(ranked, weights)[0]
             if token == END:
                 finish = "stop"
                 break
-            steps.append(GeneratedToken(token, logprob, ranked[: ask.top] if ask.top is not None else ()))
+            steps.append(GeneratedToken(token, logprob, ranked[: request.top] if request.top is not None else ()))
             begun += token
         # The end of an answer that cannot go on takes no further token.
         if finish == "length" and answer_tokens.next_tokens(begun, shares)[0] == (END, 0.0):
             finish = "stop"
         written = "".join(step.text for step in steps)
-        for stop in ask.stop:
+        for stop in request.stop:
             if stop in written:
                 written, finish = written[: written.index(stop)], "stop"
-        return Generation(written, steps, finish, _prompt_tokens(ask), len(steps))
+        return Generation(written, steps, finish, _prompt_tokens(request), len(steps))
 
 
-class UntunedBackend:
+class UntunedBackend(Backend):
     """A base that has nothing to answer with yet."""
 
     def __init__(self, name: str, digest: str) -> None:
+        super().__init__(digest)
         self._name = name
-        self._digest = digest
 
-    @property
-    def digest(self) -> str:
-        """Identity of the base."""
-        return self._digest
-
-    async def generate(self, ask: GenerationRequest) -> Generation:
+    async def generate(self, request: GenerationRequest) -> Generation:
         """Refused: it answers only once tuned."""
         raise ApiError(
             400,
@@ -153,30 +124,15 @@ class UntunedBackend:
             code="model_not_tuned",
         )
 
-    async def stream(self, ask: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
-        """Refused: it answers only once tuned."""
-        yield await self.generate(ask)
 
-    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        """Refused: this model is a base to tune."""
-        raise wrong_route("This model is a base to tune; for embeddings use another one.")
-
-    async def tokenize(self, text: str) -> list[Token]:
-        """The text in the tokens that answers are written in."""
-        return [Token(token_id(token), token) for token in split_tokens(text)]
-
-    async def close(self) -> None:
-        """Nothing to end."""
+def _read(request: GenerationRequest) -> tuple[str, str]:
+    return text_before_answer(request.messages) if request.messages is not None else (request.prompt or "", "")
 
 
-def _read(ask: GenerationRequest) -> tuple[str, str]:
-    return text_before_answer(ask.messages) if ask.messages is not None else (ask.prompt or "", "")
-
-
-def _prompt_tokens(ask: GenerationRequest) -> int:
-    if ask.messages is None:
-        return count_tokens(ask.prompt or "")
-    return sum(count_tokens(turn.content) + 4 for turn in ask.messages) + 3
+def _prompt_tokens(request: GenerationRequest) -> int:
+    if request.messages is None:
+        return count_tokens(request.prompt or "")
+    return sum(count_tokens(turn.content) + 4 for turn in request.messages) + 3
 
 
 def _is_json(answer: str) -> bool:
