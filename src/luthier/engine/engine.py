@@ -206,7 +206,7 @@ class Engine:
             return Recalled(tuple(rounds), tuple(missing))
         return Recalled(tuple(rounds), tuple(missing), result)
 
-    async def aestimate(
+    def estimate(
         self,
         requests: Sequence[Request],
         endpoint: Endpoint | None,
@@ -218,33 +218,27 @@ class Engine:
     ) -> Estimate:
         """What asking these would take; sends nothing.
 
-        What an Azure deployment really is, is taken from the last time it said so, and an embedded
-        server is not started to see; without either nothing counts as being in the journal. Where several
-        endpoints are asked it is the sum, and unknown if one of them is.
+        What an Azure deployment said last counts as its model, and an embedded server is not started to see; where
+        neither is known, no answer counts as being in the journal. Where several endpoints are asked it is the sum,
+        and unknown if one of them is.
 
         Args:
             requests: what would be asked.
-            endpoint: whom, where a request does not name its own.
+            endpoint: the one to ask, where a request does not name its own.
             fresh: whether the journal's answers will not be used.
             retry_failed: whether what failed for good will be asked again.
             counted: one set for the estimates of one command: what is in it costs nothing more, and what would be
                 sent is added.
             follow: calls that an answer may lead to.
         """
-        return await _on_engine_loop(self._estimates(requests, endpoint, fresh, retry_failed, counted, follow))
-
-    def estimate(
-        self,
-        requests: Sequence[Request],
-        endpoint: Endpoint | None,
-        *,
-        fresh: bool = False,
-        retry_failed: bool = False,
-        counted: set[bytes] | None = None,
-        follow: FollowUps = NO_FOLLOW_UPS,
-    ) -> Estimate:
-        """`aestimate`, waited for."""
-        return wait_for(self._estimates(requests, endpoint, fresh, retry_failed, counted, follow))
+        counted = set() if counted is None else counted
+        groups = by_endpoint(requests, endpoint)
+        return summed(
+            [
+                wait_for(self._estimate(each.requests, each.endpoint, fresh, retry_failed, counted, follow))
+                for each in groups
+            ]
+        )
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.
@@ -308,23 +302,6 @@ class Engine:
             for position, answer in zip(group.positions or range(len(found)), found, strict=True):
                 answers[position] = answer
         return answers
-
-    async def _estimates(
-        self,
-        requests: Sequence[Request],
-        endpoint: Endpoint | None,
-        fresh: bool,
-        retry_failed: bool,
-        counted: set[bytes] | None,
-        follow: FollowUps,
-    ) -> Estimate:
-        counted = set() if counted is None else counted
-        return summed(
-            [
-                await self._estimate(group.requests, group.endpoint, fresh, retry_failed, counted, follow)
-                for group in by_endpoint(requests, endpoint)
-            ]
-        )
 
     async def _estimate(
         self,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
+from typing import Any
 
 from luthier.engine.budget import Budget
 from luthier.engine.endpoint_queue import PendingRequest
@@ -203,19 +204,8 @@ def estimated(
 
 def summed(estimates: Sequence[Estimate]) -> Estimate:
     """All of them together; what is unknown of one is unknown of all."""
-    most = sum_if_known([each.max_output_tokens for each in estimates])
-    return Estimate(
-        requests=sum(each.requests for each in estimates),
-        distinct=sum(each.distinct for each in estimates),
-        in_journal=sum(each.in_journal for each in estimates),
-        input_tokens=sum(each.input_tokens for each in estimates),
-        max_output_tokens=None if most is None else round(most),
-        cost_usd=sum_if_known([each.cost_usd for each in estimates]),
-        cost_usd_max=sum_if_known([each.cost_usd_max for each in estimates]),
-        shared=sum(each.shared for each in estimates),
-        cost_usd_min=sum_if_known([each.cost_usd_min for each in estimates]),
-        input_tokens_min=sum(each.input_tokens_min for each in estimates),
-        input_tokens_max=sum(each.input_tokens_max for each in estimates),
-        further=sum(each.further for each in estimates),
-        sure=all(each.sure for each in estimates),
-    )
+    totals: dict[str, Any] = {}
+    for field in fields(Estimate):
+        total = sum_if_known(getattr(each, field.name) for each in estimates)
+        totals[field.name] = total if field.name.startswith("cost") or total is None else round(total)
+    return Estimate(**totals | {"sure": all(each.sure for each in estimates)})

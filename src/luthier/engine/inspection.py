@@ -23,7 +23,7 @@ from luthier.replies.fewer import LikeliestLimit
 from luthier.replies.headers import window
 from luthier.replies.reading import Unreadable, read_answer
 
-__all__ = ["Finding", "acheck_endpoint", "check_endpoint"]
+__all__ = ["Finding", "check_endpoint"]
 
 # As many as a spec asks for: an endpoint that gives fewer is found out here.
 TOP_LOGPROBS = 20
@@ -90,24 +90,14 @@ def check_endpoint(
         roles: whose turns the spec puts before its question, such as `system`; some models take no such turn.
         report: counts the call that was answered and its price.
     """
-    return wait_for(acheck_endpoint(endpoint, wants_logprobs, operation, decoding, roles, report))
+    return wait_for(_check(_Inspection(endpoint, wants_logprobs, operation, decoding or {}, roles, report)))
 
 
-async def acheck_endpoint(
-    endpoint: Endpoint,
-    wants_logprobs: bool,
-    operation: Operation = "chat",
-    decoding: Mapping[str, Any] | None = None,
-    roles: Sequence[str] = (),
-    report: Report | None = None,
-) -> list[Finding]:
-    """`check_endpoint` for callers that have a loop."""
-    transport = Transport()
+async def _check(inspection: _Inspection) -> list[Finding]:
     try:
-        decoding = dict(decoding or {})
-        return await _Inspection(endpoint, wants_logprobs, operation, decoding, roles, transport, report).findings()
+        return await inspection.findings()
     finally:
-        await transport.close()
+        await inspection.transport.close()
 
 
 class _Inspection:
@@ -116,16 +106,14 @@ class _Inspection:
         endpoint: Endpoint,
         wants_logprobs: bool,
         operation: Operation,
-        decoding: dict[str, Any],
+        decoding: Mapping[str, Any],
         roles: Sequence[str],
-        transport: Transport,
         report: Report | None,
     ) -> None:
         self.endpoint, self.wants_logprobs, self.operation = endpoint, wants_logprobs, operation
         self.decoding = {name: value for name, value in decoding.items() if value is not None}
-        self.roles = roles
-        self.transport = transport
-        self.report = report
+        self.roles, self.report = roles, report
+        self.transport = Transport()
         self.provider = PROVIDERS[endpoint.provider]
         self.found: list[Finding] = []
         hosted = endpoint.provider in ("openai", "azure")

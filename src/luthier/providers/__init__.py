@@ -1,17 +1,15 @@
-"""Who serves a model: one file per provider behind one small Protocol."""
+"""Who serves a model: a class for each provider that differs from the OpenAI protocol as `base.py` speaks it."""
 
 from luthier.providers.azure import Azure
 from luthier.providers.base import Provider
-from luthier.providers.compatible import Compatible
 from luthier.providers.embedded import Embedded
-from luthier.providers.openai import OpenAI
 
 __all__ = ["PROVIDERS", "Provider"]
 
 PROVIDERS: dict[str, Provider] = {
-    "openai": OpenAI(),
+    "openai": Provider(renames_max_tokens=True),
     "azure": Azure(),
-    "compatible": Compatible(),
+    "compatible": Provider(),
     "local": Embedded(),
 }
 """Every provider by the name it has in an endpoint."""

@@ -7,29 +7,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from luthier.errors import EndpointError, MissingPart
-from luthier.providers.base import bearer, plain_body
+from luthier.providers.base import Provider, bearer
 from luthier.providers.endpoint import Endpoint
-from luthier.providers.exchange import Request
 
 __all__ = ["Azure"]
 
 SCOPE = "https://ai.azure.com/.default"
 
 
-class Azure:
+class Azure(Provider):
     """A deployment's name says nothing of the model behind it, so the model is asked and made part of the identity."""
 
     def __init__(self) -> None:
+        super().__init__(renames_max_tokens=True)
         self._credential: Any = None
         self._owner = 0
         self._token: str | None = None
-
-    async def prepare(self, endpoint: Endpoint, *, again: bool = False) -> None:
-        """Nothing to prepare."""
-
-    def base_url(self, endpoint: Endpoint) -> str:
-        """The resource's address with `/openai/v1`."""
-        return endpoint.address
 
     async def headers(self, endpoint: Endpoint) -> Mapping[str, str]:
         """The key as Azure takes it, or the token of the signed-in user."""
@@ -42,10 +35,6 @@ class Azure:
         if endpoint.auth == "entra":
             return (self._token,) if self._token else ()
         return endpoint.secrets()
-
-    def adapt(self, request: Request, endpoint: Endpoint) -> tuple[str, dict[str, Any]]:
-        """Chat takes `max_completion_tokens`; the deployment's name goes where the model's does."""
-        return plain_body(request, endpoint, renamed=True)
 
     def identity(self, endpoint: Endpoint, reported_model: str | None) -> str | None:
         """The address and what the deployment says it really is."""

@@ -1,14 +1,14 @@
-"""What a provider has to say about an endpoint."""
+"""How servers of the OpenAI protocol are spoken to; a provider overrides what it does otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
 
-__all__ = ["PATHS", "Provider", "address_identity", "bearer", "plain_body"]
+__all__ = ["Provider", "bearer"]
 
 PATHS = {
     "chat": "/chat/completions",
@@ -19,35 +19,52 @@ PATHS = {
 """Path of each operation below the base URL."""
 
 
-class Provider(Protocol):
-    """One way to reach models. One object per process serves all endpoints of its kind."""
+class Provider:
+    """One way to reach models. One object per process serves all endpoints of its kind.
+
+    Args:
+        renames_max_tokens: whether chat takes `max_completion_tokens`, as OpenAI and Azure insist; `max_tokens` is
+            the name every compatible server knows.
+    """
+
+    def __init__(self, *, renames_max_tokens: bool = False) -> None:
+        self._renames_max_tokens = renames_max_tokens
 
     async def prepare(self, endpoint: Endpoint, *, again: bool = False) -> None:
-        """Makes the endpoint ready to be asked; called once per run, and `again` when it cannot be reached."""
+        """Makes the endpoint ready to be asked; called once per call, and `again` when it cannot be reached."""
 
     def base_url(self, endpoint: Endpoint) -> str:
         """Address the paths are appended to."""
+        return endpoint.address
 
     async def headers(self, endpoint: Endpoint) -> Mapping[str, str]:
-        """Headers of a request, with the key; asked for each attempt, because tokens expire.
+        """Headers of a request, with the key; called for each attempt, because tokens expire.
 
         Raises:
             EndpointError: the key's variable is not set.
         """
+        return bearer(endpoint.key())
 
     def secrets(self, endpoint: Endpoint) -> tuple[str, ...]:
         """Keys in use now, so that they can be kept out of messages and files."""
+        return endpoint.secrets()
 
     def adapt(self, request: Request, endpoint: Endpoint) -> tuple[str, dict[str, Any]]:
         """Path and body of a request as this service spells them."""
+        body: dict[str, Any] = {"model": endpoint.model, **request.body, **endpoint.extra_body}
+        if request.operation == "chat" and "max_tokens" in body:
+            if "max_completion_tokens" in endpoint.extra_body:
+                del body["max_tokens"]
+            elif self._renames_max_tokens:
+                body["max_completion_tokens"] = body.pop("max_tokens")
+        return PATHS[request.operation], body
 
     def identity(self, endpoint: Endpoint, reported_model: str | None) -> str | None:
-        """Under what its answers are kept; `None` if the model must be asked what it is first."""
+        """The name its answers are kept under; `None` if the model must first be asked what it is.
 
-
-def address_identity(endpoint: Endpoint) -> str:
-    """The identity of an endpoint whose address and model name tell models apart."""
-    return endpoint.identity or endpoint.address
+        The address will do where a model's name never changes its meaning without a snapshot's name.
+        """
+        return endpoint.identity or endpoint.address
 
 
 def bearer(key: str | None) -> Mapping[str, str]:
@@ -56,20 +73,3 @@ def bearer(key: str | None) -> Mapping[str, str]:
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
     return headers
-
-
-def plain_body(request: Request, endpoint: Endpoint, *, renamed: bool) -> tuple[str, dict[str, Any]]:
-    """Path and body in the protocol's own spelling.
-
-    Args:
-        request: what is asked.
-        endpoint: whose model and extra fields are added.
-        renamed: whether chat takes `max_completion_tokens`, as reasoning models insist.
-    """
-    body: dict[str, Any] = {"model": endpoint.model, **request.body, **endpoint.extra_body}
-    if request.operation == "chat" and "max_tokens" in body:
-        if "max_completion_tokens" in endpoint.extra_body:
-            del body["max_tokens"]
-        elif renamed:
-            body["max_completion_tokens"] = body.pop("max_tokens")
-    return PATHS[request.operation], body

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from typing import Any, Protocol
 
 from luthier.errors import EndpointError
-from luthier.providers.base import bearer, plain_body
+from luthier.providers.base import Provider, bearer
 from luthier.providers.endpoint import Endpoint
-from luthier.providers.exchange import Request
+from luthier.providers.local_service import LocalService, attach
 
 __all__ = ["Embedded"]
 
@@ -23,26 +22,12 @@ DIGESTS = {
 """Digests of the weights that the embedded server pins, by model name: a plan knows them and starts no server."""
 
 
-class Service(Protocol):
-    """What `attach` gives: a running server that this process leases."""
-
-    @property
-    def base_url(self) -> str:
-        """Address up to and including `/v1`."""
-
-    @property
-    def token(self) -> str:
-        """Key of this start of the server."""
-
-    def digest_of(self, model: str) -> str:
-        """Digest of the weights behind a model."""
-
-
-class Embedded:
+class Embedded(Provider):
     """One server per user; its port and token change with each start, its answers do not."""
 
     def __init__(self) -> None:
-        self._services: dict[str, tuple[Service, str]] = {}
+        super().__init__()
+        self._services: dict[str, tuple[LocalService, str]] = {}
         self._owner = 0
 
     async def prepare(self, endpoint: Endpoint, *, again: bool = False) -> None:
@@ -65,10 +50,6 @@ class Embedded:
         found = self._services.get(endpoint.model)
         return (found[0].token,) if found else ()
 
-    def adapt(self, request: Request, endpoint: Endpoint) -> tuple[str, dict[str, Any]]:
-        """The body as it is."""
-        return plain_body(request, endpoint, renamed=False)
-
     def identity(self, endpoint: Endpoint, reported_model: str | None) -> str | None:
         """`local` and the digest of the weights, so that answers outlive the server and not the model."""
         if endpoint.identity:
@@ -78,14 +59,12 @@ class Embedded:
             return f"local:{DIGESTS[endpoint.model]}"
         return f"local:{self._service(endpoint)[1]}"
 
-    def _service(self, endpoint: Endpoint) -> tuple[Service, str]:
+    def _service(self, endpoint: Endpoint) -> tuple[LocalService, str]:
         if endpoint.model not in self._services:
             raise EndpointError(f"the embedded server has not been started for {endpoint.model}")
         return self._services[endpoint.model]
 
 
-def _attach(model: str) -> tuple[Service, str]:
-    from luthier.providers.local_service import attach
-
-    service: Service = attach(model)
+def _attach(model: str) -> tuple[LocalService, str]:
+    service = attach(model)
     return service, service.digest_of(model)
