@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from luthier.errors import DataError
 from luthier.spec import Conversation, Fitted, Spec
-from luthier.tasks.deciding import best_labels, qwk_thresholds
+from luthier.tasks.deciding import qwk_thresholds
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
+from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions
 from luthier.techniques.heads.training_set import assign_folds, labelled_texts, labels_present
 
 if TYPE_CHECKING:
@@ -87,27 +87,12 @@ class Baseline(Spec):
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
         """Predictions from the stored arrays alone; nothing is sent anywhere."""
         yield from ()
-        texts = rows.texts
-        sent = [text for text in texts if text is not None]
-        if not sent:
-            return [Prediction(None, "empty") for _ in texts]
-        labels = fitted.state["labels"]
-        shares = _model_of(fitted).probabilities(sent)
-        answered = best_labels(self._values(labels), shares, self.objective, fitted.state.get("cuts"))
-        found = iter(zip(shares.tolist(), answered.tolist(), strict=True))
-        predictions: list[Prediction] = []
-        for text in texts:
-            if text is None:
-                predictions.append(Prediction(None, "empty"))
-                continue
-            row, best = next(found)
-            by_label = dict(zip(labels, row, strict=True))
-            probabilities = tuple(by_label.get(label, 0.0) for label in self.task.labels)
-            predictions.append(Prediction(labels[best], "ok", probabilities, call=CallRecord(cost_usd=0.0)))
-        return predictions
-
-    def _values(self, labels: Sequence[str]) -> tuple[float, ...]:
-        return tuple(self.task.values[self.task.position(label)] for label in labels)
+        sent = [text for text in rows.texts if text is not None]
+        found: Iterator[Prediction] = iter(())
+        if sent:
+            shares = kept_while_used(fitted, _Words).probabilities(sent)
+            found = iter(share_predictions(fitted, shares, [CallRecord(cost_usd=0.0)] * len(sent)))
+        return [Prediction(None, "empty") if text is None else next(found) for text in rows.texts]
 
     def _thresholds(
         self, texts: Sequence[str], targets: Sequence[int], labels: Sequence[str]
@@ -117,7 +102,7 @@ class Baseline(Spec):
 
         folds = np.array(assign_folds(texts, targets, self.seed))
         expected = np.zeros(len(texts))
-        values = self._values(labels)
+        values = label_values(self.task, labels)
         for fold in sorted({fold for fold in folds.tolist() if fold >= 0}):
             teaching, held = np.flatnonzero(folds != fold).tolist(), np.flatnonzero(folds == fold).tolist()
             vectorizer, regression = fit_sklearn([texts[i] for i in teaching], [targets[i] for i in teaching], self)
@@ -157,8 +142,9 @@ def _vectorizer(**settings: Any) -> Any:
 class _Words:
     """The model as it is used: rebuilt from plain arrays, so no pickle is ever read."""
 
-    def __init__(self, vocabulary: Sequence[str], arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
-        self._vectorizer = _vectorizer(vocabulary={term: i for i, term in enumerate(vocabulary)})
+    def __init__(self, fitted: Fitted) -> None:
+        arrays = fitted.arrays
+        self._vectorizer = _vectorizer(vocabulary={term: i for i, term in enumerate(fitted.state["vocabulary"])})
         self._vectorizer.idf_ = arrays["idf"]
         self._coef = arrays["coef"].T
         self._intercept = arrays["intercept"]
@@ -174,16 +160,3 @@ class _Words:
         import numpy as np
 
         return np.hstack([1 - second, second])
-
-
-_ready: dict[int, _Words] = {}
-
-
-def _model_of(fitted: Fitted) -> _Words:
-    """The rebuilt model of a fitted spec, kept as long as it lives: a server asks row by row."""
-    key = id(fitted)
-    model = _ready.get(key)
-    if model is None:
-        model = _ready[key] = _Words(fitted.state["vocabulary"], fitted.arrays)
-        weakref.finalize(fitted, _ready.pop, key, None)
-    return model

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from luthier.engine.report import call_record
 from luthier.providers.exchange import Answer, Conversation, Request
-from luthier.tasks.prediction import Prediction
+from luthier.tasks.prediction import CallRecord, Prediction
+from luthier.tasks.task import is_blank
+from luthier.techniques.prompt.template import UnrenderedRow
 
-__all__ = ["gather", "unanswered"]
+__all__ = ["gather", "opening", "unanswered"]
 
 Result = TypeVar("Result")
 
@@ -55,6 +57,24 @@ def gather(conversations: Iterable[Conversation[Result]]) -> Conversation[list[R
                 results[position] = end.value
         adapter = still
     return [results[position] for position in sorted(results)]
+
+
+def opening(
+    inputs: Mapping[str, Any], text: str, request: Callable[[Mapping[str, Any]], Request]
+) -> Request | Prediction:
+    """The first request of a row, or its prediction where nothing is sent: its text is blank, or a template fails.
+
+    Args:
+        inputs: the row.
+        text: its text column.
+        request: makes the request of a row.
+    """
+    if is_blank(inputs.get(text)):
+        return Prediction(None, "empty", call=CallRecord(spent_usd=0.0))
+    try:
+        return request(inputs)
+    except UnrenderedRow as fault:
+        return Prediction(None, "failed", error=str(fault), call=CallRecord(spent_usd=0.0))
 
 
 def unanswered(answers: Sequence[Answer], asked: Sequence[Answer] | None = None) -> Prediction | None:

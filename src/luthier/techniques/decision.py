@@ -17,10 +17,10 @@ from luthier.providers.redaction import sendable
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
 from luthier.tasks.deciding import best_label
-from luthier.tasks.prediction import CallRecord, Prediction
-from luthier.tasks.task import Rows, Task, is_blank
+from luthier.tasks.prediction import Prediction
+from luthier.tasks.task import Rows, Task
 from luthier.techniques.calibration import calibrate, calibrated
-from luthier.techniques.conversations import gather, unanswered
+from luthier.techniques.conversations import gather, opening, unanswered
 from luthier.techniques.prompt.few_shot import calibration_rows
 from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
 
@@ -296,31 +296,16 @@ class DecisionAdapter:
 
     def requests(self, rows: Rows) -> list[Request]:
         """The request of every row that is sent at all."""
-        found: list[Request] = []
-        for inputs in rows.inputs:
-            asked = self._asked(inputs)
-            if isinstance(asked, Request):
-                found.append(asked)
-        return found
+        found = (opening(inputs, self.spec.task.text, self.request) for inputs in rows.inputs)
+        return [asked for asked in found if isinstance(asked, Request)]
 
     def row(self, inputs: Mapping[str, Any]) -> Conversation[Prediction]:
         """Asks for one row and reads the answer; never raises for what a row or a model does."""
-        asked = self._asked(inputs)
-        if isinstance(asked, Prediction):
-            return asked
-        answer = (yield [asked])[0]
-        broken = unanswered([answer])
-        if broken is not None:
-            return broken
-        return self._read(answer)
-
-    def _asked(self, inputs: Mapping[str, Any]) -> Request | Prediction:
-        if is_blank(inputs.get(self.spec.task.text)):
-            return Prediction(None, "empty", call=CallRecord(spent_usd=0.0))
-        try:
-            return self.request(inputs)
-        except UnrenderedRow as fault:
-            return Prediction(None, "failed", error=str(fault), call=CallRecord(spent_usd=0.0))
+        request = opening(inputs, self.spec.task.text, self.request)
+        if isinstance(request, Prediction):
+            return request
+        answer = (yield [request])[0]
+        return unanswered([answer]) or self._read(answer)
 
     def _read(self, answer: Answer) -> Prediction:
         task = self.spec.task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,10 +14,10 @@ from luthier.errors import EndpointError, Partial
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tables import frame_of
-from luthier.tasks.deciding import best_labels
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.conversations import unanswered
+from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions
 from luthier.techniques.heads.automl import check_parts
 from luthier.techniques.heads.head import FittedHead, Head, fit_head, load_predictor
 from luthier.techniques.heads.learners import Predictor
@@ -220,34 +219,17 @@ class Embedding(Spec):
     def _read(self, answers: Sequence[Answer | None], fitted: Fitted) -> list[Prediction]:
         import numpy as np
 
-        found = [None if answer is None else _unread(answer) for answer in answers]
-        embedded = [
-            (position, answer)
-            for position, answer in enumerate(answers)
-            if answer is not None and found[position] is None
-        ]
-        vectors = []
-        for _, answer in embedded:
-            vector = answer.vector
-            if len(vector) != fitted.state["dimensions"]:
-                raise EndpointError(self._other_length(len(vector), fitted.state["dimensions"]))
-            vectors.append(vector)
-        predictions = [Prediction(None, "empty") if one is None else one for one in found]
-        if not vectors:
-            return predictions
-        shares = _head_of(fitted).probabilities(np.array(vectors, dtype=float))
-        answered = best_labels(self._values(fitted.state["labels"]), shares, self.objective, fitted.state["cuts"])
-        for (position, answer), row, best in zip(embedded, shares.tolist(), answered.tolist(), strict=True):
-            predictions[position] = self._prediction(answer, row, best, fitted.state["labels"])
-        return predictions
-
-    def _prediction(self, answer: Answer, shares: Sequence[float], best: int, labels: Sequence[str]) -> Prediction:
-        by_label = dict(zip(labels, shares, strict=True))
-        probabilities = tuple(by_label.get(label, 0.0) for label in self.task.labels)
-        return Prediction(labels[best], "ok", probabilities, call=_call(answer))
-
-    def _values(self, labels: Sequence[str]) -> tuple[float, ...]:
-        return tuple(self.task.values[self.task.position(label)] for label in labels)
+        found = [Prediction(None, "empty") if answer is None else _unread(answer) for answer in answers]
+        read = {place: answer for place, answer in enumerate(answers) if answer is not None and found[place] is None}
+        for answer in read.values():
+            if len(answer.vector) != fitted.state["dimensions"]:
+                raise EndpointError(self._other_length(len(answer.vector), fitted.state["dimensions"]))
+        if not read:
+            return [one for one in found if one is not None]
+        vectors = np.array([answer.vector for answer in read.values()], dtype=float)
+        shares = kept_while_used(fitted, _head_of).probabilities(vectors)
+        predictions = iter(share_predictions(fitted, shares, [_call(answer) for answer in read.values()]))
+        return [next(predictions) if one is None else one for one in found]
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -304,7 +286,7 @@ class Embedding(Spec):
             vectors=np.array([vectors[text] for text in texts], dtype=float),
             targets=np.array([present.index(label) for label in labels]),
             labels=present,
-            values=self._values(present),
+            values=label_values(self.task, present),
             ordered=self.task.ordered,
             folds=np.array(assign_folds(texts, labels, self.seed)),
         )
@@ -341,16 +323,6 @@ def _selection_note(head: FittedHead) -> list[str]:
     ]
 
 
-_ready: dict[int, Predictor] = {}
-
-
 def _head_of(fitted: Fitted) -> Predictor:
-    """The rebuilt head of a fitted spec, kept as long as it lives: a server asks row by row."""
-    key = id(fitted)
-    head = _ready.get(key)
-    if head is None:
-        task = fitted.spec.task
-        values = tuple(task.values[task.position(label)] for label in fitted.state["labels"])
-        head = _ready[key] = load_predictor(fitted.state["head"], fitted.arrays, fitted.files, values)
-        weakref.finalize(fitted, _ready.pop, key, None)
-    return head
+    values = label_values(fitted.spec.task, fitted.state["labels"])
+    return load_predictor(fitted.state["head"], fitted.arrays, fitted.files, values)

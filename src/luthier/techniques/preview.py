@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from luthier.engine.estimates import NO_FOLLOW_UPS, estimated
 from luthier.providers.endpoint import Endpoint
-from luthier.providers.exchange import Request, Usage
-from luthier.providers.prices import dollars
-from luthier.tasks.task import Rows, is_blank
-from luthier.techniques.prompt.template import UnrenderedRow
+from luthier.providers.exchange import Request
+from luthier.providers.prices import PriceBook, dollars
+from luthier.providers.tokens import TokenGuess
+from luthier.tasks.task import Rows
+from luthier.techniques.conversations import opening
 from luthier.terminals import visible
 
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Preview", "calibration_note", "estimate", "preview_rows"]
+__all__ = ["Preview", "calibration_note", "preview_rows"]
 
 
 @dataclass(frozen=True)
@@ -117,51 +120,20 @@ def preview_rows(
         request: makes what is sent for a row.
         notes: what should be known before paying.
     """
-    requests: list[Request | None] = []
-    reasons: list[str] = []
-    for inputs in rows.inputs:
-        try:
-            blank = is_blank(inputs.get(rows.text))
-            requests.append(None if blank else request(inputs))
-            reasons.append("its text is empty" if blank else "")
-        except UnrenderedRow as fault:
-            requests.append(None)
-            reasons.append(str(fault))
-    sent = [asked for asked in requests if asked is not None]
-    usage, cost, most = estimate(sent, endpoint)
+    found = [opening(inputs, rows.text, request) for inputs in rows.inputs]
+    sent = [asked for asked in found if isinstance(asked, Request)]
+    price = estimated(sent, endpoint, TokenGuess(), partial(PriceBook().cost, endpoint), NO_FOLLOW_UPS)
     return Preview(
         name=name,
         model=endpoint.label,
-        requests=tuple(requests),
-        reasons=tuple(reasons),
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cost_usd=cost,
-        cost_usd_max=most,
+        requests=tuple(asked if isinstance(asked, Request) else None for asked in found),
+        reasons=tuple("" if isinstance(asked, Request) else asked.error or "its text is empty" for asked in found),
+        input_tokens=price.input_tokens,
+        output_tokens=price.max_output_tokens or 0,
+        cost_usd=price.cost_usd,
+        cost_usd_max=price.cost_usd_max,
         notes=tuple(notes),
     )
-
-
-def estimate(requests: Sequence[Request], endpoint: Endpoint) -> tuple[Usage, float | None, float | None]:
-    """Tokens of these requests, output at most, what they are likely to cost and what at most."""
-    from luthier.providers.prices import PriceBook
-    from luthier.providers.tokens import TokenGuess, most_input_tokens
-
-    guess = TokenGuess()
-    usages = [
-        Usage(round(guess.input_tokens(request)), round(guess.largest_output(request, endpoint) or 0))
-        for request in requests
-    ]
-    book = PriceBook()
-    most = [replace(u, input_tokens=most_input_tokens(r)) for u, r in zip(usages, requests, strict=True)]
-
-    def price(of: Sequence[Usage]) -> float | None:
-        costs = [book.cost(endpoint, usage) for usage in of or [Usage()]]
-        known = [cost for cost in costs if cost is not None]
-        return sum(known) if len(known) == len(costs) else None
-
-    total = Usage(sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages))
-    return total, price(usages), price(most)
 
 
 def _turns(request: Request) -> tuple[tuple[str, str], ...]:

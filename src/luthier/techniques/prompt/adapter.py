@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias
 
 from luthier.engine.report import call_record
@@ -14,14 +13,14 @@ from luthier.providers.redaction import sendable
 from luthier.providers.tokens import most_tokens
 from luthier.spec import Conversation
 from luthier.tasks.deciding import Objective, best_label
-from luthier.tasks.prediction import CallRecord, Prediction
-from luthier.tasks.task import Rows, Task, is_blank
+from luthier.tasks.prediction import Prediction
+from luthier.tasks.task import Rows, Task
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import AnswerRead, AnswerReader, TaskType
 from luthier.techniques.calibration import calibrated
-from luthier.techniques.conversations import unanswered
+from luthier.techniques.conversations import opening, unanswered
 from luthier.techniques.prompt.few_shot import same_text
-from luthier.techniques.prompt.template import Template, UnrenderedRow
+from luthier.techniques.prompt.template import Template
 from luthier.techniques.prompt.token_walk import WalkScores, walk
 
 __all__ = [
@@ -131,12 +130,14 @@ class PromptAdapter:
 
     def requests(self, rows: Rows, examples: Sequence[FewShotExample] | None = None) -> list[Request]:
         """The first request of every row that is sent at all."""
-        found: list[Request] = []
-        for inputs in rows.inputs:
-            if not is_blank(inputs.get(self.task.text)):
-                with contextlib.suppress(UnrenderedRow):
-                    found.append(self.request(inputs, examples=examples))
-        return found
+        found = (self.opening(inputs, examples) for inputs in rows.inputs)
+        return [asked for asked in found if isinstance(asked, Request)]
+
+    def opening(
+        self, inputs: Mapping[str, Any], examples: Sequence[FewShotExample] | None = None
+    ) -> Request | Prediction:
+        """The first request of a row, or its prediction where nothing is sent."""
+        return opening(inputs, self.task.text, partial(self.request, examples=examples))
 
     def letter_key(self) -> str:
         """What is added to the last user turn when labels are asked as letters."""
@@ -152,12 +153,9 @@ class PromptAdapter:
             inputs: the row.
             examples: shown for this row, in order; those of all rows when absent.
         """
-        if is_blank(inputs.get(self.task.text)):
-            return Prediction(None, "empty", call=CallRecord(spent_usd=0.0))
-        try:
-            request = self.request(inputs, examples=examples)
-        except UnrenderedRow as fault:
-            return Prediction(None, "failed", error=str(fault), call=CallRecord(spent_usd=0.0))
+        request = self.opening(inputs, examples)
+        if isinstance(request, Prediction):
+            return request
         answer = (yield [request])[0]
         asked = [answer]
         broken = unanswered(asked)

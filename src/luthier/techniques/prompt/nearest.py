@@ -13,11 +13,10 @@ from luthier.providers.prices import sum_if_known
 from luthier.providers.redaction import sendable
 from luthier.spec import Conversation
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.task import Rows, is_blank
+from luthier.tasks.task import Rows
 from luthier.techniques.conversations import gather, unanswered
 from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter, example_tokens
 from luthier.techniques.prompt.few_shot import same_text
-from luthier.techniques.prompt.template import UnrenderedRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,7 +126,7 @@ class Nearest:
         Raises:
             EndpointError: a vector is of another length than those of the pool.
         """
-        asked = [place for place, inputs in enumerate(rows) if self._is_sent(inputs)]
+        asked = [place for place, inputs in enumerate(rows) if isinstance(self._adapter.opening(inputs, ()), Request)]
         texts = [rows[place][self._adapter.task.text] for place in asked]
         answers: Sequence[Answer] = []
         if asked:
@@ -187,16 +186,6 @@ class Nearest:
     def extremes(self) -> tuple[tuple[FewShotExample, ...], tuple[FewShotExample, ...]]:
         """The shortest and the longest examples a row may be shown, to bound a price by."""
         return extremes(self._adapter, self._pool, self._count)
-
-    def _is_sent(self, inputs: Mapping[str, Any]) -> bool:
-        """Whether a row has a text and can be written into the template."""
-        if is_blank(inputs.get(self._adapter.task.text)):
-            return False
-        try:
-            self._adapter.request(inputs, examples=())
-        except UnrenderedRow:
-            return False
-        return True
 
     def _example(self, position: int) -> FewShotExample:
         if position not in self._shown:
