@@ -1,15 +1,15 @@
-"""A spec as a scikit-learn classifier: in a Pipeline, in cross-validation, in a search over its settings."""
+"""A spec as a scikit-learn classifier, for pipelines, cross-validation and searches over its settings."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from luthier.engine.budget import Budget
 from luthier.engine.engine import default_engine
@@ -24,45 +24,23 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["Estimator", "Fits", "FittableSpec"]
+__all__ = ["Estimator"]
 
 OWN_PARAMS = ("spec", "budget_usd")
-NESTED = "spec__"
 
 
-class Fits(Protocol):
-    """What a recipe became on training rows."""
-
-    def predict(self, rows: Rows) -> Conversation[list[Prediction]]:
-        """One prediction per row, in order."""
-
-
-class FittableSpec(Protocol):
-    """A spec, as far as an estimator knows it."""
-
+class _FittableSpec(Protocol):
+    # A spec as far as an estimator knows it: `Spec.estimator` makes estimators, so this module cannot import `Spec`.
     @property
-    def name(self) -> str:
-        """Its name, for messages."""
-
+    def name(self) -> str: ...
     @property
-    def task(self) -> Task:
-        """The question it answers."""
-
+    def task(self) -> Task: ...
     @property
-    def endpoint(self) -> Endpoint | None:
-        """Where its model answers."""
-
-    def fit(self, rows: Rows | None) -> Conversation[Any]:
-        """Turns it into something that answers."""
-
-    def check_columns(self, columns: Any, source: str = "the table") -> None:
-        """Refuses a table that lacks a column it reads."""
-
-    def settings(self) -> dict[str, Any]:
-        """Its settings, nested as in YAML."""
-
-    def with_settings(self, settings: Mapping[str, Any]) -> Self:
-        """The same recipe with some settings, by dotted path, set otherwise."""
+    def endpoint(self) -> Endpoint | None: ...
+    def fit(self, rows: Rows | None) -> Conversation[Any]: ...
+    def check_columns(self, columns: Any, source: str = "the table") -> None: ...
+    def settings(self) -> dict[str, Any]: ...
+    def with_settings(self, settings: Mapping[str, Any]) -> Self: ...
 
 
 class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -71,9 +49,9 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     `X` is a Series, a list or an array of texts, a DataFrame of one column, or a table with the columns the spec
     reads. `y` holds labels of the task in any dtype; predictions have that dtype.
 
-    `classes_` are the labels of the task, ascending, also those that are not in `y`: a model that was asked may answer
-    any of them. Nothing is logged to MLflow. Answers are kept in the journal, so that what another fold, or another
-    call, has asked already is not paid again.
+    `classes_` are the labels of the task, ascending, including those that are not in `y`: a model may answer any of
+    them. Nothing is logged to MLflow. Answers are kept in the journal, so a request that another fold or another call
+    has made is not paid again.
 
     Args:
         spec: the recipe; its settings are parameters too, as in `spec__head` or `spec__prompt__examples__count`.
@@ -88,7 +66,7 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         (['good'], ['bad', 'good'])
     """
 
-    def __init__(self, spec: FittableSpec, *, budget_usd: float | None = None) -> None:
+    def __init__(self, spec: _FittableSpec, *, budget_usd: float | None = None) -> None:
         self.spec = spec
         self.budget_usd = budget_usd
 
@@ -100,18 +78,17 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: a label of the task for each.
 
         Raises:
-            DataError: a text is none, a label is not one of the task's, or their numbers differ.
+            DataError: X or y is of another form, a label is not one of the task's, or X and y differ in length.
             SpecError: the spec cannot be fitted on these rows.
-            BudgetReached: the money given is spent.
+            BudgetReached: the budget is spent.
         """
         task = self.spec.task
         if y is None:
             raise DataError("y is missing: an estimator is fitted on a label for each text.")
         given = np.asarray(y)
-        if given.ndim == 2 and given.shape[1] == 1:
-            given = given[:, 0]
-        if given.ndim != 1:
+        if given.ndim != 1 and given.shape[1:] != (1,):
             raise DataError(f"y has shape {given.shape}; give one label for each text, in one dimension.")
+        given = given.ravel()
         frame = self._frame(X)
         if len(frame) != len(given):
             raise DataError(f"X has {len(frame)} rows and y {len(given)}; give a label for each text.")
@@ -127,36 +104,35 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, self._places = _classes(task, given, rows.labels)
         counts = Counter(rows.labels)
         self._shares = np.array([counts[task.labels[place]] / len(rows) for place in self._places])
-        self.fitted_: Fits = default_engine().drive(self.spec.fit(rows), self.spec.endpoint, budget=self._budget())
+        self.fitted_ = default_engine().drive(self.spec.fit(rows), self.spec.endpoint, budget=self._budget())
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
         """A label for each text, in the dtype of the training labels.
 
-        Where the model has none (`off_label`, `refused`, `empty`), it is the most frequent label of the training rows,
-        and a warning says in how many rows.
+        A row the model has no label for (`off_label`, `refused`, `empty`) gets the most frequent label of the training
+        rows; a warning says how many rows there are.
 
         Raises:
-            DataError: a text is none, or a column is missing.
-            Partial: some rows have no answer for a reason that may pass; the same call asks for them again.
+            DataError: X is of another form, or a column is missing.
+            Partial: some rows have no answer yet; the same call asks for them again.
         """
         task = self.spec.task
-        usual = int(np.argmax(self._fitted_shares()))
-        places = {task.labels[place]: at for at, place in enumerate(self._places)}
         predictions = self._predictions(X)
+        usual = int(np.argmax(self._shares))
+        places = {task.labels[place]: at for at, place in enumerate(self._places)}
         chosen = [usual if p.label is None else places[p.label] for p in predictions]
         found: npt.NDArray[Any] = self.classes_[np.array(chosen, dtype=int)]
         return found
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
-        """A probability for each text and class; where the model has no label, the shares of the training labels.
+        """A probability per text and class, shape (texts, classes); the training shares where the model has no label.
 
         Raises:
             SpecError: the spec reads its label from text and gives no probabilities.
             DataError: as for `predict`.
             Partial: as for `predict`.
         """
-        shares = self._fitted_shares()
         predictions = self._predictions(X)
         lacking = sum(p.label is not None and p.probabilities is None for p in predictions)
         if lacking:
@@ -164,15 +140,15 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{self.spec.name!r} gave {lacking} of {len(predictions)} labels without probabilities; where the "
                 "endpoint returns log-probabilities, set `answer: {method: score}`."
             )
-        found = [shares if p.probabilities is None else np.array(p.probabilities)[self._places] for p in predictions]
+        found = [
+            self._shares if p.probabilities is None else np.array(p.probabilities)[self._places] for p in predictions
+        ]
         return np.array(found, dtype=float).reshape(len(found), len(self.classes_))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The spec and the budget; with `deep` the spec's settings too, as `spec__NAME`."""
-        found: dict[str, Any] = {name: getattr(self, name) for name in OWN_PARAMS}
-        if deep:
-            found |= {f"{NESTED}{path}": value for path, value in _flat(self.spec)}
-        return found
+        settings = _flat(self.spec.settings(), "spec") if deep else ()
+        return {name: getattr(self, name) for name in OWN_PARAMS} | dict(settings)
 
     def set_params(self, **params: Any) -> Self:
         """Sets the spec, the budget, or settings of the spec.
@@ -183,14 +159,14 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for name in OWN_PARAMS:
             if name in params:
                 setattr(self, name, params.pop(name))
-        unknown = [name for name in params if not name.startswith(NESTED)]
+        unknown = [name for name in params if not name.startswith("spec__")]
         if unknown:
             raise SpecError(
-                f"no parameter {', '.join(unknown)}; there are: {', '.join(OWN_PARAMS)}, and {NESTED}NAME for each "
+                f"no parameter {', '.join(unknown)}; there are: {', '.join(OWN_PARAMS)}, and spec__NAME for each "
                 "setting of the spec."
             )
         if params:
-            changed = {name.removeprefix(NESTED).replace("__", "."): value for name, value in params.items()}
+            changed = {name.removeprefix("spec__").replace("__", "."): value for name, value in params.items()}
             self.spec = self.spec.with_settings(changed)
         return self
 
@@ -206,12 +182,6 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _budget(self) -> Budget | None:
         return None if self.budget_usd is None else Budget(self.budget_usd)
 
-    def _fitted_shares(self) -> npt.NDArray[np.float64]:
-        if not hasattr(self, "fitted_"):
-            raise NotFittedError(f"this estimator of {self.spec.name!r} is not fitted; call fit(texts, labels) first.")
-        shares: npt.NDArray[np.float64] = self._shares
-        return shares
-
     def _frame(self, given: Any) -> pd.DataFrame:
         text = self.spec.task.text
         frame = frame_of(given, "X", text=text)
@@ -222,6 +192,7 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return frame
 
     def _predictions(self, given: Any) -> Sequence[Prediction]:
+        check_is_fitted(self, "fitted_")
         frame = self._frame(given)
         if not len(frame):
             return []
@@ -244,44 +215,33 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _classes(task: Task, given: npt.NDArray[Any], labels: Sequence[str | None]) -> tuple[npt.NDArray[Any], list[int]]:
-    """Every label of the task in the dtype of `y`, ascending, and the place of each in the task."""
+    """Every label of the task in the dtype of `y`, ascending, and the position of each in the task."""
     seen = dict(zip(labels, given.tolist(), strict=True))
-    values = [seen.get(label, _as_given(label, given)) for label in task.labels]
+    kinds = {type(value) for value in seen.values()}
+    kind = kinds.pop() if len(kinds) == 1 else str
+    values = [seen[label] if label in seen else _as_given(label, kind) for label in task.labels]
     try:
-        order = sorted(range(len(values)), key=lambda place: values[place])
+        order = sorted(range(len(values)), key=values.__getitem__)
     except TypeError:
         order = sorted(range(len(values)), key=lambda place: str(values[place]))
     ordered = [values[place] for place in order]
-    classes = np.array(ordered, dtype=object) if given.dtype == object else np.array(ordered)
-    return classes, order
+    return np.array(ordered, dtype=object if given.dtype == object else None), order
 
 
-def _as_given(label: str, given: npt.NDArray[Any]) -> Any:
-    """A label that is not in `y`, as `y` would hold it; as text where it cannot."""
-    kind: str = given.dtype.kind
-    if kind == "O":
-        kinds = {type(value) for value in given.tolist()}
-        kind = {int: "i", float: "f", bool: "b"}.get(kinds.pop(), "O") if len(kinds) == 1 else "O"
+def _as_given(label: str, kind: type) -> Any:
+    """A label that is not in `y`, as `y` would hold it."""
+    if kind not in (int, float):
+        return label.lower() == "true" if kind is bool else label
     try:
-        if kind in "iu":
-            return int(label)
-        if kind == "f":
-            return float(label)
+        return kind(label)
     except ValueError:
         raise DataError(f"y holds numbers, but the task has the label {label!r}; give the labels as texts.") from None
-    return label.lower() == "true" if kind == "b" else label
 
 
-def _flat(spec: FittableSpec) -> list[tuple[str, Any]]:
-    """Settings of a spec by path; `__` between the levels."""
-    found: list[tuple[str, Any]] = []
-
-    def walk(prefix: str, value: Any) -> None:
+def _flat(settings: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    """Nested settings by name, with `__` between the levels."""
+    for key, value in settings.items():
         if isinstance(value, Mapping):
-            for key, inner in value.items():
-                walk(f"{prefix}__{key}" if prefix else str(key), inner)
+            yield from _flat(value, f"{above}__{key}")
         else:
-            found.append((prefix, value))
-
-    walk("", spec.settings())
-    return found
+            yield f"{above}__{key}", value
