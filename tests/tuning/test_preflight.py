@@ -14,7 +14,7 @@ from rich.console import Console
 import luthier as lt
 from luthier.errors import DataError, SpecError
 from luthier.tuning.preflight import Preflight
-from luthier.tuning.row_checks import NearDuplicateIndex
+from luthier.tuning.row_checks import near_duplicates
 from luthier.tuning.submission import Timing
 from luthier.tuning.training_files import file_findings, training_file
 from luthier.tuning.tuners.tuner import Rules, longest_line
@@ -107,7 +107,7 @@ def test_what_was_looked_at_is_kept_with_the_run(
     kept = mlflow.artifacts.load_dict(f"runs:/{job.run_id}/tune/preflight.json")
     assert kept["train"]["tokens_a_line"]["max"] > 0
     assert sum(kept["labels"]["validation"].values()) == 20
-    assert "luthier-board" in mlflow.artifacts.load_text(f"runs:/{job.run_id}/tune/preflight.html")
+    assert "tuned-stars: tunable-base" in mlflow.artifacts.load_text(f"runs:/{job.run_id}/tune/preflight.html")
 
 
 def test_a_label_without_training_rows_stops_the_job(look: Look, train: pd.DataFrame) -> None:
@@ -164,7 +164,7 @@ def test_a_line_over_the_limit_of_the_service_stops_the_job(spec: lt.FineTune, t
     (over,) = file_findings("train", lines, Rules(most_tokens_a_line=300), rows)
     assert over.stops
     assert "in row 81" in over.message
-    (close,) = file_findings("train", lines, Rules(most_tokens_a_line=lines.row_tokens[-1]), rows)
+    (close,) = file_findings("train", lines, Rules(most_tokens_a_line=lines.line_tokens[-1]), rows)
     assert not close.stops
 
 
@@ -235,5 +235,5 @@ def test_one_word_in_twelve_does_not_hide_a_leak(yelp: Path, task: lt.Task) -> N
     changed = train.sample(500, random_state=7)
     changed["text"] = [" ".join(w if i % 20 else "other" for i, w in enumerate(t.split())) for t in changed.text]
     long = changed[[len(text.split()) >= 12 for text in changed.text]]
-    found = NearDuplicateIndex(task.rows(train)).near(task.rows(long))
+    found = near_duplicates(task.rows(train), task.rows(long))
     assert len(found) > 0.9 * len(long)

@@ -1,27 +1,25 @@
-"""What would be trained on and what it would cost, looked at before anything is uploaded."""
+"""The pre-flight of a fine-tuning job: what would be trained on, what it would cost, and what is wrong with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import SpecError
 from luthier.providers.prices import dollars
-from luthier.reporting.html import fragment
 from luthier.reporting.table import Column, Row, Section, Table
-from luthier.reporting.terminal import show
 from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.preflight_findings import PreflightFinding, refuse
 from luthier.tuning.row_checks import row_findings
-from luthier.tuning.training_files import TrainingFile, file_findings, training_file
+from luthier.tuning.training_files import TrainingFile, count_labels, file_findings, training_file
 from luthier.tuning.tuners.tuner import Tuner
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["TrainingFile", "Preflight", "check_hyperparameters", "log_preflight", "preflight", "training_file"]
+__all__ = ["Preflight", "log_preflight", "preflight"]
 
 TRAINING_PRICE = "price: {input_usd_per_million: ..., output_usd_per_million: ..., training_usd_per_million: ...}"
 
@@ -37,12 +35,11 @@ class Preflight:
         train: the training lines.
         validation: the validation lines; `None` without any.
         epochs: passes over the training lines; `None` where the service decides.
-        trained_tokens: estimated tokens that are paid for; `None` where epochs are unknown.
         cost_usd: estimated price; `None` when it is unknown, which is not 0.
         epoch_usd: estimated price of one epoch, where it is known.
-        epoch_usd_high: price that one epoch has at most, where it is known.
-        findings: what stops the job, then what should be known before paying.
-        labels: rows of each label, by table; `test` is counted and never sent.
+        epoch_usd_high: upper bound of the price of one epoch, where it is known.
+        findings: those that stop the job first.
+        labels: rows of each label, by table; the test table is counted and never sent.
     """
 
     spec: str
@@ -51,16 +48,15 @@ class Preflight:
     train: TrainingFile
     validation: TrainingFile | None
     epochs: int | None
-    trained_tokens: int | None
     cost_usd: float | None
-    epoch_usd: float | None = None
-    epoch_usd_high: float | None = None
-    findings: tuple[PreflightFinding, ...] = ()
-    labels: Mapping[str, Mapping[str, int]] | None = None
+    epoch_usd: float | None
+    epoch_usd_high: float | None
+    findings: tuple[PreflightFinding, ...]
+    labels: Mapping[str, Mapping[str, int]]
 
     @property
-    def tables(self) -> dict[str, TrainingFile]:
-        """The lines by what they are for."""
+    def files(self) -> dict[str, TrainingFile]:
+        """The files that are uploaded, by table."""
         return {"train": self.train} | ({} if self.validation is None else {"validation": self.validation})
 
     @property
@@ -77,13 +73,18 @@ class Preflight:
         refuse(self.spec, self.findings)
 
     @property
+    def trained_tokens(self) -> int | None:
+        """Estimated tokens that are paid for; `None` where epochs are unknown."""
+        return None if self.epochs is None else self.train.tokens * self.epochs
+
+    @property
     def most_trained_tokens(self) -> int | None:
-        """Tokens that are paid for at most; `None` where epochs are unknown."""
+        """Upper bound of the tokens that are paid for; `None` where epochs are unknown."""
         return None if self.epochs is None else self.train.most_tokens * self.epochs
 
     @property
     def cost_usd_high(self) -> float | None:
-        """Price of the whole at most; `None` where it is unknown or epochs are."""
+        """Upper bound of the price; `None` where it is unknown or epochs are."""
         return None if self.epochs is None or self.epoch_usd_high is None else self.epoch_usd_high * self.epochs
 
     def price(self) -> str:
@@ -102,11 +103,10 @@ class Preflight:
         sizes = f"{self.train.rows:,} training rows"
         if self.validation is not None:
             sizes += f", {self.validation.rows:,} validation rows"
-        epochs = "epochs left to the service" if self.epochs is None else f"{self.epochs} epochs"
-        tokens = self.train.tokens if self.trained_tokens is None else self.trained_tokens
-        most = self.train.most_tokens if self.most_trained_tokens is None else self.most_trained_tokens
-        each = " an epoch" if self.trained_tokens is None else " in all"
-        return f"{sizes}, {epochs}, about {tokens:,} tokens{each} (at most {most:,}), {self.price()}"
+        passes = "epochs left to the service" if self.epochs is None else f"{self.epochs} epochs"
+        each, times = ("an epoch", 1) if self.epochs is None else ("in all", self.epochs)
+        tokens, most = self.train.tokens * times, self.train.most_tokens * times
+        return f"{sizes}, {passes}, about {tokens:,} tokens {each} (at most {most:,}), {self.price()}"
 
     def __str__(self) -> str:
         lines = [f"{self.spec}: {self.model} at {self.place}, {self.size()}"]
@@ -115,28 +115,37 @@ class Preflight:
 
     __repr__ = __str__
 
+    def section(self, *, stops: bool = True) -> Section:
+        """Sizes, labels, price and findings as a report.
+
+        Args:
+            stops: whether findings that stop the job are included, or left to the error that names them.
+        """
+        title = f"{self.spec}: {self.model} at {self.place}"
+        shown = [one for one in self.findings if stops or not one.stops]
+        found = (_findings_table(shown),) if shown else ()
+        return Section(title, (self.size(), _sizes_table(self.files), _labels_table(self.labels), *found))
+
     def show(self, console: Console | None = None, *, stops: bool = True) -> None:
-        """Prints all of it.
+        """Prints the report.
 
         Args:
             console: where; standard error when absent.
-            stops: whether what stops is printed too, or is left to the error that says it.
+            stops: see `section`.
         """
         from rich.console import Console
 
-        show(self._section(stops), console=console or Console(stderr=True))
+        from luthier.reporting.terminal import show
+
+        show(self.section(stops=stops), console=console or Console(stderr=True))
 
     def _repr_html_(self) -> str:
-        return fragment(self._section())
+        from luthier.reporting.html import fragment
 
-    def _section(self, stops: bool = True) -> Section:
-        found = [finding for finding in self.findings if stops or not finding.stops]
-        tables = [_sizes(self.tables), *([_label_counts(self.labels)] if self.labels else [])]
-        tables += [_found(found)] if found else []
-        return Section(f"{self.spec}: {self.model} at {self.place}", (self.size(), *tables))
+        return fragment(self.section())
 
     def document(self) -> dict[str, Any]:
-        """The figures as JSON has them, without the lines themselves."""
+        """The figures as JSON values, without the lines themselves."""
         return {
             "spec": self.spec,
             "model": self.model,
@@ -149,42 +158,35 @@ class Preflight:
             "epoch_usd": self.epoch_usd,
             "stops": self.stops,
             "findings": [finding.document() for finding in self.findings],
-            "labels": {name: dict(counts) for name, counts in (self.labels or {}).items()},
-        } | {name: lines.document() for name, lines in self.tables.items()}
+            "labels": {name: dict(counts) for name, counts in self.labels.items()},
+        } | {name: file.document() for name, file in self.files.items()}
 
 
 def preflight(
     spec: FineTune,
-    train: Rows,
-    validation: Rows | None,
-    test: Rows | None,
+    tables: Mapping[str, Rows],
     tuner: Tuner,
     dropped: Mapping[str, int] | None = None,
 ) -> Preflight:
-    """Prepares the lines from the spec's own prompt and looks at them and the rows; sends nothing.
+    """Makes the training files from the spec's own prompt and checks them and the rows; sends nothing.
 
-    What stops a job is among the findings, so that all of it is seen at once; `need_clean` refuses.
+    What stops a job is among the findings, so that all of it is seen at once; `Preflight.need_clean` raises it.
 
     Args:
         spec: the recipe.
-        train: labelled rows to train on.
-        validation: labelled rows the service measures on while it trains.
-        test: rows the result will be measured on, which must not be among the others.
+        tables: labelled rows: `train`, and perhaps `validation`, which the service measures on while it trains, and
+            `test`, which the result will be measured on.
         tuner: the service.
-        dropped: rows of each table that were left out before, because they had leaked.
+        dropped: number of leaked rows that were left out of each table before.
 
     Raises:
         DataError: a row cannot be rendered.
         SpecError: a hyperparameter is out of the service's bounds.
     """
     check_hyperparameters(spec, tuner)
-    model = spec.base_model
-    rules = tuner.rules(model)
-    given = {"train": train, "validation": validation, "test": test}
-    tables = {name: rows for name, rows in given.items() if rows is not None}
-    trained = training_file(spec, train)
-    held_out = None if validation is None else training_file(spec, validation)
-    epochs = tuner.epochs_for(trained.rows, spec.tuning.epochs)
+    model, rules = spec.base_model, tuner.rules(spec.base_model)
+    files = {name: training_file(spec, rows) for name, rows in tables.items() if name != "test"}
+    train = files["train"]
     findings = [
         PreflightFinding(
             "dropped",
@@ -195,17 +197,16 @@ def preflight(
         for name, count in (dropped or {}).items()
         if count
     ]
-    findings += file_findings("train", trained, rules, train)
-    if held_out is not None and validation is not None:
-        findings += file_findings("validation", held_out, rules, validation)
+    for name, file in files.items():
+        findings += file_findings(name, file, rules, tables[name])
     findings += row_findings(spec.task, spec.columns, tables)
-    epoch_usd = tuner.estimate(model, trained.tokens, 1)
+    epochs, epoch_usd = tuner.epochs_for(train.rows, spec.tuning.epochs), tuner.estimate(model, train.tokens, 1)
     if epoch_usd is None:
         findings.append(
             PreflightFinding(
                 "price_unknown",
                 False,
-                f"what {tuner.place} takes for training {model} is not known, which is not nothing.",
+                f"what {tuner.place} takes for training {model} is not known, which does not mean that it is free.",
                 f"Put it into the endpoint: {TRAINING_PRICE} (0 is a price).",
             )
         )
@@ -213,20 +214,19 @@ def preflight(
         spec=spec.name,
         model=model,
         place=tuner.place,
-        train=trained,
-        validation=held_out,
+        train=train,
+        validation=files.get("validation"),
         epochs=epochs,
-        trained_tokens=None if epochs is None else trained.tokens * epochs,
-        cost_usd=tuner.estimate(model, trained.tokens, epochs),
+        cost_usd=tuner.estimate(model, train.tokens, epochs),
         epoch_usd=epoch_usd,
-        epoch_usd_high=tuner.estimate(model, trained.most_tokens, 1),
+        epoch_usd_high=tuner.estimate(model, train.most_tokens, 1),
         findings=tuple(sorted(findings, key=lambda finding: not finding.stops)),
-        labels={name: _counted(rows, spec.task.labels) for name, rows in tables.items()},
+        labels={name: count_labels(rows, spec.task.labels) for name, rows in tables.items()},
     )
 
 
 def log_preflight(run_id: str, check: Preflight) -> None:
-    """Keeps the figures and the page with the run of the job."""
+    """Keeps the figures and the report with the run of the job."""
     import mlflow
 
     client = mlflow.MlflowClient()
@@ -256,44 +256,33 @@ def check_hyperparameters(spec: FineTune, tuner: Tuner) -> None:
             )
     kind, allowed = spec.tuning.training_type, tuner.rules(spec.base_model).training_types
     if kind is not None and kind not in allowed:
-        said = f"allowed: {', '.join(allowed)}" if allowed else "it has no such setting; leave it out"
-        raise SpecError(f"tuning.training_type: {kind} is not known at {tuner.place}; {said}.")
+        instead = f"allowed: {', '.join(allowed)}" if allowed else "it has no such setting; leave it out"
+        raise SpecError(f"tuning.training_type: {kind} is not known at {tuner.place}; {instead}.")
 
 
-def _counted(rows: Rows, labels: tuple[str, ...]) -> dict[str, int]:
-    counts = dict.fromkeys(labels, 0)
-    for label, text in zip(rows.labels, rows.texts, strict=True):
-        if label is not None and text is not None:
-            counts[label] += 1
-    return counts
-
-
-def _sizes(tables: Mapping[str, TrainingFile]) -> Table:
-    """Rows, bytes and tokens of each table that is uploaded."""
-    steps = ("min", "median", "p95", "max")
-    heads = [Column(head, "count") for head in ("rows", "KB", "tokens", "a line: min", *steps[1:])]
-    rows = tuple(
-        Row((name, lines.rows, len(lines.content) / 1000, lines.tokens, *(lines.spread.get(step) for step in steps)))
-        for name, lines in tables.items()
-    )
-    return Table((Column("sent", kind="name"), *heads), rows)
-
-
-def _label_counts(labels: Mapping[str, Mapping[str, int]]) -> Table:
-    """Rows of each label in each table, with their share."""
-    sums = {name: sum(counts.values()) for name, counts in labels.items()}
-
-    def cell(name: str, label: str) -> str:
-        return f"{labels[name][label]:,} ({labels[name][label] / sums[name]:.0%})" if sums[name] else "0"
-
-    rows = tuple(Row((label, *(cell(name, label) for name in labels))) for label in next(iter(labels.values()), {}))
-    return Table((Column("label", kind="name"), *(Column(name, "count") for name in labels)), rows)
-
-
-def _found(findings: Sequence[PreflightFinding]) -> Table:
-    """A row per finding, and beneath it a row per place where it was found."""
+def _sizes_table(files: Mapping[str, TrainingFile]) -> Table:
+    """Rows, size and tokens of each file that is uploaded."""
+    heads = ("rows", "KB", "tokens", "a line: min", "median", "p95", "max")
     rows = []
-    for finding in findings:
-        rows.append(Row(("STOP", str(finding)), "first") if finding.stops else Row(("note", str(finding))))
-        rows += [Row(("", str(place)), "reference") for place in finding.rows]
-    return Table((Column(""), Column("finding", least=40)), tuple(rows))
+    for name, file in files.items():
+        spread = [file.spread.get(key) for key in ("min", "median", "p95", "max")]
+        rows.append(Row((name, file.rows, len(file.content) / 1000, file.tokens, *spread)))
+    return Table((Column("sent", kind="name"), *(Column(head, "count") for head in heads)), tuple(rows))
+
+
+def _labels_table(labels: Mapping[str, Mapping[str, int]]) -> Table:
+    """Rows of each label in each table, with their share."""
+    rows = []
+    for label in labels["train"]:
+        cells = [f"{counts[label]:,} ({counts[label] / (sum(counts.values()) or 1):.0%})" for counts in labels.values()]
+        rows.append(Row((label, *cells)))
+    return Table((Column("label", kind="name"), *(Column(name, "count") for name in labels)), tuple(rows))
+
+
+def _findings_table(findings: list[PreflightFinding]) -> Table:
+    """Each finding, with some of the rows concerned beneath it."""
+    rows = []
+    for one in findings:
+        rows.append(Row(("STOP" if one.stops else "note", str(one)), "first" if one.stops else ""))
+        rows += [Row(("", str(place)), "reference") for place in one.rows]
+    return Table((Column("", kind="name"), Column("finding", least=40)), tuple(rows))

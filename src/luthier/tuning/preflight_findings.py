@@ -1,27 +1,28 @@
-"""What was found wrong with the tables of a job before it is paid for."""
+"""What is wrong with the tables of a fine-tuning job, or should be known about them, before it is paid for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from luthier.errors import DataError
 from luthier.tasks.task import Rows
 
-__all__ = ["PreflightFinding", "RowExcerpt", "refuse"]
+__all__ = ["PreflightFinding", "RowExcerpt", "excerpts", "refuse"]
 
 LONGEST_SHOWN = 50
+MOST_ROWS = 3
 
 
 @dataclass(frozen=True)
 class RowExcerpt:
-    """A row, to be looked up.
+    """A row of a table, named so that it can be looked up.
 
     Attributes:
         table: `train`, `validation` or `test`.
-        row: counted from 1, without the line of column names.
-        text: how its text begins.
+        row: its number, counted from 1 without the line of column names.
+        text: the beginning of its text.
         label: its label.
     """
 
@@ -30,27 +31,30 @@ class RowExcerpt:
     text: str
     label: str | None
 
-    @classmethod
-    def of(cls, table: str, rows: Rows, position: int) -> RowExcerpt:
-        """The row at a position."""
-        text = " ".join((rows.texts[position] or "").split())
-        short = text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
-        return cls(table, position + 1, short, rows.labels[position])
-
     def __str__(self) -> str:
         return f"{self.table} row {self.row} ({self.label}): {self.text}"
 
 
+def excerpts(table: str, rows: Rows, positions: Iterable[int]) -> tuple[RowExcerpt, ...]:
+    """The first three of the rows at these positions, counted from 0."""
+    found = []
+    for position in [*positions][:MOST_ROWS]:
+        text = " ".join((rows.texts[position] or "").split())
+        short = text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
+        found.append(RowExcerpt(table, position + 1, short, rows.labels[position]))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class PreflightFinding:
-    """One thing that was found.
+    """One finding.
 
     Attributes:
         kind: a word for programs.
-        stops: whether a job is refused for it.
+        stops: whether the job is refused because of it.
         message: what was found.
-        cure: what to do; empty where there is nothing to be done.
-        rows: some of the rows it is about.
+        cure: what to do about it; empty where nothing can be done.
+        rows: some of the rows concerned.
     """
 
     kind: str
@@ -63,21 +67,16 @@ class PreflightFinding:
         return f"{self.message} {self.cure}".rstrip()
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The finding as JSON values."""
         return asdict(self)
 
 
-def refuse(spec: str, findings: Sequence[PreflightFinding]) -> None:
-    """Raises what stops, all of it at once.
+def refuse(spec: str, findings: Iterable[PreflightFinding]) -> None:
+    """Raises every finding that stops the job as one error.
 
     Raises:
-        DataError: has every finding that stops, with its cure and rows.
+        DataError: lists them with their cures and rows.
     """
-    stopping = [finding for finding in findings if finding.stops]
-    if not stopping:
-        return
-    lines = [f"spec {spec!r} is not tuned on these tables; nothing was uploaded."]
-    for finding in stopping:
-        lines.append(f"- {finding}")
-        lines += [f"    {place}" for place in finding.rows]
-    raise DataError("\n".join(lines))
+    lines = [line for one in findings if one.stops for line in (f"- {one}", *(f"    {row}" for row in one.rows))]
+    if lines:
+        raise DataError("\n".join([f"spec {spec!r} is not tuned on these tables; nothing was uploaded.", *lines]))

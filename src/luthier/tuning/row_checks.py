@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import re
-import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.prompt.few_shot import same_text
-from luthier.tuning.preflight_findings import PreflightFinding, RowExcerpt
+from luthier.tuning.preflight_findings import PreflightFinding, excerpts
+from luthier.tuning.training_files import count_labels
 
-__all__ = ["leaked_rows", "row_findings", "without_leaks"]
+__all__ = ["near_duplicates", "row_findings", "without_leaks"]
 
 HELD_OUT = (("train", "validation"), ("train", "test"), ("validation", "test"))
-"""Tables that must not share a text; the rows of the first are the ones to give up."""
-
-MOST_SHOWN = 3
+"""Pairs of tables that must not share a text; rows are dropped from the first of a pair."""
 
 ENOUGH_TO_CHOOSE = 200
-"""Validation rows from which on an accuracy is known to about .07 on either side."""
+"""Validation rows from which on the 95% interval of an accuracy is at most about .07 wide on either side."""
 
-FEW = 10
-"""A label with fewer training rows is hardly learned."""
+RARE = 10
+"""Training rows below which a label is hardly learned."""
 
-SHINGLE_WORDS = 5
-SKETCH = 16
-SHARED_FOR_A_LOOK = 3
-ALIKE = 0.5
-"""Two texts are nearly the same when they share half of all runs of five words: one in a dozen words changed."""
+RUN_WORDS = 5
 LEAST_WORDS = 10
-COMMONPLACE = 50
-"""A run of words in so many training rows tells nothing about two of them."""
+ALIKE = 0.5
+"""Jaccard similarity of the runs of five words from which on two texts are nearly the same: half of all runs are
+shared, as after changing one word in a dozen."""
+
+COMMON_RUN_ROWS = 50
+"""Runs of words in more rows than this are boilerplate, and are not counted."""
 
 WORD = re.compile(r"\w+")
 
@@ -40,7 +37,7 @@ Tables = Mapping[str, Rows]
 
 
 def row_findings(task: Task, columns: Sequence[str], tables: Tables) -> list[PreflightFinding]:
-    """What a person should know of these rows before paying for training on them.
+    """What to know of these rows before paying for training on them.
 
     Args:
         task: the question.
@@ -56,127 +53,114 @@ def row_findings(task: Task, columns: Sequence[str], tables: Tables) -> list[Pre
     ]
 
 
-def leaked_rows(tables: Tables, first: str, second: str) -> list[tuple[int, int]]:
+def without_leaks(tables: Tables) -> dict[str, list[int]]:
+    """Positions to keep of each table so that no text stands in two; rows are kept in the table that measures later."""
+    gone: dict[str, set[int]] = {name: set() for name in tables}
+    for first, second in HELD_OUT:
+        gone.setdefault(first, set()).update(position for position, _ in _leaked(tables, first, second))
+    return {name: [i for i in range(len(rows)) if i not in gone[name]] for name, rows in tables.items()}
+
+
+def near_duplicates(first: Rows, second: Rows) -> list[tuple[int, int, float]]:
+    """For each row of `second` the most similar row of `first`, where they are nearly but not exactly the same.
+
+    The Jaccard similarity of runs of five words is computed with one sparse matrix product, so that the work grows
+    with the runs that rows share and not with the pairs of rows.
+
+    Returns:
+        Position in `first`, position in `second`, and similarity, at least .5.
+    """
+    import numpy as np
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    theirs, ours = dict(_texts(first)), dict(_texts(second))
+    if not any(map(_runs, theirs.values())) or not ours:
+        return []
+    counter = CountVectorizer(analyzer=_runs, binary=True)
+    there = counter.fit_transform(theirs.values())
+    here = counter.transform(ours.values())
+    telling = np.asarray(there.sum(axis=0)).ravel() <= COMMON_RUN_ROWS
+    their_runs = np.asarray(there[:, telling].sum(axis=1)).ravel()
+    # Runs that no row of `first` has are not in the vocabulary, and still count for the size of a text.
+    our_runs = np.array([len(_runs(text)) for text in ours.values()])
+    our_runs -= np.asarray(here[:, ~telling].sum(axis=1)).ravel()
+    shared = (here[:, telling] @ there[:, telling].T).tocoo()
+    share = shared.data / (our_runs[shared.row] + their_runs[shared.col] - shared.data)
+    places, other = list(theirs), list(ours)
+    best: dict[int, tuple[float, int]] = {}
+    for index in np.flatnonzero(share >= ALIKE):
+        there_at, here_at = places[shared.col[index]], other[shared.row[index]]
+        if theirs[there_at] != ours[here_at]:
+            best[here_at] = max(best.get(here_at, (0.0, -1)), (float(share[index]), there_at))
+    return [(there_at, here_at, alike) for here_at, (alike, there_at) in sorted(best.items())]
+
+
+def _leaked(tables: Tables, first: str, second: str) -> list[tuple[int, int]]:
     """Positions in `first` whose text stands in `second` too, each with a position there."""
     if first not in tables or second not in tables:
         return []
     there: dict[str, int] = {}
-    for position, key in _keys(tables[second]):
-        there.setdefault(key, position)
-    return [(position, there[key]) for position, key in _keys(tables[first]) if key in there]
+    for position, text in _texts(tables[second]):
+        there.setdefault(text, position)
+    return [(position, there[text]) for position, text in _texts(tables[first]) if text in there]
 
 
-def without_leaks(tables: Tables) -> dict[str, list[int]]:
-    """Positions to keep of each table so that no text stands in two: the rows that measure stay, the others go."""
-    gone: dict[str, set[int]] = {name: set() for name in tables}
+def _leaks(tables: Tables) -> Iterator[PreflightFinding]:
     for first, second in HELD_OUT:
-        gone.setdefault(first, set()).update(position for position, _ in leaked_rows(tables, first, second))
-    return {name: [i for i in range(len(rows)) if i not in gone[name]] for name, rows in tables.items()}
-
-
-def _leaks(tables: Tables) -> list[PreflightFinding]:
-    found = []
-    for first, second in HELD_OUT:
-        pairs = leaked_rows(tables, first, second)
+        pairs = _leaked(tables, first, second)
         if not pairs:
             continue
         there = len({tables[second].texts[other] for _, other in pairs})
-        shown = [
-            place
-            for here, other in pairs[:MOST_SHOWN]
-            for place in (RowExcerpt.of(first, tables[first], here), RowExcerpt.of(second, tables[second], other))
-        ]
         harm = "so the figures measured on them would be too good"
         if first != "train":
             harm = "so the model would be chosen by rows it is then tested on"
-        found.append(
-            PreflightFinding(
-                f"leak_{first}_{second}",
-                True,
-                f"{len(pairs):,} {first} rows have a text of the {second} table ({there:,} of its "
-                f"{len(tables[second]):,} rows), {harm}.",
-                f"Add --drop-leaked to leave them out of the {first} table, or correct the tables.",
-                tuple(shown),
-            )
+        yield PreflightFinding(
+            f"leak_{first}_{second}",
+            True,
+            f"{len(pairs):,} {first} rows have a text of the {second} table ({there:,} of its "
+            f"{len(tables[second]):,} rows), {harm}.",
+            f"Add --drop-leaked to leave them out of the {first} table, or correct the tables.",
+            tuple(
+                excerpt
+                for here, other in pairs[:3]
+                for excerpt in (*excerpts(first, tables[first], [here]), *excerpts(second, tables[second], [other]))
+            ),
         )
-    return found
 
 
-def _near_leaks(tables: Tables) -> list[PreflightFinding]:
-    found = []
-    marked: dict[str, NearDuplicateIndex] = {}
+def _near_leaks(tables: Tables) -> Iterator[PreflightFinding]:
     for first, second in HELD_OUT:
-        if first not in tables or second not in tables:
-            continue
-        marked[first] = marked.get(first) or NearDuplicateIndex(tables[first])
-        pairs = marked[first].near(tables[second])
+        pairs = near_duplicates(tables[first], tables[second]) if first in tables and second in tables else []
         if not pairs:
             continue
         here, other, share = max(pairs, key=lambda pair: pair[2])
-        found.append(
-            PreflightFinding(
-                f"near_leak_{first}_{second}",
-                False,
-                f"{len(pairs):,} {second} rows are nearly the same as a {first} row, up to {share:.0%} alike.",
-                "Look at them; figures on such rows are too good.",
-                (RowExcerpt.of(first, tables[first], here), RowExcerpt.of(second, tables[second], other)),
-            )
+        yield PreflightFinding(
+            f"near_leak_{first}_{second}",
+            False,
+            f"{len(pairs):,} {second} rows are nearly the same as a {first} row, up to {share:.0%} alike.",
+            "Look at them; figures on such rows are too good.",
+            (*excerpts(first, tables[first], [here]), *excerpts(second, tables[second], [other])),
         )
-    return found
-
-
-class NearDuplicateIndex:
-    """Rows by the smallest hashes of their runs of five words.
-
-    Only texts that share some of their sixteen smallest hashes are looked at closely, so that the work grows with
-    the rows and not with the pairs.
-
-    Args:
-        rows: those to be found again.
-    """
-
-    def __init__(self, rows: Rows) -> None:
-        self._texts = dict(_keys(rows))
-        self._rows_of: dict[int, list[int]] = {}
-        for position, text in self._texts.items():
-            for mark in _sketch(_runs(text)):
-                self._rows_of.setdefault(mark, []).append(position)
-
-    def near(self, other: Rows) -> list[tuple[int, int, float]]:
-        """For each row of `other` the row most like it, where they are nearly but not exactly the same."""
-        pairs = []
-        for place, text in _keys(other):
-            runs = _runs(text)
-            marks = [mark for mark in _sketch(runs) if len(self._rows_of.get(mark, ())) <= COMMONPLACE]
-            shared = Counter(position for mark in marks for position in self._rows_of.get(mark, ()))
-            best = (0.0, -1)
-            for position, count in shared.items():
-                if count >= SHARED_FOR_A_LOOK and self._texts[position] != text:
-                    theirs = _runs(self._texts[position])
-                    best = max(best, (len(runs & theirs) / len(runs | theirs), position))
-            if best[0] >= ALIKE:
-                pairs.append((best[1], place, best[0]))
-        return pairs
 
 
 def _labels(task: Task, tables: Tables) -> Iterator[PreflightFinding]:
-    counted = {name: Counter(rows.labels[i] for i, _ in _keys(rows)) for name, rows in tables.items()}
-    missing = [label for label in task.labels if not counted["train"][label]]
+    counted = {name: count_labels(rows, task.labels) for name, rows in tables.items()}
+    missing = [label for label, rows in counted["train"].items() if not rows]
     if missing:
-        said = f"label {missing[0]}" if len(missing) == 1 else f"labels {', '.join(missing)}"
+        named = f"label {missing[0]}" if len(missing) == 1 else f"labels {', '.join(missing)}"
         yield PreflightFinding(
             "label_missing",
             True,
-            f"no training row has {said}, so a tuned model never answers it.",
+            f"no training row has {named}, so a tuned model never answers it.",
             "Give rows that have it, or take it out of `labels:` in the task.",
         )
-    few = [f"{label} ({counted['train'][label]})" for label in task.labels if 0 < counted["train"][label] < FEW]
-    if few:
+    rare = [f"{label} ({rows})" for label, rows in counted["train"].items() if 0 < rows < RARE]
+    if rare:
         yield PreflightFinding(
-            "label_rare", False, f"fewer than {FEW} training rows have label {', '.join(few)}; it is hardly learned."
+            "label_rare", False, f"fewer than {RARE} training rows have label {', '.join(rare)}; it is hardly learned."
         )
     for name in ("validation", "test"):
-        absent = [label for label in task.labels if name in tables and not counted[name][label]]
+        absent = [label for label, rows in counted.get(name, {}).items() if not rows]
         if absent:
             yield PreflightFinding(
                 "label_missing_held_out",
@@ -187,37 +171,30 @@ def _labels(task: Task, tables: Tables) -> Iterator[PreflightFinding]:
 
 def _repeats(train: Rows, columns: Sequence[str]) -> Iterator[PreflightFinding]:
     alike: dict[tuple[str, ...], list[int]] = {}
-    for position, _ in _keys(train):
+    for position, _ in _texts(train):
         read = tuple(same_text(train.inputs[position].get(column)) for column in columns)
         alike.setdefault(read, []).append(position)
     groups = [positions for positions in alike.values() if len(positions) > 1]
     torn = [positions for positions in groups if len({train.labels[i] for i in positions}) > 1]
     if torn:
-        rows = sum(map(len, torn))
+        first_of_label = {train.labels[i]: i for i in reversed(torn[0])}
         yield PreflightFinding(
             "contradictions",
             False,
-            f"{len(torn):,} training texts stand under different labels ({rows:,} rows); no model can learn both.",
+            f"{len(torn):,} training texts stand under different labels ({sum(map(len, torn)):,} rows); no model can "
+            "learn both.",
             "Correct them or leave them out.",
-            tuple(RowExcerpt.of("train", train, i) for i in _two_labels(torn[0], train)),
+            excerpts("train", train, sorted(first_of_label.values())),
         )
-    again = sum(len(positions) - 1 for positions in groups if positions not in torn)
+    again = [positions for positions in groups if positions not in torn]
     if again:
-        first = next(positions for positions in groups if positions not in torn)
         yield PreflightFinding(
             "duplicates",
             False,
-            f"{again:,} training rows repeat another with the same label; each is paid for and weighs double.",
-            "",
-            tuple(RowExcerpt.of("train", train, i) for i in first[:2]),
+            f"{sum(len(positions) - 1 for positions in again):,} training rows repeat another with the same label; "
+            "each is paid for and weighs double.",
+            rows=excerpts("train", train, again[0][:2]),
         )
-
-
-def _two_labels(positions: Sequence[int], rows: Rows) -> list[int]:
-    first: dict[str | None, int] = {}
-    for position in positions:
-        first.setdefault(rows.labels[position], position)
-    return list(first.values())[:MOST_SHOWN]
 
 
 def _too_small(tables: Tables) -> Iterator[PreflightFinding]:
@@ -225,11 +202,11 @@ def _too_small(tables: Tables) -> Iterator[PreflightFinding]:
         yield PreflightFinding(
             "no_validation",
             False,
-            "no validation rows, so the service reports no validation loss and nothing can be chosen by.",
+            "no validation rows, so the service reports no validation loss, and settings cannot be chosen by one.",
             "Add --validation TABLE.",
         )
         return
-    rows = sum(1 for _ in _keys(tables["validation"]))
+    rows = sum(1 for _ in _texts(tables["validation"]))
     if 0 < rows < ENOUGH_TO_CHOOSE:
         yield PreflightFinding(
             "validation_small",
@@ -239,19 +216,16 @@ def _too_small(tables: Tables) -> Iterator[PreflightFinding]:
         )
 
 
-def _keys(rows: Rows) -> Iterator[tuple[int, str]]:
-    """Positions of the rows with a text, and what makes two texts the same."""
+def _texts(rows: Rows) -> Iterator[tuple[int, str]]:
+    """Positions of the rows with a text, and the text without differences of case and white space."""
     for position, text in enumerate(rows.texts):
         if text is not None:
             yield position, same_text(text)
 
 
 def _runs(text: str) -> set[str]:
+    """Every run of five words of a text of at least ten."""
     words = WORD.findall(text)
     if len(words) < LEAST_WORDS:
         return set()
-    return {" ".join(words[i : i + SHINGLE_WORDS]) for i in range(len(words) - SHINGLE_WORDS + 1)}
-
-
-def _sketch(runs: set[str]) -> list[int]:
-    return sorted({zlib.crc32(run.encode()) for run in runs})[:SKETCH]
+    return {" ".join(words[i : i + RUN_WORDS]) for i in range(len(words) - RUN_WORDS + 1)}

@@ -138,7 +138,7 @@ def plan_tuning(
         rows = {name: table.take(kept[name]) for name, table in rows.items()}
     if ask and tuner is None:
         recipe.endpoint.key()
-    check = preflight(recipe, rows["train"], rows.get("validation"), rows.get("test"), service, dropped)
+    check = preflight(recipe, rows, service, dropped)
     plan = TuningPlan(recipe, check, service, to, again, None, frames)
     if ask:
         runs = runs_of_digest(known_experiment(recipe.task), plan.digest)
