@@ -23,7 +23,7 @@ from pathlib import Path, PurePath
 
 from luthier.errors import DataError
 
-__all__ = ["check_file", "check_folder", "lock_scratch", "remove_stale", "write_file", "write_folder"]
+__all__ = ["ScratchFile", "check_file", "check_folder", "lock_scratch", "write_file", "write_folder"]
 
 NAMED = 3
 """Files that a message names before it says that there are more."""
@@ -57,32 +57,42 @@ def check_file(path: str | Path) -> Path:
     return file
 
 
-def lock_scratch(descriptor: int) -> None:
-    """Marks an open scratch file as being written, until it is closed or its process ends."""
-    if sys.platform != "win32":
-        import fcntl
+class ScratchFile:
+    """An open file beside the place it is written for, until `keep` moves it there.
 
-        with suppress(OSError):  # some network disks have no locks; nothing is swept there either
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    Opening one removes those that killed processes left for the same place; one that is being written stays.
 
+    Args:
+        path: where the file goes.
 
-def remove_stale(file: Path) -> None:
-    """Removes scratch files for this file that a killed process left; one that is being written stays."""
-    if sys.platform == "win32":
-        return
-    import fcntl
+    Raises:
+        DataError: a symbolic link, a folder or a device is there.
+        OSError: the folder cannot be written to.
+    """
 
-    ours = re.compile(rf"\.{re.escape(file.name)}-[a-z0-9_]{{8}}\.part")
-    for stale in file.parent.iterdir():
-        if ours.fullmatch(stale.name) is None or stale.is_symlink() or not stale.is_file():
-            continue
-        with suppress(OSError):  # held, gone meanwhile, or another user's
-            descriptor = os.open(stale, os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                stale.unlink()
-            finally:
-                os.close(descriptor)
+    def __init__(self, path: str | Path) -> None:
+        self.target = check_file(path)
+        _remove_stale(self.target)
+        descriptor, name = tempfile.mkstemp(prefix=f".{self.target.name}-", suffix=".part", dir=self.target.parent)
+        self.stream = os.fdopen(descriptor, "wb")
+        self._path = Path(name)
+        lock_scratch(descriptor)
+
+    def keep(self) -> None:
+        """Moves the file to its place, with the mode the umask allows; an ordinary file there is replaced."""
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        self._path.chmod(0o666 & ~mask)
+        os.replace(self._path, self.target)
+
+    def discard(self) -> None:
+        """Closes the file, and removes it unless it was kept."""
+        # A full disk refuses the last bytes too; the error that is already on its way says more.
+        with suppress(OSError):
+            self.stream.close()
+        self._path.unlink(missing_ok=True)
 
 
 def write_file(path: str | Path, content: str | bytes) -> Path:
@@ -92,21 +102,50 @@ def write_file(path: str | Path, content: str | bytes) -> Path:
         DataError: a symbolic link, a folder or a device is there.
         OSError: the disk refuses.
     """
-    file = check_file(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", suffix=".part", dir=file.parent)
+    scratch = ScratchFile(path)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            lock_scratch(descriptor)
-            # A text may hold half a surrogate pair, which no file can.
-            stream.write(content.encode("utf-8", "replace") if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return file
+        # A text may hold half a surrogate pair, which no file can.
+        scratch.stream.write(content.encode("utf-8", "replace") if isinstance(content, str) else content)
+        scratch.keep()
+    finally:
+        scratch.discard()
+    return scratch.target
+
+
+def lock_scratch(descriptor: int) -> None:
+    """Marks an open scratch file or folder as in use, until it is closed or its process ends."""
+    if sys.platform != "win32":
+        import fcntl
+
+        with suppress(OSError):  # some network disks have no locks; nothing is removed there either
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_stale(target: Path) -> None:
+    """Removes scratch files and folders for this place that killed processes left; those in use stay."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    ours = re.compile(rf"\.{re.escape(target.name)}-[a-z0-9_]{{8}}\.part")
+    for stale in target.parent.iterdir():
+        if ours.fullmatch(stale.name) is None or stale.is_symlink() or not (stale.is_file() or stale.is_dir()):
+            continue
+        with suppress(OSError):  # in use, gone meanwhile, or another user's
+            descriptor = os.open(stale, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if stale.is_file():
+                    stale.unlink()
+                # A folder that was moved aside may be the only copy; a young scratch folder may not be locked yet.
+                elif {entry.name for entry in stale.iterdir()} <= {"new"} and _age_seconds(stale) >= YOUNG_SECONDS:
+                    shutil.rmtree(stale)
+            finally:
+                os.close(descriptor)
+
+
+def _age_seconds(path: Path) -> float:
+    return time.time() - path.stat().st_mtime
 
 
 def check_folder(path: str | Path) -> Path:
@@ -122,7 +161,7 @@ def check_folder(path: str | Path) -> Path:
         return folder
     if not folder.is_dir():
         raise DataError(f"{path} is a file, not a folder; name a folder that does not exist yet.")
-    with _said(path):
+    with _named_fault(path):
         foreign = list(islice(_foreign(folder), NAMED + 1))
     if foreign:
         named = ", ".join(foreign[:NAMED]) + (" and more" if len(foreign) > NAMED else "")
@@ -144,13 +183,13 @@ def write_folder(path: str | Path, fill: Callable[[Path], None]) -> Path:
         DataError: something else is there, or the disk refuses.
     """
     target = check_folder(path)
-    with _said(path):
+    with _named_fault(path):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep_folders(target)
+        _remove_stale(target)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent))
-    held = _held(scratch)
+    held = _locked_folder(scratch)
     try:
-        with _said(path):
+        with _named_fault(path):
             new = scratch / "new"
             new.mkdir()
             fill(new)
@@ -166,34 +205,12 @@ def write_folder(path: str | Path, fill: Callable[[Path], None]) -> Path:
     return target
 
 
-def _held(folder: Path) -> int | None:
+def _locked_folder(folder: Path) -> int | None:
     if sys.platform == "win32":
-        return None  # opens no folders; nothing is swept there either
+        return None  # opens no folders; nothing is removed there either
     descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     lock_scratch(descriptor)
     return descriptor
-
-
-def _sweep_folders(target: Path) -> None:
-    """Removes scratch folders for this folder that a killed process left; one that is being filled stays."""
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    ours = re.compile(rf"\.{re.escape(target.name)}-[a-z0-9_]{{8}}\.part")
-    for stale in target.parent.iterdir():
-        if ours.fullmatch(stale.name) is None or stale.is_symlink() or not stale.is_dir():
-            continue
-        with suppress(OSError):  # held, gone meanwhile, or another user's
-            inside = {entry.name for entry in stale.iterdir()}
-            if not inside <= {"new"} or time.time() - stale.stat().st_mtime < YOUNG_SECONDS:
-                continue  # an earlier folder that was moved aside is the only copy; a young one may not be held yet
-            descriptor = os.open(stale, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(stale)
-            finally:
-                os.close(descriptor)
 
 
 def _swap(new: Path, target: Path, old: Path) -> None:
@@ -256,14 +273,8 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 @contextmanager
-def _said(path: str | Path) -> Iterator[None]:
+def _named_fault(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

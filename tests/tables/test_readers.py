@@ -117,7 +117,8 @@ def test_jsonl_never_holds_nan(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_found_out_before_anything_is_paid(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
-        open_writer(tmp_path / "file" / "out.csv", ["a"], {})
+        with open_writer(tmp_path / "file" / "out.csv", ["a"], {}):
+            pass
 
 
 def test_an_unknown_ending_says_what_is_allowed(tmp_path: Path) -> None:

@@ -172,13 +172,13 @@ def score_table(
         labels=Counter(dict.fromkeys(task.labels, 0)),
         renamed={old: new for old, new in names.items() if old != new},
     )
-    writer = open_writer(
+    written = open_writer(
         target, [*names.values(), *kinds], kinds, like=source, renamed=names, escape_formulas=escape_formulas
     )
     started = time.monotonic()
 
     async def run() -> None:
-        with writer:
+        with written as writer:
             chunks = read_chunks(source, chunk_rows)
             # Closed at once when the writer fails: nothing more is asked for a table that cannot be written.
             async with contextlib.aclosing(_answered(model, chunks, engine, settings)) as answered:

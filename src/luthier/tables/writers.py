@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 from luthier.errors import DataError
-from luthier.outputs import check_file, lock_scratch, remove_stale
+from luthier.outputs import ScratchFile, check_file
 from luthier.tables.cells import arrow_cells, csv_line, json_text, utf8_safe, without_formula
 from luthier.tables.readers import columns_of, read_chunks, readable_parquet
 from luthier.tables.sources import existing_table, refuse_duplicates, table_format, written_format
@@ -37,7 +35,7 @@ def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 class TableWriter(Protocol):
-    """Takes records in order; the file appears whole when the writer closes without an error."""
+    """Takes the records of a table in order."""
 
     def write(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Appends records that all have the writer's columns.
@@ -46,15 +44,11 @@ class TableWriter(Protocol):
             DataError: the disk is full, or the file cannot be written for another reason.
         """
 
-    def __enter__(self) -> Self:
-        """Opens a scratch file beside the target."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Renames the scratch file into place, or removes it after an error."""
+    def close(self) -> None:
+        """Writes what is held back; the file itself stays open."""
 
 
+@contextmanager
 def open_writer(
     path: str | Path,
     columns: Sequence[str],
@@ -62,8 +56,10 @@ def open_writer(
     like: str | Path | None = None,
     renamed: Mapping[str, str] | None = None,
     escape_formulas: bool = False,
-) -> TableWriter:
+) -> Iterator[TableWriter]:
     """A writer for a table that holds the columns of another one and some more.
+
+    The file appears whole when the block ends without an error, and not at all otherwise.
 
     Args:
         path: where the table goes; its ending gives the format.
@@ -78,24 +74,33 @@ def open_writer(
             or a folder is in the file's place.
     """
     kind = written_format(path)
-    file = check_file(path)
-    refuse_duplicates([utf8_safe(name) for name in columns], file)
-    with _named_fault(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale(file)
+    refuse_duplicates([utf8_safe(name) for name in columns], path)
+    with _named_fault(path):
+        check_file(path).parent.mkdir(parents=True, exist_ok=True)
         # Found out now rather than after everything was paid for.
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", suffix=".part", dir=file.parent)
-        os.close(descriptor)
-    scratch = Path(name)
-    scratch.unlink(missing_ok=True)
-    if kind == "parquet":
-        return _ParquetWriter(file, scratch, columns, added, like, renamed or {})
-    return _LineWriter(file, scratch, columns, kind, escape_formulas)
+        scratch = ScratchFile(path)
+    try:
+        writer: TableWriter
+        if kind == "parquet":
+            writer = _ParquetWriter(scratch, columns, _schema(columns, added, like, renamed or {}))
+        else:
+            writer = _LineWriter(scratch, columns, kind, escape_formulas)
+        try:
+            yield writer
+        except BaseException:
+            with suppress(Exception):
+                writer.close()
+            raise
+        with _named_fault(path):
+            writer.close()
+            scratch.keep()
+    finally:
+        scratch.discard()
 
 
 @contextmanager
-def _named_fault(file: Path) -> Iterator[None]:
-    """A full disk and its like as an error that says which file and why."""
+def _named_fault(file: str | Path) -> Iterator[None]:
+    """A full disk and the like as an error that names the file and the reason."""
     try:
         yield
     except OSError as error:
@@ -104,140 +109,67 @@ def _named_fault(file: Path) -> Iterator[None]:
         raise DataError(f"{file} cannot be written: {reason}. Make room there, or choose another place.") from error
 
 
-class _Writer(ABC):
-    def __init__(self, target: Path, scratch: Path, columns: Sequence[str]) -> None:
-        self.target = target
-        self.scratch = scratch
-        self.columns = list(columns)
-
-    @abstractmethod
-    def _open(self) -> None: ...
-
-    @abstractmethod
-    def _append(self, records: Sequence[Mapping[str, Any]]) -> None: ...
-
-    @abstractmethod
-    def _close(self) -> None: ...
-
-    def __enter__(self) -> Self:
-        try:
-            with _named_fault(self.target):
-                self._open()
-        except BaseException as error:
-            self.__exit__(type(error), error, error.__traceback__)
-            raise
-        return self
-
-    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        with _named_fault(self.target):
-            self._append(records)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                with _named_fault(self.target):
-                    self._close()
-                    self._keep()
-            else:
-                # A full disk refuses the last bytes too; the fault that is already on its way says more.
-                with suppress(Exception):
-                    self._close()
-        finally:
-            with suppress(OSError):
-                self.scratch.unlink(missing_ok=True)
-
-    def _keep(self) -> None:
-        with self.scratch.open("rb") as stream:
-            os.fsync(stream.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        self.scratch.chmod(0o666 & ~mask)
-        os.replace(self.scratch, self.target)
-
-
-class _LineWriter(_Writer):
+class _LineWriter:
     """csv, tsv and jsonl."""
 
-    def __init__(self, target: Path, scratch: Path, columns: Sequence[str], kind: str, escape_formulas: bool) -> None:
-        super().__init__(target, scratch, columns)
-        self.kind = kind
+    def __init__(self, scratch: ScratchFile, columns: Sequence[str], kind: str, escape_formulas: bool) -> None:
+        self.file = scratch.target
+        self.columns = columns
+        self.stream = io.TextIOWrapper(scratch.stream, encoding="utf-8", errors="replace", newline="")
         self.cell: Callable[[Any], Any] = without_formula if escape_formulas else lambda cell: cell
-        self.delimiter = "\t" if target.suffix.lower() == ".tsv" else ","
-        self.stream: IO[str]
+        delimiter = "\t" if self.file.suffix.lower() == ".tsv" else ","
+        self.line: Callable[[Mapping[str, Any]], str] = lambda record: json_text(dict(record)) + "\n"
+        if kind == "csv":
+            self.line = lambda record: csv_line([self.cell(record.get(name)) for name in columns], delimiter)
+            self.write([{name: name for name in columns}])
 
-    def _open(self) -> None:
-        self.stream = self.scratch.open("x", encoding="utf-8", errors="replace", newline="")
-        lock_scratch(self.stream.fileno())
-        if self.kind == "csv":
-            self.stream.write(csv_line([self.cell(name) for name in self.columns], self.delimiter))
+    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
+        with _named_fault(self.file):
+            self.stream.writelines(map(self.line, records))
 
-    def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        if self.kind == "csv":
-            self.stream.writelines(
-                csv_line([self.cell(record.get(name)) for name in self.columns], self.delimiter) for record in records
-            )
-        else:
-            self.stream.writelines(json_text(dict(record)) + "\n" for record in records)
-
-    def _close(self) -> None:
-        self.stream.close()
+    def close(self) -> None:
+        self.stream.detach()
 
 
-class _ParquetWriter(_Writer):
-    def __init__(
-        self,
-        target: Path,
-        scratch: Path,
-        columns: Sequence[str],
-        added: Mapping[str, str],
-        like: str | Path | None,
-        renamed: Mapping[str, str],
-    ) -> None:
-        super().__init__(target, scratch, columns)
-        self.added = added
-        self.like = like
-        self.renamed = renamed
-        self.stream: IO[bytes]
-        self.writer: Any = None
-
-    def __enter__(self) -> Self:
-        import pyarrow as pa
-
-        types = {"string": pa.string(), "float64": pa.float64()}
-        known = {self.renamed.get(name, name): kind for name, kind in _column_types(self.like).items()}
-        known |= {name: types[kind] for name, kind in self.added.items()}
-        self.schema = pa.schema([(utf8_safe(name), known.get(name, pa.string())) for name in self.columns])
-        return super().__enter__()
-
-    def _open(self) -> None:
+class _ParquetWriter:
+    def __init__(self, scratch: ScratchFile, columns: Sequence[str], schema: pa.Schema) -> None:
         import pyarrow.parquet as pq
 
-        self.stream = self.scratch.open("xb")
-        lock_scratch(self.stream.fileno())
-        self.writer = pq.ParquetWriter(self.stream, self.schema)
+        self.file = scratch.target
+        self.columns = columns
+        self.schema = schema
+        with _named_fault(self.file):
+            self.writer: Any = pq.ParquetWriter(scratch.stream, schema)
 
-    def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
         import pyarrow as pa
 
         if not records:
             return
-        arrays = [
-            arrow_cells([record.get(name) for record in records], field.type)
-            for name, field in zip(self.columns, self.schema, strict=True)
+        cells = [
+            arrow_cells([record.get(name) for record in records], kind)
+            for name, kind in zip(self.columns, self.schema.types, strict=True)
         ]
-        self.writer.write_table(pa.Table.from_arrays(arrays, schema=self.schema))
+        with _named_fault(self.file):
+            self.writer.write_table(pa.Table.from_arrays(cells, schema=self.schema))
 
-    def _close(self) -> None:
+    def close(self) -> None:
         try:
-            if self.writer is not None:
-                self.writer.close()
+            self.writer.close()
         finally:
-            if self.writer is not None:
-                # After a failed close it would try again while it is collected, and print what it met.
-                self.writer.is_open = False
-            self.stream.close()
+            # After a failed close it would try again while it is collected, and print what it met.
+            self.writer.is_open = False
+
+
+def _schema(
+    columns: Sequence[str], added: Mapping[str, str], like: str | Path | None, renamed: Mapping[str, str]
+) -> pa.Schema:
+    import pyarrow as pa
+
+    types = {"string": pa.string(), "float64": pa.float64()}
+    known = {renamed.get(name, name): kind for name, kind in _column_types(like).items()}
+    known |= {name: types[kind] for name, kind in added.items()}
+    return pa.schema([(utf8_safe(name), known.get(name, pa.string())) for name in columns])
 
 
 def _column_types(path: str | Path | None) -> dict[str, pa.DataType]:
