@@ -83,6 +83,10 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             BudgetReached: the budget is spent.
         """
         task = self.spec.task
+        if not task.labels:
+            raise SpecError(
+                f"an estimator is a classifier, and task {task.name!r} is of type {task.type!r}; use compare and log."
+            )
         if y is None:
             raise DataError("y is missing: an estimator is fitted on a label for each text.")
         given = np.asarray(y)

@@ -24,10 +24,11 @@ def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
     import pandas as pd
 
     numbers = list(rows.numbers or range(1, len(rows) + 1))
+    text_values = task.kind.columns[task.kind.value_name] == "text"
     columns: dict[str, pd.Series[Any]] = {
         "row": pd.Series(numbers, dtype="int64"),
         "text": pd.Series(list(rows.texts), dtype="string"),
-        "truth": pd.Series(list(rows.labels), dtype="string"),
+        "truth": pd.Series(list(rows.labels), dtype="string" if text_values else "float64"),
     }
     answered = task.kind.frame(predictions)
     columns |= {str(name): answered[name] for name in answered.columns}

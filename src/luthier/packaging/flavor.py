@@ -6,14 +6,16 @@ nothing in it is pickled.
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from luthier.errors import SpecError
 from luthier.packaging.model import as_frame, endpoint_settings
-from luthier.spec import Fitted
+from luthier.spec import Fitted, Spec
 from luthier.techniques import Prompt
 from luthier.techniques.heads.learners import LIGHTGBM_FILE, XGBOOST_FILE
 
@@ -40,7 +42,12 @@ def requirements(fitted: Fitted) -> list[str]:
     """Pinned packages that answering needs: not tuning, plotting or the command line."""
     import mlflow
 
-    names = [*SERVING, *FOR_TECHNIQUE.get(fitted.spec.technique, ())]
+    module = type_module(fitted.spec)
+    names = [
+        *SERVING,
+        *([] if module is None else distributions_of(module)),
+        *FOR_TECHNIQUE.get(fitted.spec.technique, ()),
+    ]
     for endpoint in fitted.spec.endpoints:
         names += FOR_PROVIDER.get(endpoint.provider, ())
         if endpoint.auth == "entra":
@@ -49,6 +56,36 @@ def requirements(fitted: Fitted) -> list[str]:
         names += [name for name in FOR_FILE.get(file, ()) if is_installed(name)][:1]
     pinned = [f"{name}=={metadata.version(name)}" for name in sorted(set(names))]
     return [f"mlflow=={mlflow.__version__}", *pinned]
+
+
+def type_module(spec: Spec) -> str | None:
+    """The module of a task type that is not Luthier's own, `None` where there is none.
+
+    Raises:
+        SpecError: it is defined in a notebook or a script, where no other process finds it.
+    """
+    module, _, name = spec.task.type.partition(":")
+    if module == "__main__":
+        raise SpecError(
+            f"task type {name} is defined in a notebook or script, where a packaged model cannot find it; move it into "
+            "a file of its own, such as task_types.py, and import it from there."
+        )
+    return module if name else None
+
+
+def distributions_of(module: str) -> list[str]:
+    """The installed packages that hold a module; none where it is a file of the user's."""
+    return metadata.packages_distributions().get(module.partition(".")[0], [])
+
+
+def code_of(spec: Spec) -> list[str]:
+    """Files that travel with a model: what loads it, and the module of a task type that no package brings."""
+    code = [str(PACKAGE / "packaging" / "bundled" / "luthier_model.py")]
+    module = type_module(spec)
+    if module is not None and not distributions_of(module):
+        top = importlib.import_module(module.partition(".")[0])
+        code.append(str(top.__file__ if not hasattr(top, "__path__") else next(iter(top.__path__))))
+    return code
 
 
 def is_installed(name: str) -> bool:
@@ -113,7 +150,7 @@ def save_model(
             path,
             loader_module="luthier_model",
             data_path=str(data),
-            code_paths=[str(PACKAGE / "packaging" / "bundled" / "luthier_model.py")],
+            code_paths=code_of(fitted.spec),
             mlflow_model=mlflow_model,
             signature=signature_of(fitted),
             input_example=example,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.errors import ModelError
-from luthier.evaluation.measures import METRICS
+from luthier.evaluation.measures import measures_of
 from luthier.evaluation.resampling import Interval
 from luthier.packaging import flavor
 from luthier.reporting.markdown import escaped
@@ -31,7 +31,7 @@ __all__ = ["Logged", "check_names", "log_fitted_model"]
 
 
 DESCRIBED = ("qwk", "accuracy", "weighted_f1", "mae")
-"""Metrics in a model's description, where its run has them."""
+"""Metrics of labels in a model's description, where its run has them."""
 
 MOST_LABELS = 10
 """Labels named in a model's description."""
@@ -182,12 +182,12 @@ def model_description(spec: Spec, run: Run) -> str:
     labels = ", ".join(spec.task.labels[:MOST_LABELS]) + (", ..." if len(spec.task.labels) > MOST_LABELS else "")
     lines = [
         f"{escaped(spec.name)} ({escaped(by)}) answers {escaped(spec.task.name)}: "
-        f"{escaped(labels)}, from {escaped(', '.join(spec.columns))}."
+        f"{escaped(labels or f'a {spec.task.kind.value_name}')}, from {escaped(', '.join(spec.columns))}."
     ]
-    metrics = run.data.metrics
+    metrics, measures = run.data.metrics, measures_of(spec.task)
     found = [
-        f"{METRICS[name].title} {interval(bounds, METRICS[name].format)}"
-        for name in DESCRIBED
+        f"{measures[name].title} {interval(bounds, measures[name].format)}"
+        for name in (DESCRIBED if spec.task.labels else spec.task.kind.headline or spec.task.kind.metrics)
         if name in metrics
         for bounds in [Interval(metrics[name], metrics.get(f"{name}_low"), metrics.get(f"{name}_high"))]
     ]

@@ -39,7 +39,7 @@ class BatchReport:
     Attributes:
         rows: rows written.
         states: rows per state.
-        labels: rows per predicted label.
+        labels: rows per predicted label; empty for tasks that are no closed set.
         input_tokens: tokens sent, answers from the journal included.
         output_tokens: tokens received, likewise.
         cost_usd: price of all answers; `None` when a price is unknown.
@@ -73,8 +73,8 @@ class BatchReport:
         self.rows += len(predictions)
         for p in predictions:
             self.states[p.state] += 1
-            if p.label is not None:
-                self.labels[p.label] += 1
+            if p.value in self.labels:
+                self.labels[p.value] += 1
             call = p.call
             self.input_tokens += call.input_tokens
             self.output_tokens += call.output_tokens

@@ -22,10 +22,11 @@ MEANING = {
 def report_text(report: BatchReport, target: str | Path) -> str:
     """What was written, rows per state, tokens, cost and latency; plain text."""
     lines = [f"{report.rows:,} rows written to {target} in {report.elapsed_seconds:.1f} s"]
+    meaning = MEANING if report.labels else {**MEANING, "ok": "a value", "off_label": "an answer that states no value"}
     for state in STATES:
         count = report.states[state]
         if count:
-            lines.append(f"  {state:<10} {count:>9,}  {count / report.rows:6.1%}  {MEANING[state]}")
+            lines.append(f"  {state:<10} {count:>9,}  {count / report.rows:6.1%}  {meaning[state]}")
     given = {label: count for label, count in report.labels.items() if count}
     if given:
         shown = ", ".join(f"{label}: {count:,}" for label, count in given.items())

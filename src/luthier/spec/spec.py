@@ -113,6 +113,8 @@ class Spec(BaseModel):
     ratings."""
     endpoint_block: ClassVar[str] = "endpoint"
     """Block of an endpoint file that holds the endpoint of specs of this technique."""
+    labels_only: ClassVar[bool] = True
+    """Whether it answers closed sets of labels only, and no other task type."""
     # Neither written to files nor part of the digest.
     _grid_point: GridPoint | None = PrivateAttr(default=None)
 
@@ -138,8 +140,14 @@ class Spec(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
-        if self.objective in ("mse", "qwk") and not self.task.ordered:
-            raise ValueError(f"objective {self.objective} is for ratings; task {self.task.name!r} has no order")
+        task = self.task
+        if self.labels_only and not task.labels:
+            raise ValueError(
+                f"technique {self.technique} chooses among labels, and task {task.name!r} is of type {task.type!r}; "
+                "use technique: prompt with answer: text or json"
+            )
+        if self.objective in ("mse", "qwk") and not task.ordered:
+            raise ValueError(f"objective {self.objective} is for ratings; task {task.name!r} has no order")
         return self
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -79,6 +79,7 @@ class FineTune(Prompt):
         ('ft:some-model:me::abc', True)
     """
 
+    labels_only: ClassVar[bool] = True
     technique: Literal["fine-tune"] = "fine-tune"  # type: ignore[assignment]  # a literal of its own, as every technique
     tuning: Tuning = Tuning()
     """How the job is to train."""

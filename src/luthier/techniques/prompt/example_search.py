@@ -83,7 +83,7 @@ def draw_search(
     drawn = random.Random(f"search/{own}")
     mixed = list(pool)
     drawn.shuffle(mixed)
-    judged, left = mixed[: settings.rows], short_enough(rows, sorted(mixed[settings.rows :]), settings)
+    judged, left = mixed[: settings.rows], short_enough(rows, sorted(mixed[settings.rows :]), labels, settings)
     if len(left) < settings.most:
         raise DataError(
             f"spec {name!r} shows up to {settings.most} examples, but beside the rows it judges on there are only "

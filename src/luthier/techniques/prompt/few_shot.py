@@ -39,7 +39,7 @@ def choose_examples(rows: Rows, labels: Sequence[str], settings: Examples, seed:
     Raises:
         DataError: there are not enough such rows.
     """
-    pool = short_enough(rows, distinct(rows, labelled=True), settings)
+    pool = short_enough(rows, distinct(rows, labelled=True), labels, settings)
     if settings.most > len(pool):
         raise DataError(
             f"spec {name!r} shows {settings.most} examples, but the training rows hold only {len(pool)} different "
@@ -50,7 +50,7 @@ def choose_examples(rows: Rows, labels: Sequence[str], settings: Examples, seed:
     return drawn_examples(rows, pool, labels, settings.most, own, balanced=settings.select != "random")
 
 
-def short_enough(rows: Rows, positions: Sequence[int], settings: Examples) -> list[int]:
+def short_enough(rows: Rows, positions: Sequence[int], labels: Sequence[str], settings: Examples) -> list[int]:
     """Those of the positions whose text is not too long to be shown; of a label that has only longer ones the shortest.
 
     Without that one the label would have no example, and a model answers with the labels it is shown.
@@ -62,7 +62,8 @@ def short_enough(rows: Rows, positions: Sequence[int], settings: Examples) -> li
     length = {position: len(str(texts[position])) for position in positions}
     shortest: dict[str | None, int] = {}
     for position in sorted(positions, key=length.__getitem__):
-        shortest.setdefault(rows.labels[position], position)
+        if rows.labels[position] in labels:
+            shortest.setdefault(rows.labels[position], position)
     kept = set(shortest.values())
     return [position for position in positions if length[position] <= most or position in kept]
 
@@ -87,7 +88,7 @@ def drawn_examples(
     Args:
         rows: the training rows.
         pool: positions to draw from; at least `count`.
-        labels: the task's labels; one without a row in the pool is not shown.
+        labels: the task's labels; one without a row in the pool is not shown. Without any, rows are drawn as they fall.
         count: how many.
         seed: of the draw.
         balanced: every label in turn, as far as its rows go; else as they fall.
@@ -95,7 +96,7 @@ def drawn_examples(
     drawn = random.Random(f"examples/{seed}")
     left = list(pool)
     drawn.shuffle(left)
-    if not balanced:
+    if not balanced or not labels:
         return left[:count]
     waiting = {label: [i for i in left if rows.labels[i] == label] for label in labels}
     turn = [label for label in labels if waiting[label]]

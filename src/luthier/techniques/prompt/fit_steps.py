@@ -96,7 +96,7 @@ def split_rows(spec: PromptRecipe, rows: Rows, *, calibrate: bool = True) -> Row
         for sample in drawn.samples:
             spec.adapter({"examples": spec.kept(rows, sample.positions)})
         return RowSplit(calibration=held, search=drawn)
-    return RowSplit(calibration=held, pool=_showable(spec, rows, short_enough(rows, left, settings)))
+    return RowSplit(calibration=held, pool=_showable(spec, rows, short_enough(rows, left, spec.task.labels, settings)))
 
 
 def fit_examples(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -47,6 +47,8 @@ class PromptRecipe(Spec):
         # Written out, as type checkers would make one of keywords alone from the fields.
         super().__init__(task, **data)
 
+    labels_only: ClassVar[bool] = False
+
     @field_validator("answer", mode="before")
     @classmethod
     def _method_alone(cls, given: Any) -> Any:
@@ -59,6 +61,11 @@ class PromptRecipe(Spec):
         for column in (self.task.label, *self.task.raters):
             if column in self.columns:
                 raise ValueError(f"the template shows the column {column!r}, which holds what is asked for")
+        if not self.task.labels and (self.answer.method == "score" or self.answer.words or self.objective):
+            raise ValueError(
+                f"task {self.task.name!r} is of type {self.task.type!r} and has no labels: leave out words and "
+                "objective, and set answer: text or json"
+            )
         self._check_words()
         chat = self.style == "chat"
         if self.answer.method == "json" and not chat:
