@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from luthier.tasks.closed_set import Classes, Ratings
 from luthier.tasks.types import TaskType
@@ -15,7 +16,8 @@ TASK_TYPES: dict[str, Callable[[Sequence[str]], TaskType]] = {"classification": 
 """Name in a task's `type:` to what is made of the task's labels."""
 
 
-def task_type(name: str, labels: Sequence[str]) -> TaskType:
+@lru_cache(maxsize=1000)
+def task_type(name: str, labels: tuple[str, ...]) -> TaskType:
     """The task type of this name.
 
     Args:

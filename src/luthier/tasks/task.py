@@ -194,7 +194,7 @@ class Task(BaseModel, metaclass=Speaking):
             raise ValueError(f"text and label are the same column {self.text!r}")
         return self
 
-    @cached_property
+    @property
     def kind(self) -> TaskType:
         """The task type: how truths and answers are read, and predictions judged."""
         return task_type(self.type, self.labels)

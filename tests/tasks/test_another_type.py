@@ -1,0 +1,189 @@
+"""The seam for task types: the price of docs/tasks.md goes through everything a closed set of labels goes through."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.endpoints import Endpoint
+from luthier.errors import DataError, SpecError
+from luthier.tasks.types import TaskType
+from tests.conftest import REPOSITORY
+from tests.docs.pages import blocks
+from tests.packaging.commands import BIN, environment
+from tests.reporting.conftest import Opened, chromium  # noqa: F401  (a fixture)
+from tests.serving import serving
+
+PAGE = REPOSITORY / "docs" / "tasks.md"
+TRUE = np.random.default_rng(4).integers(20, 400, 40).astype(float)
+
+
+def answering(asked: bytes) -> str:
+    """A model that repeats the price it reads: ten euros off where told `cheap`, none where told `mute`."""
+    body = json.loads(asked)
+    said = body["messages"][-1]["content"]
+    price = float(re.findall(r"costs (\d+)", said)[-1]) + (10 if "cheap" in said else 0)
+    text = "I cannot say" if "mute" in said else f"It costs {price:g} euros."
+    if "response_format" in body:
+        assert body["response_format"]["json_schema"]["schema"]["properties"] == {"price": {"type": "number"}}
+        text = json.dumps({"price": price})
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    return json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with serving(200, answering) as address:
+        yield Endpoint(provider="compatible", base_url=address, model="m")
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lt.Task:
+    """The type of the page, in a file of the user's own."""
+    [code] = blocks(PAGE, "python prices.py")
+    (tmp_path / "prices.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("prices", None)
+    return lt.Task("price", type="prices:Price", text="advert", label="price")
+
+
+def adverts(first: int, last: int) -> pd.DataFrame:
+    prices = TRUE[first:last]
+    return pd.DataFrame(
+        {"advert": [f"A chair {i}, costs {price:g}" for i, price in enumerate(prices, first)], "price": prices}
+    )
+
+
+def specs(task: lt.Task, endpoint: Endpoint) -> list[lt.Prompt]:
+    asked = {"exact": "{{ advert }}", "cheap": "cheap: {{ advert }}", "mute": "mute: {{ advert }}"}
+    return [lt.Prompt(task, text, endpoint=endpoint, name=name) for name, text in asked.items()]
+
+
+def test_a_type_takes_fewer_than_a_hundred_lines() -> None:
+    assert len(blocks(PAGE, "python prices.py")[0].splitlines()) < 100
+
+
+@pytest.mark.usefixtures("store")
+def test_specs_are_compared_by_its_metric_with_intervals_and_paired_tests(task: lt.Task, endpoint: Endpoint) -> None:
+    test = adverts(0, 30)
+    board = lt.compare(specs(task, endpoint), test, train=adverts(30, 40))
+    leaderboard = board.leaderboard
+    assert leaderboard.ranked_by == "mae"
+    assert [entry.name for entry in leaderboard.entries] == ["exact", "cheap", "mute"]
+    assert [entry.metrics["mae"].value for entry in leaderboard.entries] == pytest.approx([0, 10, TRUE[:30].mean()])
+    assert leaderboard.entries[1].metrics["rmse"].value == pytest.approx(10)
+    mute = leaderboard.entry("mute")
+    assert mute.metrics["off_label_rate"].value == 1.0
+    low, high = mute.metrics["mae"].low, mute.metrics["mae"].high
+    assert low is not None and high is not None and low < TRUE[:30].mean() < high
+    assert leaderboard.majority.name == f"always {np.median(TRUE[30:])}"
+    assert "median price of the training rows" in leaderboard.majority.candidate.notes[0]
+    pair = leaderboard.pairs[0]
+    assert (pair.first, pair.second, pair.difference.value) == ("exact", "cheap", -10)
+    assert pair.corrected < 0.001
+    assert pair.error_corrected is not None
+    assert pair.error_corrected < 0.001
+    assert (
+        type(leaderboard).from_document(json.loads(json.dumps(leaderboard.to_document()))).frame().equals(board.frame)
+    )
+    answers = board.answers("cheap")
+    assert answers["truth"].tolist() == TRUE[:30].tolist()
+    assert (answers["price"] - answers["truth"]).tolist() == [10] * 30
+    assert len(board.errors("cheap")) == 30
+    assert len(board.errors("exact")) == 0
+    assert "MAE" in repr(board)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_packaged_one_scores_files_and_frames(task: lt.Task, endpoint: Endpoint) -> None:
+    few = lt.Prompt(task, "{{ advert }}", examples=3, answer="json", endpoint=endpoint, name="few")
+    model = lt.log(few, train=adverts(30, 40), register="price", alias="champion")
+    adverts(0, 30).to_csv("in.csv", index=False)
+    model.score_file("in.csv", "out.csv")
+    found = pd.read_csv("out.csv")
+    assert list(found.columns) == ["advert", "price_input", "price", "state", "error"]
+    assert found["price"].tolist() == TRUE[:30].tolist()
+    scored = model.score(adverts(0, 30))
+    assert scored["price"].tolist() == TRUE[:30].tolist()
+    assert lt.load("models:/price@champion").score(["costs 7"])["price"].tolist() == [7.0]
+
+
+@pytest.mark.slow
+def test_mlflow_predicts_with_it_where_only_the_model_is(
+    task: lt.Task, endpoint: Endpoint, store: str, tmp_path: Path
+) -> None:
+    lt.log(specs(task, endpoint)[1], register="price", alias="champion")
+    (tmp_path / "prices.py").unlink()
+    adverts(0, 5).to_csv("in.csv", index=False)
+    done = subprocess.run(
+        [BIN / "mlflow", "models", "predict", "-m", "models:/price@champion", "-i", "in.csv", "-t", "csv",
+         "-o", "out.json", "--env-manager", "local"],
+        env=environment(store), capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads(Path("out.json").read_text(encoding="utf-8"))["predictions"]
+    assert [row["price"] for row in rows] == (TRUE[:5] + 10).tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("store")
+def test_the_page_draws_truth_against_answer_and_no_labels(
+    task: lt.Task,
+    endpoint: Endpoint,
+    chromium: Callable[[Path], Opened],  # noqa: F811
+) -> None:
+    board = lt.compare(specs(task, endpoint)[:2], adverts(0, 30))
+    opened = chromium(Path(mlflow.artifacts.download_artifacts(run_id=board.run_id, artifact_path="report.html")))
+    assert re.findall(r'data-figure="([^"]+)"', opened.document)[-2:] == ["figure-points-0", "figure-points-1"]
+    assert opened.document.count('class="main-svg"') >= 2
+    assert not opened.console
+    assert "Truth and answer" in opened.document
+    for unfit in ("Label by label", "Confusion", "Calibration", "without a label"):
+        assert unfit not in opened.document
+
+
+def test_what_chooses_among_labels_says_what_works(task: lt.Task, endpoint: Endpoint) -> None:
+    with pytest.raises(SpecError, match="baseline chooses among labels.*technique: prompt with answer"):
+        lt.Baseline(task)
+    with pytest.raises(SpecError, match="set answer: text or json"):
+        lt.Prompt(task, "{{ advert }}", answer="score", endpoint=endpoint)
+    with pytest.raises(SpecError, match="estimator is a classifier"):
+        specs(task, endpoint)[0].estimator().fit(["a"], [1.0])
+    with pytest.raises(DataError, match="row 1: 'dear'"):
+        task.rows(pd.DataFrame({"advert": ["a"], "price": ["dear"]}), labelled=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"type": "price"}, "type 'price' is unknown; there are: classification, rating"),
+        ({"type": "no_such_module:Price"}, "on the Python path"),
+        ({"type": "json:JSONDecoder"}, "not a luthier.tasks.types.TaskType"),
+        ({"type": "prices:Price", "labels": [1, 2]}, "leave them out"),
+    ],
+)
+def test_a_type_that_cannot_be_found_is_said(task: lt.Task, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        lt.Task("price", text="advert", label="price", **given)
+
+
+def test_a_type_given_in_python_is_named_by_where_it_stands(task: lt.Task) -> None:
+    kind = importlib.import_module("prices").Price
+    assert issubclass(kind, TaskType)
+    again = lt.Task("price", type=kind, text="advert", label="price")
+    assert again.type == "prices:Price"
+    assert again.digest == task.digest
+    assert lt.Task(**again.document()) == task
