@@ -100,6 +100,16 @@ def test_corrected_settings_count_from_then_on(clock: Clock) -> None:
     assert not limiter.permits_left(3)
 
 
+def test_a_share_of_an_account_is_a_share_of_every_limit(clock: Clock) -> None:
+    limiter = Limiter(Limits(requests_per_minute=800, concurrency=16), clock, share=0.25)
+    assert (limiter.requests and limiter.requests.per_minute, limiter.window.most) == (200, 4)
+    limiter.obey({"x-ratelimit-limit-requests": "400", "x-ratelimit-limit-tokens": "6000"})
+    assert limiter.requests and limiter.requests.per_minute == 100
+    assert limiter.tokens and limiter.tokens.per_minute == 1500
+    limiter.configure(Limits(concurrency=2))
+    assert limiter.window.most == 1
+
+
 def test_a_daily_limit_is_not_spread_over_the_day(clock: Clock) -> None:
     said = {"x-ratelimit-limit-requests": "10000", "x-ratelimit-reset-requests": "8.64s"}
     limiter = Limiter(Limits(), clock)

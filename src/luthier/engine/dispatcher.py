@@ -28,7 +28,7 @@ from luthier.engine.limiter import Limiter
 from luthier.engine.pacing import Ticket
 from luthier.engine.report import Report
 from luthier.engine.retries import RETRYABLE, EngineSettings, RetryPolicy
-from luthier.engine.shared_journal import SharedJournal, entry_of
+from luthier.engine.shared_journal import UNWRITABLE, SharedJournal, entry_of
 from luthier.errors import EndpointError, UserError
 from luthier.journal.journal import Journal, JournalEntry
 from luthier.providers import PROVIDERS
@@ -136,7 +136,7 @@ class Dispatcher:
         queue = self._queues.get(key)
         if queue is None:
             clock = self.settings.clock
-            limiter = Limiter(endpoint.limits, clock)
+            limiter = Limiter(endpoint.limits, clock, self.settings.limits_share)
             queue = self._queues[key] = EndpointQueue(limiter, self._loop, clock, self._admit, self._launch)
         else:
             queue.limiter.configure(endpoint.limits)
@@ -181,7 +181,7 @@ class Dispatcher:
                 if call.stop_reason not in (None, "outage"):
                     break
                 if key is None:
-                    call.deliver(position, Answer(failure="permanent", error="the request cannot be written as JSON"))
+                    call.deliver(position, UNWRITABLE)
                 elif (answer := known.get(key)) is not None:
                     if answer.failure is None:
                         call.queue.known = call.cause.recorded = True

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
 from luthier.documents import described
@@ -19,7 +20,7 @@ from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, Guarded
 from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.endpoint_queue import StopReason
 from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, estimated, summed
-from luthier.engine.groups import Recalled, answers_of_all, by_endpoint
+from luthier.engine.groups import Group, Recalled, answers_of_all, by_endpoint
 from luthier.engine.loop import background_loop, in_background, is_background, loop_is_running, wait_for
 from luthier.engine.report import Report
 from luthier.engine.retries import EngineSettings
@@ -45,7 +46,9 @@ class Engine:
     any loop, and both from many threads at once with shared limits. After a fork both start anew.
 
     Args:
-        journal: where answers are kept; closed with the engine.
+        journal: where answers are kept, or the path of its file; closed with the engine.
+        limits_share: the part of every endpoint's limits this engine may use, more than 0 and at most 1, as where
+            several processes serve a model on one account.
         clock: seconds that only grow; the limiters'.
         max_attempts: times a request is sent before it is given up for now.
         backoff_seconds: wait before the second attempt, doubled for each further one.
@@ -56,8 +59,9 @@ class Engine:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Journal | str | Path,
         *,
+        limits_share: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         max_attempts: int = 6,
         backoff_seconds: float = 0.5,
@@ -65,16 +69,20 @@ class Engine:
         identity_seconds: float = 300.0,
         seed: int = 7,
     ) -> None:
-        if not isinstance(journal, Journal):
+        if not isinstance(journal, Journal | str | Path):
             raise UserError(
-                f"an engine keeps its answers in a Journal, as in Journal(PATH); given: {described(journal)}."
+                f"an engine keeps its answers in a Journal, or in the file at a path; given: {described(journal)}."
             )
-        self.journal = journal
+        if not 0 < limits_share <= 1:
+            raise UserError(
+                f"limits_share is a part of the limits, more than 0 and at most 1; given: {limits_share!r}."
+            )
+        self.journal = journal if isinstance(journal, Journal) else Journal(journal)
         self.report = Report()
         """Everything this engine did so far."""
         self.prices = PriceBook()
         self._settings = EngineSettings(
-            clock, max_attempts, backoff_seconds, longest_backoff_seconds, identity_seconds, seed
+            clock, max_attempts, backoff_seconds, longest_backoff_seconds, identity_seconds, seed, limits_share
         )
         self._pricing = Pricing(self.prices)
         self._stop_reason: StopReason | None = None
@@ -176,8 +184,8 @@ class Engine:
     ) -> Recalled[Result]:
         """How far the journal alone takes a technique, and the requests it lacks; sends nothing.
 
-        What `missing` holds can be asked elsewhere, as in a batch: once the journal has those answers, the next recall
-        comes further. It is empty when the journal has all that the conversation asks.
+        What `missing` holds can be asked by other means, such as a batch: once the journal has those answers, the next
+        recall comes further. It is empty when the journal has all that the conversation asks.
 
         Args:
             conversation: what `drive` would be given.
@@ -187,24 +195,30 @@ class Engine:
         """
         options = ask_options(options, shorthands)
         rounds: list[Sequence[Request]] = []
-        missing: list[Sequence[Request]] = []
+        missing: dict[tuple[str, bytes], Request] = {}
 
         def answer(requests: Sequence[Request]) -> Sequence[Answer]:
             if not requests:
                 return []
-            known: Sequence[Answer | None] = [None] * len(requests)
-            if not options.fresh:
-                known = wait_for(self._known(requests, endpoint, options.retry_failed))
             rounds.append(requests)
-            missing.append([request for request, found in zip(requests, known, strict=True) if found is None])
-            return [found or Answer(failure="stopped") for found in known]
+            answers = [Answer(failure="stopped")] * len(requests)
+            for group in by_endpoint(requests, endpoint):
+                known = wait_for(self._known(group, options))
+                keys = answer_keys(key_prefix(group.endpoint, ""), group.requests)
+                places = group.positions or range(len(known))
+                for place, request, key, found in zip(places, group.requests, keys, known, strict=True):
+                    if found is not None:
+                        answers[place] = found
+                    elif key is not None:
+                        missing.setdefault((group.endpoint.address, key), request)
+            return answers
 
         try:
             result = _held(conversation, answer)
         except Partial:
             # The technique cannot go on without what is missing.
-            return Recalled(tuple(rounds), tuple(missing))
-        return Recalled(tuple(rounds), tuple(missing), result)
+            return Recalled(tuple(rounds), tuple(missing.values()))
+        return Recalled(tuple(rounds), tuple(missing.values()), result)
 
     def estimate(
         self,
@@ -292,16 +306,10 @@ class Engine:
             progress.working(requests.what, requests.done, requests.total, requests.said)
         self.raise_if_interrupted()
 
-    async def _known(
-        self, requests: Sequence[Request], endpoint: Endpoint | None, retry_failed: bool
-    ) -> list[Answer | None]:
-        dispatcher = self._dispatcher_here()
-        answers: list[Answer | None] = [None] * len(requests)
-        for group in by_endpoint(requests, endpoint):
-            found = await dispatcher.known(group.requests, group.endpoint, retry_failed)
-            for position, answer in zip(group.positions or range(len(found)), found, strict=True):
-                answers[position] = answer
-        return answers
+    async def _known(self, group: Group, options: AskOptions) -> list[Answer | None]:
+        if options.fresh:
+            return [None] * len(group.requests)
+        return await self._dispatcher_here().known(group.requests, group.endpoint, options.retry_failed)
 
     async def _estimate(
         self,

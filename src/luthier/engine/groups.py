@@ -21,20 +21,21 @@ class Recalled(Generic[Result]):
     """How far the journal took a technique.
 
     Attributes:
-        rounds: what it asked. What the journal has no answer to is answered as "not sent" there, so that the
-            conversation goes on with all that is known.
-        missing: of each round, the requests the journal has no answer to.
-        result: what it came to; `None` where it could not go on without those.
+        rounds: the requests of each round, in order. Those the journal has no answer to are answered as "not sent",
+            so that the conversation goes on with all that is known.
+        missing: the distinct requests without an answer, in the order they were first asked: what a batch has to ask
+            before the next recall comes further.
+        result: what the conversation came to; `None` where it could not go on without the missing answers.
     """
 
     rounds: tuple[Sequence[Request], ...]
-    missing: tuple[Sequence[Request], ...]
+    missing: tuple[Request, ...]
     result: Result | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether the journal had everything."""
-        return self.result is not None and not any(self.missing)
+        """Whether the journal had everything, so that the result is what `drive` would return."""
+        return self.result is not None and not self.missing
 
 
 @dataclass(slots=True)

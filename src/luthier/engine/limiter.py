@@ -156,15 +156,16 @@ class Limiter:
     Args:
         limits: what the endpoint's settings allow. What the headers say counts as well: the lower of both.
         clock: seconds that only grow.
+        share: the part of all these limits that may be used, as where several processes share an account.
     """
 
-    def __init__(self, limits: Limits, clock: Clock = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, limits: Limits, clock: Clock = time.monotonic, share: float = 1.0) -> None:
+        self._clock, self._share = clock, share
         self._began = clock()
         self._earliest = float("-inf")
         self.met = False
         """Whether the service has ever answered."""
-        self.window = ConcurrencyWindow(limits.concurrency, clock)
+        self.window = ConcurrencyWindow(self._shared(limits.concurrency), clock)
         self.pace = Pace(clock)
         self.accepted_at = float("-inf")
         """When a request was last answered by anything but a push-back."""
@@ -179,7 +180,7 @@ class Limiter:
         """Takes over an endpoint's settings; the latest count, so that they can be corrected in a notebook."""
         self._set_requests(limits.requests_per_minute, "settings")
         self._set_tokens(limits.tokens_per_minute, "settings")
-        self.window.limit(limits.concurrency)
+        self.window.limit(self._shared(limits.concurrency))
 
     def wait_seconds(self, tokens: float) -> float:
         """Until a request of so many tokens may go as far as the rates are concerned."""
@@ -279,9 +280,12 @@ class Limiter:
                 self.tokens.change(rate, burst)
             self._note(f"{rate:g} tokens a minute, from {source}")
 
+    def _shared(self, concurrency: int) -> int:
+        return max(1, int(concurrency * self._share))
+
     def _lowest(self, what: str, per_minute: float | None, source: Source) -> float | None:
         rates = self._rates[what]
-        rates[source] = per_minute
+        rates[source] = None if per_minute is None else per_minute * self._share
         return min((rate for rate in rates.values() if rate is not None), default=None)
 
     def _note(self, what: str) -> None:

@@ -32,6 +32,7 @@ class EngineSettings:
         longest_backoff_seconds: never wait longer, unless the service says so.
         identity_seconds: how long an engine believes what a deployment said it is.
         seed: of the jitter.
+        limits_share: the part of every endpoint's limits this engine may use.
     """
 
     clock: Callable[[], float]
@@ -40,6 +41,7 @@ class EngineSettings:
     longest_backoff_seconds: float = 30.0
     identity_seconds: float = 300.0
     seed: int = 7
+    limits_share: float = 1.0
 
     @property
     def patience_seconds(self) -> float:

@@ -27,7 +27,7 @@ from luthier.providers.keys import answer_key, answer_keys, key_prefix
 from luthier.providers.tokens import request_units
 from luthier.replies.reading import Unreadable, read_answer
 
-__all__ = ["Found", "SharedJournal", "entry_of"]
+__all__ = ["UNWRITABLE", "Found", "SharedJournal", "entry_of"]
 
 Result = TypeVar("Result")
 Found = JournalEntry | Answer
@@ -40,6 +40,10 @@ COMMIT_ANSWERS = 64
 LOOK_SECONDS = 0.25
 RENEW_SECONDS = 15.0
 QUIET_SECONDS = 5.0
+
+
+UNWRITABLE = Answer(failure="permanent", error="the request cannot be written as JSON")
+"""The answer to a request whose body holds NaN, or an object that is no plain value."""
 
 
 class SharedJournal:
@@ -107,14 +111,14 @@ class SharedJournal:
     async def known(
         self, requests: Sequence[Request], endpoint: Endpoint, identity: str | None, retry_failed: bool
     ) -> list[Answer | None]:
-        """The journal's answers, in order; `None` for one that is missing."""
+        """The journal's answers, in order; `None` for one that is missing, a failure for one that can never be sent."""
         if identity is None:
             return [None] * len(requests)
         keys = answer_keys(key_prefix(endpoint, identity), requests)
         about = {key: request for key, request in zip(keys, requests, strict=True) if key is not None}
         found = await self.find(list(about))
         read = {key: self.answer(found[key], about[key], endpoint, retry_failed) for key in found}
-        return [None if key is None else read.get(key) for key in keys]
+        return [UNWRITABLE if key is None else read.get(key) for key in keys]
 
     def answer(self, found: Found, request: Request, endpoint: Endpoint, retry_failed: bool) -> Answer | None:
         """The answer that was found, `None` where the request is to be asked again.

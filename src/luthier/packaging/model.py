@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.engine.engine import Engine
 from luthier.errors import EndpointError, ModelError, SpecError
-from luthier.packaging.serving import keep_small, serving_engine
+from luthier.packaging.serving import ServingEngine, serving_engine
 from luthier.packaging.spark import in_spark_task, with_nulls_kept
 from luthier.providers.endpoint import Endpoint, Limits
 from luthier.spec import Fitted
@@ -49,11 +49,12 @@ class LuthierModel:
         model_id: MLflow's id of the logged model, where it was loaded from one.
         stranger: of a model that was not loaded from the user's store, what it sends with a key to which address,
             where that is not the key's own provider; `None` if there is no such thing.
+        engine: asks the endpoint; the one all models of the process share when absent.
     """
 
-    def __init__(self, fitted: Fitted, model_id: str | None = None) -> None:
+    def __init__(self, fitted: Fitted, model_id: str | None = None, engine: ServingEngine | None = None) -> None:
         self.fitted = fitted
-        self.model_id = model_id
+        self.model_id, self.engine = model_id, engine
         self.stranger: str | None = None
 
     @property
@@ -74,18 +75,18 @@ class LuthierModel:
         """
         rows = self.rows(model_input)
         fitted = self._with(params)
-        engine = serving_engine()
+        engine = self.engine or serving_engine()
         predictions = engine.drive(fitted.predict(rows), fitted.spec.endpoint)
-        keep_small(engine, len(rows))
+        engine.keep_small(len(rows))
         return json_ready(self.task.kind.frame(predictions))
 
     async def predict_async(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """As `predict`, for callers with an event loop of their own."""
         rows = self.rows(model_input)
         fitted = self._with(params)
-        engine = serving_engine()
+        engine = self.engine or serving_engine()
         predictions = await engine.adrive(fitted.predict(rows), fitted.spec.endpoint)
-        keep_small(engine, len(rows))
+        engine.keep_small(len(rows))
         return json_ready(self.task.kind.frame(predictions))
 
     async def predictions(self, rows: Rows, engine: Engine, **settings: Any) -> list[Prediction]:

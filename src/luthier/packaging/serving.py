@@ -1,45 +1,55 @@
-"""The engine behind packaged models: one per process, with a journal in memory unless one is named."""
+"""The engine behind packaged models, with a journal in memory unless one is named."""
 
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from luthier.engine.engine import Engine
 from luthier.journal.journal import Journal
 
-__all__ = ["keep_small", "serving_engine"]
+__all__ = ["ServingEngine", "serving_engine"]
 
 MOST_KEPT = 20_000
 """Answers a server remembers before it forgets them all: a long life must not fill the memory."""
 
 CHECK_EVERY_ROWS = 1_000
 
-_lock = threading.Lock()
-_unchecked = 0
-_engine: Engine | None = None
 
+class ServingEngine(Engine):
+    """An engine that leaves nothing behind where it serves, and does not grow.
 
-def serving_engine() -> Engine:
-    """The process's engine for packaged models.
-
-    LUTHIER_JOURNAL names a journal on disk; without it a model leaves nothing behind where it serves.
+    Args:
+        journal: a file that keeps the answers; when absent that of LUTHIER_JOURNAL, else memory.
+        limits_share: the part of every endpoint's limits it may use, as where several processes serve.
     """
+
+    def __init__(self, journal: str | Path | None = None, *, limits_share: float = 1.0) -> None:
+        super().__init__(Journal.from_environment("memory") if journal is None else journal, limits_share=limits_share)
+        self._unchecked_rows = 0
+        self._counting = threading.Lock()
+
+    def keep_small(self, rows: int) -> None:
+        """Empties a journal in memory that has grown large; `rows` were just answered."""
+        if self.journal.path is not None:
+            return
+        with self._counting:
+            self._unchecked_rows += rows
+            if self._unchecked_rows < CHECK_EVERY_ROWS:
+                return
+            self._unchecked_rows = 0
+        if self.journal.size().answers > MOST_KEPT:
+            self.journal.purge()
+
+
+_lock = threading.Lock()
+_engine: ServingEngine | None = None
+
+
+def serving_engine() -> ServingEngine:
+    """The engine of models that are given none: they share its limits."""
     global _engine
     with _lock:
         if _engine is None:
-            _engine = Engine(Journal.from_environment("memory"))
+            _engine = ServingEngine()
         return _engine
-
-
-def keep_small(engine: Engine, rows: int) -> None:
-    """Empties a journal in memory that has grown large; `rows` were just answered."""
-    global _unchecked
-    if engine.journal.path is not None:
-        return
-    with _lock:
-        _unchecked += rows
-        if _unchecked < CHECK_EVERY_ROWS:
-            return
-        _unchecked = 0
-    if engine.journal.size().answers > MOST_KEPT:
-        engine.journal.purge()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from luthier.engine.estimates import FollowUps
@@ -48,9 +49,9 @@ def unknown_to_journal(conversation: Conversation[Result]) -> Recalled[Result]:
                 rounds.append(requests)
             requests = conversation.send([Answer(failure="stopped") for _ in requests])
     except StopIteration as end:
-        return Recalled(tuple(rounds), tuple(rounds), end.value)
+        return Recalled(tuple(rounds), tuple(chain.from_iterable(rounds)), end.value)
     except Partial:
-        return Recalled(tuple(rounds), tuple(rounds))
+        return Recalled(tuple(rounds), tuple(chain.from_iterable(rounds)))
 
 
 def plan_requests(
@@ -84,7 +85,7 @@ def _answering(spec: PromptRecipe, rows: Rows, fitted: Fitted, recall: JournalRe
     nearest = nearest_of(spec, fitted)
     if nearest is not None:
         # A row without a vector is not asked in `found`; its examples lie between the shortest and the longest.
-        _, waiting = _by_vector(rows, [request for requests in found.missing for request in requests])
+        _, waiting = _by_vector(rows, found.missing)
         pieces.append(_between(spec, waiting, *nearest.extremes))
     return pieces
 
@@ -97,7 +98,7 @@ def _unknown_examples(
     if endpoint is None:
         return [_between(spec, rows, shortest, longest, sure=False)]
     vectors = embedding_requests(rows, endpoint)
-    embedded, waiting = _by_vector(rows, recall(_asked_once(vectors)).missing[0] if vectors else [])
+    embedded, waiting = _by_vector(rows, recall(_asked_once(vectors)).missing if vectors else [])
     return [
         PlannedRequests(vectors),
         # What was embedded before may have been asked before, too.
