@@ -221,7 +221,7 @@ def test_the_first_line_of_a_text_that_goes_on_is_whole() -> None:
 
 
 def test_a_cut_answer_that_could_go_on_is_off_label() -> None:
-    ten = Prompt(STARS.model_copy(update={"labels": ("1", "10")}), "{{ text }}", endpoint=ENDPOINT)
+    ten = Prompt(lt.Task("stars", type="rating", labels=[1, 10]), "{{ text }}", endpoint=ENDPOINT)
     found = answer_for(ten, rows("x"), lambda request: Answer(text="1", finish_reason="length"))
     assert found[0].state == "off_label"
 
