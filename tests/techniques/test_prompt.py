@@ -12,7 +12,7 @@ from luthier.spec import Fitted
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.prompt.prompt import Prompt
-from tests.conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, says, scores, silence
+from tests.conversing import ENDPOINT, MOOD, answer_for, hold, rows, says, scores, silence
 
 TRAIN = rows(*[f"train {i}" for i in range(20)], labels=["good" if i % 2 else "bad" for i in range(20)])
 
