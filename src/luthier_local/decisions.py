@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from luthier_local.api_errors import ApiError, invalid_value, wrong_route
 from luthier_local.backend import Backend
-from luthier_local.jobs.tuned_backend import TunedBackend
 from luthier_local.label_probabilities import LabelProbabilities, label_probabilities
 from luthier_local.model_card import ModelCard
 
@@ -137,6 +136,8 @@ async def decide(backend: Backend, asked: DecisionRequest, refused: Sequence[boo
 
 
 async def _weigh(backend: Backend, prompt: str, words: Sequence[str], where: str) -> LabelProbabilities:
+    from luthier_local.jobs.tuned_backend import TunedBackend
+
     if not isinstance(backend, TunedBackend):
         return await label_probabilities(backend, prompt, words)
     # It knows the probability of each whole answer: a first token would count other answers that begin alike.

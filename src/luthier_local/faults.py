@@ -16,7 +16,7 @@ from aiohttp import web
 from luthier.errors import EndpointError
 from luthier_local.api_errors import ApiError, insufficient_quota, tuning_closed
 
-__all__ = ["ACTIONS", "Fault", "FaultRules", "Unanswered", "break_off"]
+__all__ = ["ACTIONS", "Fault", "FaultRules", "ConnectionEnded", "break_off"]
 
 ACTIONS = {
     "rate_limit": "429 rate_limit_exceeded with retry-after (`retry_after_seconds`; negative: without)",
@@ -36,7 +36,7 @@ ACTIONS = {
 }
 
 
-class Unanswered(Exception):
+class ConnectionEnded(Exception):
     """The connection is gone, as the script wanted."""
 
 
@@ -178,7 +178,7 @@ async def break_off(action: str, request: web.Request) -> web.StreamResponse:
     """Ends a request without a right answer: `timeout`, `reset`, `malformed_json` or `truncated`.
 
     Raises:
-        Unanswered: The connection is gone.
+        ConnectionEnded: The connection is gone.
     """
     transport = request.transport
     if action == "timeout":
@@ -199,4 +199,4 @@ async def break_off(action: str, request: web.Request) -> web.StreamResponse:
             # Without lingering the kernel sends RST, not FIN.
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
-    raise Unanswered
+    raise ConnectionEnded

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from luthier.errors import LuthierError, MissingPart
 from luthier_local.api_errors import ApiError, invalid_key, refused_host
-from luthier_local.faults import Fault, FaultRules, Unanswered, break_off
+from luthier_local.faults import ConnectionEnded, Fault, FaultRules, break_off
 from luthier_local.json_bodies import characters_in, decode_body, json_response
 from luthier_local.rate_limits import RateLimits
 from luthier_local.request_log import RequestLog
@@ -213,7 +213,7 @@ class Router:
         except ApiError as error:
             status = error.status
             raise
-        except Unanswered:
+        except ConnectionEnded:
             return web.Response(status=500)
         finally:
             self._log.leave(status)

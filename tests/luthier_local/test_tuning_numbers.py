@@ -9,7 +9,8 @@ import pytest
 
 from luthier_local.deterministic import END
 from luthier_local.jobs.answer_tokens import AnswerTokens, token_hits
-from luthier_local.jobs.token_table import HASHED, open_table
+from luthier_local.jobs.job_requests import HASHED
+from luthier_local.jobs.token_table import open_table
 from luthier_local.jobs.training import Hyperparameters, Training, ValidationSet
 from luthier_local.jobs.tuned_network import Network
 

@@ -30,7 +30,7 @@ FOR_TECHNIQUE = {"baseline": ("scikit-learn", "scipy")}
 FOR_FILE = {LIGHTGBM_FILE: ("lightgbm",), XGBOOST_FILE: ("xgboost-cpu", "xgboost")}
 """What reads a file that a fitted spec carries, the first of these packages that is installed."""
 FOR_PROVIDER = {
-    "local": ("filelock", "safetensors", "tokenizers", "xllamacpp"),
+    "local": ("filelock", "safetensors", "scipy", "tokenizers", "xllamacpp"),
 }
 
 PACKAGE = Path(__file__).resolve().parent.parent

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from luthier_local.deterministic import END
+from luthier_local.jobs.token_table import Floats, Integers
 from luthier_local.tokenizer import split_tokens
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    Floats = np.ndarray[Any, np.dtype[np.float32]]
-    Whole = np.ndarray[Any, np.dtype[np.int64]]
 
 __all__ = ["AnswerTokens", "token_hits"]
 
@@ -57,14 +53,12 @@ class AnswerTokens:
             at += len(token)
         return END
 
-    def branches(self) -> list[tuple[Floats, Whole]]:
+    def branches(self) -> list[tuple[Floats, Integers]]:
         """Where answers part ways, for `token_hits`.
 
         Per place: which answers continue with which token (tokens x answers, 0 or 1), and each answer's
         token there (-1: not at this place, -2: it ends here).
         """
-        import numpy as np
-
         found = []
         waiting = [(list(range(len(self.answers))), 0)]
         while waiting:
@@ -84,7 +78,7 @@ class AnswerTokens:
         return found
 
 
-def token_hits(branches: Sequence[tuple[Floats, Whole]], lengths: Whole, shares: Floats, right: Whole) -> int:
+def token_hits(branches: Sequence[tuple[Floats, Integers]], lengths: Integers, shares: Floats, right: Integers) -> int:
     """How many tokens of the right answers would be written, each given the right ones before it.
 
     Args:

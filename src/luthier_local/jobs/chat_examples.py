@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LEAST_EXAMPLES", "MOST_ANSWERS", "TrainingExamples", "InvalidFile", "read_training_file"]
+__all__ = [
+    "LEAST_EXAMPLES",
+    "MOST_ANSWERS",
+    "TrainingExamples",
+    "InvalidFile",
+    "JobError",
+    "read_files",
+    "read_training_file",
+]
 
 LEAST_EXAMPLES = 10
 MOST_ANSWERS = 512
@@ -15,13 +23,20 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 _SHOWN = 5
 
 
-class InvalidFile(Exception):
-    """A training or validation file that a job cannot use; the job fails with it."""
+class JobError(Exception):
+    """What ends a job: its code, message and the parameter at fault."""
 
     def __init__(self, code: str, message: str, param: str) -> None:
         super().__init__(message)
         self.code = code
         self.param = param
+
+
+class InvalidFile(JobError):
+    """A training or validation file that a job cannot use."""
+
+    def __init__(self, code: str, message: str, param: str) -> None:
+        super().__init__(code, f"The job failed due to an invalid file. {message}", param)
 
 
 @dataclass
@@ -81,6 +96,25 @@ def read_training_file(path: Path, param: str, least: int = LEAST_EXAMPLES) -> T
             "invalid_file_format", "Every assistant message has weight 0: there is nothing to train.", param
         )
     return examples
+
+
+def read_files(work: Path) -> tuple[TrainingExamples, TrainingExamples | None]:
+    """The training and validation examples of a job, from the copies in its folder.
+
+    Raises:
+        InvalidFile: What is wrong with them.
+    """
+    training = read_training_file(work / "training.jsonl", "training_file")
+    answers = len(set(training.answers))
+    if answers > MOST_ANSWERS:
+        raise InvalidFile(
+            "invalid_training_file",
+            f"The training file has {answers} different answers. This base learns to choose among the answers it "
+            f"has seen, at most {MOST_ANSWERS}; it writes nothing of its own.",
+            "training_file",
+        )
+    held_out = work / "validation.jsonl"
+    return training, read_training_file(held_out, "validation_file", least=1) if held_out.exists() else None
 
 
 def _read_line(line: str, examples: TrainingExamples) -> str | None:

@@ -11,9 +11,13 @@ from luthier_local.api_errors import ApiError, invalid_value
 from luthier_local.jobs.job_store import now
 from luthier_local.jobs.paging import read_metadata
 
-__all__ = ["MOST_BATCH", "MOST_EPOCHS", "new_record", "resolved"]
+__all__ = ["HASHED", "WORDLLAMA_TABLE", "MOST_BATCH", "MOST_EPOCHS", "new_record", "resolved"]
 
 MOST_EPOCHS, MOST_BATCH = 50, 256
+WORDLLAMA_TABLE = "wordllama"
+HASHED = "hashed"
+"""Tables of token vectors that a base model may start from."""
+
 _LONGEST_SUFFIX = 64
 _LARGEST_SEED = 2**31 - 1
 _KNOWN = {

@@ -6,20 +6,17 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
+from luthier_local.jobs.job_requests import HASHED, WORDLLAMA_TABLE
 from luthier_local.tokenizer import split_tokens, token_id
 
-if TYPE_CHECKING:
-    import numpy as np
+__all__ = ["Floats", "Integers", "TokenTable", "hashed_digest", "open_table"]
 
-    Floats = np.ndarray[Any, np.dtype[np.float32]]
-    Ids = np.ndarray[Any, np.dtype[np.int64]]
-
-__all__ = ["HASHED", "WORDLLAMA_TABLE", "TokenTable", "hashed_digest", "open_table"]
-
-WORDLLAMA_TABLE = "wordllama"
-HASHED = "hashed"
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
 
 _HASHED_VERSION = "1"
 _ROWS, _DIMENSIONS = 8192, 64
@@ -33,7 +30,7 @@ class TokenTable:
     name: str
     digest: str
     table: Floats
-    encode: Callable[[Sequence[str]], list[Ids]]
+    encode: Callable[[Sequence[str]], list[Integers]]
 
 
 def open_table(name: str) -> TokenTable:
@@ -48,13 +45,11 @@ def _load(name: str) -> TokenTable:
 
 
 def _wordllama() -> TokenTable:
-    import numpy as np
-
     from luthier_local.wordllama import WordLlamaBackend
 
     backend = WordLlamaBackend.open()
 
-    def encode(texts: Sequence[str]) -> list[Ids]:
+    def encode(texts: Sequence[str]) -> list[Integers]:
         return [np.array(ids, np.int64) for ids in backend.token_ids(texts)]
 
     return TokenTable(WORDLLAMA_TABLE, backend.digest, backend.table, encode)
@@ -66,11 +61,9 @@ def hashed_digest() -> str:
 
 
 def _hashed() -> TokenTable:
-    import numpy as np
-
     table = np.random.default_rng(20260101).standard_normal((_ROWS, _DIMENSIONS)).astype(np.float32)
 
-    def encode(texts: Sequence[str]) -> list[Ids]:
+    def encode(texts: Sequence[str]) -> list[Integers]:
         return [
             np.array([token_id(token.strip().lower()) % _ROWS for token in split_tokens(text)], np.int64)
             for text in texts

@@ -14,16 +14,18 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from luthier.errors import LuthierError
-from luthier_local.jobs.chat_examples import InvalidFile
+from luthier_local.jobs.chat_examples import JobError, read_files
 from luthier_local.jobs.job_requests import resolved
 from luthier_local.jobs.job_store import JobStore, passes, take_lock
 from luthier_local.jobs.stored_job import UNFINISHED, StoredJob
-from luthier_local.jobs.training import Diverged
-from luthier_local.jobs.training_run import TrainingRun, read_files
+
+if TYPE_CHECKING:
+    from luthier_local.jobs.training_run import TrainingRun
 
 __all__ = ["Trainer"]
 
@@ -112,7 +114,7 @@ class Trainer:
             self._guarded(StoredJob(self._store, row["id"]), self._validate)
 
     def _validate(self, job: StoredJob) -> None:
-        training, _ = read_files(job)
+        training, _ = read_files(job.work)
         if job.move("queued", ["validating_files"], **resolved(job.record, len(training))):
             job.say("Files validated, moving job to queued state", "validated")
 
@@ -127,15 +129,13 @@ class Trainer:
             work(job)
         except _Stopped:
             pass
-        except Diverged as error:
-            job.fail("training_diverged", str(error), "learning_rate_multiplier")
         except (OSError, sqlite3.Error) as error:
             if passes(error):
                 self._held_up = job.id
                 raise
             job.fail("server_error", f"The embedded server cannot use its folder: {error}.", None)
-        except InvalidFile as fault:
-            job.fail(fault.code, f"The job failed due to an invalid file. {fault}", fault.param)
+        except JobError as error:
+            job.fail(error.code, str(error), error.param)
         except LuthierError as error:
             job.fail("server_error", str(error), None)
         except Exception as error:
@@ -149,6 +149,9 @@ class Trainer:
         again = not job.move("running", ["queued"])
         if again and job.row()["status"] not in ("running", "pausing"):
             return
+        # Loads numpy, which a server that trains nothing does without.
+        from luthier_local.jobs.training_run import TrainingRun
+
         run = TrainingRun.prepare(job)
         job.say("Fine-tuning job started", "started")
         if again:

@@ -10,21 +10,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
 
 from luthier_local.jobs.answer_tokens import AnswerTokens, token_hits
+from luthier_local.jobs.chat_examples import JobError
 from luthier_local.jobs.job_store import write_whole
-from luthier_local.jobs.token_table import TokenTable
+from luthier_local.jobs.token_table import Floats, Integers, TokenTable
 from luthier_local.jobs.tuned_network import Network, softmax, token_frequencies
 from luthier_local.tokenizer import count_tokens
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    Floats = np.ndarray[Any, np.dtype[np.float32]]
-    Ids = np.ndarray[Any, np.dtype[np.int64]]
-
-__all__ = ["Diverged", "HeldOutFigures", "ValidationSet", "Hyperparameters", "StepFigures", "Training"]
+__all__ = ["HeldOutFigures", "ValidationSet", "Hyperparameters", "StepFigures", "Training"]
 
 HEAD_RATE = 0.02
 """Learning rate of the head at a multiplier of 1."""
@@ -60,20 +58,14 @@ class HeldOutFigures(NamedTuple):
     token_accuracy: float
 
 
-class Diverged(Exception):
-    """The weights have grown beyond every number; the job fails with it."""
-
-
 class ValidationSet:
     """Held-out examples, encoded once."""
 
     def __init__(self, training: Training, texts: Sequence[str], answers: Sequence[str]) -> None:
-        import numpy as np
-
         self._training = training
         self._bags = token_frequencies(training.words.encode(texts), training.rows, training.words, training.scale)
         known = {answer: place for place, answer in enumerate(training.answers)}
-        self.right: Ids = np.array([known.get(answer, -1) for answer in answers], np.int64)
+        self.right: Integers = np.array([known.get(answer, -1) for answer in answers], np.int64)
         """Which known answer is right; -1: one that training never saw."""
         self._lengths = np.array([count_tokens(answer) for answer in answers])
 
@@ -84,10 +76,8 @@ class ValidationSet:
         """Probability of each known answer, one row per example."""
         return network.shares_of(self._bags)
 
-    def measure(self, shares: Floats, some: Ids | None = None) -> HeldOutFigures:
+    def measure(self, shares: Floats, some: Integers | None = None) -> HeldOutFigures:
         """Loss and accuracy per token, of all examples or some."""
-        import numpy as np
-
         right = self.right if some is None else self.right[some]
         lengths = self._lengths if some is None else self._lengths[some]
         known = right >= 0
@@ -97,7 +87,7 @@ class ValidationSet:
         total = int(lengths.sum())
         return HeldOutFigures(float(-np.log(found).sum() / total), hits / total)
 
-    def some_shares(self, vectors: Floats, head: Floats, bias: Floats, some: Ids) -> Floats:
+    def some_shares(self, vectors: Floats, head: Floats, bias: Floats, some: Integers) -> Floats:
         """Probabilities for some examples under weights that are still moving."""
         bags = self._bags
         return softmax((bags.moving[some] @ vectors + bags.still[some]) @ head + bias)
@@ -109,8 +99,6 @@ class Training:
     def __init__(
         self, words: TokenTable, texts: Sequence[str], answers: Sequence[str], settings: Hyperparameters
     ) -> None:
-        import numpy as np
-
         self.words = words
         self.settings = settings
         self.answers = sorted(set(answers))
@@ -122,7 +110,7 @@ class Training:
         self.tokens = np.array([count_tokens(text) for text in texts], np.int64) + self._answer_tokens[self._right]
         """Tokens of each example, its answer included."""
         encoded = words.encode(texts)
-        self.rows: Ids = np.unique(np.concatenate(encoded))
+        self.rows: Integers = np.unique(np.concatenate(encoded))
         unscaled = token_frequencies(encoded, self.rows, words, 1.0)
         lengths = np.linalg.norm(unscaled.features(words.table[self.rows]), axis=1)
         # Features of length one on average, so that one learning rate fits any table.
@@ -139,27 +127,32 @@ class Training:
         self.step = 0
         self.steps_per_epoch = -(-len(self._right) // settings.batch_size)
         self.steps = self.steps_per_epoch * settings.n_epochs
-        self._order: tuple[int, Ids] | None = None
+        self._drawn: tuple[int, Integers] | None = None
 
-    def batch(self, step: int) -> Ids:
+    def batch(self, step: int) -> Integers:
         """The examples of a step, counted from 0."""
-        import numpy as np
-
         epoch, within = divmod(step, self.steps_per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            drawn = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self._right))
-            self._order = epoch, drawn
         size = self.settings.batch_size
-        return self._order[1][within * size : (within + 1) * size]
+        return self._order(epoch)[within * size : (within + 1) * size]
+
+    def seen(self) -> tuple[int, int]:
+        """Tokens and examples that the steps so far have read, those before a restart included."""
+        epochs, within = divmod(self.step, self.steps_per_epoch)
+        read = self._order(epochs)[: within * self.settings.batch_size]
+        tokens = epochs * int(self.tokens.sum()) + int(self.tokens[read].sum())
+        return tokens, epochs * len(self.tokens) + len(read)
+
+    def _order(self, epoch: int) -> Integers:
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, np.random.default_rng([self.settings.seed, epoch]).permutation(len(self._right))
+        return self._drawn[1]
 
     def take_step(self) -> StepFigures:
         """Measures the next batch and moves the weights by it.
 
         Raises:
-            Diverged: The loss is no number any more.
+            JobError: The loss is no number any more.
         """
-        import numpy as np
-
         # Whatever overflows is found in the loss.
         with np.errstate(over="ignore", invalid="ignore"):
             figures = self._take_step()
@@ -168,9 +161,6 @@ class Training:
         return figures
 
     def _take_step(self) -> StepFigures:
-        import numpy as np
-        from scipy.sparse import csr_matrix
-
         some = self.batch(self.step)
         right = self._right[some]
         rows = np.arange(len(some))
@@ -191,18 +181,14 @@ class Training:
         self._move("bias", error.sum(axis=0), HEAD_RATE)
         return figures
 
-    def _figures(self, shares: Floats, right: Ids) -> StepFigures:
-        import numpy as np
-
+    def _figures(self, shares: Floats, right: Integers) -> StepFigures:
         total = int(self._answer_tokens[right].sum())
         own = np.maximum(shares[np.arange(len(right)), right], 1e-12)
         hits = self.token_hits(shares, right)
         whole = float((shares.argmax(axis=1) == right).mean())
         return StepFigures(float(-np.log(own).sum() / total), whole, hits / total)
 
-    def _move(self, name: str, slope: Floats, rate: float, columns: Ids | None = None) -> None:
-        import numpy as np
-
+    def _move(self, name: str, slope: Floats, rate: float, columns: Integers | None = None) -> None:
         where = slice(None) if columns is None else columns
         first, second = self._first[name][where], self._second[name][where]
         # In place: what is allocated here is megabytes, thousands of times.
@@ -222,34 +208,32 @@ class Training:
         room *= np.float32(rate * self.settings.learning_rate_multiplier / (1 - _FIRST**self.step))
         self._weights[name][where] -= room
 
-    def token_hits(self, shares: Floats, right: Ids) -> int:
+    def token_hits(self, shares: Floats, right: Integers) -> int:
         """Tokens of the right answers that would be written, each after the right ones before it."""
         return token_hits(self._branches, self._answer_tokens, shares, right)
 
     def measure_some(self, validation: ValidationSet, some: Sequence[int]) -> HeldOutFigures:
         """Loss and accuracy on some held-out examples, with the weights as they are."""
-        import numpy as np
-
         rows = np.array(some, np.int64)
         weights = self._weights
         shares = validation.some_shares(weights["vectors"], weights["head"], weights["bias"], rows)
         return validation.measure(shares, rows)
 
-    def _diverged(self) -> Diverged:
+    def _diverged(self) -> JobError:
         multiplier = self.settings.learning_rate_multiplier
-        return Diverged(
+        return JobError(
+            "training_diverged",
             f"Training diverged: after step {self.step} of {self.steps} the weights are no numbers any more. "
-            f"The learning_rate_multiplier of {multiplier:g} is too large; around 0.3 is usual."
+            f"The learning_rate_multiplier of {multiplier:g} is too large; around 0.3 is usual.",
+            "learning_rate_multiplier",
         )
 
     def network(self) -> Network:
         """The model as it would be served now.
 
         Raises:
-            Diverged: It could not answer.
+            JobError: It could not answer.
         """
-        import numpy as np
-
         weights = self._weights
         with np.errstate(over="ignore", invalid="ignore"):
             served = weights["vectors"].astype(np.float16).astype(np.float32)
@@ -261,7 +245,6 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Writes all that the next step depends on, whole or not at all."""
-        import numpy as np
 
         def write(file: IO[bytes]) -> None:
             np.save(file, np.array(self.step), allow_pickle=False)
@@ -272,8 +255,6 @@ class Training:
 
     def restore(self, path: Path) -> bool:
         """Goes on where `save` left off; without a state that can be read, from the beginning."""
-        import numpy as np
-
         try:
             with path.open("rb") as file:
                 step = int(np.load(file, allow_pickle=False))

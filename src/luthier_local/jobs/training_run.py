@@ -4,47 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
-from luthier_local.jobs.chat_examples import MOST_ANSWERS, InvalidFile, TrainingExamples, read_training_file
+import numpy as np
+from sklearn.metrics import f1_score
+
+from luthier_local.jobs.chat_examples import read_files
 from luthier_local.jobs.job_store import now
 from luthier_local.jobs.stored_job import StoredJob
-from luthier_local.jobs.token_table import open_table
+from luthier_local.jobs.token_table import Integers, open_table
 from luthier_local.jobs.training import Hyperparameters, Training, ValidationSet
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-
-    Floats = np.ndarray[Any, np.dtype[np.float32]]
-    Ids = np.ndarray[Any, np.dtype[np.int64]]
-
-__all__ = ["CLASSIFIED_ROWS", "TrainingRun", "read_files"]
+__all__ = ["CLASSIFIED_ROWS", "TrainingRun"]
 
 CLASSIFIED_ROWS = 256
 """Most validation rows that the classification figures of an epoch are taken from."""
 _REPORTED_STEPS = 200
 _FLUSH_SECONDS = 0.5
-
-
-def read_files(job: StoredJob) -> tuple[TrainingExamples, TrainingExamples | None]:
-    """A job's training and validation examples, from its own copies.
-
-    Raises:
-        InvalidFile: What is wrong with them.
-    """
-    training = read_training_file(job.work / "training.jsonl", "training_file")
-    answers = len(set(training.answers))
-    if answers > MOST_ANSWERS:
-        raise InvalidFile(
-            "invalid_training_file",
-            f"The training file has {answers} different answers. This base learns to choose among the answers it "
-            f"has seen, at most {MOST_ANSWERS}; it writes nothing of its own.",
-            "training_file",
-        )
-    held_out = job.work / "validation.jsonl"
-    return training, read_training_file(held_out, "validation_file", least=1) if held_out.exists() else None
 
 
 class TrainingRun:
@@ -56,7 +32,6 @@ class TrainingRun:
         self._rehearsal = validation
         self._every = -(-training.steps // _REPORTED_STEPS)
         self._pending: list[tuple[int, dict[str, float]]] = []
-        self._elapsed = _Elapsed(training)
         self._began = self._flushed = time.monotonic()
         self._first = training.step
         self._kept: tuple[int, Path, str] | None = None
@@ -73,7 +48,7 @@ class TrainingRun:
             LuthierError: The base's weights cannot be had.
         """
         record = job.record
-        examples, held_out = read_files(job)
+        examples, held_out = read_files(job.work)
         chosen = record["hyperparameters"]
         settings = Hyperparameters(**chosen, seed=record["seed"])
         training = Training(open_table(record["_table"]), examples.texts, examples.answers, settings)
@@ -133,9 +108,8 @@ class TrainingRun:
 
     def _take_step(self) -> dict[str, float]:
         training = self._training
-        some = training.batch(training.step)
         found = training.take_step()
-        tokens, examples = self._elapsed.after(training.step, some)
+        tokens, examples = training.seen()
         figures: dict[str, float] = {
             "train_loss": found.loss,
             "train_mean_token_accuracy": found.token_accuracy,
@@ -165,7 +139,7 @@ class TrainingRun:
             said = shares[self._classified].argmax(axis=1)
             figures |= {
                 "classification/accuracy": float((said == right).mean()),
-                "classification/weighted_f1_score": _weighted_f1(right, said),
+                "classification/weighted_f1_score": float(f1_score(right, said, average="weighted", zero_division=0)),
             }
         return figures
 
@@ -182,44 +156,7 @@ class TrainingRun:
         return self._kept[1:]
 
 
-class _Elapsed:
-    """Tokens and examples seen up to a step, also when training began in the middle."""
-
-    def __init__(self, training: Training) -> None:
-        self._training = training
-        self._step = self._tokens = self._examples = 0
-
-    def after(self, step: int, some: Ids) -> tuple[int, int]:
-        training = self._training
-        if self._step != step - 1:
-            epochs, within = divmod(step - 1, training.steps_per_epoch)
-            seen = epochs * training.steps_per_epoch
-            self._tokens = int(training.tokens.sum()) * epochs
-            self._examples = len(training.tokens) * epochs
-            for place in range(seen, seen + within):
-                earlier = training.batch(place)
-                self._tokens += int(training.tokens[earlier].sum())
-                self._examples += len(earlier)
-        self._step = step
-        self._tokens += int(training.tokens[some].sum())
-        self._examples += len(some)
-        return self._tokens, self._examples
-
-
-def _drawn(validation: ValidationSet, seed: int) -> Ids:
+def _drawn(validation: ValidationSet, seed: int) -> Integers:
     """The validation rows that classification figures are taken from: a draw of those with a known answer."""
-    import numpy as np
-
     known = np.flatnonzero(validation.right >= 0)
     return np.random.default_rng(seed).permutation(known)[:CLASSIFIED_ROWS]
-
-
-def _weighted_f1(right: Ids, said: Ids) -> float:
-    import numpy as np
-
-    total = 0.0
-    for label in np.unique(right):
-        hits = int(((right == label) & (said == label)).sum())
-        support = int((right == label).sum())
-        total += support * 2 * hits / (support + int((said == label).sum()))
-    return total / len(right)

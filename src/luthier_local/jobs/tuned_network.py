@@ -9,18 +9,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
 
 from luthier.errors import EndpointError
 from luthier_local.jobs.job_store import write_whole
-from luthier_local.jobs.token_table import TokenTable, open_table
-
-if TYPE_CHECKING:
-    import numpy as np
-    from scipy.sparse import csr_matrix
-
-    Floats = np.ndarray[Any, np.dtype[np.float32]]
-    Ids = np.ndarray[Any, np.dtype[np.int64]]
+from luthier_local.jobs.token_table import Floats, Integers, TokenTable, open_table
 
 __all__ = ["TokenFrequencies", "Network", "token_frequencies", "softmax"]
 
@@ -40,11 +36,8 @@ class TokenFrequencies:
         return found
 
 
-def token_frequencies(encoded: Sequence[Ids], rows: Ids, words: TokenTable, scale: float) -> TokenFrequencies:
+def token_frequencies(encoded: Sequence[Integers], rows: Integers, words: TokenTable, scale: float) -> TokenFrequencies:
     """The texts' tokens, parted into those whose vectors are moved and the others."""
-    import numpy as np
-    from scipy.sparse import csr_matrix
-
     place = np.full(len(words.table), -1, np.int64)
     place[rows] = np.arange(len(rows))
     data, columns, ends = [], [], [0]
@@ -68,7 +61,7 @@ class Network:
 
     words: TokenTable
     scale: float
-    rows: Ids
+    rows: Integers
     """Tokens whose vectors were moved."""
     vectors: Floats
     head: Floats
@@ -85,8 +78,6 @@ class Network:
 
     def save(self, path: Path) -> str:
         """Writes the model, whole or not at all; returns its digest."""
-        import numpy as np
-
         card = {"table": self.words.name, "base": self.words.digest, "scale": self.scale, "answers": [*self.answers]}
         arrays: dict[str, np.ndarray[Any, Any]] = {
             "rows": self.rows.astype(np.int32),
@@ -109,8 +100,6 @@ class Network:
         Raises:
             EndpointError: The file is gone or damaged, or was made from another base.
         """
-        import numpy as np
-
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 arrays = {name: found[name] for name in found.files}
@@ -132,8 +121,6 @@ class Network:
 
 def softmax(logits: Floats) -> Floats:
     """Rows that sum to one."""
-    import numpy as np
-
     shifted = logits - logits.max(axis=1, keepdims=True)
     np.exp(shifted, out=shifted)
     shares: Floats = shifted / shifted.sum(axis=1, keepdims=True)

@@ -13,12 +13,11 @@ from typing import Any
 from aiohttp import web
 
 from luthier_local.api_errors import ApiError, invalid_value
-from luthier_local.jobs.job_requests import new_record
+from luthier_local.jobs.job_requests import HASHED, WORDLLAMA_TABLE, new_record
 from luthier_local.jobs.job_service import JobService
 from luthier_local.jobs.job_store import JobStore, copy_file
 from luthier_local.jobs.paging import page, read_limit
 from luthier_local.jobs.stored_job import UNFINISHED, StoredJob
-from luthier_local.jobs.token_table import HASHED, WORDLLAMA_TABLE
 from luthier_local.json_bodies import decode_body, json_response
 from luthier_local.model_registry import ModelRegistry
 from luthier_local.routing import ApiRequest, Router
