@@ -56,8 +56,7 @@ def audit(
 ) -> None:
     """Compare reported with measured figures. Says why those of a service differ from yours."""
     from luthier import api
-    from luthier.auditing.conditions import jobs_of_sweep, plan_chains
-    from luthier.auditing.job_audit import audit_chains, chains_of
+    from luthier.auditing.job_audit import audit_chains, chains_of, jobs_of_sweep, plan_chains
     from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
     from luthier.engine.budget import Budget

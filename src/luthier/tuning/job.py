@@ -357,7 +357,7 @@ def lost_job(run: TuneRun, tuner: Tuner, error: JobNotFound) -> EndpointError:
     """What to say of a job that its own service does not know any more; its run does not go on as if it were alive."""
     if run.place != tuner.place or run.status != "RUNNING":
         return error
-    JobRecord(run.run_id).lost(str(error))
+    JobRecord(run.run_id).fail("gone", error)
     return EndpointError(
         f"{error} It was there before, so it was deleted, or the key is another account's. Its run {run.run_id} ended "
         "as FAILED. With the right key `luthier tune attach` goes on; `luthier tune ... --again` buys another job."

@@ -1,13 +1,13 @@
-"""Submit once: a job is bought for an order that has none, and for no other.
+"""Submitting once: a job is bought for a submission that has none, and for no other.
 
-    no run --> intended --> sending --> submitted
-                  |            |            |
-                  +-- killed --+            +--> watched (see watch.py)
+    no run --> written --> sending --> submitted
+                  |           |            |
+                  +-- killed -+            +--> watched (see watch.py)
                         |
-              typed again: is there a job with the token? --> taken over; else the order goes on where it was
+              typed again: is there a job with the token? --> taken over; else the submission is continued
 
-The token is made of the order's digest, so that the same command finds the job from another machine, and after
-the tracking store was lost, too.
+The token is made of the digest of what is bought, so that the same command finds the job also from another machine, and
+after the tracking store was lost.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -29,7 +28,7 @@ from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, w
 from luthier.tuning.preflight import Preflight
 from luthier.tuning.tuners.tuner import JobNotFound, JobState, OutcomeUnknown, ServiceUnavailable, Submission, Tuner
 
-__all__ = ["REAL_TIME", "Timing", "SubmissionStatus", "patiently", "submission_status", "submit_once", "tune_digest"]
+__all__ = ["REAL_TIME", "SubmissionStatus", "Timing", "patiently", "submission_status", "submit_once", "tune_digest"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +38,13 @@ VERSION = 1
 TOKEN_LENGTH = 16
 
 SETTLE_SECONDS = 30.0
-"""How long after an order was sent its job may still turn up in the service's list."""
+"""How long after a submission its job may still turn up in the service's list."""
 
 LOOKS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Waits between looks for a job whose order got no answer; SETTLE_SECONDS in all."""
+"""Waits between looks for a job whose submission got no answer; SETTLE_SECONDS in all."""
 
 TRIES_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""Waits before something that did not happen is tried again."""
+"""Waits before another try of what did not happen because the service was unavailable."""
 
 MAX_SUBMISSIONS = 3
 
@@ -57,7 +56,7 @@ class Timing:
     Attributes:
         wait: waits so many seconds.
         clock: Unix time.
-        poll_seconds: time between looks at a job; as fits the service when absent.
+        poll_seconds: time between looks at a job; starts small and grows when absent.
     """
 
     wait: Callable[[float], None] = time.sleep
@@ -70,14 +69,14 @@ REAL_TIME = Timing()
 
 @dataclass(frozen=True)
 class SubmissionStatus:
-    """How far an order has come.
+    """Whether there is a job for what is to be bought.
 
     Attributes:
-        run: its run; of an order without a job one that was begun and never answered, `None` where there is none.
-        job: the job that serves it; `None` means that one would have to be bought.
-        attempt: number of this order among those of this digest, from 1.
-        spent: a run and the ended job that was found to be its own, to be written down.
-        lost: a run whose job the service does not know any more, where another is wanted; to be written down.
+        run: the run of the job; without a job, a run that was begun and whose submission is open, if there is one.
+        job: a job that is alive or has succeeded; `None` means that one has to be bought.
+        attempt: number of this submission among those of its digest, from 1.
+        spent: a run with an open submission, and its job, which has ended; to be written into the run.
+        lost: a run whose job the service does not know any more; to be ended.
     """
 
     run: TuneRun | None
@@ -88,38 +87,38 @@ class SubmissionStatus:
 
 
 def tune_digest(spec: FineTune, check: Preflight) -> str:
-    """sha256 of everything that is bought: what is trained on, of what, how, and where. Not names, not decoding."""
+    """sha256 of everything that is bought: the training lines, the base model, the settings, the service. Not names."""
     facts = [
         VERSION,
         check.place,
         check.model,
         check.train.digest,
         None if check.validation is None else check.validation.digest,
-        # What a later version adds is left at its default by the orders of today, and they must stay the same.
+        # Settings at their defaults are left out, so that a setting added later does not change today's digests.
         spec.tuning.model_dump(mode="json", exclude_defaults=True),
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def token_of(digest: str, attempt: int) -> str:
-    """What a job carries so that it is found again."""
+    """What a job carries at the service so that it can be found again."""
     return f"{digest[:TOKEN_LENGTH]}-{attempt}"
 
 
 def submission_status(
     tuner: Tuner, runs: Sequence[TuneRun], digest: str, *, again: bool = False, timing: Timing = REAL_TIME
 ) -> SubmissionStatus:
-    """Whether an order has a job that serves: one that is alive, or has succeeded.
+    """Whether there is a job for a digest that serves: one that is alive, or that has succeeded. Buys nothing.
 
     Args:
-        tuner: the service; it is asked, nothing is bought.
+        tuner: the service, which is asked.
         runs: the runs of this digest, oldest first.
-        digest: of the order.
+        digest: of what is to be bought.
         again: whether another job is wanted although one has succeeded. One that is alive always serves.
         timing: how time passes.
 
     Raises:
-        JobNotFound: the service does not know the job that serves it, and no other is wanted.
+        JobNotFound: the service does not know the job that would serve, and no other was asked for.
     """
 
     def serves(job: JobState) -> bool:
@@ -134,10 +133,11 @@ def submission_status(
             job = None if latest.job is None else patiently(timing, partial(tuner.poll, latest.job))
         except JobNotFound as error:
             if not again and latest.job_status not in ("failed", "cancelled"):
-                # Somebody else's key would see just this: what was paid for is not bought once more on a guess.
+                # With another account's key the service gives this very answer: do not buy twice on a guess.
                 raise JobNotFound(
-                    f"{error} It serves this very order (run {latest.run_id}). If the key is another account's or "
-                    "project's, set the right one. If the job was deleted, add --again (again=True) to buy another."
+                    f"{error} It is the job of this very submission (run {latest.run_id}). If the key is another "
+                    "account's or project's, set the right one. If the job was deleted, add --again (again=True) to "
+                    "buy another."
                 ) from error
             job = None
             lost = latest if latest.status == "RUNNING" else None
@@ -150,7 +150,7 @@ def submission_status(
         found = patiently(timing, partial(tuner.find, token_of(digest, attempt)))
         serving = next((job for job in found if serves(job)), None)
         if not found and latest is not None and pending is None and latest.attempt == attempt:
-            # It was refused. An earlier try of the same order may have been taken all the same, so it was looked for.
+            # The last try was refused; an earlier one could have been accepted all the same, hence the look.
             attempt += 1
             continue
         if serving is not None or not found:
@@ -172,43 +172,47 @@ def submit_once(
     agree: Callable[[], None] = lambda: None,
     began: Callable[[str], None] = lambda run_id: None,
 ) -> tuple[TuneRun, JobState, bool]:
-    """The run and the job of an order: those there are, else bought now.
+    """The run and the job of a submission: the existing ones, else ones that are made and bought now.
 
     Args:
         spec: the recipe, untuned.
-        check: its lines and price.
+        check: its training lines and price.
         tuner: the service.
-        runs: reads the runs of this order.
+        runs: reads the runs of this digest.
         again: see `submission_status`.
-        facts: further things to be written down with the document.
+        facts: further things to be kept with the submission.
         timing: how time passes.
-        agree: called before anything is bought; raises where it is not to be.
-        began: told of the run before anything is uploaded.
+        agree: called before anything is bought; raises to prevent it.
+        began: called with the run's id before anything is uploaded.
 
     Returns:
-        The run, the job, and whether it was bought just now.
+        The run, the job, and whether the job was bought just now.
 
     Raises:
         EndpointError: the service refuses; nothing was bought.
-        OutcomeUnknown: the order was sent and no answer came; the same command finds out.
+        OutcomeUnknown: the submission was sent and no answer came; the same command finds out.
     """
+    from filelock import FileLock
+
+    from luthier.home import luthier_home
+
     digest = tune_digest(spec, check)
-    with _alone(digest):
+    folder = luthier_home() / "tuning"
+    folder.mkdir(exist_ok=True)
+    # One process of this machine at a time submits the same; the next finds its job.
+    with FileLock(folder / f"{digest[:TOKEN_LENGTH]}.lock", mode=0o600):
         now = submission_status(tuner, runs(), digest, again=again, timing=timing)
-        if now.spent is not None:
-            _close(*now.spent)
-        if now.lost is not None:
-            JobRecord(now.lost.run_id).lost(f"{tuner.place} does not know job {now.lost.job} any more")
+        _close(tuner, now)
         run = now.run
         if now.job is None and run is None:
             agree()
-            # Before there is a run, so that an account that may not leaves nothing behind.
+            # Before there is a run, so that an account that may not fine-tune leaves none behind.
             patiently(timing, lambda: tuner.admit(check.model))
         document = {**(facts or {}), "preflight": check.document()}
         if run is None:
             run = begin_tune(spec, _tags(check, digest, now.attempt), document)
         elif now.job is None:
-            # Its process may have died before it had written all of it, and the result may be wanted elsewhere now.
+            # Its process may have died before writing all of it, and the result may be wanted elsewhere now.
             write_submission(run.run_id, spec, document)
         record = JobRecord(run.run_id)
         job = now.job
@@ -220,21 +224,31 @@ def submit_once(
         return run, job, now.job is None
 
 
+def patiently(timing: Timing, act: Callable[[], Result]) -> Result:
+    """Does what may be done twice, and tries again while the service is unavailable: four times, over 15 seconds."""
+    for wait in TRIES_SECONDS[1:]:
+        try:
+            return act()
+        except ServiceUnavailable:
+            timing.wait(wait)
+    return act()
+
+
 def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: JobRecord, timing: Timing) -> JobState:
-    lines = check.validation
     try:
-        train = patiently(timing, lambda: tuner.upload(check.train.name, check.train.content))
-        held_out = None if lines is None else patiently(timing, lambda: tuner.upload(lines.name, lines.content))
+        files = {}
+        for table, file in check.files.items():
+            files[table] = patiently(timing, partial(tuner.upload, file.name, file.content))
     except ServiceUnavailable:
         raise
     except EndpointError as error:
         if run.sent is None:
-            record.refused(error)
+            record.fail("refused", error)
         raise
     submission = Submission(
         model=check.model,
-        training_file=train,
-        validation_file=held_out,
+        training_file=files["train"],
+        validation_file=files.get("validation"),
         hyperparameters=spec.tuning.hyperparameters,
         seed=spec.tuning.seed,
         suffix=spec.tuning.suffix,
@@ -242,7 +256,7 @@ def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: J
         training_type=spec.tuning.training_type,
     )
     if run.sent is not None:
-        # An order was under way when its process died; its job may turn up late.
+        # The process died while a submission was under way; its job may turn up late.
         late = _look_for(tuner, run.token, timing, until=run.sent + SETTLE_SECONDS)
         if late is not None:
             return late
@@ -261,22 +275,22 @@ def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: J
                 raise
             timing.wait(TRIES_SECONDS[MAX_SUBMISSIONS - left])
         except EndpointError as error:
-            record.refused(error)
+            record.fail("refused", error)
             raise
         else:
-            # Before anything else is asked: from here on it is known.
+            # Written before the service is asked anything else: from here on the job is known.
             record.see(job)
             return _only_one(tuner, run.token, job)
     raise AssertionError("the last submission either returns or raises")
 
 
 def _look_for(tuner: Tuner, token: str, timing: Timing, until: float) -> JobState | None:
-    """The job with this token as soon as the service lists it; `None` if it has not by then.
+    """The job with this token as soon as the service lists it; `None` if it has not until then.
 
     Raises:
-        OutcomeUnknown: the service could not say, so that nothing may be ordered.
+        OutcomeUnknown: the service could not say, so that nothing may be submitted.
     """
-    away: ServiceUnavailable | None = None
+    unavailable: ServiceUnavailable | None = None
     for wait in LOOKS_SECONDS:
         left = until - timing.clock()
         if wait and left <= 0:
@@ -285,87 +299,60 @@ def _look_for(tuner: Tuner, token: str, timing: Timing, until: float) -> JobStat
         try:
             found = tuner.find(token)
         except ServiceUnavailable as error:
-            away = error
+            unavailable = error
             continue
-        away = None
+        unavailable = None
         if found:
             return _only_one(tuner, token, found[0])
-    if away is not None:
-        raise _unsure(token, away) from away
+    if unavailable is not None:
+        raise _unsure(token, unavailable) from unavailable
     return None
 
 
 def _unsure(token: str, error: ServiceUnavailable) -> OutcomeUnknown:
     return OutcomeUnknown(
-        f"{error}. Whether the job was taken is not known: none with token {token} has turned up. "
+        f"{error}. Whether the job was accepted is not known: none with token {token} has turned up. "
         "Type the same command again: it looks for the job first and submits only if there is none."
     )
 
 
 def _only_one(tuner: Tuner, token: str, job: JobState) -> JobState:
-    """The oldest job of an order; others are ended.
+    """The oldest job with a token; younger ones are cancelled.
 
-    There are others when another machine sent the same order at the same moment, or when one that was given up for
-    lost turned up after all.
+    There are several when another machine submitted the same at the same moment, or when a submission that seemed lost
+    was accepted after all.
     """
     try:
         known = {one.id: one for one in (*tuner.find(token), job)}
     except EndpointError:
-        # It is there and written down; whether it is alone can be seen by `tune list`.
+        # The job exists and is written down; whether it is the only one, `tune list` shows.
         return job
     serving = [one for one in known.values() if not one.ended or one.status == "succeeded"]
-    if not serving:
-        return job
-    oldest, *others = sorted(serving, key=lambda one: one.created or 0.0)
+    oldest, *others = sorted(serving, key=lambda one: one.created or 0.0) or [job]
     for other in others:
-        if other.ended:
-            continue
-        try:
-            tuner.cancel(other.id)
-        except EndpointError as error:
-            logger.warning("a second job of this order runs: %s. Type: luthier tune cancel %s", error, other.id)
+        if not other.ended:
+            try:
+                tuner.cancel(other.id)
+            except EndpointError as error:
+                logger.warning("a second job of this kind runs: %s. Type: luthier tune cancel %s", error, other.id)
     return oldest
 
 
-def patiently(timing: Timing, act: Callable[[], Result]) -> Result:
-    """What is asked of a service, though it may be away for a moment."""
-    for wait in TRIES_SECONDS[1:]:
-        try:
-            return act()
-        except ServiceUnavailable:
-            timing.wait(wait)
-    return act()
-
-
-def _close(run: TuneRun, job: JobState) -> None:
-    record = JobRecord(run.run_id)
-    record.see(job)
-    # One that succeeded has a result that is still to be kept: whoever attaches to it does, and ends its run.
-    if job.status != "succeeded":
-        record.end(job.status)
+def _close(tuner: Tuner, status: SubmissionStatus) -> None:
+    """Writes into earlier runs of the same digest what became of their jobs."""
+    if status.spent is not None:
+        run, job = status.spent
+        record = JobRecord(run.run_id)
+        record.see(job)
+        # A job that succeeded has a result that is still to be kept: attaching to it does that, and ends its run.
+        if job.status != "succeeded":
+            record.end(job.status)
+    if status.lost is not None:
+        JobRecord(status.lost.run_id).fail("gone", f"{tuner.place} does not know job {status.lost.job} any more")
 
 
 def _tags(check: Preflight, digest: str, attempt: int) -> dict[str, str]:
-    tags = {
-        TUNE_TAGS["digest"]: digest,
-        TUNE_TAGS["token"]: token_of(digest, attempt),
-        TUNE_TAGS["attempt"]: str(attempt),
-        TUNE_TAGS["place"]: check.place,
-        TAGS["train_digest"]: check.train.rows_digest,
-    }
+    tags = {"digest": digest, "token": token_of(digest, attempt), "attempt": str(attempt), "place": check.place}
     if check.validation is not None:
-        tags[TUNE_TAGS["validation_digest"]] = check.validation.rows_digest
-    return tags
-
-
-@contextmanager
-def _alone(digest: str) -> Iterator[None]:
-    """One process of this machine at a time submits the same order; the next finds its job."""
-    from filelock import FileLock
-
-    from luthier.home import luthier_home
-
-    folder = luthier_home() / "tuning"
-    folder.mkdir(exist_ok=True)
-    with FileLock(folder / f"{digest[:TOKEN_LENGTH]}.lock", mode=0o600):
-        yield
+        tags["validation_digest"] = check.validation.rows_digest
+    return {TUNE_TAGS[name]: value for name, value in tags.items()} | {TAGS["train_digest"]: check.train.rows_digest}

@@ -1,10 +1,9 @@
-"""The result of a job as a spec file that compares, logs and scores like any other."""
+"""The result of a job as a spec file, which is compared, logged and scored like any other."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True)
 class TunedSpecFile:
-    """Where the result goes.
+    """Where the result is written.
 
     Attributes:
         path: the file.
-        exact: whether it was asked for by name; else the next free name is taken.
+        exact: whether the user named the file; otherwise the next free name is taken.
     """
 
     path: Path
@@ -60,19 +59,14 @@ class TunedSpecFile:
             raise UserError(f"no folder {self.path.parent} for {self.path.name}; make it, or give another --to.")
         if self.exact:
             check_file(self.path)
-        if self.exact and self.path.exists() and not _is_result_of(self.path, job):
-            raise UserError(f"{self.path} is there already and is not the result of this job; give another --to.")
-
-    def names(self) -> Iterator[Path]:
-        """The file itself, then names beside it: what is there is never written over."""
-        yield self.path
-        number = 2
-        while True:
-            yield self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}")
-            number += 1
+            found = _document(self.path)
+            block = found.get("tuned") if isinstance(found, dict) else None
+            own = isinstance(block, dict) and job is not None and block.get("job") == job
+            if self.path.exists() and not own:
+                raise UserError(f"{self.path} is there already and is not the result of this job; give another --to.")
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The fields as JSON values."""
         return {"path": str(self.path.absolute()), "exact": self.exact}
 
 
@@ -94,17 +88,19 @@ def tuned_spec(spec: FineTune, tuned: Tuned, name: str | None = None) -> FineTun
 
 
 def write_spec(spec: FineTune, target: TunedSpecFile) -> Path:
-    """Writes a tuned spec under the first name that is free, or holds it already; returns where it is.
+    """Writes a tuned spec under the first name that is free or holds it already; returns where it is.
 
-    The file appears whole or not at all.
+    An existing file is never replaced, and the new one appears whole or not at all.
     """
     assert spec.tuned is not None
-    for path in target.names():
-        text = _text_of(spec, path)
-        if not path.exists() and not path.is_symlink():
-            break
-        if _same(path, text):
+    path, number = target.path, 1
+    text = _text_of(spec, path)
+    while path.exists() or path.is_symlink():
+        if _document(path) == parse_yaml(text):
             return path
+        number += 1
+        path = target.path.with_name(f"{target.path.stem}-{number}{target.path.suffix}")
+        text = _text_of(spec, path)
     try:
         write_file(path, text)
     except OSError as error:
@@ -114,8 +110,7 @@ def write_spec(spec: FineTune, target: TunedSpecFile) -> Path:
 
 def _text_of(spec: FineTune, path: Path) -> str:
     assert spec.tuned is not None
-    document = spec.document()
-    document["name"] = tuned_spec(spec, spec.tuned, path.stem).name
+    document = spec.document() | {"name": tuned_spec(spec, spec.tuned, path.stem).name}
     beside = path.parent / "task.yaml"
     if beside.is_file() and Task.read(beside) == spec.task:
         document["task"] = "task.yaml"
@@ -123,20 +118,12 @@ def _text_of(spec: FineTune, path: Path) -> str:
     return head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
-def _same(path: Path, text: str) -> bool:
+def _document(path: Path) -> Any:
+    """What a YAML file holds; `None` where there is none or it is not YAML."""
     try:
-        return bool(parse_yaml(path.read_text(encoding="utf-8")) == parse_yaml(text))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return False
-
-
-def _is_result_of(path: Path, job: str | None) -> bool:
-    try:
-        document = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return False
-    tuned = document.get("tuned") if isinstance(document, dict) else None
-    return isinstance(tuned, dict) and job is not None and tuned.get("job") == job
+        return None
 
 
 def need_finetune(spec: object) -> FineTune:

@@ -137,9 +137,7 @@ def _look(job: WatchedJob) -> WatchEvent:
 def _keep(record: JobRecord, tuner: Tuner, state: JobState, events: Sequence[JobEvent]) -> None:
     def write() -> None:
         record.see(state)
-        new = [event for event in events if event.id not in record.known_events]
-        record.hear(new)
-        if any("checkpoint" in event.message.lower() for event in new):
+        if any("checkpoint" in event.message.lower() for event in record.hear(events)):
             # They are read once more when the job has ended.
             with suppress(EndpointError):
                 record.checkpoints(tuner.checkpoints(state.id))

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.auditing.conditions import ConditionChain, chain_of, jobs_of_sweep, plan_chains
-from luthier.auditing.job_audit import chains_of
+from luthier.auditing.job_audit import ConditionChain, chain_of, chains_of, jobs_of_sweep, plan_chains
 from luthier.endpoints import default_engine
 from luthier.errors import DataError, ModelError, SpecError, UserError
 from luthier.tuning.submission import Timing
