@@ -1,4 +1,4 @@
-"""Money that may be spent, reserved before a request is sent and settled when its price is known."""
+"""A cap on spending: money is reserved before a request is sent and settled when its price is known."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Budget:
 
     def reserve(self, usd: float) -> bool:
         """Sets money aside; False if there is not so much left."""
-        # Costs are sums of floats: a hair over the cap is the cap.
+        # Costs are sums of floats: a rounding error over the cap is the cap.
         if usd > self.left_usd + 1e-12:
             return False
         self.reserved_usd += usd
@@ -57,18 +57,18 @@ class Budget:
     def settle(self, reserved_usd: float, true_usd: float) -> None:
         """Gives a reservation back and books what it came to."""
         self.reservations -= 1
-        # What is left of adding and subtracting floats must not look like money that may come back.
+        # Rounding errors must not look like a reservation that may come back.
         self.reserved_usd = self.reserved_usd - reserved_usd if self.reservations else 0.0
         self.spend(true_usd)
 
     def spend(self, usd: float) -> None:
-        """Books what was not reserved."""
+        """Books an amount that was not reserved."""
         self.spent_usd += usd
         for wake in list(self._listeners.values()):
             wake()
 
     def listen(self, owner: object, wake: Callable[[], None] | None) -> None:
-        """Has `wake` called whenever money comes back; `None` ends it."""
+        """Calls `wake` whenever a reservation is settled; `None` ends that."""
         if wake is None:
             self._listeners.pop(owner, None)
         else:

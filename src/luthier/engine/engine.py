@@ -36,7 +36,7 @@ __all__ = ["Engine", "default_engine", "engine_given"]
 
 Result = TypeVar("Result")
 
-LONGEST_GOODBYE_SECONDS = 150.0
+LONGEST_CLOSE_SECONDS = 150.0
 
 
 class Engine:
@@ -50,10 +50,10 @@ class Engine:
         limits_share: the part of every endpoint's limits this engine may use, more than 0 and at most 1, as where
             several processes serve a model on one account.
         clock: seconds that only grow; the limiters'.
-        max_attempts: times a request is sent before it is given up for now.
+        max_attempts: times a request is sent before it fails for now; waits the service asks for do not count.
         backoff_seconds: wait before the second attempt, doubled for each further one.
         longest_backoff_seconds: the longest such wait.
-        identity_seconds: how long what an Azure deployment says it is, is believed.
+        identity_seconds: for how long the model an Azure deployment reported is taken as current.
         seed: of the jitter of the waits.
     """
 
@@ -190,7 +190,7 @@ class Engine:
         Args:
             conversation: what `drive` would be given.
             endpoint: the one it would ask.
-            options: what they would have asked again counts as missing; nothing is spent and nobody is told.
+            options: what `fresh` and `retry_failed` would ask again counts as missing; the others have no effect.
             shorthands: fields of the options, as keywords; they count before the options.
         """
         options = ask_options(options, shorthands)
@@ -260,7 +260,7 @@ class Engine:
         Holds until `resume`. May be called from any thread and from a signal's handler.
 
         Args:
-            interrupted: whether runs end with `Interrupted` instead of returning what they have.
+            interrupted: whether calls end with `Interrupted` instead of returning what they have.
         """
         self._tell("interrupted" if interrupted else "stopped")
 
@@ -270,7 +270,7 @@ class Engine:
         self._tell(None)
 
     def raise_if_interrupted(self) -> None:
-        """Ends work that asks no model; for work that is computed in parts, called between two of them.
+        """Ends work that asks no model; long computations call it between their parts.
 
         Raises:
             Interrupted: `stop(interrupted=True)` was called and `resume` was not.
@@ -281,7 +281,7 @@ class Engine:
 
     @property
     def was_cut_short(self) -> bool:
-        """Whether `stop(interrupted=True)` kept any work from its end, rather than coming after it."""
+        """Whether `stop(interrupted=True)` ended any work early, rather than coming after it."""
         return self._cut_short
 
     def close(self) -> None:
@@ -289,7 +289,7 @@ class Engine:
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None and self._pid == os.getpid():
             with contextlib.suppress(concurrent.futures.TimeoutError):
-                in_background(dispatcher.close()).result(LONGEST_GOODBYE_SECONDS)
+                in_background(dispatcher.close()).result(LONGEST_CLOSE_SECONDS)
         self.journal.close()
 
     async def _run(self, requests: Sequence[Request], endpoint: Endpoint | None, options: AskOptions) -> list[Answer]:
@@ -399,7 +399,7 @@ _default_lock = threading.Lock()
 
 
 def default_engine() -> Engine:
-    """The engine of this process, with the journal on disk; made on first use, and anew when its place changes."""
+    """The engine of this process, with the journal on disk; made on first use, and again when its path changes."""
     global _default
     with _default_lock:
         journal = Journal.from_environment("disk")
@@ -409,7 +409,7 @@ def default_engine() -> Engine:
 
 
 def engine_given(engine: Engine | None) -> Engine:
-    """The engine, the process's own where none was given.
+    """The engine that was given, or the process's own.
 
     Raises:
         UserError: something else was given.
@@ -434,4 +434,4 @@ def _close_all() -> None:
         engine.close()
     if loop_is_running():
         with contextlib.suppress(concurrent.futures.TimeoutError):
-            in_background(shared_transport().close()).result(LONGEST_GOODBYE_SECONDS)
+            in_background(shared_transport().close()).result(LONGEST_CLOSE_SECONDS)

@@ -1,4 +1,4 @@
-"""What asking would take, before anything is sent: calls, tokens and money, each with a least and a most."""
+"""What requests take and cost: estimated before anything is sent, reserved when sent, settled when answered."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FollowUps:
 
 
 NO_FOLLOW_UPS = FollowUps()
-"""What most answers lead to."""
+"""No further calls, as for most answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +158,10 @@ def estimated(
 
     Args:
         left: the requests.
-        endpoint: whom they are for.
-        guess: what was learned of its tokens.
-        cost: what an answer there costs, by its tokens.
-        follow: what an answer may lead to.
+        endpoint: the one asked.
+        guess: what was learned about its token counts.
+        cost: what an answer there costs, given its tokens.
+        follow: further calls an answer may lead to.
     """
     asked = 0
     likely_in = least_in = most_in = most_out = 0.0
@@ -203,7 +203,7 @@ def estimated(
 
 
 def summed(estimates: Sequence[Estimate]) -> Estimate:
-    """All of them together; what is unknown of one is unknown of all."""
+    """The sum of estimates; what is unknown of one is unknown of the sum."""
     totals: dict[str, Any] = {}
     for field in fields(Estimate):
         total = sum_if_known(getattr(each, field.name) for each in estimates)

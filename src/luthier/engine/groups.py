@@ -1,4 +1,4 @@
-"""A round of requests to several endpoints: asked at the same time, put back in order."""
+"""A round of requests to several endpoints: asked at the same time, answered in the order of the round."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Recalled(Generic[Result]):
 
 @dataclass(slots=True)
 class Group:
-    """Requests to one endpoint, and where their answers belong.
+    """Requests of a round to one endpoint, with their positions in the round.
 
     Attributes:
-        endpoint: whom they are for.
+        endpoint: the one asked.
         requests: in the order they were given.
-        positions: their places in the whole; `None` when they are the whole.
+        positions: their places in the round; `None` when they are all of it.
     """
 
     endpoint: Endpoint
@@ -54,7 +54,7 @@ class Group:
 
 
 def by_endpoint(requests: Sequence[Request], otherwise: Endpoint | None) -> list[Group]:
-    """The requests by whom they are for; `otherwise` is asked where a request names no endpoint.
+    """Groups requests by endpoint; `otherwise` is asked where a request names none.
 
     Raises:
         SpecError: a request names no endpoint, and there is no other.
@@ -85,10 +85,10 @@ def by_endpoint(requests: Sequence[Request], otherwise: Endpoint | None) -> list
 async def answers_of_all(
     groups: Sequence[Group], ask: Callable[[Group], Coroutine[Any, Any, list[Answer]]]
 ) -> list[Answer]:
-    """Every group's answers, in the order of the whole.
+    """Every group's answers, in the order of the round.
 
-    When money or patience ends, each group lands what it has in the air. Any other error sends nothing more to the
-    others; what they have in the air still lands in the journal.
+    When the budget is spent or a signal comes, each group completes what it has in flight. After any other error the
+    other groups send nothing more; what they have in flight is still committed to the journal.
     """
     if len(groups) == 1:
         return await ask(groups[0])

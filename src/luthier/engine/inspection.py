@@ -1,4 +1,4 @@
-"""Asks an endpoint one cheap question and says what works, what does not, and what to change."""
+"""Asks an endpoint one cheap question and reports what works, what does not, and what to change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from luthier.replies.reading import Unreadable, read_answer
 
 __all__ = ["Finding", "check_endpoint"]
 
-# As many as a spec asks for: an endpoint that gives fewer is found out here.
+# As many as a spec asks for, so that an endpoint that gives fewer is noticed here.
 TOP_LOGPROBS = 20
 TOP_HOSTED_COMPLETION = 5
 REFUSED = {
@@ -42,9 +42,9 @@ REFUSED = {
     "max_tokens": "parameters",
     "parameter": "parameters",
 }
-"""What a finding is called when it stops everything."""
+"""The check that fails with each cause."""
 EARLIER = {"system": "You answer in one word.", "user": "The soup was good.", "assistant": "good"}
-"""Turns that come before the question, by whose they are."""
+"""Turns before the question, by role."""
 QUESTION = {
     "type": "choice",
     "instructions": "Was it good or bad?",
@@ -55,13 +55,13 @@ REASONING_PARAMETERS = {"temperature", "top_p", "max_tokens", "presence_penalty"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """One check of an endpoint.
 
     Attributes:
-        ok: whether it works; `None` where it could not be told or does not matter.
-        what: what was looked at.
-        detail: what was seen.
-        cure: what to change, empty when nothing.
+        ok: whether it works; `None` where that is unknown or does not matter.
+        what: what was checked.
+        detail: what was found.
+        cure: what to change; empty when nothing.
     """
 
     ok: bool | None
@@ -80,14 +80,14 @@ def check_endpoint(
 ) -> list[Finding]:
     """Key, address, model, parameters, log-probabilities, price and limits of an endpoint, by one call.
 
-    Nothing of it is kept in the journal. A refused parameter costs a second call without it.
+    Nothing is kept in the journal. A refused parameter costs a second call without it.
 
     Args:
-        endpoint: whom to ask.
+        endpoint: the one to ask.
         wants_logprobs: whether the spec reads log-probabilities.
         operation: which call of the protocol the spec makes.
         decoding: fields the spec puts into the body, such as temperature, max_tokens and response_format.
-        roles: whose turns the spec puts before its question, such as `system`; some models take no such turn.
+        roles: roles of the turns before the question, such as `system`, which some models do not take.
         report: counts the call that was answered and its price.
     """
     return wait_for(_check(_Inspection(endpoint, wants_logprobs, operation, decoding or {}, roles, report)))

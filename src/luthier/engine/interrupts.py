@@ -1,4 +1,4 @@
-"""What Ctrl-C, SIGTERM and SIGHUP do to a command: the first drains, the second ends at once."""
+"""What Ctrl-C, SIGTERM and SIGHUP do to a command: the first signal completes what is in flight, the second ends it."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ __all__ = ["draining"]
 
 
 def _say(text: str) -> None:
-    # No print: the signal may have come in the middle of one, whose lock it would wait for.
-    # And no fault: a stream without a file, or a reader that has left, must not break into the work.
+    # Not `print`: the signal may have interrupted one, whose lock this would wait for.
+    # A stream without a file, or a reader that has left, must not end the work with an error.
     with suppress(OSError, ValueError, AttributeError):
         os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
 
 @contextmanager
 def draining(engine: Engine, say: Callable[[str], None] = _say) -> Iterator[None]:
-    """While inside, the first signal lets what is in flight land and then raises `Interrupted`.
+    """Inside the block, the first signal lets what is in flight complete and then raises `Interrupted`.
 
-    A signal that comes when all is asked and answered lets the work end as it would have. Work that asks
-    no model is stopped where it calls `engine.raise_if_interrupted()`. A question to the person at the
-    terminal belongs outside, where Ctrl-C ends it at once. Does nothing outside the main thread, where
-    signals do not arrive.
+    A signal that comes when everything is answered changes nothing. Work that asks no model is stopped where it calls
+    `engine.raise_if_interrupted()`. A prompt for input belongs outside the block, where Ctrl-C ends it at once.
+    Does nothing outside the main thread, where signals do not arrive.
 
     Args:
-        engine: the one that is stopped.
+        engine: the engine that is stopped.
         say: prints one line for the person who pressed Ctrl-C.
 
     Raises:
-        Interrupted: a signal kept the engine from something, even if the work inside took no notice.
+        Interrupted: a signal kept the engine from sending something, even if the work inside caught that.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,9 +1,8 @@
-"""How fast and how many at once: buckets for known rates, a pace for a learned one, a window for the concurrency.
+"""Rate and concurrency limits: token buckets for known rates, a pace for a learned rate, a window for the concurrency.
 
-One limiter stands for one account's share of one model. Three layers decide whether a request may go: the buckets
-hold what the settings or the service's headers allow per minute, the pace what its push-backs teach, the window how
-many may be in flight.
-The clock is a constructor argument; nothing here sleeps, waits are returned as seconds.
+A limiter belongs to one account and model. Three layers decide whether a request may be sent: buckets hold what the
+settings or the service's headers allow per minute, the pace is the rate learned from 429s, and the window bounds how
+many may be in flight. The clock is a constructor argument; nothing here sleeps, waits are returned in seconds.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ COOLDOWN_SECONDS = 5.0
 
 
 class Bucket:
-    """Refills continuously; may go into debt when more was used than reserved.
+    """A token bucket that refills continuously; its level is negative when more was used than reserved.
 
     Args:
         per_minute: rate.
-        burst: what it holds at most; so much may go at once after a rest.
+        burst: the most it holds, which may be taken at once after a pause.
         clock: seconds that only grow.
-        level: what it holds at first.
+        level: what it holds at first; full when absent.
     """
 
     def __init__(self, per_minute: float, burst: float, clock: Clock, level: float | None = None) -> None:
@@ -55,22 +54,22 @@ class Bucket:
         self.level = burst if level is None else level
 
     def wait_seconds(self, amount: float) -> float:
-        """Until this much may be taken. More than the bucket holds may be taken from a full one."""
+        """Seconds until this amount may be taken. More than the bucket can hold may be taken when it is full."""
         self._refill()
         return max(0.0, (min(amount, self.burst) - self.level) * 60.0 / self.per_minute)
 
     def take(self, amount: float) -> None:
-        """Takes it, into debt if need be; a negative amount gives back."""
+        """Takes an amount, below zero if need be; a negative amount is given back."""
         self._refill()
         self.level = min(self.burst, self.level - amount)
 
     def change(self, per_minute: float, burst: float) -> None:
-        """Another rate from now on; what was saved up or owed stays."""
+        """Changes the rate from now on; the level stays."""
         self._refill()
         self.per_minute, self.burst = per_minute, burst
 
     def lower_to(self, level: float) -> None:
-        """The service says there is less left than was thought."""
+        """Lowers the level to what the service says is left."""
         self._refill()
         self.level = min(self.level, level)
 
@@ -81,14 +80,14 @@ class Bucket:
 
 
 class ConcurrencyWindow:
-    """How many may be in flight: grows while all goes well, cut when the service is overloaded.
+    """How many requests may be in flight: grows with each answer, cut when the service is overloaded.
 
-    Growth is by one for each answer, and after the first sign of a limit by one for each round of answers.
+    It grows by one for each answer; after the first sign of a limit, by one for each window of answers.
 
     Args:
-        most: never more than this.
+        most: upper bound.
         clock: seconds that only grow.
-        start: how many at first.
+        start: size at first.
     """
 
     def __init__(self, most: int, clock: Clock, start: int = START_WINDOW) -> None:
@@ -100,7 +99,7 @@ class ConcurrencyWindow:
         self._quiet_until = float("-inf")
 
     def limit(self, most: int) -> None:
-        """Never more than this from now on."""
+        """Changes the upper bound."""
         grown = most > self.most
         self.most = most
         self.size = min(self.size, float(most))
@@ -108,7 +107,7 @@ class ConcurrencyWindow:
             self.size = max(self.size, float(min(most, START_WINDOW)))
 
     def succeeded(self, in_flight: int) -> None:
-        """An answer came. Grows only if the window was nearly full, and not soon after a cut."""
+        """An answer came. The window grows only if it was nearly full, and not soon after a cut."""
         self._overload = max(0.0, self._overload - TOLERATED_FAILURES)
         if self.size >= self.most or in_flight < SATURATED * int(self.size) or self._clock() < self._quiet_until:
             return
@@ -116,13 +115,13 @@ class ConcurrencyWindow:
         self.size = min(float(self.most), self.size + (1.0 / self.size if self._creeps else 1.0))
 
     def creep(self) -> None:
-        """The service has a limit that is near: one more a round from now on."""
+        """A limit is near: grows by one for each window of answers from now on."""
         self._creeps = True
 
     def failed(self) -> bool:
-        """The service failed or did not answer in time; True if the window was cut, as several did so together."""
+        """The service failed or timed out; True if several failures close together cut the window."""
         if self._clock() < self._quiet_until:
-            # What was sent before the cut says nothing about the window after it.
+            # A request sent before the cut says nothing about the window after it.
             return False
         self._overload += 1.0 - TOLERATED_FAILURES
         if self._overload < OVERLOAD:
@@ -135,13 +134,13 @@ class ConcurrencyWindow:
 
 @dataclass(frozen=True, slots=True)
 class LimiterEvent:
-    """A change of the limiter, for the report.
+    """A change of a limiter, for the report.
 
     Attributes:
         seconds: since the limiter was made.
         what: what happened.
-        window: how many may be in flight since.
-        requests_per_minute: the rate kept since, if one is known or was learned.
+        window: how many requests may be in flight since then.
+        requests_per_minute: the rate kept since then; `None` if none is known or learned.
     """
 
     seconds: float
@@ -151,10 +150,10 @@ class LimiterEvent:
 
 
 class Limiter:
-    """All three layers for one account's share of one model.
+    """Buckets, pace and window of one account and model.
 
     Args:
-        limits: what the endpoint's settings allow. What the headers say counts as well: the lower of both.
+        limits: what the endpoint's settings allow; the lower of these and the service's headers counts.
         clock: seconds that only grow.
         share: the part of all these limits that may be used, as where several processes share an account.
     """
@@ -168,7 +167,7 @@ class Limiter:
         self.window = ConcurrencyWindow(self._shared(limits.concurrency), clock)
         self.pace = Pace(clock)
         self.accepted_at = float("-inf")
-        """When a request was last answered by anything but a push-back."""
+        """When a request was last answered by anything but a 429."""
         self._told_tokens = False
         self.requests: Bucket | None = None
         self.tokens: Bucket | None = None
@@ -177,13 +176,13 @@ class Limiter:
         self.configure(limits)
 
     def configure(self, limits: Limits) -> None:
-        """Takes over an endpoint's settings; the latest count, so that they can be corrected in a notebook."""
+        """Takes over an endpoint's settings; the latest ones count, so that a notebook can correct them."""
         self._set_requests(limits.requests_per_minute, "settings")
         self._set_tokens(limits.tokens_per_minute, "settings")
         self.window.limit(self._shared(limits.concurrency))
 
     def wait_seconds(self, tokens: float) -> float:
-        """Until a request of so many tokens may go as far as the rates are concerned."""
+        """Seconds until the rates allow a request of so many tokens."""
         wait = max(self._earliest - self._clock(), self.pace.wait_seconds())
         if self.requests is not None:
             wait = max(wait, self.requests.wait_seconds(1.0))
@@ -192,12 +191,12 @@ class Limiter:
         return max(0.0, wait)
 
     def permits_left(self, in_flight: int) -> int:
-        """How many more may be in flight. Few, until the first answer has shown what the service allows."""
+        """How many more requests may be in flight; at most 4 in all until the service has answered once."""
         most = int(self.window.size)
         return max(0, (most if self.met else min(most, FIRST_CONTACT)) - in_flight)
 
     def sent(self, tokens: float) -> Ticket:
-        """A request goes out; so many tokens are reserved for it. The ticket is given back with the outcome."""
+        """A request is sent with so many tokens reserved for it. The ticket is passed back with the outcome."""
         if self.requests is not None:
             self.requests.take(1.0)
         if self.tokens is not None:
@@ -205,20 +204,20 @@ class Limiter:
         return self.pace.sent()
 
     def answered(self, reserved: float, used: float, in_flight: int) -> None:
-        """An answer came; the reservation is corrected by what was really used."""
-        # A service that reports what is left charges its own estimate when it admits a request and gives
-        # nothing back; only where none reports it, what was not used may be used by others.
+        """An answer came; the reservation is corrected to what was used."""
+        # A service that reports what is left charges its own estimate at admission and gives nothing back; only
+        # where it does not report it can unused tokens be used by other requests.
         if self.tokens is not None and (used > reserved or not self._told_tokens):
             self.tokens.take(used - reserved)
         self.window.succeeded(in_flight)
 
     def accepted(self, ticket: Ticket) -> None:
-        """The service answered anything but a push-back."""
+        """The service answered with anything but a 429."""
         self.accepted_at = self._clock()
         self.pace.accepted(ticket)
 
     def refused(self, reserved: float, ticket: Ticket) -> None:
-        """The service said slow down: a lesson for the pace. Other requests need not wait as long as this one."""
+        """The service answered 429, from which the pace learns. Other requests need not wait as long as this one."""
         if self.tokens is not None:
             self.tokens.take(-reserved)
         if self.pace.refused(ticket):
@@ -226,7 +225,7 @@ class Limiter:
             self._note("429")
 
     def hold(self, seconds: float) -> None:
-        """Nothing is sent for so long."""
+        """Sends nothing for so many seconds."""
         self._earliest = max(self._earliest, self._clock() + seconds)
 
     def failed(self) -> None:
@@ -235,7 +234,7 @@ class Limiter:
             self._note("overload")
 
     def obey(self, headers: Mapping[str, str]) -> None:
-        """The service answered; takes over what it says about its limits."""
+        """Takes over what the headers of an answer say about the limits."""
         self.met = True
         said = window(headers, "requests")
         if said is not None:
@@ -259,8 +258,8 @@ class Limiter:
             return
         self.pace.skip_the_start()
         if self.requests is None or rate != self.requests.per_minute:
-            # Services allow small bursts only, so the rate is kept by even pacing: the little the bucket
-            # holds makes up for timers that fire late.
+            # Services allow small bursts only, so requests are paced evenly: the little the bucket holds makes up
+            # for timers that fire late.
             burst = max(SMALLEST_BURST_REQUESTS, rate / 60.0 * BURST_SECONDS_REQUESTS)
             if self.requests is None:
                 self.requests = Bucket(rate, burst, self._clock, level=1.0)

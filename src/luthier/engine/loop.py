@@ -17,7 +17,7 @@ LOOK_SECONDS = 0.1
 
 
 class _Home:
-    """The loop, the process it belongs to, and the lock of its making."""
+    """The loop, the process it belongs to, and a lock so that only one is made."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -33,7 +33,7 @@ def background_loop() -> asyncio.AbstractEventLoop:
     """The loop, started on first use and started anew in a process that was forked."""
     global _home
     if _home.pid != os.getpid():
-        # The parent's loop came along without its thread. It is kept, not closed: it shares the parent's files.
+        # A fork copies the parent's loop without its thread. It is kept, not closed: it shares the parent's files.
         left, _home = _home, _Home()
         _home.before = left
     home = _home
@@ -52,8 +52,8 @@ def in_background(coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
 def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
     """Runs a coroutine on the loop and waits for its result; an interrupt cancels it.
 
-    The wait is cut into short ones, between which Python runs the handlers of signals. A library that replaces the
-    system's handler, as polars does when it is imported, may otherwise hold Ctrl-C back until the result is there.
+    Waits 0.1 s at a time, so that Python runs signal handlers in between. A library that replaces the system's handler,
+    as polars does when it is imported, may otherwise hold Ctrl-C back until the result is there.
 
     Raises:
         RuntimeError: the caller is on the loop.
@@ -67,7 +67,7 @@ def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
             pass
         return future.result()
     except KeyboardInterrupt:
-        # In a notebook; what is in flight still lands in the journal.
+        # In a notebook; what is in flight is still committed to the journal.
         future.cancel()
         raise
 

@@ -1,4 +1,4 @@
-"""The rate a service turns out to allow, learned from its push-backs (429)."""
+"""The rate a service allows, learned from its 429s (push-backs)."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ __all__ = ["Pace", "Ticket"]
 Clock = Callable[[], float]
 Phase = Literal["free", "probing", "searching", "keeping"]
 
-# The start, while nothing is known: spaced a little, so that a low limit is met by few and not by all at once.
+# At the start, while no rate is known, requests are spaced a little, so that a low limit is hit by few of them.
 FIRST_REQUESTS = 4
 FIRST_SPACING_SECONDS = 0.03
 SPACING_FACTOR = 0.9
 SHORTEST_SPACING_SECONDS = 0.001
 
-# Push-backs close together count as caused by the rate: so many above a tolerated share. One is enough where the
-# rate is known. A small share that goes on counts too.
+# Push-backs close together count as caused by the rate when there are this many above a tolerated share; one is enough
+# where the rate is known. A small share that persists counts too.
 CLUSTER = {"free": 4.0, "probing": 0.0, "searching": 1.7, "keeping": 0.0}
 TOLERATED_SHARE = 0.12
 SLOW_CLUSTER = 10.0
 SLOW_TOLERATED_SHARE = 0.055
 
-# Measuring: so many accepted requests end the probing, so many make a measurement that counts; after so many
-# push-backs with hardly an accepted request between them the rate is not known any more.
+# Measuring: PROBED accepted requests end the probing, MEASURED make a measurement that counts; after LOST push-backs
+# with hardly an accepted request between them the rate counts as unknown again.
 FIRST_PROBE_SECONDS = 0.05
 LONGEST_PROBE_SECONDS = 30.0
 PROBED = 8
 MEASURED = 30
 LOST = 4
 
-# Keeping: a little below the measured rate, then faster with each accepted request and with time, ever more so.
+# Keeping: starts a little below the measured rate; each accepted request and the time since speed it up, ever more.
 MARGIN = 0.98
 STEP_DOWN = 0.95
 SEARCH_GROWTH = 0.03
@@ -43,7 +43,7 @@ GROWING_SECONDS = 20.0
 MOST_GROWTH = 0.25
 LATE_TIMER_SECONDS = 0.02
 
-# Push-backs that do not depend on the rate: so many measurements in a row, each lower by so much and all by so much.
+# Push-backs do not depend on the rate after FALLS measurements in a row, each below FALL of the last, all below FALLEN.
 FALLS = 4
 FALL = 0.98
 FALLEN = 0.65
@@ -57,7 +57,7 @@ class Ticket(NamedTuple):
 
     Attributes:
         number: requests are numbered from 1.
-        at: on the pace's clock.
+        at: seconds on the pace's clock.
     """
 
     number: int
@@ -106,15 +106,15 @@ class Pace:
         self._sent_in_falls = self._refused_in_falls = 0
 
     def skip_the_start(self) -> None:
-        """The service's rate is known from elsewhere: the first requests need not be spaced."""
+        """The rate is known from settings or headers: the first requests need no spacing."""
         self._spacing = 0.0
 
     def wait_seconds(self) -> float:
-        """Until the next request may go."""
+        """Seconds until the next request may be sent."""
         return max(0.0, self._next - self._clock())
 
     def sent(self) -> Ticket:
-        """A request goes out."""
+        """A request is sent."""
         now = self._clock()
         self._began = now if self._began is None else self._began
         self._number += 1

@@ -1,4 +1,4 @@
-"""Shows how far a run is: a bar on a terminal, a line now and then elsewhere."""
+"""Shows how far the work is: a bar on a terminal, a line every 10 s elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0
 REDRAW_SECONDS = 0.2
 TELLING_SHARE = 0.01
-"""Before so much is done, how long it took says little: the first call waits for connections and models."""
+"""No time left is shown before this share is done: the first call waits for connections and models."""
 
 
 class TerminalProgress:
@@ -72,7 +72,7 @@ class TerminalProgress:
         return self
 
     def turn_to(self, what: str) -> None:
-        """Begins to count anew for the next piece of work, in the same place."""
+        """Starts counting again for the next piece of work, in the same place."""
         with self._lock:
             self._what = what
             self._start()
@@ -80,7 +80,7 @@ class TerminalProgress:
                 self._draw(self._bar, self._task)
 
     def keep_above(self, above: RenderableType) -> None:
-        """On a terminal, what stands above the bar from now on; replaces what stood there."""
+        """Shows something above the bar from now on, on a terminal; replaces what stood there."""
         stream = self._stream or sys.stderr
         with self._lock:
             if self._silent or not stream.isatty():
@@ -97,7 +97,7 @@ class TerminalProgress:
         self.close()
 
     def expect(self, requests: int) -> None:
-        """So many more requests will be asked; below zero, so many fewer than was said."""
+        """So many more requests will be asked; a negative number corrects the total downwards."""
         with self._lock:
             if self._asking_since is None:
                 self._asking_since = time.monotonic()
@@ -118,7 +118,7 @@ class TerminalProgress:
             self._show()
 
     def working(self, what: str, done: float, total: float | None, said: str) -> None:
-        """A technique has come so far with work of its own; the bar is that work's until requests follow."""
+        """A technique reports on work of its own, which the bar shows until requests follow."""
         with self._lock:
             work = self._work
             if work is None or work.what != what or done < work.done:
@@ -130,7 +130,7 @@ class TerminalProgress:
         """Draws the last state and leaves it there.
 
         Args:
-            wipe: clear it away instead, as something better is printed next.
+            wipe: clear it away instead, as the result is printed next.
         """
         with self._lock:
             if self._bar is not None and self._task is not None:
@@ -152,7 +152,7 @@ class TerminalProgress:
         parts.append("price unknown" if cost_usd is None else dollars(cost_usd))
         left = self._expected - completed
         if left > 0 and report.fetched and completed >= TELLING_SHARE * self._expected:
-            # What the journal had took no time, and says nothing about what is still to be fetched.
+            # Answers from the journal took no time, and say nothing about those still to be fetched.
             parts.append(f"{_clock(left * seconds / report.fetched)} left")
         if report.retries:
             parts.append(f"{report.retries} retries")
@@ -192,7 +192,7 @@ class TerminalProgress:
             done, total = self._work.done, self._work.total
         bar.update(task, description=self._named(), completed=done, total=total, said=self.line())
         if total is None:
-            # For `update` no total means the one before.
+            # `update(total=None)` keeps the previous total.
             bar.tasks[bar.task_ids.index(task)].total = None
 
     def _open(self, stream: TextIO) -> None:
@@ -210,7 +210,7 @@ class TerminalProgress:
                     yield owner._above
                 yield from super().get_renderables()
 
-        # What a technique says may hold brackets, which would be read as markup.
+        # A technique's text may hold brackets, which rich would read as markup.
         what, said = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[said]}", markup=False)
         columns = (what, BarColumn(), said)
         self._bar = Beneath(*columns, console=Console(file=stream), transient=False)
@@ -250,7 +250,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def shown(progress: Progress | None, what: str) -> Iterator[Progress]:
-    """The progress that was given, else a bar of this name that ends with the block."""
+    """The progress that was given, or a bar of this name that ends with the block."""
     if progress is not None:
         yield progress
         return
@@ -259,17 +259,17 @@ def shown(progress: Progress | None, what: str) -> Iterator[Progress]:
 
 
 class ProgressForecast:
-    """A progress that knows the whole from the first request on, though requests are made piece by piece.
+    """Tells a display the expected total from the first request on, though requests are made piece by piece.
 
-    Fitting may ask (calibration, a search), then every row is asked, and an answer may bring further questions (the
-    next token of a label). What comes later is judged by what came: answers to rows tell how many of them are
-    followed up, and a search that has judged some rows on so many candidates asks no more for each of the others.
+    Fitting may ask (calibration, a search), then every row is asked, and an answer may lead to further requests (the
+    next token of a label). The total is extrapolated: the answers so far tell which share of rows is followed up, and
+    the steps of a search so far tell how many requests each further step takes.
 
     Args:
         progress: shows it.
         answering: first requests of the rows, as far as they are known.
         fitting: requests of fitting, as far as they are known; `answer_rows` ends it.
-        follow_ups: how many further requests an answer brings; none when absent.
+        follow_ups: how many further requests an answer leads to; none when absent.
     """
 
     def __init__(
@@ -289,17 +289,17 @@ class ProgressForecast:
         self._work_left: float | None = None
 
     def answer_rows(self) -> None:
-        """Fitting is over; what is asked from now on is asked for the rows."""
+        """Fitting is over; requests from now on are those of the rows."""
         self._is_fitting, self._asked_before, self._read_here = False, self._asked, 0
 
     def expect(self, requests: int) -> None:
-        """Passes on what is now expected in all."""
+        """Passes on the change of the expected total."""
         self._asked += requests
-        # Also where nothing changes: requests follow, so the bar is theirs again.
+        # Also where the total stays the same: requests follow, so the bar shows them again.
         self._progress.expect(self._news())
 
     def completed(self, answer: Answer) -> None:
-        """Passes it on, and learns how many answers are followed up."""
+        """Passes it on, and learns the share of answers that are followed up."""
         first_round = self._fitting if self._is_fitting else self._answering
         if self._follow_ups is not None and answer.choices and self._read_here < first_round:
             self._read += 1
@@ -314,7 +314,7 @@ class ProgressForecast:
         self._progress.retried(wait_seconds)
 
     def working(self, what: str, done: float, total: float | None, said: str) -> None:
-        """Passes it on, and learns how much a search still asks at most."""
+        """Passes it on, and learns how many requests each step of a search takes."""
         if self._work_from is not None and total is not None and done > self._work_from[0]:
             per_step = (self._asked - self._work_from[1]) / (done - self._work_from[0])
             self._work_left = per_step * (total - done)
@@ -322,7 +322,7 @@ class ProgressForecast:
         self._progress.working(what, done, total, said)
 
     def _news(self) -> int:
-        """By how much the whole has changed since it was last told."""
+        """The change of the expected total since the display was last told."""
         before, self._told = self._told, self._whole()
         return self._told - before
 
@@ -331,12 +331,12 @@ class ProgressForecast:
         rows = round(self._answering * followed)
         if self._is_fitting:
             if self._work_left is not None:
-                # Of the step under way nothing is known yet but that it is part of what was left.
+                # The step under way is part of what was left; how much it asks is not known yet.
                 assert self._work_from is not None
                 fitting = self._work_from[1] + max(round(self._work_left), self._asked - self._work_from[1])
             else:
                 fitting = max(round(self._fitting * followed), self._asked)
             return fitting + rows
         here = self._asked - self._asked_before
-        # Once more was asked than the first requests, the follow-ups are known: they go out in one round.
+        # Once more than the first requests were asked, the follow-ups are known: they are sent in one round.
         return self._asked_before + (here if here > self._answering else max(here, rows))

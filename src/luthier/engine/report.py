@@ -71,7 +71,7 @@ def call_record(asked: Sequence[Answer]) -> CallRecord:
 
 
 class Report:
-    """Counts of one run or of several; give the same one to several calls to have them added up.
+    """Counts what calls of the engine did; pass one report to several calls to have them added up.
 
     Attributes:
         requests: requests asked for.
@@ -97,7 +97,7 @@ class Report:
         self._latencies: array[float] = array("d")
 
     def completed(self, answer: Answer) -> None:
-        """Counts an answer, or the lack of one."""
+        """Counts an answer, or a failure."""
         if answer.failure is not None:
             self.failed[answer.failure] += 1
             return
@@ -153,7 +153,7 @@ class Report:
 
     @property
     def spending(self) -> str:
-        """What was spent now, and what the answers cost in all, as a paying command ends."""
+        """What was spent now and what all answers used cost: the last line of a command that pays."""
         unpriced = f" and {counted(self.unpriced, 'call')} of unknown price" if self.unpriced else ""
         now = f"{dollars(self.spent_usd)}{unpriced} for {counted(self.fetched, 'new answer')}"
         whole = dollars(self.spent_usd + self.saved_usd)
@@ -166,7 +166,7 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know, such as a model that changed behind its name."""
+        """Warnings for the user, such as a model that changed behind its name."""
         notes = list(self._notes)
         if self.damaged:
             notes.append(damage(self.damaged))
@@ -175,7 +175,7 @@ class Report:
         return notes
 
     def latency_seconds(self, share: float) -> float | None:
-        """Latency that this share of the answers stayed within, `None` without answers.
+        """The latency in seconds that this share of answers stayed within; `None` without answers.
 
         Args:
             share: .5 for the median, .95 for the 95th of 100.
@@ -200,18 +200,18 @@ class Report:
 
 
 def counted(number: int, what: str) -> str:
-    """So many of something: `1 call`, `1,200 calls`."""
+    """A number with its noun: `1 call`, `1,200 calls`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def damage(answers: int) -> str:
-    """What a person is told of damaged answers in the journal."""
+    """The warning about damaged answers in the journal."""
     some = f"{answers:,} answers in the journal were" if answers > 1 else "1 answer in the journal was"
     return f"{some} damaged (the checksum does not fit) and asked again."
 
 
 def uncounted(answers: int) -> str:
-    """What a person is told of costs that rest on guessed tokens."""
+    """The warning about costs that rest on estimated token counts."""
     some = f"{answers:,} answers came" if answers != 1 else "1 answer came"
     return (
         f"{some} without all token counts, so the cost is estimated from the lengths of the texts; a budget is charged "

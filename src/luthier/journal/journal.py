@@ -1,4 +1,4 @@
-"""The durable record of answers by content key: cache, resume and bill in one."""
+"""The durable record of answers by content key: a cache, the point to resume from, and the bill."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ ON CONFLICT (key) DO UPDATE SET
 WHERE excluded.state = 'answered' OR answers.state <> 'answered'
 """
 
-# After a fork the parent's connections must be neither used nor closed by the child: closing would
-# tidy up the write-ahead log under the parent's feet. They are kept here, out of the collector's reach.
+# After a fork the child must neither use nor close the parent's connections: closing would remove the write-ahead log
+# the parent is using. They are kept here, so that the garbage collector does not close them.
 _LEFT_TO_THE_PARENT: list[object] = []
 
 Done = Callable[[UserError | None], None]
@@ -56,12 +56,12 @@ class JournalEntry:
     """One item as the journal keeps it.
 
     Attributes:
-        key: sha256 of what was asked of whom.
+        key: sha256 of the request and the identity of the model; see `providers/keys.py`.
         state: `answered` or `failed`; `damaged` where the row's checksum does not fit. Later rooms add `planned`
             and `submitted`.
         operation: which call of the protocol.
-        identity: who was asked.
-        model: the name it was asked by.
+        identity: which model was asked; see `Identities`.
+        model: the name it was asked for under.
         failure: why it failed.
         reported_model: what the service said it was.
         status: HTTP status.
@@ -93,12 +93,12 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What came of leasing keys.
+    """The outcome of leasing keys.
 
     Attributes:
-        owner: who has them now.
-        held: those that another owner has.
-        found: of the others, what the journal has of them by now.
+        owner: the owner of the leases.
+        held: keys that another owner has leased.
+        found: entries that the journal has by now for other keys.
     """
 
     owner: Owner
@@ -164,7 +164,7 @@ class Journal:
         return cls(None if otherwise == "memory" else luthier_home() / "journal.db")
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, JournalEntry]:
-        """What is known of these keys; a damaged row comes back in the state `damaged`, without a body."""
+        """The entries of these keys; a damaged row is returned in the state `damaged`, without a body."""
         with self._connection() as connection:
             return {entry.key: entry for entry in _entries(connection, keys)}
 
@@ -206,13 +206,13 @@ class Journal:
         self._queue.put((entries, done_with, done))
 
     def lease(self, keys: Sequence[bytes], owner: Owner | None) -> Lease:
-        """Leases what can be had of these keys, so that no other process asks them meanwhile.
+        """Leases those of these keys that no other owner holds, so that no other process asks them.
 
         Args:
-            keys: what is to be asked.
-            owner: who asks; `None` for a new one.
+            keys: keys of the requests to be asked.
+            owner: the owner; `None` for a new one.
         """
-        # However it is spelled, one file has one name here.
+        # One file has one name here, however its path is spelled.
         file = str(self.path.resolve()) if self.path is not None else ""
         with self._transaction() as connection:
             owner, held = leases.take(connection, file, owner, keys)
@@ -221,25 +221,25 @@ class Journal:
         return Lease(owner, held, found)
 
     def renew(self, owner: Owner) -> None:
-        """The owner is still at work."""
+        """Extends the owner's leases."""
         with self._transaction() as connection:
             leases.renew(connection, owner)
 
     def leave(self, owner: Owner) -> None:
-        """The owner's work has ended: its leases end too."""
+        """Ends the owner and its leases."""
         self._owners.discard(owner)
         with self._transaction() as connection:
             leases.leave(connection, owner)
 
     def snapshot(self, identity: str, model: str) -> str | None:
-        """What the model last said it was, `None` if it never did."""
+        """The model name last reported, `None` if there was none."""
         query = "SELECT reported_model FROM snapshots WHERE identity = ? AND model = ? ORDER BY last_seen DESC LIMIT 1"
         with self._connection() as connection:
             row = connection.execute(query, (identity, model)).fetchone()
         return None if row is None else str(row[0])
 
     def saw_snapshot(self, identity: str, model: str, reported_model: str) -> None:
-        """Notes what a model says it is now."""
+        """Records the model name reported now."""
         with self._connection() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", (identity, model, reported_model, time.time())
@@ -260,7 +260,7 @@ class Journal:
         return JournalSize(answers, rows.get(False, (0, 0.0))[0], size, cost)
 
     def purge(self, older_than_days: float | None = None) -> int:
-        """Forgets answers, all of them or the old ones, and wipes them from the file; returns how many."""
+        """Deletes answers, all of them or the old ones, and wipes them from the file; returns how many."""
         before = time.time() - older_than_days * 86400 if older_than_days is not None else None
         with self._connection() as connection:
             if before is None:
@@ -280,7 +280,7 @@ class Journal:
             self._queue.put(None)
             self._writer.join()
             self._writer = None
-        # Where the file cannot be written, which was told of before, they end with the process.
+        # Where the file cannot be written, which was reported before, the leases end with the process.
         with suppress(UserError):
             for owner in list(self._owners):
                 self.leave(owner)
@@ -308,7 +308,7 @@ class Journal:
             try:
                 if self._open is None:
                     self._open = _opened(self.path)
-                    # One that is let go without a word is closed too.
+                    # A journal that is collected without `close` closes its connection too.
                     self._closing = weakref.finalize(self, _close, self._open, os.getpid())
                     self._closing.atexit = False
                 yield self._open
@@ -350,7 +350,7 @@ class Journal:
                 )
             except UserError as error:
                 failure = error
-            except Exception as error:  # whoever waits for the commit must hear of any failure
+            except Exception as error:  # the callers that wait for the commit must hear of any failure
                 failure = UserError(f"the journal {self.path or 'in memory'} failed: {error!r}")
             for _, _, done in batches:
                 done(failure)
@@ -403,7 +403,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _text(value: bytes) -> str:
-    # A flipped bit may leave text that is no UTF-8: that is for the checksum to find.
+    # A flipped bit may leave text that is not UTF-8; the checksum finds it.
     return value.decode("utf-8", "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""Who asks what at present, so that two processes with the same rows ask once: leases on keys, kept in the journal."""
+"""Leases on keys, kept in the journal, so that two processes with the same rows ask each question once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["EXPIRE_SECONDS", "Owner", "give_back", "leave", "renew", "take"]
 EXPIRE_SECONDS = 60.0
 KEYS_A_QUERY = 500
 
-# Owners of this process that are at work; another owner under this process's id is one that ended without a word.
+# Owners of this process that are active; any other owner under this process's id was left by one that died.
 _at_work: set[tuple[str, int]] = set()
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """One engine at work.
+    """An engine that asks.
 
     Attributes:
         id: its number in the journal.
@@ -38,15 +38,15 @@ class Owner:
 def take(
     connection: sqlite3.Connection, journal: str, owner: Owner | None, keys: Sequence[bytes]
 ) -> tuple[Owner, set[bytes]]:
-    """Leases what can be had of these keys, within the caller's transaction.
+    """Leases those of these keys that no other owner holds, within the caller's transaction.
 
     Owners that have died lose theirs first.
 
     Args:
         connection: the journal's.
         journal: its file.
-        owner: who takes them; `None` for a new one.
-        keys: what is to be asked.
+        owner: the one that takes them; `None` for a new one.
+        keys: keys of the requests to be asked.
 
     Returns:
         The owner, and the keys that another owner holds.
@@ -67,12 +67,12 @@ def take(
 
 
 def give_back(connection: sqlite3.Connection, leases: Iterable[tuple[Owner, bytes]]) -> None:
-    """Ends leases on keys that have their answers, or will not be asked."""
+    """Ends leases on keys that are answered or will not be asked."""
     connection.executemany("DELETE FROM leases WHERE key = ? AND owner = ?", [(key, owner.id) for owner, key in leases])
 
 
 def renew(connection: sqlite3.Connection, owner: Owner) -> None:
-    """The owner is still at work."""
+    """Extends the owner's leases."""
     _at_work.add((owner.journal, owner.id))
     connection.execute(
         "INSERT OR REPLACE INTO lease_owners VALUES (?, ?, ?, ?, ?)",
@@ -81,7 +81,7 @@ def renew(connection: sqlite3.Connection, owner: Owner) -> None:
 
 
 def leave(connection: sqlite3.Connection, owner: Owner) -> None:
-    """The owner's work has ended."""
+    """Ends the owner and its leases."""
     _at_work.discard((owner.journal, owner.id))
     connection.execute("DELETE FROM leases WHERE owner = ?", (owner.id,))
     connection.execute("DELETE FROM lease_owners WHERE id = ?", (owner.id,))
@@ -106,7 +106,7 @@ def _bury(connection: sqlite3.Connection, owner: Owner) -> None:
 
 def _lives(journal: str, identity: int, place: str, pid: int, started: str, expires: float) -> bool:
     if place != _place() or not started:
-        # A process that cannot be looked at is trusted for as long as it renews.
+        # A process that cannot be inspected counts as alive for as long as it renews.
         return time.time() < expires
     if pid == os.getpid() and started == _started(pid):
         return (journal, identity) in _at_work
@@ -118,7 +118,7 @@ def _lives(journal: str, identity: int, place: str, pid: int, started: str, expi
 
 @cache
 def _place() -> str:
-    """The machine since it was started, and the namespace in which its process numbers are valid."""
+    """The machine since its boot, and the namespace in which its process ids are valid."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -131,7 +131,7 @@ def _started(pid: int) -> str:
 
 
 def _state(pid: int) -> tuple[str, str]:
-    """State and start of a process; empty where there is none, it has ended, or the system does not say."""
+    """State and start time of a process; empty where it does not exist, has ended, or the system does not say."""
     try:
         # The name, in brackets, may hold any bytes.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()

@@ -12,7 +12,7 @@ __all__ = ["MIGRATIONS", "check_ours", "explain", "migrate"]
 
 
 def m001_answers(connection: sqlite3.Connection) -> None:
-    """One row per item asked; `state` is open to states that later rooms add."""
+    """One row per request; `state` is open to further states."""
     connection.execute(
         """
         CREATE TABLE answers (
@@ -58,7 +58,7 @@ def m003_checksums(connection: sqlite3.Connection) -> None:
 
 
 def m004_leases(connection: sqlite3.Connection) -> None:
-    """Which keys are being asked at present, and by whom."""
+    """Which keys are being asked at present, and by which process."""
     connection.execute(
         """
         CREATE TABLE lease_owners (
@@ -88,7 +88,7 @@ def check_ours(connection: sqlite3.Connection, place: str) -> None:
     Raises:
         UserError: it holds tables, and they are not a journal's.
     """
-    # Tables first: another process that makes the journal meanwhile commits them together with the version.
+    # Tables first: another process that makes the journal at this moment commits them together with the version.
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     columns = {row[1] for row in connection.execute("PRAGMA table_info(answers)")}
     if tables and not (_version(connection) and {"key", "state", "identity", "body"} <= columns):
@@ -124,7 +124,7 @@ def migrate(connection: sqlite3.Connection, place: str) -> None:
 
 
 def explain(error: sqlite3.Error, path: Path | None) -> UserError:
-    """What a person can do about an error of the database."""
+    """The error of a database with what a person can do about it."""
     place = str(path) if path is not None else "in memory"
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith("SQLITE_FULL"):

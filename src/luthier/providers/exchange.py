@@ -1,10 +1,10 @@
-"""One call to a model and what came back, as plain records."""
+"""A request to a model and its answer, as plain records."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 
 from luthier.providers.endpoint import Endpoint
 
@@ -21,22 +21,22 @@ FailureKind = Literal[
     "transient",  # timeout, broken connection, 5xx, unreadable body: likewise
     "permanent",  # this request can never work as it is (400, 404, too long)
     "content",  # the service will not process this text
-    "quota",  # the account has nothing left: stops the run
-    "access",  # the key or its rights: stops the run
+    "quota",  # the account has nothing left: stops the call
+    "access",  # the key or its rights: stops the call
     "stopped",  # never sent: budget reached or interrupted
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One item for a model in the OpenAI protocol, without what belongs to the endpoint.
+    """One request in the OpenAI protocol, without what belongs to the endpoint.
 
     Attributes:
         operation: which call of the protocol.
         body: its body without `model`; plain JSON values. `max_tokens` is spelled so here and
             renamed for services that want `max_completion_tokens`. An embedding asks about ONE text
             (`{"input": text}`, with `dimensions` where the model takes them); the engine sends many in a call.
-        endpoint: whom to ask, where it is not the endpoint the whole conversation is held with.
+        endpoint: the one to ask, where it is not that of the whole conversation.
     """
 
     operation: Operation
@@ -61,7 +61,7 @@ class Usage:
     estimated: bool = False
 
     def __add__(self, other: Usage) -> Usage:
-        """Both together."""
+        """The sum of both."""
         return Usage(
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
@@ -121,35 +121,28 @@ class Answer:
         return np.frombuffer(self.embedding, dtype="<f4")
 
 
-@dataclass(frozen=True)
-class ProgressEvent(Sequence[Request]):
-    """A round that asks nothing: a technique's report on its own work, for the progress display.
+class ProgressEvent(tuple[Request, ...]):
+    """A round without requests: a technique reports on work of its own, for the progress display.
 
-    Attributes:
+    Args:
         what: the work, in a word or two, as in `AutoML`.
         done: how much is done, in the unit of `total`.
         total: how much there is; `None` when that is not known.
-        said: the latest news, short.
+        said: the latest result, in a few words.
     """
 
     what: str
     done: float
-    total: float | None = None
-    said: str = ""
+    total: float | None
+    said: str
 
-    def __len__(self) -> int:
-        return 0
-
-    @overload
-    def __getitem__(self, index: int) -> Request: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Request]: ...
-    def __getitem__(self, index: int | slice) -> Request | Sequence[Request]:
-        if isinstance(index, slice):
-            return ()
-        raise IndexError("a round that asks nothing")
+    def __new__(cls, what: str, done: float, total: float | None = None, said: str = "") -> Self:
+        """An empty round with these facts."""
+        event = super().__new__(cls)
+        event.what, event.done, event.total, event.said = what, done, total, said
+        return event
 
 
 Result = TypeVar("Result")
 Conversation: TypeAlias = Generator[Sequence[Request], Sequence[Answer], Result]
-"""How a technique speaks without I/O: it yields requests, is sent their answers in order, returns a result."""
+"""A technique without I/O: a generator that yields requests, is sent their answers in order, and returns a result."""

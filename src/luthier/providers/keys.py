@@ -1,4 +1,4 @@
-"""The key under which an answer is kept: what was asked, of whom, and nothing of how it was fetched."""
+"""The key under which an answer is kept: a hash of the request and the model, not of how it was fetched."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ VERSION = 1
 
 
 def key_prefix(endpoint: Endpoint, identity: str) -> bytes:
-    """What all requests to an endpoint have in common, in canonical form."""
+    """The part of the key that all requests to an endpoint share, in canonical form."""
     return canonical([VERSION, identity, endpoint.model, endpoint.extra_body])
 
 
 def answer_key(prefix: bytes, request: Request) -> bytes:
-    """sha256 of the canonical form of one item asked of one model.
+    """sha256 of the canonical form of one request to one model.
 
     Raises:
-        ValueError: the body holds something JSON cannot say, such as NaN.
+        ValueError: the body holds something JSON cannot express, such as NaN.
     """
     # The 0 told repeated questions apart in the first version of the key; without it no journal would be found again.
     return hashlib.sha256(prefix + canonical([request.operation, 0, request.body])).digest()

@@ -68,7 +68,7 @@ def named_proxies() -> tuple[str | None, ...]:
 
 
 def check_proxy_for_sdk(url: str) -> None:
-    """Tells what the SDK would stumble over when it reads the environment itself.
+    """Raises the errors the SDK would meet when it reads the environment itself.
 
     Raises:
         EndpointError: the value is no address of a proxy.

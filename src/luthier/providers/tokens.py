@@ -1,4 +1,4 @@
-"""Guesses how many tokens a request will take. An estimate, for limits and money before the answer is known."""
+"""Estimates how many tokens a request takes, for limits and budgets before the answer is known."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _leaves(value: Any) -> list[str]:
 
 
 class TokenGuess:
-    """Learns from the usage of the answers seen so far how many tokens a text makes, and how long answers are."""
+    """Learns from the usage of answers how many tokens a text has, and how long answers are."""
 
     def __init__(self) -> None:
         self._units = PRIOR_TOKENS * UNITS_PER_TOKEN
@@ -112,19 +112,19 @@ class TokenGuess:
         return self.tokens_of(request_units(request))
 
     def tokens_of(self, units: float) -> float:
-        """Tokens that so many units make."""
+        """Estimated tokens of so many units."""
         return max(1.0, units * self._tokens / self._units)
 
     def at_most(self, units: float) -> float:
-        """Tokens that so many units hardly exceed: by the densest question seen so far, or half a token a letter."""
+        """Upper estimate of the tokens of so many units: by the densest question so far, or half a token a unit."""
         return max(1.0, units * (self._densest or MOST_TOKENS_A_UNIT))
 
     def largest_output(self, request: Request, endpoint: Endpoint | None = None) -> float | None:
         """Tokens the answer may have at most, `None` where the request sets no bound.
 
         Args:
-            request: what is asked.
-            endpoint: of whom; its own `max_completion_tokens` replaces the bound of a chat.
+            request: the request.
+            endpoint: the one asked; its own `max_completion_tokens` replaces the bound of a chat.
         """
         if request.operation in WITHOUT_OUTPUT:
             return 0.0
@@ -144,20 +144,20 @@ class TokenGuess:
         return mean if most is None else min(most, mean)
 
     def completed(self, usage: Usage, units: float) -> Usage:
-        """The counts of an answer whose service did not say how long the question was, with a guess in that place."""
+        """The usage of an answer, with an estimate where the service did not count the question."""
         if usage.input_tokens or not usage.estimated:
             return usage
         return replace(usage, input_tokens=math.ceil(self.tokens_of(units)))
 
     def dearest(self, usage: Usage, units: float) -> Usage:
-        """The same with the most tokens there can have been in the place of guesses."""
+        """The usage with the most tokens there can have been in place of estimates."""
         if not usage.estimated:
             return usage
         most = usage.input_tokens or math.ceil(self.at_most(units))
         return replace(usage, input_tokens=most, output_tokens=math.ceil(usage.output_tokens * MOST_OF_A_GUESS))
 
     def learn(self, units: float, usage: Usage) -> None:
-        """An answer came with its true counts; guesses teach nothing."""
+        """Learns from the true counts of an answer; estimates teach nothing."""
         if usage.input_tokens and not usage.estimated:
             self._units += units
             self._densest = max(self._densest, usage.input_tokens / max(1.0, units))
@@ -168,10 +168,12 @@ class TokenGuess:
 
 def request_units(request: Request) -> float:
     """Length of everything the model reads, in quarters of a token."""
+    body = request.body
     if request.operation == "decision":
-        return _units(request.body.get("input")) + _all_units(request.body.get("questions"))
-    asked = _units(request.body.get("messages", request.body.get("prompt", request.body.get("input"))))
-    schema = request.body.get("response_format")
+        # A question's texts lie at several depths: instructions, and labels with their descriptions.
+        return _units(body.get("input")) + sum(map(text_units, _leaves(body.get("questions"))))
+    asked = _units(body.get("messages", body.get("prompt", body.get("input"))))
+    schema = body.get("response_format")
     return asked if schema is None else asked + text_units(json.dumps(schema, default=str))
 
 
@@ -182,15 +184,4 @@ def _units(value: Any) -> float:
         return _units(value.get("content", value.get("text"))) + PER_MESSAGE * UNITS_PER_TOKEN
     if isinstance(value, list | tuple):
         return sum(_units(item) for item in value)
-    return 0.0
-
-
-def _all_units(value: Any) -> float:
-    # A question's texts lie at several depths: instructions, and labels with their descriptions.
-    if isinstance(value, str):
-        return text_units(value)
-    if isinstance(value, dict):
-        return sum(_all_units(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return sum(_all_units(item) for item in value)
     return 0.0

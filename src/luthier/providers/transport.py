@@ -1,4 +1,4 @@
-"""Sends one attempt over HTTP and says what happened. The hot path: aiohttp, no SDK."""
+"""Sends one HTTP request and returns the reply or the fault. The hot path: aiohttp, no SDK."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ LARGEST_REPLY = 64_000_000
 FaultKind = Literal["unreachable", "insecure", "no_tls", "needs_tls", "proxy", "timeout", "broken"]
 
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
-"""What OpenSSL calls an answer that is no TLS."""
+"""Parts of the names OpenSSL gives to an answer that is not TLS."""
 
-KNOCKING_SECONDS = 3.0
+TLS_PROBE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Transport:
             direct: past any proxy, as the server runs on this machine for this user alone.
 
         Raises:
-            EndpointError: the environment names a proxy that is none.
+            EndpointError: the environment names a proxy by something that is no address.
             MissingPart: it names a SOCKS proxy, and the package for those is not installed.
         """
         return await self._send("POST", url, headers, body, timeout_seconds, direct)
@@ -175,7 +175,7 @@ class Transport:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
-            async with asyncio.timeout(KNOCKING_SECONDS):
+            async with asyncio.timeout(TLS_PROBE_SECONDS):
                 _, writer = await asyncio.open_connection(parts.hostname, parts.port or 80, ssl=context)
             writer.transport.abort()
             self._plain[server] = True
@@ -215,7 +215,7 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
-    # Written in one piece, a large body would hold up everybody else on the loop.
+    # Written in one piece, a large body would hold up all other requests on the loop.
     return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY else body
 
 

@@ -1,4 +1,4 @@
-"""What services say in words, where neither their status nor their code says what is wrong."""
+"""Reads the words of an error message, where neither status nor code tells what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token counts as services spell them, and what stands in for those they leave out."""
+"""Token counts as services spell them, and estimates for those they leave out."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _count(given: Mapping[str, Any], names: tuple[str, ...]) -> int:
 
 
 def _number(value: Any) -> int:
-    """A count, 0 for what is none: services also write 9.0 and "9"."""
+    """A count, or 0 if the value is not one; services also write 9.0 and "9"."""
     if isinstance(value, str):
         try:
             value = float(value.replace(",", ""))

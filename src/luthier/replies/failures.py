@@ -1,4 +1,4 @@
-"""Says what kind of failure an attempt was: the row's, the moment's, or one that every request would meet."""
+"""Classifies a failed attempt: the fault of its row, of the moment, or one that every request would meet."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Cause = Literal[
     "needs_tls",
     "proxy",
 ]
-"""Why no request of the run can work: these stop it."""
+"""Why no request of the call can work: these stop it."""
 
 QUOTA_CODES = {
     *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "exceeded_current_quota_error"),
@@ -107,15 +107,15 @@ NOT_OFFERED: dict[Operation, Cause] = {"embedding": "no_embeddings", "decision":
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an attempt came to.
+    """What kind of failure an attempt was.
 
     Attributes:
         kind: what it means for this row.
         message: for a person, without keys.
         retry_after_seconds: how long the service asked to wait.
-        cause: set when no other request of the run can work either.
-        suspected: the cause, should the first requests of the run all fail so; this one alone does not tell.
-        by_words: whether only the words of the message tell the cause; a run that has answers disproves it.
+        cause: set when no other request of the call can work either.
+        suspected: the cause if the first requests of the call all fail like this; one failure alone does not tell.
+        by_words: whether only the words of the message tell the cause; a call that has answers disproves it.
         status: HTTP status, `None` without an answer.
         parameter: the parameter the service does not take.
         unreachable: whether there was no connection at all.
@@ -141,7 +141,7 @@ def judge(
         reply: what came.
         secrets: keys that must not be shown.
         operation: what was asked.
-        sent: the texts of the request; their words in a message say nothing of the service.
+        sent: the texts of the request; a message that quotes them says nothing about the service.
     """
     status = reply.status
     error = error_of(reply.body)
@@ -214,7 +214,7 @@ def judge(
     if other_style is not None and status in (400, 404) and said_by in words:
         return verdict("permanent", other_style)
     if status == 404 and "no endpoints found" in words:
-        # OpenRouter has the model, though nobody who serves it as it was asked for.
+        # OpenRouter has the model, but no provider that serves it as it was asked for.
         route: Cause = "parameter" if "parameter" in words else "access" if "policy" in words else "unknown_model"
         return verdict("access" if route == "access" else "permanent", route)
     if code in UNKNOWN_MODEL_CODES or (status == 404 and "model" in words):
@@ -267,7 +267,7 @@ def judge_unread(
     *,
     answered: bool,
 ) -> Verdict:
-    """The verdict on a body that is no answer although its status says so, by what the body says.
+    """The verdict on a body without an answer that came with a status of success.
 
     Args:
         reply: status 200 and its like.

@@ -23,7 +23,7 @@ SPELLED = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "ten": 10}
 
 
 class LikeliestLimit:
-    """Learned once from a refusal, for as long as a lane lives. What a request is kept under does not change."""
+    """The most likely tokens a service returns, learned from a refusal. The journal key of a request stays the same."""
 
     def __init__(self) -> None:
         self.most: int | None = None

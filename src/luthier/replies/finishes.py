@@ -1,4 +1,4 @@
-"""What it means that a service stopped writing: the words services give as `finish_reason`, in four kinds."""
+"""Why a service stopped writing: the values of `finish_reason`, in four kinds."""
 
 from __future__ import annotations
 

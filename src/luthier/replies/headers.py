@@ -1,4 +1,4 @@
-"""Reads what a service says about its limits in the headers of an answer."""
+"""Rate limits and waits in the headers of a reply."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Window:
     """What a service says about one of its limits.
 
     Attributes:
-        limit: how much a full window holds.
-        remaining: how much of it is left.
+        limit: the most in one window.
+        remaining: what is left of it.
         reset_seconds: until it is full again.
     """
 

@@ -30,7 +30,7 @@ WORD_PIECE = re.compile(r"##(?=\w)")
 def choices_of(logprobs: Any) -> tuple[TokenChoices, ...]:
     """The likeliest tokens of every position, in the shape of chat or of completions.
 
-    A value that is no log-probability (null, NaN, a string, minus infinity) costs that token only.
+    A token whose value is not a log-probability (null, NaN, a string, minus infinity) is left out.
 
     Raises:
         KeyError, TypeError, ValueError, OverflowError: a position has another shape.

@@ -1,4 +1,4 @@
-"""Reads the body of an answer: what the model wrote, how sure it was, what was counted."""
+"""Reads the body of an answer: the text, the log-probabilities or the vector, and the token counts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXPECTED: dict[Operation, str] = {
 SPOKEN_PARTS = (None, "text", "output_text")
 
 ROUNDING = 1e-6
-"""By so much a sum of shares may pass 1."""
+"""By this much a probability may exceed 1."""
 
 FINISHES: dict[Finish, str] = {"cut": "length", "refused": "content_filter"}
 """What an answer's `finish_reason` is then, however the service spells it."""
@@ -63,11 +63,11 @@ def read_answer(body: bytes, operation: Operation) -> Answer:
 
 @dataclass(slots=True)
 class ReplyPart:
-    """What one request has from a call that carried several.
+    """The share of one request in the reply to an HTTP call that carried several.
 
     Attributes:
         answer: its own, with its share of the tokens.
-        body: what would have come had it been asked alone.
+        body: the reply it would have had alone.
     """
 
     answer: Answer
@@ -77,7 +77,7 @@ class ReplyPart:
 def read_call(body: bytes, units: Sequence[float]) -> list[ReplyPart | Unreadable]:
     """The vectors in a body of status 200, in the order the texts were sent.
 
-    A vector that is none (no numbers, not finite, nothing but zeros) spoils only its own text.
+    An unusable vector (no numbers, not finite, all zeros) fails only its own text.
 
     Args:
         body: what came.
