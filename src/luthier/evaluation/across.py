@@ -10,7 +10,7 @@ import numpy as np
 
 from luthier.errors import DataError
 from luthier.evaluation.leaderboard import Leaderboard
-from luthier.evaluation.resampling import Interval, percentile_interval
+from luthier.evaluation.resampling import Interval, percentile_interval, plain
 from luthier.evaluation.statistics import all_differences, holm, letters
 from luthier.tasks.types import Measure
 
@@ -122,40 +122,11 @@ class Across:
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            "schema": 1,
-            "metric": self.metric,
-            "tables": list(self.tables),
-            "rows": dict(self.rows),
-            "alpha": self.alpha,
-            "entries": [
-                {
-                    "name": entry.name,
-                    "technique": entry.technique,
-                    "model": entry.model,
-                    "rank": entry.rank,
-                    "group": entry.group,
-                    "mean": _bounds(entry.mean),
-                    "values": {table: _bounds(found) for table, found in entry.values.items()},
-                    "ranks": dict(entry.ranks),
-                    "leads": list(entry.leads),
-                    "worst_table": entry.worst_table(self.measure),
-                    "mean_rank": entry.mean_rank,
-                }
-                for entry in self.entries
-            ],
-            "without": list(self.without),
-            "pairs": [
-                {
-                    "first": pair.first,
-                    "second": pair.second,
-                    "difference": _bounds(pair.difference),
-                    "p": pair.p,
-                    "corrected": pair.corrected,
-                }
-                for pair in self.pairs
-            ],
-        }
+        document: dict[str, Any] = {"schema": 1, **plain(self)}
+        del document["measure"]
+        for line, entry in zip(document["entries"], self.entries, strict=True):
+            line |= {"worst_table": entry.worst_table(self.measure), "mean_rank": entry.mean_rank}
+        return document
 
 
 def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across:
@@ -236,7 +207,3 @@ def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across
         ),
         alpha=first.alpha,
     )
-
-
-def _bounds(interval: Interval) -> list[float | None]:
-    return [interval.value, interval.low, interval.high]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
@@ -18,7 +17,7 @@ from luthier.evaluation.agreement import (
     row_counts,
 )
 from luthier.evaluation.decomposition import Attribution
-from luthier.evaluation.resampling import Interval
+from luthier.evaluation.resampling import Interval, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +99,7 @@ class Audit:
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values, none of them NaN; an interval is `[value, low, high]`."""
-        document: dict[str, Any] = _plain(self)
+        document: dict[str, Any] = plain(self)
         return {"schema": SCHEMA, **document}
 
 
@@ -164,17 +163,3 @@ def _line(agreement: Agreement) -> dict[str, Any]:
         "lost_by_choosing": choice.lost,
         "lost_by_chance": choice.lost_by_chance,
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Interval):
-        return [_plain(value.value), _plain(value.low), _plain(value.high)]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
 from luthier.evaluation.measures import measures_of
-from luthier.evaluation.resampling import Floats, Interval
+from luthier.evaluation.resampling import Floats, Interval, plain
 from luthier.evaluation.sample_size import SamplePlan
 from luthier.tasks.prediction import STATES, CallRecord, Prediction, State
 from luthier.tasks.task import Task
@@ -53,10 +53,10 @@ class Candidate:
 
     name: str
     technique: str
-    model: str
-    spec_digest: str
-    fitted_digest: str
-    predictions: tuple[Prediction, ...] = field(repr=False)
+    model: str = "none"
+    spec_digest: str = ""
+    fitted_digest: str = ""
+    predictions: tuple[Prediction, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
 
 
@@ -65,7 +65,7 @@ class Entry:
     """A line of the leaderboard.
 
     Attributes:
-        candidate: who.
+        candidate: the spec and what it answered.
         metrics: name to value and interval; absent where it cannot be had.
         states: rows per state, all rows of the table counted.
         from_journal_share: share of the evaluated rows that were answered from the journal.
@@ -79,9 +79,9 @@ class Entry:
     candidate: Candidate
     metrics: dict[str, Interval]
     states: dict[State, int]
-    from_journal_share: float
-    rank: int | None
-    group: str
+    from_journal_share: float = 0.0
+    rank: int | None = None
+    group: str = ""
     above_majority: bool | None = None
     plots: Plots = NO_PLOTS
 
@@ -257,7 +257,7 @@ class Leaderboard:
             "majority": _entry_document(self.majority, predictions),
             "ceiling": None if self.ceiling is None else _entry_document(self.ceiling, predictions),
             "pairs": _pair_columns(self),
-            "plan": None if self.plan is None else _plain(self.plan),
+            "plan": None if self.plan is None else plain(self.plan),
         }
 
     @classmethod
@@ -327,36 +327,19 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.{PAIR_DIGITS}g}")
 
 
-def _plain(record: Any) -> dict[str, Any]:
-    return {item.name: getattr(record, item.name) for item in fields(record)}
-
-
-def _bounds(interval: Interval) -> list[float | None]:
-    return [interval.value, interval.low, interval.high]
-
-
 def _entry_document(entry: Entry, predictions: bool) -> dict[str, Any]:
     who = entry.candidate
-    answers = [_prediction_document(p) for p in who.predictions]
-    return {
-        "candidate": _plain(who) | {"notes": list(who.notes), "predictions": answers if predictions else []},
-        "metrics": {name: _bounds(interval) for name, interval in entry.metrics.items()},
-        "states": dict(entry.states),
-        "from_journal_share": entry.from_journal_share,
-        "rank": entry.rank,
-        "group": entry.group,
-        "above_majority": entry.above_majority,
-        "confusion": [list(line) for line in entry.plots.confusion],
-        "calibration": [_plain(part) for part in entry.plots.calibration],
-        **({"points": [list(point) for point in entry.plots.points]} if entry.plots.points else {}),
-    }
+    document: dict[str, Any] = plain(replace(entry, candidate=replace(who, predictions=())))
+    document["candidate"]["predictions"] = [_prediction_document(p) for p in who.predictions] if predictions else []
+    plots = document.pop("plots")
+    return document | {name: plots[name] for name in plots if name != "points" or plots[name]}
 
 
 def _prediction_document(prediction: Prediction) -> dict[str, Any]:
     """One level, as the first version wrote it."""
     scores = prediction.scores and list(prediction.scores)
     facts = {"label": prediction.value, "state": prediction.state, "probabilities": scores, "error": prediction.error}
-    return facts | _plain(prediction.call)
+    return {**facts, **plain(prediction.call)}
 
 
 def _read_prediction(document: Mapping[str, Any]) -> Prediction:

@@ -1,4 +1,4 @@
-"""A race: many candidates on the same rows, block by block; who cannot win any more is asked no further rows.
+"""A race: many candidates on the same rows, block by block; a candidate that cannot win any more is asked no more rows.
 
 Pure: `race` yields which candidates to score on which rows, is sent the scores, and returns the outcome. The rows
 are a finite population in random order, so what is seen of them says ever more about the whole: that makes a race

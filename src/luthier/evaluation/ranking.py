@@ -31,6 +31,9 @@ from luthier.tasks.types import Plots
 
 __all__ = ["build_leaderboard"]
 
+MOST_POINTS = 2_000
+"""Points of single rows that are kept for a report; a browser draws every one of them."""
+
 
 def build_leaderboard(
     task: Task,
@@ -50,8 +53,8 @@ def build_leaderboard(
         task: the question.
         rows: the test rows, every one labelled; also with the columns of `task.raters`, if the table has them.
         candidates: one or more, with one prediction per row.
-        train_labels: where the most frequent label is taken from; from the test rows when absent.
-        rank_by: a metric of quality; weighted F1, for ratings quadratic weighted kappa, when absent.
+        train_labels: truths that the constant reference is chosen on; those of the test rows when absent.
+        rank_by: a metric of quality; the task type's own when absent.
         resamples: bootstrap samples behind intervals and p-values.
         seed: of the samples.
         alpha: level at which two specs count as different, after correction.
@@ -103,7 +106,7 @@ def build_leaderboard(
             rank=place,
             group=groups.get(i, ""),
             above_majority=above.get(i),
-            plots=task.kind.plots(truths, shown[i].predictions),
+            plots=_plots(shown[i]),
         )
         for place, i in enumerate(order, start=1)
     )
@@ -129,10 +132,7 @@ def build_leaderboard(
             candidate=majority,
             metrics=in_order(task, floor.intervals | empty),
             states=states_of(majority),
-            from_journal_share=0.0,
-            rank=None,
-            group="",
-            plots=task.kind.plots(truths, always.predictions),
+            plots=_plots(always),
         ),
         ceiling=ceiling_entry(task, people, human) if people else None,
         partial=any(p.state == "failed" and p.transient for c in candidates for p in c.predictions),
@@ -141,6 +141,11 @@ def build_leaderboard(
         draws={candidates[i].name: specs[i].draws[metric] for i in judged},
         waiting=tuple(waiting),
     )
+
+
+def _plots(rows: EvaluatedRows) -> Plots:
+    found = rows.task.kind.plots(rows.truths, rows.predictions)
+    return replace(found, points=found.points[:: len(found.points) // MOST_POINTS + 1])
 
 
 def _level(pairs: Sequence[Comparison], alpha: float) -> float:
@@ -164,8 +169,8 @@ def _rows_to_evaluate(task: Task, rows: Rows, candidates: Sequence[Candidate]) -
     unlabelled = [i for i, label in enumerate(rows.labels) if label is None]
     if unlabelled:
         raise DataError(
-            f"{len(unlabelled)} test rows have no label of task {task.name!r} (the first is row {unlabelled[0] + 1}); "
-            f"labels are: {', '.join(task.labels)}."
+            f"{len(unlabelled)} test rows have no {task.kind.value_name} of task {task.name!r}; the first is row "
+            f"{unlabelled[0] + 1}. Correct them or leave them out."
         )
     blank = {i for i, row in enumerate(rows.inputs) if is_blank(row.get(rows.text))}
     blank |= {i for c in candidates for i, p in enumerate(c.predictions) if p.state == "empty"}
@@ -183,7 +188,7 @@ def _compare(
     order: Sequence[int],
     metric: str,
 ) -> tuple[list[Comparison], list[Difference]]:
-    """Every two specs, the better first; the first two specs come first."""
+    """Compares every two specs, the better one first; the pair of the two best comes first."""
     couples = [(i, j) for place, i in enumerate(order) for j in order[place + 1 :]]
     differences = all_differences(
         np.array([measured[i].intervals[metric].value for i in order]),
@@ -217,7 +222,7 @@ def _compare(
 def _above_majority(
     measured: Sequence[Measured], floor: Measured, order: Sequence[int], metric: str, alpha: float, *, higher: bool
 ) -> dict[int, bool]:
-    """Which specs are better than always answering the most frequent label, Holm-corrected over the specs."""
+    """Whether each spec is better than the constant reference, Holm-corrected over the specs."""
     base = floor.intervals[metric].value
     differences = [
         paired_difference(measured[i].intervals[metric].value, base, measured[i].draws[metric], floor.draws[metric])
@@ -232,8 +237,8 @@ def _above_majority(
 def constant_rows(
     task: Task, rows: Rows, kept: Sequence[int], truths: Sequence[Any], train_labels: Sequence[Any | None] | None
 ) -> tuple[Candidate, EvaluatedRows]:
-    """The spec that has not read the text: the constant the task type calls best, of the most frequent label say."""
-    known = [label for label in train_labels or () if task.canonical_label(label) is not None]
+    """A spec that does not read the text: the best constant of the task type, such as the most frequent label."""
+    known = [value for value in map(task.canonical_label, train_labels or ()) if value is not None]
     source, note = (known, "training rows") if known else (list(truths), "test rows")
     answer = replace(task.kind.constant(source), call=CallRecord(cost_usd=0.0))
     there = set(kept)
@@ -241,9 +246,6 @@ def constant_rows(
     candidate = Candidate(
         name=f"always {task.kind.written(answer.value)}",
         technique="majority",
-        model="none",
-        spec_digest="",
-        fitted_digest="",
         predictions=tuple(answer if i in there else nothing for i in range(len(rows))),
         notes=(f"{task.kind.constant_note} of the {note}, for every row.",),
     )
@@ -251,7 +253,7 @@ def constant_rows(
 
 
 def people_rows(task: Task, rows: Rows, kept: Sequence[int], truths: Sequence[Any]) -> dict[str, EvaluatedRows]:
-    """What each rater who labelled any of the rows said, as if a spec had."""
+    """Per rater who labelled any of the rows, the labels as if they were a spec's predictions."""
     inputs = [rows.inputs[i] for i in kept]
     missing = [name for name in task.raters if name not in inputs[0]]
     if len(missing) == len(task.raters):
@@ -271,10 +273,7 @@ def people_rows(task: Task, rows: Rows, kept: Sequence[int], truths: Sequence[An
 
 
 def ceiling_entry(task: Task, people: Mapping[str, EvaluatedRows], measured: Sequence[Measured]) -> Entry:
-    """The mean over the raters; the interval is over rows, with these raters as they are.
-
-    Over rows and not over raters, so that it means the same as the specs' intervals above it: other texts, same people.
-    """
+    """The mean over the raters, with intervals over rows as the specs have: other texts, the same people."""
     metrics = {}
     for name, one_measure in task.kind.metrics.items():
         if one_measure.kind == "quality" and all(name in one.draws for one in measured):
@@ -292,9 +291,6 @@ def ceiling_entry(task: Task, people: Mapping[str, EvaluatedRows], measured: Seq
             name="human raters",
             technique="human",
             model=f"{len(people)} people" if len(people) > 1 else "1 person",
-            spec_digest="",
-            fitted_digest="",
-            predictions=(),
             notes=(
                 f"Mean over {len(people)} people of how well one person's labels agree with the truth. "
                 "The truth was made from the same people's labels, so each person's own vote is in it "
@@ -303,8 +299,5 @@ def ceiling_entry(task: Task, people: Mapping[str, EvaluatedRows], measured: Seq
         ),
         metrics=metrics,
         states={"ok": len(given)},
-        from_journal_share=0.0,
-        rank=None,
-        group="",
         plots=Plots(task.kind.plots([truth for truth, _ in given], [answer for _, answer in given]).confusion),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ __all__ = [
     "Interval",
     "bootstrap_interval",
     "percentile_interval",
+    "plain",
     "quantile_interval",
     "rate_interval",
     "unvaried_interval",
@@ -46,6 +48,21 @@ class Interval:
     value: float
     low: float | None = None
     high: float | None = None
+
+
+def plain(value: Any) -> Any:
+    """A record as plain JSON values, none of them NaN; an interval is `[value, low, high]`."""
+    if isinstance(value, Interval):
+        return [plain(value.value), plain(value.low), plain(value.high)]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def weights(rows: int, resamples: int, seed: int) -> Iterator[Floats]:

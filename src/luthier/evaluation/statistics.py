@@ -67,19 +67,7 @@ def paired_difference(first: float, second: float, first_draws: Floats, second_d
 
     Source: Efron and Tibshirani 1993, sections 13.3 and 15.4; (count + 1) as in Davison and Hinkley 1997, 4.2.
     """
-    draws = first_draws - second_draws
-    value = float(first - second)
-    if len(draws) < 2 or not np.any(draws != draws[0]):
-        # Specs that answer alike in every sample do not differ; a constant gap in every sample cannot be by chance.
-        same = len(draws) < 2 or abs(float(draws[0])) < 1e-12
-        return Difference(percentile_interval(value, draws), 0.0, 1.0 if same else 2 / (len(draws) + 1))
-    error = float(draws.std(ddof=1))
-    # Two equal metrics reached by different sums differ by rounding only, and that is no side of zero.
-    beyond = min(int((draws <= 1e-12).sum()), int((draws >= -1e-12).sum()))
-    p = min(1.0, 2 * (beyond + 1) / (len(draws) + 1))
-    if beyond == 0 and error > 0:
-        p = min(p, float(2 * scipy.stats.norm.sf(abs(value) / error)))
-    return Difference(percentile_interval(value, draws), error, p)
+    return all_differences(np.array([first, second]), np.stack([first_draws, second_draws]))[0]
 
 
 def all_differences(values: Floats, draws: Floats) -> list[Difference]:
@@ -96,17 +84,16 @@ def all_differences(values: Floats, draws: Floats) -> list[Difference]:
         [0.4, 0.1, -0.3]
     """
     count, samples = draws.shape
-    if samples < 2:
-        return [
-            paired_difference(values[i], values[j], draws[i], draws[j])
-            for i in range(count)
-            for j in range(i + 1, count)
-        ]
     tail = (1 - CONFIDENCE) / 2
     found: list[Difference] = []
     for i in range(count - 1):
         apart = draws[i] - draws[i + 1 :]
         gaps = values[i] - values[i + 1 :]
+        if samples < 2:
+            found += [
+                Difference(percentile_interval(float(gap), row), 0.0, 1.0) for gap, row in zip(gaps, apart, strict=True)
+            ]
+            continue
         errors = apart.std(axis=1, ddof=1)
         # Two equal metrics reached by different sums differ by rounding only, and that is no side of zero.
         beyond = np.minimum((apart <= 1e-12).sum(axis=1), (apart >= -1e-12).sum(axis=1))
