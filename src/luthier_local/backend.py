@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -80,6 +80,13 @@ class Backend:
     async def generate(self, request: GenerationRequest) -> Generation:
         """The whole answer."""
         raise wrong_route("This model only embeds; use v1/embeddings.")
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
+        """The answer token by token; the last item is the whole of it."""
+        generation = await self.generate(request)
+        for token in generation.steps:
+            yield token
+        yield generation
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """One vector per text, and the tokens they took."""

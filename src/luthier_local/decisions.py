@@ -255,21 +255,43 @@ def _options(given: dict[str, Any], where: str, field: str, key: str, most: int)
 
 
 def _subject(given: Any) -> str:
-    """The input as one text: a text itself, or the texts of messages with their speakers, one below the other."""
     if isinstance(given, str):
         return _content(given, "input")
+    if not isinstance(given, list):
+        raise _wrong_type("input", "a text or a list of items")
+    items = _list(given, "input", 1, None)
+    called: set[Any] = set()
     turns: list[tuple[str, str]] = []
-    for i, item in enumerate(_list(given, "input", 1, None)):
+    for i, item in enumerate(items):
         if not isinstance(item, dict):
             raise _wrong_type(f"input[{i}]", "an object")
-        if item.get("type", "message") != "message":
-            raise invalid_value(f"input[{i}].type", f"only messages are read here, got {item['type']!r}.")
+        turns.append(_turn(item, f"input[{i}]", called))
+    if len(turns) == 1:
+        return turns[0][1]
+    return "\n".join(f"{who}: {said}" for who, said in turns)
+
+
+def _turn(item: dict[str, Any], where: str, called: set[Any]) -> tuple[str, str]:
+    kind = item.get("type", "message")
+    if kind == "message":
         if item.get("role") not in SPEAKERS:
-            raise invalid_value(f"input[{i}].role", "expected user, developer, system or assistant.")
+            raise invalid_value(f"{where}.role", "expected user, developer, system or assistant.")
         if item.get("content") is None:
-            raise _missing(f"input[{i}].content")
-        turns.append((SPEAKERS[item["role"]], _content(item["content"], f"input[{i}].content")))
-    return turns[0][1] if len(turns) == 1 else "\n".join(f"{who}: {said}" for who, said in turns)
+            raise _missing(f"{where}.content")
+        return SPEAKERS[item["role"]], _content(item["content"], f"{where}.content")
+    said = {"function_call": "arguments", "custom_tool_call": "input"}.get(kind)
+    if said is not None:
+        if not isinstance(item.get(said), str):
+            raise _wrong_type(f"{where}.{said}", "a text")
+        called.add(item.get("call_id"))
+        return f"Call of {item.get('name')}", item[said]
+    if kind in ("function_call_output", "custom_tool_call_output"):
+        if item.get("call_id") not in called:
+            raise invalid_value(f"{where}.call_id", f"no call before it has the id {item.get('call_id')!r}.")
+        if item.get("output") is None:
+            raise _missing(f"{where}.output")
+        return "Result", _content(item["output"], f"{where}.output")
+    raise invalid_value(f"{where}.type", f"expected a message, a call or its output, got {kind!r}.")
 
 
 def _content(given: Any, where: str) -> str:
@@ -289,7 +311,12 @@ def _part(part: Any, where: str) -> str:
     if kind in ("input_text", "output_text") and isinstance(part.get("text"), str):
         text: str = part["text"]
         return text
-    raise invalid_value(where, "only parts of text are read here.")
+    if kind == "refusal" and isinstance(part.get("refusal"), str):
+        refusal: str = part["refusal"]
+        return refusal
+    if kind == "input_json" and isinstance(part.get("data"), dict | list):
+        return json.dumps(part["data"], ensure_ascii=False)
+    raise invalid_value(where, "only parts of text and JSON are read here.")
 
 
 # Refusals of bodies, in OpenAI's words and codes

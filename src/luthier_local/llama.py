@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,35 @@ class LlamaBackend(Backend):
         if request.messages is not None:
             return _chat_reply(await self._post("/v1/chat/completions", _chat_question(request)))
         return _native_reply(await self._post("/completion", _native_question(request)))
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[GeneratedToken | Generation]:
+        """The answer as it is generated."""
+        if request.max_tokens == 0:
+            yield await self.generate(request)
+            return
+        chat = request.messages is not None
+        question = _chat_question(request) if chat else _native_question(request)
+        question["stream"] = True
+        if chat:
+            question["stream_options"] = {"include_usage": True}
+        steps: list[GeneratedToken] = []
+        last: dict[str, Any] = {}
+        finish = "stop"
+        async with self._open("/v1/chat/completions" if chat else "/completion", question) as response:
+            if response.status != 200:
+                raise _refusal(response.status, await response.read())
+            async for line in response.content:
+                if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
+                    continue
+                event = json.loads(line[6:])
+                new, ended = _chat_event(event) if chat else _native_event(event)
+                last = event
+                finish = ended or finish
+                for step in new:
+                    steps.append(step)
+                    yield step
+        text = "".join(step.text for step in steps)
+        yield Generation(text, steps, finish, *_counts(last))
 
     async def tokenize(self, text: str) -> list[Token]:
         """The text in the model's tokens, without a begin-of-text token."""
@@ -216,6 +246,25 @@ def _native_reply(answer: dict[str, Any]) -> Generation:
     listed = answer.get("completion_probabilities") or []
     finish = "length" if answer.get("stop_type") == "limit" else "stop"
     return Generation(answer["content"], [_step(item) for item in listed], finish, *_counts(answer))
+
+
+def _chat_event(event: dict[str, Any]) -> tuple[list[GeneratedToken], str | None]:
+    if not event.get("choices"):
+        return [], None
+    choice = event["choices"][0]
+    listed = (choice.get("logprobs") or {}).get("content") or []
+    text = choice["delta"].get("content")
+    steps = [_step(item) for item in listed] if listed else [GeneratedToken(text, 0.0, ())] if text else []
+    return steps, choice.get("finish_reason")
+
+
+def _native_event(event: dict[str, Any]) -> tuple[list[GeneratedToken], str | None]:
+    listed = event.get("completion_probabilities") or []
+    text = event.get("content")
+    steps = [_step(item) for item in listed] if listed else [GeneratedToken(text, 0.0, ())] if text else []
+    if not event.get("stop"):
+        return steps, None
+    return steps, "length" if event.get("stop_type") == "limit" else "stop"
 
 
 def _counts(answer: dict[str, Any]) -> tuple[int, int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -51,6 +52,9 @@ def add_routes(router: Router, registry: ModelRegistry) -> None:
         backend = await registry.backend(card)
         head = response_bodies.envelope("chat.completion", "chatcmpl", card.reports_model or card.id)
         await _check_context(backend, card, parsed)
+        if parsed.stream:
+            head["object"] = "chat.completion.chunk"
+            return await _stream(admitted, backend, parsed, head, chat=True)
         generations = await _generate(backend, parsed)
         filtered = admitted.meets("content_filter")
         answer = response_bodies.chat_body(head, generations, parsed.logprobs, _refusal(admitted), filtered)
@@ -62,6 +66,8 @@ def add_routes(router: Router, registry: ModelRegistry) -> None:
         backend = await registry.backend(card)
         head = response_bodies.envelope("text_completion", "cmpl", card.reports_model or card.id)
         await _check_context(backend, card, parsed)
+        if parsed.stream:
+            return await _stream(admitted, backend, parsed, head, chat=False)
         generations = await _generate(backend, parsed)
         # The older route has no place for a refusal.
         filtered = admitted.meets("content_filter", "refusal")
@@ -82,7 +88,7 @@ def add_routes(router: Router, registry: ModelRegistry) -> None:
         asked = read_decision_body(admitted.body, card)
         backend = await registry.backend(card)
         requests = [next_token_request(asked.prompt(question)) for question in asked.questions]
-        await _check_context(backend, card, ParsedRequest(requests, True, "input"))
+        await _check_context(backend, card, ParsedRequest(requests, False, False, True, "input"))
         # There is no finish_reason here: what a filter stops is refused too.
         fault = admitted.fault if admitted.meets("refusal", "content_filter") else None
         refused = refused_questions(asked.questions, fault.contains) if fault else [False] * len(requests)
@@ -142,6 +148,53 @@ async def _generate(backend: Backend, parsed: ParsedRequest) -> list[Generation]
     if len(parsed.requests) == 1:
         return [await backend.generate(parsed.requests[0])]
     return list(await asyncio.gather(*(backend.generate(request) for request in parsed.requests)))
+
+
+async def _stream(
+    admitted: Admitted, backend: Backend, parsed: ParsedRequest, head: dict[str, Any], chat: bool
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={**admitted.limits, "cache-control": "no-store"})
+    response.content_type = "text/event-stream"
+    assert admitted.request is not None
+    await response.prepare(admitted.request)
+
+    async def send(chunk: dict[str, Any]) -> None:
+        text = json.dumps(chunk, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        await response.write(b"data: " + text + b"\n\n")
+
+    refusal = _refusal(admitted)
+    withheld = admitted.meets("refusal", "content_filter")
+    generations = []
+    for index, request in enumerate(parsed.requests):
+        if chat:
+            first = {"role": "assistant", "content": None if refusal else "", "refusal": None}
+            await send(response_bodies.chat_chunk(head, index, first))
+            if refusal:
+                await send(response_bodies.chat_chunk(head, index, {"refusal": refusal}))
+        offset = 0
+        async for item in backend.stream(request):
+            if isinstance(item, Generation):
+                generations.append(item)
+                finish = item.finish
+                if withheld:
+                    finish = "stop" if refusal and chat else "content_filter"
+                if chat:
+                    await send(response_bodies.chat_chunk(head, index, {}, finish=finish))
+                else:
+                    await send(response_bodies.completion_chunk(head, index, None, 0, False, finish))
+            elif withheld:
+                continue
+            elif chat:
+                token = item if parsed.logprobs else None
+                await send(response_bodies.chat_chunk(head, index, {"content": item.text}, token))
+            else:
+                await send(response_bodies.completion_chunk(head, index, item, offset, parsed.logprobs))
+                offset += len(item.text)
+    if parsed.include_usage:
+        await send({**head, "choices": [], "usage": response_bodies.usage_of(generations, parsed.samples)})
+    await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
+    return response
 
 
 async def _check_context(backend: Backend, card: ModelCard, parsed: ParsedRequest) -> None:

@@ -28,6 +28,8 @@ class ParsedRequest:
 
     requests: Sequence[GenerationRequest]
     """One per prompt and sample, samples of a prompt together."""
+    stream: bool
+    include_usage: bool
     logprobs: bool
     where: str
     """`messages` or `prompt`, for error messages."""
@@ -139,12 +141,12 @@ def _wanted(requests: list[GenerationRequest], body: dict[str, Any], logprobs: b
     count = _whole(body.get("n"), "n", 1) or 1
     if count > 128:
         raise invalid_value("n", f"at most 128; given {count}.", "integer_above_max_value")
-    if body.get("stream"):
-        raise unsupported_value("stream", True, "This server answers whole; leave 'stream' out.")
+    options = body.get("stream_options") or {}
     spread = (
         [replace(request, sample=sample) for request in requests for sample in range(count)] if count > 1 else requests
     )
-    return ParsedRequest(spread, logprobs, where)
+    usage = bool(options.get("include_usage")) if isinstance(options, dict) else False
+    return ParsedRequest(spread, bool(body.get("stream")), usage, logprobs, where)
 
 
 def _messages(body: dict[str, Any]) -> tuple[Message, ...]:

@@ -1,4 +1,4 @@
-"""From what a backend generated to bodies of the OpenAI protocol."""
+"""From a backend's replies to bodies and stream chunks of the OpenAI protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from luthier_local.backend import GeneratedToken, Generation
 
 __all__ = [
     "chat_body",
+    "chat_chunk",
     "completion_body",
+    "completion_chunk",
     "embedding_body",
     "envelope",
     "usage_of",
@@ -74,6 +76,21 @@ def chat_body(
     return {**head, "choices": choices, "usage": usage_of(replies, len(replies))}
 
 
+def chat_chunk(
+    head: dict[str, Any],
+    index: int,
+    delta: dict[str, Any],
+    step: GeneratedToken | None = None,
+    finish: str | None = None,
+) -> dict[str, Any]:
+    """One chunk of a streamed chat."""
+    logprobs = _chat_logprobs([step]) if step is not None else None
+    return {
+        **head,
+        "choices": [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}],
+    }
+
+
 def completion_body(
     head: dict[str, Any], replies: Sequence[Generation], samples: int, logprobs: bool, filtered: bool = False
 ) -> dict[str, Any]:
@@ -88,6 +105,24 @@ def completion_body(
         for i, reply in enumerate(replies)
     ]
     return {**head, "choices": choices, "usage": usage_of(replies, samples)}
+
+
+def completion_chunk(
+    head: dict[str, Any],
+    index: int,
+    step: GeneratedToken | None,
+    offset: int,
+    logprobs: bool,
+    finish: str | None = None,
+) -> dict[str, Any]:
+    """One chunk of a streamed completion."""
+    choice = {
+        "index": index,
+        "text": step.text if step is not None else "",
+        "logprobs": _legacy_logprobs([step], offset) if step is not None and logprobs else None,
+        "finish_reason": finish,
+    }
+    return {**head, "choices": [choice]}
 
 
 def embedding_body(

@@ -37,6 +37,8 @@ class Admitted(NamedTuple):
     """A request that a generating route answers."""
 
     body: dict[str, Any]
+    request: web.Request | None = None
+    """`None`: a line of a batch, which does not stream."""
     limits: Mapping[str, str] = {}
     """Headers that say what is left of the rate limits."""
     fault: Fault | None = None
@@ -229,7 +231,7 @@ class Router:
             if fault is not None and fault.replaces_answer:
                 return await break_off(fault.action, request)
             await _meet(fault)
-            return await self._generators[name](Admitted(body, limits, fault))
+            return await self._generators[name](Admitted(body, request, limits, fault))
         except ApiError as error:
             return _error(error, limits)
         except LuthierError as error:

@@ -117,16 +117,19 @@ class TestInput:
             message = [{"role": "user", "type": "message", "content": content}]
             assert decide(client, SCORE, text=message).answers == decide(client, SCORE).answers
 
-    def test_a_conversation_is_read_with_its_speakers(self, client: openai.OpenAI) -> None:
+    def test_a_conversation_with_calls_and_data_is_read(self, client: openai.OpenAI) -> None:
         turns = [
             {"role": "developer", "content": "Look the review up."},
-            {"role": "assistant", "content": [{"type": "output_text", "text": GOOD}]},
+            {"role": "assistant", "content": [{"type": "output_text", "text": "I will."}]},
+            {"type": "function_call", "name": "review", "call_id": "c1", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": GOOD}]},
+            {"role": "user", "content": [{"type": "input_json", "data": {"place": "Rome"}}]},
         ]
         assert decide(client, CHOICE, text=turns).usage.input_tokens > decide(client, CHOICE).usage.input_tokens
 
-    def test_what_is_no_message_is_refused(self, client: openai.OpenAI) -> None:
+    def test_an_output_without_its_call_is_refused(self, client: openai.OpenAI) -> None:
         turns = [{"type": "function_call_output", "call_id": "c1", "output": GOOD}]
-        assert refusal_of(client, SCORE, text=turns).param == "input[0].type"
+        assert refusal_of(client, SCORE, text=turns).param == "input[0].call_id"
 
     def test_an_image_is_refused(self, client: openai.OpenAI) -> None:
         turns = [{"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,AA=="}]}]

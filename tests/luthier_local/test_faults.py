@@ -90,6 +90,12 @@ def test_a_refusal_and_a_filtered_answer(server: LocalServer, client: openai.Ope
     assert not filtered.choices[0].message.content
 
 
+def test_a_refusal_can_be_streamed(server: LocalServer, client: openai.OpenAI) -> None:
+    server.faults.add(Fault("refusal", message="No."))
+    chunks = client.chat.completions.create(model="stars", messages=[{"role": "user", "content": "x"}], stream=True)
+    assert "".join(chunk.choices[0].delta.refusal or "" for chunk in chunks) == "No."
+
+
 def test_a_request_that_is_never_answered_times_out(server: LocalServer, client: openai.OpenAI) -> None:
     server.faults.add(Fault("timeout", times=1))
     with pytest.raises(openai.APITimeoutError):

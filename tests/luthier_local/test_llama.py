@@ -47,6 +47,25 @@ class TestSmolLM2:
         assert answer.usage is not None
         assert answer.usage.completion_tokens == 3
 
+    def test_chat_streams_what_it_answers_whole(self, smol: openai.OpenAI) -> None:
+        whole = smol.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "Say hello."}], temperature=0, max_tokens=12
+        )
+        parts = smol.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": "Say hello."}],
+            temperature=0,
+            max_tokens=12,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        chunks = list(parts)
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        assert text == whole.choices[0].message.content
+        assert chunks[-1].usage is not None
+        assert whole.usage is not None
+        assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+
     def test_a_schema_is_satisfied(self, smol: openai.OpenAI) -> None:
         schema: dict[str, object] = {
             "type": "object",

@@ -81,6 +81,42 @@ def test_completions_answer_a_list_of_prompts_in_order(client: openai.OpenAI) ->
     assert [choice.index for choice in together.choices] == [0, 1, 2, 3]
 
 
+def test_a_streamed_chat_is_the_same_answer(client: openai.OpenAI) -> None:
+    whole = ask(client, text="Broke after a week, terrible.", logprobs=True, top_logprobs=3)
+    chunks = list(
+        client.chat.completions.create(
+            model="stars",
+            messages=[
+                {
+                    "role": "user",
+                    "content": "Rate from 1 to 5 stars.\n\nReview: Broke after a week, terrible.\nStars:",
+                }
+            ],
+            temperature=0,
+            max_tokens=4,
+            logprobs=True,
+            top_logprobs=3,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+    assert chunks[-1].usage == whole.usage
+    streamed = [c.choices[0].logprobs for c in chunks if c.choices and c.choices[0].logprobs]
+    assert whole.choices[0].logprobs is not None
+    assert [token for part in streamed for token in part.content or []] == whole.choices[0].logprobs.content
+
+
+def test_a_streamed_completion_is_the_same_answer(client: openai.OpenAI) -> None:
+    prompt = "Review: dull\nRating: terrible\n\nReview: broken, a waste of money\nRating:"
+    whole = client.completions.create(model="stars", prompt=prompt, temperature=0, max_tokens=6)
+    parts = list(client.completions.create(model="stars", prompt=prompt, temperature=0, max_tokens=6, stream=True))
+    assert "".join(part.choices[0].text for part in parts) == whole.choices[0].text == " terrible"
+    assert parts[-1].choices[0].finish_reason == "stop"
+
+
 def test_embeddings_are_the_same_in_both_encodings(client: openai.OpenAI) -> None:
     texts = ["good battery", "bad screen", "😀"]
     floats = client.embeddings.create(model="stars", input=texts, encoding_format="float")
@@ -275,7 +311,6 @@ def test_a_model_that_does_not_embed_says_so(client: openai.OpenAI) -> None:
         ({"stop": 5}, "stop"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"top_logprobs": 3}, "top_logprobs"),
-        ({"stream": True}, "stream"),
     ],
 )
 def test_a_wrong_value_is_named(client: openai.OpenAI, wrong: dict[str, object], param: str) -> None:
