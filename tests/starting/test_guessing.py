@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 
 from luthier.errors import DataError
-from luthier.starting.column_guesses import guess_columns
-from luthier.starting.guessing import Guess, guess_task, words_for
+from luthier.starting.guessing import Guess, guess_columns, guess_task, words_for
 
 
 def guess(cells: list[object], **settings: object) -> Guess:

@@ -1,4 +1,4 @@
-"""A task guessed from a labelled table: its labels, their order, and words a model can say for them."""
+"""A task guessed from a labelled table: its columns, its labels and their order, and words a model can say for them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from luthier.tasks.task import NAME_PATTERN, Task
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Guess", "guess_task", "words_for"]
+__all__ = ["Guess", "guess_columns", "guess_task", "words_for"]
+
+TEXT_NAME = ("text", "review", "comment", "message", "body", "content", "description", "sentence", "document", "input")
+LABEL_NAME = ("label", "labels", "class", "category", "target", "sentiment", "stars", "rating", "score", "verdict", "y")
+"""Usual names of such columns, the most telling first."""
+
+SAMPLE_ROWS = 5_000
+"""Rows that columns are guessed from."""
 
 MOST_LABELS = 50
-"""More distinct labels than this are most likely no labels but numbers or texts."""
+"""A column with more distinct values most likely holds numbers or texts."""
 
 MOST_FILLED = 11
-"""A rating's range up to which numbers that never occur are added, as from 0 to 10."""
+"""Length of a rating, as from 0 to 10, up to which numbers that never occur are added."""
 
 PADDED = re.compile(r"[+-]?0\d+")
 
@@ -37,36 +44,103 @@ SCALES = (
     ("trivial", "minor", "major", "critical", "blocker"),
     ("small", "medium", "large"),
 )
-"""Ordered scales that labels are recognised by, lowest first."""
+"""Known scales, lowest first."""
 
 WORDS = {
     3: ("poor", "okay", "excellent"),
     4: ("terrible", "poor", "good", "excellent"),
     5: ("terrible", "poor", "okay", "good", "excellent"),
 }
-"""Words for short number scales; no two begin alike, so the first token of a chat answer tells them apart."""
+"""Words for short number scales; all begin differently, so the first token of an answer tells them apart."""
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A task, how often each label occurs, and why the task is what it is."""
+    """A task, how often each of its labels occurs, and the reasons for each guess."""
 
     task: Task
     counts: dict[str, int]
     reasons: tuple[str, ...]
 
 
+def guess_columns(frame: pd.DataFrame, text: str | None, label: str | None) -> tuple[str, str, tuple[str, ...]]:
+    """The text column and the label column, and a reason for each that was guessed.
+
+    Args:
+        frame: the labelled table.
+        text: the text column, where it is known.
+        label: the label column, where it is known.
+
+    Raises:
+        DataError: no column qualifies, or several do; names them and the option to give.
+    """
+    reasons = []
+    shown = frame.head(SAMPLE_ROWS)
+    if text is None:
+        text, why = _guess_text(shown, label)
+        reasons.append(f"text column guessed: {text!r}, {why}; --text COLUMN names another")
+    if label is None:
+        label, why = _guess_label(shown, text)
+        reasons.append(f"label column guessed: {label!r}, {why}; --label COLUMN names another")
+    return text, label, tuple(reasons)
+
+
+def _guess_text(frame: pd.DataFrame, label: str | None) -> tuple[str, str]:
+    lengths = {}
+    for name in frame.columns:
+        cells = [cell for cell in frame[name].tolist() if not missing(cell)]
+        # Texts consist of words; links and keys, which may be longer, do not.
+        texts = [cell for cell in cells if isinstance(cell, str) and re.search(r"\w\W+\w|[^\x00-\x7f]{4}", cell)]
+        if name != label and cells and len(texts) * 2 > len(cells):
+            lengths[str(name)] = sum(map(len, texts)) / len(texts)
+    named = [name for usual in TEXT_NAME for name in lengths if name.lower() == usual]
+    if named:
+        return named[0], "by its name"
+    if not lengths:
+        raise DataError(f"no column of the table holds texts; its columns are: {_listed(frame)}. Give --text COLUMN.")
+    longest = max(lengths, key=lambda name: lengths[name])
+    return longest, "which has the longest texts" if len(lengths) > 1 else "the only one with texts"
+
+
+def _guess_label(frame: pd.DataFrame, text: str) -> tuple[str, str]:
+    kinds = {}
+    for name in frame.columns:
+        if name == text or re.fullmatch(r"rater[_-]?\d+", str(name)):
+            continue
+        cells = [spelling(cell) for cell in frame[name].tolist() if not missing(cell)]
+        # Even in a short table some label repeats; keys never do.
+        if 2 <= len(set(cells)) <= min(MOST_LABELS, len(cells) - 1):
+            kinds[str(name)] = len(set(cells))
+    named = [name for usual in LABEL_NAME for name in kinds if name.lower() == usual]
+    if named:
+        return named[0], "by its name"
+    if len(kinds) == 1:
+        name, count = next(iter(kinds.items()))
+        return name, f"the only one with few values ({count})"
+    if kinds:
+        which = ", ".join(f"{name} ({count} values)" for name, count in kinds.items())
+        raise DataError(f"several columns could hold the labels: {which}. Give --label COLUMN.")
+    raise DataError(
+        f"no column of the table has 2 to {MOST_LABELS} values that repeat, as labels do; its columns are: "
+        f"{_listed(frame)}. Give --label COLUMN."
+    )
+
+
+def _listed(frame: pd.DataFrame) -> str:
+    return ", ".join(map(str, frame.columns))
+
+
 def guess_task(
     frame: pd.DataFrame, *, text: str, label: str, name: str | None = None, labels: list[str] | None = None
 ) -> Guess:
-    """The task a labelled table suggests; the caller shows it and the user corrects it.
+    """Guesses the task of a labelled table, to be shown to the user and corrected.
 
     Args:
         frame: the labelled table.
         text: column that is read.
         label: column that holds the truth.
-        name: name of the task; the label column's when absent.
-        labels: the labels in order, when the guess would be wrong.
+        name: name of the task; by default the label column's.
+        labels: the labels in order, where the guess would be wrong.
 
     Raises:
         DataError: a column is missing, or the label column holds no labels.
@@ -90,7 +164,7 @@ def guess_task(
     elif len(counts) > MOST_LABELS:
         raise DataError(
             f"column {label!r} holds {len(counts)} distinct values, such as {', '.join(list(counts)[:4])}. More than "
-            f"{MOST_LABELS} are not taken for labels by themselves: group them into fewer, give another --label, or "
+            f"{MOST_LABELS} are not guessed to be labels: group them into fewer, give another --label, or "
             "name all of them in order with --labels."
         )
     elif numbers_of(counts) is not None:
@@ -127,7 +201,7 @@ def guess_task(
 
 
 def counted(cells: Iterable[object]) -> Counter[str]:
-    """How often each label occurs; spellings that look the same count as the one that occurs most."""
+    """How often each label occurs; spellings that look the same count as the most frequent one."""
     spelled = Counter(spelling(cell) for cell in cells)
     usual: dict[str, str] = {}
     for label, _ in spelled.most_common():
@@ -139,7 +213,7 @@ def counted(cells: Iterable[object]) -> Counter[str]:
 
 
 def words_for(task: Task) -> dict[str, str] | None:
-    """Words a model can say for labels that are bare numbers, `None` where the labels speak for themselves."""
+    """Words a model can say for labels that are bare numbers; `None` where the labels are words already."""
     if not task.ordered or numbers_of(task.labels) is None or len(task.labels) not in WORDS:
         return None
     return dict(zip(task.ascending, WORDS[len(task.labels)], strict=True))
@@ -153,7 +227,7 @@ def rater_columns(columns: list[str], frame: pd.DataFrame, labels: list[str]) ->
 
 
 def scale_of(labels: list[str]) -> list[str] | None:
-    """The labels in the order of the scale they come from."""
+    """The labels in the order of the known scale they come from; `None` where there is none."""
     lower = {value.strip().lower(): value for value in labels}
     for scale in SCALES:
         if set(lower) <= set(scale):
@@ -162,13 +236,13 @@ def scale_of(labels: list[str]) -> list[str] | None:
 
 
 def numbers_of(labels: Iterable[object]) -> list[float] | None:
-    """The numbers that labels are, in their order; `None` where one is a word, or two are the same number."""
+    """The labels as numbers, in order; `None` where one is not a number, or two are the same number."""
     numbers = [number for label in labels if (number := number_of(str(label))) is not None]
     return numbers if numbers and len(set(numbers)) == len(list(labels)) else None
 
 
 def between(labels: list[str]) -> list[str]:
-    """Whole numbers that lie between a rating's labels, spelled as those are; none for long or uneven ranges.
+    """Integers missing between a rating's labels, spelled like them; none for long ranges or fractions.
 
     Examples:
         >>> between(["001", "002", "004"]), between(["-1", "+1"]), between(["1", "90"])

@@ -1,15 +1,14 @@
-"""`init`: from a labelled table in a file to a task and specs, and to the three tables they need."""
+"""`init`: writes a task and specs for a labelled table, and splits the table in three."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
-from luthier.starting.column_guesses import guess_columns
-from luthier.starting.guessing import Guess, guess_task
+from luthier.starting.guessing import Guess, guess_columns, guess_task
 from luthier.starting.sizing import Sizes, sizes_for
 from luthier.starting.spec_files import EMBEDDED, asks_embedded, example_count, write_specs
 from luthier.tables import STANDARD_INPUT, how_saved, read_table, write_frame
@@ -25,37 +24,40 @@ SPLIT = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class InitReport:
-    """What was guessed and written."""
+    """What was guessed and written.
+
+    Attributes:
+        guess: the task and the reasons for it.
+        specs: the files written for it.
+        tables: train, validation and test table, where the table was split.
+        data: the table.
+        notes: how the table was saved, which columns were guessed, and what was kept.
+        sizes: what the embedded model is asked; `None` where a service answers.
+    """
 
     guess: Guess
     specs: tuple[Path, ...]
     tables: tuple[Path, ...]
     data: Path
-    kept: str = ""
-    """What an endpoint file said nothing about."""
-    remarks: tuple[str, ...] = ()
-    """How the table was saved and which columns were guessed."""
-    sizes: Sizes | None = None
-    """What the embedded model is asked; `None` where a service answers."""
+    notes: tuple[str, ...]
+    sizes: Sizes | None
 
     def __str__(self) -> str:
-        task = self.guess.task
-        width = max(len(label) for label in task.labels)
-        most = max(self.guess.counts.values()) or 1
-        lines = [*self.remarks, f"task {task.name!r}: {task.type}, reads {task.text!r}, answers {task.label!r}"]
-        for label, count in self.guess.counts.items():
-            lines.append(f"  {label:<{width}} {count:>8,}  {'█' * round(24 * count / most)}")
-        lines += [f"  ({reason})" for reason in self.guess.reasons]
-        lines.append("written: " + ", ".join(str(path) for path in [*self.specs, *self.tables]))
-        lines += [self.kept] if self.kept else []
+        task, counts = self.guess.task, self.guess.counts
+        width, most = max(map(len, task.labels)), max(counts.values()) or 1
         folder = self.specs[0].parent
-        test = self.tables[2] if self.tables else "TEST_TABLE"
-        train = self.tables[0] if self.tables else "TRAIN_TABLE"
-        lines.append("Look the files over; a wrong label or order is corrected in task.yaml. Then:")
-        lines.append(f"  luthier check {folder}")
-        limit = "" if self.sizes is None else f" --limit {self.sizes.rows}"
-        lines.append(f"  luthier compare {folder} --test {test} --train {train}{limit}")
-        lines += [] if self.sizes is None else [str(self.sizes)]
+        train, _, test = map(str, self.tables) if self.tables else ("TRAIN_TABLE", "", "TEST_TABLE")
+        lines = [
+            *self.notes,
+            f"task {task.name!r}: {task.type}, reads {task.text!r}, answers {task.label!r}",
+            *(f"  {label:<{width}} {n:>8,}  {'█' * round(24 * n / most)}" for label, n in counts.items()),
+            *(f"  ({reason})" for reason in self.guess.reasons),
+            "written: " + ", ".join(map(str, [*self.specs, *self.tables])),
+            "Look the files over; a wrong label or order is corrected in task.yaml. Then:",
+            f"  luthier check {folder}",
+            f"  luthier compare {folder} --test {test} --train {train}"
+            + ("" if self.sizes is None else f" --limit {self.sizes.rows}\n{self.sizes}"),
+        ]
         if not self.tables:
             lines.append(f"(luthier init ... --split cuts {self.data} into such tables.)")
         return "\n".join(lines)
@@ -83,28 +85,27 @@ def init_from_table(
     frame = read_table(data)
     saved = how_saved(data)
     text, label, reasons = guess_columns(frame, text, label)
-    remarks = ([f"{data}: {saved}"] if saved else []) + list(reasons)
+    notes = [f"{data}: {saved}", *reasons] if saved else list(reasons)
     guess = guess_task(frame, text=text, label=label, name=name, labels=labels)
     parts = guess.task.split(frame) if split else ()
-    targets, note = split_targets(data, frame, replace=replace) if split else ([], "")
-    remarks += [note] if note else []
+    targets, kept = split_targets(data, frame, replace=replace) if split else ([], "")
     sizes = sizes_of(frame, guess.task) if asks_embedded(overrides) else None
     specs = write_specs(guess.task, folder, overrides=overrides, replace=replace, sizes=sizes)
     for target, part in zip(targets, parts, strict=False):
         write_frame(part, target)
-    kept = ""
+    notes += [kept] if kept else []
     if overrides is not None and "embedding" not in overrides:
-        kept = (
+        notes.append(
             f"{guess.task.name}-embedding asks the embedded server, {EMBEDDED['model']}: the endpoint file has no "
             "`embedding:` block with a model that embeds."
         )
-    return InitReport(guess, tuple(specs), tuple(targets), data, kept, tuple(remarks), sizes)
+    return InitReport(guess, tuple(specs), tuple(targets), data, tuple(notes), sizes)
 
 
 def split_targets(data: Path, frame: pd.DataFrame, *, replace: bool) -> tuple[list[Path], str]:
-    """Where the parts of a table go, and a remark where those are not the usual names.
+    """Where the parts of a table go, and a note where they do not get the usual names.
 
-    Files that hold other rows than this table's are another table's split, and are never written over.
+    Files with rows that are not in this table are the split of another table and are never written over.
 
     Args:
         data: the table's file.
@@ -114,50 +115,47 @@ def split_targets(data: Path, frame: pd.DataFrame, *, replace: bool) -> tuple[li
     Raises:
         DataError: such parts are there and are to be kept.
     """
-    folder = data.parent
     stem = "stdin" if str(data) == STANDARD_INPUT else data.name.split(".")[0]
     rows = _row_set(frame)
-    others: list[str] = []
+    others: list[Path] = []
     for prefix in ("", f"{stem}-"):
-        targets = [folder / f"{prefix}{part}.csv" for part in SPLIT]
+        targets = [data.parent / f"{prefix}{part}.csv" for part in SPLIT]
         there = [path for path in targets if path.exists()]
-        if not there:
-            break
         if any(path.resolve() == data.resolve() or not _holds_rows_of(path, rows) for path in there):
-            others = others or [str(path) for path in there]
+            others = others or there
             continue
-        if not replace:
+        if there and not replace:
             raise DataError(
-                f"{', '.join(map(str, there))} already there, from this table; --force writes over them, "
-                "and without --split they are kept."
+                f"{_listed(there)} already there, from this table; --force writes over them, and without --split they "
+                "are kept."
             )
-        break
-    else:
-        raise DataError(
-            f"{', '.join(map(str, there))} already there, with rows of another table; move them, or leave --split out."
-        )
-    if not others:
-        return targets, ""
-    taken = ", ".join(str(path) for path in targets)
-    return targets, f"kept, as they hold another table: {', '.join(others)}; the parts of {data} go to {taken}"
+        if not others:
+            return targets, ""
+        kept = f"kept, as they hold another table: {_listed(others)}"
+        return targets, f"{kept}; the parts of {data} go to {_listed(targets)}"
+    raise DataError(f"{_listed(there)} already there, with rows of another table; move them, or leave --split out.")
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
 
 
 def _holds_rows_of(path: Path, rows: set[tuple[str, ...]]) -> bool:
     try:
         return _row_set(read_table(path)) <= rows
     except DataError:
-        # Whatever it is, it is not the part of a table that Luthier wrote.
+        # Not a table, so not a part that Luthier wrote.
         return False
 
 
 def _row_set(frame: pd.DataFrame) -> set[tuple[str, ...]]:
-    """The rows of a table as they come back from a csv: the names of its columns with its cells as text."""
+    """The rows of a table as they come back from a csv, cells as text, with the names of its columns as one more."""
     names = tuple(sorted(map(str, frame.columns)))
     cells = frame[list(names)].astype(object).where(frame[list(names)].notna(), "")
     return {names, *(tuple(map(str, row)) for row in cells.itertuples(index=False, name=None))}
 
 
 def sizes_of(frame: pd.DataFrame, task: Task) -> Sizes:
-    """How much of a labelled table the embedded model is asked."""
+    """How much of a labelled table the embedded model is asked by default."""
     given = frame[[task.text, task.label]].dropna()
     return sizes_for(given[task.text].tolist(), given[task.label].tolist(), example_count(task))

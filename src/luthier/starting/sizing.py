@@ -8,46 +8,45 @@ from dataclasses import dataclass
 __all__ = ["CALIBRATION_ROWS", "Sizes", "sizes_for"]
 
 CALIBRATION_ROWS = 20
-"""Training rows the embedded model is calibrated on. A service, which answers many at once, gets 60."""
+"""Training rows that calibrate a prompt to the embedded model. A service answers many at once and gets 60."""
 
 TOKENS_PER_SECOND = 400
 """What the embedded model reads on two cores."""
 
 SECONDS = 45
-"""What both prompts may take together; starting the model and the other specs need the rest of a minute."""
+"""What both prompts may take together; starting the model and the other specs need the rest of the minute."""
 
 CHARACTERS_PER_TOKEN = 4.2
 PROMPT_TOKENS = 31
 EXAMPLE_TOKENS = 9
-"""Tokens of a prompt, and of an example in it, beside the text."""
+"""Tokens of a prompt, and of an example in it, besides the text."""
 
 ZERO_SHOT_CALLS = 2.0
 FEW_SHOT_CALLS = 1.1
-"""Per row, as measured: some answers need one more token to tell the labels apart."""
+"""Calls per row, as measured: some answers need one more token to tell the labels apart."""
 
 FEWEST_ROWS, MOST_ROWS = 20, 100
 
 LONGEST_TEXT = 400
-"""Characters after which texts are cut for the embedded model, where more than a few are longer."""
+"""Characters after which texts are cut, if more than `FEW` of them are longer."""
 
 FEW = 0.05
 
 LONGEST_EXAMPLE = 120
-"""Characters of an example, where the table has enough texts as short as that."""
+"""Characters of an example, if `PER_LABEL` texts of each label are as short as that."""
 
 PER_LABEL = 3
-"""So many texts of each label are to be short enough to be shown."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What fits into a minute of the embedded model.
+    """What the embedded model answers within a minute.
 
     Attributes:
         rows: test rows to compare on.
-        text_characters: where texts are cut; `None` where hardly one is longer.
+        text_characters: where texts are cut; `None` where few are longer.
         cut_share: share of the texts that are longer.
-        example_characters: the longest text shown as an example.
+        example_characters: length of the longest example.
     """
 
     rows: int
@@ -56,20 +55,18 @@ class Sizes:
     example_characters: int
 
     def __str__(self) -> str:
-        said = [
+        cut = (
+            f",\n  texts are cut after {self.text_characters} characters (truncate in the templates); "
+            f"{self.cut_share:.0%} of them are longer"
+        )
+        return (
             "The embedded model is small and answers one call at a time. So that a comparison ends within about a "
-            "minute on two cores,",
-            f"  --limit {self.rows} takes {self.rows} of the test rows,",
-            f"  examples are texts of at most {self.example_characters} characters (max_characters),",
+            "minute on two cores,\n"
+            f"  --limit {self.rows} takes {self.rows} of the test rows,\n"
+            f"  examples are texts of at most {self.example_characters} characters (max_characters),\n"
             f"  {CALIBRATION_ROWS} training rows calibrate each prompt (calibration_rows)"
-            + ("." if self.text_characters is None else ","),
-        ]
-        if self.text_characters is not None:
-            said.append(
-                f"  texts are cut after {self.text_characters} characters (truncate in the templates), which "
-                f"{self.cut_share:.0%} of them are longer than."
-            )
-        return "\n".join([*said, "For a service, raise these or take them out."])
+            f"{'' if self.text_characters is None else cut}.\nFor a service, raise these or remove them."
+        )
 
 
 def sizes_for(texts: Sequence[object], labels: Sequence[object], examples: int) -> Sizes:
@@ -78,7 +75,7 @@ def sizes_for(texts: Sequence[object], labels: Sequence[object], examples: int) 
     Args:
         texts: those of the table.
         labels: theirs, in the same order.
-        examples: how many are shown before a row.
+        examples: number of examples in front of a row.
 
     Examples:
         >>> sizes_for(["word " * 10] * 50, ["a", "b"] * 25, 4)
@@ -90,12 +87,11 @@ def sizes_for(texts: Sequence[object], labels: Sequence[object], examples: int) 
     by_label: dict[object, list[int]] = {}
     for length, label in zip(lengths, labels, strict=True):
         by_label.setdefault(label, []).append(length)
-    # The shorter half of the texts, so that an example is an ordinary text and yet costs less than one.
+    # The shorter half of the texts: ordinary examples that cost less than an average row.
     usual = min(LONGEST_EXAMPLE, sorted(lengths)[len(lengths) // 2] if lengths else 0)
     needed = max((sorted(own)[:PER_LABEL][-1] for own in by_label.values()), default=0)
     shown = -(-max(usual, min(needed, LONGEST_TEXT), 20) // 10) * 10
-    read = [min(length, cut) if cut else length for length in lengths]
-    text = sum(read) / max(1, len(read)) / CHARACTERS_PER_TOKEN
+    text = sum(min(length, cut or length) for length in lengths) / max(1, len(lengths)) / CHARACTERS_PER_TOKEN
     example = EXAMPLE_TOKENS + 0.7 * min(shown, cut or shown) / CHARACTERS_PER_TOKEN
     per_row = ZERO_SHOT_CALLS * (PROMPT_TOKENS + text)
     per_row += FEW_SHOT_CALLS * (PROMPT_TOKENS + text + examples * example)

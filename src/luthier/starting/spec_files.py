@@ -1,4 +1,4 @@
-"""Writes a task and the specs that refer to it, with comments for their next reader."""
+"""Writes a task and the specs that refer to it as commented YAML files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from luthier.starting.guessing import words_for
 from luthier.starting.sizing import CALIBRATION_ROWS, Sizes
 from luthier.tasks.task import Task
 
-__all__ = ["EMBEDDED", "EXAMPLE_ENDPOINTS", "asks_embedded", "default_endpoint", "example_count", "write_specs"]
+__all__ = ["EMBEDDED", "EXAMPLE_ENDPOINTS", "asks_embedded", "example_count", "write_specs"]
 
 CALIBRATION_ROWS_OF_A_SERVICE = 60
-"""A service answers many at once; the embedded model answers one after the other."""
 
 METHODS = {
     "score": "the label the model finds likeliest; text and json read what it writes",
@@ -29,14 +28,14 @@ METHODS = {
 EXAMPLE_ENDPOINTS = Path(__file__).resolve().parent / "endpoints"
 """An endpoint file for each provider, for `--endpoint`."""
 
-
 EMBEDDED = {"provider": "local", "model": "wordllama-256"}
-"""The endpoint of the embedding spec that was given none."""
+"""The default endpoint of the embedding spec."""
 
+DEFAULT_BLOCKS = {"endpoint": {"provider": "local", "model": "smollm2-135m-instruct"}}
+"""By default prompts ask the embedded server, which needs no key."""
 
-def default_endpoint() -> dict[str, Any]:
-    """The endpoint of specs that were given none: the embedded server, which needs no key."""
-    return {"provider": "local", "model": "smollm2-135m-instruct"}
+MOST_DEFAULT_EXAMPLES = 40
+"""More would make every prompt long and expensive; with more labels some have no example, and the spec says so."""
 
 
 def asks_embedded(overrides: Mapping[str, Any] | None) -> bool:
@@ -44,12 +43,8 @@ def asks_embedded(overrides: Mapping[str, Any] | None) -> bool:
     return overrides is None or overrides["endpoint"].get("provider") == "local"
 
 
-MOST_DEFAULT_EXAMPLES = 40
-"""More would make every prompt long and dear; with more labels some have no example, and the spec says so."""
-
-
 def example_count(task: Task) -> int:
-    """How many examples the few-shot spec shows: one per label, where there are not more than fit."""
+    """Number of examples in the few-shot spec: one per label, at most `MOST_DEFAULT_EXAMPLES`."""
     return max(4, min(len(task.labels), MOST_DEFAULT_EXAMPLES))
 
 
@@ -66,15 +61,15 @@ def write_specs(
     Args:
         task: the task the specs refer to.
         folder: where they go.
-        overrides: the endpoint block of the prompts and what else its model wants, as an endpoint file has
-            them, with the `embedding` block of the embedding spec; the embedded server for what is absent.
+        overrides: blocks of the prompts as an endpoint file has them, with the `embedding` block of the embedding
+            spec; what is absent asks the embedded server.
         replace: whether files of these names may be written over.
-        sizes: of texts and examples, for prompts to the embedded model; as they come when absent.
+        sizes: limits on texts and examples for prompts to the embedded model.
 
     Raises:
         DataError: files are there already, or the folder cannot be written.
     """
-    blocks = overrides or {"endpoint": default_endpoint()}
+    blocks = overrides or DEFAULT_BLOCKS
     if not asks_embedded(overrides):
         sizes = None
     texts = {
@@ -94,7 +89,7 @@ def write_specs(
     try:
         (folder / "endpoints").mkdir(parents=True, exist_ok=True)
         for example in sorted(EXAMPLE_ENDPOINTS.glob("*.yaml")):
-            # A person's own settings in them are kept.
+            # Settings that a user made in them are kept.
             kept = folder / "endpoints" / example.name
             if not kept.exists() and not kept.is_symlink():
                 write_file(kept, example.read_text(encoding="utf-8"))
@@ -106,8 +101,7 @@ def write_specs(
 def task_text(task: Task) -> str:
     """The task as a commented YAML file."""
     document = task.document()
-    labels = document.pop("labels")
-    raters = document.pop("raters", None)
+    labels, raters = document.pop("labels"), document.pop("raters", None)
     order = "lowest first" if task.ordered else "in any order"
     lines = [
         "# The question. Specs refer to this file; every row, model and figure is read under it.",
@@ -120,7 +114,7 @@ def task_text(task: Task) -> str:
 
 
 def baseline_text(task: Task) -> str:
-    """The spec every other one has to beat."""
+    """The spec that every other one has to beat."""
     return (
         "# TF-IDF and logistic regression: free, fast, and what a language model has to beat.\n"
         f"name: {task.name}-baseline\ntask: task.yaml\ntechnique: baseline\n"
@@ -128,66 +122,55 @@ def baseline_text(task: Task) -> str:
 
 
 def embedding_text(task: Task, blocks: Mapping[str, Any]) -> str:
-    """Vectors and the head that measured best on such tasks (docs/embedding.md): cheap, and often strong."""
+    """An embedding spec with the head that measured best on such tasks (docs/embedding.md)."""
     head, others = ("ordinal", "logistic, regression, automl") if task.ordered else ("logistic", "automl")
-    endpoint = yaml.safe_dump(dict(blocks.get("embedding", EMBEDDED)), sort_keys=False, allow_unicode=True).strip()
-    lines = [
-        "# Texts as vectors of an embedding model, and a small model learned on them: one cheap call per text.",
-        f"name: {task.name}-embedding",
-        "task: task.yaml",
-        "technique: embedding",
-        f"head: {head}            # or {others}",
-        "endpoint:",
-        *(f"  {line}" for line in endpoint.split("\n")),
-    ]
-    return "\n".join(lines) + "\n"
+    return (
+        "# Texts as vectors of an embedding model, and a small model learned on them: one cheap call per text.\n"
+        f"name: {task.name}-embedding\ntask: task.yaml\ntechnique: embedding\n"
+        f"head: {head}            # or {others}\n" + _block("endpoint", blocks.get("embedding", EMBEDDED)) + "\n"
+    )
 
 
 def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int, sizes: Sizes | None = None) -> str:
     """A prompt spec, zero-shot or with examples from the training rows."""
     words = words_for(task)
-    kind = "few-shot" if examples else "zero-shot"
-    about = (
+    cell = task.text if task.text.isidentifier() else f"row[{json.dumps(task.text)}]"
+    cut = sizes is not None and sizes.text_characters is not None
+    shown = f"count: {examples}, select: balanced, seed: 7"
+    rows = CALIBRATION_ROWS if asks_embedded(blocks) else CALIBRATION_ROWS_OF_A_SERVICE
+    answer = {"method": "score", "calibration_rows": rows, **blocks.get("answer", {})}
+    lines = [
         f"# The prompt with {examples} labelled examples in front, taken evenly from the training rows."
         if examples
-        else "# The prompt alone."
-    )
-    cell = task.text if task.text.isidentifier() else f"row[{json.dumps(task.text)}]"
-    if sizes is not None and sizes.text_characters is not None:
-        cell += f" | truncate({sizes.text_characters})"
-    question = (
-        "How does the writer of each text feel about it? Answer with one word: {{ words | join(', ') }}."
+        else "# The prompt alone.",
+        f"name: {task.name}-{'few' if examples else 'zero'}-shot",
+        "task: task.yaml",
+        "technique: prompt",
+        "prompt:",
+        # What is the same for all rows comes first: services cache it.
+        "  system: |-",
+        "    How does the writer of each text feel about it? Answer with one word: {{ words | join(', ') }}."
         if words
-        else "Which label fits each text? Answer with one of: {{ words | join(', ') }}."
-    )
-    lines = [about, f"name: {task.name}-{kind}", "task: task.yaml", "technique: prompt", "prompt:"]
-    # What is the same for all rows stands first: said once, and cached by services that do so.
-    lines += ["  system: |-", f"    {question}"]
-    if "truncate" in cell:
+        else "    Which label fits each text? Answer with one of: {{ words | join(', ') }}.",
+    ]
+    if sizes is not None and cut:
+        cell += f" | truncate({sizes.text_characters})"
         lines.append("  # truncate: texts are cut after so many characters, to ask the embedded model less.")
     lines += ["  template: |-", f"    Text: {{{{ {cell} }}}}", "    Answer:"]
     if examples and sizes is not None:
-        lines.append(
-            f"  examples: {{count: {examples}, select: balanced, seed: 7, max_characters: {sizes.example_characters}}}"
-        )
+        lines.append(f"  examples: {{{shown}, max_characters: {sizes.example_characters}}}")
         lines.append("  # max_characters: only texts as short as that are examples, to ask the embedded model less.")
     elif examples:
-        lines.append(f"  examples: {{count: {examples}, select: balanced, seed: 7}}")
-    embedded = blocks["endpoint"].get("provider") == "local"
-    calibration = CALIBRATION_ROWS if embedded else CALIBRATION_ROWS_OF_A_SERVICE
-    answer = {"method": "score", "calibration_rows": calibration, **blocks.get("answer", {})}
-    lines.append("answer:")
-    lines.append(f"  method: {answer['method']}            # {METHODS[answer['method']]}")
+        lines.append(f"  examples: {{{shown}}}")
+    lines += ["answer:", f"  method: {answer['method']}            # {METHODS[answer['method']]}"]
     if words:
-        shown = ", ".join(f"{json.dumps(label)}: {word}" for label, word in words.items())
-        lines.append(f"  words: {{{shown}}}")
-    if answer["calibration_rows"]:
-        rows = answer["calibration_rows"]
-        lines.append(
-            f"  calibration_rows: {rows}     # training rows on which the model's liking for a word is measured"
-        )
-    for block in ("decoding", "endpoint"):
-        if block in blocks:
-            text = yaml.safe_dump(dict(blocks[block]), sort_keys=False, allow_unicode=True).strip()
-            lines += [f"{block}:", *(f"  {line}" for line in text.split("\n"))]
+        pairs = ", ".join(f"{json.dumps(label)}: {word}" for label, word in words.items())
+        lines.append(f"  words: {{{pairs}}}")
+    if rows := answer["calibration_rows"]:
+        lines.append(f"  calibration_rows: {rows}     # training rows that show how much the model likes each word")
+    lines += [_block(name, blocks[name]) for name in ("decoding", "endpoint") if name in blocks]
     return "\n".join(lines) + "\n"
+
+
+def _block(name: str, values: Mapping[str, Any]) -> str:
+    return yaml.safe_dump({name: dict(values)}, sort_keys=False, allow_unicode=True).strip()
