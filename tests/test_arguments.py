@@ -45,7 +45,7 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "attach_job": lambda: ANY.attach_job(5),
     "compare_checkpoints": lambda: ANY.compare_checkpoints(5, TABLE),
     "promote": lambda: ANY.promote(5, alias="x"),
-    "Engine": lambda: ANY.Engine("journal.db"),
+    "Engine": lambda: ANY.Engine(5),
     "Endpoint": lambda: ANY.Endpoint(),
     "Task": lambda: ANY.Task(),
     "Task by names": lambda: ANY.Task(name="x", labels=5),

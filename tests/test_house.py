@@ -26,14 +26,14 @@ FLOORS: list[set[str]] = [
     {"engine"},
     {"endpoints", "estimator"},
     {"spec"},
-    {"plans", "techniques", "reporting"},
+    {"techniques", "reporting"},
+    {"plans"},
     {"tracking"},
     {"packaging"},
     {"scoring"},
     {"experiments"},
     {"tuning"},
     {"auditing"},
-    {"results"},
     {"api"},
     {"starting"},
     {"cli"},
@@ -103,6 +103,27 @@ def test_imports_run_downwards() -> None:
 
 def test_every_room_has_a_floor() -> None:
     assert {room_of(file) for file in modules()} - {"luthier_local"} == set(FLOOR_OF)
+
+
+COMMANDS_MAY_IMPORT = {
+    "api",
+    "cli",
+    "endpoints",  # the users' own way to engine, journal and options
+    "errors",
+    "starting",  # tells its story by means of api, so it stands above it
+    "terminals",
+    "__version__",
+}
+
+
+def test_the_command_line_calls_what_a_notebook_can_call() -> None:
+    behind = {
+        f"{file.name} imports {other}"
+        for file in modules()
+        if room_of(file) == "cli"
+        for other in imported_rooms(file) - COMMANDS_MAY_IMPORT - {"luthier_local"}
+    }
+    assert behind == set()
 
 
 def test_every_public_name_is_there() -> None:

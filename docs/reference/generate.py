@@ -45,7 +45,8 @@ PAGES = (
         "The functions behind the commands, and what they return. DataFrames in, DataFrames out.",
         (
             "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job",
-            "compare_checkpoints", "audit", "read_table", "Board", "Boards", "SpecResult", "Model", "Job",
+            "compare_tables", "plan", "compare_checkpoints", "audit", "read_table",
+            "Board", "Boards", "SpecResult", "Plan", "Model", "Job",
             "luthier.packaging.model:LuthierModel", "luthier.scoring.batch:BatchReport",
             "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
             "luthier.experiments.checking:Checked", "Finding", "luthier.auditing.audit_result:AuditResult",

@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from luthier.api import Boards as Boards
     from luthier.api import Job as Job
     from luthier.api import Model as Model
+    from luthier.api import Plan as Plan
     from luthier.api import SpecResult as SpecResult
     from luthier.api import attach_job as attach_job
     from luthier.api import audit as audit
     from luthier.api import check as check
     from luthier.api import compare as compare
     from luthier.api import compare_checkpoints as compare_checkpoints
+    from luthier.api import compare_tables as compare_tables
     from luthier.api import fit as fit
     from luthier.api import load as load
     from luthier.api import log as log
+    from luthier.api import plan as plan
     from luthier.api import preview as preview
     from luthier.api import promote as promote
     from luthier.api import score as score
@@ -66,15 +69,18 @@ _ROOMS = {
         "Boards",
         "Job",
         "Model",
+        "Plan",
         "SpecResult",
         "attach_job",
         "audit",
         "check",
         "compare",
         "compare_checkpoints",
+        "compare_tables",
         "fit",
         "load",
         "log",
+        "plan",
         "preview",
         "promote",
         "score",

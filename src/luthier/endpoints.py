@@ -15,6 +15,7 @@ from luthier.engine.report import Report
 from luthier.journal.journal import Journal
 from luthier.providers.endpoint import Endpoint, Limits, Price, Resource, azure, compatible, embedded, openai
 from luthier.providers.exchange import Answer, Request, Usage
+from luthier.providers.prices import dollars
 
 __all__ = [
     "Answer",
@@ -37,6 +38,7 @@ __all__ = [
     "check_endpoint",
     "compatible",
     "default_engine",
+    "dollars",
     "draining",
     "embedded",
     "engine_given",

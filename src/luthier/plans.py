@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.engine.engine import Engine
 from luthier.engine.estimates import Estimate, summed
 from luthier.engine.groups import Recalled
-from luthier.providers.prices import sum_if_known
+from luthier.engine.options import DEFAULTS, RunOptions
+from luthier.providers.prices import dollars, sum_if_known
 from luthier.spec import Conversation, Fitted, PlannedRequests, Spec
 from luthier.tasks.task import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Bounds", "Plan", "PlannedSpec", "plan_fit", "plan_rows"]
 
@@ -87,12 +93,35 @@ class PlannedSpec:
         """Questions and texts that need not be sent."""
         return self.in_journal + self.shared
 
+    def __str__(self) -> str:
+        elsewhere = [f"{self.in_journal:,} are answered in the journal"] if self.in_journal else []
+        elsewhere += [f"{self.shared:,} are counted with a spec above"] if self.shared else []
+        kept = f" ({', '.join(elsewhere)})" if elsewhere else ""
+        parts = [f"{self.rows:,} rows"] if self.rows else []
+        if not self.asks:
+            parts.append(f"nothing to ask{kept}")
+        else:
+            parts += [
+                _asked(self.calls, self.texts) + kept,
+                f"about {self.likely_input_tokens:,} tokens in (at most {self.input_tokens.high:,})",
+                "out without bound" if self.output_tokens is None else f"at most {self.output_tokens:,} out",
+                _price(self.cost_usd, self.cost_usd_high),
+            ]
+        judged = "" if self.rendered is None or not self.asks else f"; judged by {self.rendered:,} of the rows"
+        return f"{self.name}: {', '.join(parts)}{judged}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Plan:
-    """What a command would send, spec by spec."""
+    """What a command would send, spec by spec; shows itself as `--dry-run` prints it.
+
+    Attributes:
+        specs: what each would send.
+        budget_usd: most that may be spent; `None` without a budget.
+    """
 
     specs: tuple[PlannedSpec, ...]
+    budget_usd: float | None = None
 
     @property
     def calls(self) -> Bounds:
@@ -129,6 +158,20 @@ class Plan:
         """Price of everything at most, `None` when one is unknown or without bound."""
         return sum_if_known(spec.cost_usd_high for spec in self.specs)
 
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per spec: rows, calls and tokens with their bounds as `_low` and `_high`, and US dollars."""
+        import pandas as pd
+
+        records = []
+        for spec in self.specs:
+            record = asdict(spec)
+            for name in ("calls", "texts", "input_tokens"):
+                bounds = record.pop(name)
+                record |= {f"{name}_low": bounds["low"], f"{name}_high": bounds["high"]}
+            records.append(record)
+        return pd.DataFrame.from_records(records)
+
     def to_document(self) -> dict[str, Any]:
         """Plain values for JSON: every spec, and all of them together."""
         return {
@@ -140,24 +183,37 @@ class Plan:
             "cost_usd_high": self.cost_usd_high,
         }
 
+    def __str__(self) -> str:
+        paying = [spec for spec in self.specs if spec.asks or spec.known]
+        lines = [str(spec) for spec in paying]
+        if len(paying) > 1 or self.budget_usd is not None:
+            cap = "" if self.budget_usd is None else f"; the budget stops it at {dollars(self.budget_usd)}"
+            total = _price(self.cost_usd, self.cost_usd_high)
+            lines.append(f"in all: {_asked(self.calls, self.texts)}, {total}{cap}")
+        return "\n".join(lines)
 
-def plan_fit(spec: Spec, train: Rows | None, engine: Engine) -> Plan:
+    def __repr__(self) -> str:
+        return str(self) or "nothing is sent, and nothing is paid"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+def plan_fit(spec: Spec, train: Rows | None, options: RunOptions = DEFAULTS) -> Plan:
     """What fitting alone would send."""
     if not spec.endpoints or not spec.needs_training:
         return Plan((PlannedSpec(spec.name, 0),))
     nothing = Rows(inputs=(), labels=(), text=spec.task.text)
-    return Plan((plan_rows(spec, nothing, train, engine),))
+    return Plan((plan_rows(spec, nothing, train, options),), options.budget_usd)
 
 
 def plan_rows(
     spec: Spec,
     rows: Rows,
     train: Rows | None,
-    engine: Engine,
+    options: RunOptions = DEFAULTS,
     *,
     total_rows: int | None = None,
-    fresh: bool = False,
-    retry_failed: bool = False,
     fitted: Fitted | None = None,
     counted: set[bytes] | None = None,
 ) -> PlannedSpec:
@@ -167,14 +223,13 @@ def plan_rows(
         spec: the recipe.
         rows: the rows, or evenly spaced ones of a longer table.
         train: its training rows.
-        engine: holds the journal and the prices.
-        fitted: what the spec already became, when there is nothing left to fit.
-        fresh: whether the journal's answers will not be used.
-        retry_failed: whether what failed for good will be asked again.
+        options: whether the journal's answers are used, and the engine that holds journal and prices.
         total_rows: rows of the whole table, when `rows` are only some of it.
+        fitted: what the spec already became, when there is nothing left to fit.
         counted: one set for all specs of a command, so that what several ask is counted once.
     """
     counted = set() if counted is None else counted
+    engine = options.asking_engine()
     total = len(rows) if total_rows is None else total_rows
     if not spec.endpoints:
         return PlannedSpec(spec.name, total)
@@ -182,11 +237,11 @@ def plan_rows(
     shown = rows.take(range(0, len(rows), step))
 
     def recall(conversation: Conversation[Result]) -> Recalled[Result]:
-        return engine.recall(conversation, spec.endpoint, fresh=fresh, retry_failed=retry_failed)
+        return engine.recall(conversation, spec.endpoint, options)
 
     def counts(pieces: Sequence[PlannedRequests]) -> Iterator[_Count]:
         for piece in pieces:
-            yield _count(piece, spec, engine, fresh, retry_failed, counted)
+            yield _count(piece, spec, engine, options, counted)
 
     fitting, answering = spec.planned_requests(shown, train, fitted, recall)
     fit, answer = list(counts(fitting)), list(counts(answering))
@@ -245,19 +300,22 @@ class _Count:
         return _Count(Bounds(0, math.ceil(self.asked.high * most)), estimate, self.embeds)
 
 
-def _count(
-    piece: PlannedRequests, spec: Spec, engine: Engine, fresh: bool, retry_failed: bool, counted: set[bytes]
-) -> _Count:
+def _count(piece: PlannedRequests, spec: Spec, engine: Engine, options: RunOptions, counted: set[bytes]) -> _Count:
     embeds = bool(piece.requests) and piece.requests[0].operation == "embedding"
     if piece.sure and piece.shortest is None:
         found = engine.estimate(
-            piece.requests, spec.endpoint, fresh=fresh, retry_failed=retry_failed, counted=counted, follow=piece.follow
+            piece.requests,
+            spec.endpoint,
+            fresh=options.fresh,
+            retry_failed=options.retry_failed,
+            counted=counted,
+            follow=piece.follow,
         )
         sure = found if found.sure else _perhaps(found)
         return _Count(Bounds(found.left if found.sure else 0, found.left + found.further), sure, embeds)
     # What stands for others is not looked up: whether the journal has it says nothing of those.
     longest = engine.estimate(piece.requests, spec.endpoint, fresh=True, follow=piece.follow)
-    if not (fresh or piece.sure) or piece.shortest is None:
+    if not (options.fresh or piece.sure) or piece.shortest is None:
         return _Count(Bounds(0, longest.left + longest.further), _perhaps(longest), embeds)
     shortest = engine.estimate(piece.shortest, spec.endpoint, fresh=True)
     between = replace(
@@ -276,3 +334,17 @@ def _perhaps(found: Estimate) -> Estimate:
 
 def _mean(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else (one + other) / 2
+
+
+def _asked(calls: Bounds, texts: Bounds) -> str:
+    parts = [f"{calls} call{'' if str(calls) == '1' else 's'}"] if calls.high or not texts.high else []
+    parts += [f"{texts} text{'' if str(texts) == '1' else 's'} to embed"] if texts.high else []
+    return ", ".join(parts)
+
+
+def _price(likely: float | None, most: float | None) -> str:
+    if likely is None:
+        return "price unknown"
+    if most is None:
+        return f"about {dollars(likely)} at least, without an upper bound"
+    return dollars(0) if most == 0 else f"about {dollars(likely)}, at most {dollars(most, up=True)}"

@@ -10,7 +10,6 @@ import pytest
 
 import luthier as lt
 from luthier.auditing.job_audit import ConditionChain, chain_of, chains_of, jobs_of_sweep, plan_chains
-from luthier.endpoints import default_engine
 from luthier.errors import DataError, ModelError, SpecError, UserError
 from luthier.tuning.submission import Timing
 from luthier_local import LocalServer
@@ -91,13 +90,13 @@ def test_asking_again_costs_nothing(
     job: lt.Job, validation: pd.DataFrame, test: pd.DataFrame, server: LocalServer
 ) -> None:
     chains = chains_of(job, test, validation=validation)
-    assert plan_chains(chains, default_engine()).requests == 50
-    assert plan_chains([*chains, *chains], default_engine()).requests == 50
+    assert plan_chains(chains).requests == 50
+    assert plan_chains([*chains, *chains]).requests == 50
     lt.audit(job, test, validation=validation)
     sent = server.received.by_path["chat/completions"]
     lt.audit(job, test, validation=validation)
     assert server.received.by_path["chat/completions"] == sent
-    assert plan_chains(chains, default_engine()).requests == 0
+    assert plan_chains(chains).requests == 0
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def test_scoring_with_a_baseline_does_not_wait_for_mlflow_and_its_run_is_written
 def test_a_run_that_cannot_be_written_is_kept_and_written_later(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     import mlflow
 
-    model = lt.load("models:/mood@champion").packaged
+    model = lt.load("models:/mood@champion")
     report = BatchReport(rows=1)
     there = batch_run(
         "models:/mood@champion", model.model_id, model.fitted.spec, report.metrics(), "new.csv", "out.csv"

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints import Endpoint, Engine, Journal, Price, Report
-from luthier.experiments.compare import plan_comparison
+from luthier.endpoints import Endpoint, Engine, Journal, Price, Report, RunOptions
 from luthier.plans import PlannedSpec, plan_fit
 from luthier.spec import Spec
 from luthier_local import Fault, LocalServer, ModelCard
@@ -116,7 +115,7 @@ def test_what_is_sent_and_billed_is_within_the_plan_whatever_the_journal_has(
     engine = Engine(Journal.in_memory())
 
     def planned(test: Any, *, fresh: bool = False) -> PlannedSpec:
-        return plan_comparison([spec], test, TRAIN, engine, fresh=fresh).specs[0]
+        return lt.plan([spec], test, train=TRAIN, engine=engine, fresh=fresh).specs[0]
 
     sent = server.received.total
     empty, halfway = planned(TEST), pd.concat([OTHER, TEST], ignore_index=True)
@@ -139,7 +138,7 @@ def test_a_plan_is_exact_where_no_answer_leads_to_a_further_call(
 ) -> None:
     spec = SPECS[kind](task, endpoint, embedder)
     engine = Engine(Journal.in_memory())
-    planned = plan_comparison([spec], TEST, TRAIN, engine).specs[0]
+    planned = lt.plan([spec], TEST, train=TRAIN, engine=engine).specs[0]
     assert planned.calls.low == planned.calls.high
     assert planned.texts.low == planned.texts.high
     assert answer(spec, TEST, engine).fetched == planned.calls.high + planned.texts.high
@@ -149,7 +148,7 @@ def test_labels_that_begin_alike_have_a_bound_on_their_follow_ups(
     task: lt.Task, endpoint: Endpoint, embedder: Endpoint, server: LocalServer
 ) -> None:
     spec = SPECS["labels of one token"](task, endpoint, embedder)
-    planned = plan_comparison([spec], TEST, TRAIN, Engine(Journal.in_memory())).specs[0]
+    planned = lt.plan([spec], TEST, train=TRAIN, engine=Engine(Journal.in_memory())).specs[0]
     assert str(planned.calls) == "12 to 24"
 
 
@@ -157,11 +156,11 @@ def test_fitting_alone_is_within_its_plan(task: lt.Task, endpoint: Endpoint, emb
     spec = SPECS["several tokens, calibrated"](task, endpoint, embedder)
     engine, report = Engine(Journal.in_memory()), Report()
     train = task.rows(TRAIN, labelled=True)
-    planned = plan_fit(spec, train, engine).specs[0]
+    planned = plan_fit(spec, train, RunOptions(engine=engine)).specs[0]
     engine.drive(spec.fit(train), endpoint, report=report)
     assert_within(planned, report)
     assert planned.calls.low == 6
-    assert not plan_fit(spec, train, engine).asks
+    assert not plan_fit(spec, train, RunOptions(engine=engine)).asks
 
 
 def test_rows_that_fail_are_within_the_plan_and_for_good_is_not_planned_again_unless_it_is_to_be(
@@ -171,11 +170,11 @@ def test_rows_that_fail_are_within_the_plan_and_for_good_is_not_planned_again_un
     engine = Engine(Journal.in_memory(), backoff_seconds=0.01)
     server.faults.add(Fault("status", status=400, message="cannot be read", contains="visit 3"))
     server.faults.add(Fault("status", status=500, every=4))
-    planned = plan_comparison([spec], TEST, None, engine).specs[0]
+    planned = lt.plan([spec], TEST, engine=engine).specs[0]
     report = answer(spec, TEST, engine)
     assert report.retries > 0
     assert planned.calls.low <= report.fetched + sum(report.failed.values()) <= planned.calls.high
     server.faults.clear()
-    assert not plan_comparison([spec], TEST, None, engine).specs[0].asks
-    again = plan_comparison([spec], TEST, None, engine, retry_failed=True).specs[0]
+    assert not lt.plan([spec], TEST, engine=engine).specs[0].asks
+    again = lt.plan([spec], TEST, engine=engine, retry_failed=True).specs[0]
     assert again.calls.low == report.failed["permanent"]

@@ -206,12 +206,10 @@ def test_training_rows_that_differ_in_another_column_are_fitted_anew(
 def test_a_plan_that_asks_afresh_counts_nothing_as_known(
     specs: list[lt.Spec], table: pd.DataFrame, server: LocalServer
 ) -> None:
-    from luthier.endpoints import default_engine
-    from luthier.experiments.compare import plan_comparison
 
     lt.compare(specs[1], table)
-    again = plan_comparison([specs[1]], table, None, default_engine())
-    afresh = plan_comparison([specs[1]], table, None, default_engine(), fresh=True)
+    again = lt.plan([specs[1]], table)
+    afresh = lt.plan([specs[1]], table, fresh=True)
     assert (again.requests, again.cost_usd) == (0, 0)
     assert afresh.requests == 60
     assert afresh.cost_usd is not None

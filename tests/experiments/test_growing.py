@@ -13,12 +13,12 @@ import pytest
 from rich.console import Console
 
 import luthier as lt
-from luthier.endpoints import Endpoint, default_engine
+from luthier.endpoints import Endpoint
 from luthier.engine.progress import TerminalProgress
 from luthier.errors import EndpointError
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.ranking import build_leaderboard
-from luthier.experiments.compare import compare_specs
+from luthier.experiments.compare import ComparisonSetup
 from luthier.reporting.board_report import board_page, board_sections
 from luthier.reporting.board_sentences import sentences
 from luthier.reporting.html import fragment, page_text
@@ -74,7 +74,7 @@ def test_a_terminal_shows_the_board_in_place_and_is_cleared_for_the_complete_one
 ) -> None:
     stream = Terminal()
     with LiveBoard(stream) as live:
-        compare_specs(specs, table, train, engine=default_engine(), live=live)
+        ComparisonSetup(specs, {"the test table": table}, train).run(live=live)
         grown = stream.getvalue()
     assert "stars: 1 of 3 specs on 60 rows" in grown
     assert "stars: 2 of 3 specs on 60 rows" in grown
@@ -87,7 +87,7 @@ def test_what_is_measured_stays_on_the_terminal_and_on_the_page_where_the_rest_f
 ) -> None:
     stream = Terminal()
     with pytest.raises(EndpointError), LiveBoard(stream) as live:
-        compare_specs(specs, table, train, engine=default_engine(), live=live)
+        ComparisonSetup(specs, {"the test table": table}, train).run(live=live)
     assert "stars: 2 of 3 specs" in stream.getvalue()[-3000:]
     experiment = mlflow.get_experiment_by_name("stars")
     runs = mlflow.search_runs([experiment.experiment_id])

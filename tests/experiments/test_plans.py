@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import luthier as lt
-from luthier.endpoints import Endpoint, Engine, Journal, Price
-from luthier.experiments.compare import plan_comparison
+from luthier.endpoints import Endpoint, Engine, Journal, Price, RunOptions
 from luthier.plans import plan_fit
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews
@@ -40,17 +39,17 @@ def test_what_the_journal_will_answer_costs_nothing_and_what_it_lacks_is_counted
     engine = Engine(Journal.in_memory())
     rows = task.rows(test)
     fitted = engine.drive(spec.fit(task.rows(train, labelled=True)), endpoint)
-    assert plan_fit(spec, task.rows(train, labelled=True), engine).requests == 0
+    assert plan_fit(spec, task.rows(train, labelled=True), RunOptions(engine=engine)).requests == 0
     engine.drive(fitted.predict(rows), endpoint)
 
-    plan = plan_comparison([spec], test, train, engine)
+    plan = lt.plan([spec], test, train=train, engine=engine)
     assert (plan.requests, plan.cost_usd) == (0, 0)
     asked = server.received.total
-    longer = plan_comparison([spec], more, train, engine)
+    longer = lt.plan([spec], more, train=train, engine=engine)
     # Four rows are new: each is a call, and a text to embed where examples are the nearest.
     assert longer.requests == (4 + 4 if select == "nearest" else 4)
     assert server.received.total == asked
-    assert plan_comparison([spec], test, train, engine, fresh=True).requests > 10
+    assert lt.plan([spec], test, train=train, engine=engine, fresh=True).requests > 10
 
 
 @pytest.mark.parametrize("rounds", [1, 4, 100])
@@ -62,7 +61,7 @@ def test_a_search_that_was_begun_is_priced_by_what_it_can_still_take(
     spec = lt.Prompt(task, "Stars: {{ text }}", examples=chosen, answer=answer, endpoint=endpoint, name="few")
     train = task.rows(reviews(80, seed=1), labelled=True)
     engine = Engine(Journal.in_memory())
-    before = plan_fit(spec, train, engine).requests
+    before = plan_fit(spec, train, RunOptions(engine=engine)).requests
     search = spec.fit(train)
     asked = next(search)
     with contextlib.suppress(StopIteration):
@@ -71,9 +70,9 @@ def test_a_search_that_was_begun_is_priced_by_what_it_can_still_take(
                 asked = search.send([])
             asked = search.send(engine.run(asked, endpoint))
     sent = server.received.total
-    left = plan_fit(spec, train, engine).requests
+    left = plan_fit(spec, train, RunOptions(engine=engine)).requests
     longest = engine.estimate(spec.first_requests(train.take([]), train)[0], endpoint)
     assert left <= longest.distinct - longest.in_journal
     engine.drive(spec.fit(train), endpoint)
     assert server.received.total - sent <= left <= before - sent
-    assert plan_fit(spec, train, engine).requests == 0
+    assert plan_fit(spec, train, RunOptions(engine=engine)).requests == 0

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints import Endpoint, Report, default_engine
-from luthier.experiments.compare import plan_comparison
+from luthier.endpoints import Endpoint, Report
 from luthier.plans import PlannedSpec, plan_rows
 from luthier_local import LocalServer
 from tests.conftest import reviews
@@ -27,7 +26,7 @@ def generated(server: LocalServer) -> int:
 
 
 def planned(spec: lt.Spec, rows: pd.DataFrame) -> PlannedSpec:
-    (plan,) = plan_comparison([spec], rows, TRAIN, default_engine()).specs
+    (plan,) = lt.plan([spec], rows, train=TRAIN).specs
     return plan
 
 
@@ -64,7 +63,7 @@ def test_fitting_and_scoring_are_billed_within_their_plans(
     assert (fitted.spent_usd or 0) == fitted.report.spent_usd
     model = lt.log(fitted)
     rows = reviews(15, seed=5)
-    (plan,) = (plan_rows(spec, task.rows(rows), None, default_engine(), fitted=fitted),)
+    (plan,) = (plan_rows(spec, task.rows(rows), None, fitted=fitted),)
     before = generated(server)
     scored: Any = lt.score(model, rows)
     assert len(scored) == 15

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.tracking.runs import no_autologging, tag_of
+from luthier.tracking.runs import tag_of
+from luthier.tracking.stores import no_autologging
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,7 @@ def test_a_logged_model_belongs_to_the_run_that_measured_it(board: lt.Board) -> 
         assert model.logged is not None
         assert model.logged.run_id == board.best.run_id
         logged = mlflow.get_logged_model(model.logged.model_id)
-        assert logged.experiment_id == board.comparison.experiment_id
+        assert logged.experiment_id == mlflow.get_run(board.run_id).info.experiment_id
         assert logged.source_run_id == board.best.run_id
         assert logged.params["technique"] == "baseline"
         assert {metric.key: metric.value for metric in logged.metrics} == mlflow.get_run(board.best.run_id).data.metrics

@@ -218,8 +218,8 @@ def test_a_folder_sends_no_key_to_an_address_of_its_own_unless_that_is_agreed_to
 
 def test_an_address_that_the_user_names_is_not_asked_about(asks: Path) -> None:
     own = {"provider": "compatible", "base_url": "http://127.0.0.1:8/v1", "api_key_env": "OPENAI_API_KEY"}
-    assert lt.load(str(asks)).packaged.stranger is not None
-    assert lt.load(str(asks), own).packaged.stranger is None
+    assert lt.load(str(asks)).sends_key is not None
+    assert lt.load(str(asks), own).sends_key is None
 
 
 @pytest.mark.parametrize(

@@ -140,27 +140,23 @@ def test_input_and_output_may_not_be_one_file(model: lt.Model, table: pd.DataFra
 
 @pytest.mark.slow
 def test_a_table_of_many_chunks_keeps_its_order(model: lt.Model, standing_server: LocalServer) -> None:
-    from luthier.endpoints import default_engine
-    from luthier.scoring.batch import score_table
     from tests.conftest import reviews
 
     many = reviews(230)
     many.to_csv("in.csv", index=False)
-    report = score_table(model.packaged, "in.csv", "out.csv", engine=default_engine(), chunk_rows=50)
+    report = model.file_score("in.csv", "out.csv").run(chunk_rows=50)
     assert lt.read_table("out.csv")["id"].tolist() == many["id"].tolist()
     assert report.rows == 230
 
 
 @pytest.mark.slow
 def test_a_resumed_batch_is_planned_by_what_is_left(model: lt.Model, table: pd.DataFrame) -> None:
-    from luthier.endpoints import default_engine
-    from luthier.scoring.file_plan import plan_table
     from tests.conftest import reviews
 
     many = reviews(3000)
     many.to_csv("in.csv", index=False)
     model.score(many.head(1500))
-    plan = plan_table(model.packaged, "in.csv", "out.csv", default_engine())
+    plan = model.file_score("in.csv", "out.csv").plan()
     assert plan.requests == pytest.approx(1500, abs=60)
 
 
@@ -173,26 +169,24 @@ def test_no_rows_come_back_for_no_rows(model: lt.Model) -> None:
 def test_a_batch_that_asks_no_model_can_be_interrupted_too(
     task: lt.Task, table: pd.DataFrame, train: pd.DataFrame
 ) -> None:
-    from luthier.endpoints import Engine, Journal
-    from luthier.scoring.batch import score_table
+    from luthier.endpoints import Engine, Journal, RunOptions
 
     model = lt.log(lt.Baseline(task, name="b"), train=train)
     table.to_csv("in.csv", index=False)
     engine = Engine(Journal.in_memory())
     engine.stop(interrupted=True)
     with pytest.raises(lt.Interrupted):
-        score_table(model.packaged, "in.csv", "out.csv", engine=engine, chunk_rows=20)
+        model.file_score("in.csv", "out.csv").run(RunOptions(engine=engine), chunk_rows=20)
     assert not Path("out.csv").exists()
 
 
 def test_the_report_adds_up_to_what_was_spent(model: lt.Model, table: pd.DataFrame) -> None:
-    from luthier.endpoints import Report, default_engine
-    from luthier.scoring.batch import score_table
+    from luthier.endpoints import Report, RunOptions
 
     model.score(table.head(20))
     pd.concat([table, table]).to_csv("in.csv", index=False)
     told = Report()
-    report = score_table(model.packaged, "in.csv", "out.csv", engine=default_engine(), report=told)
+    report = model.file_score("in.csv", "out.csv").run(RunOptions(report=told))
     assert report.rows == 120
     assert report.spent_usd == pytest.approx(told.spent_usd)
     assert report.from_journal == 80
@@ -227,7 +221,7 @@ def test_a_file_is_replaced_only_by_the_score_that_wrote_it(model: lt.Model, tab
 
 
 def test_a_text_that_is_a_list_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
-    from luthier.scoring.file_plan import spaced_records
+    from luthier.scoring.batch import spaced_records
 
     source = tmp_path / "t.jsonl"
     source.write_text('{"text": "fine"}\n{"text": ["one", "two"]}\n')

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier import api
 from luthier.endpoints import Endpoint
 from luthier.providers.endpoint import embedded
 from luthier_local import LocalServer, ModelCard
@@ -63,9 +64,7 @@ def test_a_preview_shows_the_texts_and_sends_nothing(
 
 
 def test_trials_are_a_table_and_a_curve_of_the_run(spec: lt.Embedding, train: pd.DataFrame) -> None:
-    from luthier.api import fit_and_keep
-
-    fitted, run_id = fit_and_keep(spec, train)
+    fitted, run_id = api.FitSetup(spec, train).fit_and_log()
     trials = fitted.state["trials"]
     shown = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/trials.json"))
     assert len(shown["data"]) == len(trials)

@@ -40,7 +40,7 @@ def test_first_commands_at_once_share_the_store_they_make(train: pd.DataFrame) -
 
 @pytest.mark.usefixtures("store")
 def test_what_was_fitted_once_is_not_fitted_again(task: Task, train: pd.DataFrame) -> None:
-    first, _ = api.fit_and_keep(Baseline(task), train)
-    again, _ = api.fit_and_keep(Baseline(task, name="renamed"), train)
+    first, _ = api.FitSetup(Baseline(task), train).fit_and_log()
+    again, _ = api.FitSetup(Baseline(task, name="renamed"), train).fit_and_log()
     assert again.digest == first.digest
     assert again.spec.name == "renamed"

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints import Endpoint, Price, default_engine
+from luthier.endpoints import Endpoint, Price
 from luthier.errors import EndpointError, QuotaError, SpecError
-from luthier.experiments.compare import plan_comparison
 from luthier.providers.endpoint import Resource
 from luthier.techniques import read_spec
 from luthier.tuning.checkpoints import checkpoint_specs
@@ -313,7 +312,7 @@ def test_a_result_is_deployed_to_stay_and_its_spec_asks_the_deployment(
 
 @pytest.mark.slow
 def test_measuring_checkpoints_is_priced_before_anything_is_deployed(job: lt.Job, azure: AzureStandIn) -> None:
-    plan = plan_comparison(checkpoint_specs(job), reviews(6, seed=10), None, default_engine(), test_name="test")
+    plan = lt.plan(checkpoint_specs(job), reviews(6, seed=10))
     assert plan.cost_usd is not None
     assert plan.cost_usd > 0
     assert azure.deployments == {}

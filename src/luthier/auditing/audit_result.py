@@ -14,9 +14,10 @@ from luthier.reporting.audit_report import audit_page, audit_sections
 from luthier.reporting.audit_sentences import audit_sentences
 from luthier.reporting.html import fragment, write_page
 from luthier.reporting.markdown import listed
-from luthier.reporting.terminal import text_of
+from luthier.reporting.terminal import show, text_of
 from luthier.tasks.task import Task
-from luthier.tracking.runs import TAGS, connect, describe, experiment_called, log_table_digest, run_of
+from luthier.tracking.runs import TAGS, run_of
+from luthier.tracking.stores import connect, experiment_called
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +58,10 @@ class AuditResult:
     def write_page(self, path: str | Path) -> Path:
         """Writes the report as one HTML file that needs no network."""
         return write_page(audit_page(self.audit), path)
+
+    def show(self) -> None:
+        """Prints it on standard output."""
+        show(*audit_sections(self.audit))
 
     def _repr_html_(self) -> str:
         return fragment(*audit_sections(self.audit))
@@ -150,10 +155,10 @@ def log_audit(
 
     client = mlflow.MlflowClient()
     with run_of(experiment_id, f"audit {audit.source}"[:250], "audit", tags or {}) as run:
-        run_id: str = run.info.run_id
-        describe(run_id, listed(audit_sentences(audit)))
+        run_id = run.run_id
+        run.describe(listed(audit_sentences(audit)))
         for name, frame in (tables or {}).items():
-            log_table_digest(run_id, frame, name=name[:250], context="audit", targets=None)
+            run.log_table(frame, name=name[:250], context="audit", targets=None)
         now = int(time.time() * 1000)
         figures = audit_metrics(audit)
         client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in figures.items()])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.auditing.audit_result import AuditResult, audit_job, audit_jobs
 from luthier.auditing.pairs import metric_name
-from luthier.engine.engine import Engine
+from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.progress import shown
 from luthier.errors import DataError, ModelError, Partial, SpecError, UserError
 from luthier.evaluation.decomposition import Condition
@@ -196,31 +196,29 @@ def chains_of(
     return [chain_of(job, test, validation=validation, train=train, serving=recipe) for job in owned]
 
 
-def plan_chains(chains: Sequence[ConditionChain], engine: Engine) -> Plan:
+def plan_chains(chains: Sequence[ConditionChain], options: RunOptions = DEFAULTS) -> Plan:
     """What the chains would send and cost."""
     planned = []
     counted: set[bytes] = set()
     for chain in chains:
         for step in chain.conditions:
-            found = plan_rows(step.spec, step.rows, chain.train, engine, counted=counted)
+            found = plan_rows(step.spec, step.rows, chain.train, options, counted=counted)
             planned.append(replace(found, name=f"{chain.job.id}, {step.name}"))
-    return Plan(tuple(planned))
+    return Plan(tuple(planned), options.budget_usd)
 
 
 def audit_chains(
     chains: Sequence[ConditionChain],
+    options: RunOptions = DEFAULTS,
     *,
-    engine: Engine,
     tables: Mapping[str, pd.DataFrame] | None = None,
-    **settings: Any,
 ) -> AuditResult:
     """Asks the tuned models under every condition and keeps the audit as one run in the task's experiment.
 
     Args:
         chains: from `chains_of`.
-        engine: answers the requests.
+        options: on what terms the models are asked; a budget is for all jobs together.
         tables: what the chains were made of, by name, for the run's datasets.
-        settings: budget, progress and the like, for the engine.
 
     Raises:
         ModelError: a service reported nothing to compare with.
@@ -229,22 +227,22 @@ def audit_chains(
     task, jobs = chains[0].conditions[0].spec.task, [chain.job.id for chain in chains]
     found = []
     for chain in chains:
-        reported, conditions = reported_by(chain.job), _measured(chain, engine, settings)
+        reported, conditions = reported_by(chain.job), _measured(chain, options)
         found.append(audit_job(chain.job.id, task, reported, conditions, reported_rows=chain.reported_rows))
     source = jobs[0] if len(jobs) == 1 else f"{len(jobs)} jobs"
     return audit_jobs(task, source, found, tags={TUNE_TAGS["job"]: ", ".join(jobs)}, tables=tables)
 
 
-def _measured(chain: ConditionChain, engine: Engine, settings: Mapping[str, Any]) -> list[Condition]:
+def _measured(chain: ConditionChain, options: RunOptions) -> list[Condition]:
     conditions = []
     with (
         chain.job.hosted([planned.spec for planned in chain.conditions]) as specs,
-        shown(settings.get("progress"), f"auditing {chain.job.id}") as progress,
+        shown(options.progress, f"auditing {chain.job.id}") as progress,
     ):
-        asked = {**settings, "progress": progress}
+        options = replace(options, progress=progress)
         for planned, spec in zip(chain.conditions, specs, strict=True):
-            fitted = fit_on(spec, chain.train if spec.needs_training else None, engine, **asked)
-            predictions = tuple(engine.drive(fitted.predict(planned.rows), spec.endpoint, **asked))
+            fitted = fit_on(spec, chain.train if spec.needs_training else None, options)
+            predictions = tuple(options.asking_engine().drive(fitted.predict(planned.rows), spec.endpoint, options))
             waiting = sum(prediction.transient for prediction in predictions)
             if waiting:
                 raise Partial(

@@ -56,20 +56,14 @@ def audit(
 ) -> None:
     """Compare reported with measured figures. Says why those of a service differ from yours."""
     from luthier import api
-    from luthier.auditing.job_audit import audit_chains, chains_of, jobs_of_sweep, plan_chains
     from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
-    from luthier.engine.budget import Budget
-    from luthier.engine.engine import default_engine
-    from luthier.engine.interrupts import draining
+    from luthier.endpoints import RunOptions, default_engine, draining
     from luthier.errors import UserError
-    from luthier.reporting.audit_report import audit_sections
-    from luthier.reporting.terminal import show
-    from luthier.techniques import read_spec
 
     named = list(jobs or [])
     if sweep:
-        named += [job for job in jobs_of_sweep(sweep) if job not in named]
+        named += [job for job in api.jobs_of_sweep(sweep) if job not in named]
     if pairs is None and (pair or id_column):
         raise UserError("--pair and --id name columns of a table of numbers; add --pairs TABLE.")
     if pairs is not None:
@@ -88,21 +82,21 @@ def audit(
             tables["test"] = api.limited(read_shown(test), limit)
         if validation is not None:
             tables["validation"] = read_shown(validation)
-        chains = chains_of(
+        chains = api.chains_of(
             named,
             tables.get("test"),
             validation=tables.get("validation"),
             train=None if train is None else read_shown(train),
-            serving=None if spec is None else read_spec(spec),
+            serving=None if spec is None else api.read_spec(spec),
         )
-        agree_to(plan_chains(chains, engine), budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
+        options = RunOptions.within(budget)
+        agree_to(api.plan_chains(chains, options), yes=yes, dry_run=dry_run, json=json)
         with draining(engine):
-            money = None if budget is None else Budget(budget)
-            audited = audit_chains(chains, engine=engine, tables=tables, budget=money)
+            audited = api.audit_chains(chains, options, tables=tables)
     if json:
         print_json(audited.audit.to_document() | {"run_id": audited.run_id})
     else:
-        show(*audit_sections(audited.audit))
+        audited.show()
     if pairs is None:
         print_spent(engine.report)
     print_where()

@@ -11,18 +11,14 @@ __all__ = ["register"]
 
 def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> None:
     """Try specs with one cheap call each. Says what works (key, model, log-probabilities, price) and what to change."""
-    from luthier.cli.printing import print_json, print_staying
+    from luthier import api
+    from luthier.cli.printing import print_json, specs_of
     from luthier.cli.spending import print_spent
-    from luthier.engine.report import Report
-    from luthier.experiments.checking import check_specs
-    from luthier.techniques import read_endpoint, read_specs
+    from luthier.endpoints import Report
     from luthier.terminals import visible
 
-    overrides = read_endpoint(endpoint) if endpoint else None
-    chosen = read_specs(specs, overrides)
-    print_staying(chosen, overrides, endpoint)
     report = Report()
-    checked = check_specs(chosen, report)
+    checked = api.check_specs(specs_of(specs, endpoint), report)
     if json:
         print_json([one.document() for one in checked])
     else:

@@ -44,48 +44,22 @@ def compare(
 ) -> None:
     """Measure specs on the same labelled rows. Prints a leaderboard with intervals and costs."""
     from luthier import api
-    from luthier.cli.printing import print_json, print_staying, print_where, read_shown
+    from luthier.cli.printing import print_json, print_where, read_shown, specs_of
     from luthier.cli.spending import agree_to, agree_to_many, print_spent
-    from luthier.engine.engine import default_engine
-    from luthier.engine.interrupts import draining
+    from luthier.endpoints import RunOptions, default_engine, draining
     from luthier.errors import EndpointError, Partial
-    from luthier.experiments.compare import plan_tables
-    from luthier.experiments.several_tables import check_tables, table_names
-    from luthier.techniques import read_endpoint, read_specs
 
-    overrides = read_endpoint(endpoint) if endpoint else None
-    chosen = read_specs(specs, overrides)
-    names = table_names(test) if len(test) > 1 else [test[0].name]
+    chosen = specs_of(specs, endpoint)
+    names = api.table_names(test) if len(test) > 1 else [test[0].name]
     tables = {name: api.limited(read_shown(path), limit) for name, path in zip(names, test, strict=True)}
     agree_to_many(len(chosen), sum(map(len, tables.values())), yes=yes, dry_run=dry_run)
-    print_staying(chosen, overrides, endpoint)
     training = read_shown(train) if train else None
+    setup = api.ComparisonSetup(chosen, tables, training, rank_by=rank_by, allow_leaks=allow_leaks)
+    options = RunOptions.within(budget, fresh=fresh, retry_failed=retry_failed)
+    agree_to(setup.plan(options), yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()
-    check_tables(chosen, tables)
-    plan = plan_tables(
-        chosen,
-        tables,
-        training,
-        engine,
-        fresh=fresh,
-        retry_failed=retry_failed,
-        allow_leaks=allow_leaks,
-        rank_by=rank_by,
-    )
-    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
-    one = len(tables) == 1
     with draining(engine):
-        board = api.compare(
-            chosen,
-            tables[names[0]] if one else tables,
-            train=training,
-            budget_usd=budget,
-            rank_by=rank_by,
-            fresh=fresh,
-            retry_failed=retry_failed,
-            allow_leaks=allow_leaks,
-            test_name=names[0],
-        )
+        board = setup.run(options) if len(tables) == 1 else setup.run_tables(options)
     if json:
         print_json(board.to_document())
     else:

@@ -25,31 +25,24 @@ def fit(
 ) -> None:
     """Fit a spec on labelled rows. Trains weights, chooses examples or calibrates, as its technique needs."""
     from luthier import api
-    from luthier.cli.printing import print_where, read_shown
+    from luthier.cli.printing import print_where, read_shown, spec_of
     from luthier.cli.spending import agree_to, print_spent
-    from luthier.engine.engine import default_engine
-    from luthier.engine.interrupts import draining
-    from luthier.experiments.fits import training_rows
-    from luthier.outputs import check_folder
-    from luthier.plans import plan_fit
-    from luthier.reporting.fit_report import fit_sections
-    from luthier.reporting.terminal import show
-    from luthier.techniques import read_endpoint, read_spec
+    from luthier.endpoints import RunOptions, default_engine, draining
 
     if to is not None:
         # Before anything is paid.
-        check_folder(to)
-    chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
-    table = read_shown(train) if train else None
+        api.check_folder(to)
+    setup = api.FitSetup(spec_of(spec, endpoint), read_shown(train) if train else None)
+    options = RunOptions.within(budget)
+    agree_to(setup.plan(options), yes=yes, dry_run=dry_run)
     engine = default_engine()
-    agree_to(plan_fit(chosen, training_rows(chosen, table), engine), budget_usd=budget, yes=yes, dry_run=dry_run)
     with draining(engine):
-        fitted, run_id = api.fit_and_keep(chosen, table, budget_usd=budget)
-    show(*fit_sections(chosen.tables(fitted), fitted.state.get("notes", ())))
+        fitted, run_id = setup.fit_and_log(options)
+    api.show_fit(fitted)
     if to is not None:
         fitted.save(to)
         print(f"written to {to}")
-    print(f"fitted {chosen.name}: digest {fitted.digest[:12]}, run {run_id}")
+    print(f"fitted {setup.spec.name}: digest {fitted.digest[:12]}, run {run_id}")
     print(f"package it with: luthier log runs:/{run_id} --register NAME --alias champion")
     print_spent(engine.report)
     print_where()

@@ -35,8 +35,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
     """Write a task and specs for your own table. The labels and their order are guessed and shown."""
+    from luthier import api
     from luthier.starting.init import init_from_table
-    from luthier.techniques import read_endpoint
     from luthier.terminals import visible
 
     started = init_from_table(
@@ -46,7 +46,7 @@ def init(
         name=name,
         labels=[part.strip() for part in labels.split(",")] if labels else None,
         folder=folder,
-        overrides=read_endpoint(endpoint) if endpoint else None,
+        overrides=api.read_endpoint(endpoint) if endpoint else None,
         split=split,
         replace=force,
     )

@@ -18,7 +18,7 @@ journal = typer.Typer(
 @journal.command()
 def path() -> None:
     """Print where the journal is."""
-    from luthier.journal.journal import Journal
+    from luthier.endpoints import Journal
 
     print(Journal.from_environment().path)
 
@@ -26,8 +26,7 @@ def path() -> None:
 @journal.command()
 def size() -> None:
     """Print how many answers it holds and what they cost."""
-    from luthier.journal.journal import Journal
-    from luthier.providers.prices import dollars
+    from luthier.endpoints import Journal, dollars
 
     kept = Journal.from_environment().size()
     paid = dollars(kept.cost_usd)
@@ -42,7 +41,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete answers; what was deleted is paid for again when it is asked again."""
-    from luthier.journal.journal import Journal
+    from luthier.endpoints import Journal
 
     kept = Journal.from_environment()
     which = "all answers" if older_than_days is None else f"answers older than {older_than_days:g} days"

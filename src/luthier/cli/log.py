@@ -28,24 +28,18 @@ def log(
     from dataclasses import asdict
 
     from luthier import api
-    from luthier.cli.printing import print_json, print_where, read_shown
+    from luthier.cli.printing import print_json, print_where, read_shown, spec_of
     from luthier.cli.spending import agree_to, print_spent
-    from luthier.engine.engine import default_engine
-    from luthier.engine.interrupts import draining
-    from luthier.experiments.fits import training_rows
-    from luthier.packaging.versions import check_names
-    from luthier.plans import plan_fit
-    from luthier.techniques import read_endpoint, read_spec
+    from luthier.endpoints import RunOptions, default_engine, draining
 
-    check_names(register_as, alias)
-    subject = what if what.startswith("runs:/") else read_spec(what, read_endpoint(endpoint) if endpoint else None)
-    training = read_shown(train) if train else None
+    api.check_names(register_as, alias)
+    subject: str | api.FitSetup = what
+    if not what.startswith("runs:/"):
+        subject = api.FitSetup(spec_of(what, endpoint), read_shown(train) if train else None)
+        agree_to(subject.plan(RunOptions.within(budget)), yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()
-    if not isinstance(subject, str):
-        plan = plan_fit(subject, training_rows(subject, training), engine)
-        agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
     with draining(engine):
-        model = api.log(subject, train=training, register=register_as, alias=alias, budget_usd=budget)
+        model = api.log(subject, register=register_as, alias=alias, budget_usd=budget)
     assert model.logged is not None
     if json:
         print_json(asdict(model.logged))

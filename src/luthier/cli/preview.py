@@ -20,11 +20,9 @@ def preview(
 ) -> None:
     """Show prompts as they would be sent. Says tokens and price; sends nothing."""
     from luthier import api
-    from luthier.cli.printing import read_shown
-    from luthier.techniques import read_endpoint, read_spec
+    from luthier.cli.printing import read_shown, spec_of
 
-    chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
-    print(api.preview(chosen, read_shown(test).head(rows), read_shown(train) if train else None))
+    print(api.preview(spec_of(spec, endpoint), read_shown(test).head(rows), read_shown(train) if train else None))
 
 
 def register(app: typer.Typer) -> None:

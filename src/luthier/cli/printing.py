@@ -1,19 +1,55 @@
-"""What every verb prints the same way: JSON for machines, and where to look."""
+"""What every verb reads and prints the same way: the files an option names, JSON for machines, and where to look."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from luthier.spec import Spec
+    from luthier.api import Spec
 
-__all__ = ["print_json", "print_saved", "print_staying", "print_where", "read_shown"]
+__all__ = ["print_json", "print_saved", "print_where", "read_shown", "spec_of", "specs_of"]
+
+
+def spec_of(file: str, endpoint: Path | None) -> Spec:
+    """The spec in a file, answered by the endpoint of another where that is given."""
+    from luthier import api
+
+    return api.read_spec(file, None if endpoint is None else api.read_endpoint(endpoint))
+
+
+def specs_of(files: list[str], endpoint: Path | None) -> list[Spec]:
+    """The specs in files, likewise; those that the endpoint file leaves where they are, are named on stderr."""
+    from luthier import api
+
+    if endpoint is None:
+        return api.read_specs(files)
+    overrides = api.read_endpoint(endpoint)
+    specs = api.read_specs(files, overrides)
+    for spec in api.unmoved(specs, overrides):
+        print(api.why_unmoved(spec, endpoint), file=sys.stderr)
+    return specs
+
+
+def read_shown(path: Path) -> pd.DataFrame:
+    """A table from a file; how it was saved is said on stderr where that is unusual, so that a wrong guess is seen."""
+    from luthier import api
+
+    print_saved(path)
+    return api.read_table(path)
+
+
+def print_saved(path: Path) -> None:
+    """How a table was saved, on stderr, where that is unusual."""
+    from luthier import api
+
+    saved = api.how_saved(path)
+    if saved:
+        print(f"{path}: {saved}", file=sys.stderr)
 
 
 def print_json(document: Any) -> None:
@@ -23,32 +59,6 @@ def print_json(document: Any) -> None:
 
 def print_where() -> None:
     """The line every command ends with, on stderr."""
-    from luthier.tracking.runs import where_to_look
+    from luthier import api
 
-    print(where_to_look(), file=sys.stderr)
-
-
-def read_shown(path: Path) -> pd.DataFrame:
-    """A table from a file; how it was saved is said on stderr where that is unusual, so that a wrong guess is seen."""
-    from luthier.tables import read_table
-
-    print_saved(path)
-    return read_table(path)
-
-
-def print_saved(path: Path) -> None:
-    """How a table was saved, on stderr, where that is unusual."""
-    from luthier.tables import how_saved
-
-    saved = how_saved(path)
-    if saved:
-        print(f"{path}: {saved}", file=sys.stderr)
-
-
-def print_staying(specs: Sequence[Spec], overrides: Mapping[str, Any] | None, endpoint: Path | None) -> None:
-    """Which specs an endpoint file leaves where they are, on stderr."""
-    from luthier.techniques import unmoved, why_unmoved
-
-    if overrides is not None and endpoint is not None:
-        for spec in unmoved(specs, overrides):
-            print(why_unmoved(spec, endpoint), file=sys.stderr)
+    print(api.where_to_look(), file=sys.stderr)

@@ -14,8 +14,7 @@ def quickstart(
     folder: Annotated[Path, typer.Option("--folder", help="Where data/ and models/ go.")] = Path(),
 ) -> None:
     """Run the whole way on sample reviews. Compares, packages, scores; needs no key and no GPU; takes minutes."""
-    from luthier.engine.engine import default_engine
-    from luthier.engine.interrupts import draining
+    from luthier.endpoints import default_engine, draining
     from luthier.starting.quickstart import run_quickstart
 
     with draining(default_engine()):

@@ -56,37 +56,27 @@ def score(
     from luthier import api
     from luthier.cli.printing import print_json, print_saved, print_where
     from luthier.cli.spending import agree_to, agree_to_address, print_spent
-    from luthier.engine.engine import default_engine
-    from luthier.engine.interrupts import draining
+    from luthier.endpoints import RunOptions, default_engine, draining
     from luthier.errors import EndpointError, Partial
-    from luthier.scoring.file_plan import plan_table
-    from luthier.scoring.summary import report_text
-    from luthier.techniques import read_endpoint_for
     from luthier.terminals import visible
 
     del mode
     model = api.load(model_uri, trust=trust)
     if endpoint:
-        model = api.load(model_uri, read_endpoint_for(endpoint, model.packaged.fitted.spec), trust=trust)
+        model = api.load(model_uri, api.read_endpoint_for(endpoint, model.spec), trust=trust)
     print_saved(source)
+    file = model.file_score(source, target, overwrite=overwrite)
+    agree_to(file.plan(RunOptions.within(budget, retry_failed=retry_failed)), yes=yes, dry_run=dry_run, json=json)
+    agree_to_address(model.sends_key, yes=yes or trust)
     engine = default_engine()
-    plan = plan_table(model.packaged, source, target, engine, retry_failed=retry_failed, overwrite=overwrite)
-    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
-    agree_to_address(model.packaged.stranger, yes=yes or trust)
     with draining(engine):
         report = model.score_file(
-            source,
-            target,
-            budget_usd=budget,
-            retry_failed=retry_failed,
-            overwrite=overwrite,
-            wait=wait,
-            escape_formulas=escape_formulas,
+            file, budget_usd=budget, retry_failed=retry_failed, wait=wait, escape_formulas=escape_formulas
         )
     if json:
         print_json(report.metrics())
     else:
-        print(visible(report_text(report, target)))
+        print(visible(api.report_text(report, target)))
     print_spent(engine.report)
     print_where()
     if report.transient:

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from luthier.engine.report import Report
-    from luthier.plans import Bounds, Plan, PlannedSpec
-    from luthier.tuning.job import Job
-    from luthier.tuning.tuning_plan import TuningPlan
+    from luthier.api import Job, Plan, TuningPlan
+    from luthier.endpoints import Report
 
-__all__ = ["agree_to", "agree_to_address", "agree_to_hosting", "agree_to_many", "agree_to_training", "print_plan"]
+__all__ = [
+    "agree_to",
+    "agree_to_address",
+    "agree_to_hosting",
+    "agree_to_many",
+    "agree_to_training",
+    "print_spent",
+    "print_spent_on",
+]
 
 ASK_ABOVE_USD = 1.0
 
@@ -33,52 +39,6 @@ def threshold_usd() -> float:
         raise UserError(f"LUTHIER_ASK_ABOVE_USD is {given!r}; give a number of US dollars, as in 5.") from None
 
 
-def print_plan(plan: Plan, budget_usd: float | None = None) -> None:
-    """Says on stderr what would be sent and what it would cost."""
-    from luthier.providers.prices import dollars
-
-    paying = [spec for spec in plan.specs if spec.asks or spec.known]
-    for spec in paying:
-        rows = f"{spec.rows:,} rows, " if spec.rows else ""
-        print(f"{spec.name}: {rows}{_planned(spec)}", file=sys.stderr)
-    if len(paying) > 1 or budget_usd is not None:
-        cap = "" if budget_usd is None else f"; the budget stops it at {dollars(budget_usd)}"
-        total = _price(plan.cost_usd, plan.cost_usd_high)
-        print(f"in all: {_asked(plan.calls, plan.texts)}, {total}{cap}", file=sys.stderr)
-
-
-def _planned(spec: PlannedSpec) -> str:
-    elsewhere = [f"{spec.in_journal:,} are answered in the journal"] if spec.in_journal else []
-    elsewhere += [f"{spec.shared:,} are counted with a spec above"] if spec.shared else []
-    kept = f" ({', '.join(elsewhere)})" if elsewhere else ""
-    if not spec.asks:
-        return f"nothing to ask{kept}"
-    parts = [
-        _asked(spec.calls, spec.texts) + kept,
-        f"about {spec.likely_input_tokens:,} tokens in (at most {spec.input_tokens.high:,})",
-        "out without bound" if spec.output_tokens is None else f"at most {spec.output_tokens:,} out",
-        _price(spec.cost_usd, spec.cost_usd_high),
-    ]
-    judged = "" if spec.rendered is None else f"; judged by {spec.rendered:,} of the rows"
-    return ", ".join(parts) + judged
-
-
-def _asked(calls: Bounds, texts: Bounds) -> str:
-    parts = [f"{calls} call{'' if str(calls) == '1' else 's'}"] if calls.high or not texts.high else []
-    parts += [f"{texts} text{'' if str(texts) == '1' else 's'} to embed"] if texts.high else []
-    return ", ".join(parts)
-
-
-def _price(likely: float | None, most: float | None) -> str:
-    from luthier.providers.prices import dollars
-
-    if likely is None:
-        return "price unknown"
-    if most is None:
-        return f"about {dollars(likely)} at least, without an upper bound"
-    return dollars(0) if most == 0 else f"about {dollars(likely)}, at most {dollars(most, up=True)}"
-
-
 def print_spent(report: Report) -> None:
     """The line a paying command ends with, on stderr: what was spent now, and what its answers cost in all."""
     if report.requests:
@@ -87,7 +47,7 @@ def print_spent(report: Report) -> None:
 
 def print_spent_on(job: Job) -> None:
     """As `print_spent`, for a fine-tuning job that has ended."""
-    from luthier.providers.prices import dollars
+    from luthier.endpoints import dollars
 
     if not job.state.ended:
         return
@@ -120,14 +80,15 @@ def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
         raise typer.Exit(2)
 
 
-def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool, json: bool = False) -> None:
+def agree_to(plan: Plan, *, yes: bool, dry_run: bool, json: bool = False) -> None:
     """Shows the plan; leaves on `--dry-run`, with the plan as JSON on stdout after `--json`; asks above the threshold.
 
     Raises:
         UserError: standard input is no terminal to confirm on.
         typer.Exit: the answer was no, or this was a dry run.
     """
-    print_plan(plan, budget_usd)
+    if str(plan):
+        print(plan, file=sys.stderr)
     if dry_run:
         if json:
             from luthier.cli.printing import print_json
@@ -136,8 +97,7 @@ def agree_to(plan: Plan, *, budget_usd: float | None, yes: bool, dry_run: bool, 
         print("dry run: nothing was sent.", file=sys.stderr)
         raise typer.Exit
     limit = threshold_usd()
-    most = plan.cost_usd_high
-    worst = most if budget_usd is None else min(budget_usd, budget_usd if most is None else most)
+    worst = min((usd for usd in (plan.cost_usd_high, plan.budget_usd) if usd is not None), default=None)
     if yes or not plan.asks or (worst is not None and worst <= limit):
         return
     if worst is None:
@@ -229,8 +189,8 @@ def agree_to_hosting(usd_per_hour: float | None, *, yes: bool) -> None:
         UserError: standard input is no terminal to confirm on.
         typer.Exit: the answer was no.
     """
+    from luthier.endpoints import dollars
     from luthier.errors import UserError
-    from luthier.providers.prices import dollars
 
     price = "at a price that is not known" if usd_per_hour is None else f"at {dollars(usd_per_hour)} an hour"
     print(f"a deployment is billed {price}, asked or not, until `luthier tune undeploy`.", file=sys.stderr)
@@ -254,8 +214,8 @@ def _agree_to_unknown(what: str, where: str) -> None:
 
 
 def _agree_to_price(usd: float) -> None:
+    from luthier.endpoints import dollars
     from luthier.errors import UserError
-    from luthier.providers.prices import dollars
 
     if not sys.stdin.isatty():
         raise UserError(

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from luthier.cli.options import BudgetUsd, DryRun, EndpointFile, Json, Limit, OneSpec, Test, Train, Yes
 
 if TYPE_CHECKING:
-    from luthier.tuning.job import Job
+    from luthier.api import Job
 
 __all__ = ["register"]
 
@@ -67,25 +67,21 @@ def submit(
     json: Json = False,
 ) -> None:
     """Submit a fine-tuning job and watch it. Typed again, the same command finds the job it submitted."""
-    from luthier.cli.printing import read_shown
+    from luthier import api
+    from luthier.cli.printing import read_shown, spec_of
     from luthier.cli.spending import agree_to_training
     from luthier.errors import DataError
-    from luthier.techniques import read_endpoint, read_spec
-    from luthier.tuning.tuned_specs import TunedSpecFile
-    from luthier.tuning.tuning_plan import plan_tuning
-    from luthier.tuning.verbs import tune_planned
 
-    chosen = read_spec(spec, read_endpoint(endpoint) if endpoint else None)
+    chosen = spec_of(spec, endpoint)
     if train is None:
         raise DataError("no rows to train on; add --train TABLE, and --validation TABLE for rows to measure on.")
     held_out, unseen = (None if table is None else read_shown(table) for table in (validation, test))
-    target = TunedSpecFile.beside(spec) if to is None else TunedSpecFile(to)
-    plan = plan_tuning(
+    target = api.TunedSpecFile.beside(spec) if to is None else api.TunedSpecFile(to)
+    plan = api.plan_tuning(
         chosen, read_shown(train), held_out, unseen, to=target, again=again, ask=not dry_run, drop_leaked=drop_leaked
     )
     agree_to_training(plan, budget_usd=budget, yes=yes, dry_run=dry_run, detach=detach, json=json)
-    job = tune_planned(plan, budget_usd=budget, detach=detach)
-    print_job(job, json)
+    print_job(api.tune_planned(plan, budget_usd=budget, detach=detach), json)
 
 
 @tune.command("list")
@@ -99,16 +95,15 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the jobs of the tracking store. With a service, also its jobs that no run here knows."""
+    from luthier import api
     from luthier.cli.printing import print_json, print_where
-    from luthier.tuning.job_list import lines_of, list_jobs
-    from luthier.tuning.tuners import tuner_for
 
     place = _endpoint(endpoint, spec)
-    jobs = list_jobs(None if place is None else tuner_for(place))
+    jobs = api.jobs(place)
     if json:
         print_json([job.document() for job in jobs])
     else:
-        print("\n".join(lines_of(jobs, asked=place is not None)))
+        print("\n".join(api.lines_of(jobs, asked=place is not None)))
     print_where()
 
 
@@ -119,9 +114,9 @@ def watch(
     spec: Annotated[str | None, typer.Option("--spec", metavar="SPEC", help="Spec whose endpoint has the job.")] = None,
 ) -> None:
     """Show a job until it has ended. Stores nothing, and works for any job of a service."""
-    from luthier.tuning.verbs import look_at
+    from luthier import api
 
-    print(f"{job}: {look_at(job, _endpoint(endpoint, spec)).status}")
+    print(f"{job}: {api.look_at(job, _endpoint(endpoint, spec)).status}")
 
 
 @tune.command()
@@ -136,15 +131,13 @@ def attach(
     json: Json = False,
 ) -> None:
     """Watch a job to its end and write its result. Goes on from where the last watch stopped."""
-    from luthier.techniques import read_spec
-    from luthier.tuning.tuned_specs import TunedSpecFile
-    from luthier.tuning.verbs import attach_job, watch_job
+    from luthier import api
 
-    recipe = None if spec is None else read_spec(spec)
-    target = TunedSpecFile(to) if to is not None else None if spec is None else TunedSpecFile.beside(spec)
-    owned = attach_job(job, spec=recipe, endpoint=_endpoint(endpoint), to=target)
+    recipe = None if spec is None else api.read_spec(spec)
+    target = api.TunedSpecFile(to) if to is not None else None if spec is None else api.TunedSpecFile.beside(spec)
+    owned = api.attach_job(job, spec=recipe, endpoint=_endpoint(endpoint), to=target)
     say_leftovers(owned)
-    print_job(watch_job(owned, budget_usd=budget), json)
+    print_job(api.watch_job(owned, budget_usd=budget), json)
 
 
 @tune.command()
@@ -180,21 +173,20 @@ def checkpoints(
     from luthier import api
     from luthier.cli.printing import print_json, print_where, read_shown
     from luthier.cli.spending import agree_to, print_spent
-    from luthier.engine.engine import default_engine
-    from luthier.engine.interrupts import draining
+    from luthier.endpoints import RunOptions, default_engine, draining
     from luthier.errors import Partial
-    from luthier.experiments.compare import plan_comparison
 
     owned = api.attach_job(job, endpoint=_endpoint(endpoint))
     specs = api.specs_of_job(owned)
     table = api.limited(read_shown(test), limit)
+    options = RunOptions.within(budget)
+    agree_to(api.ComparisonSetup(specs, {test.name: table}).plan(options), yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()
-    plan = plan_comparison(specs, table, None, engine, test_name=test.name)
-    agree_to(plan, budget_usd=budget, yes=yes, dry_run=dry_run, json=json)
     with draining(engine), owned.hosted(specs) as asked:
-        board = api.compare(asked, table, budget_usd=budget, test_name=test.name)
+        # Where a measurement takes a deployment of its own, the specs that are asked are others than those planned.
+        board = api.ComparisonSetup(asked, {test.name: table}).run(options)
     if json:
-        print_json(board.leaderboard.to_document() | {"run_id": board.run_id})
+        print_json(board.to_document())
     else:
         board.show()
     print_spent(engine.report)
@@ -212,10 +204,10 @@ def deploy(
     json: Json = False,
 ) -> None:
     """Deploy a job's result (Azure). Billed by the hour until undeployed."""
+    from luthier import api
     from luthier.cli.spending import agree_to_hosting
-    from luthier.tuning.verbs import attach_job
 
-    owned = attach_job(job, endpoint=_endpoint(endpoint))
+    owned = api.attach_job(job, endpoint=_endpoint(endpoint))
     agree_to_hosting(owned.need_hosting().usd_per_hour, yes=yes)
     owned.deploy(name)
     print_job(owned, json)
@@ -224,11 +216,11 @@ def deploy(
 @tune.command()
 def undeploy(job: JobId, endpoint: At = None) -> None:
     """Delete the deployments of a job. Returns when the service says that they are gone."""
+    from luthier import api
     from luthier.cli.printing import print_where
-    from luthier.providers.prices import dollars
-    from luthier.tuning.verbs import attach_job
+    from luthier.endpoints import dollars
 
-    owned = attach_job(job, endpoint=_endpoint(endpoint))
+    owned = api.attach_job(job, endpoint=_endpoint(endpoint))
     for one in owned.undeploy():
         print(f"gone: {one}")
     cost = owned.need_hosting().cost_usd()
@@ -260,18 +252,18 @@ def print_job(job: Job, json: bool) -> None:
 
 
 def _change(job: str, endpoint: Path | None, act: Callable[[Job], Job]) -> None:
-    from luthier.tuning.verbs import attach_job
+    from luthier import api
 
-    print_job(act(attach_job(job, endpoint=_endpoint(endpoint))), json=False)
+    print_job(act(api.attach_job(job, endpoint=_endpoint(endpoint))), json=False)
 
 
 def _endpoint(file: Path | None, spec: str | None = None) -> Any:
-    from luthier.providers.endpoint import Endpoint
-    from luthier.techniques import read_endpoint, read_spec
+    from luthier import api
+    from luthier.endpoints import Endpoint
 
     if file is not None:
-        return Endpoint.model_validate(read_endpoint(file)["endpoint"])
-    return None if spec is None else read_spec(spec).endpoint
+        return Endpoint.model_validate(api.read_endpoint(file)["endpoint"])
+    return None if spec is None else api.read_spec(spec).endpoint
 
 
 def register(app: typer.Typer) -> None:

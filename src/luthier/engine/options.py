@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
-from luthier.engine.ask_options import AskOptions
+from luthier.engine.ask_options import AskOptions, Progress
+from luthier.engine.budget import Budget
 from luthier.engine.engine import Engine, engine_given
 from luthier.engine.report import Report
 
-__all__ = ["RunOptions"]
+__all__ = ["DEFAULTS", "RunOptions"]
+
+
+class RunFields(TypedDict, total=False):
+    """The fields of `RunOptions` as keywords, without the budget."""
+
+    fresh: bool
+    retry_failed: bool
+    progress: Progress | None
+    report: Report | None
+    asked: set[bytes] | None
+    engine: Engine | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +40,24 @@ class RunOptions(AskOptions):
 
     engine: Engine | None = None
 
+    @classmethod
+    def within(cls, budget_usd: float | None, **fields: Unpack[RunFields]) -> Self:
+        """Options with a budget of so many US dollars, none where that is absent.
+
+        Args:
+            budget_usd: most that may be spent.
+            fields: the other options.
+
+        Raises:
+            UserError: the budget is negative or no number.
+        """
+        return cls(budget=None if budget_usd is None else Budget(budget_usd), **fields)
+
+    @property
+    def budget_usd(self) -> float | None:
+        """Most that may be spent, in US dollars; `None` without a budget."""
+        return None if self.budget is None else self.budget.cap_usd
+
     def asking_engine(self) -> Engine:
         """The engine, the process's own where none was given.
 
@@ -43,3 +73,7 @@ class RunOptions(AskOptions):
             report=Report() if self.report is None else self.report,
             asked=set() if self.asked is None else self.asked,
         )
+
+
+DEFAULTS = RunOptions()
+"""No budget, what the journal has is used, nobody is told, and the process's own engine asks."""

@@ -13,7 +13,7 @@ from luthier.errors import DataError, UserError
 from luthier.evaluation.leaderboard import Candidate, Comparison, Entry, Leaderboard, states_of
 from luthier.evaluation.measures import measures_of, ranking_metric
 from luthier.evaluation.metrics import EvaluatedRows, Measured, in_order, measure
-from luthier.evaluation.resampling import percentile_interval, rate_interval
+from luthier.evaluation.resampling import Interval, percentile_interval, rate_interval
 from luthier.evaluation.sample_size import plan_from_difference
 from luthier.evaluation.statistics import (
     ALPHA,
@@ -29,7 +29,7 @@ from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.tasks.types import Plots
 
-__all__ = ["build_leaderboard"]
+__all__ = ["MeasuredOnce", "build_leaderboard", "metrics_of"]
 
 MOST_POINTS = 2_000
 """Points of single rows that are kept for a report; a browser draws every one of them."""
@@ -46,6 +46,7 @@ def build_leaderboard(
     seed: int = 7,
     alpha: float = ALPHA,
     waiting: Sequence[str] = (),
+    measured: MeasuredOnce | None = None,
 ) -> Leaderboard:
     """Measures all candidates on the same rows and on the same bootstrap samples, and ranks them.
 
@@ -60,6 +61,7 @@ def build_leaderboard(
         alpha: level at which two specs count as different, after correction.
         waiting: names of specs that are still to be measured. The correction is for all pairs of the leaderboard,
             so nothing is compared before the last of them is there.
+        measured: metrics of candidates measured before, added to; for a leaderboard that grows.
 
     Raises:
         UserError: no candidate, two of the same name, or `rank_by` is no metric of the task.
@@ -71,8 +73,10 @@ def build_leaderboard(
     shown = [EvaluatedRows.of(task, truths, [c.predictions[i] for i in kept]) for c in candidates]
     majority, always = constant_rows(task, rows, kept, truths, train_labels)
     people = people_rows(task, rows, kept, truths)
-    measured = measure([*shown, always, *people.values()], resamples=resamples, seed=seed)
-    specs, floor, human = measured[: len(shown)], measured[len(shown)], measured[len(shown) + 1 :]
+    names = [*(f"spec {candidate.name}" for candidate in candidates), "constant", *(f"rater {name}" for name in people)]
+    measured = MeasuredOnce(resamples, seed) if measured is None else measured
+    found = measured.of(names, [*shown, always, *people.values()], kept)
+    specs, floor, human = found[: len(shown)], found[len(shown)], found[len(shown) + 1 :]
 
     sign = -1 if measures_of(task)[metric].better == "higher" else 1
     order = sorted(
@@ -146,6 +150,50 @@ def build_leaderboard(
 def _plots(rows: EvaluatedRows) -> Plots:
     found = rows.task.kind.plots(rows.truths, rows.predictions)
     return replace(found, points=found.points[:: len(found.points) // MOST_POINTS + 1])
+
+
+class MeasuredOnce:
+    """Metrics of candidates for the rows of one table, each measured once however often a leaderboard is built.
+
+    Args:
+        resamples: bootstrap samples behind intervals and p-values.
+        seed: of the samples; equal ones for every candidate.
+    """
+
+    def __init__(self, resamples: int = 2000, seed: int = 7) -> None:
+        self._resamples, self._seed = resamples, seed
+        self._known: dict[tuple[str, tuple[int, ...]], Measured] = {}
+
+    def of(self, names: Sequence[str], readings: Sequence[EvaluatedRows], kept: Sequence[int]) -> list[Measured]:
+        """The metrics of each reading.
+
+        Args:
+            names: what each reading is known by.
+            readings: of the rows that are kept.
+            kept: places of these rows in the table.
+        """
+        rows = tuple(kept)
+        new = {name: reading for name, reading in zip(names, readings, strict=True) if (name, rows) not in self._known}
+        if new:
+            found = measure(list(new.values()), resamples=self._resamples, seed=self._seed)
+            self._known |= {(name, rows): one for name, one in zip(new, found, strict=True)}
+        return [self._known[name, rows] for name in names]
+
+
+def metrics_of(task: Task, rows: Rows, candidate: Candidate, *, measured: MeasuredOnce) -> dict[str, Interval]:
+    """Every metric of one candidate with its 95% interval; see `luthier.evaluation.metrics.evaluate`.
+
+    Args:
+        task: the question.
+        rows: the test rows, every one labelled.
+        candidate: with one prediction per row.
+        measured: where a leaderboard of these rows finds what was measured here.
+    """
+    kept = _rows_to_evaluate(task, rows, [candidate])
+    truths = [label for label in (rows.labels[i] for i in kept) if label is not None]
+    reading = EvaluatedRows.of(task, truths, [candidate.predictions[i] for i in kept])
+    [found] = measured.of([f"spec {candidate.name}"], [reading], kept)
+    return in_order(task, found.intervals | {"empty_rate": rate_interval(len(rows) - len(kept), len(rows))})
 
 
 def _level(pairs: Sequence[Comparison], alpha: float) -> float:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from luthier.engine.engine import Engine
+from luthier.engine.options import DEFAULTS, RunOptions
+from luthier.engine.progress import ProgressForecast, shown
 from luthier.errors import SpecError
+from luthier.plans import Plan, plan_fit
+from luthier.providers.exchange import Answer
 from luthier.spec import Fitted, Spec
 from luthier.tasks.task import Rows
-from luthier.techniques import FineTune
-from luthier.tracking.runs import find_fitted, no_autologging
+from luthier.techniques import FineTune, Prompt
+from luthier.tracking.runs import spec_tags
+from luthier.tracking.stores import no_autologging
+from luthier.tracking.tracker import MlflowTracker, Tracker
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["expected_digest", "fit_on", "training_for", "training_rows"]
+__all__ = ["FitSetup", "expected_digest", "fit_on", "follow_ups_of", "training_for", "training_rows"]
 
 
 def training_rows(spec: Spec, train: pd.DataFrame | None, source: str = "the training table") -> Rows | None:
@@ -54,25 +59,77 @@ def expected_digest(spec: Spec, rows: Rows | None) -> str:
     return Fitted(spec=spec, train_digest=None if rows is None else rows.digest_of(spec.columns)).digest
 
 
-def fit_on(
-    spec: Spec, rows: Rows | None, engine: Engine, *, experiment_id: str | None = None, **settings: Any
-) -> Fitted:
-    """Fits a spec, or takes what a run of the experiment already fitted from the same spec, rows and seed.
+def fit_on(spec: Spec, rows: Rows | None, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> Fitted:
+    """Fits a spec, or takes what a run already fitted from the same spec, rows and seed.
 
     Args:
         spec: the recipe.
         rows: its training rows, from `training_rows`.
-        engine: answers what fitting asks (calibration).
-        experiment_id: where to look for an earlier fit; nowhere when absent.
-        settings: budget, progress and the like, for the engine.
+        options: on what terms fitting asks (calibration, a search).
+        tracker: where to look for an earlier fit; nowhere when absent.
     """
     # Asked again means asked again: a calibration of an older model would be taken away from the new one's answers.
-    again = bool(settings.get("fresh")) and spec.endpoint is not None
-    if experiment_id is not None and rows is not None and not again:
-        known = find_fitted(experiment_id, expected_digest(spec, rows))
+    again = options.fresh and spec.endpoint is not None
+    if tracker is not None and rows is not None and not again:
+        known = tracker.find_fitted(spec.task, expected_digest(spec, rows))
         if known is not None:
             # Name and price may have changed since; what was learned has not.
             return replace(known, spec=spec)
     with no_autologging():
-        fitted: Fitted = engine.drive(spec.fit(rows), spec.endpoint, **settings)
-    return fitted
+        return options.asking_engine().drive(spec.fit(rows), spec.endpoint, options)
+
+
+class FitSetup:
+    """A spec and its training rows, checked: what fitting would cost, and the fit.
+
+    Args:
+        spec: the recipe.
+        train: labelled rows; `None` is fine for a spec that needs none.
+
+    Raises:
+        SpecError: the spec cannot answer yet, or needs training rows and there are none.
+        DataError: the table lacks a column or holds a wrong label.
+    """
+
+    def __init__(self, spec: Spec, train: pd.DataFrame | None) -> None:
+        self.spec, self.train = spec, train
+        self.rows = training_rows(spec, train)
+
+    def plan(self, options: RunOptions = DEFAULTS) -> Plan:
+        """What fitting would send and cost; sends nothing."""
+        return plan_fit(self.spec, self.rows, options)
+
+    def fit(self, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> Fitted:
+        """The fit, with a report of what it sent and cost.
+
+        Args:
+            options: on what terms fitting asks.
+            tracker: where to look for an earlier fit; nowhere when absent.
+
+        Raises:
+            EndpointError: a key's variable is not set, or the endpoint refuses.
+        """
+        for endpoint in self.spec.endpoints:
+            endpoint.key()
+        asked = [] if self.rows is None else self.spec.first_requests(self.rows.take(()), self.rows)[0]
+        with shown(options.progress, "fitting") as showing:
+            ahead = ProgressForecast(showing, 0, fitting=len(asked), follow_ups=follow_ups_of(self.spec))
+            options = replace(options, progress=ahead).for_command()
+            return replace(fit_on(self.spec, self.rows, options, tracker=tracker), report=options.report)
+
+    def fit_and_log(self, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> tuple[Fitted, str]:
+        """As `fit`, kept in a run whose id is returned too; what a run already holds is not fitted again."""
+        tracker = tracker or MlflowTracker()
+        fitted = self.fit(options, tracker=tracker)
+        spec = self.spec
+        with tracker.run(spec.task, f"fit {spec.name}", "fit", spec_tags(spec)) as run:
+            run.log_fitted(fitted)
+            run.log_spec(spec)
+            if self.train is not None and self.rows is not None:
+                run.log_table(self.train, name="train", context="train", targets=spec.task.label)
+            return fitted, run.run_id
+
+
+def follow_ups_of(spec: Spec) -> Callable[[Answer], int] | None:
+    """How many further requests an answer brings; `None` for techniques that ask once."""
+    return spec.follow_ups if isinstance(spec, Prompt) else None

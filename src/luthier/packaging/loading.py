@@ -5,24 +5,42 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 from luthier.errors import ModelError
 from luthier.packaging.folder import ModelFolder, read_model_folder
-from luthier.packaging.model import SETTINGS, LuthierModel, load_packaged
-from luthier.tracking.runs import connect
+from luthier.packaging.model import SETTINGS, LuthierModel, read_relocated
+from luthier.spec import Fitted
 from luthier.tracking.store_file import model_folder, store_uri
+from luthier.tracking.stores import connect
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["load_model"]
+__all__ = ["LoadedModel", "load_model"]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A packaged model as it was found.
+
+    Attributes:
+        fitted: what answers.
+        model_id: MLflow's id of the logged model, where it has one.
+        sends_key: of a model that does not come from the tracking store that is set, what it sends with a key to
+            which address, where that is not the key's own provider; `None` if there is no such thing.
+    """
+
+    fitted: Fitted
+    model_id: str | None
+    sends_key: str | None = None
 
 
 def load_model(
     model_uri: str, endpoint_settings: Mapping[str, Any] | None = None, *, trust: bool = False
-) -> LuthierModel:
+) -> LoadedModel:
     """The packaged model at a URI, its endpoint pointed elsewhere if settings say so.
 
     A model that Luthier logged is read by this Luthier; nothing in its folder is run. Any other is loaded by MLflow,
@@ -42,7 +60,7 @@ def load_model(
         raise ModelError(f"endpoint settings have {', '.join(unknown)}; allowed: {', '.join(SETTINGS)}.")
     folder = read_model_folder(located(model_uri), model_uri)
     if folder.would_run and trust:
-        return _run(folder, model_uri, settings)
+        return LoadedModel(_run(folder, model_uri, settings), folder.model_id)
     if not folder.is_ours:
         raise ModelError(_foreign(folder, model_uri))
     if folder.would_run:
@@ -51,13 +69,13 @@ def load_model(
             model_uri,
             ", ".join(folder.would_run),
         )
-    model = load_packaged(folder.data, {**folder.config, **settings})
-    model.model_id = folder.model_id
+    fitted = read_relocated(folder.data, {**folder.config, **settings})
+    sends_key = None
     if not _is_of_the_store(model_uri) and not {"provider", "base_url"} & set(settings):
-        model.stranger = _where_the_key_goes(model)
-        if model.stranger is not None:
-            logger.warning("%s sends %s.", model_uri, model.stranger)
-    return model
+        sends_key = _where_the_key_goes(fitted)
+        if sends_key is not None:
+            logger.warning("%s sends %s.", model_uri, sends_key)
+    return LoadedModel(fitted, folder.model_id, sends_key)
 
 
 def _is_of_the_store(model_uri: str) -> bool:
@@ -65,11 +83,11 @@ def _is_of_the_store(model_uri: str) -> bool:
     return not Path(model_uri).is_dir() and model_uri.startswith(("models:", "runs:", "mlflow-artifacts:"))
 
 
-def _where_the_key_goes(model: LuthierModel) -> str | None:
+def _where_the_key_goes(fitted: Fitted) -> str | None:
     """What a model sends to which address, if a key goes elsewhere than to the provider it belongs to."""
     sent = {
         f"its rows, and the key in {endpoint.key_variable}, to {endpoint.address}"
-        for endpoint in model.fitted.spec.endpoints
+        for endpoint in fitted.spec.endpoints
         if endpoint.key_variable is not None and not endpoint.is_at_home
     }
     return "; ".join(sorted(sent)) or None
@@ -105,8 +123,8 @@ def _fetched(model_uri: str) -> Path:
         raise ModelError(f"no model at {model_uri} (tracking store {store_uri()}): {message}") from error
 
 
-def _run(folder: ModelFolder, model_uri: str, settings: Mapping[str, Any]) -> LuthierModel:
-    """The model as MLflow loads it, by the code that came with it."""
+def _run(folder: ModelFolder, model_uri: str, settings: Mapping[str, Any]) -> Fitted:
+    """What answers in the model as MLflow loads it, by the code that came with it."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -124,8 +142,8 @@ def _run(folder: ModelFolder, model_uri: str, settings: Mapping[str, Any]) -> Lu
             f"{model_uri} is an MLflow model of flavor {', '.join(loaded.metadata.flavors)}, not one that luthier "
             "logged; score it with: mlflow models predict."
         )
-    raw.model_id = folder.model_id
-    return raw
+    fitted: Fitted = raw.fitted
+    return fitted
 
 
 def _foreign(folder: ModelFolder, model_uri: str) -> str:

@@ -8,14 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.engine.engine import Engine
 from luthier.errors import EndpointError, ModelError, SpecError
 from luthier.packaging.serving import ServingEngine, serving_engine
 from luthier.packaging.spark import in_spark_task, with_nulls_kept
 from luthier.providers.endpoint import Endpoint, Limits
-from luthier.spec import Fitted
-from luthier.tasks.prediction import Prediction
-from luthier.tasks.task import Rows, Task
+from luthier.spec import Fitted, Spec
+from luthier.tasks.task import Rows
 from luthier.techniques import Prompt, read_fitted
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["SETTINGS", "LuthierModel", "endpoint_settings", "load_packaged", "relocated"]
+__all__ = ["SETTINGS", "LuthierModel", "endpoint_settings", "load_packaged", "read_relocated", "relocated", "rows_of"]
 
 ENDPOINT_KEYS = (
     "provider",
@@ -42,25 +40,15 @@ SETTINGS = (*ENDPOINT_KEYS, "price", *LIMIT_KEYS)
 
 
 class LuthierModel:
-    """What answers when the packaged model is asked.
+    """What answers when MLflow asks the packaged model.
 
-    Attributes:
+    Args:
         fitted: the recipe with its chosen examples, calibration and weights.
-        model_id: MLflow's id of the logged model, where it was loaded from one.
-        stranger: of a model that was not loaded from the user's store, what it sends with a key to which address,
-            where that is not the key's own provider; `None` if there is no such thing.
         engine: asks the endpoint; the one all models of the process share when absent.
     """
 
-    def __init__(self, fitted: Fitted, model_id: str | None = None, engine: ServingEngine | None = None) -> None:
-        self.fitted = fitted
-        self.model_id, self.engine = model_id, engine
-        self.stranger: str | None = None
-
-    @property
-    def task(self) -> Task:
-        """The question this model answers."""
-        return self.fitted.spec.task
+    def __init__(self, fitted: Fitted, engine: ServingEngine | None = None) -> None:
+        self.fitted, self.engine = fitted, engine
 
     def get_raw_model(self) -> LuthierModel:
         """The object itself; MLflow asks for it under this name."""
@@ -72,47 +60,44 @@ class LuthierModel:
         Args:
             model_input: a DataFrame, or what pandas makes one of (records, a dict of columns, a list of texts).
             params: values of the params schema, such as `temperature`, for this call only.
-        """
-        rows = self.rows(model_input)
-        fitted = self._with(params)
-        engine = self.engine or serving_engine()
-        predictions = engine.drive(fitted.predict(rows), fitted.spec.endpoint)
-        engine.keep_small(len(rows))
-        return json_ready(self.task.kind.frame(predictions))
-
-    async def predict_async(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """As `predict`, for callers with an event loop of their own."""
-        rows = self.rows(model_input)
-        fitted = self._with(params)
-        engine = self.engine or serving_engine()
-        predictions = await engine.adrive(fitted.predict(rows), fitted.spec.endpoint)
-        engine.keep_small(len(rows))
-        return json_ready(self.task.kind.frame(predictions))
-
-    async def predictions(self, rows: Rows, engine: Engine, **settings: Any) -> list[Prediction]:
-        """The records behind the columns, on an engine of the caller's."""
-        return await engine.adrive(self.fitted.predict(rows), self.fitted.spec.endpoint, **settings)
-
-    def rows(self, model_input: Any) -> Rows:
-        """The input as rows of the task, which may be none.
 
         Raises:
             DataError: a column the spec reads is missing.
         """
-        frame = as_frame(model_input, self.task.text)
-        self.fitted.spec.check_columns(frame.columns, "the input")
-        if frame.empty:
-            return Rows(inputs=(), labels=(), text=self.task.text)
-        return self.task.rows(frame, source="the input")
+        engine, fitted, rows = self._prepared(model_input, params)
+        predictions = engine.drive(fitted.predict(rows), fitted.spec.endpoint)
+        engine.keep_small(len(rows))
+        return json_ready(fitted.spec.task.kind.frame(predictions))
 
-    def _with(self, params: Mapping[str, Any] | None) -> Fitted:
+    async def predict_async(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """As `predict`, for callers with an event loop of their own."""
+        engine, fitted, rows = self._prepared(model_input, params)
+        predictions = await engine.adrive(fitted.predict(rows), fitted.spec.endpoint)
+        engine.keep_small(len(rows))
+        return json_ready(fitted.spec.task.kind.frame(predictions))
+
+    def _prepared(self, model_input: Any, params: Mapping[str, Any] | None) -> tuple[ServingEngine, Fitted, Rows]:
+        rows = rows_of(self.fitted.spec, model_input)
+        fitted = self.fitted
         given = {key: value for key, value in (params or {}).items() if value is not None}
-        if not given:
-            return self.fitted
-        spec = self.fitted.spec
-        if not isinstance(spec, Prompt):
-            raise SpecError(f"a {spec.technique} model takes no params; given: {', '.join(given)}.")
-        return replace(self.fitted, spec=spec.with_params(given))
+        if given:
+            if not isinstance(fitted.spec, Prompt):
+                raise SpecError(f"a {fitted.spec.technique} model takes no params; given: {', '.join(given)}.")
+            fitted = replace(fitted, spec=fitted.spec.with_params(given))
+        return self.engine or serving_engine(), fitted, rows
+
+
+def rows_of(spec: Spec, model_input: Any) -> Rows:
+    """The input as rows of the spec's task, which may be none.
+
+    Raises:
+        DataError: a column the spec reads is missing.
+    """
+    frame = as_frame(model_input, spec.task.text)
+    spec.check_columns(frame.columns, "the input")
+    if frame.empty:
+        return Rows(inputs=(), labels=(), text=spec.task.text)
+    return spec.task.rows(frame, source="the input")
 
 
 def as_frame(model_input: Any, text: str) -> pd.DataFrame:
@@ -177,8 +162,8 @@ def relocated(endpoint: Endpoint | None, settings: Mapping[str, Any] | None) -> 
         raise ModelError(f"model_config: {str(error).partition(': ')[2]}") from error
 
 
-def load_packaged(path: str | Path, model_config: Mapping[str, Any] | None = None) -> LuthierModel:
-    """The model in a packaged folder, its endpoint pointed to where `model_config` says.
+def read_relocated(path: str | Path, model_config: Mapping[str, Any] | None = None) -> Fitted:
+    """What was fitted, from a packaged folder, its endpoint pointed to where `model_config` says.
 
     Raises:
         ModelError: the folder is no packaged Luthier model, or a setting is wrong.
@@ -190,4 +175,9 @@ def load_packaged(path: str | Path, model_config: Mapping[str, Any] | None = Non
         for caution in spec.relocation_warnings(fitted):
             logger.warning("%s", caution)
         fitted = replace(fitted, spec=spec)
-    return LuthierModel(fitted)
+    return fitted
+
+
+def load_packaged(path: str | Path, model_config: Mapping[str, Any] | None = None) -> LuthierModel:
+    """As `read_relocated`, for MLflow; the loader in every packaged model calls this by its name."""
+    return LuthierModel(read_relocated(path, model_config))

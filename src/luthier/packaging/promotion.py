@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.errors import GateFailed, ModelError
-from luthier.tracking.runs import connect, runs_of_fitted, tag_of
+from luthier.tracking.runs import runs_of_fitted, tag_of
+from luthier.tracking.stores import connect
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

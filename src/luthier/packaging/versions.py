@@ -18,7 +18,8 @@ from luthier.reporting.markdown import escaped
 from luthier.reporting.numbers import interval
 from luthier.spec import Fitted, Spec
 from luthier.techniques import Decision, Prompt
-from luthier.tracking.runs import TAGS, connect, log_fitted, log_settings, run_of, runs_of_fitted, spec_tags
+from luthier.tracking.runs import TAGS, run_of, runs_of_fitted, spec_tags
+from luthier.tracking.stores import connect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,9 +97,9 @@ def log_fitted_model(
             run_id = measured[0].info.run_id if measured else None
         if run_id is None:
             with run_of(experiment_id, f"log {fitted.spec.name}", "log", tags) as run:
-                run_id = run.info.run_id
-                log_fitted(run_id, fitted)
-                log_settings(run_id, fitted.spec)
+                run_id = run.run_id
+                run.log_fitted(fitted)
+                run.log_spec(fitted.spec)
                 info = _log(fitted, run_id, tags, prompt_uri, input_example)
         else:
             info = _log(fitted, run_id, tags, prompt_uri, input_example)

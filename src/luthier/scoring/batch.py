@@ -7,23 +7,24 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from luthier.engine.engine import Engine
 from luthier.engine.loop import wait_for
+from luthier.engine.options import DEFAULTS, RunOptions
+from luthier.engine.progress import ProgressForecast
 from luthier.errors import DataError, LuthierError
 from luthier.outputs import check_file
-from luthier.packaging.model import LuthierModel
+from luthier.plans import MOST_RENDERED, Plan, PlannedSpec, plan_rows
 from luthier.providers.prices import sum_if_known
 from luthier.scoring.written_files import check_claim, claim
-from luthier.spec import Spec
-from luthier.tables import Record, columns_of, open_writer, read_chunks, written_format
+from luthier.spec import Fitted, Spec
+from luthier.tables import Record, columns_of, count_rows, open_writer, read_chunks, written_format
 from luthier.tasks.prediction import STATES, Prediction
 from luthier.tasks.task import Rows, Task, check_cell
 
-__all__ = ["CHUNK_ROWS", "BatchReport", "check_files", "passed_through", "plain_rows", "score_table"]
+__all__ = ["BatchReport", "FileScore", "output_names"]
 
 CHUNK_ROWS = 1_000
 """Rows read, answered and written together; memory holds a few chunks, never the table."""
@@ -114,7 +115,7 @@ class BatchReport:
         return {name: float(value) for name, value in figures.items() if value is not None}
 
 
-def passed_through(columns: Sequence[str], task: Task) -> dict[str, str]:
+def output_names(columns: Sequence[str], task: Task) -> dict[str, str]:
     """Name of every input column in the output: its own, unless a prediction column has that name.
 
     Raises:
@@ -133,90 +134,111 @@ def passed_through(columns: Sequence[str], task: Task) -> dict[str, str]:
     return names
 
 
-def score_table(
-    model: LuthierModel,
-    source: str | Path,
-    target: str | Path,
-    *,
-    engine: Engine,
-    chunk_rows: int = CHUNK_ROWS,
-    overwrite: bool = False,
-    escape_formulas: bool = False,
-    **settings: Any,
-) -> BatchReport:
-    """Scores a csv, jsonl or parquet file into another; the target appears whole or not at all.
-
-    Everything answered is in the engine's journal: after a crash or an interruption the same call
-    continues where it was and writes the table an uninterrupted one would have written.
+class FileScore:
+    """A file that is to be scored into another, after everything that can be wrong before its first row is read.
 
     Args:
-        model: the packaged model.
+        fitted: what answers.
         source: table with the columns the model reads; its other columns pass through.
         target: table to write.
-        engine: answers the requests.
-        chunk_rows: rows handled together.
         overwrite: replace a target that this very score did not write.
-        escape_formulas: whether texts in a csv that a spreadsheet would run as a formula get a `'` in front.
-        settings: budget, progress and the like, for the engine.
-
-    Raises:
-        DataError: a file is missing, broken, empty, or lacks a column; the target cannot be written.
-        BudgetReached: the money given is spent.
-        Interrupted: a signal came before the last row.
-    """
-    task = model.task
-    columns = check_files(model, source, target, overwrite=overwrite)
-    names = passed_through(columns, task)
-    kinds = {name: "string" if kind == "text" else "float64" for name, kind in task.kind.columns.items()}
-    report = BatchReport(
-        labels=Counter(dict.fromkeys(task.labels, 0)),
-        renamed={old: new for old, new in names.items() if old != new},
-    )
-    written = open_writer(
-        target, [*names.values(), *kinds], kinds, like=source, renamed=names, escape_formulas=escape_formulas
-    )
-    started = time.monotonic()
-
-    async def run() -> None:
-        with written as writer:
-            chunks = read_chunks(source, chunk_rows)
-            # Closed at once when the writer fails: nothing more is asked for a table that cannot be written.
-            async with contextlib.aclosing(_answered(model, chunks, engine, settings)) as answered:
-                async for records, predictions in answered:
-                    engine.raise_if_interrupted()
-                    report.add(predictions)
-                    await asyncio.to_thread(writer.write, merged(records, predictions, task, names))
-            if report.rows == 0:
-                raise DataError(f"{source} has no rows.")
-
-    wait_for(run())
-    report.elapsed_seconds = time.monotonic() - started
-    claim(model, source, target)
-    return report
-
-
-def check_files(model: LuthierModel, source: str | Path, target: str | Path, *, overwrite: bool = False) -> list[str]:
-    """The input's columns, after everything that can be wrong before the first row was looked at.
 
     Raises:
         DataError: a file is missing, lacks a column, is both input and output, or would be replaced.
         EndpointError: the key's variable is not set.
     """
-    written_format(target)
-    check_file(target)
-    columns = columns_of(source)
-    model.fitted.spec.check_columns(columns, str(source))
-    if Path(source).resolve() == Path(target).resolve():
-        raise DataError(f"input and output are the same file {source}; name another output.")
-    if not overwrite:
-        check_claim(model, source, target)
-    for endpoint in model.fitted.spec.endpoints:
-        endpoint.key()
-    return columns
+
+    def __init__(self, fitted: Fitted, source: str | Path, target: str | Path, *, overwrite: bool = False) -> None:
+        self.fitted, self.source, self.target = fitted, source, target
+        self._rows: int | None = None
+        written_format(target)
+        check_file(target)
+        self._columns = columns_of(source)
+        fitted.spec.check_columns(self._columns, str(source))
+        if Path(source).resolve() == Path(target).resolve():
+            raise DataError(f"input and output are the same file {source}; name another output.")
+        if not overwrite:
+            check_claim(fitted, source, target)
+        for endpoint in fitted.spec.endpoints:
+            endpoint.key()
+
+    def plan(self, options: RunOptions = DEFAULTS) -> Plan:
+        """What `run` would send and cost, judged by rows evenly spaced in the table.
+
+        Raises:
+            DataError: the table is broken or has no rows.
+        """
+        spec = self.fitted.spec
+        if spec.endpoint is None:
+            return Plan((PlannedSpec(spec.name, 0),), options.budget_usd)
+        self._rows, shown = spaced_records(self.source, MOST_RENDERED, spec.task.text)
+        if self._rows == 0:
+            raise DataError(f"{self.source} has no rows.")
+        rows = plain_rows(shown, spec)
+        return Plan(
+            (plan_rows(spec, rows, None, options, total_rows=self._rows, fitted=self.fitted),), options.budget_usd
+        )
+
+    def run(
+        self, options: RunOptions = DEFAULTS, *, chunk_rows: int = CHUNK_ROWS, escape_formulas: bool = False
+    ) -> BatchReport:
+        """Scores the file; the target appears whole or not at all.
+
+        Everything answered is in the engine's journal: after a crash or an interruption the same call
+        continues where it was and writes the table an uninterrupted one would have written.
+
+        Args:
+            options: what may be spent, what is asked again, who is told and who asks.
+            chunk_rows: rows handled together.
+            escape_formulas: whether texts in a csv that a spreadsheet would run as a formula get a `'` in front.
+
+        Raises:
+            DataError: the input is broken or empty, or the target cannot be written.
+            BudgetReached: the money given is spent.
+            Interrupted: a signal came before the last row.
+        """
+        spec, engine = self.fitted.spec, options.asking_engine()
+        if options.progress is not None:
+            ahead = 0
+            if spec.endpoint is not None:
+                ahead = count_rows(self.source) if self._rows is None else self._rows
+            options = replace(options, progress=ProgressForecast(options.progress, ahead))
+        names = output_names(self._columns, spec.task)
+        kinds = {name: "string" if kind == "text" else "float64" for name, kind in spec.task.kind.columns.items()}
+        report = BatchReport(
+            labels=Counter(dict.fromkeys(spec.task.labels, 0)),
+            renamed={old: new for old, new in names.items() if old != new},
+        )
+        written = open_writer(
+            self.target,
+            [*names.values(), *kinds],
+            kinds,
+            like=self.source,
+            renamed=names,
+            escape_formulas=escape_formulas,
+        )
+        started = time.monotonic()
+
+        async def write_answers() -> None:
+            with written as writer:
+                chunks = read_chunks(self.source, chunk_rows)
+                # Closed at once when the writer fails: nothing more is asked for a table that cannot be written.
+                async with contextlib.aclosing(_answered(self.fitted, chunks, engine, options)) as answered:
+                    async for records, predictions in answered:
+                        engine.raise_if_interrupted()
+                        report.add(predictions)
+                        await asyncio.to_thread(writer.write, merged(records, predictions, spec.task, names))
+                if report.rows == 0:
+                    raise DataError(f"{self.source} has no rows.")
+
+        wait_for(write_answers())
+        report.elapsed_seconds = time.monotonic() - started
+        claim(self.fitted, self.source, self.target)
+        return report
 
 
 async def _answered(
-    model: LuthierModel, chunks: Iterator[list[Record]], engine: Engine, settings: Mapping[str, Any]
+    fitted: Fitted, chunks: Iterator[list[Record]], engine: Engine, options: RunOptions
 ) -> AsyncGenerator[tuple[list[Record], list[Prediction]]]:
     """Chunks with their predictions, in order, a few of them answered at once."""
     waiting: list[tuple[list[Record], asyncio.Task[list[Prediction]]]] = []
@@ -228,8 +250,10 @@ async def _answered(
                 if chunk is None:
                     exhausted = True
                     break
-                rows = plain_rows(chunk, model.fitted.spec)
-                waiting.append((chunk, asyncio.ensure_future(model.predictions(rows, engine, **settings))))
+                conversation = fitted.predict(plain_rows(chunk, fitted.spec))
+                waiting.append(
+                    (chunk, asyncio.ensure_future(engine.adrive(conversation, fitted.spec.endpoint, options)))
+                )
             if waiting:
                 chunk, answering = waiting[0]
                 predictions = await answering
@@ -265,3 +289,21 @@ def merged(
         row = {new: record.get(old) for old, new in names.items()}
         out.append(row | task.kind.record(p))
     return out
+
+
+def spaced_records(source: str | Path, least: int, text: str) -> tuple[int, list[Record]]:
+    """Rows of a table, and evenly spaced records of it, in one pass: all of a short one, else `least` to twice that.
+
+    From the whole table: after an interruption its first rows are the answered ones.
+    """
+    total, step = 0, 1
+    kept: list[Record] = []
+    for chunk in read_chunks(source, CHUNK_ROWS):
+        for record in chunk:
+            check_cell(record.get(text), text, f"{source}, row {total + 1}")
+            if total % step == 0:
+                kept.append(record)
+            total += 1
+        if len(kept) > 2 * least:
+            kept, step = kept[::2], step * 2
+    return total, kept

@@ -9,7 +9,7 @@ from pathlib import Path
 from luthier.errors import DataError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
-from luthier.packaging.model import LuthierModel
+from luthier.spec import Fitted
 from luthier.tables import STANDARD_INPUT, existing_table
 
 __all__ = ["check_claim", "claim"]
@@ -18,34 +18,34 @@ MOST_CLAIMS = 1_000
 """Outputs remembered; the oldest are forgotten first, and then need `--overwrite`."""
 
 
-def check_claim(model: LuthierModel, source: str | Path, target: str | Path) -> None:
+def check_claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
     """Refuses to replace a file that another score, or another program, wrote.
 
     Raises:
         DataError: there is such a file.
     """
-    if Path(target).exists() and _claims().get(str(Path(target).resolve())) != _facts(model, source, target):
+    if Path(target).exists() and _claims().get(str(Path(target).resolve())) != _facts(fitted, source, target):
         raise DataError(
             f"{target} exists, and this command did not write it. Add --overwrite (overwrite=True) to replace it, or "
             "name another output."
         )
 
 
-def claim(model: LuthierModel, source: str | Path, target: str | Path) -> None:
+def claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
     """Notes that this score wrote the target as it is now."""
     claims = _claims()
     name = str(Path(target).resolve())
     claims.pop(name, None)
-    claims[name] = _facts(model, source, target)
+    claims[name] = _facts(fitted, source, target)
     write_file(_file(), json.dumps(dict(list(claims.items())[-MOST_CLAIMS:]), indent=1))
 
 
-def _facts(model: LuthierModel, source: str | Path, target: str | Path) -> list[str | int]:
+def _facts(fitted: Fitted, source: str | Path, target: str | Path) -> list[str | int]:
     found = Path(target).stat()
     # Standard input has no name to be known by.
     piped = existing_table(source) if str(source) == STANDARD_INPUT else None
     table = Path(source).resolve() if piped is None else hashlib.sha256(piped.read_bytes()).hexdigest()
-    asked = f"{model.fitted.digest} {table}"
+    asked = f"{fitted.digest} {table}"
     return [hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest(), found.st_size, found.st_mtime_ns]
 
 

@@ -14,7 +14,7 @@ from luthier.starting.init import sizes_of
 from luthier.starting.spec_files import write_specs
 from luthier.tables import read_table, write_frame
 from luthier.techniques import read_specs
-from luthier.tracking.runs import where_to_look
+from luthier.tracking.stores import where_to_look
 
 __all__ = ["run_quickstart"]
 

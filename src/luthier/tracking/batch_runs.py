@@ -25,8 +25,9 @@ from luthier.errors import ModelError, UserError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
 from luthier.spec import Spec
-from luthier.tracking.runs import connect, experiment_called, run_of, spec_tags
+from luthier.tracking.runs import run_of, spec_tags
 from luthier.tracking.store_file import registered_version, store_uri
+from luthier.tracking.stores import connect, experiment_called
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def log_batch(run: BatchRun) -> str:
             tags["luthier.model_version"] = "/".join(registered)
         client = mlflow.MlflowClient()
         with run_of(experiment_called(run.experiment), run.name, "score", tags) as made:
-            run_id: str = made.info.run_id
+            run_id = made.run_id
             client.log_batch(
                 run_id,
                 metrics=[Metric(name, value, run.ended, 0) for name, value in run.metrics.items()],

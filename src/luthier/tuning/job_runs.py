@@ -16,8 +16,9 @@ from luthier.errors import ModelError, Partial
 from luthier.spec import Fitted
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.registry import parse_spec
-from luthier.tracking.runs import TAGS, begin_run, connect, log_fitted, log_settings, spec_tags
+from luthier.tracking.runs import TAGS, MlflowRun, begin_run, spec_tags
 from luthier.tracking.store_file import RunRecord, runs_tagged
+from luthier.tracking.stores import connect
 from luthier.tuning.tuners.tuner import Checkpoint, JobEvent, JobState
 
 __all__ = [
@@ -143,9 +144,9 @@ def begin_tune(spec: FineTune, tags: Mapping[str, str], submission: Mapping[str,
 
     experiment_id = connect(spec.task)
     run = begin_run(experiment_id, f"tune {spec.name}", "tune", spec_tags(spec) | dict(tags))
-    write_submission(run.info.run_id, spec, submission)
-    log_settings(run.info.run_id, spec)
-    return _of_mlflow(mlflow.MlflowClient().get_run(run.info.run_id))
+    write_submission(run.run_id, spec, submission)
+    run.log_spec(spec)
+    return _of_mlflow(mlflow.MlflowClient().get_run(run.run_id))
 
 
 def write_submission(run_id: str, spec: FineTune, submission: Mapping[str, Any]) -> None:
@@ -363,7 +364,7 @@ class JobRecord:
         for name, value in spec_tags(spec).items():
             self._client.set_tag(self.run_id, name, value)
         if not spec.needs_training:
-            log_fitted(self.run_id, Fitted(spec=spec))
+            MlflowRun(self.run_id).log_fitted(Fitted(spec=spec))
 
     def fail(self, status: str, why: object) -> None:
         """Ends the run of a job that the service refused (`refused`) or does not know any more (`gone`)."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from luthier.errors import BudgetReached, UserError
 from luthier.providers.prices import dollars
 from luthier.techniques.finetune import FineTune
-from luthier.tracking.runs import known_experiment
+from luthier.tracking.stores import known_experiment
 from luthier.tuning.job_runs import runs_of_digest
 from luthier.tuning.preflight import Preflight, preflight
 from luthier.tuning.row_checks import without_leaks

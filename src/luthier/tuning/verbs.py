@@ -11,7 +11,8 @@ from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.tables import frame_of
 from luthier.techniques.finetune import FineTune
-from luthier.tracking.runs import connect, known_experiment, log_table_digest
+from luthier.tracking.runs import MlflowRun
+from luthier.tracking.stores import connect, known_experiment
 from luthier.tuning.job import Job, lost_job
 from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, need_run, run_of_job, runs_of_digest
 from luthier.tuning.preflight import log_preflight
@@ -108,7 +109,7 @@ def submit(
     def began(run_id: str) -> None:
         log_preflight(run_id, plan.check)
         for name, frame in plan.frames.items():
-            log_table_digest(run_id, frame, name=name, context=name, targets=plan.spec.task.label)
+            MlflowRun(run_id).log_table(frame, name=name, context=name, targets=plan.spec.task.label)
 
     facts = {"target": None if plan.target is None else plan.target.document(), "budget_usd": budget_usd}
     run, state, bought = submit_once(

@@ -1,0 +1,393 @@
+"""The verbs as a notebook calls them: DataFrames in and out, objects that show themselves."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from luthier.documents import described
+from luthier.engine.ask_options import Progress
+from luthier.engine.engine import Engine
+from luthier.engine.options import RunOptions
+from luthier.errors import DataError, ModelError, SpecError
+from luthier.experiments.board import Board, Boards, SpecResult
+from luthier.experiments.checking import Checked, check_specs
+from luthier.experiments.compare import ComparisonSetup
+from luthier.experiments.fits import FitSetup
+from luthier.packaging.loading import load_model
+from luthier.packaging.promotion import Promotion, promote_version
+from luthier.packaging.versions import check_names
+from luthier.plans import Plan
+from luthier.reporting.fit_report import fit_sections
+from luthier.reporting.terminal import show
+from luthier.scoring.scored_model import Model, example_of, log_model
+from luthier.spec import Fitted, Spec
+from luthier.tables import frame_of, is_table, take_rows
+from luthier.tracking.runs import fitted_of_run
+from luthier.tracking.stores import connect
+from luthier.tracking.tracker import MlflowTracker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from luthier.tables import ArrowStream
+
+    Table = pd.DataFrame | ArrowStream | str | Path | Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+    """A table in any form that `luthier.tables.frame_of` takes."""
+
+    Tables = Mapping[str, Table] | Sequence[Table]
+    """Several of them, by name or in a list."""
+
+__all__ = [
+    "CompareSettings",
+    "ScoreSettings",
+    "check",
+    "compare",
+    "compare_tables",
+    "fit",
+    "limited",
+    "load",
+    "log",
+    "plan",
+    "preview",
+    "promote",
+    "score",
+    "show_fit",
+]
+
+
+class CompareSettings(TypedDict, total=False):
+    """What `compare` takes beside specs and tables."""
+
+    limit: int | None
+    budget_usd: float | None
+    rank_by: str | None
+    engine: Engine | None
+    progress: Progress | None
+    fresh: bool
+    retry_failed: bool
+    test_name: str
+
+
+class ScoreSettings(TypedDict, total=False):
+    """What `Model.score` takes beside the rows."""
+
+    budget_usd: float | None
+    engine: Engine | None
+    progress: Progress | None
+    retry_failed: bool
+
+
+def compare(
+    specs: Sequence[Spec] | Spec,
+    test: Table,
+    *,
+    train: Table | None = None,
+    limit: int | None = None,
+    budget_usd: float | None = None,
+    rank_by: str | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    allow_leaks: bool = False,
+    test_name: str = "the test table",
+) -> Board:
+    """Answers the same rows with every spec and measures them alike.
+
+    Args:
+        specs: recipes for one task.
+        test: labelled rows, as a DataFrame (pandas or polars), a path, a list of dicts, a dict of lists or an Arrow
+            table. `compare_tables` takes several.
+        train: labelled rows, likewise, for the specs that learn from some.
+        limit: only so many test rows, drawn with a fixed seed.
+        budget_usd: most that may be spent over all specs.
+        rank_by: metric that orders the board; by default the task type's own.
+        engine: the process's own when absent.
+        progress: told of every answer; when absent, a bar and the leaderboard so far are shown, on stderr or in the
+            notebook.
+        fresh: ask again for what the journal already holds.
+        retry_failed: ask again for rows that failed for good.
+        allow_leaks: compare although test rows stand in `train`; the board then says so.
+        test_name: what the table is called in MLflow.
+
+    Returns:
+        A board; `board.frame` is a DataFrame, `board.errors(spec)` the rows it got wrong.
+
+    Raises:
+        DataError: several tables were given, one lacks a column, or a label is not one of the task's.
+        SpecError: specs do not belong together, or need training rows that are not there.
+        EndpointError: a model, key or server cannot be used.
+        BudgetReached: the money given is spent; the same call continues where it was.
+    """
+    if isinstance(test, Mapping | list | tuple) and test and not is_table(test):
+        raise DataError(
+            f"compare measures on one table, and several were given: {described(test)}. compare_tables takes several."
+        )
+    setup = _setup(specs, {test_name: test}, train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks)
+    return setup.run(
+        RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
+    )
+
+
+def compare_tables(
+    specs: Sequence[Spec] | Spec,
+    tests: Tables,
+    *,
+    train: Table | None = None,
+    limit: int | None = None,
+    budget_usd: float | None = None,
+    rank_by: str | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    allow_leaks: bool = False,
+) -> Boards:
+    """As `compare`, on several tables: each spec is fitted once, and what tables have in common is asked once.
+
+    Args:
+        specs: recipes for one task.
+        tests: labelled rows, each table as `compare` takes it; by name, or in a list.
+        train: labelled rows, likewise, for the specs that learn from some.
+        limit: only so many rows of each table, drawn with a fixed seed.
+        budget_usd: most that may be spent over all specs and tables.
+        rank_by: metric that orders the boards; by default the task type's own.
+        engine: the process's own when absent.
+        progress: told of every answer; when absent, a bar and the leaderboard so far are shown.
+        fresh: ask again for what the journal already holds.
+        retry_failed: ask again for rows that failed for good.
+        allow_leaks: compare although test rows stand in `train`; the boards then say so.
+
+    Returns:
+        `boards["a"]` is the board of one table, `boards.across` what holds across them.
+
+    Raises:
+        DataError: one table was given, or two that hold the same rows; and as for `compare`.
+    """
+    setup = _setup(specs, _named(tests), train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks)
+    return setup.run_tables(
+        RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
+    )
+
+
+def plan(
+    specs: Sequence[Spec] | Spec,
+    test: Table | Tables,
+    *,
+    train: Table | None = None,
+    limit: int | None = None,
+    budget_usd: float | None = None,
+    rank_by: str | None = None,
+    engine: Engine | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    allow_leaks: bool = False,
+    test_name: str = "the test table",
+) -> Plan:
+    """What `compare`, or for several tables `compare_tables`, would send and cost; sends nothing.
+
+    Everything they would refuse is refused here too. `luthier compare --dry-run` prints the same.
+
+    Args:
+        specs: recipes for one task.
+        test: labelled rows as `compare` takes them, or several tables as `compare_tables` takes them.
+        train: labelled rows, likewise, for the specs that learn from some.
+        limit: only so many rows of each table, drawn with a fixed seed.
+        budget_usd: most that may be spent; the plan says so.
+        rank_by: metric that would order the board.
+        engine: the process's own when absent; its journal tells what is paid for already.
+        fresh: ask again for what the journal already holds.
+        retry_failed: ask again for rows that failed for good.
+        allow_leaks: compare although test rows stand in `train`.
+        test_name: what one table is called in messages.
+
+    Returns:
+        A plan; `plan.frame` has a row per spec, `plan.cost_usd_high` is the most it can cost.
+    """
+    tests = {test_name: test} if is_table(test) else _named(test)
+    setup = _setup(specs, tests, train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks)
+    return setup.plan(RunOptions.within(budget_usd, engine=engine, fresh=fresh, retry_failed=retry_failed))
+
+
+def fit(
+    spec: Spec,
+    train: Table | None = None,
+    *,
+    budget_usd: float | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Trains what a technique trains itself: a baseline's weights, chosen examples, calibration.
+
+    Args:
+        spec: the recipe.
+        train: labelled rows, as `compare` takes them; a spec that learns from none needs none.
+        budget_usd: most that may be spent.
+        engine: the process's own when absent.
+        progress: told of every answer; a bar on stderr when absent.
+    """
+    setup = FitSetup(spec_given(spec), given_table(train, "the training table"))
+    return setup.fit(RunOptions.within(budget_usd, engine=engine, progress=progress))
+
+
+def show_fit(fitted: Fitted) -> None:
+    """Prints what fitting tried and found: the best rows of each table, and the notes."""
+    show(*fit_sections(fitted.spec.tables(fitted), fitted.state.get("notes", ())))
+
+
+def check(spec: Spec) -> Checked:
+    """Whether a spec works: key, model, parameters, log-probabilities and price, by one cheap call."""
+    (found,) = check_specs([spec_given(spec)])
+    return found
+
+
+def preview(spec: Spec, rows: Table, train: Table | None = None) -> Any:
+    """What would be sent for these rows, with tokens and price; sends nothing."""
+    return spec_given(spec).preview(frame_of(rows, text=spec.task.text), given_table(train, "the training table"))
+
+
+def log(
+    what: Spec | Fitted | FitSetup | SpecResult | str,
+    *,
+    train: Table | None = None,
+    register: str | None = None,
+    alias: str | None = None,
+    budget_usd: float | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Packages a spec, what was fitted, or what a run measured as an MLflow model.
+
+    Args:
+        what: a spec (fitted on `train`, or taken from the run that already fitted it), something fitted,
+            a place on a leaderboard, or `runs:/RUN_ID` of a compared spec.
+        train: labelled rows, for a spec that learns from some.
+        register: registered model to add a version to.
+        alias: alias for that version, such as `champion`.
+        budget_usd: most that fitting may spend.
+        engine: the process's own when absent.
+        progress: told of every answer while fitting.
+
+    Returns:
+        The model; `model.uri` is what every MLflow tool takes.
+    """
+    check_names(register, alias)
+    if isinstance(what, SpecResult):
+        return what.log(register=register, alias=alias)
+    if isinstance(what, str):
+        if not what.startswith("runs:/"):
+            raise ModelError(f"{what!r} is no run; give runs:/RUN_ID of a compared spec, or a spec.")
+        connect()
+        run_id = what.removeprefix("runs:/").split("/")[0]
+        return log_model(fitted_of_run(run_id), run_id=run_id, register=register, alias=alias)
+    if isinstance(what, Fitted):
+        return log_model(what, register=register, alias=alias)
+    setup = what if isinstance(what, FitSetup) else FitSetup(spec_given(what), given_table(train, "the training table"))
+    options = RunOptions.within(budget_usd, engine=engine, progress=progress)
+    fitted = setup.fit(options, tracker=MlflowTracker())
+    example = None if setup.rows is None else example_of(setup.rows)
+    return log_model(fitted, register=register, alias=alias, input_example=example)
+
+
+def load(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, trust: bool = False) -> Model:
+    """The packaged model at a URI; nothing that came with it is run.
+
+    Args:
+        model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/m-ID` or a folder.
+        endpoint: settings that point it elsewhere, such as `{"base_url": ..., "model": ...}`; what is not
+            given stays as it was logged.
+        trust: let a model that Luthier did not log run the code it brings along.
+    """
+    if not isinstance(model_uri, str | os.PathLike):
+        raise ModelError(
+            f"a model is wanted, as models:/NAME@ALIAS, models:/NAME/VERSION or a folder; "
+            f"given: {described(model_uri)}."
+        )
+    if endpoint is not None and not isinstance(endpoint, Mapping):
+        raise ModelError(f"endpoint= is {described(endpoint)}; give settings, as in {{'model': ..., 'base_url': ...}}")
+    model_uri = str(model_uri)
+    settings = dict(endpoint or {})
+    settings |= settings.pop("limits", {})
+    found = load_model(model_uri, settings, trust=trust)
+    return Model(model_uri, found.fitted, model_id=found.model_id, sends_key=found.sends_key)
+
+
+def score(model: Model | str, rows: Any, *, trust: bool = False, **settings: Unpack[ScoreSettings]) -> pd.DataFrame:
+    """The rows with the prediction columns behind their own; see `load` and `Model.score`."""
+    chosen = model if isinstance(model, Model) else load(model, trust=trust)
+    return chosen.score(rows, **settings)
+
+
+def promote(name: str, *, alias: str, version: str | int | None = None, require: Sequence[str] = ()) -> Promotion:
+    """Moves an alias to a version of a registered model, if every requirement holds; see `luthier.packaging`."""
+    return promote_version(name, alias, None if version is None else str(version), require)
+
+
+def specs_given(specs: Any) -> list[Spec]:
+    """The specs, of one or of several.
+
+    Raises:
+        SpecError: something else was given.
+    """
+    several = [specs] if isinstance(specs, Spec | str) or not isinstance(specs, Iterable) else list(specs)
+    return [spec_given(spec) for spec in several]
+
+
+def spec_given(spec: Any) -> Spec:
+    """The spec.
+
+    Raises:
+        SpecError: something else was given.
+    """
+    if isinstance(spec, Spec):
+        return spec
+    cure = f" luthier.read_spec({spec!r}) reads one from a file." if isinstance(spec, str) else ""
+    raise SpecError(f"a spec is wanted, such as luthier.Prompt(...); given: {described(spec)}.{cure}")
+
+
+def given_table(table: Any, source: str) -> pd.DataFrame | None:
+    """A table in any form `luthier.tables.frame_of` takes, `None` where none is given."""
+    return None if table is None else frame_of(table, source)
+
+
+def limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """At most `limit` rows, drawn with a fixed seed, in their order; they still know their numbers in the table."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise DataError(f"limit {limit!r}: give a whole number of rows, 1 or more.")
+    if limit is None or limit >= len(frame):
+        return frame
+    kept = sorted(random.Random(7).sample(range(len(frame)), limit))
+    return take_rows(frame, kept)
+
+
+def _setup(
+    specs: Sequence[Spec] | Spec,
+    tests: Mapping[str, Any],
+    train: Table | None,
+    *,
+    limit: int | None,
+    rank_by: str | None,
+    allow_leaks: bool,
+) -> ComparisonSetup:
+    chosen = specs_given(specs)
+    learned = given_table(train, "the training table")
+    frames = {name: limited(frame_of(test, name), limit) for name, test in tests.items()}
+    return ComparisonSetup(chosen, frames, learned, rank_by=rank_by, allow_leaks=allow_leaks)
+
+
+def _named(tests: Any) -> dict[str, Any]:
+    """The tables by name, numbered where they have none.
+
+    Raises:
+        DataError: one table was given.
+    """
+    if is_table(tests):
+        raise DataError(f"compare_tables measures on several tables; given: {described(tests)}. compare takes one.")
+    if isinstance(tests, Mapping):
+        return {str(name): test for name, test in tests.items()}
+    return {f"table-{number}": test for number, test in enumerate(tests, start=1)}

@@ -1,0 +1,211 @@
+"""A packaged model as a notebook has it: it scores DataFrames and files."""
+
+from __future__ import annotations
+
+import html
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.engine.ask_options import Progress
+from luthier.engine.engine import Engine
+from luthier.engine.options import RunOptions
+from luthier.engine.progress import shown
+from luthier.engine.report import Report
+from luthier.errors import UserError
+from luthier.packaging.model import rows_of
+from luthier.packaging.versions import Logged, log_fitted_model
+from luthier.scoring.batch import BatchReport, FileScore, output_names
+from luthier.spec import Fitted, Spec
+from luthier.tables import frame_of
+from luthier.tasks.task import Rows
+from luthier.tracking.batch_runs import batch_run, log_batch, log_batch_later
+from luthier.tracking.stores import connect, no_autologging
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["Model", "example_of", "log_model"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Model:
+    """A packaged model: scores DataFrames and files.
+
+    Attributes:
+        uri: what `mlflow models` and `luthier score` take.
+        fitted: the recipe inside with its chosen examples, calibration and weights.
+        logged: where it is in MLflow; `None` for a model that was loaded.
+        model_id: MLflow's id of the logged model, where it has one.
+        sends_key: of a model that does not come from the tracking store that is set, what it sends with a key to
+            which address, where that is not the key's own provider; `None` if there is no such thing.
+        report: calls, tokens and money of everything it has scored and predicted; `report.spending` in a sentence.
+    """
+
+    uri: str
+    fitted: Fitted
+    logged: Logged | None = None
+    model_id: str | None = None
+    sends_key: str | None = None
+    report: Report = field(default_factory=Report)
+
+    @property
+    def spec(self) -> Spec:
+        """The recipe inside."""
+        return self.fitted.spec
+
+    @property
+    def spent_usd(self) -> float | None:
+        """US dollars that `score`, `predict` and `score_file` have spent; `None` where an answer has no known price."""
+        return self.report.spent_now_usd
+
+    def score(
+        self,
+        rows: Any,
+        *,
+        budget_usd: float | None = None,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+        retry_failed: bool = False,
+    ) -> pd.DataFrame:
+        """The rows with the prediction columns behind their own.
+
+        Args:
+            rows: a table with the columns the model reads, or texts alone: a DataFrame (pandas or polars), a list of
+                dicts or of texts, a Series, a dict of lists, an Arrow table, a path.
+            budget_usd: most that may be spent; what was paid for stays in the journal.
+            engine: the process's own when absent.
+            progress: told of every answer; a bar on stderr when absent.
+            retry_failed: also ask again for rows that failed for good.
+
+        Raises:
+            DataError: the rows are something else, lack a column, or hold a text that is none.
+        """
+        import pandas as pd
+
+        frame = frame_of(rows, "the input", text=self.spec.task.text)
+        names = output_names(list(frame.columns), self.spec.task)
+        answers = self.predict(
+            frame, budget_usd=budget_usd, engine=engine, progress=progress, retry_failed=retry_failed
+        )
+        return pd.concat([frame.rename(columns=names), answers], axis="columns")
+
+    def predict(
+        self,
+        rows: Any,
+        *,
+        budget_usd: float | None = None,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+        retry_failed: bool = False,
+    ) -> pd.DataFrame:
+        """The prediction columns alone, as `mlflow.pyfunc` gives them; arguments and errors are those of `score`."""
+        frame = frame_of(rows, "the input", text=self.spec.task.text)
+        table = rows_of(self.spec, frame)
+        with shown(progress, "scoring") as showing, no_autologging():
+            options = RunOptions.within(
+                budget_usd, engine=engine, progress=showing, retry_failed=retry_failed, report=self.report
+            )
+            predictions = options.asking_engine().drive(self.fitted.predict(table), self.spec.endpoint, options)
+        answers = self.spec.task.kind.frame(predictions)
+        answers.index = frame.index
+        return answers
+
+    def file_score(self, source: str | Path, target: str | Path, *, overwrite: bool = False) -> FileScore:
+        """A file that is to be scored, checked: `.plan()` says what that sends and costs.
+
+        Args:
+            source: table with the columns the model reads.
+            target: table to write.
+            overwrite: replace a target that another score, or another program, wrote.
+
+        Raises:
+            DataError: a file is missing, lacks a column, is both input and output, or would be replaced.
+            EndpointError: the key's variable is not set.
+        """
+        return FileScore(self.fitted, source, target, overwrite=overwrite)
+
+    def score_file(
+        self,
+        source: str | Path | FileScore,
+        target: str | Path | None = None,
+        *,
+        budget_usd: float | None = None,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+        retry_failed: bool = False,
+        overwrite: bool = False,
+        wait: bool = True,
+        escape_formulas: bool = False,
+    ) -> BatchReport:
+        """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`.
+
+        Args:
+            source: table with the columns the model reads.
+            target: table to write.
+            budget_usd: most that may be spent.
+            engine: the process's own when absent.
+            progress: told of every answer; a bar on stderr when absent.
+            retry_failed: also ask again for rows that failed for good.
+            overwrite: replace a target that another score, or another program, wrote.
+            escape_formulas: put `'` before texts in a csv that a spreadsheet would run as a formula.
+            wait: whether the MLflow run is written when this returns. Without, a process in the background writes
+                it, for a model that calls no endpoint, in a process that has not loaded MLflow.
+        """
+        wait = wait or self.spec.endpoint is not None or "mlflow" in sys.modules
+        if wait:
+            # A store that cannot be reached is found out before the first row, not after the last one was paid.
+            connect(self.spec.task)
+        if not isinstance(source, FileScore):
+            source = self.file_score(source, "" if target is None else target, overwrite=overwrite)
+        with shown(progress, "scoring") as showing, no_autologging():
+            options = RunOptions.within(
+                budget_usd, engine=engine, progress=showing, retry_failed=retry_failed, report=self.report
+            )
+            report = source.run(options, escape_formulas=escape_formulas)
+        run = batch_run(self.uri, self.model_id, self.spec, report.metrics(), source.source, source.target)
+        if not wait:
+            log_batch_later(run)
+            return report
+        try:
+            log_batch(run)
+        except UserError as error:
+            logger.warning("%s is written, but no run says so: %s", source.target, error)
+        return report
+
+    def __repr__(self) -> str:
+        return f"<{self._called}: {self.spec.name}, {self.spec.technique}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(self._called)}</code>: {html.escape(self.spec.name)} ({self.spec.technique})"
+
+    @property
+    def _called(self) -> str:
+        logged = self.logged
+        if logged is None or logged.name is None:
+            return self.uri
+        return f"{self.uri} is {logged.name} version {logged.version}"
+
+
+def example_of(rows: Rows) -> pd.DataFrame:
+    """A few rows as a packaged model shows what it takes."""
+    import pandas as pd
+
+    return pd.DataFrame.from_records(list(rows.inputs[:3]))
+
+
+def log_model(
+    fitted: Fitted,
+    *,
+    run_id: str | None = None,
+    register: str | None = None,
+    alias: str | None = None,
+    input_example: pd.DataFrame | None = None,
+) -> Model:
+    """Packages what was fitted; see `luthier.packaging.versions.log_fitted_model`."""
+    logged = log_fitted_model(fitted, run_id=run_id, register=register, alias=alias, input_example=input_example)
+    return Model(logged.model_uri, fitted, logged, logged.model_id)
