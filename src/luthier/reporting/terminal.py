@@ -17,6 +17,9 @@ __all__ = ["rendered", "show", "text_of"]
 ROW_STYLES = {"": "", "first": "bold", "reference": "dim"}
 NAME_STYLES = {"": "", "first": "bold", "reference": "italic"}
 
+MOST_BENEATH = 40
+"""Columns that texts beneath a name are given before intervals are."""
+
 
 def show(*sections: Section, console: Console | None = None) -> None:
     """Prints sections, a blank line between them.
@@ -110,13 +113,23 @@ def _rendered_table(table: Table, console: Console) -> RenderableType:
 
 
 def _fitting(table: Table, width: int) -> tuple[int, list[int]]:
-    """The first step at which the table has room, and the columns that are left."""
+    """The first step at which the table has room, and the columns that are left.
+
+    As long as intervals can still give way, texts beneath a name have room on one line.
+    """
     columns = table.columns
     steps = sorted({step for column in columns for step in (column.brief, column.drop) if step})
+    briefer = min((column.brief for column in columns if column.brief), default=0)
+    beneath = [place for place, one in enumerate(columns) if one.kind == "beneath"]
     places: list[int] = []
     for step in [0, *steps]:
         places = [p for p, one in enumerate(columns) if one.kind != "bar" and not 0 < one.drop <= step]
-        if sum(_wanted(table, place, step) + 2 for place in places) - 1 <= width:
+        wanted = sum(_wanted(table, place, step) + 2 for place in places) - 1
+        if step < briefer and not set(beneath) <= set(places):
+            small = [sum(len(str(row.cells[p] or "")) for p in beneath) for row in table.rows]
+            name = next(place for place, one in enumerate(columns) if one.kind == "name")
+            wanted += max(0, min(max(small, default=0) + 2, MOST_BENEATH) - _wanted(table, name, step))
+        if wanted <= width:
             return step, places
     return steps[-1] if steps else 0, places
 
