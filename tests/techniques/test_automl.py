@@ -20,7 +20,7 @@ from luthier.techniques.heads.learners import EstimatorChoice, Predictor, train_
 from luthier.techniques.heads.probabilities import HeadScorer
 from luthier.techniques.heads.trials import TrialRunner
 from tests.conversing import ENDPOINT, MOOD, STARS, hold
-from tests.techniques.vectors import embeds, ended, labelled, lesson_of, vector_of
+from tests.techniques.vectors import embeds, ended, labelled, training_set_of, vector_of
 
 TREES = [
     EstimatorChoice(
@@ -43,15 +43,15 @@ class Ticks:
         return self.now
 
 
-def bench_of(task: Task = STARS, seed: int = 7) -> TrialRunner:
-    training_set = lesson_of(task, 40)
+def runner_of(task: Task = STARS, seed: int = 7) -> TrialRunner:
+    training_set = training_set_of(task, 40)
     return TrialRunner(training_set, HeadScorer(training_set.values, None), seed, "AutoML", Ticks())
 
 
 @pytest.mark.parametrize("task", [STARS, MOOD], ids=["five", "two"])
 @pytest.mark.parametrize("choice", TREES, ids=lambda c: f"{c.estimator}-{c.output}")
 def test_trees_answer_the_same_from_their_own_format(choice: EstimatorChoice, task: Task) -> None:
-    training_set = lesson_of(task)
+    training_set = training_set_of(task)
     trained = ended(train_model(choice, training_set, seed=7))
     asked = np.array([vector_of(f"{n % 5} asked {n}") for n in range(30)], dtype=float)
     first = Predictor(trained, choice.output, training_set.values, 0.5).probabilities(asked)
@@ -63,7 +63,7 @@ def test_trees_answer_the_same_from_their_own_format(choice: EstimatorChoice, ta
 
 @pytest.mark.parametrize("choice", TREES, ids=lambda c: f"{c.estimator}-{c.output}")
 def test_trees_that_are_saved_answer_bit_by_bit_the_same(choice: EstimatorChoice, tmp_path: Path) -> None:
-    training_set, asked = lesson_of(STARS), labelled(STARS, 30, seed=2)
+    training_set, asked = training_set_of(STARS), labelled(STARS, 30, seed=2)
     trained = ended(train_model(choice, training_set, seed=7))
     head: dict[str, Any] = {"estimator": choice.estimator, "as": choice.output, "settings": {}, "spread": 0.7}
     state = {"dimensions": 6, "labels": list(STARS.labels), "head": head, "cuts": None, "trials": [], "notes": []}
@@ -73,7 +73,7 @@ def test_trees_that_are_saved_answer_bit_by_bit_the_same(choice: EstimatorChoice
 
 
 def test_the_same_rows_and_seed_try_the_same() -> None:
-    first, second = bench_of(), bench_of()
+    first, second = runner_of(), runner_of()
     for runner in (first, second):
         ended(search_estimators(runner, trials=11, seconds=None))
     assert first.trials == second.trials
@@ -81,19 +81,19 @@ def test_the_same_rows_and_seed_try_the_same() -> None:
 
 
 def test_every_kind_is_tried_once_before_any_is_tried_again() -> None:
-    runner = bench_of()
+    runner = runner_of()
     ended(search_estimators(runner, trials=9, seconds=None))
     assert [(trial["estimator"], trial["as"]) for trial in runner.trials] == list(KINDS)
 
 
 def test_labels_without_an_order_are_only_classified() -> None:
-    runner = bench_of(MOOD)
+    runner = runner_of(MOOD)
     ended(search_estimators(runner, trials=5, seconds=None))
     assert {trial["as"] for trial in runner.trials} == {"classifier"}
 
 
 def test_the_best_so_far_never_gets_worse() -> None:
-    runner = bench_of()
+    runner = runner_of()
     ended(search_estimators(runner, trials=11, seconds=None))
     best = [trial["best"] for trial in runner.trials]
     assert best == sorted(best, reverse=True)
@@ -102,21 +102,21 @@ def test_the_best_so_far_never_gets_worse() -> None:
 
 
 def test_time_that_is_over_ends_the_search() -> None:
-    runner = bench_of()
+    runner = runner_of()
     ended(search_estimators(runner, trials=None, seconds=5.0))
     assert runner.trials
     assert runner.seconds < 6
 
 
 def test_the_first_trial_is_finished_whatever_time_it_takes() -> None:
-    runner = bench_of()
+    runner = runner_of()
     ended(search_estimators(runner, trials=None, seconds=0.1))
     assert len(runner.trials) == 1
 
 
 def test_it_says_twice_a_second_how_far_it_is() -> None:
     said: list[ProgressEvent] = []
-    runner = bench_of()
+    runner = runner_of()
     ended(search_estimators(runner, trials=5, seconds=None), said)
     assert len(said) == pytest.approx(runner.seconds / 0.6, rel=0.4)
     assert {(word.what, word.total) for word in said} == {("AutoML", 5)}
@@ -124,7 +124,7 @@ def test_it_says_twice_a_second_how_far_it_is() -> None:
 
 
 def test_a_search_that_is_closed_does_nothing_more() -> None:
-    runner = bench_of()
+    runner = runner_of()
     work = search_estimators(runner, trials=500, seconds=None)
     next(work)
     work.close()
@@ -134,8 +134,8 @@ def test_a_search_that_is_closed_does_nothing_more() -> None:
 
 
 def test_the_work_of_trees_is_counted_in_trees() -> None:
-    assert work_of(TREES[0], lesson_of(STARS)) == 15
-    assert work_of(TREES[1], lesson_of(STARS)) == 3
+    assert work_of(TREES[0], training_set_of(STARS)) == 15
+    assert work_of(TREES[1], training_set_of(STARS)) == 3
 
 
 def test_nothing_is_said_to_the_terminal(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def labelled(task: Task, count: int, seed: int = 1, labels: Sequence[str] | None
     return rows(*texts, labels=given)
 
 
-def lesson_of(task: Task, count: int = 120, seed: int = 1) -> TrainingSet:
+def training_set_of(task: Task, count: int = 120, seed: int = 1) -> TrainingSet:
     """The same rows as a head sees them."""
     known = labelled(task, count, seed)
     texts = [str(text) for text in known.texts]

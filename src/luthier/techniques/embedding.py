@@ -1,4 +1,4 @@
-"""The embedding technique: a model turns each text into a vector, a small head learned here answers from it."""
+"""The embedding technique: a model turns each text into a vector, and a classifier fitted here answers from it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from luthier.tasks.task import Rows, Task
 from luthier.techniques.conversations import unanswered
 from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions
 from luthier.techniques.heads.automl import check_parts
-from luthier.techniques.heads.head import FittedHead, Head, fit_head, load_predictor
-from luthier.techniques.heads.learners import Predictor
+from luthier.techniques.heads.head import FittedHead, Head, fit_head
+from luthier.techniques.heads.learners import Predictor, TrainedModel
 from luthier.techniques.heads.probabilities import ERRORS
 from luthier.techniques.heads.training_set import TrainingSet, assign_folds, labelled_texts, labels_present
 
@@ -37,10 +37,9 @@ __all__ = ["Embedding"]
 
 
 class Embedding(Spec):
-    """Texts as vectors of an embedding model, and a head learned on training rows over them.
+    """Vectors of an embedding model, and a classifier over them, the head, that is fitted on training rows.
 
-    A text is embedded once per model, ever: the journal keeps the vector. A label without training rows gets
-    probability 0.
+    A text is embedded once per model: the journal keeps the vector. A label without training rows gets probability 0.
 
     Examples:
         >>> from luthier.providers.endpoint import embedded
@@ -57,9 +56,9 @@ class Embedding(Spec):
     endpoint_block: ClassVar[str] = "embedding"
     technique: Literal["embedding"] = "embedding"
     head: Head = Head()
-    """What is learned on top of the vectors; a method's name alone will do."""
+    """The classifier on top of the vectors; the name of a method alone will do."""
     dimensions: int | None = Field(default=None, ge=1)
-    """Length of the vectors to ask for, from models that can shorten them; their own length when absent."""
+    """Length of the vectors, for models that can shorten them; their own length when absent."""
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
         # Written out, as type checkers would make one of keywords alone from the fields.
@@ -103,7 +102,7 @@ class Embedding(Spec):
         return (f"the head of {self.name} was fitted on vectors of {models}: its answers mean nothing",)
 
     def tables(self, fitted: Fitted) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-        """The candidates that were tried, best first; `best` is the best score up to each."""
+        """`trials`, best first; `best` is the best score up to each."""
         trials: list[Mapping[str, Any]] = [trial for trial in fitted.state["trials"] if trial["score"] is not None]
         if not trials:
             return {}
@@ -113,7 +112,7 @@ class Embedding(Spec):
     def first_requests(
         self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
     ) -> tuple[list[Request], list[Request]]:
-        """Every distinct training text, and every text of these rows.
+        """One request for each different training text, and for each text of these rows.
 
         Raises:
             SpecError: training rows are needed and there are none.
@@ -129,11 +128,11 @@ class Embedding(Spec):
         return [self._request(text) for text in dict.fromkeys(texts)], asked
 
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
-        """What would be sent for these rows, with tokens and price; sends nothing.
+        """The requests these rows would make, with tokens and price; sends nothing.
 
         Args:
             rows: the rows to show; a few are enough.
-            train: the training rows, to say how many texts fitting sends.
+            train: the training rows; with them the notes say how many texts fitting sends.
 
         Raises:
             DataError: a table lacks a column.
@@ -157,9 +156,9 @@ class Embedding(Spec):
         return preview_rows(self.name, self.endpoint, self.task.rows(rows), request, notes)
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
-        """Embeds the training texts and learns the head.
+        """Embeds the training texts and fits the head.
 
-        A text the service will not embed is left out, and counted in the notes.
+        A text that the service refuses to embed is left out, and counted in the notes.
 
         Raises:
             SpecError: there are no training rows.
@@ -203,7 +202,7 @@ class Embedding(Spec):
         )
 
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
-        """One prediction per row: embedded in one round, answered from the head.
+        """One prediction per row: the texts are embedded in one round, the head answers from the vectors.
 
         Raises:
             DataError: a column is missing.
@@ -239,13 +238,13 @@ class Embedding(Spec):
         return Request("embedding", {"input": text, **self._settings})
 
     def _training_texts(self, rows: Rows | None) -> tuple[list[str], list[str]]:
-        """Texts and labels of the rows that can teach."""
+        """Texts and labels of the rows that have both."""
         if self.head.method == "automl":
             check_parts()
         return labelled_texts(self, rows)
 
     def _vectors(self, answers: Mapping[str, Answer]) -> tuple[dict[str, Any], list[str]]:
-        """The vector of every text that has one, and what is to be said about the others."""
+        """The vector of every text that has one, and a note on the others."""
         broken = {text: found for text, answer in answers.items() if (found := _unread(answer)) is not None}
         waiting = [found for found in broken.values() if found.transient]
         if waiting:
@@ -297,7 +296,7 @@ def _call(answer: Answer) -> CallRecord:
 
 
 def _unread(answer: Answer) -> Prediction | None:
-    """The prediction of a row that has no vector to read, `None` if it has one."""
+    """The prediction of a row without a usable vector; `None` if it has one."""
     import numpy as np
 
     broken = unanswered([answer])
@@ -325,4 +324,5 @@ def _selection_note(head: FittedHead) -> list[str]:
 
 def _head_of(fitted: Fitted) -> Predictor:
     values = label_values(fitted.spec.task, fitted.state["labels"])
-    return load_predictor(fitted.state["head"], fitted.arrays, fitted.files, values)
+    head = fitted.state["head"]
+    return Predictor(TrainedModel(fitted.arrays, fitted.files), head["as"], values, head["spread"])

@@ -1,7 +1,7 @@
-"""AutoML by FLAML: its search spaces and its cost-frugal optimiser, asked and told one trial at a time.
+"""AutoML by FLAML: its search spaces and its cost-frugal optimiser, one trial at a time.
 
-FLAML's own loop runs until its time is over. Here its optimiser proposes, our bench tries, so that the work can
-be watched and stopped, judged by the spec's objective, and repeated exactly where trials are counted.
+FLAML's own loop runs until its time is over. Here its optimiser proposes settings and `TrialRunner` tries them, so
+that the search can be watched and stopped, scored by the objective of the spec, and repeated with a number of trials.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from luthier.techniques.heads.trials import TrialRunner, plain
 __all__ = ["check_parts", "search_estimators"]
 
 PARTS = {"flaml": "flaml", "lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
-"""Modules the search needs, and the packages that bring them."""
+"""Modules the search needs, and the packages that contain them."""
 
 KINDS: tuple[tuple[EstimatorName, OutputKind], ...] = (
     ("logistic", "classifier"),
@@ -35,17 +35,17 @@ KINDS: tuple[tuple[EstimatorName, OutputKind], ...] = (
     ("xgboost", "regressor"),
     ("xgb_limitdepth", "regressor"),
 )
-"""Every kind of model that is kept without a pickle, cheap ones first; those after `classifier` are for ratings."""
+"""The kinds of models, cheap ones first; `ordinal` and `regressor` are for ratings."""
 
 LINEAR_MODEL = 20.0
-"""Trees that take about as long as a linear model."""
+"""Cost of a linear model, in trees."""
 
 TIMES_ASKED = 20
-"""How often a kind's optimiser may say that it knows nothing new before the kind is left alone."""
+"""Proposals in a row without new settings after which a kind counts as exhausted."""
 
 
 def check_parts() -> None:
-    """Refuses to begin where AutoML is not installed.
+    """Raises where AutoML is not installed.
 
     Raises:
         MissingPart: a package or a system library is missing; the message has what to type.
@@ -61,16 +61,16 @@ def check_parts() -> None:
 
 
 def search_estimators(runner: TrialRunner, *, trials: int | None, seconds: float | None) -> Conversation[None]:
-    """Tries kinds of models and their settings until so many trials are done or so much time is over.
+    """Tries kinds of models with settings, up to a number of trials or for a time.
 
-    Every kind is tried once, from its cheapest settings; then kinds take turns by chance, the likelier the less a
-    further gain is expected to cost: FLAML's rule (Wang et al. 2021). Cost is counted in trees, not in seconds,
+    Every kind is tried once with its cheapest settings; then kinds are drawn, each with a probability inverse to the
+    estimated cost of its next improvement (FLAML's rule, Wang et al. 2021). Cost is counted in trees, not in seconds,
     so that the same rows and seed give the same trials.
 
     Args:
-        runner: where they are tried.
+        runner: runs the trials.
         trials: most trials.
-        seconds: most time; the trial under way is then dropped.
+        seconds: most time; the trial in progress is then dropped.
     """
     drawn = random.Random(runner.seed)
     kinds = [
@@ -78,7 +78,7 @@ def search_estimators(runner: TrialRunner, *, trials: int | None, seconds: float
         for kind in KINDS
         if runner.training_set.ordered or kind[1] == "classifier"
     ]
-    # FLAML takes seconds to import, which are not the search's.
+    # Counted from here: importing FLAML takes seconds.
     until = None if seconds is None else runner.seconds + seconds
     while trials is None or len(runner.trials) < trials:
         if until is not None and runner.seconds >= until and runner.best is not None:
@@ -102,7 +102,7 @@ def search_estimators(runner: TrialRunner, *, trials: int | None, seconds: float
 
 
 def work_of(choice: EstimatorChoice, training_set: TrainingSet) -> float:
-    """What a trial costs, in trees; a linear model counts as a few."""
+    """The cost of a trial, in trees."""
     if "n_estimators" not in choice.settings:
         return LINEAR_MODEL
     several = choice.output == "classifier" and len(training_set.labels) > 2
@@ -110,7 +110,7 @@ def work_of(choice: EstimatorChoice, training_set: TrainingSet) -> float:
 
 
 class _Kind:
-    """One kind of model: its optimiser, and what its trials cost and brought."""
+    """One kind of model: its optimiser, and the costs and losses of its trials."""
 
     def __init__(self, estimator: EstimatorName, output: OutputKind, training_set: TrainingSet, seed: int) -> None:
         from flaml.tune.searcher.blendsearch import CFO
@@ -118,12 +118,12 @@ class _Kind:
         self.estimator, self.output = estimator, output
         self.exhausted = False
         self.losses: list[float] = []
-        """The best loss after each gain, falling."""
+        """The best loss after each improvement, falling."""
         self._spent = 0.0
         self._spent_at: list[float] = []
         every, start, cheap = _space(estimator, output, training_set)
         domains = {name: domain for name, domain in every.items() if not _is_one_value(domain)}
-        # With a handful of rows some settings have one value left, over which the optimiser would divide by zero.
+        # With a handful of rows some settings have one value, which makes the optimiser divide by zero.
         self._given = {name: domain.lower for name, domain in every.items() if name not in domains}
         start, cheap = ({name: one[name] for name in one if name in domains} for one in (start, cheap))
         self._optimiser = CFO(
@@ -139,7 +139,7 @@ class _Kind:
         self._proposed: dict[str, Any] = {}
 
     def ask(self) -> dict[str, Any] | None:
-        """Settings to try next."""
+        """Settings to try next; `None` if it has no new ones."""
         for _ in range(TIMES_ASKED):
             self._asked += 1
             found = self._optimiser.suggest(str(self._asked))
@@ -150,7 +150,7 @@ class _Kind:
         return None
 
     def tell(self, loss: float, cost: float) -> None:
-        """What came of them."""
+        """Records the loss and the cost of the settings it gave last."""
         self._spent += cost
         result = {"loss": loss, "cost": cost, "config": self._proposed}
         self._optimiser.on_trial_complete(str(self._asked), result)
@@ -159,7 +159,7 @@ class _Kind:
             self._spent_at.append(self._spent)
 
     def cost_of_a_gain(self, least: float) -> float:
-        """What it may cost until this kind is better than the best of all."""
+        """The estimated cost until this kind is better than the best of all."""
         last = self._spent_at[-1]
         before = self._spent_at[-2] if len(self._spent_at) > 1 else 0.0
         own = max(self._spent - last, last - before)
@@ -176,14 +176,14 @@ def _is_one_value(domain: Any) -> bool:
     low, high = getattr(domain, "lower", None), getattr(domain, "upper", None)
     if low is None or high is None:
         return False
-    # FLAML's upper end of whole numbers is not one of them.
+    # The upper end of FLAML's whole numbers is excluded.
     return bool(high - 1 <= low if isinstance(domain, Integer) else high <= low)
 
 
 def _space(
     estimator: EstimatorName, output: OutputKind, training_set: TrainingSet
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """What may be set, where the search starts, and which of it makes a trial cheap."""
+    """Domains of the settings, those the search starts from, and those that make a trial cheap."""
     from flaml import tune
 
     if estimator in ("logistic", "ordinal"):

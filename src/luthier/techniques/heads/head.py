@@ -1,27 +1,23 @@
-"""The head of an embedding spec: what is learned on top of the vectors, from the setting to the fitted model."""
+"""The head of an embedding spec: the classifier on top of the vectors, its settings and how it is fitted."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from luthier.providers.exchange import Conversation
 from luthier.tasks.deciding import Objective
 from luthier.techniques.heads.automl import check_parts, search_estimators
-from luthier.techniques.heads.learners import EstimatorChoice, Predictor, TrainedModel
+from luthier.techniques.heads.learners import EstimatorChoice, TrainedModel
 from luthier.techniques.heads.probabilities import HeadScorer
 from luthier.techniques.heads.training_set import TrainingSet
 from luthier.techniques.heads.trials import Trial, TrialRunner, plain, run_paths
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-__all__ = ["Head", "HeadMethod", "FittedHead", "load_predictor", "fit_head"]
+__all__ = ["Head", "HeadMethod", "FittedHead", "fit_head"]
 
 HeadMethod = Literal["logistic", "ordinal", "regression", "automl"]
 
@@ -46,7 +42,7 @@ PATHS: Mapping[str, tuple[tuple[EstimatorChoice, ...], ...]] = {
 
 
 class Head(BaseModel):
-    """What is learned on top of the vectors; `head: ordinal` is short for `head: {method: ordinal}`.
+    """The classifier on top of the vectors; `head: ordinal` is short for `head: {method: ordinal}`.
 
     Settings are chosen by cross-validation on the training rows.
     """
@@ -58,11 +54,11 @@ class Head(BaseModel):
     between labels) and `regression` (ridge, on the labels' values); `automl` (FLAML chooses among these,
     LightGBM and XGBoost; needs the extra `automl`)."""
     trials: int | None = Field(default=None, ge=1)
-    """For `automl`: candidates to try; 30 where neither trials nor seconds are given. The same rows and seed
-    then give the same model."""
+    """For `automl`: number of trials; 30 where neither trials nor seconds are given. The same rows and seed then give
+    the same model."""
     seconds: float | None = Field(default=None, gt=0)
-    """For `automl`: time to try candidates in, whichever of the two ends first. How many fit in depends on the
-    machine, and so does the model."""
+    """For `automl`: time for trials; the search ends with whichever of the two is reached first. How many trials fit
+    in depends on the machine, and so does the model."""
 
     @model_validator(mode="after")
     def _budget_is_for_automl(self) -> Self:
@@ -72,19 +68,19 @@ class Head(BaseModel):
 
     @property
     def most_trials(self) -> int | None:
-        """Candidates AutoML tries at most; `None` where only the time counts."""
+        """Most trials of AutoML; `None` where only the time counts."""
         return DEFAULT_TRIALS if self.trials is None and self.seconds is None else self.trials
 
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A head that is fitted, and how it was found.
+    """A fitted head and how it was found.
 
     Attributes:
-        won: the best candidate with its held-out answers.
-        trained: the same, taught on all rows.
-        thresholds: where the expected rating is cut for objective `qwk`, on the scale of the labels it was taught.
-        trials: what was tried, in order.
+        won: the best trial.
+        trained: its estimator, trained on all rows.
+        thresholds: between the labels it was trained on, for objective `qwk`; on the scale of their values.
+        trials: a record of each trial, in order.
     """
 
     won: Trial
@@ -94,7 +90,7 @@ class FittedHead:
 
     @property
     def state(self) -> dict[str, Any]:
-        """How the model is read, as JSON."""
+        """What is needed to read the model, as JSON values."""
         choice = self.won.choice
         return {
             "estimator": choice.estimator,
@@ -111,14 +107,14 @@ def fit_head(
     seed: int,
     clock: Callable[[], float] = time.monotonic,
 ) -> Conversation[FittedHead]:
-    """Finds the head's settings on the training rows and teaches it on all of them.
+    """Chooses the head's settings by cross-validation on the training rows, then trains it on all of them.
 
     Args:
-        head: which kind, and how long AutoML may look.
+        head: its method, and the budget of AutoML.
         training_set: the training rows.
-        objective: what the label will be chosen to be best at; candidates are judged by the same.
+        objective: of the spec; trials are scored by it.
         seed: of everything drawn.
-        clock: seconds that only grow.
+        clock: monotonic seconds.
     """
     scorer = HeadScorer(training_set.values, objective)
     runner = TrialRunner(training_set, scorer, seed, "AutoML" if head.method == "automl" else "head", clock)
@@ -134,13 +130,3 @@ def fit_head(
         None if won.score is None else scorer.thresholds(training_set.targets[training_set.judged], won.probabilities)
     )
     return FittedHead(won, trained, thresholds, tuple(runner.trials))
-
-
-def load_predictor(
-    state: Mapping[str, Any],
-    arrays: Mapping[str, npt.NDArray[np.float64]],
-    files: Mapping[str, bytes],
-    values: tuple[float, ...],
-) -> Predictor:
-    """A fitted head as it was kept, ready to answer."""
-    return Predictor(TrainedModel(arrays=arrays, files=files), state["as"], values, state["spread"])

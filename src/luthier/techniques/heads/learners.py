@@ -1,4 +1,4 @@
-"""What can be taught: linear models and boosted trees, kept as arrays or in their own text format, never a pickle."""
+"""Estimators: linear models and boosted trees, stored as arrays or in their own text format, never as a pickle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 EstimatorName = Literal["logistic", "ordinal", "ridge", "lgbm", "xgboost", "xgb_limitdepth"]
-"""Kinds of models; the last three are FLAML's names for LightGBM and two ways to grow XGBoost's trees."""
+"""Kinds of models; the last three are FLAML's names for LightGBM and two ways to grow XGBoost trees."""
 
 LIGHTGBM_FILE = "lightgbm.txt"
 XGBOOST_FILE = "xgboost.json"
@@ -40,17 +40,17 @@ XGBOOST_FILE = "xgboost.json"
 MOST_ITERATIONS = 1000
 
 THREADS = 1
-"""Trees are grown on one core: sums that several share differ in the last digit, and so would the model."""
+"""Trees are grown on one core: sums over several threads differ in the last digit, and so would the model."""
 
 
 @dataclass(frozen=True)
 class EstimatorChoice:
-    """Something to teach.
+    """An estimator with its settings.
 
     Attributes:
         estimator: kind of model.
-        output: how it answers.
-        settings: of the model; plain numbers and words.
+        output: what it predicts.
+        settings: of the model; numbers, texts and `None`.
     """
 
     estimator: EstimatorName
@@ -60,7 +60,7 @@ class EstimatorChoice:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A taught model as plain data.
+    """A trained model as plain data.
 
     Attributes:
         arrays: weights of a linear model.
@@ -72,11 +72,11 @@ class TrainedModel:
 
 
 TrainingSteps: TypeAlias = Generator[None, None, TrainedModel]
-"""Work in short steps: its caller may look at the clock between them, and stop it."""
+"""Training in short steps: between two of them the caller may look at the clock, or stop."""
 
 
 def train_model(choice: EstimatorChoice, training_set: TrainingSet, seed: int) -> TrainingSteps:
-    """Teaches a candidate; the same lesson, settings and seed give the same model."""
+    """Trains an estimator; the same training set, settings and seed give the same model."""
     if choice.estimator == "lgbm":
         return _lightgbm(choice, training_set, seed)
     if choice.estimator in ("xgboost", "xgb_limitdepth"):
@@ -88,7 +88,7 @@ def tree_library(name: Literal["lightgbm", "xgboost"]) -> Any:
     """LightGBM or XGBoost, imported.
 
     Raises:
-        MissingPart: the system library that their wheels leave to the system is not there.
+        MissingPart: the OpenMP library, which their wheels do not contain, is not installed.
     """
     try:
         return importlib.import_module(name)
@@ -100,19 +100,19 @@ def tree_library(name: Literal["lightgbm", "xgboost"]) -> Any:
 
 
 class Predictor:
-    """A taught model, ready to answer.
+    """A trained model that predicts.
 
     Args:
         trained: the model as data.
-        output: how it answers.
-        values: a number per label it was taught.
-        spread: of a regressor's errors.
+        output: what it predicts.
+        values: a number per label it was trained on.
+        spread: standard deviation of a regressor's errors.
     """
 
     def __init__(
         self, trained: TrainedModel, output: OutputKind, values: tuple[float, ...], spread: float = 0.0
     ) -> None:
-        self._reading = output
+        self._output = output
         self._values = values
         self._spread = spread
         self._arrays = trained.arrays
@@ -129,7 +129,7 @@ class Predictor:
             self._xgboost.load_model(bytearray(trained.files[XGBOOST_FILE]))
 
     def raw(self, vectors: Floats) -> Floats:
-        """What the model itself says: a share, a chance or a value per row and column."""
+        """The output of the model, shape (rows, outputs): probabilities, chances or a value; see `OutputKind`."""
         import numpy as np
 
         if self._lightgbm is not None:
@@ -137,36 +137,36 @@ class Predictor:
         elif self._xgboost is not None:
             said = self._xgboost.inplace_predict(vectors)
         else:
-            # Not a matrix product: its last digits depend on how many rows are asked together.
+            # Not a matrix product: the last digits of one depend on the number of rows.
             said = np.einsum("rd,od->ro", vectors, self._arrays["coef"]) + self._arrays["intercept"]
-            if self._reading == "classifier":
+            if self._output == "classifier":
                 return shares_of(said)
-            # The logistic curve, in a form that large scores do not overflow.
-            chances: Floats = said if self._reading == "regressor" else (1 + np.tanh(said / 2)) / 2
+            # The logistic function, in a form that does not overflow.
+            chances: Floats = said if self._output == "regressor" else (1 + np.tanh(said / 2)) / 2
             return chances
         found: Floats = np.asarray(said, dtype=float).reshape(len(vectors), -1)
-        if self._reading == "classifier" and found.shape[1] == 1:
+        if self._output == "classifier" and found.shape[1] == 1:
             return np.hstack([1 - found, found])
         return found
 
     def probabilities(self, vectors: Floats) -> Floats:
-        """One probability per row and label it was taught; a row's do not depend on the other rows."""
+        """Shape (rows, labels it was trained on); a row's probabilities do not depend on the other rows."""
         return self.read(self.raw(vectors))
 
     def read(self, raw: Floats) -> Floats:
-        """Probabilities from what the model said."""
-        if self._reading == "regressor":
+        """Probabilities from the output of the model."""
+        if self._output == "regressor":
             return around_value(raw[:, 0], self._spread, self._values)
-        found = from_above(raw) if self._reading == "ordinal" else raw
-        # Shares in single precision sum to 1 only nearly.
+        found = from_above(raw) if self._output == "ordinal" else raw
+        # Probabilities in single precision sum to 1 only approximately.
         shares: Floats = found / found.sum(axis=1, keepdims=True)
         return shares
 
 
 def _linear(choice: EstimatorChoice, training_set: TrainingSet) -> TrainingSteps:
-    """Logistic regression, one per bound between labels, or ridge regression on values; on standardised vectors.
+    """Logistic regression, one logistic regression per threshold between labels, or ridge regression on values.
 
-    The scale is folded into the weights, so what is kept works on the vectors as they come.
+    Fitted on standardised vectors; the scale is folded into the weights, which then apply to vectors as they are.
     """
     import numpy as np
     from sklearn.exceptions import ConvergenceWarning
@@ -182,7 +182,7 @@ def _linear(choice: EstimatorChoice, training_set: TrainingSet) -> TrainingSteps
         given = settings.get("class_weight")
         model = LogisticRegression(C=settings["C"], class_weight=given, max_iter=MOST_ITERATIONS)
         with warnings.catch_warnings(), one_thread():
-            # One that stops early is judged on held-out rows like any other.
+            # A fit that stops early is scored on held-out rows like any other.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(scaled, wanted)
         return model.coef_, model.intercept_
@@ -206,13 +206,13 @@ def _linear(choice: EstimatorChoice, training_set: TrainingSet) -> TrainingSteps
 
 
 def one_thread() -> Any:
-    """Many threads on small matrices wait for each other, the more so the busier the machine is."""
+    """Limits linear algebra to one thread: on small matrices, several wait for each other on a busy machine."""
     return _pools().limit(limits=THREADS, user_api="blas")
 
 
 @cache
 def _pools() -> Any:
-    # To look through the process for them takes longer than a small fit.
+    # Finding the thread pools of the process takes longer than a small fit.
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -1,4 +1,4 @@
-"""What a learner says, read as one probability per label; and how good such answers are under an objective."""
+"""Probabilities per label from the outputs of an estimator, and their score under an objective."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["ERRORS", "HeadScorer", "SelectionMetric", "OutputKind", "around_value", "from_above", "shares_of"]
 
 OutputKind = Literal["classifier", "ordinal", "regressor"]
-"""How a learner answers: a share per label, a chance to lie above each label but the last, or a value."""
+"""What an estimator predicts: a probability per label, the chance to lie above each label but the last, or a value."""
 
 SelectionMetric = Literal["log loss", "accuracy", "mse", "qwk"]
-"""What learners are compared by."""
+"""What trials are compared by."""
 
 MEASURES: dict[Objective | None, SelectionMetric] = {
     None: "log loss",
@@ -30,14 +30,14 @@ MEASURES: dict[Objective | None, SelectionMetric] = {
 }
 
 ERRORS = ("log loss", "mse")
-"""Measures that are to be small."""
+"""Measures of which less is better."""
 
 LEAST_SHARE = 1e-6
-"""As the leaderboard's log loss has it: one row must not outweigh thousands."""
+"""Least probability in the log loss, as on the leaderboard: one row must not outweigh thousands."""
 
 
 LEAST_BETWEEN = 0.01
-"""Share of a label whose two bounds are equally likely or crossed: unlikely, not impossible."""
+"""Probability, before normalisation, of a label whose two chances are equal or crossed."""
 
 
 def shares_of(scores: Floats) -> Floats:
@@ -52,8 +52,8 @@ def shares_of(scores: Floats) -> Floats:
 def from_above(above: Floats) -> Floats:
     """Probabilities from the chances to lie above each label but the last (Frank and Hall 2001).
 
-    Each chance comes from a model of its own, so a higher bound may come out likelier than a lower one; the
-    lower one then holds for both.
+    Each chance comes from a model of its own, so the chance to lie above a higher label may exceed that of a lower
+    one; it is then lowered to that.
     """
     import numpy as np
 
@@ -65,11 +65,11 @@ def from_above(above: Floats) -> Floats:
 
 
 def around_value(predicted: Floats, spread: float, values: Sequence[float]) -> Floats:
-    """Probabilities of a normal around each predicted value, cut midway between the labels' values.
+    """Probabilities of a normal distribution around each predicted value, between midpoints of the labels' values.
 
     Args:
         predicted: a value per row.
-        spread: standard deviation of the errors on rows that were not learned from.
+        spread: standard deviation of the errors on held-out rows.
         values: a number per label, in any order.
 
     Returns:
@@ -79,7 +79,7 @@ def around_value(predicted: Floats, spread: float, values: Sequence[float]) -> F
 
     bounds = np.asarray(midpoints(values))
     apart = (bounds[None, :] - predicted[:, None]) / (max(spread, 1e-9) * math.sqrt(2))
-    # Plain Python's: a served model then needs no scipy, and a row costs a microsecond per label.
+    # `math.erf`, so that a served model needs no scipy; a microsecond per row and label.
     below = np.array([[0.5 * (1 + math.erf(x)) for x in row] for row in apart.tolist()]).reshape(apart.shape)
     edges = np.hstack([np.zeros((len(predicted), 1)), below, np.ones((len(predicted), 1))])
     found: Floats = np.diff(edges, axis=1)[:, np.argsort(np.argsort(values, kind="stable"))]
@@ -87,9 +87,7 @@ def around_value(predicted: Floats, spread: float, values: Sequence[float]) -> F
 
 
 class HeadScorer:
-    """How good probabilities are for what the spec wants: the measure learners are chosen by.
-
-    Without an objective it is the log loss: the label is the likeliest, so the probabilities should be right.
+    """Scores probabilities by the objective of the spec; by the log loss where it has none.
 
     Args:
         values: a number per label.
@@ -107,7 +105,7 @@ class HeadScorer:
         return self.measure in ERRORS
 
     def thresholds(self, targets: npt.NDArray[np.intp], probabilities: Floats) -> tuple[float, ...] | None:
-        """Where the expected rating is cut for objective `qwk`; `None` for the others."""
+        """Thresholds on the expected rating for objective `qwk`; `None` for the others."""
         import numpy as np
 
         if self.objective != "qwk":
@@ -115,7 +113,7 @@ class HeadScorer:
         return qwk_thresholds(self.values, targets, probabilities @ np.asarray(self.values))
 
     def score(self, targets: npt.NDArray[np.intp], probabilities: Floats) -> float:
-        """The measure itself."""
+        """The measure, of rows whose labels are the positions `targets`."""
         import numpy as np
 
         if self.measure == "log loss":
@@ -130,5 +128,5 @@ class HeadScorer:
         return kappa_of(values[answers], values[targets])
 
     def loss(self, score: float) -> float:
-        """The score as something to make small."""
+        """The score turned so that less is better."""
         return score if self.lower_is_better else 1 - score

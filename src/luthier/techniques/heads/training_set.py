@@ -1,4 +1,4 @@
-"""Training rows as arrays, and how they are divided so that every row is judged by what did not learn from it."""
+"""Training rows as arrays, divided into folds for cross-validation."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ NEVER_HELD_OUT = -1
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Vectors with the labels they are to teach.
+    """Vectors with their labels.
 
     Attributes:
         vectors: shape (rows, dimensions).
         targets: position of each row's label among `labels`, shape (rows,).
-        labels: the labels the rows hold; a rating's from the lowest value up.
+        labels: the labels of the rows; of a rating from the lowest value up.
         values: a number per label.
-        ordered: whether the labels are.
-        folds: the fold that holds a row out, -1 for rows that always teach, shape (rows,).
+        ordered: whether the labels have an order.
+        folds: the fold that holds a row out, -1 for rows that are never held out; shape (rows,).
     """
 
     vectors: npt.NDArray[np.float64]
@@ -43,20 +43,20 @@ class TrainingSet:
 
     @property
     def judged(self) -> npt.NDArray[np.intp]:
-        """Positions of the rows some fold holds out."""
+        """Positions of the rows that some fold holds out."""
         import numpy as np
 
         return np.flatnonzero(self.folds >= 0)
 
     def parts(self) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-        """Positions that teach and positions held out, fold by fold."""
+        """For each fold, positions of the rows to train on and of those held out."""
         import numpy as np
 
         held = [np.flatnonzero(self.folds == fold) for fold in range(FOLDS)]
         return [(np.flatnonzero(self.folds != fold), out) for fold, out in enumerate(held) if len(out)]
 
     def take(self, positions: npt.NDArray[np.intp]) -> TrainingSet:
-        """The same lesson with these rows only; its labels stay, each must still be taught."""
+        """The same with these rows only; the labels stay, and each must still have a row."""
         from dataclasses import replace
 
         chosen: Any = positions
@@ -85,7 +85,7 @@ def labelled_texts(spec: Spec, rows: Rows | None) -> tuple[list[str], list[str]]
 
 
 def labels_present(spec: Spec, labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels that stand in training rows: a rating's from the lowest value up, others in the task's order.
+    """The labels of training rows: of a rating from the lowest value up, others in the task's order.
 
     Raises:
         DataError: they are fewer than two.
@@ -103,9 +103,11 @@ def labels_present(spec: Spec, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def assign_folds(texts: Sequence[Hashable], labels: Sequence[Hashable], seed: int) -> list[int]:
-    """A fold per row, with the labels in equal shares and equal texts in one fold; -1 for rows never held out.
+    """The fold that holds each row out: labels in equal shares, equal texts in one fold; -1 for rows never held out.
 
-    A label whose texts would all be held out together keeps one that never is: no fold could teach it then.
+    Where all texts of a label would be held out together, one of them never is, so that every fold trains on the label.
+    scikit-learn's `StratifiedGroupKFold` does not keep such rows back, and would hold other rows out than the figures
+    in docs/ were measured on.
 
     Examples:
         >>> assign_folds("abcda", "xxxyx", seed=7)
@@ -129,9 +131,9 @@ def assign_folds(texts: Sequence[Hashable], labels: Sequence[Hashable], seed: in
             continue
         for place, text in enumerate(members):
             fold[text] = (begin + place) % FOLDS
-        # The next label begins where this one ended, so that folds stay equally long.
+        # The next label begins where this one ended, so that folds are of equal length.
         begin += len(members)
-    # A text with two labels was dealt out under the first, so the second may stand in one fold alone.
+    # A text with two labels was assigned by the first, so all texts of the second may be in one fold.
     texts_of: dict[Hashable, list[Hashable]] = {}
     for text, label in zip(texts, labels, strict=True):
         texts_of.setdefault(label, []).append(text)

@@ -1,11 +1,11 @@
-"""Candidates are tried on the training rows alone: cross-validated, judged alike, and noted down."""
+"""Cross-validated trials of estimators on the training rows, one after the other, each recorded."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.providers.exchange import Conversation, ProgressEvent
@@ -26,14 +26,14 @@ SAID_EVERY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate and what it is worth.
+    """An estimator and its cross-validated score.
 
     Attributes:
-        choice: what was tried.
-        score: on rows it did not learn from; `None` where no row could be held out.
-        probabilities: of those rows, shape (judged rows, labels).
+        choice: the estimator.
+        score: on held-out rows; `None` where no row could be held out.
+        probabilities: of the held-out rows, shape (held-out rows, labels).
         spread: standard deviation of a regressor's errors on them.
-        seconds: it took.
+        seconds: time the trial took.
     """
 
     choice: EstimatorChoice
@@ -46,7 +46,7 @@ class Trial:
 def cross_validated(
     choice: EstimatorChoice, training_set: TrainingSet, scorer: HeadScorer, seed: int
 ) -> Generator[None, None, Trial]:
-    """Answers every judged row by a model that did not learn from its fold."""
+    """Predicts every held-out row by a model trained without its fold, and scores the predictions."""
     import numpy as np
 
     judged = training_set.judged
@@ -59,7 +59,7 @@ def cross_validated(
         said[held] = answers
     values = np.asarray(training_set.values)
     if said is None:
-        # Nothing could be held out: a regressor is then as unsure as the labels are apart.
+        # Nothing could be held out: the spread of the labels stands in for a regressor's errors.
         return Trial(choice, None, np.zeros((0, len(training_set.labels))), float(values[training_set.targets].std()))
     said = said[judged]
     spread = 0.0
@@ -70,16 +70,16 @@ def cross_validated(
 
 
 class TrialRunner:
-    """Where candidates are tried one after the other; says about twice a second how far it is.
+    """Runs trials one after the other and reports progress about twice a second.
 
-    Nothing runs beside the conversation: closing it between two steps ends the work.
+    No thread is started: closing the conversation between two steps ends the work.
 
     Args:
         training_set: the training rows.
-        scorer: what candidates are compared by.
+        scorer: scores held-out predictions.
         seed: of everything drawn.
-        what: the work, in a word, for the progress display.
-        clock: seconds that only grow.
+        what: a word for the work, for the progress display.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class TrialRunner:
     ) -> None:
         self.training_set, self.scorer, self.seed = training_set, scorer, seed
         self.trials: list[dict[str, Any]] = []
-        """What was tried, in order: plain values."""
+        """A record of each trial, in order: plain values."""
         self.best: Trial | None = None
         self._what, self._clock = what, clock
         self._began = clock()
@@ -100,25 +100,26 @@ class TrialRunner:
 
     @property
     def seconds(self) -> float:
-        """How long it has been at work."""
+        """Seconds since it was made."""
         return self._clock() - self._began
 
     def run(
         self, choice: EstimatorChoice, *, trials: int | None, until: float | None = None
     ) -> Conversation[Trial | None]:
-        """Tries a candidate and notes it down.
+        """Runs one trial and records it.
 
         Args:
-            choice: what to try.
-            trials: how many there will be in all, for the bar; `None` when that is not known.
-            until: when the bench's `seconds` are over; a trial under way is then dropped, unless it is the first.
+            choice: the estimator.
+            trials: how many trials there will be, for the progress bar; `None` when that is not known.
+            until: value of `seconds` at which the time is over; the trial in progress is then dropped and `None`
+                returned, unless it is the first.
         """
         began = self.seconds
         steps = cross_validated(choice, self.training_set, self.scorer, self.seed)
         trial = yield from self._watched(steps, f"trying {choice.estimator}", trials, until)
         if trial is None:
             return None
-        trial = Trial(choice, trial.score, trial.probabilities, trial.spread, self.seconds - began)
+        trial = replace(trial, seconds=self.seconds - began)
         if self.best is None or self.best.score is None or self._loss(trial) < self._loss(self.best):
             self.best = trial
         self.trials.append(
@@ -136,7 +137,7 @@ class TrialRunner:
         return trial
 
     def train_best(self) -> Conversation[TrainedModel]:
-        """The best candidate, taught on all rows."""
+        """The best estimator, trained on all rows."""
         assert self.best is not None
         steps = train_model(self.best.choice, self.training_set, self.seed)
         trained = yield from self._watched(steps, f"fitting {self.best.choice.estimator}", None, None)
@@ -175,7 +176,7 @@ class TrialRunner:
 
 
 def run_paths(runner: TrialRunner, paths: Sequence[Sequence[EstimatorChoice]]) -> Conversation[None]:
-    """Tries short lists of candidates, each ordered from simple to wild, and leaves a list where it gets worse."""
+    """Tries lists of estimators, each from strong to weak regularisation, and leaves a list once scores get worse."""
     most = sum(map(len, paths))
     for path in paths:
         before = math.inf
@@ -190,5 +191,5 @@ def run_paths(runner: TrialRunner, paths: Sequence[Sequence[EstimatorChoice]]) -
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as JSON has them."""
+    """The settings as JSON values."""
     return {name: value.item() if hasattr(value, "item") else value for name, value in settings.items()}
