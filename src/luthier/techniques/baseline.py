@@ -1,4 +1,4 @@
-"""The baseline: TF-IDF and logistic regression, the bar any paid model has to clear."""
+"""The baseline: TF-IDF and logistic regression, which any paid model has to beat."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["Baseline"]
 
 INVERSE_REGULARISATION = 3.0
-"""Chosen, with the class weights, on the Yelp validation rows (docs/prompt.md has the figures)."""
+"""Chosen, with the class weights, on the Yelp validation rows (figures in docs/spec.md)."""
 
 MOST_FEATURES = 100_000
-"""Words and pairs kept, most frequent first; bounds the size of a packaged model."""
+"""Most words and word pairs, the most frequent ones; limits the size of a packaged model."""
 
 SINGLE_WORDS_COUNT_BELOW = 200
-"""With fewer training rows than this, words seen in one row only are kept as well."""
+"""With fewer training rows than this, words that occur in one row only are used as well."""
 
 MOST_ITERATIONS = 1000
 
 
 class Baseline(Spec):
-    """Words and word pairs weighted by TF-IDF, and a logistic regression over them; calls no model.
+    """Logistic regression on words and word pairs weighted by TF-IDF; calls no model.
 
-    Labels are weighted so that rare ones count as much as frequent ones. A label without training
-    rows gets probability 0: this technique cannot answer what it has never seen.
+    Labels are weighted so that rare ones count as much as frequent ones. A label without training rows gets
+    probability 0.
 
     Examples:
         >>> mood = Task("mood", labels=["good", "bad"])
@@ -58,7 +58,7 @@ class Baseline(Spec):
 
     @property
     def base_model(self) -> str:
-        """The kind of model, as no endpoint names one."""
+        """The kind of model."""
         return "tf-idf + logistic regression"
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
@@ -97,7 +97,7 @@ class Baseline(Spec):
     def _thresholds(
         self, texts: Sequence[str], targets: Sequence[int], labels: Sequence[str]
     ) -> tuple[float, ...] | None:
-        """Cuts on the expected rating, from training rows answered by a model that did not learn from them."""
+        """Thresholds on the expected rating, fitted on held-out training rows."""
         import numpy as np
 
         folds = np.array(assign_folds(texts, targets, self.seed))
@@ -140,7 +140,7 @@ def _vectorizer(**settings: Any) -> Any:
 
 
 class _Words:
-    """The model as it is used: rebuilt from plain arrays, so no pickle is ever read."""
+    """The model rebuilt from arrays, so that no pickle is read."""
 
     def __init__(self, fitted: Fitted) -> None:
         arrays = fitted.arrays

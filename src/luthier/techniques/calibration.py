@@ -1,4 +1,4 @@
-"""Calibration: a model's prior for each label, taken away, and where the labels of a rating begin."""
+"""Calibration: the model's prior for each label, and thresholds between ratings, both from training rows."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = ["calibrate", "calibrated", "calibration_answers", "fit_label_prior"]
 def calibrate(
     spec: Spec, rows: Rows, predictions: Sequence[Prediction], cure: str, least: float = 0.0
 ) -> dict[str, Any]:
-    """The `label_prior` and, for objective `qwk`, the `thresholds` that a fitted spec keeps.
+    """The fitted state of a calibration: the label prior (`leaning`) and, for objective `qwk`, thresholds (`cuts`).
 
-    The bias (`label_prior`) is the mean probability per label; dividing by it is batch calibration (Zhou et al. 2023,
-    arXiv:2309.17249) with training rows in place of the batch, so that a row's answer does not depend on its
-    neighbours. The cuts are fitted on the expected ratings that are left when the bias is taken away.
+    The label prior is the mean probability per label, as a logarithm. Dividing by it is batch calibration (Zhou et al.
+    2023, arXiv:2309.17249) with training rows in place of the batch, so that a row's answer does not depend on its
+    neighbours. The thresholds are fitted on the expected ratings after that division.
 
     Args:
         spec: the prompt or decision.
         rows: the calibration rows.
-        predictions: what they were answered.
-        cure: what to type where too few of them got probabilities.
-        least: what a label's mean probability counts as at least; for services that round it to nothing.
+        predictions: of the calibration rows.
+        cure: what to change where too few of them got probabilities, for the message.
+        least: lower limit of a label's mean probability, for services that round probabilities.
 
     Raises:
         EndpointError: too few rows got probabilities.
-        Partial: some have no answer for a reason that may pass.
-        DataError: no calibration row that was answered has a label to cut by.
+        Partial: some rows have no answer yet, for a reason that may pass.
+        DataError: objective `qwk`, and no calibration row that was answered has a label.
     """
     got = calibration_answers(predictions, spec.name, cure)
     answered = [(probabilities, rows.labels[position]) for position, probabilities in got.items()]
@@ -61,7 +61,7 @@ def calibrate(
 
 
 def calibrated(logprobs: Sequence[float], label_prior: Sequence[float] | None) -> tuple[float, ...]:
-    """Probabilities, after the model's bias towards some labels is taken away.
+    """Probabilities divided by the label prior, summing to 1.
 
     Examples:
         >>> [round(p, 2) for p in calibrated([math.log(0.8), math.log(0.2)], [math.log(0.8), math.log(0.2)])]
@@ -75,10 +75,10 @@ def calibrated(logprobs: Sequence[float], label_prior: Sequence[float] | None) -
 
 
 def fit_label_prior(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """How far a model is biased towards each label: the logarithm of its mean probability over the rows.
+    """The label prior: the logarithm of each label's mean probability over the rows.
 
-    The mean is taken of probabilities, not of logarithms: a sure model gives a rare label 1e-8 on nearly
-    every row, and the mean of those logarithms would lift that label above all others.
+    The mean is taken of probabilities, not of logarithms: a confident model gives a rare label 1e-8 on nearly every
+    row, and dividing by the mean of the logarithms would lift that label above all others.
 
     Examples:
         >>> [round(math.exp(value), 2) for value in fit_label_prior([(0.99, 0.01), (0.2, 0.8)])]
@@ -89,15 +89,15 @@ def fit_label_prior(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 
 def calibration_answers(predictions: Sequence[Prediction], name: str, cure: str) -> dict[int, tuple[float, ...]]:
-    """The probabilities of the rows a spec is calibrated on, by their position.
+    """The probabilities of the calibration rows that got some, by position.
 
     Args:
         predictions: of those rows.
         name: of the spec.
-        cure: what to do where the endpoint gave too few.
+        cure: what to change where the endpoint gave too few, for the message.
 
     Raises:
-        Partial: some rows have no answer for a reason that may pass.
+        Partial: some rows have no answer yet, for a reason that may pass.
         EndpointError: fewer than half of the rows got probabilities.
     """
     got = {i: found.probabilities for i, found in enumerate(predictions) if found.probabilities is not None}

@@ -1,4 +1,4 @@
-"""The calls of many rows: held side by side in rounds, what a failed one means for its row, what they cost."""
+"""Conversations of many rows at once, how each begins, and what a failed call means for its row."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ Result = TypeVar("Result")
 
 
 def gather(conversations: Iterable[Conversation[Result]]) -> Conversation[list[Result]]:
-    """Holds the conversations side by side and returns their results in order.
+    """Holds several conversations at once; their results come back in order.
 
-    The first round carries the first requests of all of them; a later round only those of
-    conversations that still ask.
+    The first round has the first requests of all of them, a later round those of the conversations that go on.
 
     Examples:
         >>> from luthier.providers.exchange import Answer, Request
@@ -78,13 +77,18 @@ def opening(
 
 
 def unanswered(answers: Sequence[Answer], asked: Sequence[Answer] | None = None) -> Prediction | None:
-    """The prediction of a row one of whose answers cannot be read, `None` if all can."""
+    """The prediction of a row with an answer that cannot be read; `None` if all can be.
+
+    Args:
+        answers: of the latest requests of the row.
+        asked: all answers of the row so far, for the record of its calls; `answers` when absent.
+    """
     call = call_record(answers if asked is None else asked)
     for answer in answers:
         if answer.failure == "content":
             return Prediction(None, "refused", error=answer.error or "the service refused it", call=call)
         if answer.failure is not None:
-            # What stops a whole run (quota, key, budget) says nothing about the row: it may be asked again.
+            # A failure that stops a whole run (quota, key, budget) is not the row's: it may be asked again.
             call = replace(call, transient=answer.failure != "permanent")
             error = answer.error or f"no answer ({answer.failure})"
             return Prediction(None, "failed", error=error, call=call)

@@ -1,4 +1,4 @@
-"""The decision technique: a typed question about a row, answered by `/v1/decisions` with a probability per label."""
+"""The decision technique: a typed question about a row to `/v1/decisions`, answered with a probability per label."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
 __all__ = ["Decision"]
 
 MOST_LABELS = 255
-"""Choices one question may offer."""
+"""Most choices of a question."""
 
 MOST_LEVELS = 10
-"""Levels a score may have; a longer scale is asked as a choice."""
+"""Most levels of a score; a longer scale is asked as a choice."""
 
 ROUNDING = 0.02
-"""How far the probabilities may miss 1 before the answer counts as none: services round them."""
+"""Tolerance for the sum of the probabilities, as services round them."""
 
 
 LEAST_PRIOR = 0.001
-"""Mean probability a label counts as having at least: to divide by less would lift what a service rounds to nothing."""
+"""Lower limit of a label's mean probability: dividing by less would lift what the service rounds to nothing."""
 
 
 class Decision(Spec):
     """A question with the task's labels as its only answers, to an endpoint that serves `/v1/decisions`.
 
-    A rating is asked as a score over its ordered levels, a classification as a choice. Nothing is written by the
-    model and nothing is parsed: every row gets a probability per label, or is refused.
+    A rating is asked as a score over its ordered levels, a classification as a choice. The model writes no text, so
+    nothing is parsed: every row gets a probability per label or is refused.
 
     Examples:
         >>> from luthier.providers.endpoint import openai
@@ -63,14 +63,14 @@ class Decision(Spec):
 
     technique: Literal["decision"] = "decision"
     question: str = ""
-    """What is asked about each row, plain or as a Jinja template; made from the task's name and labels when absent."""
+    """The question about each row, plain or a Jinja template; made from the task's name and labels when absent."""
     input: str | None = None
-    """Jinja template of what the question is about; the text column alone when absent."""
+    """Jinja template of the text the question is about; the text column when absent."""
     descriptions: dict[str, str] = Field(default_factory=dict)
-    """What a label means, in words, for as many labels as need it."""
+    """Descriptions of labels, for those that need one."""
     calibration_rows: int = Field(default=0, ge=0, le=10_000)
-    """Training rows used to measure, and take away, the model's bias towards some labels, and to place the cuts of
-    `objective: qwk`."""
+    """Number of training rows on which the model's prior for each label is measured, to divide by it, and the
+    thresholds of `objective: qwk` are fitted."""
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
         """A question for a task.
@@ -108,7 +108,7 @@ class Decision(Spec):
         if self.endpoint is None:
             raise ValueError("endpoint is missing; a decision needs a model, as in {provider: openai, model: NAME}")
         if not self.question:
-            # Kept with the spec, so that a packaged model asks the same when a later default reads better.
+            # Stored with the spec, so that a packaged model asks the same after the default changes.
             object.__setattr__(self, "question", default_question(self.task))
         if len(self.task.labels) > MOST_LABELS:
             raise ValueError(
@@ -126,17 +126,17 @@ class Decision(Spec):
             allowed = ", ".join(self.task.labels)
             raise ValueError(f"descriptions has {', '.join(map(repr, unknown))}, which is no label; labels: {allowed}")
         if self.objective == "qwk" and not self.calibration_rows:
-            raise ValueError("objective qwk places its cuts on training rows; set calibration_rows: 100")
+            raise ValueError("objective qwk fits thresholds on training rows; set calibration_rows: 100")
         return self
 
     @property
     def needs_training(self) -> bool:
-        """Whether training rows are asked about, to calibrate."""
+        """Whether it is calibrated."""
         return self.calibration_rows > 0
 
     @property
     def answer(self) -> Literal["choice", "score"]:
-        """How the labels are offered: a rating of at most 10 levels as a score, all else as a choice."""
+        """The type of the question: `score` for a rating of at most 10 levels, otherwise `choice`."""
         return "score" if self.task.ordered and len(self.task.labels) <= MOST_LEVELS else "choice"
 
     @property
@@ -149,11 +149,11 @@ class Decision(Spec):
 
     @property
     def prompt_text(self) -> str:
-        """The question, and what it is about where that is not the text alone."""
+        """The question, and the template of its input if there is one."""
         return self.question if self.input is None else f"input:\n{self.input}\n\nquestion:\n{self.question}"
 
     def probes(self) -> tuple[Probe, ...]:
-        """What to try the endpoint with: one small question."""
+        """One small question."""
         assert self.endpoint is not None
         return (Probe(self.endpoint, "decision", {}),)
 
@@ -172,13 +172,13 @@ class Decision(Spec):
         return (f"{self.name} was calibrated on {models}: its probabilities are off",)
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
-        """Asks about `calibration_rows` training rows: the bias, as the prompt technique has it, then the cuts.
+        """Calibrates on `calibration_rows` training rows, as a prompt does.
 
         Raises:
             SpecError: training rows are needed and there are none.
             DataError: there are too few of them.
             EndpointError: the endpoint refused most of them.
-            Partial: some have no answer for a reason that may pass.
+            Partial: some have no answer yet, for a reason that may pass.
         """
         if not self.needs_training:
             return Fitted(spec=self)
@@ -191,7 +191,7 @@ class Decision(Spec):
         return Fitted(spec=self, train_digest=rows.digest_of(self.columns), state=state)
 
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
-        """One prediction per row, by one call each; all calls come in one round."""
+        """One prediction per row, by one call each, all in one round."""
         if not len(rows):
             return []
         self.check_columns(rows.inputs[0])
@@ -201,7 +201,7 @@ class Decision(Spec):
     def first_requests(
         self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
     ) -> tuple[list[Request], list[Request]]:
-        """What fitting and what answering these rows asks.
+        """The requests of fitting and of answering these rows.
 
         Raises:
             SpecError: training rows are needed and there are none.
@@ -215,11 +215,11 @@ class Decision(Spec):
         return adapter.requests(self._calibrating(train)), adapter.requests(rows)
 
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
-        """What would be sent for these rows, with tokens and price; sends nothing.
+        """The requests these rows would make, with tokens and price; sends nothing.
 
         Args:
             rows: the rows to show; a few are enough.
-            train: not read; what is sent does not depend on training rows.
+            train: not read; the requests do not depend on training rows.
 
         Raises:
             DataError: the table lacks a column.
@@ -233,7 +233,7 @@ class Decision(Spec):
         return preview_rows(self.name, self.endpoint, self.task.rows(rows), self.adapter({}).request, notes)
 
     def adapter(self, state: Mapping[str, Any]) -> DecisionAdapter:
-        """How one row is asked and read, given what `fit` kept."""
+        """Writes the request of a row and reads its answer, with the calibration in a fitted state."""
         described = {self.task.canonical_label(label): said for label, said in self.descriptions.items()}
         key = "label" if self.answer == "score" else "value"
         options = [
@@ -259,15 +259,15 @@ class Decision(Spec):
 
 @dataclass(frozen=True)
 class DecisionAdapter:
-    """Everything that is the same for all rows of one fitted decision.
+    """Writes requests and reads answers; the same for all rows of a fitted decision.
 
     Attributes:
         spec: the recipe.
-        question: template of what is asked.
-        subject: template of what it is asked about; `None` for the text column.
+        question: template of the question.
+        subject: template of the text it is about; `None` for the text column.
         offer: type of the question and the labels to choose from.
-        label_prior: see `asking.fit_label_prior`.
-        thresholds: see `deciding.fit_thresholds`.
+        label_prior: logarithms, in the task's order; see `fit_label_prior`.
+        thresholds: between ratings; see `fit_thresholds`.
     """
 
     spec: Decision
@@ -278,7 +278,7 @@ class DecisionAdapter:
     thresholds: tuple[float, ...] | None
 
     def request(self, inputs: Mapping[str, Any]) -> Request:
-        """What is sent for a row.
+        """The request for a row.
 
         Raises:
             UnrenderedRow: a template cannot be filled with the row, or leaves nothing to ask.
@@ -295,12 +295,12 @@ class DecisionAdapter:
         return Request("decision", {"input": about, "questions": [{**self.offer, "instructions": said}]})
 
     def requests(self, rows: Rows) -> list[Request]:
-        """The request of every row that is sent at all."""
+        """The request of every row that makes one."""
         found = (opening(inputs, self.spec.task.text, self.request) for inputs in rows.inputs)
         return [asked for asked in found if isinstance(asked, Request)]
 
     def row(self, inputs: Mapping[str, Any]) -> Conversation[Prediction]:
-        """Asks for one row and reads the answer; never raises for what a row or a model does."""
+        """The conversation about one row; no row and no answer makes it raise."""
         request = opening(inputs, self.spec.task.text, self.request)
         if isinstance(request, Prediction):
             return request
@@ -310,7 +310,7 @@ class DecisionAdapter:
     def _read(self, answer: Answer) -> Prediction:
         task = self.spec.task
         given = dict(answer.decided)
-        # The service writes no text: what it gave before any calibration stands in its place.
+        # The service writes no text: the probabilities before calibration take its place.
         raw = json.dumps({k: round(p, 6) for k, p in given.items()}, ensure_ascii=False)
         call = replace(call_record([answer]), raw=raw)
         missing = [label for label in task.labels if label not in given]
@@ -329,7 +329,7 @@ class DecisionAdapter:
 
 
 def default_question(task: Task) -> str:
-    """What is asked where the spec does not say.
+    """The question where the spec has none.
 
     Examples:
         >>> default_question(Task("kind-of-mail", labels=["spam", "ham"]))

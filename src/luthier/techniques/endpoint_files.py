@@ -1,4 +1,4 @@
-"""Endpoint files: who is asked in place of a spec's own endpoint, and the settings that go with it."""
+"""Endpoint files: an endpoint in place of the one in a spec, and the settings that its model needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from luthier.tasks.task import readable_validation_error
 __all__ = ["override_endpoint", "read_endpoint_for", "read_endpoint", "read_yaml", "why_unmoved", "unmoved"]
 
 ENDPOINTS = ("endpoint", "embedding")
-"""Blocks of an endpoint file that say who is asked; which one a technique takes is its `endpoint_block`."""
+"""Blocks of an endpoint file with an endpoint; a technique takes the one named by its `endpoint_block`."""
 
 REPLACEABLE = (*ENDPOINTS, "decoding", "answer", "prompt")
 """Blocks an endpoint file may have."""
@@ -36,11 +36,10 @@ def read_yaml(file: Path, what: str, cure: str) -> Any:
 
 
 def read_endpoint(path: str | Path) -> dict[str, Any]:
-    """What a file puts in place of a spec's own blocks: an endpoint, and settings its model wants.
+    """The blocks of an endpoint file, which replace those of a spec.
 
-    The file holds an endpoint's fields, or `endpoint:` with them. Beside that may stand `embedding:`, the
-    endpoint of specs that embed texts, and `decoding:`, `answer:` or `prompt:` entries for models that want
-    other settings.
+    The file has the fields of an endpoint, or `endpoint:` with them; and beside it, as needed, `embedding:`, the
+    endpoint of specs that embed texts, and `decoding:`, `answer:` or `prompt:` with settings that its model needs.
 
     Raises:
         SpecError: the file is not there, is no YAML, or has something else in it.
@@ -66,7 +65,7 @@ def read_endpoint(path: str | Path) -> dict[str, Any]:
 
 
 def read_endpoint_for(path: str | Path, spec: Spec) -> dict[str, Any]:
-    """The endpoint an endpoint file has for what was fitted from a spec, whose other blocks are fixed.
+    """The endpoint of an endpoint file for a model that was fitted from a spec, whose other blocks are fixed.
 
     Raises:
         SpecError: as `read_endpoint`; the file has no endpoint for such a spec, or changes its other blocks.
@@ -89,8 +88,8 @@ def override_endpoint(
 ) -> dict[str, Any]:
     """A spec's document with the blocks of an endpoint file in place of its own.
 
-    Specs without endpoint stay as they are, and so do those the file has no endpoint for: a model that chats
-    does not embed.
+    Specs without an endpoint stay as they are, and so do those that the file has no endpoint for: a chat model does
+    not embed.
     """
     asked = "endpoint" if technique is None else technique.endpoint_block
     if "endpoint" not in document or asked not in overrides:
@@ -98,23 +97,23 @@ def override_endpoint(
     document = {**document, "endpoint": overrides[asked]}
     for block, settings in overrides.items():
         if block in ENDPOINTS or (technique is not None and block not in technique.model_fields):
-            continue  # How a prompt is answered there says nothing to a technique that writes no prompt.
+            continue  # Settings of prompts do not concern techniques that write none.
         own = document.get(block, {})
         if block in SHORT_FORMS and not isinstance(own, Mapping):
             own = {SHORT_FORMS[block]: own}
         if not isinstance(own, Mapping):
-            continue  # Reading the spec says what is wrong with it.
+            continue  # Refused when the spec is read.
         document[block] = {**own, **settings}
     return document
 
 
 def unmoved(specs: Sequence[Spec], overrides: Mapping[str, Any]) -> list[Spec]:
-    """Those of the specs that ask an endpoint and for which an endpoint file has none."""
+    """The specs with an endpoint for which the endpoint file has none."""
     return [spec for spec in specs if spec.endpoint is not None and spec.endpoint_block not in overrides]
 
 
 def why_unmoved(spec: Spec, path: str | Path = "the endpoint file") -> str:
-    """Why a spec keeps its own endpoint, and what to add to the endpoint file."""
+    """A message why a spec keeps its own endpoint, with what to add to the endpoint file."""
     assert spec.endpoint is not None
     block = spec.endpoint_block
     return (

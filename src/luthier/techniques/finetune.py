@@ -1,4 +1,4 @@
-"""The fine-tune technique: a prompt whose model was trained on the very turns it is asked with."""
+"""The fine-tune technique: a prompt whose model is trained on the turns it is asked with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Auto = Literal["auto"]
 
 
 class Tuning(BaseModel):
-    """How the job is to train. `auto` leaves a setting to the service; each service has bounds of its own."""
+    """Settings of the job. `auto` leaves a setting to the service; each service has its own limits."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,41 +31,41 @@ class Tuning(BaseModel):
     batch_size: Auto | int = Field(default="auto", ge=1)
     """Training rows per step."""
     learning_rate_multiplier: Auto | float = Field(default="auto", gt=0)
-    """Times the learning rate the service would take."""
+    """Factor on the learning rate of the service."""
     seed: int | None = Field(default=7, ge=0)
     """Seed of the job; null lets the service draw one."""
     suffix: str | None = Field(default=None, min_length=1, max_length=64)
-    """Becomes part of the tuned model's name, where the service puts it there."""
+    """Part of the name of the tuned model, for services that use it."""
     training_type: Literal["Standard", "GlobalStandard", "Developer"] | None = None
-    """At Azure: where it is trained, and how dear: in the region, anywhere, or on spare capacity."""
+    """At Azure: trained in the region, anywhere, or on spare capacity; prices differ."""
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """What is searched over: epochs, batch size and learning-rate multiplier, `auto` where the service decides."""
+        """Epochs, batch size and learning-rate multiplier; `auto` where the service decides."""
         return self.model_dump(include={"epochs", "batch_size", "learning_rate_multiplier"})
 
 
 class Tuned(BaseModel):
-    """What a job made of the base model. `luthier tune` writes this block; hands off."""
+    """The result of a job. `luthier tune` writes this block; it is not for editing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
-    """Name under which the service answers with the result."""
+    """Name of the tuned model at the service."""
     job: str
     """The job that made it."""
     base_model: str
     """The model it was made from."""
     checkpoint_step: int | None = None
-    """The step of the checkpoint this is; null for the end of the job."""
+    """Step of the checkpoint; null for the end of the job."""
     run_id: str | None = None
-    """MLflow run that watched the job."""
+    """MLflow run of the job."""
 
 
 class FineTune(Prompt):
-    """A prompt to a model that is fine-tuned on it: training rows are turned into the same turns that are asked.
+    """A prompt to a model that is fine-tuned on the same turns, written from training rows.
 
-    Without `tuned:` the spec is what `luthier tune` trains from; with it, it answers.
+    Without `tuned:` the spec is for `luthier tune`; with it, it answers.
 
     Examples:
         >>> from luthier.providers.endpoint import openai
@@ -82,9 +82,9 @@ class FineTune(Prompt):
     labels_only: ClassVar[bool] = True
     technique: Literal["fine-tune"] = "fine-tune"  # type: ignore[assignment]  # a literal of its own, as every technique
     tuning: Tuning = Tuning()
-    """How the job is to train."""
+    """Settings of the job."""
     tuned: Tuned | None = None
-    """What the job made; written by `luthier tune`, never by hand."""
+    """The result of the job; written by `luthier tune`, never by hand."""
 
     def __init__(self, task: Task | None = None, template: str | None = None, /, **data: Any) -> None:
         """A prompt to be fine-tuned.
@@ -112,7 +112,7 @@ class FineTune(Prompt):
 
     @model_validator(mode="after")
     def _asks_the_result(self) -> Self:
-        # Where the endpoint still names the base model, the result is meant. Another name is a deployment of it.
+        # An endpoint with the base model's name means the tuned model; any other name is a deployment of it.
         if self.tuned is not None and self.endpoint is not None and self.endpoint.model == self.tuned.base_model:
             moved = self.endpoint.model_copy(update={"model": self.tuned.model})
             object.__setattr__(self, "endpoint", moved)
@@ -125,31 +125,31 @@ class FineTune(Prompt):
 
     @property
     def base_model(self) -> str:
-        """The model that was, or is to be, trained."""
+        """The model that is fine-tuned."""
         if self.tuned is not None:
             return self.tuned.base_model
         return super().base_model
 
     def _digested(self) -> dict[str, Any]:
-        # Once tuned, how it was trained is in the model's name.
+        # Once tuned, the model's name stands for the settings of its training.
         settings = self.model_dump(mode="json", exclude={"name", "task", "tuned"})
         if self.tuned is not None:
             del settings["tuning"]
         return settings
 
     def document(self) -> dict[str, Any]:
-        """The spec as YAML has it: the endpoint names the base model, `tuned` what answers."""
+        """The spec as in YAML: the endpoint names the base model, `tuned` the model that answers."""
         document = super().document()
         if self.tuned is not None and document["endpoint"]["model"] == self.tuned.model:
             document["endpoint"] = {**document["endpoint"], "model": self.tuned.base_model}
         return document
 
     def with_tuned(self, tuned: Tuned, **changes: Any) -> Self:
-        """The same recipe, answered by what a job made of its base model."""
+        """The same recipe with the result of a job."""
         return type(self).model_validate({**self.untuned()._fields(), "tuned": tuned, **changes})
 
     def untuned(self) -> Self:
-        """The recipe as it was before its job: the endpoint names the base model."""
+        """The recipe without its result: the endpoint names the base model."""
         if self.tuned is None:
             return self
         assert self.endpoint is not None
@@ -157,7 +157,7 @@ class FineTune(Prompt):
         return type(self).model_validate({**self._fields(), "endpoint": base, "tuned": None})
 
     def as_prompt(self, name: str) -> Prompt:
-        """The same words to the base model, which has learned nothing: what tuning is measured against."""
+        """The same prompt to the base model, to compare the tuned model with."""
         before = self.untuned()
         wording = before.prompt.model_copy(update={"style": "chat"})
         kept = {"task", "endpoint", "answer", "decoding", "seed", "objective"}
@@ -165,9 +165,9 @@ class FineTune(Prompt):
         return Prompt.model_validate({**fields, "name": name, "prompt": wording})
 
     def training_examples(self, rows: Rows) -> list[dict[str, Any]]:
-        """The lines a job is trained on: each row's turns exactly as they are asked, and the answer wanted.
+        """The training lines of a job: for each row the turns it is asked with, and the answer.
 
-        Rows without a text are left out, as they are never asked.
+        Rows without a text are left out.
 
         Raises:
             DataError: a row has no label, or the template cannot be filled with it.
@@ -190,7 +190,7 @@ class FineTune(Prompt):
         return lines
 
     def check_ready(self) -> None:
-        """Refuses to answer before there is a tuned model.
+        """Refuses to answer without a tuned model.
 
         Raises:
             SpecError: says what to type.
@@ -202,11 +202,11 @@ class FineTune(Prompt):
             )
 
     def probes(self) -> tuple[Probe, ...]:
-        """What to try the endpoint with; nothing before there is a tuned model."""
+        """As a prompt's; none without a tuned model."""
         return super().probes() if self.tuned is not None else ()
 
     def notes(self) -> tuple[str, ...]:
-        """As a prompt's, and whether there is a model yet."""
+        """As a prompt's, and whether there is a tuned model."""
         assert self.endpoint is not None
         notes = super().notes()
         if self.tuned is None:
@@ -216,18 +216,18 @@ class FineTune(Prompt):
         return notes
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
-        """As a prompt's; what the model learned is at the service."""
+        """As a prompt's; the tuned model stays at the service."""
         self.check_ready()
         return (yield from super().fit(rows))
 
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
-        """As a prompt's, asked of the tuned model."""
+        """As a prompt's, to the tuned model."""
         self.check_ready()
         return (yield from super().predict(rows, fitted))
 
     def first_requests(
         self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
     ) -> tuple[list[Request], list[Request]]:
-        """As a prompt's, asked of the tuned model."""
+        """As a prompt's, to the tuned model."""
         self.check_ready()
         return super().first_requests(rows, train, fitted)

@@ -1,4 +1,4 @@
-"""Fitted folders, read back: every file is checked before it is used, as a packaged model may come from anywhere."""
+"""Reads fitted folders. Every file is checked before it is used, as a packaged model may come from anywhere."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_fitted(folder: str | Path) -> Fitted:
 
 
 def _refuse_damaged(source: Path, digests: Any) -> None:
-    """Refuses a folder whose files are not those that were written; folders of earlier versions have no digests."""
+    """Refuses a folder whose files have other digests than when they were written; earlier versions wrote none."""
     for name, digest in digests.items() if isinstance(digests, dict) else ():
         if not re.fullmatch(rf"arrays\.npz|{FILES}/[^/]+", str(name)):
             raise ModelError(f"{source}: its fitted.json names {str(name)!r}, which no fitted folder holds.")
@@ -68,10 +68,10 @@ def _refuse_damaged(source: Path, digests: Any) -> None:
 
 
 def _stored_arrays(file: Path, source: str) -> dict[str, Any]:
-    """The numeric arrays of a fitted folder; each is as large as its file says, and no larger than is allowed.
+    """The arrays of a fitted folder, within the size that is allowed.
 
     Raises:
-        ModelError: the file is damaged, holds something else than numbers and texts, or unpacks to too much.
+        ModelError: the file is damaged, contains something other than numbers and texts, or unpacks to too much.
     """
     import numpy as np
 
@@ -100,11 +100,11 @@ def _stored_arrays(file: Path, source: str) -> dict[str, Any]:
 
 
 def plain_file(file: Path, source: str) -> Path:
-    """The file, if it is neither a symbolic link, which may lead elsewhere, nor a pipe or a device.
+    """The file; not a symbolic link, which may lead out of the folder, and not a pipe or a device.
 
     Args:
         file: a file of a packaged model or a fitted folder.
-        source: what the user called the model or the folder.
+        source: the name of the model or folder, for messages.
 
     Raises:
         ModelError: it is one.
@@ -115,6 +115,6 @@ def plain_file(file: Path, source: str) -> Path:
             "Copy it with its links resolved (cp -rL) if you trust where they lead."
         )
     if file.exists() and not file.is_file() and not file.is_dir():
-        # Opening a pipe would wait for ever.
+        # Opening a pipe would block.
         raise ModelError(f"{source}: {file.name} is a pipe or a device; a packaged model holds files only.")
     return file

@@ -1,4 +1,4 @@
-"""What a spec would send, shown before anything is sent or paid."""
+"""Previews: the requests that a spec would make, shown before anything is sent or paid."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Preview:
 
     Attributes:
         name: name of the spec.
-        model: where it would be asked.
-        requests: what would be sent; `None` for a row that would not be (blank text, failing template).
-        reasons: why not, for those rows; empty text for the others.
+        model: the model that would be asked.
+        requests: one per row; `None` for a row that makes none (blank text, failing template).
+        reasons: why a row makes no request; empty for the others.
         input_tokens: estimated tokens sent for all rows.
         output_tokens: most tokens that may come back for all rows.
-        cost_usd: estimated price, `None` where it is unknown.
-        cost_usd_max: price at most.
-        notes: what should be known before paying.
+        cost_usd: estimated price in US dollars; `None` where it is unknown.
+        cost_usd_max: the highest price in US dollars.
+        notes: what to know before paying.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Preview:
 
     @property
     def turns(self) -> tuple[tuple[tuple[str, str], ...], ...]:
-        """Per row, who says what: `("user", "...")`; a completion has one turn, the `prompt`."""
+        """Per row, the role and the text of each turn: `("user", "...")`; a completion has one turn, the `prompt`."""
         return tuple(() if request is None else _turns(request) for request in self.requests)
 
     @property
@@ -96,7 +96,7 @@ class Preview:
 
 
 def calibration_note(count: int) -> list[str]:
-    """That calibrating asks about training rows, where it does."""
+    """A note that calibration asks about training rows, if it does."""
     if not count:
         return []
     return [
@@ -115,10 +115,10 @@ def preview_rows(
 
     Args:
         name: of the spec.
-        endpoint: where it would be asked.
+        endpoint: the endpoint that would be asked.
         rows: the rows to show.
-        request: makes what is sent for a row.
-        notes: what should be known before paying.
+        request: makes the request of a row.
+        notes: what to know before paying.
     """
     found = [opening(inputs, rows.text, request) for inputs in rows.inputs]
     sent = [asked for asked in found if isinstance(asked, Request)]

@@ -38,7 +38,7 @@ TECHNIQUES: dict[str, type[Spec]] = {
 """Every technique by the name it has in a spec."""
 
 NAMED = 4
-"""So many specs of a grid are named in a message before the rest are counted."""
+"""Specs of a grid that a message names before it counts the rest."""
 
 
 def parse_spec(document: Any, source: str, folder: Path) -> Spec:
@@ -74,7 +74,7 @@ def read_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> S
 
     Args:
         path: the file, or `FILE#NAME` for one spec of the grid in it.
-        overrides: what `read_endpoint` gave, to ask another endpoint than the spec's own.
+        overrides: from `read_endpoint`, to use another endpoint than that of the spec.
 
     Raises:
         SpecError: the file is not there, is no YAML, is not a spec, or holds a grid of several; or `overrides`
@@ -155,10 +155,10 @@ def _named(specs: Sequence[Spec]) -> str:
 
 
 def grid(spec: Spec, options: Mapping[str, Sequence[Any]]) -> list[Spec]:
-    """The specs that come of a spec when some of its settings take several values, in every combination.
+    """The specs of a grid: a spec with every combination of values for some of its settings.
 
     Args:
-        spec: the recipe they have in common.
+        spec: the recipe they share.
         options: dotted paths of settings, as in the spec's YAML, with the values to try.
 
     Raises:
@@ -177,7 +177,11 @@ def grid(spec: Spec, options: Mapping[str, Sequence[Any]]) -> list[Spec]:
 
 
 def check_comparable(specs: Sequence[Spec]) -> None:
-    """Refuses specs that cannot stand on one leaderboard."""
+    """Refuses specs that cannot be on one leaderboard.
+
+    Raises:
+        SpecError: they are too many, two share a name, or they answer different tasks.
+    """
     if len(specs) > MOST_SPECS:
         raise too_many(len(specs), "this")
     repeated = sorted(name for name, times in Counter(spec.name for spec in specs).items() if times > 1)

@@ -1,4 +1,4 @@
-"""One row asked and read: what is sent for it, and what its answers mean."""
+"""The requests of a row under a prompt, and how a prediction is read from their answers."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 AnswerMode: TypeAlias = Literal["text", "json", "walk", "first", "letters"]
-"""How labels are read: written out; as JSON; walked token by token; from the first token; from a letter."""
+"""How labels are read: from text, from JSON, by a walk over tokens, from the first token, or from a letter."""
 
 BETWEEN_EXAMPLES = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class FewShotExample:
-    """A few-shot example as it is sent."""
+    """A few-shot example as it is sent; `key` is its text without case and white space."""
 
     user: str
     answer: str
@@ -48,7 +48,7 @@ class FewShotExample:
 
 @dataclass(frozen=True)
 class PromptAdapter:
-    """Everything that is the same for all rows of one fitted prompt.
+    """Writes requests and reads answers; the same for all rows of a fitted prompt.
 
     Attributes:
         task: the task.
@@ -57,12 +57,12 @@ class PromptAdapter:
         system: template of the system turn.
         words: a word per label, in the task's order.
         settings: decoding settings as they are sent.
-        top: likeliest tokens to ask for, where tokens are compared.
-        chat: whether turns are sent, or one text to complete.
+        top: number of likeliest tokens to ask for, where tokens are compared.
+        chat: whether turns are sent; otherwise one text to complete.
         examples: few-shot examples, in order.
-        label_prior: see `fit_label_prior`; measured on the calibration rows, in the task's order.
-        objective: what the label is chosen to be best at, where there are probabilities.
-        thresholds: bounds between the labels for objective `qwk`, fitted on the calibration rows.
+        label_prior: logarithms, in the task's order; see `fit_label_prior`.
+        objective: what the label is chosen for, where there are probabilities.
+        thresholds: between ratings, for objective `qwk`.
     """
 
     task: Task
@@ -80,7 +80,7 @@ class PromptAdapter:
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """What the model is to answer for each label, in the task's order."""
+        """What the model answers with for each label, in the task's order."""
         return letters_for(self.words) if self.answer_mode == "letters" else self.words
 
     def example(self, inputs: Mapping[str, Any], label: Any) -> FewShotExample:
@@ -98,14 +98,14 @@ class PromptAdapter:
     def request(
         self, inputs: Mapping[str, Any], begun: str = "", examples: Sequence[FewShotExample] | None = None
     ) -> Request:
-        """What is sent for a row.
+        """A request for a row.
 
-        An example with the row's own text is left out, so that overlapping tables are not answered by copying.
+        An example with the text of the row is left out, so that an answer cannot be copied where tables overlap.
 
         Args:
             inputs: the row.
-            begun: what the answer already holds; completion style only.
-            examples: shown for this row, in order; those of all rows when absent.
+            begun: the beginning of the answer; completion style only.
+            examples: for this row, in order; those of all rows when absent.
 
         Raises:
             UnrenderedRow: a template cannot be filled with the row.
@@ -129,7 +129,7 @@ class PromptAdapter:
         return Request("chat", {"messages": turns, **self._extras()})
 
     def requests(self, rows: Rows, examples: Sequence[FewShotExample] | None = None) -> list[Request]:
-        """The first request of every row that is sent at all."""
+        """The first request of every row that makes one."""
         found = (self.opening(inputs, examples) for inputs in rows.inputs)
         return [asked for asked in found if isinstance(asked, Request)]
 
@@ -140,18 +140,18 @@ class PromptAdapter:
         return opening(inputs, self.task.text, partial(self.request, examples=examples))
 
     def letter_key(self) -> str:
-        """What is added to the last user turn when labels are asked as letters."""
+        """The key from letters to labels, added to the last user turn."""
         lines = [f"{letter} = {word}" for letter, word in zip(self.answers, self.words, strict=True)]
         return "\n\nAnswer with one letter:\n" + "\n".join(lines)
 
     def row(
         self, inputs: Mapping[str, Any], examples: Sequence[FewShotExample] | None = None
     ) -> Conversation[Prediction]:
-        """Asks for one row and reads the answers; never raises for what a row or a model does.
+        """The conversation about one row; no row and no answer makes it raise.
 
         Args:
             inputs: the row.
-            examples: shown for this row, in order; those of all rows when absent.
+            examples: for this row, in order; those of all rows when absent.
         """
         request = self.opening(inputs, examples)
         if isinstance(request, Prediction):
@@ -192,7 +192,7 @@ class PromptAdapter:
         if self.answer_mode == "json":
             read = self.reader.read_json(answer.text, cut=cut)
         else:
-            # A model that continues a text goes on to the next one: its answer ends with its first line.
+            # A model that continues a text goes on after its answer, which is the first line.
             said = answer.text if self.chat else _first_line(answer.text)
             cut = cut and (self.chat or "\n" not in answer.text.strip())
             read = self.reader.read(said, cut=cut)
@@ -200,13 +200,13 @@ class PromptAdapter:
                 read = AnswerRead(None, "")
         if read.value is not None:
             return Prediction(read.value, "ok", call=call_record(asked))
-        # What an answer spells as JSON's own escapes becomes half a pair only when it is read.
+        # Escapes of JSON may have become unpaired surrogates when they were read.
         error = sendable(self._why(answer, read.why or ""))
         return Prediction(None, "off_label", error=error, call=call_record(asked))
 
     @cached_property
     def reader(self) -> AnswerReader:
-        """Reads what the task's type allows, as this prompt words it."""
+        """Reads values of the task type, in the words of this prompt."""
         return self.task.kind.reader(self.answers, self.words)
 
     def _why(self, answer: Answer, why: str) -> str:
@@ -243,7 +243,7 @@ class PromptAdapter:
 
 
 def json_format(kind: TaskType, words: Sequence[str]) -> dict[str, Any]:
-    """The `response_format` that has a model write a value, of a closed set one of these words, as JSON."""
+    """The `response_format` for a value as JSON; of a closed set one of these words."""
     return {
         "type": "json_schema",
         "json_schema": {"name": kind.value_name, "strict": True, "schema": kind.answer_schema(words)},
@@ -251,12 +251,12 @@ def json_format(kind: TaskType, words: Sequence[str]) -> dict[str, Any]:
 
 
 def example_tokens(examples: Sequence[FewShotExample]) -> int:
-    """Tokens that examples take at most."""
+    """The most tokens that examples can take."""
     return sum(most_tokens(example.user) + most_tokens(example.answer) for example in examples)
 
 
 def letters_for(words: Sequence[str]) -> tuple[str, ...]:
-    """A, B, C, ... for as many words."""
+    """A, B, C, ..., one for each word."""
     return tuple(chr(ord("A") + i) for i in range(len(words)))
 
 

@@ -1,6 +1,6 @@
-"""What a template may do for one row: every loop, filter, call and text it makes counts against one allowance.
+"""A limit on the work of a template per row: loops, filters, calls and texts are counted in steps.
 
-The count is exact, so that the same row always gives the same prompt or the same error; nothing is timed.
+Steps are counted, not timed, so that the same row always gives the same prompt or the same error.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 __all__ = ["MOST_STEPS", "WorkExceeded", "allowance", "bounded_environment", "instrument"]
 
 MOST_STEPS = 500_000
-"""Steps for one row: under a second of work. A turn of a loop, a filter, an element of a list and
-40 characters of a text are one each, a call is ten."""
+"""Steps for one row: less than a second of work. A loop iteration, a filter, an element of a list and 40 characters of
+a text are one step each, a call is ten."""
 
 CHARACTERS_PER_STEP = 40
 MOST_BITS = 4096
-"""Bits of the largest number a template may compute."""
+"""Bits of the largest integer a template may compute."""
 
 ELEMENT = CHARACTERS_PER_STEP
-"""Characters that an element of a list counts as, beside its own."""
+"""Characters that an element of a list counts for, in addition to its own."""
 
 CALL = 10 * CHARACTERS_PER_STEP
-"""Characters that a call counts as: a macro is the slowest thing there is."""
+"""Characters that a call counts for: calls of macros are the slowest operation."""
 
 SLOW = 20
-"""Times that a character counts in a filter written in Python."""
+"""Factor for characters in filters that are written in Python."""
 
 SLOW_FILTERS = frozenset({"groupby", "sort", "striptags", "title", "tojson", "unique", "wordcount", "wordwrap"})
 
 NO_FILTERS = ("pprint", "random", "urlize", "xmlattr")
-"""Filters of Jinja that no prompt needs: three write HTML or debugging output, and one draws at random."""
+"""Filters of Jinja that are not offered: three write HTML or debugging output, one is random."""
 
 METHODS = frozenset(
     re.findall(
@@ -50,19 +50,19 @@ METHODS = frozenset(
 )
 """Methods of texts, lists and mappings that a template may call."""
 
-# No template can type these names.
+# Names that no template can write.
 CHARGE, WEIGH = "charge steps", "weigh a value"
 
 _left: ContextVar[list[int]] = ContextVar("steps left")
 
 
 class WorkExceeded(Exception):
-    """A template used up what it may do for one row."""
+    """A template used up its steps for a row."""
 
 
 @contextmanager
 def allowance() -> Iterator[None]:
-    """Gives what is rendered inside a fresh allowance."""
+    """What is rendered inside has the full number of steps."""
     token = _left.set([MOST_STEPS])
     try:
         yield
@@ -71,10 +71,10 @@ def allowance() -> Iterator[None]:
 
 
 def charge(characters: int) -> None:
-    """Takes one step, and one more per 40 characters, off the allowance.
+    """Counts one step, and one more per 40 characters.
 
     Raises:
-        WorkExceeded: it is used up.
+        WorkExceeded: no step is left.
     """
     left = _left.get()
     left[0] -= 1 + characters // CHARACTERS_PER_STEP
@@ -83,7 +83,7 @@ def charge(characters: int) -> None:
 
 
 def weigh(*values: Any) -> int:
-    """Characters that values have when they are written out, at any depth; an object met twice counts twice."""
+    """Characters of values when written out, at any depth; an object that occurs twice counts twice."""
     total = 0
     waiting = list(values)
     while waiting:
@@ -94,7 +94,7 @@ def weigh(*values: Any) -> int:
         elif isinstance(value, range):
             total += ELEMENT * len(value)
         elif isinstance(value, Mapping | list | tuple | set | frozenset | KeysView | ValuesView | ItemsView):
-            # Before they are listed: a few lists that hold each other many times unfold without end.
+            # Checked before they are listed: lists that contain each other unfold exponentially.
             total += ELEMENT * len(value)
             _refuse_beyond(total)
             waiting += value.items() if isinstance(value, Mapping) else value
@@ -108,10 +108,10 @@ def _refuse_beyond(characters: int) -> None:
 
 
 def instrument(tree: Any) -> None:
-    """Makes a parsed template count: turns of loops, calls of macros, joined, compared and sliced values.
+    """Makes a parsed template count loop iterations, macro calls, and joined, compared and sliced values.
 
     Raises:
-        ValueError: it has a recursive loop, whose turns cannot be counted.
+        ValueError: it has a recursive loop, whose iterations cannot be counted.
     """
     from jinja2 import nodes
 
@@ -128,7 +128,7 @@ def instrument(tree: Any) -> None:
         turn = charged(nodes.Const(True), written, node.lineno)
         node.body.insert(0, nodes.ExprStmt(turn, lineno=node.lineno))
         if isinstance(node, nodes.For) and node.test is not None:
-            # A turn that is left out counts too.
+            # An iteration that the test leaves out counts too.
             node.test = nodes.And(charged(nodes.Const(True), 0, node.lineno), node.test, lineno=node.lineno)
     for node in list(tree.find_all(nodes.Concat)):
         node.nodes = [weighed(part) for part in node.nodes]
@@ -145,7 +145,7 @@ def instrument(tree: Any) -> None:
 
 @functools.cache
 def bounded_environment(names: tuple[str, ...]) -> ImmutableSandboxedEnvironment:
-    """A sandbox whose filters, tests, calls and operators count; `names` are the globals it offers."""
+    """A sandbox that counts filters, tests, calls and operators; `names` are the globals it offers."""
     from jinja2 import StrictUndefined, pass_context
     from jinja2.exceptions import SecurityError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -178,7 +178,7 @@ def bounded_environment(names: tuple[str, ...]) -> ImmutableSandboxedEnvironment
         charge(weigh(value))
         return value
 
-    # Neither the optimizer nor the compiler computes constants: a filter of a constant would run uncounted.
+    # Not optimized: filters of constants would run uncounted, in the compiler.
     environment = Bounded(undefined=StrictUndefined, autoescape=False, optimized=False, finalize=written)
     environment.globals = {name: environment.globals[name] for name in names}
     for name in NO_FILTERS:
@@ -217,7 +217,7 @@ def _bounded(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _counted(result: Any) -> Any:
-    """What a filter or call gave; a text is charged now, the items of an iterator when they are taken."""
+    """The result of a filter or call; a text is charged now, the items of an iterator when they are taken."""
     if isinstance(result, str):
         charge(len(result))
     elif isinstance(result, Iterator):
@@ -232,7 +232,7 @@ def _charged_items(items: Iterator[Any]) -> Iterator[Any]:
 
 
 def _growth(name: str, own: Sequence[Any], given: Mapping[str, Any]) -> int:
-    """Characters that a filter or method may add to what it is given; an estimate from above."""
+    """An upper bound on the characters that a filter or method adds to what it is given."""
     if not own:
         return 0
     value, rest = own[0], [*own[1:], *given.values()]
@@ -281,7 +281,7 @@ def _is_run(value: Any) -> bool:
 
 
 def _written_by(pattern: str, values: Any) -> int:
-    """Characters that `%` or `format` may write: every field at its width, and each with all the values."""
+    """An upper bound on the characters that `%` or `format` writes: every field at its width, with all values."""
     if re.search(r"%[^a-zA-Z%]*\*|\{[^{}]*\{", pattern):
         raise ValueError("a format whose width is computed is not offered to templates; write the width as a number")
     widths = [int(width[:9]) for width in re.findall(r"\d+", pattern)]

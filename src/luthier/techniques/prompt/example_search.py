@@ -1,4 +1,4 @@
-"""Searching for examples: many draws race over training rows that none of them shows."""
+"""Search for few-shot examples: several draws are raced on training rows that none of them shows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Sample", "ExampleSearch", "draw_search", "most_requests", "search_examples"]
 
 TRIES = 20
-"""Draws made for each sample that is wanted, before there are too few different ones."""
+"""Draws per wanted sample, before the search gives up on finding enough different ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Sample:
     """One draw of examples.
 
     Attributes:
-        count: how many.
+        count: number of examples.
         seed: of the draw.
-        positions: the training rows it shows, in order.
+        positions: of the training rows it shows, in order.
     """
 
     count: int
@@ -45,11 +45,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ExampleSearch:
-    """What races on what; fixed by the seed, so an interrupted search goes on from the journal.
+    """The samples and the rows they are scored on; fixed by the seed, so that a search resumes from the journal.
 
     Attributes:
         samples: the draws, all different.
-        judged: training rows they are judged on, in random order; no draw shows one of them.
+        judged: positions of the training rows they are scored on, in random order; no sample shows one of them.
     """
 
     samples: tuple[Sample, ...]
@@ -59,7 +59,7 @@ class ExampleSearch:
 def draw_search(
     rows: Rows, pool: Sequence[int], labels: Sequence[str], settings: Examples, seed: int, name: str
 ) -> ExampleSearch:
-    """The rows to judge on, and from the others the samples: balanced draws, with the counts taken in turn.
+    """Draws the rows to score on, and from the others the samples: balanced, with the counts taken in turn.
 
     Args:
         rows: the training rows.
@@ -94,7 +94,7 @@ def draw_search(
     for turn in range(TRIES * settings.samples):
         if len(samples) == settings.samples:
             break
-        # A draw that came before is made up for by a further one of the same count.
+        # A draw equal to an earlier one is replaced by another of the same count.
         count = settings.counts[len(samples) % len(settings.counts)]
         positions = tuple(drawn_examples(rows, left, labels, count, own + turn))
         samples.setdefault(positions, Sample(count, own + turn, positions))
@@ -110,16 +110,16 @@ def draw_search(
 def search_examples(
     spec: PromptRecipe, rows: Rows, drawn: ExampleSearch, blocks: list[Block] | None = None
 ) -> Conversation[dict[str, Any]]:
-    """Races the samples; what comes back is kept in the fitted state: `examples`, `samples` and `search`.
+    """Races the samples; returns fitted state: `examples`, `samples` and `search`.
 
-    Every sample still racing is asked about the next rows in one round. The model's bias is not taken away here:
-    it belongs to a set of examples and would have to be measured for each.
+    All samples that are still in the race are asked about the next block of rows in one round. They are not calibrated:
+    a label prior belongs to one set of examples and would have to be measured for each.
 
     Raises:
-        EndpointError: nothing the endpoint answered could be read.
+        EndpointError: no answer of the first block is a label.
         Partial: some rows have no answer for a reason that may pass.
     """
-    # Here, not on top: a packaged model answers without scipy.
+    # Imported here, as a packaged model answers without scipy.
     from luthier.evaluation.racing import largest_fields, race
 
     adapters = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
@@ -149,7 +149,7 @@ def search_examples(
             outcome: Outcome = end.value
             break
     winner = drawn.samples[outcome.winner]
-    # Best first: the winner, then those that stayed longest.
+    # The winner, then those that stayed longest.
     racers = sorted(outcome.racers, key=lambda racer: (-racer.rows, -racer.score.value, racer.candidate))
     racers.sort(key=lambda racer: racer.candidate != outcome.winner)
     return {
@@ -166,12 +166,12 @@ def search_examples(
 
 
 def most_requests(spec: PromptRecipe, rows: Rows, drawn: ExampleSearch, block: Block | None = None) -> list[Request]:
-    """The most a search asks after a block: no test drops a sample from then on, and the longest samples stay.
+    """The most requests of a search after a block: no further sample is dropped by a test, and the longest stay.
 
     Args:
         spec: the recipe.
         rows: the training rows.
-        drawn: what races on what.
+        drawn: the samples and the rows they are scored on.
         block: the last block that has begun; `None` before the race.
     """
     from luthier.evaluation.racing import block_ends, largest_fields
@@ -191,7 +191,7 @@ def most_requests(spec: PromptRecipe, rows: Rows, drawn: ExampleSearch, block: B
 
 
 def score_name(objective: Objective | None) -> str:
-    """What `TaskType.score` averages to, in words for a table."""
+    """The name of the mean of `TaskType.score`, for a table."""
     return "accuracy" if objective in (None, "accuracy") else "minus the squared error"
 
 
@@ -211,7 +211,7 @@ def _check(spec: PromptRecipe, predictions: Sequence[Prediction], *, first: bool
 
 
 def _record(rows: Rows, sample: Sample, racer: Racer, winner: int) -> dict[str, Any]:
-    # A table of it has to fit a terminal, so names are short: `block` and `by` say when it dropped out and why.
+    # Short names, for a table in a terminal: `block` and `by` are when a sample was dropped and why.
     return {
         "sample": racer.candidate + 1,
         "count": sample.count,

@@ -1,4 +1,4 @@
-"""Choosing few-shot examples, and rows to calibrate on, from the training rows."""
+"""Choice of few-shot examples and calibration rows from the training rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def same_text(text: object) -> str:
-    """What two texts must share to count as the same: everything but white space and case.
+    """A text without case and runs of white space; two texts count as the same where these are equal.
 
     Examples:
         >>> same_text(" Good\\n food ") == same_text("good food")
@@ -32,9 +32,9 @@ def same_text(text: object) -> str:
 
 
 def choose_examples(rows: Rows, labels: Sequence[str], settings: Examples, seed: int, name: str) -> list[int]:
-    """Positions of the rows to show to every row, in the order they are shown.
+    """Positions of the training rows to show, in the order they are shown.
 
-    The texts are all different, never blank, and none stands in the training rows under two labels.
+    Their texts are different, not blank, and each has one label only in the training rows.
 
     Raises:
         DataError: there are not enough such rows.
@@ -51,9 +51,9 @@ def choose_examples(rows: Rows, labels: Sequence[str], settings: Examples, seed:
 
 
 def short_enough(rows: Rows, positions: Sequence[int], labels: Sequence[str], settings: Examples) -> list[int]:
-    """Those of the positions whose text is not too long to be shown; of a label that has only longer ones the shortest.
+    """The positions of texts of at most `max_characters`; of a label that has only longer ones, the shortest.
 
-    Without that one the label would have no example, and a model answers with the labels it is shown.
+    Without that text the label would have no example, and models favour the labels they are shown.
     """
     most = settings.max_characters
     if most is None:
@@ -69,21 +69,21 @@ def short_enough(rows: Rows, positions: Sequence[int], labels: Sequence[str], se
 
 
 def of_length(settings: Examples) -> str:
-    """Which texts are meant, in a message about how many there are."""
+    """The words in a message for the limit on length, if there is one."""
     if settings.max_characters is None:
         return ""
     return f" of at most {settings.max_characters:,} characters (or the shortest of their label)"
 
 
 def or_raise(settings: Examples) -> str:
-    """What else to change where there are too few of them."""
+    """The words in a message for raising that limit."""
     return "" if settings.max_characters is None else " or raise prompt.examples.max_characters"
 
 
 def drawn_examples(
     rows: Rows, pool: Sequence[int], labels: Sequence[str], count: int, seed: int, *, balanced: bool = True
 ) -> list[int]:
-    """So many of the positions in `pool`, drawn by the seed, in the order they are shown.
+    """`count` positions of `pool`, drawn with the seed, in the order they are shown.
 
     Args:
         rows: the training rows.
@@ -91,7 +91,7 @@ def drawn_examples(
         labels: the task's labels; one without a row in the pool is not shown. Without any, rows are drawn as they fall.
         count: how many.
         seed: of the draw.
-        balanced: every label in turn, as far as its rows go; else as they fall.
+        balanced: whether to take labels in turn, as long as they have rows; otherwise rows are drawn at random.
     """
     drawn = random.Random(f"examples/{seed}")
     left = list(pool)
@@ -100,20 +100,20 @@ def drawn_examples(
         return left[:count]
     waiting = {label: [i for i in left if rows.labels[i] == label] for label in labels}
     turn = [label for label in labels if waiting[label]]
-    # Where the count is no multiple of the labels, chance decides who is shown once more.
+    # Where the count is no multiple of the labels, the draw decides which labels are shown once more.
     drawn.shuffle(turn)
     chosen: list[int] = []
     while len(chosen) < count:
         for label in turn:
             if waiting[label] and len(chosen) < count:
                 chosen.append(waiting[label].pop())
-    # Sorted by label, the last label shown would be favoured.
+    # In the order of labels, the label shown last would be favoured.
     drawn.shuffle(chosen)
     return chosen
 
 
 def calibration_rows(rows: Rows, shown: Sequence[int], count: int, seed: int, name: str) -> list[int]:
-    """Positions of the rows to calibrate on; none has the text of an example.
+    """Positions of the calibration rows; none has the text of an example.
 
     Raises:
         DataError: there are not enough rows beside the examples.
@@ -130,11 +130,11 @@ def calibration_rows(rows: Rows, shown: Sequence[int], count: int, seed: int, na
 
 
 def distinct(rows: Rows, *, labelled: bool) -> list[int]:
-    """Positions of the rows whose texts are all different and not blank, the first of equal ones.
+    """Positions of rows with different texts that are not blank; of equal texts, the first.
 
     Args:
         rows: the training rows.
-        labelled: only those with a label, and none whose text stands there under two.
+        labelled: whether to leave out rows without a label, and texts that have two.
     """
     first: dict[str, int] = {}
     held: dict[str, set[str]] = {}

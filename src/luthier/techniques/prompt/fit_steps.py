@@ -1,4 +1,4 @@
-"""What a prompt becomes on training rows: which rows it shows and is calibrated on, and how it then answers."""
+"""The steps of fitting a prompt: dividing the training rows, choosing examples, and answering with them."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ def split_rows(spec: PromptRecipe, rows: Rows, *, calibrate: bool = True) -> Row
     count = spec.answer.calibration_rows if calibrate else 0
     if settings.select in ("balanced", "random"):
         shown = choose_examples(rows, spec.task.labels, settings, spec.seed, spec.name)
-        # An example the template fails on is found here, before anything is paid.
+        # An example that the template fails on is found here, before anything is paid.
         spec.adapter({"examples": spec.kept(rows, shown)})
         held = calibration_rows(rows, shown, count, spec.seed, spec.name) if count else []
         return RowSplit(calibration=held, examples=shown)
-    # Set apart first: which rows end up as examples is not known before they are paid for.
+    # Set apart first: which rows become examples is known only after requests were paid for.
     held = calibration_rows(rows, (), count, spec.seed, spec.name) if count else []
-    # Every reading of `texts` goes through all rows.
+    # `texts` goes through all rows each time it is read.
     texts = rows.texts
     taken = {same_text(texts[position]) for position in held}
     left = [position for position in distinct(rows, labelled=True) if same_text(texts[position]) not in taken]
@@ -102,13 +102,13 @@ def split_rows(spec: PromptRecipe, rows: Rows, *, calibrate: bool = True) -> Row
 def fit_examples(
     spec: PromptRecipe, rows: Rows, split: RowSplit, blocks: list[Block] | None = None
 ) -> Conversation[Fitted]:
-    """The fitted prompt before it is calibrated: the examples are chosen, or the pool they are chosen from embedded.
+    """The fitted prompt before calibration: its examples are chosen, or the pool for nearest ones is embedded.
 
     Args:
         spec: the recipe.
         rows: the training rows.
         split: their purposes.
-        blocks: takes the blocks of a search as they begin.
+        blocks: a list to which a search appends each block of rows when it begins.
 
     Raises:
         EndpointError: too few texts got a vector, or no answer of a search is a label.
@@ -148,7 +148,7 @@ def answer_rows(
 
 
 def nearest_of(spec: PromptRecipe, fitted: Fitted) -> Nearest | None:
-    """What shows every row the examples nearest to it; `None` where all rows are shown the same."""
+    """Answers each row with its nearest examples; `None` for a prompt that shows all rows the same ones."""
     settings = spec.prompt.examples
     if settings.select != "nearest" or "pool" not in fitted.state:
         return None
@@ -158,7 +158,7 @@ def nearest_of(spec: PromptRecipe, fitted: Fitted) -> Nearest | None:
 
 
 def _showable(spec: PromptRecipe, rows: Rows, positions: list[int]) -> list[int]:
-    """Those of the positions whose row the template can be filled with: one odd row must not stop the fit."""
+    """The positions of rows that the template can be filled with: one odd row must not stop the fit."""
     adapter = spec.adapter({})
     count = spec.prompt.examples.most
     kept: list[int] = []

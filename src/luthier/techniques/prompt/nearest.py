@@ -1,4 +1,4 @@
-"""Examples nearest to each row: training texts embedded once when fitted, each row's text once when it is asked."""
+"""Examples nearest to each row by embedding: training texts are embedded when fitted, a row's text when asked."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ __all__ = ["Nearest", "embed_pool", "embedding_request", "embedding_requests", "
 
 
 def embedding_request(text: object, endpoint: Endpoint) -> Request:
-    """What asks for one text's vector; equal texts ask the same, so the journal has each once."""
+    """The request for the vector of a text; equal texts make equal requests, so the journal has each once."""
     return Request("embedding", {"input": sendable(str(text))}, endpoint=endpoint)
 
 
 def embedding_requests(rows: Rows, endpoint: Endpoint) -> list[Request]:
-    """One request per different text."""
+    """One request for each different text."""
     return [embedding_request(text, endpoint) for text in dict.fromkeys(rows.texts) if text is not None]
 
 
 def embed_pool(rows: Rows, endpoint: Endpoint, count: int, name: str) -> Conversation[tuple[list[int], Vectors]]:
-    """The vectors of these rows' texts, of length one, and the positions of the rows that have one.
+    """The positions of the rows whose text got a vector, and these vectors, scaled to length 1.
 
-    A text the service will not embed is left out of the pool.
+    A text that the service refuses to embed is left out.
 
     Args:
         rows: labelled training rows whose texts are all different.
         endpoint: the model that embeds.
-        count: examples each row is to be shown.
+        count: examples to show for each row.
         name: of the spec.
 
     Raises:
         EndpointError: fewer than `count` texts got a vector, or vectors of one model differ in length.
-        Partial: some have none for a reason that may pass.
+        Partial: some have no vector yet, for a reason that may pass.
     """
     import numpy as np
 
@@ -80,7 +80,7 @@ def embed_pool(rows: Rows, endpoint: Endpoint, count: int, name: str) -> Convers
 
 
 def unit(vector: Vectors) -> Vectors:
-    """The vector scaled to length one, so that a product of two is their cosine; one of zeros stays."""
+    """The vector scaled to length 1, so that the product of two is their cosine; a zero vector is left as it is."""
     import numpy as np
 
     size = float(np.linalg.norm(vector))
@@ -88,18 +88,18 @@ def unit(vector: Vectors) -> Vectors:
 
 
 MOST_COSINES = 4_000_000
-"""Cosines held at once: 16 MB."""
+"""Cosines in memory at once: 16 MB."""
 
 
 class Nearest:
-    """Asks each row with the examples nearest to it.
+    """Answers each row with the examples nearest to it.
 
     Args:
-        adapter: how a row is asked.
+        adapter: writes the requests of a row and reads the answers.
         endpoint: the model that embeds.
         count: examples to show.
-        pool: examples to choose from, `inputs` and `label` each; their texts all differ.
-        vectors: their vectors, of length one, shape (examples, numbers).
+        pool: examples to choose from, `inputs` and `label` each; their texts differ.
+        vectors: of the pool, of length 1, shape (examples, dimensions).
         name: of the spec.
     """
 
@@ -121,10 +121,10 @@ class Nearest:
         self._shown: dict[int, FewShotExample] = {}
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> Conversation[list[Prediction]]:
-        """Asks for the rows' vectors, then for the rows; never raises for what one row does.
+        """The conversation about rows: first their vectors, then the rows; no single row makes it raise.
 
         Raises:
-            EndpointError: a vector is of another length than those of the pool.
+            EndpointError: a vector has another length than those of the pool.
         """
         asked = [place for place, inputs in enumerate(rows) if isinstance(self._adapter.opening(inputs, ()), Request)]
         texts = [rows[place][self._adapter.task.text] for place in asked]
@@ -144,7 +144,7 @@ class Nearest:
                 embedded[place] = answer
         keys = [same_text(rows[place][self._adapter.task.text]) for place in embedded]
         shown = dict(zip(embedded, self.nearest([unit(a.vector) for a in embedded.values()], keys), strict=True))
-        # A row that is not sent asks nothing, so nothing is paid for its vector either.
+        # A row that makes no request is not embedded either.
         places = [place for place in range(len(rows)) if place not in broken]
         found = yield from gather(self._adapter.row(rows[place], shown.get(place)) for place in places)
         predicted = broken | {
@@ -154,19 +154,19 @@ class Nearest:
         return [predicted[place] for place in range(len(rows))]
 
     def nearest(self, vectors: Sequence[Vectors], keys: Sequence[str]) -> list[tuple[FewShotExample, ...]]:
-        """For each vector the examples most like it, the most similar last, where it stands next to the question.
+        """For each vector the examples nearest to it, the nearest last, next to the question.
 
         Args:
-            vectors: of the rows, of length one.
-            keys: what their texts count as; an example of the same text is passed over.
+            vectors: of the rows, of length 1.
+            keys: of the rows' texts; an example with the same key is passed over.
         """
         import numpy as np
 
-        # One more than is shown: a row's own text may be among them.
+        # One more than is shown: the row's own text may be among them.
         count = min(self._count + 1, len(self._pool))
         at_once = max(1, MOST_COSINES // len(self._pool))
-        # The last digits of a product hang on how many rows it has. So it only says who may be among the nearest:
-        # all within twice its error (Higham 2002, section 3.5); those are told apart by sums of their own.
+        # The last digits of a matrix product depend on its number of rows. So it only preselects: all examples within
+        # twice its error bound (Higham 2002, section 3.5) are compared by sums that do not depend on other rows.
         slack = self._vectors.shape[1] * float(np.finfo(np.float32).eps)
         found: list[tuple[FewShotExample, ...]] = []
         for first in range(0, len(vectors), at_once):
@@ -218,7 +218,7 @@ def extremes(
 
 
 def typical(adapter: PromptAdapter, pool: Sequence[Mapping[str, Any]], count: int) -> tuple[FewShotExample, ...]:
-    """So many examples whose length is nearest to the mean length of the pool."""
+    """The `count` examples whose length is nearest to the mean length of the pool."""
     texts = [len(str(example["inputs"].get(adapter.task.text))) for example in pool]
     mean = sum(texts) / max(1, len(texts))
     order = sorted(range(len(pool)), key=lambda i: (abs(texts[i] - mean), i))[:count]
@@ -226,7 +226,7 @@ def typical(adapter: PromptAdapter, pool: Sequence[Mapping[str, Any]], count: in
 
 
 def with_embedding(found: Prediction, answer: Answer) -> Prediction:
-    """A prediction with the cost, time and tokens of its row's embedding added."""
+    """The prediction with the cost, time and tokens of the row's embedding added."""
     spent = 0.0 if answer.from_journal else answer.cost_usd
     call = replace(
         found.call,

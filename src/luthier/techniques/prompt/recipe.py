@@ -37,11 +37,11 @@ class PromptRecipe(Spec):
     """The settings of a prompt, zero- or few-shot, and what follows from them; `Prompt` adds fitting and answering."""
 
     prompt: Wording
-    """What is said to the model."""
+    """The text of the prompt."""
     answer: AnswerFormat = AnswerFormat()
-    """How the model is to answer; `answer: score` is short for `answer: {method: score}`."""
+    """The form of the answer; `answer: score` is short for `answer: {method: score}`."""
     decoding: Decoding = Field(default_factory=Decoding)
-    """How the model is to write."""
+    """Decoding settings."""
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
         # Written out, as type checkers would make one of keywords alone from the fields.

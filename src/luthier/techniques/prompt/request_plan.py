@@ -40,7 +40,7 @@ Examples: TypeAlias = Sequence[FewShotExample]
 
 
 def unknown_to_journal(conversation: Conversation[Result]) -> Recalled[Result]:
-    """A conversation that is held with nothing in the journal: how far it goes, and what it asks until then."""
+    """A conversation replayed with an empty journal: the requests it makes until it needs an answer."""
     rounds: list[Sequence[Request]] = []
     try:
         requests = next(conversation)
@@ -57,7 +57,7 @@ def unknown_to_journal(conversation: Conversation[Result]) -> Recalled[Result]:
 def plan_requests(
     spec: PromptRecipe, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: JournalReplay
 ) -> tuple[Pieces, Pieces]:
-    """What fitting and answering these rows ask; see `Spec.planned_requests`."""
+    """The requests of fitting and of answering rows; see `Spec.planned_requests`."""
     if fitted is not None or not spec.needs_training:
         return [], _answering(spec, rows, fitted or Fitted(spec=spec), recall)
     known = training_rows(spec, train)
@@ -79,12 +79,12 @@ def plan_requests(
 
 
 def _answering(spec: PromptRecipe, rows: Rows, fitted: Fitted, recall: JournalReplay) -> Pieces:
-    """What a prompt whose examples are chosen asks about rows."""
+    """The requests about rows once the examples are chosen."""
     found = recall(answer_rows(spec, fitted, rows.inputs))
     pieces = _recalled(spec, found)
     nearest = nearest_of(spec, fitted)
     if nearest is not None:
-        # A row without a vector is not asked in `found`; its examples lie between the shortest and the longest.
+        # Rows without a vector are not in `found`; the lengths of their examples lie between the extremes.
         _, waiting = _by_vector(rows, found.missing)
         pieces.append(_between(spec, waiting, *nearest.extremes))
     return pieces
@@ -93,7 +93,7 @@ def _answering(spec: PromptRecipe, rows: Rows, fitted: Fitted, recall: JournalRe
 def _unknown_examples(
     spec: PromptRecipe, rows: Rows, shortest: Examples, longest: Examples, recall: JournalReplay
 ) -> Pieces:
-    """What is asked about rows as long as it is not known which examples they are shown."""
+    """The requests about rows as long as their examples are not known."""
     endpoint = spec.prompt.examples.endpoint
     if endpoint is None:
         return [_between(spec, rows, shortest, longest, sure=False)]
@@ -101,14 +101,14 @@ def _unknown_examples(
     embedded, waiting = _by_vector(rows, recall(_asked_once(vectors)).missing if vectors else [])
     return [
         PlannedRequests(vectors),
-        # What was embedded before may have been asked before, too.
+        # Rows that were embedded before may have been answered before, too.
         _between(spec, embedded, shortest, longest, sure=False),
         _between(spec, waiting, shortest, longest),
     ]
 
 
 def _recalled(spec: PromptRecipe, recalled: Recalled[Any]) -> Pieces:
-    """The rounds of a conversation; the further a token walk has come, the fewer requests may follow."""
+    """The rounds of a replayed conversation; each round of a token walk leaves fewer follow-ups."""
     pieces: Pieces = []
     follow, walked = _follow_ups(spec), 0
     for requests in recalled.rounds:
@@ -121,7 +121,7 @@ def _recalled(spec: PromptRecipe, recalled: Recalled[Any]) -> Pieces:
 
 
 def _follow_ups(spec: PromptRecipe) -> FollowUps:
-    """What the first answer of a row may lead to: the next tokens of labels that begin alike."""
+    """The follow-ups of a row's first answer: the next tokens of labels that begin alike."""
     if spec.answer_mode != "walk":
         return FollowUps()
     longest = max(len(word.encode("utf-8", "replace")) for word in spec.words)
@@ -144,7 +144,7 @@ def _extremes(spec: PromptRecipe, rows: Rows, split: RowSplit) -> tuple[Examples
 
 
 def _by_vector(rows: Rows, waiting: Sequence[Request]) -> tuple[Rows, Rows]:
-    """The rows whose vector is known, and those whose text is among the embeddings that are waited for."""
+    """The rows whose vector is known, and those whose text is among the missing embeddings."""
     texts = {request.body["input"] for request in waiting if request.operation == "embedding"}
     new = [text is not None and sendable(str(text)) in texts for text in rows.texts]
     known = [place for place, is_new in enumerate(new) if not is_new]
@@ -156,7 +156,7 @@ def _asked_once(requests: Sequence[Request]) -> Conversation[None]:
 
 
 def preview_examples(spec: PromptRecipe, train: Rows | None) -> tuple[Examples, list[str]]:
-    """The examples a preview shows, and what to say where they are not those that will be sent.
+    """The examples of a preview, and a note where they are not those that will be sent.
 
     Args:
         spec: the recipe; it shows examples.

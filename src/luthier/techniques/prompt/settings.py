@@ -1,4 +1,4 @@
-"""The blocks of a prompt spec as YAML has them, checked on the way in."""
+"""The blocks of a prompt spec, as in YAML."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class Examples(BaseModel):
     """Examples shown before the row; 0 is zero-shot. With `searched` also a list, as in [1, 3, 5]: then counts
     compete too."""
     select: Select = "balanced"
-    """`balanced`: every label in turn; `random`: as the training rows fall; `nearest`: for each row those most like
-    it by embedding; `searched`: of many balanced draws the one that answers training rows best."""
+    """`balanced`: every label in turn; `random`: drawn without regard to labels; `nearest`: for each row the nearest
+    ones by embedding; `searched`: of several balanced draws the one that answers training rows best."""
     seed: int | None = None
-    """Seed of the choice, to try other examples; the spec's `seed` when absent."""
+    """Seed of the draw; the `seed` of the spec when absent."""
     max_characters: int | None = Field(default=None, ge=1)
-    """Only training texts of at most this length are shown, so that prompts stay short; of a label that has only longer
+    """Show only training texts of at most this length, so that prompts stay short; of a label that has only longer
     ones, its shortest text. Texts of any length when absent."""
     endpoint: Endpoint | None = None
     """With `nearest`: the model that embeds, as in {provider: local, model: wordllama-256}."""
     samples: int = Field(default=30, ge=2, le=1000)
-    """With `searched`: how many draws are tried."""
+    """With `searched`: number of draws."""
     rows: int = Field(default=100, ge=20, le=10_000)
-    """With `searched`: training rows the draws are judged on; none of them is shown as an example."""
+    """With `searched`: number of training rows the draws are scored on; none of them is shown as an example."""
 
     @field_validator("count", mode="before")
     @classmethod
@@ -86,32 +86,32 @@ class Examples(BaseModel):
 
     @property
     def is_drawn(self) -> bool:
-        """Whether a seed changes what is shown."""
+        """Whether a seed changes which examples are shown."""
         return self.most > 0 and self.select != "nearest"
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Every count that may be shown."""
+        """Every count that may be used."""
         return self.count if isinstance(self.count, tuple) else (self.count,)
 
     @property
     def most(self) -> int:
-        """The most examples that may be shown."""
+        """The largest count."""
         return max(self.counts)
 
 
 class Wording(BaseModel):
-    """What is said to the model."""
+    """The text of the prompt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     template: str
-    """Jinja template of the user turn, or of the text to complete; names columns of the row."""
+    """Jinja template of the user turn, or of the text to complete; it names columns of the row."""
     system: str | None = None
-    """Jinja template of what stands once above all: the system turn, or the head of the text to complete."""
+    """Jinja template of the system turn, or of the beginning of the text to complete."""
     style: Style | None = None
-    """`chat` for instructed models, `completion` to let a model continue a text; by default `chat`, and
-    `completion` for the embedded model, which is too small to be instructed."""
+    """`chat` for models that follow instructions, `completion` to let a model continue a text; `chat` when absent, and
+    `completion` for the embedded model, which is too small to follow instructions."""
     examples: Examples = Examples()
 
     @model_validator(mode="before")
@@ -145,16 +145,16 @@ class Wording(BaseModel):
 
 
 class AnswerFormat(BaseModel):
-    """How the model is to answer, and how the answer is read."""
+    """The form of the answer, and how a label is read from it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Method = "text"
-    """`text`: read what was written; `json`: enforce a schema; `score`: compare the labels' probabilities."""
+    """`text`: read the label from text; `json`: enforce a schema; `score`: compare the labels' probabilities."""
     words: dict[str, str] = Field(default_factory=dict)
-    """A word per label for the model to answer with; the labels themselves when absent."""
+    """A word per label for the model to answer with; the labels when absent."""
     calibration_rows: int = Field(default=0, ge=0, le=10_000)
-    """Training rows used to measure, and take away, the model's bias towards some labels; for `score`."""
+    """Number of training rows on which the model's prior for each label is measured, to divide by it; for `score`."""
 
     @field_validator("words", mode="before")
     @classmethod
@@ -194,17 +194,17 @@ class AnswerFormat(BaseModel):
 
 
 class Decoding(BaseModel):
-    """How the model is to write. What is null or absent is not sent, save for `max_tokens`."""
+    """Decoding settings. Those that are null or absent are not sent, except `max_tokens`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     temperature: float | None = Field(default=0.0, ge=0, le=2)
-    """0 for the likeliest answer; null where the model refuses the parameter, as reasoning models do."""
+    """0 for the likeliest answer; null for models that refuse the parameter, as reasoning models do."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Most tokens of an answer; made to fit the labels when absent. Reasoning models want about 2000."""
+    """Most tokens of an answer; enough for the labels when absent. Reasoning models need about 2000."""
     top_p: float | None = Field(default=None, gt=0, le=1)
-    """Share of the likeliest tokens to draw from."""
+    """Probability mass of the likeliest tokens to sample from."""
     seed: int | None = None
     """Seed for services that take one."""
     reasoning_effort: str | None = Field(default=None, pattern=r"^[a-z]+$")
-    """How long a reasoning model may think: none, minimal, low, medium, high, as the service names them."""
+    """Effort of a reasoning model: none, minimal, low, medium or high, as the service names them."""

@@ -1,4 +1,4 @@
-"""Templates: how a row is written into a prompt. Sandboxed, strict, compiled once."""
+"""Templates that write a row into a prompt: sandboxed, strict about undefined names, compiled once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from luthier.techniques.prompt.allowance import WorkExceeded, allowance, bounded
 __all__ = ["OFFERED", "Template", "UnrenderedRow", "compiled", "plain_cell"]
 
 OFFERED = ("labels", "words", "row")
-"""Names a template may use beside the columns; a column of the same name is `row["labels"]`."""
+"""Names a template may use beside the columns; a column of such a name is written `row["labels"]`."""
 
 GLOBALS = ("range", "dict", "namespace")
 
 
 class UnrenderedRow(Exception):
-    """A template failed on one row; the message is that row's error."""
+    """A template failed on a row; the message is the error of that row."""
 
 
 class Template:
-    """One template, ready to be filled.
+    """A compiled template.
 
     Examples:
         >>> template = compiled("{{ title | upper }}: {{ row['full text'] }} ({{ labels | join('/') }})")
@@ -44,20 +44,20 @@ class Template:
             by_row = _columns_of_row(tree)
             undeclared = meta.find_undeclared_variables(tree)
             self.truncations = _truncations(tree)
-            """Lengths after which texts are cut (`truncate`), in characters."""
+            """Lengths of `truncate` filters, in characters."""
             instrument(tree)
             self._compiled = environment.from_string(tree)
         except TemplateSyntaxError as error:
             raise ValueError(f"line {error.lineno}: {error.message}") from error
         except (RecursionError, MemoryError, SyntaxError) as error:
-            # Jinja's own errors of syntax are of another class: these are Python's, on nested code.
+            # Python's errors on deeply nested code; Jinja's own syntax errors are of another class.
             raise ValueError("its blocks, brackets or operators are nested too deeply; write it flatter") from error
         self._plain_names = tuple(sorted(undeclared - set(OFFERED) - set(GLOBALS)))
         self.columns = tuple(sorted({*self._plain_names, *by_row}))
         self._refuse_endless_work()
 
     def fill(self, inputs: Mapping[str, Any], labels: Sequence[str], words: Sequence[str]) -> str:
-        """The text for one row; a missing cell is written as nothing.
+        """The text for a row; a missing cell is written as nothing.
 
         Raises:
             UnrenderedRow: the template cannot be filled with this row.
@@ -71,11 +71,11 @@ class Template:
         except WorkExceeded as error:
             raise UnrenderedRow(f"the template is too much work for this row: {error}") from error
         except Exception as error:
-            # Whatever a template does with one row must not stop the others.
+            # An error in one row must not stop the others.
             raise UnrenderedRow(f"the template fails on this row: {type(error).__name__}: {error}") from error
 
     def _refuse_endless_work(self) -> None:
-        """A template that is too much work for any row is refused before the first one."""
+        """Refuses a template that is too much work even without a row."""
         try:
             self.fill({}, (), ())
         except UnrenderedRow as error:
@@ -93,19 +93,18 @@ class Template:
 
 @functools.lru_cache(maxsize=512)
 def compiled(source: str) -> Template:
-    """The template of this source.
+    """The compiled template, from a cache.
 
     Raises:
-        ValueError: the source is no template; the message has the line.
+        ValueError: the source is not a template; the message has the line.
     """
     return Template(source)
 
 
 def plain_cell(value: Any) -> str | int | float | bool:
-    """A cell as templates see it: missing is empty, anything but text and numbers is its text.
+    """A cell as templates see it: a missing one is empty, anything but a text or a number becomes its text.
 
-    Dates and the like become text so that a row reads the same from a table, from JSON and from
-    the stored examples.
+    So a row with a date reads the same from a table, from JSON and from stored examples.
 
     Examples:
         >>> plain_cell(None), plain_cell(float("nan")), plain_cell(4), plain_cell(["a"])

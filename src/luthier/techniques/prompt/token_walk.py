@@ -1,9 +1,9 @@
 """Label probabilities from next-token log-probabilities, also for labels of several tokens.
 
-No tokenizer is needed, because the walk goes by text. A node is the text of an answer so far; each
-returned token that some label can continue with leads to a longer text. A node that only one label
-can follow gives its mass to that label; any other node is asked for its next tokens. Several ways to
-cut one label into tokens add up, and so do "4" and " 4", "Good" and "good".
+No tokenizer is needed, because the walk goes by text. A node is the beginning of an answer; each returned token that
+continues some label leads to a longer node. The probability of a node that continues in one label only goes to that
+label; for any other node the next tokens are asked for. Several tokenizations of a label add up, and so do "4" and
+" 4", "Good" and "good".
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ __all__ = [
 ]
 
 NEGLIGIBLE = 1e-3
-"""A node with less than this share of what the labels have is not asked further.
+"""A node with less than this share of the labels' probability is not followed.
 
-Without it nearly every row would pay a second request for the newline or the half word that sits
-far down among the likeliest tokens.
+Otherwise nearly every row would pay for a second request, about a newline or half a word far down among the likeliest
+tokens.
 """
 
 LEAST = 1e-12
-"""What ending has at least where longer labels seem to take everything; keeps logarithms finite."""
+"""Least probability that an answer ends where longer labels take all of it; keeps logarithms finite."""
 
 
 ROUNDING = 1e-6
-"""How far the returned probabilities may miss their sum: services round log-probabilities."""
+"""Tolerance for the sum of returned probabilities, as services round log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
 class WalkScores:
-    """What the labels got.
+    """The result of a walk.
 
     Attributes:
         logprobs: natural log-probability per label, among the labels only: they sum to 1.
-        censored: whether a label was not among the returned tokens and took its bound.
+        censored: whether a label was not among the returned tokens, so that it has the most it can have.
     """
 
     logprobs: tuple[float, ...]
@@ -61,7 +61,7 @@ class WalkScores:
 
 
 Walk: TypeAlias = Generator[list[str], Sequence[TokenChoices], WalkScores | None]
-"""Yields the texts whose next tokens it needs, is sent them in order."""
+"""Yields texts whose next tokens it needs; is sent the tokens in order."""
 
 
 def fold(text: str) -> str:
@@ -75,7 +75,7 @@ def fold(text: str) -> str:
 
 
 def apart_at_once(words: Sequence[str]) -> bool:
-    """Whether the first character of an answer already tells the words apart.
+    """Whether the words differ in their first character.
 
     Examples:
         >>> apart_at_once(["good", "bad"]), apart_at_once(["1", "10"])
@@ -85,11 +85,11 @@ def apart_at_once(words: Sequence[str]) -> bool:
 
 
 def most_follow_ups(words: Sequence[str]) -> int:
-    """How many texts a walk asks at most after the first.
+    """The most texts that a walk asks for after the first.
 
-    Each beginning that several words share may be asked with and without a space before it, and the space alone.
-    Where a model spreads over more spellings, the likeliest are asked. Beginnings are counted in bytes, as some tokens
-    are a part of a letter.
+    Each beginning that several words share may be asked for with and without a space before it, and the space alone.
+    Of more spellings, the likeliest are asked for. Beginnings are counted in bytes, as some tokens are part of a
+    character.
 
     Examples:
         >>> most_follow_ups(["1", "2", "3"]), most_follow_ups(["1", "10", "2"]), most_follow_ups(["good", "great"])
@@ -102,15 +102,15 @@ def most_follow_ups(words: Sequence[str]) -> int:
 
 
 def walk(words: Sequence[str], *, follow: bool = True, negligible: float = NEGLIGIBLE) -> Walk:
-    """Walks the answers a model may give and returns what each word got.
+    """Walks over the answers a model may give and returns the probability of each word.
 
     Args:
         words: the answers, in the order of the labels.
-        follow: whether texts may be asked further; without it only the first position counts.
-        negligible: see `NEGLIGIBLE`; 0 asks every node.
+        follow: whether to ask beyond the first token.
+        negligible: see `NEGLIGIBLE`; 0 follows every node.
 
     Returns:
-        The scores, `None` when no returned token begins any of the words.
+        The scores; `None` if no returned token begins any of the words.
 
     Examples:
         >>> steps = walk(["1", "10", "2"])
@@ -144,10 +144,10 @@ def walk(words: Sequence[str], *, follow: bool = True, negligible: float = NEGLI
 
 
 def most_of_unreturned(choices: TokenChoices) -> float:
-    """Largest probability a token can have that was not returned.
+    """The largest probability that a token can have that was not returned.
 
-    It is no likelier than the least likely returned one, and no more than all of them leave over: a
-    service that returns few tokens would else make the labels it left out as likely as its first choice.
+    At most that of the least likely returned token, and at most what the returned ones leave over: otherwise a service
+    that returns few tokens would make the labels it left out as likely as its first choice.
 
     Examples:
         >>> round(most_of_unreturned((("a", math.log(0.5)), ("b", math.log(0.01)))), 3)
@@ -170,12 +170,12 @@ class _Trie:
         self._bound = [0.0] * len(words)
 
     def spread(self, text: str, mass: float, choices: TokenChoices, moved: dict[str, float]) -> None:
-        """Moves the mass of a node along its tokens: to labels, or to longer texts in `moved`."""
+        """Moves the probability of a node along its tokens: to labels, or to longer texts in `moved`."""
         body = self._fold(text.lstrip())
         here = self._following(body)
         whole = next((i for i in here if self._words[i] == body), None)
         if not choices:
-            # The service says nothing, as some do where the answer ends.
+            # No tokens: some services return none where the answer ends.
             if whole is not None:
                 self._seen[whole] += mass
             else:
@@ -216,7 +216,7 @@ class _Trie:
     def leave_negligible(
         self, waiting: dict[str, float], known: dict[str, TokenChoices], negligible: float, most: int
     ) -> int:
-        """Shares out, in equal parts, the mass of texts not worth a request; how many of the `most` are left to ask."""
+        """Divides the probability of negligible texts among their labels; returns how many texts are asked."""
         total = sum(self._seen) + sum(waiting.values())
         unknown = sorted((text for text in waiting if text not in known), key=lambda text: -waiting[text])
         asked = [text for text in unknown if waiting[text] >= negligible * total][:most]
@@ -226,7 +226,7 @@ class _Trie:
         return len(asked)
 
     def scores(self) -> WalkScores | None:
-        """The masses as log-probabilities among the labels."""
+        """Log-probabilities among the labels; `None` if no label was seen."""
         if not any(self._seen):
             return None
         masses = []
