@@ -1,4 +1,4 @@
-"""YAML that people write or are sent, read within bounds: an error of YAML is all that can come of it."""
+"""YAML from users and other people, read within bounds: whatever it holds, the worst outcome is a YAML error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["MOST_CHARACTERS", "MOST_DEPTH", "MOST_NODES", "described", "parse_ya
 MOST_CHARACTERS = 1_000_000
 MOST_DEPTH = 100
 MOST_NODES = 50_000
-"""Values in a document, an alias counted as often as it is used."""
+"""Values in a document; an alias counts each time it is used."""
 
 LONGEST_NUMBER = 1_000
 """Characters."""
@@ -23,10 +23,10 @@ NUMBERS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timest
 
 
 def parse_yaml(text: str) -> Any:
-    """The value a YAML document holds.
+    """Reads a YAML document.
 
     Raises:
-        yaml.YAMLError: it is no YAML, holds a number or date that cannot be one, or is beyond the bounds of this file.
+        yaml.YAMLError: it is not YAML, holds an impossible number or date, or exceeds the bounds above.
 
     Examples:
         >>> parse_yaml("labels: [1, 2]")
@@ -53,22 +53,22 @@ def parse_yaml(text: str) -> Any:
             ) from None
         raise
     except (ValueError, OverflowError) as error:
-        # 2026-13-01, a number of 5,000 digits: what looks like a date or a number and is none.
+        # 2026-13-01, a number of 5,000 digits: looks like a date or a number and is not.
         raise yaml.YAMLError(f"{error}; write it in quotes if it is a text") from error
     finally:
         loader.dispose()
 
 
 def path_of(given: Any, what: str, wrong: type[UserError]) -> Path:
-    """What was given as a path.
+    """Converts an argument to a path.
 
     Args:
-        given: a string or a path, if it is one.
-        what: what is wanted there, as in `a table`.
-        wrong: the error, should it be something else.
+        given: a string or a path.
+        what: what the path is of, as in `a table`.
+        wrong: class of the error to raise.
 
     Raises:
-        UserError: it is no path.
+        UserError: it is neither.
     """
     if isinstance(given, str | os.PathLike):
         return Path(given)
@@ -76,7 +76,7 @@ def path_of(given: Any, what: str, wrong: type[UserError]) -> Path:
 
 
 def described(given: Any) -> str:
-    """What was given instead of what is allowed, short: its value and its type.
+    """A wrong argument for a message: its value, shortened, and its type.
 
     Examples:
         >>> described(5), described(None)
@@ -93,7 +93,7 @@ def _bounded_loader() -> Any:
     import yaml
 
     class Bounded(yaml.SafeLoader):
-        """Gives up at one value too many while it reads: a value takes far more memory than its characters."""
+        """Counts values while it reads: a value takes far more memory than its characters."""
 
         composed = 0
 
@@ -107,7 +107,7 @@ def _bounded_loader() -> Any:
 
 
 def _refuse_beyond(root: Any) -> None:
-    """Refuses a tree of nodes that is too deep or, with its aliases written out, too large."""
+    """Refuses a tree of nodes that is too deep or, with its aliases expanded, too large."""
     import yaml
 
     sizes: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Where Luthier keeps what outlives a command."""
+"""The folders where Luthier keeps files between commands."""
 
 from __future__ import annotations
 
@@ -11,30 +11,25 @@ __all__ = ["cache_folder", "luthier_home"]
 def luthier_home() -> Path:
     """Folder of the journal and of the embedded server's state; made on first use, mode 0700.
 
-    `LUTHIER_HOME` names it; without it, the user's data folder of the platform.
+    `LUTHIER_HOME` names it; by default the user's data folder of the platform.
     """
-    given = os.environ.get("LUTHIER_HOME")
-    if given:
-        folder = Path(given).expanduser()
-    else:
-        import platformdirs
-
-        folder = Path(platformdirs.user_data_dir("luthier", appauthor=False))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
+    return _folder("LUTHIER_HOME", "user_data_dir", 0o700)
 
 
 def cache_folder() -> Path:
     """Folder of downloaded weights and sample data, which can be deleted at any time.
 
-    `LUTHIER_CACHE` names it; without it, the user's cache folder of the platform.
+    `LUTHIER_CACHE` names it; by default the user's cache folder of the platform.
     """
-    given = os.environ.get("LUTHIER_CACHE")
-    if given:
+    return _folder("LUTHIER_CACHE", "user_cache_dir", 0o777)
+
+
+def _folder(variable: str, default: str, mode: int) -> Path:
+    if given := os.environ.get(variable):
         folder = Path(given).expanduser()
     else:
         import platformdirs
 
-        folder = Path(platformdirs.user_cache_dir("luthier", appauthor=False))
-    folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(getattr(platformdirs, default)("luthier", appauthor=False))
+    folder.mkdir(parents=True, exist_ok=True, mode=mode)
     return folder

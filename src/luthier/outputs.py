@@ -1,8 +1,7 @@
-"""Where results are written: nothing that Luthier did not make is replaced or removed.
+"""Writes results; nothing that Luthier did not write is replaced or removed.
 
 A file or folder is written beside its place and renamed into it, so it appears whole or not at all. A symbolic link
-in that place is refused: what it points to belongs to another name. Links among the folders above it are followed, as
-every program does.
+in that place is refused; links among the folders above it are followed.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from luthier.errors import DataError
 __all__ = ["ScratchFile", "check_file", "check_folder", "lock_scratch", "write_file", "write_folder"]
 
 NAMED = 3
-"""Files that a message names before it says that there are more."""
+"""Number of files that a message names."""
 
 YOUNG_SECONDS = 60.0
-"""Scratch folders younger than this are not swept."""
+"""Scratch folders younger than this are not removed."""
 
 MANIFEST = "written.json"
-"""In a folder that was written here: the name and sha256 of each file of it."""
+"""In each folder that Luthier wrote: names and sha256 of its files."""
 
 
 def check_file(path: str | Path) -> Path:
-    """The path, if a file can be written there: nothing, or an ordinary file, is in its place.
+    """The path, if there is nothing or an ordinary file in its place.
 
     Raises:
         DataError: a symbolic link, a folder or a device is there.
@@ -149,7 +148,7 @@ def _age_seconds(path: Path) -> float:
 
 
 def check_folder(path: str | Path) -> Path:
-    """The absolute path, if a folder can be written there: nothing, an empty folder or one of Luthier's is there.
+    """The absolute path, if there is nothing, an empty folder or a folder that Luthier wrote in its place.
 
     Raises:
         DataError: anything else is there; it is left as it is.
@@ -173,7 +172,7 @@ def check_folder(path: str | Path) -> Path:
 
 
 def write_folder(path: str | Path, fill: Callable[[Path], None]) -> Path:
-    """Writes a folder whole or not at all; an earlier one of Luthier's, and an empty one, is replaced.
+    """Writes a folder whole or not at all; an empty folder, and one that Luthier wrote, is replaced.
 
     Args:
         path: the folder.
@@ -197,7 +196,7 @@ def write_folder(path: str | Path, fill: Callable[[Path], None]) -> Path:
             (new / MANIFEST).write_text(json.dumps(written, indent=1), encoding="utf-8")
             _swap(new, target, scratch / "old")
     finally:
-        # An earlier folder of ours is removed only once one stands in its place.
+        # An earlier folder is removed only once another one is in its place.
         if target.exists() or not (scratch / "old").exists():
             shutil.rmtree(scratch, ignore_errors=True)
         if held is not None:
@@ -219,7 +218,7 @@ def _swap(new: Path, target: Path, old: Path) -> None:
         return
     target.rename(old)
     try:
-        # Looked at again where nothing else is writing: what came meanwhile is not removed.
+        # Checked again where nothing else writes: files that arrived meanwhile are not removed.
         if foreign := next(_foreign(old), None):
             raise DataError(f"{target} now holds {foreign}, which Luthier did not write; it is left as it is.")
         new.rename(target)
@@ -229,7 +228,7 @@ def _swap(new: Path, target: Path, old: Path) -> None:
 
 
 def _foreign(folder: Path) -> Iterator[str]:
-    """What in a folder was not written here, or was changed since; folders that hold nothing of ours are not read."""
+    """Entries that Luthier did not write, or that changed since; folders without any of its files are not read."""
     known = _manifest(folder)
     above = {str(part) for name in known for part in PurePath(name).parents}
     unread = [folder]
@@ -247,7 +246,7 @@ def _foreign(folder: Path) -> Iterator[str]:
 
 
 def _manifest(folder: Path) -> dict[str, str]:
-    """The files Luthier wrote into a folder and their sha256; empty where the manifest is none of its own."""
+    """The files that Luthier wrote into a folder and their sha256; empty where the manifest is not its own."""
     file = folder / MANIFEST
     if file.is_symlink() or not file.is_file():
         return {}
@@ -260,7 +259,7 @@ def _manifest(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Everything in a folder but the folders in it, links not followed; an empty folder counts as what it is."""
+    """Files, links and empty folders in a folder, at any depth; links are not followed."""
     for entry in sorted(folder.iterdir()):
         if entry.is_dir() and not entry.is_symlink() and any(entry.iterdir()):
             yield from _files(entry)

@@ -1,4 +1,4 @@
-"""`quickstart`: the whole way on the embedded default, told as it goes."""
+"""`quickstart`: from sample data to scored rows on the embedded model, each step explained."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ NAME = "stars"
 
 
 def run_quickstart(folder: Path, say: Callable[[str], None] = print) -> None:
-    """Writes sample tables and specs, compares, packages the winner, scores new rows.
+    """Writes sample tables and specs, compares them, packages the winner, scores new rows.
 
     Args:
-        folder: where `data/` and `models/` go; what is there already is used.
-        say: told each line.
+        folder: where `data/` and `models/` go; files that are there already are used.
+        say: takes each line of the output.
     """
     started = time.monotonic()
 
@@ -55,15 +55,15 @@ def run_quickstart(folder: Path, say: Callable[[str], None] = print) -> None:
     sizes = sizes_of(train, specs[0].task)
     heading(f"3. luthier compare {models} --test ... --train ... --limit {sizes.rows}")
     say("The prompts ask SmolLM2-135M, a language model that runs on this machine. The embedding spec turns every text")
-    say("into a vector and learns from those. Each spec is shown as soon as it is measured.")
+    say("into a vector and learns from the vectors. Each spec is shown as soon as it is measured.")
     say(str(sizes))
     board = api.compare(specs, test, train=train, limit=sizes.rows, test_name=tables["test"].name)
     say(str(board))
     say(
-        "\nWhy vectors and plain TF-IDF keep up with a language model here, or beat it: those two learned from\n"
+        "\nVectors and plain TF-IDF keep up with the language model here, or beat it, because they learned from\n"
         "thousands of labelled rows; SmolLM2, a thousandth the size of well-known models, saw five rows or none. It\n"
-        "is here so that everything runs without a key, not to judge prompts by. A real model is a changed\n"
-        "`endpoint:` block, or --endpoint, away (below)."
+        "is here so that everything runs without a key, not to judge prompts by. For a real model change the\n"
+        "`endpoint:` block, or add --endpoint (below)."
     )
 
     best = board.best
