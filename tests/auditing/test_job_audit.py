@@ -11,7 +11,7 @@ import pytest
 import luthier as lt
 from luthier.auditing.job_audit import ConditionChain, chain_of, chains_of, jobs_of_sweep, plan_chains
 from luthier.errors import DataError, ModelError, SpecError, UserError
-from luthier.tuning.submission import Timing
+from luthier.tuning.timing import Timing
 from luthier_local import LocalServer
 from tests.conftest import reviews
 from tests.tuning.conftest import make_spec

@@ -9,7 +9,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint, Price
-from luthier.tuning.submission import Timing
+from luthier.tuning.timing import Timing
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY
 

@@ -16,7 +16,7 @@ from luthier.errors import EndpointError, QuotaError, SpecError
 from luthier.providers.endpoint import Resource
 from luthier.techniques import read_spec
 from luthier.tuning.checkpoints import checkpoint_specs
-from luthier.tuning.submission import Timing
+from luthier.tuning.timing import Timing
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.arm import ControlPlane
 from luthier.tuning.tuners.azure import AzureTuner

@@ -17,7 +17,7 @@ import pytest
 
 import luthier as lt
 from luthier.tuning.job_runs import tune_runs
-from luthier.tuning.submission import Timing
+from luthier.tuning.timing import Timing
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, REPOSITORY
 from tests.tuning.conftest import BASE

@@ -14,7 +14,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from luthier.tuning.submission import Timing
+from luthier.tuning.timing import Timing
 from luthier.tuning.tuners import tuner_for
 from tests.conftest import reviews
 

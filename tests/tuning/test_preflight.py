@@ -15,7 +15,7 @@ import luthier as lt
 from luthier.errors import DataError, SpecError
 from luthier.tuning.preflight import Preflight
 from luthier.tuning.row_checks import near_duplicates
-from luthier.tuning.submission import Timing
+from luthier.tuning.timing import Timing
 from luthier.tuning.training_files import file_findings, training_file
 from luthier.tuning.tuners.tuner import Rules, longest_line
 from luthier.tuning.tuning_plan import plan_tuning

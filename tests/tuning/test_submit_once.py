@@ -13,7 +13,7 @@ import pytest
 import luthier as lt
 from luthier.errors import BudgetReached, EndpointError, SpecError, UserError
 from luthier.tuning.job_runs import TUNE_TAGS, tune_runs
-from luthier.tuning.submission import Timing
+from luthier.tuning.timing import Timing
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.openai import OpenAITuner
 from luthier.tuning.tuners.tuner import JobState, Submission

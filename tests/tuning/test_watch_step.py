@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from luthier.errors import BudgetReached, EndpointError, Partial
-from luthier.tuning.submission import Timing
+from luthier.tuning.timing import Timing
 from luthier.tuning.tuners.tuner import JobEvent, JobNotFound, JobState, ServiceUnavailable
 from luthier.tuning.watch import (
     CancelAccepted,

@@ -17,7 +17,7 @@ from luthier.spec import Spec
 from luthier.techniques.finetune import FineTune, Tuned
 from luthier.tuning.hosting import Host, HostedDeployment, Hosting
 from luthier.tuning.job_runs import JobRecord, TuneRun
-from luthier.tuning.submission import REAL_TIME, Timing, patiently
+from luthier.tuning.timing import REAL_TIME, Timing, patiently
 from luthier.tuning.tuned_specs import TunedSpecFile, tuned_spec, write_spec
 from luthier.tuning.tuners import Tuner
 from luthier.tuning.tuners.tuner import PAUSED, Checkpoint, JobNotFound, JobState, ServiceUnavailable

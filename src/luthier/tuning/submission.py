@@ -12,30 +12,23 @@ after the tracking store was lost.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
 
 from luthier.errors import EndpointError
-from luthier.techniques.finetune import FineTune
-from luthier.tracking.runs import TAGS
-from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, write_submission
-from luthier.tuning.preflight import Preflight
-from luthier.tuning.tuners.tuner import JobNotFound, JobState, OutcomeUnknown, ServiceUnavailable, Submission, Tuner
+from luthier.tracking.runs import TAGS, MlflowRun
+from luthier.tracking.stores import known_experiment
+from luthier.tuning.job import Job
+from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, runs_of_digest, write_submission
+from luthier.tuning.preflight import Preflight, log_preflight
+from luthier.tuning.submission_status import TOKEN_LENGTH, SubmissionStatus, submission_status, token_of
+from luthier.tuning.timing import REAL_TIME, TRIES_SECONDS, Timing, patiently
+from luthier.tuning.tuners.tuner import JobState, OutcomeUnknown, ServiceUnavailable, Submission, Tuner
+from luthier.tuning.tuning_plan import TuningPlan
 
-__all__ = ["REAL_TIME", "SubmissionStatus", "Timing", "patiently", "submission_status", "submit_once", "tune_digest"]
+__all__ = ["submit"]
 
 logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
-
-VERSION = 1
-TOKEN_LENGTH = 16
 
 SETTLE_SECONDS = 30.0
 """How long after a submission its job may still turn up in the service's list."""
@@ -43,150 +36,19 @@ SETTLE_SECONDS = 30.0
 LOOKS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Waits between looks for a job whose submission got no answer; SETTLE_SECONDS in all."""
 
-TRIES_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""Waits before another try of what did not happen because the service was unavailable."""
-
 MAX_SUBMISSIONS = 3
 
 
-@dataclass(frozen=True)
-class Timing:
-    """How time passes.
-
-    Attributes:
-        wait: waits so many seconds.
-        clock: Unix time.
-        poll_seconds: time between looks at a job; starts small and grows when absent.
-    """
-
-    wait: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.time
-    poll_seconds: float | None = None
-
-
-REAL_TIME = Timing()
-
-
-@dataclass(frozen=True)
-class SubmissionStatus:
-    """Whether there is a job for what is to be bought.
-
-    Attributes:
-        run: the run of the job; without a job, a run that was begun and whose submission is open, if there is one.
-        job: a job that is alive or has succeeded; `None` means that one has to be bought.
-        attempt: number of this submission among those of its digest, from 1.
-        spent: a run with an open submission, and its job, which has ended; to be written into the run.
-        lost: a run whose job the service does not know any more; to be ended.
-    """
-
-    run: TuneRun | None
-    job: JobState | None
-    attempt: int
-    spent: tuple[TuneRun, JobState] | None = None
-    lost: TuneRun | None = None
-
-
-def tune_digest(spec: FineTune, check: Preflight) -> str:
-    """sha256 of everything that is bought: the training lines, the base model, the settings, the service. Not names."""
-    facts = [
-        VERSION,
-        check.place,
-        check.model,
-        check.train.digest,
-        None if check.validation is None else check.validation.digest,
-        # Settings at their defaults are left out, so that a setting added later does not change today's digests.
-        spec.tuning.model_dump(mode="json", exclude_defaults=True),
-    ]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def token_of(digest: str, attempt: int) -> str:
-    """What a job carries at the service so that it can be found again."""
-    return f"{digest[:TOKEN_LENGTH]}-{attempt}"
-
-
-def submission_status(
-    tuner: Tuner, runs: Sequence[TuneRun], digest: str, *, again: bool = False, timing: Timing = REAL_TIME
-) -> SubmissionStatus:
-    """Whether there is a job for a digest that serves: one that is alive, or that has succeeded. Buys nothing.
+def submit(
+    plan: TuningPlan, *, budget_usd: float | None = None, watched: bool = True, timing: Timing = REAL_TIME
+) -> Job:
+    """The job of a plan: the existing one, else one that is bought now.
 
     Args:
-        tuner: the service, which is asked.
-        runs: the runs of this digest, oldest first.
-        digest: of what is to be bought.
-        again: whether another job is wanted although one has succeeded. One that is alive always serves.
+        plan: from `plan_tuning`.
+        budget_usd: most the job may cost; kept with the run, so that a later watch holds it too.
+        watched: whether the job will be watched; see `TuningPlan.check_affordable`.
         timing: how time passes.
-
-    Raises:
-        JobNotFound: the service does not know the job that would serve, and no other was asked for.
-    """
-
-    def serves(job: JobState) -> bool:
-        return not job.ended or (job.status == "succeeded" and not again)
-
-    latest = runs[-1] if runs else None
-    attempt = 1 if latest is None else latest.attempt
-    pending = latest if latest is not None and latest.pending else None
-    lost = None
-    if latest is not None and pending is None:
-        try:
-            job = None if latest.job is None else patiently(timing, partial(tuner.poll, latest.job))
-        except JobNotFound as error:
-            if not again and latest.job_status not in ("failed", "cancelled"):
-                # With another account's key the service gives this very answer: do not buy twice on a guess.
-                raise JobNotFound(
-                    f"{error} It is the job of this very submission (run {latest.run_id}). If the key is another "
-                    "account's or project's, set the right one. If the job was deleted, add --again (again=True) to "
-                    "buy another."
-                ) from error
-            job = None
-            lost = latest if latest.status == "RUNNING" else None
-        if job is not None and serves(job):
-            return SubmissionStatus(latest, job, attempt)
-        if latest.job is not None:
-            attempt += 1
-    spent = None
-    while True:
-        found = patiently(timing, partial(tuner.find, token_of(digest, attempt)))
-        serving = next((job for job in found if serves(job)), None)
-        if not found and latest is not None and pending is None and latest.attempt == attempt:
-            # The last try was refused; an earlier one could have been accepted all the same, hence the look.
-            attempt += 1
-            continue
-        if serving is not None or not found:
-            return SubmissionStatus(pending, serving, attempt, spent, lost)
-        if pending is not None:
-            spent, pending = (pending, found[0]), None
-        attempt += 1
-
-
-def submit_once(
-    spec: FineTune,
-    check: Preflight,
-    tuner: Tuner,
-    runs: Callable[[], Sequence[TuneRun]],
-    *,
-    again: bool = False,
-    facts: Mapping[str, Any] | None = None,
-    timing: Timing = REAL_TIME,
-    agree: Callable[[], None] = lambda: None,
-    began: Callable[[str], None] = lambda run_id: None,
-) -> tuple[TuneRun, JobState, bool]:
-    """The run and the job of a submission: the existing ones, else ones that are made and bought now.
-
-    Args:
-        spec: the recipe, untuned.
-        check: its training lines and price.
-        tuner: the service.
-        runs: reads the runs of this digest.
-        again: see `submission_status`.
-        facts: further things to be kept with the submission.
-        timing: how time passes.
-        agree: called before anything is bought; raises to prevent it.
-        began: called with the run's id before anything is uploaded.
-
-    Returns:
-        The run, the job, and whether the job was bought just now.
 
     Raises:
         EndpointError: the service refuses; nothing was bought.
@@ -196,45 +58,43 @@ def submit_once(
 
     from luthier.home import luthier_home
 
-    digest = tune_digest(spec, check)
+    spec, check, tuner, digest = plan.spec, plan.check, plan.tuner, plan.digest
     folder = luthier_home() / "tuning"
     folder.mkdir(exist_ok=True)
     # One process of this machine at a time submits the same; the next finds its job.
     with FileLock(folder / f"{digest[:TOKEN_LENGTH]}.lock", mode=0o600):
-        now = submission_status(tuner, runs(), digest, again=again, timing=timing)
+        runs = runs_of_digest(known_experiment(spec.task), digest)
+        now = submission_status(tuner, runs, digest, again=plan.again, timing=timing)
         _close(tuner, now)
-        run = now.run
-        if now.job is None and run is None:
-            agree()
+        run, job = now.run, now.job
+        if job is None and run is None:
+            # A job that the plan counted on may be gone by now, and then its tables and price were not checked.
+            plan.check_affordable(budget_usd, watched=watched)
             # Before there is a run, so that an account that may not fine-tune leaves none behind.
             patiently(timing, lambda: tuner.admit(check.model))
-        document = {**(facts or {}), "preflight": check.document()}
+        document = {
+            "target": None if plan.target is None else plan.target.document(),
+            "budget_usd": budget_usd,
+            "preflight": check.document(),
+        }
         if run is None:
             run = begin_tune(spec, _tags(check, digest, now.attempt), document)
-        elif now.job is None:
+        elif job is None:
             # Its process may have died before writing all of it, and the result may be wanted elsewhere now.
             write_submission(run.run_id, spec, document)
         record = JobRecord(run.run_id)
-        job = now.job
         if job is None:
-            began(run.run_id)
+            log_preflight(run.run_id, check)
+            for name, frame in plan.frames.items():
+                MlflowRun(run.run_id).log_table(frame, name=name, context=name, targets=spec.task.label)
             record.params({f"sent.{name}": value for name, value in spec.tuning.model_dump(exclude_none=True).items()})
-            job = _buy(spec, check, tuner, run, record, timing)
+            job = _buy(plan, run, record, timing)
         record.see(job)
-        return run, job, now.job is None
+    return Job(run, job, tuner, spec, plan.target, bought=now.job is None, tokens=check.train.tokens)
 
 
-def patiently(timing: Timing, act: Callable[[], Result]) -> Result:
-    """Does what may be done twice, and tries again while the service is unavailable: four times, over 15 seconds."""
-    for wait in TRIES_SECONDS[1:]:
-        try:
-            return act()
-        except ServiceUnavailable:
-            timing.wait(wait)
-    return act()
-
-
-def _buy(spec: FineTune, check: Preflight, tuner: Tuner, run: TuneRun, record: JobRecord, timing: Timing) -> JobState:
+def _buy(plan: TuningPlan, run: TuneRun, record: JobRecord, timing: Timing) -> JobState:
+    spec, check, tuner = plan.spec, plan.check, plan.tuner
     try:
         files = {}
         for table, file in check.files.items():

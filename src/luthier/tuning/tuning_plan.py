@@ -12,7 +12,7 @@ from luthier.tracking.stores import known_experiment
 from luthier.tuning.job_runs import runs_of_digest
 from luthier.tuning.preflight import Preflight, preflight
 from luthier.tuning.row_checks import without_leaks
-from luthier.tuning.submission import SubmissionStatus, submission_status, tune_digest
+from luthier.tuning.submission_status import SubmissionStatus, submission_status, tune_digest
 from luthier.tuning.tuned_specs import TunedSpecFile, need_finetune
 from luthier.tuning.tuners import Tuner, tuner_for
 

@@ -11,12 +11,11 @@ from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.tables import frame_of
 from luthier.techniques.finetune import FineTune
-from luthier.tracking.runs import MlflowRun
-from luthier.tracking.stores import connect, known_experiment
+from luthier.tracking.stores import connect
 from luthier.tuning.job import Job, lost_job
-from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, need_run, run_of_job, runs_of_digest
-from luthier.tuning.preflight import log_preflight
-from luthier.tuning.submission import REAL_TIME, Timing, submit_once
+from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, need_run, run_of_job
+from luthier.tuning.submission import submit
+from luthier.tuning.timing import REAL_TIME, Timing
 from luthier.tuning.tuned_specs import TunedSpecFile, need_finetune
 from luthier.tuning.tuners import Tuner, tuner_for
 from luthier.tuning.tuners.tuner import JobNotFound, JobState
@@ -24,7 +23,7 @@ from luthier.tuning.tuning_plan import TuningPlan, plan_tuning
 from luthier.tuning.watch import CostForecast, Watch
 from luthier.tuning.watch_driver import WatchedJob, Watcher, attended, follow
 
-__all__ = ["attach_job", "look_at", "submit", "tune", "tune_planned", "watch_job"]
+__all__ = ["attach_job", "look_at", "tune", "tune_planned", "watch_job"]
 
 
 def tune(
@@ -92,39 +91,6 @@ def tune_planned(
     with attended(lambda: None if job is None else job.id, watcher) as watcher:
         job = submit(plan, budget_usd=budget_usd, watched=not detach, timing=timing)
         return job if detach else job.watch(budget_usd=budget_usd, watcher=watcher, timing=timing)
-
-
-def submit(
-    plan: TuningPlan, *, budget_usd: float | None = None, watched: bool = True, timing: Timing = REAL_TIME
-) -> Job:
-    """The job of a plan: the existing one, else one that is bought now.
-
-    Args:
-        plan: from `plan_tuning`.
-        budget_usd: most it may cost; kept with the run, so that a later watch holds it too.
-        watched: whether the job will be watched; see `TuningPlan.check_affordable`.
-        timing: how time passes.
-    """
-
-    def began(run_id: str) -> None:
-        log_preflight(run_id, plan.check)
-        for name, frame in plan.frames.items():
-            MlflowRun(run_id).log_table(frame, name=name, context=name, targets=plan.spec.task.label)
-
-    facts = {"target": None if plan.target is None else plan.target.document(), "budget_usd": budget_usd}
-    run, state, bought = submit_once(
-        plan.spec,
-        plan.check,
-        plan.tuner,
-        lambda: runs_of_digest(known_experiment(plan.spec.task), plan.digest),
-        again=plan.again,
-        facts=facts,
-        timing=timing,
-        # A job that the plan counted on may be gone by now, and then its tables and price were not checked.
-        agree=lambda: plan.check_affordable(budget_usd, watched=watched),
-        began=began,
-    )
-    return Job(run, state, plan.tuner, plan.spec, plan.target, bought=bought, tokens=plan.check.train.tokens)
 
 
 def attach_job(

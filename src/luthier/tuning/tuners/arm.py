@@ -1,7 +1,8 @@
-"""Deployments of one Azure account, through Azure Resource Manager: made, looked at, deleted until they are gone.
+"""Deployments of one Azure account, through Azure Resource Manager: made, looked up, deleted until they are gone.
 
-Ordered with PUT, one is `Accepted`, then `Creating`, then `Succeeded` (and the data plane may say `DeploymentNotReady`
-for a while) or `Failed`. Deleted, it is `Deleting` until Azure answers 404: gone, and no longer billed.
+After PUT a deployment is `Accepted`, then `Creating`, then `Succeeded` or `Failed`; after `Succeeded` the data plane
+may say `DeploymentNotReady` for a while. After DELETE it is `Deleting` until Azure answers 404: then it is gone and no
+longer billed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from luthier.providers.redaction import redact
 from luthier.tuning.tuners.tuner import ServiceUnavailable
 
 if TYPE_CHECKING:
-    from azure.core.exceptions import HttpResponseError
+    from azure.core.exceptions import AzureError, HttpResponseError
 
 __all__ = ["ControlPlane", "Deployment"]
 
@@ -99,7 +100,7 @@ class ControlPlane:
         return self.resource.account or host.split(".")[0]
 
     def make(self, name: str, model: str, *, sku: str, capacity: int, kind: str) -> None:
-        """Orders a deployment; `wait_for` tells when it has come. Ordered twice it is still one.
+        """Requests a deployment; `wait_for` returns when it is there. Requested twice it is still one.
 
         Args:
             name: what it will be asked by.
@@ -135,10 +136,6 @@ class ControlPlane:
                 return None
 
         return self._ask(get, name)
-
-    def listed(self) -> list[Deployment]:
-        """Every deployment of the account."""
-        return self._ask(lambda place: [_deployment(one) for one in self._deployments.list(*place)], "the account")
 
     def wait_for(self, name: str) -> None:
         """Returns when Azure says that the deployment has succeeded.
@@ -178,38 +175,30 @@ class ControlPlane:
             pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
 
     def _ask(self, ask: Callable[[tuple[str, str]], Result], about: str) -> Result:
-        """Asks, again where Azure is busy: everything asked here may be asked twice."""
+        """Asks, and asks again while Azure is busy: every request made here may be repeated."""
         place = (self.resource.group, self.account)
         self._connect()
-        from azure.core.exceptions import (
-            ClientAuthenticationError,
-            HttpResponseError,
-            ServiceRequestError,
-            ServiceResponseError,
-        )
+        from azure.core.exceptions import AzureError
 
         begun, pause = self._clock(), FIRST_LOOK_SECONDS
         while True:
             try:
                 return ask(place)
-            except ClientAuthenticationError as error:
-                raise EndpointError(
-                    f"Azure Resource Manager does not know who asks ({_said(error)}). Type: az login"
-                ) from error
-            except HttpResponseError as error:
-                busy = error.status_code in (408, 409, 429) or (error.status_code or 0) >= 500
-                if not busy or _code(error) in QUOTA_CODES or self._clock() - begun > PATIENCE_SECONDS:
+            except AzureError as error:
+                if not _is_busy(error) or self._clock() - begun > PATIENCE_SECONDS:
                     raise self._refused(error, about) from error
                 self._wait(_retry_after(error) or pause)
-            except (ServiceRequestError, ServiceResponseError) as error:
-                if self._clock() - begun > PATIENCE_SECONDS:
-                    raise ServiceUnavailable(f"Azure Resource Manager did not answer ({_said(error)}).") from error
-                self._wait(pause)
             pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
 
-    def _refused(self, error: HttpResponseError, about: str) -> EndpointError:
-        code, said = _code(error), _said(error)
-        if code in QUOTA_CODES or "quota" in said.lower():
+    def _refused(self, error: AzureError, about: str) -> EndpointError:
+        from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+
+        said = _said(error)
+        if not isinstance(error, HttpResponseError):
+            return ServiceUnavailable(f"Azure Resource Manager did not answer ({said}).")
+        if isinstance(error, ClientAuthenticationError):
+            return EndpointError(f"Azure Resource Manager does not know who asks ({said}). Type: az login")
+        if _code(error) in QUOTA_CODES or "quota" in said.lower():
             return QuotaError(
                 f"no quota is left at {self.account} for {about} ({said}). Lower `limits: {{tokens_per_minute: ...}}` "
                 "of the endpoint, which is what is asked for, or delete a deployment that is no longer needed."
@@ -255,6 +244,15 @@ def _deployment(found: Any) -> Deployment:
     return Deployment(str(found.name), str(model.name) if model is not None else "", state.rsplit(".", 1)[-1])
 
 
+def _is_busy(error: AzureError) -> bool:
+    """Whether the same request may succeed later."""
+    from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+
+    if not isinstance(error, HttpResponseError):
+        return isinstance(error, ServiceRequestError | ServiceResponseError)
+    return (error.status_code in (408, 409, 429) or (error.status_code or 0) >= 500) and _code(error) not in QUOTA_CODES
+
+
 def _code(error: HttpResponseError) -> str:
     return str(getattr(error.error, "code", "") or "")
 
@@ -263,9 +261,9 @@ def _said(error: Exception) -> str:
     return redact(str(getattr(error, "message", "") or error).splitlines()[0])
 
 
-def _retry_after(error: HttpResponseError) -> float | None:
-    given = error.response.headers.get("Retry-After") if error.response is not None else None
+def _retry_after(error: AzureError) -> float | None:
+    response = getattr(error, "response", None)
     try:
-        return float(given) if given else None
-    except ValueError:
+        return float(response.headers["Retry-After"]) if response is not None else None
+    except (KeyError, ValueError):
         return None

@@ -13,7 +13,6 @@ from luthier.errors import EndpointError, MissingPart, SpecError
 from luthier.providers.azure import SCOPE
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.prices import base_model_of
-from luthier.providers.proxies import check_proxy_for_sdk
 from luthier.tuning.tuners.arm import ControlPlane, Deployment
 from luthier.tuning.tuners.openai import OpenAITuner
 from luthier.tuning.tuners.tuner import JobState, Rules, ServiceUnavailable, Submission, longest_line, marked_suffix
@@ -81,11 +80,6 @@ class AzureTuner(OpenAITuner):
     def rules(self, model: str) -> Rules:
         """As Microsoft publishes them."""
         return Rules(most_tokens_a_line=longest_line(model), training_types=tuple(TRAINING_TYPES))
-
-    def find(self, token: str) -> list[JobState]:
-        """Whether Azure filters by metadata, or keeps any, is not known: every job is looked at."""
-        found = [job for job in self.listed() if job.token == token]
-        return sorted(found, key=lambda job: job.created or 0.0, reverse=True)[::-1]
 
     def upload(self, name: str, content: bytes) -> str:
         """With a byte-order mark, as Azure asks; returns when Azure has looked at the file.
@@ -186,7 +180,7 @@ class AzureTuner(OpenAITuner):
                     model=name, messages=[{"role": "user", "content": "?"}], max_completion_tokens=1
                 )
             except openai.APIStatusError as error:
-                if _code(error) in NOT_READY:
+                if str(error.code or "").lower() in NOT_READY:
                     return False
                 # Some models refuse so short an answer: whoever refuses is there.
                 if isinstance(error, openai.BadRequestError):
@@ -239,15 +233,8 @@ class AzureTuner(OpenAITuner):
             "Services OpenAI Contributor. Azure trains for existing customers until at least 2027-04."
         )
 
-    def _client(self) -> openai.OpenAI:
-        if self._connected is None:
-            import openai
-
-            endpoint = self._endpoint
-            check_proxy_for_sdk(endpoint.address)
-            key: Any = self._entra_token if endpoint.auth == "entra" else endpoint.key() or "none"
-            self._connected = openai.OpenAI(base_url=endpoint.address, api_key=key, timeout=endpoint.timeout_seconds)
-        return self._connected
+    def _api_key(self) -> str | Callable[[], str]:
+        return self._entra_token if self._endpoint.auth == "entra" else super()._api_key()
 
     def _entra_token(self) -> str:
         if self._credential is None:
@@ -290,9 +277,3 @@ def format_of(model: str) -> str:
         ('OpenAI', 'Alibaba')
     """
     return next((kind for family, kind in OPEN_WEIGHTS.items() if model.lower().startswith(family)), "OpenAI")
-
-
-def _code(error: openai.APIStatusError) -> str:
-    body = error.body
-    inner = body.get("error", body) if isinstance(body, Mapping) else {}
-    return str(inner.get("code") or "").lower() if isinstance(inner, Mapping) else ""

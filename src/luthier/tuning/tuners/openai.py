@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.errors import EndpointError
@@ -14,21 +14,8 @@ from luthier.providers.proxies import check_proxy_for_sdk
 from luthier.providers.redaction import redact
 from luthier.providers.transport import Reply
 from luthier.replies.cures import stopping_error
-from luthier.replies.failures import judge
-from luthier.tuning.tuners.records import (
-    THEIRS,
-    TOKEN,
-    carries,
-    checkpoint_of,
-    created,
-    event_of,
-    every,
-    number,
-    pages,
-    plain,
-    resolved,
-    token_of,
-)
+from luthier.replies.failures import Verdict, judge
+from luthier.tuning.tuners.records import THEIRS, TOKEN, checkpoint_of, event_of, every, pages, plain, state_of
 from luthier.tuning.tuners.tuner import (
     Checkpoint,
     Hyperparameter,
@@ -57,7 +44,7 @@ HYPERPARAMETERS = (
 )
 
 NO_FILE = "file-luthier-asks-whether-it-may"
-"""A file id that exists nowhere: a job with it is refused either for the file, or for want of permission."""
+"""A file id that exists nowhere: a job on it is refused for the file, or because the account may not fine-tune."""
 
 NOT_OFFERED = (404, 405, 501)
 """Statuses of a path that a server does not have."""
@@ -113,7 +100,7 @@ class OpenAITuner:
         return 0.0 if self._endpoint.provider == "local" else None
 
     def admit(self, model: str) -> None:
-        """Orders a job whose file does not exist; what it is refused for tells whether another would be taken."""
+        """Submits a job on a file that does not exist: what it is refused for tells whether another would be taken."""
         if self._endpoint.provider == "local":
             from luthier.providers.local_service import ensure_weights
 
@@ -124,10 +111,10 @@ class OpenAITuner:
             if self._endpoint.provider not in ("compatible", "local"):
                 # Gateways list what answers, which need not be what can be trained; the embedded server names what can.
                 self._client().models.retrieve(model)
-            with_it = self._client().with_options(max_retries=0).fine_tuning.jobs
-            job = with_it.create(model=model, training_file=NO_FILE, metadata={TOKEN: "probe"})
+            jobs = self._client().with_options(max_retries=0).fine_tuning.jobs
+            job = jobs.create(model=model, training_file=NO_FILE, metadata={TOKEN: "probe"})
         except (openai.BadRequestError, openai.NotFoundError, openai.UnprocessableEntityError) as error:
-            self._may(model, error)
+            self._check_probe(model, error)
         except openai.PermissionDeniedError as error:
             raise self._closed(model, error) from error
         except openai.OpenAIError as error:
@@ -137,20 +124,15 @@ class OpenAITuner:
             self.cancel(job.id)
 
     def find(self, token: str) -> list[JobState]:
-        """By metadata; of a server that does not keep any, by the suffix."""
-        # Of another server nobody knows what it makes of the filter: every job is looked at.
-        narrowed: dict[str, Any] = {} if self._endpoint.provider == "compatible" else {"metadata": {TOKEN: token}}
-
-        def search(client: openai.OpenAI) -> list[JobState]:
-            listed = every(client.fine_tuning.jobs.list(limit=PAGE, **narrowed))
-            return [self._state(job) for job in listed if carries(job, token)]
-
-        found = self._call(search, "looking for the job")
-        # The newest come first, and two of one second are still told apart.
+        """By metadata; where those may not be kept, by the suffix or the result's name."""
+        # What another server makes of the filter is not known: there every job is looked at.
+        filters = {"metadata": {TOKEN: token}} if self._endpoint.provider in ("openai", "local") else {}
+        found = [job for job in self._list("looking for the job", filters) if job.token == token]
+        # Services list the newest first; of two jobs of one second the later in the list is the older.
         return sorted(found, key=lambda job: job.created or 0.0, reverse=True)[::-1]
 
     def upload(self, name: str, content: bytes) -> str:
-        """Files are looked for by name, which holds the digest of their content, and size."""
+        """Files are looked for by size and by name, which holds the digest of their content."""
 
         def present(client: openai.OpenAI) -> str | None:
             for known in every(client.files.list(purpose="fine-tune")):
@@ -166,7 +148,7 @@ class OpenAITuner:
         return found or self._call(create, f"uploading {name}", changes=True)
 
     def submit(self, submission: Submission) -> JobState:
-        """Sent once: the client's own repetition after a timeout could buy a second job."""
+        """Sent once: a retry by the client after a timeout could buy a second job."""
         body = self._body(submission)
         import openai
 
@@ -180,25 +162,19 @@ class OpenAITuner:
             raise
 
     def _body(self, submission: Submission) -> dict[str, Any]:
-        """What a submission is in this protocol."""
+        """The request body of a submission."""
         given = {THEIRS[name]: value for name, value in submission.hyperparameters.items() if value != "auto"}
-        body: dict[str, Any] = {
+        suffix = submission.suffix
+        if self._endpoint.provider == "compatible":
+            # Such a server may not keep metadata, so the suffix carries the token too.
+            suffix = marked_suffix(suffix, submission.token, LONGEST_SUFFIX)
+        optional = {"validation_file": submission.validation_file, "seed": submission.seed, "suffix": suffix}
+        return {
             "model": submission.model,
             "training_file": submission.training_file,
             "method": {"type": "supervised", "supervised": {"hyperparameters": given}},
             "metadata": {TOKEN: submission.token},
-        }
-        if submission.validation_file is not None:
-            body["validation_file"] = submission.validation_file
-        if submission.seed is not None:
-            body["seed"] = submission.seed
-        suffix = submission.suffix
-        if self._endpoint.provider == "compatible":
-            # Nobody says whether such a server keeps metadata, so the suffix carries the token too.
-            suffix = marked_suffix(suffix, submission.token, LONGEST_SUFFIX)
-        if suffix is not None:
-            body["suffix"] = suffix
-        return body
+        } | {name: value for name, value in optional.items() if value is not None}
 
     def poll(self, job: str) -> JobState:
         """The job now."""
@@ -210,16 +186,17 @@ class OpenAITuner:
         """Pages are read until one holds nothing new; services list the newest first, some have none."""
 
         def fetch(client: openai.OpenAI) -> list[JobEvent]:
-            found: list[tuple[float, int, JobEvent]] = []
+            found: list[JobEvent] = []
             newest_first = True
-            for said in _offered(lambda: pages(client.fine_tuning.jobs.list_events(job, limit=PAGE))):
-                newest_first = newest_first and (not said or created(said[0]) >= created(said[-1]))
-                new = [event for event in said if str(event.get("id")) not in known]
-                found += [(created(event), len(found) + place, event_of(event)) for place, event in enumerate(new)]
-                if said and not new and newest_first:
+            for items in _offered(lambda: pages(client.fine_tuning.jobs.list_events(job, limit=PAGE))):
+                page = [event_of(item) for item in items]
+                newest_first = newest_first and (not page or page[0].created >= page[-1].created)
+                new = [event for event in page if event.id not in known]
+                found += new
+                if page and not new and newest_first:
                     break
-            sign = -1 if newest_first else 1
-            return [event for _, _, event in sorted(found, key=lambda item: (item[0], sign * item[1]))]
+            # Sorting is stable: events of one second stay in the service's order.
+            return sorted(reversed(found) if newest_first else found, key=lambda event: event.created)
 
         return self._call(fetch, f"reading the events of {job}", job=job)
 
@@ -233,24 +210,20 @@ class OpenAITuner:
         return sorted(self._call(fetch, f"reading the checkpoints of {job}", job=job), key=lambda kept: kept.step)
 
     def cancel(self, job: str) -> JobState:
-        """Asks for its end; a job that has ended already is as it is."""
+        """Asks the service to cancel a job; one that has ended already is returned as it is."""
         return self._change(job, lambda client: client.fine_tuning.jobs.cancel(job), "cancelling")
 
     def pause(self, job: str) -> JobState:
-        """Asks it to pause."""
+        """Asks the service to pause a job."""
         return self._change(job, lambda client: client.fine_tuning.jobs.pause(job), "pausing")
 
     def resume(self, job: str) -> JobState:
-        """Asks it to go on."""
+        """Asks the service to resume a job."""
         return self._change(job, lambda client: client.fine_tuning.jobs.resume(job), "resuming")
 
     def listed(self) -> list[JobState]:
         """Every job the account sees, newest first."""
-
-        def fetch(client: openai.OpenAI) -> list[JobState]:
-            return [self._state(job) for job in every(client.fine_tuning.jobs.list(limit=PAGE))]
-
-        return sorted(self._call(fetch, "listing the jobs"), key=lambda job: -(job.created or 0.0))
+        return sorted(self._list("listing the jobs"), key=lambda job: -(job.created or 0.0))
 
     def result(self, file: str) -> bytes:
         """The content, unpacked where a service sends base64."""
@@ -276,7 +249,7 @@ class OpenAITuner:
 
                 service = attach()
                 self._token = service.token
-                # Loopback: a proxy the environment names could not reach it.
+                # Loopback: a proxy that the environment names could not reach it.
                 past_proxies = openai.DefaultHttpxClient(trust_env=False)
                 self._connected = openai.OpenAI(
                     base_url=service.base_url, api_key=service.token, http_client=past_proxies
@@ -284,28 +257,35 @@ class OpenAITuner:
             else:
                 check_proxy_for_sdk(endpoint.address)
                 self._connected = openai.OpenAI(
-                    base_url=endpoint.address, api_key=endpoint.key() or "none", timeout=endpoint.timeout_seconds
+                    base_url=endpoint.address, api_key=self._api_key(), timeout=endpoint.timeout_seconds
                 )
             weakref.finalize(self, self._connected.close)
         return self._connected
+
+    def _api_key(self) -> str | Callable[[], str]:
+        return self._endpoint.key() or "none"
 
     @property
     def _secrets(self) -> tuple[str, ...]:
         return (*self._endpoint.secrets(), *((self._token,) if self._token else ()))
 
+    def _list(self, doing: str, filters: Mapping[str, Any] | None = None) -> list[JobState]:
+        def fetch(client: openai.OpenAI) -> list[JobState]:
+            return [self._state(job) for job in every(client.fine_tuning.jobs.list(limit=PAGE, **(filters or {})))]
+
+        return self._call(fetch, doing)
+
     def _call(
         self, ask: Callable[[openai.OpenAI], Result], doing: str, *, changes: bool = False, job: str | None = None
     ) -> Result:
-        """Asks; what goes wrong becomes an error of ours. What changes something is never sent twice."""
+        """Asks once; what goes wrong becomes an error of Luthier's. Whoever asks decides whether to ask again."""
         import openai
 
-        # What changes something is sent once; for the rest, who asks has a patience of its own.
-        client = self._client().with_options(max_retries=0)
         try:
-            return ask(client)
+            return ask(self._client().with_options(max_retries=0))
         except openai.OpenAIError as error:
             if self._endpoint.provider == "local":
-                # It may have been started anew, with another port and token.
+                # The server may have been restarted, with another port and token.
                 self.close()
             raise self._translated(error, doing, changes=changes, job=job) from error
 
@@ -316,47 +296,45 @@ class OpenAITuner:
             return self._call(lambda client: self._read(ask(client)), f"{doing} {job}", changes=True, job=job)
         except EndpointError as error:
             refused = isinstance(error.__cause__, openai.BadRequestError | openai.ConflictError)
-            if not refused or isinstance(error, ServiceUnavailable):
-                raise
-            now = self.poll(job)
-            if now.ended:
+            if refused and not isinstance(error, ServiceUnavailable) and (now := self.poll(job)).ended:
                 return now
             raise
 
     def _translated(
         self, error: openai.OpenAIError, doing: str, *, changes: bool, job: str | None = None
     ) -> EndpointError:
+        """What an error of the SDK means. What changes something and got no answer may have happened all the same."""
         import httpx2
         import openai
 
         where = self._endpoint.address
-        said = redact(str(error).splitlines()[0] if str(error) else type(error).__name__, self._secrets)
-        if isinstance(error, openai.APIConnectionError):
+        if not isinstance(error, openai.APIStatusError):
+            said = redact(str(error).splitlines()[0] if str(error) else type(error).__name__, self._secrets)
+            what = "did not answer" if isinstance(error, openai.APIConnectionError) else "answered something unreadable"
             never_sent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
             kind = OutcomeUnknown if changes and not never_sent else ServiceUnavailable
-            return kind(f"{where} did not answer ({doing}): {said}")
-        if not isinstance(error, openai.APIStatusError):
-            return (OutcomeUnknown if changes else ServiceUnavailable)(
-                f"{where} answered something unreadable ({doing}): {said}"
-            )
-        reply = Reply(error.status_code, dict(error.response.headers), error.response.content, 0.0)
-        verdict = judge(reply, self._secrets)
+            return kind(f"{where} {what} ({doing}): {said}")
+        verdict = self._judged(error)
         if verdict.cause is not None and verdict.cause not in ("unknown_model", "wrong_address"):
             return stopping_error(verdict, self._endpoint)
         if verdict.kind in ("rate_limit", "transient"):
-            # After a 429 nothing has happened; after anything else from 500 up it may have.
+            # After a 429 nothing has happened; after a status from 500 up it may have.
             kind = OutcomeUnknown if changes and error.status_code != 429 else ServiceUnavailable
             return kind(f"{where} is not able to answer just now ({doing}): {verdict.message}")
-        if error.status_code == 404 and job is not None and _is_missing(error):
+        # A server that knows the path speaks of jobs; one that does not may repeat the path, which has jobs in it.
+        about_job = re.search(r"job|fine", verdict.message, re.I) and not re.search(r"\burl\b", verdict.message, re.I)
+        if error.status_code == 404 and job is not None and about_job:
             return JobNotFound(f"{where} has no job {job!r} ({verdict.message}). {GONE}")
-        if error.status_code in (404, 405):
-            return EndpointError(f"{where} does not offer this ({doing}): {verdict.message}")
-        return EndpointError(f"{where} refused ({doing}): {verdict.message}")
+        refused = "does not offer this" if error.status_code in (404, 405) else "refused"
+        return EndpointError(f"{where} {refused} ({doing}): {verdict.message}")
 
-    def _may(self, model: str, error: openai.APIStatusError) -> None:
-        """Reads why a job with a file that does not exist was refused."""
-        param = str(_error_of(error).get("param") or "")
-        said = redact(str(_error_of(error).get("message") or error), self._secrets)
+    def _judged(self, error: openai.APIStatusError) -> Verdict:
+        reply = Reply(error.status_code, dict(error.response.headers), error.response.content, 0.0)
+        return judge(reply, self._secrets)
+
+    def _check_probe(self, model: str, error: openai.APIStatusError) -> None:
+        """Reads why a job with a file that does not exist was refused; for its file is well."""
+        said, param = self._judged(error).message, str(error.param or "")
         if "training_file" in param or NO_FILE in said or re.search(r"\bfile\b", said, re.I):
             return
         if param == "model" or re.search(r"\bmodel\b", said, re.I):
@@ -375,35 +353,17 @@ class OpenAITuner:
         return CLOSED if self._endpoint.provider == "openai" else "Ask the operator of that server."
 
     def _closed(self, model: str, error: openai.APIStatusError) -> EndpointError:
-        said = judge(Reply(error.status_code, {}, error.response.content, 0.0), self._secrets).message
         return EndpointError(
-            f"{self._endpoint.address} does not let this account fine-tune {model} ({said}). {self._why_closed} "
-            f"Nothing was uploaded. {ALTERNATIVES}"
+            f"{self._endpoint.address} does not let this account fine-tune {model} ({self._judged(error).message}). "
+            f"{self._why_closed} Nothing was uploaded. {ALTERNATIVES}"
         )
 
     def _read(self, job: Any) -> JobState:
         return self._state(job.to_dict())
 
     def _state(self, job: Mapping[str, Any]) -> JobState:
-        error = job.get("error") or {}
-        said = error.get("message") if isinstance(error, Mapping) else str(error)
-        files = (job.get("training_file"), job.get("validation_file"))
-        return JobState(
-            id=str(job["id"]),
-            status=str(job.get("status") or "unknown"),
-            base_model=str(job.get("model") or ""),
-            tuned_model=job.get("fine_tuned_model") or None,
-            hyperparameters=resolved(job),
-            trained_tokens=job.get("trained_tokens"),
-            error=redact(str(said), self._secrets) if said else None,
-            created=number(job.get("created_at")),
-            finished=number(job.get("finished_at")),
-            estimated_finish=number(job.get("estimated_finish")),
-            result_files=tuple(str(file) for file in job.get("result_files") or ()),
-            token=token_of(job),
-            files=tuple(str(file) for file in files if file),
-            seed=job.get("seed"),
-        )
+        state = state_of(job)
+        return replace(state, error=redact(state.error, self._secrets) if state.error else None)
 
 
 CLOSED = (
@@ -418,7 +378,7 @@ ALTERNATIVES = (
 
 
 def _offered(ask: Callable[[], Iterator[list[dict[str, Any]]]]) -> Iterator[list[dict[str, Any]]]:
-    """The pages of a list; none at a server that has no such list, which is no reason to leave a job alone."""
+    """The pages of a list; none where a server has no such list, which is no reason to stop watching a job."""
     import openai
 
     try:
@@ -426,18 +386,3 @@ def _offered(ask: Callable[[], Iterator[list[dict[str, Any]]]]) -> Iterator[list
     except openai.APIStatusError as error:
         if error.status_code not in NOT_OFFERED:
             raise
-
-
-def _error_of(error: openai.APIStatusError) -> Mapping[str, Any]:
-    body = error.body
-    if isinstance(body, Mapping):
-        inner = body.get("error", body)
-        return inner if isinstance(inner, Mapping) else {"message": inner}
-    return {"message": json.dumps(body)} if body is not None else {}
-
-
-def _is_missing(error: openai.APIStatusError) -> bool:
-    """Whether a 404 is about the job and not about the path: a server that knows the path says something of jobs."""
-    said = str(_error_of(error).get("message") or "")
-    # A path that is not known is often repeated, and has jobs in it.
-    return re.search(r"job|fine", said, re.I) is not None and not re.search(r"\burl\b", said, re.I)

@@ -1,4 +1,4 @@
-"""What a service of OpenAI's protocol answers, read into our records: lists, jobs, events, checkpoints, files."""
+"""What a service of OpenAI's protocol answers, as records: lists, jobs, events, checkpoints, files."""
 
 from __future__ import annotations
 
@@ -9,22 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from luthier.tuning.tuners.tuner import Checkpoint, JobEvent
+from luthier.tuning.tuners.tuner import Checkpoint, JobEvent, JobState
 
-__all__ = [
-    "THEIRS",
-    "TOKEN",
-    "carries",
-    "checkpoint_of",
-    "created",
-    "event_of",
-    "every",
-    "number",
-    "pages",
-    "plain",
-    "resolved",
-    "token_of",
-]
+__all__ = ["THEIRS", "TOKEN", "checkpoint_of", "event_of", "every", "pages", "plain", "state_of"]
 
 TOKEN = "luthier"
 """Metadata key that carries the token of a job."""
@@ -38,7 +25,7 @@ STEP = re.compile(r"\bstep\s+(\d+)\s*/\s*(\d+)", re.I)
 
 
 def pages(first: Any) -> Iterator[list[dict[str, Any]]]:
-    """Page after page of a list, until one repeats: some servers give all at once, whatever page they are asked for."""
+    """The pages of a list, until one repeats: some servers send everything, whatever page they are asked for."""
     seen: set[str] = set()
     for page in first.iter_pages():
         items = [item.to_dict() for item in page.data]
@@ -55,28 +42,40 @@ def every(first: Any) -> Iterator[dict[str, Any]]:
         yield from page
 
 
-def carries(job: Mapping[str, Any], token: str) -> bool:
-    """Whether a job was submitted with this token: its metadata say so, its suffix, or the name of its result."""
-    if (job.get("metadata") or {}).get(TOKEN) == token:
-        return True
-    suffix = str(job.get("user_provided_suffix") or job.get("suffix") or "")
-    return suffix.endswith(token) or f"{token}:" in f"{job.get('fine_tuned_model') or ''}:"
+def state_of(job: Mapping[str, Any]) -> JobState:
+    """A job."""
+    error = job.get("error") or {}
+    said = error.get("message") if isinstance(error, Mapping) else str(error)
+    files = (job.get("training_file"), job.get("validation_file"))
+    return JobState(
+        id=str(job["id"]),
+        status=str(job.get("status") or "unknown"),
+        base_model=str(job.get("model") or ""),
+        tuned_model=job.get("fine_tuned_model") or None,
+        hyperparameters=_resolved(job),
+        trained_tokens=job.get("trained_tokens"),
+        error=str(said) if said else None,
+        created=_number(job.get("created_at")),
+        estimated_finish=_number(job.get("estimated_finish")),
+        result_files=tuple(str(file) for file in job.get("result_files") or ()),
+        token=_token_of(job),
+        files=tuple(str(file) for file in files if file),
+        seed=job.get("seed"),
+    )
 
 
-def token_of(job: Mapping[str, Any]) -> str | None:
-    """The token of a job: in its metadata, else at the end of its suffix, or of the name of what it made."""
+def _token_of(job: Mapping[str, Any]) -> str | None:
+    """The token of a job: in its metadata, else at the end of its suffix or in the result's name."""
     told = (job.get("metadata") or {}).get(TOKEN)
     if told is not None:
         return str(told)
-    for field in ("user_provided_suffix", "suffix", "fine_tuned_model"):
-        found = OUR_TOKEN.search(str(job.get(field) or ""))
-        if found:
-            return found.group(1)
-    return None
+    fields = ("user_provided_suffix", "suffix", "fine_tuned_model")
+    found = filter(None, (OUR_TOKEN.search(str(job.get(field) or "")) for field in fields))
+    return next((match[1] for match in found), None)
 
 
-def resolved(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyperparameters by our names; a number wins over `auto`, wherever the service puts it."""
+def _resolved(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters by our names; a number takes precedence over `auto`, wherever the service puts it."""
     inside = ((job.get("method") or {}).get("supervised") or {}).get("hyperparameters") or {}
     outside = job.get("hyperparameters") or {}
     found: dict[str, Any] = {}
@@ -89,21 +88,20 @@ def resolved(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def event_of(event: Mapping[str, Any]) -> JobEvent:
     """An event; where its data hold no step, its message may."""
-    data = event.get("data") if isinstance(event.get("data"), Mapping) else {}
-    assert isinstance(data, Mapping)
+    data = event.get("data")
+    if not isinstance(data, Mapping):
+        data = {}
     message = str(event.get("message") or "")
     counted = STEP.search(message)
     step, total = data.get("step"), data.get("total_steps")
-    if step is None and counted:
-        step = counted.group(1)
-    if total is None and counted:
-        total = counted.group(2)
+    if counted:
+        step, total = (counted[1] if step is None else step), (counted[2] if total is None else total)
     return JobEvent(
         id=str(event.get("id")),
-        created=created(event),
+        created=_number(event.get("created_at")) or 0.0,
         message=message,
         step=None if step is None else int(float(step)),
-        metrics=figures(data) if step is not None else {},
+        metrics=_figures(data) if step is not None else {},
         total_steps=None if total is None else int(float(total)),
         level=str(event.get("level") or "info"),
     )
@@ -112,28 +110,22 @@ def event_of(event: Mapping[str, Any]) -> JobEvent:
 def checkpoint_of(item: Mapping[str, Any]) -> Checkpoint:
     """A checkpoint with its figures."""
     step, model = int(item.get("step_number") or 0), str(item.get("fine_tuned_model_checkpoint"))
-    return Checkpoint(step, model, figures(item.get("metrics")))
+    return Checkpoint(step, model, _figures(item.get("metrics")))
 
 
-def figures(data: Any) -> dict[str, float]:
+def _figures(data: Any) -> dict[str, float]:
     """The finite numbers of a metrics block, without the step they belong to."""
     if not isinstance(data, Mapping):
         return {}
-    numbers = {str(name): number(value) for name, value in data.items() if name not in ("step", "total_steps")}
+    numbers = {str(name): _number(value) for name, value in data.items() if name not in ("step", "total_steps")}
     return {name: value for name, value in numbers.items() if value is not None}
 
 
-def number(value: Any) -> float | None:
-    """A finite number, or nothing."""
+def _number(value: Any) -> float | None:
+    """A finite number; `None` for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    found = float(value)
-    return found if math.isfinite(found) else None
-
-
-def created(event: Mapping[str, Any]) -> float:
-    """Unix time of an event."""
-    return number(event.get("created_at")) or 0.0
+    return float(value) if math.isfinite(value) else None
 
 
 def plain(content: bytes) -> bytes:

@@ -115,7 +115,6 @@ class JobState:
         trained_tokens: tokens that are paid for; `None` until it is known.
         error: why it failed.
         created: Unix time.
-        finished: Unix time.
         estimated_finish: Unix time, where the service says one.
         result_files: ids of files with its metrics.
         token: the token it was submitted with.
@@ -131,7 +130,6 @@ class JobState:
     trained_tokens: int | None = None
     error: str | None = None
     created: float | None = None
-    finished: float | None = None
     estimated_finish: float | None = None
     result_files: tuple[str, ...] = ()
     token: str | None = None
