@@ -26,7 +26,7 @@ from luthier.providers.exchange import Request
 from luthier.reporting.across_report import across_page, across_sentences
 from luthier.reporting.board_report import board_page
 from luthier.reporting.html import write_page
-from luthier.reporting.live import LiveBoard, Sparing
+from luthier.reporting.live import DisplayBudget, LiveBoard
 from luthier.reporting.markdown import described, listed
 from luthier.spec import Fitted, Spec
 from luthier.tasks.task import Rows
@@ -198,7 +198,7 @@ class _TableRun:
         self._order = in_order(setup.specs, table.rows, setup.training)
         self._done: dict[str, SpecResult] = {}
         self._measured = MeasuredOnce()
-        self._sparing = Sparing()
+        self._display_budget = DisplayBudget()
 
     def run(self) -> Board:
         setup, order = self._setup, self._order
@@ -208,8 +208,8 @@ class _TableRun:
                 self._engine.raise_if_interrupted()
                 self._done[spec.name] = self._answer(spec)
                 so_far = None
-                if spec is not order[-1] and self._sparing.is_due:
-                    with self._sparing:
+                if spec is not order[-1] and self._display_budget.is_due:
+                    with self._display_budget:
                         so_far = self._leaderboard()
                         if self._live is not None:
                             self._live.show(so_far, self._table.name if self._beneath is not None else "")
@@ -221,7 +221,7 @@ class _TableRun:
                 for name in [name for name, result in self._done.items() if not result.run_id]:
                     self._done[name] = self._log_child(self._done[name], parent.run_id)
                 if so_far is not None:
-                    with self._sparing:
+                    with self._display_budget:
                         self._log_board(parent, so_far, ())
             assert parent is not None
             leaderboard = self._leaderboard()

@@ -22,7 +22,7 @@ from luthier.reporting.terminal import rendered
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["LiveBoard", "Sparing"]
+__all__ = ["LiveBoard", "DisplayBudget"]
 
 LINES_AROUND = 14
 """Lines of a terminal that title, header, references, sentences and bar take beside the specs."""
@@ -94,14 +94,14 @@ class LiveBoard:
             self._output.update(page)
 
 
-class Sparing:
-    """Keeps what is done for show alone to a small share of the time.
+class DisplayBudget:
+    """Limits the time spent on showing intermediate results to a small share of the whole.
 
     Examples:
-        >>> sparing = Sparing(clock=iter([0.0, 1.0, 8.0, 9.0, 100.0]).__next__)
-        >>> with sparing:
+        >>> budget = DisplayBudget(clock=iter([0.0, 1.0, 8.0, 9.0, 100.0]).__next__)
+        >>> with budget:
         ...     pass
-        >>> sparing.is_due, sparing.is_due
+        >>> budget.is_due, budget.is_due
         (False, True)
     """
 
@@ -112,7 +112,7 @@ class Sparing:
 
     @property
     def is_due(self) -> bool:
-        """Whether there is time for it now."""
+        """Whether more may be shown now."""
         return self._spent <= SPENT_FREELY_SECONDS + SHARE * (self._clock() - self._began)
 
     def __enter__(self) -> None:
