@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from luthier.errors import EndpointError
 from luthier_local.backend import Backend
 from luthier_local.deterministic import DeterministicBackend
+from luthier_local.jobs.job_service import JobService
 from luthier_local.model_card import ModelCard
 from luthier_local.weights import WORDLLAMA_DIGEST
 
 __all__ = ["ModelRegistry"]
-
-
-class TunedModels(Protocol):
-    """Where tuned models are kept, which come and go by themselves."""
-
-    def card(self, name: str) -> ModelCard | None:
-        """The card of that name."""
-        ...
-
-    def cards(self) -> list[ModelCard]:
-        """All cards."""
-        ...
 
 
 class ModelRegistry:
@@ -36,7 +24,8 @@ class ModelRegistry:
             if card.id in self._cards:
                 raise EndpointError(f"two model cards are named {card.id!r}; names must differ")
             self._cards[card.id] = card
-        self.tuned: TunedModels | None = None
+        self.tuned: JobService | None = None
+        """Where tuned models are kept, which come and go by themselves."""
         self._backends: dict[tuple[str, str], Backend] = {}
         self._starting: dict[tuple[str, str], asyncio.Task[Backend]] = {}
 

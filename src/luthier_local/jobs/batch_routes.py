@@ -15,7 +15,7 @@ from luthier_local.api_errors import ApiError, invalid_value, no_such
 from luthier_local.jobs.batch_lines import plain_url
 from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, counts_of
 from luthier_local.jobs.job_service import JobService
-from luthier_local.jobs.job_store import copy_file, now, packed
+from luthier_local.jobs.job_store import change, copy_file, now, packed
 from luthier_local.jobs.paging import page, read_limit, read_metadata
 from luthier_local.json_bodies import decode_body, json_response
 from luthier_local.routing import ApiRequest, Router
@@ -64,10 +64,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
                 message = f"Batch {identity} is {row['status']}: it cannot be cancelled any more."
                 raise ApiError(409, message, code="invalid_batch_status")
             if row["status"] in ("validating", "in_progress"):
-                record = {**json.loads(row["record"]), "cancelling_at": now()}
-                write.execute(
-                    "update batches set status = 'cancelling', record = ? where id = ?", (packed(record), identity)
-                )
+                change(write, "batches", identity, "cancelling", cancelling_at=now())
         jobs.batch_worker.start()
         return json_response(shape(_row(identity)))
 

@@ -12,7 +12,7 @@ import logging
 import shutil
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from luthier_local.api_errors import ApiError
 from luthier_local.jobs.batch_lines import Line, plain_url, read_lines
-from luthier_local.jobs.job_store import JobStore, now, packed, take_lock
+from luthier_local.jobs.job_store import JobStore, change, now, packed, take_lock
 
 AnswerLine = Callable[[str, dict[str, Any]], Awaitable[tuple[int, dict[str, Any]]]]
 """Answers a request's body as the generating route of that name would: the status and the body."""
@@ -102,15 +102,16 @@ class BatchWorker:
         try:
             await self._go_through(batch)
         except FileNotFoundError:
-            fault = {"code": "file_not_found", "line": None, "message": "The server's copy of the input file is gone."}
-            self._end(batch, "failed", errors={"object": "list", "data": [fault | {"param": "input_file_id"}]})
+            message = "The server's copy of the input file is gone."
+            fault = {"code": "file_not_found", "line": None, "message": message, "param": "input_file_id"}
+            self._fail(batch, [fault])
         except (OSError, sqlite3.Error):
             raise
         except Exception as error:
             # A bug here: the batches behind this one still want their turn.
             _log.exception("batch %s", batch)
             fault = {"code": "server_error", "line": None, "message": f"{type(error).__name__}: {error}", "param": None}
-            self._end(batch, "failed", errors={"object": "list", "data": [fault]})
+            self._fail(batch, [fault])
 
     async def _go_through(self, batch: str) -> None:
         status, record = self._read(batch)
@@ -118,27 +119,27 @@ class BatchWorker:
         if status == "validating":
             model = lines[0].body["model"] if lines else None
             if errors:
-                self._end(batch, "failed", errors={"object": "list", "data": errors}, model=model)
+                self._fail(batch, errors, model=model)
                 return
             if not self._serves(str(model)):
                 message = f"The model `{model}` does not exist."
                 fault = {"code": "model_not_found", "line": lines[0].number, "message": message, "param": "body.model"}
-                self._end(batch, "failed", errors={"object": "list", "data": [fault]}, model=model)
+                self._fail(batch, [fault], model=model)
                 return
-            self._move(batch, ["validating"], "in_progress", in_progress_at=now(), model=model, _total=len(lines))
+            self._change(batch, "in_progress", ["validating"], in_progress_at=now(), model=model, _total=len(lines))
             status, record = self._read(batch)
         if status == "in_progress":
             if not await self._answer_in_time(batch, record, lines):
                 await asyncio.to_thread(self._write_files, batch, lines, expired=True)
-                self._end(batch, "expired", expired_at=now())
+                self._end(batch, "expired")
                 return
-            self._move(batch, ["in_progress"], "finalizing", finalizing_at=now())
+            self._change(batch, "finalizing", ["in_progress"], finalizing_at=now())
             status, record = self._read(batch)
         await asyncio.to_thread(self._write_files, batch, lines, expired=False)
         if status == "cancelling":
-            self._end(batch, "cancelled", cancelled_at=now())
+            self._end(batch, "cancelled")
         else:
-            self._end(batch, "completed", completed_at=now())
+            self._end(batch, "completed")
 
     async def _answer_in_time(self, batch: str, record: dict[str, Any], lines: list[Line]) -> bool:
         """Answers what is left; false: the time ran out before. Ends early where the batch is cancelled."""
@@ -209,7 +210,7 @@ class BatchWorker:
             shown["response"] = {"status_code": row["status"], "request_id": request, "body": body}
             (output if row["status"] < 400 else errors).append(packed(shown))
             usage = [total + more for total, more in zip(usage, _usage(body), strict=True)]
-        named = {
+        named: dict[str, Any] = {
             "usage": {
                 "input_tokens": usage[0],
                 "input_tokens_details": {"cached_tokens": usage[2]},
@@ -226,35 +227,29 @@ class BatchWorker:
                 self._store.add_file(
                     "batch_output", f"{batch}_{kind}.jsonl", content, identity, record["_files_expire"]
                 )
-                named[f"{kind}_file_id"] = identity  # type: ignore[assignment]
-        counts = {**counts_of(self._store, batch, record), "total": len(lines)}
-        self._note(batch, **named, request_counts=counts)
+                named[f"{kind}_file_id"] = identity
+        named["request_counts"] = {**counts_of(self._store, batch, record), "total": len(lines)}
+        self._change(batch, None, None, **named)
 
     def _read(self, batch: str) -> tuple[str, dict[str, Any]]:
         row = self._store.row("select status, record from batches where id = ?", batch)
         assert row is not None, batch
         return row["status"], json.loads(row["record"])
 
-    def _move(self, batch: str, since: list[str], status: str, **changes: Any) -> None:
+    def _change(
+        self, batch: str, status: str | None = None, since: Sequence[str] | None = None, **changes: Any
+    ) -> None:
         with self._store.writing() as write:
-            row = write.execute("select status, record from batches where id = ?", (batch,)).fetchone()
-            if row["status"] in since:
-                _update(write, batch, status, {**json.loads(row["record"]), **changes})
-
-    def _note(self, batch: str, **changes: Any) -> None:
-        with self._store.writing() as write:
-            row = write.execute("select status, record from batches where id = ?", (batch,)).fetchone()
-            _update(write, batch, row["status"], {**json.loads(row["record"]), **changes})
+            change(write, "batches", batch, status, since, **changes)
 
     def _end(self, batch: str, status: str, **changes: Any) -> None:
         with self._store.writing() as write:
-            row = write.execute("select record from batches where id = ?", (batch,)).fetchone()
-            ended = {**json.loads(row["record"]), **changes}
-            if status == "failed":
-                ended["failed_at"] = now()
-            _update(write, batch, status, ended)
+            change(write, "batches", batch, status, None, **{f"{status}_at": now()}, **changes)
             write.execute("delete from lines where batch = ?", (batch,))
         shutil.rmtree(self._store.work(batch), ignore_errors=True)
+
+    def _fail(self, batch: str, errors: list[dict[str, Any]], **changes: Any) -> None:
+        self._end(batch, "failed", errors={"object": "list", "data": errors}, **changes)
 
 
 def counts_of(store: JobStore, batch: str, record: dict[str, Any]) -> dict[str, int]:
@@ -264,10 +259,6 @@ def counts_of(store: JobStore, batch: str, record: dict[str, Any]) -> dict[str, 
     )
     answered, failed = (found["answered"], found["failed"]) if found is not None else (0, 0)
     return {"total": record["_total"], "completed": answered - failed, "failed": failed}
-
-
-def _update(write: sqlite3.Connection, batch: str, status: str, record: dict[str, Any]) -> None:
-    write.execute("update batches set status = ?, record = ? where id = ?", (status, packed(record), batch))
 
 
 def _usage(body: dict[str, Any]) -> tuple[int, int, int, int]:

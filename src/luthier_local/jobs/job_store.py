@@ -16,7 +16,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from luthier.errors import EndpointError
 
-__all__ = ["JobStore", "copy_file", "packed", "passes", "now", "take_lock", "write_whole"]
+__all__ = ["JobStore", "change", "copy_file", "packed", "passes", "now", "take_lock", "write_whole"]
 
 _VERSION = 1
 _DAY_SECONDS = 86_400
@@ -243,6 +243,37 @@ def passes(error: Exception) -> bool:
         code = getattr(error, "sqlite_errorcode", None)
         return code is not None and code & 0xFF in _SQLITE_PASSING
     return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def change(
+    write: sqlite3.Connection,
+    table: str,
+    identity: str,
+    status: str | None = None,
+    since: Sequence[str] | None = None,
+    **changes: Any,
+) -> bool:
+    """Changes the status and the fields of a job or batch within a transaction.
+
+    Args:
+        write: The transaction.
+        table: `jobs` or `batches`.
+        identity: Which one.
+        status: Its new status; `None`: the one it has.
+        since: Statuses from which it may change; `None`: any.
+        changes: Fields of its object.
+
+    Returns:
+        Whether it had one of these statuses.
+    """
+    row = write.execute(f"select status, record from {table} where id = ?", (identity,)).fetchone()
+    if since is not None and row["status"] not in since:
+        return False
+    record = packed({**json.loads(row["record"]), **changes})
+    write.execute(
+        f"update {table} set status = ?, record = ? where id = ?", (status or row["status"], record, identity)
+    )
+    return True
 
 
 def take_lock(lock: FileLock) -> bool:

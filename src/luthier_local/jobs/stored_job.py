@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from luthier_local.jobs.job_store import JobStore, now, packed
+from luthier_local.jobs.job_store import JobStore, change, now, packed
 
 __all__ = ["FIGURES", "UNFINISHED", "StoredJob"]
 
@@ -94,21 +94,10 @@ class StoredJob:
     def move(self, status: str, since: Sequence[str], **changes: Any) -> bool:
         """Changes the status, from one of some others only; returns whether it did."""
         with self.store.writing() as write:
-            found = write.execute("select status, record from jobs where id = ?", (self.id,)).fetchone()
-            if found["status"] not in since:
-                return False
-            record = {**json.loads(found["record"]), **changes}
-            write.execute(
-                "update jobs set status = ?, wish = null, record = ? where id = ?", (status, packed(record), self.id)
-            )
-        return True
-
-    def note(self, **changes: Any) -> None:
-        """Changes fields of the object."""
-        with self.store.writing() as write:
-            found = write.execute("select record from jobs where id = ?", (self.id,)).fetchone()
-            record = {**json.loads(found["record"]), **changes}
-            write.execute("update jobs set record = ? where id = ?", (packed(record), self.id))
+            moved = change(write, "jobs", self.id, status, since, **changes)
+            if moved:
+                write.execute("update jobs set wish = null where id = ?", (self.id,))
+        return moved
 
     def say(self, message: str, name: str | None = None, level: str = "info") -> None:
         """Adds an event; one of the same name is there once."""
@@ -178,20 +167,13 @@ class StoredJob:
         result = "file-" + self.id.removeprefix("ftjob-")[:20] + "rs"
         self.store.add_file("fine-tune-results", "step_metrics.csv", self._result_table().encode(), result)
         name = self.model_name()
-        ended = {
-            "finished_at": now(),
-            "fine_tuned_model": name,
-            "trained_tokens": trained_tokens,
-            "estimated_finish": None,
-            "result_files": [result],
-        }
         with self.store.writing() as write:
             _add_model(write, name, self.id, file, digest)
-            found = write.execute("select record from jobs where id = ?", (self.id,)).fetchone()
-            record = {**json.loads(found["record"]), **ended}
-            write.execute(
-                "update jobs set status = 'succeeded', wish = null, record = ? where id = ?", (packed(record), self.id)
-            )
+            change(
+                write, "jobs", self.id, "succeeded", finished_at=now(), fine_tuned_model=name,
+                trained_tokens=trained_tokens, estimated_finish=None, result_files=[result],
+            )  # fmt: skip
+            write.execute("update jobs set wish = null where id = ?", (self.id,))
             _add_event(write, self.id, "model", f"New fine-tuned model created: {name}", "message", {})
             _add_event(write, self.id, "end", "The job has successfully completed", "message", {})
         self._tidy()
