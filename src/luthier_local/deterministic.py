@@ -102,8 +102,17 @@ def _speak(reading: PromptReading, limit: int, pick: Pick, stops: Sequence[str])
     return steps, "length"
 
 
-def next_tokens(answers: Sequence[tuple[str, float]], begun: str, spaced: bool) -> Distribution:
-    """The next token's distribution, best first: (token, log-probability), summing to one."""
+def next_tokens(
+    answers: Sequence[tuple[str, float]], begun: str, spaced: bool, background: Sequence[str] = BACKGROUND
+) -> Distribution:
+    """The next token's distribution, best first: (token, log-probability), summing to one.
+
+    Args:
+        answers: Possible answers with their unnormalised log-probabilities.
+        begun: What of the answer is written already; nothing but the end is left where no answer begins so.
+        spaced: Whether the first token of an answer starts with a space.
+        background: Tokens that share a little probability everywhere.
+    """
     # A prompt may end with the space that the next token would bring along.
     bare = begun.rstrip(" ")
     gap = len(begun) > len(bare)
@@ -121,23 +130,20 @@ def next_tokens(answers: Sequence[tuple[str, float]], begun: str, spaced: bool) 
             total += weight
     else:
         shares[END] = total = 1.0
-    odd = total * _BACKGROUND_SHARE / len(BACKGROUND)
-    for rank, token in enumerate(BACKGROUND):
+    odd = total * _BACKGROUND_SHARE / max(1, len(background))
+    for rank, token in enumerate(background):
         shares[token] = shares.get(token, 0.0) + odd * 2 / (1 + rank)
         total += odd * 2 / (1 + rank)
     normal = math.log(total)
     ranked = [(token, math.log(share) - normal) for token, share in shares.items() if share > 0]
-    ranked.sort(key=_by_rank)
+    ranked.sort(key=lambda found: (-found[1], found[0]))
     return ranked
-
-
-def _by_rank(item: tuple[str, float]) -> tuple[float, str]:
-    return -item[1], item[0]
 
 
 def _continue(answer: str, begun: str, spaced: bool) -> str:
     if not begun:
-        first = split_tokens(answer)[0] if len(answer) > 6 else _short(answer)
+        # Most answers are one short word: a token, found without a search.
+        first = answer if len(answer) <= 6 and answer.isalpha() else split_tokens(answer)[0]
         return " " + first if spaced else first
     if answer == begun:
         return END
@@ -147,10 +153,6 @@ def _continue(answer: str, begun: str, spaced: bool) -> str:
             return token[max(0, len(begun) - at) :]
         at += len(token)
     return END
-
-
-def _short(answer: str) -> str:
-    return answer if answer.isalpha() else split_tokens(answer)[0]
 
 
 def _spell(pieces: Sequence[Piece], limit: int, pick: Pick) -> tuple[list[GeneratedToken], str]:

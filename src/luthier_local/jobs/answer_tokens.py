@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from luthier_local.deterministic import END
+from luthier_local.deterministic import END, next_tokens
 from luthier_local.jobs.token_table import Floats, Integers
 from luthier_local.tokenizer import split_tokens
 
@@ -30,28 +30,9 @@ class AnswerTokens:
 
         Nothing but the end is left where no answer begins so.
         """
-        shares: dict[str, float] = {}
-        total = 0.0
-        for place, answer in enumerate(self.answers):
-            if answer.startswith(begun):
-                token = self._token_after(place, len(begun))
-                # Never quite nothing: its logarithm is wanted.
-                share = max(probabilities[place], 1e-30)
-                shares[token] = shares.get(token, 0.0) + share
-                total += share
-        if not shares:
-            return [(END, 0.0)]
-        ranked = [(token, math.log(share / total)) for token, share in shares.items()]
-        ranked.sort(key=lambda found: (-found[1], found[0]))
-        return ranked
-
-    def _token_after(self, place: int, offset: int) -> str:
-        at = 0
-        for token in self.tokens[place]:
-            if at + len(token) > offset:
-                return token[max(0, offset - at) :]
-            at += len(token)
-        return END
+        # Never quite nothing: its logarithm is taken.
+        scored = [(answer, math.log(max(p, 1e-30))) for answer, p in zip(self.answers, probabilities, strict=True)]
+        return next_tokens(scored, begun, spaced=False, background=())
 
     def branches(self) -> list[tuple[Floats, Integers]]:
         """Where answers part ways, for `token_hits`.
