@@ -1,4 +1,4 @@
-"""Which process is which: a pid alone may belong to another process by now."""
+"""Processes told apart by pid and start time: a pid alone may be used again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["build_of_luthier", "ending_signals", "start_time"]
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, as a text to compare; `None` if it does not run (any more)."""
+    """When a process started, as a text to compare; `None` if it has ended or never was."""
     if pid <= 0:
         return None
     if sys.platform.startswith("linux"):
@@ -24,7 +24,7 @@ def start_time(pid: int) -> str | None:
             return None
         # The name before the last bracket may hold anything, brackets and spaces too.
         fields = stat[stat.rindex(")") + 2 :].split()
-        # A zombie has ended; only its parent has not looked yet.
+        # A zombie has ended; its parent has not waited for it yet.
         return None if fields[0] in "ZX" else fields[19]
     if sys.platform == "win32":
         return _windows_start_time(pid)

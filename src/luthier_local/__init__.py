@@ -1,4 +1,4 @@
-"""The embedded server: the OpenAI protocol on this machine, without a key to buy.
+"""The embedded server: the OpenAI protocol on this machine; no account is needed.
 
 It is plumbing to build and test against, not a model to judge quality by.
 """

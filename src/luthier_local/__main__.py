@@ -56,16 +56,16 @@ def main(arguments: list[str] | None = None) -> int:
                 record=given.record,
             )
     except LuthierError as error:
-        # A program that runs this for its user reads the message apart from the progress, which is on stderr.
+        # A program that runs this reads the message from stdout, apart from the progress on stderr.
         print(error, file=sys.stdout if given.fetch or given.sample else sys.stderr)
         return error.exit_code
     return 0
 
 
 def _detach(log: Path | None) -> None:
-    """Leaves the starter: says its pid on stdout, then writes to the log only."""
+    """Detaches from the starting process: prints the pid on stdout, then writes to the log only."""
     if hasattr(os, "fork"):
-        # The starter then has no child that it must wait for, nor a zombie when this ends.
+        # So the starter has no child to wait for, and no zombie when this ends.
         child = os.fork()
         if child:
             print(child, flush=True)

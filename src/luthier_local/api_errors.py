@@ -1,4 +1,4 @@
-"""What the server refuses, in the error shape and with the codes OpenAI uses."""
+"""The errors that the server answers, in OpenAI's shape and with its codes."""
 
 from __future__ import annotations
 
@@ -49,31 +49,31 @@ class ApiError(Exception):
 
 
 def invalid_key(missing: bool) -> ApiError:
-    """401: no key, or not this server's key. The key itself is never repeated."""
+    """401: no key, or another one than this server's. The key itself is never repeated."""
     text = "You didn't provide an API key." if missing else "Incorrect API key provided."
     cure = " Send it as `Authorization: Bearer KEY` or `api-key: KEY`."
     return ApiError(401, text + cure, code="invalid_api_key")
 
 
 def model_not_found(name: str, served: list[str]) -> ApiError:
-    """404: the name is not served here."""
+    """404: no model of that name is served."""
     message = f"The model `{name[:200]}` does not exist. Served: {', '.join(served) or 'none'}."
     return ApiError(404, message, param="model", code="model_not_found")
 
 
 def wrong_route(message: str, status: int = 404) -> ApiError:
-    """The model is served, but not on this route."""
+    """The model is served, but on other routes."""
     return ApiError(status, message, param="model")
 
 
 def unsupported_parameter(name: str, instead: str = "") -> ApiError:
-    """400: the model takes no such parameter at all."""
+    """400: the model does not take this parameter."""
     message = f"Unsupported parameter: '{name}' is not supported with this model.{instead}"
     return ApiError(400, message, param=name, code="unsupported_parameter")
 
 
 def unsupported_value(name: str, value: object, allowed: str) -> ApiError:
-    """400: the parameter is known, this value is not taken."""
+    """400: the model takes this parameter, but not this value."""
     message = f"Unsupported value: '{name}' does not support {value!r} with this model. {allowed}"
     return ApiError(400, message, param=name, code="unsupported_value")
 
@@ -94,7 +94,7 @@ def context_overflow(limit: int, prompt: int, completion: int, where: str) -> Ap
 
 
 def insufficient_quota() -> ApiError:
-    """429 that no waiting cures."""
+    """429 that waiting does not cure."""
     message = "You exceeded your current quota, please check your plan and billing details."
     return ApiError(429, message, kind="insufficient_quota", code="insufficient_quota")
 
@@ -114,9 +114,9 @@ def tuning_closed() -> ApiError:
 
 
 def refused_host(host: str) -> ApiError | None:
-    """The refusal of a request whose Host header is no name or address of this machine's loopback interface.
+    """The error for a request whose Host header does not name this machine's loopback interface.
 
-    A web page whose own name was made to lead here (DNS rebinding) sends that name.
+    A web page whose own name was made to resolve to this machine (DNS rebinding) sends that name.
     """
     name = host[1:].split("]", 1)[0] if host.startswith("[") else host.split(":", 1)[0]
     name = name.lower().rstrip(".")

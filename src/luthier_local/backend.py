@@ -1,4 +1,4 @@
-"""The seam between the protocol and what answers: one request in, one reply out."""
+"""The interface between the protocol and a model: one request in, one generation out."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Message(NamedTuple):
 
 
 class Token(NamedTuple):
-    """A piece of text as the backend's tokenizer counts it."""
+    """A token of the backend's tokenizer: its id and its text."""
 
     id: int
     text: str
 
 
 class GeneratedToken(NamedTuple):
-    """One generated token, its log-probability and the most probable rivals, best first."""
+    """One generated token, its log-probability, and the most probable tokens at its place, best first."""
 
     text: str
     logprob: float
@@ -36,7 +36,7 @@ class GeneratedToken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What one answer is generated from. Exactly one of `prompt` and `messages` is given."""
+    """The request for one answer. Exactly one of `prompt` and `messages` is given."""
 
     prompt: str | None = None
     messages: tuple[Message, ...] | None = None
@@ -45,7 +45,7 @@ class GenerationRequest:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     top: int | None = None
-    """Rivals wanted per token; `None`: no log-probabilities."""
+    """How many of the most probable tokens are wanted per place; `None`: no log-probabilities."""
     schema: dict[str, Any] | None = None
     """JSON schema the answer must satisfy; `{}`: any JSON object."""
     sample: int = 0
@@ -68,7 +68,7 @@ class Generation:
 
 
 class Backend:
-    """What can answer behind a model card. What a subclass does not implement is refused.
+    """What answers for a model card. A request that a subclass does not implement is refused.
 
     Args:
         digest: Identity of the weights.
@@ -93,7 +93,7 @@ class Backend:
         raise wrong_route("You are not allowed to generate embeddings from this model", 403)
 
     async def tokenize(self, text: str) -> list[Token]:
-        """The text as tokens; their texts joined give the text again where that is possible."""
+        """The tokens of a text; joined, they give the text again where the tokenizer allows it."""
         return [Token(token_id(token), token) for token in split_tokens(text)]
 
     async def close(self) -> None:

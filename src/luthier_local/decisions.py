@@ -1,6 +1,6 @@
 """`/v1/decisions`: typed questions about an input, answered with a probability per label.
 
-OpenAI answers it with a model of its own. Here every question becomes a user's turn, and the labels are weighed
+OpenAI serves it with a dedicated model. Here every question becomes a user's turn, and the labels are weighed
 by the served model's next-token scores where its answer begins (`label_probabilities.py`).
 """
 
@@ -39,7 +39,7 @@ SPEAKERS = {"user": "User", "developer": "System", "system": "System", "assistan
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One answer to choose from: a choice's typed value or a level's label, and what it means."""
+    """One possible answer: a choice's typed value or a level's label, and its description."""
 
     value: str | bool
     description: str | None = None
@@ -47,18 +47,18 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question, checked."""
+    """One question of a request, checked."""
 
     kind: Kind
     name: str | None
     instructions: str
     options: tuple[Option, ...]
     source: str
-    """The question as it came, in JSON."""
+    """The question of the request, in JSON."""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """How the options are written for the model: plainly, or as JSON where plain text would not tell them apart."""
+        """The options as the prompt spells them: plainly, or as JSON where plain texts would be ambiguous."""
         plain = tuple(_spelled(option.value) for option in self.options)
         stripped = [word.strip() for word in plain]
         if len(set(stripped)) == len(plain) and not any(set(word) & set(",;\n\r") or not word for word in stripped):
@@ -66,7 +66,7 @@ class Question:
         return tuple(json.dumps(option.value, ensure_ascii=False) for option in self.options)
 
     def prompt(self, subject: str) -> str:
-        """What the model is told, as a user's turn."""
+        """The prompt of this question, a user's turn."""
         words = self.words
         lines = [subject, "", f"{'Statement' if self.kind == 'predicate' else 'Question'}: {self.instructions}"]
         lines += [
@@ -80,16 +80,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRequest:
-    """A call understood."""
+    """A request, checked."""
 
     subject: str
-    """What is asked about, as one text."""
+    """The input, as one text."""
     questions: tuple[Question, ...]
     trained: bool = False
-    """Whether the model was fine-tuned here: it knows what it is asked, and words around the text would mislead it."""
+    """Whether the model was fine-tuned here: trained on bare texts, it would be misled by a question."""
 
     def prompt(self, question: Question) -> str:
-        """What the model is told for one of the questions."""
+        """The prompt of one of the questions."""
         return self.subject if self.trained else question.prompt(self.subject)
 
 
@@ -121,13 +121,13 @@ def read_decision_body(body: dict[str, Any], card: ModelCard) -> DecisionRequest
 
 
 def refused_questions(questions: Sequence[Question], contains: str | None) -> list[bool]:
-    """Which questions a scripted refusal is for: those with the rule's text, else all of them."""
+    """Which questions a scripted refusal applies to: those that hold the rule's text, or all if none does."""
     named = [contains is not None and contains in question.source for question in questions]
     return named if any(named) else [True] * len(named)
 
 
 async def decide(backend: Backend, asked: DecisionRequest, refused: Sequence[bool]) -> list[LabelProbabilities | None]:
-    """How the options of every question compare; `None` for those that are refused."""
+    """The probabilities of every question's options; `None` for a refused question."""
     # One after the other: a model answers one request at a time, and 400 prompts need not wait in memory.
     return [
         None if no else await _weigh(backend, asked.prompt(question), question.words, f"questions[{i}]")
@@ -140,7 +140,7 @@ async def _weigh(backend: Backend, prompt: str, words: Sequence[str], where: str
 
     if not isinstance(backend, TunedBackend):
         return await label_probabilities(backend, prompt, words)
-    # It knows the probability of each whole answer: a first token would count other answers that begin alike.
+    # It knows the probability of each whole answer; by first tokens, answers that begin alike would be mixed up.
     shares = backend.weigh(prompt, words)
     if shares is None:
         raise invalid_value(where, f"this model was trained on other answers: {backend.shown_answers()}.")

@@ -37,7 +37,7 @@ ACTIONS = {
 
 
 class ConnectionEnded(Exception):
-    """The connection is gone, as the script wanted."""
+    """The script ended the connection."""
 
 
 @dataclass
@@ -58,9 +58,9 @@ class Fault:
     nth: int | Sequence[int] | None = None
     """Only this one, or these, of the matching requests, counted from 1."""
     every: int | None = None
-    """Only every so many of the matching requests: 3 fires on the 3rd, 6th, ..."""
+    """Only one in `every` matching requests: 3 fires on the 3rd, 6th, ..."""
     times: int | None = None
-    """At most so often; `None`: always."""
+    """How often it fires at most; `None`: no limit."""
     status: int = 500
     message: str | None = None
     code: str | None = None
@@ -69,7 +69,7 @@ class Fault:
     seen: int = 0
     """Matching requests so far."""
     fired: int = 0
-    """How often it went wrong so far."""
+    """How often it has fired so far."""
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -96,7 +96,7 @@ class Fault:
         return self.action in ("done_timeout", "done_reset")
 
     def fires(self, path: str, body: str, method: str = "POST") -> bool:
-        """Counts the request if it matches, and says whether it goes wrong."""
+        """Counts the request if it matches; returns whether the rule fires."""
         if self.method is not None and method != self.method:
             return False
         if self.path is not None and not path.endswith(self.path):
@@ -145,12 +145,12 @@ class FaultRules:
         self._faults = list(faults)
 
     def add(self, fault: Fault) -> Fault:
-        """Adds a rule and returns it; its `seen` and `fired` go on counting."""
+        """Adds a rule and returns it; its `seen` and `fired` keep counting."""
         self._faults.append(fault)
         return fault
 
     def clear(self) -> None:
-        """Forgets all rules."""
+        """Removes all rules."""
         self._faults.clear()
 
     def __len__(self) -> int:

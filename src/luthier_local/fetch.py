@@ -48,7 +48,7 @@ class Distribution:
     members: Mapping[str, str]
     """Path inside the archive -> file name in the cache."""
     what: str
-    """What it is to the user, for messages."""
+    """Name for users, in messages."""
     tags: Sequence[str] = ()
     """pip options that select the pinned wheel on every platform; only its data is used."""
 
@@ -59,7 +59,7 @@ class Distribution:
 
 
 def is_cached(distribution: Distribution) -> bool:
-    """Whether the files are there, each as long as it was when it was checked."""
+    """Whether the files are there, each with the size it had when its digest was checked."""
     folder = distribution.folder
     try:
         sizes = json.loads((folder / "files.json").read_text())
@@ -82,7 +82,7 @@ def fetch(distribution: Distribution) -> Path:
     with FileLock(folder.parent / f".{distribution.name}.lock", mode=0o600):
         if is_cached(distribution):
             return folder
-        # Left by a process that was killed: nobody else works here while the lock is held.
+        # Left by a killed process: no other one works here while the lock is held.
         for stale in folder.parent.glob(f".{distribution.name}-*.part"):
             shutil.rmtree(stale, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -105,10 +105,10 @@ def fetch(distribution: Distribution) -> Path:
 
 
 def pip_command() -> list[str]:
-    """How pip can be run here: installed, from the wheel Python carries, by uv, or from the path.
+    """The command that runs pip here: installed, from the wheel that Python carries, by uv, or from the path.
 
     Raises:
-        MissingPart: There is none.
+        MissingPart: No pip can be run.
     """
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-P", "-m", "pip"]
@@ -159,7 +159,7 @@ def _download(distribution: Distribution, work: Path) -> Path:
         "--dest", str(target), "--requirement", str(listed),
     ]  # fmt: skip
     print(f"Fetching {distribution.what} ({distribution.megabytes:.0f} MB, once)", file=sys.stderr, flush=True)
-    # pip shows its progress itself, where somebody can see it; what goes wrong it says on stderr.
+    # pip shows its own progress on a terminal, and writes its errors to stderr.
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace", check=False,
         env=_environment(scratch),

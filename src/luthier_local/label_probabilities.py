@@ -1,4 +1,4 @@
-"""Which of several given answers a model would give: a walk over its next-token scores.
+"""Probabilities of given answers: a walk over a model's next-token log-probabilities.
 
 A node is the text of an answer so far. Each likely next token that some answer can continue with leads
 to a longer text; a text that only one answer can follow gives its share to that answer, any other is
@@ -18,22 +18,22 @@ from luthier_local.backend import Backend, Generation, GenerationRequest, Messag
 __all__ = ["LEAST", "LabelProbabilities", "next_token_request", "label_probabilities"]
 
 TOP = 500
-"""Likeliest tokens looked at per node; an answer beyond them gets at most the least of them."""
+"""Most probable tokens read per node; an answer beyond them gets at most the probability of the last."""
 
 NEGLIGIBLE = 1e-3
-"""A node with less than this share of what the answers have is not asked further but divided."""
+"""A node with less than this share of the answers' probability is divided evenly, not followed."""
 
 LONE_SPACE = 0.05
 """A space that stands alone is followed only if it has this share, as before digits in many vocabularies;
 else every question would be read twice for nothing."""
 
 LEAST = 1e-12
-"""Share of an answer of which nothing was seen, so that no probability is exactly zero."""
+"""Probability of an answer that no token led to, so that none is exactly zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelProbabilities:
-    """How the answers compare, and what finding it out took.
+    """The answers' probabilities, and what they cost.
 
     Attributes:
         probabilities: one per answer, summing to 1.
@@ -47,7 +47,7 @@ class LabelProbabilities:
 
 
 def next_token_request(prompt: str, said: str = "") -> GenerationRequest:
-    """What is asked at a node: the prompt as a user's turn, and an answer begun with what is said so far."""
+    """The request at a node: the prompt as a user's turn, and the answer's text so far as an assistant's turn."""
     turns = [Message("user", prompt)]
     if said:
         turns.append(Message("assistant", said))
@@ -92,7 +92,7 @@ class _Walk:
         here = [i for i, answer in enumerate(self._answers) if answer.startswith(begun)]
         whole = next((i for i in here if self._answers[i] == begun), None)
         if not rivals:
-            # The model ends here, whatever it has begun.
+            # The model ends its answer here.
             self._divide([whole] if whole is not None else here, mass)
             return
         found: set[int] = set()
@@ -100,7 +100,7 @@ class _Walk:
         for token, logprob in rivals:
             p = math.exp(logprob)
             if not begun and token.isspace():
-                # A space of its own leads to the answer, anything wider away from it.
+                # A single space precedes the answer; wider whitespace leads away from it.
                 if not said and token == " ":
                     moved[token] = mass * p
                 continue
@@ -128,7 +128,7 @@ class _Walk:
                 self._bound[i] += mass * most
 
     def without_negligible(self, moved: dict[str, float]) -> dict[str, float]:
-        """The texts worth asking further; the share of the others goes in equal parts to what they may become."""
+        """The texts to follow further; the share of each other one is divided evenly among its possible answers."""
         total = math.fsum(self._seen) + math.fsum(moved.values())
         worth = {}
         for said, mass in moved.items():
@@ -140,7 +140,7 @@ class _Walk:
         return worth
 
     def probabilities(self) -> tuple[float, ...]:
-        """What the answers got, as shares of one."""
+        """The answers' probabilities, which sum to one."""
         masses = [max(seen or bound, LEAST) for seen, bound in zip(self._seen, self._bound, strict=True)]
         total = math.fsum(masses)
         return tuple(mass / total for mass in masses)

@@ -1,4 +1,4 @@
-"""llama.cpp behind the protocol: its own HTTP server runs inside this process and is asked over loopback.
+"""llama.cpp behind the protocol: its own HTTP server runs inside this process, reached over loopback.
 
 llama.cpp's server is not exposed itself: it takes any model name, answers `completions` in a shape of
 its own, and reports errors differently. Here its native routes are asked and the answers put into ours.
@@ -25,7 +25,7 @@ from luthier_local.weights import SMOLLM2_DIGEST, smollm2_file
 
 __all__ = ["LlamaBackend", "weights_digest"]
 
-# One request at a time, and none begun from what another left behind: what llama.cpp computes for a text
+# One request at a time, and none from a cache that another one left: what llama.cpp computes for a text
 # differs by up to .3 in log-probability with its neighbours in a batch and with the length of a cached prefix.
 _SLOTS = 1
 _THREADS = "LUTHIER_LOCAL_THREADS"
@@ -48,7 +48,7 @@ def weights_digest(path: str | None) -> str:
 
 
 class LlamaBackend(Backend):
-    """One GGUF model, asked one thing after the other; nothing of one prompt is kept for the next."""
+    """One GGUF model that takes one request at a time; nothing of a prompt is kept for the next."""
 
     def __init__(self, engine: Any, url: str, key: str, digest: str) -> None:
         super().__init__(digest)
@@ -82,7 +82,7 @@ class LlamaBackend(Backend):
         given.model.path = str(file)
         given.hostnames = ["127.0.0.1"]
         given.port = _free_port()
-        # Without a key llama.cpp lets every web page of this machine's browser request.
+        # Without a key llama.cpp lets every web page in this machine's browser ask it.
         given.api_keys = [key]
         given.n_parallel = _SLOTS
         given.n_ctx = context_tokens * _SLOTS

@@ -1,4 +1,4 @@
-"""The served model cards and the backends behind them, each started when it is first asked."""
+"""The served model cards and the backends behind them, each started on its first request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ModelRegistry:
                 raise EndpointError(f"two model cards are named {card.id!r}; names must differ")
             self._cards[card.id] = card
         self.tuned: JobService | None = None
-        """Where tuned models are kept, which come and go by themselves."""
+        """Serves the tuned models, which come and go."""
         self._backends: dict[tuple[str, str], Backend] = {}
         self._starting: dict[tuple[str, str], asyncio.Task[Backend]] = {}
 
@@ -72,7 +72,7 @@ class ModelRegistry:
         starting = self._starting.get(key)
         if starting is None:
             starting = self._starting[key] = asyncio.create_task(self._start(key, card))
-        # Who asks may leave before it has started: the next one shall find it, and no second one beside it.
+        # The client may leave before the backend has started; the next one must find it, not start a second one.
         return await asyncio.shield(starting)
 
     async def _start(self, key: tuple[str, str], card: ModelCard) -> Backend:

@@ -1,4 +1,4 @@
-"""How the deterministic backend understands a prompt: the row, the answers on offer, what is begun."""
+"""How the deterministic backend reads a prompt: the row, the answers on offer, and the start of the answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _EDGE = " \t\"'`.()[]{}*"
 
 @dataclass(frozen=True, slots=True)
 class PromptReading:
-    """A prompt understood."""
+    """What was read from a prompt."""
 
     polarity: float
     """How good the row sounds, about -1.3 to 1.3, with a little noise of its own."""
@@ -43,7 +43,7 @@ class PromptReading:
     answers: Sequence[tuple[str, float]]
     """Possible answers with their unnormalised log-probabilities."""
     begun: str
-    """What of an answer the prompt already holds, without the space before it."""
+    """The start of the answer that the prompt holds already, without the space before it."""
     spaced: bool
     """Whether the next word starts with a space."""
 
@@ -70,7 +70,7 @@ def polarity(text: str) -> float:
 
 
 def read_prompt(prompt: str, salt: str) -> PromptReading:
-    """Reads a completion prompt: `... Review: TEXT\\nStars: ter` has the row TEXT and `ter` begun."""
+    """Reads a completion prompt: `... Review: TEXT\\nStars: ter` has the row TEXT and the start `ter`."""
     cue = _CUE_AT_END.search(prompt[-200:])
     if cue:
         at = max(0, len(prompt) - 200) + cue.start()
@@ -166,7 +166,7 @@ def _answers(prompt: str, row: str, given: Sequence[str], mood: float, noise: by
 
 @functools.lru_cache(maxsize=20_000)
 def _place(answer: str) -> int:
-    """Which of the row's 64 bytes of noise is this answer's."""
+    """Which of the row's 64 bytes of noise belongs to this answer."""
     return (sum(answer.encode("utf-8", "surrogatepass")) * 31 + len(answer)) & 63
 
 

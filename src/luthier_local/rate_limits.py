@@ -31,7 +31,7 @@ class _TokenBucket:
 
 
 class RateLimits:
-    """Admits a request or refuses it with 429.
+    """Token buckets that admit a request or refuse it with 429.
 
     A bucket holds its burst and refills at the rate per second, so over any time T at most
     burst + rate x T is admitted. Tokens are charged at admission: the prompt's characters over

@@ -44,7 +44,7 @@ class _Tensor(NamedTuple):
 
 
 def requantise(source: Path, target: Path) -> None:
-    """Writes `target`, whole or not at all.
+    """Writes `target` atomically.
 
     Raises:
         MissingPart: The source is not a GGUF file of the expected kinds of tensors.

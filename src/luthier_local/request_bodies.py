@@ -1,4 +1,4 @@
-"""From a request's body to what a backend is asked, with the refusals OpenAI would give."""
+"""From a request's body to requests to a backend; what is wrong is refused as OpenAI refuses it."""
 
 from __future__ import annotations
 

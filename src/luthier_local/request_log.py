@@ -1,4 +1,4 @@
-"""What the server received and how it answered, so that a test can count what was really sent."""
+"""The requests received and the statuses answered, so that tests can count what was sent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RequestLog:
         self._most_in_flight = 0
 
     def arrive(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Notes a request before it is answered; of the headers everything but the key."""
+        """Records a request before it is answered; its headers without the key."""
         with self._lock:
             self._by_path[path] += 1
             self._in_flight += 1
@@ -58,7 +58,7 @@ class RequestLog:
                 self._requests.append(RecordedRequest(path, decoded, kept))
 
     def leave(self, status: int) -> None:
-        """Notes how it was answered; 0: it was not."""
+        """Records the status of the answer; 0: there was none."""
         with self._lock:
             self._in_flight -= 1
             self._by_status[status] += 1

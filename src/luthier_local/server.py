@@ -213,7 +213,7 @@ class LocalServer:
         if thread is None:
             return
         if self._loop is not None and self._leave is not None:
-            # The loop may have ended with an error of its own.
+            # The loop may have ended with an error.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._leave.set)
         thread.join()

@@ -1,4 +1,4 @@
-"""The server that a person's processes share: who leases it, and when it leaves.
+"""The server that a user's processes share: its leases, and when it ends.
 
 Its states: starting (listens, not yet announced) -> serving -> leaving. It is announced in
 `$LUTHIER_HOME/local/server.json` by itself, while the process that started it holds `local/lock`.
@@ -57,12 +57,12 @@ def service_folder() -> Path:
 
 
 def jobs_folder() -> Path:
-    """Folder of the files, jobs and tuned models that a person's servers share."""
+    """Folder of the files, jobs and tuned models that a user's servers share."""
     return service_folder() / "jobs"
 
 
 class Leases:
-    """Which processes use the server, and since when none does.
+    """The processes that use the server, and since when there is none.
 
     Args:
         linger_seconds: How long the server stays without any.
@@ -87,7 +87,7 @@ class Leases:
         return len(self._held)
 
     def take(self, pid: int, started: str) -> None:
-        """Notes that a process uses the server.
+        """Records that a process uses the server.
 
         Raises:
             ApiError: The server is leaving, or there is no such process.
@@ -99,12 +99,12 @@ class Leases:
         self._held[pid] = started
 
     def give_back(self, pid: int) -> None:
-        """Notes that a process no longer uses the server."""
+        """Records that a process no longer uses the server."""
         self._held.pop(pid, None)
         self._idle_since = self._clock()
 
     def should_leave(self, busy: bool) -> bool:
-        """Drops the leases of ended processes; whether the server has been unused for long enough."""
+        """Drops the leases of ended processes; returns whether the server has been unused for the linger time."""
         now = self._clock()
         for pid, started in list(self._held.items()):
             if self._started(pid) != started:
@@ -154,7 +154,7 @@ def run_service() -> None:
 
 
 async def _watch(application: Application, leases: Leases, leave: asyncio.Event, every: float) -> None:
-    # Once it leaves, for whatever reason, nothing is asked of the store any more: it is being closed.
+    # Once it leaves, for whatever reason, the store must not be read: it is being closed.
     while not leave.is_set() and not leases.should_leave(busy=application.busy):
         await asyncio.sleep(every)
     leave.set()
@@ -201,7 +201,7 @@ def _withdraw(folder: Path, token: str) -> None:
     announced = folder / "server.json"
     with contextlib.suppress(OSError, ValueError, EndpointError):
         if not _is_of(announced, token):
-            # It could not even start: whoever waits for it holds the lock, and wants to hear of it now.
+            # It could not start: the process that waits for it holds the lock, and has to learn of it now.
             return
         with FileLock(folder / "lock", mode=0o600):
             # By now it may be a successor's.

@@ -28,5 +28,5 @@ def count_tokens(text: str) -> int:
 
 
 def token_id(token: str) -> int:
-    """A number for a token: the same everywhere, and almost always its own."""
+    """A number for a token: the same on every machine, and almost always unique."""
     return zlib.crc32(token.encode("utf-8", "surrogatepass")) & 0x7FFFFFFF

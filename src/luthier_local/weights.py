@@ -1,4 +1,4 @@
-"""The weights of the embedded server's models: what is pinned, and where it lies once fetched."""
+"""The weights of the embedded server's models: what is pinned, and the paths once fetched."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ WORDLLAMA = Distribution(
 _AS_SHIPPED, _AS_USED = "smollm2-135m-instruct-q4_1.gguf", "smollm2-135m-instruct-q8_0.gguf"
 
 SMOLLM2_DIGEST = f"sha256:{SMOLLM2.sha256}+q8_0"
-"""Identity of what answers, known before it is fetched."""
+"""Identity of the weights, known before they are fetched."""
 
 SMOLLM2_NAME = "smollm2-135m-instruct"
-"""What the embedded server calls it."""
+"""Name of SmolLM2 in the embedded server."""
 
 WORDLLAMA_DIGEST = f"sha256:{WORDLLAMA.sha256}"
-"""Likewise."""
+"""Identity of the weights, known before they are fetched."""
 
 WORDLLAMA_NAME = "wordllama-256"
-"""Likewise."""
+"""Name of WordLlama's embeddings in the embedded server."""
 
 TUNABLE_NAME = "wordllama-tunable"
-"""What it calls the base model that is fine-tuned there."""
+"""Name of the base model of fine-tuning jobs."""
 
 _BEHIND = {SMOLLM2_NAME: SMOLLM2, WORDLLAMA_NAME: WORDLLAMA, TUNABLE_NAME: WORDLLAMA}
 

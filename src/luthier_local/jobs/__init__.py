@@ -1,1 +1,1 @@
-"""Files, fine-tuning jobs and batches of the embedded server: kept on disk, worked off one after another."""
+"""Files, fine-tuning jobs and batches of the embedded server: kept on disk and processed one after another."""

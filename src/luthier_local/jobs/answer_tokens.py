@@ -1,4 +1,4 @@
-"""Answers as tokens: what a probability per answer says about each next token.
+"""Answers as tokens: from a probability per answer to the probability of each next token.
 
 A token's probability is the share of the answers that continue with it, so the tokens of an answer (and its
 end, where another answer goes on) multiply to the probability of the answer.
@@ -26,16 +26,16 @@ class AnswerTokens:
         self.tokens = [tuple(split_tokens(answer)) for answer in answers]
 
     def next_tokens(self, begun: str, probabilities: Sequence[float]) -> list[tuple[str, float]]:
-        """The next token after what is begun, best first: (token, log-probability), summing to one.
+        """The next token after the text `begun`, best first: (token, log-probability), summing to one.
 
-        Nothing but the end is left where no answer begins so.
+        Only the end is left where no answer starts with `begun`.
         """
-        # Never quite nothing: its logarithm is taken.
+        # Above zero: the logarithm is taken.
         scored = [(answer, math.log(max(p, 1e-30))) for answer, p in zip(self.answers, probabilities, strict=True)]
         return next_tokens(scored, begun, spaced=False, background=())
 
     def branches(self) -> list[tuple[Floats, Integers]]:
-        """Where answers part ways, for `token_hits`.
+        """The places at which answers differ in their next token, for `token_hits`.
 
         Per place: which answers continue with which token (tokens x answers, 0 or 1), and each answer's
         token there (-1: not at this place, -2: it ends here).
@@ -60,7 +60,7 @@ class AnswerTokens:
 
 
 def token_hits(branches: Sequence[tuple[Floats, Integers]], lengths: Integers, shares: Floats, right: Integers) -> int:
-    """How many tokens of the right answers would be written, each given the right ones before it.
+    """Counts the tokens of the right answers that the model would predict, each after the right ones before it.
 
     Args:
         branches: Of `AnswerTokens.branches`.

@@ -17,13 +17,13 @@ class Line(NamedTuple):
     """One request."""
 
     number: int
-    """Of the line in the file, from 1."""
+    """Line number in the file, from 1."""
     custom_id: str
     body: dict[str, Any]
 
 
 def plain_url(url: str) -> str:
-    """A route without what comes before it: `chat/completions`."""
+    """A route without its prefix: `chat/completions`."""
     for prefix in _PREFIXES:
         if url.startswith(prefix):
             return url[len(prefix) :]
@@ -31,7 +31,7 @@ def plain_url(url: str) -> str:
 
 
 def read_lines(path: Path, endpoint: str) -> tuple[list[Line], list[dict[str, Any]]]:
-    """The requests of a file, and what is wrong with it as a batch's `errors` name it."""
+    """Reads the requests of a file, and the faults as entries of a batch's `errors`."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -94,7 +94,7 @@ def _read_line(raw: str, number: int, endpoint: str) -> Line | dict[str, Any]:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it has no half of a surrogate pair, which nothing can be called by."""
+    """Whether the text can be encoded: it holds no lone surrogate."""
     return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 

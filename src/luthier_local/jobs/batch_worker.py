@@ -1,6 +1,6 @@
-"""The task that works off batches, one at a time, each line through the route a request would take.
+"""The task that processes batches, one at a time; each line takes the route that a request would take.
 
-An answered line is written down before the next begins: after a kill, only what was in flight is asked again.
+An answer is stored before the next line begins: after a kill, only the lines in flight are answered again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LONGEST_PAUSE_SECONDS = 30.0
 
 
 class BatchWorker:
-    """Works off the batches of a server's store, on its event loop.
+    """Processes the batches of a server's store, on its event loop.
 
     Args:
         store: Where batches are.
@@ -52,13 +52,13 @@ class BatchWorker:
         self._nudged = asyncio.Event()
 
     def start(self) -> None:
-        """Begins with whatever is unfinished, if it has not begun; looks at once for something new."""
+        """Starts the task if it is not running, and has it look for work at once."""
         self._nudged.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(self._store.folder / "batches.lock"))
 
     async def stop(self) -> None:
-        """Leaves off; a later server goes on."""
+        """Stops the task; a later server continues."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -72,12 +72,12 @@ class BatchWorker:
             while True:
                 self._nudged.clear()
                 try:
-                    # Another server of this folder that works them off holds it; when that ends, this one takes over.
+                    # Held by another server of this folder while it processes batches; this one takes over afterwards.
                     worked = take_lock(lock) and await self._work_next()
                 except (OSError, sqlite3.Error):
-                    # A full disk: what is answered stays, and it goes on as soon as there is room.
+                    # A full disk: stored answers stay, and the work continues once there is room.
                     if pause == _IDLE_SECONDS:
-                        _log.exception("batches cannot be worked off")
+                        _log.exception("batches cannot be processed")
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
                     continue
@@ -89,7 +89,7 @@ class BatchWorker:
             lock.release()
 
     async def _work_next(self) -> bool:
-        """Whether there was a batch to work off."""
+        """Processes one batch; returns whether there was one."""
         marks = ", ".join("?" * len(UNFINISHED_BATCHES))
         row = self._store.row(
             f"select id from batches where status in ({marks}) order by number limit 1", *UNFINISHED_BATCHES
@@ -108,7 +108,7 @@ class BatchWorker:
         except (OSError, sqlite3.Error):
             raise
         except Exception as error:
-            # A bug here: the batches behind this one still want their turn.
+            # A bug here must not stop the batches behind this one.
             _log.exception("batch %s", batch)
             fault = {"code": "server_error", "line": None, "message": f"{type(error).__name__}: {error}", "param": None}
             self._fail(batch, [fault])
@@ -142,7 +142,7 @@ class BatchWorker:
             self._end(batch, "completed")
 
     async def _answer_in_time(self, batch: str, record: dict[str, Any], lines: list[Line]) -> bool:
-        """Answers what is left; false: the time ran out before. Ends early where the batch is cancelled."""
+        """Answers the remaining lines until the batch is cancelled; false: its time ran out first."""
         done = {row["number"] for row in self._store.rows("select number from lines where batch = ?", batch)}
         left = iter([line for line in lines if line.number not in done])
         route = plain_url(record["endpoint"])
@@ -155,7 +155,7 @@ class BatchWorker:
                     return False
                 nudged = asyncio.ensure_future(self._nudged.wait())
                 waited: set[asyncio.Future[Any]] = {asking, nudged}
-                # Another server of this folder may be told to cancel: it cannot nudge.
+                # The request to cancel may reach another server of this folder, which cannot nudge this one.
                 await asyncio.wait(waited, timeout=min(seconds, _IDLE_SECONDS), return_when=asyncio.FIRST_COMPLETED)
                 nudged.cancel()
                 self._nudged.clear()
@@ -163,7 +163,7 @@ class BatchWorker:
                     return True
             await asking
         finally:
-            # Each of them: where one has failed, the others would go on asking beside those of the next attempt.
+            # All of them: after one has failed, the others would run on beside those of the next attempt.
             for asker in askers:
                 asker.cancel()
             await asyncio.gather(*askers, return_exceptions=True)
@@ -171,12 +171,12 @@ class BatchWorker:
 
     async def _answer(self, batch: str, route: str, left: Iterator[Line]) -> None:
         for line in left:
-            # A backend may answer without ever waiting: whoever else asks the server gets a turn between two lines.
+            # A backend may answer without ever waiting: other requests get a turn between two lines.
             await asyncio.sleep(0)
             try:
                 status, body = await self._answer_line(route, line.body)
             except Exception as error:
-                # A bug here, shown as a direct request would be: the other lines still want their answers.
+                # A bug here is reported as for a direct request; the other lines are still answered.
                 _log.exception("batch %s, line %d", batch, line.number)
                 refused = ApiError(500, f"{type(error).__name__} in the embedded server.", kind="server_error")
                 status, body = refused.status, refused.body()
@@ -187,7 +187,7 @@ class BatchWorker:
                 )
 
     def _write_files(self, batch: str, lines: list[Line], expired: bool) -> None:
-        """The output and the error file, in the order of the input."""
+        """Writes the output and the error file, in the order of the input."""
         found = {row["number"]: row for row in self._store.rows("select * from lines where batch = ?", batch)}
         output: list[str] = []
         errors: list[str] = []
@@ -253,7 +253,7 @@ class BatchWorker:
 
 
 def counts_of(store: JobStore, batch: str, record: dict[str, Any]) -> dict[str, int]:
-    """How many lines are answered, and how many of them with an error."""
+    """Counts the lines, those answered, and those answered with an error."""
     found: sqlite3.Row | None = store.row(
         "select count(*) as answered, coalesce(sum(status >= 400), 0) as failed from lines where batch = ?", batch
     )
@@ -262,7 +262,7 @@ def counts_of(store: JobStore, batch: str, record: dict[str, Any]) -> dict[str, 
 
 
 def _usage(body: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Tokens read, written, cached and reasoned, whatever the route calls them."""
+    """Input, output, cached and reasoning tokens, under the names of either route."""
     usage = body.get("usage") or {}
     read = usage.get("prompt_tokens", usage.get("input_tokens", 0))
     written = usage.get("completion_tokens", usage.get("output_tokens", 0))

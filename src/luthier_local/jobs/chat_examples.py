@@ -24,7 +24,7 @@ _SHOWN = 5
 
 
 class JobError(Exception):
-    """What ends a job: its code, message and the parameter at fault."""
+    """A fault that ends a job: its code, its message and the parameter that caused it."""
 
     def __init__(self, code: str, message: str, param: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class JobError(Exception):
 
 
 class InvalidFile(JobError):
-    """A training or validation file that a job cannot use."""
+    """A training or validation file that cannot be used."""
 
     def __init__(self, code: str, message: str, param: str) -> None:
         super().__init__(code, f"The job failed due to an invalid file. {message}", param)
@@ -41,13 +41,13 @@ class InvalidFile(JobError):
 
 @dataclass
 class TrainingExamples:
-    """Pairs of what is read and what is to be answered, one per trained assistant turn."""
+    """Pairs of text and answer, one per trained assistant turn."""
 
     texts: list[str] = field(default_factory=list)
-    """All turns before the answer, one below the other."""
+    """The turns before each answer, joined by line breaks."""
     answers: list[str] = field(default_factory=list)
     lines: int = 0
-    """Examples in the file: a conversation may hold several answers, or none that is trained."""
+    """Conversations in the file; each may hold several answers, or none that is trained."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -67,7 +67,7 @@ def read_training_file(path: Path, param: str, least: int = LEAST_EXAMPLES) -> T
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        # Somebody cleared the folder, or cancelled the job while its files were read.
+        # The folder was cleared, or the job was cancelled while its files were read.
         raise InvalidFile("file_not_found", f"The server's copy of the {param} is gone.", param) from None
     except UnicodeDecodeError as error:
         raise InvalidFile(
@@ -118,7 +118,7 @@ def read_files(work: Path) -> tuple[TrainingExamples, TrainingExamples | None]:
 
 
 def _read_line(line: str, examples: TrainingExamples) -> str | None:
-    """Adds the answers of one line; returns what is wrong with it."""
+    """Adds the examples of one line; returns the fault, if there is one."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

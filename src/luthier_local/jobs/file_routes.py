@@ -59,7 +59,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
                     (identity, now(), expires, fields.get("filename", "file.jsonl"), purpose, size),
                 )
         except BaseException:
-            # Nobody could ever name it.
+            # Without a row no client could refer to it.
             kept.unlink(missing_ok=True)
             raise
         return json_response(_shape(_existing(jobs.store, identity)))
@@ -136,7 +136,7 @@ def _expiry(fields: dict[str, str]) -> int | None:
 
 
 async def _read_form(request: web.Request, folder: Path) -> Form:
-    """The fields of a multipart form, and where its file was put for the time being."""
+    """Reads a multipart form: its fields, and its upload into a temporary file."""
     if not request.content_type.startswith("multipart/"):
         raise ApiError(400, "Expected a multipart/form-data request with `file` and `purpose`.")
     fields: dict[str, str] = {}
@@ -165,6 +165,6 @@ async def _read_form(request: web.Request, folder: Path) -> Form:
 async def _receive(part: BodyPartReader, file: IO[bytes]) -> None:
     left = max(MOST_BYTES.values()) + 1
     while chunk := await part.read_chunk(1 << 18):
-        # What is beyond the largest size is read and dropped: the client waits for an answer.
+        # Bytes beyond the largest size are read and dropped, so that the client gets an answer.
         file.write(chunk[:left])
         left -= min(left, len(chunk))

@@ -29,7 +29,7 @@ _KNOBS = ("batch_size", "learning_rate_multiplier", "n_epochs")
 
 
 def new_record(body: Mapping[str, Any], table: str) -> dict[str, Any]:
-    """The object of a new job, as the protocol has it.
+    """The job object of the protocol for a new job.
 
     Args:
         body: The decoded request; its model and files were looked up before.

@@ -1,7 +1,7 @@
-"""Where the server works: the store of files and jobs, and who works the jobs off.
+"""The store of files, jobs and batches, and the workers that process them.
 
-Opened when it is first needed, so that a server that only answers has no folder; at once where the folder
-holds work of an earlier server.
+The store is opened when it is first needed, so that a server that only answers has no folder, or at the start
+where the folder holds jobs of an earlier server.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JobSettings:
-    """Where it is, and what tests slow down."""
+    """Where jobs are kept, and what tests slow down."""
 
     folder: Path | None = None
     """`None`: a temporary one, deleted at the end."""
@@ -72,7 +72,7 @@ class JobService:
 
     @property
     def _there(self) -> bool:
-        """Whether there is anything; another server of the folder may have made it."""
+        """Whether there is a store; another server of the folder may have made it."""
         return "store" in self.__dict__ or self.has_past
 
     @property
@@ -82,7 +82,7 @@ class JobService:
         return folder is not None and (folder / "jobs.db").exists()
 
     async def open(self) -> None:
-        """Goes on with what an earlier server of this folder left.
+        """Continues what an earlier server of this folder left.
 
         Raises:
             EndpointError: The folder cannot be used.
@@ -92,7 +92,7 @@ class JobService:
             self.batch_worker.start()
 
     async def close(self) -> None:
-        """Stops the work, to go on another time, and closes the store."""
+        """Stops the workers, whose jobs a later server continues, and closes the store."""
         if "batch_worker" in self.__dict__:
             await self.batch_worker.stop()
             del self.batch_worker
@@ -111,7 +111,7 @@ class JobService:
 
     @property
     def busy(self) -> bool:
-        """Whether something is unfinished that goes on by itself."""
+        """Whether a job or batch is unfinished that continues by itself."""
         if not self._there:
             return False
         try:
@@ -120,17 +120,17 @@ class JobService:
                 for table, states in (("jobs", UNFINISHED), ("batches", UNFINISHED_BATCHES))
             )
         except (EndpointError, sqlite3.Error):
-            _log.exception("whether there is something to do cannot be read")
+            _log.exception("the unfinished jobs cannot be read")
             return True
         if found:
-            # Another server of the folder may have taken it and be gone by now: the one that stays works it off.
+            # Another server of the folder may have accepted it and ended: this one processes it.
             self.trainer.nudge()
             self.batch_worker.start()
         return found
 
     @property
     def trouble(self) -> str | None:
-        """Why fine-tuning jobs do not go on at the moment, if they do not."""
+        """Why fine-tuning jobs are held up, if they are."""
         return self.trainer.trouble if "trainer" in self.__dict__ else None
 
     def card(self, name: str) -> ModelCard | None:
@@ -154,7 +154,7 @@ class JobService:
         )
 
     def delete_model(self, name: str) -> bool:
-        """Forgets a tuned model; whether there was one. Its file goes with the last name it has."""
+        """Removes a tuned model, and its file with the last name; returns whether there was one."""
         with self.store.writing() as write:
             found = write.execute("select file from models where id = ?", (name,)).fetchone()
             if found is None:

@@ -1,4 +1,4 @@
-"""What files, jobs and batches are remembered in: one SQLite database beside their contents.
+"""The database of files, jobs and batches, beside their contents.
 
 Every change is one transaction, so a server killed at any moment finds the last finished change when it
 starts again. Several servers may open the same folder; who works on the jobs is settled by a lock of its own.
@@ -72,13 +72,13 @@ _NAMED = {
     "work": "select id from jobs where status not in ('succeeded', 'failed', 'cancelled') "
     "union select id from batches where status not in ('completed', 'failed', 'expired', 'cancelled')",
 }
-"""What in each folder is still needed, by name."""
+"""Names in each folder that are still referred to."""
 
 ALIVE = "(expires_at is null or expires_at > ?)"
-"""Condition on a row of `files`: it has not expired by then."""
+"""SQL condition on a row of `files`: it has not expired at the time given."""
 
 _OURS = re.compile(r"(file-|ftjob-|batch_|\.upload-|\.new-)")
-"""How the names begin that are made here; a folder may hold other files, which are left alone."""
+"""Prefixes of the names made here; other files of the folder are left alone."""
 
 
 class JobStore:
@@ -132,41 +132,41 @@ class JobStore:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it happens, or nothing does."""
+        """One transaction: committed as a whole, or rolled back."""
         with self._lock:
             self._connection.execute("begin immediate")
             try:
                 yield self._connection
                 self._connection.execute("commit")
             except BaseException:
-                # On a full disk SQLite has undone it already.
+                # On a full disk SQLite has rolled it back already.
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
                 raise
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """Everything a query finds."""
+        """All rows of a query."""
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
     def row(self, query: str, *values: object) -> sqlite3.Row | None:
-        """The first row a query finds."""
+        """The first row of a query."""
         with self._lock:
             found: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
             return found
 
     def file(self, identity: str) -> Path:
-        """Where the content of an uploaded or written file lies."""
+        """Path of a file's content."""
         return self.folder / "files" / identity
 
     def work(self, identity: str) -> Path:
-        """Folder of what an unfinished job or batch needs; it is deleted when that ends."""
+        """Folder of an unfinished job's or batch's own files; deleted when it ends."""
         return self.folder / "work" / identity
 
     def add_file(
         self, purpose: str, filename: str, content: bytes, identity: str, expires_at: int | None = None
     ) -> None:
-        """Keeps a file the server itself writes; one of the same id is there once."""
+        """Stores a file that the server writes; a second one of the same id is ignored."""
         write_whole(self.file(identity), content)
         with self.writing() as write:
             write.execute(
@@ -180,18 +180,18 @@ class JobStore:
         return self.row(f"select * from files where id = ? and {ALIVE}", identity, now())
 
     def sweep(self) -> None:
-        """Deletes files that have expired, and what a killed server left that nothing refers to, once a day old."""
+        """Deletes expired files, and leftovers of killed servers that nothing refers to and that are a day old."""
         with self.writing() as write:
             expired = write.execute("select id from files where expires_at <= ?", (int(time.time()),)).fetchall()
             write.executemany("delete from files where id = ?", [(row["id"],) for row in expired])
         for row in expired:
             self.file(row["id"]).unlink(missing_ok=True)
         for part, named in _NAMED.items():
-            # Listed before it is asked what is named: what comes meanwhile is not looked at.
+            # Listed before the names are read, so that files made between the two are not examined.
             there = list((self.folder / part).iterdir())
             kept = {row[0] for row in self.rows(named)}
             for path in there:
-                # An upload that ends meanwhile takes its own away.
+                # An upload that ends now removes its own file.
                 with contextlib.suppress(FileNotFoundError):
                     if path.name in kept or not _OURS.match(path.name) or path.is_symlink():
                         continue
@@ -222,23 +222,23 @@ def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], None]) -> Non
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is None:
-            # So numpy says that less was written than it wanted to.
+            # numpy reports a short write by an OSError without errno.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """A copy that stays when the source is deleted; in a folder made for it."""
+    """Makes a copy that outlives the source, in a folder made for it."""
     target.parent.mkdir(mode=0o700, exist_ok=True)
     try:
         os.link(source, target)
     except OSError:
-        # A file system without links.
+        # The file system has no links.
         shutil.copyfile(source, target)
 
 
 def passes(error: Exception) -> bool:
-    """Whether it may succeed later, with more room or no other process writing, so that no job is at fault."""
+    """Whether the operation may succeed later, with more room or without another writer: no job caused the error."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)
         return code is not None and code & 0xFF in _SQLITE_PASSING
@@ -277,7 +277,7 @@ def change(
 
 
 def take_lock(lock: FileLock) -> bool:
-    """Takes the lock if no other process holds it, until `release` or the end of this process; whether it is held."""
+    """Takes the lock unless another process holds it; returns whether this one does, until `release` or its end."""
     if not lock.is_locked:
         with contextlib.suppress(Timeout):
             lock.acquire(blocking=False)
@@ -290,5 +290,5 @@ def now() -> int:
 
 
 def packed(value: Any) -> str:
-    """JSON for a column or a line of a file; in ASCII, as half a surrogate pair fits into neither."""
+    """Compact JSON for a column or a line; in ASCII, as a lone surrogate cannot be encoded."""
     return json.dumps(value, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Lists as OpenAI gives them: a page after a cursor, and whether there is more."""
+"""Lists as OpenAI returns them: a page after a cursor, and whether more follow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def page(
     conditions = [where] if where else []
     bound = list(values)
     if after:
-        # An event's id is its number; all else is looked up.
+        # An event's id holds its number; others are looked up.
         cursor = store.row(f"select number from {table} where id = ?", after) if table != "events" else None
         number = cursor["number"] if cursor is not None else event_number(after) if table == "events" else None
         if number is None:
@@ -60,9 +60,9 @@ def page(
 
 
 def event_number(identity: str) -> int | None:
-    """The number within an event's id, `ftevent-000000000012`; `None`: it is none."""
+    """The number in an event's id, such as `ftevent-000000000012`; `None`: not an event's id."""
     digits = identity.removeprefix("ftevent-")
-    # Longer ones would not fit into a number of the database.
+    # Longer ones exceed the database's integers.
     return int(digits) if digits.isdecimal() and digits != identity and len(digits) <= _DIGITS else None
 
 

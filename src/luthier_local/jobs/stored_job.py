@@ -1,4 +1,4 @@
-"""What a fine-tuning job leaves behind: its record, events, figures per step, checkpoints and models.
+"""A fine-tuning job in the store: its object, events, figures per step, checkpoints and models.
 
 Everything a step reports is written under the step's number, once: a job that goes on after a restart repeats
 the steps since its last saved state, and finds their figures written already.
@@ -21,7 +21,7 @@ from luthier_local.jobs.job_store import JobStore, change, now, packed
 __all__ = ["FIGURES", "UNFINISHED", "StoredJob"]
 
 UNFINISHED = ("validating_files", "queued", "running", "pausing")
-"""States from which a job goes on by itself; `paused` waits to be resumed."""
+"""States from which a job continues by itself; `paused` waits to be resumed."""
 
 KEPT_CHECKPOINTS = 3
 
@@ -40,7 +40,7 @@ FIGURES = (
     "classification/accuracy",
     "classification/weighted_f1_score",
 )
-"""Columns of a result file after `step`, as today's service and the one before it name them."""
+"""Columns of a result file after `step`, under the names of today's service and the one before it."""
 
 Figures = Mapping[str, float]
 
@@ -54,7 +54,7 @@ class StoredJob:
 
     @classmethod
     def begin(cls, store: JobStore, record: Mapping[str, Any]) -> StoredJob:
-        """A new job, with its first events or not at all."""
+        """Stores a new job and its first events in one transaction."""
         identity = str(record["id"])
         with store.writing() as write:
             write.execute(
@@ -75,7 +75,7 @@ class StoredJob:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The job's object, as the protocol has it."""
+        """The job object of the protocol."""
         found: dict[str, Any] = json.loads(self.row()["record"])
         return found
 
@@ -92,7 +92,7 @@ class StoredJob:
         return name if step is None else f"{name}:ckpt-step-{step}"
 
     def move(self, status: str, since: Sequence[str], **changes: Any) -> bool:
-        """Changes the status, from one of some others only; returns whether it did."""
+        """Changes the status if it is one of `since`; returns whether it was."""
         with self.store.writing() as write:
             moved = change(write, "jobs", self.id, status, since, **changes)
             if moved:
@@ -100,12 +100,12 @@ class StoredJob:
         return moved
 
     def say(self, message: str, name: str | None = None, level: str = "info") -> None:
-        """Adds an event; one of the same name is there once."""
+        """Adds an event; a second one of the same name is ignored."""
         with self.store.writing() as write:
             _add_event(write, self.id, name, message, "message", {}, level)
 
     def write_steps(self, steps: Sequence[tuple[int, Figures]], total: int, every: int, finish: int | None) -> None:
-        """Adds the figures of some steps, and an event for every so many of them."""
+        """Adds the figures of steps, and an event for one step in `every`."""
         with self.store.writing() as write:
             for step, figures in steps:
                 self._write_step(write, step, figures, total, every)
@@ -127,13 +127,13 @@ class StoredJob:
         _add_event(write, self.id, f"step-{step}", message, "metrics", data)
 
     def step_figures(self, step: int) -> dict[str, float]:
-        """What was written for a step."""
+        """The figures stored for a step."""
         found = self.store.row("select figures from steps where job = ? and step = ?", self.id, step)
         figures: dict[str, float] = json.loads(found["figures"]) if found is not None else {}
         return figures
 
     def write_checkpoint(self, step: int, figures: Figures, file: Path, digest: str) -> None:
-        """Adds a checkpoint and its model; the oldest beyond the last three are forgotten."""
+        """Adds a checkpoint and its model; keeps the last three."""
         name = self.model_name(step)
         shown = {key: value for key, value in figures.items() if key in FIGURES[:6]}
         with self.store.writing() as write:
@@ -179,7 +179,7 @@ class StoredJob:
         self._tidy()
 
     def fail(self, code: str, message: str, param: str | None) -> None:
-        """Ends the job with what went wrong, unless it has ended otherwise meanwhile or is paused."""
+        """Ends the job as failed, unless it has ended already or is paused."""
         error = {"code": code, "message": message, "param": param}
         if not self.move("failed", UNFINISHED, error=error, finished_at=now(), estimated_finish=None):
             return
@@ -188,7 +188,7 @@ class StoredJob:
         self._tidy()
 
     def cancel(self, since: Sequence[str]) -> bool:
-        """Ends the job for good; what it had trained is dropped, as nothing promises that it stays."""
+        """Ends the job as cancelled and drops what it trained; returns whether its status was one of `since`."""
         if not self.move("cancelled", since, finished_at=now(), estimated_finish=None):
             return False
         self.say("The job was cancelled", "end")
@@ -228,7 +228,7 @@ def _add_event(
     data: Mapping[str, Any],
     level: str = "info",
 ) -> None:
-    # A message may quote what somebody sent, half a surrogate pair included.
+    # A message may quote a request, lone surrogates included.
     message = message.encode("utf-8", "backslashreplace").decode()
     write.execute(
         "insert or ignore into events (job, name, created_at, level, message, type, data) values (?, ?, ?, ?, ?, ?, ?)",

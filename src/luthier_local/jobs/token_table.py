@@ -25,11 +25,11 @@ _opening = threading.Lock()
 
 @dataclass(frozen=True)
 class TokenTable:
-    """A vector per token, and how a text becomes tokens."""
+    """A vector per token, and the tokenizer that goes with it."""
 
     name: str
     digest: str
-    table: Floats
+    vectors: Floats
     encode: Callable[[Sequence[str]], list[Integers]]
 
 
@@ -56,7 +56,7 @@ def _wordllama() -> TokenTable:
 
 
 def hashed_digest() -> str:
-    """Identity of the table without weights."""
+    """Digest of the table that has no weights."""
     return f"luthier-hashed/{_HASHED_VERSION}"
 
 

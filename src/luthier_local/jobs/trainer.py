@@ -1,10 +1,10 @@
-"""The thread that works off fine-tuning jobs, one at a time.
+"""The thread that trains fine-tuning jobs, one at a time.
 
 A thread and not a process: it ends with the server, however the server ends, and numpy leaves the
-interpreter free between two steps and during most of them. What it needs to go on is on disk after every epoch.
+interpreter free between two steps and during most of them. The state to continue from is on disk after every epoch.
 
-A disk without room fails no job: the one in training stays as it is and is taken up again from its last state,
-further and further apart, until it can be written down.
+A full disk fails no job: the one in training is retried from its last state, with growing pauses, until its state
+can be written.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _LONGEST_PAUSE_SECONDS = 30.0
 
 
 class _Stopped(Exception):
-    """The server stops; the job stays as it is and goes on when there is a server again."""
+    """The server stops; a later one continues the job."""
 
 
 class Trainer:
-    """Works off the jobs of a store, until it is stopped.
+    """Trains the jobs of a store until it is stopped.
 
     Args:
         store: Where jobs are.
@@ -56,19 +56,19 @@ class Trainer:
         self._looked = 0.0
         self._held_up: str | None = None
         self.trouble: str | None = None
-        """Why no job goes on at the moment; not on disk, which may be what is in trouble."""
+        """Why jobs are held up; kept in memory, as the disk may be the reason."""
         self._thread = threading.Thread(target=self._run, name="luthier-trainer", daemon=True)
 
     def start(self) -> None:
-        """Begins with whatever is unfinished."""
+        """Starts the thread."""
         self._thread.start()
 
     def nudge(self) -> None:
-        """Has it look at once whether there is a job or a wish."""
+        """Has the thread look for a job, or for a request to cancel or pause one, at once."""
         self._nudged.set()
 
     def stop(self) -> None:
-        """Stops after the step it is at, and waits for that."""
+        """Stops after the current step, and waits for that."""
         self._stopping = True
         self._nudged.set()
         self._thread.join()
@@ -80,14 +80,14 @@ class Trainer:
             while not self._stopping:
                 self._nudged.clear()
                 try:
-                    # Another server of this folder that trains holds it; when that one ends, this one takes over.
+                    # Held by another server of this folder while it trains; this one takes over afterwards.
                     if not lock.is_locked and take_lock(lock):
                         self._store.sweep()
                     trained = lock.is_locked and self._train_next()
                 except Exception as error:
-                    # Every job waits for this thread: whatever it is, it does not end of it.
+                    # Every job waits for this thread, so no error may end it.
                     if self.trouble is None:
-                        _log.exception("fine-tuning jobs cannot be worked off")
+                        _log.exception("fine-tuning jobs cannot be trained")
                     self.trouble = _said(error)
                     self._nudged.wait(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -99,7 +99,7 @@ class Trainer:
             lock.release()
 
     def _train_next(self) -> bool:
-        """Whether there was a job to train."""
+        """Trains one job; returns whether there was one."""
         self._validate_waiting()
         found = self._store.row(
             "select id from jobs where status in ('queued', 'running', 'pausing') "
@@ -119,10 +119,10 @@ class Trainer:
             job.say("Files validated, moving job to queued state", "validated")
 
     def _guarded(self, job: StoredJob, work: Callable[[StoredJob], None]) -> None:
-        """Does a job's work; what goes wrong there fails this job and no other.
+        """Calls `work` with the job; an error fails this job and no other.
 
         Raises:
-            OSError: There is no room just now, which is no fault of the job.
+            OSError: There is no room at the moment; the job did not cause it.
             sqlite3.Error: Likewise.
         """
         try:
@@ -139,7 +139,7 @@ class Trainer:
         except LuthierError as error:
             job.fail("server_error", str(error), None)
         except Exception as error:
-            # A bug here: the jobs behind this one still want their turn.
+            # A bug here must not stop the jobs behind this one.
             _log.exception("fine-tuning job %s", job.id)
             job.fail("server_error", f"{type(error).__name__} in the embedded server: {error}", None)
 
@@ -157,7 +157,7 @@ class Trainer:
         if again:
             held_up = self._held_up == job.id
             why = "It could not be written down" if held_up else "The server was started anew"
-            # Told once for a step it is held up at, not at every attempt.
+            # One event per step it is held up at, not one per attempt.
             name = f"held-up-{run.step}" if held_up else None
             job.say(f"{why}; training goes on after step {run.step}", name, "warn")
         elif run.step:
@@ -165,7 +165,7 @@ class Trainer:
         run.run(self._between)
 
     def _between(self, run: TrainingRun) -> bool:
-        """After every step: whether training is over for now, because that was asked for.
+        """Called after every step: whether to stop training, because the job was cancelled or paused.
 
         Raises:
             _Stopped: The server stops.
@@ -173,7 +173,7 @@ class Trainer:
         if self._step_seconds:
             self._nudged.wait(self._step_seconds)
         else:
-            # Whoever waits for the interpreter, such as the thread that answers requests, may have it now.
+            # Lets threads that wait for the interpreter run, such as the one that answers requests.
             time.sleep(0)
         if self._stopping:
             raise _Stopped

@@ -1,7 +1,7 @@
-"""The training itself: token vectors and a softmax head moved together by mini-batch Adam, in numpy.
+"""Training: token vectors and a softmax head, updated together by mini-batch Adam, in numpy.
 
-The same settings, seed and examples give the same weights, bit for bit, also when training stops after any
-step and goes on from the saved state: the order of an epoch depends on the seed and its number alone.
+The same hyperparameters, seed and examples give the same weights, bit for bit, also when training stops after any
+step and continues from the saved state: the order of an epoch depends on the seed and the epoch's number alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LEAST_SHARE = 1e-6
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What a job is trained with."""
+    """The hyperparameters of a job, each a number."""
 
     n_epochs: int
     batch_size: int
@@ -44,7 +44,7 @@ class Hyperparameters:
 
 
 class StepFigures(NamedTuple):
-    """What one step measured on its own batch, before it moved anything."""
+    """Figures of one step on its own batch, before the update."""
 
     loss: float
     sequence_accuracy: float
@@ -52,32 +52,34 @@ class StepFigures(NamedTuple):
 
 
 class HeldOutFigures(NamedTuple):
-    """What was measured on held-out rows."""
+    """Figures on held-out rows."""
 
     loss: float
     token_accuracy: float
 
 
 class ValidationSet:
-    """Held-out examples, encoded once."""
+    """Held-out examples, encoded once, and the figures on them."""
 
     def __init__(self, training: Training, texts: Sequence[str], answers: Sequence[str]) -> None:
         self._training = training
-        self._bags = token_frequencies(training.words.encode(texts), training.rows, training.words, training.scale)
+        self._frequencies = token_frequencies(
+            training.token_table.encode(texts), training.rows, training.token_table, training.scale
+        )
         known = {answer: place for place, answer in enumerate(training.answers)}
         self.right: Integers = np.array([known.get(answer, -1) for answer in answers], np.int64)
-        """Which known answer is right; -1: one that training never saw."""
+        """Index of the right answer among the known ones; -1: training never saw it."""
         self._lengths = np.array([count_tokens(answer) for answer in answers])
 
     def __len__(self) -> int:
         return len(self.right)
 
     def shares(self, network: Network) -> Floats:
-        """Probability of each known answer, one row per example."""
-        return network.shares_of(self._bags)
+        """Probabilities, shape (examples, answers)."""
+        return network.shares_of(self._frequencies)
 
     def measure(self, shares: Floats, some: Integers | None = None) -> HeldOutFigures:
-        """Loss and accuracy per token, of all examples or some."""
+        """Loss and accuracy per token of all examples, or of those whose indices are given."""
         right = self.right if some is None else self.right[some]
         lengths = self._lengths if some is None else self._lengths[some]
         known = right >= 0
@@ -88,18 +90,18 @@ class ValidationSet:
         return HeldOutFigures(float(-np.log(found).sum() / total), hits / total)
 
     def some_shares(self, vectors: Floats, head: Floats, bias: Floats, some: Integers) -> Floats:
-        """Probabilities for some examples under weights that are still moving."""
-        bags = self._bags
-        return softmax((bags.moving[some] @ vectors + bags.still[some]) @ head + bias)
+        """Probabilities of the examples at some indices, under the current weights."""
+        frequencies = self._frequencies
+        return softmax((frequencies.trained[some] @ vectors + frequencies.fixed[some]) @ head + bias)
 
 
 class Training:
-    """One job's weights and the optimiser's memory, between two steps."""
+    """One job's weights and the optimiser's state."""
 
     def __init__(
-        self, words: TokenTable, texts: Sequence[str], answers: Sequence[str], settings: Hyperparameters
+        self, token_table: TokenTable, texts: Sequence[str], answers: Sequence[str], settings: Hyperparameters
     ) -> None:
-        self.words = words
+        self.token_table = token_table
         self.settings = settings
         self.answers = sorted(set(answers))
         self.answer_tokens = AnswerTokens(self.answers)
@@ -109,16 +111,16 @@ class Training:
         self._right = np.array([place[answer] for answer in answers], np.int64)
         self.tokens = np.array([count_tokens(text) for text in texts], np.int64) + self._answer_tokens[self._right]
         """Tokens of each example, its answer included."""
-        encoded = words.encode(texts)
+        encoded = token_table.encode(texts)
         self.rows: Integers = np.unique(np.concatenate(encoded))
-        unscaled = token_frequencies(encoded, self.rows, words, 1.0)
-        lengths = np.linalg.norm(unscaled.features(words.table[self.rows]), axis=1)
-        # Features of length one on average, so that one learning rate fits any table.
+        unscaled = token_frequencies(encoded, self.rows, token_table, 1.0)
+        lengths = np.linalg.norm(unscaled.features(token_table.vectors[self.rows]), axis=1)
+        # Features have length one on average, so that one learning rate fits any table.
         self.scale = float(1 / lengths.mean()) if lengths.any() else 1.0
-        self._moving = unscaled.moving
-        size, classes = words.table.shape[1], len(self.answers)
+        self._frequencies = unscaled.trained
+        size, classes = token_table.vectors.shape[1], len(self.answers)
         self._weights: dict[str, Floats] = {
-            "vectors": words.table[self.rows] * np.float32(self.scale),
+            "vectors": token_table.vectors[self.rows] * np.float32(self.scale),
             "head": np.zeros((size, classes), np.float32),
             "bias": np.zeros(classes, np.float32),
         }
@@ -130,7 +132,7 @@ class Training:
         self._drawn: tuple[int, Integers] | None = None
 
     def batch(self, step: int) -> Integers:
-        """The examples of a step, counted from 0."""
+        """Indices of the examples of a step; steps count from 0."""
         epoch, within = divmod(step, self.steps_per_epoch)
         size = self.settings.batch_size
         return self._order(epoch)[within * size : (within + 1) * size]
@@ -148,12 +150,12 @@ class Training:
         return self._drawn[1]
 
     def take_step(self) -> StepFigures:
-        """Measures the next batch and moves the weights by it.
+        """Measures the next batch and updates the weights.
 
         Raises:
-            JobError: The loss is no number any more.
+            JobError: The loss is not finite.
         """
-        # Whatever overflows is found in the loss.
+        # An overflow shows in the loss.
         with np.errstate(over="ignore", invalid="ignore"):
             figures = self._take_step()
         if not math.isfinite(figures.loss):
@@ -164,21 +166,21 @@ class Training:
         some = self.batch(self.step)
         right = self._right[some]
         rows = np.arange(len(some))
-        bags = self._moving[some]
+        frequencies = self._frequencies[some]
         # Only the vectors of the tokens in the batch are touched.
-        columns, narrow = np.unique(bags.indices, return_inverse=True)
-        bags = csr_matrix((bags.data, narrow, bags.indptr), shape=(len(some), len(columns)))
+        columns, narrow = np.unique(frequencies.indices, return_inverse=True)
+        frequencies = csr_matrix((frequencies.data, narrow, frequencies.indptr), shape=(len(some), len(columns)))
         vectors, head = self._weights["vectors"][columns], self._weights["head"]
-        features = bags @ vectors
+        features = frequencies @ vectors
         shares = softmax(features @ head + self._weights["bias"])
         figures = self._figures(shares, right)
         error = shares
         error[rows, right] -= 1
         error /= len(some)
         self.step += 1
-        self._move("vectors", bags.T @ (error @ head.T), VECTOR_RATE, columns)
-        self._move("head", features.T @ error, HEAD_RATE)
-        self._move("bias", error.sum(axis=0), HEAD_RATE)
+        self._update("vectors", frequencies.T @ (error @ head.T), VECTOR_RATE, columns)
+        self._update("head", features.T @ error, HEAD_RATE)
+        self._update("bias", error.sum(axis=0), HEAD_RATE)
         return figures
 
     def _figures(self, shares: Floats, right: Integers) -> StepFigures:
@@ -188,10 +190,10 @@ class Training:
         whole = float((shares.argmax(axis=1) == right).mean())
         return StepFigures(float(-np.log(own).sum() / total), whole, hits / total)
 
-    def _move(self, name: str, slope: Floats, rate: float, columns: Integers | None = None) -> None:
+    def _update(self, name: str, slope: Floats, rate: float, columns: Integers | None = None) -> None:
         where = slice(None) if columns is None else columns
         first, second = self._first[name][where], self._second[name][where]
-        # In place: what is allocated here is megabytes, thousands of times.
+        # In place: otherwise megabytes would be allocated thousands of times.
         room = slope * slope
         room *= np.float32(1 - _SECOND)
         second *= np.float32(_SECOND)
@@ -209,11 +211,11 @@ class Training:
         self._weights[name][where] -= room
 
     def token_hits(self, shares: Floats, right: Integers) -> int:
-        """Tokens of the right answers that would be written, each after the right ones before it."""
+        """Counts the tokens of the right answers that would be predicted, each after the right ones before it."""
         return token_hits(self._branches, self._answer_tokens, shares, right)
 
     def measure_some(self, validation: ValidationSet, some: Sequence[int]) -> HeldOutFigures:
-        """Loss and accuracy on some held-out examples, with the weights as they are."""
+        """Loss and accuracy on the held-out examples at some indices, with the current weights."""
         rows = np.array(some, np.int64)
         weights = self._weights
         shares = validation.some_shares(weights["vectors"], weights["head"], weights["bias"], rows)
@@ -229,10 +231,10 @@ class Training:
         )
 
     def network(self) -> Network:
-        """The model as it would be served now.
+        """The model that would be served now, its vectors rounded to half floats.
 
         Raises:
-            JobError: It could not answer.
+            JobError: Its weights are not finite.
         """
         weights = self._weights
         with np.errstate(over="ignore", invalid="ignore"):
@@ -240,11 +242,17 @@ class Training:
         if not all(np.isfinite(part).all() for part in (served, weights["head"], weights["bias"])):
             raise self._diverged()
         return Network(
-            self.words, self.scale, self.rows, served, weights["head"].copy(), weights["bias"].copy(), self.answers
+            self.token_table,
+            self.scale,
+            self.rows,
+            served,
+            weights["head"].copy(),
+            weights["bias"].copy(),
+            self.answers,
         )
 
     def save(self, path: Path) -> None:
-        """Writes all that the next step depends on, whole or not at all."""
+        """Writes the state that the next step depends on, atomically."""
 
         def write(file: IO[bytes]) -> None:
             np.save(file, np.array(self.step), allow_pickle=False)
@@ -254,13 +262,13 @@ class Training:
         write_whole(path, write)
 
     def restore(self, path: Path) -> bool:
-        """Goes on where `save` left off; without a state that can be read, from the beginning."""
+        """Restores what `save` wrote; returns whether there was a readable state."""
         try:
             with path.open("rb") as file:
                 step = int(np.load(file, allow_pickle=False))
                 found = [np.load(file, allow_pickle=False) for _ in self._memory()]
         except (FileNotFoundError, EOFError, ValueError):
-            # Cut short by a loss of power: training again from the start gives the same weights.
+            # A file cut short by a loss of power: training from the start gives the same weights.
             return False
         for array, saved in zip(self._memory(), found, strict=True):
             array[...] = saved

@@ -1,4 +1,4 @@
-"""One job's way through its steps: what is measured, when it is written down, what is kept."""
+"""One job in training: what is measured at each step, when it is stored, and which models are kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import f1_score
 
 from luthier_local.jobs.chat_examples import read_files
 from luthier_local.jobs.job_store import now
@@ -29,23 +28,23 @@ class TrainingRun:
     def __init__(self, job: StoredJob, training: Training, validation: ValidationSet | None) -> None:
         self.job = job
         self._training = training
-        self._rehearsal = validation
+        self._validation = validation
         self._every = -(-training.steps // _REPORTED_STEPS)
         self._pending: list[tuple[int, dict[str, float]]] = []
         self._began = self._flushed = time.monotonic()
         self._first = training.step
         self._kept: tuple[int, Path, str] | None = None
         self.saved = False
-        """Whether a state was saved since it was taken up."""
+        """Whether a state was saved since the run began or resumed."""
         self._classified = _drawn(validation, training.settings.seed) if validation is not None else None
 
     @classmethod
     def prepare(cls, job: StoredJob) -> TrainingRun:
-        """Reads the files and goes on from the saved state, if there is one.
+        """Reads the files and restores the saved state, if there is one.
 
         Raises:
             InvalidFile: A file is wrong.
-            LuthierError: The base's weights cannot be had.
+            LuthierError: The base's weights cannot be fetched.
         """
         record = job.record
         examples, held_out = read_files(job.work)
@@ -61,10 +60,10 @@ class TrainingRun:
         return self._training.step
 
     def run(self, between: Callable[[TrainingRun], bool]) -> None:
-        """Takes the steps that are left, and ends the job.
+        """Takes the remaining steps, and ends the job.
 
         Args:
-            between: Called after every step; true: leave it at that.
+            between: Called after every step; true stops the run.
         """
         training = self._training
         while training.step < training.steps:
@@ -74,7 +73,7 @@ class TrainingRun:
                 figures |= self._measure_epoch()
             self._pending.append((training.step, figures))
             if ends_epoch:
-                # Figures before state: what is repeated after a kill is found written, nothing is missing.
+                # Figures before state: after a kill, repeated steps find their figures stored and none is missing.
                 self.flush()
                 self._keep_model(figures)
                 self._save()
@@ -87,7 +86,7 @@ class TrainingRun:
         self.job.succeed(file, digest, trained)
 
     def flush(self) -> None:
-        """Writes down what the last steps measured."""
+        """Stores the figures of the last steps."""
         training = self._training
         self._flushed = time.monotonic()
         taken = training.step - self._first
@@ -119,27 +118,27 @@ class TrainingRun:
             "training_sequence_accuracy": found.sequence_accuracy,
             "training_token_accuracy": found.token_accuracy,
         }
-        if self._rehearsal is not None and training.step % self._every == 0:
+        if self._validation is not None and training.step % self._every == 0:
             size = training.settings.batch_size
             begin = training.step // self._every * size
-            rows = [place % len(self._rehearsal) for place in range(begin, begin + min(size, len(self._rehearsal)))]
-            measured = training.measure_some(self._rehearsal, rows)
+            rows = [place % len(self._validation) for place in range(begin, begin + min(size, len(self._validation)))]
+            measured = training.measure_some(self._validation, rows)
             figures |= {"valid_loss": measured.loss, "valid_mean_token_accuracy": measured.token_accuracy}
         return figures
 
     def _measure_epoch(self) -> dict[str, float]:
-        """What the whole validation file says about the model as it would be served now."""
-        if self._rehearsal is None:
+        """Figures of the whole validation file, for the model that would be served now."""
+        if self._validation is None:
             return {}
-        shares = self._rehearsal.shares(self._training.network())
-        measured = self._rehearsal.measure(shares)
+        shares = self._validation.shares(self._training.network())
+        measured = self._validation.measure(shares)
         figures = {"full_valid_loss": measured.loss, "full_valid_mean_token_accuracy": measured.token_accuracy}
         if self._classified is not None and len(self._classified):
-            right = self._rehearsal.right[self._classified]
+            right = self._validation.right[self._classified]
             said = shares[self._classified].argmax(axis=1)
             figures |= {
                 "classification/accuracy": float((said == right).mean()),
-                "classification/weighted_f1_score": float(f1_score(right, said, average="weighted", zero_division=0)),
+                "classification/weighted_f1_score": _weighted_f1(right, said),
             }
         return figures
 
@@ -157,6 +156,16 @@ class TrainingRun:
 
 
 def _drawn(validation: ValidationSet, seed: int) -> Integers:
-    """The validation rows that classification figures are taken from: a draw of those with a known answer."""
+    """Indices of the validation rows for the classification figures: drawn from those with a known answer."""
     known = np.flatnonzero(validation.right >= 0)
     return np.random.default_rng(seed).permutation(known)[:CLASSIFIED_ROWS]
+
+
+def _weighted_f1(right: Integers, said: Integers) -> float:
+    # Not scikit-learn's: importing it takes longer than a small job.
+    total = 0.0
+    for label in np.unique(right):
+        hits = int(((right == label) & (said == label)).sum())
+        support = int((right == label).sum())
+        total += support * 2 * hits / (support + int((said == label).sum()))
+    return total / len(right)

@@ -1,4 +1,4 @@
-"""What answers behind a tuned model: one of the answers it was trained on, token by token."""
+"""The backend of a tuned model: it gives one of the answers it was trained on, token by token."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SHOWN = 10
 
 @functools.lru_cache(maxsize=_LOADED)
 def _load(path: str) -> tuple[Network, AnswerTokens]:
-    # A sweep leaves dozens of models; only those asked lately stay in memory.
+    # A sweep leaves dozens of models; the last ones used stay in memory.
     network = Network.load(Path(path))
     return network, AnswerTokens(network.answers)
 
 
 def text_before_answer(messages: Sequence[Message]) -> tuple[str, str]:
-    """What is read, as in training (all turns, one below the other), and what of the answer is begun."""
+    """The text that is read, as in training (all turns, joined by line breaks), and the start of the answer."""
     begun = ""
     if messages and messages[-1].role == "assistant":
         messages, begun = messages[:-1], messages[-1].content
@@ -68,13 +68,13 @@ class TunedBackend(Backend):
         return LabelProbabilities(tuple(mass / total for mass in masses), _prompt_tokens(next_token_request(prompt)), 1)
 
     def shown_answers(self) -> str:
-        """Some of the answers it was trained on, for a message."""
+        """The first answers it was trained on, for a message."""
         answers = _load(self._path)[0].answers
         more = f" and {len(answers) - _SHOWN} more" if len(answers) > _SHOWN else ""
         return ", ".join(repr(answer[:40]) for answer in answers[:_SHOWN]) + more
 
     async def generate(self, request: GenerationRequest) -> Generation:
-        """One of the answers, or what fits of it into `max_tokens`."""
+        """One of the answers, cut at `max_tokens`."""
         network, answer_tokens = _load(self._path)
         if request.schema is not None and not all(_is_json(answer) for answer in network.answers):
             raise unsupported_parameter("response_format", " It was not trained on JSON answers.")
@@ -97,7 +97,7 @@ class TunedBackend(Backend):
                 break
             steps.append(GeneratedToken(token, logprob, ranked[: request.top] if request.top is not None else ()))
             begun += token
-        # The end of an answer that cannot go on takes no further token.
+        # The end of an answer that cannot continue takes no further token.
         if finish == "length" and answer_tokens.next_tokens(begun, shares)[0] == (END, 0.0):
             finish = "stop"
         written = "".join(step.text for step in steps)
@@ -108,7 +108,7 @@ class TunedBackend(Backend):
 
 
 class UntunedBackend(Backend):
-    """A base that has nothing to answer with yet."""
+    """The backend of a base model that is not tuned yet."""
 
     def __init__(self, name: str, digest: str) -> None:
         super().__init__(digest)

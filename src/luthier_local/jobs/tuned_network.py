@@ -1,4 +1,4 @@
-"""A tuned model: the vectors its training moved, and a softmax over the answers it was trained on."""
+"""A tuned model: the token vectors that training updated, and a softmax over the answers it was trained on."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ __all__ = ["TokenFrequencies", "Network", "token_frequencies", "softmax"]
 
 @dataclass(frozen=True)
 class TokenFrequencies:
-    """Texts as shares of tokens: a text's features are `moving @ vectors + still`."""
+    """Texts as relative token frequencies: a text's features are `trained @ vectors + fixed`."""
 
-    moving: csr_matrix
-    """Shares of the tokens that training moves; a column per moved vector."""
-    still: Floats
-    """What the other tokens contribute."""
+    trained: csr_matrix
+    """Frequencies of the tokens whose vectors are trained, shape (texts, trained vectors)."""
+    fixed: Floats
+    """Contribution of the other tokens, shape (texts, dimensions)."""
 
     def features(self, vectors: Floats) -> Floats:
-        """One row of features per text."""
-        found: Floats = self.moving @ vectors + self.still
+        """Features, shape (texts, dimensions)."""
+        found: Floats = self.trained @ vectors + self.fixed
         return found
 
 
-def token_frequencies(encoded: Sequence[Integers], rows: Integers, words: TokenTable, scale: float) -> TokenFrequencies:
-    """The texts' tokens, parted into those whose vectors are moved and the others."""
-    place = np.full(len(words.table), -1, np.int64)
+def token_frequencies(
+    encoded: Sequence[Integers], rows: Integers, token_table: TokenTable, scale: float
+) -> TokenFrequencies:
+    """Frequencies of the texts' tokens, split into those whose vectors are trained and the others."""
+    place = np.full(len(token_table.vectors), -1, np.int64)
     place[rows] = np.arange(len(rows))
     data, columns, ends = [], [], [0]
-    still = np.zeros((len(encoded), words.table.shape[1]), np.float32)
+    fixed = np.zeros((len(encoded), token_table.vectors.shape[1]), np.float32)
     for number, ids in enumerate(encoded):
         tokens, counts = np.unique(ids, return_counts=True)
         shares = (counts / max(1, len(ids))).astype(np.float32)
@@ -50,35 +52,42 @@ def token_frequencies(encoded: Sequence[Integers], rows: Integers, words: TokenT
         data.append(shares[moved])
         ends.append(ends[-1] + int(moved.sum()))
         if not moved.all():
-            still[number] = shares[~moved] @ words.table[tokens[~moved]] * np.float32(scale)
-    moving = csr_matrix((np.concatenate(data), np.concatenate(columns), ends), shape=(len(encoded), len(rows)))
-    return TokenFrequencies(moving, still)
+            fixed[number] = shares[~moved] @ token_table.vectors[tokens[~moved]] * np.float32(scale)
+    trained = csr_matrix((np.concatenate(data), np.concatenate(columns), ends), shape=(len(encoded), len(rows)))
+    return TokenFrequencies(trained, fixed)
 
 
 @dataclass(frozen=True)
 class Network:
-    """What answers. Vectors are kept as half floats: what is measured is what is served."""
+    """The weights of a tuned model. Vectors are kept as half floats; measured and served are the same."""
 
-    words: TokenTable
+    token_table: TokenTable
     scale: float
     rows: Integers
-    """Tokens whose vectors were moved."""
+    """Tokens whose vectors were trained."""
     vectors: Floats
     head: Floats
     bias: Floats
     answers: Sequence[str]
 
     def shares(self, texts: Sequence[str]) -> Floats:
-        """Probability of each answer, one row per text."""
-        return self.shares_of(token_frequencies(self.words.encode(texts), self.rows, self.words, self.scale))
+        """Probabilities, shape (texts, answers)."""
+        return self.shares_of(
+            token_frequencies(self.token_table.encode(texts), self.rows, self.token_table, self.scale)
+        )
 
-    def shares_of(self, bags: TokenFrequencies) -> Floats:
+    def shares_of(self, frequencies: TokenFrequencies) -> Floats:
         """The same for texts already encoded."""
-        return softmax(bags.features(self.vectors) @ self.head + self.bias)
+        return softmax(frequencies.features(self.vectors) @ self.head + self.bias)
 
     def save(self, path: Path) -> str:
-        """Writes the model, whole or not at all; returns its digest."""
-        card = {"table": self.words.name, "base": self.words.digest, "scale": self.scale, "answers": [*self.answers]}
+        """Writes the model atomically; returns its digest."""
+        card = {
+            "table": self.token_table.name,
+            "base": self.token_table.digest,
+            "scale": self.scale,
+            "answers": [*self.answers],
+        }
         arrays: dict[str, np.ndarray[Any, Any]] = {
             "rows": self.rows.astype(np.int32),
             "vectors": self.vectors.astype(np.float16),
@@ -108,19 +117,19 @@ class Network:
             raise EndpointError(f"the weights of this tuned model are gone from {path}; tune it again") from None
         except (EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
             raise EndpointError(f"the weights of this tuned model in {path} are damaged; tune it again") from None
-        words = open_table(card["table"])
-        if words.digest != card["base"]:
+        token_table = open_table(card["table"])
+        if token_table.digest != card["base"]:
             raise EndpointError(
-                f"this model was tuned from {card['base']}, but {words.digest} is installed; tune it again"
+                f"this model was tuned from {card['base']}, but {token_table.digest} is installed; tune it again"
             )
         return cls(
-            words, card["scale"], arrays["rows"].astype(np.int64), arrays["vectors"].astype(np.float32),
+            token_table, card["scale"], arrays["rows"].astype(np.int64), arrays["vectors"].astype(np.float32),
             arrays["head"], arrays["bias"], card["answers"],
         )  # fmt: skip
 
 
 def softmax(logits: Floats) -> Floats:
-    """Rows that sum to one."""
+    """Softmax along the last axis of a matrix."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     np.exp(shifted, out=shifted)
     shares: Floats = shifted / shifted.sum(axis=1, keepdims=True)

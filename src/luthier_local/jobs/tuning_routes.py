@@ -35,18 +35,18 @@ def add_routes(router: Router, jobs: JobService, registry: ModelRegistry) -> Non
     def shape(row: sqlite3.Row) -> dict[str, Any]:
         shown = _shape(row)
         if jobs.trouble is not None and row["status"] in UNFINISHED:
-            # A job that waits for room says so, and cannot have it written down.
+            # A job that waits for room reports it here: it cannot be stored.
             shown["error"] = {"code": "storage_unavailable", "message": jobs.trouble, "param": None}
         return shown
 
     async def create(received: ApiRequest) -> web.StreamResponse:
         body = decode_body(received.raw)
-        # The model first: who asks whether it may be tuned has no file yet.
+        # The model first: a client that only checks whether it can be tuned has no file yet.
         table = _table(registry, body)
         record = new_record(_checked(jobs.store, body), table)
         identity = record["id"]
         try:
-            # Copies of its own: a file may be deleted while the job waits.
+            # Copied: a file may be deleted while the job waits.
             for param, name in (("training_file", "training.jsonl"), ("validation_file", "validation.jsonl")):
                 if record[param] is not None:
                     copy_file(jobs.store.file(record[param]), jobs.store.work(identity) / name)
@@ -171,7 +171,7 @@ def _metadata_filter(request: web.Request) -> tuple[str, list[object]]:
     for key, value in request.query.items():
         named = _METADATA.fullmatch(key)
         if named is not None:
-            # Not a JSON path: a key may hold what has a meaning there.
+            # Not a JSON path: a key may hold characters that have a meaning there.
             where.append("exists (select 1 from json_each(record, '$.metadata') where key = ? and value = ?)")
             values += [named[1], value]
         elif key == "metadata" and value == "null":
