@@ -14,7 +14,7 @@ from luthier.spec import Fitted
 from luthier.tasks.task import Rows, Task
 from luthier.techniques import Embedding, read_fitted
 from tests.conversing import ENDPOINT, MOOD, STARS, hold, rows, silence
-from tests.techniques.vectors import DIMENSIONS, embeds, labelled
+from tests.techniques.heads.vectors import DIMENSIONS, embeds, labelled
 
 HEADS = ["logistic", "ordinal", "regression"]
 

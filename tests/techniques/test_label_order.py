@@ -19,7 +19,7 @@ from luthier.techniques import Baseline, Decision, Embedding
 from luthier.techniques.decision import default_question
 from luthier.techniques.heads.probabilities import around_value
 from tests.conversing import ENDPOINT, hold, rows, silence
-from tests.techniques.vectors import embeds
+from tests.techniques.heads.vectors import embeds
 
 LISTED = [["0", "10", "25", "100"], ["100", "25", "10", "0"], ["0", "100", "10", "25"]]
 TASKS = [Task("share", type="rating", labels=labels) for labels in LISTED]

@@ -20,7 +20,7 @@ from luthier.techniques.heads.learners import EstimatorChoice, Predictor, train_
 from luthier.techniques.heads.probabilities import HeadScorer
 from luthier.techniques.heads.trials import TrialRunner
 from tests.conversing import ENDPOINT, MOOD, STARS, hold
-from tests.techniques.vectors import embeds, ended, labelled, training_set_of, vector_of
+from tests.techniques.heads.vectors import embeds, ended, labelled, training_set_of, vector_of
 
 TREES = [
     EstimatorChoice(
