@@ -45,6 +45,14 @@ class Engine:
     All engines of a process live on one background loop, so `run` also works in a notebook, `arun` on
     any loop, and both from many threads at once with shared limits. After a fork both start anew.
 
+    Examples:
+        >>> from luthier.endpoints import Journal, Request, openai
+        >>> engine = Engine(Journal.in_memory())
+        >>> request = Request("chat", {"messages": [{"role": "user", "content": "1 to 5: fine soup"}], "max_tokens": 4})
+        >>> engine.estimate([request, request], openai("gpt-4o-mini")).left
+        1
+        >>> engine.close()
+
     Args:
         journal: where answers are kept, or the path of its file; closed with the engine.
         limits_share: the part of every endpoint's limits this engine may use, more than 0 and at most 1, as where
@@ -104,7 +112,8 @@ class Engine:
             requests: what to ask; equal ones are sent once.
             endpoint: the one to ask, where a request does not name its own; several are asked at once.
             options: what may be spent, what is asked again, and who is told.
-            shorthands: fields of the options, as keywords; they count before the options.
+            shorthands: `budget`, `fresh`, `retry_failed`, `progress`, `report` and `asked` as keywords; each replaces
+                that field of the options.
 
         Raises:
             EndpointError: no request could work: key, address, model or a parameter is wrong.
@@ -191,7 +200,8 @@ class Engine:
             conversation: what `drive` would be given.
             endpoint: the one it would ask.
             options: what `fresh` and `retry_failed` would ask again counts as missing; the others have no effect.
-            shorthands: fields of the options, as keywords; they count before the options.
+            shorthands: `budget`, `fresh`, `retry_failed`, `progress`, `report` and `asked` as keywords; each replaces
+                that field of the options.
         """
         options = ask_options(options, shorthands)
         rounds: list[Sequence[Request]] = []
