@@ -12,7 +12,6 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
 from luthier.documents import described
@@ -54,7 +53,7 @@ class Engine:
         >>> engine.close()
 
     Args:
-        journal: where answers are kept, or the path of its file; closed with the engine.
+        journal: where answers are kept; closed with the engine.
         limits_share: the part of every endpoint's limits this engine may use, more than 0 and at most 1, as where
             several processes serve a model on one account.
         clock: seconds that only grow; the limiters'.
@@ -67,7 +66,7 @@ class Engine:
 
     def __init__(
         self,
-        journal: Journal | str | Path,
+        journal: Journal,
         *,
         limits_share: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
@@ -77,15 +76,15 @@ class Engine:
         identity_seconds: float = 300.0,
         seed: int = 7,
     ) -> None:
-        if not isinstance(journal, Journal | str | Path):
+        if not isinstance(journal, Journal):
             raise UserError(
-                f"an engine keeps its answers in a Journal, or in the file at a path; given: {described(journal)}."
+                f"an engine keeps its answers in a Journal, as in Journal(PATH); given: {described(journal)}."
             )
         if not 0 < limits_share <= 1:
             raise UserError(
                 f"limits_share is a part of the limits, more than 0 and at most 1; given: {limits_share!r}."
             )
-        self.journal = journal if isinstance(journal, Journal) else Journal(journal)
+        self.journal = journal
         self.report = Report()
         """Everything this engine did so far."""
         self.prices = PriceBook()

@@ -96,7 +96,7 @@ class SharedJournal:
         return await self._loop.run_in_executor(None, question, *about)
 
     def write_soon(self, statement: Callable[..., None], *about: Any) -> None:
-        """Has the journal note something of which nobody waits to hear."""
+        """Has the journal write something that no call waits for."""
         with suppress(RuntimeError):  # no new threads while the program ends
             self._loop.run_in_executor(None, statement, *about)
 

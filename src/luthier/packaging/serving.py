@@ -25,7 +25,8 @@ class ServingEngine(Engine):
     """
 
     def __init__(self, journal: str | Path | None = None, *, limits_share: float = 1.0) -> None:
-        super().__init__(Journal.from_environment("memory") if journal is None else journal, limits_share=limits_share)
+        kept = Journal.from_environment("memory") if journal is None else Journal(journal)
+        super().__init__(kept, limits_share=limits_share)
         self._unchecked_rows = 0
         self._counting = threading.Lock()
 

@@ -157,7 +157,7 @@ def run_local_program(*arguments: str) -> None:
     """Runs `python -m luthier_local` with these arguments to its end; it shows its progress on stderr.
 
     Raises:
-        MissingPart: What the program says a user can mend.
+        MissingPart: What the program says a user can correct.
     """
     done = subprocess.run(
         [*_PROGRAM, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False,
