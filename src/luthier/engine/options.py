@@ -1,4 +1,4 @@
-"""On what terms the verbs ask models: one record, from the command to the engine."""
+"""What the options of the verbs are: one record, from the command to the engine."""
 
 from __future__ import annotations
 
@@ -76,4 +76,4 @@ class RunOptions(AskOptions):
 
 
 DEFAULTS = RunOptions()
-"""No budget, what the journal has is used, nobody is told, and the process's own engine asks."""
+"""No budget and no display; answers of the journal are used, and the process's own engine asks."""

@@ -278,7 +278,7 @@ class OpenAITuner:
     def _call(
         self, ask: Callable[[openai.OpenAI], Result], doing: str, *, changes: bool = False, job: str | None = None
     ) -> Result:
-        """Asks once; what goes wrong becomes an error of Luthier's. Whoever asks decides whether to ask again."""
+        """Asks once; what goes wrong becomes an error of Luthier's. The caller decides whether to ask again."""
         import openai
 
         try:
