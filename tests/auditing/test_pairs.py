@@ -27,12 +27,14 @@ def test_columns_pair_up_by_what_they_are_called() -> None:
             }
         )
     )
-    assert dict(found.columns) == {
-        "accuracy": ("classification/accuracy", "test_accuracy"),
-        "weighted_f1": ("classification/weighted_f1_score", "test_f1"),
-        "qwk": ("qwk_reported", "Measured QWK"),
-    }
-    assert found.id_column == "fine_tune_id"
+    assert [one.metric for one in found.pairs] == ["accuracy", "weighted_f1", "qwk"]
+    for pair in (
+        "classification/accuracy with test_accuracy",
+        "classification/weighted_f1_score with test_f1",
+        "qwk_reported with Measured QWK",
+    ):
+        assert pair in found.notes[0]
+    assert found.pairs[0].ids == ("a", "b", "c")
     assert found.pairs[0].reported == (0.5, 0.6, 0.7)
     assert "Only measured, so not audited: test_recall." in found.notes
 
@@ -40,8 +42,7 @@ def test_columns_pair_up_by_what_they_are_called() -> None:
 def test_pairs_can_be_named_also_where_a_name_holds_the_sign() -> None:
     table = frame(**{"a=b": [0.1, 0.2, 0.3], "c": [0.1, 0.2, 0.4], "d": [1, 2, 3]})
     found = read_pairs(table, pair=["a=b=c"])
-    assert list(found.columns.values()) == [("a=b", "c")]
-    assert found.id_column is None
+    assert "a=b with c" in found.notes[0]
     assert found.pairs[0].ids == ("line 1", "line 2", "line 3")
 
 
@@ -54,7 +55,7 @@ def test_lines_without_one_of_the_values_are_left_out_and_counted() -> None:
 
 def test_ids_that_repeat_do_not_name_the_models() -> None:
     table = frame(name=["x", "x", "y"], reported_f1=[0.5, 0.6, 0.7], test_f1=[0.4, 0.6, 0.6])
-    assert read_pairs(table).id_column is None
+    assert read_pairs(table).pairs[0].ids == ("line 1", "line 2", "line 3")
     with pytest.raises(DataError, match="'x' stands there more than once"):
         read_pairs(table, id_column="name")
 

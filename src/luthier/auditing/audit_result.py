@@ -1,4 +1,4 @@
-"""Audits: what a service reported against what was measured, kept in MLflow and shown to people."""
+"""Audits kept as MLflow runs: what a service reported about models against what was measured."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENT", "AuditResult", "audit_job", "audit_jobs", "audit_pairs", "log_audit"]
 
 EXPERIMENT = "audits"
-"""Where the audit of a mere table lies: numbers name no task."""
+"""Experiment of audits of tables, which name no task."""
 
 
 class AuditResult:
-    """An audit that was made and kept: shows itself in a notebook, prints itself in a terminal.
+    """An audit and its MLflow run; a notebook shows it as a report, a terminal as text.
 
     Attributes:
-        audit: the plain records behind it.
+        audit: the records behind the report.
         run_id: the MLflow run that holds the page and the tables.
     """
 
@@ -42,17 +42,17 @@ class AuditResult:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One line per metric: means, difference and limits with their intervals, order, what choosing by it loses."""
+        """A row per metric: means, difference and limits of agreement with intervals, rank correlation."""
         return self.audit.frame()
 
     @property
     def pairs(self) -> pd.DataFrame:
-        """One line per model and metric: reported, measured, difference."""
+        """A row per model and metric: reported, measured, difference."""
         return self.audit.pairs_frame()
 
     @property
     def parts(self) -> pd.DataFrame:
-        """One line per job, metric and part of the difference; empty for a table of pairs."""
+        """A row per job, metric and part of the difference; empty for a table of pairs."""
         return self.audit.parts_frame()
 
     def write_page(self, path: str | Path) -> Path:
@@ -73,17 +73,7 @@ class AuditResult:
 def audit_pairs(
     frame: pd.DataFrame, *, pair: Sequence[str] = (), id_column: str | None = None, source: str = "the table"
 ) -> AuditResult:
-    """Audits a table of reported and measured numbers and logs a run.
-
-    Args:
-        frame: one line per model.
-        pair: `REPORTED=MEASURED` per metric, by column names; guessed when absent.
-        id_column: column that names the models; guessed when absent.
-        source: what the table is called.
-
-    Raises:
-        DataError: see `luthier.auditing.pairs.read_pairs`.
-    """
+    """Audits a table of reported and measured figures and logs a run; arguments and errors as of `read_pairs`."""
     table = read_pairs(frame, pair=pair, id_column=id_column, source=source)
     audit = audit_of_pairs(source, table.pairs, table.notes)
     run_id = log_audit(audit, experiment_called(EXPERIMENT), tables={source: frame})
@@ -99,16 +89,17 @@ def audit_job(
     reported_rows: int | None = None,
     terms: str = "",
 ) -> Attribution:
-    """Why one job's reported numbers are not the measured ones; pure, asks and logs nothing.
+    """Explains the difference between a job's reported and measured figures; sends and logs nothing.
 
     Args:
         name: of the job or model.
         task: names the labels.
-        reported: the service's figures by its own keys, such as `classification/weighted_f1_score`; those that are no
-            metric of ours are named in the notes.
-        chain: the deployed model's answers, from the service's terms to the measurement that counts. The first has
-            `changes="definition"`; each other one changes `labels`, `prompt`, `decoding` or `rows`, and nothing else.
-        reported_rows: how many rows the service measured on, if it says so; the first condition is on them then.
+        reported: the service's figures by its own keys, such as `classification/weighted_f1_score`; those that are not
+            metrics of Luthier's are named in the notes.
+        chain: the deployed model's answers, from the service's terms to the measurement that counts. The first
+            condition has `changes="definition"`; every other changes exactly one of `labels`, `prompt`, `decoding`
+            and `rows`.
+        reported_rows: number of rows the service measured on, if known; the first condition then has the same rows.
         terms: in a sentence, how the service measured.
 
     Raises:
@@ -126,14 +117,14 @@ def audit_jobs(
     tags: Mapping[str, str] | None = None,
     tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> AuditResult:
-    """Audits jobs that were measured, as one run in the task's experiment.
+    """Logs the audit of jobs as one run in the task's experiment.
 
     Args:
         task: what the jobs were tuned for.
-        source: what was audited: a job's name, a sweep's.
-        jobs: from `audit_job`; three or more are compared over models too.
+        source: name of what was audited: a job, a sweep.
+        jobs: from `audit_job`; from three jobs on, agreement over models is computed too.
         tags: more tags for the run, such as the job's id.
-        tables: the rows behind the figures, named among the run's datasets.
+        tables: the rows behind the figures, by name, for the run's datasets.
     """
     audit = audit_of_attributions(source, jobs)
     own = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, **(tags or {})}
@@ -172,7 +163,7 @@ def log_audit(
 
 
 def audit_metrics(audit: Audit) -> dict[str, float]:
-    """An audit in numbers, by the names its run has them under."""
+    """The metrics of an audit's run."""
     out: dict[str, float | None] = {}
     for one in audit.agreements:
         for suffix, value in (("", one.difference.value), ("_low", one.difference.low), ("_high", one.difference.high)):

@@ -1,4 +1,4 @@
-"""Tables of reported and measured numbers: which columns belong together, and what their cells say."""
+"""Tables of reported and measured figures: which columns form pairs, and what their cells hold."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KNOWN = {
     "precision": "weighted_precision",
     "recall": "weighted_recall",
 }
-"""What others call our metrics. A plain F1 over several labels is nearly always the weighted one."""
+"""Common names of our metrics. A plain F1 over several labels is nearly always the weighted one."""
 
 IDS = ("id", "name", "model", "job", "run", "trial")
 
@@ -42,20 +42,16 @@ class PairTable:
     """What a table of pairs holds.
 
     Attributes:
-        pairs: per metric the values of every line that has both.
-        columns: metric to the names of its reported and measured column.
-        id_column: what names the lines; `None` where they are numbered.
-        notes: what was paired, what was left over, which lines were left out.
+        pairs: per metric, the values of every row that has both.
+        notes: sentences on what was paired, which columns were not, and how many rows were left out.
     """
 
     pairs: tuple[PairedValues, ...]
-    columns: Mapping[str, tuple[str, str]]
-    id_column: str | None
     notes: tuple[str, ...]
 
 
 def metric_name(column: str) -> str:
-    """The metric a column or a service's key is about, under Luthier's name where it has one.
+    """The metric of a column or of a service's key, by Luthier's name where it has one.
 
     Examples:
         >>> metric_name("classification/weighted_f1_score"), metric_name("test_f1"), metric_name("reported_auroc")
@@ -76,7 +72,7 @@ def read_pairs(
     """Finds the pairs in a table.
 
     Args:
-        frame: one line per model.
+        frame: a row per model.
         pair: `REPORTED=MEASURED` for each metric, by column names; guessed from the names when absent.
         id_column: column that names the models; guessed when absent.
         source: what the table is called in messages.
@@ -93,7 +89,7 @@ def read_pairs(
     columns = [str(column) for column in frame.columns]
     records = plain_records(frame)
     chosen = _named(pair, columns, source) if pair else _guessed(columns, source)
-    id_column, ids = _ids(records, columns, id_column, chosen, source)
+    ids = _ids(records, columns, id_column, chosen, source)
     named = [f"{said} with {found} ({_title(metric)})" for metric, (said, found) in chosen.items()]
     notes = [f"Paired: {', '.join(named)}."]
     if not pair:
@@ -118,7 +114,7 @@ def read_pairs(
                 tuple(value for i in both if (value := measured[i]) is not None),
             )
         )
-    return PairTable(tuple(pairs), chosen, id_column, tuple(notes))
+    return PairTable(tuple(pairs), tuple(notes))
 
 
 def _title(metric: str) -> str:
@@ -147,15 +143,15 @@ def _named(pair: Sequence[str], columns: Sequence[str], source: str) -> dict[str
 
 
 def _guessed(columns: Sequence[str], source: str) -> dict[str, tuple[str, str]]:
-    reported, measured = _sides(columns)
-    for metric in reported:
-        for names in (reported[metric], measured.get(metric, [])):
-            if metric in measured and len(names) > 1:
+    reported, measured = _by_metric(columns, REPORTED), _by_metric(columns, MEASURED)
+    chosen = {metric: (names[0], measured[metric][0]) for metric, names in reported.items() if metric in measured}
+    for metric, pair in chosen.items():
+        for names in (reported[metric], measured[metric]):
+            if len(names) > 1:
                 raise DataError(
                     f"{source} has several columns for {_title(metric)}: {', '.join(names)}; name the pair: "
-                    f"--pair {reported[metric][0]}={measured[metric][0]}."
+                    f"--pair {'='.join(pair)}."
                 )
-    chosen = {metric: (names[0], measured[metric][0]) for metric, names in reported.items() if metric in measured}
     if not chosen:
         example = f"{columns[0]}={columns[1]}" if len(columns) > 1 else "REPORTED=MEASURED"
         raise DataError(
@@ -166,20 +162,19 @@ def _guessed(columns: Sequence[str], source: str) -> dict[str, tuple[str, str]]:
     return chosen
 
 
-def _sides(columns: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    reported: dict[str, list[str]] = {}
-    measured: dict[str, list[str]] = {}
+def _by_metric(columns: Sequence[str], side: re.Pattern[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     for column in columns:
-        for pattern, side in ((REPORTED, reported), (MEASURED, measured)):
-            if pattern.match(column.strip()):
-                side.setdefault(metric_name(column), []).append(column)
-    return reported, measured
+        if side.match(column.strip()):
+            found.setdefault(metric_name(column), []).append(column)
+    return found
 
 
 def _left_over(columns: Sequence[str], chosen: Mapping[str, tuple[str, str]]) -> list[str]:
     notes = []
-    for word, side in zip(("reported", "measured"), _sides(columns), strict=True):
-        names = [name for metric, names in side.items() if metric not in chosen for name in names]
+    for word, side in (("reported", REPORTED), ("measured", MEASURED)):
+        by_metric = _by_metric(columns, side)
+        names = [name for metric, names in by_metric.items() if metric not in chosen for name in names]
         if names:
             notes.append(f"Only {word}, so not audited: {', '.join(names)}.")
     return notes
@@ -191,7 +186,7 @@ def _ids(
     given: str | None,
     chosen: Mapping[str, tuple[str, str]],
     source: str,
-) -> tuple[str | None, list[str]]:
+) -> list[str]:
     if given is not None and given not in columns:
         raise DataError(f"--id {given!r}: {source} has no such column; it has: {', '.join(columns)}.")
     used = {name for names in chosen.values() for name in names}
@@ -203,12 +198,12 @@ def _ids(
     for column in [given] if given is not None else likely:
         cells = ["" if is_blank(record[column]) else str(record[column]).strip() for record in records]
         if "" not in cells and len(set(cells)) == len(cells):
-            return column, cells
+            return cells
         if given is not None:
             repeated = next((cell for cell in cells if cell and cells.count(cell) > 1), None)
             what = f"{repeated!r} stands there more than once" if repeated else "a cell is empty"
             raise DataError(f"--id {given!r}: {what}; give a column with another name in every line.")
-    return None, [f"line {number}" for number in range(1, len(records) + 1)]
+    return [f"line {number}" for number in range(1, len(records) + 1)]
 
 
 def _numbers(

@@ -1,1 +1,1 @@
-"""Fine-tuning jobs: submitted once, watched live, owned until they are proved to have ended."""
+"""Fine-tuning jobs: submitted once, watched live, and never left unattended until the service confirms their end."""

@@ -1,4 +1,4 @@
-"""Every model a job kept, as specs that stand on one leaderboard: services report losses, this measures answers."""
+"""The models that a job saved, as specs for one leaderboard: services report their losses only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def checkpoint_specs(job: Job) -> list[FineTune]:
     """A spec for every checkpoint and for the result, by step.
 
     Raises:
-        ModelError: the job has kept none, or not yet.
+        ModelError: the job has no checkpoint, or not yet.
     """
     base = job.base
     found: list[FineTune] = []
     models = set()
     last = _last_step(job)
     for kept in job.checkpoints():
-        # Some services give the model after the last step two names; it is asked under one.
+        # At some services the model after the last step has two names; it is measured once.
         if kept.model in models or (job.state.tuned_model is not None and kept.step == last):
             continue
         block = Tuned(
@@ -44,7 +44,7 @@ def checkpoint_specs(job: Job) -> list[FineTune]:
 
 
 def _last_step(job: Job) -> int | None:
-    """The last step that figures of the training are known of."""
+    """The last training step that has figures."""
     import mlflow
 
     if job.state.ended and job.run.status == "RUNNING":
@@ -57,6 +57,6 @@ def _last_step(job: Job) -> int | None:
 
 
 def base_spec(job: Job) -> Spec | None:
-    """The same words to the base model, to measure against; `None` where it does not answer (one cheap call)."""
+    """The same prompt to the base model, for comparison; `None` where it does not answer (one cheap call)."""
     prompt = job.base.as_prompt(f"{job.base.name}-base")
     return prompt if check_spec(prompt).ok else None

@@ -1,8 +1,8 @@
-"""Deployments of a job's models, where a service answers with a tuned model only once it is deployed.
+"""Deployments of a job's models, at services where a tuned model answers only once it is deployed.
 
-    written down in the job's run --> made --> answers --> deleted --> gone: hours and cost are kept
+    noted in the job's run --> made --> answers --> deleted --> gone: hours and cost are kept
 
-Written down first, so that after a crash what is still there and billed is found.
+Noted first, so that a deployment that still exists and is billed after a crash can be found.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ AnySpec = TypeVar("AnySpec", bound=Spec)
 
 @runtime_checkable
 class Host(Protocol):
-    """A service whose tuned models answer only where they are deployed."""
+    """A service whose tuned models answer only from deployments."""
 
     def check_name(self, name: str, model: str) -> None:
-        """Refuses a name that answers with another model."""
+        """Raises where a deployment of this name has another model."""
 
     def deploy(self, model: str, name: str, training_type: str | None = None) -> Endpoint:
-        """Returns when it answers."""
+        """Deploys a model and returns when it answers."""
 
     def at(self, name: str, model: str) -> Endpoint:
-        """Where a deployment answers."""
+        """The endpoint of a deployment."""
 
     def undeploy(self, name: str) -> None:
-        """Returns when it is gone."""
+        """Deletes a deployment and returns when it is gone."""
 
     def is_deployed(self, name: str) -> bool:
-        """Whether it is there."""
+        """Whether the service has a deployment of this name."""
 
 
 @dataclass(frozen=True)
 class HostedDeployment:
-    """A deployment this run has made, or was about to.
+    """A deployment that a run has made, or was about to make.
 
     Attributes:
-        name: what it is asked by.
-        model: what answers.
-        temporary: whether it is there for a measurement only.
-        ordered: Unix time at which it was about to be made.
-        gone: Unix time at which the service said that it is not there; `None` while it may be.
+        name: of the deployment.
+        model: the model it answers with.
+        temporary: whether it exists for a measurement only.
+        ordered: Unix time just before it was requested.
+        gone: Unix time at which the service confirmed that it does not exist; `None` while it may.
     """
 
     name: str
@@ -67,7 +67,7 @@ class HostedDeployment:
     gone: float | None = None
 
     def hours(self, now: float) -> float:
-        """Hours it has existed at most."""
+        """Upper bound of the hours it has existed."""
         return ((self.gone or now) - self.ordered) / HOUR
 
     def __str__(self) -> str:
@@ -79,9 +79,9 @@ class Hosting:
 
     Args:
         run_id: the job's run, which keeps the list.
-        token: the job's; part of the names.
+        token: of the job; part of the names of temporary deployments.
         host: the service.
-        price: the endpoint's own; hosting hours are priced by it.
+        price: of the endpoint, with the price of an hour.
         training_type: how the job was trained.
         clock: Unix time.
     """
@@ -100,11 +100,11 @@ class Hosting:
 
     @property
     def usd_per_hour(self) -> float | None:
-        """What an hour of one deployment costs; `None` when it is not known, which is not 0."""
+        """Price of an hour of one deployment; `None` when unknown, which is not 0."""
         return None if self._price is None else self._price.hosting_usd_per_hour
 
     def known(self) -> list[HostedDeployment]:
-        """Every deployment the run has written down."""
+        """Every deployment that is noted in the run."""
         import mlflow
 
         there = {file.path for file in mlflow.MlflowClient().list_artifacts(self.run_id, FOLDER)}
@@ -114,11 +114,11 @@ class Hosting:
         return [HostedDeployment(**entry) for entry in document["deployments"]]
 
     def leftovers(self) -> list[HostedDeployment]:
-        """Those that are not known to be gone and that the service still has."""
+        """Deployments that the service still has."""
         return [one for one in self.known() if one.gone is None and self._host.is_deployed(one.name)]
 
     def place(self, one: HostedDeployment) -> Endpoint:
-        """Where a deployment answers."""
+        """The endpoint of a deployment."""
         return self._host.at(one.name, one.model)
 
     def make(self, model: str, name: str | None = None) -> Endpoint:
@@ -126,14 +126,14 @@ class Hosting:
 
         Args:
             model: by the service's name.
-            name: a name that is to stay; a temporary deployment gets one of ours.
+            name: of a deployment that is to stay; without one it is temporary and gets a name of its own.
 
         Raises:
             SpecError: the name answers with another model.
             EndpointError: the service refuses.
         """
         called = name or deployment_name(self._token, model)
-        # First: what is written down here is deleted by `remove`, and somebody else's deployment must not be.
+        # First: what is noted is deleted by `remove`, and that must not happen to a deployment made elsewhere.
         self._host.check_name(called, model)
         if not any(one.name == called and one.gone is None for one in self.known()):
             self._write([*self.known(), HostedDeployment(called, model, name is None, self._clock())])
@@ -146,11 +146,7 @@ class Hosting:
             raise
 
     def remove(self, only: Callable[[HostedDeployment], bool] = lambda one: True) -> list[HostedDeployment]:
-        """Deletes deployments of this job; returns those that are gone now.
-
-        Args:
-            only: which; all when absent.
-        """
+        """Deletes the deployments of this job that `only` accepts; returns those that are gone now."""
         gone = []
         for one in [one for one in self.known() if one.gone is None and only(one)]:
             self._host.undeploy(one.name)
@@ -158,11 +154,11 @@ class Hosting:
         return gone
 
     def hours(self) -> float:
-        """Hours all of them have existed, at most."""
+        """Upper bound of the hours that all of them have existed."""
         return sum(one.hours(self._clock()) for one in self.known())
 
     def cost_usd(self) -> float | None:
-        """What hosting has cost so far; `None` when the price is not known."""
+        """Upper bound of what hosting has cost so far; `None` when the price is unknown."""
         rate = self.usd_per_hour
         return None if rate is None else self.hours() * rate
 
@@ -184,7 +180,7 @@ class Hosting:
 
     @contextmanager
     def answering(self, models: Sequence[str]) -> Iterator[dict[str, Endpoint]]:
-        """Where each model answers while inside; afterwards the deployments are gone, whatever happened."""
+        """Deploys models, yields the endpoint of each, and deletes the deployments afterwards, whatever happened."""
         try:
             yield {model: self.make(model) for model in models}
         finally:
@@ -192,7 +188,7 @@ class Hosting:
             self.remove(lambda one: one.temporary and one.model in wanted)
 
     def _gone(self, name: str) -> HostedDeployment:
-        """Writes down that the service has no deployment of this name any more."""
+        """Notes that the service has no deployment of this name any more."""
         known = self.known()
         place = next(place for place, one in enumerate(known) if one.name == name and one.gone is None)
         known[place] = replace(known[place], gone=self._clock())

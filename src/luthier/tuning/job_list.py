@@ -1,4 +1,4 @@
-"""The jobs there are: those the tracking store knows, those the service knows, and those that no run owns."""
+"""Fine-tuning jobs: those of the tracking store, those of a service, and those that no run owns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from luthier.tuning.tuners.tuner import ENDED, JobState, Tuner
 __all__ = ["ListedJob", "lines_of", "list_jobs"]
 
 GONE = "gone from the service"
-"""Status of a job that was alive when it was last heard of, and that its service does not list any more."""
+"""Status of a job that was alive when last heard of, and that its service does not list any more."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class ListedJob:
     """One job.
 
     Attributes:
-        job: the service's id; `None` for an order without one.
+        job: the service's id; `None` for a submission without a job.
         status: the service's word, now or as last heard.
         base_model: what is trained.
         tuned_model: the result.
         created: Unix time.
         place: where it is.
         spec: name of the spec, if a run has it.
-        run_id: the run that owns it.
-        owner: `run` (this tracking store), `luthier` (submitted by Luthier, with another store), `nobody`.
+        run_id: the run that owns it, if any.
+        owner: `run` (a run of this tracking store), `luthier` (submitted with another store), `nobody`.
     """
 
     job: str | None
@@ -43,23 +43,23 @@ class ListedJob:
     owner: str = "run"
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The fields as JSON values."""
         return asdict(self)
 
 
 def list_jobs(tuner: Tuner | None = None) -> list[ListedJob]:
-    """Jobs of the tracking store, newest first; with a service also all of its own, with their status now.
+    """The jobs of the tracking store, newest first; with a service also all of its jobs, with their status now.
 
-    A job whose order was interrupted before the answer came is known by its token, and written into its run.
+    A job whose submission was interrupted before the answer came is recognised by its token and written into its run.
 
     Args:
-        tuner: the service to ask; nothing is asked when absent.
+        tuner: the service to ask; none is asked when absent.
     """
     runs = tune_runs()
     if tuner is None:
         return [_of_run(run) for run in runs]
     states = {state.id: state for state in tuner.listed()}
-    # The newest come first, and an order is served by its oldest job.
+    # Listed newest first, so that the oldest job of a token, which is the one that counts, is kept.
     carried = {state.token: state for state in states.values() if state.token is not None}
     owned = {run.job for run in runs}
     found = []
@@ -76,29 +76,14 @@ def list_jobs(tuner: Tuner | None = None) -> list[ListedJob]:
 
 
 def _of_run(run: TuneRun, now: JobState | None = None, instead: str | None = None) -> ListedJob:
-    status = instead or run.job_status or ("order interrupted" if run.pending else "not submitted")
-    return ListedJob(
-        job=run.job if now is None else now.id,
-        status=status if now is None else now.status,
-        base_model=run.base_model,
-        tuned_model=run.tuned_model if now is None else now.tuned_model,
-        created=run.started,
-        place=run.place,
-        spec=run.name,
-        run_id=run.run_id,
-    )
+    last = instead or run.job_status or ("submission interrupted" if run.pending else "not submitted")
+    job, status, tuned = (run.job, last, run.tuned_model) if now is None else (now.id, now.status, now.tuned_model)
+    return ListedJob(job, status, run.base_model, tuned, run.started, run.place, run.name, run.run_id)
 
 
 def _unowned(state: JobState, place: str) -> ListedJob:
-    return ListedJob(
-        job=state.id,
-        status=state.status,
-        base_model=state.base_model,
-        tuned_model=state.tuned_model,
-        created=state.created,
-        place=place,
-        owner="nobody" if state.token is None else "luthier",
-    )
+    owner = "nobody" if state.token is None else "luthier"
+    return ListedJob(state.id, state.status, state.base_model, state.tuned_model, state.created, place, owner=owner)
 
 
 OWNERS = {
@@ -112,7 +97,7 @@ def lines_of(jobs: Sequence[ListedJob], *, asked: bool = True) -> list[str]:
 
     Args:
         jobs: from `list_jobs`.
-        asked: whether a service said what they are now; else a job that has not ended is as it was last heard of.
+        asked: whether a service was asked; if not, a line says that statuses are as last heard.
     """
     if not jobs:
         return ["no jobs yet; luthier tune SPEC --train TABLE --validation TABLE submits one"]

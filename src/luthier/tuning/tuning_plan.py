@@ -32,8 +32,8 @@ class TuningPlan:
         tuner: the service.
         target: where the result is to be written; `None` writes none.
         again: whether another job is wanted although one has succeeded.
-        known: how far the order has come; `None` when the service was not asked.
-        frames: the tables by what they are for.
+        known: whether there is a job already; `None` when the service was not asked.
+        frames: the tables by `train`, `validation` and `test`.
     """
 
     spec: FineTune
@@ -46,7 +46,7 @@ class TuningPlan:
 
     @property
     def digest(self) -> str:
-        """Of everything that is bought."""
+        """See `tune_digest`."""
         return tune_digest(self.spec, self.check)
 
     @property
@@ -69,10 +69,10 @@ class TuningPlan:
         self.check.need_clean()
         if usd is None:
             return
-        known, one = self.check.cost_usd, self.check.epoch_usd
-        cost = one if known is None else known
+        whole = self.check.cost_usd is not None
+        cost = self.check.cost_usd if whole else self.check.epoch_usd
         if cost is not None and cost > usd:
-            what = "training" if known is not None else "one epoch alone"
+            what = "training" if whole else "one epoch alone"
             raise BudgetReached(
                 f"{what} would cost about {dollars(cost)}, more than the budget of {dollars(usd)}. "
                 "Nothing was uploaded. Raise --budget, lower tuning.epochs, or give fewer rows."
@@ -83,7 +83,7 @@ class TuningPlan:
                 "Put it into the endpoint: price: {input_usd_per_million: ..., output_usd_per_million: ..., "
                 "training_usd_per_million: ...} (0 is a price)."
             )
-        if known is None and cost and not watched:
+        if not whole and cost and not watched:
             raise UserError(
                 "a budget was given and the service is to choose the epochs, which only a watch can stop in time. "
                 "Nothing was uploaded. Set tuning.epochs, or leave out --detach."
@@ -102,18 +102,9 @@ def plan_tuning(
     ask: bool = True,
     drop_leaked: bool = False,
 ) -> TuningPlan:
-    """What a job would be trained on and cost, and whether there is one already. Buys and uploads nothing.
+    """What a job would be trained on and cost, and whether there is one already. Uploads and buys nothing.
 
-    Args:
-        spec: the recipe; a tuned one stands for what it was tuned from.
-        train: labelled rows to train on.
-        validation: labelled rows the service measures on meanwhile.
-        test: labelled rows the result will be measured on.
-        to: where the result goes.
-        again: whether another job is wanted although one has succeeded.
-        tuner: the service; the one behind the spec's endpoint when absent.
-        ask: whether the service may be asked about earlier jobs.
-        drop_leaked: leave out rows whose text also stands in a table they would be measured by.
+    Arguments are those of `tune`; without `ask` the service is not asked whether there is a job already.
 
     Raises:
         SpecError: the spec is of another technique, or a hyperparameter is out of bounds.

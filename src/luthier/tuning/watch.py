@@ -70,7 +70,7 @@ class CostForecast:
         return self.price(self.model or job.base_model, self.tokens, int(epochs))
 
     def cost_of_tokens_usd(self, job: JobState, tokens: int | None) -> float | None:
-        """Price of the tokens trained so far."""
+        """Price of so many trained tokens."""
         return None if tokens is None else self.price(self.model or job.base_model, tokens, 1)
 
 
@@ -246,7 +246,7 @@ class Watch:
                 case Refused():
                     done, due = (Finish(self._refused(event.error)),), None
                 case CancelAccepted():
-                    state, done, due = replace(state, over_budget=self._over_budget(state)), (), now
+                    state, done, due = replace(state, over_budget=self._over_budget(state.job)), (), now
             actions += done
         return WatchStep(state, tuple(actions), due)
 
@@ -259,7 +259,7 @@ class Watch:
         if job.ended or self.until(job):
             actions.append(Finish(state.over_budget))
             return WatchStep(state, tuple(actions), None)
-        if state.over_budget is None and self._exceeds_budget(job):
+        if state.over_budget is None and self._over_budget(job) is not None:
             actions.append(CancelJob())
         pause = self.poll_seconds or state.poll_seconds
         state = replace(state, poll_seconds=min(LONGEST_POLL_SECONDS, state.poll_seconds * POLL_GROWTH))
@@ -293,17 +293,14 @@ class Watch:
         refused.__cause__ = error
         return refused
 
-    def _exceeds_budget(self, job: JobState) -> bool:
-        cost, budget = self.forecast.cost_usd(job), self.forecast.budget_usd
-        return budget is not None and cost is not None and cost > budget
-
-    def _over_budget(self, state: WatchState) -> BudgetReached:
-        assert state.job is not None
-        cost, budget = self.forecast.cost_usd(state.job), self.forecast.budget_usd
-        assert cost is not None
-        assert budget is not None
+    def _over_budget(self, job: JobState | None) -> BudgetReached | None:
+        """The error to end with if all epochs of the job cost more than the budget."""
+        cost = None if job is None else self.forecast.cost_usd(job)
+        budget = self.forecast.budget_usd
+        if job is None or cost is None or budget is None or cost <= budget:
+            return None
         return BudgetReached(
-            f"job {self.job} was cancelled: the service chose {state.job.hyperparameters['epochs']} epochs, which cost "
+            f"job {self.job} was cancelled: the service chose {job.hyperparameters['epochs']} epochs, which cost "
             f"about {dollars(cost)}, more than the budget of {dollars(budget)}. Raise --budget, or set tuning.epochs."
         )
 

@@ -1,4 +1,4 @@
-"""Fine-tuning at Azure OpenAI: jobs through the v1 data plane, deployments of what they made through ARM."""
+"""Fine-tuning at Azure OpenAI: jobs through the v1 data plane, deployments of their results through ARM."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 __all__ = ["AzureTuner"]
 
 BOM = b"\xef\xbb\xbf"
-"""Azure asks for one at the head of a training file."""
+"""Azure requires one at the head of a training file."""
 
 LONGEST_SUFFIX = 40
 
 MOST_FILE_SECONDS = 1800.0
-"""How long Azure may look at a file before a job can name it."""
+"""How long Azure may validate a file before a job can use it."""
 
 TRAINING_TYPES = {
     "Standard": ("standard", "Standard"),
     "GlobalStandard": ("globalStandard", "GlobalStandard"),
     "Developer": ("developerTier", "DeveloperTier"),
 }
-"""By our word: Azure's own spelling in an order, and the billing of a deployment that goes with it."""
+"""By `tuning.training_type`: Azure's spelling in a job, and the SKU of a deployment that goes with it."""
 
 OPEN_WEIGHTS = {"gpt-oss": "Microsoft", "ministral": "Mistral AI", "llama": "Meta", "qwen": "Alibaba"}
-"""A deployment names its model's format; those of OpenAI are `OpenAI`."""
+"""Model format of a deployment by the beginning of the model's name; OpenAI's own models have `OpenAI`."""
 
 USUAL_CAPACITY = 50
-"""Thousands of tokens a minute a deployment is ordered with, where the endpoint has no limit of its own."""
+"""Capacity of a deployment in thousands of tokens a minute, where the endpoint has no limit of its own."""
 
 NOT_READY = frozenset({"deploymentnotready", "deploymentnotfound"})
 LONGEST_READY_SECONDS = 1800.0
 READY_LOOK_SECONDS = 5.0
 
 AUTO = -1
-"""What Azure shows in place of a number it has not chosen yet."""
+"""What Azure reports for a number it has not chosen yet."""
 
 
 class AzureTuner(OpenAITuner):
@@ -82,7 +82,7 @@ class AzureTuner(OpenAITuner):
         return Rules(most_tokens_a_line=longest_line(model), training_types=tuple(TRAINING_TYPES))
 
     def upload(self, name: str, content: bytes) -> str:
-        """With a byte-order mark, as Azure asks; returns when Azure has looked at the file.
+        """With a byte-order mark, as Azure requires; returns when Azure has validated the file.
 
         Raises:
             EndpointError: Azure refuses the file.
@@ -99,22 +99,22 @@ class AzureTuner(OpenAITuner):
             if status not in ("pending", "running", "uploaded", "notrunning"):
                 return file
             if status == "uploaded" or self._clock() - begun > MOST_FILE_SECONDS:
-                # A service that never says more is not waited for: the job will say what is wrong.
+                # Not waited for any longer: the job will say what is wrong.
                 return file
             self._wait(2.0)
 
     def deploy(self, model: str, name: str, training_type: str | None = None) -> Endpoint:
-        """Deploys a tuned model and returns when it answers. What is there under this name already is taken.
+        """Deploys a tuned model and returns when it answers. An existing deployment of this name and model is used.
 
         Args:
             model: a result or a checkpoint, by Azure's name.
-            name: what it will be asked by.
-            training_type: decides how the deployment is billed.
+            name: of the deployment.
+            training_type: how the model was trained; decides the SKU.
 
         Raises:
             SpecError: the name answers with another model.
             EndpointError: Azure refuses, or it failed.
-            QuotaError: there is no room for it.
+            QuotaError: the account has no capacity left.
         """
         found = self._existing(name, model)
         if found is None or found.state in ("Failed", "Canceled"):
@@ -133,7 +133,7 @@ class AzureTuner(OpenAITuner):
         self._existing(name, model)
 
     def at(self, name: str, model: str) -> Endpoint:
-        """The resource, asked for a deployment; priced as the model it was made from."""
+        """The endpoint of a deployment, with the price of the model that was tuned."""
         priced = self._endpoint.priced_as or base_model_of(model)
         return self._endpoint.model_copy(update={"model": name, "priced_as": priced})
 
@@ -155,7 +155,7 @@ class AzureTuner(OpenAITuner):
         return found
 
     def _until_it_answers(self, name: str) -> None:
-        """One call of one token, again while Azure says that it is not ready, which it may after `Succeeded`."""
+        """Asks for one token until there is an answer: after `Succeeded` Azure may still say that it is not ready."""
         begun = self._clock()
         while True:
             try:
@@ -182,7 +182,7 @@ class AzureTuner(OpenAITuner):
             except openai.APIStatusError as error:
                 if str(error.code or "").lower() in NOT_READY:
                     return False
-                # Some models refuse so short an answer: whoever refuses is there.
+                # Some models refuse so short an answer, and are ready all the same.
                 if isinstance(error, openai.BadRequestError):
                     return True
                 raise
@@ -205,7 +205,7 @@ class AzureTuner(OpenAITuner):
         return body
 
     def submit(self, submission: Submission) -> JobState:
-        """As at OpenAI; where Azure does not know metadata, the suffix alone carries the token."""
+        """As at OpenAI; where Azure refuses metadata, the suffix alone carries the token."""
         try:
             return super().submit(submission)
         except EndpointError as error:
@@ -214,7 +214,7 @@ class AzureTuner(OpenAITuner):
             cause = error.__cause__
             if not isinstance(cause, openai.BadRequestError) or "metadata" not in str(cause).lower():
                 raise
-        # It was refused for a field, so nothing was bought.
+        # Refused for a field, so nothing was bought.
         self._keeps_metadata = False
         return super().submit(submission)
 
@@ -249,7 +249,7 @@ class AzureTuner(OpenAITuner):
         from azure.core.exceptions import AzureError
 
         try:
-            # Kept by the credential until it is about to end.
+            # The credential caches the token until shortly before it expires.
             self._token = str(self._credential.get_token(SCOPE).token)
         except AzureError as error:
             raise EndpointError(
@@ -260,7 +260,7 @@ class AzureTuner(OpenAITuner):
 
 
 def deployment_name(token: str, model: str) -> str:
-    """What a deployment of our own is called: found again by the job's token and the model.
+    """Name of a temporary deployment, made of the job's token and the model so that it is found again.
 
     Examples:
         >>> deployment_name("0123456789abcdef-1", "gpt-4.1-mini-2025-04-14.ft-0123")
@@ -270,7 +270,7 @@ def deployment_name(token: str, model: str) -> str:
 
 
 def format_of(model: str) -> str:
-    """Azure's word for the family a model is of.
+    """Azure's model format for a deployment.
 
     Examples:
         >>> format_of("gpt-4.1-mini-2025-04-14.ft-0123"), format_of("Qwen-32B.ft-0123")

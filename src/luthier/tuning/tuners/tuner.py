@@ -1,4 +1,4 @@
-"""What a fine-tuning service has to do, and the plain records it speaks in."""
+"""The protocol of a fine-tuning service, and its records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
-"""Statuses after which a job never changes. Any other word, known or not, is a job that is still alive."""
+"""Statuses of jobs that never change again. With any other status, known or not, a job is alive."""
 
 PAUSED = "paused"
 
@@ -38,19 +38,19 @@ LONGEST_LINE = {
     "gpt-3.5-turbo": 16_385,
     "gpt-35-turbo": 16_385,
 }
-"""Tokens of one training line by family, the longer name first. What is over is cut from the end."""
+"""Most tokens of one training line by model family, longer names first. Services cut the rest off at the end."""
 
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """A setting of a job that a person, or a sweep, may turn.
+    """A hyperparameter of a job and its bounds.
 
     Attributes:
         name: as in `tuning:` of a spec.
         kind: whole numbers or real ones.
-        low: smallest value taken; of real ones the value itself is left out when it is 0.
-        high: largest value taken; `None` where the service names none.
-        default: what the service does unless told.
+        low: smallest value; 0 itself is out of bounds for real ones.
+        high: largest value; `None` where the service names none.
+        default: what the service uses unless told otherwise.
     """
 
     name: str
@@ -62,13 +62,13 @@ class Hyperparameter:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a service takes, as far as it says so beforehand.
+    """What a service accepts, as far as it is known beforehand.
 
     Attributes:
         least_examples: fewest training lines.
         most_bytes: largest file.
-        most_tokens_a_line: longer lines are cut; `None` where none is known.
-        training_types: ways to be trained that may be asked for; empty where there is one.
+        most_tokens_a_line: longer lines are cut; `None` where no limit is known.
+        training_types: values of `tuning.training_type`; empty where there is no choice.
     """
 
     least_examples: int = 10
@@ -79,7 +79,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Submission:
-    """What is bought: everything that makes two jobs the same, and the token that marks this one.
+    """What is sent to buy a job.
 
     Attributes:
         model: the base model.
@@ -89,7 +89,7 @@ class Submission:
         seed: of the job.
         suffix: part of the result's name.
         token: sent along so that the job can be found again.
-        training_type: where and how dear it is trained, at services that have a choice.
+        training_type: where the job is trained and at what price, at services with a choice.
     """
 
     model: str
@@ -104,18 +104,18 @@ class Submission:
 
 @dataclass(frozen=True)
 class JobState:
-    """A job as the service tells it.
+    """A job as the service reports it.
 
     Attributes:
         id: the service's name for it.
-        status: its own word; see `ENDED`.
+        status: the service's word; see `ENDED`.
         base_model: what is trained.
         tuned_model: the result; `None` before there is one.
         hyperparameters: by the names of a spec, as the service resolved them; `auto` until it has.
-        trained_tokens: tokens that are paid for; `None` until it is known.
-        error: why it failed.
+        trained_tokens: tokens that are paid for; `None` until they are known.
+        error: why it failed, or what it waits for.
         created: Unix time.
-        estimated_finish: Unix time, where the service says one.
+        estimated_finish: Unix time, where the service estimates one.
         result_files: ids of files with its metrics.
         token: the token it was submitted with.
         files: ids of its training and validation files.
@@ -150,15 +150,15 @@ class JobState:
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something the service said about a job.
+    """A message of the service about a job.
 
     Attributes:
         id: unique within the job.
         created: Unix time.
-        message: for a person.
-        step: the training step it is about, if it is about one.
+        message: for people.
+        step: the training step it is about, if any.
         metrics: figures at that step, by the service's names.
-        total_steps: how many there will be, where it says so.
+        total_steps: number of steps the job will have, where the service says so.
         level: `info`, `warn` or `error`.
     """
 
@@ -173,11 +173,11 @@ class JobEvent:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model the job kept on its way.
+    """A model that the job saved while it trained.
 
     Attributes:
         step: the training step.
-        model: name under which it answers.
+        model: the name it answers by.
         metrics: figures at that step, by the service's names.
     """
 
@@ -187,7 +187,7 @@ class Checkpoint:
 
 
 def longest_line(model: str) -> int | None:
-    """Tokens of one training line, by the base model; `None` where it is not known.
+    """Most tokens of one training line of a base model; `None` where no limit is known.
 
     Examples:
         >>> longest_line("gpt-4.1-nano-2025-04-14"), longest_line("qwen-3-32b")
@@ -197,7 +197,7 @@ def longest_line(model: str) -> int | None:
 
 
 def marked_suffix(suffix: str | None, token: str, longest: int) -> str:
-    """A suffix that ends with the token; of what was asked for as much as there is room for.
+    """The suffix, cut so that the token fits behind it.
 
     Examples:
         >>> marked_suffix("stars", "0123456789abcdef-1", 40), marked_suffix(None, "0123456789abcdef-1", 40)
@@ -211,75 +211,79 @@ class JobNotFound(EndpointError):
 
 
 class ServiceUnavailable(EndpointError):
-    """The service cannot be reached just now, or says that it is busy; what was asked did not happen."""
+    """The service cannot be reached or is busy; what was asked for did not happen, and a later try may succeed."""
 
 
 class OutcomeUnknown(ServiceUnavailable):
-    """Something was sent and no answer came: it may have happened."""
+    """A request that changes something was sent and got no answer: the change may have happened."""
 
 
 class Tuner(Protocol):
-    """A service that fine-tunes. Calls that fail raise `EndpointError` for good, `ServiceUnavailable` for now."""
+    """A service that fine-tunes.
+
+    Every call may raise `EndpointError` when the service refuses for good, and `ServiceUnavailable` when a later try
+    may succeed.
+    """
 
     @property
     def place(self) -> str:
-        """Where it is: part of a job's digest, since the same order elsewhere is another job."""
+        """Where the service is. Part of a job's digest: the same submission elsewhere is another job."""
 
     def hyperparameters(self, model: str) -> Sequence[Hyperparameter]:
         """What can be set for a base model, with bounds."""
 
     def rules(self, model: str) -> Rules:
-        """What is taken for a base model; held against the lines before anything is sent."""
+        """What is accepted for a base model; checked before anything is sent."""
 
     def epochs_for(self, rows: int, asked: Any) -> int | None:
-        """Epochs a job will make of so many rows; `None` where `auto` does not tell."""
+        """Epochs that a job makes of so many rows; `None` where they are `auto` and the service's rule is not known."""
 
     def estimate(self, model: str, tokens: int, epochs: int | None) -> float | None:
-        """US dollars for training so many tokens, each epoch counted; `None` when it is not known, which is not 0."""
+        """US dollars for training on so many tokens for so many epochs; `None` when unknown, which is not 0."""
 
     def admit(self, model: str) -> None:
-        """Finds out, without cost and before any upload, whether this account may fine-tune this model.
+        """Checks, without cost and before any upload, whether this account may fine-tune this model.
 
         Raises:
             EndpointError: it may not, or the service does not offer it.
         """
 
     def find(self, token: str) -> list[JobState]:
-        """The jobs submitted with this token, oldest first; more than one only if something went wrong."""
+        """The jobs submitted with this token, oldest first; normally one at most."""
 
     def upload(self, name: str, content: bytes) -> str:
-        """Id of a file of this name and size: the one that is there, else a new one."""
+        """Id of the file of this name and size, uploaded unless the service has it already."""
 
     def submit(self, submission: Submission) -> JobState:
-        """Buys a job. Sent once and never repeated here.
+        """Buys a job. Sent exactly once.
 
         Raises:
-            OutcomeUnknown: no answer came, so that it may exist; look with `find`.
+            OutcomeUnknown: no answer came, so that the job may exist; look with `find`.
         """
 
     def poll(self, job: str) -> JobState:
         """The job now."""
 
     def events(self, job: str, known: Collection[str] = ()) -> list[JobEvent]:
-        """What was said since, oldest first; events whose ids are in `known` are left out."""
+        """The job's events whose ids are not in `known`, oldest first."""
 
     def checkpoints(self, job: str) -> list[Checkpoint]:
-        """The models it kept so far, by step."""
+        """The models the job has saved so far, by step."""
 
     def cancel(self, job: str) -> JobState:
-        """Asks for its end; `poll` tells when it has come."""
+        """Requests that a job ends; `poll` tells when it has."""
 
     def pause(self, job: str) -> JobState:
-        """Asks it to pause."""
+        """Requests that a job pauses."""
 
     def resume(self, job: str) -> JobState:
-        """Asks it to go on."""
+        """Requests that a paused job goes on."""
 
     def listed(self) -> list[JobState]:
-        """Every job the service shows this account, newest first."""
+        """Every job the account sees, newest first."""
 
     def result(self, file: str) -> bytes:
-        """A result file's content."""
+        """The content of a result file."""
 
     def endpoint(self, model: str) -> Endpoint:
         """Where a tuned model answers."""
