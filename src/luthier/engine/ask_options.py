@@ -11,7 +11,7 @@ from luthier.engine.budget import Budget
 from luthier.engine.report import Report
 from luthier.providers.exchange import Answer
 
-__all__ = ["FINAL", "AskOptions", "AskShorthands", "GuardedProgress", "Progress", "ask_options"]
+__all__ = ["FINAL", "AskOptions", "AskShorthands", "GuardedProgress", "OptionFields", "Progress", "ask_options"]
 
 FINAL: frozenset[str] = frozenset({"permanent", "content"})
 """Failures that are not tried again unless asked for."""
@@ -45,23 +45,8 @@ class GuardedProgress:
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
 
-    def expect(self, requests: int) -> None:
-        """So many more requests will be asked."""
-        self._tell(lambda progress: progress.expect(requests))
-
-    def completed(self, answer: Answer) -> None:
-        """One of them has its answer, or none for good."""
-        self._tell(lambda progress: progress.completed(answer))
-
-    def retried(self, wait_seconds: float) -> None:
-        """One of them will be sent again."""
-        self._tell(lambda progress: progress.retried(wait_seconds))
-
-    def working(self, what: str, done: float, total: float | None, said: str) -> None:
-        """A technique reports on work of its own."""
-        self._tell(lambda progress: progress.working(what, done, total, said))
-
-    def _tell(self, event: Callable[[Progress], None]) -> None:
+    def tell(self, event: Callable[[Progress], None]) -> None:
+        """Calls a method of the display."""
         if self._progress is None:
             return
         try:
@@ -109,15 +94,20 @@ class AskOptions:
             self.asked.add(key)
 
 
-class AskShorthands(TypedDict, total=False):
-    """The fields of `AskOptions` as keywords."""
+class OptionFields(TypedDict, total=False):
+    """The fields of `AskOptions` as keywords, without the budget, which the verbs take in US dollars."""
 
-    budget: Budget | None
     fresh: bool
     retry_failed: bool
     progress: Progress | None
     report: Report | None
     asked: set[bytes] | None
+
+
+class AskShorthands(OptionFields, total=False):
+    """The fields of `AskOptions` as keywords."""
+
+    budget: Budget | None
 
 
 def ask_options(options: AskOptions | None, shorthands: AskShorthands) -> AskOptions:

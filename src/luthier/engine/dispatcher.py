@@ -35,7 +35,6 @@ from luthier.providers import PROVIDERS
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.keys import answer_keys, key_prefix
-from luthier.providers.listing import listed_models
 from luthier.providers.prices import price_needed
 from luthier.providers.redaction import redact
 from luthier.providers.transport import Reply, shared_transport
@@ -85,7 +84,7 @@ class Dispatcher:
             return []
         reported = await self._reported(endpoint, requests, options, reports) if self.stopped is None else None
         call = self._open(len(requests), endpoint, options, reports, reported)
-        call.progress.expect(len(requests))
+        call.progress.tell(lambda progress: progress.expect(len(requests)))
         try:
             if self.stopped is not None:
                 self._stop_call(call, self.stopped)
@@ -325,7 +324,8 @@ class Dispatcher:
                 self._stop_call(call, "outage" if verdict.cause == "unreachable" else "error")
                 names = None
                 if verdict.cause == "unknown_model":
-                    names = await listed_models(call.endpoint, PROVIDERS[call.endpoint.provider], self._transport)
+                    provider = PROVIDERS[call.endpoint.provider]
+                    names = await provider.listed_models(call.endpoint, self._transport)
                 call.error = stopping_error(verdict, call.endpoint, names)
         elif pending.companions and verdict.kind not in RETRYABLE:
             self._split(pending, verdict)
@@ -343,7 +343,7 @@ class Dispatcher:
             if verdict.unreachable:
                 some.permit.queue.limiter.hold(wait)
             log.debug("sent again in %.2f s: %s", wait, verdict.message)
-            some.call.progress.retried(wait)
+            some.call.retried(wait)
             self._queue_again(some, wait)
         for member in over:
             answer = Answer(failure=verdict.kind, status=verdict.status, error=verdict.message)

@@ -226,9 +226,13 @@ class Call:
         self._left -= 1
         for report in () if self.is_probe else self.reports:
             report.completed(answer)
-        self.progress.completed(answer)
+        self.progress.tell(lambda progress: progress.completed(answer))
         if self._left == 0 and not self.done.done():
             self.done.set_result(None)
+
+    def retried(self, wait_seconds: float) -> None:
+        """Shows that one of its requests will be sent again."""
+        self.progress.tell(lambda progress: progress.retried(wait_seconds))
 
     def note(self, text: str) -> None:
         """Tells a person something, in the log and in the reports."""

@@ -312,7 +312,8 @@ class Engine:
 
     def _take_event(self, requests: Sequence[Request], progress: GuardedProgress) -> None:
         if isinstance(requests, ProgressEvent):
-            progress.working(requests.what, requests.done, requests.total, requests.said)
+            event = requests
+            progress.tell(lambda shown: shown.working(event.what, event.done, event.total, event.said))
         self.raise_if_interrupted()
 
     async def _known(self, group: Group, options: AskOptions) -> list[Answer | None]:

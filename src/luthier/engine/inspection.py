@@ -13,7 +13,6 @@ from luthier.errors import LuthierError
 from luthier.providers import PROVIDERS
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Operation, Request
-from luthier.providers.listing import listed_models
 from luthier.providers.prices import PriceBook, dollars, price_cure
 from luthier.providers.redaction import redact
 from luthier.providers.transport import Reply, Transport, TransportFault
@@ -244,7 +243,7 @@ class _Inspection:
             return
         available = None
         if verdict.cause == "unknown_model":
-            available = await listed_models(endpoint, self.provider, self.transport)
+            available = await self.provider.listed_models(endpoint, self.transport)
         self._add(False, what, verdict.message, str(stopping_error(verdict, endpoint, available)))
 
     def _embedding(self, dimensions: int) -> None:

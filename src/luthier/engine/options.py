@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self, TypedDict, Unpack
+from typing import Self, Unpack
 
-from luthier.engine.ask_options import AskOptions, Progress
+from luthier.engine.ask_options import AskOptions, OptionFields
 from luthier.engine.budget import Budget
 from luthier.engine.engine import Engine, engine_given
 from luthier.engine.report import Report
@@ -13,14 +13,9 @@ from luthier.engine.report import Report
 __all__ = ["DEFAULTS", "RunOptions"]
 
 
-class RunFields(TypedDict, total=False):
+class RunFields(OptionFields, total=False):
     """The fields of `RunOptions` as keywords, without the budget."""
 
-    fresh: bool
-    retry_failed: bool
-    progress: Progress | None
-    report: Report | None
-    asked: set[bytes] | None
     engine: Engine | None
 
 

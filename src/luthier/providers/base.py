@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
+from luthier.providers.redaction import sendable
+from luthier.providers.transport import Transport, TransportFault
 
 __all__ = ["Provider", "bearer"]
 
@@ -17,6 +20,8 @@ PATHS = {
     "decision": "/decisions",
 }
 """Path of each operation below the base URL."""
+
+LISTING_SECONDS = 10.0
 
 
 class Provider:
@@ -65,6 +70,17 @@ class Provider:
         The address will do where a model's name never changes its meaning without a snapshot's name.
         """
         return endpoint.identity or endpoint.address
+
+    async def listed_models(self, endpoint: Endpoint, transport: Transport) -> list[str]:
+        """The names of the models a server lists, sorted; empty if it lists none."""
+        url, headers = self.base_url(endpoint) + "/models", await self.headers(endpoint)
+        reply = await transport.get(url, headers, LISTING_SECONDS, direct=endpoint.provider == "local")
+        if isinstance(reply, TransportFault) or reply.status != 200:
+            return []
+        try:
+            return sorted(sendable(str(model["id"])) for model in json.loads(reply.body)["data"])
+        except (ValueError, KeyError, TypeError):
+            return []
 
 
 def bearer(key: str | None) -> Mapping[str, str]:
