@@ -6,24 +6,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from luthier.evaluation.resampling import Interval
 from luthier.spec import Fitted, Spec
 from luthier.tasks.task import Task
+from luthier.tracking.runs import MlflowRun
 
 
 @dataclass
-class MemoryRun:
+class MemoryRun(MlflowRun):
     """What was logged to a run."""
 
-    run_id: str
-    name: str
-    kind: str
-    tags: dict[str, str]
-    parent: str | None
+    name: str = ""
+    kind: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    parent: str | None = None
     tables: dict[str, str] = field(default_factory=dict)
     params: dict[str, object] = field(default_factory=dict)
     metrics: dict[str, Interval] = field(default_factory=dict)
@@ -82,11 +81,11 @@ class MemoryTracker:
     def run(
         self, task: Task, name: str, kind: str, tags: Mapping[str, str], parent: str | None = None
     ) -> Iterator[MemoryRun]:
-        made = MemoryRun(f"run-{len(self.runs) + 1}", name, kind, dict(tags), parent)
+        made = MemoryRun(f"run-{len(self.runs) + 1}", None, name, kind, dict(tags), parent)
         self.runs.append(made)
         yield made
         made.ended = True
 
-    def of_kind(self, kind: str) -> list[Any]:
+    def of_kind(self, kind: str) -> list[MemoryRun]:
         """The runs of one kind, oldest first."""
         return [run for run in self.runs if run.kind == kind]

@@ -64,48 +64,19 @@ if TYPE_CHECKING:
     from luthier.techniques.registry import grid as grid
 
 _ROOMS = {
-    "luthier.api": [
-        "Board",
-        "Boards",
-        "Job",
-        "Model",
-        "Plan",
-        "SpecResult",
-        "attach_job",
-        "audit",
-        "check",
-        "compare",
-        "compare_checkpoints",
-        "compare_tables",
-        "fit",
-        "load",
-        "log",
-        "plan",
-        "preview",
-        "promote",
-        "score",
-        "tune",
-    ],
-    "luthier.endpoints": ["Endpoint", "Engine", "Finding", "azure", "compatible", "embedded", "openai"],
-    "luthier.errors": [
-        "BudgetReached",
-        "DataError",
-        "EndpointError",
-        "GateFailed",
-        "Interrupted",
-        "LuthierError",
-        "MissingPart",
-        "ModelError",
-        "Partial",
-        "QuotaError",
-        "SpecError",
-        "UserError",
-    ],
-    "luthier.spec": ["Fitted", "Spec"],
-    "luthier.tables": ["read_table"],
-    "luthier.tasks.task": ["Task"],
-    "luthier.techniques": ["Baseline", "Decision", "Embedding", "FineTune", "Prompt", "read_spec", "read_specs"],
-    "luthier.techniques.registry": ["grid"],
+    room: names.split()
+    for room, names in {
+        "luthier.api": "Board Boards Job Model Plan SpecResult attach_job audit check compare compare_checkpoints "
+        "compare_tables fit load log plan preview promote score tune",
+        "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
+        "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
+        "ModelError Partial QuotaError SpecError UserError",
+        "luthier.spec": "Fitted Spec",
+        "luthier.tables": "read_table",
+        "luthier.tasks.task": "Task",
+        "luthier.techniques": "Baseline Decision Embedding FineTune Prompt read_spec read_specs",
+        "luthier.techniques.registry": "grid",
+    }.items()
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

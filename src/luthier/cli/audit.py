@@ -9,7 +9,7 @@ import typer
 
 from luthier.cli.options import BudgetUsd, DryRun, Json, Limit, Train, Yes
 
-__all__ = ["register"]
+__all__ = ["audit"]
 
 
 def audit(
@@ -100,8 +100,3 @@ def audit(
     if pairs is None:
         print_spent(engine.report)
     print_where()
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(audit)

@@ -6,7 +6,7 @@ import typer
 
 from luthier.cli.options import EndpointFile, Json, Specs
 
-__all__ = ["register"]
+__all__ = ["check"]
 
 
 def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> None:
@@ -26,8 +26,3 @@ def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> No
     print_spent(report)
     if not all(one.ok for one in checked):
         raise typer.Exit(2)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(check)

@@ -20,7 +20,7 @@ from luthier.cli.options import (
     Yes,
 )
 
-__all__ = ["register"]
+__all__ = ["compare"]
 
 
 def compare(
@@ -74,8 +74,3 @@ def compare(
             f"no row of {', '.join(board.unanswered)} was answered; {name}: {why}. Their figures mean nothing. Remove "
             "the cause (luthier check SPEC helps to find it), then run the same command with --retry-failed."
         )
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(compare)

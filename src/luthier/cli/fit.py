@@ -9,7 +9,7 @@ import typer
 
 from luthier.cli.options import BudgetUsd, DryRun, EndpointFile, OneSpec, Train, Yes
 
-__all__ = ["register"]
+__all__ = ["fit"]
 
 
 def fit(
@@ -46,8 +46,3 @@ def fit(
     print(f"package it with: luthier log runs:/{run_id} --register NAME --alias champion")
     print_spent(engine.report)
     print_where()
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(fit)

@@ -9,7 +9,7 @@ import typer
 
 from luthier.cli.options import EndpointFile
 
-__all__ = ["register"]
+__all__ = ["init"]
 
 
 def init(
@@ -51,8 +51,3 @@ def init(
         replace=force,
     )
     print(visible(str(started)))
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(init)

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
+__all__ = ["journal"]
 
 journal = typer.Typer(
+    name="journal",
     help="Show or purge the stored answers. The journal keeps what was paid for.",
     rich_markup_mode=None,
     no_args_is_help=True,
@@ -48,8 +49,3 @@ def purge(
     if not yes and not typer.confirm(f"Delete {which} from {kept.path}?", err=True):
         raise typer.Exit(2)
     print(f"deleted {kept.purge(older_than_days):,} answers")
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.add_typer(journal, name="journal")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
+__all__ = ["local"]
 
 
 def local(
@@ -31,8 +31,3 @@ def local(
         tokens_per_minute=tokens_per_minute,
         latency_seconds=latency_ms / 1000,
     )
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(local)

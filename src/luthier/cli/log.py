@@ -8,7 +8,7 @@ import typer
 
 from luthier.cli.options import Alias, BudgetUsd, DryRun, EndpointFile, Json, Register, Train, Yes
 
-__all__ = ["register"]
+__all__ = ["log"]
 
 
 def log(
@@ -48,8 +48,3 @@ def log(
         print(model.uri if logged.name is None else f"{model.uri} is {logged.name} version {logged.version}")
     print_spent(engine.report)
     print_where()
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(log)

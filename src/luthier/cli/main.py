@@ -9,7 +9,19 @@ from typing import Any
 
 import typer
 
-from luthier.cli import audit, check, compare, fit, init, journal, local, log, preview, promote, quickstart, score, tune
+from luthier.cli.audit import audit
+from luthier.cli.check import check
+from luthier.cli.compare import compare
+from luthier.cli.fit import fit
+from luthier.cli.init import init
+from luthier.cli.journal import journal
+from luthier.cli.local import local
+from luthier.cli.log import log
+from luthier.cli.preview import preview
+from luthier.cli.promote import promote
+from luthier.cli.quickstart import quickstart
+from luthier.cli.score import score
+from luthier.cli.tune import tune
 from luthier.errors import LuthierError
 from luthier.terminals import visible
 
@@ -29,7 +41,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (quickstart, init, check, preview, compare, fit, log, promote, score, tune, audit, local, journal):
-    verb.register(app)
+    if isinstance(verb, typer.Typer):
+        app.add_typer(verb, name=verb.info.name)
+    else:
+        app.command()(verb)
 
 
 @app.callback(invoke_without_command=True)

@@ -8,7 +8,7 @@ import typer
 
 from luthier.cli.options import EndpointFile, OneSpec, Test, Train
 
-__all__ = ["register"]
+__all__ = ["preview"]
 
 
 def preview(
@@ -23,8 +23,3 @@ def preview(
     from luthier.cli.printing import read_shown, spec_of
 
     print(api.preview(spec_of(spec, endpoint), read_shown(test).head(rows), read_shown(train) if train else None))
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(preview)

@@ -8,7 +8,7 @@ import typer
 
 from luthier.cli.options import Json
 
-__all__ = ["register"]
+__all__ = ["promote"]
 
 
 def promote(
@@ -40,8 +40,3 @@ def promote(
     before = f" (was version {moved.previous})" if moved.previous else ""
     print(f"models:/{moved.name}@{moved.alias} is version {moved.version}{before}")
     print_where()
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(promote)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
+__all__ = ["quickstart"]
 
 
 def quickstart(
@@ -19,8 +19,3 @@ def quickstart(
 
     with draining(default_engine()):
         run_quickstart(folder)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(quickstart)

@@ -10,7 +10,7 @@ import typer
 
 from luthier.cli.options import BudgetUsd, DryRun, EndpointFile, Json, RetryFailed, Yes
 
-__all__ = ["register"]
+__all__ = ["score"]
 
 
 class Mode(StrEnum):
@@ -87,8 +87,3 @@ def score(
             f"no row was answered; the column `error` of {target} says why. Remove the cause, then run the same "
             "with --retry-failed."
         )
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(score)

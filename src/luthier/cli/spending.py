@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
+
+from luthier.cli.printing import print_json
+from luthier.errors import UserError
 
 if TYPE_CHECKING:
     from luthier.api import Job, Plan, TuningPlan
@@ -30,8 +33,6 @@ ASK_ABOVE_SPECS = 100
 
 def threshold_usd() -> float:
     """Price above which a command asks first: LUTHIER_ASK_ABOVE_USD, else 1."""
-    from luthier.errors import UserError
-
     given = os.environ.get("LUTHIER_ASK_ABOVE_USD", "")
     try:
         return float(given) if given else ASK_ABOVE_USD
@@ -57,57 +58,37 @@ def print_spent_on(job: Job) -> None:
 
 
 def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
-    """Says how many answers very many specs would give, and asks; before anything is rendered or paid.
-
-    Raises:
-        UserError: standard input is no terminal to confirm on.
-        typer.Exit: the answer was no.
-    """
-    from luthier.errors import UserError
-
+    """Says how many answers very many specs would give, and asks; before anything is rendered or paid."""
     if count <= ASK_ABOVE_SPECS:
         return
     what = f"{count:,} specs x {rows:,} rows = {count * rows:,} answers"
     print(what, file=sys.stderr)
-    if yes or dry_run:
-        return
-    if not sys.stdin.isatty():
-        raise UserError(
+    if not (yes or dry_run):
+        _confirm(
+            "Go on?",
             f"this would compare {what}. More than {ASK_ABOVE_SPECS} specs need a confirmation, and standard input is "
-            "no terminal. Add --yes, give a smaller grid, or take fewer rows with --limit."
+            "no terminal. Add --yes, give a smaller grid, or take fewer rows with --limit.",
         )
-    if not typer.confirm("Go on?", err=True):
-        raise typer.Exit(2)
 
 
 def agree_to(plan: Plan, *, yes: bool, dry_run: bool, json: bool = False) -> None:
     """Shows the plan; leaves on `--dry-run`, with the plan as JSON on stdout after `--json`; asks above the threshold.
 
     Raises:
-        UserError: standard input is no terminal to confirm on.
-        typer.Exit: the answer was no, or this was a dry run.
+        typer.Exit: this was a dry run.
     """
     if str(plan):
         print(plan, file=sys.stderr)
+    if dry_run and json:
+        print_json(plan.to_document())
     if dry_run:
-        if json:
-            from luthier.cli.printing import print_json
-
-            print_json(plan.to_document())
-        print("dry run: nothing was sent.", file=sys.stderr)
-        raise typer.Exit
-    limit = threshold_usd()
+        _leave_dry()
     worst = min((usd for usd in (plan.cost_usd_high, plan.budget_usd) if usd is not None), default=None)
-    if yes or not plan.asks or (worst is not None and worst <= limit):
+    if yes or not plan.asks:
         return
-    if worst is None:
-        unknown = [spec.name for spec in plan.specs if spec.asks and spec.cost_usd_high is None]
-        _agree_to_unknown(
-            f"the highest price of {', '.join(unknown)}",
-            "price: {input_usd_per_million: ..., output_usd_per_million: ...}",
-        )
-        return
-    _agree_to_price(worst)
+    unknown = [spec.name for spec in plan.specs if spec.asks and spec.cost_usd_high is None]
+    price = "price: {input_usd_per_million: ..., output_usd_per_million: ...}"
+    _agree_to_price(worst, f"the highest price of {', '.join(unknown)}", price)
 
 
 def agree_to_address(sent: str | None, *, yes: bool) -> None:
@@ -116,22 +97,13 @@ def agree_to_address(sent: str | None, *, yes: bool) -> None:
     Args:
         sent: what goes where; `None` if there is nothing to ask.
         yes: whether that was agreed to.
-
-    Raises:
-        UserError: standard input is no terminal to confirm on.
-        typer.Exit: the answer was no.
     """
-    from luthier.errors import UserError
-
-    if sent is None or yes:
-        return
-    if not sys.stdin.isatty():
-        raise UserError(
+    if sent is not None and not yes:
+        _confirm(
+            "Send them there?",
             f"this model comes from a folder, not from your store, and sends {sent}. Nothing was sent. Add --yes if "
-            "that is where they belong, or name an endpoint of yours with --endpoint FILE."
+            "that is where they belong, or name an endpoint of yours with --endpoint FILE.",
         )
-    if not typer.confirm("Send them there?", err=True):
-        raise typer.Exit(2)
 
 
 def agree_to_training(
@@ -148,20 +120,16 @@ def agree_to_training(
     Raises:
         DataError: rows leak between the tables, or a label has none.
         BudgetReached: it would cost more than the budget.
-        UserError: standard input is no terminal to confirm on.
-        typer.Exit: the answer was no, or this was a dry run.
+        typer.Exit: this was a dry run.
     """
     # What stops is said once: by the error.
     plan.check.show(stops=not plan.buys)
     if dry_run and json:
-        from luthier.cli.printing import print_json
-
         print_json(plan.check.document())
     if plan.buys:
         plan.check_affordable(budget_usd, watched=not detach)
     if dry_run:
-        print("dry run: nothing was sent.", file=sys.stderr)
-        raise typer.Exit
+        _leave_dry()
     if plan.known is not None and plan.known.job is not None:
         job = plan.known.job
         other = ". To train once more on the same tables, add --again" if job.ended else ""
@@ -170,57 +138,63 @@ def agree_to_training(
             f"for again{other}.",
             file=sys.stderr,
         )
-    if not plan.buys or yes:
-        return
     worst = plan.check.cost_usd_high if plan.check.cost_usd is not None else budget_usd
-    if worst is None and plan.check.epoch_usd == 0:
+    if not plan.buys or yes or (worst is None and plan.check.epoch_usd == 0):
         return
-    if worst is None:
-        price = "price: {input_usd_per_million: ..., output_usd_per_million: ..., training_usd_per_million: ...}"
-        _agree_to_unknown(f"the price of training {plan.check.model}", price)
-    elif worst > threshold_usd():
-        _agree_to_price(worst)
+    price = "price: {input_usd_per_million: ..., output_usd_per_million: ..., training_usd_per_million: ...}"
+    _agree_to_price(worst, f"the price of training {plan.check.model}", price)
 
 
 def agree_to_hosting(usd_per_hour: float | None, *, yes: bool) -> None:
-    """Asks before something is made that is billed until it is deleted.
-
-    Raises:
-        UserError: standard input is no terminal to confirm on.
-        typer.Exit: the answer was no.
-    """
+    """Asks before something is made that is billed until it is deleted."""
     from luthier.endpoints import dollars
-    from luthier.errors import UserError
 
     price = "at a price that is not known" if usd_per_hour is None else f"at {dollars(usd_per_hour)} an hour"
     print(f"a deployment is billed {price}, asked or not, until `luthier tune undeploy`.", file=sys.stderr)
-    if yes or usd_per_hour == 0:
-        return
-    if not sys.stdin.isatty():
-        raise UserError("this needs a confirmation, and standard input is no terminal. Add --yes.")
-    if not typer.confirm("Go on?", err=True):
-        raise typer.Exit(2)
+    if not yes and usd_per_hour != 0:
+        _confirm("Go on?", "this needs a confirmation, and standard input is no terminal. Add --yes.")
 
 
-def _agree_to_unknown(what: str, where: str) -> None:
-    from luthier.errors import UserError
-
-    if not sys.stdin.isatty():
-        raise UserError(
-            f"{what} is not known. Put `{where}` into the endpoint (0 is a price), or add --yes to go on without."
-        )
-    if not typer.confirm("The price is not known. Go on?", err=True):
-        raise typer.Exit(2)
+def _leave_dry() -> NoReturn:
+    print("dry run: nothing was sent.", file=sys.stderr)
+    raise typer.Exit
 
 
-def _agree_to_price(usd: float) -> None:
+def _agree_to_price(usd: float | None, unknown: str, setting: str) -> None:
+    """Asks about a price that is not known, or above the threshold.
+
+    Args:
+        usd: the highest it can be.
+        unknown: what is not known where that is absent.
+        setting: what makes it known, in an endpoint's file.
+    """
     from luthier.endpoints import dollars
-    from luthier.errors import UserError
 
-    if not sys.stdin.isatty():
-        raise UserError(
-            f"this may cost {dollars(usd, up=True)}, more than {dollars(threshold_usd())}, and standard input is no "
-            "terminal to confirm it on. Add --yes, set --budget USD, or raise LUTHIER_ASK_ABOVE_USD."
+    if usd is None:
+        _confirm(
+            "The price is not known. Go on?",
+            f"{unknown} is not known. Put `{setting}` into the endpoint (0 is a price), or add --yes to go on without.",
         )
-    if not typer.confirm(f"This may cost up to {dollars(usd, up=True)}. Go on?", err=True):
+    elif usd > threshold_usd():
+        _confirm(
+            f"This may cost up to {dollars(usd, up=True)}. Go on?",
+            f"this may cost {dollars(usd, up=True)}, more than {dollars(threshold_usd())}, and standard input is no "
+            "terminal to confirm it on. Add --yes, set --budget USD, or raise LUTHIER_ASK_ABOVE_USD.",
+        )
+
+
+def _confirm(question: str, refusal: str) -> None:
+    """Asks a person.
+
+    Args:
+        question: what is asked.
+        refusal: what is said where standard input is no terminal.
+
+    Raises:
+        UserError: there is nobody to ask.
+        typer.Exit: the answer was no.
+    """
+    if not sys.stdin.isatty():
+        raise UserError(refusal)
+    if not typer.confirm(question, err=True):
         raise typer.Exit(2)

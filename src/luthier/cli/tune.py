@@ -14,7 +14,7 @@ from luthier.cli.options import BudgetUsd, DryRun, EndpointFile, Json, Limit, On
 if TYPE_CHECKING:
     from luthier.api import Job
 
-__all__ = ["register"]
+__all__ = ["tune"]
 
 SUBMIT = "submit"
 
@@ -29,6 +29,7 @@ class _SpecOrCommand(TyperGroup):
 
 
 tune = typer.Typer(
+    name="tune",
     cls=_SpecOrCommand,
     help="Fine-tune a base model at a service. Type: luthier tune SPEC --train TABLE --validation TABLE.",
     rich_markup_mode=None,
@@ -264,8 +265,3 @@ def _endpoint(file: Path | None, spec: str | None = None) -> Any:
     if file is not None:
         return Endpoint.model_validate(api.read_endpoint(file)["endpoint"])
     return None if spec is None else api.read_spec(spec).endpoint
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.add_typer(tune, name="tune")

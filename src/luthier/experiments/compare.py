@@ -30,9 +30,9 @@ from luthier.reporting.live import DisplayBudget, LiveBoard
 from luthier.reporting.markdown import described, listed
 from luthier.spec import Fitted, Spec
 from luthier.tasks.task import Rows
-from luthier.tracking.runs import TAGS, spec_tags
+from luthier.tracking.runs import TAGS, MlflowRun, spec_tags
 from luthier.tracking.stores import no_autologging
-from luthier.tracking.tracker import MlflowTracker, TrackedRun, Tracker
+from luthier.tracking.tracker import MlflowTracker, Tracker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,7 +144,7 @@ class ComparisonSetup:
         tags = {TAGS["task"]: self.task.name, TAGS["task_digest"]: self.task.digest}
         title = f"{self.title} on {len(self.tables)} tables"
         with contextlib.ExitStack() as stack:
-            opened: list[TrackedRun] = []
+            opened: list[MlflowRun] = []
             shown_on = stack.enter_context(_shown(options, live))
 
             def parent() -> str:
@@ -202,7 +202,7 @@ class _TableRun:
 
     def run(self) -> Board:
         setup, order = self._setup, self._order
-        parent: TrackedRun | None = None
+        parent: MlflowRun | None = None
         with contextlib.ExitStack() as stack:
             for spec in order:
                 self._engine.raise_if_interrupted()
@@ -291,7 +291,7 @@ class _TableRun:
             notes=notes,
         )
 
-    def _open(self) -> contextlib.AbstractContextManager[TrackedRun]:
+    def _open(self) -> contextlib.AbstractContextManager[MlflowRun]:
         setup, table = self._setup, self._table
         tags = {TAGS["task"]: setup.task.name, TAGS["task_digest"]: setup.task.digest}
         tags[TAGS["test_digest"]] = table.rows.digest
@@ -300,7 +300,7 @@ class _TableRun:
             title, above = table.name, self._beneath()
         return self._tracker.run(setup.task, title, "compare", tags, parent=above)
 
-    def _log_inputs(self, run: TrackedRun) -> None:
+    def _log_inputs(self, run: MlflowRun) -> None:
         setup, table = self._setup, self._table
         run.log_table(table.frame, name=table.name, context="test", targets=setup.task.label)
         if setup.train is not None:
@@ -332,7 +332,7 @@ class _TableRun:
                 run.tag(TAGS["partial"], "true")
         return replace(result, run_id=run.run_id)
 
-    def _log_board(self, run: TrackedRun, board: Leaderboard, spreads: Sequence[Spread]) -> None:
+    def _log_board(self, run: MlflowRun, board: Leaderboard, spreads: Sequence[Spread]) -> None:
         if not board.waiting:
             # In one line: indented, a leaderboard of 500 specs takes several times the room.
             text = json.dumps(board.to_document(), ensure_ascii=False, separators=(",", ":"))
@@ -349,7 +349,7 @@ def _shown(options: RunOptions, live: LiveBoard | None) -> contextlib.AbstractCo
     return LiveBoard() if live is None and options.progress is None else contextlib.nullcontext(live)
 
 
-def _log_across(run: TrackedRun, found: Boards) -> None:
+def _log_across(run: MlflowRun, found: Boards) -> None:
     across = found.across
     run.log_text(json.dumps(across.to_document(), ensure_ascii=False, indent=2), "across.json")
     run.tag(TAGS["partial"], str(found.partial).lower())

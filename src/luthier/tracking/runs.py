@@ -66,7 +66,7 @@ FITTED = "fitted"
 """Artifact folder of a run that holds what was measured."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class MlflowRun:
     """A run that is written to.
 
