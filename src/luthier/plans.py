@@ -313,7 +313,7 @@ def _count(piece: PlannedRequests, spec: Spec, engine: Engine, options: RunOptio
         )
         sure = found if found.sure else _perhaps(found)
         return _Count(Bounds(found.left if found.sure else 0, found.left + found.further), sure, embeds)
-    # What stands for others is not looked up: whether the journal has it says nothing of those.
+    # Requests that only represent others are not looked up: whether the journal has them says nothing about the others.
     longest = engine.estimate(piece.requests, spec.endpoint, fresh=True, follow=piece.follow)
     if not (options.fresh or piece.sure) or piece.shortest is None:
         return _Count(Bounds(0, longest.left + longest.further), _perhaps(longest), embeds)

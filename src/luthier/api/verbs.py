@@ -97,22 +97,22 @@ def compare(
     allow_leaks: bool = False,
     test_name: str = "the test table",
 ) -> Board:
-    """Answers the same rows with every spec and measures them alike.
+    """Answers the same rows with every spec and measures all specs the same way.
 
     Args:
         specs: recipes for one task.
         test: labelled rows, as a DataFrame (pandas or polars), a path, a list of dicts, a dict of lists or an Arrow
             table. `compare_tables` takes several.
-        train: labelled rows, likewise, for the specs that learn from some.
-        limit: only so many test rows, drawn with a fixed seed.
+        train: labelled rows in any of these forms, for specs that learn from rows.
+        limit: use at most this many test rows, drawn with a fixed seed.
         budget_usd: most that may be spent over all specs.
         rank_by: metric that orders the board; by default the task type's own.
         engine: the process's own when absent.
-        progress: told of every answer; when absent, a bar and the leaderboard so far are shown, on stderr or in the
-            notebook.
-        fresh: ask again for what the journal already holds.
-        retry_failed: ask again for rows that failed for good.
-        allow_leaks: compare although test rows stand in `train`; the board then says so.
+        progress: called with every answer; when absent, a bar and the leaderboard so far are shown, on stderr or in
+            the notebook.
+        fresh: ask again even where the journal has the answer.
+        retry_failed: ask again for rows that failed permanently.
+        allow_leaks: compare even if test rows are also in `train`; the board then says so.
         test_name: what the table is called in MLflow.
 
     Returns:
@@ -122,7 +122,7 @@ def compare(
         DataError: several tables were given, one lacks a column, or a label is not one of the task's.
         SpecError: specs do not belong together, or need training rows that are not there.
         EndpointError: a model, key or server cannot be used.
-        BudgetReached: the money given is spent; the same call continues where it was.
+        BudgetReached: the budget is spent; the same call continues from there.
     """
     if isinstance(test, Mapping | list | tuple) and test and not is_table(test):
         raise DataError(
@@ -150,24 +150,14 @@ def compare_tables(
 ) -> Boards:
     """As `compare`, on several tables: each spec is fitted once, and what tables have in common is asked once.
 
-    Args:
-        specs: recipes for one task.
-        tests: labelled rows, each table as `compare` takes it; by name, or in a list.
-        train: labelled rows, likewise, for the specs that learn from some.
-        limit: only so many rows of each table, drawn with a fixed seed.
-        budget_usd: most that may be spent over all specs and tables.
-        rank_by: metric that orders the boards; by default the task type's own.
-        engine: the process's own when absent.
-        progress: told of every answer; when absent, a bar and the leaderboard so far are shown.
-        fresh: ask again for what the journal already holds.
-        retry_failed: ask again for rows that failed for good.
-        allow_leaks: compare although test rows stand in `train`; the boards then say so.
+    `tests` are tables as `compare` takes one, by name or in a list. `limit` is for each of them, `budget_usd` for all
+    together; the other arguments and the errors are those of `compare`.
 
     Returns:
         `boards["a"]` is the board of one table, `boards.across` what holds across them.
 
     Raises:
-        DataError: one table was given, or two that hold the same rows; and as for `compare`.
+        DataError: one table was given, or two that hold the same rows.
     """
     setup = _setup(specs, _named(tests), train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks)
     return setup.run_tables(
@@ -191,20 +181,8 @@ def plan(
 ) -> Plan:
     """What `compare`, or for several tables `compare_tables`, would send and cost; sends nothing.
 
-    Everything they would refuse is refused here too. `luthier compare --dry-run` prints the same.
-
-    Args:
-        specs: recipes for one task.
-        test: labelled rows as `compare` takes them, or several tables as `compare_tables` takes them.
-        train: labelled rows, likewise, for the specs that learn from some.
-        limit: only so many rows of each table, drawn with a fixed seed.
-        budget_usd: most that may be spent; the plan says so.
-        rank_by: metric that would order the board.
-        engine: the process's own when absent; its journal tells what is paid for already.
-        fresh: ask again for what the journal already holds.
-        retry_failed: ask again for rows that failed for good.
-        allow_leaks: compare although test rows stand in `train`.
-        test_name: what one table is called in messages.
+    `luthier compare --dry-run` prints the same. Arguments are those of `compare` and `compare_tables`, and what they
+    would refuse is refused here too.
 
     Returns:
         A plan; `plan.frame` has a row per spec, `plan.cost_usd_high` is the most it can cost.
@@ -229,7 +207,7 @@ def fit(
         train: labelled rows, as `compare` takes them; a spec that learns from none needs none.
         budget_usd: most that may be spent.
         engine: the process's own when absent.
-        progress: told of every answer; a bar on stderr when absent.
+        progress: called with every answer; a bar on stderr when absent.
     """
     setup = FitSetup(spec_given(spec), given_table(train, "the training table"))
     return setup.fit(RunOptions.within(budget_usd, engine=engine, progress=progress))
@@ -271,7 +249,7 @@ def log(
         alias: alias for that version, such as `champion`.
         budget_usd: most that fitting may spend.
         engine: the process's own when absent.
-        progress: told of every answer while fitting.
+        progress: called with every answer while fitting; a bar on stderr when absent.
 
     Returns:
         The model; `model.uri` is what every MLflow tool takes.

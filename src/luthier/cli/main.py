@@ -30,7 +30,7 @@ __all__ = ["app", "main"]
 # Typer carries its own click since 0.2x; the base class of its usage errors has no public name of its own.
 UsageFault: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
-# The defaults cost .3 s at every start (rich tracebacks and help) and install shell completion nobody asked for.
+# The defaults cost .3 s at every start (rich tracebacks and help) and install shell completion unasked.
 app = typer.Typer(
     name="luthier",
     help="From a labelled table of texts to the best model for it, in production, on MLflow.",
@@ -74,7 +74,7 @@ def main() -> None:
         print("luthier: interrupted; what was paid for is kept. Run the same command to go on.", file=sys.stderr)
         status = 130
     except BrokenPipeError:
-        # Whoever read our output has left; there is nobody to tell.
+        # The reader of our output is gone, so there is nothing to print to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status if isinstance(status, int) else 0)

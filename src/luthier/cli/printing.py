@@ -16,14 +16,14 @@ __all__ = ["print_json", "print_saved", "print_where", "read_shown", "spec_of", 
 
 
 def spec_of(file: str, endpoint: Path | None) -> Spec:
-    """The spec in a file, answered by the endpoint of another where that is given."""
+    """The spec in a file, with the endpoint of another file where one is given."""
     from luthier import api
 
     return api.read_spec(file, None if endpoint is None else api.read_endpoint(endpoint))
 
 
 def specs_of(files: list[str], endpoint: Path | None) -> list[Spec]:
-    """The specs in files, likewise; those that the endpoint file leaves where they are, are named on stderr."""
+    """The specs in files, as `spec_of`; specs that the endpoint file does not move are named on stderr."""
     from luthier import api
 
     if endpoint is None:

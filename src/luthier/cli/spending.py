@@ -115,7 +115,7 @@ def agree_to_training(
     detach: bool = False,
     json: bool = False,
 ) -> None:
-    """As `agree_to`, for a fine-tuning job; one that was paid for earlier is not asked about.
+    """As `agree_to`, for a fine-tuning job; a job paid for earlier needs no confirmation.
 
     Raises:
         DataError: rows leak between the tables, or a label has none.
@@ -191,7 +191,7 @@ def _confirm(question: str, refusal: str) -> None:
         refusal: what is said where standard input is no terminal.
 
     Raises:
-        UserError: there is nobody to ask.
+        UserError: standard input is no terminal.
         typer.Exit: the answer was no.
     """
     if not sys.stdin.isatty():

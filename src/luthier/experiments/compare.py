@@ -1,4 +1,4 @@
-"""Specs on the same rows: answered by one engine, measured alike, kept in MLflow."""
+"""Specs on the same rows: answered by one engine, measured the same way, kept in MLflow."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["ComparisonSetup"]
 
 MOST_WEIGHED = 50
-"""Of more specs than these what each asks is not counted first; the specs of a grid have much in common."""
+"""With more specs than this they are not ordered by how much they send; the specs of a grid send much the same."""
 
 
 class ComparisonSetup:
@@ -51,7 +51,7 @@ class ComparisonSetup:
         tests: labelled rows, by the name of their table.
         train: labelled rows for the specs that need them.
         rank_by: metric that orders the leaderboard; the task type's own when absent.
-        allow_leaks: compare although test rows stand in the training table.
+        allow_leaks: compare even if test rows are also in the training table.
 
     Raises:
         SpecError: there is no spec, specs do not belong on one leaderboard, or one needs training rows.
@@ -114,10 +114,9 @@ class ComparisonSetup:
     ) -> Board:
         """Answers every row of the one table with every spec and logs a parent run with a child per spec.
 
-        Specs that ask no model come first, then those with the least to ask. As soon as a spec is measured it is on
-        the leaderboard of `live` and has its child run, and the parent's report shows it, so that an interruption keeps
-        what is done. Nothing is written before a model has answered, where one is asked: a key or an address that does
-        not work leaves no run behind.
+        Specs that call no model come first, then those that send least. A measured spec is at once on the leaderboard
+        of `live`, in its child run and in the parent's report, so that an interruption keeps what is done. If models
+        are called, nothing is written before one has answered: a wrong key or address leaves no run behind.
 
         Args:
             options: on what terms models are asked.
@@ -132,10 +131,10 @@ class ComparisonSetup:
     def run_tables(
         self, options: RunOptions = DEFAULTS, *, live: LiveBoard | None = None, tracker: Tracker | None = None
     ) -> Boards:
-        """As `run` for every table: a run of the whole, beneath it one per table, beneath those one per spec.
+        """As `run` for every table: one run for all, with a child per table, each with a child per spec.
 
-        The tables are gone through one after the other, so that an interruption keeps those that are done. Each spec
-        is fitted once, and a budget is for all tables together.
+        Tables are measured one after another, so that an interruption keeps the finished ones. Each spec is fitted
+        once, and a budget is for all tables together.
         """
         tracker = tracker or MlflowTracker()
         options = options.for_command()
@@ -170,7 +169,7 @@ class ComparisonSetup:
             leak = self.leaks[table.name]
             if leak is not None:
                 raise DataError(
-                    f"{leak.rows:,} of {len(table.rows):,} rows of {table.name} also stand in the training table (the "
+                    f"{leak.rows:,} of {len(table.rows):,} rows of {table.name} are also in the training table (the "
                     f"first: test row {leak.test_row}, training row {leak.train_row}), so figures measured on them "
                     "would be too good. Take them out of one of the tables, or add --allow-leaks (allow_leaks=True) to "
                     "compare all the same; the leaderboard then says so."
@@ -188,10 +187,10 @@ class _TableRun:
         tracker: Tracker,
         live: LiveBoard | None,
         fits: dict[str, Fitted] | None = None,
-        beneath: Callable[[], str] | None = None,
+        open_above: Callable[[], str] | None = None,
     ) -> None:
         self._setup, self._table, self._options, self._tracker = setup, table, options, tracker
-        self._live, self._beneath = live, beneath
+        self._live, self._open_above = live, open_above
         # What specs became, by name; several tables share it, so that each spec is fitted once.
         self._fits = {} if fits is None else fits
         self._engine = options.asking_engine()
@@ -212,7 +211,7 @@ class _TableRun:
                     with self._display_budget:
                         so_far = self._leaderboard()
                         if self._live is not None:
-                            self._live.show(so_far, self._table.name if self._beneath is not None else "")
+                            self._live.show(so_far, self._table.name if self._open_above is not None else "")
                 if spec.endpoint is None and order[-1].endpoint is not None:
                     continue
                 if parent is None:
@@ -272,7 +271,7 @@ class _TableRun:
         if leak is not None and self._setup.training[spec.name] is not None:
             notes = (
                 *notes,
-                f"{leak.rows:,} test rows also stand in its training rows, so its figures may be too good.",
+                f"{leak.rows:,} test rows are also in its training rows, so its figures may be too good.",
             )
         guessed = sum(prediction.call.cost_estimated for prediction in result.predictions)
         if guessed:
@@ -296,8 +295,8 @@ class _TableRun:
         tags = {TAGS["task"]: setup.task.name, TAGS["task_digest"]: setup.task.digest}
         tags[TAGS["test_digest"]] = table.rows.digest
         title, above = f"{setup.title}, {len(table.rows):,} rows of {table.name}", None
-        if self._beneath is not None:
-            title, above = table.name, self._beneath()
+        if self._open_above is not None:
+            title, above = table.name, self._open_above()
         return self._tracker.run(setup.task, title, "compare", tags, parent=above)
 
     def _log_inputs(self, run: MlflowRun) -> None:
@@ -364,7 +363,7 @@ def _log_across(run: MlflowRun, found: Boards) -> None:
 def first_asked(
     spec: Spec, rows: Rows, train: Rows | None, fitted: Fitted | None = None
 ) -> tuple[Sequence[Request], Sequence[Request]]:
-    """The first requests of fitting and of one test row of ordinary length, which stands for the others."""
+    """The first requests of fitting, and those of one test row of median length as an example of all rows."""
     if spec.endpoint is None:
         return (), ()
     lengths = sorted((len(str(text)), place) for place, text in enumerate(rows.texts) if text is not None)
@@ -373,10 +372,10 @@ def first_asked(
 
 
 def in_order(specs: Sequence[Spec], rows: Rows, training: Mapping[str, Rows | None]) -> list[Spec]:
-    """The specs as they are measured: those that call no model, then those with the least to ask, as given if alike.
+    """The order in which specs are measured: first those that call no model, then by how much they send.
 
-    Among those that ask, specs whose call an endpoint may not offer come first, so that nothing is paid when it
-    does not.
+    Among those that call one, specs whose call an endpoint may not offer come first, so that nothing is paid when it
+    does not. Specs that send equally much stay in the order given.
     """
 
     def length(spec: Spec) -> int:

@@ -21,7 +21,7 @@ __all__ = ["LabelledTable", "Leak", "labelled_tables", "leak_of", "table_names"]
 
 @dataclass(frozen=True)
 class Leak:
-    """Test rows whose text also stands in the training rows.
+    """Test rows whose text is also in the training rows.
 
     Attributes:
         rows: how many there are.
@@ -91,7 +91,7 @@ def _labelled_rows(specs: Sequence[Spec], test: pd.DataFrame, source: str) -> Ro
 
 
 def leak_of(rows: Rows, train: Rows | None) -> Leak | None:
-    """Test rows that a spec fitted on `train` has seen the answer of; `None` if there are none."""
+    """Test rows whose label a spec fitted on `train` has seen; `None` if there are none."""
     if train is None:
         return None
     places: dict[str, int] = {}
@@ -106,7 +106,7 @@ def leak_of(rows: Rows, train: Rows | None) -> Leak | None:
 
 
 def table_names(paths: Sequence[Path]) -> list[str]:
-    """What tables are called: their files' names, with as many folders as it takes to tell them apart.
+    """Names for tables: their files' names, with as many folders as it takes to tell them apart.
 
     Raises:
         DataError: a file is given twice.

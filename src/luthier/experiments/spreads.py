@@ -1,4 +1,4 @@
-"""Which compared specs differ only in the examples that were drawn, and how far those draws lie apart."""
+"""Specs that differ only in the seed of their examples, and how much their figures differ."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def spreads_of(specs: Sequence[Spec], board: Leaderboard) -> tuple[Spread, ...]:
         titles = _titles([spec.grid_point.settings for spec in members if spec.grid_point is not None])
         for spec, title in zip(members, titles, strict=True):
             group = groups.setdefault(title, [])
-            # Without examples, or with the nearest, another seed draws nothing: one result told often is still one.
+            # Without examples, or with the nearest ones, the seed changes nothing: equal results count once.
             if not group or not isinstance(spec, Prompt) or spec.prompt.examples.is_drawn:
                 group.append(values[spec.name])
         if any(len(group) > 1 for group in groups.values()):

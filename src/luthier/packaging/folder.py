@@ -1,6 +1,6 @@
 """A packaged model as files, read without running anything that came with it.
 
-Only MLmodel and `data/luthier` are read, by the installed Luthier. The folder's `code/` never comes onto `sys.path`,
+Only MLmodel and `data/luthier` are read, by the installed Luthier. The folder's `code/` is never added to `sys.path`,
 its loader module is not imported, nothing is unpickled and no requirement is installed.
 """
 

@@ -1,4 +1,4 @@
-"""Out of the registry: a packaged model found and read, without running what came with it."""
+"""A packaged model, found and read without running code that came with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promotion: an alias moves to another version only when the figures say so, on the same rows."""
+"""Promotion: an alias moves to another version only if its metrics, on the same rows, meet the requirements."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Gate:
         requirement: as it was typed.
         metric: name of the metric.
         measured: the version's own value.
-        wanted: the value it is held against.
+        wanted: the value it must reach.
         rows: rows it was measured on.
         passed: whether it holds.
     """
@@ -66,7 +66,7 @@ def promote_version(name: str, alias: str, version: str | None = None, require: 
         alias: such as `champion`.
         version: the newest one when absent.
         require: requirements like `weighted_f1 >= champion` or `mse < 0.9`. An alias on the right side
-            stands for that version's value of the same metric, measured on the same rows.
+            means that version's value of the same metric, measured on the same rows.
 
     Raises:
         ModelError: no such model or version, it was never measured, or not on the same rows.
@@ -118,40 +118,38 @@ def judge(requirement: str, version: ModelVersion, name: str, aliases: dict[str,
         )
     metric, sign, right = parsed.groups()
     mine = measured_runs(version)
+
+    def gate(run: Run, wanted: float) -> Gate:
+        measured = value_of(run, metric, version)
+        return Gate(requirement, metric, measured, wanted, rows_of(run), COMPARISONS[sign](measured, wanted))
+
     try:
         wanted: float | None = float(right)
     except ValueError:
         wanted = None
     if wanted is not None:
         # The measurement on the most rows, the newest of them: a lucky handful of rows proves nothing.
-        widest = max(mine, key=rows_of)
-        return gate_of(requirement, metric, widest, value_of(widest, metric, version), wanted, sign)
+        return gate(max(mine, key=rows_of), wanted)
     if right not in aliases:
         raise ModelError(
-            f"{name!r} has no alias {right!r} to hold {metric} against; aliases: {', '.join(aliases) or 'none'}. "
+            f"{name!r} has no alias {right!r} to compare {metric} with; aliases: {', '.join(aliases) or 'none'}. "
             f"Give the first one without that requirement."
         )
     rival = mlflow.MlflowClient().get_model_version_by_alias(name, right)
     if tag_of(version.tags, "task_digest") != tag_of(rival.tags, "task_digest"):
         raise ModelError(
             f"version {version.version} and {right} (version {rival.version}) answer different tasks (other labels, "
-            f"order or columns), so their {metric} cannot be held against each other."
+            f"order or columns), so their {metric} cannot be compared."
         )
     theirs = {tag_of(run.data.tags, "test_digest"): run for run in reversed(measured_runs(rival))}
     for run in mine:
         other = theirs.get(tag_of(run.data.tags, "test_digest"))
         if other is not None:
-            measured, wanted = value_of(run, metric, version), value_of(other, metric, rival)
-            return gate_of(requirement, metric, run, measured, wanted, sign)
+            return gate(run, value_of(other, metric, rival))
     raise ModelError(
         f"version {version.version} and {right} (version {rival.version}) were measured on different rows, so their "
-        f"{metric} cannot be held against each other. Compare both specs on one table: luthier compare ... --test TABLE"
+        f"{metric} cannot be compared. Compare both specs on one table: luthier compare ... --test TABLE"
     )
-
-
-def gate_of(requirement: str, metric: str, run: Run, measured: float, wanted: float, sign: str) -> Gate:
-    """The outcome of one comparison."""
-    return Gate(requirement, metric, measured, wanted, rows_of(run), COMPARISONS[sign](measured, wanted))
 
 
 def rows_of(run: Run) -> int:

@@ -1,4 +1,4 @@
-"""Into the registry: log, register, alias."""
+"""A fitted spec in MLflow: logged as a model, registered as a version, given an alias."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Logged:
     Attributes:
         model_uri: what `mlflow models` and `luthier score` take: by alias, else by version, else by model id.
         model_id: MLflow's id of the logged model.
-        run_id: the run it was logged in: the one that measured it, where there is one.
+        run_id: the run it was logged in; where it was measured, the run that measured it.
         name: registered name, `None` if it was not registered.
         version: registered version.
         alias: alias that was set.

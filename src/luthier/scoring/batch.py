@@ -1,4 +1,4 @@
-"""Scoring a table: streamed in chunks through a packaged model, resumed from the journal, written atomically."""
+"""Scores a table in a file: streams it in chunks through a model, resumes from the journal, writes atomically."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ CHUNKS_AHEAD = 3
 
 @dataclass
 class BatchReport:
-    """What a batch came to.
+    """Totals of a batch.
 
     Attributes:
         rows: rows written.
         states: rows per state.
         labels: rows per predicted label; empty for tasks that are no closed set.
         input_tokens: tokens sent, answers from the journal included.
-        output_tokens: tokens received, likewise.
+        output_tokens: tokens received, answers from the journal included.
         cost_usd: price of all answers; `None` when a price is unknown.
         spent_usd: price of the answers that were asked for now; `None` when a price is unknown.
         from_journal: rows that cost nothing now: their calls are in the journal, or another row asked the same.
         latencies_seconds: of the calls that were made now.
-        transient: failed rows for which another run may help.
-        estimated: rows whose cost rests on a guess, as a service did not count all tokens.
+        transient: rows that failed for a reason that may pass; another run may answer them.
+        estimated: rows whose cost is an estimate, as the service did not count all tokens.
         elapsed_seconds: wall time.
         renamed: input columns that had the name of a prediction column, and their new names.
     """

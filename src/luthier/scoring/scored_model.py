@@ -79,8 +79,8 @@ class Model:
                 dicts or of texts, a Series, a dict of lists, an Arrow table, a path.
             budget_usd: most that may be spent; what was paid for stays in the journal.
             engine: the process's own when absent.
-            progress: told of every answer; a bar on stderr when absent.
-            retry_failed: also ask again for rows that failed for good.
+            progress: called with every answer; a bar on stderr when absent.
+            retry_failed: also ask again for rows that failed permanently.
 
         Raises:
             DataError: the rows are something else, lack a column, or hold a text that is none.
@@ -149,8 +149,8 @@ class Model:
             target: table to write.
             budget_usd: most that may be spent.
             engine: the process's own when absent.
-            progress: told of every answer; a bar on stderr when absent.
-            retry_failed: also ask again for rows that failed for good.
+            progress: called with every answer; a bar on stderr when absent.
+            retry_failed: also ask again for rows that failed permanently.
             overwrite: replace a target that another score, or another program, wrote.
             escape_formulas: put `'` before texts in a csv that a spreadsheet would run as a formula.
             wait: whether the MLflow run is written when this returns. Without, a process in the background writes

@@ -1,4 +1,4 @@
-"""The end of a batch, for a terminal."""
+"""Totals of a batch as text for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which output files a score may replace: those that the same score wrote, as it goes on by being run again."""
+"""Which output files a score may replace: those that the same score wrote, so that running it again resumes it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
 
 
 def claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
-    """Notes that this score wrote the target as it is now."""
+    """Records that this score wrote the target as it is now."""
     claims = _claims()
     name = str(Path(target).resolve())
     claims.pop(name, None)

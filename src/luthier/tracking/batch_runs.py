@@ -1,8 +1,8 @@
 """A scored table in MLflow: a run linked to the model that answered.
 
-To load MLflow takes longer than to score a small table with a model that calls no endpoint. `log_batch_later` therefore
-keeps the run's record in `$LUTHIER_HOME/runs` and lets a process in the background write it into MLflow. A record is
-deleted when its run is written; one that could not be is tried again with the next.
+Loading MLflow takes longer than scoring a small table with a model that calls no endpoint. `log_batch_later` therefore
+writes a record of the run to `$LUTHIER_HOME/runs` and starts a background process that writes it into MLflow. A record
+is deleted once its run is written; if that fails, the next batch tries again.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def log_batch(run: BatchRun) -> str:
     """Writes a batch's run; returns its id.
 
     Raises:
-        UserError: the tracking store is away or refuses the run.
+        UserError: the tracking store cannot be reached, or refuses the run.
     """
     import mlflow
     from mlflow.entities import LoggedModelInput, Metric, Param
@@ -144,7 +144,7 @@ def log_batch_later(run: BatchRun) -> subprocess.Popen[bytes]:
             [sys.executable, "-P", "-c", "from luthier.tracking.batch_runs import write_kept_runs; write_kept_runs()"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
         )  # fmt: skip
-    # It goes on by itself. Kept, so that Python does not complain of a process that was not waited for.
+    # It ends by itself. The reference keeps Python from warning about a process that was not waited for.
     _writers.append(writer)
     return writer
 
@@ -158,7 +158,7 @@ def write_kept_runs() -> int:
             if not Path(run.folder).is_dir():
                 left += 1
                 continue
-            # The store's own artifacts may lie beside the folder the command ran in.
+            # Relative paths in the store's URI start at the folder the command ran in.
             os.chdir(run.folder)
             import mlflow
 

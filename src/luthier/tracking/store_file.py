@@ -1,7 +1,7 @@
 """The tracking store read without MLflow, where it is an SQLite file of a known schema.
 
-To import MLflow and open its store takes seconds. What only looks something up (`tune list`, where a registered model
-lies) asks the file itself, read-only. Any other store, a schema that is not known here, and a process that has MLflow
+Importing MLflow and opening its store takes seconds. Lookups (`tune list`, the folder of a registered model) read the
+file directly, read-only. Any other store, a schema that is not known here, and a process that has MLflow
 loaded already give `None`, and the caller asks MLflow.
 """
 
@@ -54,7 +54,7 @@ def runs_tagged(key: str, value: str) -> list[RunRecord] | None:
     """The runs of every experiment that have this tag; `None` where MLflow is to be asked."""
     file = _file()
     if file is not None and not file.exists():
-        # To look into a store that was never written makes none.
+        # Looking into a store that was never written must not create it.
         return []
     with _opened() as store:
         if store is None:
