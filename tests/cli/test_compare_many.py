@@ -116,7 +116,7 @@ def test_leaked_test_rows_stop_a_comparison_unless_they_are_allowed(run: Run, fo
         assert "--allow-leaks" in refused.err
     allowed = run(*words, "--allow-leaks")
     assert allowed.code == 0, allowed.err
-    assert "80 test rows also stand in its training rows" in " ".join(allowed.out.split())
+    assert "80 test rows are also in its training rows" in " ".join(allowed.out.split())
 
 
 def test_check_ends_with_what_its_calls_cost(run: Run, folder: Path, server: LocalServer) -> None:
