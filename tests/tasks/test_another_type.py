@@ -170,7 +170,7 @@ def test_what_chooses_among_labels_says_what_works(task: lt.Task, endpoint: Endp
     ("given", "words"),
     [
         ({"type": "price"}, "type 'price' is unknown; there are: classification, rating"),
-        ({"type": "no_such_module:Price"}, "on the Python path"),
+        ({"type": "no_such_module:Price"}, "PYTHONPATH"),
         ({"type": "json:JSONDecoder"}, "not a luthier.tasks.types.TaskType"),
         ({"type": "prices:Price", "labels": [1, 2]}, "leave them out"),
     ],

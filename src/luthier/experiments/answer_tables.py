@@ -24,7 +24,7 @@ def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
     import pandas as pd
 
     numbers = list(rows.numbers or range(1, len(rows) + 1))
-    text_values = task.kind.columns[task.kind.value_name] == "text"
+    text_values = task.kind.value_column == "text"
     columns: dict[str, pd.Series[Any]] = {
         "row": pd.Series(numbers, dtype="int64"),
         "text": pd.Series(list(rows.texts), dtype="string"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from luthier.tasks.json_objects import NoObject, values_under
+from luthier.tasks.json_objects import MOST_READ, NoObject, is_whole, values_under
 from luthier.tasks.negation import is_denied
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import AnswerRead, short
@@ -22,9 +22,6 @@ MOST_EDGE = 8
 
 MOST_BEFORE_NUMBER = 20
 """Characters before a number that are searched for what makes it a bound."""
-
-MOST_READ = 20_000
-"""Characters of an answer that are searched, from its end: a model that never stops must not stall the reader."""
 
 MOST_MENTIONS = 500
 """Labels in an answer that are weighed, likewise the last ones."""
@@ -182,7 +179,7 @@ class LabelReader:
             cut: whether it had more to say. A cut answer counts only if it ends with its object.
         """
         said = spoken(text)
-        tail = said if len(said) <= MOST_READ else said[-MOST_READ:]
+        tail = said[-MOST_READ:]
         try:
             given = values_under(JSON_KEY, tail)
         except NoObject:
@@ -190,7 +187,7 @@ class LabelReader:
         plain = [value for value in given if isinstance(value, str | int | float)]
         if not plain:
             return AnswerRead(None, f"the JSON has no {JSON_KEY!r}: {short(said)}")
-        if cut and not tail.rstrip("`\n ").endswith(("}", "]")):
+        if cut and not is_whole(tail):
             return AnswerRead(None, f"the answer was cut: {short(said)}")
         read = {str(value): self.read(str(value)).value for value in plain}
         labels = set(read.values())

@@ -29,6 +29,7 @@ class ClosedSet(TaskType):
     """
 
     value_name: ClassVar[str] = "label"
+    value_column: ClassVar[Column] = "text"
     ordered = False
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -195,6 +196,10 @@ class ClosedSet(TaskType):
             return -float(max((value - true) ** 2 for value in self.values))
         return -float((self.values[self.positions[prediction.value]] - true) ** 2)
 
+    def score_name(self, objective: str | None) -> str:
+        """What `score` averages to, in words for a table."""
+        return "accuracy" if objective in (None, "accuracy") else "minus the squared error"
+
     def plots(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> Plots:
         """The confusion matrix, and confidence against truth where there are probabilities."""
         found = self.arrays(truths, predictions)
@@ -204,7 +209,6 @@ class ClosedSet(TaskType):
 class Classes(ClosedSet):
     """Labels without an order."""
 
-    objectives = ("accuracy",)
     headline = ("weighted_f1", "accuracy", "balanced_accuracy", "log_loss")
 
     def ranking(self) -> str:
@@ -216,7 +220,6 @@ class Ratings(ClosedSet):
     """Labels from lowest to highest."""
 
     ordered = True
-    objectives = ("accuracy", "mse", "qwk")
     headline = ("qwk", "mae", "accuracy", "weighted_f1", "log_loss")
 
     def ranking(self) -> str:

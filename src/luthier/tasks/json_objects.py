@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["NoObject", "values_under"]
+__all__ = ["MOST_READ", "NoObject", "is_whole", "values_under"]
+
+MOST_READ = 20_000
+"""Characters of an answer that are searched, from its end: a model that never stops must not stall the reader."""
 
 MOST_STARTS = 50
 """Braces that are tried: text full of them must not stall the reader."""
@@ -61,6 +64,11 @@ def values_under(key: str, text: str) -> list[Any]:
     if not objects:
         raise NoObject(text)
     return [value for found in objects for value in _values(key, found, MOST_DEPTH)]
+
+
+def is_whole(text: str) -> bool:
+    """Whether an answer that was cut ends with its object all the same."""
+    return text.rstrip("`\n ").endswith(("}", "]"))
 
 
 def _readings(text: str) -> Iterator[str]:

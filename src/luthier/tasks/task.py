@@ -18,7 +18,7 @@ from luthier.documents import described, parse_yaml, path_of
 from luthier.errors import DataError, SpecError, UserError
 from luthier.tables import frame_of, row_numbers
 from luthier.tasks.closed_set import ClosedSet
-from luthier.tasks.registry import name_of_type, task_type
+from luthier.tasks.known_types import name_of_type, task_type
 from luthier.tasks.spellings import labels_as_written
 from luthier.tasks.types import TaskType
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from luthier.tasks.json_objects import NoObject, values_under
+from luthier.tasks.json_objects import MOST_READ, NoObject, is_whole, values_under
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.thoughts import spoken
 
@@ -65,7 +65,7 @@ class Measure:
 
 COMMON_METRICS: dict[str, Measure] = {
     "off_label_rate": Measure(
-        "off label", "lower", "share", "Share of rows whose answer is none of the labels.", kind="rate"
+        "off label", "lower", "share", "Share of rows whose answer is none that the task allows.", kind="rate"
     ),
     "refused_rate": Measure("refused", "lower", "share", "Share of rows the model refused to answer.", kind="rate"),
     "failed_rate": Measure("failed", "lower", "share", "Share of rows without any answer.", kind="rate"),
@@ -163,14 +163,14 @@ NO_PLOTS = Plots()
 class TaskType(ABC):
     """A kind of question. A closed set of labels is one (`closed_set.py`); docs/tasks.md writes another in full."""
 
+    value_column: ClassVar[Column] = "number"
+    """Type of the prediction column that holds a value."""
     value_name: ClassVar[str] = "value"
     """What a value is called: the prediction column, the key of an answer in JSON, and the word in messages."""
     headline: Sequence[str] = ()
     """Metrics a narrow table shows beside the one that ranks; all of them when empty."""
     ordered: bool = True
     """Whether a wrong value can be more or less wrong."""
-    objectives: tuple[str, ...] = ()
-    """What a spec's `objective` may be."""
     answer_bytes: ClassVar[int] = 40
     """Bytes of the longest answer that is expected; what `max_tokens` is when a spec does not say."""
 
@@ -197,13 +197,15 @@ class TaskType(ABC):
 
     def read_json(self, text: str, *, cut: bool = False) -> AnswerRead:
         """The value in an answer of method `json`: what `read_truth` makes of what stands under `value_name`."""
+        said = spoken(text)[-MOST_READ:]
         try:
-            given = values_under(self.value_name, spoken(text))
+            found = [self.read_truth(value) for value in values_under(self.value_name, said)]
         except NoObject:
-            return AnswerRead(None, "the answer is not the JSON that was asked for")
-        found = list(dict.fromkeys(map(self.read_truth, given)))
-        if len(found) != 1 or found[0] is None:
-            return AnswerRead(None, f"the JSON has {'several' if len(found) > 1 else 'no'} {self.value_name!r}")
+            return AnswerRead(None, f"the answer is not the JSON that was asked for: {short(said)}")
+        if cut and not is_whole(said):
+            return AnswerRead(None, f"the answer was cut: {short(said)}")
+        if not found or any(value is None or value != found[0] for value in found):
+            return AnswerRead(None, f"the JSON states no {self.value_name}, or several: {short(said)}")
         return AnswerRead(found[0])
 
     def unfinished(self, text: str) -> bool:
@@ -238,7 +240,7 @@ class TaskType(ABC):
     @property
     def columns(self) -> dict[str, Column]:
         """Names and types of the prediction columns, in order."""
-        return {self.value_name: "number", "state": "text", "error": "text"}
+        return {self.value_name: self.value_column, "state": "text", "error": "text"}
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
         """One prediction under the names of its columns, `None` where there is no value."""
@@ -291,7 +293,9 @@ class TaskType(ABC):
         """How good one answer is: a race of few-shot examples adds these up. Higher is better."""
         return -float(self.judge([truth], [prediction]).distances[0])
 
-    score_name: ClassVar[str] = "minus the distance"
+    def score_name(self, objective: str | None) -> str:
+        """What `score` averages to, in words for a table."""
+        return "minus the distance"
 
     def plots(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> Plots:
         """What a report may draw of these rows."""

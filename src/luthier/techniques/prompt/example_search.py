@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from luthier.errors import DataError, EndpointError, Partial
 from luthier.providers.exchange import ProgressEvent, Request
 from luthier.spec import Conversation
-from luthier.tasks.deciding import Objective
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.conversations import gather
@@ -157,7 +156,7 @@ def search_examples(
         "samples": [_record(rows, drawn.samples[racer.candidate], racer, outcome.winner) for racer in racers],
         "search": {
             "rows": len(judged),
-            "score": score_name(spec.objective),
+            "score": spec.task.kind.score_name(spec.objective),
             "requests": outcome.evaluations,
             "requests_of_all": outcome.full_evaluations,
             "blocks": len(fields),
@@ -188,11 +187,6 @@ def most_requests(spec: PromptRecipe, rows: Rows, drawn: ExampleSearch, block: B
             found += adapters[sample].requests(part)
         first = max(first, end)
     return found
-
-
-def score_name(objective: Objective | None) -> str:
-    """The name of the mean of `TaskType.score`, for a table."""
-    return "accuracy" if objective in (None, "accuracy") else "minus the squared error"
 
 
 def _check(spec: PromptRecipe, predictions: Sequence[Prediction], *, first: bool) -> None:

@@ -37,7 +37,7 @@ def task_type(name: str, labels: tuple[str, ...]) -> TaskType:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"type {name!r} cannot be imported ({error}); the module must be on the Python path") from None
+        raise ValueError(f"type {name!r} cannot be imported ({error}); run from its folder with PYTHONPATH=.") from None
     if isinstance(found, type) and issubclass(found, TaskType):
         found = found()
     if not isinstance(found, TaskType):
