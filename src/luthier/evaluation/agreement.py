@@ -84,7 +84,7 @@ class PairedValues:
 
 @dataclass(frozen=True)
 class Choice:
-    """What comes of choosing the model with the best reported value.
+    """The result of choosing the model with the best reported value.
 
     Attributes:
         chosen: that model; several where they are reported alike.
@@ -150,13 +150,13 @@ class Agreement:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """How many rows stand behind reported and behind measured shares, as far as the shares themselves show it.
+    """The numbers of rows that reported and measured shares were counted on, where the shares reveal them.
 
     Attributes:
         metric: the metric they were read from.
         reported: rows of the service.
         measured: rows of the measurement.
-        chance: between two samples of these sizes the same model's values lie up to so far apart, in 95 of 100 cases.
+        chance: how far apart the same model's values on two samples of these sizes lie at most, in 95 of 100 cases.
     """
 
     metric: str

@@ -1,6 +1,6 @@
-"""Why a reported number is not the measured one: a chain of conditions between them, each changing one thing.
+"""Why a reported number differs from the measured one: a chain of conditions between them, each changing one thing.
 
-The first condition is as near to the service's own terms as can be had, the last is how the deployed model is really
+The first condition comes as close to the service's own terms as possible, the last is how the deployed model is
 measured. A metric's step from one condition to the next is the part of the difference that this change makes; the
 steps add up to the whole. Where changes depend on each other the part goes to the one that is made later.
 """
@@ -45,7 +45,7 @@ CHANGES: dict[str, str] = {
     "mix": "rows: labels in other proportions",
     "rows": "rows: other texts of the same labels",
 }
-"""What one step may change, and how it is called. `mix` is computed, never given."""
+"""What one step may change, and its name for a reader. `mix` is computed, never given."""
 
 GIVEN = tuple(name for name in CHANGES if name != "mix")
 
@@ -189,7 +189,7 @@ class Switch:
 
 @dataclass(frozen=True)
 class Attribution:
-    """Everything that is known of why one model's reported numbers are not the measured ones.
+    """Everything known about why one model's reported numbers differ from the measured ones.
 
     Attributes:
         name: the model or job.

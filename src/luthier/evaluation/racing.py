@@ -1,11 +1,11 @@
 """A race: many candidates on the same rows, block by block; a candidate that cannot win any more is asked no more rows.
 
 Pure: `race` yields which candidates to score on which rows, is sent the scores, and returns the outcome. The rows
-are a finite population in random order, so what is seen of them says ever more about the whole: that makes a race
-agree with evaluating every candidate on every row, at a part of the calls.
+are a finite population in random order, so each block narrows what the rows to come can still change. That is why a
+race agrees with evaluating every candidate on every row, at a fraction of the calls.
 
-The idea of dropping losers by a test is that of Hoeffding races (Maron and Moore 1994) and F-race (Birattari et
-al. 2002; irace, López-Ibáñez et al. 2016); here the test is paired and knows how many rows are still to come.
+Dropping losers by a test comes from Hoeffding races (Maron and Moore 1994) and F-race (Birattari et al. 2002; irace,
+López-Ibáñez et al. 2016); here the test is paired and knows how many rows are still to come.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Block:
 
     Attributes:
         number: of the block, from 1.
-        candidates: who is still in the race, in the order the scores are wanted.
+        candidates: those still in the race, in the order the scores are wanted.
         first: position of the block's first row in the random order.
         end: position behind its last row.
     """
@@ -59,7 +59,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Racer:
-    """How one candidate did.
+    """The result of one candidate.
 
     Attributes:
         candidate: which one.
@@ -104,9 +104,9 @@ Race: TypeAlias = Generator[Block, Floats, Outcome]
 def race(candidates: int, rows: int, *, alpha: float = ALPHA, tolerance: float = TOLERANCE, most: float = MOST) -> Race:
     """Races candidates; higher scores are better.
 
-    What holds: where no candidate was cut, the winner's mean over ALL rows is less than `tolerance` standard errors
-    behind that of the best candidate, save in a share `alpha` of the random orders at most. A candidate is dropped
-    when a staying one `beats` it. The best one can wrongly be dropped by any of the others at any look, so the level
+    Guarantee: where no candidate was cut by rank, the winner's mean over ALL rows is less than `tolerance` standard
+    errors behind that of the best candidate, except in at most a share `alpha` of the random orders. A candidate is
+    dropped when a surviving one `beats` it. Any other candidate can wrongly drop the best one at any look, so the level
     of a single test is `alpha` / (candidates - 1) / looks (Bonferroni). And a candidate that
     eliminated another is itself dropped only if a surviving candidate beats both: tolerances do not add up along a
     chain of leaders.
@@ -204,7 +204,7 @@ def largest_fields(candidates: int, rows: int, most: float = MOST) -> tuple[int,
 
 
 class _Field:
-    """Scores seen so far and who is still racing."""
+    """The scores seen so far, and the candidates still racing."""
 
     def __init__(self, candidates: int, rows: int, alpha: float, tolerance: float) -> None:
         self.racing = list(range(candidates))
@@ -225,7 +225,7 @@ class _Field:
 
     @property
     def ranked(self) -> list[int]:
-        """Those still racing, best first; of equal ones the first numbered."""
+        """The candidates still racing, best first; of equal ones the lowest number first."""
         means = {c: self._scores[c, : self._seen[c]].mean() for c in self.racing}
         # Sums in another order differ by rounding only.
         return sorted(self.racing, key=lambda c: (-round(float(means[c]), 12), c))
@@ -248,7 +248,7 @@ class _Field:
         return ahead > float(scipy.stats.t.isf(self._level, seen - 1)) * unsure
 
     def beaten(self) -> list[int]:
-        """Those the leader beats, without those on whom an earlier drop still rests."""
+        """The candidates the leader beats, except those that alone still justify an earlier drop."""
         ranked = self.ranked
         leader = ranked[0]
         out = [c for c, (_, by) in self._dropped.items() if by == "test"]
@@ -281,7 +281,7 @@ class _Field:
 
 
 def _affordable(field: int, steps: Sequence[int], room: float) -> int:
-    """How many may stay for the next block, when the field shrinks by the same factor for every further one."""
+    """How many candidates may stay for the next block if the field shrinks by the same factor at each later block."""
 
     def price(factor: float) -> float:
         return sum(field * factor**place * step for place, step in enumerate(steps, start=1))
@@ -300,7 +300,7 @@ def _mean(scores: Floats) -> Interval:
     if np.isin(scores, (0.0, 1.0)).all():
         return rate_interval(float(scores.sum()), len(scores))
     if len(scores) < 2 or not np.ptp(scores):
-        # Rows that all scored alike do not say how far others may lie apart.
+        # Equal scores give no estimate of how far other rows may spread.
         return Interval(value)
     half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(scores) - 1) * scores.std(ddof=1) / sqrt(len(scores)))
     return Interval(value, value - half, value + half)

@@ -1,4 +1,4 @@
-"""Rows drawn again and again: the bootstrap every interval and every paired comparison stands on."""
+"""The bootstrap behind every interval and every paired comparison: rows drawn again, with replacement."""
 
 from __future__ import annotations
 

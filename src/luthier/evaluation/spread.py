@@ -1,4 +1,4 @@
-"""How far the results of many draws of one recipe lie apart, and whether recipes differ beyond that spread."""
+"""The spread of results over many draws of one recipe, and whether recipes differ by more than that spread."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SpreadPair:
         first: name of one group.
         second: name of the other.
         difference: mean of the first minus mean of the second.
-        p: two-sided, from dealing the results out anew; 1 where there are too few to tell.
+        p: two-sided, from permuting the results over the two groups; 1 where there are too few to tell.
         p_corrected: the same after Holm's correction over all pairs.
     """
 

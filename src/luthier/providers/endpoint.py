@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from luthier.errors import EndpointError, UserError
 from luthier.providers.redaction import KEY_LIKE, redact
-from luthier.tasks.task import Speaking, readable_validation_error
+from luthier.tasks.task import ReadableErrors, readable_validation_error
 
 __all__ = ["Endpoint", "Limits", "Price", "Resource", "azure", "compatible", "embedded", "openai"]
 
@@ -45,7 +45,7 @@ CALLS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/dec
 SECRET_NAMES = {"apikey", "xapikey", "authorization", "password", "secret", "accesstoken"}
 
 
-class _Speaking(Speaking):
+class _Speaking(ReadableErrors):
     def fault(cls, error: ValidationError) -> UserError:  # noqa: N805  (a metaclass's own name for it)
         return EndpointError(f"{cls.__name__}: {redact(readable_validation_error(error, cls))}")
 

@@ -1,4 +1,4 @@
-"""From probabilities to the label a person wants: the likeliest, or the best one for an ordered rating."""
+"""Chooses a label from probabilities: the likeliest, or for ratings the one an objective asks for."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ __all__ = [
 ]
 
 Objective = Literal["accuracy", "mse", "qwk"]
-"""What a label is chosen to be best at; named after the metric."""
+"""The metric a label is chosen for."""
 
 ROUNDS = 8
-"""Passes over the cuts; on every table tried the third changed nothing."""
+"""Passes over the thresholds; on every table tried the third changed nothing."""
 
 MOST_PLACES = 200
-"""Places a cut is tried at; a long table has more than are worth it."""
+"""Places at which a threshold is tried; a long table has more than are worth trying."""
 
 
 def midpoints(values: Sequence[float]) -> tuple[float, ...]:
-    """Midpoints between neighbouring label values, ascending: the cuts that minimise the squared error.
+    """Midpoints between neighbouring label values, ascending: the thresholds that minimise the squared error.
 
     Args:
         values: a number per label, in any order.
@@ -100,7 +100,7 @@ def best_labels(
 
 
 def ranks_between(expected: Floats, thresholds: Sequence[float]) -> Positions:
-    """Rank from 0, lowest value first, of the label each expected rating falls to between ascending cuts."""
+    """Rank from 0, lowest value first, of the label each expected rating falls to between ascending thresholds."""
     import numpy as np
 
     return np.searchsorted(np.asarray(thresholds, dtype=float), expected, side="left")
@@ -120,9 +120,9 @@ def kappa_of(answers: Floats, truths: Floats) -> float:
 
 
 def fit_thresholds(task: Task, truths: Sequence[str], expected: Sequence[float] | Floats) -> tuple[float, ...]:
-    """Cuts on the expected rating under which these rows agree best with the truth, by quadratic weighted kappa.
+    """Thresholds on the expected rating under which these rows agree best with the truth, by quadratic weighted kappa.
 
-    Kappa rewards answers that are spread as wide as the truth, so the cuts come to lie where the expected
+    Kappa rewards answers that are spread as wide as the truth, so the thresholds come to lie where the expected
     rating, which shrinks to the middle, would not put them itself.
 
     Args:
@@ -145,7 +145,7 @@ def fit_thresholds(task: Task, truths: Sequence[str], expected: Sequence[float] 
 def qwk_thresholds(values: Sequence[float], targets: Positions, expected: Floats) -> tuple[float, ...]:
     """`fit_thresholds` on arrays: a number per label in any order, each row's label as a position, its expected rating.
 
-    Each cut in turn moves to the best place between its neighbours until none moves any more. How often each
+    Each threshold in turn moves to the best place between its neighbours until none moves any more. How often each
     label lies below each place is counted once, so a step costs the same however long the table is.
     """
     import numpy as np
@@ -171,7 +171,7 @@ def qwk_thresholds(values: Sequence[float], targets: Positions, expected: Floats
     truth_spread = float(below[-1] @ number**2) - truth_mean**2
 
     def kappa(edges: Positions) -> Floats:
-        # `edges` has a row per set of cuts: indices into `below`, from 0 to all.
+        # `edges` has a row per set of thresholds: indices into `below`, from 0 to all.
         columns = np.arange(len(number))
         errors = (apart[edges[:, 1:], columns] - apart[edges[:, :-1], columns]).sum(axis=1)
         shares = total[edges[:, 1:]] - total[edges[:, :-1]]

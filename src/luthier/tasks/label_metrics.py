@@ -359,10 +359,10 @@ def _distances(prefix: str, truth: Floats, answer: Floats) -> dict[str, Floats]:
 
 
 def _kappa(prefix: str, sums: Mapping[str, Floats], span: float) -> Floats:
-    """Quadratic weighted kappa from moments: 1 - E(t - a)^2 / E(t - a')^2 with a' drawn apart from t.
+    """Quadratic weighted kappa from moments: 1 - E(t - a)^2 / E(t - a')^2 with a' drawn independently of t.
 
     The usual definition over the confusion matrix (Cohen 1968) with weights (t - a)^2, regrouped. Where truth and
-    answers are one and the same label there is nothing beyond chance to see, and kappa is 0.
+    answers are all the same label, no agreement beyond chance can be seen, and kappa is 0.
     """
     rows = sums["rows"]
     truth, answer = ratio(sums[f"{prefix}truth"], rows), ratio(sums[f"{prefix}answer"], rows)

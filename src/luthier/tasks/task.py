@@ -25,7 +25,7 @@ from luthier.tasks.types import TaskType
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Rows", "Speaking", "Task", "check_cell", "is_blank", "plain_records", "readable_validation_error"]
+__all__ = ["Rows", "ReadableErrors", "Task", "check_cell", "is_blank", "plain_records", "readable_validation_error"]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -107,8 +107,8 @@ class Rows:
         return dict(zip(names, levels, strict=True))
 
 
-class Speaking(type(BaseModel)):  # type: ignore[misc]
-    """Makes a call in Python say what is wrong as a file's fault is said; pydantic's own way in is not touched."""
+class ReadableErrors(type(BaseModel)):  # type: ignore[misc]
+    """Has a faulty call in Python raise the message a faulty file gets; pydantic's own entry points are not touched."""
 
     def __call__(cls, *args: Any, **settings: Any) -> Any:  # noqa: D102  (makes an instance)
         try:
@@ -121,7 +121,7 @@ class Speaking(type(BaseModel)):  # type: ignore[misc]
         return SpecError(f"{cls.__name__}: {readable_validation_error(error, cls)}")
 
 
-class Task(BaseModel, metaclass=Speaking):
+class Task(BaseModel, metaclass=ReadableErrors):
     """The question, named: which column is read, which labels may come back, whether they are ordered.
 
     Examples:
@@ -386,7 +386,7 @@ def is_blank(value: object) -> bool:
 
 
 def check_cell(value: object, column: str, where: str) -> None:
-    """Refuses a cell that is no text: a model would be sent its Python form.
+    """Refuses a cell that is no text, of which a model would be sent the Python form.
 
     Raises:
         DataError: names the place and how to make a text of it.
