@@ -13,10 +13,7 @@ from pathlib import Path
 import pytest
 
 from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price, Report
-from luthier.engine.estimates import Pricing
-from luthier.engine.shared_journal import SharedJournal
 from luthier.journal.journal import JournalEntry
-from luthier.providers.prices import PriceBook
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.questions import questions
 
@@ -257,51 +254,6 @@ def test_who_waits_can_be_stopped_too(server: LocalServer, endpoint: Endpoint, t
 
     asyncio.run(both())
     assert server.received.total == 4
-
-
-def leased(path: Path) -> set[bytes]:
-    connection = sqlite3.connect(path)
-    found = {row[0] for row in connection.execute("SELECT key FROM leases")}
-    connection.close()
-    return found
-
-
-def shared_on(journal: Journal) -> SharedJournal:
-    pricing = Pricing(PriceBook())
-    return SharedJournal(
-        journal, asyncio.get_running_loop(), pricing, lambda *_: True, lambda *_: None, lambda *_: None
-    )
-
-
-async def test_a_key_that_is_released_and_claimed_at_once_stays_leased(path: Path) -> None:
-    journal = Journal(path)
-    shared = shared_on(journal)
-    for _ in range(3):
-        await shared.claim(KEYS)
-        shared.release(KEYS)
-        await shared.claim(KEYS[:2])
-        await shared.committed()
-        assert leased(path) == set(KEYS[:2])
-        shared.release(KEYS[:2])
-    shared.close()
-    await shared.committed()
-    journal.close()
-
-
-async def test_leases_whose_call_was_cancelled_meanwhile_are_given_back(path: Path) -> None:
-    journal = Journal(path)
-    shared = shared_on(journal)
-    claiming = asyncio.create_task(shared.claim(KEYS))
-    await asyncio.sleep(0)
-    claiming.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await claiming
-    await shared.claim(KEYS[:1])
-    shared.release(KEYS[:1])
-    await shared.committed()
-    assert leased(path) == set()
-    shared.close()
-    journal.close()
 
 
 def test_a_journal_in_memory_is_nobody_elses(server: LocalServer, endpoint: Endpoint) -> None:

@@ -73,7 +73,7 @@ class SharedJournal:
     ) -> None:
         self.journal, self._loop, self._pricing = journal, loop, pricing
         self._settle, self._start, self._stop = settle, start, stop
-        self._readers: list[tuple[set[bytes], dict[bytes, Answer]]] = []
+        self._readers: dict[object, tuple[set[bytes], dict[bytes, Answer]]] = {}
         self._owner: Owner | None = None
         self._leased: set[bytes] = set()
         self._elsewhere: dict[bytes, PendingRequest] = {}
@@ -158,7 +158,7 @@ class SharedJournal:
 
     def settled(self, key: bytes, answer: Answer) -> None:
         """A request is settled; told to those who are reading the journal at this moment."""
-        for keys, settled in self._readers:
+        for keys, settled in self._readers.values():
             if key in keys:
                 settled[key] = replace(answer, from_journal=True)
 
@@ -166,12 +166,12 @@ class SharedJournal:
     def _noting(self, keys: Sequence[bytes]) -> Iterator[dict[bytes, Answer]]:
         # What is settled while the journal is being read is in neither the journal's answer nor in flight.
         settled: dict[bytes, Answer] = {}
-        reader = set(keys), settled
-        self._readers.append(reader)
+        reader = object()
+        self._readers[reader] = set(keys), settled
         try:
             yield settled
         finally:
-            self._readers.remove(reader)
+            del self._readers[reader]
 
     # Leases
 
