@@ -19,6 +19,7 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint
 from luthier.errors import DataError, SpecError
+from luthier.reporting.board_sentences import sentences
 from luthier.tasks.types import TaskType
 from tests.conftest import REPOSITORY
 from tests.docs.pages import blocks
@@ -105,6 +106,10 @@ def test_specs_are_compared_by_its_metric_with_intervals_and_paired_tests(task: 
     assert len(board.errors("cheap")) == 30
     assert len(board.errors("exact")) == 0
     assert "MAE" in repr(board)
+    said = " ".join(sentences(leaderboard))
+    assert "mute has no price for 100% of the rows" in said
+    assert "which gives every row the median price" in said
+    assert "no label" not in said
 
 
 @pytest.mark.usefixtures("store")

@@ -118,7 +118,7 @@ def _plan(board: Leaderboard) -> list[str]:
 
 
 def _rare(board: Leaderboard) -> list[str]:
-    if board.ranked_by not in ("macro_f1", "balanced_accuracy"):
+    if board.ranked_by not in ("macro_f1", "balanced_accuracy") or not board.task.labels:
         return []
     # Rows of the confusion are the true labels; every spec has the same ones.
     support = zip(board.task.labels, (sum(row) for row in board.majority.plots.confusion), strict=True)
@@ -136,7 +136,8 @@ def _majority(board: Leaderboard) -> list[str]:
     weak = [entry.name for entry in board.entries if entry.above_majority is False]
     if not weak:
         return []
-    what = f"“{board.majority.name}”, which gives every row the most frequent label"
+    note = board.task.kind.constant_note
+    what = f"“{board.majority.name}”, which gives every row {note[0].lower()}{note[1:]}"
     if len(weak) == len(board.entries) > 1:
         return [f"No spec is measurably better than {what}."]
     return [f"Not measurably better than {what}: {named(weak)}."]
@@ -154,17 +155,18 @@ def _ceiling(board: Leaderboard) -> list[str]:
 
 
 def _lost(board: Leaderboard) -> list[str]:
+    value = board.task.kind.value_name
     out = []
     for entry in board.entries:
         lost = [f"{entry.states[state]:,} {word}" for state, word in LOST if entry.states.get(state)]
         if lost:
             share = number(unlabelled_share(entry), "percent")
             out.append(
-                f"{entry.name} has no label for {share} of the rows ({', '.join(lost)}); they count as wrong."
+                f"{entry.name} has no {value} for {share} of the rows ({', '.join(lost)}); they count as wrong."
                 f"{_why_failed(entry)}"
             )
     if len(out) > NAMED:
-        out = [*out[:NAMED], f"{len(out) - NAMED} more specs have rows without a label; they count as wrong."]
+        out = [*out[:NAMED], f"{len(out) - NAMED} more specs have rows without a {value}; they count as wrong."]
     return out
 
 
