@@ -105,7 +105,7 @@ def parts_table(job: Attribution) -> Table:
     shown = job.decompositions
     first, *others = shown
     # The first metric is the most telling one, so the last gives way first, and the first never.
-    columns = [Column("", kind="name", least=42), Column(metric_title(first.metric), "gap")]
+    columns = [Column("", kind="name", least=20), Column(metric_title(first.metric), "gap")]
     columns += [Column("", kind="bar", ticks=(0.0,), hint="The parts with their intervals; the dotted line is 0.")]
     columns += [Column(metric_title(one.metric), "gap", drop=len(others) - place) for place, one in enumerate(others)]
     rows = [Row(("reported", first.reported, None, *(one.reported for one in others)), "first", unit="fine")]
