@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import luthier as lt
 from luthier_local import LocalServer
 from tests.cli.conftest import Run
 from tests.conftest import reviews
@@ -59,6 +60,21 @@ def test_two_tables_of_one_name_are_shown_apart_and_as_json(run: Run, folder: Pa
     document = json.loads(run(*words, "--json").out)
     assert list(document["tables"]) == ["x/t", "y/t"]
     assert len(document["across"]["entries"]) == 2
+
+
+def test_a_plan_in_python_is_what_a_dry_run_prints(run: Run, folder: Path, server: LocalServer) -> None:
+    words = ("compare", "models/few.yaml", "--test", "x/t.csv", "--train", "train.csv", "--budget", "2", "--dry-run")
+    printed = run(*words)
+    assert printed.code == 0, printed.err
+    plan = lt.plan(lt.read_specs(["models/few.yaml"]), "x/t.csv", train="train.csv", budget_usd=2)
+    assert printed.err == f"{plan}\ndry run: nothing was sent.\n"
+    assert repr(plan) == str(plan)
+    assert "10 calls" in plan._repr_html_()
+    assert plan.frame["calls_high"].tolist() == [10, 10]
+    assert json.loads(run(*words, "--json").out) == json.loads(json.dumps(plan.to_document()))
+    both = lt.plan(lt.read_specs(["models/few.yaml"]), {"x": "x/t.csv", "y": "y/t.csv"}, train="train.csv")
+    assert both.requests == 40
+    assert server.received.total == 0
 
 
 def test_the_same_file_twice_is_refused(run: Run, folder: Path) -> None:
