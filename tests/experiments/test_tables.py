@@ -157,7 +157,7 @@ def test_the_seeds_of_a_grid_are_shown_as_a_spread(few: lt.Spec, table: pd.DataF
     [spread] = board.spreads
     assert [(group.name, group.draws) for group in spread.groups] == [("count 1", 3), ("count 4", 3)]
     assert "Spread of QWK over draws" in repr(board)
-    assert "luthier-spread" in board._repr_html_()
+    assert "Spread of QWK over draws" in board._repr_html_()
 
 
 def test_tables_are_named_by_what_tells_them_apart() -> None:
