@@ -21,6 +21,7 @@ import luthier as lt
 from luthier.endpoints import Endpoint, Engine, Journal, Price
 from luthier.tasks.task import Task
 from luthier_local import LocalServer, ModelCard
+from tests.memory_tracker import MemoryTracker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
@@ -111,6 +112,19 @@ def store(empty_store: Path, tmp_path: Path) -> str:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     mlflow.set_tracking_uri(uri)
     return uri
+
+
+@pytest.fixture
+def tracker(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> MemoryTracker:
+    """Comparisons and fits keep their runs in memory, unless the test asks for a `store` to see what MLflow shows."""
+    from luthier.tracking.tracker import MlflowTracker
+
+    made = MemoryTracker()
+    if "store" in request.fixturenames:
+        return made
+    monkeypatch.setattr(MlflowTracker, "find_fitted", lambda _, task, digest: made.find_fitted(task, digest))
+    monkeypatch.setattr(MlflowTracker, "run", lambda _, *given, **named: made.run(*given, **named))
+    return made
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from luthier.experiments.answer_tables import answers_frame, answers_table
 from luthier.tasks.prediction import Prediction
 from tests.conftest import reviews
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = pytest.mark.usefixtures("tracker")
 
 
 @pytest.fixture
@@ -82,6 +82,7 @@ def test_a_column_with_the_name_of_ours_is_kept_beside_it(task: lt.Task) -> None
     assert answers.columns.is_unique
 
 
+@pytest.mark.usefixtures("store")
 def test_the_run_and_the_errors_know_the_rows_of_the_table(spec: lt.Spec) -> None:
     frame = table().rename_axis("key").rename(index=lambda n: f"K{n}").assign(prediction="mine")
     board = compared(spec, frame, limit=20)

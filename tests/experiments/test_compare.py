@@ -16,7 +16,7 @@ from luthier.errors import BudgetReached, DataError, EndpointError, SpecError
 from luthier_local import LocalServer
 from tests.conftest import priced, reviews, standing_store, stars
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = pytest.mark.usefixtures("tracker")
 
 
 def three(task: lt.Task, endpoint: Endpoint) -> list[lt.Spec]:
@@ -142,6 +142,7 @@ def test_a_template_that_reads_an_unknown_column_sends_nothing(
     assert sent(server) == 0
 
 
+@pytest.mark.usefixtures("store")
 def test_a_missing_key_is_named_and_nothing_is_written(
     specs: list[lt.Spec], table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_limit_takes_the_same_rows_every_time(specs: list[lt.Spec], table: pd.
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("store")
 def test_what_was_fitted_from_the_same_rows_is_not_fitted_again(
     task: lt.Task, endpoint: Endpoint, table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
 ) -> None:

@@ -30,7 +30,7 @@ from tests.conftest import REPOSITORY
 from tests.evaluation.answering import candidate, simulated
 from tests.evaluation.answering import table as labelled
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = pytest.mark.usefixtures("tracker")
 
 REFUSES = "A text the server cannot take"
 """Stands in the prompt of the last spec alone."""
@@ -82,6 +82,7 @@ def test_a_terminal_shows_the_board_in_place_and_is_cleared_for_the_complete_one
     assert "\x1b[2K" in stream.getvalue()[len(grown) :], "the lines are erased"
 
 
+@pytest.mark.usefixtures("store")
 def test_what_is_measured_stays_on_the_terminal_and_on_the_page_where_the_rest_fails(
     specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame, refusing: LocalServer, tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_what_is_measured_stays_on_the_terminal_and_on_the_page_where_the_rest_f
     assert "2 of 3 specs are measured" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("store")
 def test_a_key_that_is_refused_leaves_no_run_though_the_baseline_is_measured(
     specs: list[lt.Spec],
     table: pd.DataFrame,
@@ -112,6 +114,7 @@ def test_a_key_that_is_refused_leaves_no_run_though_the_baseline_is_measured(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("store")
 def test_the_complete_board_is_as_if_it_had_not_been_shown_before(
     specs: list[lt.Spec], table: pd.DataFrame, train: pd.DataFrame
 ) -> None:

@@ -16,7 +16,7 @@ from luthier.plans import Bounds
 from luthier_local import LocalServer
 from tests.conftest import reviews
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = pytest.mark.usefixtures("tracker")
 
 
 @pytest.fixture
@@ -55,6 +55,7 @@ def test_every_table_has_a_board_and_the_best_is_the_best_on_the_mean(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("store")
 def test_runs_lie_table_by_table_and_a_grid_is_a_tag_with_its_settings(
     few: lt.Spec, tables: dict[str, pd.DataFrame], train: pd.DataFrame
 ) -> None:
@@ -112,6 +113,7 @@ def test_what_a_run_keeps_is_not_planned_to_be_fitted_again(
     assert plan.requests == server.received.total == 30
 
 
+@pytest.mark.usefixtures("store")
 def test_the_same_rows_twice_are_refused_before_anything_is_sent(
     few: lt.Spec, table: pd.DataFrame, train: pd.DataFrame, server: LocalServer
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_limit_is_for_each_table_and_a_list_has_names(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("store")
 def test_a_budget_that_ends_on_the_second_table_keeps_the_first(
     few: lt.Spec, tables: dict[str, pd.DataFrame], train: pd.DataFrame
 ) -> None:
@@ -151,6 +154,7 @@ def test_a_budget_that_ends_on_the_second_table_keeps_the_first(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("store")
 def test_the_seeds_of_a_grid_are_shown_as_a_spread(few: lt.Spec, table: pd.DataFrame, train: pd.DataFrame) -> None:
     specs = lt.grid(few, {"prompt.examples.count": [1, 4], "prompt.examples.seed": [1, 2, 3]})
     board = lt.compare(specs, table, train=train)
