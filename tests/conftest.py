@@ -27,10 +27,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
 
 
+# What imports leave in memory stays there: the garbage collector need not walk it, neither meanwhile nor later.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What the imports left in memory stays there: the garbage collector need not walk it at every turn."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
