@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
+import graphlib
 import subprocess
 import sys
 import tomllib
+from collections.abc import Container
 from pathlib import Path
 
 import yaml
@@ -64,9 +67,14 @@ def modules() -> list[Path]:
     ]
 
 
+@functools.cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def imported_rooms(file: Path) -> set[str]:
     rooms = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -99,6 +107,44 @@ def test_imports_run_downwards() -> None:
         if not lies_below(other, room_of(file))
     ]
     assert not upwards
+
+
+def parsed() -> dict[str, ast.Module]:
+    """Every module of both packages by its dotted name."""
+    return {
+        ".".join(file.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): tree_of(file)
+        for package in (SOURCE, SERVER)
+        for file in sorted(package.rglob("*.py"))
+        if "bundled" not in file.parts
+    }
+
+
+def imported_modules(tree: ast.Module, known: Container[str]) -> set[str]:
+    """Modules that a module imports anywhere: at its top, in a function, for type checkers alone."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole path"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in known else str(node.module) for name in inner}
+    return {name for name in found if name in known}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = parsed()
+    graph = {name: imported_modules(tree, modules) - {name} for name, tree in modules.items()}
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_no_class_name_is_in_two_modules() -> None:
+    places: dict[str, list[str]] = {}
+    for name, tree in parsed().items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_every_room_has_a_floor() -> None:
