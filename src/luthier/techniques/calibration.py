@@ -54,7 +54,7 @@ def calibrate(
             expected.append(sum(p * value for p, value in zip(even, spec.task.values, strict=True)))
     if not truths:
         raise DataError(
-            f"spec {spec.name!r}: objective qwk cuts the expected rating by the labels of the calibration rows, and "
+            f"spec {spec.name!r}: objective qwk fits thresholds to the labels of the calibration rows, and "
             "none of them has a label. Give labelled rows with --train, or set objective: mse."
         )
     return {"leaning": label_prior, "cuts": list(fit_thresholds(spec.task, truths, expected))}

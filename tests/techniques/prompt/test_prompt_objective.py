@@ -85,7 +85,7 @@ def test_objectives_are_different_specs() -> None:
             {"objective": "qwk", "answer": "json"},
             "objective qwk needs probabilities per label.*set answer: {method: sc",
         ),
-        ({"objective": "qwk"}, "objective qwk cuts the expected rating on calibration rows; set answer"),
+        ({"objective": "qwk"}, "objective qwk fits thresholds on calibration rows; set answer"),
     ],
 )
 def test_an_objective_that_cannot_be_met_is_explained(settings: dict[str, Any], message: str) -> None:

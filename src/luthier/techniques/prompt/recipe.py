@@ -91,7 +91,7 @@ class PromptRecipe(Spec):
             )
         if self.objective == "qwk" and not self.answer.calibration_rows:
             raise ValueError(
-                "objective qwk cuts the expected rating on calibration rows; set answer: {method: score, "
+                "objective qwk fits thresholds on calibration rows; set answer: {method: score, "
                 "calibration_rows: 100}, or objective: mse, which needs none"
             )
 
