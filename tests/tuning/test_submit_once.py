@@ -14,11 +14,11 @@ import luthier as lt
 from luthier.errors import BudgetReached, EndpointError, SpecError, UserError
 from luthier.tuning.job_runs import TUNE_TAGS, tune_runs
 from luthier.tuning.timing import Timing
+from luthier.tuning.tune import look_at
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.openai import OpenAITuner
 from luthier.tuning.tuners.tuner import JobState, Submission
 from luthier.tuning.tuning_plan import plan_tuning
-from luthier.tuning.verbs import look_at
 from luthier_local import Fault, LocalServer
 from tests.conftest import reviews
 from tests.tuning.conftest import BASE, make_spec

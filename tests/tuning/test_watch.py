@@ -21,9 +21,9 @@ from luthier.tuning.job_list import list_jobs
 from luthier.tuning.job_runs import TUNE_TAGS
 from luthier.tuning.submission import submit
 from luthier.tuning.timing import Timing
+from luthier.tuning.tune import look_at
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuning_plan import plan_tuning
-from luthier.tuning.verbs import look_at
 from luthier.tuning.watch import JobProgress
 from luthier.tuning.watch_driver import JobLine
 from luthier_local import Fault, LocalServer, ModelCard

@@ -38,9 +38,9 @@ from luthier.techniques import read_endpoint, read_endpoint_for, read_spec, read
 from luthier.tracking.stores import where_to_look
 from luthier.tuning.job import Job
 from luthier.tuning.job_list import lines_of
+from luthier.tuning.tune import attach_job, look_at, tune, tune_planned, watch_job
 from luthier.tuning.tuned_specs import TunedSpecFile
 from luthier.tuning.tuning_plan import TuningPlan, plan_tuning
-from luthier.tuning.verbs import attach_job, look_at, tune, tune_planned, watch_job
 
 __all__ = [
     "AuditResult",

@@ -18,8 +18,8 @@ from luthier.tables import frame_of
 from luthier.tuning.checkpoints import base_spec, checkpoint_specs
 from luthier.tuning.job import Job
 from luthier.tuning.job_list import ListedJob, list_jobs
+from luthier.tuning.tune import attach_job
 from luthier.tuning.tuners import tuner_for
-from luthier.tuning.verbs import attach_job
 
 if TYPE_CHECKING:
     from luthier.api.verbs import Table

@@ -25,8 +25,8 @@ from luthier.techniques.prompt.settings import AnswerFormat, Decoding
 from luthier.tuning.job import Job
 from luthier.tuning.job_runs import TUNE_TAGS, tune_runs
 from luthier.tuning.row_checks import without_leaks
+from luthier.tuning.tune import attach_job
 from luthier.tuning.tuned_specs import need_finetune
-from luthier.tuning.verbs import attach_job
 
 if TYPE_CHECKING:
     import pandas as pd

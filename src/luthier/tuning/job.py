@@ -256,7 +256,7 @@ class Job:
         return self.need_hosting().remove()
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The fields as JSON values."""
         return {
             "job": self.id,
             "status": self.state.status,
@@ -270,7 +270,7 @@ class Job:
         }
 
     def __str__(self) -> str:
-        """What became of it and what to type next."""
+        """The job's state and what to type next."""
         said = f"job {self.id} {self.state.said}"
         if not self.state.ended:
             resume = [f"resume it: luthier tune resume {self.id}"] if self.state.status == PAUSED else []
@@ -319,7 +319,7 @@ class Job:
         self.state = follow(WatchedJob(self.tuner, watch, record, watcher), timing)
 
     def _keep(self, record: JobRecord, timing: Timing) -> None:
-        """Everything there is about an ended job, the result first: then its run ends."""
+        """Keeps all there is about an ended job, the result first, and then ends its run."""
         if self.state.status == "succeeded":
             self._write()
         record.settle(lambda: self._keep_result(record))
@@ -332,13 +332,13 @@ class Job:
         record.settle(partial(record.end, self.state.status))
 
     def _if_given(self, timing: Timing, what: str, ask: Callable[[], Result]) -> Result | None:
-        """What is asked for, `None` where the service refuses: a job that was paid for is not lost for its figures."""
+        """What the service gives; `None` where it refuses: a result that was paid for is not lost for its figures."""
         try:
             return patiently(timing, ask)
         except ServiceUnavailable:
             raise
         except EndpointError as error:
-            # Files expire, and a key may be allowed to train and not to read everything.
+            # Files expire, and a key may be allowed to train but not to read everything.
             logger.warning("%s not kept with run %s: %s", what, self.run_id, error)
             return None
 
@@ -354,7 +354,7 @@ class Job:
 
 
 def lost_job(run: TuneRun, tuner: Tuner, error: JobNotFound) -> EndpointError:
-    """What to say of a job that its own service does not know any more; its run does not go on as if it were alive."""
+    """The error for a job that its service does not know any more; ends its run, where it was submitted there."""
     if run.place != tuner.place or run.status != "RUNNING":
         return error
     JobRecord(run.run_id).fail("gone", error)

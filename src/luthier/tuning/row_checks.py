@@ -29,7 +29,7 @@ ALIKE = 0.5
 shared, as after changing one word in a dozen."""
 
 COMMON_RUN_ROWS = 50
-"""Runs of words in more rows than this are boilerplate, and are not counted."""
+"""Runs of words in more rows than this are boilerplate, and are not counted as shared."""
 
 WORD = re.compile(r"\w+")
 
@@ -64,8 +64,8 @@ def without_leaks(tables: Tables) -> dict[str, list[int]]:
 def near_duplicates(first: Rows, second: Rows) -> list[tuple[int, int, float]]:
     """For each row of `second` the most similar row of `first`, where they are nearly but not exactly the same.
 
-    The Jaccard similarity of runs of five words is computed with one sparse matrix product, so that the work grows
-    with the runs that rows share and not with the pairs of rows.
+    Compared are the runs of five words, by their Jaccard similarity. The runs they share are counted with one sparse
+    matrix product, so that the work grows with the rows and not with the pairs of rows.
 
     Returns:
         Position in `first`, position in `second`, and similarity, at least .5.
@@ -73,26 +73,23 @@ def near_duplicates(first: Rows, second: Rows) -> list[tuple[int, int, float]]:
     import numpy as np
     from sklearn.feature_extraction.text import CountVectorizer
 
-    theirs, ours = dict(_texts(first)), dict(_texts(second))
-    if not any(map(_runs, theirs.values())) or not ours:
-        return []
+    theirs, ours = list(_texts(first)), list(_texts(second))
     counter = CountVectorizer(analyzer=_runs, binary=True)
-    there = counter.fit_transform(theirs.values())
-    here = counter.transform(ours.values())
+    if not any(_runs(text) for _, text in ours):
+        return []
+    here = counter.fit_transform(text for _, text in ours)
+    there = counter.transform(text for _, text in theirs)
     telling = np.asarray(there.sum(axis=0)).ravel() <= COMMON_RUN_ROWS
-    their_runs = np.asarray(there[:, telling].sum(axis=1)).ravel()
-    # Runs that no row of `first` has are not in the vocabulary, and still count for the size of a text.
-    our_runs = np.array([len(_runs(text)) for text in ours.values()])
-    our_runs -= np.asarray(here[:, ~telling].sum(axis=1)).ravel()
+    sizes = np.asarray(here.sum(axis=1)).ravel()
     shared = (here[:, telling] @ there[:, telling].T).tocoo()
-    share = shared.data / (our_runs[shared.row] + their_runs[shared.col] - shared.data)
-    places, other = list(theirs), list(ours)
     best: dict[int, tuple[float, int]] = {}
-    for index in np.flatnonzero(share >= ALIKE):
-        there_at, here_at = places[shared.col[index]], other[shared.row[index]]
-        if theirs[there_at] != ours[here_at]:
-            best[here_at] = max(best.get(here_at, (0.0, -1)), (float(share[index]), there_at))
-    return [(there_at, here_at, alike) for here_at, (alike, there_at) in sorted(best.items())]
+    for ours_at, theirs_at, count in zip(shared.row, shared.col, shared.data, strict=True):
+        (place, text), (other, their_text) = ours[ours_at], theirs[theirs_at]
+        # The union has at least the runs of the one text, so that fewer shared ones cannot be half of it.
+        if count >= ALIKE * sizes[ours_at] and text != their_text:
+            alike = count / len(_runs(text) | _runs(their_text))
+            best[place] = max(best.get(place, (0.0, -1)), (float(alike), other))
+    return [(other, place, alike) for place, (alike, other) in sorted(best.items()) if alike >= ALIKE]
 
 
 def _leaked(tables: Tables, first: str, second: str) -> list[tuple[int, int]]:

@@ -42,7 +42,7 @@ __all__ = ["JobLine", "WatchDriver", "WatchedJob", "Watcher", "attended", "follo
 class Watcher(Protocol):
     """Is shown each look at a job."""
 
-    def show(self, said: JobProgress) -> None:
+    def show(self, progress: JobProgress) -> None:
         """The job now."""
 
 
@@ -68,7 +68,7 @@ class WatchedJob:
 
 
 class WatchDriver:
-    """Watches any number of jobs, each in its own time: the one that is due next is looked at next.
+    """Watches any number of jobs, each at its own pace: the one that is due first is looked at first.
 
     Args:
         timing: how time passes.
@@ -80,7 +80,7 @@ class WatchDriver:
         self._numbers = itertools.count()
 
     def add(self, job: WatchedJob) -> None:
-        """Watches one more job; allowed at any time, also between two that ended."""
+        """Watches one more job; allowed also while `ended` is iterated."""
         self._schedule(self._timing.clock(), job)
 
     def ended(self) -> Iterator[WatchedJob]:
@@ -125,7 +125,7 @@ class WatchDriver:
 
 def _look(job: WatchedJob) -> WatchEvent:
     try:
-        # Events after the state: once a job has ended, these are all there will be.
+        # Events are read after the state: once that says that the job has ended, no event is missing.
         state = job.tuner.poll(job.watch.job)
         return Looked(state, job.tuner.events(job.watch.job, job.state.known))
     except ServiceUnavailable as error:
@@ -138,7 +138,7 @@ def _keep(record: JobRecord, tuner: Tuner, state: JobState, events: Sequence[Job
     def write() -> None:
         record.see(state)
         if any("checkpoint" in event.message.lower() for event in record.hear(events)):
-            # They are read once more when the job has ended.
+            # Where this fails: they are read once more when the job has ended.
             with suppress(EndpointError):
                 record.checkpoints(tuner.checkpoints(state.id))
 
@@ -149,7 +149,7 @@ def _cancel(job: WatchedJob) -> list[WatchEvent]:
     try:
         job.tuner.cancel(job.watch.job)
     except ServiceUnavailable:
-        # Asked again after the next look: the job costs money meanwhile.
+        # The next look leads to another try: the job costs money meanwhile.
         return []
     except EndpointError as error:
         return [Refused(error)]
@@ -157,20 +157,20 @@ def _cancel(job: WatchedJob) -> list[WatchEvent]:
 
 
 class JobLine:
-    """One line about a job on standard error: rewritten on a terminal, a new one when something changed elsewhere."""
+    """One line about a job on standard error; where that is no terminal, a new line when something has changed."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._last = ""
         self._status: Status | None = None
 
-    def show(self, said: JobProgress) -> None:
+    def show(self, progress: JobProgress) -> None:
         """Writes the line."""
-        text = f"{said.job.id}: {said}"
+        text = f"{progress.job.id}: {progress}"
         if not self._stream.isatty():
             # Progress by the tenth is enough for a log.
-            tenth = 10 * (said.step or 0) // said.steps if said.steps else said.step
-            mark = f"{said.job.status} {tenth} {said.news}"
+            tenth = 10 * (progress.step or 0) // progress.steps if progress.steps else progress.step
+            mark = f"{progress.job.status} {tenth} {progress.news}"
             if mark != self._last:
                 self._last = mark
                 print(text, file=self._stream, flush=True)
