@@ -37,7 +37,7 @@ def test_a_bomb_is_an_error_of_yaml(text: str, said: str) -> None:
         parse_yaml(text)
 
 
-@pytest.mark.parametrize("text", [ALIASES, "[" * 20_000, "a: &a [*a]", "labels: [2026-13-01]", "a: \x00"])
+@pytest.mark.parametrize("text", [ALIASES, "[" * 200, "a: &a [*a]", "labels: [2026-13-01]", "a: \x00"])
 def test_files_that_people_give_are_refused_by_name(tmp_path: Path, text: str) -> None:
     file = tmp_path / "given.yaml"
     file.write_text(text)
