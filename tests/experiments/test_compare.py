@@ -235,7 +235,7 @@ def test_test_rows_that_stand_in_training_are_named(task: lt.Task, train: pd.Dat
     with pytest.raises(DataError, match="50 of 50 rows of the test table.*training table"):
         lt.compare(lt.Baseline(task, name="b"), train.head(50), train=train)
     board = lt.compare(lt.Baseline(task, name="b"), train.head(50), train=train, allow_leaks=True)
-    assert "50 test rows also stand in its training rows" in repr(board).replace("\n", " ")
+    assert "50 test rows are also in its training rows" in repr(board).replace("\n", " ")
 
 
 def test_an_unknown_ranking_is_refused_before_anything_is_sent(
