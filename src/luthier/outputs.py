@@ -81,6 +81,7 @@ class ScratchFile:
         """Moves the file to its place, with the mode the umask allows; an ordinary file there is replaced."""
         self.stream.flush()
         os.fsync(self.stream.fileno())
+        self.stream.close()  # Windows renames no open file
         mask = os.umask(0)
         os.umask(mask)
         self._path.chmod(0o666 & ~mask)
@@ -137,14 +138,12 @@ def _remove_stale(target: Path) -> None:
                 if stale.is_file():
                     stale.unlink()
                 # A folder that was moved aside may be the only copy; a young scratch folder may not be locked yet.
-                elif {entry.name for entry in stale.iterdir()} <= {"new"} and _age_seconds(stale) >= YOUNG_SECONDS:
+                elif {entry.name for entry in stale.iterdir()} <= {"new"} and (
+                    time.time() - stale.stat().st_mtime >= YOUNG_SECONDS
+                ):
                     shutil.rmtree(stale)
             finally:
                 os.close(descriptor)
-
-
-def _age_seconds(path: Path) -> float:
-    return time.time() - path.stat().st_mtime
 
 
 def check_folder(path: str | Path) -> Path:
