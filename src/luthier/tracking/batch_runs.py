@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from luthier.errors import ModelError, UserError
+from luthier.errors import UserError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
 from luthier.spec import Spec
@@ -110,9 +110,11 @@ def log_batch(run: BatchRun) -> str:
     connect()
     try:
         tags = dict(run.tags)
-        if "luthier.model_version" not in tags and (registered := _version_of(run.model_uri)) is not None:
-            tags["luthier.model_version"] = "/".join(registered)
         client = mlflow.MlflowClient()
+        alias = re.fullmatch(r"models:/([^/@]+)@(.+)", run.model_uri)
+        if alias is not None and "luthier.model_version" not in tags:
+            version = client.get_model_version_by_alias(alias[1], alias[2]).version
+            tags["luthier.model_version"] = f"{alias[1]}/{version}"
         with run_of(experiment_called(run.experiment), run.name, "score", tags) as made:
             run_id = made.run_id
             client.log_batch(
@@ -171,24 +173,6 @@ def write_kept_runs() -> int:
             else:
                 file.unlink()
     return left
-
-
-def _version_of(model_uri: str) -> tuple[str, str] | None:
-    """Registered name and version behind a `models:/NAME...` URI, `None` for other URIs."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    by_alias = re.fullmatch(r"models:/([^/@]+)@(.+)", model_uri)
-    by_version = re.fullmatch(r"models:/([^/@]+)/(\d+)", model_uri)
-    client = mlflow.MlflowClient()
-    try:
-        if by_alias:
-            return by_alias[1], str(client.get_model_version_by_alias(by_alias[1], by_alias[2]).version)
-        if by_version:
-            return by_version[1], by_version[2]
-    except MlflowException as error:
-        raise ModelError(f"no model at {model_uri}: {error.message}") from error
-    return None
 
 
 def _kept() -> Path:
