@@ -117,7 +117,7 @@ def reported_by(job: Job) -> dict[str, float]:
     if not found:
         has = ", ".join(sorted(figures)) or "none"
         raise ModelError(
-            f"the service reported no accuracy, F1 or the like for job {job.id}, so there is nothing to hold against "
+            f"the service reported no accuracy, F1 or the like for job {job.id}, so there is nothing to compare with "
             f"what is measured; it reported: {has}. Measure the job itself with: "
             f"luthier tune checkpoints {job.id} --test TABLE"
         )
