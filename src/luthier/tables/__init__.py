@@ -1,13 +1,13 @@
-"""Tables in files and from Python: csv and its kin, jsonl, parquet and Excel, whole or in chunks, in and out.
+"""Tables in files and from Python, whole or in chunks, read and written: csv, jsonl, parquet and Excel.
 
-Cells stay as they are written: a csv cell is text (`001` stays `001`, `NA` stays `NA`), a parquet
-column keeps its type, a jsonl value stays the JSON value it was. How a text file was saved (its encoding, what stands
-between cells) is found in the file; `how_saved` says what was found.
+Cells stay as they are written: a csv cell is text (`001` stays `001`, `NA` stays `NA`), a parquet column keeps its
+type, a jsonl value stays the same JSON value. The encoding of a text file and its delimiter are detected; `how_saved`
+reports them.
 
-A csv has one way to write nothing: an empty cell is null, so an empty text comes back as null. In
-a table of one column a blank line is a row too, with a null. What csv or JSON have no form for is
-written as text: times as ISO 8601, decimals as their digits, bytes as base64, lists and objects in
-a csv cell as JSON. Half of a surrogate pair, which UTF-8 cannot hold, becomes `?` everywhere.
+In a csv an empty cell is null, so an empty text comes back as null; in a table of one column a blank line is a row
+with a null. Values that csv or JSON cannot express are written as text: times as ISO 8601, decimals as their digits,
+bytes as base64, lists and objects in a csv cell as JSON. Half of a surrogate pair, which UTF-8 cannot hold, becomes
+`?` everywhere.
 """
 
 from luthier.tables.cells import storable_cells

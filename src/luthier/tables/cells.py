@@ -1,4 +1,4 @@
-"""Cells on their way into a file: as csv text, as JSON values, as arrow values."""
+"""Cells as they are written to files: csv text, JSON values, Arrow values."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["arrow_cells", "csv_line", "utf8_safe", "json_text", "json_value", "storable_cells", "without_formula"]
 
-NEEDS_QUOTES = re.compile(r'[",\r\n\t]')
-
+NEEDS_QUOTES = re.compile(r'[",\r\n\t]|^\s|\s$')
 
 FORMULA = re.compile(r"\s*[=+\-@\uff0b\uff0d\uff1d\uff20]|[\t\r]")
-"""How a cell begins that a spreadsheet runs as a formula."""
+"""The beginning of a cell that a spreadsheet runs as a formula."""
 
 NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?%?\s*")
 
 
 def without_formula(cell: Any) -> Any:
-    """The cell; a text that a spreadsheet would run as a formula with `'` in front. Numbers stay numbers.
+    """The cell, with `'` before a text that a spreadsheet would run as a formula. Numbers stay as they are.
 
     Examples:
         >>> [without_formula(cell) for cell in ("=1+1", "-1", "-1+cmd|'x'!A0", -2.5, "a=b")]
@@ -39,8 +38,8 @@ def without_formula(cell: Any) -> Any:
 def csv_line(cells: Sequence[Any], delimiter: str = ",") -> str:
     """A row of a csv with its end of line.
 
-    Written by hand because the writer of Python 3.11 leaves a lone carriage return without quotes,
-    and readers see two rows.
+    Not written by `csv.writer`, which in Python 3.11 leaves a lone carriage return unquoted, so that readers see two
+    rows.
 
     Examples:
         >>> csv_line([1, None, "a, b", " c"])
@@ -48,26 +47,21 @@ def csv_line(cells: Sequence[Any], delimiter: str = ",") -> str:
         >>> csv_line([None])
         '""\\n'
     """
-    # A bare blank line would be skipped by other readers.
+    # Other readers would skip a blank line.
     return (delimiter.join(map(_csv_cell, cells)) or '""') + "\n"
 
 
 def _csv_cell(value: Any) -> str:
     text = _csv_text(value)
-    if NEEDS_QUOTES.search(text) or text != text.strip():
+    if NEEDS_QUOTES.search(text):
         return '"' + text.replace('"', '""') + '"'
     return text
 
 
 def _csv_text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
     if isinstance(value, float):
         return "" if math.isnan(value) else str(value)
-    value = json_value(value)
-    if value is None:
+    if value is None or (value := json_value(value)) is None:
         return ""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
@@ -78,7 +72,7 @@ def json_text(value: Any) -> str:
 
 
 def json_value(value: Any) -> Any:
-    """The value as JSON has it: NaN and infinity as null, times as ISO 8601, bytes as base64.
+    """The value as JSON expresses it: NaN and infinity as null, times as ISO 8601, bytes as base64.
 
     Examples:
         >>> json_value({"n": float("nan"), "on": datetime.date(2026, 1, 31), "raw": b"a"})
@@ -95,7 +89,9 @@ def json_value(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, datetime.timedelta):
-        return _duration(value)
+        import pandas as pd
+
+        return pd.Timedelta(value).isoformat()
     if isinstance(value, datetime.date | datetime.time):
         # NaT is a datetime, and not equal to itself.
         return value.isoformat() if value == value else None
@@ -104,14 +100,8 @@ def json_value(value: Any) -> Any:
     return str(value)
 
 
-def _duration(value: datetime.timedelta) -> str:
-    import pandas as pd
-
-    return pd.Timedelta(value).isoformat()
-
-
 def utf8_safe(value: Any) -> Any:
-    """The value with `?` for everything in its texts that UTF-8 cannot hold."""
+    """The value with `?` for each character that UTF-8 cannot hold, in its texts at any depth."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
@@ -122,12 +112,12 @@ def utf8_safe(value: Any) -> Any:
 
 
 def arrow_cells(values: Sequence[Any], kind: pa.DataType | None = None) -> pa.Array:
-    """A column of cells; without a kind, of the kind that arrow finds in them.
+    """A column of cells; of the type that Arrow infers where no `kind` is given.
 
     Raises:
-        ValueError: the cells are not of that kind, or of several.
+        ValueError: the cells are not of that type, or of several.
         TypeError: likewise.
-        OverflowError: a whole number has more than 64 bits.
+        OverflowError: an integer has more than 64 bits.
     """
     import pyarrow as pa
 
@@ -140,7 +130,7 @@ def arrow_cells(values: Sequence[Any], kind: pa.DataType | None = None) -> pa.Ar
 
 
 def storable_cells(values: Sequence[Any]) -> list[Any]:
-    """A column's values as both parquet and JSON hold them; as text where they are of several kinds.
+    """A column's values as both parquet and JSON can hold them: as text where their types differ.
 
     Examples:
         >>> storable_cells([1, "a", None]), storable_cells([b"a"]), storable_cells([[1], [2]])

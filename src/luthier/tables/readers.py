@@ -1,16 +1,17 @@
-"""Tables from files: a whole one, or its rows in chunks."""
+"""Tables read from files, whole or in chunks of rows."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
-from luthier.tables.delimited import delimited_columns, delimited_rows
-from luthier.tables.dialect import dialect_of, open_text
+from luthier.tables.delimited import delimited_columns, delimited_rows, dialect_of
+from luthier.tables.encodings import PLAIN, encoding_of, open_text
 from luthier.tables.series import arrow_frame, frame_of_records
 from luthier.tables.sources import existing_table, refuse_duplicates, table_format
 from luthier.tables.workbook import sheet_layout, workbook_rows
@@ -18,48 +19,40 @@ from luthier.tables.workbook import sheet_layout, workbook_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "Record",
-    "columns_of",
-    "count_rows",
-    "how_saved",
-    "read_chunks",
-    "read_table",
-    "readable_parquet",
-]
+__all__ = ["Record", "columns_of", "count_rows", "how_saved", "open_parquet", "read_chunks", "read_table"]
 
 Record = dict[str, Any]
 
 
 def how_saved(path: str | Path) -> str:
-    """How a table was saved, where that is unusual: its delimiter, encoding, sheet; nothing for a plain one.
+    """What is unusual about how a table was saved: delimiter, encoding, sheet; empty for a plain one.
 
     Raises:
         DataError: as for `read_table`.
     """
     file = existing_table(path)
     kind = table_format(file)
-    if kind == "parquet":
-        return ""
-    return str(sheet_layout(file) if kind == "excel" else dialect_of(file))
+    if kind == "jsonl":
+        return "" if (encoding := encoding_of(file)) == PLAIN else f"encoding {encoding}"
+    return "" if kind == "parquet" else str(sheet_layout(file) if kind == "excel" else dialect_of(file))
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A whole table as a DataFrame with the values `read_chunks` gives.
+    """Reads a whole table into a DataFrame, with the same values as `read_chunks`.
 
-    A column has its usual dtype where that holds every value as it is; another one, such as whole
-    numbers with nulls between them, has the dtype `object`.
+    A column has its usual dtype where that holds every value unchanged; other columns, such as integers with nulls
+    among them, have the dtype `object`.
 
     Args:
-        path: csv, tsv, txt, jsonl, parquet or xlsx; `-` for standard input. The delimiter and the encoding of a
-            text file are found.
+        path: csv, tsv, txt, jsonl, parquet or xlsx; `-` for standard input. Delimiter and encoding of a text file
+            are detected.
 
     Raises:
         DataError: the file is missing, empty, broken, or not of a known format.
     """
     file = existing_table(path)
     if table_format(file) == "parquet":
-        with readable_parquet(file) as source:
+        with open_parquet(file) as source:
             frame = arrow_frame(source.read())
     else:
         records = [record for chunk in read_chunks(file, rows=65_536) for record in chunk]
@@ -73,12 +66,12 @@ def columns_of(path: str | Path) -> list[str]:
     """Names of the columns, in order; for jsonl every key that occurs.
 
     Raises:
-        DataError: as for `read_table`; also, two columns have one name.
+        DataError: as for `read_table`, or two columns have the same name.
     """
     file = existing_table(path)
     kind = table_format(file)
     if kind == "parquet":
-        with readable_parquet(file) as source:
+        with open_parquet(file) as source:
             return [str(name) for name in source.schema_arrow.names]
     if kind == "csv":
         return delimited_columns(file)
@@ -88,7 +81,7 @@ def columns_of(path: str | Path) -> list[str]:
 
 
 def read_chunks(path: str | Path, rows: int) -> Iterator[list[Record]]:
-    """The table in lists of at most `rows` records, read as they are asked for.
+    """Yields the table in lists of at most `rows` records, in flat memory.
 
     Raises:
         DataError: as for `read_table`, when the faulty place is reached.
@@ -96,44 +89,34 @@ def read_chunks(path: str | Path, rows: int) -> Iterator[list[Record]]:
     file = existing_table(path)
     kind = table_format(file)
     if kind == "parquet":
-        with readable_parquet(file) as source:
+        with open_parquet(file) as source:
             for batch in source.iter_batches(batch_size=rows):
                 yield batch.to_pylist()
         return
-    read = {"csv": delimited_rows, "excel": workbook_rows, "jsonl": _jsonl_rows}[kind]
-    yield from _chunked(read(file), rows)
-
-
-def _chunked(records: Iterable[Record], rows: int) -> Iterator[list[Record]]:
-    chunk: list[Record] = []
-    for record in records:
-        chunk.append(record)
-        if len(chunk) == rows:
-            yield chunk
-            chunk = []
-    if chunk:
+    records = {"csv": delimited_rows, "excel": workbook_rows, "jsonl": _jsonl_rows}[kind](file)
+    while chunk := list(islice(records, rows)):
         yield chunk
 
 
 def count_rows(path: str | Path) -> int:
-    """Rows of a table; a pass over the file, except for parquet, which knows.
+    """Number of rows of a table; reads the whole file, unless it is parquet.
 
     Raises:
         DataError: as for `read_table`.
     """
     file = existing_table(path)
     if table_format(file) == "parquet":
-        with readable_parquet(file) as source:
+        with open_parquet(file) as source:
             return int(source.metadata.num_rows)
     return sum(len(chunk) for chunk in read_chunks(file, 65_536))
 
 
 @contextmanager
-def readable_parquet(file: Path) -> Iterator[Any]:
-    """An open parquet file whose columns have names of their own.
+def open_parquet(file: Path) -> Iterator[Any]:
+    """Opens a parquet file.
 
     Raises:
-        DataError: the file is broken, wherever that shows, or two columns have one name.
+        DataError: the file is broken, wherever that shows, or two columns have the same name.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -147,7 +130,7 @@ def readable_parquet(file: Path) -> Iterator[Any]:
 
 
 def _jsonl_rows(file: Path) -> Iterator[Record]:
-    encoding = dialect_of(file).encoding
+    encoding = encoding_of(file)
     try:
         with open_text(file, encoding) as stream:
             for number, line in enumerate(stream, start=1):
@@ -167,7 +150,7 @@ def _jsonl_rows(file: Path) -> Iterator[Record]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Record:
-    """A JSON object; Python's own would keep the last of two values under one key."""
+    """A JSON object; by itself Python would keep only the last of two values under one key."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]

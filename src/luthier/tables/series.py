@@ -1,4 +1,4 @@
-"""Columns of a DataFrame that hold every value as it is: 1 does not become 1.0 because a cell beside it is missing."""
+"""DataFrame columns that hold every value unchanged: 1 does not become 1.0 because another cell is missing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["arrow_frame", "series_of", "frame_of_columns", "frame_of_records"]
 
 
 def frame_of_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Records as a frame, missing keys as null.
+    """A frame from records, with missing keys as null.
 
     Args:
         records: one mapping per row.
-        columns: names in order; every key that occurs when absent.
+        columns: their names in order; without them, every key that occurs.
     """
     if columns is None:
         columns = list(dict.fromkeys(key for record in records for key in record))
@@ -25,7 +25,7 @@ def frame_of_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str
 
 
 def frame_of_columns(columns: Mapping[str, pd.Series[Any]]) -> pd.DataFrame:
-    """Columns under their names."""
+    """A frame from its columns."""
     import pandas as pd
 
     frame = pd.DataFrame(dict(enumerate(columns.values())))
@@ -34,13 +34,13 @@ def frame_of_columns(columns: Mapping[str, pd.Series[Any]]) -> pd.DataFrame:
 
 
 def series_of(values: list[Any]) -> pd.Series[Any]:
-    """Values as a column of their usual dtype where that holds each of them, else of dtype `object`."""
+    """A column of the usual dtype of the values where that holds each of them, else of dtype `object`."""
     import pandas as pd
 
     kinds = {type(value) for value in values}
     whole = not kinds.isdisjoint({int, bool})
     if len(kinds - {type(None)}) > 1 or (whole and len(kinds) > 1):
-        # By itself pandas would turn 1 into 1.0 here, and the prompt would say so.
+        # By itself pandas would turn 1 into 1.0 here, and prompts would show that.
         return pd.Series(values, dtype=object)
     try:
         return pd.Series(values)
@@ -49,7 +49,7 @@ def series_of(values: list[Any]) -> pd.Series[Any]:
 
 
 def arrow_frame(table: pa.Table) -> pd.DataFrame:
-    """An Arrow table as a frame."""
+    """A frame from an Arrow table."""
     return frame_of_columns({str(name): _arrow_column(table.column(name)) for name in table.column_names})
 
 

@@ -1,4 +1,4 @@
-"""What a path names: a file of a known format, packed or not, or standard input."""
+"""Where a table comes from: a file of a known format, compressed or not, or standard input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FORMATS = {
     ".pq": "parquet",
     ".xlsx": "excel",
 }
-"""Endings of tables that can be read; the texts among them also with `.gz` behind."""
+"""Endings of tables that can be read; csv and jsonl also followed by `.gz`."""
 
 WRITTEN = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
 """Endings of tables that can be written."""
@@ -44,7 +44,7 @@ STANDARD_INPUT = "-"
 """The path that stands for a table on standard input."""
 
 MAGIC = ((b"PAR1", "parquet"), (b"PK\x03\x04", "excel"), (b"\xd0\xcf\x11\xe0", "xls"), (b"\x1f\x8b", "gzip"))
-"""First bytes of formats that no text begins with."""
+"""First bytes of formats; no text begins with them."""
 
 SAVED_AS = {
     "parquet": "a parquet file; let its name end in .parquet",
@@ -57,7 +57,7 @@ def table_format(path: str | Path) -> str:
     """`csv`, `jsonl`, `parquet` or `excel`, by the ending of the name.
 
     Raises:
-        DataError: the ending is none of these.
+        DataError: the ending is unknown.
     """
     suffix = _suffix(path)
     if suffix not in FORMATS:
@@ -67,10 +67,10 @@ def table_format(path: str | Path) -> str:
 
 
 def written_format(path: str | Path) -> str:
-    """As `table_format`, of a table that is to be written.
+    """`csv`, `jsonl` or `parquet`: the format of a table to write, by the ending of the name.
 
     Raises:
-        DataError: no table is written under this ending.
+        DataError: tables with this ending are not written.
     """
     suffix = Path(path).suffix.lower()
     if suffix in WRITTEN:
@@ -95,7 +95,7 @@ def _suffix(path: str | Path) -> str:
 
 
 def existing_table(path: str | Path) -> Path:
-    """The path, if a table is there; for `-` the file that holds what came by standard input.
+    """The path of a table that exists; for `-`, of a file with the content of standard input.
 
     Raises:
         DataError: there is no such file, or its content is of another format than its name says.
@@ -119,14 +119,14 @@ def existing_table(path: str | Path) -> Path:
 
 
 def open_binary(file: Path) -> IO[bytes]:
-    """The bytes of a file, unpacked where they are packed by gzip."""
+    """A stream of a file's bytes, decompressed if it is a gzip file."""
     if _content(file) == "gzip":
         return cast(IO[bytes], gzip.open(file))
     return file.open("rb")
 
 
 def refuse_duplicates(names: Sequence[str], file: str | Path) -> None:
-    """Stops at a column name that occurs twice: records are keyed by it, one of the two would be lost.
+    """Refuses a column name that occurs twice: records are keyed by name, so one column would be lost.
 
     Raises:
         DataError: a name is repeated.
@@ -144,7 +144,7 @@ def _content(file: Path) -> str | None:
 
 @cache
 def _standard_input() -> Path:
-    """A table is read several times (its columns, its length, its rows), and a pipe only once: it is kept in a file."""
+    """Keeps standard input in a file: a table is read several times (columns, length, rows), a pipe only once."""
     if sys.stdin is None or sys.stdin.isatty():
         raise DataError("- is a table on standard input, and none is piped in: cat table.csv | luthier ... -")
     folder = Path(tempfile.mkdtemp(prefix="luthier-"))

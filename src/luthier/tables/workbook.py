@@ -1,4 +1,4 @@
-"""Rows of an Excel workbook: its first sheet that holds any."""
+"""Rows of an Excel workbook, from the first sheet that has any."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.errors import DataError, MissingPart
-from luthier.tables.dialect import SAMPLE_ROWS, named_columns, refuse_title
+from luthier.tables.delimited import SAMPLE_ROWS, named_columns, refuse_title
 from luthier.tables.sources import refuse_duplicates
 
 __all__ = ["SheetLayout", "sheet_layout", "workbook_rows"]
@@ -23,8 +23,8 @@ class SheetLayout:
 
     Attributes:
         name: its name in the workbook.
-        columns: names of its columns, from the first row with anything in it.
-        remarks: what is unusual about it, for a person.
+        columns: names of its columns, from the first row that is not empty.
+        remarks: what is unusual about it, as shown to the user.
     """
 
     name: str
@@ -39,7 +39,7 @@ def sheet_layout(file: Path) -> SheetLayout:
     """The first sheet with rows, and its columns.
 
     Raises:
-        DataError: the file is broken, no sheet holds anything, or two columns have one name.
+        DataError: the file is broken, all sheets are empty, or two columns have the same name.
         MissingPart: the package that reads workbooks is not installed.
     """
     with _workbook(file) as book:
@@ -60,7 +60,7 @@ def sheet_layout(file: Path) -> SheetLayout:
 
 
 def workbook_rows(file: Path) -> Iterator[dict[str, Any]]:
-    """Records in order: texts and numbers as they are stored, not as they are formatted; formulas by their result.
+    """Records in order: texts and numbers as stored, not as formatted; formulas by their results.
 
     Raises:
         DataError: the file is broken, or a row has a cell where the header has no name.
@@ -75,16 +75,12 @@ def workbook_rows(file: Path) -> Iterator[dict[str, Any]]:
             if any(cell is not None and str(cell).strip() for cell in cells[width:]):
                 raise DataError(f"{file}, sheet {chosen.name!r}: a row has a cell in a column without a name: {cells}.")
             padded = [*cells[:width], *[None] * (width - len(cells))]
-            yield dict(zip(chosen.columns, map(_plain, padded), strict=True))
-
-
-def _plain(cell: Any) -> Any:
-    return None if cell == "" else cell
+            yield {name: None if cell == "" else cell for name, cell in zip(chosen.columns, padded, strict=True)}
 
 
 def _filled(sheet: Any) -> Iterator[tuple[Any, ...]]:
-    """Rows with anything in them; a sheet ends with any number of rows that were once formatted."""
-    # What a file says about its own size is often wrong.
+    """Rows that are not empty; a sheet may end with any number of rows that were only formatted."""
+    # The size that a file states is often wrong.
     sheet.reset_dimensions()
     for cells in sheet.iter_rows(values_only=True):
         if any(cell is not None and cell != "" for cell in cells):
@@ -101,7 +97,7 @@ def _workbook(file: Path) -> Iterator[Any]:
 
     try:
         with warnings.catch_warnings():
-            # About colours and drop-down lists it does not keep.
+            # Of colours and drop-down lists that are not kept.
             warnings.simplefilter("ignore", UserWarning)
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         try:

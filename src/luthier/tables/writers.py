@@ -1,4 +1,4 @@
-"""Tables into files: row after row into a scratch file that takes the target's place when it is whole."""
+"""Tables written to files, records by records, into a scratch file that takes the target's place when it is whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from luthier.errors import DataError
 from luthier.outputs import ScratchFile, check_file
 from luthier.tables.cells import arrow_cells, csv_line, json_text, utf8_safe, without_formula
-from luthier.tables.readers import columns_of, read_chunks, readable_parquet
+from luthier.tables.readers import columns_of, open_parquet, read_chunks
 from luthier.tables.sources import existing_table, refuse_duplicates, table_format, written_format
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ __all__ = ["TableWriter", "open_writer", "write_frame"]
 
 
 def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
-    """A whole DataFrame as a table, missing cells as null.
+    """Writes a DataFrame as a table, missing cells as null.
 
     Raises:
-        DataError: the ending is unknown, two columns have one name, or the file cannot be written.
+        DataError: the ending is unknown, two columns have the same name, or the file cannot be written.
     """
     columns = [str(column) for column in frame.columns]
     cells = frame.astype(object).where(frame.notna(), None)
@@ -45,7 +45,7 @@ class TableWriter(Protocol):
         """
 
     def close(self) -> None:
-        """Writes what is held back; the file itself stays open."""
+        """Writes what is buffered; the file itself stays open."""
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def open_writer(
     renamed: Mapping[str, str] | None = None,
     escape_formulas: bool = False,
 ) -> Iterator[TableWriter]:
-    """A writer for a table that holds the columns of another one and some more.
+    """Opens a writer for a table with the columns of another one and some more.
 
     The file appears whole when the block ends without an error, and not at all otherwise.
 
@@ -65,19 +65,19 @@ def open_writer(
         path: where the table goes; its ending gives the format.
         columns: every column, in order.
         added: the columns that the source does not have, each with `string` or `float64`.
-        like: the source table, whose column types a parquet target keeps.
-        renamed: column of the source to its name in the target, where that is another one.
+        like: the source table; a parquet target keeps its column types.
+        renamed: column of the source to its name in the target, where they differ.
         escape_formulas: whether texts in a csv that a spreadsheet would run as a formula get a `'` in front.
 
     Raises:
-        DataError: the ending is unknown, two columns have one name, the folder cannot be written, or a symbolic link
-            or a folder is in the file's place.
+        DataError: the ending is unknown, two columns have the same name, the folder cannot be written to, or a
+            symbolic link or a folder is in the file's place.
     """
     kind = written_format(path)
     refuse_duplicates([utf8_safe(name) for name in columns], path)
     with _named_fault(path):
         check_file(path).parent.mkdir(parents=True, exist_ok=True)
-        # Found out now rather than after everything was paid for.
+        # Before anything is paid for.
         scratch = ScratchFile(path)
     try:
         writer: TableWriter
@@ -157,7 +157,7 @@ class _ParquetWriter:
         try:
             self.writer.close()
         finally:
-            # After a failed close it would try again while it is collected, and print what it met.
+            # After a failed close it would try again when it is garbage-collected, and print the error.
             self.writer.is_open = False
 
 
@@ -173,7 +173,7 @@ def _schema(
 
 
 def _column_types(path: str | Path | None) -> dict[str, pa.DataType]:
-    """Arrow types of a table's columns; for jsonl and workbooks found in its values."""
+    """Arrow types of a table's columns; for jsonl and workbooks inferred from the values."""
     import pyarrow as pa
 
     if path is None:
@@ -181,7 +181,7 @@ def _column_types(path: str | Path | None) -> dict[str, pa.DataType]:
     file = existing_table(path)
     kind = table_format(file)
     if kind == "parquet":
-        with readable_parquet(file) as source:
+        with open_parquet(file) as source:
             return {str(field.name): field.type for field in source.schema_arrow}
     if kind == "csv":
         return dict.fromkeys(columns_of(file), pa.string())
@@ -189,7 +189,7 @@ def _column_types(path: str | Path | None) -> dict[str, pa.DataType]:
 
 
 def _found_types(path: Path) -> dict[str, pa.DataType]:
-    """One type per key that holds all of its values; text, for their JSON, where there is none."""
+    """For each key a type that holds all of its values; where there is none, text, for their JSON."""
     import pyarrow as pa
 
     types: dict[str, Any] = {}
@@ -203,7 +203,7 @@ def _found_types(path: Path) -> dict[str, pa.DataType]:
                 mixed.add(name)
     mixed |= {name for name, kind in types.items() if pa.types.is_null(kind) or not _storable(kind)}
     types |= dict.fromkeys(mixed, pa.string())
-    # A type found chunk by chunk can still be too narrow for a value: 2**60 + 1 is no float64.
+    # A type found chunk by chunk can still be too narrow for a value: float64 cannot hold 2**60 + 1.
     doubtful = {name: kind for name, kind in types.items() if not pa.types.is_string(kind)}
     for chunk in read_chunks(path, rows=8_192) if doubtful else ():
         for name, kind in list(doubtful.items()):
@@ -223,7 +223,7 @@ def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def _storable(kind: pa.DataType) -> bool:
-    """Whether parquet has this type; it lacks an object without keys, at any depth."""
+    """Whether parquet has this type; it lacks objects without keys, at any depth."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
