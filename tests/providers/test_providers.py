@@ -114,7 +114,7 @@ async def test_a_redirect_is_not_followed_with_the_key() -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     transport = Transport()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/chat/completions"
-    reply = await transport.post(url, {"Authorization": "Bearer x"}, b"{}", 5)
+    reply = await transport.send(url, {"Authorization": "Bearer x"}, 5, b"{}")
     assert isinstance(reply, Reply)
     assert reply.status == 307
     assert seen == []
@@ -139,13 +139,13 @@ async def test_a_proxy_is_used_where_the_environment_names_one(monkeypatch: pyte
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{runner.addresses[0][1]}")
     transport = Transport()
     headers = {"Authorization": "Bearer x"}
-    through = await transport.get("http://luthier.invalid/v1/models", headers, 5)
+    through = await transport.send("http://luthier.invalid/v1/models", headers, 5)
     assert isinstance(through, Reply)
     assert through.status == 200
     assert seen == ["http://luthier.invalid/v1/models"]
     await transport.close()
     monkeypatch.setenv("no_proxy", "luthier.invalid")
-    direct = await (fresh := Transport()).get("http://luthier.invalid/v1/models", headers, 5)
+    direct = await (fresh := Transport()).send("http://luthier.invalid/v1/models", headers, 5)
     assert isinstance(direct, TransportFault)
     assert direct.kind == "unreachable"
     await fresh.close()

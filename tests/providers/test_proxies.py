@@ -126,7 +126,7 @@ async def test_socks_proxies_are_used_and_look_names_up_where_they_are_told_to(
         for proxy, host in (("socks5", "127.0.0.1"), ("socks5h", "api.invalid")):
             monkeypatch.setenv("ALL_PROXY", f"{proxy}://{socks}")
             transport = Transport()
-            reply = await transport.post(f"http://{host}:{port}/v1/x", {}, b"{}", 5)
+            reply = await transport.send(f"http://{host}:{port}/v1/x", {}, 5, b"{}")
             await transport.close()
             assert isinstance(reply, Reply), reply
             assert json.loads(reply.body)["model"] == "m"
@@ -182,7 +182,7 @@ async def test_plain_http_at_a_port_of_https_says_so(tmp_path: Path) -> None:
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     transport = Transport()
-    fault = await transport.post(f"{url}/chat/completions", {}, b"{}", 5)
+    fault = await transport.send(f"{url}/chat/completions", {}, 5, b"{}")
     assert isinstance(fault, TransportFault)
     assert fault.kind == "needs_tls"
     told = str(stopping_error(judge_fault(fault, reached=False), compatible("m", url)))
@@ -198,7 +198,7 @@ async def test_plain_http_at_a_port_that_only_closes_it_is_no_question_of_tls() 
 
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     transport = Transport()
-    fault = await transport.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/x", {}, b"{}", 5)
+    fault = await transport.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/x", {}, 5, b"{}")
     assert isinstance(fault, TransportFault)
     assert fault.kind == "broken"
     await transport.close()

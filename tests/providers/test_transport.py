@@ -58,7 +58,7 @@ async def asked(handler: Handler, timeout_seconds: float) -> Reply | TransportFa
     transport = Transport()
     try:
         port = runner.addresses[0][1]
-        return await transport.post(f"http://127.0.0.1:{port}/", {}, b"{}", timeout_seconds, direct=True)
+        return await transport.send(f"http://127.0.0.1:{port}/", {}, timeout_seconds, b"{}", direct=True)
     finally:
         await transport.close()
         await runner.cleanup()

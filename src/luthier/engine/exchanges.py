@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -36,14 +35,10 @@ async def exchange(
     call = pending.call
     endpoint, queue = call.endpoint, call.queue
     operation = pending.request.operation
-    headers = await provider.headers(endpoint)
-    url, direct = provider.base_url(endpoint), endpoint.provider == "local"
     asked = _in_one_call(pending)
     while True:
         request = queue.likeliest.within(asked)
-        path, body = provider.adapt(request, endpoint)
-        packed = json.dumps(body, separators=(",", ":")).encode()
-        reply = await transport.post(url + path, headers, packed, endpoint.timeout_seconds, direct=direct)
+        reply = await provider.send(request, endpoint, transport)
         if not queue.likeliest.learned(reply, request):
             break
         for report in call.reports:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from luthier.engine.loop import wait_for
@@ -89,49 +88,47 @@ def check_endpoint(
         roles: roles of the turns before the question, such as `system`, which some models do not take.
         report: counts the call that was answered and its price.
     """
-    return wait_for(_check(_Inspection(endpoint, wants_logprobs, operation, decoding or {}, roles, report)))
+    given = {name: value for name, value in (decoding or {}).items() if value is not None}
+    return wait_for(_Inspection(endpoint, wants_logprobs, operation, given, roles, report).findings())
 
 
-async def _check(inspection: _Inspection) -> list[Finding]:
-    try:
-        return await inspection.findings()
-    finally:
-        await inspection.transport.close()
-
-
+@dataclass
 class _Inspection:
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        wants_logprobs: bool,
-        operation: Operation,
-        decoding: Mapping[str, Any],
-        roles: Sequence[str],
-        report: Report | None,
-    ) -> None:
-        self.endpoint, self.wants_logprobs, self.operation = endpoint, wants_logprobs, operation
-        self.decoding = {name: value for name, value in decoding.items() if value is not None}
-        self.roles, self.report = roles, report
-        self.transport = Transport()
-        self.provider = PROVIDERS[endpoint.provider]
-        self.found: list[Finding] = []
-        hosted = endpoint.provider in ("openai", "azure")
-        self._top = TOP_HOSTED_COMPLETION if hosted and operation == "completion" else TOP_LOGPROBS
+    endpoint: Endpoint
+    wants_logprobs: bool
+    operation: Operation
+    decoding: Mapping[str, Any]
+    roles: Sequence[str]
+    report: Report | None
+    transport: Transport = field(default_factory=Transport)
+    found: list[Finding] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.provider = PROVIDERS[self.endpoint.provider]
+        hosted = self.endpoint.provider in ("openai", "azure")
+        self._top = TOP_HOSTED_COMPLETION if hosted and self.operation == "completion" else TOP_LOGPROBS
         self._most = self._top
 
     async def findings(self) -> list[Finding]:
+        try:
+            await self._inspect()
+        finally:
+            await self.transport.close()
+        return self.found
+
+    async def _inspect(self) -> None:
         variable = self.endpoint.key_variable
         try:
             await self.provider.prepare(self.endpoint)
         except LuthierError as error:
             # Only the embedded server is prepared: it must start, and serve the model.
             self._add(False, "model", str(error))
-            return self.found
+            return
         try:
             await self.provider.headers(self.endpoint)
         except LuthierError as error:
             self._add(False, "key", str(error), f"export {variable}=..." if variable else "")
-            return self.found
+            return
         self._add(True, "key", f"in {variable}" if variable else "none needed")
         reply = await self._ask(self.decoding, self.wants_logprobs)
         limit = LikeliestLimit()
@@ -143,7 +140,6 @@ class _Inspection:
             reply = await self._without(verdict)
             verdict = self._verdict(reply)
         await self._judge(reply, verdict)
-        return self.found
 
     async def _ask(self, decoding: Mapping[str, Any], logprobs: bool) -> Reply | TransportFault:
         body: dict[str, Any]
@@ -162,14 +158,7 @@ class _Inspection:
                 body = {**decoding, "input": ["Good or bad?"], "encoding_format": "base64"}
             case "decision":
                 body = {**decoding, "input": "The soup was good.", "questions": [QUESTION]}
-        path, packed = self.provider.adapt(Request(self.operation, body), self.endpoint)
-        return await self.transport.post(
-            self.provider.base_url(self.endpoint) + path,
-            await self.provider.headers(self.endpoint),
-            json.dumps(packed).encode(),
-            self.endpoint.timeout_seconds,
-            direct=self.endpoint.provider == "local",
-        )
+        return await self.provider.send(Request(self.operation, body), self.endpoint, self.transport)
 
     async def _without(self, verdict: Verdict) -> Reply | TransportFault:
         if verdict.cause == "logprobs":

@@ -9,7 +9,7 @@ from typing import Any
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
 from luthier.providers.redaction import sendable
-from luthier.providers.transport import Transport, TransportFault
+from luthier.providers.transport import Reply, Transport, TransportFault
 
 __all__ = ["Provider", "bearer"]
 
@@ -71,16 +71,27 @@ class Provider:
         """
         return endpoint.identity or endpoint.address
 
+    async def send(self, request: Request, endpoint: Endpoint, transport: Transport) -> Reply | TransportFault:
+        """Sends a request once, as this service spells it."""
+        path, body = self.adapt(request, endpoint)
+        packed = json.dumps(body, separators=(",", ":")).encode()
+        return await self._fetch(path, endpoint, transport, endpoint.timeout_seconds, packed)
+
     async def listed_models(self, endpoint: Endpoint, transport: Transport) -> list[str]:
         """The names of the models a server lists, sorted; empty if it lists none."""
-        url, headers = self.base_url(endpoint) + "/models", await self.headers(endpoint)
-        reply = await transport.get(url, headers, LISTING_SECONDS, direct=endpoint.provider == "local")
+        reply = await self._fetch("/models", endpoint, transport, LISTING_SECONDS)
         if isinstance(reply, TransportFault) or reply.status != 200:
             return []
         try:
             return sorted(sendable(str(model["id"])) for model in json.loads(reply.body)["data"])
         except (ValueError, KeyError, TypeError):
             return []
+
+    async def _fetch(
+        self, path: str, endpoint: Endpoint, transport: Transport, seconds: float, body: bytes | None = None
+    ) -> Reply | TransportFault:
+        url, headers = self.base_url(endpoint) + path, await self.headers(endpoint)
+        return await transport.send(url, headers, seconds, body, direct=endpoint.provider == "local")
 
 
 def bearer(key: str | None) -> Mapping[str, str]:

@@ -72,45 +72,28 @@ class Transport:
         self._proxies: dict[tuple[str, tuple[str | None, ...]], Proxy | None] = {}
         self._plain: dict[str, bool] = {}
 
-    async def post(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float, *, direct: bool = False
+    async def send(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+        body: bytes | None = None,
+        *,
+        direct: bool = False,
     ) -> Reply | TransportFault:
-        """Sends a body once. Redirects are not followed: the key would travel along.
+        """Sends a request once. Redirects are not followed: the key would travel along.
 
         Args:
             url: where to.
             headers: of the request.
-            body: of the request.
             timeout_seconds: longest wait for the whole answer.
+            body: is posted; without one the address is read.
             direct: past any proxy, as the server runs on this machine for this user alone.
 
         Raises:
             EndpointError: the environment names a proxy by something that is no address.
             MissingPart: it names a SOCKS proxy, and the package for those is not installed.
         """
-        return await self._send("POST", url, headers, body, timeout_seconds, direct)
-
-    async def get(
-        self, url: str, headers: Mapping[str, str], timeout_seconds: float, *, direct: bool = False
-    ) -> Reply | TransportFault:
-        """Reads an address once; as `post`."""
-        return await self._send("GET", url, headers, None, timeout_seconds, direct)
-
-    async def close(self) -> None:
-        """Closes the connections; the transport can be used again afterwards."""
-        sessions, self._sessions = self._sessions, {}
-        for session in sessions.values():
-            await session.close()
-
-    async def _send(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        timeout_seconds: float,
-        direct: bool,
-    ) -> Reply | TransportFault:
         import aiohttp
 
         proxy = None if direct else self._proxy(url)
@@ -120,7 +103,7 @@ class Transport:
             async with (
                 asyncio.timeout(timeout_seconds),
                 session.request(
-                    method,
+                    "GET" if body is None else "POST",
                     url,
                     data=_payload(body),
                     headers=headers,
@@ -152,6 +135,12 @@ class Transport:
             if proxy is None or not type(error).__module__.startswith(("python_socks", "aiohttp_socks")):
                 raise
             return _fault_of_proxy(proxy, error)
+
+    async def close(self) -> None:
+        """Closes the connections; the transport can be used again afterwards."""
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            await session.close()
 
     def _session(self, proxy: Proxy | None) -> aiohttp.ClientSession:
         through = proxy.url if proxy is not None and proxy.is_socks else ""
