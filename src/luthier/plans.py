@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from luthier.engine.conversations import Recalled
 from luthier.engine.engine import Engine
 from luthier.engine.estimates import Estimate, summed
-from luthier.engine.groups import Recalled
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.providers.prices import dollars, sum_if_known
 from luthier.spec import Conversation, Fitted, PlannedRequests, Spec

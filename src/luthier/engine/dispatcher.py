@@ -63,9 +63,9 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._transport = shared_transport()
         callbacks = self._settle_elsewhere, self._start, self._stop_by_error
-        self._shared = SharedJournal(journal, self._loop, pricing, *callbacks)
+        self.shared = SharedJournal(journal, self._loop, pricing, *callbacks)
         self._retries = RetryPolicy(settings)
-        self.identities = Identities(self._shared, settings, self._probe)
+        self.identities = Identities(self.shared, settings, self._probe)
         self._queues: dict[tuple[str, str | None, str], EndpointQueue] = {}
         self._pending: dict[bytes, PendingRequest] = {}
         self._calls: set[Call] = set()
@@ -95,7 +95,7 @@ class Dispatcher:
             self._close(call)
         if call.error is not None:
             # What the error explains must not be read as the rows' own failure by the next call.
-            await self._shared.committed()
+            await self.shared.committed()
         return call.result()
 
     async def _reported(
@@ -104,7 +104,7 @@ class Dispatcher:
         reported, answer = await self.identities.reported(endpoint, requests[0].operation)
         if answer is not None:
             for report in reports:
-                report.paid(answer)
+                report.now.add(answer)
         if options.budget is not None:
             if answer is not None:
                 options.budget.spend(answer.cost_usd or 0.0)
@@ -151,10 +151,6 @@ class Dispatcher:
             self._close(call)
         return call
 
-    async def known(self, requests: Sequence[Request], endpoint: Endpoint, retry_failed: bool) -> list[Answer | None]:
-        """The journal's answers, in order; `None` for one that is missing. Asks no service, not even its name."""
-        return await self._shared.known(requests, endpoint, self.identities.guessed(endpoint), retry_failed)
-
     # Known, elsewhere or queued
 
     async def _enqueue(self, call: Call, requests: Sequence[Request]) -> None:
@@ -168,14 +164,14 @@ class Dispatcher:
         while call.stop_reason in (None, "outage") and (some := list(islice(source, LOOKAHEAD))):
             keys = answer_keys(prefix, [request for _, request in some])
             about = {key: request for (_, request), key in zip(some, keys, strict=True) if key is not None}
-            found = await self._shared.find([key for key in about if options.accepts_journaled(key)])
+            found = await self.shared.find([key for key in about if options.accepts_journaled(key)])
             call.damaged += sum(isinstance(each, JournalEntry) and each.state == "damaged" for each in found.values())
-            known = self._shared.answers(found, about, call)
+            known = self.shared.answers(found, about, call.endpoint, options)
             unknown = [key for key in about if key not in known and key not in self._pending]
             held: set[bytes] = set()
             if call.stop_reason is None:
-                held, late = await self._shared.claim(unknown)
-                known |= self._shared.answers(late, about, call)
+                held, late = await self.shared.claim(unknown)
+                known |= self.shared.answers(late, about, call.endpoint, options)
             for (position, request), key in zip(some, keys, strict=True):
                 if call.stop_reason not in (None, "outage"):
                     break
@@ -191,10 +187,10 @@ class Dispatcher:
                     pending = self._pending[key] = self._new_pending(call, position, request, key, identity)
                     # What another process is asking already is not fresh enough for a call that wants it asked again.
                     if key in held and not options.fresh:
-                        self._shared.wait_for(pending)
+                        self.shared.wait_for(pending)
                     else:
                         call.queue.add(pending)
-            self._shared.release([key for key in unknown if key not in self._pending])
+            self.shared.release([key for key in unknown if key not in self._pending])
             call.queue.pump()
             await call.lookahead.wait()
         call.is_enqueued = True
@@ -215,7 +211,7 @@ class Dispatcher:
     def _settle_elsewhere(self, pending: PendingRequest, entry: JournalEntry) -> bool:
         """Another process has asked the same; hands out what came of it, unless that has to be asked again."""
         retry = pending.call.options.retry_failed and entry.created < pending.elsewhere_since
-        answer = self._shared.answer(entry, pending.request, pending.call.endpoint, retry)
+        answer = self.shared.answer(entry, pending.request, pending.call.endpoint, retry)
         if answer is not None:
             self._settle(pending, answer)
         return answer is not None
@@ -292,7 +288,7 @@ class Dispatcher:
         if good:
             queue.answered = True
             for owed in call.cause.answer(pending.permit.number):
-                self._shared.keep(owed, owed.key, None)
+                self.shared.keep(owed, owed.key, None)
             if good[0][0].journaled and (model := good[0][1].answer.model) is not None:
                 self.identities.notice(call, model)
         for member, part in good:
@@ -402,7 +398,7 @@ class Dispatcher:
         verdict, entries = found
         # They were kept as the rows' own while that was what they looked like.
         for entry in entries if call.cause.is_disproved(verdict.suspected) else ():
-            self._shared.keep(replace(entry, failure="transient"), entry.key, None)
+            self.shared.keep(replace(entry, failure="transient"), entry.key, None)
         call.error = stopping_error(replace(verdict, cause=verdict.suspected), call.endpoint)
         self._stop_call(call, "error")
 
@@ -414,7 +410,7 @@ class Dispatcher:
                 self._stop_by_error(pending.call, error)
             self._settle(pending, answer)
 
-        self._shared.keep(entry, pending.key, committed)
+        self.shared.keep(entry, pending.key, committed)
 
     def _settle(self, pending: PendingRequest, answer: Answer) -> None:
         """The answer is safe: every call that waits for it has it, and the permit is given back."""
@@ -423,8 +419,8 @@ class Dispatcher:
         was_in_flight, pending.state = pending.state == "in_flight", "settled"
         if self._pending.get(pending.key) is pending:
             del self._pending[pending.key]
-            self._shared.release([pending.key])
-        self._shared.settled(pending.key, answer)
+            self.shared.release([pending.key])
+        self.shared.settled(pending.key, answer)
         for place, (call, position) in enumerate(pending.waiters):
             call.options.note(pending.key, answer)
             # Paid once: the other calls that asked the same have it from there.
@@ -445,14 +441,14 @@ class Dispatcher:
         """Sends nothing more for a call; what it alone waited for and was not sent comes back as `stopped`."""
         if call.stop_reason is None:
             call.stop_reason = reason
-        for pending in (*call.queue.withdraw(call), *self._shared.waiting(call)):
+        for pending in (*call.queue.withdraw(call), *self.shared.waiting(call)):
             if self._take_over(pending):
                 if pending.state != "elsewhere":
                     self._start(pending)
             elif self._pending.get(pending.key) is pending:
                 del self._pending[pending.key]
-                self._shared.forget(pending)
-                self._shared.release([pending.key])
+                self.shared.forget(pending)
+                self.shared.release([pending.key])
         if reason != "outage" or call.is_enqueued:
             self._give_up_unsent(call)
 
@@ -492,8 +488,8 @@ class Dispatcher:
         """Stops, and waits until what is in flight is committed. The connections belong to all engines and stay."""
         self.stop_all("stopped")
         while any(queue.in_flight for queue in self._queues.values()):
-            self._shared.flush()
+            self.shared.flush()
             await asyncio.sleep(0.005)
-        self._shared.close()
+        self.shared.close()
         for queue in self._queues.values():
             queue.close()

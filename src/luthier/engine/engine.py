@@ -16,14 +16,15 @@ from typing import Any, TypeVar, Unpack
 
 from luthier.documents import described
 from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, GuardedProgress, ask_options
+from luthier.engine.conversations import Recalled, held, recalled, step
 from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.endpoint_queue import StopReason
 from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, estimated, summed
-from luthier.engine.groups import Group, Recalled, answers_of_all, by_endpoint
+from luthier.engine.groups import Group, answers_of_all, by_endpoint
 from luthier.engine.loop import background_loop, in_background, is_background, loop_is_running, wait_for
 from luthier.engine.report import Report
 from luthier.engine.retries import EngineSettings
-from luthier.errors import Interrupted, Partial, UserError
+from luthier.errors import Interrupted, UserError
 from luthier.journal.journal import Journal
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Conversation, ProgressEvent, Request
@@ -151,7 +152,7 @@ class Engine:
         try:
             while True:
                 # Between its requests a technique may compute for seconds; the loop is not made to wait.
-                requests, ended = await asyncio.to_thread(_step, conversation, answers)
+                requests, ended = await asyncio.to_thread(step, conversation, answers)
                 if ended is not None:
                     return ended[0]
                 answers = []
@@ -181,7 +182,7 @@ class Engine:
             self._take_event(requests, progress)
             return []
 
-        return _held(conversation, answer)
+        return held(conversation, answer)
 
     def recall(
         self,
@@ -203,31 +204,21 @@ class Engine:
                 that field of the options.
         """
         options = ask_options(options, shorthands)
-        rounds: list[Sequence[Request]] = []
         missing: dict[tuple[str, bytes], Request] = {}
 
         def answer(requests: Sequence[Request]) -> Sequence[Answer]:
-            if not requests:
-                return []
-            rounds.append(requests)
             answers = [Answer(failure="stopped")] * len(requests)
             for group in by_endpoint(requests, endpoint):
                 known = wait_for(self._known(group, options))
                 keys = answer_keys(key_prefix(group.endpoint, ""), group.requests)
-                places = group.positions or range(len(known))
-                for place, request, key, found in zip(places, group.requests, keys, known, strict=True):
+                for place, request, key, found in zip(group.positions, group.requests, keys, known, strict=True):
                     if found is not None:
                         answers[place] = found
                     elif key is not None:
                         missing.setdefault((group.endpoint.address, key), request)
             return answers
 
-        try:
-            result = _held(conversation, answer)
-        except Partial:
-            # The technique cannot go on without what is missing.
-            return Recalled(tuple(rounds), tuple(missing.values()))
-        return Recalled(tuple(rounds), tuple(missing.values()), result)
+        return recalled(conversation, answer, missing.values())
 
     def estimate(
         self,
@@ -317,9 +308,8 @@ class Engine:
         self.raise_if_interrupted()
 
     async def _known(self, group: Group, options: AskOptions) -> list[Answer | None]:
-        if options.fresh:
-            return [None] * len(group.requests)
-        return await self._dispatcher_here().known(group.requests, group.endpoint, options.retry_failed)
+        dispatcher = self._dispatcher_here()
+        return await dispatcher.shared.known(group, dispatcher.identities.guessed(group.endpoint), options)
 
     async def _estimate(
         self,
@@ -375,28 +365,6 @@ class Engine:
             loop.call_soon_threadsafe(setattr, dispatcher, "stopped", None)
         else:
             loop.call_soon_threadsafe(dispatcher.stop_all, reason)
-
-
-def _step(
-    conversation: Conversation[Result], answers: Sequence[Answer] | None
-) -> tuple[Sequence[Request], tuple[Result] | None]:
-    # StopIteration cannot pass through a coroutine, so the end is told by a value.
-    try:
-        return (next(conversation) if answers is None else conversation.send(answers)), None
-    except StopIteration as stop:
-        return (), (stop.value,)
-
-
-def _held(conversation: Conversation[Result], answer: Callable[[Sequence[Request]], Sequence[Answer]]) -> Result:
-    answers: Sequence[Answer] | None = None
-    try:
-        while True:
-            requests, ended = _step(conversation, answers)
-            if ended is not None:
-                return ended[0]
-            answers = answer(requests)
-    finally:
-        conversation.close()
 
 
 async def _on_engine_loop(work: Coroutine[Any, Any, Result]) -> Result:

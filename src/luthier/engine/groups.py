@@ -5,37 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from luthier.errors import BudgetReached, Interrupted, SpecError
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
 
-__all__ = ["Group", "Recalled", "answers_of_all", "by_endpoint"]
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled(Generic[Result]):
-    """How far the journal took a technique.
-
-    Attributes:
-        rounds: the requests of each round, in order. Those the journal has no answer to are answered as "not sent",
-            so that the conversation goes on with all that is known.
-        missing: the distinct requests without an answer, in the order they were first asked: what a batch has to ask
-            before the next recall comes further.
-        result: what the conversation came to; `None` where it could not go on without the missing answers.
-    """
-
-    rounds: tuple[Sequence[Request], ...]
-    missing: tuple[Request, ...]
-    result: Result | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the journal had everything, so that the result is what `drive` would return."""
-        return self.result is not None and not self.missing
+__all__ = ["Group", "answers_of_all", "by_endpoint"]
 
 
 @dataclass(slots=True)
@@ -45,12 +21,12 @@ class Group:
     Attributes:
         endpoint: the one asked.
         requests: in the order they were given.
-        positions: their places in the round; `None` when they are all of it.
+        positions: their places in the round.
     """
 
     endpoint: Endpoint
-    requests: Sequence[Request]
-    positions: list[int] | None = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
 
 
 def by_endpoint(requests: Sequence[Request], otherwise: Endpoint | None) -> list[Group]:
@@ -60,25 +36,23 @@ def by_endpoint(requests: Sequence[Request], otherwise: Endpoint | None) -> list
         SpecError: a request names no endpoint, and there is no other.
     """
     if otherwise is not None and all(request.endpoint is None for request in requests):
-        return [Group(otherwise, requests, None)]
+        return [Group(otherwise, list(requests), list(range(len(requests))))]
     groups: list[Group] = []
-    seen: dict[int, tuple[Group, list[Request], list[int]]] = {}
+    seen: dict[int, Group] = {}
     for position, request in enumerate(requests):
         endpoint = request.endpoint or otherwise
         if endpoint is None:
             raise SpecError("this technique asks a model, but its spec has no `endpoint:` to ask.")
-        found = seen.get(id(endpoint))
-        if found is None:
+        group = seen.get(id(endpoint))
+        if group is None:
             # Equal endpoints are one: what is asked of both is asked once.
-            found = next((known for known in seen.values() if known[0].endpoint == endpoint), None)
-            if found is None:
-                its_requests: list[Request] = []
-                positions: list[int] = []
-                found = Group(endpoint, its_requests, positions), its_requests, positions
-                groups.append(found[0])
-            seen[id(endpoint)] = found
-        found[1].append(request)
-        found[2].append(position)
+            group = next((known for known in groups if known.endpoint == endpoint), None)
+            if group is None:
+                group = Group(endpoint)
+                groups.append(group)
+            seen[id(endpoint)] = group
+        group.requests.append(request)
+        group.positions.append(position)
     return groups
 
 
@@ -106,5 +80,5 @@ async def answers_of_all(
             task.cancel()
     answers: dict[int, Answer] = {}
     for group, task in zip(groups, tasks, strict=True):
-        answers.update(zip(group.positions or (), task.result(), strict=True))
+        answers.update(zip(group.positions, task.result(), strict=True))
     return [answers[position] for position in range(len(answers))]

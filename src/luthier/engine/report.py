@@ -107,10 +107,6 @@ class Report:
             self._latencies.append(answer.latency_seconds)
         (self.recorded if answer.from_journal else self.now).add(answer)
 
-    def paid(self, answer: Answer) -> None:
-        """Counts tokens and money of an answer that is not to one of the requests."""
-        self.now.add(answer)
-
     @property
     def fetched(self) -> int:
         """Answers that came from a service now."""

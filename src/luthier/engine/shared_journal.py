@@ -15,9 +15,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from luthier.engine.ask_options import FINAL
+from luthier.engine.ask_options import FINAL, AskOptions
 from luthier.engine.endpoint_queue import Call, PendingRequest
 from luthier.engine.estimates import Pricing
+from luthier.engine.groups import Group
 from luthier.errors import UserError
 from luthier.journal.journal import Journal, JournalEntry
 from luthier.journal.leases import Owner
@@ -108,16 +109,14 @@ class SharedJournal:
             found = await self.read(self.journal.lookup, keys)
         return {**found, **settled}
 
-    async def known(
-        self, requests: Sequence[Request], endpoint: Endpoint, identity: str | None, retry_failed: bool
-    ) -> list[Answer | None]:
+    async def known(self, group: Group, identity: str | None, options: AskOptions) -> list[Answer | None]:
         """The journal's answers, in order; `None` for one that is missing, a failure for one that can never be sent."""
         if identity is None:
-            return [None] * len(requests)
-        keys = answer_keys(key_prefix(endpoint, identity), requests)
-        about = {key: request for key, request in zip(keys, requests, strict=True) if key is not None}
-        found = await self.find(list(about))
-        read = {key: self.answer(found[key], about[key], endpoint, retry_failed) for key in found}
+            return [None] * len(group.requests)
+        keys = answer_keys(key_prefix(group.endpoint, identity), group.requests)
+        about = {key: request for key, request in zip(keys, group.requests, strict=True) if key is not None}
+        found = await self.find([key for key in about if options.accepts_journaled(key)])
+        read = self.answers(found, about, group.endpoint, options)
         return [UNWRITABLE if key is None else read.get(key) for key in keys]
 
     def answer(self, found: Found, request: Request, endpoint: Endpoint, retry_failed: bool) -> Answer | None:
@@ -146,12 +145,14 @@ class SharedJournal:
             return Answer(failure=failure, status=found.status, error=found.error, from_journal=True)
         return None
 
-    def answers(self, found: dict[bytes, Found], about: dict[bytes, Request], call: Call) -> dict[bytes, Answer]:
-        """Those of the answers found that do for a call."""
-        options, known = call.options, {}
+    def answers(
+        self, found: dict[bytes, Found], about: dict[bytes, Request], endpoint: Endpoint, options: AskOptions
+    ) -> dict[bytes, Answer]:
+        """Those of the answers found that do under these options."""
+        known = {}
         for key, each in found.items():
             if isinstance(each, Answer) or options.accepts_journaled(key):
-                answer = self.answer(each, about[key], call.endpoint, options.retries_failed(key))
+                answer = self.answer(each, about[key], endpoint, options.retries_failed(key))
                 if answer is not None:
                     known[key] = answer
         return known

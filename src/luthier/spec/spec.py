@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from luthier.engine.conversations import Recalled
 from luthier.engine.estimates import NO_FOLLOW_UPS, FollowUps
-from luthier.engine.groups import Recalled
 from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError
 from luthier.outputs import write_folder

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from luthier.engine.conversations import Recalled, recalled
 from luthier.engine.estimates import FollowUps
-from luthier.engine.groups import Recalled
-from luthier.errors import Partial
 from luthier.providers.exchange import Answer, Conversation, Request
 from luthier.providers.redaction import sendable
 from luthier.spec import Fitted, JournalReplay, PlannedRequests
@@ -41,17 +39,13 @@ Examples: TypeAlias = Sequence[FewShotExample]
 
 def unknown_to_journal(conversation: Conversation[Result]) -> Recalled[Result]:
     """A conversation replayed with an empty journal: the requests it makes until it needs an answer."""
-    rounds: list[Sequence[Request]] = []
-    try:
-        requests = next(conversation)
-        while True:
-            if requests:
-                rounds.append(requests)
-            requests = conversation.send([Answer(failure="stopped") for _ in requests])
-    except StopIteration as end:
-        return Recalled(tuple(rounds), tuple(chain.from_iterable(rounds)), end.value)
-    except Partial:
-        return Recalled(tuple(rounds), tuple(chain.from_iterable(rounds)))
+    asked: list[Request] = []
+
+    def unanswered(requests: Sequence[Request]) -> Sequence[Answer]:
+        asked.extend(requests)
+        return [Answer(failure="stopped")] * len(requests)
+
+    return recalled(conversation, unanswered, asked)
 
 
 def plan_requests(
