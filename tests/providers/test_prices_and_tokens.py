@@ -85,11 +85,11 @@ def test_base_models() -> None:
 def test_a_guess_learns_from_what_was_counted() -> None:
     guess = TokenGuess()
     asked = question("word " * 80)
-    first = guess.input_tokens(asked)
+    first = guess.tokens_of(request_units(asked))
     assert 80 < first < 150
     for _ in range(100):
         guess.learn(request_units(asked), Usage(input_tokens=200, output_tokens=1))
-    assert guess.input_tokens(asked) == pytest.approx(200, rel=0.1)
+    assert guess.tokens_of(request_units(asked)) == pytest.approx(200, rel=0.1)
     assert guess.at_most(request_units(asked)) == pytest.approx(200)
     assert guess.largest_output(asked) == 3
     assert guess.likely_output(asked) < 1.2

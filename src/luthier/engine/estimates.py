@@ -169,7 +169,7 @@ def estimated(
     bounded = True
     for request in left:
         asked += 1
-        units = guess.input_tokens(request)
+        units = guess.tokens_of(request_units(request))
         low, high = least_input_tokens(request), most_input_tokens(request)
         output = guess.largest_output(request, endpoint)
         answer = guess.likely_output(request, endpoint)

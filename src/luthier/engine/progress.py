@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
@@ -248,14 +248,9 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-@contextmanager
-def shown(progress: Progress | None, what: str) -> Iterator[Progress]:
+def shown(progress: Progress | None, what: str) -> AbstractContextManager[Progress]:
     """The progress that was given, or a bar of this name that ends with the block."""
-    if progress is not None:
-        yield progress
-        return
-    with TerminalProgress(what) as bar:
-        yield bar
+    return TerminalProgress(what) if progress is None else nullcontext(progress)
 
 
 class ProgressForecast:

@@ -23,25 +23,15 @@ RETRYABLE: frozenset[FailureKind] = frozenset({"rate_limit", "transient"})
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """The constants of an engine. The defaults are right for nearly everything.
-
-    Attributes:
-        clock: seconds that only grow.
-        max_attempts: times a request is sent before it is given up for now; being told to slow down does not count.
-        backoff_seconds: wait before the second attempt, doubled for each further one.
-        longest_backoff_seconds: never wait longer, unless the service says so.
-        identity_seconds: how long an engine believes what a deployment said it is.
-        seed: of the jitter.
-        limits_share: the part of every endpoint's limits this engine may use.
-    """
+    """The constants of an engine, as `Engine` describes them."""
 
     clock: Callable[[], float]
-    max_attempts: int = 6
-    backoff_seconds: float = 0.5
-    longest_backoff_seconds: float = 30.0
-    identity_seconds: float = 300.0
-    seed: int = 7
-    limits_share: float = 1.0
+    max_attempts: int
+    backoff_seconds: float
+    longest_backoff_seconds: float
+    identity_seconds: float
+    seed: int
+    limits_share: float
 
     @property
     def patience_seconds(self) -> float:

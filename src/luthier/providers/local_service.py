@@ -99,7 +99,7 @@ def attach(model: str | None = None) -> LocalService:
             if model is not None:
                 _load(service, model)
             return service
-    raise EndpointError(f"the embedded server ended as soon as it had started. {_log_tail(_folder())}")
+    raise EndpointError(f"the embedded server ended as soon as it had started. {_log_tail()}")
 
 
 def _folder() -> Path:
@@ -201,7 +201,7 @@ def _spawn(folder: Path, log: Path) -> int:
         # On POSIX the starter forks the server and ends at once.
         starter.wait()
     if not said.isdigit():
-        raise _start_failure(folder)
+        raise _start_failure()
     return int(said)
 
 
@@ -211,12 +211,10 @@ def _wait_until_announced(folder: Path, pid: int) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not (folder / "server.json").exists():
         if start_time(pid) is None:
-            raise _start_failure(folder)
+            raise _start_failure()
         if time.monotonic() > deadline:
-            raise EndpointError(
-                f"the embedded server (pid {pid}) has not begun to listen within {_START_SECONDS:.0f} s. "
-                f"{_log_tail(folder)}"
-            )
+            waited = f"has not begun to listen within {_START_SECONDS:.0f} s"
+            raise EndpointError(f"the embedded server (pid {pid}) {waited}. {_log_tail()}")
         time.sleep(_POLL_SECONDS)
 
 
@@ -242,15 +240,16 @@ def _asked_to_load(service: LocalService, model: str) -> tuple[int, dict[str, An
         return service._ask("POST", "/_luthier/load", {"model": model}, _LOAD_SECONDS)
     except (OSError, http.client.HTTPException) as error:
         raise EndpointError(
-            f"the embedded server ended while it loaded {model} ({type(error).__name__}). {_log_tail(_folder())}"
+            f"the embedded server ended while it loaded {model} ({type(error).__name__}). {_log_tail()}"
         ) from error
 
 
-def _start_failure(folder: Path) -> EndpointError:
-    return EndpointError(f"the embedded server did not start. {_log_tail(folder)}")
+def _start_failure() -> EndpointError:
+    return EndpointError(f"the embedded server did not start. {_log_tail()}")
 
 
-def _log_tail(folder: Path) -> str:
+def _log_tail() -> str:
+    folder = _folder()
     log = folder / "server.log"
     try:
         lines = log.read_text(errors="replace").splitlines()

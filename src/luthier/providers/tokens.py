@@ -107,10 +107,6 @@ class TokenGuess:
         self._outputs = 0.0
         self._answers = 0.0
 
-    def input_tokens(self, request: Request) -> float:
-        """Tokens of the question."""
-        return self.tokens_of(request_units(request))
-
     def tokens_of(self, units: float) -> float:
         """Estimated tokens of so many units."""
         return max(1.0, units * self._tokens / self._units)

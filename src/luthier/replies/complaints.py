@@ -16,6 +16,7 @@ __all__ = [
     "message_of",
     "own_words",
     "page_text",
+    "parsed",
     "status_inside",
 ]
 
@@ -53,8 +54,7 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"(?:input|output|prompt|text|content)s?.{0,12}sensitive",
         r"security policy",
         r"prohibited.?content",
-        r"(?:harmful|unsafe|sensitive|offensive|illegal) (?:content|text|material|words?|data|information|"
-        r"input)",
+        r"(?:harmful|unsafe|sensitive|offensive|illegal) (?:content|text|material|words?|data|information|input)",
         r"guardrail",
         r"blocked (?:by|due to|for|because).{0,40}(?:safety|polic|filter|content|security|waf|rule)",
         r"request (?:was |has been )?blocked",
@@ -74,8 +74,7 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"(?:not|n't) have any credits",
         r"(?:key|spending|budget|usage|credit) limit (?:exceeded|reached)",
         r"free.?tier.{0,40}(?:exhausted|used up|only)",
-        r"(?:exceeded|out of|ran out of|run out of|reached).{0,30}(?:quota|credits?\b|spending|"
-        r"spend limit|budget)",
+        r"(?:exceeded|out of|ran out of|run out of|reached).{0,30}(?:quota|credits?\b|spending|spend limit|budget)",
         r"(?:credit|balance).{0,30}(?:too low|exhausted|depleted|negative|used up|not enough|empty)",
         r"not enough (?:credit|balance|fund)",
         r"payment required",
@@ -90,8 +89,7 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
     "key": (
         r"\b(?:api|access|auth\w*|secret|subscription)[ _-]?(?:key|token)s?\b",
         r"\bkey (?:is |was )?(?:not valid|invalid|wrong|expired|disabled|revoked|missing)",
-        r"(?:invalid|incorrect|wrong|expired|missing|no|disabled|revoked) (?:api.?)?(?:key|"
-        r"credential|auth)",
+        r"(?:invalid|incorrect|wrong|expired|missing|no|disabled|revoked) (?:api.?)?(?:key|credential|auth)",
         r"un-?authori[sz]ed",
         r"un-?authenticated",
         r"not authori[sz]ed",
@@ -104,14 +102,12 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"jwt",
         r"token.{0,40}(?:expired|revoked|invalid)",
         r"expired token",
-        r"(?:country|region|territory|location).{0,40}(?:not supported|not available|unsupported|"
-        r"restricted)",
+        r"(?:country|region|territory|location).{0,40}(?:not supported|not available|unsupported|restricted)",
         r"unsupported.?country",
         r"(?:account|organi[sz]ation|project|user|workspace|tenant|subscription).{0,40}(?:disabled|"
         r"suspended|deactivated|banned|blocked|not allowed|no access|not have (?:access|permission)|"
         r"must be verified|terminated)",
-        r"(?:ip|network|firewall rules?|virtual network|vnet).{0,40}(?:not allowed|denied|not in|blocked|"
-        r"disabled)",
+        r"(?:ip|network|firewall rules?|virtual network|vnet).{0,40}(?:not allowed|denied|not in|blocked|disabled)",
         r"public (?:network )?access",
         r"permission.?(?:denied|error)",
         r"(?:lacks?|not have|n't have|no|insufficient|missing) (?:the )?(?:required |sufficient )?(?:permission|"
@@ -272,12 +268,17 @@ def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
     return zip(*(words[start:] for start in range(RUN_OF_WORDS)), strict=False)
 
 
+def parsed(body: bytes) -> Any:
+    """The JSON of a body; `None` where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def error_of(body: bytes) -> Mapping[str, Any]:
     """The part of a body that tells of an error, whatever its layout; empty where there is no JSON object."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
+    document = parsed(body)
     if isinstance(document, list) and document:
         document = document[0]
     if not isinstance(document, Mapping):

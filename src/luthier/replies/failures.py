@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from luthier.replies.complaints import (
     message_of,
     own_words,
     page_text,
+    parsed,
     status_inside,
 )
 from luthier.replies.headers import retry_after_seconds
@@ -53,9 +53,7 @@ Cause = Literal[
 ]
 """Why no request of the call can work: these stop it."""
 
-QUOTA_CODES = {
-    *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "exceeded_current_quota_error"),
-}
+QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "exceeded_current_quota_error"}
 CONTENT_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
 UNKNOWN_MODEL_CODES = {"model_not_found", "deploymentnotfound", "invalid_model", "unknown_model"}
 TOO_LONG_CODES = {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"}
@@ -329,15 +327,8 @@ def _first_event(body: bytes) -> bytes | None:
     return next((line for line in lines if line), None)
 
 
-def _document(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _tells_error(body: bytes) -> bool:
-    document = _document(body)
+    document = parsed(body)
     if not isinstance(document, Mapping) or any(document.get(field) for field in ANSWERING):
         return False
     if document.get("error") or document.get("errors"):
@@ -348,7 +339,7 @@ def _tells_error(body: bytes) -> bool:
 
 def _is_something_else(body: bytes) -> bool:
     """Whether a body is whole and belongs to no answer of the protocol; a cut one may come whole next time."""
-    document = _document(body)
+    document = parsed(body)
     if document is None:
         return not body.lstrip().startswith((b"{", b"["))
     return not (isinstance(document, Mapping) and any(field in document for field in ANSWERING))

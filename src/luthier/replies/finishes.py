@@ -17,18 +17,8 @@ WHOLE = {
     *("stop_word", "stop_words", "stop_str", "stop_string", "stop_token", "stop_token_id", "stop_tokens"),
     *("stop_criteria", "stop_criteria_met", "stopped_word", "stopped_eos", "done", "complete", "completed"),
     *("completion", "finish", "finished", "normal", "success", "ok", "natural", "matched_stop"),
-    *(
-        "null",
-        "none",
-        "tool",
-        "tools",
-        "tool_call",
-        "tool_calls",
-        "tool_use",
-        "function",
-        "function_call",
-        "function_calls",
-    ),
+    *("null", "none", "tool", "tools", "tool_call", "tool_calls", "tool_use"),
+    *("function", "function_call", "function_calls"),
 }
 CUT = {
     *("length", "length_limit", "max_length", "max_tokens", "max_token", "max_new_tokens", "max_output_tokens"),
@@ -36,9 +26,7 @@ CUT = {
     *("context_length", "context_length_exceeded", "context_window_exceeded", "max_context_length", "limit"),
     *("stopped_limit", "token_limit", "token_limit_reached", "error_limit", "truncated", "incomplete", "too_long"),
 }
-BROKEN = {
-    *("error", "failed", "network_error", "abort", "aborted", "cancelled", "canceled", "timeout", "server_error"),
-}
+BROKEN = {"error", "failed", "network_error", "abort", "aborted", "cancelled", "canceled", "timeout", "server_error"}
 """Said beneath "stop", these are meant; other unknown words there are names of an ordinary end."""
 
 WITHHELD = re.compile(
