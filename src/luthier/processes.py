@@ -10,7 +10,19 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["build_of_luthier", "ending_signals", "start_time"]
+__all__ = ["build_of_luthier", "ending_signals", "linux_state", "start_time"]
+
+
+def linux_state(pid: int) -> tuple[str, str] | None:
+    """State and start time of a process; `None` where it has ended, or the system has no /proc to say so."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # The name before the last bracket may hold any bytes, brackets and spaces too.
+    fields = stat.rpartition(b")")[2].decode().split()
+    # A zombie has ended; its parent has not waited for it yet.
+    return None if fields[0] in "ZX" else (fields[0], fields[19])
 
 
 def start_time(pid: int) -> str | None:
@@ -18,14 +30,8 @@ def start_time(pid: int) -> str | None:
     if pid <= 0:
         return None
     if sys.platform.startswith("linux"):
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            return None
-        # The name before the last bracket may hold anything, brackets and spaces too.
-        fields = stat[stat.rindex(")") + 2 :].split()
-        # A zombie has ended; its parent has not waited for it yet.
-        return None if fields[0] in "ZX" else fields[19]
+        found = linux_state(pid)
+        return None if found is None else found[1]
     if sys.platform == "win32":
         return _windows_start_time(pid)
     asked = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]

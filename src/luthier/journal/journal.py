@@ -96,7 +96,6 @@ class Lease:
     """The outcome of leasing keys.
 
     Attributes:
-        owner: the owner of the leases.
         held: keys that another owner has leased.
         found: entries that the journal has by now for other keys.
     """
@@ -206,12 +205,7 @@ class Journal:
         self._queue.put((entries, done_with, done))
 
     def lease(self, keys: Sequence[bytes], owner: Owner | None) -> Lease:
-        """Leases those of these keys that no other owner holds, so that no other process asks them.
-
-        Args:
-            keys: keys of the requests to be asked.
-            owner: the owner; `None` for a new one.
-        """
+        """Leases those of these keys that no other owner holds, so that no other process asks them."""
         # One file has one name here, however its path is spelled.
         file = str(self.path.resolve()) if self.path is not None else ""
         with self._transaction() as connection:
@@ -411,24 +405,11 @@ def _row(entry: JournalEntry) -> tuple[object, ...]:
     body, packed = entry.body, 0
     if body is not None and len(body) >= PACK_FROM_BYTES:
         body, packed = zlib.compress(body, 1), 1
-    row = (
-        entry.key,
-        entry.state,
-        entry.failure,
-        entry.operation,
-        entry.identity,
-        entry.model,
-        entry.reported_model,
-        entry.status,
-        body,
-        packed,
-        entry.input_tokens,
-        entry.output_tokens,
-        None if entry.cost_usd is None else float(entry.cost_usd),
-        None if entry.latency_seconds is None else float(entry.latency_seconds),
-        float(entry.created or time.time()),
-        entry.error,
-    )
+    written = {"body": body, "packed": packed, "created": float(entry.created or time.time())}
+    for name in ("cost_usd", "latency_seconds"):
+        value = getattr(entry, name)
+        written[name] = None if value is None else float(value)
+    row = tuple(written[name] if name in written else getattr(entry, name) for name in NAMES)
     return *row, _checksum(row)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from luthier.processes import linux_state
+
 __all__ = ["EXPIRE_SECONDS", "Owner", "give_back", "leave", "renew", "take"]
 
 EXPIRE_SECONDS = 60.0
@@ -22,13 +24,7 @@ _at_work: set[tuple[str, int]] = set()
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """An engine that asks.
-
-    Attributes:
-        id: its number in the journal.
-        journal: the journal's file.
-        pid: its process.
-    """
+    """An engine that asks, by its number in the journal's file."""
 
     id: int
     journal: str
@@ -42,14 +38,8 @@ def take(
 
     Owners that have died lose theirs first.
 
-    Args:
-        connection: the journal's.
-        journal: its file.
-        owner: the one that takes them; `None` for a new one.
-        keys: keys of the requests to be asked.
-
     Returns:
-        The owner, and the keys that another owner holds.
+        The owner, a new one where none was given, and the keys that another owner holds.
     """
     if owner is None:
         owner = _enter(connection, journal)
@@ -110,7 +100,7 @@ def _lives(journal: str, identity: int, place: str, pid: int, started: str, expi
         return time.time() < expires
     if pid == os.getpid() and started == _started(pid):
         return (journal, identity) in _at_work
-    state, found = _state(pid)
+    state, found = linux_state(pid) or ("", "")
     if state in ("T", "t"):
         return found == started and time.time() < expires
     return found == started
@@ -127,14 +117,5 @@ def _place() -> str:
 
 
 def _started(pid: int) -> str:
-    return _state(pid)[1]
-
-
-def _state(pid: int) -> tuple[str, str]:
-    """State and start time of a process; empty where it does not exist, has ended, or the system does not say."""
-    try:
-        # The name, in brackets, may hold any bytes.
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
-    except OSError:
-        return "", ""
-    return ("", "") if fields[0] in "ZX" else (fields[0], fields[19])
+    _, started = linux_state(pid) or ("", "")
+    return started
