@@ -19,7 +19,6 @@ from luthier.providers.prices import dollars
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress as Bar
-    from rich.progress import TaskID
 
 __all__ = ["ProgressForecast", "TerminalProgress", "shown"]
 
@@ -56,7 +55,6 @@ class TerminalProgress:
         self._what, self._stream, self._silent, self._quiet_seconds = what, stream, silent, quiet_seconds
         self._lock = threading.Lock()
         self._bar: Bar | None = None
-        self._task: TaskID | None = None
         self._above: RenderableType | None = None
         self._start()
 
@@ -76,8 +74,8 @@ class TerminalProgress:
         with self._lock:
             self._what = what
             self._start()
-            if self._bar is not None and self._task is not None:
-                self._draw(self._bar, self._task)
+            if self._bar is not None:
+                self._draw(self._bar)
 
     def keep_above(self, above: RenderableType) -> None:
         """Shows something above the bar from now on, on a terminal; replaces what stood there."""
@@ -133,11 +131,11 @@ class TerminalProgress:
             wipe: clear it away instead, as the result is printed next.
         """
         with self._lock:
-            if self._bar is not None and self._task is not None:
-                self._draw(self._bar, self._task)
+            if self._bar is not None:
+                self._draw(self._bar)
                 self._bar.live.transient = wipe
                 self._bar.stop()
-                self._bar = self._task = None
+                self._bar = None
 
     def line(self) -> str:
         """The state in words."""
@@ -175,8 +173,8 @@ class TerminalProgress:
         elif now - self._shown < REDRAW_SECONDS:
             return
         self._shown = now
-        if self._bar is not None and self._task is not None:
-            self._draw(self._bar, self._task)
+        if self._bar is not None:
+            self._draw(self._bar)
 
     @property
     def _completed(self) -> int:
@@ -185,15 +183,15 @@ class TerminalProgress:
     def _named(self) -> str:
         return self._what if self._work is None else self._work.what
 
-    def _draw(self, bar: Bar, task: TaskID) -> None:
+    def _draw(self, bar: Bar) -> None:
         done: float = self._completed
         total: float | None = self._expected
         if self._work is not None:
             done, total = self._work.done, self._work.total
-        bar.update(task, description=self._named(), completed=done, total=total, said=self.line())
+        bar.update(bar.task_ids[0], description=self._named(), completed=done, total=total, said=self.line())
         if total is None:
             # `update(total=None)` keeps the previous total.
-            bar.tasks[bar.task_ids.index(task)].total = None
+            bar.tasks[0].total = None
 
     def _open(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -214,7 +212,7 @@ class TerminalProgress:
         what, said = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[said]}", markup=False)
         columns = (what, BarColumn(), said)
         self._bar = Beneath(*columns, console=Console(file=stream), transient=False)
-        self._task = self._bar.add_task(self._what, total=self._expected, said="")
+        self._bar.add_task(self._what, total=self._expected, said="")
         self._bar.start()
 
 
