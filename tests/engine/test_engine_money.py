@@ -72,7 +72,7 @@ def test_an_unknown_price_and_a_budget_do_not_go_together(
     assert server.received.total == 0
     answer = engine.run(questions(1), unpriced)[0]
     assert answer.cost_usd is None, "unknown is not zero"
-    assert engine.report.unpriced == 1
+    assert engine.report.now.unpriced == 1
 
 
 def test_failed_attempts_free_their_reservation(dear: Endpoint, engine: Engine, server: LocalServer) -> None:
@@ -177,7 +177,7 @@ def test_what_a_service_does_not_count_is_estimated_and_marked(usage: Any, tmp_p
         assert answer.usage.input_tokens >= 10
         assert answer.cost_usd is not None
         assert answer.cost_usd > 0.01
-        assert engine.report.estimated == 1
+        assert engine.report.now.estimated == 1
         assert "estimated from the lengths" in engine.report.notes[-1]
         engine.close()
         engine = Engine(Journal(tmp_path / "j.db"))

@@ -36,11 +36,7 @@ class Progress(Protocol):
 
 
 class GuardedProgress:
-    """Passes events on to a display; one that raises is logged once and told nothing more.
-
-    Args:
-        progress: the display; `None` for none.
-    """
+    """Passes events on to a display, if there is one; one that raises is logged once and told nothing more."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress

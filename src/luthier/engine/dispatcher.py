@@ -48,14 +48,7 @@ log = logging.getLogger("luthier.engine")
 
 
 class Dispatcher:
-    """Everything an engine has in memory. Lives and is touched on one loop only; a fork makes a new one.
-
-    Args:
-        journal: keeps the answers.
-        settings: the engine's constants.
-        report: the engine's own.
-        pricing: what requests take and cost.
-    """
+    """Everything an engine has in memory. Lives and is touched on one loop only; a fork makes a new one."""
 
     def __init__(self, journal: Journal, settings: EngineSettings, report: Report, pricing: Pricing) -> None:
         self.settings, self.report, self.pricing = settings, report, pricing

@@ -59,8 +59,6 @@ class Permit:
     """The place of one HTTP call in its queue's concurrency window.
 
     Attributes:
-        queue: whose window it is.
-        ticket: the limiter's.
         outstanding: requests of the HTTP call that are neither settled nor queued again.
         number: of the HTTP call among those of its `Call`, from 1.
     """
@@ -98,23 +96,17 @@ class PendingRequest:
     call.
 
     Attributes:
-        key: its key in the journal.
-        request: what is asked.
         identity: the name of the model its answer is kept under.
         call: the call that pays for it and whose endpoint is asked; another waiting call takes over when it stops.
         waiters: calls that wait for the answer, with its position in each.
-        journaled: whether the answer is kept.
         state: `queued`; `elsewhere` while another process asks the same; `in_flight` while it is being sent, answered
             or committed; `settled`.
         units: length of the question, for the token estimate.
         tokens: reserved at the limiter.
         reserved_usd: reserved at the budget, `None` when nothing is.
-        attempts: times it was sent.
         uncounted_attempts: those that say nothing about this request: the service said slow down, or refused an HTTP
             call because of another text in it.
         told_to_wait_at: when the service first told it to slow down, on the engine's clock; infinity if it never did.
-        permit: held while in flight.
-        companions: requests sent in the same HTTP call.
         split: set while its HTTP call is half of one that was refused.
         elsewhere_since: when it began to wait for another process, in seconds since 1970.
     """
@@ -170,20 +162,13 @@ class Call:
     """One call of the engine to one endpoint: a list of requests that becomes a list of answers.
 
     Attributes:
-        endpoint: the one asked.
-        queue: where its requests wait.
-        answers: in the order of the requests.
         done: set when every request is settled.
-        options: what may be spent and what is asked again.
-        reports: where it is counted.
         reported_model: what the endpoint says it is, where it had to be asked.
         is_probe: whether it only asks that; its answer is counted as paid, not as a request.
         unsent: its requests that have never been sent.
         lookahead: set while there is room in `unsent`.
         damaged: answers of the journal that are asked again because they are damaged.
-        cause: what its failures have in common.
         is_enqueued: whether all requests have been looked up in the journal.
-        stop_reason: why it sends nothing more; `None` while it does.
         error: raised when nothing is in flight any more.
     """
 
@@ -272,9 +257,6 @@ class EndpointQueue:
     """Calls take turns, so that a long one does not hold up a short one; requests that are due again go first.
 
     Args:
-        limiter: decides when and how many.
-        loop: the engine's.
-        clock: the limiter's.
         admit: whether a request and its companions may be sent as far as money is concerned; may stop its call.
         launch: sends it.
     """

@@ -79,11 +79,7 @@ class Estimate:
 
 
 class Pricing:
-    """What requests to each endpoint take and cost, by the price book and the answers so far.
-
-    Args:
-        prices: by endpoint and model.
-    """
+    """What requests to each endpoint take and cost, by the price book and the answers so far."""
 
     def __init__(self, prices: PriceBook) -> None:
         self.prices = prices
@@ -154,15 +150,7 @@ def estimated(
     cost: Callable[[Usage], float | None],
     follow: FollowUps,
 ) -> Estimate:
-    """What these requests take, all different and none of them answered yet.
-
-    Args:
-        left: the requests.
-        endpoint: the one asked.
-        guess: what was learned about its token counts.
-        cost: what an answer there costs, given its tokens.
-        follow: further calls an answer may lead to.
-    """
+    """What these requests take, all different and none of them answered yet; `follow` is for each of them."""
     asked = 0
     likely_in = least_in = most_in = most_out = 0.0
     likely = least = most = 0.0

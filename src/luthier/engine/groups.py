@@ -16,13 +16,7 @@ __all__ = ["Group", "answers_of_all", "by_endpoint"]
 
 @dataclass(slots=True)
 class Group:
-    """Requests of a round to one endpoint, with their positions in the round.
-
-    Attributes:
-        endpoint: the one asked.
-        requests: in the order they were given.
-        positions: their places in the round.
-    """
+    """Requests of a round to one endpoint, with their positions in the round."""
 
     endpoint: Endpoint
     requests: list[Request] = field(default_factory=list)

@@ -30,8 +30,6 @@ class Identities:
     """Asks Azure deployments which model they are, remembers it for some minutes, and notices when a model changes.
 
     Args:
-        shared: the journal, which remembers the last name.
-        settings: for how long an answer is believed.
         probe: sends a request that is not kept, and returns the call when it is over.
     """
 

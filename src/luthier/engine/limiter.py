@@ -40,9 +40,7 @@ class Bucket:
     """A token bucket that refills continuously; its level is negative when more was used than reserved.
 
     Args:
-        per_minute: rate.
         burst: the most it holds, which may be taken at once after a pause.
-        clock: seconds that only grow.
         level: what it holds at first; full when absent.
     """
 
@@ -83,11 +81,6 @@ class ConcurrencyWindow:
     """How many requests may be in flight: grows with each answer, cut when the service is overloaded.
 
     It grows by one for each answer; after the first sign of a limit, by one for each window of answers.
-
-    Args:
-        most: upper bound.
-        clock: seconds that only grow.
-        start: size at first.
     """
 
     def __init__(self, most: int, clock: Clock, start: int = START_WINDOW) -> None:
@@ -154,7 +147,6 @@ class Limiter:
 
     Args:
         limits: what the endpoint's settings allow; the lower of these and the service's headers counts.
-        clock: seconds that only grow.
         share: the part of all these limits that may be used, as where several processes share an account.
     """
 

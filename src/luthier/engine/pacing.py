@@ -53,12 +53,7 @@ FORGETTING = 0.005
 
 
 class Ticket(NamedTuple):
-    """When a request was sent; given back with its outcome.
-
-    Attributes:
-        number: requests are numbered from 1.
-        at: seconds on the pace's clock.
-    """
+    """The number of a request, from 1, and when it was sent by the pace's clock; given back with its outcome."""
 
     number: int
     at: float
@@ -75,9 +70,6 @@ class Pace:
     A push-back may also come at any rate, from a flaky gateway. Those are told apart by what a slower pace does: if
     the accepted rate falls with the pace, measurement after measurement, the push-backs do not depend on it. From
     then on only a larger share of them counts.
-
-    Args:
-        clock: seconds that only grow.
     """
 
     def __init__(self, clock: Clock) -> None:

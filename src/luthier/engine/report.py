@@ -133,16 +133,6 @@ class Report:
         return self.recorded.usd
 
     @property
-    def unpriced(self) -> int:
-        """Answers fetched now whose price is unknown."""
-        return self.now.unpriced
-
-    @property
-    def estimated(self) -> int:
-        """Answers fetched now whose tokens, and so their price, are a guess."""
-        return self.now.estimated
-
-    @property
     def spent_now_usd(self) -> float | None:
         """Price of the answers fetched now; `None` where one has no known price."""
         return self.now.cost_usd
@@ -150,7 +140,7 @@ class Report:
     @property
     def spending(self) -> str:
         """What was spent now and what all answers used cost: the last line of a command that pays."""
-        unpriced = f" and {counted(self.unpriced, 'call')} of unknown price" if self.unpriced else ""
+        unpriced = f" and {counted(self.now.unpriced, 'call')} of unknown price" if self.now.unpriced else ""
         now = f"{dollars(self.spent_usd)}{unpriced} for {counted(self.fetched, 'new answer')}"
         whole = dollars(self.spent_usd + self.saved_usd)
         return f"spent now: {now}; all answers used, with those of the journal, cost {whole}"
@@ -166,8 +156,8 @@ class Report:
         notes = list(self._notes)
         if self.damaged:
             notes.append(damage(self.damaged))
-        if self.estimated:
-            notes.append(uncounted(self.estimated))
+        if self.now.estimated:
+            notes.append(uncounted(self.now.estimated))
         return notes
 
     def latency_seconds(self, share: float) -> float | None:
@@ -184,9 +174,11 @@ class Report:
     def summary(self) -> dict[str, Any]:
         """The counts as plain values, for a table or MLflow."""
         counts = "requests", "answered", "from_journal", "sent", "retries", "rate_limited"
-        spent = "input_tokens", "output_tokens", "spent_usd", "saved_usd", "unpriced", "estimated"
+        spent = "input_tokens", "output_tokens", "spent_usd", "saved_usd"
         return {
             **{name: getattr(self, name) for name in (*counts, *spent)},
+            "unpriced": self.now.unpriced,
+            "estimated": self.now.estimated,
             "failed": dict(self.failed),
             "cached_input_tokens": self.now.usage.cached_input_tokens,
             "p50_latency_seconds": self.latency_seconds(0.5),
@@ -202,14 +194,13 @@ def counted(number: int, what: str) -> str:
 
 def damage(answers: int) -> str:
     """The warning about damaged answers in the journal."""
-    some = f"{answers:,} answers in the journal were" if answers > 1 else "1 answer in the journal was"
-    return f"{some} damaged (the checksum does not fit) and asked again."
+    were = "was" if answers == 1 else "were"
+    return f"{counted(answers, 'answer')} in the journal {were} damaged (the checksum does not fit) and asked again."
 
 
 def uncounted(answers: int) -> str:
     """The warning about costs that rest on estimated token counts."""
-    some = f"{answers:,} answers came" if answers != 1 else "1 answer came"
     return (
-        f"{some} without all token counts, so the cost is estimated from the lengths of the texts; a budget is charged "
-        "the most it can be."
+        f"{counted(answers, 'answer')} came without all token counts, so the cost is estimated from the lengths of the "
+        "texts; a budget is charged the most it can be."
     )

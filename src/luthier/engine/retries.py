@@ -40,11 +40,7 @@ class EngineSettings:
 
 
 class RetryPolicy:
-    """Decides whether a failed request is sent again, and after how many seconds.
-
-    Args:
-        settings: attempts and waits.
-    """
+    """Decides whether a failed request is sent again, and after how many seconds."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings

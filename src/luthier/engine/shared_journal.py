@@ -54,8 +54,6 @@ class SharedJournal:
     asking, and one for all would lose too much: answers are gathered for 3 ms or 64 of them.
 
     Args:
-        journal: where the answers are.
-        loop: the engine's.
         pricing: for counts and costs that entries lack.
         settle: told what the journal has by now for a request that waits for another process; False if that does not
             settle it.
@@ -356,15 +354,7 @@ class SharedJournal:
 def entry_of(
     pending: PendingRequest, answer: Answer, status: int | None, body: bytes | None = None, identity: str = ""
 ) -> JournalEntry:
-    """What the journal keeps of a request.
-
-    Args:
-        pending: what was asked.
-        answer: what came of it.
-        status: HTTP status.
-        body: the reply as it came, where it holds an answer.
-        identity: the name of the model that answered; that of the request when empty.
-    """
+    """What the journal keeps of a request; `identity` is the model that answered, where that is not the one asked."""
     endpoint, key = pending.call.endpoint, pending.key
     if identity and identity != pending.identity:
         key = answer_key(key_prefix(endpoint, identity), pending.request)

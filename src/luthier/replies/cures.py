@@ -70,13 +70,7 @@ CURES: dict[Cause, str] = {
 
 
 def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str] | None = None) -> EndpointError:
-    """The error that ends a call, with what to do about it.
-
-    Args:
-        verdict: one with a cause.
-        endpoint: the one asked.
-        available: models the server lists, if it does.
-    """
+    """The error that ends a call, with what to do about it; `available` are the models the server lists."""
     cause, address, cure = verdict.cause or "unreachable", endpoint.address, ""
     if cause == "access":
         cure = "Check who you are logged in as and the role on the resource."

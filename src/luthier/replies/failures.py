@@ -133,13 +133,9 @@ class Verdict:
 def judge(
     reply: Reply, secrets: Sequence[str] = (), operation: Operation = "chat", sent: Sequence[str] = ()
 ) -> Verdict:
-    """The verdict on an answer whose status tells of a failure.
+    """The verdict on an answer whose status tells of a failure; no key in `secrets` is shown.
 
-    Args:
-        reply: what came.
-        secrets: keys that must not be shown.
-        operation: what was asked.
-        sent: the texts of the request; a message that quotes them says nothing about the service.
+    A message that quotes the texts that were `sent` says nothing about the service.
     """
     status = reply.status
     error = error_of(reply.body)
@@ -240,13 +236,7 @@ def judge(
 
 
 def judge_fault(fault: TransportFault, secrets: Sequence[str] = (), *, reached: bool) -> Verdict:
-    """The verdict on an attempt without an answer.
-
-    Args:
-        fault: what happened instead.
-        secrets: keys that must not be shown.
-        reached: whether this server has answered before; if so the connection may come back.
-    """
+    """The verdict on an attempt without an answer; if the server was `reached` before, it may come back."""
     cause: Cause | None = None
     if fault.kind in ("insecure", "no_tls", "needs_tls") or (fault.kind == "proxy" and not reached):
         cause = fault.kind
@@ -265,15 +255,9 @@ def judge_unread(
     *,
     answered: bool,
 ) -> Verdict:
-    """The verdict on a body without an answer that came with a status of success.
+    """The verdict on a body that came with a status of success and cannot be read as an answer.
 
-    Args:
-        reply: status 200 and its like.
-        reason: why it cannot be read.
-        secrets: keys that must not be shown.
-        operation: which call of the protocol was made.
-        sent: the texts of the request.
-        answered: whether this endpoint has given an answer before; then what it says now may pass.
+    Where the endpoint has `answered` before, what it says now may pass.
     """
     body = _first_event(reply.body) or reply.body
     if _tells_error(body):
