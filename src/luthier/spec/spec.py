@@ -220,8 +220,15 @@ class Spec(BaseModel):
             rows: the rows to answer.
             train: the rows the spec would be fitted on; not read where `fitted` is given.
             fitted: the fitted spec, if it is fitted already.
+
+        Raises:
+            SpecError: training rows are needed and there are none.
+            DataError: there are too few of them, or a column is missing.
         """
-        return (), ()
+        if self.endpoint is None:
+            return (), ()
+        fitting = () if fitted is not None or not self.needs_training else next(self.fit(train), ())
+        return fitting, next(self.predict(rows, fitted or Fitted(spec=self)), ())
 
     def planned_requests(
         self, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: JournalReplay

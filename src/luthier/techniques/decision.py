@@ -15,19 +15,17 @@ from luthier.errors import SpecError
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.spec import Conversation, Fitted, Probe, Spec
-from luthier.tables import frame_of
 from luthier.tasks.deciding import best_label
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.calibration import calibrate, calibrated
 from luthier.techniques.conversations import gather, opening, unanswered
+from luthier.techniques.preview import Preview, calibration_note, preview_rows
 from luthier.techniques.prompt.few_shot import calibration_rows
 from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from luthier.techniques.preview import Preview
 
 __all__ = ["Decision"]
 
@@ -198,22 +196,6 @@ class Decision(Spec):
         adapter = self.adapter(fitted.state)
         return (yield from gather(adapter.row(inputs) for inputs in rows.inputs))
 
-    def first_requests(
-        self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
-    ) -> tuple[list[Request], list[Request]]:
-        """The requests of fitting and of answering these rows.
-
-        Raises:
-            SpecError: training rows are needed and there are none.
-            DataError: there are too few of them, or a column is missing.
-        """
-        if len(rows):
-            self.check_columns(rows.inputs[0])
-        adapter = self.adapter({})
-        if fitted is not None or not self.needs_training:
-            return [], adapter.requests(rows)
-        return adapter.requests(self._calibrating(train)), adapter.requests(rows)
-
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
         """The requests these rows would make, with tokens and price; sends nothing.
 
@@ -224,13 +206,8 @@ class Decision(Spec):
         Raises:
             DataError: the table lacks a column.
         """
-        from luthier.techniques.preview import calibration_note, preview_rows
-
-        rows = frame_of(rows, text=self.task.text)
-        self.check_columns(rows.columns)
-        assert self.endpoint is not None
         notes = [*self.notes(), *calibration_note(self.calibration_rows)]
-        return preview_rows(self.name, self.endpoint, self.task.rows(rows), self.adapter({}).request, notes)
+        return preview_rows(self, rows, self.adapter({}).request, notes)
 
     def adapter(self, state: Mapping[str, Any]) -> DecisionAdapter:
         """Writes the request of a row and reads its answer, with the calibration in a fitted state."""
@@ -293,11 +270,6 @@ class DecisionAdapter:
             if not text.strip():
                 raise UnrenderedRow(f"the template of `{what}` writes nothing for this row")
         return Request("decision", {"input": about, "questions": [{**self.offer, "instructions": said}]})
-
-    def requests(self, rows: Rows) -> list[Request]:
-        """The request of every row that makes one."""
-        found = (opening(inputs, self.spec.task.text, self.request) for inputs in rows.inputs)
-        return [asked for asked in found if isinstance(asked, Request)]
 
     def row(self, inputs: Mapping[str, Any]) -> Conversation[Prediction]:
         """The conversation about one row; no row and no answer makes it raise."""

@@ -13,7 +13,6 @@ from luthier.engine.report import call_record
 from luthier.errors import EndpointError, Partial
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Conversation, Fitted, Probe, Spec
-from luthier.tables import frame_of
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.conversations import unanswered
@@ -23,13 +22,12 @@ from luthier.techniques.heads.head import FittedHead, Head, fit_head
 from luthier.techniques.heads.learners import Predictor, TrainedModel
 from luthier.techniques.heads.probabilities import ERRORS
 from luthier.techniques.heads.training_set import TrainingSet, assign_folds, labelled_texts, labels_present
+from luthier.techniques.preview import Preview, preview_rows
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
-
-    from luthier.techniques.preview import Preview
 
     Floats = npt.NDArray[np.float64]
 
@@ -109,24 +107,6 @@ class Embedding(Spec):
         sign = 1 if trials[0]["measure"] in ERRORS else -1
         return {"trials": sorted(trials, key=lambda trial: sign * trial["score"])}
 
-    def first_requests(
-        self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
-    ) -> tuple[list[Request], list[Request]]:
-        """One request for each different training text, and for each text of these rows.
-
-        Raises:
-            SpecError: training rows are needed and there are none.
-            DataError: they hold fewer than two labels, or a column is missing.
-            MissingPart: AutoML is asked for and is not installed.
-        """
-        if len(rows):
-            self.check_columns(rows.inputs[0])
-        asked = [self._request(text) for text in rows.texts if text is not None]
-        if fitted is not None:
-            return [], asked
-        texts, _ = self._training_texts(train)
-        return [self._request(text) for text in dict.fromkeys(texts)], asked
-
     def preview(self, rows: pd.DataFrame, train: pd.DataFrame | None = None) -> Preview:
         """The requests these rows would make, with tokens and price; sends nothing.
 
@@ -137,11 +117,6 @@ class Embedding(Spec):
         Raises:
             DataError: a table lacks a column.
         """
-        from luthier.techniques.preview import preview_rows
-
-        rows = frame_of(rows, text=self.task.text)
-        self.check_columns(rows.columns)
-        assert self.endpoint is not None
         many = "every different training text"
         if train is not None:
             self.check_columns(train.columns, "the training table")
@@ -149,11 +124,7 @@ class Embedding(Spec):
             texts, _ = self._training_texts(known)
             many = f"{len(dict.fromkeys(texts)):,} training texts"
         notes = [*self.notes(), f"Fitting sends {many} too, each once ever; the estimate here leaves them out."]
-
-        def request(inputs: Mapping[str, Any]) -> Request:
-            return self._request(str(inputs[self.task.text]))
-
-        return preview_rows(self.name, self.endpoint, self.task.rows(rows), request, notes)
+        return preview_rows(self, rows, lambda inputs: self._request(str(inputs[self.task.text])), notes)
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Embeds the training texts and fits the head.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from luthier.errors import DataError, SpecError
-from luthier.providers.exchange import Request
-from luthier.spec import Conversation, Fitted, Probe
+from luthier.spec import Conversation, Fitted, JournalReplay, PlannedRequests, Probe
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.prompt.prompt import Prompt
@@ -225,9 +225,9 @@ class FineTune(Prompt):
         self.check_ready()
         return (yield from super().predict(rows, fitted))
 
-    def first_requests(
-        self, rows: Rows, train: Rows | None = None, fitted: Fitted | None = None
-    ) -> tuple[list[Request], list[Request]]:
+    def planned_requests(
+        self, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: JournalReplay
+    ) -> tuple[Sequence[PlannedRequests], Sequence[PlannedRequests]]:
         """As a prompt's, to the tuned model."""
         self.check_ready()
-        return super().first_requests(rows, train, fitted)
+        return super().planned_requests(rows, train, fitted, recall)

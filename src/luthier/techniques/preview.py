@@ -9,16 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from luthier.engine.estimates import NO_FOLLOW_UPS, estimated
-from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
 from luthier.providers.prices import PriceBook, dollars
 from luthier.providers.tokens import TokenGuess
-from luthier.tasks.task import Rows
+from luthier.tables import frame_of
 from luthier.techniques.conversations import opening
 from luthier.terminals import visible
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
+
+    from luthier.spec import Spec
 
 __all__ = ["Preview", "calibration_note", "preview_rows"]
 
@@ -105,26 +106,28 @@ def calibration_note(count: int) -> list[str]:
 
 
 def preview_rows(
-    name: str,
-    endpoint: Endpoint,
-    rows: Rows,
-    request: Callable[[Mapping[str, Any]], Request],
-    notes: Sequence[str],
+    spec: Spec, table: pd.DataFrame, request: Callable[[Mapping[str, Any]], Request], notes: Sequence[str]
 ) -> Preview:
-    """The first requests of these rows.
+    """The first requests of the rows of a table.
 
     Args:
-        name: of the spec.
-        endpoint: the endpoint that would be asked.
-        rows: the rows to show.
+        spec: the recipe; it has an endpoint.
+        table: the rows to show.
         request: makes the request of a row.
         notes: what to know before paying.
+
+    Raises:
+        DataError: the table lacks a column.
     """
-    found = [opening(inputs, rows.text, request) for inputs in rows.inputs]
+    endpoint = spec.endpoint
+    assert endpoint is not None
+    frame = frame_of(table, text=spec.task.text)
+    spec.check_columns(frame.columns)
+    found = [opening(inputs, spec.task.text, request) for inputs in spec.task.rows(frame).inputs]
     sent = [asked for asked in found if isinstance(asked, Request)]
     price = estimated(sent, endpoint, TokenGuess(), partial(PriceBook().cost, endpoint), NO_FOLLOW_UPS)
     return Preview(
-        name=name,
+        name=spec.name,
         model=endpoint.label,
         requests=tuple(asked if isinstance(asked, Request) else None for asked in found),
         reasons=tuple("" if isinstance(asked, Request) else asked.error or "its text is empty" for asked in found),

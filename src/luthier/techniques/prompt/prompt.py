@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from luthier.errors import SpecError
 from luthier.providers.exchange import Answer, Conversation, Request
 from luthier.spec import Fitted, JournalReplay, PlannedRequests
-from luthier.tables import frame_of
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.calibration import calibrate
@@ -163,9 +162,6 @@ class Prompt(PromptRecipe):
         Raises:
             DataError: a table lacks a column.
         """
-        assert self.endpoint is not None
-        rows = frame_of(rows, text=self.task.text)
-        self.check_columns(rows.columns)
         notes = [*self.notes(), *calibration_note(self.answer.calibration_rows)]
         adapter = self.adapter({})
         if self.prompt.examples.most:
@@ -176,4 +172,4 @@ class Prompt(PromptRecipe):
             examples, note = preview_examples(self, known)
             adapter = replace(adapter, examples=tuple(examples))
             notes += note
-        return preview_rows(self.name, self.endpoint, self.task.rows(rows), adapter.request, notes)
+        return preview_rows(self, rows, adapter.request, notes)
