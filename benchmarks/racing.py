@@ -32,7 +32,7 @@ from luthier.journal.journal import Journal
 from luthier.providers.endpoint import compatible
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.conversations import gather
-from luthier.techniques.prompt.fit_steps import split_rows
+from luthier.techniques.prompt.few_shot import split_rows
 from luthier.techniques.prompt.prompt import Prompt
 from luthier_local import LocalServer
 

@@ -15,7 +15,7 @@ from luthier.starting.init import init_from_table
 from luthier.starting.sizing import Sizes
 from luthier.starting.spec_files import EMBEDDED, EXAMPLE_ENDPOINTS, write_specs
 from luthier.techniques import read_endpoint, read_spec, read_specs
-from luthier.techniques.prompt.fit_steps import split_rows
+from luthier.techniques.prompt.few_shot import split_rows
 from tests.conftest import REPOSITORY, reviews
 
 EXAMPLES = sorted(EXAMPLE_ENDPOINTS.glob("*.yaml"))

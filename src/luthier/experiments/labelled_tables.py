@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from luthier.errors import DataError, SpecError
 from luthier.spec import Spec
+from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows
-from luthier.techniques.prompt.few_shot import same_text
 from luthier.techniques.registry import check_comparable
 
 if TYPE_CHECKING:

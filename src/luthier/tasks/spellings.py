@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Spellings", "labels_as_written", "missing", "number_of", "spelling"]
+__all__ = ["Spellings", "labels_as_written", "missing", "number_of", "same_text", "spelling"]
 
 WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0+")
 PLAIN_NUMBER = re.compile(r"0|-?[1-9]\d*|-?(0|[1-9]\d*)\.\d*[1-9]")
@@ -121,3 +121,13 @@ def labels_as_written(given: Mapping[str, Any], text: str) -> dict[str, Any]:
     written = yaml.load(text, Loader=yaml.BaseLoader)["labels"]
     kept = [word if isinstance(label, int) else label for label, word in zip(labels, written, strict=True)]
     return {**given, "labels": kept}
+
+
+def same_text(text: object) -> str:
+    """A text without case and runs of white space; two texts count as the same where these are equal.
+
+    Examples:
+        >>> same_text(" Good\\n food ") == same_text("good food")
+        True
+    """
+    return " ".join(str(text).split()).casefold()

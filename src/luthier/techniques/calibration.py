@@ -7,15 +7,16 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from luthier.errors import DataError, EndpointError, Partial
+from luthier.errors import DataError, EndpointError
 from luthier.tasks.deciding import fit_thresholds
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
+from luthier.techniques.conversations import all_there
 
 if TYPE_CHECKING:
     from luthier.spec import Spec
 
-__all__ = ["calibrate", "calibrated", "calibration_answers", "fit_label_prior"]
+__all__ = ["calibrate", "calibrated", "fit_label_prior"]
 
 
 def calibrate(
@@ -35,12 +36,21 @@ def calibrate(
         least: lower limit of a label's mean probability, for services that round probabilities.
 
     Raises:
-        EndpointError: too few rows got probabilities.
+        EndpointError: fewer than half of the rows got probabilities.
         Partial: some rows have no answer yet, for a reason that may pass.
         DataError: objective `qwk`, and no calibration row that was answered has a label.
     """
-    got = calibration_answers(predictions, spec.name, cure)
-    answered = [(probabilities, rows.labels[position]) for position, probabilities in got.items()]
+    why = all_there(spec.name, predictions, "calibration rows have no answer")
+    answered = [
+        (found.probabilities, label)
+        for found, label in zip(predictions, rows.labels, strict=True)
+        if found.probabilities is not None
+    ]
+    if 2 * len(answered) < len(predictions):
+        raise EndpointError(
+            f"spec {spec.name!r}: only {len(answered)} of {len(predictions)} calibration rows got probabilities{why}. "
+            f"{cure}"
+        )
     lowest = math.log(least) if least else -math.inf
     label_prior = [max(lowest, value) for value in fit_label_prior([probabilities for probabilities, _ in answered])]
     if spec.objective != "qwk":
@@ -86,31 +96,3 @@ def fit_label_prior(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
     """
     least = sys.float_info.min
     return tuple(math.log(max(math.fsum(shares) / len(rows), least)) for shares in zip(*rows, strict=True))
-
-
-def calibration_answers(predictions: Sequence[Prediction], name: str, cure: str) -> dict[int, tuple[float, ...]]:
-    """The probabilities of the calibration rows that got some, by position.
-
-    Args:
-        predictions: of those rows.
-        name: of the spec.
-        cure: what to change where the endpoint gave too few, for the message.
-
-    Raises:
-        Partial: some rows have no answer yet, for a reason that may pass.
-        EndpointError: fewer than half of the rows got probabilities.
-    """
-    got = {i: found.probabilities for i, found in enumerate(predictions) if found.probabilities is not None}
-    waiting = sum(found.transient for found in predictions)
-    first = next((found.error for found in predictions if found.error), None)
-    if waiting:
-        raise Partial(
-            f"spec {name!r}: {waiting} of {len(predictions)} calibration rows have no answer yet "
-            f"({first}). Run the same command again; answers so far are kept."
-        )
-    if 2 * len(got) < len(predictions):
-        raise EndpointError(
-            f"spec {name!r}: only {len(got)} of {len(predictions)} calibration rows got probabilities"
-            f"{f' ({first})' if first else ''}. {cure}"
-        )
-    return got

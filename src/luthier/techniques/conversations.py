@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from luthier.engine.report import call_record
+from luthier.errors import Partial
 from luthier.providers.exchange import Answer, Conversation, Request
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import is_blank
 from luthier.techniques.prompt.template import UnrenderedRow
 
-__all__ = ["gather", "opening", "unanswered"]
+__all__ = ["all_there", "gather", "opening", "unanswered"]
 
 Result = TypeVar("Result")
 
@@ -97,3 +98,25 @@ def unanswered(answers: Sequence[Answer], asked: Sequence[Answer] | None = None)
         if answer.finish_reason == "content_filter":
             return Prediction(None, "refused", error=answer.error or "withheld by the service", call=call)
     return None
+
+
+def all_there(name: str, found: Sequence[Prediction | None], lack: str) -> str:
+    """The first error among these predictions, in brackets for a message; nothing where there is none.
+
+    Args:
+        name: of the spec.
+        found: predictions that fitting waits for; `None` for those without a fault.
+        lack: what they are and what they lack, as in "calibration rows have no answer".
+
+    Raises:
+        Partial: some are not there yet, for a reason that may pass.
+    """
+    faults = [one for one in found if one is not None]
+    why = next((f" ({one.error})" for one in faults if one.error), "")
+    waiting = sum(one.transient for one in faults)
+    if waiting:
+        raise Partial(
+            f"spec {name!r}: {waiting} of {len(found)} {lack} yet{why}. Run the same command again; answers so far "
+            "are kept."
+        )
+    return why

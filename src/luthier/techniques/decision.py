@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from luthier.engine.report import call_record
-from luthier.errors import SpecError
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.spec import Conversation, Fitted, Probe, Spec
@@ -21,8 +20,8 @@ from luthier.tasks.task import Rows, Task
 from luthier.techniques.calibration import calibrate, calibrated
 from luthier.techniques.conversations import gather, opening, unanswered
 from luthier.techniques.preview import Preview, calibration_note, preview_rows
-from luthier.techniques.prompt.few_shot import calibration_rows
 from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
+from luthier.techniques.training_rows import calibration_rows, training_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,12 +179,12 @@ class Decision(Spec):
         """
         if not self.needs_training:
             return Fitted(spec=self)
-        known = self._calibrating(rows)
+        rows = training_rows(self, rows)
+        known = rows.take(calibration_rows(self, rows, self.calibration_rows))
         adapter = self.adapter({})
         predictions = yield from gather(adapter.row(inputs) for inputs in known.inputs)
         cure = "Set calibration_rows: 0, or use another endpoint"
         state = calibrate(self, known, predictions, cure, LEAST_PRIOR)
-        assert rows is not None
         return Fitted(spec=self, train_digest=rows.digest_of(self.columns), state=state)
 
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
@@ -225,13 +224,6 @@ class Decision(Spec):
             label_prior=tuple(state["leaning"]) if "leaning" in state else None,
             thresholds=tuple(state["cuts"]) if "cuts" in state else None,
         )
-
-    def _calibrating(self, rows: Rows | None) -> Rows:
-        if rows is None:
-            raise SpecError(f"spec {self.name!r} needs training rows; add --train TABLE.")
-        if len(rows):
-            self.check_columns(rows.inputs[0], "the training table")
-        return rows.take(calibration_rows(rows, (), self.calibration_rows, self.seed, self.name))
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from luthier.engine.report import call_record
-from luthier.errors import EndpointError, Partial
+from luthier.errors import EndpointError
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Conversation, Fitted, Probe, Spec
-from luthier.tasks.prediction import CallRecord, Prediction
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.conversations import unanswered
 from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions
 from luthier.techniques.heads.automl import check_parts
 from luthier.techniques.heads.head import FittedHead, Head, fit_head
@@ -23,6 +22,7 @@ from luthier.techniques.heads.learners import Predictor, TrainedModel
 from luthier.techniques.heads.probabilities import ERRORS
 from luthier.techniques.heads.training_set import TrainingSet, assign_folds, labelled_texts, labels_present
 from luthier.techniques.preview import Preview, preview_rows
+from luthier.techniques.vectors import training_vectors, without_vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +143,7 @@ class Embedding(Spec):
         assert rows is not None
         distinct = list(dict.fromkeys(texts))
         answers = yield [self._request(text) for text in distinct]
-        vectors, notes = self._vectors(dict(zip(distinct, answers, strict=True)))
+        vectors, notes = self._vectors(distinct, answers)
         known = [position for position, text in enumerate(texts) if text in vectors]
         if notes and len({labels[i] for i in known}) < 2:
             raise EndpointError(f"spec {self.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
@@ -189,7 +189,7 @@ class Embedding(Spec):
     def _read(self, answers: Sequence[Answer | None], fitted: Fitted) -> list[Prediction]:
         import numpy as np
 
-        found = [Prediction(None, "empty") if answer is None else _unread(answer) for answer in answers]
+        found = [Prediction(None, "empty") if answer is None else without_vector(answer) for answer in answers]
         read = {place: answer for place, answer in enumerate(answers) if answer is not None and found[place] is None}
         for answer in read.values():
             if len(answer.vector) != fitted.state["dimensions"]:
@@ -198,7 +198,9 @@ class Embedding(Spec):
             return [one for one in found if one is not None]
         vectors = np.array([answer.vector for answer in read.values()], dtype=float)
         shares = kept_while_used(fitted, _head_of).probabilities(vectors)
-        predictions = iter(share_predictions(fitted, shares, [_call(answer) for answer in read.values()]))
+        predictions = iter(
+            share_predictions(fitted, shares, [replace(call_record([a]), raw=None) for a in read.values()])
+        )
         return [next(predictions) if one is None else one for one in found]
 
     @property
@@ -214,27 +216,19 @@ class Embedding(Spec):
             check_parts()
         return labelled_texts(self, rows)
 
-    def _vectors(self, answers: Mapping[str, Answer]) -> tuple[dict[str, Any], list[str]]:
+    def _vectors(self, texts: Sequence[str], answers: Sequence[Answer]) -> tuple[dict[str, Any], list[str]]:
         """The vector of every text that has one, and a note on the others."""
-        broken = {text: found for text, answer in answers.items() if (found := _unread(answer)) is not None}
-        waiting = [found for found in broken.values() if found.transient]
-        if waiting:
-            raise Partial(
-                f"spec {self.name!r}: {len(waiting)} of {len(answers)} training texts have no vector yet "
-                f"({waiting[0].error}). Run the same command again; vectors so far are kept."
-            )
-        vectors = {text: answer.vector for text, answer in answers.items() if text not in broken}
-        lengths = sorted({len(vector) for vector in vectors.values()})
+        found, why = training_vectors(self.name, answers)
+        vectors = {texts[place]: vector for place, vector in found.items()}
+        lengths = sorted(set(map(len, vectors.values())))
         wanted = self.dimensions if self.dimensions is not None else lengths[0] if lengths else 0
         for length in lengths:
             if length != wanted or not length:
                 raise EndpointError(self._other_length(length, wanted))
-        if not broken:
+        if len(vectors) == len(texts):
             return vectors, []
-        first = next(iter(broken.values())).error
-        return vectors, [
-            f"{self.base_model} would not embed {len(broken)} of {len(answers)} training texts ({first}): left out."
-        ]
+        left_out = f"{len(texts) - len(vectors)} of {len(texts)} training texts{why}"
+        return vectors, [f"{self.base_model} would not embed {left_out}: left out."]
 
     def _other_length(self, found: int, wanted: int) -> str:
         if self.dimensions == wanted != found:
@@ -260,21 +254,6 @@ class Embedding(Spec):
             ordered=self.task.ordered,
             folds=np.array(assign_folds(texts, labels, self.seed)),
         )
-
-
-def _call(answer: Answer) -> CallRecord:
-    return replace(call_record([answer]), raw=None)
-
-
-def _unread(answer: Answer) -> Prediction | None:
-    """The prediction of a row without a usable vector; `None` if it has one."""
-    import numpy as np
-
-    broken = unanswered([answer])
-    if broken is None and not np.isfinite(answer.vector).all():
-        error = "the vector holds values that are no numbers"
-        return Prediction(None, "failed", error=error, call=_call(answer))
-    return broken
 
 
 def _selection_note(head: FittedHead) -> list[str]:

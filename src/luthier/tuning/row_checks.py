@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
+from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.prompt.few_shot import same_text
 from luthier.tuning.preflight_findings import PreflightFinding, excerpts
 from luthier.tuning.training_files import count_labels
 

@@ -10,9 +10,9 @@ from luthier.errors import DataError, EndpointError, Partial
 from luthier.evaluation.racing import largest_fields
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Fitted
-from luthier.techniques.prompt.example_search import draw_search
+from luthier.tasks.task import Task
+from luthier.techniques.prompt.few_shot import draw_search
 from luthier.techniques.prompt.prompt import Prompt
-from luthier.techniques.prompt.settings import Examples
 from tests.conversing import ENDPOINT, MOOD, STARS, hold, rows, says, weighed
 
 LABELS = ["good" if i % 2 else "bad" for i in range(120)]
@@ -176,10 +176,14 @@ def test_ratings_are_searched_for_what_the_objective_says() -> None:
 
 def test_samples_show_short_texts_only_and_are_judged_on_any() -> None:
     given = rows(*[f"{'long ' * (i % 2)}text {i}" for i in range(80)], labels=["a", "a", "b", "b"] * 20)
-    settings = Examples(count=4, select="searched", samples=5, rows=20, max_characters=8)
-    drawn = draw_search(given, range(80), ("a", "b"), settings, 7, "s")
+
+    def spec(max_characters: int) -> Prompt:
+        settings = SEARCHED | {"count": 4, "samples": 5, "rows": 20, "max_characters": max_characters}
+        return Prompt(Task("t", labels=["a", "b"]), "{{ text }}", examples=settings, endpoint=ENDPOINT)
+
+    drawn = draw_search(spec(8), given, range(80))
     shown = {given.texts[position] for sample in drawn.samples for position in sample.positions}
     assert all(len(str(text)) <= 8 for text in shown)
     assert any(len(str(given.texts[position])) > 8 for position in drawn.judged)
     with pytest.raises(DataError, match="max_characters"):
-        draw_search(given, range(80), ("a", "b"), settings.model_copy(update={"max_characters": 2}), 7, "s")
+        draw_search(spec(2), given, range(80))

@@ -6,16 +6,20 @@ from typing import Any
 import pytest
 
 from luthier.errors import DataError
-from luthier.techniques.prompt.few_shot import calibration_rows, choose_examples
-from luthier.techniques.prompt.settings import Examples
-from tests.conversing import rows
+from luthier.tasks.task import Rows, Task
+from luthier.techniques.prompt.few_shot import choose_examples
+from luthier.techniques.prompt.prompt import Prompt
+from luthier.techniques.training_rows import calibration_rows
+from tests.conversing import ENDPOINT, rows
 
 TRAIN = rows(*[f"text {i}" for i in range(40)], labels=["a" if i < 30 else "b" if i < 38 else "c" for i in range(40)])
-LABELS = ("a", "b", "c", "d")
+TASK = Task("letters", labels=["a", "b", "c", "d"])
+SPEC = Prompt(TASK, "{{ text }}", endpoint=ENDPOINT)
 
 
-def choose(count: int, select: str = "balanced", seed: int = 7) -> list[int]:
-    return choose_examples(TRAIN, LABELS, Examples.model_validate({"count": count, "select": select}), seed, "s")
+def choose(count: int, select: str = "balanced", train: Rows = TRAIN, seed: int = 7, **settings: Any) -> list[int]:
+    examples = {"count": count, "select": select, **settings}
+    return choose_examples(Prompt(TASK, "{{ text }}", examples=examples, endpoint=ENDPOINT, seed=seed), train)
 
 
 def test_balanced_shows_every_label_alike() -> None:
@@ -35,8 +39,8 @@ def test_another_seed_chooses_others() -> None:
 
 
 def test_the_seed_of_the_examples_wins() -> None:
-    own = choose_examples(TRAIN, LABELS, Examples(count=5, seed=8), 7, "s")
-    assert own == choose(5, seed=8)
+    spec = Prompt(TASK, "{{ text }}", examples={"count": 5, "seed": 8}, endpoint=ENDPOINT, seed=7)
+    assert choose_examples(spec, TRAIN) == choose(5, seed=8)
 
 
 def test_fewer_random_examples_begin_more() -> None:
@@ -46,17 +50,17 @@ def test_fewer_random_examples_begin_more() -> None:
 def test_examples_have_different_texts() -> None:
     train = rows("same", " Same", "other", labels=["a", "a", "b"])
     with pytest.raises(DataError, match="hold only 2 different"):
-        choose_examples(train, LABELS, Examples(count=3), 7, "s")
+        choose(3, train=train)
 
 
 def test_an_example_is_never_blank() -> None:
     train = rows(" ", None, "x", labels=["a", "b", "a"])
-    assert choose_examples(train, LABELS, Examples(count=1), 7, "s") == [2]
+    assert choose(1, train=train) == [2]
 
 
 def test_a_text_with_two_labels_is_no_example() -> None:
     train = rows("x", "x", "y", labels=["a", "b", "a"])
-    assert choose_examples(train, LABELS, Examples(count=1), 7, "s") == [2]
+    assert choose(1, train=train) == [2]
 
 
 def test_too_few_rows_say_what_to_change() -> None:
@@ -66,24 +70,22 @@ def test_too_few_rows_say_what_to_change() -> None:
 
 def test_calibration_rows_are_no_examples() -> None:
     shown = choose(10)
-    assert not set(calibration_rows(TRAIN, shown, 30, 7, "s")) & set(shown)
+    assert not set(calibration_rows(SPEC, TRAIN, 30, shown)) & set(shown)
 
 
 def test_too_few_rows_to_calibrate_say_what_to_change() -> None:
     with pytest.raises(DataError, match=r"31 rows.* 30 .*calibration_rows"):
-        calibration_rows(TRAIN, choose(10), 31, 7, "s")
+        calibration_rows(SPEC, TRAIN, 31, choose(10))
 
 
 def test_texts_that_are_too_long_are_no_examples() -> None:
     train = rows("short", "a little longer", "tiny", labels=["a", "a", "b"])
-    short = Examples(count=2, max_characters=5)
-    assert sorted(choose_examples(train, LABELS, short, 7, "s")) == [0, 2]
+    assert sorted(choose(2, train=train, max_characters=5)) == [0, 2]
     with pytest.raises(DataError, match=r" 2 different .* 4 characters.*max_characters"):
-        choose_examples(train, LABELS, Examples(count=3, max_characters=4), 7, "s")
+        choose(3, train=train, max_characters=4)
 
 
 @pytest.mark.parametrize("select", ["balanced", "random"])
 def test_a_label_that_has_only_long_texts_shows_its_shortest(select: Any) -> None:
     train = rows("short", "a little longer", "much, much longer", "tiny", labels=["a", "b", "b", "c"])
-    few = Examples(count=3, select=select, max_characters=5)
-    assert sorted(choose_examples(train, LABELS, few, 7, "s")) == [0, 1, 3]
+    assert sorted(choose(3, select, train, max_characters=5)) == [0, 1, 3]

@@ -128,6 +128,16 @@ def test_a_row_without_vector_fails_alone(answer: Answer, state: str, transient:
     assert one.error == f"its text got no embedding: {answer.error}"
 
 
+def test_a_vector_that_is_no_numbers_fails_its_row_and_leaves_out_its_training_text() -> None:
+    def nan(text: str) -> Answer | None:
+        return Answer(embedding=np.array([np.nan, 1], "<f4").tobytes()) if text in ("odd 1", "angle 40") else None
+
+    fitted = hold(prompt().fit(TRAIN), instead(nan))
+    assert len(fitted.state["pool"]) == len(TRAIN) - 1
+    one, other = hold(prompt().predict(rows("odd 1", "at 42"), fitted), instead(nan))
+    assert (one.state, other.state) == ("failed", "ok")
+
+
 def test_cost_and_time_of_a_row_hold_its_embedding() -> None:
     spec = prompt()
     (found,) = hold(spec.predict(rows("at 42"), fitted_on(spec)), reply)
@@ -147,7 +157,7 @@ def test_vectors_of_two_lengths_are_two_models() -> None:
 
 
 def test_a_training_text_that_may_be_embedded_later_leaves_the_fit_partial() -> None:
-    with pytest.raises(Partial, match="1 of 10 training texts have no embedding yet"):
+    with pytest.raises(Partial, match="1 of 10 training texts have no vector yet"):
         hold(prompt().fit(TRAIN), instead(lambda text: Answer(failure="transient") if "40" in text else None))
 
 

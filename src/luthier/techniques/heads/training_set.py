@@ -6,8 +6,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from luthier.errors import DataError, SpecError
+from luthier.errors import DataError
 from luthier.tasks.task import Rows
+from luthier.techniques.training_rows import training_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,10 +71,7 @@ def labelled_texts(spec: Spec, rows: Rows | None) -> tuple[list[str], list[str]]
         SpecError: there are no training rows.
         DataError: they lack a column, or hold fewer than two labels.
     """
-    if rows is None:
-        raise SpecError(f"spec {spec.name!r} needs training rows; add --train TABLE.")
-    if len(rows):
-        spec.check_columns(rows.inputs[0], "the training table")
+    rows = training_rows(spec, rows)
     pairs = [
         (text, label)
         for text, label in zip(rows.texts, rows.labels, strict=True)

@@ -14,12 +14,12 @@ from luthier.providers.tokens import most_tokens
 from luthier.spec import Conversation
 from luthier.tasks.deciding import Objective, best_label
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import AnswerRead, AnswerReader, TaskType
 from luthier.techniques.calibration import calibrated
 from luthier.techniques.conversations import opening, unanswered
-from luthier.techniques.prompt.few_shot import same_text
 from luthier.techniques.prompt.template import Template
 from luthier.techniques.prompt.token_walk import WalkScores, walk
 

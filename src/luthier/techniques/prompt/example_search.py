@@ -2,108 +2,23 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from luthier.errors import DataError, EndpointError, Partial
+from luthier.errors import EndpointError
 from luthier.providers.exchange import ProgressEvent, Request
 from luthier.spec import Conversation
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
-from luthier.techniques.conversations import gather
+from luthier.techniques.conversations import all_there, gather
 from luthier.techniques.prompt.adapter import example_tokens
-from luthier.techniques.prompt.few_shot import drawn_examples, of_length, or_raise, short_enough
+from luthier.techniques.prompt.few_shot import ExampleSearch, Sample
 from luthier.techniques.prompt.recipe import PromptRecipe
-from luthier.techniques.prompt.settings import Examples
 
 if TYPE_CHECKING:
     from luthier.evaluation.racing import Block, Outcome, Racer
 
-__all__ = ["Sample", "ExampleSearch", "draw_search", "most_requests", "search_examples"]
-
-TRIES = 20
-"""Draws per wanted sample, before the search gives up on finding enough different ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One draw of examples.
-
-    Attributes:
-        count: number of examples.
-        seed: of the draw.
-        positions: of the training rows it shows, in order.
-    """
-
-    count: int
-    seed: int
-    positions: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleSearch:
-    """The samples and the rows they are scored on; fixed by the seed, so that a search resumes from the journal.
-
-    Attributes:
-        samples: the draws, all different.
-        judged: positions of the training rows they are scored on, in random order; no sample shows one of them.
-    """
-
-    samples: tuple[Sample, ...]
-    judged: tuple[int, ...]
-
-
-def draw_search(
-    rows: Rows, pool: Sequence[int], labels: Sequence[str], settings: Examples, seed: int, name: str
-) -> ExampleSearch:
-    """Draws the rows to score on, and from the others the samples: balanced, with the counts taken in turn.
-
-    Args:
-        rows: the training rows.
-        pool: positions of labelled rows with different texts, without those used for calibration.
-        labels: the task's labels.
-        settings: of the spec.
-        seed: of the spec, where the examples have none of their own.
-        name: of the spec.
-
-    Raises:
-        DataError: there are too few rows, or too few different samples.
-    """
-    own = settings.seed if settings.seed is not None else seed
-    if len(pool) < settings.rows + settings.most:
-        raise DataError(
-            f"spec {name!r} judges its samples on {settings.rows} training rows and shows up to {settings.most} "
-            f"others, {settings.rows + settings.most} in all, but the training rows hold only {len(pool)} different "
-            "labelled texts (beside calibration rows). Lower prompt.examples.rows or count, or give more rows with "
-            "--train."
-        )
-    drawn = random.Random(f"search/{own}")
-    mixed = list(pool)
-    drawn.shuffle(mixed)
-    judged, left = mixed[: settings.rows], short_enough(rows, sorted(mixed[settings.rows :]), labels, settings)
-    if len(left) < settings.most:
-        raise DataError(
-            f"spec {name!r} shows up to {settings.most} examples, but beside the rows it judges on there are only "
-            f"{len(left)} different labelled texts{of_length(settings)}. Lower prompt.examples.rows or count"
-            f"{or_raise(settings)}, or give more rows with --train."
-        )
-    samples: dict[tuple[int, ...], Sample] = {}
-    for turn in range(TRIES * settings.samples):
-        if len(samples) == settings.samples:
-            break
-        # A draw equal to an earlier one is replaced by another of the same count.
-        count = settings.counts[len(samples) % len(settings.counts)]
-        positions = tuple(drawn_examples(rows, left, labels, count, own + turn))
-        samples.setdefault(positions, Sample(count, own + turn, positions))
-    if len(samples) < settings.samples:
-        raise DataError(
-            f"spec {name!r} tries {settings.samples} samples, but of the {len(left)} training rows left beside those "
-            f"it judges on only {len(samples)} different ones were drawn. Lower prompt.examples.samples or rows, or "
-            "give more rows with --train."
-        )
-    return ExampleSearch(tuple(samples.values()), tuple(judged))
+__all__ = ["most_requests", "search_examples"]
 
 
 def search_examples(
@@ -119,6 +34,8 @@ def search_examples(
         Partial: some rows have no answer for a reason that may pass.
     """
     # Imported here, as a packaged model answers without scipy.
+    import numpy as np
+
     from luthier.evaluation.racing import largest_fields, race
 
     adapters = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
@@ -143,7 +60,7 @@ def search_examples(
             for line in range(len(block.candidates))
         ]
         try:
-            block = racing.send(_matrix(scores))
+            block = racing.send(np.array(scores, dtype=float))
         except StopIteration as end:
             outcome: Outcome = end.value
             break
@@ -190,16 +107,10 @@ def most_requests(spec: PromptRecipe, rows: Rows, drawn: ExampleSearch, block: B
 
 
 def _check(spec: PromptRecipe, predictions: Sequence[Prediction], *, first: bool) -> None:
-    waiting = sum(prediction.transient for prediction in predictions)
-    why = next((prediction.error for prediction in predictions if prediction.error), None)
-    if waiting:
-        raise Partial(
-            f"spec {spec.name!r}: {waiting} of {len(predictions)} answers the search waits for are not there yet "
-            f"({why}). Run the same command again; answers so far are kept."
-        )
-    if first and not any(prediction.label is not None for prediction in predictions):
+    why = all_there(spec.name, predictions, "answers the search waits for are not there")
+    if first and all(prediction.label is None for prediction in predictions):
         raise EndpointError(
-            f"spec {spec.name!r}: none of the first {len(predictions)} answers of the search is a label ({why}). "
+            f"spec {spec.name!r}: none of the first {len(predictions)} answers of the search is a label{why}. "
             "`luthier check SPEC` tries the endpoint; `luthier preview SPEC` shows what is sent."
         )
 
@@ -225,9 +136,3 @@ def _record(rows: Rows, sample: Sample, racer: Racer, winner: int) -> dict[str, 
 
 def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
-
-
-def _matrix(scores: Sequence[Sequence[float]]) -> Any:
-    import numpy as np
-
-    return np.array(scores, dtype=float)

@@ -1,37 +1,84 @@
-"""Choice of few-shot examples and calibration rows from the training rows."""
+"""Which training rows a prompt shows as examples, searches among, and calibrates on."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from luthier.errors import DataError
+from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows
-from luthier.techniques.prompt.settings import Examples
+from luthier.techniques.prompt.recipe import PromptRecipe
+from luthier.techniques.prompt.template import UnrenderedRow
+from luthier.techniques.training_rows import calibration_rows, distinct
 
-__all__ = [
-    "calibration_rows",
-    "choose_examples",
-    "distinct",
-    "drawn_examples",
-    "of_length",
-    "or_raise",
-    "same_text",
-    "short_enough",
-]
+__all__ = ["ExampleSearch", "RowSplit", "Sample", "choose_examples", "draw_search", "split_rows"]
+
+TRIES = 20
+"""Draws per wanted sample, before the search gives up on finding enough different ones."""
 
 
-def same_text(text: object) -> str:
-    """A text without case and runs of white space; two texts count as the same where these are equal.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One draw of `count` examples; `positions` are the training rows it shows, in order."""
 
-    Examples:
-        >>> same_text(" Good\\n food ") == same_text("good food")
-        True
+    count: int
+    seed: int
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleSearch:
+    """Different samples, and positions of the rows they are scored on, in random order; no sample shows one of those.
+
+    Fixed by the seed, so that a search resumes from the journal.
     """
-    return " ".join(str(text).split()).casefold()
+
+    samples: tuple[Sample, ...]
+    judged: tuple[int, ...]
 
 
-def choose_examples(rows: Rows, labels: Sequence[str], settings: Examples, seed: int, name: str) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class RowSplit:
+    """Positions of training rows by purpose; no row serves two."""
+
+    calibration: Sequence[int] = ()
+    examples: Sequence[int] = ()
+    """Shown to every row, in this order."""
+    pool: Sequence[int] = ()
+    """The nearest examples are taken from these."""
+    search: ExampleSearch | None = None
+
+
+def split_rows(spec: PromptRecipe, rows: Rows, *, calibrate: bool = True) -> RowSplit:
+    """Divides the training rows by purpose; the same rows and seed are always divided alike.
+
+    Raises:
+        DataError: there are too few, or the template cannot be filled with an example.
+    """
+    select = spec.prompt.examples.select
+    count = spec.answer.calibration_rows if calibrate else 0
+    if select in ("balanced", "random"):
+        shown = choose_examples(spec, rows)
+        # An example that the template fails on is found here, before anything is paid.
+        spec.adapter({"examples": spec.kept(rows, shown)})
+        return RowSplit(calibration_rows(spec, rows, count, shown) if count else (), examples=shown)
+    # Set apart first: which rows become examples is known only after requests were paid for.
+    held = calibration_rows(spec, rows, count) if count else []
+    # `texts` goes through all rows each time it is read.
+    texts = rows.texts
+    taken = {same_text(texts[position]) for position in held}
+    left = [position for position in distinct(rows, labelled=True) if same_text(texts[position]) not in taken]
+    if select == "nearest":
+        return RowSplit(held, pool=_showable(spec, rows, _short_enough(spec, rows, left)))
+    drawn = draw_search(spec, rows, left)
+    for sample in drawn.samples:
+        spec.adapter({"examples": spec.kept(rows, sample.positions)})
+    return RowSplit(held, search=drawn)
+
+
+def choose_examples(spec: PromptRecipe, rows: Rows) -> list[int]:
     """Positions of the training rows to show, in the order they are shown.
 
     Their texts are different, not blank, and each has one label only in the training rows.
@@ -39,67 +86,73 @@ def choose_examples(rows: Rows, labels: Sequence[str], settings: Examples, seed:
     Raises:
         DataError: there are not enough such rows.
     """
-    pool = short_enough(rows, distinct(rows, labelled=True), labels, settings)
-    if settings.most > len(pool):
-        raise DataError(
-            f"spec {name!r} shows {settings.most} examples, but the training rows hold only {len(pool)} different "
-            f"labelled texts{of_length(settings)}. Lower prompt.examples.count{or_raise(settings)}, or give more rows "
-            "with --train."
-        )
-    own = settings.seed if settings.seed is not None else seed
-    return drawn_examples(rows, pool, labels, settings.most, own, balanced=settings.select != "random")
+    most = spec.prompt.examples.most
+    pool = _short_enough(spec, rows, distinct(rows, labelled=True))
+    if most > len(pool):
+        raise _too_few(spec, f"shows {most} examples, but the training rows hold", len(pool))
+    return _draw(spec, rows, pool, most, _seed(spec))
 
 
-def short_enough(rows: Rows, positions: Sequence[int], labels: Sequence[str], settings: Examples) -> list[int]:
-    """The positions of texts of at most `max_characters`; of a label that has only longer ones, the shortest.
-
-    Without that text the label would have no example, and models favour the labels they are shown.
-    """
-    most = settings.max_characters
-    if most is None:
-        return list(positions)
-    texts = rows.texts
-    length = {position: len(str(texts[position])) for position in positions}
-    shortest: dict[str | None, int] = {}
-    for position in sorted(positions, key=length.__getitem__):
-        if rows.labels[position] in labels:
-            shortest.setdefault(rows.labels[position], position)
-    kept = set(shortest.values())
-    return [position for position in positions if length[position] <= most or position in kept]
-
-
-def of_length(settings: Examples) -> str:
-    """The words in a message for the limit on length, if there is one."""
-    if settings.max_characters is None:
-        return ""
-    return f" of at most {settings.max_characters:,} characters (or the shortest of their label)"
-
-
-def or_raise(settings: Examples) -> str:
-    """The words in a message for raising that limit."""
-    return "" if settings.max_characters is None else " or raise prompt.examples.max_characters"
-
-
-def drawn_examples(
-    rows: Rows, pool: Sequence[int], labels: Sequence[str], count: int, seed: int, *, balanced: bool = True
-) -> list[int]:
-    """`count` positions of `pool`, drawn with the seed, in the order they are shown.
+def draw_search(spec: PromptRecipe, rows: Rows, pool: Sequence[int]) -> ExampleSearch:
+    """Draws the rows to score on, and from the others the samples: balanced, with the counts taken in turn.
 
     Args:
+        spec: the recipe.
         rows: the training rows.
-        pool: positions to draw from; at least `count`.
-        labels: the task's labels; one without a row in the pool is not shown. Without any, rows are drawn as they fall.
-        count: how many.
-        seed: of the draw.
-        balanced: whether to take labels in turn, as long as they have rows; otherwise rows are drawn at random.
+        pool: positions of labelled rows with different texts, without those used for calibration.
+
+    Raises:
+        DataError: there are too few rows, or too few different samples.
+    """
+    settings, own = spec.prompt.examples, _seed(spec)
+    if len(pool) < settings.rows + settings.most:
+        raise DataError(
+            f"spec {spec.name!r} judges its samples on {settings.rows} training rows and shows up to {settings.most} "
+            f"others, {settings.rows + settings.most} in all, but the training rows hold only {len(pool)} different "
+            "labelled texts (beside calibration rows). Lower prompt.examples.rows or count, or give more rows with "
+            "--train."
+        )
+    mixed = list(pool)
+    random.Random(f"search/{own}").shuffle(mixed)
+    judged, left = mixed[: settings.rows], _short_enough(spec, rows, sorted(mixed[settings.rows :]))
+    if len(left) < settings.most:
+        wanted = f"shows up to {settings.most} examples, but the rows it does not judge on hold"
+        raise _too_few(spec, wanted, len(left), "prompt.examples.rows or count")
+    samples: dict[tuple[int, ...], Sample] = {}
+    for turn in range(TRIES * settings.samples):
+        if len(samples) == settings.samples:
+            break
+        # A draw equal to an earlier one is replaced by another of the same count.
+        count = settings.counts[len(samples) % len(settings.counts)]
+        positions = tuple(_draw(spec, rows, left, count, own + turn))
+        samples.setdefault(positions, Sample(count, own + turn, positions))
+    if len(samples) < settings.samples:
+        raise DataError(
+            f"spec {spec.name!r} tries {settings.samples} samples, but of the {len(left)} training rows left beside "
+            f"those it judges on only {len(samples)} different ones were drawn. Lower prompt.examples.samples or rows, "
+            "or give more rows with --train."
+        )
+    return ExampleSearch(tuple(samples.values()), tuple(judged))
+
+
+def _seed(spec: PromptRecipe) -> int:
+    own = spec.prompt.examples.seed
+    return spec.seed if own is None else own
+
+
+def _draw(spec: PromptRecipe, rows: Rows, pool: Sequence[int], count: int, seed: int) -> list[int]:
+    """`count` positions of `pool`, in the order they are shown.
+
+    Labels are taken in turn as long as they have rows in the pool, unless the spec draws at random or the task has no
+    labels.
     """
     drawn = random.Random(f"examples/{seed}")
     left = list(pool)
     drawn.shuffle(left)
-    if not balanced or not labels:
+    if spec.prompt.examples.select == "random" or not spec.task.labels:
         return left[:count]
-    waiting = {label: [i for i in left if rows.labels[i] == label] for label in labels}
-    turn = [label for label in labels if waiting[label]]
+    waiting = {label: [i for i in left if rows.labels[i] == label] for label in spec.task.labels}
+    turn = [label for label in spec.task.labels if waiting[label]]
     # Where the count is no multiple of the labels, the draw decides which labels are shown once more.
     drawn.shuffle(turn)
     chosen: list[int] = []
@@ -112,36 +165,49 @@ def drawn_examples(
     return chosen
 
 
-def calibration_rows(rows: Rows, shown: Sequence[int], count: int, seed: int, name: str) -> list[int]:
-    """Positions of the calibration rows; none has the text of an example.
+def _short_enough(spec: PromptRecipe, rows: Rows, positions: Sequence[int]) -> list[int]:
+    """The positions of texts of at most `max_characters`; of a label that has only longer ones, the shortest.
 
-    Raises:
-        DataError: there are not enough rows beside the examples.
+    Without that text the label would have no example, and models favour the labels they are shown.
     """
+    most = spec.prompt.examples.max_characters
+    if most is None:
+        return list(positions)
     texts = rows.texts
-    taken = {same_text(texts[i]) for i in shown}
-    pool = [i for i in distinct(rows, labelled=False) if same_text(texts[i]) not in taken]
-    if count > len(pool):
-        raise DataError(
-            f"spec {name!r} calibrates on {count} rows, but {'beside its examples ' if shown else ''}the training rows "
-            f"hold only {len(pool)} different texts. Lower calibration_rows or give more rows with --train."
-        )
-    return sorted(random.Random(f"calibration/{seed}").sample(pool, count))
+    length = {position: len(str(texts[position])) for position in positions}
+    shortest: dict[str | None, int] = {}
+    for position in sorted(positions, key=length.__getitem__):
+        if rows.labels[position] in spec.task.labels:
+            shortest.setdefault(rows.labels[position], position)
+    kept = set(shortest.values())
+    return [position for position in positions if length[position] <= most or position in kept]
 
 
-def distinct(rows: Rows, *, labelled: bool) -> list[int]:
-    """Positions of rows with different texts that are not blank; of equal texts, the first.
+def _showable(spec: PromptRecipe, rows: Rows, positions: Sequence[int]) -> list[int]:
+    """The positions of rows that the template can be filled with: one odd row must not stop the fit."""
+    adapter = spec.adapter({})
+    count = spec.prompt.examples.most
+    kept: list[int] = []
+    why = ""
+    for position, example in zip(positions, spec.kept(rows, positions), strict=True):
+        try:
+            adapter.example(example["inputs"], example["label"])
+            kept.append(position)
+        except UnrenderedRow as fault:
+            why = why or f" that the template can be filled with ({fault})"
+    if len(kept) < count:
+        raise _too_few(spec, f"shows the {count} nearest examples, but the training rows hold", len(kept), of_kind=why)
+    return kept
 
-    Args:
-        rows: the training rows.
-        labelled: whether to leave out rows without a label, and texts that have two.
-    """
-    first: dict[str, int] = {}
-    held: dict[str, set[str]] = {}
-    for position, (text, label) in enumerate(zip(rows.texts, rows.labels, strict=True)):
-        if text is None or (labelled and label is None):
-            continue
-        key = same_text(text)
-        first.setdefault(key, position)
-        held.setdefault(key, set()).add(str(label))
-    return [position for key, position in first.items() if not labelled or len(held[key]) == 1]
+
+def _too_few(
+    spec: PromptRecipe, wanted: str, found: int, lower: str = "prompt.examples.count", of_kind: str = ""
+) -> DataError:
+    most = spec.prompt.examples.max_characters
+    or_raise = "" if most is None else " or raise prompt.examples.max_characters"
+    if most is not None:
+        of_kind = f" of at most {most:,} characters (or the shortest of their label){of_kind}"
+    return DataError(
+        f"spec {spec.name!r} {wanted} only {found} different labelled texts{of_kind}. Lower {lower}{or_raise}, or "
+        "give more rows with --train."
+    )

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from luthier.errors import EndpointError, Partial
+from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.prices import sum_if_known
 from luthier.providers.redaction import sendable
-from luthier.spec import Conversation
+from luthier.spec import Conversation, Fitted
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows
-from luthier.techniques.conversations import gather, unanswered
+from luthier.techniques.conversations import gather
 from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter, example_tokens
-from luthier.techniques.prompt.few_shot import same_text
+from luthier.techniques.prompt.recipe import PromptRecipe
+from luthier.techniques.vectors import training_vectors, without_vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,59 +26,55 @@ if TYPE_CHECKING:
 
     Vectors = npt.NDArray[np.float32]
 
-__all__ = ["Nearest", "embed_pool", "embedding_request", "embedding_requests", "extremes", "typical"]
+__all__ = ["VECTORS", "Nearest", "embed_pool", "embedding_request", "extremes", "typical"]
 
 
-def embedding_request(text: object, endpoint: Endpoint) -> Request:
+VECTORS = "vectors"
+"""Name of the pool's vectors among a fitted prompt's arrays."""
+
+
+def embedder(spec: PromptRecipe) -> Endpoint:
+    """The model that embeds."""
+    assert spec.prompt.examples.endpoint is not None
+    return spec.prompt.examples.endpoint
+
+
+def embedding_request(spec: PromptRecipe, text: object) -> Request:
     """The request for the vector of a text; equal texts make equal requests, so the journal has each once."""
-    return Request("embedding", {"input": sendable(str(text))}, endpoint=endpoint)
+    return Request("embedding", {"input": sendable(str(text))}, endpoint=embedder(spec))
 
 
-def embedding_requests(rows: Rows, endpoint: Endpoint) -> list[Request]:
-    """One request for each different text."""
-    return [embedding_request(text, endpoint) for text in dict.fromkeys(rows.texts) if text is not None]
-
-
-def embed_pool(rows: Rows, endpoint: Endpoint, count: int, name: str) -> Conversation[tuple[list[int], Vectors]]:
+def embed_pool(spec: PromptRecipe, rows: Rows) -> Conversation[tuple[list[int], Vectors]]:
     """The positions of the rows whose text got a vector, and these vectors, scaled to length 1.
 
     A text that the service refuses to embed is left out.
 
     Args:
+        spec: the recipe.
         rows: labelled training rows whose texts are all different.
-        endpoint: the model that embeds.
-        count: examples to show for each row.
-        name: of the spec.
 
     Raises:
-        EndpointError: fewer than `count` texts got a vector, or vectors of one model differ in length.
+        EndpointError: fewer texts got a vector than are shown, or vectors of one model differ in length.
         Partial: some have no vector yet, for a reason that may pass.
     """
     import numpy as np
 
-    answers = yield [embedding_request(text, endpoint) for text in rows.texts]
-    failed = [found for answer in answers if (found := unanswered([answer])) is not None]
-    waiting = sum(found.transient for found in failed)
-    why = f" ({failed[0].error})" if failed else ""
-    if waiting:
-        raise Partial(
-            f"spec {name!r}: {waiting} of {len(rows)} training texts have no embedding yet{why}. "
-            "Run the same command again; vectors so far are kept."
-        )
-    kept = [position for position, answer in enumerate(answers) if unanswered([answer]) is None]
-    lengths = sorted({len(answers[position].vector) for position in kept})
-    if len(kept) < count or lengths[:1] == [0]:
+    answers = yield [embedding_request(spec, text) for text in rows.texts]
+    vectors, why = training_vectors(spec.name, answers)
+    lengths = sorted(set(map(len, vectors.values())))
+    count = spec.prompt.examples.most
+    if len(vectors) < count or lengths[:1] == [0]:
         raise EndpointError(
-            f"spec {name!r}: {endpoint.label} embedded {len(kept) if lengths[:1] != [0] else 0} of {len(rows)} "
-            f"training texts{why}, and each row is to be shown the {count} nearest. Try the model with "
+            f"spec {spec.name!r}: {embedder(spec).label} embedded {len(vectors) if lengths[:1] != [0] else 0} of "
+            f"{len(rows)} training texts{why}, and each row is to be shown the {count} nearest. Try the model with "
             "`luthier check SPEC`, or name another in prompt.examples.endpoint."
         )
     if len(lengths) > 1:
         raise EndpointError(
-            f"spec {name!r}: {endpoint.label} gave vectors of {' and '.join(map(str, lengths))} numbers, so it is "
-            "more than one model. Name one model in prompt.examples.endpoint."
+            f"spec {spec.name!r}: {embedder(spec).label} gave vectors of {' and '.join(map(str, lengths))} numbers, so "
+            "it is more than one model. Name one model in prompt.examples.endpoint."
         )
-    return kept, np.stack([unit(answers[position].vector) for position in kept])
+    return list(vectors), np.stack([unit(vector) for vector in vectors.values()])
 
 
 def unit(vector: Vectors) -> Vectors:
@@ -92,32 +90,15 @@ MOST_COSINES = 4_000_000
 
 
 class Nearest:
-    """Answers each row with the examples nearest to it.
+    """Answers each row with the examples nearest to it, by a fitted prompt whose pool is embedded."""
 
-    Args:
-        adapter: writes the requests of a row and reads the answers.
-        endpoint: the model that embeds.
-        count: examples to show.
-        pool: examples to choose from, `inputs` and `label` each; their texts differ.
-        vectors: of the pool, of length 1, shape (examples, dimensions).
-        name: of the spec.
-    """
-
-    def __init__(
-        self,
-        adapter: PromptAdapter,
-        endpoint: Endpoint,
-        count: int,
-        pool: Sequence[Mapping[str, Any]],
-        vectors: Vectors,
-        name: str,
-    ) -> None:
-        self._adapter = adapter
-        self._endpoint = endpoint
-        self._count = count
-        self._pool = pool
-        self._vectors = vectors
-        self._name = name
+    def __init__(self, spec: PromptRecipe, fitted: Fitted) -> None:
+        self._spec = spec
+        self._adapter = spec.adapter(fitted.state)
+        self._count = spec.prompt.examples.most
+        self._pool: Sequence[Mapping[str, Any]] = fitted.state["pool"]
+        self._vectors: Vectors = fitted.arrays[VECTORS]
+        """Of the pool, of length 1, shape (examples, dimensions)."""
         self._shown: dict[int, FewShotExample] = {}
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> Conversation[list[Prediction]]:
@@ -130,11 +111,11 @@ class Nearest:
         texts = [rows[place][self._adapter.task.text] for place in asked]
         answers: Sequence[Answer] = []
         if asked:
-            answers = yield [embedding_request(text, self._endpoint) for text in texts]
+            answers = yield [embedding_request(self._spec, text) for text in texts]
         embedded: dict[int, Answer] = {}
         broken: dict[int, Prediction] = {}
         for place, answer in zip(asked, answers, strict=True):
-            fault = unanswered([answer])
+            fault = without_vector(answer)
             if fault is not None:
                 broken[place] = replace(
                     fault, error=f"its text got no embedding: {fault.error}", call=replace(fault.call, raw=None)
@@ -197,9 +178,9 @@ class Nearest:
         given, wanted = len(answer.vector), self._vectors.shape[1]
         if given != wanted:
             raise EndpointError(
-                f"spec {self._name!r}: {self._endpoint.label} gave a vector of {given} numbers, and those of the "
-                f"training texts have {wanted}: the model behind the name has changed. Fit again (luthier compare "
-                "SPEC --test TABLE --train TABLE --fresh), or name the model it was fitted with in "
+                f"spec {self._spec.name!r}: {embedder(self._spec).label} gave a vector of {given} numbers, and those "
+                f"of the training texts have {wanted}: the model behind the name has changed. Fit again (luthier "
+                "compare SPEC --test TABLE --train TABLE --fresh), or name the model it was fitted with in "
                 "prompt.examples.endpoint."
             )
 

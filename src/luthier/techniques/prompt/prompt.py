@@ -13,11 +13,13 @@ from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.calibration import calibrate
 from luthier.techniques.preview import Preview, calibration_note, preview_rows
-from luthier.techniques.prompt.fit_steps import CALIBRATION_CURE, answer_rows, fit_examples, split_rows, training_rows
+from luthier.techniques.prompt.few_shot import split_rows
+from luthier.techniques.prompt.fit_steps import CALIBRATION_CURE, answer_rows, fit_examples
 from luthier.techniques.prompt.recipe import PromptRecipe
 from luthier.techniques.prompt.request_plan import plan_requests, preview_examples, unknown_to_journal
 from luthier.techniques.prompt.settings import Style
 from luthier.techniques.prompt.token_walk import walk
+from luthier.techniques.training_rows import training_rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,17 +14,12 @@ from luthier.spec import Fitted, JournalReplay, PlannedRequests
 from luthier.tasks.task import Rows
 from luthier.techniques.prompt.adapter import FewShotExample, example_tokens
 from luthier.techniques.prompt.example_search import most_requests
-from luthier.techniques.prompt.fit_steps import (
-    RowSplit,
-    answer_rows,
-    fit_examples,
-    nearest_of,
-    split_rows,
-    training_rows,
-)
-from luthier.techniques.prompt.nearest import embedding_requests, extremes, typical
+from luthier.techniques.prompt.few_shot import RowSplit, split_rows
+from luthier.techniques.prompt.fit_steps import answer_rows, fit_examples, nearest_of
+from luthier.techniques.prompt.nearest import embedding_request, extremes, typical
 from luthier.techniques.prompt.recipe import PromptRecipe
 from luthier.techniques.prompt.token_walk import most_follow_ups
+from luthier.techniques.training_rows import training_rows
 
 if TYPE_CHECKING:
     from luthier.evaluation.racing import Block
@@ -88,10 +83,9 @@ def _unknown_examples(
     spec: PromptRecipe, rows: Rows, shortest: Examples, longest: Examples, recall: JournalReplay
 ) -> Pieces:
     """The requests about rows as long as their examples are not known."""
-    endpoint = spec.prompt.examples.endpoint
-    if endpoint is None:
+    if spec.prompt.examples.select != "nearest":
         return [_between(spec, rows, shortest, longest, sure=False)]
-    vectors = embedding_requests(rows, endpoint)
+    vectors = [embedding_request(spec, text) for text in dict.fromkeys(rows.texts) if text is not None]
     embedded, waiting = _by_vector(rows, recall(_asked_once(vectors)).missing if vectors else [])
     return [
         PlannedRequests(vectors),
