@@ -73,7 +73,8 @@ class ApiRequest(NamedTuple):
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Generator = Callable[[Admitted], Awaitable[web.StreamResponse]]
-Work = Callable[[ApiRequest], Awaitable[web.StreamResponse]]
+Answer = dict[str, Any] | web.StreamResponse
+Work = Callable[[ApiRequest], Answer | Awaitable[Answer]]
 FormReader = Callable[[web.Request], Awaitable[Form]]
 
 
@@ -134,7 +135,7 @@ class Router:
         Args:
             method: The HTTP method.
             path: Path without prefix, such as `files/{id}`.
-            work: Answers the request.
+            work: Answers the request, with the object to send as JSON or with a response of its own.
             read_form: Reads a body that is a form; faults and the request log see its fields, not its megabytes.
         """
         named = path.replace(":.+", "")
@@ -243,7 +244,10 @@ class Router:
         if fault is not None and fault.replaces_answer:
             return await break_off(fault.action, request)
         await _meet(fault)
-        response = await work(received)
+        answer = work(received)
+        if isinstance(answer, Awaitable):
+            answer = await answer
+        response = json_response(answer) if isinstance(answer, dict) else answer
         if fault is not None and fault.loses_answer:
             return await break_off(fault.action.removeprefix("done_"), request)
         return response

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["MOST_LINES", "Line", "plain_url", "read_lines"]
+__all__ = ["MOST_LINES", "Fault", "Line", "fault", "plain_url", "read_lines"]
 
 MOST_LINES = 50_000
-_MOST_ERRORS = 20
+_MOST_FAULTS = 20
 _PREFIXES = ("/openai/v1/", "/v1/", "/")
 
 
@@ -22,6 +22,15 @@ class Line(NamedTuple):
     body: dict[str, Any]
 
 
+Fault = dict[str, Any]
+"""An entry of a batch's `errors`."""
+
+
+def fault(code: str, message: str, line: int | None = None, param: str | None = None) -> Fault:
+    """Makes an entry of a batch's `errors`."""
+    return {"code": code, "line": line, "message": message, "param": param}
+
+
 def plain_url(url: str) -> str:
     """A route without its prefix: `chat/completions`."""
     for prefix in _PREFIXES:
@@ -30,73 +39,68 @@ def plain_url(url: str) -> str:
     return url
 
 
-def read_lines(path: Path, endpoint: str) -> tuple[list[Line], list[dict[str, Any]]]:
-    """Reads the requests of a file, and the faults as entries of a batch's `errors`."""
+class _Invalid(Exception):
+    """A line that cannot be answered: the code, the message and the parameter."""
+
+
+def read_lines(path: Path, endpoint: str) -> tuple[list[Line], list[Fault]]:
+    """Reads the requests of a file, and what is wrong with it."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return [], [_error("invalid_json_line", f"The file is not UTF-8: {error}.", None, None)]
-    lines: list[Line] = []
-    errors: list[dict[str, Any]] = []
-    seen: dict[str, int] = {}
-    model: str | None = None
+        return [], [fault("invalid_json_line", f"The file is not UTF-8: {error}.")]
+    lines: dict[str, Line] = {}
+    faults: list[Fault] = []
     for number, raw in enumerate(text.split("\n"), 1):
         if not raw.strip():
             continue
-        found = _read_line(raw, number, endpoint)
-        if isinstance(found, Line) and found.custom_id in seen:
-            message = f"The custom_id {found.custom_id!r} was used in line {seen[found.custom_id]} already."
-            found = _error("duplicate_custom_id", message, number, "custom_id")
-        elif isinstance(found, Line):
-            named = str(found.body["model"])
-            model = model or named
-            if named != model:
-                message = f"The model {named!r} differs from {model!r} before it; a batch asks one model."
-                found = _error("mismatched_model", message, number, "body.model")
-        if isinstance(found, Line):
-            seen[found.custom_id] = number
-            lines.append(found)
-        else:
-            errors.append(found)
-            if len(errors) == _MOST_ERRORS:
-                return lines, errors
-    if not lines and not errors:
-        errors.append(_error("empty_file", "The input file holds no request.", None, None))
+        try:
+            found = _read_line(raw, number, endpoint)
+            first = next(iter(lines.values()), found)
+            if found.custom_id in lines:
+                used = f"The custom_id {found.custom_id!r} was used in line {lines[found.custom_id].number} already."
+                raise _Invalid("duplicate_custom_id", used, "custom_id")
+            if found.body["model"] != first.body["model"]:
+                named = f"The model {found.body['model']!r} differs from {first.body['model']!r} before it"
+                raise _Invalid("mismatched_model", f"{named}; a batch asks one model.", "body.model")
+            lines[found.custom_id] = found
+        except _Invalid as error:
+            code, message, param = error.args
+            faults.append(fault(code, message, number, param))
+            if len(faults) == _MOST_FAULTS:
+                break
+    if not lines and not faults:
+        faults.append(fault("empty_file", "The input file holds no request."))
     if len(lines) > MOST_LINES:
         message = f"The input file holds {len(lines)} requests; at most {MOST_LINES} are taken."
-        errors.append(_error("too_many_tasks", message, None, None))
-    return lines, errors
+        faults.append(fault("too_many_tasks", message))
+    return list(lines.values()), faults
 
 
-def _read_line(raw: str, number: int, endpoint: str) -> Line | dict[str, Any]:
+def _read_line(raw: str, number: int, endpoint: str) -> Line:
     try:
         found = json.loads(raw)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        return _error("invalid_json_line", "This line is not a JSON object.", number, None)
+        raise _Invalid("invalid_json_line", "This line is not a JSON object.", None)
     for name in ("custom_id", "method", "url", "body"):
         if name not in found:
-            return _error("missing_required_parameter", f"Missing required parameter: '{name}'.", number, name)
+            raise _Invalid("missing_required_parameter", f"Missing required parameter: '{name}'.", name)
     custom_id, body = found["custom_id"], found["body"]
     if not isinstance(custom_id, str) or not custom_id or not _is_text(custom_id):
-        return _error("invalid_value", "custom_id: expected a text.", number, "custom_id")
+        raise _Invalid("invalid_value", "custom_id: expected a text.", "custom_id")
     if found["method"] != "POST":
-        return _error("invalid_method", f"method: expected 'POST', got {found['method']!r}.", number, "method")
+        raise _Invalid("invalid_method", f"method: expected 'POST', got {found['method']!r}.", "method")
     if not isinstance(found["url"], str) or plain_url(found["url"]) != plain_url(endpoint):
-        message = f"url: {found['url']!r} is not the batch's endpoint {endpoint!r}."
-        return _error("mismatched_url", message, number, "url")
+        raise _Invalid("mismatched_url", f"url: {found['url']!r} is not the batch's endpoint {endpoint!r}.", "url")
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        return _error("missing_required_parameter", "Missing required parameter: 'body.model'.", number, "body.model")
+        raise _Invalid("missing_required_parameter", "Missing required parameter: 'body.model'.", "body.model")
     if body.get("stream"):
-        return _error("invalid_value", "stream: a batch does not stream.", number, "body.stream")
+        raise _Invalid("invalid_value", "stream: a batch does not stream.", "body.stream")
     return Line(number, custom_id, body)
 
 
 def _is_text(value: str) -> bool:
     """Whether the text can be encoded: it holds no lone surrogate."""
     return not any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
-def _error(code: str, message: str, line: int | None, param: str | None) -> dict[str, Any]:
-    return {"code": code, "line": line, "message": message, "param": param}

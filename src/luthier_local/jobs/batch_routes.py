@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import sqlite3
 import time
 from typing import Any
 
-from aiohttp import web
-
 from luthier_local.api_errors import ApiError, invalid_value, no_such
 from luthier_local.jobs.batch_lines import plain_url
-from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, counts_of
+from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, StoredBatch
 from luthier_local.jobs.job_service import JobService
-from luthier_local.jobs.job_store import change, copy_file, now, packed
-from luthier_local.jobs.paging import page, read_limit, read_metadata
-from luthier_local.json_bodies import decode_body, json_response
+from luthier_local.jobs.job_store import copy_file, now, packed, shown
+from luthier_local.jobs.paging import page, read_metadata
+from luthier_local.json_bodies import decode_body
 from luthier_local.routing import ApiRequest, Router
 
 __all__ = ["add_routes"]
@@ -30,7 +27,7 @@ _TIMES = ("in_progress", "expires", "finalizing", "completed", "failed", "expire
 def add_routes(router: Router, jobs: JobService) -> None:
     """Adds the routes."""
 
-    async def create(received: ApiRequest) -> web.StreamResponse:
+    def create(received: ApiRequest) -> dict[str, Any]:
         body = decode_body(received.raw)
         record = _record(router, jobs, body)
         identity = record["id"]
@@ -46,27 +43,23 @@ def add_routes(router: Router, jobs: JobService) -> None:
             raise
         answer = shape(_row(identity))
         jobs.batch_worker.start()
-        return json_response(answer)
+        return answer
 
-    async def listed(received: ApiRequest) -> web.StreamResponse:
-        query = received.request.query
-        return json_response(page(jobs.store, "batches", shape, query.get("after"), read_limit(query, 20, 100)))
+    def listed(received: ApiRequest) -> dict[str, Any]:
+        return page(jobs.store, "batches", shape, received.request.query, 20, 100)
 
-    async def retrieve(received: ApiRequest) -> web.StreamResponse:
-        return json_response(shape(_row(received.part("id"))))
+    def retrieve(received: ApiRequest) -> dict[str, Any]:
+        return shape(_row(received.part("id")))
 
-    async def cancel(received: ApiRequest) -> web.StreamResponse:
-        identity = received.part("id")
-        _row(identity)
-        with jobs.store.writing() as write:
-            row = write.execute("select * from batches where id = ?", (identity,)).fetchone()
-            if row["status"] not in UNFINISHED_BATCHES:
-                message = f"Batch {identity} is {row['status']}: it cannot be cancelled any more."
+    def cancel(received: ApiRequest) -> dict[str, Any]:
+        batch = StoredBatch(jobs.store, _row(received.part("id"))["id"])
+        if not batch.move("cancelling", ("validating", "in_progress"), cancelling_at=now()):
+            status = batch.row()["status"]
+            if status not in UNFINISHED_BATCHES:
+                message = f"Batch {batch.id} is {status}: it cannot be cancelled any more."
                 raise ApiError(409, message, code="invalid_batch_status")
-            if row["status"] in ("validating", "in_progress"):
-                change(write, "batches", identity, "cancelling", cancelling_at=now())
         jobs.batch_worker.start()
-        return json_response(shape(_row(identity)))
+        return shape(batch.row())
 
     def _row(identity: str) -> sqlite3.Row:
         found = jobs.store.row("select * from batches where id = ?", identity)
@@ -75,11 +68,8 @@ def add_routes(router: Router, jobs: JobService) -> None:
         return found
 
     def shape(row: sqlite3.Row) -> dict[str, Any]:
-        record = json.loads(row["record"])
-        if "request_counts" not in record:
-            record["request_counts"] = counts_of(jobs.store, row["id"], record)
-        shown = {key: value for key, value in record.items() if not key.startswith("_")}
-        return {**shown, "status": row["status"]}
+        # Kept with a batch once it has ended.
+        return {"request_counts": StoredBatch(jobs.store, row["id"]).counts(), **shown(row)}
 
     router.add("POST", "batches", create)
     router.add("GET", "batches", listed)

@@ -12,6 +12,7 @@ import logging
 import shutil
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ from typing import Any
 from filelock import FileLock
 
 from luthier_local.api_errors import ApiError
-from luthier_local.jobs.batch_lines import Line, plain_url, read_lines
-from luthier_local.jobs.job_store import JobStore, change, now, packed, take_lock
+from luthier_local.jobs.batch_lines import Fault, Line, fault, plain_url, read_lines
+from luthier_local.jobs.job_store import JobStore, StoredObject, now, packed, take_lock
 
 AnswerLine = Callable[[str, dict[str, Any]], Awaitable[tuple[int, dict[str, Any]]]]
 """Answers a request's body as the generating route of that name would: the status and the body."""
 
-__all__ = ["UNFINISHED_BATCHES", "AnswerLine", "BatchWorker", "counts_of"]
+__all__ = ["UNFINISHED_BATCHES", "AnswerLine", "BatchWorker", "StoredBatch"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,30 @@ UNFINISHED_BATCHES = ("validating", "in_progress", "finalizing", "cancelling")
 _IN_FLIGHT = 8
 _IDLE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
+
+
+class StoredBatch(StoredObject):
+    """One batch in the store."""
+
+    table = "batches"
+
+    def counts(self) -> dict[str, int]:
+        """Counts the lines, those answered, and those answered with an error."""
+        answered, failed = self.store.rows(
+            "select count(*), coalesce(sum(status >= 400), 0) from lines where batch = ?", self.id
+        )[0]
+        return {"total": self.record["_total"], "completed": answered - failed, "failed": failed}
+
+    def end(self, status: str, **changes: Any) -> None:
+        """Ends the batch, and deletes what was kept to answer it."""
+        with self.store.writing() as write:
+            self.change(write, status, None, **{f"{status}_at": now(), **changes})
+            write.execute("delete from lines where batch = ?", (self.id,))
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def fail(self, faults: Sequence[Fault], **changes: Any) -> None:
+        """Ends the batch as failed."""
+        self.end("failed", errors={"object": "list", "data": faults}, **changes)
 
 
 class BatchWorker:
@@ -95,55 +120,45 @@ class BatchWorker:
             f"select id from batches where status in ({marks}) order by number limit 1", *UNFINISHED_BATCHES
         )
         if row is not None:
-            await self._work(row["id"])
+            await self._work(StoredBatch(self._store, row["id"]))
         return row is not None
 
-    async def _work(self, batch: str) -> None:
+    async def _work(self, batch: StoredBatch) -> None:
         try:
             await self._go_through(batch)
         except FileNotFoundError:
-            message = "The server's copy of the input file is gone."
-            fault = {"code": "file_not_found", "line": None, "message": message, "param": "input_file_id"}
-            self._fail(batch, [fault])
+            batch.fail([fault("file_not_found", "The server's copy of the input file is gone.", None, "input_file_id")])
         except (OSError, sqlite3.Error):
             raise
         except Exception as error:
             # A bug here must not stop the batches behind this one.
-            _log.exception("batch %s", batch)
-            fault = {"code": "server_error", "line": None, "message": f"{type(error).__name__}: {error}", "param": None}
-            self._fail(batch, [fault])
+            _log.exception("batch %s", batch.id)
+            batch.fail([fault("server_error", f"{type(error).__name__}: {error}")])
 
-    async def _go_through(self, batch: str) -> None:
-        status, record = self._read(batch)
-        lines, errors = await asyncio.to_thread(read_lines, self._store.work(batch) / "input.jsonl", record["endpoint"])
-        if status == "validating":
+    async def _go_through(self, batch: StoredBatch) -> None:
+        lines, faults = await asyncio.to_thread(read_lines, batch.work / "input.jsonl", batch.record["endpoint"])
+        if batch.row()["status"] == "validating":
             model = lines[0].body["model"] if lines else None
-            if errors:
-                self._fail(batch, errors, model=model)
-                return
-            if not self._serves(str(model)):
+            if not faults and not self._serves(str(model)):
                 message = f"The model `{model}` does not exist."
-                fault = {"code": "model_not_found", "line": lines[0].number, "message": message, "param": "body.model"}
-                self._fail(batch, [fault], model=model)
+                faults = [fault("model_not_found", message, lines[0].number, "body.model")]
+            if faults:
+                batch.fail(faults, model=model)
                 return
-            self._change(batch, "in_progress", ["validating"], in_progress_at=now(), model=model, _total=len(lines))
-            status, record = self._read(batch)
-        if status == "in_progress":
-            if not await self._answer_in_time(batch, record, lines):
-                await asyncio.to_thread(self._write_files, batch, lines, expired=True)
-                self._end(batch, "expired")
+            batch.move("in_progress", ["validating"], in_progress_at=now(), model=model, _total=len(lines))
+        if batch.row()["status"] == "in_progress":
+            if not await self._answer_in_time(batch, lines):
+                await asyncio.to_thread(_write_files, batch, lines, expired=True)
+                batch.end("expired")
                 return
-            self._change(batch, "finalizing", ["in_progress"], finalizing_at=now())
-            status, record = self._read(batch)
-        await asyncio.to_thread(self._write_files, batch, lines, expired=False)
-        if status == "cancelling":
-            self._end(batch, "cancelled")
-        else:
-            self._end(batch, "completed")
+            batch.move("finalizing", ["in_progress"], finalizing_at=now())
+        await asyncio.to_thread(_write_files, batch, lines, expired=False)
+        batch.end("cancelled" if batch.row()["status"] == "cancelling" else "completed")
 
-    async def _answer_in_time(self, batch: str, record: dict[str, Any], lines: list[Line]) -> bool:
+    async def _answer_in_time(self, batch: StoredBatch, lines: list[Line]) -> bool:
         """Answers the remaining lines until the batch is cancelled; false: its time ran out first."""
-        done = {row["number"] for row in self._store.rows("select number from lines where batch = ?", batch)}
+        record = batch.record
+        done = {row["number"] for row in self._store.rows("select number from lines where batch = ?", batch.id)}
         left = iter([line for line in lines if line.number not in done])
         route = plain_url(record["endpoint"])
         askers = [asyncio.create_task(self._answer(batch, route, left)) for _ in range(_IN_FLIGHT)]
@@ -159,7 +174,7 @@ class BatchWorker:
                 await asyncio.wait(waited, timeout=min(seconds, _IDLE_SECONDS), return_when=asyncio.FIRST_COMPLETED)
                 nudged.cancel()
                 self._nudged.clear()
-                if self._read(batch)[0] == "cancelling":
+                if batch.row()["status"] == "cancelling":
                     return True
             await asking
         finally:
@@ -169,7 +184,7 @@ class BatchWorker:
             await asyncio.gather(*askers, return_exceptions=True)
         return True
 
-    async def _answer(self, batch: str, route: str, left: Iterator[Line]) -> None:
+    async def _answer(self, batch: StoredBatch, route: str, left: Iterator[Line]) -> None:
         for line in left:
             # A backend may answer without ever waiting: other requests get a turn between two lines.
             await asyncio.sleep(0)
@@ -177,97 +192,67 @@ class BatchWorker:
                 status, body = await self._answer_line(route, line.body)
             except Exception as error:
                 # A bug here is reported as for a direct request; the other lines are still answered.
-                _log.exception("batch %s, line %d", batch, line.number)
+                _log.exception("batch %s, line %d", batch.id, line.number)
                 refused = ApiError(500, f"{type(error).__name__} in the embedded server.", kind="server_error")
                 status, body = refused.status, refused.body()
             with self._store.writing() as write:
                 write.execute(
                     "insert or ignore into lines values (?, ?, ?, ?, ?)",
-                    (batch, line.number, line.custom_id, status, packed(body)),
+                    (batch.id, line.number, line.custom_id, status, packed(body)),
                 )
 
-    def _write_files(self, batch: str, lines: list[Line], expired: bool) -> None:
-        """Writes the output and the error file, in the order of the input."""
-        found = {row["number"]: row for row in self._store.rows("select * from lines where batch = ?", batch)}
-        output: list[str] = []
-        errors: list[str] = []
-        usage = [0, 0, 0, 0]
-        for line in lines:
-            row = found.get(line.number)
-            shown: dict[str, Any] = {
-                "id": f"batch_req_{batch.removeprefix('batch_')[:16]}{line.number:08d}",
-                "custom_id": line.custom_id,
-                "response": None,
-                "error": None,
-            }
-            if row is None:
-                if expired:
-                    message = "This request could not be executed before the completion window expired."
-                    errors.append(packed({**shown, "error": {"code": "batch_expired", "message": message}}))
-                continue
-            body = json.loads(row["body"])
-            request = f"req_{batch.removeprefix('batch_')[:16]}{line.number:08d}"
-            shown["response"] = {"status_code": row["status"], "request_id": request, "body": body}
-            (output if row["status"] < 400 else errors).append(packed(shown))
-            usage = [total + more for total, more in zip(usage, _usage(body), strict=True)]
-        named: dict[str, Any] = {
-            "usage": {
-                "input_tokens": usage[0],
-                "input_tokens_details": {"cached_tokens": usage[2]},
-                "output_tokens": usage[1],
-                "output_tokens_details": {"reasoning_tokens": usage[3]},
-                "total_tokens": usage[0] + usage[1],
-            }
+
+def _write_files(batch: StoredBatch, lines: list[Line], expired: bool) -> None:
+    """Writes the output and the error file, in the order of the input."""
+    store, number = batch.store, batch.id.removeprefix("batch_")
+    found = {row["number"]: row for row in store.rows("select * from lines where batch = ?", batch.id)}
+    written: dict[str, list[str]] = {"output": [], "error": []}
+    total: Counter[str] = Counter()
+    for line in lines:
+        row = found.get(line.number)
+        place = f"{number[:16]}{line.number:08d}"
+        answer: dict[str, Any] = {
+            "id": f"batch_req_{place}",
+            "custom_id": line.custom_id,
+            "response": None,
+            "error": None,
         }
-        record = self._read(batch)[1]
-        for kind, written in (("output", output), ("error", errors)):
-            if written:
-                content = "".join(line + "\n" for line in written).encode("utf-8", "surrogatepass")
-                identity = f"file-{batch.removeprefix('batch_')[:20]}{kind[:2]}"
-                self._store.add_file(
-                    "batch_output", f"{batch}_{kind}.jsonl", content, identity, record["_files_expire"]
-                )
-                named[f"{kind}_file_id"] = identity
-        named["request_counts"] = {**counts_of(self._store, batch, record), "total": len(lines)}
-        self._change(batch, None, None, **named)
-
-    def _read(self, batch: str) -> tuple[str, dict[str, Any]]:
-        row = self._store.row("select status, record from batches where id = ?", batch)
-        assert row is not None, batch
-        return row["status"], json.loads(row["record"])
-
-    def _change(
-        self, batch: str, status: str | None = None, since: Sequence[str] | None = None, **changes: Any
-    ) -> None:
-        with self._store.writing() as write:
-            change(write, "batches", batch, status, since, **changes)
-
-    def _end(self, batch: str, status: str, **changes: Any) -> None:
-        with self._store.writing() as write:
-            change(write, "batches", batch, status, None, **{f"{status}_at": now()}, **changes)
-            write.execute("delete from lines where batch = ?", (batch,))
-        shutil.rmtree(self._store.work(batch), ignore_errors=True)
-
-    def _fail(self, batch: str, errors: list[dict[str, Any]], **changes: Any) -> None:
-        self._end(batch, "failed", errors={"object": "list", "data": errors}, **changes)
+        if row is not None:
+            body = json.loads(row["body"])
+            answer["response"] = {"status_code": row["status"], "request_id": f"req_{place}", "body": body}
+            written["output" if row["status"] < 400 else "error"].append(packed(answer))
+            total.update(_usage(body))
+        elif expired:
+            message = "This request could not be executed before the completion window expired."
+            written["error"].append(packed({**answer, "error": {"code": "batch_expired", "message": message}}))
+    changes: dict[str, Any] = {
+        "usage": {
+            "input_tokens": total["input"],
+            "input_tokens_details": {"cached_tokens": total["cached"]},
+            "output_tokens": total["output"],
+            "output_tokens_details": {"reasoning_tokens": total["reasoning"]},
+            "total_tokens": total["input"] + total["output"],
+        },
+        "request_counts": {**batch.counts(), "total": len(lines)},
+    }
+    for kind, rows in written.items():
+        if rows:
+            content = "".join(row + "\n" for row in rows).encode("utf-8", "surrogatepass")
+            identity = changes[f"{kind}_file_id"] = f"file-{number[:20]}{kind[:2]}"
+            expires = batch.record["_files_expire"]
+            store.add_file("batch_output", f"{batch.id}_{kind}.jsonl", content, identity, expires)
+    with store.writing() as write:
+        batch.change(write, None, **changes)
 
 
-def counts_of(store: JobStore, batch: str, record: dict[str, Any]) -> dict[str, int]:
-    """Counts the lines, those answered, and those answered with an error."""
-    found: sqlite3.Row | None = store.row(
-        "select count(*) as answered, coalesce(sum(status >= 400), 0) as failed from lines where batch = ?", batch
-    )
-    answered, failed = (found["answered"], found["failed"]) if found is not None else (0, 0)
-    return {"total": record["_total"], "completed": answered - failed, "failed": failed}
-
-
-def _usage(body: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Input, output, cached and reasoning tokens, under the names of either route."""
+def _usage(body: dict[str, Any]) -> dict[str, int]:
+    """Tokens of an answer, under the names of either route."""
     usage = body.get("usage") or {}
-    read = usage.get("prompt_tokens", usage.get("input_tokens", 0))
-    written = usage.get("completion_tokens", usage.get("output_tokens", 0))
-    cached = (usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}).get("cached_tokens", 0)
-    reasoned = (usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}).get(
-        "reasoning_tokens", 0
-    )
-    return read, written, cached, reasoned
+    read = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    written = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    return {
+        "input": usage.get("prompt_tokens", usage.get("input_tokens", 0)),
+        "output": usage.get("completion_tokens", usage.get("output_tokens", 0)),
+        "cached": read.get("cached_tokens", 0),
+        "reasoning": written.get("reasoning_tokens", 0),
+    }

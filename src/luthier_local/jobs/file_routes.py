@@ -15,8 +15,7 @@ from aiohttp import BodyPartReader, web
 from luthier_local.api_errors import ApiError, invalid_value, no_such
 from luthier_local.jobs.job_service import JobService
 from luthier_local.jobs.job_store import ALIVE, JobStore, now
-from luthier_local.jobs.paging import page, read_limit
-from luthier_local.json_bodies import json_response
+from luthier_local.jobs.paging import page
 from luthier_local.routing import ApiRequest, Form, Router
 
 __all__ = ["MOST_BYTES", "add_routes"]
@@ -33,7 +32,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
     async def receive(request: web.Request) -> Form:
         return await _read_form(request, jobs.store.folder)
 
-    async def create(received: ApiRequest) -> web.StreamResponse:
+    def create(received: ApiRequest) -> dict[str, Any]:
         assert received.form is not None
         fields, path = received.form
         purpose = fields.get("purpose", "")
@@ -47,7 +46,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
         if size > MOST_BYTES[purpose]:
             most = MOST_BYTES[purpose] // 1024 // 1024
             raise ApiError(413, f"File is too large: at most {most} MB for {purpose}.", param="file")
-        identity = _new_id()
+        identity = f"file-{secrets.token_hex(11)}"
         expires = _expiry(fields)
         kept = jobs.store.file(identity)
         path.replace(kept)
@@ -62,24 +61,18 @@ def add_routes(router: Router, jobs: JobService) -> None:
             # Without a row no client could refer to it.
             kept.unlink(missing_ok=True)
             raise
-        return json_response(_shape(_existing(jobs.store, identity)))
+        return _shape(_existing(jobs.store, identity))
 
-    async def listed(received: ApiRequest) -> web.StreamResponse:
+    def listed(received: ApiRequest) -> dict[str, Any]:
         query = received.request.query
-        where = ALIVE
-        values: list[object] = [now()]
-        if query.get("purpose"):
-            where, values = f"{ALIVE} and purpose = ?", [now(), query["purpose"]]
-        found = page(
-            jobs.store, "files", _shape, query.get("after"), read_limit(query, 10_000, 10_000),
-            where, values, oldest_first=query.get("order") == "asc",
-        )  # fmt: skip
-        return json_response(found)
+        purpose = query.get("purpose")
+        where, values = (f"{ALIVE} and purpose = ?", [now(), purpose]) if purpose else (ALIVE, [now()])
+        return page(jobs.store, "files", _shape, query, 10_000, 10_000, where, values)
 
-    async def retrieve(received: ApiRequest) -> web.StreamResponse:
-        return json_response(_shape(_existing(jobs.store, received.part("id"))))
+    def retrieve(received: ApiRequest) -> dict[str, Any]:
+        return _shape(_existing(jobs.store, received.part("id")))
 
-    async def content(received: ApiRequest) -> web.StreamResponse:
+    def content(received: ApiRequest) -> web.StreamResponse:
         found = _existing(jobs.store, received.part("id"))
         path = jobs.store.file(found["id"])
         if found["purpose"] == _RESULTS and not received.request.path.startswith("/openai/"):
@@ -87,22 +80,18 @@ def add_routes(router: Router, jobs: JobService) -> None:
             return web.Response(body=base64.b64encode(path.read_bytes()), content_type="application/octet-stream")
         return web.FileResponse(path, headers={"content-type": "application/octet-stream"})
 
-    async def delete(received: ApiRequest) -> web.StreamResponse:
+    def delete(received: ApiRequest) -> dict[str, Any]:
         found = _existing(jobs.store, received.part("id"))
         with jobs.store.writing() as write:
             write.execute("delete from files where id = ?", (found["id"],))
         jobs.store.file(found["id"]).unlink(missing_ok=True)
-        return json_response({"id": found["id"], "object": "file", "deleted": True})
+        return {"id": found["id"], "object": "file", "deleted": True}
 
     router.add("POST", "files", create, receive)
     router.add("GET", "files", listed)
     router.add("GET", "files/{id}", retrieve)
     router.add("GET", "files/{id}/content", content)
     router.add("DELETE", "files/{id}", delete)
-
-
-def _new_id() -> str:
-    return f"file-{secrets.token_hex(11)}"
 
 
 def _existing(store: JobStore, identity: str) -> sqlite3.Row:
@@ -113,17 +102,8 @@ def _existing(store: JobStore, identity: str) -> sqlite3.Row:
 
 
 def _shape(row: sqlite3.Row) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "object": "file",
-        "bytes": row["bytes"],
-        "created_at": row["created_at"],
-        "expires_at": row["expires_at"],
-        "filename": row["filename"],
-        "purpose": row["purpose"],
-        "status": "processed",
-        "status_details": None,
-    }
+    shown = {name: row[name] for name in ("id", "bytes", "created_at", "expires_at", "filename", "purpose")}
+    return {**shown, "object": "file", "status": "processed", "status_details": None}
 
 
 def _expiry(fields: dict[str, str]) -> int | None:

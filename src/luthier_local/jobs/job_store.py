@@ -18,13 +18,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from filelock import FileLock, Timeout
 
 from luthier.errors import EndpointError
 
-__all__ = ["JobStore", "change", "copy_file", "packed", "passes", "now", "take_lock", "write_whole"]
+__all__ = [
+    "JobStore",
+    "StoredObject",
+    "copy_file",
+    "now",
+    "packed",
+    "passes",
+    "shown",
+    "take_lock",
+    "write_whole",
+]
 
 _VERSION = 1
 _DAY_SECONDS = 86_400
@@ -204,6 +214,68 @@ class JobStore:
             self._connection.close()
 
 
+class StoredObject:
+    """A job or a batch in the store: its status, and its object of the protocol."""
+
+    table: ClassVar[str]
+
+    def __init__(self, store: JobStore, identity: str) -> None:
+        self.store = store
+        self.id = identity
+
+    def row(self) -> sqlite3.Row:
+        """The row as it is now."""
+        found = self.store.row(f"select * from {self.table} where id = ?", self.id)
+        assert found is not None, self.id
+        return found
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The object of the protocol, and what is kept with it under names that begin with `_`."""
+        found: dict[str, Any] = json.loads(self.row()["record"])
+        return found
+
+    @property
+    def work(self) -> Path:
+        """Folder with copies of its files, and what it saves."""
+        return self.store.work(self.id)
+
+    def change(
+        self, write: sqlite3.Connection, status: str | None, since: Sequence[str] | None = None, **changes: Any
+    ) -> bool:
+        """Changes the status and the fields of the object within a transaction; a wish about it is settled.
+
+        Args:
+            write: The transaction.
+            status: The new status; `None`: the one it has.
+            since: Statuses from which it may change; `None`: any.
+            changes: Fields of the object.
+
+        Returns:
+            Whether it had one of these statuses.
+        """
+        row = self.row()
+        if since is not None and row["status"] not in since:
+            return False
+        record = packed({**json.loads(row["record"]), **changes})
+        write.execute(
+            f"update {self.table} set status = ?, record = ?, wish = null where id = ?",
+            (status or row["status"], record, self.id),
+        )
+        return True
+
+    def move(self, status: str, since: Sequence[str], **changes: Any) -> bool:
+        """Changes the status if it is one of `since`; returns whether it was."""
+        with self.store.writing() as write:
+            return self.change(write, status, since, **changes)
+
+
+def shown(row: sqlite3.Row) -> dict[str, Any]:
+    """The object of a job or batch as its routes show it."""
+    record = {key: value for key, value in json.loads(row["record"]).items() if not key.startswith("_")}
+    return {**record, "status": row["status"]}
+
+
 def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], None]) -> None:
     """Writes a file whole or not at all; only its owner may read it.
 
@@ -243,37 +315,6 @@ def passes(error: Exception) -> bool:
         code = getattr(error, "sqlite_errorcode", None)
         return code is not None and code & 0xFF in _SQLITE_PASSING
     return isinstance(error, OSError) and error.errno in _NO_ROOM
-
-
-def change(
-    write: sqlite3.Connection,
-    table: str,
-    identity: str,
-    status: str | None = None,
-    since: Sequence[str] | None = None,
-    **changes: Any,
-) -> bool:
-    """Changes the status and the fields of a job or batch within a transaction.
-
-    Args:
-        write: The transaction.
-        table: `jobs` or `batches`.
-        identity: Which one.
-        status: Its new status; `None`: the one it has.
-        since: Statuses from which it may change; `None`: any.
-        changes: Fields of its object.
-
-    Returns:
-        Whether it had one of these statuses.
-    """
-    row = write.execute(f"select status, record from {table} where id = ?", (identity,)).fetchone()
-    if since is not None and row["status"] not in since:
-        return False
-    record = packed({**json.loads(row["record"]), **changes})
-    write.execute(
-        f"update {table} set status = ?, record = ? where id = ?", (status or row["status"], record, identity)
-    )
-    return True
 
 
 def take_lock(lock: FileLock) -> bool:

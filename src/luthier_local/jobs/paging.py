@@ -8,40 +8,50 @@ from typing import Any
 from luthier_local.api_errors import ApiError, invalid_value
 from luthier_local.jobs.job_store import JobStore
 
-__all__ = ["page", "read_limit", "read_metadata"]
+__all__ = ["page", "read_metadata"]
 
 _PAIRS = 16
 _DIGITS = 18
 _LONGEST_KEY, _LONGEST_VALUE = 64, 512
 
 
-def read_limit(query: Mapping[str, str], default: int, most: int) -> int:
-    """The `limit` of a list request."""
-    given = query.get("limit")
-    if given is None:
-        return default
-    if not given.isdecimal() or not 1 <= int(given) <= most:
-        raise invalid_value("limit", f"expected a whole number from 1 to {most}, got {given[:20]!r}.")
-    return int(given)
-
-
 def page(
     store: JobStore,
     table: str,
     shape: Callable[[Any], dict[str, Any]],
-    after: str | None,
-    limit: int,
+    query: Mapping[str, str],
+    default: int,
+    most: int,
     where: str = "",
     values: Sequence[object] = (),
-    oldest_first: bool = False,
 ) -> dict[str, Any]:
-    """One page of a table as a list object; newest first."""
+    """One page of a table as a list object: newest first, files oldest first where the query's `order` is `asc`.
+
+    Args:
+        store: Where the table is.
+        table: Its name.
+        shape: A row as the object listed.
+        query: The request's query: `after`, `limit`, `order`.
+        default: Objects of a page where the query has no `limit`.
+        most: The largest `limit`.
+        where: SQL condition on the rows.
+        values: Values of the condition's placeholders.
+    """
+    given = query.get("limit", str(default))
+    if not given.isdecimal() or not 1 <= int(given) <= most:
+        raise invalid_value("limit", f"expected a whole number from 1 to {most}, got {given[:20]!r}.")
+    limit = int(given)
+    oldest_first = table == "files" and query.get("order") == "asc"
     conditions = [where] if where else []
     bound = list(values)
+    after = query.get("after")
     if after:
         # An event's id holds its number; others are looked up.
-        cursor = store.row(f"select number from {table} where id = ?", after) if table != "events" else None
-        number = cursor["number"] if cursor is not None else event_number(after) if table == "events" else None
+        if table == "events":
+            number = event_number(after)
+        else:
+            cursor = store.row(f"select number from {table} where id = ?", after)
+            number = cursor["number"] if cursor is not None else None
         if number is None:
             raise ApiError(404, f"No such object to list after: {after[:80]!r}.", param="after")
         conditions.append(f"number {'>' if oldest_first else '<'} ?")

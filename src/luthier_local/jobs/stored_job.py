@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from luthier_local.jobs.job_store import JobStore, change, now, packed
+from luthier_local.jobs.job_store import JobStore, StoredObject, now, packed
 
 __all__ = ["FIGURES", "UNFINISHED", "StoredJob"]
 
@@ -45,12 +45,10 @@ FIGURES = (
 Figures = Mapping[str, float]
 
 
-class StoredJob:
+class StoredJob(StoredObject):
     """One job in the store."""
 
-    def __init__(self, store: JobStore, identity: str) -> None:
-        self.store = store
-        self.id = identity
+    table = "jobs"
 
     @classmethod
     def begin(cls, store: JobStore, record: Mapping[str, Any]) -> StoredJob:
@@ -67,37 +65,12 @@ class StoredJob:
                 _add_event(write, identity, name, message, "message", {})
         return cls(store, identity)
 
-    def row(self) -> sqlite3.Row:
-        """The job as it is now."""
-        found = self.store.row("select * from jobs where id = ?", self.id)
-        assert found is not None, self.id
-        return found
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The job object of the protocol."""
-        found: dict[str, Any] = json.loads(self.row()["record"])
-        return found
-
-    @property
-    def work(self) -> Path:
-        """Folder with copies of its files and the saved state."""
-        return self.store.work(self.id)
-
     def model_name(self, step: int | None = None) -> str:
         """Name of the tuned model, or of the checkpoint after a step."""
         record = self.record
         short = self.id.removeprefix("ftjob-")[:8]
         name = f"ft:{record['model']}:luthier:{record['suffix'] or ''}:{short}"
         return name if step is None else f"{name}:ckpt-step-{step}"
-
-    def move(self, status: str, since: Sequence[str], **changes: Any) -> bool:
-        """Changes the status if it is one of `since`; returns whether it was."""
-        with self.store.writing() as write:
-            moved = change(write, "jobs", self.id, status, since, **changes)
-            if moved:
-                write.execute("update jobs set wish = null where id = ?", (self.id,))
-        return moved
 
     def say(self, message: str, name: str | None = None, level: str = "info") -> None:
         """Adds an event; a second one of the same name is ignored."""
@@ -169,11 +142,10 @@ class StoredJob:
         name = self.model_name()
         with self.store.writing() as write:
             _add_model(write, name, self.id, file, digest)
-            change(
-                write, "jobs", self.id, "succeeded", finished_at=now(), fine_tuned_model=name,
+            self.change(
+                write, "succeeded", finished_at=now(), fine_tuned_model=name,
                 trained_tokens=trained_tokens, estimated_finish=None, result_files=[result],
             )  # fmt: skip
-            write.execute("update jobs set wish = null where id = ?", (self.id,))
             _add_event(write, self.id, "model", f"New fine-tuned model created: {name}", "message", {})
             _add_event(write, self.id, "end", "The job has successfully completed", "message", {})
         self._tidy()

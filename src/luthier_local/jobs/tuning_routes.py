@@ -15,10 +15,10 @@ from aiohttp import web
 from luthier_local.api_errors import ApiError, invalid_value
 from luthier_local.jobs.job_requests import HASHED, WORDLLAMA_TABLE, new_record
 from luthier_local.jobs.job_service import JobService
-from luthier_local.jobs.job_store import JobStore, copy_file
-from luthier_local.jobs.paging import page, read_limit
+from luthier_local.jobs.job_store import JobStore, copy_file, shown
+from luthier_local.jobs.paging import page
 from luthier_local.jobs.stored_job import UNFINISHED, StoredJob
-from luthier_local.json_bodies import decode_body, json_response
+from luthier_local.json_bodies import decode_body
 from luthier_local.model_registry import ModelRegistry
 from luthier_local.routing import ApiRequest, Router
 
@@ -33,13 +33,13 @@ def add_routes(router: Router, jobs: JobService, registry: ModelRegistry) -> Non
     """Adds the routes."""
 
     def shape(row: sqlite3.Row) -> dict[str, Any]:
-        shown = _shape(row)
+        job = shown(row)
         if jobs.trouble is not None and row["status"] in UNFINISHED:
             # A job that waits for room reports it here: it cannot be stored.
-            shown["error"] = {"code": "storage_unavailable", "message": jobs.trouble, "param": None}
-        return shown
+            job["error"] = {"code": "storage_unavailable", "message": jobs.trouble, "param": None}
+        return job
 
-    async def create(received: ApiRequest) -> web.StreamResponse:
+    def create(received: ApiRequest) -> dict[str, Any]:
         body = decode_body(received.raw)
         # The model first: a client that only checks whether it can be tuned has no file yet.
         table = _table(registry, body)
@@ -56,64 +56,53 @@ def add_routes(router: Router, jobs: JobService, registry: ModelRegistry) -> Non
             raise
         answer = shape(job.row())
         jobs.trainer.nudge()
-        return json_response(answer)
+        return answer
 
-    async def listed(received: ApiRequest) -> web.StreamResponse:
-        query = received.request.query
+    def listed(received: ApiRequest) -> dict[str, Any]:
         where, values = _metadata_filter(received.request)
-        found = page(
-            jobs.store, "jobs", shape, query.get("after"), read_limit(query, 20, 100), where, values
-        )  # fmt: skip
-        return json_response(found)
+        return page(jobs.store, "jobs", shape, received.request.query, 20, 100, where, values)
 
-    async def retrieve(received: ApiRequest) -> web.StreamResponse:
-        return json_response(shape(_job(jobs.store, received).row()))
+    def retrieve(received: ApiRequest) -> dict[str, Any]:
+        return shape(_job(jobs.store, received).row())
 
-    async def cancel(received: ApiRequest) -> web.StreamResponse:
+    async def cancel(received: ApiRequest) -> dict[str, Any]:
         job = _job(jobs.store, received)
         if not job.cancel(["validating_files", "queued", "paused"]):
             _wish(job, "cancel", ("running", "pausing"), "cancelled")
             jobs.trainer.nudge()
-            await _until(job, lambda status: status not in ("running", "pausing"))
-        return json_response(shape(job.row()))
+            deadline = time.monotonic() + _CONFIRM_SECONDS
+            while job.row()["status"] in ("running", "pausing") and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+        return shape(job.row())
 
-    async def pause(received: ApiRequest) -> web.StreamResponse:
+    def pause(received: ApiRequest) -> dict[str, Any]:
         job = _job(jobs.store, received)
         _wish(job, "pause", ("running",), "paused", becomes="pausing")
         jobs.trainer.nudge()
-        return json_response(shape(job.row()))
+        return shape(job.row())
 
-    async def resume(received: ApiRequest) -> web.StreamResponse:
+    def resume(received: ApiRequest) -> dict[str, Any]:
         job = _job(jobs.store, received)
         if not job.move("queued", ["paused"]):
             raise _not_now(job, "resumed", "paused")
         jobs.trainer.nudge()
-        return json_response(shape(job.row()))
+        return shape(job.row())
 
-    async def events(received: ApiRequest) -> web.StreamResponse:
+    def events(received: ApiRequest) -> dict[str, Any]:
         job = _job(jobs.store, received)
-        query = received.request.query
-        found = page(
-            jobs.store, "events", _event, query.get("after"), read_limit(query, 20, 1000), "job = ?", [job.id]
-        )  # fmt: skip
-        return json_response(found)
+        return page(jobs.store, "events", _event, received.request.query, 20, 1000, "job = ?", [job.id])
 
-    async def checkpoints(received: ApiRequest) -> web.StreamResponse:
+    def checkpoints(received: ApiRequest) -> dict[str, Any]:
         job = _job(jobs.store, received)
-        query = received.request.query
-        found = page(
-            jobs.store, "checkpoints", _checkpoint, query.get("after"), read_limit(query, 10, 100),
-            "job = ?", [job.id],
-        )  # fmt: skip
-        return json_response(found)
+        return page(jobs.store, "checkpoints", _checkpoint, received.request.query, 10, 100, "job = ?", [job.id])
 
-    async def delete_model(received: ApiRequest) -> web.StreamResponse:
+    def delete_model(received: ApiRequest) -> dict[str, Any]:
         name = received.part("id")
         if not jobs.delete_model(name):
             if registry.card(name) is None:
                 raise ApiError(404, f"The model `{name[:200]}` does not exist.", param="model", code="model_not_found")
             raise ApiError(403, f"`{name}` is a base model; only tuned models can be deleted.", param="model")
-        return json_response({"id": name, "object": "model", "deleted": True})
+        return {"id": name, "object": "model", "deleted": True}
 
     root = "fine_tuning/jobs"
     router.add("POST", root, create)
@@ -192,9 +181,7 @@ def _wish(job: StoredJob, wish: str, since: tuple[str, ...], what: str, becomes:
     with job.store.writing() as write:
         status = write.execute("select status from jobs where id = ?", (job.id,)).fetchone()["status"]
         if status in since:
-            write.execute(
-                "update jobs set wish = ?, status = ? where id = ?", (wish, becomes or status, job.id)
-            )  # fmt: skip
+            write.execute("update jobs set wish = ?, status = ? where id = ?", (wish, becomes or status, job.id))
             return
     raise _not_now(job, what, " or ".join(since))
 
@@ -208,37 +195,19 @@ def _not_now(job: StoredJob, what: str, since: str) -> ApiError:
     )
 
 
-async def _until(job: StoredJob, fits: Any) -> None:
-    deadline = time.monotonic() + _CONFIRM_SECONDS
-    while not fits(job.row()["status"]) and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
-
-
-def _shape(row: sqlite3.Row) -> dict[str, Any]:
-    record = {key: value for key, value in json.loads(row["record"]).items() if not key.startswith("_")}
-    return {**record, "status": row["status"]}
-
-
 def _event(row: sqlite3.Row) -> dict[str, Any]:
-    return {
-        "object": "fine_tuning.job.event",
-        "id": f"ftevent-{row['number']:012d}",
-        "created_at": row["created_at"],
-        "level": row["level"],
-        "message": row["message"],
-        "type": row["type"],
-        "data": json.loads(row["data"]),
-    }
+    fields = {name: row[name] for name in ("created_at", "level", "message", "type")}
+    identity = f"ftevent-{row['number']:012d}"
+    return {**fields, "object": "fine_tuning.job.event", "id": identity, "data": json.loads(row["data"])}
 
 
 def _checkpoint(row: sqlite3.Row) -> dict[str, Any]:
-    figures = json.loads(row["figures"])
     return {
         "object": "fine_tuning.job.checkpoint",
         "id": row["id"],
         "created_at": row["created_at"],
         "fine_tuned_model_checkpoint": row["model"],
         "fine_tuning_job_id": row["job"],
-        "metrics": figures,
+        "metrics": json.loads(row["figures"]),
         "step_number": row["step"],
     }
