@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from luthier_local.api_errors import ApiError, invalid_value, wrong_route
 from luthier_local.backend import Backend
+from luthier_local.json_bodies import refuse_unknown
 from luthier_local.label_probabilities import LabelProbabilities, label_probabilities
 from luthier_local.model_card import ModelCard
 
@@ -32,7 +33,12 @@ MOST_LEVELS = 10
 FIELDS = ("input", "model", "questions", "prompt_cache_key", "prompt_cache_options", "safety_identifier")
 
 Kind = Literal["predicate", "choice", "score"]
-FIELDS_OF: dict[str, tuple[str, ...]] = {"predicate": (), "choice": ("choices",), "score": ("levels",)}
+OPTIONS_OF: dict[str, tuple[str, str, int] | None] = {
+    "predicate": None,
+    "choice": ("choices", "value", MOST_CHOICES),
+    "score": ("levels", "label", MOST_LEVELS),
+}
+"""Where a question of each kind lists its options, the field of an option that names it, and how many there may be."""
 
 SPEAKERS = {"user": "User", "developer": "System", "system": "System", "assistant": "Assistant"}
 
@@ -104,14 +110,9 @@ def read_decision_body(body: dict[str, Any], card: ModelCard) -> DecisionRequest
     """
     if not (card.chat or card.completions):
         raise wrong_route("This model only embeds; it is not supported in the v1/decisions endpoint.", 400)
-    for name in body:
-        if name not in FIELDS:
-            raise ApiError(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
-    for name in ("input", "questions"):
-        if body.get(name) is None:
-            raise _missing(name)
-    subject = _subject(body["input"])
-    given = _list(body["questions"], "questions", 1, MOST_QUESTIONS)
+    refuse_unknown(body, FIELDS)
+    subject = _subject(_required(body, "input"))
+    given = _list(_required(body, "questions"), "questions", 1, MOST_QUESTIONS)
     questions = tuple(_question(item, f"questions[{i}]") for i, item in enumerate(given))
     names = [question.name for question in questions if question.name is not None]
     for i, question in enumerate(questions):
@@ -175,24 +176,15 @@ def _answer(question: Question, shares: LabelProbabilities | None) -> dict[str, 
     if question.kind == "predicate":
         return {**head, "probability": probabilities[0]}
     best = max(range(len(options)), key=probabilities.__getitem__)
+    answer: dict[str, Any]
     if question.kind == "choice":
-        return {
-            **head,
-            "choice": options[best].value,
-            "confidence": probabilities[best],
-            "probabilities": [
-                {"value": option.value, "probability": p} for option, p in zip(options, probabilities, strict=True)
-            ],
-        }
-    return {
-        **head,
-        "score": sum(value * p for value, p in enumerate(probabilities)),
-        "confidence": probabilities[best],
-        "probabilities": [
-            {"label": option.value, "value": value, "probability": p}
-            for value, (option, p) in enumerate(zip(options, probabilities, strict=True))
-        ],
-    }
+        answer = {"choice": options[best].value}
+        named: list[dict[str, Any]] = [{"value": option.value} for option in options]
+    else:
+        answer = {"score": sum(value * p for value, p in enumerate(probabilities))}
+        named = [{"label": option.value, "value": value} for value, option in enumerate(options)]
+    listed = [{**name, "probability": p} for name, p in zip(named, probabilities, strict=True)]
+    return {**head, **answer, "confidence": probabilities[best], "probabilities": listed}
 
 
 def _spelled(value: str | bool) -> str:
@@ -205,39 +197,27 @@ def _spelled(value: str | bool) -> str:
 def _question(given: Any, where: str) -> Question:
     if not isinstance(given, dict):
         raise _wrong_type(where, "an object")
-    kind = given.get("type")
-    if kind not in FIELDS_OF:
-        if kind is None:
-            raise _missing(f"{where}.type")
+    kind = _required(given, "type", where)
+    if kind not in OPTIONS_OF:
         raise invalid_value(f"{where}.type", f"expected 'predicate', 'choice' or 'score', got {kind!r}.")
-    _only(given, ("type", "name", "instructions", *FIELDS_OF[kind]), where)
+    listed = OPTIONS_OF[kind]
+    refuse_unknown(given, ("type", "name", "instructions", *(listed or ())[:1]), where)
     name = given.get("name")
     if name is not None and (not isinstance(name, str) or not name):
         raise _wrong_type(f"{where}.name", "a text that is not empty")
-    if given.get("instructions") is None:
-        raise _missing(f"{where}.instructions")
-    instructions = _content(given["instructions"], f"{where}.instructions")
-    options: tuple[Option, ...] = PREDICATE
-    if kind == "choice":
-        options = _options(given, where, "choices", "value", MOST_CHOICES)
-    elif kind == "score":
-        options = _options(given, where, "levels", "label", MOST_LEVELS)
+    instructions = _content(_required(given, "instructions", where), f"{where}.instructions")
+    options = PREDICATE if listed is None else _options(given, where, *listed)
     return Question(kind, name, instructions, options, json.dumps(given, ensure_ascii=False))
 
 
 def _options(given: dict[str, Any], where: str, field: str, key: str, most: int) -> tuple[Option, ...]:
-    where = f"{where}.{field}"
-    if given.get(field) is None:
-        raise _missing(where)
     options: list[Option] = []
-    for i, item in enumerate(_list(given[field], where, 2, most)):
-        here = f"{where}[{i}]"
+    for i, item in enumerate(_list(_required(given, field, where), f"{where}.{field}", 2, most)):
+        here = f"{where}.{field}[{i}]"
         if not isinstance(item, dict):
             raise _wrong_type(here, "an object")
-        _only(item, (key, "description"), here)
-        value = item.get(key)
-        if value is None:
-            raise _missing(f"{here}.{key}")
+        refuse_unknown(item, (key, "description"), here)
+        value = _required(item, key, here)
         if not isinstance(value, str if key == "label" else str | bool):
             raise _wrong_type(f"{here}.{key}", "a text" if key == "label" else "a text or a boolean")
         if isinstance(value, str) and not value.strip():
@@ -259,10 +239,9 @@ def _subject(given: Any) -> str:
         return _content(given, "input")
     if not isinstance(given, list):
         raise _wrong_type("input", "a text or a list of items")
-    items = _list(given, "input", 1, None)
     called: set[Any] = set()
     turns: list[tuple[str, str]] = []
-    for i, item in enumerate(items):
+    for i, item in enumerate(_list(given, "input", 1)):
         if not isinstance(item, dict):
             raise _wrong_type(f"input[{i}]", "an object")
         turns.append(_turn(item, f"input[{i}]", called))
@@ -276,9 +255,7 @@ def _turn(item: dict[str, Any], where: str, called: set[Any]) -> tuple[str, str]
     if kind == "message":
         if item.get("role") not in SPEAKERS:
             raise invalid_value(f"{where}.role", "expected user, developer, system or assistant.")
-        if item.get("content") is None:
-            raise _missing(f"{where}.content")
-        return SPEAKERS[item["role"]], _content(item["content"], f"{where}.content")
+        return SPEAKERS[item["role"]], _content(_required(item, "content", where), f"{where}.content")
     said = {"function_call": "arguments", "custom_tool_call": "input"}.get(kind)
     if said is not None:
         if not isinstance(item.get(said), str):
@@ -288,9 +265,7 @@ def _turn(item: dict[str, Any], where: str, called: set[Any]) -> tuple[str, str]
     if kind in ("function_call_output", "custom_tool_call_output"):
         if item.get("call_id") not in called:
             raise invalid_value(f"{where}.call_id", f"no call before it has the id {item.get('call_id')!r}.")
-        if item.get("output") is None:
-            raise _missing(f"{where}.output")
-        return "Result", _content(item["output"], f"{where}.output")
+        return "Result", _content(_required(item, "output", where), f"{where}.output")
     raise invalid_value(f"{where}.type", f"expected a message, a call or its output, got {kind!r}.")
 
 
@@ -308,12 +283,9 @@ def _content(given: Any, where: str) -> str:
 
 def _part(part: Any, where: str) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind in ("input_text", "output_text") and isinstance(part.get("text"), str):
-        text: str = part["text"]
-        return text
-    if kind == "refusal" and isinstance(part.get("refusal"), str):
-        refusal: str = part["refusal"]
-        return refusal
+    field = {"input_text": "text", "output_text": "text", "refusal": "refusal"}.get(str(kind))
+    if field is not None and isinstance(part.get(field), str):
+        return str(part[field])
     if kind == "input_json" and isinstance(part.get("data"), dict | list):
         return json.dumps(part["data"], ensure_ascii=False)
     raise invalid_value(where, "only parts of text and JSON are read here.")
@@ -322,28 +294,23 @@ def _part(part: Any, where: str) -> str:
 # Refusals of bodies, in OpenAI's words and codes
 
 
-def _list(given: Any, where: str, least: int, most: int | None) -> list[Any]:
+def _required(given: dict[str, Any], name: str, where: str = "") -> Any:
+    if given.get(name) is None:
+        place = f"{where}.{name}" if where else name
+        raise ApiError(400, f"Missing required parameter: '{place}'.", param=place, code="missing_required_parameter")
+    return given[name]
+
+
+def _list(given: Any, where: str, least: int, most: int | None = None) -> list[Any]:
     if not isinstance(given, list):
         raise _wrong_type(where, "a list")
     if len(given) < least:
-        message = f"expected at least {least}, got {len(given)}."
-        raise invalid_value(where, "list too short: " + message, "array_below_min_length")
+        message = f"list too short: expected at least {least}, got {len(given)}."
+        raise invalid_value(where, message, "array_below_min_length")
     if most is not None and len(given) > most:
-        message = f"expected at most {most}, got {len(given)}."
-        raise invalid_value(where, "list too long: " + message, "array_above_max_length")
+        message = f"list too long: expected at most {most}, got {len(given)}."
+        raise invalid_value(where, message, "array_above_max_length")
     return given
-
-
-def _only(given: dict[str, Any], allowed: Sequence[str], where: str) -> None:
-    for name in given:
-        if name not in allowed:
-            raise ApiError(
-                400, f"Unknown parameter: '{where}.{name}'.", param=f"{where}.{name}", code="unknown_parameter"
-            )
-
-
-def _missing(where: str) -> ApiError:
-    return ApiError(400, f"Missing required parameter: '{where}'.", param=where, code="missing_required_parameter")
 
 
 def _wrong_type(where: str, wanted: str) -> ApiError:

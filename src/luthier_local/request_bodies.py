@@ -6,20 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from luthier_local.api_errors import (
-    ApiError,
-    invalid_value,
-    unsupported_parameter,
-    unsupported_value,
-    wrong_route,
-)
+from luthier_local.api_errors import invalid_value, unsupported_parameter, unsupported_value, wrong_route
 from luthier_local.backend import GenerationRequest, Message
+from luthier_local.json_bodies import read_whole
 from luthier_local.model_card import ModelCard
 
 __all__ = ["ParsedRequest", "read_chat_body", "read_completion_body", "read_embedding_body"]
 
 _COMPLETION_DEFAULT_TOKENS = 16
 _LARGEST_EMBEDDING_LIST = 2048
+_ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +58,11 @@ def read_chat_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest:
     if top is not None and not wants:
         raise invalid_value("top_logprobs", "only allowed when 'logprobs' is true.")
     top = _top(top or 0, "top_logprobs", card) if wants else None
-    if wants and not card.logprobs:
-        if not card.ignores_logprobs:
-            raise unsupported_parameter("logprobs")
-        top = None
     request = GenerationRequest(
         messages=messages,
-        max_tokens=_whole(limit, "max_completion_tokens", 1),
+        max_tokens=read_whole(limit, "max_completion_tokens", 1),
         temperature=_temperature(body),
-        seed=_whole(body.get("seed"), "seed", None),
+        seed=read_whole(body.get("seed"), "seed"),
         stop=_stops(body),
         top=top,
         schema=_schema(body),
@@ -86,11 +78,7 @@ def read_completion_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest
             "This is a chat model and not supported in the v1/completions endpoint. "
             "Did you mean to use v1/chat/completions?"
         )
-    prompts = body.get("prompt", "")
-    if isinstance(prompts, str):
-        prompts = [prompts]
-    if not isinstance(prompts, list) or not prompts or not all(isinstance(text, str) for text in prompts):
-        raise invalid_value("prompt", "expected a text or a list of texts.", "invalid_type")
+    prompts = _texts(body.get("prompt", ""), "prompt")
     for name in ("echo", "suffix"):
         if body.get(name):
             raise unsupported_parameter(name)
@@ -98,17 +86,13 @@ def read_completion_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest
     if isinstance(wants, bool):
         raise invalid_value("logprobs", "expected a whole number.", "invalid_type")
     top = _top(wants, "logprobs", card) if wants is not None else None
-    if top is not None and not card.logprobs:
-        if not card.ignores_logprobs:
-            raise unsupported_parameter("logprobs")
-        top = None
-    limit = _whole(body.get("max_tokens"), "max_tokens", 0)
+    limit = read_whole(body.get("max_tokens"), "max_tokens", 0)
     requests = [
         GenerationRequest(
             prompt=prompt,
             max_tokens=_COMPLETION_DEFAULT_TOKENS if limit is None else limit,
             temperature=_temperature(body),
-            seed=_whole(body.get("seed"), "seed", None),
+            seed=read_whole(body.get("seed"), "seed"),
             stop=_stops(body),
             top=top,
             schema=_schema(body),
@@ -122,11 +106,7 @@ def read_embedding_body(body: dict[str, Any], card: ModelCard) -> tuple[list[str
     """Reads the body of `embeddings`: texts, whether base64 is wanted, and dimensions to cut to."""
     if not card.embeddings:
         raise wrong_route("You are not allowed to generate embeddings from this model", 403)
-    texts = body.get("input")
-    if isinstance(texts, str):
-        texts = [texts]
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise invalid_value("input", "expected a text or a non-empty list of texts.", "invalid_type")
+    texts = _texts(body.get("input"), "input")
     if len(texts) > _LARGEST_EMBEDDING_LIST:
         raise invalid_value("input", f"at most {_LARGEST_EMBEDDING_LIST} texts; given {len(texts)}.")
     if any(text == "" for text in texts):
@@ -134,19 +114,22 @@ def read_embedding_body(body: dict[str, Any], card: ModelCard) -> tuple[list[str
     encoding = body.get("encoding_format") or "float"
     if encoding not in ("float", "base64"):
         raise invalid_value("encoding_format", "expected 'float' or 'base64'.")
-    return texts, encoding == "base64", _whole(body.get("dimensions"), "dimensions", 1)
+    return texts, encoding == "base64", read_whole(body.get("dimensions"), "dimensions", 1)
 
 
 def _wanted(requests: list[GenerationRequest], body: dict[str, Any], logprobs: bool, where: str) -> ParsedRequest:
-    count = _whole(body.get("n"), "n", 1) or 1
-    if count > 128:
-        raise invalid_value("n", f"at most 128; given {count}.", "integer_above_max_value")
+    count = read_whole(body.get("n"), "n", 1, 128) or 1
     options = body.get("stream_options") or {}
-    spread = (
-        [replace(request, sample=sample) for request in requests for sample in range(count)] if count > 1 else requests
-    )
+    spread = [replace(request, sample=sample) for request in requests for sample in range(count)]
     usage = bool(options.get("include_usage")) if isinstance(options, dict) else False
     return ParsedRequest(spread, bool(body.get("stream")), usage, logprobs, where)
+
+
+def _texts(given: Any, name: str) -> list[str]:
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise invalid_value(name, "expected a text or a non-empty list of texts.", "invalid_type")
+    return texts
 
 
 def _messages(body: dict[str, Any]) -> tuple[Message, ...]:
@@ -155,9 +138,7 @@ def _messages(body: dict[str, Any]) -> tuple[Message, ...]:
         raise invalid_value("messages", "expected a non-empty list of messages.", "invalid_type")
     turns = []
     for i, turn in enumerate(given):
-        if not isinstance(turn, dict) or turn.get("role") not in (
-            "system", "developer", "user", "assistant", "tool",
-        ):  # fmt: skip
+        if not isinstance(turn, dict) or turn.get("role") not in _ROLES:
             raise invalid_value(f"messages[{i}].role", "expected system, developer, user or assistant.")
         content = turn.get("content")
         if isinstance(content, list):
@@ -184,17 +165,16 @@ def _refuse_for_reasoning(body: dict[str, Any]) -> None:
             raise unsupported_value(name, value, f"Only the default ({default}) value is supported.")
 
 
-def _top(value: Any, name: str, card: ModelCard) -> int:
-    wanted = _whole(value, name, 0) or 0
+def _top(value: Any, name: str, card: ModelCard) -> int | None:
+    """How many rivals per place are wanted; `None` for a card that leaves log-probabilities out."""
+    wanted = read_whole(value, name, 0) or 0
     if wanted > card.top_logprobs_max:
-        raise ApiError(
-            400,
-            f"Invalid '{name}': integer above maximum value. Expected a value <= "
-            f"{card.top_logprobs_max}, but got {wanted} instead.",
-            param=name,
-            code="integer_above_max_value",
-        )
-    return wanted
+        # Word for word as OpenAI says it: clients read the number.
+        message = f"integer above maximum value. Expected a value <= {card.top_logprobs_max}, but got {wanted} instead."
+        raise invalid_value(name, message, "integer_above_max_value")
+    if not card.logprobs and not card.ignores_logprobs:
+        raise unsupported_parameter("logprobs")
+    return wanted if card.logprobs else None
 
 
 def _temperature(body: dict[str, Any]) -> float:
@@ -204,16 +184,6 @@ def _temperature(body: dict[str, Any]) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 2:
         raise invalid_value("temperature", "expected a number from 0 to 2.", "decimal_out_of_range")
     return float(value)
-
-
-def _whole(value: Any, name: str, least: int | None) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise invalid_value(name, "expected a whole number.", "invalid_type")
-    if least is not None and value < least:
-        raise invalid_value(name, f"expected at least {least}, got {value}.", "integer_below_min_value")
-    return value
 
 
 def _stops(body: dict[str, Any]) -> tuple[str, ...]:

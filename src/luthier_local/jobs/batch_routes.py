@@ -14,7 +14,7 @@ from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, StoredBatch
 from luthier_local.jobs.job_service import JobService
 from luthier_local.jobs.job_store import copy_file, now, packed, shown
 from luthier_local.jobs.paging import page, read_metadata
-from luthier_local.json_bodies import decode_body
+from luthier_local.json_bodies import decode_body, read_seconds_kept, refuse_unknown
 from luthier_local.routing import ApiRequest, Router
 
 __all__ = ["add_routes"]
@@ -78,11 +78,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
 
 
 def _record(router: Router, jobs: JobService, body: dict[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(body) - _KNOWN)
-    if unknown:
-        raise ApiError(
-            400, f"Unrecognized request argument supplied: {unknown[0]}", param=unknown[0], code="unknown_parameter"
-        )
+    refuse_unknown(body, _KNOWN)
     endpoint = body.get("endpoint")
     if not isinstance(endpoint, str) or plain_url(endpoint) not in router.generating:
         allowed = ", ".join(f"/v1/{name}" for name in router.generating)
@@ -95,6 +91,8 @@ def _record(router: Router, jobs: JobService, body: dict[str, Any]) -> dict[str,
         raise invalid_value("input_file_id", f"no file {str(given)[:80]!r} was uploaded.")
     if found["purpose"] != "batch":
         raise invalid_value("input_file_id", f"{given} was uploaded for {found['purpose']}, not for batch.")
+    kept = body.get("output_expires_after")
+    seconds = kept.get("seconds") if isinstance(kept, dict) else None
     expires = time.time() + jobs.settings.batch_window_seconds
     return {
         "id": f"batch_{secrets.token_hex(16)}",
@@ -113,15 +111,5 @@ def _record(router: Router, jobs: JobService, body: dict[str, Any]) -> dict[str,
         "usage": None,
         "_total": 0,
         "_expires": expires,
-        "_files_expire": _files_expire(body),
+        "_files_expire": None if kept is None else now() + read_seconds_kept(seconds, "output_expires_after.seconds"),
     }
-
-
-def _files_expire(body: dict[str, Any]) -> int | None:
-    given = body.get("output_expires_after")
-    if given is None:
-        return None
-    seconds = given.get("seconds") if isinstance(given, dict) else None
-    if not isinstance(seconds, int) or not 3600 <= seconds <= 2_592_000:
-        raise invalid_value("output_expires_after.seconds", "expected 3600 (an hour) to 2592000 (30 days).")
-    return now() + seconds

@@ -16,6 +16,7 @@ from luthier_local.api_errors import ApiError, invalid_value, no_such
 from luthier_local.jobs.job_service import JobService
 from luthier_local.jobs.job_store import ALIVE, JobStore, now
 from luthier_local.jobs.paging import page
+from luthier_local.json_bodies import read_seconds_kept
 from luthier_local.routing import ApiRequest, Form, Router
 
 __all__ = ["MOST_BYTES", "add_routes"]
@@ -47,9 +48,14 @@ def add_routes(router: Router, jobs: JobService) -> None:
             most = MOST_BYTES[purpose] // 1024 // 1024
             raise ApiError(413, f"File is too large: at most {most} MB for {purpose}.", param="file")
         identity = f"file-{secrets.token_hex(11)}"
-        expires = _expiry(fields)
-        kept = jobs.store.file(identity)
-        path.replace(kept)
+        kept = fields.get("expires_after[seconds]")
+        expires = (
+            None
+            if kept is None
+            else now() + read_seconds_kept(int(kept) if kept.isdecimal() else None, "expires_after[seconds]")
+        )
+        content = jobs.store.file(identity)
+        path.replace(content)
         try:
             with jobs.store.writing() as write:
                 write.execute(
@@ -59,7 +65,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
                 )
         except BaseException:
             # Without a row no client could refer to it.
-            kept.unlink(missing_ok=True)
+            content.unlink(missing_ok=True)
             raise
         return _shape(_existing(jobs.store, identity))
 
@@ -72,7 +78,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
     def retrieve(received: ApiRequest) -> dict[str, Any]:
         return _shape(_existing(jobs.store, received.part("id")))
 
-    def content(received: ApiRequest) -> web.StreamResponse:
+    def read_content(received: ApiRequest) -> web.StreamResponse:
         found = _existing(jobs.store, received.part("id"))
         path = jobs.store.file(found["id"])
         if found["purpose"] == _RESULTS and not received.request.path.startswith("/openai/"):
@@ -90,7 +96,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
     router.add("POST", "files", create, receive)
     router.add("GET", "files", listed)
     router.add("GET", "files/{id}", retrieve)
-    router.add("GET", "files/{id}/content", content)
+    router.add("GET", "files/{id}/content", read_content)
     router.add("DELETE", "files/{id}", delete)
 
 
@@ -104,15 +110,6 @@ def _existing(store: JobStore, identity: str) -> sqlite3.Row:
 def _shape(row: sqlite3.Row) -> dict[str, Any]:
     shown = {name: row[name] for name in ("id", "bytes", "created_at", "expires_at", "filename", "purpose")}
     return {**shown, "object": "file", "status": "processed", "status_details": None}
-
-
-def _expiry(fields: dict[str, str]) -> int | None:
-    seconds = fields.get("expires_after[seconds]")
-    if seconds is None:
-        return None
-    if not seconds.isdecimal() or not 3600 <= int(seconds) <= 2_592_000:
-        raise invalid_value("expires_after[seconds]", "expected 3600 (an hour) to 2592000 (30 days).")
-    return now() + int(seconds)
 
 
 async def _read_form(request: web.Request, folder: Path) -> Form:

@@ -7,9 +7,10 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from luthier_local.api_errors import ApiError, invalid_value
+from luthier_local.api_errors import invalid_value
 from luthier_local.jobs.job_store import now
 from luthier_local.jobs.paging import read_metadata
+from luthier_local.json_bodies import read_whole, refuse_unknown
 
 __all__ = ["HASHED", "WORDLLAMA_TABLE", "MOST_BATCH", "MOST_EPOCHS", "new_record", "resolved"]
 
@@ -38,17 +39,14 @@ def new_record(body: Mapping[str, Any], table: str) -> dict[str, Any]:
     Raises:
         ApiError: 400, what is wrong with the request.
     """
-    unknown = sorted(set(body) - _KNOWN)
-    if unknown:
-        raise ApiError(
-            400, f"Unrecognized request argument supplied: {unknown[0]}", param=unknown[0], code="unknown_parameter"
-        )
+    refuse_unknown(body, _KNOWN)
     if body.get("integrations"):
         raise invalid_value("integrations", "this server has none to offer; leave it away.", "unsupported_value")
     kind = body.get("trainingType")
     if kind is not None and str(kind).lower().removesuffix("tier") not in {known.lower() for known in _TRAINING_TYPES}:
         raise invalid_value("trainingType", f"expected one of {', '.join(_TRAINING_TYPES)}.")
     knobs = _knobs(body)
+    seed = read_whole(body.get("seed"), "seed", 0, _LARGEST_SEED)
     record = {
         "id": f"ftjob-{secrets.token_hex(12)}",
         "object": "fine_tuning.job",
@@ -66,7 +64,7 @@ def new_record(body: Mapping[str, Any], table: str) -> dict[str, Any]:
         "error": None,
         "estimated_finish": None,
         "integrations": [],
-        "seed": _seed(body),
+        "seed": secrets.randbelow(_LARGEST_SEED) if seed is None else seed,
         "suffix": _suffix(body),
         "metadata": read_metadata(body),
         "_table": table,
@@ -106,47 +104,18 @@ def _knobs(body: Mapping[str, Any]) -> dict[str, Any]:
     given = given or {}
     if not isinstance(given, dict):
         raise invalid_value(where, "expected an object.", "invalid_type")
-    unknown = sorted(set(given) - set(_KNOBS))
-    if unknown:
-        raise invalid_value(f"{where}.{unknown[0]}", f"expected one of {', '.join(_KNOBS)}.", "unknown_parameter")
-    return {
-        "batch_size": _whole(given, "batch_size", MOST_BATCH, where),
-        "learning_rate_multiplier": _multiplier(given, where),
-        "n_epochs": _whole(given, "n_epochs", MOST_EPOCHS, where),
-    }
-
-
-def _whole(given: Mapping[str, Any], name: str, most: int, where: str) -> Any:
-    value = given.get(name)
-    if value is None or value == "auto":
-        return "auto"
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise invalid_value(f"{where}.{name}", "expected 'auto' or a whole number.", "invalid_type")
-    if not 1 <= value <= most:
-        code = "integer_below_min_value" if value < 1 else "integer_above_max_value"
-        raise invalid_value(f"{where}.{name}", f"expected 1 to {most}, got {value}.", code)
-    return value
-
-
-def _multiplier(given: Mapping[str, Any], where: str) -> Any:
-    value = given.get("learning_rate_multiplier")
-    if value is None or value == "auto":
-        return "auto"
-    name = f"{where}.learning_rate_multiplier"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise invalid_value(name, "expected 'auto' or a number.", "invalid_type")
-    if value <= 0:
-        raise invalid_value(name, f"expected more than 0, got {value:g}.", "decimal_below_min_value")
-    return value
-
-
-def _seed(body: Mapping[str, Any]) -> int:
-    value = body.get("seed")
-    if value is None:
-        return secrets.randbelow(_LARGEST_SEED)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_SEED:
-        raise invalid_value("seed", f"expected a whole number from 0 to {_LARGEST_SEED}.")
-    return value
+    refuse_unknown(given, _KNOBS, where)
+    knobs = {name: given[name] if given.get(name) is not None else "auto" for name in _KNOBS}
+    for name, most in (("batch_size", MOST_BATCH), ("n_epochs", MOST_EPOCHS)):
+        if knobs[name] != "auto":
+            read_whole(knobs[name], f"{where}.{name}", 1, most, "'auto' or a whole number")
+    name, multiplier = f"{where}.learning_rate_multiplier", knobs["learning_rate_multiplier"]
+    if multiplier != "auto":
+        if isinstance(multiplier, bool) or not isinstance(multiplier, int | float) or not math.isfinite(multiplier):
+            raise invalid_value(name, "expected 'auto' or a number.", "invalid_type")
+        if multiplier <= 0:
+            raise invalid_value(name, f"expected more than 0, got {multiplier:g}.", "decimal_below_min_value")
+    return knobs
 
 
 def _suffix(body: Mapping[str, Any]) -> str | None:
