@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from luthier.evaluation.across import across_tables
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.spread import spread_of
 from luthier.reporting.across_report import across_page, across_sections
 from luthier.reporting.html import fragment, page_text, write_page
+from luthier.reporting.terminal import show
 from luthier.tasks.task import Rows, Task
 
 Boards = Callable[..., tuple[Leaderboard, Rows]]
@@ -40,6 +43,25 @@ def test_a_tables_name_is_text_wherever_it_is_shown(two: dict[str, Leaderboard])
     across = across_tables(two)
     for html in (page_text(across_page(two, across)), fragment(*across_sections(two, across))):
         assert "<img" not in html
+
+
+def test_the_figure_has_a_dot_per_table_beside_each_mean_and_the_table_says_the_place(
+    two: dict[str, Leaderboard],
+) -> None:
+    across = across_tables(two)
+    figure = next(one for one in across_page(two, across).figures() if one.id == "figure-across").figure
+    assert [trace.name for trace in figure.data][:2] == ["mean", "may"]
+    assert list(figure.data[1].x) == [entry.values["may"].value for entry in across.entries]
+    assert f"<small><bdi>#{across.best.ranks['may']}</bdi></small>" in fragment(*across_sections(two, across))
+
+
+def test_a_table_with_a_long_name_keeps_its_column_in_80_characters(boards: Boards, stars: Task) -> None:
+    names = ("reviews-of-restaurants-of-june", "july")
+    several = {name: boards(stars, [f"{name} {i}" for i in range(60)])[0] for name in names}
+    written = io.StringIO()
+    show(across_sections(several, across_tables(several))[-1], console=Console(file=written, width=80))
+    heads = written.getvalue().splitlines()[1:4]
+    assert "reviews-of-" in heads[0] and "july" in " ".join(heads)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from luthier.reporting.audit_report import audit_page, audit_sections, parts_tab
 from luthier.reporting.audit_sentences import audit_sentences, figure
 from luthier.reporting.html import fragment, page_text, write_page
 from luthier.reporting.numbers import metric_title
-from luthier.reporting.plots import level_figure, scatter_figure
+from luthier.reporting.plots import box_figure, level_figure, scatter_figure
 from luthier.reporting.table import Bar
 from luthier.reporting.terminal import show
 from luthier.tasks.prediction import CallRecord, Prediction
@@ -114,8 +114,9 @@ def test_figures_show_the_audits_numbers() -> None:
     assert list(scatter_figure(one).data[1].x) == list(one.pairs.reported)
     lines = [shape.y0 for shape in level_figure(one).layout.shapes]
     assert {one.lower_limit.value, one.upper_limit.value, one.difference.value} <= set(lines)
+    assert list(box_figure(audit.agreements).data[0].y) == pytest.approx(one.pairs.differences.tolist())
     bars = [row.cells[2] for row in parts_table(job().attributions[0]).rows]
-    assert [bar.interval.value for bar in bars if isinstance(bar, Bar)] == pytest.approx([0.0, 0.25])
+    assert [bar.interval.value for bar in bars if isinstance(bar, Bar)] == pytest.approx([0.0, 0.25, 0.25])
 
 
 @pytest.mark.parametrize("make", [made, job])

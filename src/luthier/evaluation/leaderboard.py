@@ -177,6 +177,11 @@ class Leaderboard:
         return self.entries[0]
 
     @property
+    def references(self) -> tuple[Entry, ...]:
+        """What specs are held against and what does not compete: the constant answer, and the human raters if known."""
+        return (self.majority, *([self.ceiling] if self.ceiling else []))
+
+    @property
     def is_compared(self) -> bool:
         """Whether it says which specs can be told apart: all are measured, and they are several."""
         return len(self.entries) > 1 and not self.waiting

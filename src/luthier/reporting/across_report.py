@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from luthier.evaluation.across import Across, AcrossEntry
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.spread import Spread
-from luthier.reporting.board_report import board_sections, board_table
+from luthier.reporting.board_report import board_sections, board_table, pairs_section, spread_blocks
 from luthier.reporting.board_sentences import named, sentences
-from luthier.reporting.numbers import interval
-from luthier.reporting.plots import forest_figure, spread_figure
-from luthier.reporting.spread_report import spread_section
-from luthier.reporting.table import Block, Column, Figure, Lines, Page, Row, Section, Table
+from luthier.reporting.numbers import counted, interval, printable
+from luthier.reporting.plots import forest_figure
+from luthier.reporting.table import Column, Figure, Lines, Page, Row, Section, Table
+from luthier.tasks.types import Measure
 
 __all__ = ["across_page", "across_sections", "across_sentences", "across_table"]
 
-MOST_PAIRS = 300
+HEAD_WIDTH = 12
+"""Characters of a terminal after which a table's name goes on in the next line."""
 
 Spreads = Mapping[str, Sequence[Spread]]
 
@@ -50,7 +52,7 @@ def across_table(across: Across) -> Table:
         Column("technique", kind="beneath", drop=1),
         Column("model", kind="beneath", least=24, drop=1),
         Column(f"mean {measure.title}", measure.format, brief=5),
-        *(Column(name, measure.format, drop=4) for name in across.tables),
+        *(column for name in across.tables for column in (_on(name, measure), Column("", kind="small"))),
         Column("worst on", drop=3),
         Column("mean rank", "number", drop=2),
         *([Column("tie", least=8)] if several else []),
@@ -59,7 +61,7 @@ def across_table(across: Across) -> Table:
         Row(
             (
                 *(entry.rank, entry.name, entry.technique, "" if entry.model == "none" else entry.model, entry.mean),
-                *(entry.values[name].value for name in across.tables),
+                *(cell for name in across.tables for cell in (entry.values[name].value, f"#{entry.ranks[name]}")),
                 *(entry.worst_table(across.measure), f"{entry.mean_rank:.1f}"),
                 *([entry.group] if several else []),
             ),
@@ -70,13 +72,18 @@ def across_table(across: Across) -> Table:
     return Table(columns, rows)
 
 
+def _on(table: str, measure: Measure) -> Column:
+    head = "\n".join(textwrap.wrap(printable(table), HEAD_WIDTH))
+    return Column(table, measure.format, short=head, hint="Beneath: the place on this table.", drop=4)
+
+
 def across_sentences(across: Across) -> list[str]:
     """What to take from several tables, most important first."""
     best, measure = across.best, across.measure
     count = len(across.tables)
     found = interval(best.mean, measure.format)
     said = [
-        f"{best.name} has the best mean {measure.title}, {found}, over {count} table{'s' if count > 1 else ''}. Each "
+        f"{best.name} has the best mean {measure.title}, {found}, over {counted(count, 'table')}. Each "
         "table has the same weight, and the interval is for these tables, not for a further one."
     ]
     tied = across.tied_with(best.name)
@@ -118,11 +125,9 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
     measure, task = across.measure, next(iter(boards.values())).task
     sections = []
     for place, (name, board) in enumerate(boards.items()):
-        blocks: list[Block] = [f"{board.rows_evaluated:,} rows, ranked by {measure.title}.", board_table(board)]
-        blocks.append(Lines(tuple(sentences(board))))
-        for number, spread in enumerate((spreads or {}).get(name, ())):
-            blocks += [Figure(f"figure-spread-{place}-{number}", spread_figure(spread)), spread_section(spread)]
-        sections.append(Section(f"Table {name}", tuple(blocks)))
+        title = f"{counted(board.rows_evaluated, 'row')}, ranked by {measure.title}."
+        drawn = spread_blocks((spreads or {}).get(name, ()), f"figure-spread-{place}")
+        sections.append(Section(f"Table {name}", (title, board_table(board), Lines(tuple(sentences(board))), *drawn)))
     intro = (
         f"Ranked by the mean {measure.title} over the tables, each of the same weight whatever its number of rows. "
         f"{measure.description} The intervals come from resampling rows within each table, independently of the other "
@@ -130,40 +135,18 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
         "share a letter under “tie” cannot be told apart by the mean."
     )
     means = {entry.name: entry.mean for entry in across.entries}
-    figure = Figure("figure-across", forest_figure(means, across.measure, {}))
+    values = {name: [entry.values[name] for entry in across.entries] for name in across.tables}
+    figure = Figure("figure-across", forest_figure(means, measure, {}, values))
     sections.append(Section("Across the tables", (intro, across_table(across), figure)))
+    differences = (
+        "Differences of the means, from the same resamples for both specs. “p” is corrected for the number of pairs "
+        f"(Holm's method); below {across.alpha:g} the difference counts as real."
+    )
+    pairs = [(pair, ()) for pair in across.pairs]
     return Page(
         f"Leaderboards: {task.name}",
         f"{len(across.entries) + len(across.without)} specs on {len(across.tables)} tables; each spec is fitted once. "
         "Confusion, calibration and errors are in the report of each table's run.",
         tuple(across_sentences(across)),
-        (*sections, *_pairs(across)),
+        (*sections, *pairs_section(differences, f"difference in mean {measure.title}", measure, across.alpha, pairs)),
     )
-
-
-def _pairs(across: Across) -> list[Section]:
-    if not across.pairs:
-        return []
-    measure = across.measure
-    intro = (
-        "Differences of the means, from the same resamples for both specs. “p” is corrected for the number of pairs "
-        f"(Holm's method); below {across.alpha:g} the difference counts as real."
-    )
-    columns = (
-        Column("better", kind="name"),
-        Column("other"),
-        Column(f"difference in mean {measure.title}", measure.format),
-        Column("p", "p"),
-        Column(""),
-    )
-    rows = tuple(
-        Row((one.first, one.second, one.difference, one.corrected, _verdict(one.corrected < across.alpha)))
-        for one in across.pairs[:MOST_PAIRS]
-    )
-    more = len(across.pairs) > len(rows)
-    notes = (f"The first {len(rows)} of {len(across.pairs)} pairs.",) if more else ()
-    return [Section("Pairs", (intro, Table(columns, rows, notes)))]
-
-
-def _verdict(different: bool) -> str:
-    return "different" if different else "not told apart"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from luthier.evaluation.agreement import Agreement
 from luthier.evaluation.audits import Audit
 from luthier.evaluation.decomposition import CHANGES, Attribution, Changed, Switch
+from luthier.evaluation.resampling import Interval
 from luthier.reporting.audit_sentences import audit_sentences, job_sentences
 from luthier.reporting.numbers import metric_title, number
-from luthier.reporting.plots import level_figure, scatter_figure
+from luthier.reporting.plots import box_figure, level_figure, scatter_figure
 from luthier.reporting.table import (
     Bar,
     Block,
@@ -22,6 +23,7 @@ from luthier.reporting.table import (
     Section,
     Table,
     glossary,
+    left_out,
 )
 
 __all__ = ["agreement_table", "audit_page", "audit_sections", "parts_table"]
@@ -68,7 +70,7 @@ def agreement_table(audit: Audit) -> Table:
             hint="The interval of the mean (thick) and the limits of agreement (thin); the dotted line is 0.",
         ),
         Column("p", "p", drop=3, hint="Sign-flip test: how often chance alone shows a mean difference this large."),
-        Column("limits", drop=6, least=16, hint="95% of the single differences lie between them."),
+        Column("limits", "gap", drop=6, hint="95% of the single differences lie between them."),
         Column(
             "tau", "fine", brief=4, hint="Kendall's tau of the order: 1 if both rank the models alike, 0 if unrelated."
         ),
@@ -112,7 +114,11 @@ def parts_table(job: Attribution) -> Table:
     for place, part in enumerate(first.parts):
         shares = [one.parts[place].share for one in shown]
         rows.append(Row((CHANGES[part.changes], shares[0], Bar(shares[0]), *shares[1:])))
-    rows.append(Row(("measured", first.measured, None, *(one.measured for one in others)), "first", True, "fine"))
+    whole = Bar(Interval(first.difference))
+    rows.append(
+        Row(("reported minus measured", first.difference, whole, *(one.difference for one in others)), "", True)
+    )
+    rows.append(Row(("measured", first.measured, None, *(one.measured for one in others)), "first", unit="fine"))
     return Table(tuple(columns), tuple(rows))
 
 
@@ -145,6 +151,11 @@ def _agreements(audit: Audit) -> list[Section]:
         scatter = Figure(f"figure-{place}-scatter", scatter_figure(one))
         level = Figure(f"figure-{place}-level", level_figure(one))
         figures.append(Section(metric_title(one.metric), ((scatter, level),)))
+    boxes = (
+        "A box contains the middle half of the models; the dashed line in it is the mean. A box that does not touch 0 "
+        "is an offset, a tall box is noise."
+    )
+    figures.append(Section("All differences", (boxes, Figure("figure-box", box_figure(shown)))))
     return [
         Section("Agreement", (over_models, agreement_table(audit))),
         Section("Figures", tuple(figures)),
@@ -183,9 +194,7 @@ def _why(audit: Audit) -> list[Section]:
     )
     shown = audit.attributions[:MOST_JOBS]
     folds = [_job(audit, job, opened=len(shown) <= 3) for job in shown]
-    more = len(audit.attributions) > len(shown)
-    notes = [f"The first {len(shown)} of {len(audit.attributions)} jobs."] if more else []
-    return [Section("Why", (intro, *folds, *notes))]
+    return [Section("Why", (intro, *folds, *left_out("jobs", len(audit.attributions), len(shown), first="first")))]
 
 
 def _job(audit: Audit, job: Attribution, *, opened: bool) -> Fold:

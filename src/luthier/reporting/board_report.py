@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from luthier.errors import DataError
-from luthier.evaluation.leaderboard import Entry, Leaderboard
+from luthier.evaluation.across import AcrossPair
+from luthier.evaluation.leaderboard import Comparison, Entry, Leaderboard
 from luthier.evaluation.mistakes import Mistake, mistakes
 from luthier.evaluation.spread import Spread
 from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
-from luthier.reporting.numbers import number
+from luthier.reporting.numbers import counted, number
 from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure, points_figure, spread_figure
 from luthier.reporting.spread_report import spread_section
 from luthier.reporting.table import (
@@ -26,12 +27,13 @@ from luthier.reporting.table import (
     Section,
     Table,
     glossary,
+    left_out,
 )
 from luthier.tasks.label_metrics import label_scores
 from luthier.tasks.task import Rows
 from luthier.tasks.types import Measure
 
-__all__ = ["board_page", "board_section", "board_sections", "board_table", "first_rows"]
+__all__ = ["board_page", "board_section", "board_sections", "board_table", "pairs_section", "spread_blocks"]
 
 MOST_LINES = 60
 """Specs that are printed or shown in a cell, the best; the page has them all."""
@@ -64,10 +66,9 @@ def board_sections(board: Leaderboard, spreads: Sequence[Spread] = (), spending:
 
 def board_section(board: Leaderboard, said: Sequence[str], most_specs: int = MOST_LINES) -> Section:
     """The best specs of a leaderboard, with these sentences beneath."""
-    count = len(board.entries)
-    specs = f"{count} spec{'s' if count != 1 else ''}"
+    specs = counted(len(board.entries), "spec")
     if board.waiting:
-        specs = f"{count} of {count + len(board.waiting)} specs"
+        specs = f"{len(board.entries)} of {counted(len(board.entries) + len(board.waiting), 'spec')}"
     title = f"{board.task.name}: {specs} on {board.rows_evaluated:,} rows, ranked by {board.measure.title}"
     return Section(title, (board_table(board, most_specs), *([Lines(tuple(said))] if said else [])))
 
@@ -79,9 +80,7 @@ def board_table(board: Leaderboard, most_specs: int | None = None) -> Table:
         board: what to show.
         most_specs: at most so many specs; all when absent.
     """
-    references = [board.majority, *([board.ceiling] if board.ceiling else [])]
-    entries = [*board.entries[:most_specs], *references]
-    ticks = [entry.metrics[board.ranked_by].value for entry in references if board.ranked_by in entry.metrics]
+    entries = [*board.entries[:most_specs], *board.references]
     columns: list[tuple[Column, Callable[[Entry], Cell]]] = [
         (Column("#", "count"), lambda entry: entry.rank),
         (Column("spec", kind="name", least=20), lambda entry: entry.name),
@@ -96,7 +95,7 @@ def board_table(board: Leaderboard, most_specs: int | None = None) -> Table:
         drop, brief = (0, 8, 6, 3)[place] if place < 4 else 2, 5 if place else 10
         columns.append((_measured(board.measures[name], brief=brief, drop=drop), _metric(name)))
         if place == 0:
-            columns.append((Column("", kind="bar", ticks=tuple(ticks)), _bar(name)))
+            columns.append((Column("", kind="bar", ticks=tuple(_marks(board).values())), _bar(name)))
     if any(unlabelled_share(entry) for entry in board.entries):
         hint = "Off label, refused or failed; counted as wrong."
         lost = Column(f"no {board.task.kind.value_name}", "percent", short="lost", hint=hint)
@@ -143,15 +142,10 @@ def _model(entry: Entry) -> str:
     return "" if entry.candidate.model == "none" else entry.candidate.model
 
 
-def first_rows(board: Leaderboard, metrics: int, most: int) -> Table:
-    """The few figures that a run's description has room for: names and the first metrics, references included."""
-    table = board_table(board, most)
-    titles = {"spec", *(board.measures[name].title for name in headline_metrics(board)[:metrics])}
-    places = [place for place, column in enumerate(table.columns) if column.title in titles]
-    return Table(
-        tuple(table.columns[place] for place in places),
-        tuple(Row(tuple(row.cells[place] for place in places), row.style) for row in table.rows),
-    )
+def _marks(board: Leaderboard) -> dict[str, float]:
+    """The dotted lines: what specs are held against."""
+    found = {entry.name: entry.metrics.get(board.ranked_by) for entry in board.references}
+    return {name: one.value for name, one in found.items() if one}
 
 
 def board_page(
@@ -172,13 +166,11 @@ def board_page(
         raise DataError(
             "these are not the rows the leaderboard was made on; give the same test table, in the same order."
         )
-    count = len(board.entries)
     close = "; where two specs' values are close, the sentences say whether the difference means anything"
     return Page(
         f"Leaderboard: {board.task.name}",
-        f"{count} spec{'' if count == 1 else 's'} answered the same {board.rows_evaluated:,} labelled "
-        f"row{'' if board.rows_evaluated == 1 else 's'}. Intervals contain the true value with 95% confidence"
-        f"{close if board.is_compared else ''}.",
+        f"{counted(len(board.entries), 'spec')} answered the same {counted(board.rows_evaluated, 'labelled row')}. "
+        f"Intervals contain the true value with 95% confidence{close if board.is_compared else ''}.",
         tuple(sentences(board)),
         (
             _leaderboard(board),
@@ -216,10 +208,7 @@ def _intervals(board: Leaderboard) -> Section:
         )
     name = board.ranked_by
     found = {entry.name: entry.metrics[name] for entry in board.entries if name in entry.metrics}
-    lines = {board.majority.name: board.majority, "people": board.ceiling}
-    marks = {text: one.metrics[name].value for text, one in lines.items() if one and name in one.metrics}
-    figure = Figure("figure-forest", forest_figure(found, board.measure, marks))
-    return Section("Intervals", (intro, figure))
+    return Section("Intervals", (intro, Figure("figure-forest", forest_figure(found, board.measure, _marks(board)))))
 
 
 def _spreads(spreads: Sequence[Spread]) -> list[Section]:
@@ -230,37 +219,66 @@ def _spreads(spreads: Sequence[Spread]) -> list[Section]:
         "further apart than chance explains; the p-values come from permutation tests, corrected for the number of "
         "pairs (Holm's method)."
     )
-    blocks: list[Block] = [intro]
+    return [Section("Spread", (intro, *spread_blocks(spreads)))]
+
+
+def spread_blocks(spreads: Iterable[Spread], mark: str = "figure-spread") -> list[Block]:
+    """Each spread as a figure, a table and sentences; `mark` begins the ids of the figures."""
+    blocks: list[Block] = []
     for place, spread in enumerate(spreads):
-        blocks += [Figure(f"figure-spread-{place}", spread_figure(spread)), spread_section(spread)]
-    return [Section("Spread", tuple(blocks))]
+        blocks += [Figure(f"{mark}-{place}", spread_figure(spread)), spread_section(spread)]
+    return blocks
 
 
 def _pairs(board: Leaderboard) -> list[Section]:
-    if not board.pairs:
-        return []
-    measure, ordered = board.measure, board.task.kind.ordered
+    ordered = board.task.kind.ordered
     near = ", “near” how far off each one is (sign-flip test)" if ordered else ""
     intro = (
         "Every pair of specs on the same rows. “p” is the probability of a difference at least this large by chance "
         f"alone, corrected for the number of pairs (Holm's method); below {board.alpha:g} it counts as real. "
         f"“Right” compares how often each one is exactly right (McNemar's test){near}."
     )
-    columns = [Column("better", kind="name"), Column("other"), Column(f"difference in {measure.title}", measure.format)]
-    columns += [Column("p", "p"), Column("p right", "p"), *([Column("p near", "p")] if ordered else [])]
-    columns += [Column("disagree on", "percent"), Column("")]
+    more = [Column("p right", "p"), *([Column("p near", "p")] if ordered else []), Column("disagree on", "percent")]
+
+    def cells(pair: Comparison) -> tuple[Cell, ...]:
+        return (pair.accuracy_corrected, *([pair.error_corrected] if ordered else []), pair.disagreement)
+
+    rows = [(pair, cells(pair)) for pair in board.pairs]
+    return pairs_section(intro, f"difference in {board.measure.title}", board.measure, board.alpha, rows, more)
+
+
+def pairs_section(
+    intro: str,
+    title: str,
+    measure: Measure,
+    alpha: float,
+    pairs: Sequence[tuple[Comparison | AcrossPair, tuple[Cell, ...]]],
+    more: Sequence[Column] = (),
+) -> list[Section]:
+    """Every pair of specs, the better one first; nothing where there are no pairs.
+
+    Args:
+        intro: what is compared, and how.
+        title: head of the column of differences.
+        measure: the metric they are in.
+        alpha: level at which a difference counts as real.
+        pairs: each with its cells in the columns `more`.
+        more: further columns, after the p-value.
+    """
+    if not pairs:
+        return []
+    columns = (Column("better", kind="name"), Column("other"), Column(title, measure.format), Column("p", "p"))
     rows = tuple(
         Row(
             (
-                *(pair.first, pair.second, pair.difference, pair.corrected, pair.accuracy_corrected),
-                *([pair.error_corrected] if ordered else []),
-                *(pair.disagreement, "different" if pair.corrected < board.alpha else "not told apart"),
+                *(pair.first, pair.second, pair.difference, pair.corrected, *cells),
+                "different" if pair.corrected < alpha else "not told apart",
             )
         )
-        for pair in board.pairs[:MOST_PAIRS]
+        for pair, cells in pairs[:MOST_PAIRS]
     )
-    notes = _cut("pairs", len(board.pairs), len(rows), first="first")
-    return [Section("Pairs", (intro, Table(tuple(columns), rows, notes)))]
+    notes = left_out("pairs", len(pairs), len(rows), first="first")
+    return [Section("Pairs", (intro, Table((*columns, *more, Column("")), rows, notes)))]
 
 
 def _confusions(board: Leaderboard) -> list[Section]:
@@ -276,8 +294,7 @@ def _confusions(board: Leaderboard) -> list[Section]:
         Figure(f"figure-confusion-{place}", confusion_figure(board, entry), entry.name)
         for place, entry in enumerate(shown)
     )
-    notes = _cut("specs", len(board.entries), len(shown))
-    return [Section("Confusion", (intro, figures, *notes))]
+    return [Section("Confusion", (intro, figures, *_best(board, shown)))]
 
 
 def _calibration(board: Leaderboard) -> list[Section]:
@@ -300,7 +317,7 @@ def _points(board: Leaderboard) -> list[Section]:
     figures = tuple(
         Figure(f"figure-points-{place}", points_figure(entry), entry.name) for place, entry in enumerate(shown)
     )
-    return [Section("Truth and answer", (intro, figures, *_cut("specs", len(board.entries), len(shown))))]
+    return [Section("Truth and answer", (intro, figures, *_best(board, shown)))]
 
 
 def _labels(board: Leaderboard) -> list[Section]:
@@ -351,7 +368,7 @@ def _errors(board: Leaderboard, rows: Rows | None, examples: int) -> Section:
         found = mistakes(board.task, rows, entry.candidate.predictions, examples)
         summary = entry.name if found else f"{entry.name}: no errors"
         folds.append(Fold(summary, tuple(map(_example, found)), opened=place == 0))
-    return Section("Errors", (intro, *folds, *_cut("specs", len(board.entries), len(shown))))
+    return Section("Errors", (intro, *folds, *_best(board, shown)))
 
 
 def _example(one: Mistake) -> Example:
@@ -383,5 +400,5 @@ def _glossary(board: Leaderboard) -> Section:
     return Section("Glossary", (glossary(terms), note))
 
 
-def _cut(what: str, whole: int, shown: int, first: str = "best") -> tuple[str, ...]:
-    return (f"The {first} {shown:,} of {whole:,} {what}.",) if whole > shown else ()
+def _best(board: Leaderboard, shown: Sequence[Entry]) -> tuple[str, ...]:
+    return left_out("specs", len(board.entries), len(shown))

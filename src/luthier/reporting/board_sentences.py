@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
-from luthier.reporting.numbers import interval, number, printable
+from luthier.evaluation.resampling import Interval
+from luthier.reporting.numbers import counted, interval, number, printable
 from luthier.tasks.prediction import State
 
-__all__ = ["headline_metrics", "named", "sentences", "unlabelled_share"]
+__all__ = ["headline_metrics", "in_words", "named", "sentences", "unlabelled_share"]
 
 NAMED = 4
 """So many specs are named in a sentence before the rest are counted."""
 
+MOST_METRICS = 3
+"""In a line about a spec."""
 
 LONGEST_ERROR = 200
 """Characters shown of what a service said."""
@@ -30,6 +33,17 @@ def headline_metrics(board: Leaderboard) -> tuple[str, ...]:
     kind = board.task.kind
     names = dict.fromkeys((board.ranked_by, *(kind.headline or kind.metrics)))
     return tuple(name for name in names if any(name in entry.metrics for entry in board.entries))
+
+
+def in_words(board: Leaderboard, entry: Entry, *, bounds_of: int = MOST_METRICS) -> str:
+    """A line of the leaderboard as a sentence: its name and first metrics, of which so many have their bounds."""
+    said = []
+    for place, name in enumerate(headline_metrics(board)[:MOST_METRICS]):
+        found, measure = entry.metrics.get(name), board.measures[name]
+        if found is not None:
+            found = found if place < bounds_of else Interval(found.value)
+            said.append(f"{measure.title} {interval(found, measure.format)}")
+    return f"{entry.name}: {', '.join(said)}"
 
 
 def unlabelled_share(entry: Entry) -> float:
@@ -77,10 +91,9 @@ def _partial(board: Leaderboard) -> list[str]:
 def _leader(board: Leaderboard) -> str:
     best, measure = board.best, board.measure
     found = interval(best.metrics[board.ranked_by], measure.format)
-    rows = f"{board.rows_evaluated:,} row{'s' if board.rows_evaluated != 1 else ''}"
     explained = "; in brackets the 95% interval" if "(" in found else ""
     verb = "reaches" if len(board.entries) == 1 else "leads with"
-    return f"{best.name} {verb} {measure.title} {found} on {rows}{explained}."
+    return f"{best.name} {verb} {measure.title} {found} on {counted(board.rows_evaluated, 'row')}{explained}."
 
 
 def _ties(board: Leaderboard) -> list[str]:

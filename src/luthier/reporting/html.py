@@ -115,7 +115,7 @@ def _environment() -> jinja2.Environment:
 def _columns(table: Table) -> Iterator[tuple[int, Column, str, Callable[[float], str] | None]]:
     """The columns that are drawn: place, column, CSS class, and for bars where on them a value lies."""
     for place, column in enumerate(table.columns):
-        if column.kind == "beneath":
+        if column.kind in ("beneath", "small"):
             continue
         cells = [row.cells[place] for row in table.rows]
         spanned = any(isinstance(cell, Interval) for cell in cells)
@@ -136,7 +136,9 @@ def _cell(table: Table, row: Row, place: int) -> tuple[str, str]:
     assert unit is not None and not isinstance(cell, Bar)
     if isinstance(cell, Interval):
         return number(cell.value, unit), bounds(cell, unit)
-    return number(cell, unit), ""
+    after = place + 1
+    small = after < len(row.cells) and table.columns[after].kind == "small"
+    return number(cell, unit), str(row.cells[after]) if small else ""
 
 
 def _scale(cells: list[Cell], column: Column) -> Callable[[float], str]:

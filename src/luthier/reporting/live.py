@@ -13,9 +13,9 @@ from luthier.engine.ask_options import Progress
 from luthier.engine.progress import TerminalProgress
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.reporting.board_report import board_section, board_sections
-from luthier.reporting.board_sentences import headline_metrics, sentences
+from luthier.reporting.board_sentences import in_words, sentences
 from luthier.reporting.html import fragment
-from luthier.reporting.numbers import interval, number, printable
+from luthier.reporting.numbers import printable
 from luthier.reporting.table import Section
 from luthier.reporting.terminal import rendered
 
@@ -139,12 +139,6 @@ def _drawn(board: Leaderboard, table: str, stream: TextIO) -> RenderableType:
 
 
 def _line(board: Leaderboard, entry: Entry, table: str) -> str:
-    figures = []
-    for place, name in enumerate(headline_metrics(board)[:3]):
-        found, measure = entry.metrics.get(name), board.measures[name]
-        if found is not None:
-            text = number(found.value, measure.format) if place else interval(found, measure.format)
-            figures.append(f"{measure.title} {text}")
     whole = len(board.entries) + len(board.waiting)
-    where = f"{table}: " if table else ""
-    return printable(f"{where}{entry.name}: {', '.join(figures)} ({len(board.entries)} of {whole} specs are measured)")
+    line = f"{in_words(board, entry, bounds_of=1)} ({len(board.entries)} of {whole} specs are measured)"
+    return printable(f"{table}: {line}" if table else line)

@@ -6,18 +6,13 @@ import re
 from collections.abc import Sequence
 
 from luthier.evaluation.leaderboard import Leaderboard
-from luthier.evaluation.resampling import Interval
-from luthier.reporting.board_report import first_rows
-from luthier.reporting.board_sentences import sentences
-from luthier.reporting.numbers import interval, printable
-from luthier.reporting.table import Row, Table
+from luthier.reporting.board_sentences import in_words, sentences
+from luthier.reporting.numbers import printable
 
 __all__ = ["described", "escaped", "listed"]
 
 MOST_ROWS = 15
 """So many specs are listed, the best; the report has them all."""
-
-MOST_METRICS = 3
 
 LONGEST = 4_000
 """Characters; stores keep about five thousand of a tag."""
@@ -31,15 +26,13 @@ def described(board: Leaderboard) -> str:
     Args:
         board: what to describe.
     """
-    table = first_rows(board, MOST_METRICS, MOST_ROWS)
-    lines = [_in_words(table, row) for row in table.rows]
-    count = min(len(board.entries), MOST_ROWS)
     head = f"{board.rows_evaluated:,} rows; in brackets the 95% interval."
     if len(board.entries) > MOST_ROWS:
         head += f" The best {MOST_ROWS} are shown; report.html has all {len(board.entries):,}."
-    beneath = [*lines[count:], *map(escaped, sentences(board))]
-    numbered = [f"{place}. {line}" for place, line in enumerate(lines[:count], start=1)]
-    return _cut([*numbered, "", head, "", *(f"- {line}" for line in beneath)])
+    beneath = [*(in_words(board, entry) for entry in board.references), *sentences(board)]
+    best = enumerate(board.entries[:MOST_ROWS], start=1)
+    numbered = [f"{place}. {escaped(in_words(board, entry))}" for place, entry in best]
+    return _cut([*numbered, "", head, "", *(f"- {escaped(line)}" for line in beneath)])
 
 
 def listed(lines: Sequence[str]) -> str:
@@ -61,17 +54,6 @@ def escaped(text: str) -> str:
     """
     marked = re.sub(r"([\\`*_\[\]|~])", r"\\\1", printable(text).replace("&", "&amp;"))
     return marked.replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _in_words(table: Table, row: Row) -> str:
-    """A row of a table as a line: its name, then each value after its column's head."""
-    name, said = "", []
-    for column, cell in zip(table.columns, row.cells, strict=True):
-        if column.kind == "name":
-            name = escaped(str(cell))
-        elif isinstance(cell, Interval) and column.unit:
-            said.append(f"{column.title} {interval(cell, column.unit)}")
-    return f"{name}: {', '.join(said)}"
 
 
 def _cut(lines: Sequence[str]) -> str:

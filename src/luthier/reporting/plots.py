@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
+    "box_figure",
     "calibration_figure",
     "confusion_figure",
     "forest_figure",
     "level_figure",
+    "points_figure",
     "scatter_figure",
     "spread_figure",
 ]
@@ -43,50 +46,68 @@ COLOURS = ("#3d85c6", "#e08a1e", "#4a9d5b", "#c2504e", "#8a6bbf", "#8c6d5a", "#c
 MOST_NUMBERED = 15
 """Up to so many labels a confusion matrix has its counts written in the cells."""
 
+LABEL_WIDTH = 28
+"""Characters after which a name on an axis goes on in the next line: grids name specs after all their settings."""
 
-def forest_figure(found: Mapping[str, Interval], measure: Measure, marks: Mapping[str, float]) -> go.Figure:
+Trace = dict[str, Any]
+
+
+def forest_figure(
+    found: Mapping[str, Interval],
+    measure: Measure,
+    marks: Mapping[str, float],
+    tables: Mapping[str, Sequence[Interval]] | None = None,
+) -> go.Figure:
     """Every spec's interval in one metric, the first on top.
 
     Args:
         found: name of a spec to its interval.
         measure: the metric.
         marks: what dotted lines are called, to the value they are drawn at.
+        tables: name of a table to the values of the specs there, in their order; a colour each. The intervals are
+            those of the means then.
     """
-    import plotly.graph_objects as go
+    names, intervals = [_label(name) for name in found], list(found.values())
+    colour = INK if tables else BLUE
+    stroke = {"symbol": "line-ns", "line": {"width": 3, "color": INK}} if tables else {}
+    spans = {
+        "type": "data",
+        "symmetric": False,
+        "array": [0.0 if one.high is None else one.high - one.value for one in intervals],
+        "arrayminus": [0.0 if one.low is None else one.value - one.low for one in intervals],
+        "color": colour,
+        "thickness": 3,
+        "width": 0,
+    }
 
-    names, intervals = [plain(name) for name in found], list(found.values())
-    figure = go.Figure(
-        go.Scatter(
-            x=[one.value for one in intervals],
-            y=names,
-            mode="markers",
-            marker={"color": BLUE, "size": 10},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [0.0 if one.high is None else one.high - one.value for one in intervals],
-                "arrayminus": [0.0 if one.low is None else one.value - one.low for one in intervals],
-                "color": BLUE,
-                "thickness": 3,
-                "width": 0,
-            },
-            hovertext=[f"{plain(name)}: {interval(one, measure.format)}" for name, one in found.items()],
-            hoverinfo="text",
-        )
+    def dots(values: Sequence[Interval], where: str, **rest: Any) -> Trace:
+        hovers = [
+            f"{plain(name)}{where}: {interval(one, measure.format)}" for name, one in zip(found, values, strict=True)
+        ]
+        return _scatter([one.value for one in values], names, hovers, **rest)
+
+    mean = {"color": colour, "size": 10} | stroke
+    traces = [dots(intervals, ": mean" if tables else "", name="mean", marker=mean, error_x=spans)]
+    for table, values in (tables or {}).items():
+        marker = {"color": COLOURS[(len(traces) - 1) % len(COLOURS)], "size": 9}
+        traces.append(dots(values, f" on {plain(table)}", name=_label(table), marker=marker))
+    better = "right" if measure.better == "higher" else "left"
+    lines = 1 + max((name.count("<br>") for name in names), default=0)
+    figure = _drawn(
+        traces,
+        x={"title": f"{measure.title} ({measure.better} is better: further {better})"},
+        y={"autorange": "reversed", "type": "category"},
+        height=110 + max(32, 12 + 17 * lines) * len(found) + (40 if tables else 0),
+        legend=bool(tables),
     )
     for text, value in marks.items():
         note = {"text": plain(text), "font": {"color": INK, "size": 12}}
         figure.add_vline(x=value, line=DOTTED, annotation=note, annotation_position="top")
-    better = "right" if measure.better == "higher" else "left"
-    figure.update_yaxes(autorange="reversed", automargin=True, type="category")
-    figure.update_xaxes(title=f"{measure.title} ({measure.better} is better: further {better})", automargin=True)
-    return dressed(figure, height=110 + 32 * len(found))
+    return figure
 
 
 def confusion_figure(board: Leaderboard, entry: Entry) -> go.Figure:
     """How often each label was answered for each true label; colour is the share of the true label's rows."""
-    import plotly.graph_objects as go
-
     truths = [plain(label) for label in board.task.labels]
     answers = [*truths, NO_LABEL]
     counts = [list(line) for line in entry.plots.confusion]
@@ -101,141 +122,113 @@ def confusion_figure(board: Leaderboard, entry: Entry) -> go.Figure:
         for truth, line, parts in zip(truths, counts, shares, strict=True)
     ]
     numbered = len(truths) <= MOST_NUMBERED
-    figure = go.Figure(
-        go.Heatmap(
-            z=shares,
-            x=answers,
-            y=truths,
-            zmin=0,
-            zmax=1,
-            colorscale=[[0, PALE], [1, DEEP]],
-            showscale=False,
-            text=counts if numbered else None,
-            texttemplate="%{text}" if numbered else None,
-            textfont={"color": COUNT},
-            hovertext=hover,
-            hoverinfo="text",
-            xgap=2 if numbered else 0,
-            ygap=2 if numbered else 0,
-        )
+    cells = {
+        "type": "heatmap",
+        "z": shares,
+        "x": answers,
+        "y": truths,
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": [[0, PALE], [1, DEEP]],
+        "showscale": False,
+        "text": counts if numbered else None,
+        "texttemplate": "%{text}" if numbered else None,
+        "textfont": {"color": COUNT},
+        "hovertext": hover,
+        "hoverinfo": "text",
+        "xgap": 2 if numbered else 0,
+        "ygap": 2 if numbered else 0,
+    }
+    return _drawn(
+        [cells],
+        x={"title": "answered", "type": "category", "showgrid": False},
+        y={"title": "true", "type": "category", "autorange": "reversed", "showgrid": False},
+        height=min(640, 130 + 38 * len(truths)),
     )
-    figure.update_xaxes(title="answered", type="category", showgrid=False, automargin=True)
-    figure.update_yaxes(title="true", type="category", autorange="reversed", showgrid=False, automargin=True)
-    return dressed(figure, height=min(640, 130 + 38 * len(truths)))
 
 
 def points_figure(entry: Entry) -> go.Figure:
     """Truth against answer, a point per row; on the dotted line both are the same."""
-    import plotly.graph_objects as go
-
     truths, answers = zip(*entry.plots.points, strict=True)
-    ends = [min(*truths, *answers), max(*truths, *answers)]
-    figure = go.Figure(go.Scatter(x=ends, y=ends, mode="lines", line=DOTTED, hoverinfo="skip"))
-    marker = {"color": BLUE, "size": 7, "opacity": 0.6}
-    figure.add_trace(go.Scatter(x=truths, y=answers, mode="markers", marker=marker, name=plain(entry.name)))
-    figure.update_xaxes(title="true", automargin=True)
-    figure.update_yaxes(title="answered", automargin=True)
-    return dressed(figure, height=420)
+    ends = min(*truths, *answers), max(*truths, *answers)
+    hovers = [f"true {truth:g}, answered {answer:g}" for truth, answer in entry.plots.points]
+    rows = _scatter(truths, answers, hovers, marker={"color": BLUE, "size": 7, "opacity": 0.6})
+    return _drawn([_diagonal(ends), rows], x={"title": "true"}, y={"title": "answered"})
 
 
-def calibration_figure(entries: Sequence[Entry]) -> go.Figure:
+def calibration_figure(entries: Iterable[Entry]) -> go.Figure:
     """Stated confidence against the share that was right; on the diagonal a model means what it says."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure(
-        go.Scatter(
-            x=[0, 1],
-            y=[0, 1],
-            mode="lines",
-            line=DOTTED,
-            hoverinfo="skip",
-            name="means what it says",
-        )
-    )
-    for place, entry in enumerate(e for e in entries if e.plots.calibration):
+    traces = [_diagonal((0, 1), name="means what it says")]
+    for place, entry in enumerate(entries):
         bins = entry.plots.calibration
-        figure.add_trace(
-            go.Scatter(
-                x=[b.confidence for b in bins],
-                y=[b.accuracy for b in bins],
-                mode="lines+markers",
-                line={"color": COLOURS[place % len(COLOURS)], "width": 2},
-                marker={"size": 7},
-                name=plain(entry.name),
-                hovertext=[
-                    f"{plain(entry.name)}: said {number(b.confidence, 'percent')}, "
-                    f"right {number(b.accuracy, 'percent')} of {b.rows:,} rows"
-                    for b in bins
-                ],
-                hoverinfo="text",
-            )
-        )
-    figure.update_xaxes(title="stated confidence", range=[0, 1.02], automargin=True)
-    figure.update_yaxes(title="share that was right", range=[0, 1.02], automargin=True)
-    return dressed(figure, height=420, legend=True)
+        hovers = [
+            f"{plain(entry.name)}: said {number(b.confidence, 'percent')}, "
+            f"right {number(b.accuracy, 'percent')} of {b.rows:,} rows"
+            for b in bins
+        ]
+        look = {"color": COLOURS[place % len(COLOURS)], "width": 2}
+        values = [b.confidence for b in bins], [b.accuracy for b in bins]
+        line = _scatter(*values, hovers, mode="lines+markers", line=look, marker={"size": 7}, name=_label(entry.name))
+        traces.append(line)
+    range_ = [0, 1.02]
+    return _drawn(
+        traces,
+        x={"title": "stated confidence", "range": range_},
+        y={"title": "share that was right", "range": range_},
+        legend=True,
+    )
 
 
 def spread_figure(spread: Spread) -> go.Figure:
     """A box per group over every single draw, so that few draws are not mistaken for a distribution."""
-    import plotly.graph_objects as go
-
     unit = metric_format(spread.metric)
-    figure = go.Figure()
-    for group in spread.groups:
-        figure.add_trace(
-            go.Box(
-                y=list(group.values),
-                name=plain(group.name),
-                boxpoints="all",
-                jitter=0.5,
-                pointpos=0,
-                boxmean=True,
-                quartilemethod="linear",
-                marker={"color": BLUE, "size": 6, "opacity": 0.7},
-                line={"color": INK, "width": 1.5},
-                fillcolor=FILL,
-                hovertext=[f"{plain(group.name)}: {number(value, unit)}" for value in group.values],
-                hoverinfo="text",
-            )
-        )
-    figure.update_xaxes(type="category", automargin=True)
+    boxes = [
+        _box(one.name, one.values, BLUE, [f"{plain(one.name)}: {number(value, unit)}" for value in one.values])
+        for one in spread.groups
+    ]
     better = f" ({spread.measure.better} is better)" if spread.measure else ""
-    figure.update_yaxes(title=f"{plain(metric_title(spread.metric))}{better}", automargin=True)
-    return dressed(figure, height=420)
+    return _drawn(boxes, x={"type": "category"}, y={"title": f"{plain(metric_title(spread.metric))}{better}"})
+
+
+def box_figure(agreements: Sequence[Agreement]) -> go.Figure:
+    """Reported minus measured, a box per metric over every single model."""
+    boxes = [
+        _box(
+            metric_title(one.metric), one.pairs.differences.tolist(), COLOURS[place % len(COLOURS)], _model_hovers(one)
+        )
+        for place, one in enumerate(agreements)
+    ]
+    figure = _drawn(boxes, x={"type": "category"}, y={"title": "reported minus measured"})
+    return figure.add_hline(y=0, line=DOTTED)
 
 
 def scatter_figure(agreement: Agreement) -> go.Figure:
     """Measured against reported, one point per model; on the dotted line the service is right."""
-    import plotly.graph_objects as go
-
-    pairs = agreement.pairs
-    low, high = _ends([*pairs.reported, *pairs.measured])
-    figure = go.Figure(
-        go.Scatter(
-            x=[low, high],
-            y=[low, high],
-            mode="lines",
-            line=DOTTED,
-            hoverinfo="skip",
-        )
+    pairs, title = agreement.pairs, plain(metric_title(agreement.metric))
+    both = [*pairs.reported, *pairs.measured]
+    room = 0.06 * (max(both) - min(both)) or 0.05
+    ends = min(both) - room, max(both) + room
+    return _drawn(
+        [_diagonal(ends), _models(agreement, pairs.reported, pairs.measured)],
+        x={"title": f"reported {title}", "range": ends},
+        y={"title": f"measured {title}", "range": ends, "scaleanchor": "x"},
     )
-    figure.add_trace(_points(agreement, list(pairs.reported), list(pairs.measured)))
-    figure.update_xaxes(title=f"reported {metric_title(agreement.metric)}", range=[low, high], automargin=True)
-    figure.update_yaxes(
-        title=f"measured {metric_title(agreement.metric)}", range=[low, high], automargin=True, scaleanchor="x"
-    )
-    return dressed(figure, height=420)
 
 
 def level_figure(agreement: Agreement) -> go.Figure:
     """The difference against the mean of both values, with its mean and the limits of agreement."""
-    import plotly.graph_objects as go
-
-    levels, differences = agreement.pairs.levels, agreement.pairs.differences
-    figure = go.Figure(_points(agreement, levels.tolist(), differences.tolist()))
+    levels, differences, found = agreement.pairs.levels, agreement.pairs.differences, agreement.difference
+    traces = [_models(agreement, levels.tolist(), differences.tolist())]
+    if agreement.slope is not None:
+        ends = [float(levels.min()), float(levels.max())]
+        line = [found.value + agreement.slope.value * (end - float(levels.mean())) for end in ends]
+        hover = f"grows by {number(agreement.slope.value / 10, 'gap')} per .1"
+        traces.append(_scatter(ends, line, hover, mode="lines", line={"color": COLOURS[1], "width": 1.5}))
+    title = f"mean of reported and measured {plain(metric_title(agreement.metric))}"
+    figure = _drawn(traces, x={"title": title}, y={"title": "reported minus measured"})
     for value, dash, words in (
         (agreement.upper_limit.value, "dash", "upper limit"),
-        (agreement.difference.value, "solid", "mean"),
+        (found.value, "solid", "mean"),
         (agreement.lower_limit.value, "dash", "lower limit"),
     ):
         figure.add_hline(
@@ -244,26 +237,10 @@ def level_figure(agreement: Agreement) -> go.Figure:
             annotation={"text": f"{words} {number(value, 'gap')}", "font": {"color": INK, "size": 12}},
             annotation_position="right",
         )
-    found = agreement.difference
     figure.add_hrect(y0=found.low, y1=found.high, fillcolor=FILL, line_width=0, layer="below")
     figure.add_hline(y=0, line={"color": INK, "dash": "dot", "width": 1})
-    if agreement.slope is not None:
-        ends = [float(levels.min()), float(levels.max())]
-        line = [found.value + agreement.slope.value * (end - float(levels.mean())) for end in ends]
-        figure.add_trace(
-            go.Scatter(
-                x=ends,
-                y=line,
-                mode="lines",
-                line={"color": COLOURS[1], "width": 1.5},
-                hovertext=f"grows by {number(agreement.slope.value / 10, 'gap')} per .1",
-                hoverinfo="text",
-            )
-        )
-    figure.update_xaxes(title=f"mean of reported and measured {metric_title(agreement.metric)}", automargin=True)
-    figure.update_yaxes(title="reported minus measured", automargin=True)
     # The lines are named beside the plot, where no model lies.
-    return dressed(figure, height=420).update_layout(margin_r=120)
+    return figure.update_layout(margin_r=120)
 
 
 def plain(text: str) -> str:
@@ -271,47 +248,65 @@ def plain(text: str) -> str:
     return escape(printable(text))
 
 
-def dressed(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
-    """The figure in the colours and margins that all of ours have, readable in light and dark themes."""
-    lines: dict[str, Any] = {"gridcolor": "rgba(115,123,135,0.25)", "zeroline": False, "linecolor": INK}
-    figure.update_xaxes(**lines)
-    figure.update_yaxes(**lines)
-    figure.update_layout(
-        template="none",
-        height=height,
-        margin={"l": 60, "r": 24, "t": 28, "b": 48},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": INK, "size": 13, "family": "system-ui, sans-serif"},
-        showlegend=legend,
-        hoverlabel={"align": "left"},
-    )
-    return figure
+def _label(name: str) -> str:
+    """A name on an axis or in a legend, in as many lines as it takes."""
+    return "<br>".join(map(escape, textwrap.wrap(printable(name), LABEL_WIDTH))) or " "
 
 
-def _points(agreement: Agreement, x: list[float], y: list[float]) -> go.Scatter:
+def _drawn(traces: list[Trace], *, x: Trace, y: Trace, height: int = 420, legend: bool = False) -> go.Figure:
+    """A figure in the colours and margins that all of ours have, readable in light and dark themes."""
     import plotly.graph_objects as go
 
-    return go.Scatter(
-        x=x,
-        y=y,
-        mode="markers",
-        marker={"color": BLUE, "size": 9, "opacity": 0.75},
-        hovertext=_hovers(agreement),
-        hoverinfo="text",
-    )
+    axis = {"gridcolor": "rgba(115,123,135,0.25)", "zeroline": False, "linecolor": INK, "automargin": True}
+    layout = {
+        "template": "none",
+        "height": height,
+        "margin": {"l": 60, "r": 24, "t": 28, "b": 48},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": INK, "size": 13, "family": "system-ui, sans-serif"},
+        "showlegend": legend,
+        "hoverlabel": {"align": "left"},
+        "xaxis": axis | x,
+        "yaxis": axis | y,
+    }
+    return go.Figure(traces, layout)
 
 
-def _hovers(agreement: Agreement) -> list[str]:
+def _scatter(x: Sequence[Any], y: Sequence[Any], hover: str | list[str], **rest: Any) -> Trace:
+    return {"type": "scatter", "x": x, "y": y, "mode": "markers", "hovertext": hover, "hoverinfo": "text"} | rest
+
+
+def _diagonal(ends: tuple[float, float], **rest: Any) -> Trace:
+    return _scatter(ends, ends, "", mode="lines", line=DOTTED, **rest) | {"hoverinfo": "skip"}
+
+
+def _box(name: str, values: Sequence[float], colour: str, hovers: list[str]) -> Trace:
+    return {
+        "type": "box",
+        "y": values,
+        "name": _label(name),
+        "boxpoints": "all",
+        "jitter": 0.5,
+        "pointpos": 0,
+        "boxmean": True,
+        "quartilemethod": "linear",
+        "marker": {"color": colour, "size": 6, "opacity": 0.7},
+        "line": {"color": INK, "width": 1.5},
+        "fillcolor": FILL,
+        "hovertext": hovers,
+        "hoverinfo": "text",
+    }
+
+
+def _models(agreement: Agreement, x: Sequence[float], y: Sequence[float]) -> Trace:
+    return _scatter(x, y, _model_hovers(agreement), marker={"color": BLUE, "size": 9, "opacity": 0.75})
+
+
+def _model_hovers(agreement: Agreement) -> list[str]:
     pairs = agreement.pairs
     return [
         f"{plain(name)}: reported {number(said, 'fine')}, measured {number(found, 'fine')}, "
         f"difference {number(said - found, 'gap')}"
         for name, said, found in zip(pairs.ids, pairs.reported, pairs.measured, strict=True)
     ]
-
-
-def _ends(values: list[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    room = 0.06 * (high - low) or 0.05
-    return low - room, high + room

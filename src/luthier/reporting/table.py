@@ -30,6 +30,7 @@ __all__ = [
     "Section",
     "Table",
     "glossary",
+    "left_out",
 ]
 
 
@@ -53,8 +54,9 @@ class Column:
         title: its head.
         unit: how numbers and intervals in it are written; `None` for texts, which are aligned to the left.
         kind: `name` for what a row is about, `bar` for intervals to be drawn (HTML only), `beneath` for texts written
-            small under the row's name: always in HTML, in a terminal when they have no column of their own.
-        short: the head in a terminal that has no room for `title`.
+            small under the row's name: always in HTML, in a terminal when they have no column of their own. `small`
+            for texts written small under the column before (HTML only).
+        short: the head in a terminal that has no room for `title`; may have several lines.
         hint: explains the head where a pointer rests on it (HTML only).
         least: columns of a terminal that a text needs before it is folded into several lines.
         brief: at this step of making room in a terminal, intervals are written without their bounds; 0 is never.
@@ -64,7 +66,7 @@ class Column:
 
     title: str
     unit: Unit | None = None
-    kind: Literal["", "name", "bar", "beneath"] = ""
+    kind: Literal["", "name", "bar", "beneath", "small"] = ""
     short: str = ""
     hint: str = ""
     least: int = 12
@@ -106,6 +108,11 @@ class Table:
 def glossary(terms: Mapping[str, str]) -> Table:
     """Terms and what they mean."""
     return Table((Column("term", kind="name"), Column("meaning")), tuple(map(Row, terms.items())))
+
+
+def left_out(what: str, whole: int, shown: int, first: str = "best") -> tuple[str, ...]:
+    """A note where not all are shown."""
+    return (f"The {first} {shown:,} of {whole:,} {what}.",) if whole > shown else ()
 
 
 @dataclass(frozen=True, slots=True)

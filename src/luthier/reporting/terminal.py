@@ -89,7 +89,7 @@ def _rendered_table(table: Table, console: Console) -> RenderableType:
         column = table.columns[place]
         right = column.unit is not None and not any(_is_spanned(row.cells[place], column, step) for row in table.rows)
         grid.add_column(
-            _text(_head(column, step), console),
+            _plain("\n".join(_head(column, step)), console),
             justify="right" if right else "left",
             no_wrap=column.unit is not None,
             overflow="fold",
@@ -123,7 +123,7 @@ def _fitting(table: Table, width: int) -> tuple[int, list[int]]:
     beneath = [place for place, one in enumerate(columns) if one.kind == "beneath"]
     places: list[int] = []
     for step in [0, *steps]:
-        places = [p for p, one in enumerate(columns) if one.kind != "bar" and not 0 < one.drop <= step]
+        places = [p for p, one in enumerate(columns) if one.kind not in ("bar", "small") and not 0 < one.drop <= step]
         wanted = sum(_wanted(table, place, step) + 2 for place in places) - 1
         if step < briefer and not set(beneath) <= set(places):
             small = [sum(len(str(row.cells[p] or "")) for p in beneath) for row in table.rows]
@@ -141,11 +141,12 @@ def _wanted(table: Table, place: int, step: int) -> int:
     column = table.columns[place]
     longest = max(map(cell_len, _written(table, place, step)), default=0)
     longest = min(longest, column.least) if column.unit is None else longest
-    return max(longest, cell_len(_head(column, step)))
+    return max(longest, *map(cell_len, _head(column, step)))
 
 
-def _head(column: Column, step: int) -> str:
-    return column.short if step and column.short else column.title
+def _head(column: Column, step: int) -> list[str]:
+    """The lines of a column's head."""
+    return [printable(line) for line in (column.short if step and column.short else column.title).split("\n")]
 
 
 def _written(table: Table, place: int, step: int) -> list[str]:
