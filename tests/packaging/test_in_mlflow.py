@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -120,7 +121,9 @@ def test_a_prompt_too_long_for_the_registry_is_packaged_all_the_same(caplog: pyt
 
 
 @pytest.fixture
-def autologging() -> Iterator[None]:
+def autologging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # Autologging puts a finder there that stays, and warns at every later import of a library it knows.
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     mlflow.autolog(silent=True)
     yield
     mlflow.autolog(disable=True, silent=True)
