@@ -16,7 +16,6 @@ from luthier.api.verbs import (
     log,
     plan,
     preview,
-    promote,
     score,
     show_fit,
 )
@@ -28,6 +27,7 @@ from luthier.experiments.compare import ComparisonSetup
 from luthier.experiments.fits import FitSetup
 from luthier.experiments.labelled_tables import table_names
 from luthier.outputs import check_folder
+from luthier.packaging.promotion import promote
 from luthier.packaging.versions import check_names
 from luthier.plans import Plan
 from luthier.scoring.scored_model import Model

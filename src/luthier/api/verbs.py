@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from luthier.documents import described
 from luthier.engine.ask_options import Progress
@@ -17,7 +17,6 @@ from luthier.experiments.checking import Checked, check_specs
 from luthier.experiments.compare import ComparisonSetup
 from luthier.experiments.fits import FitSetup
 from luthier.packaging.loading import load_model
-from luthier.packaging.promotion import Promotion, promote_version
 from luthier.packaging.versions import check_names
 from luthier.plans import Plan
 from luthier.reporting.fit_report import fit_sections
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CompareSettings",
-    "ScoreSettings",
     "check",
     "compare",
     "compare_tables",
@@ -54,7 +52,6 @@ __all__ = [
     "log",
     "plan",
     "preview",
-    "promote",
     "score",
     "show_fit",
 ]
@@ -71,15 +68,6 @@ class CompareSettings(TypedDict, total=False):
     fresh: bool
     retry_failed: bool
     test_name: str
-
-
-class ScoreSettings(TypedDict, total=False):
-    """What `Model.score` takes beside the rows."""
-
-    budget_usd: float | None
-    engine: Engine | None
-    progress: Progress | None
-    retry_failed: bool
 
 
 def compare(
@@ -295,15 +283,19 @@ def load(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, trust: bo
     return Model(model_uri, found.fitted, model_id=found.model_id, sends_key=found.sends_key)
 
 
-def score(model: Model | str, rows: Any, *, trust: bool = False, **settings: Unpack[ScoreSettings]) -> pd.DataFrame:
-    """The rows with the prediction columns behind their own; see `load` and `Model.score`."""
+def score(
+    model: Model | str,
+    rows: Any,
+    *,
+    trust: bool = False,
+    budget_usd: float | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    retry_failed: bool = False,
+) -> pd.DataFrame:
+    """The rows with the prediction columns behind their own; arguments are those of `load` and `Model.score`."""
     chosen = model if isinstance(model, Model) else load(model, trust=trust)
-    return chosen.score(rows, **settings)
-
-
-def promote(name: str, *, alias: str, version: str | int | None = None, require: Sequence[str] = ()) -> Promotion:
-    """Moves an alias to a version of a registered model, if every requirement holds; see `luthier.packaging`."""
-    return promote_version(name, alias, None if version is None else str(version), require)
+    return chosen.score(rows, budget_usd=budget_usd, engine=engine, progress=progress, retry_failed=retry_failed)
 
 
 def specs_given(specs: Any) -> list[Spec]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import SpecError
-from luthier.packaging.model import as_frame, endpoint_settings
+from luthier.packaging.model import endpoint_settings
 from luthier.spec import Fitted, Spec
+from luthier.tables import frame_of
 from luthier.techniques import Prompt
 from luthier.techniques.heads.learners import LIGHTGBM_FILE, XGBOOST_FILE
 
@@ -27,11 +28,9 @@ __all__ = ["requirements", "save_model", "signature_of"]
 
 SERVING = ("aiohttp", "genai-prices", "jinja2", "numpy", "pandas", "platformdirs", "pydantic", "pyyaml")
 FOR_TECHNIQUE = {"baseline": ("scikit-learn", "scipy")}
-FOR_FILE = {LIGHTGBM_FILE: ("lightgbm",), XGBOOST_FILE: ("xgboost-cpu", "xgboost")}
-"""What reads a file that a fitted spec carries, the first of these packages that is installed."""
-FOR_PROVIDER = {
-    "local": ("filelock", "safetensors", "scipy", "tokenizers", "xllamacpp"),
-}
+FOR_FILE = {LIGHTGBM_FILE: "lightgbm", XGBOOST_FILE: "xgboost"}
+"""Module that reads a file which a fitted spec carries; `xgboost` is in the package of that name or in xgboost-cpu."""
+FOR_PROVIDER = {"local": ("filelock", "safetensors", "scipy", "tokenizers", "xllamacpp")}
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -53,7 +52,7 @@ def requirements(fitted: Fitted) -> list[str]:
         if endpoint.auth == "entra":
             names.append("azure-identity")
     for file in fitted.files:
-        names += [name for name in FOR_FILE.get(file, ()) if is_installed(name)][:1]
+        names += distributions_of(FOR_FILE[file]) if file in FOR_FILE else ()
     pinned = [f"{name}=={metadata.version(name)}" for name in sorted(set(names))]
     return [f"mlflow=={mlflow.__version__}", *pinned]
 
@@ -86,15 +85,6 @@ def code_of(spec: Spec) -> list[str]:
         top = importlib.import_module(module.partition(".")[0])
         code.append(str(top.__file__ if not hasattr(top, "__path__") else next(iter(top.__path__))))
     return code
-
-
-def is_installed(name: str) -> bool:
-    """Whether there is a package of this name."""
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def signature_of(fitted: Fitted) -> ModelSignature:
@@ -143,7 +133,7 @@ def save_model(
     columns = list(fitted.spec.columns)
     if input_example is None:
         input_example = pd.DataFrame({column: ["An example text."] for column in columns})
-    example = as_frame(input_example, fitted.spec.task.text)[columns].head(3).astype(object)
+    example = frame_of(input_example, "the input example", text=fitted.spec.task.text)[columns].head(3).astype(object)
     with tempfile.TemporaryDirectory() as scratch:
         data = fitted.save(Path(scratch) / "luthier")
         mlflow.pyfunc.save_model(

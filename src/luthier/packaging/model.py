@@ -13,6 +13,7 @@ from luthier.packaging.serving import ServingEngine, serving_engine
 from luthier.packaging.spark import in_spark_task, with_nulls_kept
 from luthier.providers.endpoint import Endpoint, Limits
 from luthier.spec import Fitted, Spec
+from luthier.tables import frame_of
 from luthier.tasks.task import Rows
 from luthier.techniques import Prompt, read_fitted
 
@@ -58,7 +59,7 @@ class LuthierModel:
         """The prediction columns for a table of inputs; one bad row never raises.
 
         Args:
-            model_input: a DataFrame, or what pandas makes one of (records, a dict of columns, a list of texts).
+            model_input: a DataFrame, records, a dict of columns, one row as a dict, a list of texts, or a text.
             params: values of the params schema, such as `temperature`, for this call only.
 
         Raises:
@@ -93,26 +94,11 @@ def rows_of(spec: Spec, model_input: Any) -> Rows:
     Raises:
         DataError: a column the spec reads is missing.
     """
-    frame = as_frame(model_input, spec.task.text)
+    frame = frame_of([model_input] if isinstance(model_input, str) else model_input, "the input", text=spec.task.text)
     spec.check_columns(frame.columns, "the input")
     if frame.empty:
         return Rows(inputs=(), labels=(), text=spec.task.text)
     return spec.task.rows(frame, source="the input")
-
-
-def as_frame(model_input: Any, text: str) -> pd.DataFrame:
-    """The input as a DataFrame; a bare list of texts becomes the text column."""
-    import pandas as pd
-
-    if isinstance(model_input, pd.DataFrame):
-        return model_input
-    if isinstance(model_input, str):
-        return pd.DataFrame({text: [model_input]})
-    if isinstance(model_input, list) and all(isinstance(item, str) or item is None for item in model_input):
-        return pd.DataFrame({text: pd.Series(model_input, dtype=object)})
-    if isinstance(model_input, dict) and not any(isinstance(value, list | tuple) for value in model_input.values()):
-        return pd.DataFrame([model_input])
-    return pd.DataFrame(model_input)
 
 
 def json_ready(frame: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["Gate", "Promotion", "promote_version"]
+__all__ = ["Gate", "Promotion", "promote"]
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -58,8 +58,8 @@ class Promotion:
     gates: tuple[Gate, ...]
 
 
-def promote_version(name: str, alias: str, version: str | None = None, require: Sequence[str] = ()) -> Promotion:
-    """Gives `alias` to a version of a registered model, if every requirement holds.
+def promote(name: str, *, alias: str, version: str | int | None = None, require: Sequence[str] = ()) -> Promotion:
+    """Moves an alias to a version of a registered model, if every requirement holds.
 
     Args:
         name: registered model.
@@ -86,7 +86,7 @@ def promote_version(name: str, alias: str, version: str | None = None, require: 
         raise ModelError(f"no registered model {name!r}; there are: {', '.join(known) or 'none'}.")
     chosen = versions[-1]
     if version is not None:
-        matching = [v for v in versions if str(v.version) == version]
+        matching = [v for v in versions if str(v.version) == str(version)]
         if not matching:
             raise ModelError(
                 f"{name!r} has no version {version}; there are: {', '.join(str(v.version) for v in versions)}."

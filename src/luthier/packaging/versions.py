@@ -69,17 +69,14 @@ def log_fitted_model(
     alias: str | None = None,
     input_example: pd.DataFrame | None = None,
 ) -> Logged:
-    """Packages what was fitted as an MLflow model.
+    """Packages what was fitted as an MLflow model; see `luthier.log`.
 
     Args:
         fitted: what answers.
         run_id: the run that measured it; when absent the newest run that did, else a new one is made.
         register: registered model to add a version to.
-        alias: alias for that version, such as `champion`.
+        alias: alias for that version.
         input_example: rows kept with the model, for the UI and serving tests.
-
-    Raises:
-        ModelError: the name or alias is not allowed, or an alias was given without a name.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
