@@ -21,7 +21,7 @@ from luthier.errors import Interrupted
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
 from luthier.replies.common_cause import CommonCause
-from luthier.replies.fewer import LikeliestLimit
+from luthier.replies.likeliest import LikeliestLimit
 
 __all__ = [
     "LOOKAHEAD",

@@ -16,11 +16,10 @@ from typing import Any, TypeVar, Unpack
 
 from luthier.documents import described
 from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, GuardedProgress, ask_options
-from luthier.engine.conversations import Recalled, held, recalled, step
+from luthier.engine.conversations import Group, Recalled, answers_of_all, by_endpoint, held, recalled, step
 from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.endpoint_queue import StopReason
 from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, estimated, summed
-from luthier.engine.groups import Group, answers_of_all, by_endpoint
 from luthier.engine.loop import background_loop, in_background, is_background, loop_is_running, wait_for
 from luthier.engine.report import Report
 from luthier.engine.retries import EngineSettings
@@ -200,8 +199,7 @@ class Engine:
             conversation: what `drive` would be given.
             endpoint: the one it would ask.
             options: what `fresh` and `retry_failed` would ask again counts as missing; the others have no effect.
-            shorthands: `budget`, `fresh`, `retry_failed`, `progress`, `report` and `asked` as keywords; each replaces
-                that field of the options.
+            shorthands: as for `arun`.
         """
         options = ask_options(options, shorthands)
         missing: dict[tuple[str, bytes], Request] = {}
@@ -245,14 +243,34 @@ class Engine:
                 sent is added.
             follow: calls that an answer may lead to.
         """
-        counted = set() if counted is None else counted
-        groups = by_endpoint(requests, endpoint)
-        return summed(
-            [
-                wait_for(self._estimate(each.requests, each.endpoint, fresh, retry_failed, counted, follow))
-                for each in groups
-            ]
-        )
+        seen = set() if counted is None else counted
+        final = () if retry_failed else FINAL
+
+        async def of_group(group: Group) -> Estimate:
+            identity = self._dispatcher_here().identities.guessed(group.endpoint)
+            keys = answer_keys(key_prefix(group.endpoint, identity or ""), group.requests)
+            # A request that cannot be written as JSON fails when it is asked; it costs nothing.
+            distinct = {key: request for key, request in zip(keys, group.requests, strict=True) if key is not None}
+            shared = seen & distinct.keys()
+            known: set[bytes] = set()
+            if identity is not None and not fresh:
+                known = await asyncio.to_thread(self.journal.settled, list(distinct.keys() - shared), final)
+            left = distinct.keys() - shared - known
+            seen.update(left)
+            reported = self.journal.snapshot(group.endpoint.address, group.endpoint.model)
+            asked = [request for key, request in distinct.items() if key in left]
+            cost, guess = self.prices.rule(group.endpoint, reported), self._pricing.guess(group.endpoint)
+            found = await asyncio.to_thread(estimated, asked, group.endpoint, guess, cost, follow)
+            return replace(
+                found,
+                requests=len(group.requests),
+                distinct=len(distinct),
+                in_journal=len(known),
+                shared=len(shared),
+                sure=fresh or identity is not None or not left,
+            )
+
+        return summed([wait_for(of_group(group)) for group in by_endpoint(requests, endpoint)])
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.
@@ -310,40 +328,6 @@ class Engine:
     async def _known(self, group: Group, options: AskOptions) -> list[Answer | None]:
         dispatcher = self._dispatcher_here()
         return await dispatcher.shared.known(group, dispatcher.identities.guessed(group.endpoint), options)
-
-    async def _estimate(
-        self,
-        requests: Sequence[Request],
-        endpoint: Endpoint,
-        fresh: bool,
-        retry_failed: bool,
-        counted: set[bytes],
-        follow: FollowUps,
-    ) -> Estimate:
-        identity = self._dispatcher_here().identities.guessed(endpoint)
-        keys = answer_keys(key_prefix(endpoint, identity or ""), requests)
-        # A request that cannot be written as JSON fails when it is asked; it costs nothing.
-        distinct = {key: request for key, request in zip(keys, requests, strict=True) if key is not None}
-        shared = counted & distinct.keys()
-        known: set[bytes] = set()
-        if identity is not None and not fresh:
-            loop = asyncio.get_running_loop()
-            final = () if retry_failed else FINAL
-            known = await loop.run_in_executor(None, self.journal.settled, list(distinct.keys() - shared), final)
-        left = distinct.keys() - shared - known
-        counted |= left
-        reported = self.journal.snapshot(endpoint.address, endpoint.model)
-        asked = [request for key, request in distinct.items() if key in left]
-        cost = self.prices.rule(endpoint, reported)
-        found = await asyncio.to_thread(estimated, asked, endpoint, self._pricing.guess(endpoint), cost, follow)
-        return replace(
-            found,
-            requests=len(requests),
-            distinct=len(distinct),
-            in_journal=len(known),
-            shared=len(shared),
-            sure=fresh or identity is not None or not left,
-        )
 
     def _dispatcher_here(self) -> Dispatcher:
         if self._dispatcher is None or self._pid != os.getpid():

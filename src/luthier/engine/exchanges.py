@@ -61,7 +61,8 @@ async def exchange(
                 verdict = judge_unread(reply, error, secrets, operation, texts_of(asked), answered=answered)
         else:
             verdict = judge(reply, secrets, operation, texts_of(asked))
-    if endpoint.provider == "local" and _server_left(reply):
+    has_left = reply.kind == "unreachable" if isinstance(reply, TransportFault) else reply.status == 401
+    if endpoint.provider == "local" and has_left:
         # The embedded server goes when it is idle and comes back elsewhere with another token.
         await provider.prepare(endpoint, again=True)
         verdict = replace(verdict, kind="transient", cause=None)
@@ -104,7 +105,3 @@ def _parts(pending: PendingRequest, body: bytes) -> Sequence[ReplyPart | Unreada
     if pending.request.operation != "embedding":
         return (ReplyPart(read_answer(body, pending.request.operation), body),)
     return read_call(body, [member.units for member in pending.members])
-
-
-def _server_left(reply: Reply | TransportFault) -> bool:
-    return reply.kind == "unreachable" if isinstance(reply, TransportFault) else reply.status == 401

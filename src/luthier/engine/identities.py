@@ -42,11 +42,9 @@ class Identities:
         self._snapshots: dict[Place, str | None] = {}
 
     async def reported(self, endpoint: Endpoint, operation: Operation) -> tuple[str | None, Answer | None]:
-        """What the endpoint says it is.
+        """What the endpoint says it is, and the answer that said so, if it was fetched for this.
 
-        Returns:
-            The model, `None` where the endpoint's own name is enough or the engine was stopped; and the answer that
-            said so, if it was fetched for this.
+        The model is `None` where the endpoint's own name is enough or the engine was stopped.
 
         Raises:
             EndpointError: it does not say.

@@ -17,8 +17,8 @@ from luthier.providers.redaction import redact
 from luthier.providers.transport import Reply, Transport, TransportFault
 from luthier.replies.cures import REASONING_CURE, stopping_error
 from luthier.replies.failures import Verdict, judge, judge_fault, judge_unread
-from luthier.replies.fewer import LikeliestLimit
 from luthier.replies.headers import window
+from luthier.replies.likeliest import LikeliestLimit
 from luthier.replies.reading import Unreadable, read_answer
 
 __all__ = ["Finding", "check_endpoint"]

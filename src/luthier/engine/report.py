@@ -22,8 +22,6 @@ class Tally:
     """What some answers took.
 
     Attributes:
-        answers: how many.
-        usage: their tokens.
         estimated: answers whose tokens, and so their price, are a guess.
         usd: price of those whose price is known.
         unpriced: answers of unknown price.

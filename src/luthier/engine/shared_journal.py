@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from luthier.engine.ask_options import FINAL, AskOptions
+from luthier.engine.conversations import Group
 from luthier.engine.endpoint_queue import Call, PendingRequest
 from luthier.engine.estimates import Pricing
-from luthier.engine.groups import Group
 from luthier.errors import UserError
 from luthier.journal.journal import Journal, JournalEntry
 from luthier.journal.leases import Owner
@@ -175,11 +175,7 @@ class SharedJournal:
     # Leases
 
     async def claim(self, keys: Sequence[bytes]) -> tuple[set[bytes], dict[bytes, Found]]:
-        """Leases what can be had of these keys.
-
-        Returns:
-            Keys that another process is asking, and what is known by now of others.
-        """
+        """Leases these keys; returns those that another process is asking, and what is known by now of others."""
         if self.journal.path is None or not keys:
             return set(), {}
         leasing = self._loop.create_task(self._lease(keys))
@@ -296,12 +292,9 @@ class SharedJournal:
     # Committing
 
     def keep(self, entry: JournalEntry, key: bytes, committed: Callable[[UserError | None], None] | None) -> None:
-        """Commits an entry soon.
+        """Commits an entry soon, and ends the lease on the key that was asked.
 
-        Args:
-            entry: what to keep.
-            key: what was asked; the lease on it ends with the commit.
-            committed: called on the loop when the entry is safe, or with the error; `None` where nothing waits.
+        `committed` is called on the loop when the entry is safe, or with the error; it is `None` where nothing waits.
         """
         self._uncommitted.append((entry, key, committed or _nothing_waits))
         if len(self._uncommitted) >= COMMIT_ANSWERS:
