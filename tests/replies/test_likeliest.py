@@ -7,7 +7,7 @@ import pytest
 from luthier.endpoints import Engine, check_endpoint, compatible
 from luthier.errors import EndpointError
 from luthier.providers.transport import Reply
-from luthier.replies.fewer import LikeliestLimit
+from luthier.replies.likeliest import LikeliestLimit
 from tests.questions import question
 from tests.serving import Refused, serving
 

@@ -57,14 +57,10 @@ class JournalEntry:
 
     Attributes:
         key: sha256 of the request and the identity of the model; see `providers/keys.py`.
-        state: `answered` or `failed`; `damaged` where the row's checksum does not fit. Later rooms add `planned`
-            and `submitted`.
-        operation: which call of the protocol.
+        state: `answered` or `failed`; `damaged` where the row's checksum does not fit.
         identity: which model was asked; see `Identities`.
         model: the name it was asked for under.
-        failure: why it failed.
         reported_model: what the service said it was.
-        status: HTTP status.
         body: the answer as it came, before anything was read from it.
         input_tokens: as the service counted.
         output_tokens: as the service counted.

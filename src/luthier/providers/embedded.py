@@ -35,7 +35,9 @@ class Embedded(Provider):
         if self._owner != os.getpid():
             self._services, self._owner = {}, os.getpid()
         if again or endpoint.model not in self._services:
-            self._services[endpoint.model] = await asyncio.to_thread(_attach, endpoint.model)
+            service = await asyncio.to_thread(attach, endpoint.model)
+            digest = await asyncio.to_thread(service.digest_of, endpoint.model)
+            self._services[endpoint.model] = service, digest
 
     def base_url(self, endpoint: Endpoint) -> str:
         """Where the server listens now."""
@@ -63,8 +65,3 @@ class Embedded(Provider):
         if endpoint.model not in self._services:
             raise EndpointError(f"the embedded server has not been started for {endpoint.model}")
         return self._services[endpoint.model]
-
-
-def _attach(model: str) -> tuple[LocalService, str]:
-    service = attach(model)
-    return service, service.digest_of(model)

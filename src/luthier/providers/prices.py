@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.errors import UserError
-from luthier.providers.endpoint import Endpoint, Price
+from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Usage
 
 __all__ = ["PriceBook", "base_model_of", "price_cure", "price_needed"]
@@ -77,10 +77,7 @@ class PriceBook:
     def cost(self, endpoint: Endpoint, usage: Usage, reported_model: str | None = None) -> float | None:
         """US dollars for these tokens; `None` when the price is not known, which is not 0.
 
-        Args:
-            endpoint: where it was asked.
-            usage: tokens.
-            reported_model: what the service said it was; tells what an Azure deployment is.
+        What the service said it was tells what an Azure deployment is.
         """
         return self.rule(endpoint, reported_model)(usage)
 
@@ -100,7 +97,10 @@ class PriceBook:
 
     def _look_up(self, endpoint: Endpoint, reported_model: str | None) -> Cost:
         if endpoint.price is not None:
-            return _own(endpoint.price)
+            price = endpoint.price
+            cached = price.cached_input_usd_per_million
+            fresh = price.input_usd_per_million
+            return _rates(fresh, price.output_usd_per_million, fresh if cached is None else cached)
         if endpoint.provider == "local":
             return lambda usage: 0.0
         names = [endpoint.priced_as] if endpoint.priced_as else [endpoint.model, reported_model]
@@ -109,7 +109,7 @@ class PriceBook:
                 listings = _listings(candidate, endpoint)
                 if len(listings) == 1:
                     return _listed(listings[0])
-        return _unknown
+        return lambda usage: None
 
 
 def price_needed(endpoint: Endpoint) -> UserError:
@@ -130,19 +130,6 @@ def price_cure(endpoint: Endpoint) -> str:
         return f"{own}, or correct `priced_as:`; the price list has no model {endpoint.priced_as!r}"
     names = ", ".join(f"{listing.provider}/{listing.model}" for listing in listings)
     return f"{own}, or say whose price counts, as providers charge differently for this model: priced_as: {names}"
-
-
-def _unknown(usage: Usage) -> float | None:
-    return None
-
-
-def _own(price: Price) -> Cost:
-    cached = price.cached_input_usd_per_million
-    return _rates(
-        price.input_usd_per_million,
-        price.output_usd_per_million,
-        price.input_usd_per_million if cached is None else cached,
-    )
 
 
 def _rates(fresh: float, output: float, cached: float) -> Cost:

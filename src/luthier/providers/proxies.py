@@ -24,13 +24,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy and where it is named.
-
-    Attributes:
-        url: its address, with a scheme and with the credentials it wants: not to be shown.
-        variable: the environment variable that names it; `the system's settings` where none does.
-        shown: its address without credentials.
-    """
+    """A proxy, where it is named, and its address without the credentials that `url` holds."""
 
     url: str
     variable: str

@@ -118,9 +118,7 @@ class TokenGuess:
     def largest_output(self, request: Request, endpoint: Endpoint | None = None) -> float | None:
         """Tokens the answer may have at most, `None` where the request sets no bound.
 
-        Args:
-            request: the request.
-            endpoint: the one asked; its own `max_completion_tokens` replaces the bound of a chat.
+        The `max_completion_tokens` of an endpoint replace the bound of a chat.
         """
         if request.operation in WITHOUT_OUTPUT:
             return 0.0

@@ -37,7 +37,6 @@ class Reply:
     """An HTTP answer, whatever its status.
 
     Attributes:
-        status: HTTP status.
         headers: header names are found in any case.
         body: the whole body, decompressed.
         latency_seconds: from the first byte sent to the last byte read.
@@ -81,14 +80,10 @@ class Transport:
         *,
         direct: bool = False,
     ) -> Reply | TransportFault:
-        """Sends a request once. Redirects are not followed: the key would travel along.
+        """Posts a body once, or reads an address where there is none.
 
-        Args:
-            url: where to.
-            headers: of the request.
-            timeout_seconds: longest wait for the whole answer.
-            body: is posted; without one the address is read.
-            direct: past any proxy, as the server runs on this machine for this user alone.
+        Redirects are not followed: the key would travel along. `direct` is past any proxy, for a server that runs on
+        this machine for this user alone.
 
         Raises:
             EndpointError: the environment names a proxy by something that is no address.

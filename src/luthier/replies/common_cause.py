@@ -61,11 +61,7 @@ class CommonCause:
         return self.is_disproved(verdict.suspected)
 
     def answer(self, number: int) -> list[JournalEntry]:
-        """Notes an answer; returns failures that are now known to be their rows' own and are not kept yet.
-
-        Args:
-            number: of the HTTP call it came from, counted from 1.
-        """
+        """Notes an answer to HTTP call `number`; returns failures now known to be their rows' own, not kept yet."""
         owed: list[JournalEntry] = []
         if not self.answered:
             owed = [entry for alike in self._alike.values() for entry, _ in alike.values() if entry is not None]

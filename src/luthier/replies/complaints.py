@@ -221,11 +221,7 @@ NUMBERS = ("code", "status", "status_code", "statusCode", "http_code", "error_co
 
 
 def complaint(words: str, *without: Complaint) -> Complaint | None:
-    """What a message, in small letters, complains of; `None` if it does not tell.
-
-    Args:
-        words: the message.
-        without: complaints that are not looked for.
+    """What a message, in small letters, complains of, some complaints left out; `None` if it does not tell.
 
     Examples:
         >>> complaint("api key not valid. please pass a valid api key."), complaint("system role not supported")

@@ -18,13 +18,7 @@ LONGEST_MINUTE_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a service says about one of its limits.
-
-    Attributes:
-        limit: the most in one window.
-        remaining: what is left of it.
-        reset_seconds: until it is full again.
-    """
+    """What a service says about one of its limits: the most in a window, what is left, and until it is full again."""
 
     limit: float | None
     remaining: float | None
@@ -75,12 +69,7 @@ def duration_seconds(text: str) -> float | None:
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """How long the service asks to wait before this request is sent again.
-
-    Args:
-        headers: of the answer.
-        now: seconds since 1970, for a wait given as a date.
-    """
+    """How long the service asks to wait before this request is sent again; a date counts from `now`."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None and milliseconds >= 0:
         return milliseconds / 1000
