@@ -16,7 +16,7 @@ from luthier.engine.progress import shown
 from luthier.errors import DataError, ModelError, Partial, SpecError, UserError
 from luthier.evaluation.decomposition import Condition
 from luthier.evaluation.measures import METRICS
-from luthier.experiments.fits import fit_on, training_rows
+from luthier.experiments.fits import fit_on, training_for
 from luthier.plans import Plan, plan_rows
 from luthier.spec import Spec
 from luthier.tasks.task import Rows
@@ -161,7 +161,7 @@ def chain_of(
     planned = [PlannedCondition(f"{where}: {name}", changes, spec, rows) for name, changes, spec in specs]
     if validation is not None and test_rows.digest != rows.digest:
         planned.append(PlannedCondition("the test rows", "rows", served, test_rows))
-    return ConditionChain(job, tuple(planned), training_rows(served, train), counted)
+    return ConditionChain(job, tuple(planned), training_for([served], train)[served.name], counted)
 
 
 def chains_of(

@@ -56,8 +56,8 @@ def audit(
 ) -> None:
     """Compare reported with measured figures. Says why those of a service differ from yours."""
     from luthier import api
-    from luthier.cli.printing import print_json, print_where, read_shown
-    from luthier.cli.spending import agree_to, print_spent
+    from luthier.cli.printing import print_end, print_json, read_shown
+    from luthier.cli.spending import agree_to
     from luthier.endpoints import RunOptions, default_engine, draining
     from luthier.errors import UserError
 
@@ -97,6 +97,4 @@ def audit(
         print_json(audited.audit.to_document() | {"run_id": audited.run_id})
     else:
         audited.show()
-    if pairs is None:
-        print_spent(engine.report)
-    print_where()
+    print_end(engine.report if pairs is None else None)

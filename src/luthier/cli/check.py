@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from luthier.cli.options import EndpointFile, Json, Specs
@@ -13,7 +15,6 @@ def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> No
     """Try specs with one cheap call each. Says what works (key, model, log-probabilities, price) and what to change."""
     from luthier import api
     from luthier.cli.printing import print_json, specs_of
-    from luthier.cli.spending import print_spent
     from luthier.endpoints import Report
     from luthier.terminals import visible
 
@@ -23,6 +24,7 @@ def check(specs: Specs, endpoint: EndpointFile = None, json: Json = False) -> No
         print_json([one.document() for one in checked])
     else:
         print(visible("\n\n".join(str(one) for one in checked)))
-    print_spent(report)
+    if report.requests:
+        print(report.spending, file=sys.stderr)
     if not all(one.ok for one in checked):
         raise typer.Exit(2)

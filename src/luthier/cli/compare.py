@@ -44,10 +44,10 @@ def compare(
 ) -> None:
     """Measure specs on the same labelled rows. Prints a leaderboard with intervals and costs."""
     from luthier import api
-    from luthier.cli.printing import print_json, print_where, read_shown, specs_of
-    from luthier.cli.spending import agree_to, agree_to_many, print_spent
+    from luthier.cli.printing import print_board, read_shown, specs_of
+    from luthier.cli.spending import agree_to, agree_to_many
     from luthier.endpoints import RunOptions, default_engine, draining
-    from luthier.errors import EndpointError, Partial
+    from luthier.errors import EndpointError
 
     chosen = specs_of(specs, endpoint)
     names = api.table_names(test) if len(test) > 1 else [test[0].name]
@@ -60,14 +60,7 @@ def compare(
     engine = default_engine()
     with draining(engine):
         board = setup.run(options) if len(tables) == 1 else setup.run_tables(options)
-    if json:
-        print_json(board.to_document())
-    else:
-        board.show()
-    print_spent(engine.report)
-    print_where()
-    if board.partial:
-        raise Partial("some rows have no answer yet; run the same command again to ask for them.")
+    print_board(board, engine.report, json=json)
     if board.unanswered:
         name, why = next(iter(board.unanswered.items()))
         raise EndpointError(

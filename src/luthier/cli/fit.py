@@ -25,8 +25,8 @@ def fit(
 ) -> None:
     """Fit a spec on labelled rows. Trains weights, chooses examples or calibrates, as its technique needs."""
     from luthier import api
-    from luthier.cli.printing import print_where, read_shown, spec_of
-    from luthier.cli.spending import agree_to, print_spent
+    from luthier.cli.printing import print_end, read_shown, spec_of
+    from luthier.cli.spending import agree_to
     from luthier.endpoints import RunOptions, default_engine, draining
 
     if to is not None:
@@ -44,5 +44,4 @@ def fit(
         print(f"written to {to}")
     print(f"fitted {setup.spec.name}: digest {fitted.digest[:12]}, run {run_id}")
     print(f"package it with: luthier log runs:/{run_id} --register NAME --alias champion")
-    print_spent(engine.report)
-    print_where()
+    print_end(engine.report)

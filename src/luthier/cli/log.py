@@ -28,8 +28,8 @@ def log(
     from dataclasses import asdict
 
     from luthier import api
-    from luthier.cli.printing import print_json, print_where, read_shown, spec_of
-    from luthier.cli.spending import agree_to, print_spent
+    from luthier.cli.printing import print_end, print_json, read_shown, spec_of
+    from luthier.cli.spending import agree_to
     from luthier.endpoints import RunOptions, default_engine, draining
 
     api.check_names(register_as, alias)
@@ -46,5 +46,4 @@ def log(
     else:
         logged = model.logged
         print(model.uri if logged.name is None else f"{model.uri} is {logged.name} version {logged.version}")
-    print_spent(engine.report)
-    print_where()
+    print_end(engine.report)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from luthier.api import Spec
+    from luthier.api import Board, Boards, Spec
+    from luthier.endpoints import Report
 
-__all__ = ["print_json", "print_saved", "print_where", "read_shown", "spec_of", "specs_of"]
+__all__ = ["print_board", "print_end", "print_json", "print_saved", "read_shown", "spec_of", "specs_of"]
 
 
 def spec_of(file: str, endpoint: Path | None) -> Spec:
@@ -57,8 +58,27 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False, default=str))
 
 
-def print_where() -> None:
-    """The line every command ends with, on stderr."""
+def print_board(board: Board | Boards, report: Report, *, json: bool) -> None:
+    """What was measured, and the lines a command ends with.
+
+    Raises:
+        Partial: some rows have no answer yet.
+    """
+    from luthier.errors import Partial
+
+    if json:
+        print_json(board.to_document())
+    else:
+        board.show()
+    print_end(report)
+    if board.partial:
+        raise Partial("some rows have no answer yet; run the same command again to ask for them.")
+
+
+def print_end(report: Report | None = None) -> None:
+    """The lines a command ends with, on stderr: what was spent now where models were asked, and where runs are seen."""
     from luthier import api
 
+    if report is not None and report.requests:
+        print(report.spending, file=sys.stderr)
     print(api.where_to_look(), file=sys.stderr)

@@ -28,7 +28,7 @@ def promote(
     from dataclasses import asdict
 
     from luthier import api
-    from luthier.cli.printing import print_json, print_where
+    from luthier.cli.printing import print_end, print_json
 
     model, _, version = name.partition("/")
     moved = api.promote(model, alias=alias, version=version or None, require=require or [])
@@ -39,4 +39,4 @@ def promote(
         print(f"met: {gate.requirement}: {gate.measured:.4f} against {gate.wanted:.4f} on {gate.rows:,} rows")
     before = f" (was version {moved.previous})" if moved.previous else ""
     print(f"models:/{moved.name}@{moved.alias} is version {moved.version}{before}")
-    print_where()
+    print_end()

@@ -54,8 +54,8 @@ def score(
     Blank rows stay rows (state `empty`); `mlflow models predict -t csv` drops them.
     """
     from luthier import api
-    from luthier.cli.printing import print_json, print_saved, print_where
-    from luthier.cli.spending import agree_to, agree_to_address, print_spent
+    from luthier.cli.printing import print_end, print_json, print_saved
+    from luthier.cli.spending import agree_to, agree_to_address
     from luthier.endpoints import RunOptions, default_engine, draining
     from luthier.errors import EndpointError, Partial
     from luthier.terminals import visible
@@ -77,8 +77,7 @@ def score(
         print_json(report.metrics())
     else:
         print(visible(api.report_text(report, target)))
-    print_spent(engine.report)
-    print_where()
+    print_end(engine.report)
     if report.transient:
         raise Partial(f"{report.transient:,} rows have no answer yet; run the same command again to ask for them.")
     failed = report.states["failed"] + report.states["refused"]

@@ -12,8 +12,7 @@ from luthier.cli.printing import print_json
 from luthier.errors import UserError
 
 if TYPE_CHECKING:
-    from luthier.api import Job, Plan, TuningPlan
-    from luthier.endpoints import Report
+    from luthier.api import Plan, TuningPlan
 
 __all__ = [
     "agree_to",
@@ -21,8 +20,6 @@ __all__ = [
     "agree_to_hosting",
     "agree_to_many",
     "agree_to_training",
-    "print_spent",
-    "print_spent_on",
 ]
 
 ASK_ABOVE_USD = 1.0
@@ -38,23 +35,6 @@ def threshold_usd() -> float:
         return float(given) if given else ASK_ABOVE_USD
     except ValueError:
         raise UserError(f"LUTHIER_ASK_ABOVE_USD is {given!r}; give a number of US dollars, as in 5.") from None
-
-
-def print_spent(report: Report) -> None:
-    """The line a paying command ends with, on stderr: what was spent now, and what its answers cost in all."""
-    if report.requests:
-        print(report.spending, file=sys.stderr)
-
-
-def print_spent_on(job: Job) -> None:
-    """As `print_spent`, for a fine-tuning job that has ended."""
-    from luthier.endpoints import dollars
-
-    if not job.state.ended:
-        return
-    cost = "an unknown price" if job.cost_usd is None else dollars(job.cost_usd)
-    earlier = "" if job.bought else f"{dollars(0)}, as the job was submitted earlier; it cost "
-    print(f"spent now: {earlier}{cost}{' for training' if job.bought else ' in all'}", file=sys.stderr)
 
 
 def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
@@ -94,9 +74,7 @@ def agree_to(plan: Plan, *, yes: bool, dry_run: bool, json: bool = False) -> Non
 def agree_to_address(sent: str | None, *, yes: bool) -> None:
     """Asks before a model from a folder sends a key to an address that only the folder names.
 
-    Args:
-        sent: what goes where; `None` if there is nothing to ask.
-        yes: whether that was agreed to.
+    `sent` says what goes where; `None` if there is nothing to ask.
     """
     if sent is not None and not yes:
         _confirm(
@@ -161,13 +139,7 @@ def _leave_dry() -> NoReturn:
 
 
 def _agree_to_price(usd: float | None, unknown: str, setting: str) -> None:
-    """Asks about a price that is not known, or above the threshold.
-
-    Args:
-        usd: the highest it can be.
-        unknown: what is not known where that is absent.
-        setting: what makes it known, in an endpoint's file.
-    """
+    """Asks about a price above the threshold, or one that is not known: `unknown`, which `setting` would make known."""
     from luthier.endpoints import dollars
 
     if usd is None:
@@ -184,16 +156,7 @@ def _agree_to_price(usd: float | None, unknown: str, setting: str) -> None:
 
 
 def _confirm(question: str, refusal: str) -> None:
-    """Asks a person.
-
-    Args:
-        question: what is asked.
-        refusal: what is said where standard input is no terminal.
-
-    Raises:
-        UserError: standard input is no terminal.
-        typer.Exit: the answer was no.
-    """
+    """Asks a person, and leaves after a no; where standard input is no terminal, `refusal` is the error."""
     if not sys.stdin.isatty():
         raise UserError(refusal)
     if not typer.confirm(question, err=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -97,7 +98,7 @@ def list_(
 ) -> None:
     """List the jobs of the tracking store. With a service, also its jobs that no run here knows."""
     from luthier import api
-    from luthier.cli.printing import print_json, print_where
+    from luthier.cli.printing import print_end, print_json
 
     place = _endpoint(endpoint, spec)
     jobs = api.jobs(place)
@@ -105,7 +106,7 @@ def list_(
         print_json([job.document() for job in jobs])
     else:
         print("\n".join(api.lines_of(jobs, asked=place is not None)))
-    print_where()
+    print_end()
 
 
 @tune.command()
@@ -172,10 +173,9 @@ def checkpoints(
 ) -> None:
     """Measure every model that a job kept. Its base model, where it answers, is measured on the same rows."""
     from luthier import api
-    from luthier.cli.printing import print_json, print_where, read_shown
-    from luthier.cli.spending import agree_to, print_spent
+    from luthier.cli.printing import print_board, read_shown
+    from luthier.cli.spending import agree_to
     from luthier.endpoints import RunOptions, default_engine, draining
-    from luthier.errors import Partial
 
     owned = api.attach_job(job, endpoint=_endpoint(endpoint))
     specs = api.specs_of_job(owned)
@@ -186,14 +186,7 @@ def checkpoints(
     with draining(engine), owned.hosted(specs) as asked:
         # Where a measurement takes a deployment of its own, the specs that are asked are others than those planned.
         board = api.ComparisonSetup(asked, {test.name: table}).run(options)
-    if json:
-        print_json(board.to_document())
-    else:
-        board.show()
-    print_spent(engine.report)
-    print_where()
-    if board.partial:
-        raise Partial("some rows have no answer yet; run the same command again to ask for them.")
+    print_board(board, engine.report, json=json)
 
 
 @tune.command()
@@ -218,7 +211,7 @@ def deploy(
 def undeploy(job: JobId, endpoint: At = None) -> None:
     """Delete the deployments of a job. Returns when the service says that they are gone."""
     from luthier import api
-    from luthier.cli.printing import print_where
+    from luthier.cli.printing import print_end
     from luthier.endpoints import dollars
 
     owned = api.attach_job(job, endpoint=_endpoint(endpoint))
@@ -226,13 +219,11 @@ def undeploy(job: JobId, endpoint: At = None) -> None:
         print(f"gone: {one}")
     cost = owned.need_hosting().cost_usd()
     print(f"hosting so far: {owned.need_hosting().hours():.2f} h, {'price unknown' if cost is None else dollars(cost)}")
-    print_where()
+    print_end()
 
 
 def say_leftovers(job: Job) -> None:
     """On stderr: deployments of a job that are still there, and billed."""
-    import sys
-
     hosting = job.hosting()
     for one in [] if hosting is None or not hosting.known() else hosting.leftovers():
         kind = "left over from a measurement" if one.temporary else "deployed"
@@ -241,15 +232,18 @@ def say_leftovers(job: Job) -> None:
 
 def print_job(job: Job, json: bool) -> None:
     """What became of a job, and what to type next."""
-    from luthier.cli.printing import print_json, print_where
-    from luthier.cli.spending import print_spent_on
+    from luthier.cli.printing import print_end, print_json
+    from luthier.endpoints import dollars
 
     if json:
         print_json(job.document())
     else:
         print(job)
-    print_spent_on(job)
-    print_where()
+    if job.state.ended:
+        cost = "an unknown price" if job.cost_usd is None else dollars(job.cost_usd)
+        earlier = "" if job.bought else f"{dollars(0)}, as the job was submitted earlier; it cost "
+        print(f"spent now: {earlier}{cost}{' for training' if job.bought else ' in all'}", file=sys.stderr)
+    print_end()
 
 
 def _change(job: str, endpoint: Path | None, act: Callable[[Job], Job]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from luthier.tables import series_of, storable_cells
+from luthier.tables import free_names, series_of, storable_cells
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
@@ -40,8 +40,9 @@ def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
         "output_tokens": pd.Series([p.call.output_tokens for p in predictions], dtype="int64"),
     }
     # The two that are there already under names of their own.
-    for name in [name for name in rows.inputs[0] if name not in (task.text, task.label)] if rows.inputs else []:
-        columns[free_name(name, columns)] = series_of([row.get(name) for row in rows.inputs])
+    others = [name for name in (rows.inputs[0] if rows.inputs else ()) if name not in (task.text, task.label)]
+    for name, free in free_names(others, tuple(columns)).items():
+        columns[free] = series_of([row.get(name) for row in rows.inputs])
     frame = pd.DataFrame(columns)
     frame.index = index_of(rows, numbers)
     return frame
@@ -51,27 +52,14 @@ def answers_table(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
     """As `answers_frame`, for files: an index that says more than the row's place as columns, cells a file can hold."""
     frame = answers_frame(task, rows, predictions)
     if rows.index:
-        levels = {
-            free_name(name, frame.columns): frame.index.get_level_values(place).tolist() for place, name in named(rows)
-        }
-        for name, labels in reversed(levels.items()):
-            frame.insert(1, name, series_of(labels).to_numpy())
+        named = [name or f"index{place or ''}" for place, name in enumerate(rows.index_names)]
+        levels = list(enumerate(free_names(named, tuple(frame.columns)).values()))
+        for place, name in reversed(levels):
+            frame.insert(1, name, series_of(frame.index.get_level_values(place).tolist()).to_numpy())
     for name in frame.columns:
         if frame[name].dtype == object:
             frame[name] = series_of(storable_cells(frame[name].tolist())).to_numpy()
     return frame.reset_index(drop=True)
-
-
-def named(rows: Rows) -> list[tuple[int, str]]:
-    """Levels of the index with their names; `index` for one without."""
-    return [(place, name or f"index{place or ''}") for place, name in enumerate(rows.index_names)]
-
-
-def free_name(name: str, taken: Any) -> str:
-    """The name, with `_input` behind it as often as it takes to be free."""
-    while name in taken:
-        name += "_input"
-    return name
 
 
 def index_of(rows: Rows, numbers: list[int]) -> pd.Index[Any]:

@@ -10,7 +10,7 @@ from luthier.engine.inspection import Finding, check_endpoint
 from luthier.engine.report import Report
 from luthier.spec import Probe, Spec
 
-__all__ = ["Checked", "check_spec", "check_specs"]
+__all__ = ["Checked", "check_specs"]
 
 MARKS = {True: "ok  ", False: "FAIL", None: "    "}
 
@@ -50,18 +50,10 @@ class Checked:
         return str(self)
 
 
-def check_spec(spec: Spec) -> Checked:
-    """Key, address, model, parameters, log-probabilities, price and limits, by one call that is not kept."""
-    (found,) = check_specs([spec])
-    return found
-
-
 def check_specs(specs: Sequence[Spec], report: Report | None = None) -> list[Checked]:
-    """`check_spec` of each; what several of them ask, as the points of a grid do, is asked once.
+    """Key, address, model, parameters, log-probabilities, price and limits of each, by one call that is not kept.
 
-    Args:
-        specs: what is checked.
-        report: counts the calls and their price.
+    What several specs ask, as the points of a grid do, is asked once. `report` counts the calls and their price.
     """
     asked: list[tuple[Probe, list[Finding]]] = []
     return [_checked(spec, asked, report) for spec in specs]

@@ -20,7 +20,6 @@ from luthier.experiments.answer_tables import answers_table
 from luthier.experiments.board import Board, Boards, SpecResult
 from luthier.experiments.fits import expected_digest, fit_on, follow_ups_of, training_for
 from luthier.experiments.labelled_tables import LabelledTable, labelled_tables, leak_of
-from luthier.experiments.spreads import spreads_of
 from luthier.plans import Plan, plan_fit, plan_rows
 from luthier.providers.exchange import Request
 from luthier.reporting.across_report import across_page, across_sentences
@@ -225,8 +224,9 @@ class _TableRun:
             assert parent is not None
             leaderboard = self._leaderboard()
             results = [self._done[spec.name] for spec in setup.specs]
-            self._log_board(parent, leaderboard, spreads_of(setup.specs, leaderboard))
-        return Board(leaderboard, results, parent.run_id, self._options.report or Report())
+            board = Board(leaderboard, results, parent.run_id, self._options.report or Report())
+            self._log_board(parent, leaderboard, board.spreads)
+        return board
 
     def _answer(self, spec: Spec) -> SpecResult:
         rows = self._table.rows

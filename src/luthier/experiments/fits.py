@@ -21,23 +21,16 @@ from luthier.tracking.tracker import MlflowTracker, Tracker
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FitSetup", "expected_digest", "fit_on", "follow_ups_of", "training_for", "training_rows"]
+__all__ = ["FitSetup", "expected_digest", "fit_on", "follow_ups_of", "training_for"]
 
 
-def training_rows(spec: Spec, train: pd.DataFrame | None, source: str = "the training table") -> Rows | None:
-    """The labelled rows a spec is fitted on, `None` if it needs none.
+def training_for(specs: Sequence[Spec], train: pd.DataFrame | None) -> dict[str, Rows | None]:
+    """The labelled rows each spec of a task is fitted on, by its name; `None` for one that needs none.
 
     Raises:
-        SpecError: it cannot answer yet, or needs training rows and there are none.
+        SpecError: a spec cannot answer yet, or needs training rows and there are none.
         DataError: the table lacks a column or holds a wrong label.
     """
-    return training_for([spec], train, source)[spec.name]
-
-
-def training_for(
-    specs: Sequence[Spec], train: pd.DataFrame | None, source: str = "the training table"
-) -> dict[str, Rows | None]:
-    """`training_rows` of several specs of one task, by name; the table is read once for all of them."""
     found: dict[str, Rows | None] = dict.fromkeys(spec.name for spec in specs)
     rows: Rows | None = None
     for spec in specs:
@@ -47,9 +40,10 @@ def training_for(
             continue
         if train is None:
             raise SpecError(f"spec {spec.name!r} ({spec.technique}) needs training rows; add --train TABLE (train=).")
-        spec.check_columns(train.columns, source)
+        spec.check_columns(train.columns, "the training table")
         if rows is None:
-            rows = spec.task.rows(train, labelled=True, source=source)
+            # Read once for all of them.
+            rows = spec.task.rows(train, labelled=True, source="the training table")
         found[spec.name] = rows
     return found
 
@@ -64,7 +58,7 @@ def fit_on(spec: Spec, rows: Rows | None, options: RunOptions = DEFAULTS, *, tra
 
     Args:
         spec: the recipe.
-        rows: its training rows, from `training_rows`.
+        rows: its training rows, from `training_for`.
         options: on what terms fitting asks (calibration, a search).
         tracker: where to look for an earlier fit; nowhere when absent.
     """
@@ -93,7 +87,7 @@ class FitSetup:
 
     def __init__(self, spec: Spec, train: pd.DataFrame | None) -> None:
         self.spec, self.train = spec, train
-        self.rows = training_rows(spec, train)
+        self.rows = training_for([spec], train)[spec.name]
 
     def plan(self, options: RunOptions = DEFAULTS) -> Plan:
         """What fitting would send and cost; sends nothing."""

@@ -20,11 +20,11 @@ from luthier.plans import MOST_RENDERED, Plan, PlannedSpec, plan_rows
 from luthier.providers.prices import sum_if_known
 from luthier.scoring.written_files import check_claim, claim
 from luthier.spec import Fitted, Spec
-from luthier.tables import Record, columns_of, count_rows, open_writer, read_chunks, written_format
+from luthier.tables import Record, columns_of, count_rows, free_names, open_writer, read_chunks, written_format
 from luthier.tasks.prediction import STATES, Prediction
 from luthier.tasks.task import Rows, Task, check_cell
 
-__all__ = ["BatchReport", "FileScore", "output_names"]
+__all__ = ["BatchReport", "FileScore"]
 
 CHUNK_ROWS = 1_000
 """Rows read, answered and written together; memory holds a few chunks, never the table."""
@@ -115,25 +115,6 @@ class BatchReport:
         return {name: float(value) for name, value in figures.items() if value is not None}
 
 
-def output_names(columns: Sequence[str], task: Task) -> dict[str, str]:
-    """Name of every input column in the output: its own, unless a prediction column has that name.
-
-    Raises:
-        DataError: two input columns share a name.
-    """
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
-    if repeated:
-        raise DataError(f"two input columns are called {', '.join(repeated)}; rename one of them.")
-    predicted, own = set(task.kind.columns), set(columns)
-    names: dict[str, str] = {}
-    for column in columns:
-        name = column
-        while name in predicted or (name != column and name in own):
-            name += "_input"
-        names[column] = name
-    return names
-
-
 class FileScore:
     """A file that is to be scored into another, after everything that can be wrong before its first row is read.
 
@@ -203,7 +184,7 @@ class FileScore:
             if spec.endpoint is not None:
                 ahead = count_rows(self.source) if self._rows is None else self._rows
             options = replace(options, progress=ProgressForecast(options.progress, ahead))
-        names = output_names(self._columns, spec.task)
+        names = free_names(self._columns, spec.task.kind.columns)
         kinds = {name: "string" if kind == "text" else "float64" for name, kind in spec.task.kind.columns.items()}
         report = BatchReport(
             labels=Counter(dict.fromkeys(spec.task.labels, 0)),

@@ -17,9 +17,9 @@ from luthier.engine.report import Report
 from luthier.errors import UserError
 from luthier.packaging.model import rows_of
 from luthier.packaging.versions import Logged, log_fitted_model
-from luthier.scoring.batch import BatchReport, FileScore, output_names
+from luthier.scoring.batch import BatchReport, FileScore
 from luthier.spec import Fitted, Spec
-from luthier.tables import frame_of
+from luthier.tables import frame_of, free_names
 from luthier.tasks.task import Rows
 from luthier.tracking.batch_runs import batch_run, log_batch, log_batch_later
 from luthier.tracking.stores import connect, no_autologging
@@ -88,7 +88,7 @@ class Model:
         import pandas as pd
 
         frame = frame_of(rows, "the input", text=self.spec.task.text)
-        names = output_names(list(frame.columns), self.spec.task)
+        names = free_names(list(frame.columns), self.spec.task.kind.columns)
         answers = self.predict(
             frame, budget_usd=budget_usd, engine=engine, progress=progress, retry_failed=retry_failed
         )

@@ -14,7 +14,7 @@ from luthier.tables.cells import storable_cells
 from luthier.tables.frames import ArrowStream, frame_of, is_table, row_numbers, take_rows
 from luthier.tables.readers import Record, columns_of, count_rows, how_saved, read_chunks, read_table
 from luthier.tables.series import series_of
-from luthier.tables.sources import FORMATS, STANDARD_INPUT, existing_table, table_format, written_format
+from luthier.tables.sources import FORMATS, STANDARD_INPUT, existing_table, free_names, table_format, written_format
 from luthier.tables.writers import TableWriter, open_writer, write_frame
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "count_rows",
     "take_rows",
     "existing_table",
+    "free_names",
     "frame_of",
     "how_saved",
     "is_table",

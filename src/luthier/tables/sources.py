@@ -7,7 +7,7 @@ import gzip
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, cast
@@ -20,6 +20,7 @@ __all__ = [
     "STANDARD_INPUT",
     "existing_table",
     "open_binary",
+    "free_names",
     "refuse_duplicates",
     "table_format",
     "written_format",
@@ -123,6 +124,22 @@ def open_binary(file: Path) -> IO[bytes]:
     if _content(file) == "gzip":
         return cast(IO[bytes], gzip.open(file))
     return file.open("rb")
+
+
+def free_names(columns: Sequence[str], taken: Collection[str]) -> dict[str, str]:
+    """Name of every column beside others that are taken: its own, else with `_input` behind it until it is free.
+
+    Examples:
+        >>> free_names(["text", "label", "label_input"], {"label"})
+        {'text': 'text', 'label': 'label_input_input', 'label_input': 'label_input'}
+    """
+    own, names = set(columns), {}
+    for column in columns:
+        name = column
+        while name in taken or (name != column and name in own):
+            name += "_input"
+        names[column] = name
+    return names
 
 
 def refuse_duplicates(names: Sequence[str], file: str | Path) -> None:

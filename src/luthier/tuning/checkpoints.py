@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luthier.errors import ModelError
-from luthier.experiments.checking import check_spec
+from luthier.experiments.checking import check_specs
 from luthier.spec import Spec
 from luthier.techniques.finetune import FineTune, Tuned
 from luthier.tuning.job import Job
@@ -59,4 +59,4 @@ def _last_step(job: Job) -> int | None:
 def base_spec(job: Job) -> Spec | None:
     """The same prompt to the base model, for comparison; `None` where it does not answer (one cheap call)."""
     prompt = job.base.as_prompt(f"{job.base.name}-base")
-    return prompt if check_spec(prompt).ok else None
+    return prompt if check_specs([prompt])[0].ok else None
