@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from luthier.evaluation.across import Across, AcrossEntry
 from luthier.evaluation.leaderboard import Leaderboard
@@ -12,7 +12,7 @@ from luthier.reporting.board_report import board_sections, board_table, pairs_se
 from luthier.reporting.board_sentences import named, sentences
 from luthier.reporting.numbers import counted, interval, printable
 from luthier.reporting.plots import forest_figure
-from luthier.reporting.table import Column, Figure, Lines, Page, Row, Section, Table
+from luthier.reporting.table import Cell, Column, Columns, Figure, Lines, Page, Row, Section, Table
 from luthier.tasks.types import Measure
 
 __all__ = ["across_page", "across_sections", "across_sentences", "across_table"]
@@ -46,35 +46,28 @@ def across_sections(
 def across_table(across: Across) -> Table:
     """A row per spec: its mean over the tables, its value on each one, and where it does worst."""
     measure, several = across.measure, len(across.entries) > 1
-    columns = (
-        Column("#", "count"),
-        Column("spec", kind="name", least=20),
-        Column("technique", kind="beneath", drop=1),
-        Column("model", kind="beneath", least=24, drop=1),
-        Column(f"mean {measure.title}", measure.format, brief=5),
-        *(column for name in across.tables for column in (_on(name, measure), Column("", kind="small"))),
-        Column("worst on", drop=3),
-        Column("mean rank", "number", drop=2),
-        *([Column("tie", least=8)] if several else []),
-    )
-    rows = tuple(
-        Row(
-            (
-                *(entry.rank, entry.name, entry.technique, "" if entry.model == "none" else entry.model, entry.mean),
-                *(cell for name in across.tables for cell in (entry.values[name].value, f"#{entry.ranks[name]}")),
-                *(entry.worst_table(across.measure), f"{entry.mean_rank:.1f}"),
-                *([entry.group] if several else []),
-            ),
-            "first" if entry.rank == 1 else "",
-        )
-        for entry in across.entries
-    )
-    return Table(columns, rows)
+    columns: list[tuple[Column, Callable[[AcrossEntry], Cell]]] = [
+        (Column("#", "count"), lambda entry: entry.rank),
+        (Column("spec", kind="name", least=20), lambda entry: entry.name),
+        (Column("technique", kind="beneath", drop=1), lambda entry: entry.technique),
+        (Column("model", kind="beneath", least=24, drop=1), lambda entry: "" if entry.model == "none" else entry.model),
+        (Column(f"mean {measure.title}", measure.format, brief=5), lambda entry: entry.mean),
+    ]
+    for name in across.tables:
+        columns += _on(name, measure)
+    columns += [
+        (Column("worst on", drop=3), lambda entry: entry.worst_table(measure)),
+        (Column("mean rank", "number", drop=2), lambda entry: f"{entry.mean_rank:.1f}"),
+        *([(Column("tie", least=8), lambda entry: entry.group)] if several else []),
+    ]
+    return Table.of(across.entries, columns, lambda entry, cells: Row(cells, "first" if entry.rank == 1 else ""))
 
 
-def _on(table: str, measure: Measure) -> Column:
+def _on(table: str, measure: Measure) -> Columns[AcrossEntry]:
     head = "\n".join(textwrap.wrap(printable(table), HEAD_WIDTH))
-    return Column(table, measure.format, short=head, hint="Beneath: the place on this table.", drop=4)
+    column = Column(table, measure.format, short=head, hint="Beneath: the place on this table.", drop=4)
+    places: Columns[AcrossEntry] = [(Column("", kind="small"), lambda entry: f"#{entry.ranks[table]}")]
+    return [(column, lambda entry: entry.values[table].value), *places]
 
 
 def across_sentences(across: Across) -> list[str]:
@@ -142,11 +135,11 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
         "Differences of the means, from the same resamples for both specs. “p” is corrected for the number of pairs "
         f"(Holm's method); below {across.alpha:g} the difference counts as real."
     )
-    pairs = [(pair, ()) for pair in across.pairs]
+    head = Column(f"difference in mean {measure.title}", measure.format)
     return Page(
         f"Leaderboards: {task.name}",
         f"{len(across.entries) + len(across.without)} specs on {len(across.tables)} tables; each spec is fitted once. "
         "Confusion, calibration and errors are in the report of each table's run.",
         tuple(across_sentences(across)),
-        (*sections, *pairs_section(differences, f"difference in mean {measure.title}", measure, across.alpha, pairs)),
+        (*sections, *pairs_section(differences, head, across.pairs, across.alpha)),
     )

@@ -14,6 +14,7 @@ from luthier.reporting.table import (
     Block,
     Cell,
     Column,
+    Columns,
     Example,
     Figure,
     Fold,
@@ -55,51 +56,38 @@ def audit_sections(audit: Audit) -> tuple[Section, ...]:
 
 def agreement_table(audit: Audit) -> Table:
     """A row per metric over the models."""
-    columns = (
-        Column("metric", kind="name", least=18),
-        Column("models", "count", drop=2, hint="Models with both values."),
-        Column("reported", "fine", hint="Mean of the service's values."),
-        Column("measured", "fine", hint="Mean of what the deployed models did."),
-        Column(
-            "difference", "gap", brief=7, hint="Mean of reported minus measured, with its 95% interval over models."
+    mean = "The interval of the mean (thick) and the limits of agreement (thin); the dotted line is 0."
+    tau = "Kendall's tau of the order: 1 if both rank the models alike, 0 if unrelated."
+    lost = "Best measured value minus that of the model the service says is best."
+    columns: Columns[Agreement] = [
+        (Column("metric", kind="name", least=18), lambda one: metric_title(one.metric)),
+        (Column("models", "count", drop=2, hint="Models with both values."), lambda one: len(one.pairs.ids)),
+        (Column("reported", "fine", hint="Mean of the service's values."), lambda one: one.reported_mean),
+        (Column("measured", "fine", hint="Mean of what the deployed models did."), lambda one: one.measured_mean),
+        (
+            Column("difference", "gap", brief=7, hint="Mean of reported minus measured; a 95% interval over models."),
+            lambda one: one.difference,
         ),
-        Column(
-            "",
-            kind="bar",
-            ticks=(0.0,),
-            hint="The interval of the mean (thick) and the limits of agreement (thin); the dotted line is 0.",
+        (
+            Column("", kind="bar", ticks=(0.0,), hint=mean),
+            lambda one: Bar(one.difference, (one.lower_limit.value, one.upper_limit.value)),
         ),
-        Column("p", "p", drop=3, hint="Sign-flip test: how often chance alone shows a mean difference this large."),
-        Column("limits", "gap", drop=6, hint="95% of the single differences lie between them."),
-        Column(
-            "tau", "fine", brief=4, hint="Kendall's tau of the order: 1 if both rank the models alike, 0 if unrelated."
+        (
+            Column("p", "p", drop=3, hint="Sign-flip test: how often chance alone shows a mean difference this large."),
+            lambda one: one.p,
         ),
-        Column("concordance", "fine", drop=1, hint="Lin's: 1 only if every model is on the identity line."),
-        Column(
-            "lost by choosing",
-            "fine",
-            short="lost",
-            hint="Best measured value minus that of the model the service says is best.",
+        (
+            Column("limits", "gap", drop=6, hint="95% of the single differences lie between them."),
+            lambda one: f"{number(one.lower_limit.value, 'gap')} to {number(one.upper_limit.value, 'gap')}",
         ),
-    )
-    return Table(columns, tuple(Row(_agreement(one)) for one in audit.agreements))
-
-
-def _agreement(one: Agreement) -> tuple[Cell, ...]:
-    low, high = one.lower_limit.value, one.upper_limit.value
-    return (
-        metric_title(one.metric),
-        len(one.pairs.ids),
-        one.reported_mean,
-        one.measured_mean,
-        one.difference,
-        Bar(one.difference, (low, high)),
-        one.p,
-        f"{number(low, 'gap')} to {number(high, 'gap')}",
-        one.order,
-        one.concordance,
-        one.choice.lost,
-    )
+        (Column("tau", "fine", brief=4, hint=tau), lambda one: one.order),
+        (
+            Column("concordance", "fine", drop=1, hint="Lin's: 1 only if every model is on the identity line."),
+            lambda one: one.concordance,
+        ),
+        (Column("lost by choosing", "fine", short="lost", hint=lost), lambda one: one.choice.lost),
+    ]
+    return Table.of(audit.agreements, columns)
 
 
 def parts_table(job: Attribution) -> Table:

@@ -7,19 +7,19 @@ from luthier.evaluation.audits import Audit
 from luthier.evaluation.decomposition import CHANGES, Attribution, Decomposition, Part
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.statistics import ALPHA
-from luthier.reporting.numbers import Unit, interval, metric_title, number
+from luthier.reporting.numbers import interval, metric_title, number
 
 __all__ = ["audit_sentences", "figure", "gap", "job_sentences"]
 
 
 def figure(value: float | Interval) -> str:
     """A value to three places, with its bounds where it has any."""
-    return _written(value, "fine")
+    return interval(value, "fine")
 
 
 def gap(value: float | Interval) -> str:
     """A difference with its sign, likewise."""
-    return _written(value, "gap")
+    return interval(value, "gap")
 
 
 def audit_sentences(audit: Audit) -> list[str]:
@@ -27,7 +27,7 @@ def audit_sentences(audit: Audit) -> list[str]:
     out = [_mean(agreement) for agreement in audit.agreements]
     if audit.agreements:
         first = audit.agreements[0]
-        out += [*_rows(audit.rows, audit), _limits(first), *_level(first), *_choice(first)]
+        out += [*([_rows(audit.rows, audit)] if audit.rows else []), _limits(first), *_level(first), *_choice(first)]
     for job in audit.attributions if len(audit.attributions) == 1 else ():
         out += job_sentences(job)
     return [*out, *audit.notes]
@@ -65,14 +65,12 @@ def _mean(agreement: Agreement) -> str:
     )
 
 
-def _rows(rows: RowCounts | None, audit: Audit) -> list[str]:
-    if rows is None:
-        return []
+def _rows(rows: RowCounts, audit: Audit) -> str:
     if rows.reported == rows.measured:
-        return [
+        return (
             f"Every reported and every measured {metric_title(rows.metric)} is a multiple of 1/{rows.reported:,}: "
             "perhaps both were measured on the same rows."
-        ]
+        )
     found = next(a for a in audit.agreements if a.metric == rows.metric)
     value = abs(found.difference.value)
     said = (
@@ -81,11 +79,11 @@ def _rows(rows: RowCounts | None, audit: Audit) -> list[str]:
         f"up to {figure(rows.chance)} apart, and all models share the same two samples"
     )
     if value <= rows.chance:
-        return [
+        return (
             f"{said}; so the rows may explain the mean difference of {figure(value)}. Measure on the service's own "
             "rows before you conclude that its number is wrong."
-        ]
-    return [f"{said}; the mean difference of {figure(value)} is larger than that."]
+        )
+    return f"{said}; the mean difference of {figure(value)} is larger than that."
 
 
 def _limits(agreement: Agreement) -> str:
@@ -164,7 +162,3 @@ def _stands_out(part: Part) -> bool:
 def _p(value: float) -> str:
     text = number(value, "p")
     return text if text.startswith("<") else f"= {text}"
-
-
-def _written(value: float | Interval, unit: Unit) -> str:
-    return interval(value, unit) if isinstance(value, Interval) else number(value, unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeVar
 
 from luthier.errors import DataError
 from luthier.evaluation.across import AcrossPair
@@ -18,6 +19,7 @@ from luthier.reporting.table import (
     Block,
     Cell,
     Column,
+    Columns,
     Example,
     Figure,
     Fold,
@@ -29,7 +31,7 @@ from luthier.reporting.table import (
     glossary,
     left_out,
 )
-from luthier.tasks.label_metrics import label_scores
+from luthier.tasks.label_metrics import LabelScores, label_scores
 from luthier.tasks.task import Rows
 from luthier.tasks.types import Measure
 
@@ -106,15 +108,11 @@ def board_table(board: Leaderboard, most_specs: int | None = None) -> Table:
     if board.is_compared:
         hint = "Specs that share a letter cannot be told apart on these rows."
         columns.append((Column("tie", hint=hint, least=8), lambda entry: entry.group))
-    rows = tuple(
-        Row(
-            tuple(cell(entry) for _, cell in columns),
-            "reference" if entry.rank is None else "first" if entry.rank == 1 else "",
-            rule=entry is board.majority,
-        )
-        for entry in entries
-    )
-    return Table(tuple(column for column, _ in columns), rows)
+    return Table.of(entries, columns, lambda entry, cells: Row(cells, _style(entry.rank), rule=entry is board.majority))
+
+
+def _style(rank: int | None) -> Literal["", "first", "reference"]:
+    return "reference" if rank is None else "first" if rank == 1 else ""
 
 
 def _measured(measure: Measure, *, short: str = "", brief: int = 0, drop: int = 0) -> Column:
@@ -238,47 +236,34 @@ def _pairs(board: Leaderboard) -> list[Section]:
         f"alone, corrected for the number of pairs (Holm's method); below {board.alpha:g} it counts as real. "
         f"“Right” compares how often each one is exactly right (McNemar's test){near}."
     )
-    more = [Column("p right", "p"), *([Column("p near", "p")] if ordered else []), Column("disagree on", "percent")]
+    more: Columns[Comparison] = [
+        (Column("p right", "p"), lambda pair: pair.accuracy_corrected),
+        *([(Column("p near", "p"), lambda pair: pair.error_corrected)] if ordered else []),
+        (Column("disagree on", "percent"), lambda pair: pair.disagreement),
+    ]
+    head = Column(f"difference in {board.measure.title}", board.measure.format)
+    return pairs_section(intro, head, board.pairs, board.alpha, more)
 
-    def cells(pair: Comparison) -> tuple[Cell, ...]:
-        return (pair.accuracy_corrected, *([pair.error_corrected] if ordered else []), pair.disagreement)
 
-    rows = [(pair, cells(pair)) for pair in board.pairs]
-    return pairs_section(intro, f"difference in {board.measure.title}", board.measure, board.alpha, rows, more)
+Pair = TypeVar("Pair", bound=Comparison | AcrossPair)
 
 
 def pairs_section(
-    intro: str,
-    title: str,
-    measure: Measure,
-    alpha: float,
-    pairs: Sequence[tuple[Comparison | AcrossPair, tuple[Cell, ...]]],
-    more: Sequence[Column] = (),
+    intro: str, difference: Column, pairs: Sequence[Pair], alpha: float, more: Columns[Pair] = ()
 ) -> list[Section]:
-    """Every pair of specs, the better one first; nothing where there are no pairs.
-
-    Args:
-        intro: what is compared, and how.
-        title: head of the column of differences.
-        measure: the metric they are in.
-        alpha: level at which a difference counts as real.
-        pairs: each with its cells in the columns `more`.
-        more: further columns, after the p-value.
-    """
+    """Every pair of specs, the better one first; below `alpha` two are different. Nothing where there are no pairs."""
     if not pairs:
         return []
-    columns = (Column("better", kind="name"), Column("other"), Column(title, measure.format), Column("p", "p"))
-    rows = tuple(
-        Row(
-            (
-                *(pair.first, pair.second, pair.difference, pair.corrected, *cells),
-                "different" if pair.corrected < alpha else "not told apart",
-            )
-        )
-        for pair, cells in pairs[:MOST_PAIRS]
-    )
-    notes = left_out("pairs", len(pairs), len(rows), first="first")
-    return [Section("Pairs", (intro, Table((*columns, *more, Column("")), rows, notes)))]
+    columns: Columns[Pair] = [
+        (Column("better", kind="name"), lambda pair: pair.first),
+        (Column("other", kind="name"), lambda pair: pair.second),
+        (difference, lambda pair: pair.difference),
+        (Column("p", "p"), lambda pair: pair.corrected),
+        *more,
+        (Column(""), lambda pair: "different" if pair.corrected < alpha else "not told apart"),
+    ]
+    notes = left_out("pairs", len(pairs), min(len(pairs), MOST_PAIRS), first="first")
+    return [Section("Pairs", (intro, Table.of(pairs[:MOST_PAIRS], columns, notes=notes)))]
 
 
 def _confusions(board: Leaderboard) -> list[Section]:
@@ -328,27 +313,18 @@ def _labels(board: Leaderboard) -> list[Section]:
         "Precision: of the rows given this label, the share that has it. Recall: of the rows that have it, the share "
         "that was given it. F1: their harmonic mean."
     )
-    columns = (
-        Column("label", kind="name"),
-        *(Column(title, "share") for title in ("precision", "recall", "F1")),
-        *(Column(title, "count") for title in ("rows", "answered")),
-    )
-    folds = [
-        Fold(
-            entry.name,
-            (
-                Table(
-                    columns,
-                    tuple(
-                        Row((one.label, one.precision, one.recall, one.f1, one.support, one.answered))
-                        for one in label_scores(board.task.labels, entry.plots.confusion)
-                    ),
-                ),
-            ),
-            opened=place == 0,
-        )
-        for place, entry in enumerate(shown)
+    columns: Columns[LabelScores] = [
+        (Column("label", kind="name"), lambda one: one.label),
+        (Column("precision", "share"), lambda one: one.precision),
+        (Column("recall", "share"), lambda one: one.recall),
+        (Column("F1", "share"), lambda one: one.f1),
+        (Column("rows", "count"), lambda one: one.support),
+        (Column("answered", "count"), lambda one: one.answered),
     ]
+    folds = []
+    for place, entry in enumerate(shown):
+        scores = label_scores(board.task.labels, entry.plots.confusion)
+        folds.append(Fold(entry.name, (Table.of(scores, columns),), opened=place == 0))
     return [Section("Label by label", (intro, *folds))]
 
 

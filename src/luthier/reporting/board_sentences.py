@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.resampling import Interval
@@ -55,37 +55,47 @@ def unlabelled_share(entry: Entry) -> float:
 
 def sentences(board: Leaderboard) -> list[str]:
     """What to take from the leaderboard, most important first; plain text that may hold untrusted names."""
-    return [
-        *_waiting(board),
-        *_partial(board),
-        *([] if board.waiting else [_leader(board), *_ties(board), *_plan(board)]),
-        *_rare(board),
-        *([] if board.waiting else _majority(board)),
-        *_ceiling(board),
-        *_lost(board),
-        *_left_out(board),
-        *_latency(board),
-        *(f"{entry.name}: {note}" for entry in board.entries for note in entry.candidate.notes),
-    ]
+    return list(_sentences(board))
 
 
-def _waiting(board: Leaderboard) -> list[str]:
-    if not board.waiting:
-        return []
+def _sentences(board: Leaderboard) -> Iterator[str]:
     done, whole = len(board.entries), len(board.entries) + len(board.waiting)
-    return [
-        f"This leaderboard is not complete: {done} of {whole} specs {'is' if done == 1 else 'are'} measured. Still to "
-        f"come: {named(board.waiting)}. Specs are compared with each other once all are measured."
-    ]
-
-
-def _partial(board: Leaderboard) -> list[str]:
-    if not board.partial:
-        return []
-    return [
-        "This leaderboard is partial: some rows failed for a transient reason and count as wrong until they are "
-        "answered. Run the same command again; rows that have an answer cost nothing."
-    ]
+    if board.waiting:
+        yield (
+            f"This leaderboard is not complete: {done} of {whole} specs {'is' if done == 1 else 'are'} measured. Still "
+            f"to come: {named(board.waiting)}. Specs are compared with each other once all are measured."
+        )
+    if board.partial:
+        yield (
+            "This leaderboard is partial: some rows failed for a transient reason and count as wrong until they are "
+            "answered. Run the same command again; rows that have an answer cost nothing."
+        )
+    if not board.waiting:
+        yield _leader(board)
+        if done > 1:
+            yield _ties(board)
+        yield from _plan(board)
+    yield from _rare(board)
+    if not board.waiting:
+        yield from _majority(board)
+    if board.ceiling is not None and board.ranked_by in board.ceiling.metrics:
+        yield (
+            f"A single human rater reaches {board.measure.title} "
+            f"{interval(board.ceiling.metrics[board.ranked_by], board.measure.format)} (mean of "
+            f"{board.ceiling.candidate.model}); this is slightly too high, because each person's vote is part of the "
+            "true label."
+        )
+    yield from _lost(board)
+    if board.rows_empty:
+        one = board.rows_empty == 1
+        yield (
+            f"{board.rows_empty:,} row{' has' if one else 's have'} no text and {'is' if one else 'are'} left out for "
+            "every spec."
+        )
+    if any(entry.from_journal_share for entry in board.entries):
+        yield "Answers from the journal cost nothing now; the cost and latency shown are those of the original calls."
+    for entry in board.entries:
+        yield from (f"{entry.name}: {note}" for note in entry.candidate.notes)
 
 
 def _leader(board: Leaderboard) -> str:
@@ -96,21 +106,19 @@ def _leader(board: Leaderboard) -> str:
     return f"{best.name} {verb} {measure.title} {found} on {counted(board.rows_evaluated, 'row')}{explained}."
 
 
-def _ties(board: Leaderboard) -> list[str]:
-    if len(board.entries) < 2:
-        return []
+def _ties(board: Leaderboard) -> str:
     ranked = [entry for entry in board.entries if board.ranked_by in entry.metrics]
     if len(ranked) < 2:
-        return [f"No other spec has {board.measure.title}, so there is nothing to compare it with."]
+        return f"No other spec has {board.measure.title}, so there is nothing to compare it with."
     tied = board.tied_with(board.best.name)
     if not tied and len(board.entries) == 2:
-        return [f"It is better than {ranked[1].name}."]
+        return f"It is better than {ranked[1].name}."
     if not tied:
-        return ["It is better than every other spec, also after correcting for the number of comparisons."]
+        return "It is better than every other spec, also after correcting for the number of comparisons."
     shown = "any other spec" if len(tied) == len(ranked) - 1 > 1 else named(tied)
-    return [
+    return (
         f"It cannot be told apart from {shown} on these rows: choose among them by cost and speed, or test more rows."
-    ]
+    )
 
 
 def _plan(board: Leaderboard) -> list[str]:
@@ -156,17 +164,6 @@ def _majority(board: Leaderboard) -> list[str]:
     return [f"Not measurably better than {what}: {named(weak)}."]
 
 
-def _ceiling(board: Leaderboard) -> list[str]:
-    if board.ceiling is None or board.ranked_by not in board.ceiling.metrics:
-        return []
-    measure = board.measure
-    found = interval(board.ceiling.metrics[board.ranked_by], measure.format)
-    return [
-        f"A single human rater reaches {measure.title} {found} (mean of {board.ceiling.candidate.model}); this is "
-        "slightly too high, because each person's vote is part of the true label."
-    ]
-
-
 def _lost(board: Leaderboard) -> list[str]:
     value = board.task.kind.value_name
     out = []
@@ -191,22 +188,6 @@ def _why_failed(entry: Entry) -> str:
     said = printable(error)
     said = said if len(said) <= LONGEST_ERROR else f"{said[: LONGEST_ERROR - 3]}..."
     return f" The {'most frequent ' if times < errors.total() else ''}error: {said}"
-
-
-def _left_out(board: Leaderboard) -> list[str]:
-    if not board.rows_empty:
-        return []
-    one = board.rows_empty == 1
-    return [
-        f"{board.rows_empty:,} row{' has' if one else 's have'} no text and {'is' if one else 'are'} left out for "
-        "every spec."
-    ]
-
-
-def _latency(board: Leaderboard) -> list[str]:
-    if not any(entry.from_journal_share for entry in board.entries):
-        return []
-    return ["Answers from the journal cost nothing now; the cost and latency shown are those of the original calls."]
 
 
 def named(names: Sequence[str]) -> str:

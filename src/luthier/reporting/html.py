@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from luthier.errors import DataError
 from luthier.evaluation.resampling import Interval
@@ -23,7 +23,6 @@ from luthier.reporting.table import Bar, Cell, Column, Page, Row, Section, Table
 
 if TYPE_CHECKING:
     import jinja2
-    import plotly.graph_objects as go
 
 __all__ = ["fragment", "page_text", "write_page"]
 
@@ -49,15 +48,15 @@ def fragment(*sections: Section) -> str:
 def page_text(page: Page) -> str:
     """The page as HTML; it opens from disk and needs nothing from outside."""
     from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
 
-    plotly = _plotly()
+    plotly = get_plotlyjs()
     # Markup only for what this module wrote itself or has escaped; everything else is escaped by the template.
     return (
         _environment()
         .get_template("page.html")
         .render(
             page=page,
-            data={one.id: Markup(_json(one.figure)) for one in page.figures()},
             plotly=Markup(plotly),
             drawing=Markup(DRAWING),
             policy=(
@@ -108,6 +107,8 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FunctionLoader(lambda name: files("luthier.reporting").joinpath(name).read_text("utf-8")),
     )
     environment.filters |= {"cut": _cut}
+    # jinja2's `tojson` writes `<`, `>` and `&` as escapes, so that no parser finds a tag in a figure.
+    environment.policies["json.dumps_function"] = lambda figure, **_: figure.to_json(validate=False)
     environment.globals |= {"columns_of": _columns, "cell_of": _cell, "kind_of": lambda block: type(block).__name__}
     return environment
 
@@ -152,31 +153,8 @@ def _scale(cells: list[Cell], column: Column) -> Callable[[float], str]:
     return lambda value: f"{6 + (BAR_WIDTH - 12) * (value - low) / (high - low):.1f}"
 
 
-@cache
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
-
-
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most].rstrip()} … ({len(text) - most:,} more characters)"
-
-
-def _json(figure: go.Figure) -> str:
-    """The figure as JSON that no HTML parser can find a tag in."""
-    document: dict[str, Any] = figure.to_plotly_json()
-    from plotly.io import to_json
-
-    text = str(to_json(document, validate=False))
-    swaps: dict[str, str | int | None] = {
-        "<": "\\u003c",
-        ">": "\\u003e",
-        "&": "\\u0026",
-        "\u2028": "\\u2028",
-        "\u2029": "\\u2029",
-    }
-    return text.translate(str.maketrans(swaps))
 
 
 def _hash(script: str) -> str:

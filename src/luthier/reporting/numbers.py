@@ -65,7 +65,7 @@ def number(value: float, unit: Unit) -> str:
     return _without_zero(f"{value:.2f}") if unit == "share" else f"{value:.2f}"
 
 
-def interval(given: Interval, unit: Unit) -> str:
+def interval(given: Interval | float, unit: Unit) -> str:
     """A value, with its bounds where it has any.
 
     Examples:
@@ -74,6 +74,8 @@ def interval(given: Interval, unit: Unit) -> str:
         >>> interval(Interval(0.0513, 0.0387, 0.0638), "gap"), interval(Interval(0.4), "fine")
         ('+.051 (.039–.064)', '.400')
     """
+    if not isinstance(given, Interval):
+        return number(given, unit)
     text = number(given.value, unit)
     between = bounds(given, unit)
     return f"{text} ({between})" if between else text

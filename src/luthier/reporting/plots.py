@@ -91,11 +91,10 @@ def forest_figure(
     for table, values in (tables or {}).items():
         marker = {"color": COLOURS[(len(traces) - 1) % len(COLOURS)], "size": 9}
         traces.append(dots(values, f" on {plain(table)}", name=_label(table), marker=marker))
-    better = "right" if measure.better == "higher" else "left"
     lines = 1 + max((name.count("<br>") for name in names), default=0)
     figure = _drawn(
         traces,
-        x={"title": f"{measure.title} ({measure.better} is better: further {better})"},
+        x={"title": f"{measure.title} ({measure.better} is better)"},
         y={"autorange": "reversed", "type": "category"},
         height=110 + max(32, 12 + 17 * lines) * len(found) + (40 if tables else 0),
         legend=bool(tables),

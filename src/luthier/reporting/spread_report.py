@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from luthier.evaluation.spread import Spread
+from luthier.evaluation.spread import Spread, SpreadGroup, SpreadPair
 from luthier.evaluation.statistics import ALPHA
 from luthier.reporting.numbers import metric_format, metric_title, number, printable
-from luthier.reporting.table import Column, Fold, Lines, Row, Section, Table
+from luthier.reporting.table import Column, Columns, Fold, Lines, Section, Table
 
 __all__ = ["spread_section", "spread_sentences"]
 
@@ -13,36 +13,28 @@ __all__ = ["spread_section", "spread_sentences"]
 def spread_section(spread: Spread) -> Section:
     """A row per group of draws, every pair of groups compared, and what follows from it."""
     unit = metric_format(spread.metric)
-    groups = Table(
-        (
-            Column("", kind="name"),
-            Column("draws", "count"),
-            Column("min", unit),
-            Column("quarter", unit, drop=2),
-            Column("median", unit),
-            Column("three quarters", unit, drop=2),
-            Column("max", unit),
-            Column("mean (95%)", unit),
-        ),
-        tuple(
-            Row((one.name, one.draws, one.low, one.quarter, one.median, one.three_quarters, one.high, one.mean))
-            for one in spread.groups
-        ),
-    )
+    columns: Columns[SpreadGroup] = [
+        (Column("", kind="name"), lambda one: one.name),
+        (Column("draws", "count"), lambda one: one.draws),
+        (Column("min", unit), lambda one: one.low),
+        (Column("quarter", unit, drop=2), lambda one: one.quarter),
+        (Column("median", unit), lambda one: one.median),
+        (Column("three quarters", unit, drop=2), lambda one: one.three_quarters),
+        (Column("max", unit), lambda one: one.high),
+        (Column("mean (95%)", unit), lambda one: one.mean),
+    ]
+    groups = Table.of(spread.groups, columns)
     said = Lines(tuple(spread_sentences(spread)))
     title = f"Spread of {metric_title(spread.metric)} over draws"
     if not spread.pairs:
         return Section(title, (groups, said))
-    pairs = Table(
-        (
-            Column("between", kind="name", least=24),
-            Column("difference of means", unit, short="difference"),
-            Column("p", "p"),
-            Column("p, corrected", "p"),
-        ),
-        tuple(Row((f"{one.first} and {one.second}", one.difference, one.p, one.p_corrected)) for one in spread.pairs),
-    )
-    return Section(title, (groups, said, Fold("Every pair", (pairs,))))
+    between: Columns[SpreadPair] = [
+        (Column("between", kind="name", least=24), lambda one: f"{one.first} and {one.second}"),
+        (Column("difference of means", unit, short="difference"), lambda one: one.difference),
+        (Column("p", "p"), lambda one: one.p),
+        (Column("p, corrected", "p"), lambda one: one.p_corrected),
+    ]
+    return Section(title, (groups, said, Fold("Every pair", (Table.of(spread.pairs, between),))))
 
 
 def spread_sentences(spread: Spread) -> list[str]:

@@ -7,9 +7,9 @@ each writer escapes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from luthier.evaluation.resampling import Interval
 from luthier.reporting.numbers import Unit
@@ -21,6 +21,7 @@ __all__ = [
     "Bar",
     "Cell",
     "Column",
+    "Columns",
     "Example",
     "Figure",
     "Fold",
@@ -75,6 +76,11 @@ class Column:
     ticks: tuple[float, ...] = ()
 
 
+T = TypeVar("T")
+Columns = Sequence[tuple[Column, Callable[[T], Cell]]]
+"""Columns, each with how its cell is got from a record."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A row of a table.
@@ -103,6 +109,18 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        records: Iterable[T],
+        columns: Columns[T],
+        row: Callable[[T, tuple[Cell, ...]], Row] = lambda _, cells: Row(cells),
+        notes: tuple[str, ...] = (),
+    ) -> Self:
+        """A row per record; each column comes with what its cell is."""
+        rows = (row(one, tuple(cell(one) for _, cell in columns)) for one in records)
+        return cls(tuple(column for column, _ in columns), tuple(rows), notes)
 
 
 def glossary(terms: Mapping[str, str]) -> Table:
