@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["cache_folder", "luthier_home"]
+__all__ = ["cache_folder", "local_folder", "luthier_home"]
 
 
 def luthier_home() -> Path:
@@ -14,6 +14,13 @@ def luthier_home() -> Path:
     `LUTHIER_HOME` names it; by default the user's data folder of the platform.
     """
     return _folder("LUTHIER_HOME", "user_data_dir", 0o700)
+
+
+def local_folder() -> Path:
+    """Folder of the embedded server's announcement, lock, log and jobs; mode 0700."""
+    folder = luthier_home() / "local"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def cache_folder() -> Path:

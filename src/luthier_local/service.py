@@ -24,7 +24,7 @@ from aiohttp import web
 from filelock import FileLock
 
 from luthier.errors import EndpointError
-from luthier.home import luthier_home
+from luthier.home import local_folder
 from luthier.processes import build_of_luthier, ending_signals, start_time
 from luthier_local.api_errors import ApiError, invalid_value, model_not_found
 from luthier_local.app import Application
@@ -34,7 +34,7 @@ from luthier_local.model_card import ModelCard
 from luthier_local.server import host, listen_on
 from luthier_local.weights import weights_cached
 
-__all__ = ["LINGER_VARIABLE", "Leases", "jobs_folder", "run_service", "service_folder", "service_models"]
+__all__ = ["LINGER_VARIABLE", "Leases", "jobs_folder", "run_service", "service_models"]
 
 LINGER_VARIABLE = "LUTHIER_LOCAL_LINGER_SECONDS"
 
@@ -49,16 +49,9 @@ def service_models() -> list[ModelCard]:
     ]
 
 
-def service_folder() -> Path:
-    """Folder of the announcement, the lock and the log; mode 0700."""
-    folder = luthier_home() / "local"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
 def jobs_folder() -> Path:
     """Folder of the files, jobs and tuned models that a user's servers share."""
-    return service_folder() / "jobs"
+    return local_folder() / "jobs"
 
 
 class Leases:
@@ -120,7 +113,7 @@ class Leases:
 def run_service() -> None:
     """Serves until no process needs it; announces itself once it listens. Called by `--service`."""
     linger = float(os.environ.get(LINGER_VARIABLE, "60"))
-    folder = service_folder()
+    folder = local_folder()
     token = secrets.token_hex(24)
     application = Application(service_models(), token, jobs=JobSettings(jobs_folder()))
     leases = Leases(linger)

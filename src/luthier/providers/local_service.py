@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from luthier.errors import EndpointError, MissingPart
-from luthier.home import luthier_home
+from luthier.home import local_folder
 
 __all__ = ["LocalService", "attach", "ensure_weights", "run_local_program"]
 
@@ -102,18 +102,12 @@ def attach(model: str | None = None) -> LocalService:
     raise EndpointError(f"the embedded server ended as soon as it had started. {_log_tail()}")
 
 
-def _folder() -> Path:
-    folder = luthier_home() / "local"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
 def _leased() -> LocalService | None:
     """The announced server, leased; `None` if there is none, it is another build's, or it is leaving."""
     from luthier.processes import build_of_luthier, start_time
 
     try:
-        announced = json.loads((_folder() / "server.json").read_text())
+        announced = json.loads((local_folder() / "server.json").read_text())
         service = LocalService(int(announced["port"]), str(announced["token"]), int(announced["pid"]))
         if announced["build"] != build_of_luthier() or start_time(service.pid) != announced["started"]:
             return None
@@ -130,7 +124,7 @@ def _started() -> LocalService | None:
     """Starts a server and leases it, unless another process has done so meanwhile."""
     from filelock import FileLock
 
-    folder = _folder()
+    folder = local_folder()
     with FileLock(folder / "lock", mode=0o600):
         service = _leased()
         if service is not None:
@@ -249,7 +243,7 @@ def _start_failure() -> EndpointError:
 
 
 def _log_tail() -> str:
-    folder = _folder()
+    folder = local_folder()
     log = folder / "server.log"
     try:
         lines = log.read_text(errors="replace").splitlines()
