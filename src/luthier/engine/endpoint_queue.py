@@ -23,17 +23,7 @@ from luthier.providers.exchange import Answer, Request
 from luthier.replies.common_cause import CommonCause
 from luthier.replies.likeliest import LikeliestLimit
 
-__all__ = [
-    "LOOKAHEAD",
-    "MOST_TEXTS",
-    "Call",
-    "EndpointQueue",
-    "PendingRequest",
-    "Permit",
-    "SplitCall",
-    "StopReason",
-    "settings_of",
-]
+__all__ = ["LOOKAHEAD", "Call", "EndpointQueue", "PendingRequest", "Permit", "SplitCall", "StopReason", "settings_of"]
 
 log = logging.getLogger("luthier.engine")
 

@@ -122,11 +122,7 @@ class Pricing:
         return self.prices.cost(endpoint, usage, pending.call.reported_model) or 0.0
 
     def settle(self, endpoint: Endpoint, parts: Sequence[tuple[float, ReplyPart]]) -> tuple[float, Usage]:
-        """Completes the answers of an HTTP call with their tokens and costs, and learns from them.
-
-        Args:
-            endpoint: the one that answered.
-            parts: length of each question, and what came for it.
+        """Completes the answers to questions of these lengths with their tokens and costs, and learns from them.
 
         Returns:
             What a budget is charged: where the service does not count, the most it can be, so that the budget holds.

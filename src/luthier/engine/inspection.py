@@ -43,11 +43,7 @@ REFUSED = {
 """The check that fails with each cause."""
 EARLIER = {"system": "You answer in one word.", "user": "The soup was good.", "assistant": "good"}
 """Turns before the question, by role."""
-QUESTION = {
-    "type": "choice",
-    "instructions": "Was it good or bad?",
-    "choices": [{"value": "good"}, {"value": "bad"}],
-}
+QUESTION = {"type": "choice", "instructions": "Was it good or bad?", "choices": [{"value": "good"}, {"value": "bad"}]}
 REASONING_PARAMETERS = {"temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty"}
 
 

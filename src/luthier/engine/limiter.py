@@ -131,7 +131,6 @@ class LimiterEvent:
 
     Attributes:
         seconds: since the limiter was made.
-        what: what happened.
         window: how many requests may be in flight since then.
         requests_per_minute: the rate kept since then; `None` if none is known or learned.
     """
@@ -253,10 +252,8 @@ class Limiter:
             # Services allow small bursts only, so requests are paced evenly: the little the bucket holds makes up
             # for timers that fire late.
             burst = max(SMALLEST_BURST_REQUESTS, rate / 60.0 * BURST_SECONDS_REQUESTS)
-            if self.requests is None:
-                self.requests = Bucket(rate, burst, self._clock, level=1.0)
-            else:
-                self.requests.change(rate, burst)
+            self.requests = self.requests or Bucket(rate, burst, self._clock, level=1.0)
+            self.requests.change(rate, burst)
             self._note(f"{rate:g} requests a minute, from {source}")
 
     def _set_tokens(self, per_minute: float | None, source: Source) -> None:
@@ -265,10 +262,8 @@ class Limiter:
             self.tokens = None
         elif self.tokens is None or rate != self.tokens.per_minute:
             burst = rate / 60.0 * BURST_SECONDS_TOKENS
-            if self.tokens is None:
-                self.tokens = Bucket(rate, burst, self._clock)
-            else:
-                self.tokens.change(rate, burst)
+            self.tokens = self.tokens or Bucket(rate, burst, self._clock)
+            self.tokens.change(rate, burst)
             self._note(f"{rate:g} tokens a minute, from {source}")
 
     def _shared(self, concurrency: int) -> int:

@@ -106,8 +106,6 @@ class JournalSize:
     """What a journal holds.
 
     Attributes:
-        answers: items with an answer.
-        failures: items without one.
         bytes: size on disk, with the write-ahead log.
         cost_usd: what the answers cost, as far as prices were known.
     """

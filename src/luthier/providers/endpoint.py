@@ -24,18 +24,8 @@ AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.a
 EMBEDDED_CONCURRENCY = 1
 
 OUR_FIELDS = (
-    "messages",
-    "prompt",
-    "input",
-    "questions",
-    "model",
-    "n",
-    "best_of",
-    "stream",
-    "logprobs",
-    "top_logprobs",
-    "max_tokens",
-    "temperature",
+    *("messages", "prompt", "input", "questions", "model", "n", "best_of", "stream"),
+    *("logprobs", "top_logprobs", "max_tokens", "temperature"),
 )
 """Fields a request carries itself. An endpoint that overrode them would void estimates, budgets and reading."""
 

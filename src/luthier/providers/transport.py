@@ -91,6 +91,8 @@ class Transport:
         """
         import aiohttp
 
+        # Written in one piece, a large body would hold up all other requests on the loop.
+        data = io.BytesIO(body) if body is not None and len(body) > LARGE_BODY else body
         proxy = None if direct else self._proxy(url)
         session = self._session(proxy)
         started = time.perf_counter()
@@ -100,7 +102,7 @@ class Transport:
                 session.request(
                     "GET" if body is None else "POST",
                     url,
-                    data=_payload(body),
+                    data=data,
                     headers=headers,
                     allow_redirects=False,
                     proxy=proxy.url if proxy is not None and not proxy.is_socks else None,
@@ -196,11 +198,6 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
             response.close()
             return None
     return b"".join(parts)
-
-
-def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
-    # Written in one piece, a large body would hold up all other requests on the loop.
-    return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY else body
 
 
 _shared: tuple[int, Transport] | None = None

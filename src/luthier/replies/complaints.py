@@ -7,18 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = [
-    "DESCRIPTIONS",
-    "Complaint",
-    "complaint",
-    "error_of",
-    "is_page",
-    "message_of",
-    "own_words",
-    "page_text",
-    "parsed",
-    "status_inside",
-]
+__all__ = ["complaint", "error_of", "is_page", "message_of", "own_words", "page_text", "parsed", "status_inside"]
 
 Complaint = Literal[
     "key",  # this key, account, project, network or country may not ask
@@ -207,15 +196,7 @@ RUN_OF_WORDS = 3
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 DESCRIPTIONS = (
-    "message",
-    "msg",
-    "error_msg",
-    "errmsg",
-    "status_msg",
-    "error_message",
-    "error_description",
-    "detail",
-    "title",
+    *("message", "msg", "error_msg", "errmsg", "status_msg", "error_message", "error_description", "detail", "title"),
 )
 NUMBERS = ("code", "status", "status_code", "statusCode", "http_code", "error_code")
 

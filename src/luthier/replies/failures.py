@@ -114,7 +114,6 @@ class Verdict:
         cause: set when no other request of the call can work either.
         suspected: the cause if the first requests of the call all fail like this; one failure alone does not tell.
         by_words: whether only the words of the message tell the cause; a call that has answers disproves it.
-        status: HTTP status, `None` without an answer.
         parameter: the parameter the service does not take.
         unreachable: whether there was no connection at all.
     """
