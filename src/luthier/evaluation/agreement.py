@@ -15,7 +15,7 @@ import scipy
 
 from luthier.errors import DataError
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval
+from luthier.evaluation.resampling import CONFIDENCE, Floats, Interval, normal_quantile
 from luthier.evaluation.statistics import sign_flip
 
 __all__ = [
@@ -84,15 +84,11 @@ class PairedValues:
 
 @dataclass(frozen=True)
 class Choice:
-    """The result of choosing the model with the best reported value.
+    """The result of choosing the model with the best reported value; several are `chosen` where they are alike.
 
-    Attributes:
-        chosen: that model; several where they are reported alike.
-        best: the model that measured best.
-        promised: the reported value of the chosen one.
-        delivered: its measured value, the mean where several are chosen.
-        lost: by how much the best measured value is better than that; never below 0.
-        lost_by_chance: the same for a model drawn at random.
+    `promised` is the reported value of the chosen one and `delivered` its measured value, the mean over several.
+    `lost` says by how much the `best` measured value is better than that, never below 0; `lost_by_chance` says the
+    same of a model drawn at random.
     """
 
     chosen: tuple[str, ...]
@@ -199,7 +195,7 @@ def agree(pairs: PairedValues) -> Agreement:
         spread = 0.0
     error = spread / count**0.5
     t = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
-    z = _normal_quantile()
+    z = normal_quantile()
     below, above = mean - z * spread, mean + z * spread
     limit_half = t * 3**0.5 * error
     varies = bool(np.ptp(reported) > 1e-12 and np.ptp(measured) > 1e-12)
@@ -271,12 +267,8 @@ def row_counts(pairs: PairedValues) -> RowCounts | None:
     if reported is None or measured is None:
         return None
     share = float(pairs.levels.mean())
-    chance = _normal_quantile() * np.sqrt(share * (1 - share) * (1 / reported + 1 / measured))
+    chance = normal_quantile() * np.sqrt(share * (1 - share) * (1 / reported + 1 / measured))
     return RowCounts(pairs.metric, reported, measured, float(chance))
-
-
-def _normal_quantile() -> float:
-    return float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
 
 
 def _flips(differences: Floats) -> float:
@@ -291,7 +283,7 @@ def _fisher(value: float, standard_error: float) -> Interval:
         return Interval(value)
     if abs(value) >= 1 - 1e-12:
         return Interval(value, value, value)
-    middle, half = np.arctanh(value), _normal_quantile() * standard_error
+    middle, half = np.arctanh(value), normal_quantile() * standard_error
     return Interval(value, float(np.tanh(middle - half)), float(np.tanh(middle + half)))
 
 

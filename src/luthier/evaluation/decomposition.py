@@ -19,7 +19,7 @@ from luthier.errors import DataError
 from luthier.evaluation.agreement import may_be_share, reading_order
 from luthier.evaluation.measures import METRICS
 from luthier.evaluation.metrics import EvaluatedRows, Measured, measure
-from luthier.evaluation.resampling import CONFIDENCE, Interval
+from luthier.evaluation.resampling import Interval, normal_quantile
 from luthier.evaluation.statistics import paired_difference
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
@@ -85,15 +85,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class ConditionFigures:
-    """A condition in figures.
-
-    Attributes:
-        name: the condition's.
-        changes: what it changes.
-        rows: evaluated rows, `empty` ones left out.
-        without_label: how many of them have no label.
-        metrics: value and interval of the reported metrics.
-    """
+    """A condition in figures: its evaluated rows, `empty` ones left out, and the reported metrics on them."""
 
     name: str
     changes: str
@@ -104,14 +96,10 @@ class ConditionFigures:
 
 @dataclass(frozen=True)
 class Part:
-    """What one change makes of the difference.
+    """What one change, a key of `CHANGES`, makes of the difference, and the condition it leads to.
 
-    Attributes:
-        changes: which; a key of `CHANGES`.
-        condition: name of the condition it leads to.
-        share: the metric before the change minus after it, with its interval. Without one the difference is counted
-            and not estimated: the service's rows are known, and these are they.
-        p: for "the change makes no difference"; `None` likewise.
+    `share` is the metric before the change minus after it; `p` is for "the change makes no difference". Without an
+    interval and p the difference is counted and not estimated: the service's rows are known, and these are they.
     """
 
     changes: str
@@ -147,15 +135,7 @@ class Decomposition:
 
 @dataclass(frozen=True)
 class Changed:
-    """A row whose answer a change turned.
-
-    Attributes:
-        row: position in the condition's rows, from 0.
-        text: what was read.
-        truth: the true label.
-        before: the answer under the condition before.
-        after: the answer after the change.
-    """
+    """A row whose answer a change turned; `row` is its position in the condition's rows, from 0."""
 
     row: int
     text: str
@@ -166,16 +146,10 @@ class Changed:
 
 @dataclass(frozen=True)
 class Switch:
-    """From one condition to the next on the same rows: which answers changed.
+    """From one condition to the next on the same rows, answered under both: which answers changed.
 
-    Attributes:
-        changes: what changed; a key of `CHANGES`.
-        condition: name of the condition after it.
-        rows: rows answered under both.
-        turned: rows with another label, or with one instead of none.
-        lost: of these, right before and wrong after.
-        won: of these, wrong before and right after.
-        examples: some of the turned rows, the lost ones first.
+    `turned` rows have another label, or one instead of none; of these the `lost` were right before and wrong after,
+    the `won` the other way round. `examples` are some of the turned rows, the lost ones first.
     """
 
     changes: str
@@ -189,15 +163,10 @@ class Switch:
 
 @dataclass(frozen=True)
 class Attribution:
-    """Everything known about why one model's reported numbers differ from the measured ones.
+    """Everything known about why one model's, or job's, reported numbers differ from the measured ones.
 
-    Attributes:
-        name: the model or job.
-        reported: what the service said.
-        conditions: the chain in figures.
-        decompositions: one per reported metric that was measured too, the most telling first.
-        switches: one per change that leaves the rows as they are.
-        notes: sentences a reader should know.
+    There is a decomposition per reported metric that was measured too, the most telling first, and a switch per
+    change that leaves the rows as they are.
     """
 
     name: str
@@ -395,13 +364,13 @@ def _decomposition(
             parts.append(_part(condition.changes, condition.name, metric, before, after))
     last = found[-1][len(groups[-1]) - 1]
     variance = 0.0 if same and len(groups) == 1 else own**2 * rows / theirs + float(last.draws[metric].var())
-    return Decomposition(metric, said, last.intervals[metric], tuple(parts), _quantile() * variance**0.5)
+    return Decomposition(metric, said, last.intervals[metric], tuple(parts), normal_quantile() * variance**0.5)
 
 
 def _definition(condition: str, gap: float, error: float, same: bool) -> Part:
     if same:
         return Part("definition", condition, Interval(gap), None)
-    half = _quantile() * error
+    half = normal_quantile() * error
     p = float(2 * scipy.stats.norm.sf(abs(gap) / error)) if error > 0 else float(abs(gap) < 1e-12)
     return Part("definition", condition, Interval(gap, gap - half, gap + half), p)
 
@@ -445,7 +414,3 @@ def _switch(task: Task, before: Condition, after: Condition, kept: Sequence[int]
             Changed(i, texts[i] or "", str(rows.labels[i]), before.predictions[i], after.predictions[i]) for i in shown
         ),
     )
-
-
-def _quantile() -> float:
-    return float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))

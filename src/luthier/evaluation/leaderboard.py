@@ -23,6 +23,8 @@ __all__ = ["SCHEMA", "Candidate", "Comparison", "Entry", "Leaderboard", "states_
 SCHEMA = 1
 """Version of the document; every later Luthier reads it."""
 
+BOARD_FIGURES = ("test_digest", "rows_evaluated", "rows_empty", "ranked_by", "alpha", "partial")
+ENTRY_FIGURES = ("from_journal_share", "rank", "group", "above_majority")
 PAIR_FIGURES = (
     "p",
     "corrected",
@@ -223,13 +225,8 @@ class Leaderboard:
         lines = []
         for entry in entries:
             who = entry.candidate
-            line: dict[str, Any] = {
-                "rank": entry.rank,
-                "name": who.name,
-                "technique": who.technique,
-                "model": who.model,
-            }
-            line["group"] = entry.group
+            line: dict[str, Any] = {"rank": entry.rank, "name": who.name, "technique": who.technique}
+            line |= {"model": who.model, "group": entry.group}
             for name in names:
                 found = entry.metrics.get(name)
                 line[name] = found.value if found else None
@@ -252,17 +249,12 @@ class Leaderboard:
         return {
             "schema": SCHEMA,
             "task": self.task.document(),
-            "test_digest": self.test_digest,
-            "rows_evaluated": self.rows_evaluated,
-            "rows_empty": self.rows_empty,
-            "ranked_by": self.ranked_by,
-            "alpha": self.alpha,
-            "partial": self.partial,
+            **{name: getattr(self, name) for name in BOARD_FIGURES},
             "entries": [_entry_document(entry, predictions) for entry in self.entries],
             "majority": _entry_document(self.majority, predictions),
             "ceiling": None if self.ceiling is None else _entry_document(self.ceiling, predictions),
             "pairs": _pair_columns(self),
-            "plan": None if self.plan is None else plain(self.plan),
+            "plan": plain(self.plan),
         }
 
     @classmethod
@@ -281,17 +273,12 @@ class Leaderboard:
             entries = tuple(_read_entry(entry) for entry in document["entries"])
             return cls(
                 task=Task(**document["task"]),
-                test_digest=document["test_digest"],
-                rows_evaluated=document["rows_evaluated"],
-                rows_empty=document["rows_empty"],
-                ranked_by=document["ranked_by"],
                 entries=entries,
                 pairs=_read_pairs(document["pairs"], [entry.name for entry in entries], document["ranked_by"]),
                 majority=_read_entry(document["majority"]),
                 ceiling=None if document["ceiling"] is None else _read_entry(document["ceiling"]),
-                partial=document["partial"],
                 plan=None if document["plan"] is None else SamplePlan(**document["plan"]),
-                alpha=document["alpha"],
+                **{name: document[name] for name in BOARD_FIGURES},
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(f"this document is not a leaderboard: {type(error).__name__} {error}.") from error
@@ -360,10 +347,7 @@ def _read_entry(document: Mapping[str, Any]) -> Entry:
         candidate=Candidate(**{**who, "notes": tuple(who["notes"]), "predictions": predictions}),
         metrics={name: Interval(*bounds) for name, bounds in document["metrics"].items()},
         states={state: document["states"][state] for state in STATES if state in document["states"]},
-        from_journal_share=document["from_journal_share"],
-        rank=document["rank"],
-        group=document["group"],
-        above_majority=document["above_majority"],
+        **{name: document[name] for name in ENTRY_FIGURES},
         plots=Plots(
             confusion=tuple(tuple(line) for line in document["confusion"]),
             calibration=tuple(CalibrationBin(**part) for part in document["calibration"]),

@@ -42,13 +42,9 @@ FEWEST_CUT = 8
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What is to be scored next.
+    """What is to be scored next: the candidates still in the race, on the rows from `first` to before `end`.
 
-    Attributes:
-        number: of the block, from 1.
-        candidates: those still in the race, in the order the scores are wanted.
-        first: position of the block's first row in the random order.
-        end: position behind its last row.
+    Scores are wanted in the order of `candidates`; blocks are numbered from 1, rows from 0 in the random order.
     """
 
     number: int
@@ -296,10 +292,10 @@ def _affordable(field: int, steps: Sequence[int], room: float) -> int:
 
 
 def _mean(scores: Floats) -> Interval:
-    value = float(scores.mean())
     if np.isin(scores, (0.0, 1.0)).all():
         return rate_interval(float(scores.sum()), len(scores))
-    if len(scores) < 2 or not np.ptp(scores):
+    value = float(scores.mean())
+    if not np.ptp(scores):
         # Equal scores give no estimate of how far other rows may spread.
         return Interval(value)
     half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(scores) - 1) * scores.std(ddof=1) / sqrt(len(scores)))

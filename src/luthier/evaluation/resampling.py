@@ -17,6 +17,7 @@ __all__ = [
     "Floats",
     "Interval",
     "bootstrap_interval",
+    "normal_quantile",
     "percentile_interval",
     "plain",
     "quantile_interval",
@@ -227,6 +228,11 @@ def percentile_interval(value: float, draws: Floats) -> Interval:
     return Interval(float(value), float(min(low, value)), float(max(high, value)))
 
 
+def normal_quantile() -> float:
+    """Standard errors that the bounds of a normal interval lie from its middle."""
+    return float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
+
+
 def rate_interval(count: float, rows: int) -> Interval:
     """A share of rows with its Wilson score interval.
 
@@ -240,7 +246,7 @@ def rate_interval(count: float, rows: int) -> Interval:
     """
     if rows == 0:
         return Interval(0.0)
-    z = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
+    z = normal_quantile()
     share = count / rows
     middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * np.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))

@@ -26,17 +26,9 @@ MOST_EXACT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class SpreadGroup:
-    """The results of one recipe, such as one count of examples, over its draws.
+    """The results of one recipe, such as one count of examples, over its draws: one value per draw, ascending.
 
-    Attributes:
-        name: what the draws have in common.
-        values: one result per draw, ascending.
-        mean: their mean with Student's 95% interval; no bounds where there is one draw.
-        low: the smallest.
-        quarter: a quarter of the draws lie at or below.
-        median: half of them do.
-        three_quarters: three quarters do.
-        high: the largest.
+    `mean` has Student's 95% interval, without bounds where there is one draw; `low` to `high` are the quartiles.
     """
 
     name: str
@@ -56,14 +48,10 @@ class SpreadGroup:
 
 @dataclass(frozen=True, slots=True)
 class SpreadPair:
-    """Two groups compared.
+    """Two groups by their names: mean of the first minus mean of the second.
 
-    Attributes:
-        first: name of one group.
-        second: name of the other.
-        difference: mean of the first minus mean of the second.
-        p: two-sided, from permuting the results over the two groups; 1 where there are too few to tell.
-        p_corrected: the same after Holm's correction over all pairs.
+    `p` is two-sided, from permuting the results over the two groups, 1 where there are too few to tell;
+    `p_corrected` is the same after Holm's correction over all pairs.
     """
 
     first: str
@@ -191,19 +179,15 @@ def _apart(part: Floats, whole: float, size: int, count: int) -> Floats:
 
 def _group(name: str, values: Sequence[float]) -> SpreadGroup:
     ordered = np.sort(np.asarray(values, dtype=float))
-    mean = float(ordered.mean())
-    half = 0.0
-    if len(ordered) > 1:
-        error = float(ordered.std(ddof=1)) / np.sqrt(len(ordered))
-        half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(ordered) - 1) * error)
-    low, quarter, median, three_quarters, high = (float(q) for q in np.quantile(ordered, [0, 0.25, 0.5, 0.75, 1]))
-    return SpreadGroup(
-        name=name,
-        values=tuple(float(value) for value in ordered),
-        mean=Interval(mean, mean - half, mean + half) if len(ordered) > 1 else Interval(mean),
-        low=low,
-        quarter=quarter,
-        median=median,
-        three_quarters=three_quarters,
-        high=high,
-    )
+    quartiles = np.quantile(ordered, [0, 0.25, 0.5, 0.75, 1]).tolist()
+    return SpreadGroup(name, tuple(ordered.tolist()), _mean(ordered), *quartiles)
+
+
+def _mean(values: Floats) -> Interval:
+    """A mean with Student's t interval; no bounds for a single value."""
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Interval(mean)
+    error = float(values.std(ddof=1)) / np.sqrt(len(values))
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * error)
+    return Interval(mean, mean - half, mean + half)
