@@ -28,7 +28,9 @@ def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
     columns: dict[str, pd.Series[Any]] = {
         "row": pd.Series(numbers, dtype="int64"),
         "text": pd.Series(list(rows.texts), dtype="string"),
-        "truth": pd.Series(list(rows.labels), dtype="string" if text_values else "float64"),
+        "truth": pd.Series(
+            [task.kind.cell(label) for label in rows.labels], dtype="string" if text_values else "float64"
+        ),
     }
     answered = task.kind.frame(predictions)
     columns |= {str(name): answered[name] for name in answered.columns}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from luthier.tasks.json_objects import MOST_READ, NoObject, is_whole, values_under
+from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, is_whole, values_under
 from luthier.tasks.negation import is_denied
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import AnswerRead, short
@@ -184,7 +184,7 @@ class LabelReader:
             given = values_under(JSON_KEY, tail)
         except NoObject:
             return AnswerRead(None, f"the answer is not the JSON that was asked for: {short(said)}")
-        plain = [value for value in given if isinstance(value, str | int | float)]
+        plain = [one for value in given for one in alternatives(value) if isinstance(one, str | int | float)]
         if not plain:
             return AnswerRead(None, f"the JSON has no {JSON_KEY!r}: {short(said)}")
         if cut and not is_whole(tail):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["MOST_READ", "NoObject", "is_whole", "values_under"]
+__all__ = ["MOST_READ", "NoObject", "alternatives", "as_json", "is_whole", "values_under"]
 
 MOST_READ = 20_000
 """Characters of an answer that are searched, from its end: a model that never stops must not stall the reader."""
@@ -66,6 +66,21 @@ def values_under(key: str, text: str) -> list[Any]:
     return [value for found in objects for value in _values(key, found, MOST_DEPTH)]
 
 
+def as_json(value: Any) -> Any:
+    """What `values_under` found as dicts, lists and single values."""
+    if isinstance(value, _Object):
+        return {name: as_json(inner) for name, inner in value}
+    return [as_json(inner) for inner in value] if isinstance(value, list) else value
+
+
+def alternatives(value: Any) -> list[Any]:
+    """The single values of one: each of a list, and what `{"value": ...}` holds."""
+    if isinstance(value, _Object):
+        single = len(value) == 1 and value[0][0].casefold() in WRAPPERS
+        return [value[0][1]] if single else [value]
+    return value if isinstance(value, list) and value else [value]
+
+
 def is_whole(text: str) -> bool:
     """Whether an answer that was cut ends with its object all the same."""
     return text.rstrip("`\n ").endswith(("}", "]"))
@@ -122,13 +137,5 @@ def _values(key: str, found: _Object, depth: int) -> list[Any]:
     values = [value for name, value in found if name == key]
     values = values or [value for name, value in found if name.strip(MARKS).casefold() == key]
     if values or depth == 1:
-        return [each for value in values for each in _each(value)]
+        return values
     return [value for _, inner in found for each in _objects(inner) for value in _values(key, each, depth - 1)]
-
-
-def _each(value: Any) -> list[Any]:
-    if isinstance(value, _Object):
-        # {"label": {"value": "good"}}
-        single = len(value) == 1 and value[0][0].casefold() in WRAPPERS
-        return [value[0][1]] if single else [value]
-    return value if isinstance(value, list) and value else [value]

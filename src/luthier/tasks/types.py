@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from luthier.tasks.json_objects import MOST_READ, NoObject, is_whole, values_under
+from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, as_json, is_whole, values_under
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.thoughts import spoken
 
@@ -191,19 +191,22 @@ class TaskType(ABC):
         """A number per row; a split into tables keeps the shares of equal numbers."""
         return [0] * len(truths)
 
-    @abstractmethod
     def read(self, text: str, *, cut: bool = False) -> AnswerRead:
-        """The value a free answer states; a `cut` one had more to say."""
+        """The value a free answer states, by itself one in JSON; a `cut` one had more to say."""
+        return self.read_json(text, cut=cut)
 
     def read_json(self, text: str, *, cut: bool = False) -> AnswerRead:
         """The value in an answer of method `json`: what `read_truth` makes of what stands under `value_name`."""
         said = spoken(text)[-MOST_READ:]
         try:
-            found = [self.read_truth(value) for value in values_under(self.value_name, said)]
+            given = values_under(self.value_name, said)
         except NoObject:
             return AnswerRead(None, f"the answer is not the JSON that was asked for: {short(said)}")
         if cut and not is_whole(said):
             return AnswerRead(None, f"the answer was cut: {short(said)}")
+        found = [self.read_truth(as_json(value)) for value in given]
+        if None in found:
+            found = [self.read_truth(as_json(one)) for value in given for one in alternatives(value)]
         if not found or any(value is None or value != found[0] for value in found):
             return AnswerRead(None, f"the JSON states no {self.value_name}, or several: {short(said)}")
         return AnswerRead(found[0])
@@ -234,8 +237,12 @@ class TaskType(ABC):
         }
 
     def written(self, value: Any) -> str:
-        """A value as a model is to answer it, in few-shot examples and training lines."""
+        """A value as text: as a model is to answer it in few-shot examples, and in a column of text."""
         return str(value)
+
+    def cell(self, value: Any) -> Any:
+        """A value as it stands in a table, `None` where there is none."""
+        return self.written(value) if value is not None and self.value_column == "text" else value
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -244,7 +251,7 @@ class TaskType(ABC):
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
         """One prediction under the names of its columns, `None` where there is no value."""
-        return {self.value_name: prediction.value, "state": prediction.state, "error": prediction.error}
+        return {self.value_name: self.cell(prediction.value), "state": prediction.state, "error": prediction.error}
 
     def frame(self, predictions: Sequence[Prediction]) -> pd.DataFrame:
         """The predictions as the table every command, model and server returns."""
