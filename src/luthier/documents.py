@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from luthier.errors import UserError
+from luthier.errors import SpecError, UserError
 
-__all__ = ["MOST_CHARACTERS", "MOST_DEPTH", "MOST_NODES", "described", "parse_yaml", "path_of"]
+__all__ = ["MOST_CHARACTERS", "MOST_DEPTH", "MOST_NODES", "described", "parse_yaml", "path_of", "read_yaml"]
 
 MOST_CHARACTERS = 1_000_000
 MOST_DEPTH = 100
@@ -57,6 +57,27 @@ def parse_yaml(text: str) -> Any:
         raise yaml.YAMLError(f"{error}; write it in quotes if it is a text") from error
     finally:
         loader.dispose()
+
+
+def read_yaml(file: Path, what: str, cure: str) -> Any:
+    """The document in a YAML file of the user's.
+
+    Args:
+        file: its path.
+        what: what it describes, such as `task`.
+        cure: a sentence on how to get one where there is none.
+
+    Raises:
+        SpecError: the file is not there, or is no YAML.
+    """
+    import yaml
+
+    if not file.is_file():
+        raise SpecError(f"no {what} file {file}. {cure}")
+    try:
+        return parse_yaml(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file} is not valid YAML: {error}") from error
 
 
 def path_of(given: Any, what: str, wrong: type[UserError]) -> Path:

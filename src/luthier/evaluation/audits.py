@@ -56,41 +56,26 @@ class Audit:
         """One line per model and metric: reported, measured, and their difference."""
         import pandas as pd
 
-        lines: list[dict[str, Any]] = []
-        for agreement in self.agreements:
-            pairs = agreement.pairs
-            lines += [
-                {"id": name, "metric": pairs.metric, "reported": said, "measured": found, "difference": said - found}
-                for name, said, found in zip(pairs.ids, pairs.reported, pairs.measured, strict=True)
-            ]
+        lines = [
+            (name, one.metric, said, found)
+            for one in self.agreements
+            for name, said, found in zip(one.pairs.ids, one.pairs.reported, one.pairs.measured, strict=True)
+        ]
         if not self.agreements:
             lines = [
-                {
-                    "id": job.name,
-                    "metric": one.metric,
-                    "reported": one.reported,
-                    "measured": one.measured.value,
-                    "difference": one.difference,
-                }
+                (job.name, one.metric, one.reported, one.measured.value)
                 for job in self.attributions
                 for one in job.decompositions
             ]
-        return pd.DataFrame(lines, columns=["id", "metric", "reported", "measured", "difference"])
+        frame = pd.DataFrame(lines, columns=["id", "metric", "reported", "measured"])
+        return frame.assign(difference=frame["reported"] - frame["measured"])
 
     def parts_frame(self) -> pd.DataFrame:
         """One line per job, metric and part of the difference, in the order of the chain."""
         import pandas as pd
 
         lines = [
-            {
-                "id": job.name,
-                "metric": one.metric,
-                "changes": part.changes,
-                "share": part.share.value,
-                "share_low": part.share.low,
-                "share_high": part.share.high,
-                "p": part.p,
-            }
+            (job.name, one.metric, part.changes, part.share.value, part.share.low, part.share.high, part.p)
             for job in self.attributions
             for one in job.decompositions
             for part in one.parts

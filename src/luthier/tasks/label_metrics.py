@@ -66,35 +66,24 @@ LABEL_METRICS: dict[str, Measure] = {
         "lower",
         "number",
         "Mean squared distance of the expected rating (the mean under the probabilities) from the true one.",
-        needs_probabilities=True,
     ),
     "expected_mae": Measure(
-        "MAE (expected)",
-        "lower",
-        "number",
-        "Mean distance of the expected rating from the true one.",
-        needs_probabilities=True,
+        "MAE (expected)", "lower", "number", "Mean distance of the expected rating from the true one."
     ),
     "expected_qwk": Measure(
-        "QWK (expected)",
-        "higher",
-        "share",
-        "Quadratic weighted kappa of the label nearest to the expected rating.",
-        needs_probabilities=True,
+        "QWK (expected)", "higher", "share", "Quadratic weighted kappa of the label nearest to the expected rating."
     ),
     "log_loss": Measure(
         "log loss",
         "lower",
         "number",
         "Mean surprise, in nats, at the true label under the probabilities; sure and wrong costs most.",
-        needs_probabilities=True,
     ),
     "brier": Measure(
         "Brier",
         "lower",
         "number",
         "Mean squared distance of the probabilities from the truth, summed over the labels: 0 to 2.",
-        needs_probabilities=True,
     ),
     "calibration_error": Measure(
         "calibration error",
@@ -102,7 +91,6 @@ LABEL_METRICS: dict[str, Measure] = {
         "share",
         "How far the stated confidence is from the share that was right, averaged over ten equally full bins.",
         is_biased=True,
-        needs_probabilities=True,
     ),
     "probability_coverage": Measure(
         "with probabilities",
@@ -110,7 +98,6 @@ LABEL_METRICS: dict[str, Measure] = {
         "share",
         "Share of rows with a label that also have a probability per label; the others count as uniform.",
         kind="rate",
-        needs_probabilities=True,
     ),
 }
 """Metric name to what it is, in the order tables show them."""
@@ -376,18 +363,11 @@ def _kappa(prefix: str, sums: Mapping[str, Floats], span: float) -> Floats:
 def label_scores(labels: Sequence[str], counts: Counts) -> tuple[LabelScores, ...]:
     """Precision, recall and F1 per label from a confusion matrix; 0 where there is nothing to divide by."""
     cells = np.array(counts, dtype=float)
-    right, support, answered = np.diag(cells), cells.sum(axis=1), cells.sum(axis=0)
-    return tuple(
-        LabelScores(
-            label=label,
-            precision=float(right[i] / answered[i]) if answered[i] else 0.0,
-            recall=float(right[i] / support[i]) if support[i] else 0.0,
-            f1=float(2 * right[i] / (support[i] + answered[i])) if support[i] + answered[i] else 0.0,
-            support=int(support[i]),
-            answered=int(answered[i]),
-        )
-        for i, label in enumerate(labels)
-    )
+    right, support, answered = np.diag(cells), cells.sum(axis=1), cells.sum(axis=0)[:-1]
+    columns = [ratio(right, answered), ratio(right, support), ratio(2 * right, support + answered)]
+    columns += [support.astype(int), answered.astype(int)]
+    lines = zip(labels, *(column.tolist() for column in columns), strict=True)
+    return tuple(LabelScores(*line) for line in lines)
 
 
 def ratio(above: Floats, below: Floats | npt.NDArray[np.int_]) -> Floats:

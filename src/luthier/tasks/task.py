@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from luthier.documents import described, parse_yaml, path_of
+from luthier.documents import described, path_of, read_yaml
 from luthier.errors import DataError, SpecError, UserError
 from luthier.tables import frame_of, row_numbers
 from luthier.tasks.closed_set import ClosedSet
@@ -350,22 +350,12 @@ class Task(BaseModel, metaclass=ReadableErrors):
         Raises:
             SpecError: the file is not there, is no YAML, or is not a task.
         """
-        import yaml
-
         file = path_of(path, "a task", SpecError)
-        if not file.is_file():
-            raise SpecError(
-                f"no task file {file}. `luthier init --data TABLE --text COLUMN --label COLUMN` writes one."
-            )
-        try:
-            text = file.read_text(encoding="utf-8")
-            given = parse_yaml(text)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SpecError(f"{file} is not valid YAML: {error}") from error
+        given = read_yaml(file, "task", "`luthier init --data TABLE --text COLUMN --label COLUMN` writes one.")
         if not isinstance(given, dict):
             raise SpecError(f"{file} is not a task: it needs name, text, label and labels.")
         try:
-            return cls(**labels_as_written(given, text))
+            return cls(**labels_as_written(given, file.read_text(encoding="utf-8")))
         except ValidationError as error:
             raise SpecError(f"{file}: {readable_validation_error(error, cls)}") from error
 

@@ -47,7 +47,6 @@ class Measure:
         format: `share` (0 to 1 or -1 to 1, two decimals without the leading zero), `number`, `usd` or `seconds`.
         description: one sentence for a reader who meets it for the first time.
         kind: `quality` metrics can rank a leaderboard; `rate` counts states of rows; `cost` is money and time.
-        needs_probabilities: absent unless some row has a probability per label.
         is_share: a plain share of the rows, whose interval is Wilson's and not the bootstrap's.
         is_biased: bootstrap samples miss it by more than the rows themselves do, so its interval takes plain
             percentiles: correcting for that bias would add it.
@@ -58,7 +57,6 @@ class Measure:
     format: Format
     description: str
     kind: Literal["quality", "rate", "cost"] = "quality"
-    needs_probabilities: bool = False
     is_share: bool = False
     is_biased: bool = False
 

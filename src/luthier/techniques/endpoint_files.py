@@ -6,33 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from luthier.documents import parse_yaml
+from luthier.documents import read_yaml
 from luthier.errors import SpecError
 from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.spec.setting_paths import SHORT_FORMS
 from luthier.tasks.task import readable_validation_error
 
-__all__ = ["override_endpoint", "read_endpoint_for", "read_endpoint", "read_yaml", "why_unmoved", "unmoved"]
+__all__ = ["override_endpoint", "read_endpoint_for", "read_endpoint", "why_unmoved", "unmoved"]
 
 ENDPOINTS = ("endpoint", "embedding")
 """Blocks of an endpoint file with an endpoint; a technique takes the one named by its `endpoint_block`."""
 
 REPLACEABLE = (*ENDPOINTS, "decoding", "answer", "prompt")
 """Blocks an endpoint file may have."""
-
-
-def read_yaml(file: Path, what: str, cure: str) -> Any:
-    """The document in a YAML file."""
-    if not file.is_file():
-        raise SpecError(f"no {what} file {file}. {cure}")
-    try:
-        return parse_yaml(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"{file} is not valid YAML: {error}") from error
 
 
 def read_endpoint(path: str | Path) -> dict[str, Any]:

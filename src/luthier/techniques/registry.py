@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from luthier.documents import path_of
+from luthier.documents import path_of, read_yaml
 from luthier.errors import SpecError
 from luthier.spec import SCHEMA, Spec
 from luthier.tasks.task import Task
 from luthier.techniques.baseline import Baseline
 from luthier.techniques.decision import Decision
 from luthier.techniques.embedding import Embedding
-from luthier.techniques.endpoint_files import override_endpoint, read_yaml, unmoved, why_unmoved
+from luthier.techniques.endpoint_files import override_endpoint, unmoved, why_unmoved
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.grid import MOST_SPECS, expand, read_options, too_many
 from luthier.techniques.prompt.prompt import Prompt
