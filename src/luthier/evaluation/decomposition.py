@@ -244,7 +244,8 @@ def decompose(
             f"{name}: none of the reported metrics ({', '.join(reported.metrics) or 'none'}) was measured; "
             f"name them as one of: {', '.join(there)}."
         )
-    same, notes = _same_rows(reported, readings[0][0])
+    other = _other_than_reported(reported, len(readings[0][0]))
+    same, notes = other is None, [] if other is None else [other]
     figures = [
         ConditionFigures(
             condition.name,
@@ -323,24 +324,21 @@ def _reweighted(before: EvaluatedRows, after: EvaluatedRows) -> EvaluatedRows | 
     return replace(before, counted=np.array([share[truth] for truth in before.truths]))
 
 
-def _same_rows(reported: Reported, first: EvaluatedRows) -> tuple[bool, list[str]]:
-    """Whether the service measured on exactly the first condition's rows, and what there is to say about it."""
-    rows = len(first)
+def _other_than_reported(reported: Reported, rows: int) -> str | None:
+    """Why the service may not have measured on exactly the first condition's rows; `None` where it has."""
     if reported.rows is None:
-        return False, [
-            "The service does not say which rows it measured on, so chance is part of what is not explained."
-        ]
+        return "The service does not say which rows it measured on, so chance is part of what is not explained."
     if reported.rows != rows:
-        return False, [
+        return (
             f"The service measured on {reported.rows:,} rows, the first condition is on {rows:,}: chance is part of "
             "what is not explained."
-        ]
+        )
     if not may_be_share(reported.metrics.get("accuracy", 0.0), rows):
-        return False, [
+        return (
             f"The reported accuracy {reported.metrics['accuracy']:.6g} is no whole share of {rows:,} rows: the service "
             "counted other rows, or something else than rows."
-        ]
-    return True, []
+        )
+    return None
 
 
 def _decomposition(

@@ -132,11 +132,9 @@ def race(candidates: int, rows: int, *, alpha: float = ALPHA, tolerance: float =
             break
         for loser in field.beaten():
             field.drop(loser, number, "test")
-        if candidates >= FEWEST_CUT:
-            steps = [after - before for before, after in pairwise(ends[number - 1 :])]
-            room = most * candidates * rows - field.evaluations
-            for loser in field.ranked[_affordable(len(field.racing), steps, room) :]:
-                field.drop(loser, number, "cut")
+        left = most * candidates * rows - field.evaluations
+        for loser in field.ranked[_affordable(candidates, len(field.racing), ends[number - 1 :], left) :]:
+            field.drop(loser, number, "cut")
         if len(field.racing) == 1:
             break
     return field.outcome()
@@ -190,12 +188,8 @@ def largest_fields(candidates: int, rows: int, most: float = MOST) -> tuple[int,
     sizes = [candidates]
     spent = candidates * ends[0]
     for number in range(1, len(ends)):
-        steps = [after - before for before, after in pairwise(ends[number - 1 :])]
-        if candidates >= FEWEST_CUT:
-            sizes.append(_affordable(sizes[-1], steps, most * candidates * rows - spent))
-        else:
-            sizes.append(candidates)
-        spent += sizes[-1] * steps[0]
+        sizes.append(_affordable(candidates, sizes[-1], ends[number - 1 :], most * candidates * rows - spent))
+        spent += sizes[-1] * (ends[number] - ends[number - 1])
     return tuple(sizes)
 
 
@@ -276,18 +270,22 @@ class _Field:
         return Outcome(winner, tuple(ranked), tuple(racers), self.evaluations, self._scores.size)
 
 
-def _affordable(field: int, steps: Sequence[int], room: float) -> int:
-    """How many candidates may stay for the next block if the field shrinks by the same factor at each later block."""
+def _affordable(candidates: int, field: int, ends: Sequence[int], left: float) -> int:
+    """How many of a field may stay for the next block if it shrinks by the same factor at each later block.
+
+    `left` is how many evaluations the blocks after the first of `ends` may take.
+    """
+    steps = [after - before for before, after in pairwise(ends)]
 
     def price(factor: float) -> float:
         return sum(field * factor**place * step for place, step in enumerate(steps, start=1))
 
-    if price(1.0) <= room:
+    if candidates < FEWEST_CUT or price(1.0) <= left:
         return field
     low, high = 0.0, 1.0
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (low, middle) if price(middle) > room else (middle, high)
+        low, high = (low, middle) if price(middle) > left else (middle, high)
     return max(1, int(field * low + 1e-9))
 
 

@@ -79,15 +79,10 @@ def build_leaderboard(
     specs, floor, human = found[: len(shown)], found[len(shown)], found[len(shown) + 1 :]
 
     sign = -1 if measures_of(task)[metric].better == "higher" else 1
-    order = sorted(
-        range(len(shown)),
-        key=lambda i: (
-            metric not in specs[i].draws,
-            sign * specs[i].intervals[metric].value if metric in specs[i].draws else 0.0,
-            candidates[i].name,
-        ),
-    )
-    judged = [i for i in order if metric in specs[i].draws]
+    by_name = sorted(range(len(shown)), key=lambda i: candidates[i].name)
+    judged = [i for i in by_name if metric in specs[i].draws]
+    judged.sort(key=lambda i: sign * specs[i].intervals[metric].value)
+    order = judged + [i for i in by_name if metric not in specs[i].draws]
     if not judged and not waiting:
         raise UserError(f"no spec has {metric!r}, which needs a probability per label; rank by something else.")
     pairs: list[Comparison] = []
@@ -243,11 +238,12 @@ def _compare(
         np.stack([measured[i].draws[metric] for i in order]),
     )
     right = [mcnemar(evaluated[i].correct, evaluated[j].correct) for i, j in couples]
-    near: list[float] | None = None
+    near: Sequence[float | None] = [None] * len(couples)
+    near_corrected = near
     if task.kind.ordered:
-        near = [sign_flip(evaluated[i].judged.distances - evaluated[j].judged.distances) for i, j in couples]
+        flips = [sign_flip(evaluated[i].judged.distances - evaluated[j].judged.distances) for i, j in couples]
+        near, near_corrected = flips, holm(flips)
     corrected, right_corrected = holm([d.p for d in differences]), holm(right)
-    near_corrected = holm(near) if near is not None else None
     pairs = [
         Comparison(
             first=candidates[i].name,
@@ -258,8 +254,8 @@ def _compare(
             corrected=corrected[k],
             accuracy_p=right[k],
             accuracy_corrected=right_corrected[k],
-            error_p=near[k] if near is not None else None,
-            error_corrected=near_corrected[k] if near_corrected is not None else None,
+            error_p=near[k],
+            error_corrected=near_corrected[k],
             disagreement=float((evaluated[i].correct != evaluated[j].correct).mean()),
         )
         for k, (i, j) in enumerate(couples)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, is_whole, values_under
 from luthier.tasks.negation import is_denied
@@ -117,7 +117,8 @@ class LabelReader:
         letters = [name for name in self._names if len(name) == 1 and name.isascii() and name.isalpha()]
         phrases = [name for name in self._names if name not in letters and not NUMBER.fullmatch(name)]
         # Longest first, so that "not spam" is not read as "spam".
-        self._phrases = _whole_tokens(sorted(phrases, key=len, reverse=True))
+        phrases.sort(key=len, reverse=True)
+        self._phrases = re.compile("|".join(map(_whole_token, phrases)), re.I) if phrases else None
         # A letter within a sentence is an article or a name; one that ends it, is marked, or stands beside another by
         # "or", is an answer.
         ended = (
@@ -300,10 +301,6 @@ def _visible(text: str) -> str:
 def _without_runs(text: str) -> str:
     """Blanks and digits that a model repeats without end say nothing, and searching them takes quadratic time."""
     return RUNS.sub(lambda run: ("\n" if "\n" in run[0] else " ") if run[0].isspace() else "#", text)
-
-
-def _whole_tokens(names: Sequence[str]) -> re.Pattern[str] | None:
-    return re.compile("|".join(map(_whole_token, names)), re.I) if names else None
 
 
 def _whole_token(name: str) -> str:

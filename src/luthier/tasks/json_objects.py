@@ -94,11 +94,7 @@ def _readings(text: str) -> Iterator[str]:
     yield text
     text = SINGLE_QUOTED.sub(lambda found: json.dumps(found.group(1).replace("\\'", "'")), text)
     text = BARE_KEY.sub(r'\1"\2"', text)
-    yield BARE_VALUE.sub(lambda found: found.group(1) + _value_of(found.group(2)), text)
-
-
-def _value_of(word: str) -> str:
-    return CONSTANTS.get(word.casefold()) or json.dumps(word)
+    yield BARE_VALUE.sub(lambda said: said[1] + (CONSTANTS.get(said[2].casefold()) or json.dumps(said[2])), text)
 
 
 def _all_objects(text: str) -> list[_Object]:
