@@ -81,7 +81,7 @@ class MemoryTracker:
     def run(
         self, task: Task, name: str, kind: str, tags: Mapping[str, str], parent: str | None = None
     ) -> Iterator[MemoryRun]:
-        made = MemoryRun(f"run-{len(self.runs) + 1}", None, name, kind, dict(tags), parent)
+        made = MemoryRun(f"run-{len(self.runs) + 1}", name, kind, dict(tags), parent)
         self.runs.append(made)
         yield made
         made.ended = True

@@ -47,7 +47,7 @@ PAGES = (
             "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job",
             "compare_tables", "plan", "compare_checkpoints", "audit", "read_table",
             "Board", "Boards", "SpecResult", "Plan", "Model", "Job",
-            "luthier.packaging.model:LuthierModel", "luthier.scoring.batch:BatchReport",
+            "luthier.packaging.model:LuthierModel", "luthier.scoring.batch_report:BatchReport",
             "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
             "luthier.experiments.checking:Checked", "Finding", "luthier.auditing.audit_result:AuditResult",
         ),

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.scoring.batch import BatchReport
+from luthier.scoring.batch_report import BatchReport
 from luthier.tracking.batch_runs import batch_run, log_batch_later, write_kept_runs
 from luthier.tracking.store_file import SCHEMAS, model_folder, runs_tagged
 

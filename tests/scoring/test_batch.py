@@ -190,6 +190,7 @@ def test_the_report_adds_up_to_what_was_spent(model: lt.Model, table: pd.DataFra
     assert report.rows == 120
     assert report.spent_usd == pytest.approx(told.spent_usd)
     assert report.from_journal == 80
+    assert repr(report).startswith("120 rows written to out.csv in ")
 
 
 def test_a_renamed_column_keeps_its_type(model: lt.Model, table: pd.DataFrame) -> None:

@@ -12,7 +12,6 @@ from luthier.api.verbs import (
     compare_tables,
     fit,
     limited,
-    load,
     log,
     plan,
     preview,
@@ -30,8 +29,8 @@ from luthier.outputs import check_folder
 from luthier.packaging.promotion import promote
 from luthier.packaging.versions import check_names
 from luthier.plans import Plan
+from luthier.scoring.loading import load
 from luthier.scoring.scored_model import Model
-from luthier.scoring.summary import report_text
 from luthier.spec import Spec
 from luthier.tables import how_saved, read_table
 from luthier.techniques import read_endpoint, read_endpoint_for, read_spec, read_specs, unmoved, why_unmoved
@@ -85,7 +84,6 @@ __all__ = [
     "read_spec",
     "read_specs",
     "read_table",
-    "report_text",
     "score",
     "show_fit",
     "specs_of_job",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -16,11 +15,11 @@ from luthier.experiments.board import Board, Boards, SpecResult
 from luthier.experiments.checking import Checked, check_specs
 from luthier.experiments.compare import ComparisonSetup
 from luthier.experiments.fits import FitSetup
-from luthier.packaging.loading import load_model
 from luthier.packaging.versions import check_names
 from luthier.plans import Plan
 from luthier.reporting.fit_report import fit_sections
 from luthier.reporting.terminal import show
+from luthier.scoring.loading import load
 from luthier.scoring.scored_model import Model, example_of, log_model
 from luthier.spec import Fitted, Spec
 from luthier.tables import frame_of, is_table, take_rows
@@ -48,7 +47,6 @@ __all__ = [
     "compare_tables",
     "fit",
     "limited",
-    "load",
     "log",
     "plan",
     "preview",
@@ -258,29 +256,6 @@ def log(
     fitted = setup.fit(options, tracker=MlflowTracker())
     example = None if setup.rows is None else example_of(setup.rows)
     return log_model(fitted, register=register, alias=alias, input_example=example)
-
-
-def load(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, trust: bool = False) -> Model:
-    """The packaged model at a URI; nothing that came with it is run.
-
-    Args:
-        model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/m-ID` or a folder.
-        endpoint: settings that point it elsewhere, such as `{"base_url": ..., "model": ...}`; what is not
-            given stays as it was logged.
-        trust: let a model that Luthier did not log run the code it brings along.
-    """
-    if not isinstance(model_uri, str | os.PathLike):
-        raise ModelError(
-            f"a model is wanted, as models:/NAME@ALIAS, models:/NAME/VERSION or a folder; "
-            f"given: {described(model_uri)}."
-        )
-    if endpoint is not None and not isinstance(endpoint, Mapping):
-        raise ModelError(f"endpoint= is {described(endpoint)}; give settings, as in {{'model': ..., 'base_url': ...}}")
-    model_uri = str(model_uri)
-    settings = dict(endpoint or {})
-    settings |= settings.pop("limits", {})
-    found = load_model(model_uri, settings, trust=trust)
-    return Model(model_uri, found.fitted, model_id=found.model_id, sends_key=found.sends_key)
 
 
 def score(

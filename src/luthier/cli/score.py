@@ -76,7 +76,7 @@ def score(
     if json:
         print_json(report.metrics())
     else:
-        print(visible(api.report_text(report, target)))
+        print(visible(str(report)))
     print_end(engine.report)
     if report.transient:
         raise Partial(f"{report.transient:,} rows have no answer yet; run the same command again to ask for them.")

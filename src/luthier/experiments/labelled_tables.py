@@ -36,13 +36,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class LabelledTable:
-    """A test table.
-
-    Attributes:
-        name: what it is called.
-        frame: as it was given.
-        rows: its rows under the task, every one labelled.
-    """
+    """A test table as it was given, and its rows under the task, every one labelled."""
 
     name: str
     frame: pd.DataFrame

@@ -59,8 +59,11 @@ class ModelFolder:
 
     @property
     def data(self) -> Path:
-        """The fitted folder inside."""
-        return plain_folder(self.path, DATA)
+        """The fitted folder inside; no step to it may be a symbolic link."""
+        path = self.path
+        for name in DATA.split("/"):
+            path = plain_file(path / name, str(path))
+        return path
 
 
 def read_model_folder(path: Path, source: str) -> ModelFolder:
@@ -123,10 +126,3 @@ def _would_run(path: Path, loader: str, pyfunc: Mapping[str, Any]) -> tuple[str,
             if not ours or entry.is_symlink():
                 found.append(f"code/{entry.name}")
     return tuple(found)
-
-
-def plain_folder(path: Path, inside: str) -> Path:
-    """A folder inside another, none of the steps to it a symbolic link."""
-    for name in inside.split("/"):
-        path = plain_file(path / name, str(path))
-    return path

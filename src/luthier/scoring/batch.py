@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from luthier.engine.engine import Engine
@@ -17,102 +17,20 @@ from luthier.engine.progress import ProgressForecast
 from luthier.errors import DataError, LuthierError
 from luthier.outputs import check_file
 from luthier.plans import MOST_RENDERED, Plan, PlannedSpec, plan_rows
-from luthier.providers.prices import sum_if_known
+from luthier.scoring.batch_report import BatchReport
 from luthier.scoring.written_files import check_claim, claim
 from luthier.spec import Fitted, Spec
 from luthier.tables import Record, columns_of, count_rows, free_names, open_writer, read_chunks, written_format
-from luthier.tasks.prediction import STATES, Prediction
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task, check_cell
 
-__all__ = ["BatchReport", "FileScore"]
+__all__ = ["FileScore"]
 
 CHUNK_ROWS = 1_000
 """Rows read, answered and written together; memory holds a few chunks, never the table."""
 
 CHUNKS_AHEAD = 3
 """Chunks in flight at once: the last slow answers of one do not leave the endpoint idle."""
-
-
-@dataclass
-class BatchReport:
-    """Totals of a batch.
-
-    Attributes:
-        rows: rows written.
-        states: rows per state.
-        labels: rows per predicted label; empty for tasks that are no closed set.
-        input_tokens: tokens sent, answers from the journal included.
-        output_tokens: tokens received, answers from the journal included.
-        cost_usd: price of all answers; `None` when a price is unknown.
-        spent_usd: price of the answers that were asked for now; `None` when a price is unknown.
-        from_journal: rows that cost nothing now: their calls are in the journal, or another row asked the same.
-        latencies_seconds: of the calls that were made now.
-        transient: rows that failed for a reason that may pass; another run may answer them.
-        estimated: rows whose cost is an estimate, as the service did not count all tokens.
-        elapsed_seconds: wall time.
-        renamed: input columns that had the name of a prediction column, and their new names.
-    """
-
-    rows: int = 0
-    states: Counter[str] = field(default_factory=Counter)
-    labels: Counter[str] = field(default_factory=Counter)
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = 0.0
-    spent_usd: float | None = 0.0
-    from_journal: int = 0
-    latencies_seconds: list[float] = field(default_factory=list)
-    transient: int = 0
-    estimated: int = 0
-    elapsed_seconds: float = 0.0
-    renamed: dict[str, str] = field(default_factory=dict)
-
-    MOST_LATENCIES = 200_000
-
-    def add(self, predictions: Sequence[Prediction]) -> None:
-        """Counts a chunk."""
-        self.rows += len(predictions)
-        for p in predictions:
-            self.states[p.state] += 1
-            if p.value in self.labels:
-                self.labels[p.value] += 1
-            call = p.call
-            self.input_tokens += call.input_tokens
-            self.output_tokens += call.output_tokens
-            self.transient += call.transient
-            self.estimated += call.cost_estimated
-            if call.latency_seconds is None:
-                continue
-            if call.from_journal:
-                self.from_journal += 1
-            elif len(self.latencies_seconds) < self.MOST_LATENCIES:
-                self.latencies_seconds.append(call.latency_seconds)
-            self.cost_usd = sum_if_known((self.cost_usd, call.cost_usd))
-            self.spent_usd = sum_if_known((self.spent_usd, call.spent_usd))
-
-    def latency_seconds(self, share: float) -> float | None:
-        """A quantile of the latency of the calls made now, `None` if none was made."""
-        if not self.latencies_seconds:
-            return None
-        ordered = sorted(self.latencies_seconds)
-        return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
-
-    def metrics(self) -> dict[str, float]:
-        """The figures under the names they have in MLflow."""
-        figures: dict[str, float | None] = {
-            "rows": self.rows,
-            **{f"rows_{state}": self.states[state] for state in STATES},
-            "rows_from_journal": self.from_journal,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "rows_cost_estimated": self.estimated or None,
-            "cost_usd": self.cost_usd,
-            "spent_usd": self.spent_usd,
-            "latency_p50_seconds": self.latency_seconds(0.5),
-            "latency_p95_seconds": self.latency_seconds(0.95),
-            "elapsed_seconds": self.elapsed_seconds,
-        }
-        return {name: float(value) for name, value in figures.items() if value is not None}
 
 
 class FileScore:
@@ -189,6 +107,7 @@ class FileScore:
         report = BatchReport(
             labels=Counter(dict.fromkeys(spec.task.labels, 0)),
             renamed={old: new for old, new in names.items() if old != new},
+            target=str(self.target),
         )
         written = open_writer(
             self.target,

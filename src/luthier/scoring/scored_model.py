@@ -17,7 +17,8 @@ from luthier.engine.report import Report
 from luthier.errors import UserError
 from luthier.packaging.model import rows_of
 from luthier.packaging.versions import Logged, log_fitted_model
-from luthier.scoring.batch import BatchReport, FileScore
+from luthier.scoring.batch import FileScore
+from luthier.scoring.batch_report import BatchReport
 from luthier.spec import Fitted, Spec
 from luthier.tables import frame_of, free_names
 from luthier.tasks.task import Rows

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from luthier import api
 from luthier.providers.local_service import run_local_program
-from luthier.scoring.summary import report_text
 from luthier.starting.guessing import guess_task
 from luthier.starting.init import sizes_of
 from luthier.starting.spec_files import write_specs
@@ -74,7 +73,7 @@ def run_quickstart(folder: Path, say: Callable[[str], None] = print) -> None:
     heading(f"5. luthier score {model.uri} {new} ...")
     scored = folder / "data" / "scored.csv"
     report = model.score_file(new, scored, overwrite=True)
-    say(report_text(report, scored))
+    say(str(report))
 
     heading("What next")
     say(f"Look:       {where_to_look().removeprefix('See it with: ')}")

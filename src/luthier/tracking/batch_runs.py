@@ -33,30 +33,15 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["BatchRun", "batch_run", "log_batch", "log_batch_later", "write_kept_runs"]
 
-
 OVERDUE_MS = 60_000
 """A record that is still kept after this long could not be written."""
-
 
 _writers: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
 class BatchRun:
-    """What is logged of a batch; nothing of its rows.
-
-    Attributes:
-        store: URI of the tracking store.
-        folder: where the command ran.
-        experiment: name of the experiment.
-        name: of the run.
-        tags: of the run.
-        metrics: of the run.
-        params: of the run.
-        model_uri: the model that answered.
-        model_id: MLflow's id of it, where it has one.
-        ended: milliseconds since 1970.
-    """
+    """What is logged of a batch, nothing of its rows: where, the run's contents, the model, and when, in Unix ms."""
 
     store: str
     folder: str

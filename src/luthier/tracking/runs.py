@@ -68,15 +68,9 @@ FITTED = "fitted"
 
 @dataclass
 class MlflowRun:
-    """A run that is written to.
-
-    Attributes:
-        run_id: MLflow's id of the run.
-        experiment_id: where it is; `None` for one that was begun elsewhere.
-    """
+    """A run that is written to, by MLflow's id of it."""
 
     run_id: str
-    experiment_id: str | None = None
 
     def log_table(self, frame: pd.DataFrame, *, name: str, context: str, targets: str | None) -> None:
         """Names a table among the run's datasets, by MLflow's own digest of it."""
@@ -220,7 +214,7 @@ def begin_run(
         # `mlflow run` made a run for us; the work is found from there.
         all_tags["mlflow.parentRunId"] = given
     run = mlflow.MlflowClient().create_run(experiment_id, run_name=name, tags=all_tags)
-    return MlflowRun(run.info.run_id, run.info.experiment_id)
+    return MlflowRun(run.info.run_id)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,6 @@ class RunRecord:
     """A run as the store has it; `started` in milliseconds since 1970."""
 
     run_id: str
-    experiment_id: str
     status: str
     started: int
     tags: Mapping[str, str]
@@ -60,15 +59,15 @@ def runs_tagged(key: str, value: str) -> list[RunRecord] | None:
         if store is None:
             return None
         rows = store.execute(
-            "SELECT r.run_uuid, r.experiment_id, r.status, r.start_time FROM runs r "
+            "SELECT r.run_uuid, r.status, r.start_time FROM runs r "
             "JOIN tags t ON t.run_uuid = r.run_uuid JOIN experiments e ON e.experiment_id = r.experiment_id "
             "WHERE t.key = ? AND t.value = ? AND r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'",
             (key, value),
         ).fetchall()
         found = []
-        for run_id, experiment_id, status, started in rows:
+        for run_id, status, started in rows:
             tags = dict(store.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)).fetchall())
-            found.append(RunRecord(run_id, str(experiment_id), status, started, tags))
+            found.append(RunRecord(run_id, status, started, tags))
         return found
 
 

@@ -218,7 +218,7 @@ def _search(condition: str, experiments: list[str] | None = None) -> list[TuneRu
 
 def _of_mlflow(run: Any) -> TuneRun:
     info = run.info
-    return _of_stored(RunRecord(info.run_id, info.experiment_id, info.status, info.start_time, run.data.tags))
+    return _of_stored(RunRecord(info.run_id, info.status, info.start_time, run.data.tags))
 
 
 def _of_stored(run: RunRecord) -> TuneRun:

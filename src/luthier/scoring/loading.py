@@ -3,64 +3,59 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from luthier.documents import described
 from luthier.errors import ModelError
 from luthier.packaging.folder import ModelFolder, read_model_folder
 from luthier.packaging.model import SETTINGS, LuthierModel, read_relocated
+from luthier.scoring.scored_model import Model
 from luthier.spec import Fitted
 from luthier.tracking.store_file import model_folder, store_uri
 from luthier.tracking.stores import connect
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["LoadedModel", "load_model"]
+__all__ = ["load"]
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A packaged model as it was found.
-
-    Attributes:
-        fitted: what answers.
-        model_id: MLflow's id of the logged model, where it has one.
-        sends_key: of a model that does not come from the tracking store that is set, what it sends with a key to
-            which address, where that is not the key's own provider; `None` if there is no such thing.
-    """
-
-    fitted: Fitted
-    model_id: str | None
-    sends_key: str | None = None
-
-
-def load_model(
-    model_uri: str, endpoint_settings: Mapping[str, Any] | None = None, *, trust: bool = False
-) -> LoadedModel:
-    """The packaged model at a URI, its endpoint pointed elsewhere if settings say so.
+def load(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, trust: bool = False) -> Model:
+    """The packaged model at a URI.
 
     A model that Luthier logged is read by this Luthier; nothing in its folder is run. Any other is loaded by MLflow,
     which runs the code it names, and only with `trust`.
 
     Args:
-        model_uri: `models:/...`, `runs:/...`, another address that MLflow knows, or a folder.
-        endpoint_settings: what differs from the endpoint it was logged with.
-        trust: whether code that came with the model may be run.
+        model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/m-ID`, `runs:/RUN_ID/NAME`, another address
+            that MLflow knows, or a folder.
+        endpoint: settings that point it elsewhere, such as `{"base_url": ..., "model": ...}`; what is not
+            given stays as it was logged.
+        trust: let a model that Luthier did not log run the code it brings along.
 
     Raises:
         ModelError: nothing is there, it is not a Luthier model, or code would have to be run.
     """
-    settings = dict(endpoint_settings or {})
+    if not isinstance(model_uri, str | os.PathLike):
+        raise ModelError(
+            f"a model is wanted, as models:/NAME@ALIAS, models:/NAME/VERSION or a folder; "
+            f"given: {described(model_uri)}."
+        )
+    if endpoint is not None and not isinstance(endpoint, Mapping):
+        raise ModelError(f"endpoint= is {described(endpoint)}; give settings, as in {{'model': ..., 'base_url': ...}}")
+    model_uri = str(model_uri)
+    settings = dict(endpoint or {})
+    settings |= settings.pop("limits", {})
     unknown = sorted(set(settings) - set(SETTINGS))
     if unknown:
         raise ModelError(f"endpoint settings have {', '.join(unknown)}; allowed: {', '.join(SETTINGS)}.")
     folder = read_model_folder(located(model_uri), model_uri)
     if folder.would_run and trust:
-        return LoadedModel(_run(folder, model_uri, settings), folder.model_id)
+        return Model(model_uri, _run(folder, model_uri, settings), model_id=folder.model_id)
     if not folder.is_ours:
         raise ModelError(_foreign(folder, model_uri))
     if folder.would_run:
@@ -75,7 +70,7 @@ def load_model(
         sends_key = _where_the_key_goes(fitted)
         if sends_key is not None:
             logger.warning("%s sends %s.", model_uri, sends_key)
-    return LoadedModel(fitted, folder.model_id, sends_key)
+    return Model(model_uri, fitted, model_id=folder.model_id, sends_key=sends_key)
 
 
 def _is_of_the_store(model_uri: str) -> bool:
