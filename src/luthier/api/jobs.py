@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from luthier.api.verbs import CompareSettings, compare, given_table
+from luthier.api.verbs import CompareSettings, compare, training_table
 from luthier.auditing.audit_result import AuditResult, audit_pairs
 from luthier.auditing.job_audit import audit_chains, chains_of
 from luthier.engine.ask_options import Progress
@@ -74,7 +74,7 @@ def audit(
     given = {
         name: frame_of(table, name) for name, table in (("test", test), ("validation", validation)) if table is not None
     }
-    training = given_table(train, "the training table")
+    training = training_table(train)
     chains = chains_of(jobs, given.get("test"), validation=given.get("validation"), train=training, serving=serving)
     return audit_chains(chains, RunOptions.within(budget_usd, engine=engine, progress=progress), tables=given)
 

@@ -195,7 +195,7 @@ def fit(
         engine: the process's own when absent.
         progress: called with every answer; a bar on stderr when absent.
     """
-    setup = FitSetup(spec_given(spec), given_table(train, "the training table"))
+    setup = FitSetup(spec_given(spec), training_table(train))
     return setup.fit(RunOptions.within(budget_usd, engine=engine, progress=progress))
 
 
@@ -212,7 +212,7 @@ def check(spec: Spec) -> Checked:
 
 def preview(spec: Spec, rows: Table, train: Table | None = None) -> Any:
     """What would be sent for these rows, with tokens and price; sends nothing."""
-    return spec_given(spec).preview(frame_of(rows, text=spec.task.text), given_table(train, "the training table"))
+    return spec_given(spec).preview(frame_of(rows, text=spec.task.text), training_table(train))
 
 
 def log(
@@ -251,7 +251,7 @@ def log(
         return log_model(fitted_of_run(run_id), run_id=run_id, register=register, alias=alias)
     if isinstance(what, Fitted):
         return log_model(what, register=register, alias=alias)
-    setup = what if isinstance(what, FitSetup) else FitSetup(spec_given(what), given_table(train, "the training table"))
+    setup = what if isinstance(what, FitSetup) else FitSetup(spec_given(what), training_table(train))
     options = RunOptions.within(budget_usd, engine=engine, progress=progress)
     fitted = setup.fit(options, tracker=MlflowTracker())
     example = None if setup.rows is None else example_of(setup.rows)
@@ -274,30 +274,22 @@ def score(
 
 
 def specs_given(specs: Any) -> list[Spec]:
-    """The specs, of one or of several.
-
-    Raises:
-        SpecError: something else was given.
-    """
+    """The specs, of one or of several; anything else is refused."""
     several = [specs] if isinstance(specs, Spec | str) or not isinstance(specs, Iterable) else list(specs)
     return [spec_given(spec) for spec in several]
 
 
 def spec_given(spec: Any) -> Spec:
-    """The spec.
-
-    Raises:
-        SpecError: something else was given.
-    """
+    """The spec; anything else is refused."""
     if isinstance(spec, Spec):
         return spec
     cure = f" luthier.read_spec({spec!r}) reads one from a file." if isinstance(spec, str) else ""
     raise SpecError(f"a spec is wanted, such as luthier.Prompt(...); given: {described(spec)}.{cure}")
 
 
-def given_table(table: Any, source: str) -> pd.DataFrame | None:
-    """A table in any form `luthier.tables.frame_of` takes, `None` where none is given."""
-    return None if table is None else frame_of(table, source)
+def training_table(table: Any) -> pd.DataFrame | None:
+    """Training rows in any form `luthier.tables.frame_of` takes, `None` where none are given."""
+    return None if table is None else frame_of(table, "the training table")
 
 
 def limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
@@ -320,17 +312,13 @@ def _setup(
     allow_leaks: bool,
 ) -> ComparisonSetup:
     chosen = specs_given(specs)
-    learned = given_table(train, "the training table")
+    learned = training_table(train)
     frames = {name: limited(frame_of(test, name), limit) for name, test in tests.items()}
     return ComparisonSetup(chosen, frames, learned, rank_by=rank_by, allow_leaks=allow_leaks)
 
 
 def _named(tests: Any) -> dict[str, Any]:
-    """The tables by name, numbered where they have none.
-
-    Raises:
-        DataError: one table was given.
-    """
+    """The tables by name, numbered where they have none; one table alone is refused."""
     if is_table(tests):
         raise DataError(f"compare_tables measures on several tables; given: {described(tests)}. compare takes one.")
     if isinstance(tests, Mapping):

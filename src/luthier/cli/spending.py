@@ -52,11 +52,7 @@ def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
 
 
 def agree_to(plan: Plan, *, yes: bool, dry_run: bool, json: bool = False) -> None:
-    """Shows the plan; leaves on `--dry-run`, with the plan as JSON on stdout after `--json`; asks above the threshold.
-
-    Raises:
-        typer.Exit: this was a dry run.
-    """
+    """Shows the plan and asks above the threshold; leaves on `--dry-run`, with `--json` after printing it as JSON."""
     if str(plan):
         print(plan, file=sys.stderr)
     if dry_run and json:
@@ -93,12 +89,9 @@ def agree_to_training(
     detach: bool = False,
     json: bool = False,
 ) -> None:
-    """As `agree_to`, for a fine-tuning job; a job paid for earlier needs no confirmation.
+    """As `agree_to`, for a fine-tuning job; refuses unfit tables and a price above the budget.
 
-    Raises:
-        DataError: rows leak between the tables, or a label has none.
-        BudgetReached: it would cost more than the budget.
-        typer.Exit: this was a dry run.
+    A job paid for earlier needs no confirmation.
     """
     # What stops is said once: by the error.
     plan.check.show(stops=not plan.buys)

@@ -56,11 +56,7 @@ def expected_digest(spec: Spec, rows: Rows | None) -> str:
 def fit_on(spec: Spec, rows: Rows | None, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> Fitted:
     """Fits a spec, or takes what a run already fitted from the same spec, rows and seed.
 
-    Args:
-        spec: the recipe.
-        rows: its training rows, from `training_for`.
-        options: on what terms fitting asks (calibration, a search).
-        tracker: where to look for an earlier fit; nowhere when absent.
+    `options` say on what terms fitting asks (calibration, a search); without a `tracker` no earlier fit is looked for.
     """
     # Asked again means asked again: a calibration of an older model would be taken away from the new one's answers.
     again = options.fresh and spec.endpoint is not None

@@ -44,13 +44,7 @@ class LabelledTable:
 
 
 def labelled_tables(specs: Sequence[Spec], tests: Mapping[str, pd.DataFrame]) -> tuple[LabelledTable, ...]:
-    """The test tables, checked against every spec.
-
-    Raises:
-        SpecError: there is no spec, or specs do not belong on one leaderboard.
-        DataError: there is no table, two hold the same rows, a column is missing or a label is not the task's.
-        EndpointError: a key's variable is not set.
-    """
+    """The test tables, checked against every spec; see `ComparisonSetup` for what is refused."""
     if not specs:
         raise SpecError("no spec to compare; give at least one.")
     if not tests:

@@ -20,12 +20,7 @@ LONGEST_SETTING = 24
 
 
 def spreads_of(specs: Sequence[Spec], board: Leaderboard) -> tuple[Spread, ...]:
-    """For every grid that tries several seeds of examples: the ranking metric of the seeds, setting by setting.
-
-    Args:
-        specs: what was compared.
-        board: how they did.
-    """
+    """For every grid that tries several seeds of examples: the ranking metric of the seeds, setting by setting."""
     metric = board.ranked_by
     values = {entry.name: entry.metrics[metric].value for entry in board.entries if metric in entry.metrics}
     grids: dict[tuple[str, ...], list[Spec]] = {}

@@ -58,11 +58,7 @@ def requirements(fitted: Fitted) -> list[str]:
 
 
 def type_module(spec: Spec) -> str | None:
-    """The module of a task type that is not Luthier's own, `None` where there is none.
-
-    Raises:
-        SpecError: it is defined in a notebook or a script, where no other process finds it.
-    """
+    """The module of a task type that is not Luthier's own, `None` where there is none; a notebook's is refused."""
     module, _, name = spec.task.type.partition(":")
     if module == "__main__":
         raise SpecError(

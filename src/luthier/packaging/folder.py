@@ -36,13 +36,8 @@ LARGEST_MLMODEL = 5_000_000
 class ModelFolder:
     """What a packaged model's folder says of itself.
 
-    Attributes:
-        path: the folder.
-        loader: the module that MLflow would load it by.
-        config: the endpoint settings it was logged with.
-        model_id: MLflow's id of the logged model.
-        flavors: MLflow flavors it has.
-        would_run: what MLflow would run, unpickle or import to load it, beside what Luthier writes.
+    `loader` is the module that MLflow would load it by, `config` the endpoint settings it was logged with, `would_run`
+    what MLflow would run, unpickle or import to load it, beside what Luthier writes.
     """
 
     path: Path
@@ -67,11 +62,7 @@ class ModelFolder:
 
 
 def read_model_folder(path: Path, source: str) -> ModelFolder:
-    """Reads MLmodel, and looks at the names in `code/`.
-
-    Args:
-        path: the folder.
-        source: what the user called it.
+    """Reads MLmodel, and looks at the names in `code/`; `source` is what the user called the folder.
 
     Raises:
         ModelError: there is no readable MLmodel, or a symbolic link leads out of the folder.

@@ -34,17 +34,10 @@ CHUNKS_AHEAD = 3
 
 
 class FileScore:
-    """A file that is to be scored into another, after everything that can be wrong before its first row is read.
+    """A file that is to be scored into another, as `Model.file_score` makes it.
 
-    Args:
-        fitted: what answers.
-        source: table with the columns the model reads; its other columns pass through.
-        target: table to write.
-        overwrite: replace a target that this very score did not write.
-
-    Raises:
-        DataError: a file is missing, lacks a column, is both input and output, or would be replaced.
-        EndpointError: the key's variable is not set.
+    Everything that can be wrong before the first row is read is refused when this is made. Columns that the model does
+    not read pass through.
     """
 
     def __init__(self, fitted: Fitted, source: str | Path, target: str | Path, *, overwrite: bool = False) -> None:

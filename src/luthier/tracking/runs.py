@@ -93,12 +93,7 @@ class MlflowRun:
         self._client.log_batch(self.run_id, params=params)
 
     def log_metrics(self, found: Mapping[str, Interval], rows: int) -> None:
-        """Every metric with the bounds of its interval as `NAME_low` and `NAME_high`, and the rows behind them.
-
-        Args:
-            found: the metrics.
-            rows: how many rows they were computed on.
-        """
+        """Every metric with its bounds as `NAME_low` and `NAME_high`, and how many rows they were computed on."""
         values: dict[str, float] = {"rows_evaluated": rows}
         for name, interval in found.items():
             for suffix, value in (("", interval.value), ("_low", interval.low), ("_high", interval.high)):
@@ -254,13 +249,9 @@ def spec_tags(spec: Spec) -> dict[str, str]:
 def runs_of_fitted(
     experiments: Sequence[str], digest: str, kind: str | None = None, most: int = 200
 ) -> list[MlflowEntity]:
-    """The runs that hold what has this digest, newest first.
+    """The runs of these experiments that hold what has this fitted digest, newest first.
 
-    Args:
-        experiments: ids of the experiments to look in.
-        digest: of what was fitted.
-        kind: only runs of this kind, such as `candidate`, which were measured.
-        most: so many at most.
+    Of a kind only, such as `candidate`, where one is given: those were measured.
     """
     import mlflow
 
