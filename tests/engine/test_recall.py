@@ -55,3 +55,4 @@ def test_what_cannot_be_written_as_json_is_never_missing(engine: Engine, endpoin
         return answer.failure or ""
 
     assert engine.recall(unwritable(), endpoint).complete
+    assert engine.recall(unwritable(), endpoint, fresh=True).complete
