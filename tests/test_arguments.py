@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,13 @@ def test_what_is_given_is_said_and_what_is_wanted() -> None:
         ANY.compare("spec.yaml", TABLE)
     with pytest.raises(lt.UserError, match=r"table.*5 \(int\).*Path"):
         ANY.read_table(5)
+
+
+def test_help_and_completion_show_every_keyword_of_a_verb() -> None:
+    verbs = [verb for name in lt._ROOMS["luthier.api"] if inspect.isfunction(verb := getattr(lt, name))]
+    kinds = {verb.__name__: {p.kind for p in inspect.signature(verb).parameters.values()} for verb in verbs}
+    assert {"compare_checkpoints", "score", "promote"} <= set(kinds)
+    assert [name for name, found in kinds.items() if inspect.Parameter.VAR_KEYWORD in found] == []
 
 
 def test_a_seed_of_numpy_is_one() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
-from luthier.api.verbs import CompareSettings, compare, training_table
+from luthier.api.verbs import compare, training_table
 from luthier.auditing.audit_result import AuditResult, audit_pairs
 from luthier.auditing.job_audit import audit_chains, chains_of
 from luthier.engine.ask_options import Progress
@@ -80,19 +80,37 @@ def audit(
 
 
 def compare_checkpoints(
-    job: Job | str, test: Table, *, base: bool = True, **settings: Unpack[CompareSettings]
+    job: Job | str,
+    test: Table,
+    *,
+    base: bool = True,
+    limit: int | None = None,
+    budget_usd: float | None = None,
+    rank_by: str | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    test_name: str = "the test table",
 ) -> Board:
     """Measures every model a job kept, and the base where it answers, on the same rows.
 
-    Args:
-        job: the job, or its id.
-        test: labelled rows.
-        base: whether the base model is asked too.
-        settings: as `compare` takes them.
+    `job` may be its id. With `base=False` the base model is not asked. The other arguments are those of `compare`.
     """
     owned = job if isinstance(job, Job) else attach_job(job)
     with owned.hosted(specs_of_job(owned, base=base)) as specs:
-        return compare(specs, test, **settings)
+        return compare(
+            specs,
+            test,
+            limit=limit,
+            budget_usd=budget_usd,
+            rank_by=rank_by,
+            engine=engine,
+            progress=progress,
+            fresh=fresh,
+            retry_failed=retry_failed,
+            test_name=test_name,
+        )
 
 
 def specs_of_job(job: Job, *, base: bool = True) -> list[Spec]:

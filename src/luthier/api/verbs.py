@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from luthier.documents import described
 from luthier.engine.ask_options import Progress
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     """Several of them, by name or in a list."""
 
 __all__ = [
-    "CompareSettings",
     "check",
     "compare",
     "compare_tables",
@@ -53,19 +52,6 @@ __all__ = [
     "score",
     "show_fit",
 ]
-
-
-class CompareSettings(TypedDict, total=False):
-    """What `compare` takes beside specs and tables."""
-
-    limit: int | None
-    budget_usd: float | None
-    rank_by: str | None
-    engine: Engine | None
-    progress: Progress | None
-    fresh: bool
-    retry_failed: bool
-    test_name: str
 
 
 def compare(

@@ -90,15 +90,7 @@ class FitSetup:
         return plan_fit(self.spec, self.rows, options)
 
     def fit(self, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> Fitted:
-        """The fit, with a report of what it sent and cost.
-
-        Args:
-            options: on what terms fitting asks.
-            tracker: where to look for an earlier fit; nowhere when absent.
-
-        Raises:
-            EndpointError: a key's variable is not set, or the endpoint refuses.
-        """
+        """The fit, with a report of what it sent and cost; without a `tracker` no earlier fit is looked for."""
         for endpoint in self.spec.endpoints:
             endpoint.key()
         asked = [] if self.rows is None else self.spec.first_requests(self.rows.take(()), self.rows)[0]

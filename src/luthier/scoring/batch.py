@@ -79,11 +79,6 @@ class FileScore:
         Everything answered is in the engine's journal: after a crash or an interruption the same call
         continues where it was and writes the table an uninterrupted one would have written.
 
-        Args:
-            options: what may be spent, what is asked again, who is told and who asks.
-            chunk_rows: rows handled together.
-            escape_formulas: whether texts in a csv that a spreadsheet would run as a formula get a `'` in front.
-
         Raises:
             DataError: the input is broken or empty, or the target cannot be written.
             BudgetReached: the money given is spent.
