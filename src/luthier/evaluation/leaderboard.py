@@ -218,9 +218,7 @@ class Leaderboard:
         """
         import pandas as pd
 
-        entries: list[Entry] = [*self.entries]
-        if references:
-            entries += [self.majority, *([self.ceiling] if self.ceiling else [])]
+        entries = [*self.entries, *(self.references if references else ())]
         names = [name for name in self.measures if any(name in entry.metrics for entry in entries)]
         lines = []
         for entry in entries:
