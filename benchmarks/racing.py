@@ -32,6 +32,7 @@ from luthier.journal.journal import Journal
 from luthier.providers.endpoint import compatible
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.conversations import gather
+from luthier.techniques.prompt.adapter import adapter_for
 from luthier.techniques.prompt.few_shot import split_rows
 from luthier.techniques.prompt.prompt import Prompt
 from luthier_local import LocalServer
@@ -154,7 +155,7 @@ def _one_search(spec: Prompt, known: Rows, server: LocalServer) -> Found:
     rows = known.take(drawn.judged)
     scores = np.zeros((len(drawn.samples), len(rows)))
     for number, sample in enumerate(drawn.samples):
-        adapter = spec.adapter({"examples": spec.kept(known, sample.positions)})
+        adapter = adapter_for(spec, {"examples": spec.kept(known, sample.positions)})
         predictions = engine.drive(gather(adapter.row(inputs) for inputs in rows.inputs), spec.endpoint)
         scores[number] = [
             spec.task.kind.score(None, prediction, truth)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import luthier as lt
 from luthier.errors import DataError, SpecError
+from luthier.techniques.prompt.adapter import adapter_for
 from luthier.tuning.preflight import Preflight
 from luthier.tuning.row_checks import near_duplicates
 from luthier.tuning.timing import Timing
@@ -60,7 +61,7 @@ def test_lines_are_the_turns_the_model_will_be_asked_with(look: Look, spec: lt.F
     first = json.loads(look(train).train.content.splitlines()[0])
     rows = spec.task.rows(train.head(1))
     assert first == spec.training_examples(rows)[0]
-    assert first["messages"][:-1] == spec.adapter({}).request(rows.inputs[0]).body["messages"]
+    assert first["messages"][:-1] == adapter_for(spec, {}).request(rows.inputs[0]).body["messages"]
 
 
 def test_leaked_rows_stop_the_job_with_their_numbers(look: Look, train: pd.DataFrame, held_out: pd.DataFrame) -> None:

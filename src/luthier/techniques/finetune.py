@@ -12,6 +12,7 @@ from luthier.errors import DataError, SpecError
 from luthier.spec import Conversation, Fitted, JournalReplay, PlannedRequests, Probe
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task, is_blank
+from luthier.techniques.prompt.adapter import adapter_for
 from luthier.techniques.prompt.prompt import Prompt
 from luthier.techniques.prompt.settings import Style
 from luthier.techniques.prompt.template import UnrenderedRow
@@ -172,7 +173,7 @@ class FineTune(Prompt):
         Raises:
             DataError: a row has no label, or the template cannot be filled with it.
         """
-        adapter = self.adapter({})
+        adapter = adapter_for(self, {})
         lines: list[dict[str, Any]] = []
         for number, (inputs, label) in enumerate(zip(rows.inputs, rows.labels, strict=True), start=1):
             if is_blank(inputs.get(self.task.text)):

@@ -9,6 +9,7 @@ from luthier.errors import EndpointError, Partial
 from luthier.providers.exchange import Answer, Request, Usage
 from luthier.spec import Fitted
 from luthier.tasks.task import Task
+from luthier.techniques.prompt.adapter import adapter_for
 from luthier.techniques.prompt.prompt import Prompt
 from tests.conversing import ENDPOINT, MOOD, STARS, answer_for, hold, rows, scores, silence, weighed
 
@@ -32,7 +33,7 @@ def test_a_chat_asks_for_one_token_and_its_rivals() -> None:
 
 
 def test_a_completion_asks_for_one_token_and_its_rivals() -> None:
-    body = completion().adapter({}).request({"text": "x"}).body
+    body = adapter_for(completion(), {}).request({"text": "x"}).body
     assert body == {"prompt": "x:", "max_tokens": 1, "temperature": 0, "logprobs": 20}
 
 
@@ -67,7 +68,7 @@ def test_an_endpoint_without_log_probabilities_is_named() -> None:
 
 
 def test_letters_are_explained_in_the_last_turn() -> None:
-    body = chat(TEN).adapter({}).request({"text": "x"}).body
+    body = adapter_for(chat(TEN), {}).request({"text": "x"}).body
     assert body["messages"][-1]["content"].startswith("x\n\nAnswer with one letter:\nA = 1\nB = 2\n")
 
 
@@ -79,7 +80,7 @@ def test_letters_stand_for_labels() -> None:
 def test_examples_answer_in_letters() -> None:
     spec = Prompt(TEN, "{{ text }}", examples=1, endpoint=ENDPOINT, answer="score")
     fitted = hold(spec.fit(rows("a", labels=["10"])), silence)
-    assert spec.adapter(fitted.state).request({"text": "x"}).body["messages"][1]["content"] == "J"
+    assert adapter_for(spec, fitted.state).request({"text": "x"}).body["messages"][1]["content"] == "J"
 
 
 def test_too_many_labels_are_read_from_the_text() -> None:

@@ -8,6 +8,7 @@ import yaml
 from luthier.errors import SpecError
 from luthier.providers.endpoint import azure, openai
 from luthier.tasks.task import Task
+from luthier.techniques.prompt.adapter import adapter_for
 from luthier.techniques.prompt.prompt import Prompt
 from tests.conversing import ENDPOINT, MOOD, STARS
 
@@ -203,4 +204,4 @@ def test_max_tokens_fits_the_answer(answer: str, decoding: dict[str, Any], most:
 def test_hosted_completions_are_asked_for_five_choices() -> None:
     endpoint = azure("davinci", "https://name.openai.azure.com")
     spec = Prompt(MOOD, "{{ text }}", style="completion", answer="score", endpoint=endpoint)
-    assert spec.adapter({}).request({"text": "x"}).body["logprobs"] == 5
+    assert adapter_for(spec, {}).request({"text": "x"}).body["logprobs"] == 5

@@ -5,34 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from luthier.engine.report import call_record
+from luthier.errors import DataError
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.providers.tokens import most_tokens
 from luthier.spec import Conversation
-from luthier.tasks.deciding import Objective, best_label
+from luthier.tasks.deciding import best_label
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.thoughts import spoken
-from luthier.tasks.types import AnswerRead, AnswerReader, TaskType
+from luthier.tasks.types import AnswerRead, AnswerReader
 from luthier.techniques.calibration import calibrated
 from luthier.techniques.conversations import opening, unanswered
-from luthier.techniques.prompt.template import Template
+from luthier.techniques.prompt.recipe import PromptRecipe
+from luthier.techniques.prompt.settings import AnswerMode
+from luthier.techniques.prompt.template import UnrenderedRow, compiled
 from luthier.techniques.prompt.token_walk import WalkScores, walk
 
-__all__ = [
-    "PromptAdapter",
-    "FewShotExample",
-    "AnswerMode",
-    "letters_for",
-    "example_tokens",
-]
+__all__ = ["FewShotExample", "PromptAdapter", "adapter_for", "example_tokens"]
 
-AnswerMode: TypeAlias = Literal["text", "json", "walk", "first", "letters"]
-"""How labels are read: from text, from JSON, by a walk over tokens, from the first token, or from a letter."""
+TOP_CHOICES = 20
+TOP_CHOICES_HOSTED_COMPLETION = 5
+"""OpenAI and Azure refuse more for completions; other servers take 20."""
 
 BETWEEN_EXAMPLES = "\n\n"
 
@@ -46,42 +44,71 @@ class FewShotExample:
     key: str
 
 
+def adapter_for(spec: PromptRecipe, state: Mapping[str, Any]) -> PromptAdapter:
+    """The adapter of a prompt, with the examples and calibration in a fitted state.
+
+    Raises:
+        DataError: the template cannot be filled with a chosen example.
+    """
+    adapter = PromptAdapter(
+        spec,
+        label_prior=tuple(state["leaning"]) if "leaning" in state else None,
+        thresholds=tuple(state["cuts"]) if "cuts" in state else None,
+    )
+    shown = []
+    for example in state.get("examples", ()):
+        try:
+            shown.append(adapter.example(example["inputs"], example["label"]))
+        except UnrenderedRow as fault:
+            raise DataError(
+                f"spec {spec.name!r}: example {example['inputs'][spec.task.text]!r:.60}: {fault}"
+            ) from fault
+    return replace(adapter, examples=tuple(shown))
+
+
 @dataclass(frozen=True)
 class PromptAdapter:
     """Writes requests and reads answers; the same for all rows of a fitted prompt.
 
     Attributes:
-        task: the task.
-        answer_mode: how labels are read.
-        template: of the user turn, or of the text to complete.
-        system: template of the system turn.
-        words: a word per label, in the task's order.
-        settings: decoding settings as they are sent.
-        top: number of likeliest tokens to ask for, where tokens are compared.
-        chat: whether turns are sent; otherwise one text to complete.
+        spec: the recipe.
         examples: few-shot examples, in order.
         label_prior: logarithms, in the task's order; see `fit_label_prior`.
-        objective: what the label is chosen for, where there are probabilities.
         thresholds: between ratings, for objective `qwk`.
     """
 
-    task: Task
-    answer_mode: AnswerMode
-    template: Template
-    system: Template | None
-    words: tuple[str, ...]
-    settings: Mapping[str, Any]
-    top: int
-    chat: bool
+    spec: PromptRecipe
     examples: tuple[FewShotExample, ...] = ()
     label_prior: tuple[float, ...] | None = None
-    objective: Objective | None = None
     thresholds: tuple[float, ...] | None = None
 
-    @property
+    # Read for every row, so worked out once.
+    @cached_property
+    def task(self) -> Task:
+        """The task."""
+        return self.spec.task
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """A word per label, in the task's order."""
+        return self.spec.words
+
+    @cached_property
     def answers(self) -> tuple[str, ...]:
-        """What the model answers with for each label, in the task's order."""
-        return letters_for(self.words) if self.answer_mode == "letters" else self.words
+        """What the model answers with for each label, in the task's order: letters A, B, ... or the words."""
+        if self.answer_mode != "letters":
+            return self.words
+        return tuple(chr(ord("A") + place) for place in range(len(self.words)))
+
+    @cached_property
+    def answer_mode(self) -> AnswerMode:
+        """How a label is read from an answer."""
+        return self.spec.answer_mode
+
+    @cached_property
+    def chat(self) -> bool:
+        """Whether turns are sent; otherwise one text to complete."""
+        return self.spec.style == "chat"
 
     def example(self, inputs: Mapping[str, Any], label: Any) -> FewShotExample:
         """A training row as an example.
@@ -90,7 +117,7 @@ class PromptAdapter:
             UnrenderedRow: the template cannot be filled with it.
         """
         return FewShotExample(
-            user=self._fill(self.template, inputs),
+            user=self._fill(self.spec.prompt.template, inputs),
             answer=self.answers[self.task.position(label)] if self.answers else self.task.kind.written(label),
             key=same_text(inputs.get(self.task.text)),
         )
@@ -113,20 +140,20 @@ class PromptAdapter:
         key = same_text(inputs.get(self.task.text))
         given = self.examples if examples is None else examples
         examples = [example for example in given if example.key != key]
-        user = self._fill(self.template, inputs)
+        user, system = self._fill(self.spec.prompt.template, inputs), self.spec.prompt.system
         if not self.chat:
             filled = [example.user + _gap(example.user) + example.answer for example in examples]
-            above = [] if self.system is None else [self._fill(self.system, inputs)]
+            above = [] if system is None else [self._fill(system, inputs)]
             prompt = BETWEEN_EXAMPLES.join([*above, *filled, user]) + begun
-            return Request("completion", {"prompt": prompt, **self._extras()})
+            return Request("completion", {"prompt": prompt, **self.extras})
         turns: list[dict[str, str]] = []
-        if self.system is not None:
-            turns.append({"role": "system", "content": self._fill(self.system, inputs)})
+        if system is not None:
+            turns.append({"role": "system", "content": self._fill(system, inputs)})
         for example in examples:
             turns.append({"role": "user", "content": example.user})
             turns.append({"role": "assistant", "content": example.answer})
         turns.append({"role": "user", "content": user + (self.letter_key() if self.answer_mode == "letters" else "")})
-        return Request("chat", {"messages": turns, **self._extras()})
+        return Request("chat", {"messages": turns, **self.extras})
 
     def requests(self, rows: Rows, examples: Sequence[FewShotExample] | None = None) -> list[Request]:
         """The first request of every row that makes one."""
@@ -182,7 +209,7 @@ class PromptAdapter:
         if scores is None:
             return self._from_text(asked)
         probabilities = calibrated(scores.logprobs, self.label_prior)
-        best = best_label(self.task, probabilities, self.objective, self.thresholds)
+        best = best_label(self.task, probabilities, self.spec.objective, self.thresholds)
         call = replace(call_record(asked), censored=scores.censored)
         return Prediction(self.task.labels[best], "ok", probabilities, call=call)
 
@@ -223,41 +250,35 @@ class PromptAdapter:
             )
         if answer.finish_reason == "length":
             return (
-                f"the answer was cut by max_tokens ({self.settings.get('max_tokens')}) before a label could be read. "
+                f"the answer was cut by max_tokens ({self.spec.max_tokens}) before a label could be read. "
                 "Raise decoding.max_tokens; reasoning models want about 2000"
             )
         return why
 
-    def _fill(self, template: Template, inputs: Mapping[str, Any]) -> str:
-        return template.fill(inputs, self.task.labels, self.words)
+    def _fill(self, source: str, inputs: Mapping[str, Any]) -> str:
+        return compiled(source).fill(inputs, self.task.labels, self.words)
 
-    def _extras(self) -> dict[str, Any]:
-        extras = dict(self.settings)
+    @cached_property
+    def extras(self) -> dict[str, Any]:
+        """The fields of a request beside its text."""
+        spec = self.spec
+        settings = {"max_tokens": spec.max_tokens, **spec.decoding.model_dump(exclude={"max_tokens"})}
+        extras = {name: value for name, value in settings.items() if value is not None}
         if self.answer_mode == "json":
-            extras["response_format"] = json_format(self.task.kind, self.words)
+            extras["response_format"] = spec.response_format
+        elif self.answer_mode != "text" and self.chat:
+            extras |= {"logprobs": True, "top_logprobs": TOP_CHOICES}
         elif self.answer_mode != "text":
-            extras |= {"logprobs": True, "top_logprobs": self.top} if self.chat else {"logprobs": self.top}
+            hosted = spec.endpoint is not None and spec.endpoint.provider in ("openai", "azure")
+            extras["logprobs"] = TOP_CHOICES_HOSTED_COMPLETION if hosted else TOP_CHOICES
         elif not self.chat:
             extras["stop"] = [BETWEEN_EXAMPLES]
         return extras
 
 
-def json_format(kind: TaskType, words: Sequence[str]) -> dict[str, Any]:
-    """The `response_format` for a value as JSON; of a closed set one of these words."""
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": kind.value_name, "strict": True, "schema": kind.answer_schema(words)},
-    }
-
-
 def example_tokens(examples: Sequence[FewShotExample]) -> int:
     """The most tokens that examples can take."""
     return sum(most_tokens(example.user) + most_tokens(example.answer) for example in examples)
-
-
-def letters_for(words: Sequence[str]) -> tuple[str, ...]:
-    """A, B, C, ..., one for each word."""
-    return tuple(chr(ord("A") + i) for i in range(len(words)))
 
 
 def _gap(text: str) -> str:

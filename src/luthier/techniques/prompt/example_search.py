@@ -11,7 +11,7 @@ from luthier.spec import Conversation
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.conversations import all_there, gather
-from luthier.techniques.prompt.adapter import example_tokens
+from luthier.techniques.prompt.adapter import adapter_for, example_tokens
 from luthier.techniques.prompt.few_shot import ExampleSearch, Sample
 from luthier.techniques.prompt.recipe import PromptRecipe
 
@@ -38,7 +38,7 @@ def search_examples(
 
     from luthier.evaluation.racing import largest_fields, race
 
-    adapters = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    adapters = [adapter_for(spec, {"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
     judged = rows.take(drawn.judged)
     racing = race(len(adapters), len(judged))
     fields = largest_fields(len(adapters), len(judged))
@@ -93,7 +93,7 @@ def most_requests(spec: PromptRecipe, rows: Rows, drawn: ExampleSearch, block: B
     from luthier.evaluation.racing import block_ends, largest_fields
 
     judged = rows.take(drawn.judged)
-    adapters = [spec.adapter({"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
+    adapters = [adapter_for(spec, {"examples": spec.kept(rows, sample.positions)}) for sample in drawn.samples]
     racing = range(len(adapters)) if block is None else block.candidates
     order = sorted(racing, key=lambda i: (-example_tokens(adapters[i].examples), i))
     first = 0 if block is None else block.end

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from luthier.errors import DataError
 from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows
+from luthier.techniques.prompt.adapter import adapter_for
 from luthier.techniques.prompt.recipe import PromptRecipe
 from luthier.techniques.prompt.template import UnrenderedRow
 from luthier.techniques.training_rows import calibration_rows, distinct
@@ -62,7 +63,7 @@ def split_rows(spec: PromptRecipe, rows: Rows, *, calibrate: bool = True) -> Row
     if select in ("balanced", "random"):
         shown = choose_examples(spec, rows)
         # An example that the template fails on is found here, before anything is paid.
-        spec.adapter({"examples": spec.kept(rows, shown)})
+        adapter_for(spec, {"examples": spec.kept(rows, shown)})
         return RowSplit(calibration_rows(spec, rows, count, shown) if count else (), examples=shown)
     # Set apart first: which rows become examples is known only after requests were paid for.
     held = calibration_rows(spec, rows, count) if count else []
@@ -74,7 +75,7 @@ def split_rows(spec: PromptRecipe, rows: Rows, *, calibrate: bool = True) -> Row
         return RowSplit(held, pool=_showable(spec, rows, _short_enough(spec, rows, left)))
     drawn = draw_search(spec, rows, left)
     for sample in drawn.samples:
-        spec.adapter({"examples": spec.kept(rows, sample.positions)})
+        adapter_for(spec, {"examples": spec.kept(rows, sample.positions)})
     return RowSplit(held, search=drawn)
 
 
@@ -185,7 +186,7 @@ def _short_enough(spec: PromptRecipe, rows: Rows, positions: Sequence[int]) -> l
 
 def _showable(spec: PromptRecipe, rows: Rows, positions: Sequence[int]) -> list[int]:
     """The positions of rows that the template can be filled with: one odd row must not stop the fit."""
-    adapter = spec.adapter({})
+    adapter = adapter_for(spec, {})
     count = spec.prompt.examples.most
     kept: list[int] = []
     why = ""

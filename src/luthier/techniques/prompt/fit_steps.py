@@ -10,6 +10,7 @@ from luthier.spec import Fitted
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.conversations import gather
+from luthier.techniques.prompt.adapter import adapter_for
 from luthier.techniques.prompt.example_search import search_examples
 from luthier.techniques.prompt.few_shot import RowSplit
 from luthier.techniques.prompt.nearest import VECTORS, Nearest, embed_pool
@@ -68,7 +69,7 @@ def answer_rows(
     nearest = nearest_of(spec, fitted)
     if nearest is not None:
         return nearest.rows(rows)
-    adapter = spec.adapter(fitted.state)
+    adapter = adapter_for(spec, fitted.state)
     return gather(adapter.row(inputs) for inputs in rows)
 
 

@@ -16,7 +16,7 @@ from luthier.tasks.prediction import Prediction
 from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows
 from luthier.techniques.conversations import gather
-from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter, example_tokens
+from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter, adapter_for, example_tokens
 from luthier.techniques.prompt.recipe import PromptRecipe
 from luthier.techniques.vectors import training_vectors, without_vector
 
@@ -94,7 +94,7 @@ class Nearest:
 
     def __init__(self, spec: PromptRecipe, fitted: Fitted) -> None:
         self._spec = spec
-        self._adapter = spec.adapter(fitted.state)
+        self._adapter = adapter_for(spec, fitted.state)
         self._count = spec.prompt.examples.most
         self._pool: Sequence[Mapping[str, Any]] = fitted.state["pool"]
         self._vectors: Vectors = fitted.arrays[VECTORS]

@@ -13,6 +13,7 @@ from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.calibration import calibrate
 from luthier.techniques.preview import Preview, calibration_note, preview_rows
+from luthier.techniques.prompt.adapter import adapter_for
 from luthier.techniques.prompt.few_shot import split_rows
 from luthier.techniques.prompt.fit_steps import CALIBRATION_CURE, answer_rows, fit_examples
 from luthier.techniques.prompt.recipe import PromptRecipe
@@ -165,7 +166,7 @@ class Prompt(PromptRecipe):
             DataError: a table lacks a column.
         """
         notes = [*self.notes(), *calibration_note(self.answer.calibration_rows)]
-        adapter = self.adapter({})
+        adapter = adapter_for(self, {})
         if self.prompt.examples.most:
             known = None
             if train is not None:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from luthier.errors import DataError
 from luthier.providers.endpoint import Endpoint
 from luthier.spec import Fitted, Probe, Spec
 from luthier.tasks.task import Rows, Task
-from luthier.techniques.prompt.adapter import AnswerMode, PromptAdapter, json_format
-from luthier.techniques.prompt.settings import AnswerFormat, Decoding, Examples, Style, Wording
-from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
+from luthier.techniques.prompt.settings import AnswerFormat, AnswerMode, Decoding, Examples, Style, Wording
+from luthier.techniques.prompt.template import compiled, plain_cell
 from luthier.techniques.prompt.token_walk import apart_at_once
 
 __all__ = ["PromptRecipe"]
 
 MOST_LETTERS = 20
 """Chat services return the log-probabilities of at most this many tokens, so more letters cannot be compared."""
-
-TOP_CHOICES = 20
-TOP_CHOICES_HOSTED_COMPLETION = 5
-"""OpenAI and Azure refuse more for completions; other servers take 20."""
 
 THINKING_TOKENS = 2000
 """Added to `max_tokens` where the model is told to reason."""
@@ -116,7 +109,8 @@ class PromptRecipe(Spec):
     @property
     def columns(self) -> tuple[str, ...]:
         """The text column, then the others the templates name."""
-        named = {*self._template.columns, *(self._system.columns if self._system is not None else ())}
+        sources = (self.prompt.template, self.prompt.system)
+        named = {column for source in sources if source is not None for column in compiled(source).columns}
         return (self.task.text, *sorted(named - {self.task.text}))
 
     @property
@@ -167,6 +161,13 @@ class PromptRecipe(Spec):
         return "letters" if len(self.words) <= MOST_LETTERS else "text"
 
     @property
+    def response_format(self) -> dict[str, Any]:
+        """The `response_format` for a value as JSON; of a closed set one of the words."""
+        kind = self.task.kind
+        schema = {"name": kind.value_name, "strict": True, "schema": kind.answer_schema(self.words)}
+        return {"type": "json_schema", "json_schema": schema}
+
+    @property
     def max_tokens(self) -> int:
         """The most tokens of an answer: as the spec says, else enough for the longest label."""
         if self.decoding.max_tokens is not None:
@@ -193,7 +194,7 @@ class PromptRecipe(Spec):
         settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
         reads_logprobs = self.answer_mode in ("walk", "first", "letters")
         if self.answer_mode == "json":
-            settings["response_format"] = json_format(self.task.kind, self.words)
+            settings["response_format"] = self.response_format
         roles: tuple[str, ...] = ()
         if self.style == "chat":
             shown = ("user", "assistant") if self.prompt.examples.count else ()
@@ -222,7 +223,7 @@ class PromptRecipe(Spec):
             )
         notes += [
             f"Texts are cut after {length:,} characters (`truncate` in the template)."
-            for length in self._template.truncations
+            for length in compiled(self.prompt.template).truncations
         ]
         notes += _notes_on(self.prompt.examples)
         if self.style == "completion" and self.prompt.template.removesuffix("\n")[-1:] == " ":
@@ -255,39 +256,6 @@ class PromptRecipe(Spec):
         decoding = {**self.decoding.model_dump(), **changed}
         return type(self).make({**self._fields(), "decoding": decoding}, "params")
 
-    def adapter(self, state: Mapping[str, Any]) -> PromptAdapter:
-        """Writes the requests of a row and reads its answers, with the examples and calibration that `fit` kept.
-
-        Raises:
-            DataError: the template cannot be filled with a chosen example.
-        """
-        assert self.endpoint is not None
-        chat = self.style == "chat"
-        hosted = self.endpoint.provider in ("openai", "azure")
-        settings = {"max_tokens": self.max_tokens, **self.decoding.model_dump(exclude={"max_tokens"})}
-        adapter = PromptAdapter(
-            task=self.task,
-            answer_mode=self.answer_mode,
-            template=self._template,
-            system=self._system,
-            words=self.words,
-            settings={name: value for name, value in settings.items() if value is not None},
-            top=TOP_CHOICES_HOSTED_COMPLETION if hosted and not chat else TOP_CHOICES,
-            chat=chat,
-            label_prior=tuple(state["leaning"]) if "leaning" in state else None,
-            objective=self.objective,
-            thresholds=tuple(state["cuts"]) if "cuts" in state else None,
-        )
-        shown = []
-        for example in state.get("examples", ()):
-            try:
-                shown.append(adapter.example(example["inputs"], example["label"]))
-            except UnrenderedRow as fault:
-                raise DataError(
-                    f"spec {self.name!r}: example {example['inputs'][self.task.text]!r:.60}: {fault}"
-                ) from fault
-        return replace(adapter, examples=tuple(shown))
-
     def kept(self, rows: Rows, positions: Iterable[int]) -> list[dict[str, Any]]:
         """The rows at these positions as fitted state: the cells the templates read, and the label."""
         return [
@@ -297,14 +265,6 @@ class PromptRecipe(Spec):
             }
             for position in positions
         ]
-
-    @property
-    def _template(self) -> Template:
-        return compiled(self.prompt.template)
-
-    @property
-    def _system(self) -> Template | None:
-        return compiled(self.prompt.system) if self.prompt.system is not None else None
 
 
 def _notes_on(examples: Examples) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from luthier.engine.conversations import Recalled, recalled
@@ -12,7 +11,7 @@ from luthier.providers.exchange import Answer, Conversation, Request
 from luthier.providers.redaction import sendable
 from luthier.spec import Fitted, JournalReplay, PlannedRequests
 from luthier.tasks.task import Rows
-from luthier.techniques.prompt.adapter import FewShotExample, example_tokens
+from luthier.techniques.prompt.adapter import FewShotExample, adapter_for, example_tokens
 from luthier.techniques.prompt.example_search import most_requests
 from luthier.techniques.prompt.few_shot import RowSplit, split_rows
 from luthier.techniques.prompt.fit_steps import answer_rows, fit_examples, nearest_of
@@ -96,16 +95,12 @@ def _unknown_examples(
 
 
 def _recalled(spec: PromptRecipe, recalled: Recalled[Any]) -> Pieces:
-    """The rounds of a replayed conversation; each round of a token walk leaves fewer follow-ups."""
-    pieces: Pieces = []
-    follow, walked = _follow_ups(spec), 0
-    for requests in recalled.rounds:
-        if requests[0].operation == "embedding":
-            pieces.append(PlannedRequests(requests))
-            continue
-        pieces.append(PlannedRequests(requests, replace(follow, calls=max(0, follow.calls - walked))))
-        walked += 1
-    return pieces
+    """The rounds of a replayed conversation."""
+    follow = _follow_ups(spec)
+    return [
+        PlannedRequests(requests, FollowUps() if requests[0].operation == "embedding" else follow)
+        for requests in recalled.rounds
+    ]
 
 
 def _follow_ups(spec: PromptRecipe) -> FollowUps:
@@ -119,15 +114,15 @@ def _follow_ups(spec: PromptRecipe) -> FollowUps:
 def _between(
     spec: PromptRecipe, rows: Rows, shortest: Examples, longest: Examples, *, sure: bool = True
 ) -> PlannedRequests:
-    adapter = spec.adapter({})
+    adapter = adapter_for(spec, {})
     return PlannedRequests(adapter.requests(rows, longest), _follow_ups(spec), adapter.requests(rows, shortest), sure)
 
 
 def _extremes(spec: PromptRecipe, rows: Rows, split: RowSplit) -> tuple[Examples, Examples]:
     """The shortest and the longest examples that fitting may choose."""
     if split.search is None:
-        return extremes(spec.adapter({}), spec.kept(rows, split.pool), spec.prompt.examples.most)
-    samples = [spec.adapter({"examples": spec.kept(rows, s.positions)}).examples for s in split.search.samples]
+        return extremes(adapter_for(spec, {}), spec.kept(rows, split.pool), spec.prompt.examples.most)
+    samples = [adapter_for(spec, {"examples": spec.kept(rows, s.positions)}).examples for s in split.search.samples]
     return min(samples, key=example_tokens), max(samples, key=example_tokens)
 
 
@@ -151,7 +146,7 @@ def preview_examples(spec: PromptRecipe, train: Rows | None) -> tuple[Examples, 
         train: the training rows; without them the examples are placeholders.
     """
     settings = spec.prompt.examples
-    adapter = spec.adapter({})
+    adapter = adapter_for(spec, {})
     if train is None:
         words = adapter.answers
         missing = "Examples are placeholders and missing from the estimate; give train=... to see "
@@ -165,7 +160,7 @@ def preview_examples(spec: PromptRecipe, train: Rows | None) -> tuple[Examples, 
     if split.search is not None:
         longest = max(split.search.samples, key=lambda sample: sample.count)
         most = len(most_requests(spec, train, split.search))
-        return spec.adapter({"examples": spec.kept(train, longest.positions)}).examples, [
+        return adapter_for(spec, {"examples": spec.kept(train, longest.positions)}).examples, [
             f"The examples are one of {len(split.search.samples)} samples; fitting asks at most {most:,} calls to "
             "find the best, which the estimate here leaves out."
         ]
@@ -174,4 +169,4 @@ def preview_examples(spec: PromptRecipe, train: Rows | None) -> tuple[Examples, 
             "The examples are training rows of ordinary length, to judge the price by: which ones are nearest to a "
             "row is known when it is embedded. Embeddings are missing from the estimate."
         ]
-    return spec.adapter({"examples": spec.kept(train, split.examples)}).examples, []
+    return adapter_for(spec, {"examples": spec.kept(train, split.examples)}).examples, []

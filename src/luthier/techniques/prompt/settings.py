@@ -10,11 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from luthier.providers.endpoint import Endpoint
 from luthier.techniques.prompt.template import compiled
 
-__all__ = ["AnswerFormat", "Decoding", "Examples", "Method", "Select", "Style", "Wording"]
+__all__ = ["AnswerFormat", "AnswerMode", "Decoding", "Examples", "Method", "Select", "Style", "Wording"]
 
 Method = Literal["text", "score", "json"]
 Style = Literal["chat", "completion"]
 Select = Literal["balanced", "random", "nearest", "searched"]
+
+AnswerMode = Literal["text", "json", "walk", "first", "letters"]
+"""How labels are read: from text, from JSON, by a walk over tokens, from the first token, or from a letter."""
 
 MOST_EXAMPLES = 1000
 
