@@ -31,16 +31,7 @@ if TYPE_CHECKING:
 
     from luthier.estimator import Estimator
 
-__all__ = [
-    "FILES",
-    "SCHEMA",
-    "Fitted",
-    "GridPoint",
-    "JournalReplay",
-    "PlannedRequests",
-    "Probe",
-    "Spec",
-]
+__all__ = ["FILES", "SCHEMA", "Fitted", "GridPoint", "JournalReplay", "PlannedRequests", "Probe", "Spec"]
 
 Result = TypeVar("Result")
 
@@ -95,7 +86,7 @@ class GridPoint:
 class Spec(BaseModel):
     """A recipe to answer a task: one technique with its settings. Each technique is a subclass."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     technique: str
     """`baseline`, `prompt`, ..."""
@@ -146,6 +137,9 @@ class Spec(BaseModel):
                 f"technique {self.technique} chooses among labels, and task {task.name!r} is of type {task.type!r}; "
                 "use technique: prompt with answer: text or json"
             )
+        for column in (task.label, *task.raters):
+            if column in self.columns:
+                raise ValueError(f"the template shows the column {column!r}, which holds what is asked for")
         if self.objective in ("mse", "qwk") and not task.ordered:
             raise ValueError(f"objective {self.objective} is for ratings; task {task.name!r} has no order")
         return self

@@ -7,11 +7,7 @@ from luthier.techniques.endpoint_files import read_endpoint, read_endpoint_for, 
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.fitted_folder import read_fitted
 from luthier.techniques.prompt.prompt import Prompt
-from luthier.techniques.registry import (
-    TECHNIQUES,
-    read_spec,
-    read_specs,
-)
+from luthier.techniques.registry import TECHNIQUES, read_spec, read_specs
 
 __all__ = [
     "TECHNIQUES",

@@ -39,23 +39,23 @@ def gather(conversations: Iterable[Conversation[Result]]) -> Conversation[list[R
         [2, 0, 1]
     """
     results: dict[int, Result] = {}
-    adapter: list[tuple[int, Conversation[Result], list[Request]]] = []
+    held: list[tuple[int, Conversation[Result], list[Request]]] = []
     for position, conversation in enumerate(conversations):
         try:
-            adapter.append((position, conversation, list(next(conversation))))
+            held.append((position, conversation, list(next(conversation))))
         except StopIteration as end:
             results[position] = end.value
-    while adapter:
-        answers = yield [request for _, _, requests in adapter for request in requests]
+    while held:
+        answers = yield [request for _, _, requests in held for request in requests]
         given = iter(answers)
         still: list[tuple[int, Conversation[Result], list[Request]]] = []
-        for position, conversation, requests in adapter:
+        for position, conversation, requests in held:
             try:
                 following = conversation.send([next(given) for _ in requests])
                 still.append((position, conversation, list(following)))
             except StopIteration as end:
                 results[position] = end.value
-        adapter = still
+        held = still
     return [results[position] for position in sorted(results)]
 
 

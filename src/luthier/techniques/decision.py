@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -20,7 +21,7 @@ from luthier.tasks.task import Rows, Task
 from luthier.techniques.calibration import calibrate, calibrated
 from luthier.techniques.conversations import gather, opening, unanswered
 from luthier.techniques.preview import Preview, calibration_note, preview_rows
-from luthier.techniques.prompt.template import Template, UnrenderedRow, compiled, plain_cell
+from luthier.techniques.prompt.template import UnrenderedRow, compiled, plain_cell
 from luthier.techniques.training_rows import calibration_rows, training_rows
 
 if TYPE_CHECKING:
@@ -112,9 +113,6 @@ class Decision(Spec):
                 f"the task has {len(self.task.labels)} labels and a decision offers at most {MOST_LABELS}; "
                 "use technique: prompt, baseline or embedding"
             )
-        for column in (self.task.label, *self.task.raters):
-            if column in self.columns:
-                raise ValueError(f"a template shows the column {column!r}, which holds what is asked for")
         if self.input is not None and not compiled(self.input).columns:
             raise ValueError("input names no column, so every row would be asked the same; write {{ text }} into it")
         labels = {label: self.task.canonical_label(label) for label in self.descriptions}
@@ -210,17 +208,8 @@ class Decision(Spec):
 
     def adapter(self, state: Mapping[str, Any]) -> DecisionAdapter:
         """Writes the request of a row and reads its answer, with the calibration in a fitted state."""
-        described = {self.task.canonical_label(label): said for label, said in self.descriptions.items()}
-        key = "label" if self.answer == "score" else "value"
-        options = [
-            {key: label, **({"description": described[label]} if label in described else {})}
-            for label in (self.task.ascending if self.answer == "score" else self.task.labels)
-        ]
         return DecisionAdapter(
             spec=self,
-            question=compiled(self.question),
-            subject=None if self.input is None else compiled(self.input),
-            offer={"type": self.answer, ("levels" if self.answer == "score" else "choices"): options},
             label_prior=tuple(state["leaning"]) if "leaning" in state else None,
             thresholds=tuple(state["cuts"]) if "cuts" in state else None,
         )
@@ -232,19 +221,25 @@ class DecisionAdapter:
 
     Attributes:
         spec: the recipe.
-        question: template of the question.
-        subject: template of the text it is about; `None` for the text column.
-        offer: type of the question and the labels to choose from.
         label_prior: logarithms, in the task's order; see `fit_label_prior`.
         thresholds: between ratings; see `fit_thresholds`.
     """
 
     spec: Decision
-    question: Template
-    subject: Template | None
-    offer: Mapping[str, Any]
     label_prior: tuple[float, ...] | None
     thresholds: tuple[float, ...] | None
+
+    @cached_property
+    def offer(self) -> dict[str, Any]:
+        """The type of the question and the labels to choose from."""
+        spec, task = self.spec, self.spec.task
+        described = {task.canonical_label(label): said for label, said in spec.descriptions.items()}
+        score = spec.answer == "score"
+        options = [
+            {"label" if score else "value": label} | ({"description": described[label]} if label in described else {})
+            for label in (task.ascending if score else task.labels)
+        ]
+        return {"type": spec.answer, "levels" if score else "choices": options}
 
     def request(self, inputs: Mapping[str, Any]) -> Request:
         """The request for a row.
@@ -253,11 +248,11 @@ class DecisionAdapter:
             UnrenderedRow: a template cannot be filled with the row, or leaves nothing to ask.
         """
         labels = self.spec.task.labels
-        said = self.question.fill(inputs, labels, labels)
-        if self.subject is None:
+        said = compiled(self.spec.question).fill(inputs, labels, labels)
+        if self.spec.input is None:
             about = sendable(str(plain_cell(inputs.get(self.spec.task.text))))
         else:
-            about = self.subject.fill(inputs, labels, labels)
+            about = compiled(self.spec.input).fill(inputs, labels, labels)
         for what, text in (("question", said), ("input", about)):
             if not text.strip():
                 raise UnrenderedRow(f"the template of `{what}` writes nothing for this row")

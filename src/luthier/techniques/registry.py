@@ -21,12 +21,7 @@ from luthier.techniques.finetune import FineTune
 from luthier.techniques.grid import MOST_SPECS, expand, read_options, too_many
 from luthier.techniques.prompt.prompt import Prompt
 
-__all__ = [
-    "TECHNIQUES",
-    "grid",
-    "read_spec",
-    "read_specs",
-]
+__all__ = ["TECHNIQUES", "grid", "parse_spec", "read_spec", "read_specs"]
 
 TECHNIQUES: dict[str, type[Spec]] = {
     "baseline": Baseline,

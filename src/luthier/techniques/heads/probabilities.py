@@ -22,13 +22,6 @@ OutputKind = Literal["classifier", "ordinal", "regressor"]
 SelectionMetric = Literal["log loss", "accuracy", "mse", "qwk"]
 """What trials are compared by."""
 
-MEASURES: dict[Objective | None, SelectionMetric] = {
-    None: "log loss",
-    "accuracy": "accuracy",
-    "mse": "mse",
-    "qwk": "qwk",
-}
-
 ERRORS = ("log loss", "mse")
 """Measures of which less is better."""
 
@@ -97,7 +90,7 @@ class HeadScorer:
     def __init__(self, values: Sequence[float], objective: Objective | None) -> None:
         self.values = tuple(values)
         self.objective = objective
-        self.measure: SelectionMetric = MEASURES[objective]
+        self.measure: SelectionMetric = objective or "log loss"
 
     @property
     def lower_is_better(self) -> bool:

@@ -1,4 +1,4 @@
-"""Search for few-shot examples: several draws are raced on training rows that none of them shows."""
+"""The examples of a fitted prompt; a search races several draws on training rows that none of them shows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,54 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import EndpointError
 from luthier.providers.exchange import ProgressEvent, Request
-from luthier.spec import Conversation
+from luthier.spec import Conversation, Fitted
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.conversations import all_there, gather
 from luthier.techniques.prompt.adapter import adapter_for, example_tokens
-from luthier.techniques.prompt.few_shot import ExampleSearch, Sample
+from luthier.techniques.prompt.few_shot import ExampleSearch, RowSplit, Sample
+from luthier.techniques.prompt.nearest import VECTORS, embed_pool
 from luthier.techniques.prompt.recipe import PromptRecipe
 
 if TYPE_CHECKING:
     from luthier.evaluation.racing import Block, Outcome, Racer
 
-__all__ = ["most_requests", "search_examples"]
+__all__ = ["fit_examples", "most_requests"]
+
+
+def fit_examples(
+    spec: PromptRecipe, rows: Rows, split: RowSplit, blocks: list[Block] | None = None
+) -> Conversation[Fitted]:
+    """The fitted prompt before calibration: its examples are chosen, or the pool for nearest ones is embedded.
+
+    Args:
+        spec: the recipe.
+        rows: the training rows.
+        split: their purposes.
+        blocks: a list to which a search appends each block of rows when it begins.
+
+    Raises:
+        EndpointError: too few texts got a vector, or no answer of a search is a label.
+        Partial: some requests have no answer yet for a reason that may pass.
+    """
+    notes = _notes_on_labels(spec, rows)
+    state: dict[str, Any] = {}
+    arrays = {}
+    if split.search is not None:
+        state |= yield from search_examples(spec, rows, split.search, blocks)
+    elif spec.prompt.examples.select == "nearest":
+        pool = rows.take(split.pool)
+        kept, arrays[VECTORS] = yield from embed_pool(spec, pool)
+        state["pool"] = spec.kept(pool, kept)
+        if len(kept) < len(pool):
+            notes.append(
+                f"{len(pool) - len(kept):,} of {len(pool):,} training texts got no embedding and are never shown."
+            )
+    else:
+        state["examples"] = spec.kept(rows, split.examples)
+    if notes:
+        state["notes"] = notes
+    return Fitted(spec=spec, train_digest=rows.digest_of(spec.columns), state=state, arrays=arrays)
 
 
 def search_examples(
@@ -136,3 +172,20 @@ def _record(rows: Rows, sample: Sample, racer: Racer, winner: int) -> dict[str, 
 
 def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+def _notes_on_labels(spec: PromptRecipe, rows: Rows) -> list[str]:
+    examples, labels = spec.prompt.examples, spec.task.labels
+    if not examples.most:
+        return []
+    notes: list[str] = []
+    if examples.select != "nearest" and examples.most < len(labels):
+        notes.append(
+            f"{examples.most} examples cannot show all {len(labels)} labels; to show one of each, set "
+            f"prompt.examples.count: {len(labels)}."
+        )
+    missing = [label for label in labels if label not in set(rows.labels)]
+    if missing:
+        which = "it" if len(missing) == 1 else "them"
+        notes.append(f"No training row has label {', '.join(missing)}, so no example shows {which}.")
+    return notes

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Vectors = npt.NDArray[np.float32]
 
-__all__ = ["VECTORS", "Nearest", "embed_pool", "embedding_request", "extremes", "typical"]
+__all__ = ["VECTORS", "answer_rows", "embed_pool", "embedding_request", "extremes", "nearest_of", "typical"]
 
 
 VECTORS = "vectors"
@@ -183,6 +183,24 @@ class Nearest:
                 "compare SPEC --test TABLE --train TABLE --fresh), or name the model it was fitted with in "
                 "prompt.examples.endpoint."
             )
+
+
+def answer_rows(
+    spec: PromptRecipe, fitted: Fitted, rows: Sequence[Mapping[str, Any]]
+) -> Conversation[list[Prediction]]:
+    """One prediction per row, by a prompt whose examples are chosen."""
+    nearest = nearest_of(spec, fitted)
+    if nearest is not None:
+        return nearest.rows(rows)
+    adapter = adapter_for(spec, fitted.state)
+    return gather(adapter.row(inputs) for inputs in rows)
+
+
+def nearest_of(spec: PromptRecipe, fitted: Fitted) -> Nearest | None:
+    """Answers each row with its nearest examples; `None` for a prompt that shows all rows the same ones."""
+    if spec.prompt.examples.select != "nearest" or "pool" not in fitted.state:
+        return None
+    return Nearest(spec, fitted)
 
 
 def extremes(

@@ -14,8 +14,9 @@ from luthier.tasks.task import Rows, Task
 from luthier.techniques.calibration import calibrate
 from luthier.techniques.preview import Preview, calibration_note, preview_rows
 from luthier.techniques.prompt.adapter import adapter_for
+from luthier.techniques.prompt.example_search import fit_examples
 from luthier.techniques.prompt.few_shot import split_rows
-from luthier.techniques.prompt.fit_steps import CALIBRATION_CURE, answer_rows, fit_examples
+from luthier.techniques.prompt.nearest import answer_rows
 from luthier.techniques.prompt.recipe import PromptRecipe
 from luthier.techniques.prompt.request_plan import plan_requests, preview_examples, unknown_to_journal
 from luthier.techniques.prompt.settings import Style
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Prompt"]
+
+CALIBRATION_CURE = (
+    "Set answer.calibration_rows: 0, or use an endpoint and a prompt that give log-probabilities for the labels; "
+    "`luthier check` tries one row."
+)
 
 
 class Prompt(PromptRecipe):

@@ -51,9 +51,6 @@ class PromptRecipe(Spec):
     def _fits_together(self) -> Self:
         if self.endpoint is None:
             raise ValueError("endpoint is missing; a prompt needs a model, as in {provider: openai, model: NAME}")
-        for column in (self.task.label, *self.task.raters):
-            if column in self.columns:
-                raise ValueError(f"the template shows the column {column!r}, which holds what is asked for")
         if not self.task.labels and (self.answer.method == "score" or self.answer.words or self.objective):
             raise ValueError(
                 f"task {self.task.name!r} is of type {self.task.type!r} and has no labels: leave out words and "
@@ -258,9 +255,10 @@ class PromptRecipe(Spec):
 
     def kept(self, rows: Rows, positions: Iterable[int]) -> list[dict[str, Any]]:
         """The rows at these positions as fitted state: the cells the templates read, and the label."""
+        columns = self.columns
         return [
             {
-                "inputs": {name: plain_cell(rows.inputs[position].get(name)) for name in self.columns},
+                "inputs": {name: plain_cell(rows.inputs[position].get(name)) for name in columns},
                 "label": rows.labels[position],
             }
             for position in positions

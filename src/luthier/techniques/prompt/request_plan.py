@@ -12,10 +12,9 @@ from luthier.providers.redaction import sendable
 from luthier.spec import Fitted, JournalReplay, PlannedRequests
 from luthier.tasks.task import Rows
 from luthier.techniques.prompt.adapter import FewShotExample, adapter_for, example_tokens
-from luthier.techniques.prompt.example_search import most_requests
+from luthier.techniques.prompt.example_search import fit_examples, most_requests
 from luthier.techniques.prompt.few_shot import RowSplit, split_rows
-from luthier.techniques.prompt.fit_steps import answer_rows, fit_examples, nearest_of
-from luthier.techniques.prompt.nearest import embedding_request, extremes, typical
+from luthier.techniques.prompt.nearest import answer_rows, embedding_request, extremes, nearest_of, typical
 from luthier.techniques.prompt.recipe import PromptRecipe
 from luthier.techniques.prompt.token_walk import most_follow_ups
 from luthier.techniques.training_rows import training_rows

@@ -39,8 +39,7 @@ class Template:
         environment = bounded_environment(GLOBALS)
         try:
             tree = environment.parse(source)
-            self._refuse_other_files(tree)
-            _refuse_self(tree)
+            _refuse_names_and_files(tree)
             by_row = _columns_of_row(tree)
             undeclared = meta.find_undeclared_variables(tree)
             self.truncations = _truncations(tree)
@@ -82,14 +81,6 @@ class Template:
             if isinstance(error.__cause__, WorkExceeded):
                 raise ValueError(f"it is too much work for any row: {error.__cause__}") from error
 
-    @staticmethod
-    def _refuse_other_files(tree: Any) -> None:
-        from jinja2 import nodes
-
-        for kind in (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends):
-            for node in tree.find_all(kind):
-                raise ValueError(f"line {node.lineno}: a template cannot load another ({kind.__name__.lower()})")
-
 
 @functools.lru_cache(maxsize=512)
 def compiled(source: str) -> Template:
@@ -118,10 +109,13 @@ def plain_cell(value: Any) -> str | int | float | bool:
     return str(value)
 
 
-def _refuse_self(tree: Any) -> None:
+def _refuse_names_and_files(tree: Any) -> None:
+    """Refuses `self`, which is the template's own name, and other templates."""
     from jinja2 import nodes
 
-    for node in tree.find_all(nodes.Name):
+    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Name)):
+        if not isinstance(node, nodes.Name):
+            raise ValueError(f"line {node.lineno}: a template cannot load another ({type(node).__name__.lower()})")
         if node.name == "self":
             raise ValueError(
                 f"""line {node.lineno}: "self" is the template's own name; write row["self"] for the column self"""
