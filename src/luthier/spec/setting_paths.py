@@ -27,11 +27,6 @@ SHORT_FORMS = {"prompt.examples": "count", "answer": "method", "head": "method"}
 def check_path(path: str, model: type[BaseModel], source: str) -> None:
     """Refuses a path that names no setting of the technique.
 
-    Args:
-        path: the dotted path.
-        model: the technique.
-        source: the path and where it stands, for the message.
-
     Raises:
         SpecError: names the settings there are where the path leaves them.
     """
@@ -60,7 +55,7 @@ def with_setting(document: Mapping[str, Any], path: str, value: Any, source: str
     Args:
         document: the spec as YAML has it.
         path: the dotted path of the setting.
-        value: what it is set to; in Python also an endpoint or another block.
+        value: as in YAML; in Python also an endpoint or another block.
         source: the path and where it stands, for the message.
 
     Raises:

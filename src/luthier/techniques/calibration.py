@@ -31,7 +31,7 @@ def calibrate(
     Args:
         spec: the prompt or decision.
         rows: the calibration rows.
-        predictions: of the calibration rows.
+        predictions: one for each.
         cure: what to change where too few of them got probabilities, for the message.
         least: lower limit of a label's mean probability, for services that round probabilities.
 

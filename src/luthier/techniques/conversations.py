@@ -62,13 +62,7 @@ def gather(conversations: Iterable[Conversation[Result]]) -> Conversation[list[R
 def opening(
     inputs: Mapping[str, Any], text: str, request: Callable[[Mapping[str, Any]], Request]
 ) -> Request | Prediction:
-    """The first request of a row, or its prediction where nothing is sent: its text is blank, or a template fails.
-
-    Args:
-        inputs: the row.
-        text: its text column.
-        request: makes the request of a row.
-    """
+    """The first request of a row, or its prediction where nothing is sent: its text is blank, or a template fails."""
     if is_blank(inputs.get(text)):
         return Prediction(None, "empty", call=CallRecord(spent_usd=0.0))
     try:
@@ -105,7 +99,7 @@ def all_there(name: str, found: Sequence[Prediction | None], lack: str) -> str:
 
     Args:
         name: of the spec.
-        found: predictions that fitting waits for; `None` for those without a fault.
+        found: what fitting waits for; `None` for those without a fault.
         lack: what they are and what they lack, as in "calibration rows have no answer".
 
     Raises:

@@ -33,11 +33,6 @@ PLAIN_VALUE = re.compile(r"-?[A-Za-z0-9][A-Za-z0-9._-]*")
 def read_options(given: Any, technique: type[Spec], source: str) -> dict[str, tuple[Any, ...]]:
     """The values of each dotted path of a `grid:` block.
 
-    Args:
-        given: dotted paths to lists.
-        technique: the class whose settings the paths must name.
-        source: what holds the grid.
-
     Raises:
         SpecError: a path names no setting of the technique or may not vary, its values are no list to vary over,
             or there are more combinations than a leaderboard holds.

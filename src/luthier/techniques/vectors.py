@@ -32,10 +32,6 @@ def without_vector(answer: Answer) -> Prediction | None:
 def training_vectors(name: str, answers: Sequence[Answer]) -> tuple[dict[int, npt.NDArray[np.float32]], str]:
     """The vectors of training texts by position, and why the first of the others has none, in brackets.
 
-    Args:
-        name: of the spec.
-        answers: one per text.
-
     Raises:
         Partial: some have no vector yet, for a reason that may pass.
     """

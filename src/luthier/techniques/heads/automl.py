@@ -65,12 +65,7 @@ def search_estimators(runner: TrialRunner, *, trials: int | None, seconds: float
 
     Every kind is tried once with its cheapest settings; then kinds are drawn, each with a probability inverse to the
     estimated cost of its next improvement (FLAML's rule, Wang et al. 2021). Cost is counted in trees, not in seconds,
-    so that the same rows and seed give the same trials.
-
-    Args:
-        runner: runs the trials.
-        trials: most trials.
-        seconds: most time; the trial in progress is then dropped.
+    so that the same rows and seed give the same trials. When the time is over, the trial in progress is dropped.
     """
     drawn = random.Random(runner.seed)
     kinds = [

@@ -74,18 +74,12 @@ class Head(BaseModel):
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A fitted head and how it was found.
-
-    Attributes:
-        won: the best trial.
-        trained: its estimator, trained on all rows.
-        thresholds: between the labels it was trained on, for objective `qwk`; on the scale of their values.
-        trials: a record of each trial, in order.
-    """
+    """A fitted head: the best trial, its estimator trained on all rows, and a record of each trial, in order."""
 
     won: Trial
     trained: TrainedModel
     thresholds: tuple[float, ...] | None
+    """Between the labels it was trained on, on the scale of their values; for objective `qwk`."""
     trials: tuple[dict[str, Any], ...]
 
     @property
@@ -109,12 +103,7 @@ def fit_head(
 ) -> Conversation[FittedHead]:
     """Chooses the head's settings by cross-validation on the training rows, then trains it on all of them.
 
-    Args:
-        head: its method, and the budget of AutoML.
-        training_set: the training rows.
-        objective: of the spec; trials are scored by it.
-        seed: of everything drawn.
-        clock: monotonic seconds.
+    Trials are scored by the objective; `clock` gives monotonic seconds.
     """
     scorer = HeadScorer(training_set.values, objective)
     runner = TrialRunner(training_set, scorer, seed, "AutoML" if head.method == "automl" else "head", clock)

@@ -45,13 +45,7 @@ THREADS = 1
 
 @dataclass(frozen=True)
 class EstimatorChoice:
-    """An estimator with its settings.
-
-    Attributes:
-        estimator: kind of model.
-        output: what it predicts.
-        settings: of the model; numbers, texts and `None`.
-    """
+    """An estimator, what it predicts, and its settings: numbers, texts and `None`."""
 
     estimator: EstimatorName
     output: OutputKind
@@ -60,12 +54,7 @@ class EstimatorChoice:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained model as plain data.
-
-    Attributes:
-        arrays: weights of a linear model.
-        files: a booster in its own format.
-    """
+    """A trained model as plain data: the weights of a linear model, or the file of a booster in its own format."""
 
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -102,11 +91,7 @@ def tree_library(name: Literal["lightgbm", "xgboost"]) -> Any:
 class Predictor:
     """A trained model that predicts.
 
-    Args:
-        trained: the model as data.
-        output: what it predicts.
-        values: a number per label it was trained on.
-        spread: standard deviation of a regressor's errors.
+    `values` is a number per label it was trained on, `spread` the standard deviation of a regressor's errors.
     """
 
     def __init__(
@@ -119,13 +104,9 @@ class Predictor:
         self._lightgbm: Any = None
         self._xgboost: Any = None
         if LIGHTGBM_FILE in trained.files:
-            lightgbm = tree_library("lightgbm")
-
-            self._lightgbm = lightgbm.Booster(model_str=trained.files[LIGHTGBM_FILE].decode("utf-8"))
+            self._lightgbm = tree_library("lightgbm").Booster(model_str=trained.files[LIGHTGBM_FILE].decode("utf-8"))
         elif XGBOOST_FILE in trained.files:
-            xgboost = tree_library("xgboost")
-
-            self._xgboost = xgboost.Booster({"nthread": THREADS, "verbosity": 0})
+            self._xgboost = tree_library("xgboost").Booster({"nthread": THREADS, "verbosity": 0})
             self._xgboost.load_model(bytearray(trained.files[XGBOOST_FILE]))
 
     def raw(self, vectors: Floats) -> Floats:

@@ -80,12 +80,7 @@ def around_value(predicted: Floats, spread: float, values: Sequence[float]) -> F
 
 
 class HeadScorer:
-    """Scores probabilities by the objective of the spec; by the log loss where it has none.
-
-    Args:
-        values: a number per label.
-        objective: of the spec.
-    """
+    """Scores probabilities by the objective of the spec, by the log loss where it has none; a value per label."""
 
     def __init__(self, values: Sequence[float], objective: Objective | None) -> None:
         self.values = tuple(values)

@@ -26,14 +26,12 @@ SAID_EVERY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Trial:
-    """An estimator and its cross-validated score.
+    """An estimator, scored by cross-validation.
 
     Attributes:
-        choice: the estimator.
         score: on held-out rows; `None` where no row could be held out.
         probabilities: of the held-out rows, shape (held-out rows, labels).
         spread: standard deviation of a regressor's errors on them.
-        seconds: time the trial took.
     """
 
     choice: EstimatorChoice
@@ -72,14 +70,8 @@ def cross_validated(
 class TrialRunner:
     """Runs trials one after the other and reports progress about twice a second.
 
-    No thread is started: closing the conversation between two steps ends the work.
-
-    Args:
-        training_set: the training rows.
-        scorer: scores held-out predictions.
-        seed: of everything drawn.
-        what: a word for the work, for the progress display.
-        clock: monotonic seconds.
+    No thread is started: closing the conversation between two steps ends the work. `what` names it on the progress
+    display; `clock` gives monotonic seconds.
     """
 
     def __init__(

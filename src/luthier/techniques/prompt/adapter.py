@@ -176,9 +176,7 @@ class PromptAdapter:
     ) -> Conversation[Prediction]:
         """The conversation about one row; no row and no answer makes it raise.
 
-        Args:
-            inputs: the row.
-            examples: for this row, in order; those of all rows when absent.
+        `examples` are as for `request`.
         """
         request = self.opening(inputs, examples)
         if isinstance(request, Prediction):

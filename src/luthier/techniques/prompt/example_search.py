@@ -87,16 +87,11 @@ def search_examples(
         inputs = judged.inputs[block.first : block.end]
         predictions = yield from gather(adapters[c].row(row) for c in block.candidates for row in inputs)
         _check(spec, predictions, first=block.number == 1)
-        width = len(inputs)
-        scores = [
-            [
-                spec.task.kind.score(spec.objective, prediction, judged.labels[block.first + place])
-                for place, prediction in enumerate(predictions[line * width : (line + 1) * width])
-            ]
-            for line in range(len(block.candidates))
-        ]
+        truths = judged.labels[block.first : block.end] * len(block.candidates)
+        score = spec.task.kind.score
+        scores = [score(spec.objective, found, truth) for found, truth in zip(predictions, truths, strict=True)]
         try:
-            block = racing.send(np.array(scores, dtype=float))
+            block = racing.send(np.array(scores, dtype=float).reshape(-1, len(inputs)))
         except StopIteration as end:
             outcome: Outcome = end.value
             break

@@ -97,10 +97,7 @@ def choose_examples(spec: PromptRecipe, rows: Rows) -> list[int]:
 def draw_search(spec: PromptRecipe, rows: Rows, pool: Sequence[int]) -> ExampleSearch:
     """Draws the rows to score on, and from the others the samples: balanced, with the counts taken in turn.
 
-    Args:
-        spec: the recipe.
-        rows: the training rows.
-        pool: positions of labelled rows with different texts, without those used for calibration.
+    `pool` has positions of labelled rows with different texts, without those used for calibration.
 
     Raises:
         DataError: there are too few rows, or too few different samples.

@@ -47,11 +47,7 @@ def embedding_request(spec: PromptRecipe, text: object) -> Request:
 def embed_pool(spec: PromptRecipe, rows: Rows) -> Conversation[tuple[list[int], Vectors]]:
     """The positions of the rows whose text got a vector, and these vectors, scaled to length 1.
 
-    A text that the service refuses to embed is left out.
-
-    Args:
-        spec: the recipe.
-        rows: labelled training rows whose texts are all different.
+    A text that the service refuses to embed is left out. The rows are labelled, and their texts all different.
 
     Raises:
         EndpointError: fewer texts got a vector than are shown, or vectors of one model differ in length.
@@ -137,9 +133,7 @@ class Nearest:
     def nearest(self, vectors: Sequence[Vectors], keys: Sequence[str]) -> list[tuple[FewShotExample, ...]]:
         """For each vector the examples nearest to it, the nearest last, next to the question.
 
-        Args:
-            vectors: of the rows, of length 1.
-            keys: of the rows' texts; an example with the same key is passed over.
+        Vectors are of length 1; an example whose key is the row's own among `keys` is passed over.
         """
         import numpy as np
 

@@ -138,12 +138,7 @@ def _asked_once(requests: Sequence[Request]) -> Conversation[None]:
 
 
 def preview_examples(spec: PromptRecipe, train: Rows | None) -> tuple[Examples, list[str]]:
-    """The examples of a preview, and a note where they are not those that will be sent.
-
-    Args:
-        spec: the recipe; it shows examples.
-        train: the training rows; without them the examples are placeholders.
-    """
+    """The examples of a preview, placeholders without training rows; and a note where they are not those to be sent."""
     settings = spec.prompt.examples
     adapter = adapter_for(spec, {})
     if train is None:

@@ -44,15 +44,12 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class WalkScores:
-    """The result of a walk.
-
-    Attributes:
-        logprobs: natural log-probability per label, among the labels only: they sum to 1.
-        censored: whether a label was not among the returned tokens, so that it has the most it can have.
-    """
+    """The result of a walk."""
 
     logprobs: tuple[float, ...]
+    """Natural log-probability per label, among the labels only: the probabilities sum to 1."""
     censored: bool
+    """Whether a label was not among the returned tokens, so that it has the most it can have."""
 
     @property
     def probabilities(self) -> tuple[float, ...]:
