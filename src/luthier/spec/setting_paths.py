@@ -1,15 +1,15 @@
-"""Settings of a spec by dotted path, as in `prompt.examples.count`: which there are, and how one is set."""
+"""Blocks of settings, and settings by dotted path, as in `prompt.examples.count`: which there are and how to set one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args, get_origin
+from typing import Any, ClassVar, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from luthier.errors import SpecError
 
-__all__ = ["SHORT_FORMS", "check_path", "with_setting"]
+__all__ = ["SHORT_FORMS", "Block", "check_path", "with_setting"]
 
 FIXED = {
     "name": "a name says which spec it is, not what it does",
@@ -22,6 +22,21 @@ FIXED = {
 
 SHORT_FORMS = {"prompt.examples": "count", "answer": "method", "head": "method"}
 """Blocks that may be written as one value, and the setting which that value is."""
+
+
+class Block(BaseModel):
+    """A block of settings within a spec."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    short_form: ClassVar[str | None] = None
+    """The setting that the block may be written as: `head: ordinal` is short for `head: {method: ordinal}`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_one_value(cls, given: Any) -> Any:
+        alone = cls.short_form is not None and isinstance(given, str | int) and not isinstance(given, bool)
+        return {cls.short_form: given} if alone else given
 
 
 def check_path(path: str, model: type[BaseModel], source: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from luthier.engine.report import call_record
 from luthier.errors import EndpointError
@@ -61,11 +61,6 @@ class Embedding(Spec):
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
         # Written out, as type checkers would make one of keywords alone from the fields.
         super().__init__(task, **data)
-
-    @field_validator("head", mode="before")
-    @classmethod
-    def _method_alone(cls, given: Any) -> Any:
-        return {"method": given} if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

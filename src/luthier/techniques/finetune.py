@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from luthier.errors import DataError, SpecError
-from luthier.spec import Conversation, Fitted, JournalReplay, PlannedRequests, Probe
-from luthier.tasks.prediction import Prediction
+from luthier.spec import Probe
+from luthier.spec.setting_paths import Block
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.prompt.adapter import adapter_for
 from luthier.techniques.prompt.prompt import Prompt
@@ -22,10 +21,8 @@ __all__ = ["FineTune", "Tuned", "Tuning"]
 Auto = Literal["auto"]
 
 
-class Tuning(BaseModel):
+class Tuning(Block):
     """Settings of the job. `auto` leaves a setting to the service; each service has its own limits."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: Auto | int = Field(default="auto", ge=1)
     """Passes over the training rows."""
@@ -46,10 +43,8 @@ class Tuning(BaseModel):
         return self.model_dump(include={"epochs", "batch_size", "learning_rate_multiplier"})
 
 
-class Tuned(BaseModel):
+class Tuned(Block):
     """The result of a job. `luthier tune` writes this block; it is not for editing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     """Name of the tuned model at the service."""
@@ -215,20 +210,3 @@ class FineTune(Prompt):
         elif self.endpoint.model != self.tuned.model:
             notes += (f"Asks {self.endpoint.model}, taken to be a deployment of {self.tuned.model}.",)
         return notes
-
-    def fit(self, rows: Rows | None) -> Conversation[Fitted]:
-        """As a prompt's; the tuned model stays at the service."""
-        self.check_ready()
-        return (yield from super().fit(rows))
-
-    def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
-        """As a prompt's, to the tuned model."""
-        self.check_ready()
-        return (yield from super().predict(rows, fitted))
-
-    def planned_requests(
-        self, rows: Rows, train: Rows | None, fitted: Fitted | None, recall: JournalReplay
-    ) -> tuple[Sequence[PlannedRequests], Sequence[PlannedRequests]]:
-        """As a prompt's, to the tuned model."""
-        self.check_ready()
-        return super().planned_requests(rows, train, fitted, recall)

@@ -79,8 +79,7 @@ class Preview:
             lines += [f"[{who}] {said}" for who, said in turns]
         return visible("\n".join(lines))
 
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         rows = []

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from luthier.providers.exchange import Conversation
+from luthier.spec.setting_paths import Block
 from luthier.tasks.deciding import Objective
 from luthier.techniques.heads.automl import check_parts, search_estimators
 from luthier.techniques.heads.learners import EstimatorChoice, TrainedModel
@@ -41,14 +42,13 @@ PATHS: Mapping[str, tuple[tuple[EstimatorChoice, ...], ...]] = {
 }
 
 
-class Head(BaseModel):
+class Head(Block):
     """The classifier on top of the vectors; `head: ordinal` is short for `head: {method: ordinal}`.
 
     Settings are chosen by cross-validation on the training rows.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+    short_form: ClassVar[str | None] = "method"
     method: HeadMethod = "logistic"
     """`logistic` (regression over the labels); for ratings also `ordinal` (a logistic regression per bound
     between labels) and `regression` (ridge, on the labels' values); `automl` (FLAML chooses among these,

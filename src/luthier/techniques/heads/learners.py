@@ -23,10 +23,8 @@ __all__ = [
     "LIGHTGBM_FILE",
     "XGBOOST_FILE",
     "EstimatorChoice",
-    "EstimatorName",
-    "TrainedModel",
     "Predictor",
-    "TrainingSteps",
+    "TrainedModel",
     "train_model",
     "tree_library",
 ]

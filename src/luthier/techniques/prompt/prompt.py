@@ -84,6 +84,9 @@ class Prompt(PromptRecipe):
             raise SpecError(f"{type(self).__name__}: give either prompt=... or {', '.join(wording)}, not both.")
         super().__init__(task, **{"prompt": wording, **data})
 
+    def check_ready(self) -> None:
+        """Refuses to answer where the model does not exist yet; that of a prompt always does."""
+
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Chooses the examples and calibrates, on training rows only.
 
@@ -95,6 +98,7 @@ class Prompt(PromptRecipe):
             EndpointError: too few calibration rows got probabilities, or too few texts a vector.
             Partial: some requests have no answer yet for a reason that may pass.
         """
+        self.check_ready()
         if not self.needs_training:
             return Fitted(spec=self)
         known = training_rows(self, rows)
@@ -113,6 +117,7 @@ class Prompt(PromptRecipe):
         Raises:
             EndpointError: the embedding model gives vectors of another length than when the spec was fitted.
         """
+        self.check_ready()
         if not len(rows):
             return []
         self.check_columns(rows.inputs[0])
@@ -142,6 +147,7 @@ class Prompt(PromptRecipe):
             SpecError: training rows are needed and there are none.
             DataError: there are too few of them, or a column is missing.
         """
+        self.check_ready()
         if len(rows):
             self.check_columns(rows.inputs[0])
         return plan_requests(self, rows, train, fitted, recall)

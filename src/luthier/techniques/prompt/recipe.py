@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from luthier.providers.endpoint import Endpoint
 from luthier.spec import Fitted, Probe, Spec
@@ -41,11 +41,6 @@ class PromptRecipe(Spec):
         super().__init__(task, **data)
 
     labels_only: ClassVar[bool] = False
-
-    @field_validator("answer", mode="before")
-    @classmethod
-    def _method_alone(cls, given: Any) -> Any:
-        return {"method": given} if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from luthier.providers.endpoint import Endpoint
+from luthier.spec.setting_paths import Block
 from luthier.techniques.prompt.template import compiled
 
 __all__ = ["AnswerFormat", "AnswerMode", "Decoding", "Examples", "Method", "Select", "Style", "Wording"]
@@ -22,11 +23,10 @@ AnswerMode = Literal["text", "json", "walk", "first", "letters"]
 MOST_EXAMPLES = 1000
 
 
-class Examples(BaseModel):
+class Examples(Block):
     """Few-shot examples, chosen from the training rows when the spec is fitted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+    short_form: ClassVar[str | None] = "count"
     count: int | tuple[int, ...] = 0
     """Examples shown before the row; 0 is zero-shot. With `searched` also a list, as in [1, 3, 5]: then counts
     compete too."""
@@ -103,10 +103,8 @@ class Examples(BaseModel):
         return max(self.counts)
 
 
-class Wording(BaseModel):
+class Wording(Block):
     """The text of the prompt."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     template: str
     """Jinja template of the user turn, or of the text to complete; it names columns of the row."""
@@ -123,11 +121,6 @@ class Wording(BaseModel):
         if isinstance(given, str):
             raise ValueError('prompt is a block, as in prompt: {template: "Stars for: {{ text }}"}')
         return given
-
-    @field_validator("examples", mode="before")
-    @classmethod
-    def _count_alone(cls, given: Any) -> Any:
-        return {"count": given} if isinstance(given, int) and not isinstance(given, bool) else given
 
     @field_validator("template", "system")
     @classmethod
@@ -147,11 +140,10 @@ class Wording(BaseModel):
         return self
 
 
-class AnswerFormat(BaseModel):
+class AnswerFormat(Block):
     """The form of the answer, and how a label is read from it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+    short_form: ClassVar[str | None] = "method"
     method: Method = "text"
     """`text`: read the label from text; `json`: enforce a schema; `score`: compare the labels' probabilities."""
     words: dict[str, str] = Field(default_factory=dict)
@@ -196,10 +188,8 @@ class AnswerFormat(BaseModel):
         return self
 
 
-class Decoding(BaseModel):
+class Decoding(Block):
     """Decoding settings. Those that are null or absent are not sent, except `max_tokens`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     temperature: float | None = Field(default=0.0, ge=0, le=2)
     """0 for the likeliest answer; null for models that refuse the parameter, as reasoning models do."""

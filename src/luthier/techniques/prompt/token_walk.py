@@ -16,16 +16,7 @@ from typing import TypeAlias
 
 from luthier.providers.exchange import TokenChoices
 
-__all__ = [
-    "NEGLIGIBLE",
-    "WalkScores",
-    "Walk",
-    "apart_at_once",
-    "fold",
-    "most_follow_ups",
-    "most_of_unreturned",
-    "walk",
-]
+__all__ = ["NEGLIGIBLE", "WalkScores", "apart_at_once", "fold", "most_follow_ups", "most_of_unreturned", "walk"]
 
 NEGLIGIBLE = 1e-3
 """A node with less than this share of the labels' probability is not followed.
