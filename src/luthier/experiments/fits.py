@@ -13,7 +13,7 @@ from luthier.plans import Plan, plan_fit
 from luthier.providers.exchange import Answer
 from luthier.spec import Fitted, Spec
 from luthier.tasks.task import Rows
-from luthier.techniques import FineTune, Prompt
+from luthier.techniques import Prompt
 from luthier.tracking.runs import spec_tags
 from luthier.tracking.stores import no_autologging
 from luthier.tracking.tracker import MlflowTracker, Tracker
@@ -34,8 +34,7 @@ def training_for(specs: Sequence[Spec], train: pd.DataFrame | None) -> dict[str,
     found: dict[str, Rows | None] = dict.fromkeys(spec.name for spec in specs)
     rows: Rows | None = None
     for spec in specs:
-        if isinstance(spec, FineTune):
-            spec.check_ready()
+        spec.check_ready()
         if not spec.needs_training:
             continue
         if train is None:

@@ -1,4 +1,4 @@
-"""Blocks of settings, and settings by dotted path, as in `prompt.examples.count`: which there are and how to set one."""
+"""Blocks of settings, and settings by dotted path, as in `prompt.examples.count`: which there are, how one is set."""
 
 from __future__ import annotations
 

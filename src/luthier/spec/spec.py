@@ -190,6 +190,13 @@ class Spec(BaseModel):
         """Name of the model that answers, for tables and tags."""
         return self.endpoint.model if self.endpoint is not None else "none"
 
+    def check_ready(self) -> None:
+        """Refuses to answer as long as the model is still to be made.
+
+        Raises:
+            SpecError: it is; the message says what to type.
+        """
+
     @abstractmethod
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Fits the spec on training rows.

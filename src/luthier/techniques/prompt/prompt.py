@@ -84,9 +84,6 @@ class Prompt(PromptRecipe):
             raise SpecError(f"{type(self).__name__}: give either prompt=... or {', '.join(wording)}, not both.")
         super().__init__(task, **{"prompt": wording, **data})
 
-    def check_ready(self) -> None:
-        """Refuses to answer where the model does not exist yet; that of a prompt always does."""
-
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Chooses the examples and calibrates, on training rows only.
 
