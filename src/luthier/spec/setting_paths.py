@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from luthier.errors import SpecError
 
-__all__ = ["SHORT_FORMS", "Block", "check_path", "with_setting"]
+__all__ = ["SHORT_FORMS", "SettingsBlock", "check_path", "with_setting"]
 
 FIXED = {
     "name": "a name says which spec it is, not what it does",
@@ -24,7 +24,7 @@ SHORT_FORMS = {"prompt.examples": "count", "answer": "method", "head": "method"}
 """Blocks that may be written as one value, and the setting which that value is."""
 
 
-class Block(BaseModel):
+class SettingsBlock(BaseModel):
     """A block of settings within a spec."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from luthier.errors import DataError, SpecError
 from luthier.spec import Probe
-from luthier.spec.setting_paths import Block
+from luthier.spec.setting_paths import SettingsBlock
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.techniques.prompt.adapter import adapter_for
 from luthier.techniques.prompt.prompt import Prompt
@@ -21,7 +21,7 @@ __all__ = ["FineTune", "Tuned", "Tuning"]
 Auto = Literal["auto"]
 
 
-class Tuning(Block):
+class Tuning(SettingsBlock):
     """Settings of the job. `auto` leaves a setting to the service; each service has its own limits."""
 
     epochs: Auto | int = Field(default="auto", ge=1)
@@ -43,7 +43,7 @@ class Tuning(Block):
         return self.model_dump(include={"epochs", "batch_size", "learning_rate_multiplier"})
 
 
-class Tuned(Block):
+class Tuned(SettingsBlock):
     """The result of a job. `luthier tune` writes this block; it is not for editing."""
 
     model: str

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from luthier.providers.exchange import Conversation
-from luthier.spec.setting_paths import Block
+from luthier.spec.setting_paths import SettingsBlock
 from luthier.tasks.deciding import Objective
 from luthier.techniques.heads.automl import check_parts, search_estimators
 from luthier.techniques.heads.learners import EstimatorChoice, TrainedModel
@@ -42,7 +42,7 @@ PATHS: Mapping[str, tuple[tuple[EstimatorChoice, ...], ...]] = {
 }
 
 
-class Head(Block):
+class Head(SettingsBlock):
     """The classifier on top of the vectors; `head: ordinal` is short for `head: {method: ordinal}`.
 
     Settings are chosen by cross-validation on the training rows.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from luthier.providers.endpoint import Endpoint
-from luthier.spec.setting_paths import Block
+from luthier.spec.setting_paths import SettingsBlock
 from luthier.techniques.prompt.template import compiled
 
 __all__ = ["AnswerFormat", "AnswerMode", "Decoding", "Examples", "Method", "Select", "Style", "Wording"]
@@ -23,7 +23,7 @@ AnswerMode = Literal["text", "json", "walk", "first", "letters"]
 MOST_EXAMPLES = 1000
 
 
-class Examples(Block):
+class Examples(SettingsBlock):
     """Few-shot examples, chosen from the training rows when the spec is fitted."""
 
     short_form: ClassVar[str | None] = "count"
@@ -103,7 +103,7 @@ class Examples(Block):
         return max(self.counts)
 
 
-class Wording(Block):
+class Wording(SettingsBlock):
     """The text of the prompt."""
 
     template: str
@@ -140,7 +140,7 @@ class Wording(Block):
         return self
 
 
-class AnswerFormat(Block):
+class AnswerFormat(SettingsBlock):
     """The form of the answer, and how a label is read from it."""
 
     short_form: ClassVar[str | None] = "method"
@@ -188,7 +188,7 @@ class AnswerFormat(Block):
         return self
 
 
-class Decoding(Block):
+class Decoding(SettingsBlock):
     """Decoding settings. Those that are null or absent are not sent, except `max_tokens`."""
 
     temperature: float | None = Field(default=0.0, ge=0, le=2)
