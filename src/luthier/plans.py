@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from luthier.engine.conversations import Recalled
 from luthier.engine.engine import Engine
 from luthier.engine.estimates import Estimate, summed
 from luthier.engine.options import DEFAULTS, RunOptions
+from luthier.engine.rounds import Recalled
 from luthier.providers.prices import dollars, sum_if_known
 from luthier.spec import Conversation, Fitted, PlannedRequests, Spec
 from luthier.tasks.task import Rows

@@ -16,13 +16,13 @@ from typing import Any, TypeVar, Unpack
 
 from luthier.documents import described
 from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, GuardedProgress, ask_options
-from luthier.engine.conversations import Group, Recalled, answers_of_all, by_endpoint, held, recalled, step
 from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.endpoint_queue import StopReason
 from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, estimated, summed
 from luthier.engine.loop import background_loop, in_background, is_background, loop_is_running, wait_for
 from luthier.engine.report import Report
 from luthier.engine.retries import EngineSettings
+from luthier.engine.rounds import Group, Recalled, answers_of_all, by_endpoint, held, recalled, step
 from luthier.errors import Interrupted, UserError
 from luthier.journal.journal import Journal
 from luthier.providers.endpoint import Endpoint

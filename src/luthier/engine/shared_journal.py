@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from luthier.engine.ask_options import FINAL, AskOptions
-from luthier.engine.conversations import Group
 from luthier.engine.endpoint_queue import Call, PendingRequest
 from luthier.engine.estimates import Pricing
+from luthier.engine.rounds import Group
 from luthier.errors import UserError
 from luthier.journal.journal import Journal, JournalEntry
 from luthier.journal.leases import Owner

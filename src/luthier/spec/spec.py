@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from luthier.engine.conversations import Recalled
 from luthier.engine.estimates import NO_FOLLOW_UPS, FollowUps
 from luthier.engine.report import Report
+from luthier.engine.rounds import Recalled
 from luthier.errors import DataError, SpecError
 from luthier.outputs import write_folder
 from luthier.providers.endpoint import Endpoint

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from luthier.engine.conversations import Recalled, recalled
 from luthier.engine.estimates import FollowUps
+from luthier.engine.rounds import Recalled, recalled
 from luthier.providers.exchange import Answer, Conversation, Request
 from luthier.providers.redaction import sendable
 from luthier.spec import Fitted, JournalReplay, PlannedRequests
