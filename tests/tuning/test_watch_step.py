@@ -18,9 +18,7 @@ from luthier.tuning.watch import (
     Finish,
     Keep,
     Looked,
-    Refused,
     Show,
-    Unanswered,
     Watch,
     WatchAction,
     WatchEvent,
@@ -100,7 +98,7 @@ def test_a_watch_may_end_before_the_job_does() -> None:
 
 
 def test_an_unavailable_service_is_asked_again_after_twice_the_time_and_no_longer_than_an_hour() -> None:
-    away = Unanswered(ServiceUnavailable("status 503"))
+    away = ServiceUnavailable("status 503")
     _, actions, pauses = after([away] * 66)
     assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
     assert sum(pauses) >= 3600 > sum(pauses[:-1])
@@ -112,7 +110,7 @@ def test_an_unavailable_service_is_asked_again_after_twice_the_time_and_no_longe
 
 
 def test_patience_starts_anew_with_every_answer() -> None:
-    away = Unanswered(ServiceUnavailable("status 503"))
+    away = ServiceUnavailable("status 503")
     state, actions, pauses = after([*[away] * 60, Looked(RUNNING), away])
     assert pauses[-1] == 1.0
     assert state.unanswered_seconds == 1.0
@@ -122,13 +120,13 @@ def test_patience_starts_anew_with_every_answer() -> None:
 
 
 def test_a_refusal_ends_the_watch_and_says_how_to_go_on() -> None:
-    end = WATCH.step(WatchState(), [Refused(EndpointError("the key has expired."))], 100.0)
+    end = WATCH.step(WatchState(), [EndpointError("the key has expired.")], 100.0)
     (finish,) = end.actions
     assert isinstance(finish, Finish)
     assert "the key has expired" in str(finish.error)
     assert "luthier tune attach ftjob-1" in str(finish.error)
     gone = JobNotFound("no job 'ftjob-1'")
-    assert WATCH.step(WatchState(), [Refused(gone)], 100.0).actions == (Finish(gone),)
+    assert WATCH.step(WatchState(), [gone], 100.0).actions == (Finish(gone),)
 
 
 def test_a_job_over_its_budget_is_cancelled_until_the_service_accepts_and_watched_until_it_has_ended() -> None:

@@ -26,9 +26,7 @@ __all__ = [
     "JobProgress",
     "Keep",
     "Looked",
-    "Refused",
     "Show",
-    "Unanswered",
     "Watch",
     "WatchState",
 ]
@@ -51,10 +49,9 @@ class CostForecast:
     """What a job is expected to cost, and how much it may.
 
     Attributes:
-        price: US dollars for training a model on so many tokens, each repeated for so many epochs; `None` when unknown.
+        price: `Tuner.estimate`.
         model: the base model as the spec names it; the service's own name for it when empty.
         tokens: estimated tokens of one epoch.
-        budget_usd: most the job may cost.
     """
 
     price: Callable[[str, int, int | None], float | None]
@@ -113,25 +110,12 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Unanswered:
-    """Event: a look got no answer, but a later one may."""
-
-    error: ServiceUnavailable
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Event: the service refused for good, as with a key that has expired."""
-
-    error: EndpointError
-
-
-@dataclass(frozen=True)
 class CancelAccepted:
     """Event: the service took the request to cancel; the job ends some time later."""
 
 
-WatchEvent = Looked | Unanswered | Refused | CancelAccepted
+WatchEvent = Looked | EndpointError | CancelAccepted
+"""What happened: also `ServiceUnavailable`, where a later look may be answered, or another error, which is for good."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +140,7 @@ class CancelJob:
 
 @dataclass(frozen=True)
 class Finish:
-    """Action: stop watching.
-
-    Attributes:
-        error: why, unless the job has reached what was waited for.
-    """
+    """Action: stop watching; with an error, unless the job has reached what was waited for."""
 
     error: Exception | None = None
 
@@ -173,15 +153,10 @@ class WatchState:
     """What a watch knows of its job between two steps.
 
     Attributes:
-        job: the job as last seen; `None` before the first look.
         known: ids of the events that were heard.
-        step: the last training step that was reported.
-        steps: how many there will be, if the service says so.
-        loss: the training loss last reported.
+        step: the last training step that was reported, of `steps` if the service says how many there will be.
         first: time and number of the first reported step; the speed is measured from there.
-        poll_seconds: time until the next look.
         backoff_seconds: time until the next look, should this one get no answer.
-        unanswered_seconds: time spent waiting for a service that does not answer.
         over_budget: the error to end with, once the service has accepted to cancel a job that is too expensive.
     """
 
@@ -210,13 +185,9 @@ class WatchStep(NamedTuple):
 
 @dataclass(frozen=True)
 class Watch:
-    """Follows a job until it has ended or reached a state. Holds no state of its own and does no I/O.
+    """Follows a job until it has ended, or until `until` says so. Holds no state of its own and does no I/O.
 
-    Attributes:
-        job: the service's id.
-        forecast: what the job is expected to cost, and may.
-        until: ends the watch before the job has ended.
-        poll_seconds: time between looks; starts small and grows when absent.
+    The time between looks starts small and grows where `poll_seconds` is absent.
     """
 
     job: str
@@ -241,10 +212,10 @@ class Watch:
             match event:
                 case Looked():
                     state, done, due = self._looked(state, event, now)
-                case Unanswered():
-                    state, done, due = self._unanswered(state, event.error, now)
-                case Refused():
-                    done, due = (Finish(self._refused(event.error)),), None
+                case ServiceUnavailable():
+                    state, done, due = self._unanswered(state, event, now)
+                case EndpointError():
+                    done, due = (Finish(self._refused(event)),), None
                 case CancelAccepted():
                     state, done, due = replace(state, over_budget=self._over_budget(state.job)), (), now
             actions += done

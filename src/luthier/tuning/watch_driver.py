@@ -25,9 +25,7 @@ from luthier.tuning.watch import (
     JobProgress,
     Keep,
     Looked,
-    Refused,
     Show,
-    Unanswered,
     Watch,
     WatchEvent,
     WatchState,
@@ -48,15 +46,9 @@ class Watcher(Protocol):
 
 @dataclass
 class WatchedJob:
-    """A job that a driver watches.
+    """A job that a driver watches; without a record nothing is kept of it.
 
-    Attributes:
-        tuner: the service.
-        watch: how it is watched.
-        record: its run, which keeps what is heard; `None` keeps nothing.
-        watcher: is shown each look.
-        state: what is known of it.
-        error: why watching ended, unless the job reached what was waited for.
+    Once the watch is finished, `error` says why, unless the job has reached what was waited for.
     """
 
     tuner: Tuner
@@ -128,10 +120,8 @@ def _look(job: WatchedJob) -> WatchEvent:
         # Events are read after the state: once that says that the job has ended, no event is missing.
         state = job.tuner.poll(job.watch.job)
         return Looked(state, job.tuner.events(job.watch.job, job.state.known))
-    except ServiceUnavailable as error:
-        return Unanswered(error)
     except EndpointError as error:
-        return Refused(error)
+        return error
 
 
 def _keep(record: JobRecord, tuner: Tuner, state: JobState, events: Sequence[JobEvent]) -> None:
@@ -152,7 +142,7 @@ def _cancel(job: WatchedJob) -> list[WatchEvent]:
         # The next look leads to another try: the job costs money meanwhile.
         return []
     except EndpointError as error:
-        return [Refused(error)]
+        return [error]
     return [CancelAccepted()]
 
 
