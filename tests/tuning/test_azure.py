@@ -252,7 +252,7 @@ def test_checkpoints_are_measured_on_deployments_that_are_gone_afterwards(job: l
 def test_hosting_hours_are_counted_and_priced(job: lt.Job, time: Time) -> None:
     hosting = job.hosting(time.clock)
     assert hosting is not None
-    with hosting.answering([str(job.state.tuned_model)]):
+    with hosting.hosted([job.spec]):
         time.wait(7200)
     figures = mlflow.get_run(job.run_id).data.metrics
     assert figures["hosting_hours"] == pytest.approx(2, abs=0.05)
@@ -284,7 +284,7 @@ def test_a_deployment_is_written_down_before_it_is_made_and_found_after_a_crash(
 def test_an_error_while_measuring_leaves_no_deployment(job: lt.Job, azure: AzureStandIn, time: Time) -> None:
     hosting = job.hosting(time.clock)
     assert hosting is not None
-    with pytest.raises(RuntimeError), hosting.answering([str(job.state.tuned_model)]):
+    with pytest.raises(RuntimeError), hosting.hosted([job.spec]):
         raise RuntimeError("as a crash would")
     assert azure.deployments == {}
 

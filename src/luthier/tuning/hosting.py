@@ -53,8 +53,6 @@ class HostedDeployment:
     """A deployment that a run has made, or was about to make.
 
     Attributes:
-        name: of the deployment.
-        model: the model it answers with.
         temporary: whether it exists for a measurement only.
         ordered: Unix time just before it was requested.
         gone: Unix time at which the service confirmed that it does not exist; `None` while it may.
@@ -75,16 +73,7 @@ class HostedDeployment:
 
 
 class Hosting:
-    """The deployments of one job.
-
-    Args:
-        run_id: the job's run, which keeps the list.
-        token: of the job; part of the names of temporary deployments.
-        host: the service.
-        price: of the endpoint, with the price of an hour.
-        training_type: how the job was trained.
-        clock: Unix time.
-    """
+    """The deployments of one job, whose run keeps the list; its token is part of the names of temporary ones."""
 
     def __init__(
         self,
@@ -116,10 +105,6 @@ class Hosting:
     def leftovers(self) -> list[HostedDeployment]:
         """Deployments that the service still has."""
         return [one for one in self.known() if one.gone is None and self._host.is_deployed(one.name)]
-
-    def place(self, one: HostedDeployment) -> Endpoint:
-        """The endpoint of a deployment."""
-        return self._host.at(one.name, one.model)
 
     def make(self, model: str, name: str | None = None) -> Endpoint:
         """Deploys a model and returns when it answers.
@@ -169,23 +154,19 @@ class Hosting:
         staying = [
             one for one in self.known() if not one.temporary and one.gone is None and one.model == spec.tuned.model
         ]
-        return spec.with_tuned(spec.tuned, endpoint=self.place(staying[-1])) if staying else spec
+        if not staying:
+            return spec
+        return spec.with_tuned(spec.tuned, endpoint=self._host.at(staying[-1].name, staying[-1].model))
 
     @contextmanager
     def hosted(self, specs: Sequence[AnySpec]) -> Iterator[list[AnySpec]]:
         """The specs, each asking a deployment of its model; those made for it are gone afterwards."""
         models = {model for spec in specs if (model := _model_asked(spec)) is not None}
-        with self.answering(sorted(models)) as places:
-            yield [_moved(spec, places) for spec in specs]
-
-    @contextmanager
-    def answering(self, models: Sequence[str]) -> Iterator[dict[str, Endpoint]]:
-        """Deploys models, yields the endpoint of each, and deletes the deployments afterwards, whatever happened."""
         try:
-            yield {model: self.make(model) for model in models}
+            places = {model: self.make(model) for model in sorted(models)}
+            yield [_moved(spec, places) for spec in specs]
         finally:
-            wanted = set(models)
-            self.remove(lambda one: one.temporary and one.model in wanted)
+            self.remove(lambda one: one.temporary and one.model in models)
 
     def _gone(self, name: str) -> HostedDeployment:
         """Notes that the service has no deployment of this name any more."""
