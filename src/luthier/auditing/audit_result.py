@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,27 +138,19 @@ def log_audit(
     tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> str:
     """Logs an audit as a run of kind `audit`: metrics with bounds, the page, the tables; returns the run's id."""
-    import time
-
     import mlflow
-    from mlflow.entities import Metric
 
-    client = mlflow.MlflowClient()
     with run_of(experiment_id, f"audit {audit.source}"[:250], "audit", tags or {}) as run:
-        run_id = run.run_id
         run.describe(listed(audit_sentences(audit)))
         for name, frame in (tables or {}).items():
             run.log_table(frame, name=name[:250], context="audit", targets=None)
-        now = int(time.time() * 1000)
-        figures = audit_metrics(audit)
-        client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in figures.items()])
-        client.log_dict(run_id, audit.to_document(), "audit.json")
-        mlflow.log_table(audit.pairs_frame(), "pairs.json", run_id=run_id)
+        mlflow.log_metrics(audit_metrics(audit), step=0, run_id=run.run_id)
+        mlflow.log_dict(audit.to_document(), "audit.json", run_id=run.run_id)
+        mlflow.log_table(audit.pairs_frame(), "pairs.json", run_id=run.run_id)
         if audit.attributions:
-            mlflow.log_table(audit.parts_frame(), "parts.json", run_id=run_id)
-        with tempfile.TemporaryDirectory() as scratch:
-            client.log_artifact(run_id, str(write_page(audit_page(audit), Path(scratch) / "report.html")))
-    return run_id
+            mlflow.log_table(audit.parts_frame(), "parts.json", run_id=run.run_id)
+        run.log_file("report.html", lambda file: write_page(audit_page(audit), file))
+    return run.run_id
 
 
 def audit_metrics(audit: Audit) -> dict[str, float]:

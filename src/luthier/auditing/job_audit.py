@@ -44,14 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PlannedCondition:
-    """A `Condition` before its requests are sent.
-
-    Attributes:
-        name: for a reader.
-        changes: the one thing that differs from the condition before; a key of `evaluation.decomposition.CHANGES`.
-        spec: how the tuned model is asked.
-        rows: the labelled rows it is asked about.
-    """
+    """A `Condition` before its requests are sent."""
 
     name: str
     changes: str
@@ -64,7 +57,6 @@ class ConditionChain:
     """A job and everything that has to be asked to audit it.
 
     Attributes:
-        job: the job.
         conditions: from the service's terms to the measurement that counts.
         train: rows that the serving spec is fitted on, if it needs any.
         reported_rows: number of rows the service measured on, if its table was given.
@@ -84,10 +76,9 @@ def jobs_of_sweep(run_id: str) -> list[str]:
     """
     import mlflow
 
-    runs = {run.run_id: run for run in tune_runs()}
     beneath = [
         run.job
-        for run in runs.values()
+        for run in tune_runs()
         if run.job is not None
         and run.job_status == "succeeded"
         and mlflow.get_run(run.run_id).data.tags.get("mlflow.parentRunId") == run_id

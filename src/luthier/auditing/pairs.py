@@ -39,12 +39,7 @@ IDS = ("id", "name", "model", "job", "run", "trial")
 
 @dataclass(frozen=True)
 class PairTable:
-    """What a table of pairs holds.
-
-    Attributes:
-        pairs: per metric, the values of every row that has both.
-        notes: sentences on what was paired, which columns were not, and how many rows were left out.
-    """
+    """Per metric the values of every row that has both, and sentences on what was paired and what was left out."""
 
     pairs: tuple[PairedValues, ...]
     notes: tuple[str, ...]
@@ -98,7 +93,8 @@ def read_pairs(
     for metric, (said, found) in chosen.items():
         reported = _numbers(records, said, metric, ids, source)
         measured = _numbers(records, found, metric, ids, source)
-        both = [i for i in range(len(ids)) if reported[i] is not None and measured[i] is not None]
+        cells = zip(ids, reported, measured, strict=True)
+        both = [(name, a, b) for name, a, b in cells if a is not None and b is not None]
         if len(both) < FEWEST_PAIRS:
             raise DataError(
                 f"{source} has {len(both)} line{'' if len(both) == 1 else 's'} with both {said} and {found}; "
@@ -106,14 +102,8 @@ def read_pairs(
             )
         if len(both) < len(ids):
             notes.append(f"{len(ids) - len(both):,} of {len(ids):,} lines have no {said} or no {found}: left out.")
-        pairs.append(
-            PairedValues(
-                metric,
-                tuple(ids[i] for i in both),
-                tuple(value for i in both if (value := reported[i]) is not None),
-                tuple(value for i in both if (value := measured[i]) is not None),
-            )
-        )
+        names, left, right = zip(*both, strict=True)
+        pairs.append(PairedValues(metric, names, left, right))
     return PairTable(tuple(pairs), tuple(notes))
 
 
