@@ -74,22 +74,16 @@ Point = tuple[str, float, float, int]
 
 @dataclass(frozen=True)
 class TuneRun:
-    """What a run says about its job.
+    """What a run says about its job. Times are Unix times.
 
     Attributes:
-        run_id: the run.
         name: of the spec.
-        status: MLflow's word for the run.
+        status: MLflow's word for the run; `job_status` is the service's for the job, as last heard.
         digest: of everything that is bought.
         token: what the job carries at the service.
         attempt: number of this submission among those of this digest, from 1.
-        place: where the job is.
-        sent: Unix time just before the submission was sent; `None` before that.
+        sent: when the submission was about to be sent; `None` before that.
         job: the service's id; `None` while the submission has no answer.
-        job_status: the service's word, last heard.
-        base_model: what is trained.
-        tuned_model: the result.
-        started: Unix time.
     """
 
     run_id: str
@@ -244,12 +238,7 @@ def _of_stored(run: RunRecord) -> TuneRun:
 
 
 class JobRecord:
-    """Writes what a service says of a job into the job's run; what is said twice is written once.
-
-    Attributes:
-        run_id: the run.
-        events: all events written so far, oldest first.
-    """
+    """Writes what a service says of a job into the job's run; what is said twice is written once."""
 
     def __init__(self, run_id: str) -> None:
         import mlflow

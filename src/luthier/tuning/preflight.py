@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from luthier.errors import SpecError
+from luthier.errors import DataError, SpecError
 from luthier.providers.prices import dollars
 from luthier.reporting.table import Column, Row, Section, Table
 from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
-from luthier.tuning.preflight_findings import PreflightFinding, refuse
+from luthier.tuning.preflight_findings import PreflightFinding
 from luthier.tuning.row_checks import row_findings
 from luthier.tuning.training_files import TrainingFile, count_labels, file_findings, training_file
 from luthier.tuning.tuners.tuner import Tuner
@@ -70,7 +70,13 @@ class Preflight:
         Raises:
             DataError: has every finding that stops, with its cure and example rows.
         """
-        refuse(self.spec, self.findings)
+        if self.stops:
+            found = [
+                line for one in self.findings if one.stops for line in (f"- {one}", *(f"    {r}" for r in one.rows))
+            ]
+            raise DataError(
+                "\n".join([f"spec {self.spec!r} is not tuned on these tables; nothing was uploaded.", *found])
+            )
 
     @property
     def trained_tokens(self) -> int | None:

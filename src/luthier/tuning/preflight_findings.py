@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from luthier.errors import DataError
 from luthier.tasks.task import Rows
 
-__all__ = ["PreflightFinding", "RowExcerpt", "excerpts", "refuse"]
+__all__ = ["PreflightFinding", "RowExcerpt", "excerpts"]
 
 LONGEST_SHOWN = 50
 MOST_ROWS = 3
@@ -69,14 +68,3 @@ class PreflightFinding:
     def document(self) -> dict[str, Any]:
         """The finding as JSON values."""
         return asdict(self)
-
-
-def refuse(spec: str, findings: Iterable[PreflightFinding]) -> None:
-    """Raises every finding that stops the job as one error.
-
-    Raises:
-        DataError: lists them with their cures and rows.
-    """
-    lines = [line for one in findings if one.stops for line in (f"- {one}", *(f"    {row}" for row in one.rows))]
-    if lines:
-        raise DataError("\n".join([f"spec {spec!r} is not tuned on these tables; nothing was uploaded.", *lines]))

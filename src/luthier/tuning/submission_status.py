@@ -27,7 +27,6 @@ class SubmissionStatus:
     Attributes:
         run: the run of the job; without a job, a run that was begun and whose submission is open, if there is one.
         job: a job that is alive or has succeeded; `None` means that one has to be bought.
-        attempt: number of this submission among those of its digest, from 1.
         spent: a run with an open submission, and its job, which has ended; to be written into the run.
         lost: a run whose job the service does not know any more; to be ended.
     """

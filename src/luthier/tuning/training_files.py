@@ -31,14 +31,9 @@ class TrainingFile:
     """A table as it is sent to the service: JSONL, one conversation a line.
 
     Attributes:
-        content: the file, in UTF-8.
-        rows: number of lines.
-        labels: number of lines with each label, in the task's order.
-        left_out: rows without a text, which are not trained on.
-        tokens: estimated tokens of one pass over the lines.
-        most_tokens: an upper bound of them.
+        rows: number of lines; rows without a text are `left_out`.
+        tokens: estimated tokens of one pass over the lines, `line_tokens` of each; `most_tokens` is an upper bound.
         rows_digest: digest of the rows in the columns the spec reads.
-        line_tokens: estimated tokens of each line.
         positions: position in the table of the row behind each line, counted from 0.
         empty_turns: positions of rows with an empty turn, which services refuse.
     """

@@ -23,12 +23,7 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True)
 class TunedSpecFile:
-    """Where the result is written.
-
-    Attributes:
-        path: the file.
-        exact: whether the user named the file; otherwise the next free name is taken.
-    """
+    """Where the result is written: a file that the user named (`exact`), else the next free name from `path` on."""
 
     path: Path
     exact: bool = True

@@ -44,13 +44,7 @@ ACTION = "Microsoft.CognitiveServices/accounts/deployments/write"
 
 @dataclass(frozen=True)
 class Deployment:
-    """A deployment as Azure tells it.
-
-    Attributes:
-        name: what it is asked by.
-        model: what answers.
-        state: Azure's word; `Succeeded` is the only good end.
-    """
+    """A deployment as Azure tells it; `Succeeded` is the only good end of its state."""
 
     name: str
     model: str

@@ -6,6 +6,7 @@ import re
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.errors import EndpointError
@@ -15,7 +16,7 @@ from luthier.providers.redaction import redact
 from luthier.providers.transport import Reply
 from luthier.replies.cures import stopping_error
 from luthier.replies.failures import Verdict, judge
-from luthier.tuning.tuners.records import THEIRS, TOKEN, checkpoint_of, event_of, every, pages, plain, state_of
+from luthier.tuning.tuners.records import THEIRS, TOKEN, checkpoint_of, event_of, pages, plain, state_of
 from luthier.tuning.tuners.tuner import (
     Checkpoint,
     Hyperparameter,
@@ -135,7 +136,7 @@ class OpenAITuner:
         """Files are looked for by size and by name, which holds the digest of their content."""
 
         def present(client: openai.OpenAI) -> str | None:
-            for known in every(client.files.list(purpose="fine-tune")):
+            for known in chain.from_iterable(pages(client.files.list(purpose="fine-tune"))):
                 same = known.get("filename") == name and known.get("bytes") in (None, len(content))
                 if same and known.get("status") not in ("error", "deleted"):
                     return str(known["id"])
@@ -271,7 +272,8 @@ class OpenAITuner:
 
     def _list(self, doing: str, filters: Mapping[str, Any] | None = None) -> list[JobState]:
         def fetch(client: openai.OpenAI) -> list[JobState]:
-            return [self._state(job) for job in every(client.fine_tuning.jobs.list(limit=PAGE, **(filters or {})))]
+            listed = pages(client.fine_tuning.jobs.list(limit=PAGE, **(filters or {})))
+            return [self._state(job) for page in listed for job in page]
 
         return self._call(fetch, doing)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from luthier.tuning.tuners.tuner import Checkpoint, JobEvent, JobState
 
-__all__ = ["THEIRS", "TOKEN", "checkpoint_of", "event_of", "every", "pages", "plain", "state_of"]
+__all__ = ["THEIRS", "TOKEN", "checkpoint_of", "event_of", "pages", "plain", "state_of"]
 
 TOKEN = "luthier"
 """Metadata key that carries the token of a job."""
@@ -34,12 +34,6 @@ def pages(first: Any) -> Iterator[list[dict[str, Any]]]:
             return
         seen |= {str(item.get("id")) for item in new}
         yield new
-
-
-def every(first: Any) -> Iterator[dict[str, Any]]:
-    """Every item of a list, page after page."""
-    for page in pages(first):
-        yield from page
 
 
 def state_of(job: Mapping[str, Any]) -> JobState:
