@@ -235,3 +235,9 @@ def test_boolean_labels_are_answered_with_what_to_write() -> None:
     with pytest.raises(SpecError, match=r"\['True', 'False'\].*boolean"):
         Task("t", labels=[True, False])
     assert Task("t", labels=["True", "False"]).canonical_label(True) == "True"
+
+
+def test_a_copy_with_other_labels_has_the_order_of_its_own() -> None:
+    task = Task("stars", type="rating", labels=[1, 2, 3])
+    assert task.ascending == ("1", "2", "3")
+    assert task.model_copy(update={"labels": ("5", "4")}).ascending == ("4", "5")

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -220,7 +219,7 @@ class Task(BaseModel, metaclass=ReadableErrors):
         """A number per label: the label itself if all labels are numbers and differ, else its rank from 1."""
         return self.closed_set.values
 
-    @cached_property
+    @property
     def ascending(self) -> tuple[str, ...]:
         """The labels from the lowest value to the highest, however the task lists them.
 
