@@ -93,9 +93,9 @@ class Application:
         async def change_models(request: web.Request) -> web.StreamResponse:
             body = decode_body(await request.read())
             if set(body) == {"remove"}:
-                await self.registry.remove(str(body["remove"]))
+                self.registry.remove(str(body["remove"]))
             else:
-                await self.registry.put(ModelCard.from_json(body))
+                self.registry.put(ModelCard.from_json(body))
             return json_response({"models": self.registry.names()})
 
         self.router.add_open("/health", health)

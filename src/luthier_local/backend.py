@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from luthier_local.api_errors import wrong_route
-from luthier_local.tokenizer import split_tokens, token_id
+from luthier_local.tokenizer import count_tokens, split_tokens, token_id
 
 __all__ = ["GenerationRequest", "Backend", "Message", "Generation", "GeneratedToken", "Token"]
 
@@ -51,6 +51,13 @@ class GenerationRequest:
     sample: int = 0
     """Which of the `n` answers this is."""
     reasoning: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt for a backend without a tokenizer of its own; a turn takes four more."""
+        if self.messages is None:
+            return count_tokens(self.prompt or "")
+        return sum(count_tokens(turn.content) + 4 for turn in self.messages) + 3
 
 
 @dataclass(frozen=True, slots=True)

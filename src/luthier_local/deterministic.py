@@ -44,10 +44,8 @@ class DeterministicBackend(Backend):
         """The whole answer, at once."""
         if request.messages is not None:
             reading = read_chat(request.messages, self._salt)
-            prompt_tokens = sum(count_tokens(turn.content) + 4 for turn in request.messages) + 3
         else:
             reading = read_prompt(request.prompt or "", self._salt)
-            prompt_tokens = count_tokens(request.prompt or "")
         limit = request.max_tokens if request.max_tokens is not None else 1 << 30
         hidden = min(limit, 32 + reading.noise[1] % 32) if request.reasoning else 0
         pick = _picker(request, reading)
@@ -60,11 +58,8 @@ class DeterministicBackend(Backend):
         for stop in request.stop:
             if stop and stop in text:
                 text, finish = text[: text.index(stop)], "stop"
-        if request.top is None:
-            steps = [GeneratedToken(step.text, step.logprob, ()) for step in steps]
-        else:
-            steps = [GeneratedToken(step.text, step.logprob, step.top[: request.top]) for step in steps]
-        return Generation(text, steps, finish, prompt_tokens, len(steps) + hidden, hidden)
+        steps = [step._replace(top=step.top[: request.top or 0]) for step in steps]
+        return Generation(text, steps, finish, request.prompt_tokens, len(steps) + hidden, hidden)
 
 
 Distribution = list[tuple[str, float]]

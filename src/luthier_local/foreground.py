@@ -10,15 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from luthier.errors import EndpointError
-from luthier.home import luthier_home
-from luthier.processes import ending_signals
 from luthier_local.app import Application
 from luthier_local.faults import Fault
 from luthier_local.jobs.job_service import JobSettings
 from luthier_local.model_card import ModelCard
 from luthier_local.rate_limits import RateLimits
-from luthier_local.server import host, listen_on
-from luthier_local.service import jobs_folder, service_models
+from luthier_local.server import host, leave_on_signal, listen_on
+from luthier_local.service import jobs_folder, service_folder, service_models
 from luthier_local.weights import weights_cached
 
 __all__ = ["KEY_VARIABLE", "serve"]
@@ -87,19 +85,10 @@ def serve(
         announce("Ctrl-C ends it. It is for trying out and for tests: no model to judge quality by.")
 
     async def main() -> None:
-        leave = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for ending in ending_signals():
-            # Windows has no such handlers; Ctrl-C arrives as KeyboardInterrupt there.
-            with contextlib.suppress(NotImplementedError):
-                loop.add_signal_handler(ending, leave.set)
-        await host(application, listener, leave, say, grace_seconds=2.0)
+        await host(application, listener, leave_on_signal(), say, grace_seconds=2.0)
 
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(main())
-    finally:
-        listener.close()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())
 
 
 def _key(given: str | None) -> tuple[str, str]:
@@ -108,9 +97,7 @@ def _key(given: str | None) -> tuple[str, str]:
     from_variable = os.environ.get(KEY_VARIABLE)
     if from_variable:
         return from_variable, f"in the variable {KEY_VARIABLE}"
-    folder = luthier_home() / "local"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / "key"
+    path = service_folder() / "key"
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

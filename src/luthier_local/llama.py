@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -237,34 +237,45 @@ def _native_question(request: GenerationRequest) -> dict[str, Any]:
 
 def _chat_reply(answer: dict[str, Any]) -> Generation:
     choice = answer["choices"][0]
-    listed = (choice.get("logprobs") or {}).get("content") or []
     text = choice["message"].get("content") or ""
-    return Generation(text, [_step(item) for item in listed], choice["finish_reason"], *_counts(answer))
+    return Generation(text, _steps(_listed(choice)), choice["finish_reason"], *_counts(answer))
 
 
 def _native_reply(answer: dict[str, Any]) -> Generation:
-    listed = answer.get("completion_probabilities") or []
     finish = "length" if answer.get("stop_type") == "limit" else "stop"
-    return Generation(answer["content"], [_step(item) for item in listed], finish, *_counts(answer))
+    return Generation(answer["content"], _steps(answer.get("completion_probabilities")), finish, *_counts(answer))
 
 
 def _chat_event(event: dict[str, Any]) -> tuple[list[GeneratedToken], str | None]:
     if not event.get("choices"):
         return [], None
     choice = event["choices"][0]
-    listed = (choice.get("logprobs") or {}).get("content") or []
-    text = choice["delta"].get("content")
-    steps = [_step(item) for item in listed] if listed else [GeneratedToken(text, 0.0, ())] if text else []
-    return steps, choice.get("finish_reason")
+    return _steps(_listed(choice), choice["delta"].get("content")), choice.get("finish_reason")
 
 
 def _native_event(event: dict[str, Any]) -> tuple[list[GeneratedToken], str | None]:
-    listed = event.get("completion_probabilities") or []
-    text = event.get("content")
-    steps = [_step(item) for item in listed] if listed else [GeneratedToken(text, 0.0, ())] if text else []
+    steps = _steps(event.get("completion_probabilities"), event.get("content"))
     if not event.get("stop"):
         return steps, None
     return steps, "length" if event.get("stop_type") == "limit" else "stop"
+
+
+def _listed(choice: dict[str, Any]) -> Any:
+    return (choice.get("logprobs") or {}).get("content")
+
+
+def _steps(listed: Sequence[dict[str, Any]] | None, text: str | None = None) -> list[GeneratedToken]:
+    """The tokens with their rivals; where log-probabilities were not asked for, the streamed text as one token."""
+    if not listed:
+        return [GeneratedToken(text, 0.0, ())] if text else []
+    return [
+        GeneratedToken(
+            item["token"],
+            float(item["logprob"]),
+            [(rival["token"], float(rival["logprob"])) for rival in item.get("top_logprobs") or ()],
+        )
+        for item in listed
+    ]
 
 
 def _counts(answer: dict[str, Any]) -> tuple[int, int, int, int]:
@@ -274,11 +285,6 @@ def _counts(answer: dict[str, Any]) -> tuple[int, int, int, int]:
     if usage:
         return usage["prompt_tokens"], usage["completion_tokens"], 0, cached
     return answer.get("tokens_evaluated", 0), answer.get("tokens_predicted", 0), 0, cached
-
-
-def _step(item: dict[str, Any]) -> GeneratedToken:
-    rivals = [(rival["token"], float(rival["logprob"])) for rival in item.get("top_logprobs") or ()]
-    return GeneratedToken(item["token"], float(item["logprob"]), rivals)
 
 
 def _piece(piece: str | list[int]) -> str:

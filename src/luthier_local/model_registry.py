@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from luthier.errors import EndpointError
 from luthier_local.backend import Backend
@@ -44,15 +44,13 @@ class ModelRegistry:
 
     def digest(self, card: ModelCard) -> str:
         """Identity of the weights behind a card, without starting them."""
-        if card.digest is not None:
-            return card.digest
-        return _digest_of(card)
+        return card.digest if card.digest is not None else _digest_of(card)
 
-    async def put(self, card: ModelCard) -> None:
+    def put(self, card: ModelCard) -> None:
         """Adds a card, or replaces the one of that name."""
         self._cards[card.id] = card
 
-    async def remove(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Takes a card away.
 
         Raises:
@@ -77,7 +75,7 @@ class ModelRegistry:
 
     async def _start(self, key: tuple[str, str], card: ModelCard) -> Backend:
         try:
-            self._backends[key] = await asyncio.to_thread(_opener(card))
+            self._backends[key] = await asyncio.to_thread(_open, card)
         finally:
             del self._starting[key]
         return self._backends[key]
@@ -112,20 +110,17 @@ def _digest_of(card: ModelCard) -> str:
     return llama_digest(card.path)
 
 
-def _opener(card: ModelCard) -> Callable[[], Backend]:
-    def start() -> Backend:
-        if card.backend == "wordllama":
-            from luthier_local.wordllama import WordLlamaBackend
+def _open(card: ModelCard) -> Backend:
+    if card.backend == "wordllama":
+        from luthier_local.wordllama import WordLlamaBackend
 
-            return WordLlamaBackend.open()
-        if card.backend in ("tunable", "tunable-hashed", "tuned"):
-            from luthier_local.jobs.tuned_backend import TunedBackend, UntunedBackend
+        return WordLlamaBackend.open()
+    if card.backend in ("tunable", "tunable-hashed", "tuned"):
+        from luthier_local.jobs.tuned_backend import TunedBackend, UntunedBackend
 
-            if card.backend == "tuned" and card.path is not None:
-                return TunedBackend(card.path, card.digest or "")
-            return UntunedBackend(card.id, _digest_of(card))
-        from luthier_local.llama import LlamaBackend
+        if card.backend == "tuned" and card.path is not None:
+            return TunedBackend(card.path, card.digest or "")
+        return UntunedBackend(card.id, _digest_of(card))
+    from luthier_local.llama import LlamaBackend
 
-        return LlamaBackend.open(card.path, card.context_tokens)
-
-    return start
+    return LlamaBackend.open(card.path, card.context_tokens)

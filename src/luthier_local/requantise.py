@@ -7,9 +7,7 @@ in the file, its metadata too, is copied byte for byte.
 from __future__ import annotations
 
 import math
-import os
 import struct
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from luthier.errors import MissingPart
+from luthier.outputs import ScratchFile
 
 __all__ = ["requantise"]
 
@@ -62,22 +61,19 @@ def requantise(source: Path, target: Path) -> None:
         infos += struct.pack("<Q", len(tensor.name)) + tensor.name
         infos += struct.pack(f"<I{len(tensor.shape)}QIQ", len(tensor.shape), *tensor.shape, kind, offset)
         offset += size + _padding(size)
-    descriptor, name = tempfile.mkstemp(prefix=".requantise-", dir=target.parent)
+    scratch = ScratchFile(target)
+    file = scratch.stream
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data[:metadata_end] + infos)
-            file.write(bytes(_padding(metadata_end + len(infos))))
-            for (tensor, kind), size in zip(plan, sizes, strict=True):
-                start = data_start + tensor.offset
-                raw = data[start : start + tensor.size]
-                file.write(raw if kind == tensor.kind else _from_q4_1(raw))
-                file.write(bytes(_padding(size)))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        file.write(data[:metadata_end] + infos)
+        file.write(bytes(_padding(metadata_end + len(infos))))
+        for (tensor, kind), size in zip(plan, sizes, strict=True):
+            start = data_start + tensor.offset
+            raw = data[start : start + tensor.size]
+            file.write(raw if kind == tensor.kind else _from_q4_1(raw))
+            file.write(bytes(_padding(size)))
+        scratch.keep()
+    finally:
+        scratch.discard()
 
 
 def _padding(size: int) -> int:

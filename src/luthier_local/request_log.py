@@ -38,15 +38,17 @@ class RequestLog:
         self._by_status: Counter[int] = Counter()
         self._digests: deque[str] = deque(maxlen=_KEPT)
         self._requests: deque[RecordedRequest] = deque(maxlen=_KEPT)
-        self._in_flight = 0
-        self._most_in_flight = 0
+        self.in_flight = 0
+        """Requests being answered now."""
+        self.most_in_flight = 0
+        """The largest number of requests that were being answered at once."""
 
     def arrive(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Records a request before it is answered; its headers without the key."""
         with self._lock:
             self._by_path[path] += 1
-            self._in_flight += 1
-            self._most_in_flight = max(self._most_in_flight, self._in_flight)
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
             if body:
                 self._digests.append(hashlib.sha256(body).hexdigest())
             if self._record:
@@ -60,7 +62,7 @@ class RequestLog:
     def leave(self, status: int) -> None:
         """Records the status of the answer; 0: there was none."""
         with self._lock:
-            self._in_flight -= 1
+            self.in_flight -= 1
             self._by_status[status] += 1
 
     @property
@@ -80,18 +82,6 @@ class RequestLog:
         """Requests by the status they were answered with; 0: reset, left or never answered."""
         with self._lock:
             return dict(self._by_status)
-
-    @property
-    def in_flight(self) -> int:
-        """Requests being answered now."""
-        with self._lock:
-            return self._in_flight
-
-    @property
-    def most_in_flight(self) -> int:
-        """The largest number of requests that were being answered at once."""
-        with self._lock:
-            return self._most_in_flight
 
     @property
     def digests(self) -> list[str]:
@@ -117,7 +107,7 @@ class RequestLog:
             self._by_status.clear()
             self._digests.clear()
             self._requests.clear()
-            self._most_in_flight = self._in_flight
+            self.most_in_flight = self.in_flight
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as `GET /_luthier/requests` answers it."""

@@ -166,17 +166,8 @@ class Router:
         """
         raw = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
-        async def answer() -> web.StreamResponse:
-            try:
-                fault = self._faults.fire(name, raw)
-                await _meet(fault)
-                return await self._generators[name](Admitted(body, fault=fault))
-            except LuthierError as error:
-                return _error(_unavailable(error))
-            except ApiError as error:
-                return _error(error)
-
-        response = await self._logged(f"batches/{name}", raw, {}, answer())
+        answer = self._ask(name, Admitted(body, fault=self._faults.fire(name, raw)))
+        response = await self._logged(f"batches/{name}", raw, {}, answer)
         assert isinstance(response, web.Response) and isinstance(response.body, bytes)
         return response.status, decode_body(response.body)
 
@@ -221,22 +212,26 @@ class Router:
         return response
 
     async def _generate(self, name: str, request: web.Request, raw: bytes) -> web.StreamResponse:
-        limits: dict[str, str] = {}
+        body = decode_body(raw)
+        limits = self._limits.admit(_charge(body))
+        # Matched now: rules count requests in the order in which they arrive.
+        fault = self._faults.fire(name, raw)
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        if fault is not None and fault.replaces_answer:
+            return await break_off(fault.action, request)
+        return await self._ask(name, Admitted(body, request, limits, fault))
+
+    async def _ask(self, name: str, admitted: Admitted) -> web.StreamResponse:
         try:
-            body = decode_body(raw)
-            limits = self._limits.admit(_charge(body))
-            # Matched now: rules count requests in the order in which they arrive.
-            fault = self._faults.fire(name, raw)
-            if self._latency:
-                await asyncio.sleep(self._latency)
-            if fault is not None and fault.replaces_answer:
-                return await break_off(fault.action, request)
-            await _meet(fault)
-            return await self._generators[name](Admitted(body, request, limits, fault))
+            await _meet(admitted.fault)
+            return await self._generators[name](admitted)
         except ApiError as error:
-            return _error(error, limits)
+            return _error(error, admitted.limits)
         except LuthierError as error:
-            return _error(_unavailable(error), limits)
+            # A backend that cannot start: its weights are missing, or its file is no GGUF.
+            unavailable = ApiError(503, str(error), kind="server_error", code="backend_unavailable")
+            return _error(unavailable, admitted.limits)
 
     async def _work(self, work: Work, received: ApiRequest) -> web.StreamResponse:
         request = received.request
@@ -271,22 +266,13 @@ class Router:
 
 
 async def _meet(fault: Fault | None) -> None:
-    """Does what a scripted fault does before the work: an error or a pause.
-
-    Raises:
-        ApiError: The scripted error.
-    """
+    """Does what a scripted fault does before the work: raises its error, or pauses."""
     if fault is not None:
         error = fault.error()
         if error is not None:
             raise error
         if fault.action == "slow":
             await asyncio.sleep(fault.delay_seconds)
-
-
-def _unavailable(error: LuthierError) -> ApiError:
-    """A backend that cannot start: its weights are missing, or its file is no GGUF."""
-    return ApiError(503, str(error), kind="server_error", code="backend_unavailable")
 
 
 def _error(error: ApiError, headers: Mapping[str, str] | None = None) -> web.Response:

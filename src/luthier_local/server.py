@@ -7,14 +7,13 @@ import contextlib
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 from aiohttp import web
 
 from luthier.errors import EndpointError
+from luthier.processes import ending_signals
 from luthier_local.app import Application
 from luthier_local.faults import Fault, FaultRules
 from luthier_local.jobs.job_service import JobSettings
@@ -22,7 +21,7 @@ from luthier_local.model_card import ModelCard
 from luthier_local.rate_limits import RateLimits
 from luthier_local.request_log import RequestLog
 
-__all__ = ["LocalServer", "host", "listen_on"]
+__all__ = ["LocalServer", "host", "leave_on_signal", "listen_on"]
 
 
 def listen_on(port: int) -> socket.socket:
@@ -47,6 +46,17 @@ def listen_on(port: int) -> socket.socket:
     return listener
 
 
+def leave_on_signal() -> asyncio.Event:
+    """An event of the running loop that Ctrl-C and the other signals that end a command set."""
+    leave = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for ending in ending_signals():
+        # Windows has no such handlers: Ctrl-C arrives as KeyboardInterrupt there, and any other signal just ends it.
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(ending, leave.set)
+    return leave
+
+
 async def host(
     application: Application,
     listener: socket.socket,
@@ -55,7 +65,10 @@ async def host(
     grace_seconds: float = 0.05,
     idle_seconds: float = 75.0,
 ) -> None:
-    """Serves until `leave` is set; what is unanswered after the grace is cut off, and so are idle connections."""
+    """Serves until `leave` is set; what is unanswered after the grace is cut off, and so are idle connections.
+
+    The listener is closed at the end.
+    """
     # A handler whose client has gone is cancelled: scripted timeouts would pile up otherwise.
     runner = web.AppRunner(
         application.web,
@@ -64,14 +77,15 @@ async def host(
         shutdown_timeout=grace_seconds,
         keepalive_timeout=idle_seconds,
     )
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener).start()
-        ready()
-        await leave.wait()
-    finally:
-        await runner.cleanup()
-        await application.registry.close()
+    with listener:
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener).start()
+            ready()
+            await leave.wait()
+        finally:
+            await runner.cleanup()
+            await application.registry.close()
 
 
 class LocalServer:
@@ -170,11 +184,11 @@ class LocalServer:
 
     def put_model(self, card: ModelCard) -> None:
         """Adds a model, or replaces the one of that name, while the server runs."""
-        self._wait_for(self._application.registry.put(card))
+        self._application.registry.put(card)
 
     def remove_model(self, name: str) -> None:
         """Takes a model away while the server runs."""
-        self._wait_for(self._application.registry.remove(name))
+        self._application.registry.remove(name)
 
     def start(self) -> LocalServer:
         """Listens; returns when the server answers. A server starts once."""
@@ -196,7 +210,6 @@ class LocalServer:
             except BaseException as error:  # raised again by the thread that waits
                 failed.append(error)
             finally:
-                listener.close()
                 ready.set()
 
         self._thread = threading.Thread(target=run, name="luthier-local", daemon=True)
@@ -222,16 +235,5 @@ class LocalServer:
     def __enter__(self) -> LocalServer:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._loop is None or self._thread is None:
-            work.close()
-            raise EndpointError("the server is not running; use `with LocalServer(...) as server:`")
-        asyncio.run_coroutine_threadsafe(work, self._loop).result()

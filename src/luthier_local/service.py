@@ -25,13 +25,13 @@ from filelock import FileLock
 
 from luthier.errors import EndpointError
 from luthier.home import local_folder
-from luthier.processes import build_of_luthier, ending_signals, start_time
+from luthier.processes import build_of_luthier, start_time
 from luthier_local.api_errors import ApiError, invalid_value, model_not_found
 from luthier_local.app import Application
 from luthier_local.jobs.job_service import JobSettings
 from luthier_local.json_bodies import decode_body, json_response
 from luthier_local.model_card import ModelCard
-from luthier_local.server import host, listen_on
+from luthier_local.server import host, leave_on_signal, listen_on
 from luthier_local.weights import weights_cached
 
 __all__ = ["LINGER_VARIABLE", "Leases", "jobs_folder", "run_service", "service_models"]
@@ -128,12 +128,7 @@ def run_service() -> None:
     }
 
     async def main() -> None:
-        leave = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for ending in ending_signals():
-            # Windows has no such handlers; the process just ends there.
-            with contextlib.suppress(NotImplementedError):
-                loop.add_signal_handler(ending, leave.set)
+        leave = leave_on_signal()
         watching = asyncio.create_task(_watch(application, leases, leave, min(1.0, linger / 4 + 0.05)))
         await host(application, listener, leave, lambda: _announce(folder, mine), grace_seconds=2.0)
         leases.leaving = True
@@ -142,7 +137,6 @@ def run_service() -> None:
     try:
         asyncio.run(main())
     finally:
-        listener.close()
         _withdraw(folder, token)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from luthier.errors import MissingPart
 from luthier_local.backend import Backend, Token
@@ -22,11 +21,17 @@ class WordLlamaBackend(Backend):
 
     def __init__(self, table: Path, tokenizer: Path) -> None:
         super().__init__(WORDLLAMA_DIGEST)
-        safetensors = _part("safetensors.numpy")
-        tokenizers = _part("tokenizers")
-        tensors = safetensors.load_file(str(table))
-        self._table: np.ndarray[Any, np.dtype[np.float32]] = next(iter(tensors.values())).astype(np.float32)
-        self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(tokenizer))
+        try:
+            from safetensors.numpy import load_file
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise MissingPart(
+                f"WordLlama's embeddings need the package {error.name}, which is not installed; "
+                'type: pip install "luthier[local]"'
+            ) from error
+        self.table: npt.NDArray[np.float32] = next(iter(load_file(str(table)).values())).astype(np.float32)
+        """One row per token."""
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
@@ -44,11 +49,6 @@ class WordLlamaBackend(Backend):
         coded = self._tokenizer.encode(text, add_special_tokens=False)
         return [Token(i, text[start:end]) for i, (start, end) in zip(coded.ids, coded.offsets, strict=True)]
 
-    @property
-    def table(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """One row per token."""
-        return self._table
-
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The rows of the table that each text consists of."""
         return [coded.ids for coded in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
@@ -58,18 +58,7 @@ class WordLlamaBackend(Backend):
         count = 0
         for coded in self._tokenizer.encode_batch(texts, add_special_tokens=False):
             count += len(coded.ids)
-            mean = self._table[coded.ids].mean(axis=0) if coded.ids else np.zeros(self._table.shape[1], np.float32)
+            mean = self.table[coded.ids].mean(axis=0) if coded.ids else np.zeros(self.table.shape[1], np.float32)
             norm = float(np.linalg.norm(mean))
             vectors.append((mean / norm if norm else mean).tolist())
         return vectors, count
-
-
-def _part(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.split(".")[0]
-        raise MissingPart(
-            f"WordLlama's embeddings need the package {package}, which is not installed; "
-            'type: pip install "luthier[local]"'
-        ) from error

@@ -16,7 +16,6 @@ from luthier_local.deterministic import END
 from luthier_local.jobs.answer_tokens import AnswerTokens
 from luthier_local.jobs.tuned_network import Network
 from luthier_local.label_probabilities import LEAST, LabelProbabilities, next_token_request
-from luthier_local.tokenizer import count_tokens
 
 __all__ = ["TunedBackend", "UntunedBackend", "text_before_answer"]
 
@@ -65,7 +64,7 @@ class TunedBackend(Backend):
             return None
         masses = [max(known.get(answer, 0.0), LEAST) for answer in answers]
         total = math.fsum(masses)
-        return LabelProbabilities(tuple(mass / total for mass in masses), _prompt_tokens(next_token_request(prompt)), 1)
+        return LabelProbabilities(tuple(mass / total for mass in masses), next_token_request(prompt).prompt_tokens, 1)
 
     def shown_answers(self) -> str:
         """The first answers it was trained on, for a message."""
@@ -78,7 +77,7 @@ class TunedBackend(Backend):
         network, answer_tokens = _load(self._path)
         if request.schema is not None and not all(_is_json(answer) for answer in network.answers):
             raise unsupported_parameter("response_format", " It was not trained on JSON answers.")
-        text, begun = _read(request)
+        text, begun = text_before_answer(request.messages or (Message("user", request.prompt or ""),))
         shares = network.shares([text])[0].tolist()
         drawn = random.Random(
             hashlib.sha256(f"{request.seed}/{request.sample}/{text}".encode("utf-8", "replace")).digest()
@@ -95,7 +94,7 @@ class TunedBackend(Backend):
             if token == END:
                 finish = "stop"
                 break
-            steps.append(GeneratedToken(token, logprob, ranked[: request.top] if request.top is not None else ()))
+            steps.append(GeneratedToken(token, logprob, ranked[: request.top or 0]))
             begun += token
         # The end of an answer that cannot continue takes no further token.
         if finish == "length" and answer_tokens.next_tokens(begun, shares)[0] == (END, 0.0):
@@ -104,7 +103,7 @@ class TunedBackend(Backend):
         for stop in request.stop:
             if stop in written:
                 written, finish = written[: written.index(stop)], "stop"
-        return Generation(written, steps, finish, _prompt_tokens(request), len(steps))
+        return Generation(written, steps, finish, request.prompt_tokens, len(steps))
 
 
 class UntunedBackend(Backend):
@@ -123,16 +122,6 @@ class UntunedBackend(Backend):
             param="model",
             code="model_not_tuned",
         )
-
-
-def _read(request: GenerationRequest) -> tuple[str, str]:
-    return text_before_answer(request.messages) if request.messages is not None else (request.prompt or "", "")
-
-
-def _prompt_tokens(request: GenerationRequest) -> int:
-    if request.messages is None:
-        return count_tokens(request.prompt or "")
-    return sum(count_tokens(turn.content) + 4 for turn in request.messages) + 3
 
 
 def _is_json(answer: str) -> bool:
