@@ -46,15 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             from luthier_local.foreground import serve
 
-            serve(
-                port=given.port,
-                gguf=given.gguf,
-                requests_per_minute=given.requests_per_minute,
-                tokens_per_minute=given.tokens_per_minute,
-                burst_requests=given.burst_requests,
-                latency_seconds=given.latency_seconds,
-                record=given.record,
-            )
+            commands = ("fetch", "sample", "service", "log")
+            serve(**{name: value for name, value in vars(given).items() if name not in commands})
     except LuthierError as error:
         # A program that runs this reads the message from stdout, apart from the progress on stderr.
         print(error, file=sys.stdout if given.fetch or given.sample else sys.stderr)

@@ -9,13 +9,11 @@ from typing import Any
 __all__ = [
     "ApiError",
     "context_overflow",
-    "insufficient_quota",
     "invalid_key",
     "invalid_value",
     "model_not_found",
     "no_such",
     "refused_host",
-    "tuning_closed",
     "unsupported_parameter",
     "unsupported_value",
     "wrong_route",
@@ -93,24 +91,9 @@ def context_overflow(limit: int, prompt: int, completion: int, where: str) -> Ap
     return ApiError(400, message, param=where, code="context_length_exceeded")
 
 
-def insufficient_quota() -> ApiError:
-    """429 that waiting does not cure."""
-    message = "You exceeded your current quota, please check your plan and billing details."
-    return ApiError(429, message, kind="insufficient_quota", code="insufficient_quota")
-
-
 def no_such(what: str, identity: str) -> ApiError:
     """404: no file, job or batch has that id."""
     return ApiError(404, f"No such {what}: {identity[:80]}", param="id", code="not_found")
-
-
-def tuning_closed() -> ApiError:
-    """403: the account may not, or may no longer, make fine-tuning jobs."""
-    message = (
-        "Your organization does not have access to fine-tuning: self-serve fine-tuning is closed to it. "
-        "Models that are already tuned go on answering."
-    )
-    return ApiError(403, message, code="fine_tuning_not_available")
 
 
 def refused_host(host: str) -> ApiError | None:

@@ -96,7 +96,7 @@ class Application:
                 self.registry.remove(str(body["remove"]))
             else:
                 self.registry.put(ModelCard.from_json(body))
-            return json_response({"models": self.registry.names()})
+            return json_response({"models": [card.id for card in self.registry.cards()]})
 
         self.router.add_open("/health", health)
         self.router.add_control("POST", "/_luthier/faults", add_faults)

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from luthier.errors import EndpointError
-from luthier_local.api_errors import ApiError, insufficient_quota, tuning_closed
+from luthier_local.api_errors import ApiError
 
 __all__ = ["ACTIONS", "Fault", "FaultRules", "ConnectionEnded", "break_off"]
 
@@ -125,12 +125,17 @@ class Fault:
             message = self.message or "Rate limit reached on requests per min (scripted)."
             return ApiError(429, message, kind="requests", code=self.code or "rate_limit_exceeded", headers=headers)
         if self.action == "quota":
-            return insufficient_quota()
+            message = "You exceeded your current quota, please check your plan and billing details."
+            return ApiError(429, message, kind="insufficient_quota", code="insufficient_quota")
         if self.action == "poison":
             message = self.message or "Your request was rejected by the content policy (scripted)."
             return ApiError(400, message, code=self.code or "content_policy_violation")
         if self.action == "closed":
-            return tuning_closed()
+            message = (
+                "Your organization does not have access to fine-tuning: self-serve fine-tuning is closed to it. "
+                "Models that are already tuned go on answering."
+            )
+            return ApiError(403, message, code="fine_tuning_not_available")
         if self.action == "status":
             kind = "server_error" if self.status >= 500 else "invalid_request_error"
             message = self.message or f"Scripted error {self.status}."

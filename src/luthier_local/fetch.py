@@ -164,13 +164,12 @@ def _download(distribution: Distribution, work: Path) -> Path:
         command, stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace", check=False,
         env=_environment(scratch),
     )  # fmt: skip
-    said = done.stderr
     files = list(target.iterdir())
     if done.returncode != 0 or len(files) != 1:
-        got = _GOT.search(said)
+        got = _GOT.search(done.stderr)
         if got is not None:
             raise _wrong_digest(distribution, got.group(1))
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines
         raise MissingPart(
             f"{distribution.what} ({requirement}, {distribution.megabytes:.0f} MB) could not be fetched "
@@ -178,7 +177,8 @@ def _download(distribution: Distribution, work: Path) -> Path:
             f"To see why, type: {' '.join(pip_command())} download --no-deps {requirement}\n"
             f"Without a network, copy {distribution.folder} from a machine that has it."
         )
-    got_digest = _digest(files[0])
+    with files[0].open("rb") as file:
+        got_digest = hashlib.file_digest(file, "sha256").hexdigest()
     if got_digest != distribution.sha256:
         raise _wrong_digest(distribution, got_digest)
     return files[0]
@@ -237,8 +237,3 @@ def _members(archive: Path) -> Iterator[Callable[[str], IO[bytes]]]:
             return found
 
         yield member
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -25,65 +25,58 @@ def write_json(schema: dict[str, Any], reading: PromptReading, pick: Pick) -> li
     if not schema:
         best = max(reading.answers, key=lambda scored: scored[1])[0]
         return [('{"label": ', ()), *_choice([best], reading, pick), ("}", ())]
-    return _write(schema, schema, reading, pick, 0)
 
+    def write(part: dict[str, Any], depth: int) -> list[Piece]:
+        if depth > _DEEPEST:
+            return [("null", ())]
+        if "$ref" in part:
+            target: Any = schema
+            for name in str(part["$ref"]).lstrip("#/").split("/"):
+                target = target.get(name, {}) if isinstance(target, dict) else {}
+            return write(target, depth + 1)
+        if "const" in part:
+            return [(json.dumps(part["const"], ensure_ascii=False), ())]
+        if part.get("enum"):
+            return _choice(part["enum"], reading, pick)
+        for union in ("anyOf", "oneOf"):
+            if part.get(union):
+                consts = [branch["const"] for branch in part[union] if "const" in branch]
+                if len(consts) == len(part[union]):
+                    return _choice(consts, reading, pick)
+                return write(part[union][0], depth + 1)
+        kind = part.get("type", "object" if "properties" in part else "string")
+        if isinstance(kind, list):
+            kind = kind[0]
+        if kind == "object":
+            pieces: list[Piece] = [("{", ())]
+            for i, (name, value) in enumerate(part.get("properties", {}).items()):
+                pieces.append((f"{', ' if i else ''}{json.dumps(name, ensure_ascii=False)}: ", ()))
+                pieces += write(value, depth + 1)
+            return [*pieces, ("}", ())]
+        if kind == "array":
+            pieces = [("[", ())]
+            for i in range(int(part.get("minItems", 0))):
+                pieces += [(", ", ())] if i else []
+                pieces += write(part.get("items", {"type": "string"}), depth + 1)
+            return [*pieces, ("]", ())]
+        if kind == "boolean":
+            return _choice([True, False], reading, pick)
+        if kind == "integer":
+            low, high = _bounds(part, 1)
+            if high - low <= 1000:
+                return _choice(list(range(math.ceil(low), math.floor(high) + 1)), reading, pick)
+            return [(str(math.ceil(low)), ())]
+        if kind == "number":
+            low, high = _bounds(part, 0.001)
+            share = min(1.0, max(0.0, (reading.polarity + 1) / 2))
+            return [(json.dumps(round(low + share * (high - low), 4)), ())]
+        if kind == "null":
+            return [("null", ())]
+        said = "good" if reading.polarity > 0 else "bad"
+        said = said.ljust(int(part.get("minLength", 0)), ".")[: int(part.get("maxLength", 1 << 20))]
+        return [(json.dumps(said), ())]
 
-def _write(schema: dict[str, Any], root: dict[str, Any], reading: PromptReading, pick: Pick, depth: int) -> list[Piece]:
-    if depth > _DEEPEST:
-        return [("null", ())]
-    if "$ref" in schema:
-        target: Any = root
-        for part in str(schema["$ref"]).lstrip("#/").split("/"):
-            target = target.get(part, {}) if isinstance(target, dict) else {}
-        return _write(target, root, reading, pick, depth + 1)
-    if "const" in schema:
-        return [(json.dumps(schema["const"], ensure_ascii=False), ())]
-    if schema.get("enum"):
-        return _choice(schema["enum"], reading, pick)
-    for union in ("anyOf", "oneOf"):
-        if schema.get(union):
-            consts = [branch["const"] for branch in schema[union] if "const" in branch]
-            if len(consts) == len(schema[union]):
-                return _choice(consts, reading, pick)
-            return _write(schema[union][0], root, reading, pick, depth + 1)
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    if isinstance(kind, list):
-        kind = kind[0]
-    if kind == "object":
-        return _object(schema, root, reading, pick, depth)
-    if kind == "array":
-        pieces: list[Piece] = [("[", ())]
-        for i in range(int(schema.get("minItems", 0))):
-            pieces += ([(", ", ())] if i else []) + _write(
-                schema.get("items", {"type": "string"}), root, reading, pick, depth + 1
-            )
-        return [*pieces, ("]", ())]
-    if kind == "boolean":
-        return _choice([True, False], reading, pick)
-    if kind == "integer":
-        low, high = _bounds(schema, 1)
-        if high - low <= 1000:
-            return _choice(list(range(math.ceil(low), math.floor(high) + 1)), reading, pick)
-        return [(str(math.ceil(low)), ())]
-    if kind == "number":
-        low, high = _bounds(schema, 0.001)
-        share = min(1.0, max(0.0, (reading.polarity + 1) / 2))
-        return [(json.dumps(round(low + share * (high - low), 4)), ())]
-    if kind == "null":
-        return [("null", ())]
-    said = "good" if reading.polarity > 0 else "bad"
-    said = said.ljust(int(schema.get("minLength", 0)), ".")[: int(schema.get("maxLength", 1 << 20))]
-    return [(json.dumps(said), ())]
-
-
-def _object(
-    schema: dict[str, Any], root: dict[str, Any], reading: PromptReading, pick: Pick, depth: int
-) -> list[Piece]:
-    pieces: list[Piece] = [("{", ())]
-    for i, (name, value) in enumerate(schema.get("properties", {}).items()):
-        pieces.append((f"{', ' if i else ''}{json.dumps(name, ensure_ascii=False)}: ", ()))
-        pieces += _write(value, root, reading, pick, depth + 1)
-    return [*pieces, ("}", ())]
+    return write(schema, 0)
 
 
 def _bounds(schema: dict[str, Any], step: float) -> tuple[float, float]:

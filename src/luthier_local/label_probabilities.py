@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from luthier_local.backend import Backend, Generation, GenerationRequest, Message
+from luthier_local.backend import Backend, GenerationRequest, Message
 
 __all__ = ["LEAST", "LabelProbabilities", "next_token_request", "label_probabilities"]
 
@@ -33,17 +33,11 @@ LEAST = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class LabelProbabilities:
-    """The answers' probabilities, and what they cost.
-
-    Attributes:
-        probabilities: one per answer, summing to 1.
-        prompt_tokens: tokens of the prompt, counted once.
-        prompts_read: how often the prompt was read, once per node.
-    """
+    """The answers' probabilities, which sum to 1, and what they cost."""
 
     probabilities: tuple[float, ...]
     prompt_tokens: int
-    prompts_read: int
+    """Tokens of the prompt, counted once."""
 
 
 def next_token_request(prompt: str, said: str = "") -> GenerationRequest:
@@ -64,20 +58,15 @@ async def label_probabilities(backend: Backend, prompt: str, answers: Sequence[s
     """
     walk = _Walk(answers)
     waiting = {"": 1.0}
-    prompt_tokens = read = 0
+    prompt_tokens = 0
     while waiting:
         replies = await asyncio.gather(*(backend.generate(next_token_request(prompt, said)) for said in waiting))
         prompt_tokens = prompt_tokens or replies[0].prompt_tokens
-        read += len(replies)
         moved: dict[str, float] = {}
         for (said, mass), reply in zip(waiting.items(), replies, strict=True):
-            walk.spread(said, mass, _rivals(reply), moved)
+            walk.spread(said, mass, reply.steps[0].top if reply.steps else (), moved)
         waiting = walk.without_negligible(moved)
-    return LabelProbabilities(walk.probabilities(), prompt_tokens, read)
-
-
-def _rivals(reply: Generation) -> Sequence[tuple[str, float]]:
-    return reply.steps[0].top if reply.steps else ()
+    return LabelProbabilities(walk.probabilities(), prompt_tokens)
 
 
 class _Walk:

@@ -148,10 +148,9 @@ class LlamaBackend(Backend):
         """Ends llama.cpp's server and frees the weights."""
         if self._session is not None:
             await self._session.close()
-        # Its destructor waits for its threads.
-        engine, self._engine = self._engine, None
-        await asyncio.to_thread(_drop, [engine])
-        del engine
+        # Its destructor waits for its threads: the last reference goes on another one than the loop's.
+        held, self._engine = [self._engine], None
+        await asyncio.to_thread(held.clear)
 
     def _open(self, path: str, question: dict[str, Any]) -> Any:
         if self._session is None:
@@ -170,10 +169,6 @@ class LlamaBackend(Backend):
                 raise _refusal(response.status, raw)
             answer: dict[str, Any] = json.loads(raw)
             return answer
-
-
-def _drop(held: list[Any]) -> None:
-    held.clear()
 
 
 def _threads() -> int:

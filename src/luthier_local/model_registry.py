@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from luthier.errors import EndpointError
+from luthier_local.api_errors import invalid_value, model_not_found
 from luthier_local.backend import Backend
 from luthier_local.deterministic import DeterministicBackend
 from luthier_local.jobs.job_service import JobService
@@ -29,10 +30,6 @@ class ModelRegistry:
         self._backends: dict[tuple[str, str], Backend] = {}
         self._starting: dict[tuple[str, str], asyncio.Task[Backend]] = {}
 
-    def names(self) -> list[str]:
-        """Names served, as given."""
-        return [card.id for card in self.cards()]
-
     def cards(self) -> list[ModelCard]:
         """Cards served."""
         return [*self._cards.values(), *(self.tuned.cards() if self.tuned is not None else ())]
@@ -41,6 +38,19 @@ class ModelRegistry:
         """The card of that name."""
         found = self._cards.get(name)
         return self.tuned.card(name) if found is None and self.tuned is not None else found
+
+    def named(self, name: object) -> ModelCard:
+        """The card that a request names.
+
+        Raises:
+            ApiError: It names none, or none of that name is served.
+        """
+        if not isinstance(name, str) or not name:
+            raise invalid_value("model", "you must provide a model parameter.", None)
+        card = self.card(name)
+        if card is None:
+            raise model_not_found(name, [served.id for served in self.cards()])
+        return card
 
     def digest(self, card: ModelCard) -> str:
         """Identity of the weights behind a card, without starting them."""

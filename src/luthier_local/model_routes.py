@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from typing import Any
@@ -10,19 +11,14 @@ from typing import Any
 from aiohttp import web
 
 from luthier_local import response_bodies
-from luthier_local.api_errors import context_overflow, invalid_value, model_not_found
+from luthier_local.api_errors import context_overflow, invalid_value
 from luthier_local.backend import Backend, Generation
 from luthier_local.decisions import decide, decision_body, read_decision_body, refused_questions
 from luthier_local.json_bodies import decode_body, json_response
 from luthier_local.label_probabilities import next_token_request
 from luthier_local.model_card import ModelCard
 from luthier_local.model_registry import ModelRegistry
-from luthier_local.request_bodies import (
-    ParsedRequest,
-    read_chat_body,
-    read_completion_body,
-    read_embedding_body,
-)
+from luthier_local.request_bodies import ParsedRequest, read_chat_body, read_completion_body, read_embedding_body
 from luthier_local.routing import Admitted, Router
 
 __all__ = ["add_routes"]
@@ -34,48 +30,27 @@ def add_routes(router: Router, registry: ModelRegistry) -> None:
     """Adds the routes of the registry's models."""
     started = int(time.time())
 
-    def named(body: dict[str, Any]) -> ModelCard:
-        name = body.get("model")
-        if not isinstance(name, str) or not name:
-            raise invalid_value("model", "you must provide a model parameter.", None)
-        return found(name)
-
-    def found(name: str) -> ModelCard:
-        card = registry.card(name)
-        if card is None:
-            raise model_not_found(name, registry.names())
-        return card
-
-    async def chat(admitted: Admitted) -> web.StreamResponse:
-        card = named(admitted.body)
-        parsed = read_chat_body(admitted.body, card)
+    async def generate(admitted: Admitted, chat: bool) -> web.StreamResponse:
+        card = registry.named(admitted.body.get("model"))
+        parsed = read_chat_body(admitted.body, card) if chat else read_completion_body(admitted.body, card)
         backend = await registry.backend(card)
-        head = response_bodies.envelope("chat.completion", "chatcmpl", card.reports_model or card.id)
+        kind, prefix = ("chat.completion", "chatcmpl") if chat else ("text_completion", "cmpl")
+        head = response_bodies.envelope(kind, prefix, card.reports_model or card.id)
         await _check_context(backend, card, parsed)
         if parsed.stream:
-            head["object"] = "chat.completion.chunk"
-            return await _stream(admitted, backend, parsed, head, chat=True)
-        generations = await _generate(backend, parsed)
-        filtered = admitted.meets("content_filter")
-        answer = response_bodies.chat_body(head, generations, parsed.logprobs, _refusal(admitted), filtered)
-        return json_response(answer, admitted.limits)
-
-    async def complete(admitted: Admitted) -> web.StreamResponse:
-        card = named(admitted.body)
-        parsed = read_completion_body(admitted.body, card)
-        backend = await registry.backend(card)
-        head = response_bodies.envelope("text_completion", "cmpl", card.reports_model or card.id)
-        await _check_context(backend, card, parsed)
-        if parsed.stream:
-            return await _stream(admitted, backend, parsed, head, chat=False)
-        generations = await _generate(backend, parsed)
-        # The older route has no place for a refusal.
-        filtered = admitted.meets("content_filter", "refusal")
-        answer = response_bodies.completion_body(head, generations, parsed.samples, parsed.logprobs, filtered)
+            return await _stream(admitted, backend, parsed, head, chat)
+        generations = await asyncio.gather(*(backend.generate(request) for request in parsed.requests))
+        if chat:
+            filtered = admitted.meets("content_filter")
+            answer = response_bodies.chat_body(head, generations, parsed.logprobs, _refusal(admitted), filtered)
+        else:
+            # The older route has no place for a refusal.
+            filtered = admitted.meets("content_filter", "refusal")
+            answer = response_bodies.completion_body(head, generations, parsed.samples, parsed.logprobs, filtered)
         return json_response(answer, admitted.limits)
 
     async def embed(admitted: Admitted) -> web.StreamResponse:
-        card = named(admitted.body)
+        card = registry.named(admitted.body.get("model"))
         texts, as_base64, dimensions = read_embedding_body(admitted.body, card)
         backend = await registry.backend(card)
         vectors, tokens = await backend.embed(texts)
@@ -84,7 +59,7 @@ def add_routes(router: Router, registry: ModelRegistry) -> None:
         return json_response(answer, admitted.limits)
 
     async def answer_decisions(admitted: Admitted) -> web.StreamResponse:
-        card = named(admitted.body)
+        card = registry.named(admitted.body.get("model"))
         asked = read_decision_body(admitted.body, card)
         backend = await registry.backend(card)
         requests = [next_token_request(asked.prompt(question)) for question in asked.questions]
@@ -98,7 +73,7 @@ def add_routes(router: Router, registry: ModelRegistry) -> None:
 
     async def tokenize(request: web.Request) -> web.StreamResponse:
         body = decode_body(await request.read())
-        card = named(body)
+        card = registry.named(body.get("model"))
         prompt = body.get("prompt")
         if not isinstance(prompt, str):
             raise invalid_value("prompt", "expected a text.", "invalid_type")
@@ -116,7 +91,7 @@ def add_routes(router: Router, registry: ModelRegistry) -> None:
         return json_response({"object": "list", "data": [await entry(card) for card in registry.cards()]})
 
     async def retrieve(request: web.Request) -> web.StreamResponse:
-        return json_response(await entry(found(request.match_info["id"])))
+        return json_response(await entry(registry.named(request.match_info["id"])))
 
     async def entry(card: ModelCard) -> dict[str, Any]:
         # The digest of a file given by path takes seconds to compute, once.
@@ -130,8 +105,8 @@ def add_routes(router: Router, registry: ModelRegistry) -> None:
             "context_tokens": card.context_tokens,
         }
 
-    router.add_generating("chat/completions", chat)
-    router.add_generating("completions", complete)
+    router.add_generating("chat/completions", functools.partial(generate, chat=True))
+    router.add_generating("completions", functools.partial(generate, chat=False))
     router.add_generating("embeddings", embed)
     router.add_generating("decisions", answer_decisions)
     router.add_models("/models", listed)
@@ -142,12 +117,6 @@ def add_routes(router: Router, registry: ModelRegistry) -> None:
 def _refusal(admitted: Admitted) -> str | None:
     fault = admitted.fault
     return (fault.message or _REFUSAL) if fault is not None and admitted.meets("refusal") else None
-
-
-async def _generate(backend: Backend, parsed: ParsedRequest) -> list[Generation]:
-    if len(parsed.requests) == 1:
-        return [await backend.generate(parsed.requests[0])]
-    return list(await asyncio.gather(*(backend.generate(request) for request in parsed.requests)))
 
 
 async def _stream(
@@ -162,6 +131,8 @@ async def _stream(
         text = json.dumps(chunk, ensure_ascii=False).encode("utf-8", "surrogatepass")
         await response.write(b"data: " + text + b"\n\n")
 
+    if chat:
+        head["object"] = "chat.completion.chunk"
     refusal = _refusal(admitted)
     withheld = admitted.meets("refusal", "content_filter")
     generations = []

@@ -71,18 +71,15 @@ def polarity(text: str) -> float:
 
 def read_prompt(prompt: str, salt: str) -> PromptReading:
     """Reads a completion prompt: `... Review: TEXT\\nStars: ter` has the row TEXT and the start `ter`."""
-    cue = _CUE_AT_END.search(prompt[-200:])
-    if cue:
-        at = max(0, len(prompt) - 200) + cue.start()
-        row, given = _last_row(prompt[:at], cue.group(1))
-        return _understand(row, prompt[: at - len(row)], given, "", prompt[-1:], salt)
-    cue = _CUE_BEGUN.search(prompt[-200:])
-    if cue:
-        at = max(0, len(prompt) - 200) + cue.start()
-        row, given = _last_row(prompt[:at], cue.group(1))
-        reading = _understand(row, prompt[: at - len(row)], given, cue.group(2).lstrip(), prompt[-1:], salt)
-        if any(answer.startswith(reading.begun.rstrip()) for answer, _ in reading.answers):
-            return reading
+    for pattern in (_CUE_AT_END, _CUE_BEGUN):
+        cue = pattern.search(prompt[-200:])
+        if cue:
+            at = max(0, len(prompt) - 200) + cue.start()
+            row, given = _last_row(prompt[:at], cue.group(1))
+            begun = cue.group(2).lstrip() if pattern is _CUE_BEGUN else ""
+            reading = _understand(row, prompt[: at - len(row)], given, begun, prompt[-1:], salt)
+            if not begun or any(answer.startswith(begun.rstrip()) for answer, _ in reading.answers):
+                return reading
     row, given = _last_row(prompt, "")
     return _understand(row, prompt[: len(prompt) - len(row)], given, "", prompt[-1:], salt)
 

@@ -55,13 +55,12 @@ class RateLimits:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._requests: _TokenBucket | None = None
-        self._tokens: _TokenBucket | None = None
+        self._buckets: dict[str, _TokenBucket] = {}
         if requests_per_minute:
-            self._requests = _TokenBucket(requests_per_minute, max(1, burst_requests), clock())
+            self._buckets["requests"] = _TokenBucket(requests_per_minute, max(1, burst_requests), clock())
         if tokens_per_minute:
             burst = burst_tokens or min(tokens_per_minute, max(2000, tokens_per_minute / 6))
-            self._tokens = _TokenBucket(tokens_per_minute, burst, clock())
+            self._buckets["tokens"] = _TokenBucket(tokens_per_minute, burst, clock())
 
     def admit(self, tokens: int) -> dict[str, str]:
         """Charges one request of so many tokens and returns the `x-ratelimit-*` headers.
@@ -69,14 +68,11 @@ class RateLimits:
         Raises:
             ApiError: 429 with `retry-after` and `retry-after-ms`.
         """
-        if self._requests is None and self._tokens is None:
-            return {}
         now = self._clock()
-        needed = ((self._requests, 1.0, "requests"), (self._tokens, float(tokens), "tokens"))
+        needed = {"requests": 1.0, "tokens": float(tokens)}
         longest, short_of = 0.0, ""
-        for bucket, amount, what in needed:
-            if bucket is None:
-                continue
+        for what, bucket in self._buckets.items():
+            amount = needed[what]
             bucket.refill(now)
             if amount > bucket.burst:
                 raise ApiError(
@@ -91,7 +87,7 @@ class RateLimits:
             if wait > longest:
                 longest, short_of = wait, what
         if short_of:
-            limit = next(bucket.per_minute for bucket, _, what in needed if bucket and what == short_of)
+            limit = self._buckets[short_of].per_minute
             milliseconds = max(1, math.ceil(longest * 1000))
             raise ApiError(
                 429,
@@ -104,19 +100,17 @@ class RateLimits:
                     "retry-after-ms": str(milliseconds),
                 },
             )
-        for bucket, amount, _ in needed:
-            if bucket is not None:
-                bucket.level -= amount
+        for what, bucket in self._buckets.items():
+            bucket.level -= needed[what]
         return self._headers()
 
     def _headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}
-        for bucket, what in ((self._requests, "requests"), (self._tokens, "tokens")):
-            if bucket is not None:
-                headers[f"x-ratelimit-limit-{what}"] = f"{bucket.per_minute:.0f}"
-                headers[f"x-ratelimit-remaining-{what}"] = str(max(0, int(bucket.level)))
-                headers[f"x-ratelimit-reset-{what}"] = _pretty(bucket.reset_seconds())
-                headers[f"x-ratelimit-burst-{what}"] = f"{bucket.burst:.0f}"
+        for what, bucket in self._buckets.items():
+            headers[f"x-ratelimit-limit-{what}"] = f"{bucket.per_minute:.0f}"
+            headers[f"x-ratelimit-remaining-{what}"] = str(max(0, int(bucket.level)))
+            headers[f"x-ratelimit-reset-{what}"] = _pretty(bucket.reset_seconds())
+            headers[f"x-ratelimit-burst-{what}"] = f"{bucket.burst:.0f}"
         return headers
 
 

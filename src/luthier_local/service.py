@@ -26,7 +26,7 @@ from filelock import FileLock
 from luthier.errors import EndpointError
 from luthier.home import local_folder
 from luthier.processes import build_of_luthier, start_time
-from luthier_local.api_errors import ApiError, invalid_value, model_not_found
+from luthier_local.api_errors import ApiError, invalid_value
 from luthier_local.app import Application
 from luthier_local.jobs.job_service import JobSettings
 from luthier_local.json_bodies import decode_body, json_response
@@ -162,14 +162,11 @@ def _add_routes(application: Application, leases: Leases) -> None:
 
     async def load(request: web.Request) -> web.StreamResponse:
         body = decode_body(await request.read())
-        name = str(body.get("model"))
-        card = application.registry.card(name)
-        if card is None:
-            raise model_not_found(name, application.registry.names())
-        if not weights_cached(name):
-            raise ApiError(409, f"The weights of {name} are not here yet; fetch them first.", code="weights_missing")
+        card = application.registry.named(body.get("model"))
+        if not weights_cached(card.id):
+            raise ApiError(409, f"The weights of {card.id} are not here yet; fetch them first.", code="weights_missing")
         await application.registry.backend(card)
-        return json_response({"model": name, "digest": application.registry.digest(card)})
+        return json_response({"model": card.id, "digest": application.registry.digest(card)})
 
     application.router.add_control("POST", "/_luthier/leases", take)
     application.router.add_control("DELETE", "/_luthier/leases/{pid:[0-9]+}", give_back)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from luthier_local.deterministic import END
-from luthier_local.jobs.answer_tokens import AnswerTokens, token_hits
+from luthier_local.jobs.answer_tokens import AnswerTokens
 from luthier_local.jobs.job_requests import HASHED
 from luthier_local.jobs.token_table import open_table
 from luthier_local.jobs.training import Hyperparameters, Training, ValidationSet
@@ -77,7 +77,6 @@ def test_token_hits_are_those_of_writing_token_by_token() -> None:
     answer_tokens = AnswerTokens(answers)
     shares = np.random.default_rng(0).dirichlet(np.ones(6), 40).astype(np.float32)
     right = np.random.default_rng(1).integers(0, 6, 40)
-    lengths = np.array([len(tokens) for tokens in answer_tokens.tokens])
     expected = 0
     for row, place in zip(shares, right, strict=True):
         begun = ""
@@ -85,7 +84,7 @@ def test_token_hits_are_those_of_writing_token_by_token() -> None:
             ranked = answer_tokens.next_tokens(begun, row.tolist())
             expected += ranked[0][0] == token
             begun += token
-    assert token_hits(answer_tokens.branches(), lengths, shares, right) == expected
+    assert answer_tokens.hits(shares, right) == expected
 
 
 def test_the_tokens_of_an_answer_multiply_to_its_probability() -> None:

@@ -6,6 +6,7 @@ end, where another answer goes on) multiply to the probability of the answer.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from luthier_local.deterministic import END, next_tokens
 from luthier_local.jobs.token_table import Floats, Integers
 from luthier_local.tokenizer import split_tokens
 
-__all__ = ["AnswerTokens", "token_hits"]
+__all__ = ["AnswerTokens"]
 
 
 class AnswerTokens:
@@ -24,6 +25,8 @@ class AnswerTokens:
     def __init__(self, answers: Sequence[str]) -> None:
         self.answers = list(answers)
         self.tokens = [tuple(split_tokens(answer)) for answer in answers]
+        self.lengths: Integers = np.array([len(tokens) for tokens in self.tokens], np.int64)
+        """Tokens of each answer."""
 
     def next_tokens(self, begun: str, probabilities: Sequence[float]) -> list[tuple[str, float]]:
         """The next token after the text `begun`, best first: (token, log-probability), summing to one.
@@ -34,8 +37,9 @@ class AnswerTokens:
         scored = [(answer, math.log(max(p, 1e-30))) for answer, p in zip(self.answers, probabilities, strict=True)]
         return next_tokens(scored, begun, spaced=False, background=())
 
-    def branches(self) -> list[tuple[Floats, Integers]]:
-        """The places at which answers differ in their next token, for `token_hits`.
+    @functools.cached_property
+    def _branches(self) -> list[tuple[Floats, Integers]]:
+        """The places at which answers differ in their next token.
 
         Per place: which answers continue with which token (tokens x answers, 0 or 1), and each answer's
         token there (-1: not at this place, -2: it ends here).
@@ -58,21 +62,18 @@ class AnswerTokens:
             waiting += [(places, depth + 1) for token, places in groups.items() if token != END]
         return found
 
+    def hits(self, shares: Floats, right: Integers) -> int:
+        """Counts the tokens of the right answers that would be predicted, each after the right ones before it.
 
-def token_hits(branches: Sequence[tuple[Floats, Integers]], lengths: Integers, shares: Floats, right: Integers) -> int:
-    """Counts the tokens of the right answers that the model would predict, each after the right ones before it.
-
-    Args:
-        branches: Of `AnswerTokens.branches`.
-        lengths: Tokens of each answer.
-        shares: Probability of each answer, one row per example.
-        right: Which answer is right.
-    """
-    hits = int(lengths[right].sum())
-    for member, group_of in branches:
-        groups = group_of[right]
-        here = groups >= 0
-        if here.any():
-            best = (shares[here] @ member.T).argmax(axis=1)
-            hits -= int((best != groups[here]).sum())
-    return hits
+        Args:
+            shares: Probability of each answer, one row per example.
+            right: Which answer is right.
+        """
+        hits = int(self.lengths[right].sum())
+        for member, group_of in self._branches:
+            groups = group_of[right]
+            here = groups >= 0
+            if here.any():
+                best = (shares[here] @ member.T).argmax(axis=1)
+                hits -= int((best != groups[here]).sum())
+        return hits

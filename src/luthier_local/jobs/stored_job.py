@@ -53,17 +53,14 @@ class StoredJob(StoredObject):
     @classmethod
     def begin(cls, store: JobStore, record: Mapping[str, Any]) -> StoredJob:
         """Stores a new job and its first events in one transaction."""
-        identity = str(record["id"])
+        job = cls(store, str(record["id"]))
         with store.writing() as write:
             write.execute(
-                "insert into jobs (id, status, record) values (?, 'validating_files', ?)", (identity, packed(record))
+                "insert into jobs (id, status, record) values (?, 'validating_files', ?)", (job.id, packed(record))
             )
-            for name, message in (
-                ("created", f"Created fine-tuning job: {identity}"),
-                ("validating", f"Validating training file: {record['training_file']}"),
-            ):
-                _add_event(write, identity, name, message, "message", {})
-        return cls(store, identity)
+            job._add_event(write, "created", f"Created fine-tuning job: {job.id}")
+            job._add_event(write, "validating", f"Validating training file: {record['training_file']}")
+        return job
 
     def model_name(self, step: int | None = None) -> str:
         """Name of the tuned model, or of the checkpoint after a step."""
@@ -75,7 +72,7 @@ class StoredJob(StoredObject):
     def say(self, message: str, name: str | None = None, level: str = "info") -> None:
         """Adds an event; a second one of the same name is ignored."""
         with self.store.writing() as write:
-            _add_event(write, self.id, name, message, "message", {}, level)
+            self._add_event(write, name, message, level)
 
     def write_steps(self, steps: Sequence[tuple[int, Figures]], total: int, every: int, finish: int | None) -> None:
         """Adds the figures of steps, and an event for one step in `every`."""
@@ -97,7 +94,7 @@ class StoredJob(StoredObject):
             said.append(f"full validation loss={figures['full_valid_loss']:.4f}")
         data = {"step": step, "total_steps": total, **figures}
         message = f"Step {step}/{total}: {', '.join(said)}"
-        _add_event(write, self.id, f"step-{step}", message, "metrics", data)
+        self._add_event(write, f"step-{step}", message, data=data, kind="metrics")
 
     def step_figures(self, step: int) -> dict[str, float]:
         """The figures stored for a step."""
@@ -122,10 +119,8 @@ class StoredJob(StoredObject):
             for old in kept[KEPT_CHECKPOINTS:]:
                 write.execute("delete from checkpoints where job = ? and step = ?", (self.id, old["step"]))
                 write.execute("delete from models where id = ?", (old["model"],))
-            _add_event(
-                write, self.id, f"checkpoint-{step}", f"Checkpoint created at step {step}", "message",
-                {"step": step, "fine_tuned_model_checkpoint": name},
-            )  # fmt: skip
+            data = {"step": step, "fine_tuned_model_checkpoint": name}
+            self._add_event(write, f"checkpoint-{step}", f"Checkpoint created at step {step}", data=data)
         self.drop_unnamed_models()
 
     def drop_unnamed_models(self) -> None:
@@ -146,26 +141,28 @@ class StoredJob(StoredObject):
                 write, "succeeded", finished_at=now(), fine_tuned_model=name,
                 trained_tokens=trained_tokens, estimated_finish=None, result_files=[result],
             )  # fmt: skip
-            _add_event(write, self.id, "model", f"New fine-tuned model created: {name}", "message", {})
-            _add_event(write, self.id, "end", "The job has successfully completed", "message", {})
-        self._tidy()
+            self._add_event(write, "model", f"New fine-tuned model created: {name}")
+            self._add_event(write, "end", "The job has successfully completed")
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def fail(self, code: str, message: str, param: str | None) -> None:
         """Ends the job as failed, unless it has ended already or is paused."""
         error = {"code": code, "message": message, "param": param}
-        if not self.move("failed", UNFINISHED, error=error, finished_at=now(), estimated_finish=None):
-            return
-        self.say(message, "end", "error")
-        self._drop_models()
-        self._tidy()
+        self._end("failed", UNFINISHED, message, "error", error=error)
 
     def cancel(self, since: Sequence[str]) -> bool:
         """Ends the job as cancelled and drops what it trained; returns whether its status was one of `since`."""
-        if not self.move("cancelled", since, finished_at=now(), estimated_finish=None):
+        return self._end("cancelled", since, "The job was cancelled")
+
+    def _end(self, status: str, since: Sequence[str], message: str, level: str = "info", **changes: Any) -> bool:
+        if not self.move(status, since, finished_at=now(), estimated_finish=None, **changes):
             return False
-        self.say("The job was cancelled", "end")
-        self._drop_models()
-        self._tidy()
+        self.say(message, "end", level)
+        with self.store.writing() as write:
+            write.execute("delete from models where job = ?", (self.id,))
+            write.execute("delete from checkpoints where job = ?", (self.id,))
+        self.drop_unnamed_models()
+        shutil.rmtree(self.work, ignore_errors=True)
         return True
 
     def _result_table(self) -> str:
@@ -177,32 +174,23 @@ class StoredJob(StoredObject):
             table.writerow([row["step"], *(figures.get(name, "") for name in FIGURES)])
         return text.getvalue()
 
-    def _drop_models(self) -> None:
-        with self.store.writing() as write:
-            write.execute("delete from models where job = ?", (self.id,))
-            write.execute("delete from checkpoints where job = ?", (self.id,))
-        self.drop_unnamed_models()
-
-    def _tidy(self) -> None:
-        shutil.rmtree(self.work, ignore_errors=True)
+    def _add_event(
+        self,
+        write: sqlite3.Connection,
+        name: str | None,
+        message: str,
+        level: str = "info",
+        data: Mapping[str, Any] | None = None,
+        kind: str = "message",
+    ) -> None:
+        # A message may quote a request, lone surrogates included.
+        message = message.encode("utf-8", "backslashreplace").decode()
+        write.execute(
+            "insert or ignore into events (job, name, created_at, level, message, type, data) "
+            "values (?, ?, ?, ?, ?, ?, ?)",
+            (self.id, name, now(), level, message, kind, packed(data or {})),
+        )
 
 
 def _add_model(write: sqlite3.Connection, name: str, job: str, file: Path, digest: str) -> None:
     write.execute("insert or ignore into models values (?, ?, ?, ?, ?)", (name, job, now(), file.name, digest))
-
-
-def _add_event(
-    write: sqlite3.Connection,
-    job: str,
-    name: str | None,
-    message: str,
-    kind: str,
-    data: Mapping[str, Any],
-    level: str = "info",
-) -> None:
-    # A message may quote a request, lone surrogates included.
-    message = message.encode("utf-8", "backslashreplace").decode()
-    write.execute(
-        "insert or ignore into events (job, name, created_at, level, message, type, data) values (?, ?, ?, ?, ?, ?, ?)",
-        (job, name, now(), level, message, kind, packed(data)),
-    )

@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from luthier_local.jobs.answer_tokens import AnswerTokens, token_hits
+from luthier_local.jobs.answer_tokens import AnswerTokens
 from luthier_local.jobs.chat_examples import JobError
 from luthier_local.jobs.job_store import write_whole
 from luthier_local.jobs.token_table import Floats, Integers, TokenTable
@@ -63,7 +63,7 @@ class ValidationSet:
 
     def __init__(self, training: Training, texts: Sequence[str], answers: Sequence[str]) -> None:
         self._training = training
-        self._frequencies = token_frequencies(
+        self.frequencies = token_frequencies(
             training.token_table.encode(texts), training.rows, training.token_table, training.scale
         )
         known = {answer: place for place, answer in enumerate(training.answers)}
@@ -76,7 +76,7 @@ class ValidationSet:
 
     def shares(self, network: Network) -> Floats:
         """Probabilities, shape (examples, answers)."""
-        return network.shares_of(self._frequencies)
+        return network.shares_of(self.frequencies)
 
     def measure(self, shares: Floats, some: Integers | None = None) -> HeldOutFigures:
         """Loss and accuracy per token of all examples, or of those whose indices are given."""
@@ -85,14 +85,9 @@ class ValidationSet:
         known = right >= 0
         found = np.full(len(right), _LEAST_SHARE)
         found[known] = np.maximum(shares[known, right[known]], _LEAST_SHARE)
-        hits = self._training.token_hits(shares[known], right[known])
+        hits = self._training.answer_tokens.hits(shares[known], right[known])
         total = int(lengths.sum())
         return HeldOutFigures(float(-np.log(found).sum() / total), hits / total)
-
-    def some_shares(self, vectors: Floats, head: Floats, bias: Floats, some: Integers) -> Floats:
-        """Probabilities of the examples at some indices, under the current weights."""
-        frequencies = self._frequencies
-        return softmax((frequencies.trained[some] @ vectors + frequencies.fixed[some]) @ head + bias)
 
 
 class Training:
@@ -105,12 +100,11 @@ class Training:
         self.settings = settings
         self.answers = sorted(set(answers))
         self.answer_tokens = AnswerTokens(self.answers)
-        self._branches = self.answer_tokens.branches()
-        self._answer_tokens = np.array([len(tokens) for tokens in self.answer_tokens.tokens], np.int64)
         place = {answer: number for number, answer in enumerate(self.answers)}
         self._right = np.array([place[answer] for answer in answers], np.int64)
-        self.tokens = np.array([count_tokens(text) for text in texts], np.int64) + self._answer_tokens[self._right]
+        self.tokens = np.array([count_tokens(text) for text in texts], np.int64)
         """Tokens of each example, its answer included."""
+        self.tokens += self.answer_tokens.lengths[self._right]
         encoded = token_table.encode(texts)
         self.rows: Integers = np.unique(np.concatenate(encoded))
         unscaled = token_frequencies(encoded, self.rows, token_table, 1.0)
@@ -149,20 +143,14 @@ class Training:
             self._drawn = epoch, np.random.default_rng([self.settings.seed, epoch]).permutation(len(self._right))
         return self._drawn[1]
 
+    # An overflow shows in the loss.
+    @np.errstate(over="ignore", invalid="ignore")
     def take_step(self) -> StepFigures:
         """Measures the next batch and updates the weights.
 
         Raises:
             JobError: The loss is not finite.
         """
-        # An overflow shows in the loss.
-        with np.errstate(over="ignore", invalid="ignore"):
-            figures = self._take_step()
-        if not math.isfinite(figures.loss):
-            raise self._diverged()
-        return figures
-
-    def _take_step(self) -> StepFigures:
         some = self.batch(self.step)
         right = self._right[some]
         rows = np.arange(len(some))
@@ -181,12 +169,14 @@ class Training:
         self._update("vectors", frequencies.T @ (error @ head.T), VECTOR_RATE, columns)
         self._update("head", features.T @ error, HEAD_RATE)
         self._update("bias", error.sum(axis=0), HEAD_RATE)
+        if not math.isfinite(figures.loss):
+            raise self._diverged()
         return figures
 
     def _figures(self, shares: Floats, right: Integers) -> StepFigures:
-        total = int(self._answer_tokens[right].sum())
+        total = int(self.answer_tokens.lengths[right].sum())
         own = np.maximum(shares[np.arange(len(right)), right], 1e-12)
-        hits = self.token_hits(shares, right)
+        hits = self.answer_tokens.hits(shares, right)
         whole = float((shares.argmax(axis=1) == right).mean())
         return StepFigures(float(-np.log(own).sum() / total), whole, hits / total)
 
@@ -210,16 +200,11 @@ class Training:
         room *= np.float32(rate * self.settings.learning_rate_multiplier / (1 - _FIRST**self.step))
         self._weights[name][where] -= room
 
-    def token_hits(self, shares: Floats, right: Integers) -> int:
-        """Counts the tokens of the right answers that would be predicted, each after the right ones before it."""
-        return token_hits(self._branches, self._answer_tokens, shares, right)
-
     def measure_some(self, validation: ValidationSet, some: Sequence[int]) -> HeldOutFigures:
         """Loss and accuracy on the held-out examples at some indices, with the current weights."""
         rows = np.array(some, np.int64)
-        weights = self._weights
-        shares = validation.some_shares(weights["vectors"], weights["head"], weights["bias"], rows)
-        return validation.measure(shares, rows)
+        features = validation.frequencies.rows(rows).features(self._weights["vectors"])
+        return validation.measure(softmax(features @ self._weights["head"] + self._weights["bias"]), rows)
 
     def _diverged(self) -> JobError:
         multiplier = self.settings.learning_rate_multiplier
@@ -241,15 +226,8 @@ class Training:
             served = weights["vectors"].astype(np.float16).astype(np.float32)
         if not all(np.isfinite(part).all() for part in (served, weights["head"], weights["bias"])):
             raise self._diverged()
-        return Network(
-            self.token_table,
-            self.scale,
-            self.rows,
-            served,
-            weights["head"].copy(),
-            weights["bias"].copy(),
-            self.answers,
-        )
+        head, bias = weights["head"].copy(), weights["bias"].copy()
+        return Network(self.token_table, self.scale, self.rows, served, head, bias, self.answers)
 
     def save(self, path: Path) -> None:
         """Writes the state that the next step depends on, atomically."""

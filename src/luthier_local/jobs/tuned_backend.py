@@ -64,7 +64,7 @@ class TunedBackend(Backend):
             return None
         masses = [max(known.get(answer, 0.0), LEAST) for answer in answers]
         total = math.fsum(masses)
-        return LabelProbabilities(tuple(mass / total for mass in masses), next_token_request(prompt).prompt_tokens, 1)
+        return LabelProbabilities(tuple(mass / total for mass in masses), next_token_request(prompt).prompt_tokens)
 
     def shown_answers(self) -> str:
         """The first answers it was trained on, for a message."""

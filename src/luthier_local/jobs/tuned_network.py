@@ -35,6 +35,10 @@ class TokenFrequencies:
         found: Floats = self.trained @ vectors + self.fixed
         return found
 
+    def rows(self, places: Integers) -> TokenFrequencies:
+        """Those of the texts at some places."""
+        return TokenFrequencies(self.trained[places], self.fixed[places])
+
 
 def token_frequencies(
     encoded: Sequence[Integers], rows: Integers, token_table: TokenTable, scale: float
@@ -122,10 +126,8 @@ class Network:
             raise EndpointError(
                 f"this model was tuned from {card['base']}, but {token_table.digest} is installed; tune it again"
             )
-        return cls(
-            token_table, card["scale"], arrays["rows"].astype(np.int64), arrays["vectors"].astype(np.float32),
-            arrays["head"], arrays["bias"], card["answers"],
-        )  # fmt: skip
+        rows, vectors = arrays["rows"].astype(np.int64), arrays["vectors"].astype(np.float32)
+        return cls(token_table, card["scale"], rows, vectors, arrays["head"], arrays["bias"], card["answers"])
 
 
 def softmax(logits: Floats) -> Floats:

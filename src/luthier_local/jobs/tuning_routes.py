@@ -99,8 +99,7 @@ def add_routes(router: Router, jobs: JobService, registry: ModelRegistry) -> Non
     def delete_model(received: ApiRequest) -> dict[str, Any]:
         name = received.part("id")
         if not jobs.delete_model(name):
-            if registry.card(name) is None:
-                raise ApiError(404, f"The model `{name[:200]}` does not exist.", param="model", code="model_not_found")
+            registry.named(name)
             raise ApiError(403, f"`{name}` is a base model; only tuned models can be deleted.", param="model")
         return {"id": name, "object": "model", "deleted": True}
 
