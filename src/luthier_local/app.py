@@ -86,9 +86,9 @@ class Application:
         async def requests(_: web.Request) -> web.StreamResponse:
             return json_response(self.received.to_json())
 
-        async def clear_requests(_: web.Request) -> web.StreamResponse:
+        async def clear_requests(request: web.Request) -> web.StreamResponse:
             self.received.clear()
-            return json_response(self.received.to_json())
+            return await requests(request)
 
         async def change_models(request: web.Request) -> web.StreamResponse:
             body = decode_body(await request.read())
@@ -98,7 +98,8 @@ class Application:
                 self.registry.put(ModelCard.from_json(body))
             return json_response({"models": [card.id for card in self.registry.cards()]})
 
-        self.router.add_open("/health", health)
+        # The one route that wants no key.
+        self.web.router.add_get("/health", health)
         self.router.add_control("POST", "/_luthier/faults", add_faults)
         self.router.add_control("DELETE", "/_luthier/faults", clear_faults)
         self.router.add_control("GET", "/_luthier/requests", requests)

@@ -65,11 +65,11 @@ class Question:
     @property
     def words(self) -> tuple[str, ...]:
         """The options as the prompt spells them: plainly, or as JSON where plain texts would be ambiguous."""
-        plain = tuple(_spelled(option.value) for option in self.options)
-        stripped = [word.strip() for word in plain]
-        if len(set(stripped)) == len(plain) and not any(set(word) & set(",;\n\r") or not word for word in stripped):
-            return tuple(stripped)
-        return tuple(json.dumps(option.value, ensure_ascii=False) for option in self.options)
+        values = [option.value for option in self.options]
+        plain = tuple(value.strip() if isinstance(value, str) else json.dumps(value) for value in values)
+        if len(set(plain)) == len(plain) and not any(set(word) & set(",;\n\r") or not word for word in plain):
+            return plain
+        return tuple(json.dumps(value, ensure_ascii=False) for value in values)
 
     def prompt(self, subject: str) -> str:
         """The prompt of this question, a user's turn."""
@@ -185,10 +185,6 @@ def _answer(question: Question, shares: LabelProbabilities | None) -> dict[str, 
         named = [{"label": option.value, "value": value} for value, option in enumerate(options)]
     listed = [{**name, "probability": p} for name, p in zip(named, probabilities, strict=True)]
     return {**head, **answer, "confidence": probabilities[best], "probabilities": listed}
-
-
-def _spelled(value: str | bool) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 # Questions

@@ -105,10 +105,6 @@ class Router:
         """Names of the generating routes, such as `chat/completions`: what a batch may ask."""
         return tuple(self._generators)
 
-    def add_open(self, path: str, handler: Handler) -> None:
-        """Adds a GET route that wants no key."""
-        self.web.router.add_get(path, handler)
-
     def add_control(self, method: str, path: str, handler: Handler) -> None:
         """Adds a route that is neither counted nor made to fail."""
         self.web.router.add_route(method, path, self._keyed(handler))

@@ -88,7 +88,8 @@ def _read_line(raw: str, number: int, endpoint: str) -> Line:
         if name not in found:
             raise _Invalid("missing_required_parameter", f"Missing required parameter: '{name}'.", name)
     custom_id, body = found["custom_id"], found["body"]
-    if not isinstance(custom_id, str) or not custom_id or not _is_text(custom_id):
+    # A lone surrogate cannot be encoded.
+    if not isinstance(custom_id, str) or not custom_id or any("\ud800" <= c <= "\udfff" for c in custom_id):
         raise _Invalid("invalid_value", "custom_id: expected a text.", "custom_id")
     if found["method"] != "POST":
         raise _Invalid("invalid_method", f"method: expected 'POST', got {found['method']!r}.", "method")
@@ -99,8 +100,3 @@ def _read_line(raw: str, number: int, endpoint: str) -> Line:
     if body.get("stream"):
         raise _Invalid("invalid_value", "stream: a batch does not stream.", "body.stream")
     return Line(number, custom_id, body)
-
-
-def _is_text(value: str) -> bool:
-    """Whether the text can be encoded: it holds no lone surrogate."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)

@@ -30,9 +30,6 @@ _RESULTS = "fine-tune-results"
 def add_routes(router: Router, jobs: JobService) -> None:
     """Adds the routes."""
 
-    async def receive(request: web.Request) -> Form:
-        return await _read_form(request, jobs.store.folder)
-
     def create(received: ApiRequest) -> dict[str, Any]:
         assert received.form is not None
         fields, path = received.form
@@ -93,7 +90,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
         jobs.store.file(found["id"]).unlink(missing_ok=True)
         return {"id": found["id"], "object": "file", "deleted": True}
 
-    router.add("POST", "files", create, receive)
+    router.add("POST", "files", create, lambda request: _read_form(request, jobs.store.folder))
     router.add("GET", "files", listed)
     router.add("GET", "files/{id}", retrieve)
     router.add("GET", "files/{id}/content", read_content)

@@ -42,6 +42,8 @@ FIGURES = (
 )
 """Columns of a result file after `step`, under the names of today's service and the one before it."""
 
+_LOSSES = {"train_loss": "training", "valid_loss": "validation", "full_valid_loss": "full validation"}
+
 Figures = Mapping[str, float]
 
 
@@ -78,23 +80,15 @@ class StoredJob(StoredObject):
         """Adds the figures of steps, and an event for one step in `every`."""
         with self.store.writing() as write:
             for step, figures in steps:
-                self._write_step(write, step, figures, total, every)
+                write.execute("insert or ignore into steps values (?, ?, ?)", (self.id, step, packed(figures)))
+                if step % every == 0 or step == total or "full_valid_loss" in figures:
+                    said = [f"{what} loss={figures[name]:.4f}" for name, what in _LOSSES.items() if name in figures]
+                    data = {"step": step, "total_steps": total, **figures}
+                    message = f"Step {step}/{total}: {', '.join(said)}"
+                    self._add_event(write, f"step-{step}", message, data=data, kind="metrics")
             write.execute(
                 "update jobs set record = json_set(record, '$.estimated_finish', ?) where id = ?", (finish, self.id)
             )
-
-    def _write_step(self, write: sqlite3.Connection, step: int, figures: Figures, total: int, every: int) -> None:
-        write.execute("insert or ignore into steps values (?, ?, ?)", (self.id, step, packed(figures)))
-        if step % every and step != total and "full_valid_loss" not in figures:
-            return
-        said = [f"training loss={figures['train_loss']:.4f}"]
-        if "valid_loss" in figures:
-            said.append(f"validation loss={figures['valid_loss']:.4f}")
-        if "full_valid_loss" in figures:
-            said.append(f"full validation loss={figures['full_valid_loss']:.4f}")
-        data = {"step": step, "total_steps": total, **figures}
-        message = f"Step {step}/{total}: {', '.join(said)}"
-        self._add_event(write, f"step-{step}", message, data=data, kind="metrics")
 
     def step_figures(self, step: int) -> dict[str, float]:
         """The figures stored for a step."""

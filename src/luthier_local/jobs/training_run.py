@@ -36,7 +36,11 @@ class TrainingRun:
         self._kept: tuple[int, Path, str] | None = None
         self.saved = False
         """Whether a state was saved since the run began or resumed."""
-        self._classified = _drawn(validation, training.settings.seed) if validation is not None else None
+        self._classified: Integers = np.array([], np.int64)
+        if validation is not None:
+            # Drawn from the rows with a known answer.
+            known = np.flatnonzero(validation.right >= 0)
+            self._classified = np.random.default_rng(training.settings.seed).permutation(known)[:CLASSIFIED_ROWS]
 
     @classmethod
     def prepare(cls, job: StoredJob) -> TrainingRun:
@@ -133,7 +137,7 @@ class TrainingRun:
         shares = self._validation.shares(self._training.network())
         measured = self._validation.measure(shares)
         figures = {"full_valid_loss": measured.loss, "full_valid_mean_token_accuracy": measured.token_accuracy}
-        if self._classified is not None and len(self._classified):
+        if len(self._classified):
             right = self._validation.right[self._classified]
             said = shares[self._classified].argmax(axis=1)
             figures |= {
@@ -153,12 +157,6 @@ class TrainingRun:
             file = self.job.store.folder / "models" / f"{self.job.id}-{step}.npz"
             self._kept = step, file, self._training.network().save(file)
         return self._kept[1:]
-
-
-def _drawn(validation: ValidationSet, seed: int) -> Integers:
-    """Indices of the validation rows for the classification figures: drawn from those with a known answer."""
-    known = np.flatnonzero(validation.right >= 0)
-    return np.random.default_rng(seed).permutation(known)[:CLASSIFIED_ROWS]
 
 
 def _weighted_f1(right: Integers, said: Integers) -> float:
