@@ -13,7 +13,7 @@ import pytest
 from openai.types import Batch
 
 from luthier_local import Fault, LocalServer, ModelCard
-from tests.luthier_local.tuning import BASE, chat, submit, until, upload, wait
+from tests.luthier_local.tuning import BASE, chat, served, submit, until, upload, wait
 
 CARDS = [ModelCard("stars", embeddings=True), ModelCard("small", context_tokens=64), BASE]
 
@@ -152,13 +152,12 @@ def test_a_cancelled_batch_keeps_what_was_answered(server: LocalServer, client: 
 
 def test_an_expired_batch_names_the_rows_that_were_not_answered() -> None:
     faults = [Fault("slow", contains="never", delay_seconds=300)]
-    with LocalServer(models=CARDS, faults=faults, batch_window_seconds=0.3) as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
-            done = finish(client, start(client, [line(1), line(2, "never")]))
-            assert done.status == "expired" and done.expired_at
-            assert [row["custom_id"] for row in read(client, done.output_file_id)] == ["row-1"]
-            late = read(client, done.error_file_id)
-            assert [(row["custom_id"], row["error"]["code"]) for row in late] == [("row-2", "batch_expired")]
+    with served(models=CARDS, faults=faults, batch_window_seconds=0.3) as (_, client):
+        done = finish(client, start(client, [line(1), line(2, "never")]))
+        assert done.status == "expired" and done.expired_at
+        assert [row["custom_id"] for row in read(client, done.output_file_id)] == ["row-1"]
+        late = read(client, done.error_file_id)
+        assert [(row["custom_id"], row["error"]["code"]) for row in late] == [("row-2", "batch_expired")]
 
 
 def test_a_later_server_answers_only_what_is_left(tmp_path: Path) -> None:

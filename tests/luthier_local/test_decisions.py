@@ -19,6 +19,7 @@ from openai.types.decision import (
 from luthier_local import Fault, LocalServer, ModelCard
 from luthier_local.backend import Backend, GeneratedToken, Generation, GenerationRequest
 from luthier_local.label_probabilities import label_probabilities
+from tests.luthier_local.tuning import served
 
 GOOD, BAD = "The soup was wonderful and the staff friendly, great place.", "Terrible soup, rude staff, never again."
 
@@ -260,10 +261,7 @@ class TestLabelsOfSeveralTokens:
 @pytest.mark.slow
 def test_smollm2_decides() -> None:
     pytest.importorskip("xllamacpp")
-    with (
-        LocalServer(models=[ModelCard("smol", backend="llama")]) as server,
-        openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client,
-    ):
+    with served(models=[ModelCard("smol", backend="llama")]) as (_, client):
         found = decide(client, PREDICATE, CHOICE, SCORE, model="smol")
         predicate, _, score = found.answers
         assert isinstance(predicate, AnswerAnswerResourcePredicate)

@@ -13,7 +13,7 @@ import pytest
 
 from luthier_local import LocalServer
 from luthier_local.jobs.job_store import JobStore
-from tests.luthier_local.tuning import BASE, jsonl, reviews, upload
+from tests.luthier_local.tuning import BASE, jsonl, reviews, served, upload
 
 
 def test_an_uploaded_file_is_there_until_it_is_deleted(client: openai.OpenAI) -> None:
@@ -55,35 +55,31 @@ def test_azures_paths_lead_to_the_same_files(server: LocalServer, client: openai
 def test_what_cannot_be_used_is_refused_and_leaves_nothing(
     tmp_path: Path, purpose: str, content: bytes, message: str
 ) -> None:
-    with LocalServer(folder=tmp_path / "state") as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
-            with pytest.raises(openai.BadRequestError, match=message):
-                upload(client, content, purpose)
-            assert list((tmp_path / "state" / "files").iterdir()) == []
+    with served(folder=tmp_path / "state") as (_, client):
+        with pytest.raises(openai.BadRequestError, match=message):
+            upload(client, content, purpose)
+        assert list((tmp_path / "state" / "files").iterdir()) == []
 
 
 def test_only_their_owner_may_read_the_files(tmp_path: Path) -> None:
-    with LocalServer(models=[BASE], folder=tmp_path / "state") as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
-            upload(client, b"{}")
+    with served(models=[BASE], folder=tmp_path / "state") as (_, client):
+        upload(client, b"{}")
         for path in (tmp_path / "state").rglob("*"):
             assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
 def test_a_later_server_of_the_folder_has_the_files(tmp_path: Path) -> None:
     for number in range(2):
-        with LocalServer(folder=tmp_path / "state") as server:
-            with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
-                if number == 0:
-                    made = upload(client, b"content")
-                else:
-                    assert client.files.content(made).content == b"content"
+        with served(folder=tmp_path / "state") as (_, client):
+            if number == 0:
+                made = upload(client, b"content")
+            else:
+                assert client.files.content(made).content == b"content"
 
 
 def test_a_server_without_files_makes_no_folder(tmp_path: Path) -> None:
-    with LocalServer(folder=tmp_path / "state") as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
-            client.models.list()
+    with served(folder=tmp_path / "state") as (_, client):
+        client.models.list()
     assert not (tmp_path / "state").exists()
 
 

@@ -13,8 +13,9 @@ import openai
 import pytest
 
 from luthier.providers.local_service import attach
-from luthier_local import LocalServer, ModelCard
+from luthier_local import ModelCard
 from luthier_local.service import service_models
+from tests.luthier_local.tuning import served
 
 MODEL = "smollm2-135m-instruct"
 
@@ -22,10 +23,7 @@ MODEL = "smollm2-135m-instruct"
 @pytest.fixture(scope="module")
 def smol() -> Iterator[openai.OpenAI]:
     pytest.importorskip("xllamacpp")
-    with (
-        LocalServer(models=service_models()) as server,
-        openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client,
-    ):
+    with served(models=service_models()) as (_, client):
         yield client
 
 
@@ -133,10 +131,7 @@ def test_a_file_that_is_no_model_is_told_to_the_client(tmp_path: Path) -> None:
     wrong.write_bytes(b"not a model")
     cut.write_bytes(b"GGUF" + bytes(1000))
     cards = [ModelCard(path.stem, backend="llama", path=str(path)) for path in (wrong, cut)]
-    with (
-        LocalServer(models=[*cards, ModelCard("stars")]) as server,
-        openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client,
-    ):
+    with served(models=[*cards, ModelCard("stars")]) as (_, client):
         for name, said in (("wrong", "no GGUF file"), ("cut", "cannot load")):
             with pytest.raises(openai.InternalServerError, match=said):
                 client.completions.create(model=name, prompt="x")

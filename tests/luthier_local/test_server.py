@@ -13,6 +13,7 @@ import pytest
 
 from luthier.errors import EndpointError
 from luthier_local import LocalServer, ModelCard
+from tests.luthier_local.tuning import served
 
 
 def ask(client: openai.OpenAI, text: str = "it is a camera", model: str = "stars") -> str | None:
@@ -48,10 +49,7 @@ def test_the_key_is_not_recorded(server: LocalServer, client: openai.OpenAI) -> 
 
 
 def test_without_record_no_body_is_kept() -> None:
-    with (
-        LocalServer() as server,
-        openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client,
-    ):
+    with served() as (server, client):
         ask(client, model="deterministic")
         assert server.received.bodies == []
         assert server.received.total == 1

@@ -22,6 +22,7 @@ from tests.luthier_local.tuning import (
     jsonl,
     results,
     reviews,
+    served,
     steps_of,
     submit,
     until,
@@ -33,11 +34,10 @@ from tests.luthier_local.tuning import (
 @pytest.fixture(scope="module")
 def tuned() -> Iterator[tuple[openai.OpenAI, str]]:
     """A client, and the id of a job that succeeded."""
-    with LocalServer(models=[BASE]) as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client:
-            job = submit(client, count=100, suffix="stars", metadata={"token": "abc"})
-            assert wait(client, job).status == "succeeded"
-            yield client, job.id
+    with served(models=[BASE]) as (_, client):
+        job = submit(client, count=100, suffix="stars", metadata={"token": "abc"})
+        assert wait(client, job).status == "succeeded"
+        yield client, job.id
 
 
 @pytest.fixture
@@ -457,28 +457,26 @@ def test_weights_beyond_every_number_fail_the_job(client: openai.OpenAI, multipl
 def test_a_job_whose_files_were_taken_away_fails_and_the_next_is_trained(tmp_path: Path) -> None:
     lock = FileLock(tmp_path / "trainer.lock")
     lock.acquire()
-    with LocalServer(models=[BASE], folder=tmp_path) as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
-            lost, next_one = submit(client), submit(client)
-            shutil.rmtree(tmp_path / "work" / lost.id)
-            lock.release()
-            found = wait(client, lost)
-            assert found.error and found.error.code == "file_not_found"
-            assert wait(client, next_one).status == "succeeded"
+    with served(models=[BASE], folder=tmp_path) as (_, client):
+        lost, next_one = submit(client), submit(client)
+        shutil.rmtree(tmp_path / "work" / lost.id)
+        lock.release()
+        found = wait(client, lost)
+        assert found.error and found.error.code == "file_not_found"
+        assert wait(client, next_one).status == "succeeded"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with LocalServer(models=[BASE], folder=tmp_path) as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client:
-            job = wait(client, submit(client))
-            (tmp_path / "files").rename(tmp_path / "kept")
-            (tmp_path / "files").write_text("")
-            with pytest.raises(openai.InternalServerError, match=r"cannot use its folder.*Not a directory"):
-                upload(client, reviews(12, 1))
-            [model] = (tmp_path / "models").glob(f"{job.id}-12.npz")
-            model.write_bytes(b"PK\x03\x04")
-            with pytest.raises(openai.InternalServerError, match="damaged; tune it again"):
-                client.chat.completions.create(model=str(job.fine_tuned_model), messages=chat("good")["messages"])
+    with served(models=[BASE], folder=tmp_path) as (_, client):
+        job = wait(client, submit(client))
+        (tmp_path / "files").rename(tmp_path / "kept")
+        (tmp_path / "files").write_text("")
+        with pytest.raises(openai.InternalServerError, match=r"cannot use its folder.*Not a directory"):
+            upload(client, reviews(12, 1))
+        [model] = (tmp_path / "models").glob(f"{job.id}-12.npz")
+        model.write_bytes(b"PK\x03\x04")
+        with pytest.raises(openai.InternalServerError, match="damaged; tune it again"):
+            client.chat.completions.create(model=str(job.fine_tuned_model), messages=chat("good")["messages"])
 
 
 def test_a_damaged_database_is_no_start(tmp_path: Path) -> None:

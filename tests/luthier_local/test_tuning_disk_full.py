@@ -15,12 +15,12 @@ from typing import Any
 import openai
 import pytest
 
-from luthier_local import Fault, LocalServer, ModelCard
+from luthier_local import Fault, ModelCard
 from luthier_local.jobs.job_service import JobService, JobSettings
 from luthier_local.jobs.job_store import JobStore, passes
 from luthier_local.jobs.stored_job import StoredJob
 from tests.luthier_local.test_batches import finish, line, start
-from tests.luthier_local.tuning import BASE, digest, results, steps_of, submit, until, wait
+from tests.luthier_local.tuning import BASE, digest, results, served, steps_of, submit, until, wait
 
 CARDS = [BASE, ModelCard("stars")]
 
@@ -38,9 +38,8 @@ def largest_file(size: int) -> Iterator[None]:
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[openai.OpenAI]:
-    with LocalServer(models=CARDS, folder=tmp_path / "state", training_step_seconds=0.02) as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client:
-            yield client
+    with served(models=CARDS, folder=tmp_path / "state", training_step_seconds=0.02) as (_, client):
+        yield client
 
 
 def said(client: openai.OpenAI, identity: str) -> str:
@@ -80,38 +79,36 @@ def test_what_a_full_disk_refused_leaves_nothing_behind(slow: openai.OpenAI, tmp
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_written_down_is_asked_by_no_more_than_before(tmp_path: Path) -> None:
     faults = [Fault("slow", contains="never", delay_seconds=300)]
-    with LocalServer(models=CARDS, folder=tmp_path, faults=faults) as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client:
-            client.files.list()
-            with sqlite3.connect(tmp_path / "jobs.db") as database:
-                database.execute("create trigger full before insert on lines begin select raise(fail, 'full'); end")
-            batch = start(client, [line(0), *(line(number, f"never {number}") for number in range(1, 8))])
-            until(lambda: server.received.by_path.get("batches/chat/completions", 0) >= 16)
-            assert server.received.most_in_flight <= 8
-            server.faults.clear()
-            database.execute("drop trigger full")
-            database.commit()
-            database.close()
-            done = finish(client, batch)
-            assert done.request_counts and done.request_counts.completed == 8
+    with served(models=CARDS, folder=tmp_path, faults=faults) as (server, client):
+        client.files.list()
+        with sqlite3.connect(tmp_path / "jobs.db") as database:
+            database.execute("create trigger full before insert on lines begin select raise(fail, 'full'); end")
+        batch = start(client, [line(0), *(line(number, f"never {number}") for number in range(1, 8))])
+        until(lambda: server.received.by_path.get("batches/chat/completions", 0) >= 16)
+        assert server.received.most_in_flight <= 8
+        server.faults.clear()
+        database.execute("drop trigger full")
+        database.commit()
+        database.close()
+        done = finish(client, batch)
+        assert done.request_counts and done.request_counts.completed == 8
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["trainer.lock", "batches.lock"])
 def test_what_stands_in_the_way_of_the_work_ends_no_worker(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    with LocalServer(models=CARDS, folder=tmp_path) as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client:
-            if name == "trainer.lock":
-                job = submit(client, held_out=0)
-                until(lambda: "Is a directory" in said(client, job.id))
-            else:
-                batch = start(client, [line(0)])
-            (tmp_path / name).rmdir()
-            if name == "trainer.lock":
-                assert wait(client, job).status == "succeeded"
-            else:
-                assert finish(client, batch).status == "completed"
+    with served(models=CARDS, folder=tmp_path) as (_, client):
+        if name == "trainer.lock":
+            job = submit(client, held_out=0)
+            until(lambda: "Is a directory" in said(client, job.id))
+        else:
+            batch = start(client, [line(0)])
+        (tmp_path / name).rmdir()
+        if name == "trainer.lock":
+            assert wait(client, job).status == "succeeded"
+        else:
+            assert finish(client, batch).status == "completed"
 
 
 def test_a_server_goes_on_with_what_another_one_took_after_it_had_started(tmp_path: Path) -> None:
@@ -122,9 +119,8 @@ def test_a_server_goes_on_with_what_another_one_took_after_it_had_started(tmp_pa
         first = JobService(JobSettings(tmp_path), no_line, lambda name: None)
         await first.open()
         assert not first.busy
-        with LocalServer(models=[BASE], folder=tmp_path, training_step_seconds=0.5) as server:
-            with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
-                job = submit(client, held_out=0)
+        with served(models=[BASE], folder=tmp_path, training_step_seconds=0.5) as (_, client):
+            job = submit(client, held_out=0)
         assert first.busy
         until(lambda: StoredJob(first.store, job.id).row()["status"] == "succeeded")
         await first.close()

@@ -14,9 +14,8 @@ import pytest
 
 from luthier.processes import start_time
 from luthier.providers.local_service import attach
-from luthier_local import LocalServer
 from tests.luthier_local.test_batches import counts, finish, line, read, start
-from tests.luthier_local.tuning import BASE, digest, results, reviews, steps_of, submit, until, upload, wait
+from tests.luthier_local.tuning import BASE, digest, results, reviews, served, steps_of, submit, until, upload, wait
 
 pytestmark = pytest.mark.slow
 
@@ -53,15 +52,14 @@ def test_training_goes_on_after_kill_9_with_the_same_result(
     until(lambda: len(steps_of(client, job)) > 20)
     process.kill()
     process.wait()
-    with LocalServer(models=[BASE], folder=tmp_path / "state") as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as again:
-            done, other = wait(again, job), wait(again, waiting)
-            assert done.status == other.status == "succeeded"
-            # The job that waited was trained without any interruption.
-            assert digest(again, str(done.fine_tuned_model)) == digest(again, str(other.fine_tuned_model))
-            assert results(again, done) == results(again, other)
-            assert steps_of(again, job) == list(range(1, 41))
-            assert len(list(again.fine_tuning.jobs.list())) == 2
+    with served(models=[BASE], folder=tmp_path / "state") as (_, again):
+        done, other = wait(again, job), wait(again, waiting)
+        assert done.status == other.status == "succeeded"
+        # The job that waited was trained without any interruption.
+        assert digest(again, str(done.fine_tuned_model)) == digest(again, str(other.fine_tuned_model))
+        assert results(again, done) == results(again, other)
+        assert steps_of(again, job) == list(range(1, 41))
+        assert len(list(again.fine_tuning.jobs.list())) == 2
 
 
 def test_of_two_processes_of_one_folder_one_trains_and_the_other_takes_over_when_it_is_killed(tmp_path: Path) -> None:
@@ -113,11 +111,10 @@ def test_a_batch_goes_on_after_kill_9_without_asking_twice(
     process.wait()
     from luthier_local import ModelCard
 
-    with LocalServer(models=[BASE, ModelCard("stars")], folder=tmp_path / "state") as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as again:
-            done = finish(again, batch)
-            assert len(read(again, done.output_file_id)) == 21
-            assert server.received.by_path["batches/chat/completions"] == 1
+    with served(models=[BASE, ModelCard("stars")], folder=tmp_path / "state") as (server, again):
+        done = finish(again, batch)
+        assert len(read(again, done.output_file_id)) == 21
+        assert server.received.by_path["batches/chat/completions"] == 1
 
 
 def test_the_shared_server_stays_for_a_job_and_its_successor_finishes_one(
@@ -151,10 +148,9 @@ def test_words_never_seen_in_training_still_count(tmp_path: Path) -> None:
     from luthier_local import ModelCard
     from tests.luthier_local.tuning import chat
 
-    with LocalServer(models=[ModelCard("words", backend="tunable", completions=False)]) as server:
-        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
-            done = wait(client, submit(client, count=200, model="words"), "succeeded", "failed")
-            assert done.status == "succeeded", done.error
-            for text, stars in (("It was horrible", {"1", "2"}), ("It was excellent", {"4", "5"})):
-                answer = client.chat.completions.create(model=str(done.fine_tuned_model), temperature=0, **chat(text))
-                assert answer.choices[0].message.content in stars
+    with served(models=[ModelCard("words", backend="tunable", completions=False)]) as (_, client):
+        done = wait(client, submit(client, count=200, model="words"), "succeeded", "failed")
+        assert done.status == "succeeded", done.error
+        for text, stars in (("It was horrible", {"1", "2"}), ("It was excellent", {"4", "5"})):
+            answer = client.chat.completions.create(model=str(done.fine_tuned_model), temperature=0, **chat(text))
+            assert answer.choices[0].message.content in stars

@@ -1,4 +1,4 @@
-"""Made-up training files and waiting, for the tests of files, fine-tuning jobs and batches."""
+"""A server with its client, made-up training files, and waiting: for the tests of files, jobs and batches."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ import io
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import openai
 from openai.types.fine_tuning import FineTuningJob
 
-from luthier_local import ModelCard
+from luthier_local import LocalServer, ModelCard
 
 BASE = ModelCard("tiny", backend="tunable-hashed", completions=False)
 SOUNDS = {"1": "terrible awful", "2": "bad dull", "3": "okay average", "4": "good tasty", "5": "great wonderful"}
 ENDED = ("succeeded", "failed", "cancelled")
+
+
+@contextmanager
+def served(**given: Any) -> Iterator[tuple[LocalServer, openai.OpenAI]]:
+    """A running server and a client of it that does not try again."""
+    with LocalServer(**given) as server:
+        with openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client:
+            yield server, client
 
 
 def chat(text: str, answer: str | None = None, system: str | None = "Rate it.") -> dict[str, Any]:
