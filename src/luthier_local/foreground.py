@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from luthier.errors import EndpointError
+from luthier.home import local_folder
 from luthier_local.app import Application
 from luthier_local.faults import Fault
 from luthier_local.jobs.job_service import JobSettings
 from luthier_local.model_card import ModelCard
 from luthier_local.rate_limits import RateLimits
 from luthier_local.server import host, leave_on_signal, listen_on
-from luthier_local.service import jobs_folder, service_folder, service_models
+from luthier_local.service import jobs_folder, service_models
 from luthier_local.weights import weights_cached
 
 __all__ = ["KEY_VARIABLE", "serve"]
@@ -97,7 +98,7 @@ def _key(given: str | None) -> tuple[str, str]:
     from_variable = os.environ.get(KEY_VARIABLE)
     if from_variable:
         return from_variable, f"in the variable {KEY_VARIABLE}"
-    path = service_folder() / "key"
+    path = local_folder() / "key"
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
