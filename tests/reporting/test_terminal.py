@@ -58,6 +58,10 @@ def test_what_is_no_terminal_gets_no_colours(board: Leaderboard) -> None:
     assert "\x1b" in printed(board, terminal=True)
 
 
+def test_lines_of_a_log_file_end_with_their_last_word(board: Leaderboard) -> None:
+    assert [line for line in printed(board).split("\n") if line != line.rstrip()] == []
+
+
 def test_an_ascii_terminal_gets_ascii(board: Leaderboard) -> None:
     assert "QWK" in printed(board, encoding="ascii")
     assert "?" not in printed(board, encoding="ascii")

@@ -9,6 +9,8 @@ from luthier.reporting.numbers import Unit, bounds, number, printable
 from luthier.reporting.table import Bar, Cell, Column, Lines, Section, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console, RenderableType
     from rich.text import Text
 
@@ -32,6 +34,17 @@ def show(*sections: Section, console: Console | None = None) -> None:
     from rich.console import Console
 
     console = console or Console()
+    if console.is_terminal or console.is_jupyter:
+        _print(sections, console)
+        return
+    with console.capture() as written:
+        _print(sections, console)
+    # Rich fills every line of a grid with blanks, which a log file would keep.
+    console.file.write("\n".join(line.rstrip() for line in written.get().split("\n")))
+    console.file.flush()
+
+
+def _print(sections: Sequence[Section], console: Console) -> None:
     for place, section in enumerate(sections):
         if place:
             console.print()
