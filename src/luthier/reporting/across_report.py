@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
+from luthier.engine.report import counted
 from luthier.evaluation.across import Across, AcrossEntry
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.spread import Spread
 from luthier.reporting.board_report import board_sections, board_table, pairs_section, spread_blocks
 from luthier.reporting.board_sentences import named, sentences
-from luthier.reporting.numbers import counted, interval, printable
+from luthier.reporting.numbers import interval, printable
 from luthier.reporting.plots import forest_figure
 from luthier.reporting.table import Cell, Column, Columns, Figure, Lines, Page, Row, Section, Table
 from luthier.tasks.types import Measure

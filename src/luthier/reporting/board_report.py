@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar
 
+from luthier.engine.report import counted
 from luthier.errors import DataError
 from luthier.evaluation.across import AcrossPair
 from luthier.evaluation.leaderboard import Comparison, Entry, Leaderboard
 from luthier.evaluation.mistakes import Mistake, mistakes
 from luthier.evaluation.spread import Spread
 from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
-from luthier.reporting.numbers import counted, number
+from luthier.reporting.numbers import number
 from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure, points_figure, spread_figure
 from luthier.reporting.spread_report import spread_section
 from luthier.reporting.table import (

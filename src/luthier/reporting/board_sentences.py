@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from luthier.engine.report import counted
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.resampling import Interval
-from luthier.reporting.numbers import counted, interval, number, printable
+from luthier.reporting.numbers import interval, number, printable
 from luthier.tasks.prediction import State
 
 __all__ = ["headline_metrics", "in_words", "named", "sentences", "unlabelled_share"]

@@ -44,13 +44,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         Column(name, "number") if name in numeric else Column(name, drop=1 + texts.index(name)) for name in names
     )
     # Numbers of unknown size have four digits, so they are texts in a column of numbers.
-    return Table(
-        columns,
-        tuple(
-            Row(tuple(_short(row.get(name)) for name in names), "" if place else "first")
-            for place, row in enumerate(rows)
-        ),
-    )
+    cells = (tuple(_short(row.get(name)) for name in names) for row in rows)
+    return Table(columns, tuple(Row(line, "" if place else "first") for place, line in enumerate(cells)))
 
 
 def _short(cell: Any) -> str:

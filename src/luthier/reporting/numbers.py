@@ -9,7 +9,7 @@ from luthier.evaluation.measures import METRICS
 from luthier.evaluation.resampling import Interval
 from luthier.tasks.types import Format
 
-__all__ = ["Unit", "bounds", "counted", "interval", "metric_format", "metric_title", "number", "printable"]
+__all__ = ["Unit", "bounds", "interval", "metric_format", "metric_title", "number", "printable"]
 
 Unit = Format | Literal["count", "percent", "p", "fine", "gap"]
 """How a value is written: as a metric is, or as a whole number, a share of rows, a p-value, or with three decimals
@@ -98,16 +98,6 @@ def bounds(given: Interval, unit: Unit) -> str:
     if low == high == number(given.value, written):
         return ""
     return f"{low} to {high}" if "-" in (low[0], high[0]) else f"{low}–{high}"
-
-
-def counted(count: int, noun: str) -> str:
-    """So many things.
-
-    Examples:
-        >>> counted(1, "spec"), counted(1200, "row")
-        ('1 spec', '1,200 rows')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def metric_title(metric: str) -> str:

@@ -148,9 +148,7 @@ def guess_task(
     columns = [str(column) for column in frame.columns]
     for column, option in ((text, "--text"), (label, "--label")):
         if column not in columns:
-            raise DataError(
-                f"the table has no column {column!r}; its columns are: {', '.join(columns)}. Give {option}."
-            )
+            raise DataError(f"the table has no column {column!r}; its columns are: {_listed(frame)}. Give {option}.")
     cells = [cell for cell in frame[label].tolist() if not missing(cell)]
     counts = counted(cells)
     if not counts:
