@@ -40,8 +40,7 @@ def show(*sections: Section, console: Console | None = None) -> None:
     with console.capture() as written:
         _print(sections, console)
     # Rich fills every line of a grid with blanks, which a log file would keep.
-    console.file.write("\n".join(line.rstrip() for line in written.get().split("\n")))
-    console.file.flush()
+    console.out("\n".join(line.rstrip() for line in written.get().split("\n")), end="", highlight=False)
 
 
 def _print(sections: Sequence[Section], console: Console) -> None:
