@@ -58,16 +58,8 @@ def read_chat_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest:
     if top is not None and not wants:
         raise invalid_value("top_logprobs", "only allowed when 'logprobs' is true.")
     top = _top(top or 0, "top_logprobs", card) if wants else None
-    request = GenerationRequest(
-        messages=messages,
-        max_tokens=read_whole(limit, "max_completion_tokens", 1),
-        temperature=_temperature(body),
-        seed=read_whole(body.get("seed"), "seed"),
-        stop=_stops(body),
-        top=top,
-        schema=_schema(body),
-        reasoning=card.reasoning,
-    )
+    limit = read_whole(limit, "max_completion_tokens", 1)
+    request = replace(_common(body, top), messages=messages, max_tokens=limit, reasoning=card.reasoning)
     return _wanted([request], body, top is not None, "messages")
 
 
@@ -83,22 +75,10 @@ def read_completion_body(body: dict[str, Any], card: ModelCard) -> ParsedRequest
         if body.get(name):
             raise unsupported_parameter(name)
     wants = body.get("logprobs")
-    if isinstance(wants, bool):
-        raise invalid_value("logprobs", "expected a whole number.", "invalid_type")
     top = _top(wants, "logprobs", card) if wants is not None else None
     limit = read_whole(body.get("max_tokens"), "max_tokens", 0)
-    requests = [
-        GenerationRequest(
-            prompt=prompt,
-            max_tokens=_COMPLETION_DEFAULT_TOKENS if limit is None else limit,
-            temperature=_temperature(body),
-            seed=read_whole(body.get("seed"), "seed"),
-            stop=_stops(body),
-            top=top,
-            schema=_schema(body),
-        )
-        for prompt in prompts
-    ]
+    limit = _COMPLETION_DEFAULT_TOKENS if limit is None else limit
+    requests = [replace(_common(body, top), prompt=prompt, max_tokens=limit) for prompt in prompts]
     return _wanted(requests, body, top is not None, "prompt")
 
 
@@ -115,6 +95,11 @@ def read_embedding_body(body: dict[str, Any], card: ModelCard) -> tuple[list[str
     if encoding not in ("float", "base64"):
         raise invalid_value("encoding_format", "expected 'float' or 'base64'.")
     return texts, encoding == "base64", read_whole(body.get("dimensions"), "dimensions", 1)
+
+
+def _common(body: dict[str, Any], top: int | None) -> GenerationRequest:
+    temperature, seed = _temperature(body), read_whole(body.get("seed"), "seed")
+    return GenerationRequest(temperature=temperature, seed=seed, stop=_stops(body), top=top, schema=_schema(body))
 
 
 def _wanted(requests: list[GenerationRequest], body: dict[str, Any], logprobs: bool, where: str) -> ParsedRequest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import sqlite3
 import time
 from typing import Any
@@ -12,7 +11,7 @@ from luthier_local.api_errors import ApiError, invalid_value, no_such
 from luthier_local.jobs.batch_lines import plain_url
 from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, StoredBatch
 from luthier_local.jobs.job_service import JobService
-from luthier_local.jobs.job_store import copy_file, now, packed, shown
+from luthier_local.jobs.job_store import now, shown
 from luthier_local.jobs.paging import page, read_metadata
 from luthier_local.json_bodies import decode_body, read_seconds_kept, refuse_unknown
 from luthier_local.routing import ApiRequest, Router
@@ -30,18 +29,8 @@ def add_routes(router: Router, jobs: JobService) -> None:
     def create(received: ApiRequest) -> dict[str, Any]:
         body = decode_body(received.raw)
         record = _record(router, jobs, body)
-        identity = record["id"]
-        work = jobs.store.work(identity)
-        try:
-            copy_file(jobs.store.file(record["input_file_id"]), work / "input.jsonl")
-            with jobs.store.writing() as write:
-                write.execute(
-                    "insert into batches (id, status, record) values (?, 'validating', ?)", (identity, packed(record))
-                )
-        except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
-        answer = shape(_row(identity))
+        batch = StoredBatch.begin(jobs.store, record, {"input.jsonl": record["input_file_id"]})
+        answer = shape(batch.row())
         jobs.batch_worker.start()
         return answer
 

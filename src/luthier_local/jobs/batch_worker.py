@@ -39,7 +39,7 @@ _LONGEST_PAUSE_SECONDS = 30.0
 class StoredBatch(StoredObject):
     """One batch in the store."""
 
-    table = "batches"
+    table, first_status = "batches", "validating"
 
     def counts(self) -> dict[str, int]:
         """Counts the lines, those answered, and those answered with an error."""

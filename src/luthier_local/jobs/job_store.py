@@ -16,9 +16,9 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Self
 
 from filelock import FileLock, Timeout
 
@@ -27,7 +27,6 @@ from luthier.errors import EndpointError
 __all__ = [
     "JobStore",
     "StoredObject",
-    "copy_file",
     "now",
     "packed",
     "passes",
@@ -218,10 +217,36 @@ class StoredObject:
     """A job or a batch in the store: its status, and its object of the protocol."""
 
     table: ClassVar[str]
+    first_status: ClassVar[str]
 
     def __init__(self, store: JobStore, identity: str) -> None:
         self.store = store
         self.id = identity
+
+    @classmethod
+    def begin(cls, store: JobStore, record: Mapping[str, Any], copies: Mapping[str, str] | None = None) -> Self:
+        """Stores a new one in one transaction.
+
+        Args:
+            store: Where to.
+            record: Its object of the protocol.
+            copies: Ids of its files, by the names of copies: a file may be deleted while it waits.
+        """
+        begun = cls(store, str(record["id"]))
+        try:
+            for name, identity in (copies or {}).items():
+                copy_file(store.file(identity), begun.work / name)
+            with store.writing() as write:
+                values = begun.id, cls.first_status, packed(record)
+                write.execute(f"insert into {cls.table} (id, status, record) values (?, ?, ?)", values)
+                begun._announce(write, record)
+        except BaseException:
+            shutil.rmtree(begun.work, ignore_errors=True)
+            raise
+        return begun
+
+    def _announce(self, write: sqlite3.Connection, record: Mapping[str, Any]) -> None:
+        """What else a new one writes in its transaction."""
 
     def row(self) -> sqlite3.Row:
         """The row as it is now."""

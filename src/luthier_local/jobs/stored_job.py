@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from luthier_local.jobs.job_store import JobStore, StoredObject, now, packed
+from luthier_local.jobs.job_store import StoredObject, now, packed
 
 __all__ = ["FIGURES", "UNFINISHED", "StoredJob"]
 
@@ -50,19 +50,11 @@ Figures = Mapping[str, float]
 class StoredJob(StoredObject):
     """One job in the store."""
 
-    table = "jobs"
+    table, first_status = "jobs", "validating_files"
 
-    @classmethod
-    def begin(cls, store: JobStore, record: Mapping[str, Any]) -> StoredJob:
-        """Stores a new job and its first events in one transaction."""
-        job = cls(store, str(record["id"]))
-        with store.writing() as write:
-            write.execute(
-                "insert into jobs (id, status, record) values (?, 'validating_files', ?)", (job.id, packed(record))
-            )
-            job._add_event(write, "created", f"Created fine-tuning job: {job.id}")
-            job._add_event(write, "validating", f"Validating training file: {record['training_file']}")
-        return job
+    def _announce(self, write: sqlite3.Connection, record: Mapping[str, Any]) -> None:
+        self._add_event(write, "created", f"Created fine-tuning job: {self.id}")
+        self._add_event(write, "validating", f"Validating training file: {record['training_file']}")
 
     def model_name(self, step: int | None = None) -> str:
         """Name of the tuned model, or of the checkpoint after a step."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import sqlite3
 import time
 from typing import Any
@@ -15,7 +14,7 @@ from aiohttp import web
 from luthier_local.api_errors import ApiError, invalid_value
 from luthier_local.jobs.job_requests import HASHED, WORDLLAMA_TABLE, new_record
 from luthier_local.jobs.job_service import JobService
-from luthier_local.jobs.job_store import JobStore, copy_file, shown
+from luthier_local.jobs.job_store import JobStore, shown
 from luthier_local.jobs.paging import page
 from luthier_local.jobs.stored_job import UNFINISHED, StoredJob
 from luthier_local.json_bodies import decode_body
@@ -44,16 +43,8 @@ def add_routes(router: Router, jobs: JobService, registry: ModelRegistry) -> Non
         # The model first: a client that only checks whether it can be tuned has no file yet.
         table = _table(registry, body)
         record = new_record(_checked(jobs.store, body), table)
-        identity = record["id"]
-        try:
-            # Copied: a file may be deleted while the job waits.
-            for param, name in (("training_file", "training.jsonl"), ("validation_file", "validation.jsonl")):
-                if record[param] is not None:
-                    copy_file(jobs.store.file(record[param]), jobs.store.work(identity) / name)
-            job = StoredJob.begin(jobs.store, record)
-        except BaseException:
-            shutil.rmtree(jobs.store.work(identity), ignore_errors=True)
-            raise
+        named = {"training.jsonl": record["training_file"], "validation.jsonl": record["validation_file"]}
+        job = StoredJob.begin(jobs.store, record, {name: file for name, file in named.items() if file is not None})
         answer = shape(job.row())
         jobs.trainer.nudge()
         return answer
@@ -124,12 +115,8 @@ def _table(registry: ModelRegistry, body: dict[str, Any]) -> str:
     if table is None:
         bases = [card.id for card in registry.cards() if card.backend in _TABLES]
         message = f"Model {name[:200]} is not available for fine-tuning or does not exist."
-        raise ApiError(
-            400,
-            f"{message} Can be tuned here: {', '.join(bases) or 'none'}.",
-            param="model",
-            code="model_not_available",
-        )
+        message += f" Can be tuned here: {', '.join(bases) or 'none'}."
+        raise ApiError(400, message, param="model", code="model_not_available")
     return table
 
 
@@ -144,12 +131,8 @@ def _checked(store: JobStore, body: dict[str, Any]) -> dict[str, Any]:
         if found is None:
             raise ApiError(400, f"invalid {param}: {given[:80]} does not exist", param=param, code="invalid_file")
         if found["purpose"] != "fine-tune":
-            raise ApiError(
-                400,
-                f"invalid {param}: {given} was uploaded for {found['purpose']}, not for fine-tune",
-                param=param,
-                code="invalid_file_purpose",
-            )
+            message = f"invalid {param}: {given} was uploaded for {found['purpose']}, not for fine-tune"
+            raise ApiError(400, message, param=param, code="invalid_file_purpose")
     return body
 
 
