@@ -23,7 +23,7 @@ ANSWER = """
 import importlib.util, json, sys
 assert importlib.util.find_spec("luthier") is None
 import mlflow, pandas
-model = mlflow.pyfunc.load_model(sys.argv[1])
+*_, model = [mlflow.pyfunc.load_model(folder) for folder in sys.argv[1:]]
 found = model.predict(pandas.DataFrame({"text": ["a lovely day", "an awful day"]}))
 import luthier
 print(json.dumps({"labels": found["label"].tolist(), "luthier": luthier.__file__}))
@@ -33,6 +33,16 @@ print(json.dumps({"labels": found["label"].tolist(), "luthier": luthier.__file__
 def logged(task: lt.Task, endpoint: Endpoint) -> Path:
     spec = lt.Prompt(task, "Stars for: {{ text }}", answer="score", endpoint=endpoint, name="zero")
     return Path(mlflow.artifacts.download_artifacts(lt.log(spec).uri))
+
+
+def answer_without_luthier(*folders: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Loads the models one after the other in one process and asks the last."""
+    # -S: the development install of luthier is not found, only what lies in the environment's folder itself.
+    return subprocess.run(
+        [sys.executable, "-S", "-c", ANSWER, *map(str, folders)],
+        env={**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")},
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
 
 
 def test_a_model_with_a_remote_endpoint_carries_no_embedded_server(task: lt.Task, endpoint: Endpoint) -> None:
@@ -45,18 +55,22 @@ def test_a_local_model_answers_from_the_code_it_carries(
 ) -> None:
     monkeypatch.setenv("LUTHIER_LOCAL_LINGER_SECONDS", "0.3")
     folder = logged(task, lt.embedded("deterministic"))
-    # -S: the development install of luthier is not found, only what lies in the environment's folder itself.
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", ANSWER, str(folder)],
-        env={**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")},
-        cwd=clean_home, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    done = answer_without_luthier(folder, cwd=clean_home)
     assert done.returncode == 0, done.stderr[-3000:]
     said = json.loads(done.stdout.splitlines()[-1])
     assert Path(said["luthier"]).is_relative_to(folder)
     assert set(said["labels"]) <= set(task.labels)
     log = (clean_home / "local" / "server.log").read_text()
     assert "Traceback" not in log
+
+
+def test_a_local_model_answers_after_one_that_carries_no_embedded_server(
+    task: lt.Task, endpoint: Endpoint, clean_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUTHIER_LOCAL_LINGER_SECONDS", "0.3")
+    folders = logged(task, endpoint), logged(task, lt.embedded("deterministic"))
+    done = answer_without_luthier(*folders, cwd=clean_home)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_the_wheel_holds_both_packages(tmp_path: Path) -> None:
