@@ -5,8 +5,9 @@ Everything here is imported when it is first used: `import luthier` itself loads
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from luthier.on_demand import on_demand
 
 __version__ = "0.1.0"
 
@@ -78,17 +79,9 @@ _ROOMS = {
         "luthier.techniques.registry": "grid",
     }.items()
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
-__all__ = sorted(["__version__", *_HOME])
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"luthier has no {name!r}; it has: {', '.join(__all__)}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__all__ = sorted(["__version__", *(name for names in _ROOMS.values() for name in names)])
+__getattr__ = on_demand(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,19 @@ from luthier.scoring.batch_report import BatchReport
 from luthier.tracking.batch_runs import batch_run, log_batch_later, write_kept_runs
 from luthier.tracking.store_file import SCHEMAS, model_folder, runs_tagged
 
-HEAVY = ("mlflow", "pandas", "sklearn", "scipy.stats", "sqlalchemy", "alembic", "openai", "plotly", "jinja2", "aiohttp")
+HEAVY = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "sklearn",
+    "scipy.stats",
+    "sqlalchemy",
+    "alembic",
+    "openai",
+    "plotly",
+    "jinja2",
+    "aiohttp",
+)
 
 
 def imported_by(folder: Path, *arguments: str, allowed: tuple[str, ...] = ()) -> tuple[list[str], str]:
@@ -76,7 +88,7 @@ def test_scoring_with_a_baseline_does_not_wait_for_mlflow_and_its_run_is_written
     import mlflow
 
     pd.DataFrame({"text": ["good day", None]}).to_csv(folder / "new.csv", index=False)
-    by_technique = ("sklearn", "scipy.stats", "pandas")
+    by_technique = ("numpy", "sklearn", "scipy.stats", "pandas")
     for source, target in (("models:/mood@champion", "a.csv"), ("models:/mood/1", "b.csv")):
         heavy, said = imported_by(folder, "score", source, "new.csv", target, allowed=by_technique)
         assert heavy == []

@@ -5,93 +5,95 @@ in two steps, so that a price is known before anything is sent (`ComparisonSetup
 reading the files a command names.
 """
 
-from luthier.api.jobs import audit, compare_checkpoints, jobs, specs_of_job
-from luthier.api.verbs import (
-    check,
-    compare,
-    compare_tables,
-    fit,
-    limited,
-    log,
-    plan,
-    preview,
-    score,
-    show_fit,
-)
-from luthier.auditing.audit_result import AuditResult
-from luthier.auditing.job_audit import audit_chains, chains_of, jobs_of_sweep, plan_chains
-from luthier.experiments.board import Board, Boards, SpecResult
-from luthier.experiments.checking import check_specs
-from luthier.experiments.compare import ComparisonSetup
-from luthier.experiments.fits import FitSetup
-from luthier.experiments.labelled_tables import table_names
-from luthier.outputs import check_folder
-from luthier.packaging.promotion import promote
-from luthier.packaging.versions import check_names
-from luthier.plans import Plan
-from luthier.scoring.loading import load
-from luthier.scoring.scored_model import Model
-from luthier.spec import Spec
-from luthier.tables import how_saved, read_table
-from luthier.techniques import read_endpoint, read_endpoint_for, read_spec, read_specs, unmoved, why_unmoved
-from luthier.tracking.stores import where_to_look
-from luthier.tuning.job import Job
-from luthier.tuning.job_list import lines_of
-from luthier.tuning.tune import attach_job, look_at, tune, tune_planned, watch_job
-from luthier.tuning.tuned_specs import TunedSpecFile
-from luthier.tuning.tuning_plan import TuningPlan, plan_tuning
+from __future__ import annotations
 
-__all__ = [
-    "AuditResult",
-    "Board",
-    "Boards",
-    "ComparisonSetup",
-    "FitSetup",
-    "Job",
-    "Model",
-    "Plan",
-    "Spec",
-    "SpecResult",
-    "TunedSpecFile",
-    "TuningPlan",
-    "attach_job",
-    "audit",
-    "audit_chains",
-    "chains_of",
-    "check",
-    "check_folder",
-    "check_names",
-    "check_specs",
-    "compare",
-    "compare_checkpoints",
-    "compare_tables",
-    "fit",
-    "how_saved",
-    "jobs",
-    "jobs_of_sweep",
-    "limited",
-    "lines_of",
-    "load",
-    "log",
-    "look_at",
-    "plan",
-    "plan_chains",
-    "plan_tuning",
-    "preview",
-    "promote",
-    "read_endpoint",
-    "read_endpoint_for",
-    "read_spec",
-    "read_specs",
-    "read_table",
-    "score",
-    "show_fit",
-    "specs_of_job",
-    "table_names",
-    "tune",
-    "tune_planned",
-    "unmoved",
-    "watch_job",
-    "where_to_look",
-    "why_unmoved",
-]
+from typing import TYPE_CHECKING
+
+from luthier.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from luthier.api.job_verbs import audit as audit
+    from luthier.api.job_verbs import compare_checkpoints as compare_checkpoints
+    from luthier.api.job_verbs import specs_of_job as specs_of_job
+    from luthier.api.verbs import check as check
+    from luthier.api.verbs import compare as compare
+    from luthier.api.verbs import compare_tables as compare_tables
+    from luthier.api.verbs import fit as fit
+    from luthier.api.verbs import limited as limited
+    from luthier.api.verbs import log as log
+    from luthier.api.verbs import plan as plan
+    from luthier.api.verbs import preview as preview
+    from luthier.api.verbs import score as score
+    from luthier.api.verbs import show_fit as show_fit
+    from luthier.auditing.audit_result import AuditResult as AuditResult
+    from luthier.auditing.job_audit import audit_chains as audit_chains
+    from luthier.auditing.job_audit import chains_of as chains_of
+    from luthier.auditing.job_audit import jobs_of_sweep as jobs_of_sweep
+    from luthier.auditing.job_audit import plan_chains as plan_chains
+    from luthier.experiments.board import Board as Board
+    from luthier.experiments.board import Boards as Boards
+    from luthier.experiments.board import SpecResult as SpecResult
+    from luthier.experiments.checking import check_specs as check_specs
+    from luthier.experiments.compare import ComparisonSetup as ComparisonSetup
+    from luthier.experiments.fits import FitSetup as FitSetup
+    from luthier.experiments.labelled_tables import table_names as table_names
+    from luthier.outputs import check_folder as check_folder
+    from luthier.packaging.promotion import promote as promote
+    from luthier.packaging.versions import check_names as check_names
+    from luthier.plans import Plan as Plan
+    from luthier.scoring.loading import load as load
+    from luthier.scoring.scored_model import Model as Model
+    from luthier.spec import Spec as Spec
+    from luthier.tables import how_saved as how_saved
+    from luthier.tables import read_table as read_table
+    from luthier.techniques import read_endpoint as read_endpoint
+    from luthier.techniques import read_endpoint_for as read_endpoint_for
+    from luthier.techniques import read_spec as read_spec
+    from luthier.techniques import read_specs as read_specs
+    from luthier.techniques import unmoved as unmoved
+    from luthier.techniques import why_unmoved as why_unmoved
+    from luthier.tracking.stores import where_to_look as where_to_look
+    from luthier.tuning.job import Job as Job
+    from luthier.tuning.job_list import jobs as jobs
+    from luthier.tuning.job_list import lines_of as lines_of
+    from luthier.tuning.tune import attach_job as attach_job
+    from luthier.tuning.tune import look_at as look_at
+    from luthier.tuning.tune import tune as tune
+    from luthier.tuning.tune import tune_planned as tune_planned
+    from luthier.tuning.tune import watch_job as watch_job
+    from luthier.tuning.tuned_specs import TunedSpecFile as TunedSpecFile
+    from luthier.tuning.tuning_plan import TuningPlan as TuningPlan
+    from luthier.tuning.tuning_plan import plan_tuning as plan_tuning
+
+_NAMES_OF = {
+    module: names.split()
+    for module, names in {
+        "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
+        "luthier.api.verbs": "check compare compare_tables fit limited log plan preview score show_fit",
+        "luthier.auditing.audit_result": "AuditResult",
+        "luthier.auditing.job_audit": "audit_chains chains_of jobs_of_sweep plan_chains",
+        "luthier.experiments.board": "Board Boards SpecResult",
+        "luthier.experiments.checking": "check_specs",
+        "luthier.experiments.compare": "ComparisonSetup",
+        "luthier.experiments.fits": "FitSetup",
+        "luthier.experiments.labelled_tables": "table_names",
+        "luthier.outputs": "check_folder",
+        "luthier.packaging.promotion": "promote",
+        "luthier.packaging.versions": "check_names",
+        "luthier.plans": "Plan",
+        "luthier.scoring.loading": "load",
+        "luthier.scoring.scored_model": "Model",
+        "luthier.spec": "Spec",
+        "luthier.tables": "how_saved read_table",
+        "luthier.techniques": "read_endpoint read_endpoint_for read_spec read_specs unmoved why_unmoved",
+        "luthier.tracking.stores": "where_to_look",
+        "luthier.tuning.job": "Job",
+        "luthier.tuning.job_list": "jobs lines_of",
+        "luthier.tuning.tune": "attach_job look_at tune tune_planned watch_job",
+        "luthier.tuning.tuned_specs": "TunedSpecFile",
+        "luthier.tuning.tuning_plan": "TuningPlan plan_tuning",
+    }.items()
+}
+
+__all__ = sorted(name for names in _NAMES_OF.values() for name in names)
+__getattr__ = on_demand(__name__, _NAMES_OF)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
-from luthier.evaluation.resampling import Interval
 from luthier.spec import Fitted, Spec
 from luthier.techniques import read_fitted
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowEntity
+
+    from luthier.evaluation.resampling import Interval
 
 __all__ = [
     "TAGS",

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from luthier.providers.endpoint import Endpoint
 from luthier.tuning.job_runs import JobRecord, TuneRun, tune_runs
+from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.tuner import ENDED, JobState, Tuner
 
-__all__ = ["ListedJob", "lines_of", "list_jobs"]
+__all__ = ["ListedJob", "jobs", "lines_of", "list_jobs"]
 
 GONE = "gone from the service"
 """Status of a job that was alive when last heard of, and that its service does not list any more."""
@@ -45,6 +47,11 @@ class ListedJob:
     def document(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return asdict(self)
+
+
+def jobs(endpoint: Endpoint | None = None) -> list[ListedJob]:
+    """Fine-tuning jobs of the tracking store, newest first; with an endpoint also all jobs of its service."""
+    return list_jobs(None if endpoint is None else tuner_for(endpoint))
 
 
 def list_jobs(tuner: Tuner | None = None) -> list[ListedJob]:

@@ -12,19 +12,16 @@ from luthier.engine.ask_options import Progress
 from luthier.engine.engine import Engine
 from luthier.engine.options import RunOptions
 from luthier.experiments.board import Board
-from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.tables import frame_of
 from luthier.tuning.checkpoints import base_spec, checkpoint_specs
 from luthier.tuning.job import Job
-from luthier.tuning.job_list import ListedJob, list_jobs
 from luthier.tuning.tune import attach_job
-from luthier.tuning.tuners import tuner_for
 
 if TYPE_CHECKING:
     from luthier.api.verbs import Table
 
-__all__ = ["audit", "compare_checkpoints", "jobs", "specs_of_job"]
+__all__ = ["audit", "compare_checkpoints", "specs_of_job"]
 
 
 def audit(
@@ -119,8 +116,3 @@ def specs_of_job(job: Job, *, base: bool = True) -> list[Spec]:
     # Asking the base costs a call, so a job without a result is refused before.
     before = base_spec(job) if base else None
     return [*kept, *([] if before is None else [before])]
-
-
-def jobs(endpoint: Endpoint | None = None) -> list[ListedJob]:
-    """Fine-tuning jobs of the tracking store, newest first; with an endpoint also all jobs of its service."""
-    return list_jobs(None if endpoint is None else tuner_for(endpoint))
