@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from luthier.errors import SpecError
 
-__all__ = ["SHORT_FORMS", "SettingsBlock", "check_path", "with_setting"]
+__all__ = ["SHORT_FORMS", "SettingsBlock", "check_path", "plain_value", "with_setting"]
 
 FIXED = {
     "name": "a name says which spec it is, not what it does",
@@ -76,8 +76,12 @@ def with_setting(document: Mapping[str, Any], path: str, value: Any, source: str
     Raises:
         SpecError: the document has a single value where the path needs a block.
     """
-    value = value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, BaseModel) else value
-    return _put(document, path.split("."), value, source)
+    return _put(document, path.split("."), plain_value(value), source)
+
+
+def plain_value(value: Any) -> Any:
+    """A value as YAML has it; in Python it may be an endpoint or another block."""
+    return value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, BaseModel) else value
 
 
 def _put(document: Mapping[str, Any], parts: list[str], value: Any, source: str, above: str = "") -> dict[str, Any]:

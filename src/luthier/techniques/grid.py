@@ -11,11 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from luthier.errors import SpecError
 from luthier.spec import GridPoint, Spec
-from luthier.spec.setting_paths import check_path, with_setting
+from luthier.spec.setting_paths import check_path, plain_value, with_setting
 from luthier.tasks.task import NAME_PATTERN
 
 __all__ = ["MOST_SPECS", "expand", "read_options", "too_many"]
@@ -55,7 +53,7 @@ def read_options(given: Any, technique: type[Spec], source: str) -> dict[str, tu
     size = math.prod(map(len, given.values()))
     if size > MOST_SPECS:
         raise too_many(size, f"the grid in {source}")
-    options = {str(path): tuple(_plain(value) for value in values) for path, values in given.items()}
+    options = {str(path): tuple(plain_value(value) for value in values) for path, values in given.items()}
     for path, plain in options.items():
         # 1 and 1.0 are the same value; 1 and true are not.
         seen = [(isinstance(value, bool), value) for value in plain]
@@ -152,8 +150,3 @@ def _short_enough(name: str, settings: Mapping[str, Any]) -> str:
         return name
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return f"{name[: LONGEST_NAME - 9].rstrip('._-')}-{digest}"
-
-
-def _plain(value: Any) -> Any:
-    """A value as YAML has it; in Python it may be an endpoint or another block."""
-    return value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, BaseModel) else value

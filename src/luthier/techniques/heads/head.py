@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from luthier.providers.exchange import Conversation
-from luthier.spec.setting_paths import SettingsBlock
+from luthier.spec.setting_paths import SHORT_FORMS, SettingsBlock
 from luthier.tasks.deciding import Objective
 from luthier.techniques.heads.automl import check_parts, search_estimators
 from luthier.techniques.heads.learners import EstimatorChoice, TrainedModel
@@ -48,7 +48,7 @@ class Head(SettingsBlock):
     Settings are chosen by cross-validation on the training rows.
     """
 
-    short_form: ClassVar[str | None] = "method"
+    short_form: ClassVar[str | None] = SHORT_FORMS["head"]
     method: HeadMethod = "logistic"
     """`logistic` (regression over the labels); for ratings also `ordinal` (a logistic regression per bound
     between labels) and `regression` (ridge, on the labels' values); `automl` (FLAML chooses among these,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from luthier.providers.endpoint import Endpoint
-from luthier.spec.setting_paths import SettingsBlock
+from luthier.spec.setting_paths import SHORT_FORMS, SettingsBlock
 from luthier.techniques.prompt.template import compiled
 
 __all__ = ["AnswerFormat", "AnswerMode", "Decoding", "Examples", "Method", "Select", "Style", "Wording"]
@@ -26,7 +26,7 @@ MOST_EXAMPLES = 1000
 class Examples(SettingsBlock):
     """Few-shot examples, chosen from the training rows when the spec is fitted."""
 
-    short_form: ClassVar[str | None] = "count"
+    short_form: ClassVar[str | None] = SHORT_FORMS["prompt.examples"]
     count: int | tuple[int, ...] = 0
     """Examples shown before the row; 0 is zero-shot. With `searched` also a list, as in [1, 3, 5]: then counts
     compete too."""
@@ -143,7 +143,7 @@ class Wording(SettingsBlock):
 class AnswerFormat(SettingsBlock):
     """The form of the answer, and how a label is read from it."""
 
-    short_form: ClassVar[str | None] = "method"
+    short_form: ClassVar[str | None] = SHORT_FORMS["answer"]
     method: Method = "text"
     """`text`: read the label from text; `json`: enforce a schema; `score`: compare the labels' probabilities."""
     words: dict[str, str] = Field(default_factory=dict)
