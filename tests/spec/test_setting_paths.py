@@ -56,6 +56,17 @@ def test_a_path_that_names_no_setting_is_refused_with_those_there_are(path: str,
         few().with_settings({path: 1})
 
 
+@pytest.mark.parametrize("given", [3, "prompt.examples.count", ["seed"], None])
+def test_settings_that_are_no_paths_with_values_are_refused(given: Any) -> None:
+    with pytest.raises(SpecError, match=r"prompt\.examples\.count.*given: "):
+        few().with_settings(given)
+
+
+def test_a_path_that_is_no_text_is_refused() -> None:
+    with pytest.raises(SpecError, match="no setting '1' at the top of the spec"):
+        few().with_settings({1: 2})  # type: ignore[dict-item]
+
+
 def test_a_value_that_contradicts_others_is_refused() -> None:
     with pytest.raises(SpecError, match="calibration_rows needs probabilities"):
         few().with_settings({"answer.calibration_rows": 5})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from luthier.documents import described
 from luthier.engine.estimates import NO_FOLLOW_UPS, FollowUps
 from luthier.engine.report import Report
 from luthier.engine.rounds import Recalled
@@ -294,10 +295,15 @@ class Spec(BaseModel):
             ('few', 0.7, 3)
         """
         source = f"spec {self.name!r}"
+        if not isinstance(settings, Mapping):
+            raise SpecError(
+                f"{source}: settings are a value for each dotted path, as in "
+                f'{{"prompt.examples.count": 3}}; given: {described(settings)}.'
+            )
         document = self.model_dump(mode="json", exclude_defaults=True, exclude={"name"}) | {"task": self.task}
         for path, value in settings.items():
-            check_path(path, type(self), f"{source}: {path}")
-            document = with_setting(document, path, value, f"{source}: {path}")
+            check_path(str(path), type(self), f"{source}: {path}")
+            document = with_setting(document, str(path), value, f"{source}: {path}")
         if self.name != self._made_up_name:
             document["name"] = self.name
         return self.make({**document, "technique": self.technique}, source)
