@@ -51,7 +51,7 @@ def audit(
         serving: how the model is really asked; as it was trained when absent. For one job.
         budget_usd: most that may be spent over all jobs.
         engine: the process's own when absent.
-        progress: called with every answer; a bar on stderr when absent.
+        progress: a `Progress` that is told of every answer; a bar on stderr when absent.
         pairs: a line per model, with reported and measured values of the same metrics.
         pair: `REPORTED=MEASURED` per metric, by column names; guessed when absent (`classification/accuracy` or
             `reported_accuracy` with `test_accuracy` or `measured_accuracy`).

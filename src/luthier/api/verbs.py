@@ -80,8 +80,8 @@ def compare(
         budget_usd: most that may be spent over all specs.
         rank_by: metric that orders the board; by default the task type's own.
         engine: the process's own when absent.
-        progress: called with every answer; when absent, a bar and the leaderboard so far are shown, on stderr or in
-            the notebook.
+        progress: a `Progress` that is told of every answer; when absent, a bar and the leaderboard so far are shown,
+            on stderr or in the notebook.
         fresh: ask again even where the journal has the answer.
         retry_failed: ask again for rows that failed permanently.
         allow_leaks: compare even if test rows are also in `train`; the board then says so.
@@ -179,7 +179,7 @@ def fit(
         train: labelled rows, as `compare` takes them; a spec that learns from none needs none.
         budget_usd: most that may be spent.
         engine: the process's own when absent.
-        progress: called with every answer; a bar on stderr when absent.
+        progress: a `Progress` that is told of every answer; a bar on stderr when absent.
     """
     setup = FitSetup(spec_given(spec), training_table(train))
     return setup.fit(RunOptions.within(budget_usd, engine=engine, progress=progress))
@@ -221,7 +221,7 @@ def log(
         alias: alias for that version, such as `champion`.
         budget_usd: most that fitting may spend.
         engine: the process's own when absent.
-        progress: called with every answer while fitting; a bar on stderr when absent.
+        progress: a `Progress` that is told of every answer while fitting; a bar on stderr when absent.
 
     Returns:
         The model; `model.uri` is what every MLflow tool takes.

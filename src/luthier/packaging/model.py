@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import sys
 from collections.abc import Mapping
@@ -168,7 +169,8 @@ def read_relocated(path: str | Path, model_config: Mapping[str, Any] | None = No
 def load_packaged(path: str | Path, model_config: Mapping[str, Any] | None = None) -> LuthierModel:
     """As `read_relocated`, for MLflow; the loader in every packaged model calls this by its name."""
     copies = Path(path).parents[1] / "code" / "luthier_copy"
-    if "luthier_copy" in Path(__file__).parts and (copies / "luthier_local").is_dir():
+    runs_from_a_copy = "luthier_copy" in Path(__file__).parts
+    if runs_from_a_copy and (copies / "luthier_local").is_dir() and importlib.util.find_spec("luthier_local") is None:
         # The copy that runs came with the first model of this process, which has no server if its endpoint is remote.
         sys.path.append(str(copies))
     return LuthierModel(read_relocated(path, model_config))

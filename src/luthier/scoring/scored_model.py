@@ -80,7 +80,7 @@ class Model:
                 dicts or of texts, a Series, a dict of lists, an Arrow table, a path.
             budget_usd: most that may be spent; what was paid for stays in the journal.
             engine: the process's own when absent.
-            progress: called with every answer; a bar on stderr when absent.
+            progress: a `Progress` that is told of every answer; a bar on stderr when absent.
             retry_failed: also ask again for rows that failed permanently.
 
         Raises:
@@ -150,7 +150,7 @@ class Model:
             target: table to write.
             budget_usd: most that may be spent.
             engine: the process's own when absent.
-            progress: called with every answer; a bar on stderr when absent.
+            progress: a `Progress` that is told of every answer; a bar on stderr when absent.
             retry_failed: also ask again for rows that failed permanently.
             overwrite: replace a target that another score, or another program, wrote.
             escape_formulas: put `'` before texts in a csv that a spreadsheet would run as a formula.
