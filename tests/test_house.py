@@ -37,6 +37,7 @@ FLOORS: list[set[str]] = [
     {"experiments"},
     {"tuning"},
     {"auditing"},
+    {"responsible_ai"},
     {"api"},
     {"starting"},
     {"cli"},

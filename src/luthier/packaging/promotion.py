@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.errors import GateFailed, ModelError
+from luthier.evaluation.gates import Gate
 from luthier.tracking.runs import runs_of_fitted, tag_of
 from luthier.tracking.stores import connect
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["Gate", "Promotion", "promote"]
+__all__ = ["Promotion", "promote"]
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -24,27 +25,6 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One requirement and how it came out.
-
-    Attributes:
-        requirement: as it was typed.
-        metric: name of the metric.
-        measured: the version's own value.
-        wanted: the value it must reach.
-        rows: rows it was measured on.
-        passed: whether it holds.
-    """
-
-    requirement: str
-    metric: str
-    measured: float
-    wanted: float
-    rows: int
-    passed: bool
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+"""How a model does on each group of a sensitive column, and how far the groups are apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from luthier.evaluation.resampling import Interval
+
+__all__ = ["Disparity", "SensitiveGroup", "SensitiveColumn"]
+
+
+@dataclass(frozen=True, slots=True)
+class SensitiveGroup:
+    """Rows with one value in a sensitive column.
+
+    Attributes:
+        name: the value; `(missing)` for rows without one.
+        rows: how many there are.
+        metrics: metric to value and interval on these rows.
+        judged: whether it has enough rows to be compared.
+    """
+
+    name: str
+    rows: int
+    metrics: dict[str, Interval]
+    judged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Disparity:
+    """How far the groups of a column are apart in one metric.
+
+    Attributes:
+        metric: its name.
+        difference: highest minus lowest value among the judged groups, with its 95% interval.
+        best, worst: names of the groups with the best and the worst value.
+        p: for "all groups have the same value", uncorrected.
+        corrected: the same after Holm's correction over all columns and metrics that were tested.
+    """
+
+    metric: str
+    difference: Interval
+    best: str
+    worst: str
+    p: float
+    corrected: float
+
+
+@dataclass(frozen=True, slots=True)
+class SensitiveColumn:
+    """A column that a user named, with its groups.
+
+    Attributes:
+        column: its name.
+        groups: the largest first.
+        disparities: one per metric; empty where fewer than two groups have enough rows.
+        smallest: fewest rows a group must have to be compared.
+        notes: what a reader should know, such as groups with too few rows.
+    """
+
+    column: str
+    groups: tuple[SensitiveGroup, ...]
+    disparities: tuple[Disparity, ...]
+    smallest: int
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,182 @@
+"""The scorecard's plain records: what a model is, how well it does, for whom, and when it should not be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from luthier.evaluation.cohorts import CohortSearch
+from luthier.evaluation.gates import Gate
+from luthier.evaluation.groups import SensitiveColumn
+from luthier.evaluation.resampling import Interval
+from luthier.tasks.prediction import State
+from luthier.tasks.task import Task
+from luthier.tasks.types import NO_PLOTS, Plots
+
+__all__ = ["Abstention", "CoveragePoint", "DataFacts", "ModelFacts", "Perturbation", "ReportedMetric", "Scorecard"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What was assessed.
+
+    Attributes:
+        uri: as it was given.
+        name: of the spec.
+        version: `stars/3` for version 3 of the registered model `stars`; `None` if it is not registered.
+        technique: `baseline`, `prompt`, ...
+        base_model: the model behind it; `none` where there is none.
+        address: where its texts are sent; `None` if nowhere.
+        columns: columns of a row that it reads.
+        fitted_digest: of the recipe and its training rows.
+        train_digest: of the training rows; `None` if it was fitted on none.
+        prompt: its prompt as text, with the few-shot examples' places; empty where it has none.
+        purpose: what it is for, in the words of the spec or task; empty where they have none.
+    """
+
+    uri: str
+    name: str
+    version: str | None
+    technique: str
+    base_model: str
+    address: str | None
+    columns: tuple[str, ...]
+    fitted_digest: str
+    train_digest: str | None
+    prompt: str = ""
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """The rows it was assessed on.
+
+    Attributes:
+        name: of the table.
+        digest: of the rows under the task.
+        rows: rows of the table.
+        labelled: how many of them have a truth; 0 for a table without labels.
+        labels: rows per true label.
+        states: rows per state of their prediction.
+        missing: rows without an answer for a reason that may pass.
+    """
+
+    name: str
+    digest: str
+    rows: int
+    labelled: int
+    labels: Mapping[str, int]
+    states: Mapping[State, int]
+    missing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CoveragePoint:
+    """What answering only the rows with at least this confidence comes to.
+
+    Attributes:
+        threshold: least probability of the predicted label.
+        coverage: share of the rows that are answered.
+        accuracy: share of those that is right.
+        error_rate: share of all rows that is answered wrongly.
+    """
+
+    threshold: float
+    coverage: Interval
+    accuracy: Interval
+    error_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abstention:
+    """Coverage against accuracy over thresholds of confidence.
+
+    Attributes:
+        points: ascending thresholds; the first answers every row.
+        advised: the point to start from, `None` where abstaining does not help.
+        gain_p: one-sided, for "confidence does not tell right rows from wrong ones".
+    """
+
+    points: tuple[CoveragePoint, ...]
+    advised: CoveragePoint | None
+    gain_p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """How often a change of the text that should not change the label does.
+
+    Attributes:
+        kind: such as `typos`.
+        description: the change, in a sentence.
+        rows: rows that were asked again.
+        flips: share of them whose label changed.
+        to_target: of an injected instruction, the share that did as it said; `None` for other kinds.
+        repeat_flips: share whose label changes when the very same text is asked again; `None` where that was not asked.
+        examples: up to three changed rows: text before, text after, label before, label after.
+    """
+
+    kind: str
+    description: str
+    rows: int
+    flips: Interval
+    to_target: Interval | None = None
+    repeat_flips: Interval | None = None
+    examples: tuple[tuple[str, str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedMetric:
+    """A figure that the service reported when the model was fine-tuned, and the measured one.
+
+    Attributes:
+        metric: its name.
+        reported: the service's value.
+        measured: value and interval on these rows.
+    """
+
+    metric: str
+    reported: float
+    measured: Interval
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """Everything the scorecard says, as records; `reporting` draws it.
+
+    Attributes:
+        task: the question.
+        model: what was assessed.
+        data: the rows.
+        metrics: metric to value and interval; empty for a table without labels.
+        baseline: the same of always predicting the most frequent label.
+        plots: confusion matrix and calibration.
+        cohorts: where it is worst; `None` without labels.
+        sensitive: per column that the user named.
+        abstention: `None` without labels or probabilities.
+        perturbations: empty if none was asked for.
+        reported: empty unless the model was fine-tuned by a service that reported figures.
+        gates: requirements of the spec, and how they came out.
+        limits: known limits, each a sentence.
+        created: when, as UTC in ISO 8601.
+    """
+
+    task: Task
+    model: ModelFacts
+    data: DataFacts
+    metrics: Mapping[str, Interval]
+    baseline: Mapping[str, Interval] = field(default_factory=dict)
+    plots: Plots = NO_PLOTS
+    cohorts: CohortSearch | None = None
+    sensitive: tuple[SensitiveColumn, ...] = ()
+    abstention: Abstention | None = None
+    perturbations: tuple[Perturbation, ...] = ()
+    reported: tuple[ReportedMetric, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    limits: tuple[str, ...] = ()
+    created: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate holds; also true where there is none."""
+        return all(gate.passed for gate in self.gates)
