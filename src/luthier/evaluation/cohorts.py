@@ -7,7 +7,10 @@ from typing import Literal
 
 from luthier.evaluation.resampling import Interval
 
-__all__ = ["Cohort", "CohortSearch", "Filter"]
+__all__ = ["Cohort", "CohortMeasure", "CohortSearch", "Filter"]
+
+
+CohortMeasure = Literal["error rate", "mean distance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +19,9 @@ class Filter:
 
     Attributes:
         column: name of a feature or of a column of the table.
-        relation: `>` and `<=` for numbers, `=` for a value of a column of texts.
-        value: what the cell is held against.
+        relation: `>` and `<=` for numbers and dates, `=` for a value of any other column; a missing cell meets neither
+            `>` nor `<=`.
+        value: what the cell is compared with; a date is written as in ISO 8601, a missing cell is `(missing)`.
     """
 
     column: str
@@ -31,15 +35,17 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Rows that meet every filter, and how the model does on them; figures are of the confirming rows alone.
+    """Rows that meet every filter, and how the model does on them.
+
+    It was found on one half of the rows. Every figure is of the other half, which had no part in finding it.
 
     Attributes:
-        filters: one to three conditions, all of which hold.
-        rows: how many of the confirming rows meet them.
-        share: their share of the confirming rows, 0 to 1.
-        error_rate: share of them that is wrong.
-        rest: share of the other confirming rows that is wrong.
-        difference: `error_rate` minus `rest`, with its 95% interval.
+        filters: one or two conditions, all of which hold.
+        rows: how many rows of the other half meet them.
+        share: their share of that half, 0 to 1.
+        value: error rate or mean distance of these rows, as `CohortSearch.measure` says.
+        rest: the same of the other rows of that half.
+        difference: `value` minus `rest`, with its 95% interval.
         p: one-sided, for "not worse than the rest", uncorrected.
         corrected: the same after Holm's correction over every candidate that was tested.
         confirmed: whether `corrected` is below 0.05.
@@ -48,7 +54,7 @@ class Cohort:
     filters: tuple[Filter, ...]
     rows: int
     share: float
-    error_rate: Interval
+    value: Interval
     rest: Interval
     difference: Interval
     p: float
@@ -64,17 +70,19 @@ class CohortSearch:
     """What a search for the worst cohorts came to.
 
     Attributes:
-        cohorts: the confirmed ones, most wrong first, then candidates that the other rows did not confirm.
-        searched_rows: rows the candidates were found on.
-        confirming_rows: the other rows, which the figures are of.
+        cohorts: the confirmed ones, worst first, then candidates that the other half did not confirm.
+        measure: what `value` of a cohort is: the share of rows that is wrong, or the mean distance from the truth.
+        rows: rows that were searched. Candidates are found on each half and tested on the other.
+        tested: candidates that were tested, which is what p-values are corrected for.
         columns: columns that were searched.
-        smallest: fewest confirming rows a cohort may have.
+        smallest: fewest rows of a half that a cohort may have.
         notes: what a reader should know, such as columns left out.
     """
 
     cohorts: tuple[Cohort, ...]
-    searched_rows: int
-    confirming_rows: int
+    measure: CohortMeasure
+    rows: int
+    tested: int
     columns: tuple[str, ...]
     smallest: int
     notes: tuple[str, ...] = ()
