@@ -257,6 +257,7 @@ def test_a_gate_on_a_number_takes_the_measurement_on_the_most_rows(
     moved = lt.promote("stars", alias="champion", require=["accuracy >= 0", "accuracy_low >= 0"])
     assert moved.gates[0].rows == 60
     value, low = (gate.measured for gate in moved.gates)
+    assert low is not None and value is not None
     assert low < value
     with pytest.raises(GateFailed, match="accuracy_low"):
         lt.promote("stars", alias="prod", require=[f"accuracy_low >= {value}"])

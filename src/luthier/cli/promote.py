@@ -36,7 +36,7 @@ def promote(
         print_json(asdict(moved))
         return
     for gate in moved.gates:
-        print(f"met: {gate.requirement}: {gate.measured:.4f} against {gate.wanted:.4f} on {gate.rows:,} rows")
+        print(f"met: {gate}")
     before = f" (was version {moved.previous})" if moved.previous else ""
     print(f"models:/{moved.name}@{moved.alias} is version {moved.version}{before}")
     print_end()

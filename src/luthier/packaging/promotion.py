@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.errors import GateFailed, ModelError
-from luthier.evaluation.gates import Gate
+from luthier.evaluation.gates import BOUNDS, Gate, Requirement, judge, parse_requirement
+from luthier.evaluation.resampling import Interval
 from luthier.tracking.runs import runs_of_fitted, tag_of
 from luthier.tracking.stores import connect
 
@@ -19,12 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Promotion", "promote"]
 
-COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
+MEASURES = ("candidate", "rai")
+"""Kinds of runs that measured a fitted spec: a place on a leaderboard, and a Responsible AI assessment."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +44,14 @@ def promote(name: str, *, alias: str, version: str | int | None = None, require:
             means that version's value of the same metric, measured on the same rows.
 
     Raises:
+        UserError: a requirement is not understood.
         ModelError: no such model or version, it was never measured, or not on the same rows.
         GateFailed: a requirement does not hold; the alias stays where it is.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    requirements = [parse_requirement(text) for text in require]
     connect()
     client = mlflow.MlflowClient()
     try:
@@ -73,62 +70,44 @@ def promote(name: str, *, alias: str, version: str | int | None = None, require:
             )
         chosen = matching[0]
     aliases = dict(client.get_registered_model(name).aliases)
-    gates = tuple(judge(requirement, chosen, name, aliases) for requirement in require)
+    gates = tuple(judge_version(requirement, chosen, aliases) for requirement in requirements)
     failed = [gate for gate in gates if not gate.passed]
     if failed:
-        said = "; ".join(
-            f"{gate.requirement}: {gate.measured:.4f} against {gate.wanted:.4f} on {gate.rows:,} rows"
-            for gate in failed
-        )
+        said = "; ".join(map(str, failed))
         raise GateFailed(f"{name} version {chosen.version} is not promoted to {alias!r}. Not met: {said}.")
     client.set_registered_model_alias(name, alias, str(chosen.version))
     previous = aliases.get(alias)
     return Promotion(name, alias, str(chosen.version), None if previous is None else str(previous), gates)
 
 
-def judge(requirement: str, version: ModelVersion, name: str, aliases: dict[str, str]) -> Gate:
+def judge_version(requirement: Requirement, version: ModelVersion, aliases: dict[str, str]) -> Gate:
     """How a requirement comes out for a version."""
     import mlflow
 
-    parsed = re.fullmatch(r"\s*([a-z0-9_]+)\s*(>=|<=|>|<)\s*([A-Za-z0-9_.+-]+)\s*", requirement)
-    if parsed is None:
-        raise ModelError(
-            f"requirement {requirement!r} is not understood; it reads METRIC >= ALIAS or METRIC >= NUMBER "
-            "(also >, <=, <), as in: weighted_f1 >= champion"
-        )
-    metric, sign, right = parsed.groups()
-    mine = measured_runs(version)
-
-    def gate(run: Run, wanted: float) -> Gate:
-        measured = value_of(run, metric, version)
-        return Gate(requirement, metric, measured, wanted, rows_of(run), COMPARISONS[sign](measured, wanted))
-
-    try:
-        wanted: float | None = float(right)
-    except ValueError:
-        wanted = None
-    if wanted is not None:
+    name, figure, alias = version.name, requirement.figure, requirement.right
+    mine = runs_with(figure, version)
+    if not isinstance(alias, str):
         # The measurement on the most rows, the newest of them: a lucky handful of rows proves nothing.
-        return gate(max(mine, key=rows_of), wanted)
-    if right not in aliases:
+        return judge(requirement, figures_of(most := max(mine, key=rows_of)), rows_of(most))
+    if alias not in aliases:
         raise ModelError(
-            f"{name!r} has no alias {right!r} to compare {metric} with; aliases: {', '.join(aliases) or 'none'}. "
+            f"{name!r} has no alias {alias!r} to compare {figure} with; aliases: {', '.join(aliases) or 'none'}. "
             f"Give the first one without that requirement."
         )
-    rival = mlflow.MlflowClient().get_model_version_by_alias(name, right)
+    rival = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
     if tag_of(version.tags, "task_digest") != tag_of(rival.tags, "task_digest"):
         raise ModelError(
-            f"version {version.version} and {right} (version {rival.version}) answer different tasks (other labels, "
-            f"order or columns), so their {metric} cannot be compared."
+            f"version {version.version} and {alias} (version {rival.version}) answer different tasks (other labels, "
+            f"order or columns), so their {figure} cannot be compared."
         )
-    theirs = {tag_of(run.data.tags, "test_digest"): run for run in reversed(measured_runs(rival))}
+    theirs = {tag_of(run.data.tags, "test_digest"): run for run in reversed(runs_with(figure, rival))}
     for run in mine:
         other = theirs.get(tag_of(run.data.tags, "test_digest"))
         if other is not None:
-            return gate(run, value_of(other, metric, rival))
+            return judge(requirement, figures_of(run), rows_of(run), wanted=other.data.metrics[figure])
     raise ModelError(
-        f"version {version.version} and {right} (version {rival.version}) were measured on different rows, so their "
-        f"{metric} cannot be compared. Compare both specs on one table: luthier compare ... --test TABLE"
+        f"version {version.version} and {alias} (version {rival.version}) were measured on different rows, so their "
+        f"{figure} cannot be compared. Compare both specs on one table: luthier compare ... --test TABLE"
     )
 
 
@@ -137,31 +116,42 @@ def rows_of(run: Run) -> int:
     return int(run.data.metrics.get("rows_evaluated", 0))
 
 
-def measured_runs(version: ModelVersion) -> list[Run]:
-    """Complete measurements of what a version holds, newest first."""
+def figures_of(run: Run) -> dict[str, Interval]:
+    """What a run measured; bounds have names of their own."""
+    return {name: Interval(value) for name, value in run.data.metrics.items()}
+
+
+def runs_with(figure: str, version: ModelVersion) -> list[Run]:
+    """Complete measurements of what a version holds that have this figure, newest first.
+
+    Raises:
+        ModelError: there are none.
+    """
     import mlflow
 
     digest = tag_of(version.tags, "fitted_digest")
     if digest is None:
         raise ModelError(f"version {version.version} of {version.name!r} was not logged by luthier.")
-    client = mlflow.MlflowClient()
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    runs = runs_of_fitted(experiments, digest, "candidate")
+    experiments = [e.experiment_id for e in mlflow.MlflowClient().search_experiments()]
     complete = [
-        run for run in runs if tag_of(run.data.tags, "test_digest") and tag_of(run.data.tags, "partial") is None
+        run
+        for kind in MEASURES
+        for run in runs_of_fitted(experiments, digest, kind)
+        if tag_of(run.data.tags, "test_digest")
+        and tag_of(run.data.tags, "partial") is None
+        and run.info.status == "FINISHED"
     ]
     if not complete:
         raise ModelError(
             f"version {version.version} of {version.name!r} was never measured; measure it first: "
             "luthier compare SPEC --test TABLE --train TABLE"
         )
-    return complete
-
-
-def value_of(run: Run, metric: str, version: ModelVersion) -> float:
-    """A metric of a run."""
-    if metric not in run.data.metrics:
-        known = sorted(key for key in run.data.metrics if not key.endswith(("_low", "_high")))
-        raise ModelError(f"version {version.version} has no metric {metric!r}; it has: {', '.join(known)}.")
-    value: float = run.data.metrics[metric]
-    return value
+    found = sorted((run for run in complete if figure in run.data.metrics), key=lambda run: -run.info.start_time)
+    if not found:
+        known = {key for run in complete for key in run.data.metrics if not key.endswith((*BOUNDS, "_rows"))}
+        raise ModelError(
+            f"version {version.version} has no metric {figure!r}; it has: {', '.join(sorted(known))}. Disparities, "
+            f"flip rates and the worst cohort are measured by: luthier rai models:/{version.name}/{version.version} "
+            "--test TABLE --sensitive COLUMN --perturb 100"
+        )
+    return found

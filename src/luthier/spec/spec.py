@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from luthier.documents import described
 from luthier.engine.estimates import NO_FOLLOW_UPS, FollowUps
@@ -44,6 +44,9 @@ FILES = "files"
 
 TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_env", "auth", "resource"}
 """Settings of an endpoint that change how an answer is fetched, never what it says."""
+
+NOT_DIGESTED = {"name", "task", "gates"}
+"""Keys of a spec that are not digested with its settings: they change no answer, or have a digest of their own."""
 
 LATER_SETTINGS = {"max_characters"}
 """Settings that were added while specs of this schema were in use. A later setting that is not given is left out of
@@ -103,6 +106,8 @@ class Spec(BaseModel):
     """What the label is chosen for: `accuracy` takes the likeliest label, `mse` the one nearest to the expected
     rating, `qwk` the one between thresholds on the expected rating that suit training rows best; the last two for
     ratings."""
+    gates: tuple[str, ...] = ()
+    """What its figures must reach, as in `accuracy_low >= 0.8`; judged by `luthier rai`, and not part of the digest."""
     endpoint_block: ClassVar[str] = "endpoint"
     """Block of an endpoint file that holds the endpoint of specs of this technique."""
     labels_only: ClassVar[bool] = True
@@ -130,6 +135,15 @@ class Spec(BaseModel):
             kind = type(self)
             raise SpecError(f"{kind.__name__}: {readable_validation_error(error, kind)}") from error
 
+    @field_validator("gates", mode="before")
+    @classmethod
+    def _are_a_list(cls, given: Any) -> Any:
+        if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
+            raise ValueError(
+                f"holds a list of requirements, as in gates: [accuracy_low >= 0.8]; given: {described(given)}"
+            )
+        return given
+
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
         task = self.task
@@ -143,6 +157,12 @@ class Spec(BaseModel):
                 raise ValueError(f"the template shows the column {column!r}, which holds what is asked for")
         if self.objective in ("mse", "qwk") and not task.ordered:
             raise ValueError(f"objective {self.objective} is for ratings; task {task.name!r} has no order")
+        if self.gates:
+            # Loads what computes metrics, which specs without gates need not wait for.
+            from luthier.evaluation.figures import check_requirement
+
+            for gate in self.gates:
+                check_requirement(gate, task)
         return self
 
     @model_validator(mode="after")
@@ -366,7 +386,7 @@ class Spec(BaseModel):
 
     def _digested(self) -> dict[str, Any]:
         """The settings the digest is taken of; `_answering` leaves out those that change no answer."""
-        return self.model_dump(mode="json", exclude={"name", "task"})
+        return self.model_dump(mode="json", exclude=NOT_DIGESTED)
 
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}

@@ -128,7 +128,8 @@ class FineTune(Prompt):
 
     def _digested(self) -> dict[str, Any]:
         # Once tuned, the model's name stands for the settings of its training.
-        settings = self.model_dump(mode="json", exclude={"name", "task", "tuned"})
+        settings = super()._digested()
+        del settings["tuned"]
         if self.tuned is not None:
             del settings["tuning"]
         return settings
