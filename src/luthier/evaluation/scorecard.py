@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
+from luthier.evaluation.abstention import Abstention
 from luthier.evaluation.cohorts import CohortSearch
 from luthier.evaluation.gates import Gate
 from luthier.evaluation.groups import SensitiveColumn
-from luthier.evaluation.resampling import Interval
+from luthier.evaluation.resampling import Interval, plain
 from luthier.tasks.prediction import State
 from luthier.tasks.task import Task
 from luthier.tasks.types import NO_PLOTS, Plots
 
-__all__ = ["Abstention", "CoveragePoint", "DataFacts", "ModelFacts", "Perturbation", "ReportedMetric", "Scorecard"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DataFacts", "ModelFacts", "Perturbation", "ReportedMetric", "Scorecard"]
+
+SCHEMA = 1
+"""Version of the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,9 @@ class DataFacts:
         labels: rows per true label.
         states: rows per state of their prediction.
         missing: rows without an answer for a reason that may pass.
+        answers: rows per predicted label.
+        confidences: rows per tenth of confidence, from 0-10% to 90-100%; empty where no row has probabilities.
+        non_ascii: share of the texts' characters that are not ASCII.
     """
 
     name: str
@@ -68,38 +79,9 @@ class DataFacts:
     labels: Mapping[str, int]
     states: Mapping[State, int]
     missing: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CoveragePoint:
-    """What answering only the rows with at least this confidence comes to.
-
-    Attributes:
-        threshold: least probability of the predicted label.
-        coverage: share of the rows that are answered.
-        accuracy: share of those that is right.
-        error_rate: share of all rows that is answered wrongly.
-    """
-
-    threshold: float
-    coverage: Interval
-    accuracy: Interval
-    error_rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class Abstention:
-    """Coverage against accuracy over thresholds of confidence.
-
-    Attributes:
-        points: ascending thresholds; the first answers every row.
-        advised: the point to start from, `None` where abstaining does not help.
-        gain_p: one-sided, for "confidence does not tell right rows from wrong ones".
-    """
-
-    points: tuple[CoveragePoint, ...]
-    advised: CoveragePoint | None
-    gain_p: float
+    answers: Mapping[str, int] = field(default_factory=dict)
+    confidences: tuple[int, ...] = ()
+    non_ascii: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +94,6 @@ class Perturbation:
         rows: rows that were asked again.
         flips: share of them whose label changed.
         to_target: of an injected instruction, the share that did as it said; `None` for other kinds.
-        repeat_flips: share whose label changes when the very same text is asked again; `None` where that was not asked.
         examples: up to three changed rows: text before, text after, label before, label after.
     """
 
@@ -121,7 +102,6 @@ class Perturbation:
     rows: int
     flips: Interval
     to_target: Interval | None = None
-    repeat_flips: Interval | None = None
     examples: tuple[tuple[str, str, str, str], ...] = ()
 
 
@@ -150,6 +130,7 @@ class Scorecard:
         data: the rows.
         metrics: metric to value and interval; empty for a table without labels.
         baseline: the same of always predicting the most frequent label.
+        above_baseline: whether it is right more often than that, by McNemar's test; `None` where that was not tested.
         plots: confusion matrix and calibration.
         cohorts: where it is worst; `None` without labels.
         sensitive: per column that the user named.
@@ -166,6 +147,7 @@ class Scorecard:
     data: DataFacts
     metrics: Mapping[str, Interval]
     baseline: Mapping[str, Interval] = field(default_factory=dict)
+    above_baseline: bool | None = None
     plots: Plots = NO_PLOTS
     cohorts: CohortSearch | None = None
     sensitive: tuple[SensitiveColumn, ...] = ()
@@ -180,3 +162,27 @@ class Scorecard:
     def passed(self) -> bool:
         """Whether every gate holds; also true where there is none."""
         return all(gate.passed for gate in self.gates)
+
+    @property
+    def rows_evaluated(self) -> int:
+        """Rows that the metrics are about: those with a truth, a text and an answer."""
+        return sum(map(sum, self.plots.confusion))
+
+    def frame(self) -> pd.DataFrame:
+        """One row per metric: its value, the bounds of its 95% interval, and the value of the baseline.
+
+        Columns: `metric`, `value`, `low`, `high`, `baseline`; missing where there is none.
+        """
+        import pandas as pd
+
+        lines = []
+        for name, found in self.metrics.items():
+            constant = self.baseline.get(name)
+            lines.append((name, found.value, found.low, found.high, constant and constant.value))
+        numbers = ["value", "low", "high", "baseline"]
+        return pd.DataFrame(lines, columns=["metric", *numbers]).astype(dict.fromkeys(numbers, "float64"))
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain JSON values, none of them NaN; an interval is `[value, low, high]`."""
+        parts = {item.name: plain(getattr(self, item.name)) for item in fields(self) if item.name != "task"}
+        return {"schema": SCHEMA, "task": self.task.document(), **parts, "passed": self.passed}
