@@ -249,9 +249,10 @@ def test_figures_show_the_leaderboards_numbers(board: Leaderboard) -> None:
         [entry.metrics["qwk"].low for entry in board.entries]
     )
     lost = next(entry for entry in board.entries if entry.states["refused"])
-    assert confusion_figure(board, lost).data[0].x[-1] == "(no label)"
-    assert len(confusion_figure(board, board.entries[-1]).data[0].x) == 5
-    assert len(calibration_figure(board.entries).data) == 1 + len(board.entries)
+    assert confusion_figure(board.task.labels, lost.plots.confusion).data[0].x[-1] == "(no label)"
+    assert len(confusion_figure(board.task.labels, board.entries[-1].plots.confusion).data[0].x) == 5
+    bins = {entry.name: entry.plots.calibration for entry in board.entries}
+    assert len(calibration_figure(bins).data) == 1 + len(board.entries)
 
 
 @pytest.mark.skipif(

@@ -277,7 +277,7 @@ def _confusions(board: Leaderboard) -> list[Section]:
         f"darker a cell, the larger its share of the line.{far}"
     )
     figures = tuple(
-        Figure(f"figure-confusion-{place}", confusion_figure(board, entry), entry.name)
+        Figure(f"figure-confusion-{place}", confusion_figure(board.task.labels, entry.plots.confusion), entry.name)
         for place, entry in enumerate(shown)
     )
     return [Section("Confusion", (intro, figures, *_best(board, shown)))]
@@ -291,7 +291,8 @@ def _calibration(board: Leaderboard) -> list[Section]:
         "Of the rows where a model said “80% sure”, were 80 of 100 right? Points under the dotted line are "
         "overconfident, points above it underconfident."
     )
-    figure = Figure("figure-calibration", calibration_figure(calibrated))
+    bins = {entry.name: entry.plots.calibration for entry in calibrated}
+    figure = Figure("figure-calibration", calibration_figure(bins))
     return [Section("Calibration", (intro, figure))]
 
 

@@ -145,9 +145,11 @@ def _cell(table: Table, row: Row, place: int) -> tuple[str, str]:
 def _scale(cells: list[Cell], column: Column) -> Callable[[float], str]:
     bars = [cell for cell in cells if isinstance(cell, Bar)]
     ends = [
-        end for bar in bars for end in (bar.interval.value, bar.interval.low, bar.interval.high, *(bar.outer or ()))
+        end
+        for bar in bars
+        for end in (bar.interval.value, bar.interval.low, bar.interval.high, bar.mark, *(bar.outer or ()))
     ]
-    known = [end for end in (*ends, *column.ticks) if end is not None]
+    known = [end for end in (*ends, *column.ticks, *(column.range or ())) if end is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
     return lambda value: f"{6 + (BAR_WIDTH - 12) * (value - low) / (high - low):.1f}"

@@ -1,23 +1,25 @@
-"""Figures of leaderboards and audits, as plotly objects for a page."""
+"""Figures of leaderboards, audits and scorecards, as plotly objects for a page."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from luthier.evaluation.abstention import Abstention
 from luthier.evaluation.agreement import Agreement
-from luthier.evaluation.leaderboard import Entry, Leaderboard
+from luthier.evaluation.leaderboard import Entry
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.spread import Spread
 from luthier.reporting.numbers import interval, metric_format, metric_title, number, printable
-from luthier.tasks.types import Measure
+from luthier.tasks.types import CalibrationBin, Counts, Measure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
+    "abstention_figure",
     "box_figure",
     "calibration_figure",
     "confusion_figure",
@@ -105,11 +107,16 @@ def forest_figure(
     return figure
 
 
-def confusion_figure(board: Leaderboard, entry: Entry) -> go.Figure:
-    """How often each label was answered for each true label; colour is the share of the true label's rows."""
-    truths = [plain(label) for label in board.task.labels]
+def confusion_figure(labels: Sequence[str], confusion: Counts) -> go.Figure:
+    """How often each label was answered for each true label; colour is the share of the true label's rows.
+
+    Args:
+        labels: of the task, in its order.
+        confusion: rows per true label (line) and answer (column, the last for rows without a label).
+    """
+    truths = [plain(label) for label in labels]
     answers = [*truths, NO_LABEL]
-    counts = [list(line) for line in entry.plots.confusion]
+    counts = [list(line) for line in confusion]
     if not any(line[-1] for line in counts):
         answers, counts = answers[:-1], [line[:-1] for line in counts]
     shares = [[cell / max(sum(line), 1) for cell in line] for line in counts]
@@ -155,19 +162,22 @@ def points_figure(entry: Entry) -> go.Figure:
     return _drawn([_diagonal(ends), rows], x={"title": "true"}, y={"title": "answered"})
 
 
-def calibration_figure(entries: Iterable[Entry]) -> go.Figure:
-    """Stated confidence against the share that was right; on the diagonal a model means what it says."""
+def calibration_figure(found: Mapping[str, Sequence[CalibrationBin]]) -> go.Figure:
+    """Stated confidence against the share that was right; on the diagonal a model means what it says.
+
+    Args:
+        found: name of a spec to its bins.
+    """
     traces = [_diagonal((0, 1), name="means what it says")]
-    for place, entry in enumerate(entries):
-        bins = entry.plots.calibration
+    for place, (name, bins) in enumerate(found.items()):
         hovers = [
-            f"{plain(entry.name)}: said {number(b.confidence, 'percent')}, "
+            f"{plain(name)}: said {number(b.confidence, 'percent')}, "
             f"right {number(b.accuracy, 'percent')} of {b.rows:,} rows"
             for b in bins
         ]
         look = {"color": COLOURS[place % len(COLOURS)], "width": 2}
         values = [b.confidence for b in bins], [b.accuracy for b in bins]
-        line = _scatter(*values, hovers, mode="lines+markers", line=look, marker={"size": 7}, name=_label(entry.name))
+        line = _scatter(*values, hovers, mode="lines+markers", line=look, marker={"size": 7}, name=_label(name))
         traces.append(line)
     range_ = [0, 1.02]
     return _drawn(
@@ -175,6 +185,41 @@ def calibration_figure(entries: Iterable[Entry]) -> go.Figure:
         x={"title": "stated confidence", "range": range_},
         y={"title": "share that was right", "range": range_},
         legend=True,
+    )
+
+
+def abstention_figure(found: Abstention) -> go.Figure:
+    """Accuracy of the answered rows against the share of rows that is answered, with its interval."""
+    points = found.points
+    coverage = [one.coverage.value for one in points]
+    hovers = [
+        f"confidence of at least {one.threshold:g}: answers {number(one.coverage.value, 'percent')} of the rows, "
+        f"right on {interval(one.accuracy, 'percent')} of them"
+        for one in points
+    ]
+    edge = {"mode": "lines", "line": {"width": 0}}
+    traces = [
+        _scatter(coverage, [one.accuracy.high for one in points], "", **edge) | {"hoverinfo": "skip"},
+        _scatter(coverage, [one.accuracy.low for one in points], "", **edge, fill="tonexty", fillcolor=FILL)
+        | {"hoverinfo": "skip"},
+        _scatter(
+            coverage,
+            [one.accuracy.value for one in points],
+            hovers,
+            mode="lines+markers",
+            line={"color": BLUE, "width": 2},
+            marker={"size": 6},
+        ),
+    ]
+    if found.advised is not None:
+        advised = found.advised
+        hover = f"advised, on rows that had no part in choosing it: {advised.threshold:g}"
+        marker = {"color": COLOURS[1], "size": 12, "symbol": "diamond"}
+        traces.append(_scatter([advised.coverage.value], [advised.accuracy.value], [hover], marker=marker))
+    return _drawn(
+        traces,
+        x={"title": "share of rows answered", "range": [1.02, 0], "tickformat": ".0%"},
+        y={"title": "share of those that is right", "tickformat": ".0%"},
     )
 
 

@@ -37,10 +37,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """An interval to be drawn instead of written; `outer` are the ends of a second, thinner line."""
+    """An interval to be drawn instead of written.
+
+    Attributes:
+        interval: the thick line and its dot.
+        outer: ends of a second, thinner line.
+        mark: value that a dotted line in this row is drawn at.
+    """
 
     interval: Interval
     outer: tuple[float, float] | None = None
+    mark: float | None = None
 
 
 Cell = str | float | Interval | Bar | None
@@ -63,6 +70,7 @@ class Column:
         brief: at this step of making room in a terminal, intervals are written without their bounds; 0 is never.
         drop: at this step the column is left out; 0 is never.
         ticks: values marked by a dotted line in a column of bars.
+        range: the values at both ends of a column of bars; those of the column where absent.
     """
 
     title: str
@@ -74,6 +82,7 @@ class Column:
     brief: int = 0
     drop: int = 0
     ticks: tuple[float, ...] = ()
+    range: tuple[float, float] | None = None
 
 
 T = TypeVar("T")
