@@ -128,6 +128,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     if "store" in request.fixturenames:
         return made
     monkeypatch.setattr(MlflowTracker, "find_fitted", lambda _, task, digest: made.find_fitted(task, digest))
+    monkeypatch.setattr(MlflowTracker, "mark_outdated", lambda _, *given: made.mark_outdated(*given))
     monkeypatch.setattr(MlflowTracker, "run", lambda _, *given, **named: made.run(*given, **named))
     return made
 

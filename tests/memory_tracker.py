@@ -77,6 +77,9 @@ class MemoryTracker:
         fits = [run.fitted for run in self.runs if run.fitted is not None and run.fitted.digest == digest]
         return fits[-1] if fits else None
 
+    def mark_outdated(self, task: Task, digest: str, run_id: str) -> None:
+        pass
+
     @contextmanager
     def run(
         self, task: Task, name: str, kind: str, tags: Mapping[str, str], parent: str | None = None

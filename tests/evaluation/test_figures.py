@@ -7,53 +7,10 @@ from dataclasses import replace
 import pytest
 
 from luthier.errors import UserError
-from luthier.evaluation.cohorts import Cohort, CohortSearch, Filter
 from luthier.evaluation.figures import check_measured, check_requirement, figures, judge_scorecard
-from luthier.evaluation.groups import Disparity, SensitiveColumn, SensitiveGroup
 from luthier.evaluation.resampling import Interval
-from luthier.evaluation.scorecard import DataFacts, ModelFacts, Perturbation, Scorecard
 from luthier.tasks.task import Task
-from tests.conftest import stars
-
-TASK = stars()
-MODEL = ModelFacts(
-    uri="models:/stars/3", name="few", version="stars/3", technique="prompt", base_model="m", address=None,
-    columns=("text",), fitted_digest="f" * 64, train_digest=None,
-)  # fmt: skip
-DATA = DataFacts(name="test", digest="d" * 64, rows=300, labelled=290, labels={"1": 290}, states={"ok": 300})
-
-
-def cohort(difference: float, *, confirmed: bool = True) -> Cohort:
-    shares = Interval(0.5, 0.4, 0.6)
-    return Cohort(
-        filters=(Filter("words", ">", 20),), rows=40, share=0.3, value=shares, rest=shares,
-        difference=Interval(difference, difference - 0.1, difference + 0.1), p=0.001, corrected=0.01,
-        confirmed=confirmed,
-    )  # fmt: skip
-
-
-def searched(*cohorts: Cohort) -> CohortSearch:
-    return CohortSearch(cohorts, "error rate", rows=290, tested=9, columns=("words",), smallest=30)
-
-
-def column(name: str, difference: float) -> SensitiveColumn:
-    groups = (SensitiveGroup("n", 100, {}, True), SensitiveGroup("s", 80, {}, True), SensitiveGroup("w", 3, {}, False))
-    disparity = Disparity("accuracy", Interval(difference, 0.0, 0.3), "n", "s", 0.04, 0.04, True)
-    return SensitiveColumn(name, groups, {}, (disparity,), smallest=30)
-
-
-CARD = Scorecard(
-    task=TASK,
-    model=MODEL,
-    data=DATA,
-    metrics={"accuracy": Interval(0.8, 0.75, 0.85), "calibration_error": Interval(0.05, 0.02, 0.09)},
-    cohorts=searched(cohort(0.2), cohort(0.3), cohort(0.9, confirmed=False)),
-    sensitive=(column("Home region", 0.12),),
-    perturbations=(
-        Perturbation("typos", "Two letters change places.", 100, Interval(0.04, 0.01, 0.1)),
-        Perturbation("injection", "An order.", 90, Interval(0.3, 0.2, 0.4), to_target=Interval(0.2, 0.1, 0.3)),
-    ),
-)
+from tests.scorecards import CARD, TASK, cohort, column, searched
 
 
 def test_every_figure_has_a_name_and_says_on_how_many_rows_it_was_measured() -> None:

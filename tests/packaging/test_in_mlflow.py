@@ -85,7 +85,7 @@ def test_a_model_that_was_not_measured_belongs_to_the_tasks_experiment_and_says_
 def test_a_version_has_a_description_and_its_digests_stand_apart(board: lt.Board) -> None:
     model = board.best.log(register="mood", alias="champion")
     version = mlflow.MlflowClient().get_model_version_by_alias("mood", "champion")
-    assert version.description.startswith("plain (baseline) answers mood: bad, good, from text.")
+    assert "\nplain (baseline) answers mood: bad, good, from text.\n" in version.description
     own = {name for name in version.tags if name.startswith("luthier.")}
     assert {name for name in own if "digest" in name} == {name for name in own if name.startswith("luthier.digest.")}
     assert len(own - {name for name in own if name.startswith("luthier.digest.")}) == 4

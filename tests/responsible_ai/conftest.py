@@ -11,6 +11,11 @@ from luthier.responsible_ai.environment import IsolatedEnvironment, can_be_made
 from tests.conftest import REPOSITORY
 
 
+def with_uv_of_the_clone(here: pytest.MonkeyPatch) -> None:
+    """On a machine without uv, scripts/setup has put one into the clone."""
+    here.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{REPOSITORY / '.tools' / 'bin'}")
+
+
 @pytest.fixture(scope="session")
 def isolated_python() -> Path:
     """The Python of the real environment, 1.1 GiB in LUTHIER_CACHE, which is fetched if it is not there.
@@ -20,8 +25,7 @@ def isolated_python() -> Path:
     """
     environment = IsolatedEnvironment.of_dashboards()
     with pytest.MonkeyPatch.context() as here:
-        # A clone on a machine without uv has one here (scripts/setup).
-        here.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{REPOSITORY / '.tools' / 'bin'}")
+        with_uv_of_the_clone(here)
         if environment.find() is None and not can_be_made():
             pytest.skip("neither uv nor a Python 3.11 is here")
         return environment.make()

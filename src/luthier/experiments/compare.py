@@ -327,8 +327,11 @@ class _TableRun:
                 metrics_of(spec.task, table.rows, self._candidate(result), measured=self._measured), evaluated
             )
             run.log_answers(answers_table(spec.task, table.rows, result.predictions))
-            if any(prediction.transient for prediction in result.predictions):
+            partial = any(prediction.transient for prediction in result.predictions)
+            if partial:
                 run.tag(TAGS["partial"], "true")
+        if not partial:
+            self._tracker.mark_outdated(spec.task, result.fitted.digest, run.run_id)
         return replace(result, run_id=run.run_id)
 
     def _log_board(self, run: MlflowRun, board: Leaderboard, spreads: Sequence[Spread]) -> None:

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.errors import ModelError
-from luthier.evaluation.measures import measures_of
-from luthier.evaluation.resampling import Interval
 from luthier.packaging import flavor
 from luthier.reporting.markdown import escaped
-from luthier.reporting.numbers import interval
 from luthier.spec import Fitted, Spec
 from luthier.techniques import Decision, Prompt
 from luthier.tracking.runs import TAGS, run_of, runs_of_fitted, spec_tags
 from luthier.tracking.stores import connect
+from luthier.tracking.version_descriptions import described_metrics, intervals_of, write_description
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["Logged", "check_names", "log_fitted_model"]
 
-
-DESCRIBED = ("qwk", "accuracy", "weighted_f1", "mae")
-"""Metrics of labels in a model's description, where its run has them."""
 
 MOST_LABELS = 10
 """Labels named in a model's description."""
@@ -107,7 +102,7 @@ def log_fitted_model(
         # MLflow's own lines about it go to stderr; a failure raises all the same.
         with contextlib.redirect_stderr(io.StringIO()):
             version = mlflow.register_model(info.model_uri, register, tags=tags).version
-        client.update_model_version(register, version, model_description(fitted.spec, client.get_run(run_id)))
+        write_description(register, version, model_description(fitted.spec, client.get_run(run_id)), run_id)
         if alias is not None:
             client.set_registered_model_alias(register, alias, version)
     except MlflowException as error:
@@ -182,15 +177,10 @@ def model_description(spec: Spec, run: Run) -> str:
         f"{escaped(spec.name)} ({escaped(by)}) answers {escaped(spec.task.name)}: "
         f"{escaped(labels or f'a {spec.task.kind.value_name}')}, from {escaped(', '.join(spec.columns))}."
     ]
-    metrics, measures = run.data.metrics, measures_of(spec.task)
-    found = [
-        f"{measures[name].title} {interval(bounds, measures[name].format)}"
-        for name in (DESCRIBED if spec.task.labels else spec.task.kind.headline or spec.task.kind.metrics)
-        if name in metrics
-        for bounds in [Interval(metrics[name], metrics.get(f"{name}_low"), metrics.get(f"{name}_high"))]
-    ]
-    if found:
-        lines.append(f"Measured on {int(metrics['rows_evaluated']):,} rows: {', '.join(found)}.")
+    metrics = run.data.metrics
+    figures = described_metrics(spec.task, intervals_of(metrics))
+    if figures:
+        lines.append(f"Measured on {int(metrics['rows_evaluated']):,} rows: {figures}.")
     else:
         lines.append("Not measured yet: luthier compare SPEC --test TABLE.")
     return "\n\n".join(lines)

@@ -39,7 +39,7 @@ class ChildProcess:
     def __init__(
         self, python: str | Path, what: Sequence[str | Path], environment: Mapping[str, str], *, joined: bool = False
     ) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `__exit__`)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `stop`)
         self._process = subprocess.Popen(
             [python, "-I", "-X", "utf8", LAUNCHER, *what],
             stdin=subprocess.PIPE,
@@ -62,7 +62,6 @@ class ChildProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        self._errors.close()
 
     @property
     def pid(self) -> int:
@@ -78,6 +77,7 @@ class ChildProcess:
                 yield None
                 continue
             if line is None:
+                self._lines.put(None)  # whoever reads on finds the end too
                 return
             yield line
 
@@ -86,13 +86,13 @@ class ChildProcess:
         return self._process.wait()
 
     def errors(self) -> str:
-        """The end of what it wrote to standard error."""
+        """The end of what it wrote to standard error, once it has ended."""
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - TAIL_BYTES))
         return self._errors.read().decode("utf-8", "replace")
 
     def stop(self) -> None:
-        """Asks it to end, and kills it after `STOP_SECONDS`; nothing if it has ended."""
+        """Asks it to end, and kills it after `STOP_SECONDS`; nothing if it has been stopped."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         if self._process.returncode is None:
@@ -108,6 +108,7 @@ class ChildProcess:
                 killer.cancel()
         self._reader.join(STOP_SECONDS)  # what it started may hold the pipe open
         self._process.stdout.close()
+        self._errors.close()
 
     def _kill(self) -> None:
         if sys.platform == "win32":

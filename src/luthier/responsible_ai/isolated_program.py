@@ -86,30 +86,29 @@ def run_isolated(
         RuntimeError: it failed in another way, which is a fault of the program.
     """
     began, peak_mib = time.monotonic(), None
-    step, done, of = "dashboards", 0.0, None
-    with shown(progress, step) as display, start_isolated(python, *arguments, program=program) as child:
-        for message in messages_of(child):
-            if message is not None and "step" in message:
-                step, done, of = str(message["step"]), message.get("done", 0.0), message.get("of")
-            if message is not None and "peak_mib" in message:
-                peak_mib = message["peak_mib"]
-            # Told again while the program is silent: the time that has passed is shown.
-            display.working(step, done, of, "")
+    with shown(progress, "dashboards") as display, start_isolated(python, *arguments, program=program) as child:
+        for message in messages_of(child, display):
+            peak_mib = message.get("peak_mib", peak_mib)
         if child.wait() != 0:
             raise program_failure(child)
-        return ProgramUsage(time.monotonic() - began, peak_mib)
+    return ProgramUsage(time.monotonic() - began, peak_mib)
 
 
-def messages_of(child: ChildProcess) -> Iterator[dict[str, Any] | None]:
-    """What the program says, one JSON object a line; `None` whenever it said nothing for half a second.
+def messages_of(child: ChildProcess, progress: Progress) -> Iterator[dict[str, Any]]:
+    """What the program says until it ends, one JSON object a line; its steps are shown.
 
     Raises:
         UserError: it says `{"error": ...}`.
     """
+    step, done, of = "dashboards", 0.0, None
     for line in child.lines(TICK_SECONDS):
-        message = None if line is None else _read(line)
-        if message is not None and "error" in message:
+        message = {} if line is None else _read(line)
+        if "error" in message:
             raise UserError(str(message["error"]))
+        if "step" in message:
+            step, done, of = str(message["step"]), message.get("done", 0.0), message.get("of")
+        # Told again while the program is silent: the time that has passed is shown.
+        progress.working(step, done, of, "")
         yield message
 
 
@@ -125,10 +124,10 @@ def program_failure(child: ChildProcess) -> Exception:
     return RuntimeError(f"the program that makes the dashboards ended with exit code {code}. It wrote:\n{said}")
 
 
-def _read(line: str) -> dict[str, Any] | None:
-    """A line as a message; `None` for one that some package printed."""
+def _read(line: str) -> dict[str, Any]:
+    """A line as a message; an empty one for what some package printed."""
     try:
         read = json.loads(line)
     except ValueError:
-        return None
-    return read if isinstance(read, dict) else None
+        return {}
+    return read if isinstance(read, dict) else {}

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from luthier.spec import Fitted
 from luthier.tasks.task import Task
-from luthier.tracking.runs import MlflowRun, fitted_of_run, run_of, runs_of_fitted
+from luthier.tracking.runs import TAGS, MlflowRun, fitted_of_run, run_of, runs_of_fitted
 from luthier.tracking.stores import connect, known_experiment
+from luthier.tracking.version_descriptions import mark_outdated
 
 __all__ = ["MlflowTracker", "Tracker"]
 
@@ -19,6 +20,9 @@ class Tracker(Protocol):
 
     def find_fitted(self, task: Task, digest: str) -> Fitted | None:
         """What was already fitted from the same spec, rows and seed, if a run of the task holds it."""
+
+    def mark_outdated(self, task: Task, digest: str, run_id: str) -> None:
+        """Says in descriptions of registered versions with this fitted digest that a run has newer figures."""
 
     def run(
         self, task: Task, name: str, kind: str, tags: Mapping[str, str], parent: str | None = None
@@ -32,8 +36,14 @@ class MlflowTracker:
     def find_fitted(self, task: Task, digest: str) -> Fitted | None:
         """As `Tracker` says; makes neither a store nor an experiment to find out."""
         experiment_id = known_experiment(task)
-        runs = [] if experiment_id is None else runs_of_fitted([experiment_id], digest, most=1)
-        return fitted_of_run(runs[0].info.run_id) if runs else None
+        runs = [] if experiment_id is None else runs_of_fitted([experiment_id], digest)
+        # An assessment measures what a model holds, and keeps no copy of it.
+        holding = [run for run in runs if run.data.tags.get(TAGS["kind"]) != "rai"]
+        return fitted_of_run(holding[0].info.run_id) if holding else None
+
+    def mark_outdated(self, task: Task, digest: str, run_id: str) -> None:
+        """As `Tracker` says, of those written from a run with other figures or on other rows."""
+        mark_outdated(task, digest, run_id)
 
     def run(
         self, task: Task, name: str, kind: str, tags: Mapping[str, str], parent: str | None = None
