@@ -17,6 +17,8 @@ __all__ = [
     "Floats",
     "Interval",
     "bootstrap_interval",
+    "difference_of",
+    "mean_interval",
     "normal_quantile",
     "percentile_interval",
     "plain",
@@ -253,6 +255,48 @@ def rate_interval(count: float, rows: int) -> Interval:
     return Interval(
         float(share), float(max(0.0, min(middle - half, share))), float(min(1.0, max(middle + half, share)))
     )
+
+
+def mean_interval(values: Floats, seed: int = 7, resamples: int = 2000) -> Interval:
+    """The mean of some rows with its BCa bootstrap interval; without bounds where they are all equal.
+
+    Args:
+        values: shape (rows,), at least one.
+        seed: of the samples.
+        resamples: bootstrap samples.
+    """
+    count, mean = len(values), float(values.mean())
+    if not np.ptp(values):
+        return Interval(mean)
+    draws = np.concatenate([drawn @ values / count for drawn in weights(count, resamples, seed)])
+    return bootstrap_interval(mean, draws, count, (values.sum() - values) / (count - 1))
+
+
+def difference_of(first: Interval, second: Interval, comparisons: int = 1) -> Interval:
+    """The first value minus the second, of rows that do not overlap, with the interval that follows from their own.
+
+    Of two shares with Wilson's intervals this is Newcombe's interval.
+
+    Args:
+        first: with its 95% interval.
+        second: the same.
+        comparisons: how many differences this one was chosen from; the interval is widened so that all of them
+            together are covered (Bonferroni).
+
+    Examples:
+        >>> found = difference_of(rate_interval(56, 70), rate_interval(48, 80))
+        >>> round(found.low, 4), round(found.value, 4), round(found.high, 4)
+        (0.0524, 0.2, 0.3339)
+
+    Source: Newcombe 1998, method 10; for other values than shares Zou and Donner 2008 (MOVER).
+    """
+    value = first.value - second.value
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return Interval(value)
+    widening = float(scipy.special.ndtri(1 - (1 - CONFIDENCE) / (2 * comparisons))) / normal_quantile()
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Interval(value, value - widening * below, value + widening * above)
 
 
 def quantile_interval(values: Floats, probability: float) -> Interval:
