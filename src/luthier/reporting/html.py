@@ -19,7 +19,7 @@ from luthier.errors import DataError
 from luthier.evaluation.resampling import Interval
 from luthier.outputs import check_file, write_file
 from luthier.reporting.numbers import bounds, number
-from luthier.reporting.table import Bar, Cell, Column, Page, Row, Section, Table
+from luthier.reporting.table import Bar, Cell, Column, Highlighted, Page, Row, Section, Table
 
 if TYPE_CHECKING:
     import jinja2
@@ -110,6 +110,7 @@ def _environment() -> jinja2.Environment:
     # jinja2's `tojson` writes `<`, `>` and `&` as escapes, so that no parser finds a tag in a figure.
     environment.policies["json.dumps_function"] = lambda figure, **_: figure.to_json(validate=False)
     environment.globals |= {"columns_of": _columns, "cell_of": _cell, "kind_of": lambda block: type(block).__name__}
+    environment.globals |= {"tinted": _tinted}
     return environment
 
 
@@ -140,6 +141,19 @@ def _cell(table: Table, row: Row, place: int) -> tuple[str, str]:
     after = place + 1
     small = after < len(row.cells) and table.columns[after].kind == "small"
     return number(cell, unit), str(row.cells[after]) if small else ""
+
+
+def _tinted(block: Highlighted) -> Iterator[tuple[str, str, str]]:
+    """The passages, each with its weight as text and its colour, which is strongest at the greatest weight."""
+    greatest = max((abs(weight) for _, weight in block.passages if weight is not None), default=0) or 1
+    for text, weight in block.passages:
+        # Blue and orange are told apart by colour-blind readers; half transparent, they suit light and dark pages.
+        colour = "61, 133, 198" if (weight or 0) > 0 else "230, 126, 34"
+        yield (
+            text,
+            "" if weight is None else number(weight, "gap"),
+            f"rgba({colour}, {0.6 * abs(weight or 0) / greatest:.2f})",
+        )
 
 
 def _scale(cells: list[Cell], column: Column) -> Callable[[float], str]:

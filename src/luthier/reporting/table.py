@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bar",
+    "Block",
     "Cell",
     "Column",
     "Columns",
     "Example",
     "Figure",
     "Fold",
+    "Highlighted",
     "Lines",
     "Page",
     "Row",
@@ -176,6 +178,19 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Highlighted:
+    """A text whose passages are tinted by weight; on pages only.
+
+    Attributes:
+        about: what the text is, in pieces; every second piece stands out.
+        passages: the text, cut, each piece with its weight: tinted blue above 0, orange below, not at all for `None`.
+    """
+
+    about: tuple[str, ...]
+    passages: tuple[tuple[str, float | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """Blocks behind a summary; on pages only."""
 
@@ -218,4 +233,4 @@ class Page:
                 waiting = [*(block if isinstance(block, tuple) else block.blocks), *waiting]
 
 
-Block = str | Table | Lines | Figure | tuple[Figure, ...] | Example | Fold | Section
+Block = str | Table | Lines | Figure | tuple[Figure, ...] | Example | Highlighted | Fold | Section
