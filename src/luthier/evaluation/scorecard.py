@@ -92,9 +92,10 @@ class Perturbation:
         kind: such as `typos`.
         description: the change, in a sentence.
         rows: rows that were asked again.
-        flips: share of them whose label changed.
+        flips: share of them whose label changed; at a temperature above 0 also for the model's own randomness.
         to_target: of an injected instruction, the share that did as it said; `None` for other kinds.
-        examples: up to three changed rows: text before, text after, label before, label after.
+        examples: up to three flipped rows: text before, text after, label before, label after.
+        left_out: sampled rows whose text cannot be changed in this way.
     """
 
     kind: str
@@ -103,6 +104,7 @@ class Perturbation:
     flips: Interval
     to_target: Interval | None = None
     examples: tuple[tuple[str, str, str, str], ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

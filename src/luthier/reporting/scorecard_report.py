@@ -61,7 +61,8 @@ TERMS = {
     "other, with a correction for the number of cohorts that were tested.",
     "Confidence": "The probability that the model gives the label it answers.",
     "Coverage": "The share of rows that is answered when rows below a threshold of confidence are left to people.",
-    "Flip": "A changed text whose label differs from that of the unchanged text.",
+    "Flip": "A changed text whose label differs from that of the unchanged text. At a temperature above 0 part of the "
+    "flips is the model's own randomness.",
 }
 
 
@@ -326,6 +327,9 @@ def _robustness(card: Scorecard) -> Section | None:
     ]
     if any(one.to_target is not None for one in card.perturbations):
         columns = [*columns, (Column("did as told", "percent", short="told", brief=2), lambda one: one.to_target)]
+    if any(one.left_out for one in card.perturbations):
+        hint = "Texts that cannot be changed in this way, such as texts without long words for typos."
+        columns = [*columns, (Column("left out", "count", hint=hint, drop=3), lambda one: one.left_out)]
     examples = [
         Example((f"{one.kind}: ", before, ", then ", after), f"{old}\n\n→ {new}")
         for one in card.perturbations
