@@ -14,7 +14,7 @@ from luthier.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MISSING", "Filter", "Filters", "category_names", "meets"]
+__all__ = ["MISSING", "Filter", "Filters", "category_names", "meets", "numbers_of", "written"]
 
 Rows: TypeAlias = npt.NDArray[np.bool_]
 
@@ -109,7 +109,7 @@ def meets(table: pd.DataFrame, filters: Sequence[Filter]) -> Rows:
         if one.relation == "=":
             out &= np.array([name == one.value for name in category_names(series)], dtype=bool)
             continue
-        numbers = _numbers(series)
+        numbers = numbers_of(series)
         if numbers is None:
             raise DataError(f"column {one.column!r} holds neither numbers nor dates, so {str(one)!r} cannot be judged.")
         value = _moment(one.value) if isinstance(one.value, str) else one.value
@@ -129,7 +129,7 @@ def _of_column(name: str, cells: pd.Series[Any], fewest: int) -> list[tuple[Filt
     """Filters on one column with the rows that meet them, whatever their number."""
     import pandas as pd
 
-    numbers = _numbers(cells)
+    numbers = numbers_of(cells)
     if numbers is None:
         codes, values = pd.factorize(np.array(category_names(cells), dtype=object))
         counts = np.bincount(codes, minlength=len(values))
@@ -142,13 +142,13 @@ def _of_column(name: str, cells: pd.Series[Any], fewest: int) -> list[tuple[Filt
     # An observed value as threshold, so that it reads as the column does: `words <= 12` and not `words <= 12.4`.
     edges = np.unique(np.quantile(numbers[~missing], QUANTILES, method="inverted_cdf"))
     for edge in edges:
-        value = _as_written(float(edge), cells)
+        value = _as_compared(float(edge), cells)
         with np.errstate(invalid="ignore"):
             found += [(Filter(name, "<=", value), numbers <= edge), (Filter(name, ">", value), numbers > edge)]
     return found
 
 
-def _numbers(cells: pd.Series[Any]) -> npt.NDArray[np.float64] | None:
+def numbers_of(cells: pd.Series[Any]) -> npt.NDArray[np.float64] | None:
     """A column of numbers as floats and one of dates as microseconds, NaN where missing; `None` for any other."""
     import pandas as pd
 
@@ -156,21 +156,32 @@ def _numbers(cells: pd.Series[Any]) -> npt.NDArray[np.float64] | None:
     if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
         numbers: npt.NDArray[np.float64] = pd.to_numeric(cells).to_numpy(dtype=float, na_value=np.nan)
         return numbers
-    if kind in ("datetime64", "datetime", "date"):
+    if _are_dates(cells):
         times = pd.to_datetime(cells, utc=True)
         moments = times.dt.tz_localize(None).astype("datetime64[us]").to_numpy()
         return np.where(np.isnat(moments), np.nan, moments.astype("int64").astype(float))
     return None
 
 
-def _as_written(edge: float, cells: pd.Series[Any]) -> float | str:
-    """A threshold as a reader writes it: a number, or a date in ISO 8601."""
+def written(number: float, cells: pd.Series[Any]) -> str:
+    """One of the numbers of `numbers_of` as a reader writes it: a date in ISO 8601, a whole number without a point."""
     import pandas as pd
 
-    if pd.api.types.infer_dtype(cells, skipna=True) not in ("datetime64", "datetime", "date"):
-        return edge
-    moment = pd.Timestamp(int(edge), unit="us")
-    return moment.date().isoformat() if moment == moment.normalize() else moment.isoformat()
+    if _are_dates(cells):
+        moment = pd.Timestamp(int(number), unit="us")
+        return moment.date().isoformat() if moment == moment.normalize() else moment.isoformat()
+    return str(int(number)) if float(number).is_integer() else repr(float(number))
+
+
+def _as_compared(edge: float, cells: pd.Series[Any]) -> float | str:
+    """A threshold as a `Filter` holds it: a number, or a date in ISO 8601."""
+    return written(edge, cells) if _are_dates(cells) else edge
+
+
+def _are_dates(cells: pd.Series[Any]) -> bool:
+    import pandas as pd
+
+    return pd.api.types.infer_dtype(cells, skipna=True) in ("datetime64", "datetime", "date")
 
 
 def _moment(written: str) -> float:

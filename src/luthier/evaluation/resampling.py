@@ -268,7 +268,16 @@ def mean_interval(values: Floats, seed: int = 7, resamples: int = 2000) -> Inter
     count, mean = len(values), float(values.mean())
     if not np.ptp(values):
         return Interval(mean)
-    draws = np.concatenate([drawn @ values / count for drawn in weights(count, resamples, seed)])
+    # How often each value is drawn is one multinomial draw: quick for ratings, however many rows there are.
+    steps, held = np.unique(values, return_counts=True)
+    chunk = max(1, CELLS_PER_CHUNK // len(steps))
+    generator = np.random.default_rng(seed)
+    draws = np.concatenate(
+        [
+            generator.multinomial(count, held / count, min(chunk, resamples - start)) @ steps / count
+            for start in range(0, resamples, chunk)
+        ]
+    )
     return bootstrap_interval(mean, draws, count, (values.sum() - values) / (count - 1))
 
 
