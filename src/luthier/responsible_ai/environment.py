@@ -44,6 +44,8 @@ WAIT_SECONDS = 0.5
 UNUSED_DAYS = 30
 """Environments of other locks, which other versions of Luthier may use, are kept so long after their last use."""
 TAIL_LINES = 12
+SHOWN = 60
+"""Characters of a line of uv or pip that the progress shows."""
 
 REDIRECTING = (
     *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON"),
@@ -147,8 +149,8 @@ class IsolatedEnvironment:
     def _fill(self, scratch: Path, progress: Progress) -> None:
         new, lock = scratch / "new", scratch / "requirements.txt"
         lock.write_bytes(self.lock)
-        for command in _commands(new, lock):
-            _run(command, progress)
+        for command, cure in _commands(new, lock):
+            _run(command, cure, progress)
         sizes = {
             str(file.relative_to(new)): file.stat().st_size
             for file in sorted(new.rglob("*"))
@@ -158,12 +160,16 @@ class IsolatedEnvironment:
         (new / "made.json").write_text(json.dumps(sizes), encoding="utf-8")
 
 
-def _commands(new: Path, lock: Path) -> Iterator[Sequence[str | Path]]:
-    """What makes the environment: with uv, which finds a Python 3.11 or fetches one, else with a Python 3.11."""
+def _commands(new: Path, lock: Path) -> Iterator[tuple[Sequence[str | Path], str]]:
+    """What makes the environment, each with what to do where it fails.
+
+    With uv, which finds a Python 3.11 or fetches one; else with a Python 3.11.
+    """
     if (uv := _uv()) is not None:
         # Its scripts are not used; they would name the place where it was made.
-        yield uv, "venv", "--python", "3.11", "--no-project", "--relocatable", new
-        yield uv, "pip", "sync", "--python", _python_of(new), "--require-hashes", "--no-build", lock
+        yield (uv, "venv", "--python", "3.11", "--relocatable", new), "Install Python 3.11, or let uv fetch it."
+        sync = (uv, "pip", "sync", "--python", _python_of(new), "--require-hashes", "--no-build", lock)
+        yield sync, "uv looks for packages where UV_DEFAULT_INDEX or uv.toml says, and not where pip is configured to."
         return
     if (python := _python_311()) is None:
         raise MissingPart(
@@ -171,16 +177,17 @@ def _commands(new: Path, lock: Path) -> Iterator[Sequence[str | Path]]:
             "a python3.11 with its venv module was found on PATH. Type: pip install uv, or install Python 3.11. "
             "The scorecard needs neither."
         )
-    yield python, "-I", "-m", "venv", new
-    install = ("install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-input")
-    yield _python_of(new), "-I", "-m", "pip", *install, "--disable-pip-version-check", "-r", lock
+    yield (python, "-I", "-m", "venv", new), "Type: pip install uv"
+    pip = (_python_of(new), "-I", "-m", "pip", "install", "--require-hashes", "--no-deps", "--only-binary", ":all:")
+    quiet = ("--no-input", "--disable-pip-version-check")
+    yield (*pip, *quiet, "-r", lock), "pip looks for packages where its configuration says."
 
 
-def _run(command: Sequence[str | Path], progress: Progress) -> None:
+def _run(command: Sequence[str | Path], cure: str, progress: Progress) -> None:
     """Runs uv or pip to its end, and shows what it says.
 
     Raises:
-        MissingPart: it failed; with the end of what it said.
+        MissingPart: it failed; with the end of what it said, and the cure.
     """
     variables = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
     said: deque[str] = deque(maxlen=TAIL_LINES)
@@ -188,13 +195,13 @@ def _run(command: Sequence[str | Path], progress: Progress) -> None:
         for line in child.lines(WAIT_SECONDS):
             if line:
                 said.append(visible(line))
-            progress.working("fetching the dashboards' packages", 0.0, None, said[-1].strip() if said else "")
+            progress.working("fetching the dashboards' packages", 0.0, None, said[-1].strip()[:SHOWN] if said else "")
         code = child.wait()
     if code != 0:
-        tail = "\n".join(said)
+        lines = "\n".join(said)
         raise MissingPart(
-            "the environment of the dashboards could not be made; nothing of it was kept, and the scorecard does not "
-            f"need it. {Path(command[0]).name} ended with exit code {code} and said:\n{tail}"
+            "the environment of the dashboards could not be made, and nothing of it was kept; the scorecard does not "
+            f"need it. What makes it ended with exit code {code} and said:\n{lines}\n{cure}"
         )
 
 
