@@ -6,6 +6,7 @@ from luthier.evaluation.cohorts import Cohort, CohortSearch, Filter
 from luthier.evaluation.groups import Disparity, GroupMetric, SensitiveColumn, SensitiveGroup
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import DataFacts, ModelFacts, Perturbation, Scorecard
+from luthier.tasks.types import Plots
 from tests.conftest import stars
 
 TASK = stars()
@@ -41,6 +42,7 @@ CARD = Scorecard(
     model=MODEL,
     data=DATA,
     metrics={"accuracy": Interval(0.8, 0.75, 0.85), "calibration_error": Interval(0.05, 0.02, 0.09)},
+    plots=Plots(confusion=((232, 58), (0, 0))),
     cohorts=searched(cohort(0.2), cohort(0.3), cohort(0.9, confirmed=False)),
     sensitive=(column("Home region", 0.12),),
     perturbations=(

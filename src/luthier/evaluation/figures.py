@@ -57,7 +57,7 @@ def judge_scorecard(card: Scorecard, requirements: Sequence[str]) -> tuple[Gate,
         UserError: a requirement is not understood, or names no figure that there could be.
     """
     measured = figures(card)
-    return tuple(judge(check_requirement(one, card.task), measured, card.data.labelled) for one in requirements)
+    return tuple(judge(check_requirement(one, card.task), measured, card.rows_evaluated) for one in requirements)
 
 
 def name_of_column(column: str) -> str:
@@ -144,7 +144,7 @@ def check_measured(
             compared = f" (compared are: {', '.join(columns)})" if columns else ""
             raise UserError(
                 f"requirement {text!r} is on groups that are not compared{compared}. Add --sensitive COLUMN, as in "
-                f"--sensitive {rest.rpartition('_')[2]}."
+                f"--sensitive {rest.rpartition('_')[2]} (sensitive=)."
             )
         if family in (FLIPS, FOLLOWED):
             if rest not in kinds:
@@ -153,7 +153,7 @@ def check_measured(
                 )
             if not perturbed:
                 raise UserError(
-                    f"requirement {text!r} is on perturbed texts, and none are asked for; add --perturb 100."
+                    f"requirement {text!r} is on perturbed texts, and none are asked for; add --perturb 100 (perturb=)."
                 )
 
 

@@ -41,7 +41,9 @@ LONGEST = 4_900
 
 BEGIN = "<!-- luthier, run {run_id}: write above or below this part, which is replaced by newer figures -->"
 END = "<!-- luthier, end -->"
-WRITTEN = re.compile(r"<!-- luthier, run (?P<run_id>\w*):.*?-->\n(?P<body>.*?)\n<!-- luthier, end -->", re.S)
+WRITTEN = re.compile(
+    r"<!-- luthier, run (?P<run_id>\w*):[^\n]*-->\n(?P<body>(?:(?!<!-- luthier, run ).)*?)\n<!-- luthier, end -->", re.S
+)
 
 UNMARKED = re.compile(
     r"\A(?P<body>.+ \(.+\) answers .+, from .+\.\n\n(?:Measured on [\d,]+ rows: .+\.|Not measured yet: .+\.))"
