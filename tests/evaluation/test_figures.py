@@ -9,6 +9,7 @@ import pytest
 from luthier.errors import UserError
 from luthier.evaluation.figures import check_measured, check_requirement, figures, judge_scorecard
 from luthier.evaluation.resampling import Interval
+from luthier.evaluation.scorecard import Perturbation
 from luthier.tasks.task import Task
 from tests.scorecards import CARD, TASK, cohort, column, searched
 
@@ -42,6 +43,11 @@ def test_no_confirmed_cohort_is_no_difference_and_no_search_is_no_figure() -> No
     nothing_found = figures(replace(CARD, cohorts=searched(cohort(0.9, confirmed=False))))
     assert nothing_found["worst_cohort_difference"] == Interval(0.0, 0.0, 0.0)
     assert "worst_cohort_difference" not in figures(replace(CARD, cohorts=None))
+
+
+def test_a_kind_of_change_that_changed_no_text_was_not_measured() -> None:
+    none = Perturbation("typos", "Two letters change places.", 0, Interval(0.0))
+    assert not judge_scorecard(replace(CARD, perturbations=(none,)), ["flip_rate_typos <= 0.05"])[0].passed
 
 
 def test_of_two_columns_with_one_name_the_wider_disparity_counts() -> None:

@@ -13,7 +13,7 @@ from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import Scorecard
 from luthier.tasks.task import Task
 
-__all__ = ["check_measured", "check_requirement", "figures", "judge_scorecard", "name_of_column"]
+__all__ = ["check_measured", "check_requirement", "figures", "judge_scorecard", "figure_name"]
 
 COHORT = "worst_cohort_difference"
 DISPARITY, FLIPS, FOLLOWED = "disparity_", "flip_rate_", "attack_success_rate_"
@@ -42,8 +42,11 @@ def figures(card: Scorecard) -> dict[str, Interval]:
     for column in card.sensitive:
         rows = sum(group.rows for group in column.groups if group.judged)
         for disparity in column.disparities:
-            put(f"{DISPARITY}{disparity.metric}_{name_of_column(column.column)}", disparity.difference, rows)
+            put(DISPARITY + figure_name(f"{disparity.metric}_{column.column}"), disparity.difference, rows)
     for one in card.perturbations:
+        if not one.rows:
+            # No text could be changed in this way, or none of the changed ones was answered.
+            continue
         put(f"{FLIPS}{one.kind}", one.flips, one.rows)
         if one.to_target is not None:
             put(f"{FOLLOWED}{one.kind}", one.to_target, one.rows)
@@ -60,14 +63,14 @@ def judge_scorecard(card: Scorecard, requirements: Sequence[str]) -> tuple[Gate,
     return tuple(judge(check_requirement(one, card.task), measured, card.rows_evaluated) for one in requirements)
 
 
-def name_of_column(column: str) -> str:
-    """A column as the name of a figure holds it: MLflow allows no signs in names.
+def figure_name(text: str) -> str:
+    """The name of a metric or column as figures have it: MLflow allows few signs in names.
 
     Examples:
-        >>> name_of_column("home region (2024)")
-        'home_region_2024'
+        >>> figure_name("missed: spam"), figure_name("home region (2024)")
+        ('missed_spam', 'home_region_2024')
     """
-    return re.sub(r"\W+", "_", str(column)).strip("_")
+    return re.sub(r"\W+", "_", text).strip("_")
 
 
 def check_requirement(text: str, task: Task) -> Requirement:
@@ -130,7 +133,7 @@ def check_measured(
         UserError: names the requirement and the option that measures its figure.
     """
     measures = measures_of(task)
-    columns = [name_of_column(column) for column in sensitive]
+    columns = [figure_name(str(column)) for column in sensitive]
     for text in requirements:
         name = base_name(check_requirement(text, task).figure)
         family, rest = (None, "") if name in measures else _parts(name)
