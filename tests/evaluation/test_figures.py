@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from luthier.errors import UserError
-from luthier.evaluation.figures import check_measured, check_requirement, figures, judge_scorecard
+from luthier.evaluation.figures import check_measured, check_requirement, figure_name, figures, judge_scorecard
+from luthier.evaluation.group_metrics import row_values
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import Perturbation
+from luthier.tasks.prediction import Prediction, State
 from luthier.tasks.task import Task
 from tests.scorecards import CARD, TASK, cohort, column, searched
 
@@ -74,6 +76,7 @@ def test_a_scorecard_is_judged_by_metrics_and_by_what_goes_beyond_them() -> None
         ("accuracy >= 80", "0.8 for 80%"),
         ("flip_rate_typos <= 5", "0.8 for 80%"),
         ("disparity_region <= 0.1", "disparity_accuracy_region"),
+        ("disparity_acuracy_region <= 0.1", "compared by accuracy, .*mean_error"),
         ("flip_rate_ <= 0.1", "flip_rate_typos"),
     ],
 )
@@ -104,4 +107,17 @@ def test_a_gate_on_what_would_not_be_measured_is_refused_beforehand(requirement:
         check_measured([requirement], TASK, labelled=labelled, sensitive=(), kinds=kinds, perturbed=False)
     if labelled and "typoes" not in requirement:
         check_measured([requirement], TASK, labelled=True, sensitive=["region"], kinds=kinds, perturbed=True)
-    check_measured(["failed_rate <= 0.1"], TASK, labelled=False, sensitive=(), kinds=kinds, perturbed=False)
+    without = ["failed_rate <= 0.1", "disparity_mean_predicted_region <= 1"]
+    check_measured(without, TASK, labelled=False, sensitive=["region"], kinds=kinds, perturbed=False)
+
+
+@pytest.mark.parametrize("labels", [["spam", "ham"], ["a", "b", "c"]])
+@pytest.mark.parametrize("kind", ["rating", "classification"])
+def test_every_metric_that_groups_are_compared_by_can_be_gated(kind: str, labels: list[str]) -> None:
+    task = Task("mood", type=kind, labels=labels)
+    states: list[State] = ["ok", "refused", "failed", "off_label"]
+    predictions = [Prediction(labels[0] if state == "ok" else None, state) for state in states]
+    for one in row_values(task, labels[:1] * 4, predictions):
+        name = figure_name(f"disparity_{one.name}_home region")
+        assert check_requirement(f"{name} <= 0.1", task).figure == name
+        check_measured([f"{name} <= 1"], task, labelled=True, sensitive=["home region"], kinds=(), perturbed=False)

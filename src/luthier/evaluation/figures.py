@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 
 from luthier.errors import UserError
 from luthier.evaluation.gates import BOUNDS, Gate, Requirement, base_name, judge, parse_requirement
+from luthier.evaluation.group_metrics import group_metric_names
 from luthier.evaluation.measures import measures_of
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import Scorecard
@@ -96,9 +97,11 @@ def check_requirement(text: str, task: Task) -> Requirement:
         family, rest = _parts(name)
         if family is None:
             raise UserError(_unknown(text, found.figure, measures))
-        if family == DISPARITY and "_" not in rest:
+        compared = _compared_metrics(task)
+        if family == DISPARITY and not _metric_and_column(rest, compared)[1]:
             raise UserError(
-                f"requirement {text!r}: a disparity names a metric and a column, as in disparity_accuracy_region."
+                f"requirement {text!r}: a disparity names a metric and a column, as in disparity_accuracy_region; "
+                f"groups of task {task.name!r} are compared by {', '.join(compared)}."
             )
         if family in (FLIPS, FOLLOWED) and not rest:
             raise UserError(f"requirement {text!r}: {family} wants the kind of change, as in {family}typos.")
@@ -133,21 +136,25 @@ def check_measured(
         UserError: names the requirement and the option that measures its figure.
     """
     measures = measures_of(task)
+    compared = _compared_metrics(task)
     columns = [figure_name(str(column)) for column in sensitive]
     for text in requirements:
         name = base_name(check_requirement(text, task).figure)
         family, rest = (None, "") if name in measures else _parts(name)
-        needs_labels = family in (DISPARITY, COHORT) or (name in measures and measures[name].kind == "quality")
+        metric, column = _metric_and_column(rest, compared) if family == DISPARITY else ("", "")
+        needs_labels = (
+            family == COHORT or compared.get(metric) or (name in measures and measures[name].kind == "quality")
+        )
         if needs_labels and not labelled:
             raise UserError(
                 f"requirement {text!r} cannot be judged: the table has no labels in column {task.label!r}. "
                 "Give a table that has."
             )
-        if family == DISPARITY and not any(rest.endswith(f"_{column}") for column in columns):
-            compared = f" (compared are: {', '.join(columns)})" if columns else ""
+        if family == DISPARITY and column not in columns:
+            given = f"; compared are those of: {', '.join(columns)}" if columns else ""
             raise UserError(
-                f"requirement {text!r} is on groups that are not compared{compared}. Add --sensitive COLUMN, as in "
-                f"--sensitive {rest.rpartition('_')[2]} (sensitive=)."
+                f"requirement {text!r} is on groups of {column!r}, which are not compared{given}. Add "
+                f"--sensitive {column} (sensitive=)."
             )
         if family in (FLIPS, FOLLOWED):
             if rest not in kinds:
@@ -168,6 +175,17 @@ def _parts(name: str) -> tuple[str | None, str]:
         if name.startswith(family):
             return family, name.removeprefix(family)
     return None, ""
+
+
+def _compared_metrics(task: Task) -> dict[str, bool]:
+    """Metrics that groups are compared by, as figures have them, with whether they take labels."""
+    return {figure_name(name): labelled for name, labelled in group_metric_names(task).items()}
+
+
+def _metric_and_column(rest: str, compared: Collection[str]) -> tuple[str, str]:
+    """The two parts of a disparity's name, the metric as long as can be; empty where there is no such metric."""
+    metric = max((metric for metric in compared if rest.startswith(f"{metric}_")), key=len, default="")
+    return metric, rest.removeprefix(f"{metric}_") if metric else ""
 
 
 def _unknown(text: str, figure: str, measures: Collection[str]) -> str:

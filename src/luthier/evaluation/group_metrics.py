@@ -16,7 +16,7 @@ from luthier.tasks.closed_set import ClosedSet
 from luthier.tasks.prediction import Prediction, State
 from luthier.tasks.task import Task
 
-__all__ = ["GroupMetric", "RowValues", "row_values"]
+__all__ = ["GroupMetric", "RowValues", "group_metric_names", "row_values"]
 
 MOST_LABELS = 10
 """Labels whose share is compared, the most often predicted first."""
@@ -86,6 +86,23 @@ def row_values(task: Task, truths: Sequence[Any], predictions: Sequence[Predicti
             metric = GroupMetric(state.replace("_", " "), "lower", "share", f"Share of rows where {why}.")
             found.append(RowValues(f"{state}_rate", metric, held))
     return found + _of_predictions(task, predictions)
+
+
+def group_metric_names(task: Task) -> dict[str, bool]:
+    """Every name that `row_values` may give for a task, with whether it takes truths to measure it."""
+    names = {"accuracy": True} | dict.fromkeys((f"{state}_rate" for state in NO_VALUE), False)
+    if task.kind.ordered:
+        names["mae"] = True
+    if not isinstance(task.kind, ClosedSet):
+        return names
+    if task.kind.ordered:
+        return names | {"mean_error": True, "mean_predicted": False}
+    missed = task.kind.labels if len(task.kind.labels) == 2 else ()
+    return (
+        names
+        | dict.fromkeys((f"missed: {label}" for label in missed), True)
+        | dict.fromkeys((f"predicted: {label}" for label in task.kind.labels), False)
+    )
 
 
 def _of_truths(
