@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,20 @@ def isolated_python() -> Path:
         if environment.find() is None and not can_be_made():
             pytest.skip("neither uv nor a Python 3.11 is here")
         return environment.make()
+
+
+Program = Callable[[str], Path]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """Makes a package whose `__main__` is this code, after some imports, to be run in place of the dashboards' program."""
+
+    def made(code: str) -> Path:
+        folder = tmp_path / "programs" / "small"
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").touch()
+        (folder / "__main__.py").write_text(f"import json, os, sys\n{code}")
+        return folder
+
+    return made

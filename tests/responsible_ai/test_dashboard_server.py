@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -17,11 +17,12 @@ import pytest
 
 from luthier.errors import UserError
 from luthier.responsible_ai.dashboard_server import DashboardServer
+from tests.responsible_ai.conftest import Program
 
 PYTHON = Path(sys.executable)
 
 SERVES = """
-import http.server, json, os, sys
+import http.server
 from pathlib import Path
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -54,20 +55,6 @@ with DashboardServer(Path(sys.executable), folder, program=program) as server:
     server.wait()
 print("stopped", flush=True)
 """
-
-Program = Callable[[str], Path]
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    def made(code: str) -> Path:
-        folder = tmp_path / "programs" / "small"
-        folder.mkdir(parents=True)
-        (folder / "__init__.py").touch()
-        (folder / "__main__.py").write_text(code)
-        return folder
-
-    return made
 
 
 @pytest.fixture
@@ -153,6 +140,7 @@ def served(serving: Path, folder: Path) -> Iterator[tuple[subprocess.Popen[str],
         yield process, process.stdout.readline().strip(), life
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_it_cleanly(number: signal.Signals, serving: Path, tmp_path: Path) -> None:
     with served(serving, tmp_path) as (process, url, life):
@@ -163,6 +151,7 @@ def test_a_signal_stops_it_cleanly(number: signal.Signals, serving: Path, tmp_pa
         assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_program_ends_with_a_command_that_is_killed(serving: Path, tmp_path: Path) -> None:
     with served(serving, tmp_path) as (process, url, life):
         get(url)

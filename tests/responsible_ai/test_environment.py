@@ -113,6 +113,7 @@ def test_another_lock_has_an_environment_of_its_own(environment: IsolatedEnviron
     assert IsolatedEnvironment(environment.lock + b"# of a later version\n", 1).find() is None
 
 
+@pytest.mark.slow
 def test_two_commands_at_the_same_time_make_it_once(
     environment: IsolatedEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +144,7 @@ def fetching(environment: IsolatedEnvironment, folder: Path) -> Iterator[tuple[s
         yield process, life
 
 
+@pytest.mark.slow
 def test_killed_while_it_fetches_the_next_run_starts_clean(environment: IsolatedEnvironment, tmp_path: Path) -> None:
     with fetching(environment, tmp_path) as (process, life):
         process.kill()
@@ -153,12 +155,14 @@ def test_killed_while_it_fetches_the_next_run_starts_clean(environment: Isolated
     assert kept(environment) == {environment.folder.name}
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_fetch(environment: IsolatedEnvironment, tmp_path: Path) -> None:
     with fetching(environment, tmp_path) as (process, life):
         process.terminate()
         assert life.read() == ""
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_fetch_and_leaves_nothing(environment: IsolatedEnvironment, tmp_path: Path) -> None:
     with fetching(environment, tmp_path) as (process, life):
         process.send_signal(signal.SIGINT)

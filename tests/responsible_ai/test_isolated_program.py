@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,10 @@ from luthier.errors import UserError
 from luthier.providers.exchange import Answer
 from luthier.responsible_ai.isolated_program import run_isolated
 from tests.conftest import KEY
+from tests.responsible_ai.conftest import Program
 
 PYTHON = Path(sys.executable)
 """Any Python runs the launcher; only the dashboards need the environment."""
-
-Program = Callable[[str], Path]
 
 
 class Display:
@@ -38,20 +36,6 @@ class Display:
 
     def working(self, what: str, done: float, total: float | None, said: str) -> None:
         self.shown.append((what, done, total))
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    """Makes a package whose `__main__` is this code."""
-
-    def made(code: str) -> Path:
-        folder = tmp_path / "programs" / "small"
-        folder.mkdir(parents=True)
-        (folder / "__init__.py").touch()
-        (folder / "__main__.py").write_text(f"import json, os, sys\n{code}")
-        return folder
-
-    return made
 
 
 def seen_by(folder: Path, *arguments: str) -> dict[str, str]:

@@ -211,15 +211,15 @@ def _only_one(lock: Path, progress: Progress) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     held = FileLock(lock)
-    while True:
-        try:
+    while not held.is_locked:
+        with suppress(Timeout):
             held.acquire(timeout=WAIT_SECONDS)
-            break
-        except Timeout:
-            progress.working("waiting for another command that fetches the dashboards' packages", 0.0, None, "")
-    with held:
-        held.release()
+            continue
+        progress.working("waiting for another command that fetches the dashboards' packages", 0.0, None, "")
+    try:
         yield
+    finally:
+        held.release()
 
 
 def _check_room(place: Path, needed_mib: int) -> None:
