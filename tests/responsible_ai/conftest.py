@@ -37,7 +37,7 @@ Program = Callable[[str], Path]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """Makes a package whose `__main__` is this code, after some imports, to be run in place of the dashboards' program."""
+    """Makes a package to be run in place of the dashboards' program: some imports, then this code."""
 
     def made(code: str) -> Path:
         folder = tmp_path / "programs" / "small"
