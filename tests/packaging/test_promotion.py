@@ -25,6 +25,8 @@ def assessed(model: lt.Model, metrics: Mapping[str, Interval], *, test: str = "t
 def test_a_figure_beyond_metrics_is_taken_from_the_assessment(model: lt.Model) -> None:
     figures = {"flip_rate_typos": Interval(0.04, 0.01, 0.1), "flip_rate_typos_rows": Interval(100.0)}
     assessed(model, figures)
+    # On more rows, of which fewer were perturbed.
+    assessed(model, {"flip_rate_typos": Interval(0.0), "flip_rate_typos_rows": Interval(5.0)}, rows=900)
     moved = lt.promote("stars", alias="prod", require=["flip_rate_typos <= 0.05"])
     assert [str(gate) for gate in moved.gates] == ["flip_rate_typos <= 0.05: 0.0400 against 0.0500 on 100 rows"]
     with pytest.raises(GateFailed, match="flip_rate_typos_high <= 0.05: 0.1000 against 0.0500 on 100 rows"):

@@ -92,6 +92,13 @@ def test_an_assessment_on_other_rows_dates_the_cards_of_the_same_model_elsewhere
     assert again.uri.endswith("/2")
 
 
+def test_an_assessment_that_lacks_rows_replaces_no_card(model: lt.Model) -> None:
+    write_model_card(*assessed(model))
+    before = description()
+    write_model_card(*assessed(model, replace(CARD, data=replace(CARD.data, digest="e" * 64, missing=3))))
+    assert description() == before
+
+
 @pytest.mark.slow
 def test_a_comparison_with_other_figures_dates_the_card_and_a_new_card_is_of_its_own_date(store: str) -> None:
     task = lt.Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])

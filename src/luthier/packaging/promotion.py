@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.errors import GateFailed, ModelError
-from luthier.evaluation.gates import BOUNDS, Gate, Requirement, judge, parse_requirement
+from luthier.evaluation.gates import BOUNDS, Gate, Requirement, base_name, judge, parse_requirement
 from luthier.evaluation.resampling import Interval
 from luthier.tracking.runs import runs_of_fitted, tag_of
 from luthier.tracking.stores import connect
@@ -88,7 +88,8 @@ def judge_version(requirement: Requirement, version: ModelVersion, aliases: dict
     mine = runs_with(figure, version)
     if not isinstance(alias, str):
         # The measurement on the most rows, the newest of them: a lucky handful of rows proves nothing.
-        return judge(requirement, figures_of(most := max(mine, key=rows_of)), rows_of(most))
+        most = max(mine, key=lambda run: rows_of(run, figure))
+        return judge(requirement, figures_of(most), rows_of(most, figure))
     if alias not in aliases:
         raise ModelError(
             f"{name!r} has no alias {alias!r} to compare {figure} with; aliases: {', '.join(aliases) or 'none'}. "
@@ -104,16 +105,17 @@ def judge_version(requirement: Requirement, version: ModelVersion, aliases: dict
     for run in mine:
         other = theirs.get(tag_of(run.data.tags, "test_digest"))
         if other is not None:
-            return judge(requirement, figures_of(run), rows_of(run), wanted=other.data.metrics[figure])
+            return judge(requirement, figures_of(run), rows_of(run, figure), wanted=other.data.metrics[figure])
     raise ModelError(
         f"version {version.version} and {alias} (version {rival.version}) were measured on different rows, so their "
         f"{figure} cannot be compared. Compare both specs on one table: luthier compare ... --test TABLE"
     )
 
 
-def rows_of(run: Run) -> int:
-    """Rows a run measured on."""
-    return int(run.data.metrics.get("rows_evaluated", 0))
+def rows_of(run: Run, figure: str) -> int:
+    """Rows a run measured a figure on."""
+    metrics = run.data.metrics
+    return int(metrics.get(f"{base_name(figure)}_rows", metrics.get("rows_evaluated", 0)))
 
 
 def figures_of(run: Run) -> dict[str, Interval]:

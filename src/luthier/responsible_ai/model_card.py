@@ -29,7 +29,8 @@ LONGEST_PURPOSE = 400
 def write_model_card(card: Scorecard, run_id: str) -> None:
     """Writes the card into the description of the assessed version, if it is registered.
 
-    Descriptions of other versions that hold the same model say that there are newer figures.
+    Descriptions of other versions that hold the same model say that there are newer figures. An assessment in which
+    rows have no answer yet changes no description.
 
     Args:
         card: what was found.
@@ -37,11 +38,12 @@ def write_model_card(card: Scorecard, run_id: str) -> None:
     """
     import mlflow
 
+    if card.data.missing:
+        return
     if card.model.version is not None:
         name, _, version = card.model.version.rpartition("/")
         write_description(name, version, model_card(card, mlflow.get_run(run_id)), run_id)
-    if not card.data.missing:
-        mark_outdated(card.task, card.model.fitted_digest, run_id)
+    mark_outdated(card.task, card.model.fitted_digest, run_id)
 
 
 def model_card(card: Scorecard, run: Run) -> str:
@@ -66,10 +68,9 @@ def _paragraphs(card: Scorecard, run: Run) -> Iterator[str]:
     if model.purpose:
         yield f"**Purpose:** {escaped(model.purpose[:LONGEST_PURPOSE])}"
     measured = described_metrics(card.task, card.metrics)
-    missing = f" {data.missing:,} rows have no answer yet." if data.missing else ""
     yield (
         f"**Measured** on {data.labelled:,} labelled of {data.rows:,} rows of {escaped(data.name)} (digest "
-        f"{data.digest[:12]}), {card.created[:10]}: {measured or 'no metrics, as the rows have no labels'}.{missing} "
+        f"{data.digest[:12]}), {card.created[:10]}: {measured or 'no metrics, as the rows have no labels'}. "
         f"In brackets the 95% interval. {link_to_run(run, 'The run')} has the scorecard, the dashboards and every "
         "answer."
     )
