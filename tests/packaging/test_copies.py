@@ -50,6 +50,10 @@ def test_a_model_with_a_remote_endpoint_carries_no_embedded_server(task: lt.Task
     assert [folder.name for folder in copies.iterdir()] == ["luthier"]
 
 
+def test_a_model_carries_nothing_of_the_dashboards_environment(task: lt.Task, endpoint: Endpoint) -> None:
+    assert not list((logged(task, endpoint) / "code").rglob("requirements.txt"))
+
+
 def test_a_local_model_answers_from_the_code_it_carries(
     task: lt.Task, clean_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,3 +85,6 @@ def test_the_wheel_holds_both_packages(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"luthier/__init__.py", "luthier/__main__.py", "luthier_local/__main__.py"} <= set(names)
     assert not [name for name in names if "test" in name.split("/")[0]]
+    # Files without which no dashboard is made.
+    program = "luthier/responsible_ai/isolated"
+    assert {f"{program}/launch.py", f"{program}/requirements.txt"} <= set(names)

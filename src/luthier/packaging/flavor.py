@@ -150,4 +150,5 @@ def save_model(
         packages.append(PACKAGE.parent / "luthier_local")
     for package in packages:
         copy = Path(path) / "code" / "luthier_copy" / package.name
-        shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        # Nothing that answers needs the dashboards' program and its long list of packages.
+        shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "isolated"))
