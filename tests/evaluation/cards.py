@@ -86,7 +86,7 @@ def bare_card(rows: int = 300, *, task: Task = STARS, skill: float = 1.2, **chan
         created="2026-11-28T13:00:00+00:00",
     )
     card = replace(card, **change)
-    return replace(card, limits=known_limits(card))
+    return card if "limits" in change else replace(card, limits=known_limits(card))
 
 
 def full_card(**change: Any) -> Scorecard:

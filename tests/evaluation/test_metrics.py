@@ -11,7 +11,7 @@ from sklearn import metrics as reference
 
 from luthier.errors import DataError
 from luthier.evaluation.measures import METRICS
-from luthier.evaluation.metrics import evaluate
+from luthier.evaluation.metrics import evaluate, evaluate_unlabelled
 from luthier.tasks.label_metrics import EPSILON, RATING_METRICS
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
@@ -323,3 +323,15 @@ def test_real_ratings_always_answered_4_have_the_metrics_pandas_counts() -> None
     assert got["accuracy"].value == pytest.approx((stars == 4).mean())
     assert got["mae"].value == pytest.approx((stars - 4).abs().mean())
     assert got["qwk"].value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_without_labels_there_are_the_rates_the_price_and_the_times_that_labels_would_give_too() -> None:
+    answers = [called(one, cost_usd=0.002, latency_seconds=0.5) for one in ok(1, 2, 3, 4)]
+    predictions = [*answers, called(lost("refused"), cost_usd=0.0), Prediction(None, "empty")]
+    found = evaluate_unlabelled(STARS, predictions)
+    labelled = evaluate(STARS, ["1"] * 6, predictions)
+    assert found["cost_per_1000_rows_usd"].value == pytest.approx(labelled["cost_per_1000_rows_usd"].value)
+    rest = {name: one for name, one in found.items() if name != "cost_per_1000_rows_usd"}
+    assert rest == {name: labelled[name] for name in rest}
+    assert {"refused_rate", "empty_rate", "latency_p50_seconds"} < set(rest)
+    assert evaluate_unlabelled(STARS, [Prediction(None, "empty")])["empty_rate"].value == 1.0

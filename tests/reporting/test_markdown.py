@@ -1,9 +1,13 @@
-"""The description of a run: readable Markdown, whatever specs are called and however many there are."""
+"""Markdown of pages and of the description of a run: readable, whatever specs are called."""
 
 from __future__ import annotations
 
-from luthier.reporting.markdown import LONGEST, described, listed
+import re
+
+from luthier.reporting.markdown import LONGEST, described, listed, page_markdown
+from luthier.reporting.scorecard_report import scorecard_page
 from luthier.tasks.task import Task
+from tests.evaluation.cards import full_card, sensitive
 from tests.reporting.conftest import make_board
 
 
@@ -26,3 +30,40 @@ def test_many_specs_fit_by_leaving_out_the_last(stars: Task) -> None:
 def test_a_long_list_ends_with_a_whole_sentence() -> None:
     lines = [f"Sentence {n} is as long as sentences are." for n in range(1000)]
     assert listed(lines).endswith("as sentences are.")
+
+
+def test_a_page_is_markdown_with_tables_folds_and_no_figure() -> None:
+    text = page_markdown(scorecard_page(full_card()))
+    assert text.startswith("# Scorecard: stars/3\n")
+    assert "| sentences &gt; 12 | 84 | 57% (46%–67%) |" in text
+    assert re.search(r"\| metric \| value \| most frequent label \|\n\| --- \| ---: \| ---: \|\n\| accuracy \|", text)
+    assert text.count("<details><summary>") == text.count("</details>") > 3
+    assert "injection: **1**, then **5**" in text
+    for words in ("dotted", "diamond", "To the right"):
+        assert words not in text
+
+
+def test_every_line_of_a_table_has_as_many_cells_whatever_stands_in_them() -> None:
+    card = full_card(sensitive=(sensitive("a|b", groups=("x | y", "new\nline", "`z|`")),))
+    tables = re.findall(r"(?:^\|.*\|\n)+", page_markdown(scorecard_page(card)), re.M)
+    assert len(tables) > 8
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_hostile_texts_make_no_tag_no_link_and_no_heading_in_markdown() -> None:
+    evil = (
+        "# head",
+        "1. one",
+        "<img src=x>",
+        "[a](javascript:b)",
+        "![a](b)",
+        "- - -",
+        "</details><script>",
+        "a\n\n# b",
+    )
+    text = page_markdown(scorecard_page(full_card(limits=evil)))
+    limits = text.split("## Known limits")[1].split("## Glossary")[0].strip().splitlines()
+    assert len(limits) == len(evil)
+    assert not any("<" in line or re.search(r"(?<!\\)\[", line) for line in limits)
+    assert not any(re.match(r"- (#|\d+\.|-)", line) for line in limits)

@@ -29,7 +29,7 @@ from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
 from luthier.tasks.types import Judged
 
-__all__ = ["EvaluatedRows", "Measured", "evaluate", "in_order", "measure"]
+__all__ = ["EvaluatedRows", "Measured", "evaluate", "evaluate_unlabelled", "in_order", "measure"]
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,30 @@ def evaluate(
     return in_order(task, measured.intervals | empty)
 
 
+def evaluate_unlabelled(task: Task, predictions: Sequence[Prediction]) -> dict[str, Interval]:
+    """The metrics that need no truth: rates of states, money and time.
+
+    Args:
+        task: names the metrics.
+        predictions: one per row.
+
+    Examples:
+        >>> task = Task("mood", label="mood", labels=["good", "bad"])
+        >>> found = evaluate_unlabelled(task, [Prediction("good", "ok"), Prediction(None, "refused")])
+        >>> found["refused_rate"].value
+        0.5
+    """
+    asked = tuple(prediction for prediction in predictions if prediction.state != "empty")
+    found = {"empty_rate": rate_interval(len(predictions) - len(asked), len(predictions))}
+    if asked:
+        rows = EvaluatedRows(task, (None,) * len(asked), asked, np.ones(len(asked)))
+        found |= _state_rates(rows) | _latencies(rows)
+        if rows.priced is not None and rows.priced[1].any():
+            cost, priced = rows.priced
+            found["cost_per_1000_rows_usd"] = Interval(float(1000 * cost.sum() / priced.sum()))
+    return in_order(task, found)
+
+
 def in_order(task: Task, intervals: Mapping[str, Interval]) -> dict[str, Interval]:
     """The metrics in the order tables show them."""
     return {name: intervals[name] for name in measures_of(task) if name in intervals}
@@ -236,10 +260,16 @@ def _rates(rows: EvaluatedRows, values: Mapping[str, Floats]) -> dict[str, Inter
     measures = measures_of(rows.task)
     shares = [name for name in values if measures[name].is_share]
     out = {name: rate_interval(round(float(values[name][0]) * count), count) for name in shares}
-    for state in ("off_label", "refused", "failed"):
-        out[f"{state}_rate"] = rate_interval(sum(p.state == state for p in rows.predictions), count)
-    out["censored_rate"] = rate_interval(sum(p.call.censored for p in rows.predictions), count)
-    return out | {name: rate_interval(*counted) for name, counted in rows.judged.rates.items()}
+    return out | _state_rates(rows) | {name: rate_interval(*counted) for name, counted in rows.judged.rates.items()}
+
+
+def _state_rates(rows: EvaluatedRows) -> dict[str, Interval]:
+    count = round(float(rows.counted.sum()))
+    out = {
+        f"{state}_rate": rate_interval(sum(p.state == state for p in rows.predictions), count)
+        for state in ("off_label", "refused", "failed")
+    }
+    return out | {"censored_rate": rate_interval(sum(p.call.censored for p in rows.predictions), count)}
 
 
 def _latencies(rows: EvaluatedRows) -> dict[str, Interval]:

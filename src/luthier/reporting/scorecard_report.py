@@ -11,7 +11,7 @@ from luthier.evaluation.groups import SensitiveColumn, SensitiveGroup
 from luthier.evaluation.measures import measures_of
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import Perturbation, ReportedMetric, Scorecard
-from luthier.reporting.numbers import Unit, metric_format, metric_title
+from luthier.reporting.numbers import Unit, metric_format, metric_title, number
 from luthier.reporting.plots import abstention_figure, calibration_figure, confusion_figure
 from luthier.reporting.scorecard_sentences import (
     abstention_sentence,
@@ -55,8 +55,8 @@ MOST_POINTS = 12
 MOST_COHORTS = 10
 
 TERMS = {
-    "95% interval": "The range in brackets. Another table of rows of this kind would give a figure in it most of the "
-    "time.",
+    "95% interval": "The range after a figure. It contains the value on all rows of this kind for 95 of 100 such "
+    "tables.",
     "Cohort": "Rows that share a property, such as long texts. It is found on one half of the rows and tested on the "
     "other, with a correction for the number of cohorts that were tested.",
     "Confidence": "The probability that the model gives the label it answers.",
@@ -126,18 +126,22 @@ def _metrics(card: Scorecard, *, bars: bool = False) -> Section | None:
     columns: Columns[str] = [
         (Column("metric", kind="name", least=24), lambda name: measures[name].title),
         (Column("value", "share"), lambda name: known[name]),
-        (Column("", kind="bar", range=(0.0, 1.0)), lambda name: _metric_bar(card, name) if bars else None),
+        (
+            Column("dotted: most frequent label", kind="bar", range=(0.0, 1.0)),
+            lambda name: _metric_bar(card, name) if bars else None,
+        ),
         (Column("most frequent label", "share", short="most\nfrequent", drop=2), lambda name: _constant(card, name)),
-        (Column("meaning", least=40, drop=1), lambda name: measures[name].description),
     ]
+    if not bars:
+        # A page has room for meanings in its glossary, where they do not make the rows tall on a narrow screen.
+        columns = [*columns, (Column("meaning", least=40, drop=1), lambda name: measures[name].description)]
 
     def row(name: str, cells: tuple[Cell, ...]) -> Row:
         return Row(cells, unit=measures[name].format)
 
     blocks: list[Block] = []
     if quality:
-        said = "The dotted line is the value of always answering the most frequent label. " if bars else ""
-        blocks.append(f"{said}In brackets the 95% interval, over {card.rows_evaluated:,} rows.")
+        blocks.append(f"On {card.rows_evaluated:,} rows, with 95% intervals.")
         blocks.append(Table.of(first, columns, row))
     if more:
         blocks.append(Fold("More metrics", (Table.of(more, columns, row),)))
@@ -184,12 +188,14 @@ def _mistakes(card: Scorecard) -> Section | None:
     plots = card.plots
     if not plots.confusion:
         return None
-    figures = [Figure("figure-confusion", confusion_figure(card.task.labels, plots.confusion), "Confusion")]
-    said = [_confusion_sentence(card)]
+    confusion = confusion_figure(card.task.labels, plots.confusion)
+    lines = "A line holds the rows of one true label, a column those with one answer; the diagonal is right."
+    said, figures = [_confusion_sentence(card)], [Figure("figure-confusion", confusion, "Confusion", lines)]
     if plots.calibration:
+        said.append(calibration_sentence(plots.calibration))
         calibration = calibration_figure({card.model.name: plots.calibration})
-        figures.append(Figure("figure-calibration", calibration, "Calibration"))
-        said.append(f"Right: {calibration_sentence(plots.calibration)}")
+        points = "A point is a tenth of the rows. Under the dotted line the model is overconfident."
+        figures.append(Figure("figure-calibration", calibration, "Calibration", points))
     found = label_scores(card.task.labels, plots.confusion)
     head = ("label", "precision", "recall", "F1", "rows", "answered")
     columns = (Column(head[0], kind="name"), *(Column(name, "share") for name in head[1:4]))
@@ -201,7 +207,7 @@ def _mistakes(card: Scorecard) -> Section | None:
             "share that was given it. F1: their harmonic mean.",
         ),
     )
-    return Section("Mistakes", (" ".join(said), tuple(figures), Fold("Label by label", (table,))))
+    return Section("Mistakes", (Lines(tuple(said)), tuple(figures), Fold("Label by label", (table,))))
 
 
 def _confusion_sentence(card: Scorecard) -> str:
@@ -213,11 +219,12 @@ def _confusion_sentence(card: Scorecard) -> str:
         if answer != place and count
     ]
     if not cells:
-        return "Left: every row is on the diagonal, so every answer is right."
+        return "Every answer is right."
     count, truth, answer = max(cells, key=lambda cell: cell[0])
+    share = count / sum(card.plots.confusion[card.task.labels.index(truth)])
     return (
-        "Left: rows by true label (line) and answer (column); the diagonal is right. The most frequent mistake is "
-        f"“{answer}” for “{truth}”, on {count:,} rows."
+        f"The most frequent mistake is “{answer}” instead of “{truth}”, on {count:,} rows: "
+        f"{number(share, 'percent')} of the rows of that label."
     )
 
 
@@ -225,11 +232,12 @@ def _abstention(card: Scorecard) -> Section | None:
     found = card.abstention
     if found is None:
         return None
-    how = (
-        "To the right, more rows are left to people and fewer are answered. The diamond is the advised threshold. It "
-        "best separates right from wrong rows on one half of the table, and its figures are of the other half, so it "
-        "may lie beside the curve."
-    )
+    how = "To the right, more rows are left to people and fewer are answered."
+    if found.advised is not None:
+        how += (
+            " The diamond is the advised threshold. It best separates right from wrong rows on one half of the table, "
+            "and its figures are of the other half, so it may lie beside the curve."
+        )
     columns: Columns[CoveragePoint] = [
         (Column("confidence of at least", kind="name"), lambda one: threshold_text(one)),
         (Column("rows answered", "percent"), lambda one: one.coverage),
@@ -238,9 +246,8 @@ def _abstention(card: Scorecard) -> Section | None:
     ]
     step = max(1, -(-len(found.points) // MOST_POINTS))
     table = Table.of(found.points[::step], columns)
-    figure = Figure("figure-coverage", abstention_figure(found))
-    shown = how if found.advised is not None else how.split(" The diamond")[0]
-    return Section("When to ask a person", (abstention_sentence(found), shown, figure, Fold("Thresholds", (table,))))
+    figure = Figure("figure-coverage", abstention_figure(found), caption=how)
+    return Section("When to ask a person", (abstention_sentence(found), figure, Fold("Thresholds", (table,))))
 
 
 def _cohorts(card: Scorecard) -> Section | None:
@@ -329,7 +336,7 @@ def _robustness(card: Scorecard) -> Section | None:
         columns = [*columns, (Column("did as told", "percent", short="told", brief=2), lambda one: one.to_target)]
     if any(one.left_out for one in card.perturbations):
         hint = "Texts that cannot be changed in this way, such as texts without long words for typos."
-        columns = [*columns, (Column("left out", "count", hint=hint, drop=3), lambda one: one.left_out)]
+        columns = [*columns, (Column("left out", "count", hint=hint, drop=3), lambda one: one.left_out or None)]
     examples = [
         Example((f"{one.kind}: ", before, ", then ", after), f"{old}\n\n→ {new}")
         for one in card.perturbations
@@ -400,7 +407,10 @@ def _counted(counts: Mapping[str, int], head: str, what: str) -> list[Block]:
     total = sum(count for _, count in ordered)
     bar = Column("", kind="bar", range=(0.0, 0.0))
     columns = (Column(head, kind="name"), Column(what, "count"), Column("share", "percent"), bar)
-    rows = [Row((label, float(count), count / total, Bar(Interval(count / total)))) for label, count in ordered]
+    rows = [
+        Row((label, float(count), count / total, Bar(Interval(count / total, 0.0, count / total))))
+        for label, count in ordered
+    ]
     if not rows:
         return []
     more = [Fold(f"{len(rows) - MOST_LABELS:,} more labels", (Table(columns, tuple(rows[MOST_LABELS:])),))]
@@ -422,4 +432,7 @@ def _terms(card: Scorecard) -> dict[str, str]:
     unused |= set() if card.abstention else {"Coverage"}
     unused |= set() if card.plots.calibration or card.data.confidences else {"Confidence"}
     unused |= set() if card.perturbations else {"Flip"}
-    return {term: meaning for term, meaning in TERMS.items() if term not in unused}
+    terms = {term: meaning for term, meaning in TERMS.items() if term not in unused}
+    measures = measures_of(card.task)
+    quality = [measures[name] for name in card.metrics if name in measures and measures[name].kind == "quality"]
+    return terms | {measure.title: measure.description for measure in quality}

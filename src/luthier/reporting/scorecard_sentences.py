@@ -92,6 +92,9 @@ def _without_labels(card: Scorecard) -> list[str]:
     if answers:
         shares = ", ".join(f"“{label}” {number(count / total, 'percent')}" for label, count in answers)
         said.append(f"Most frequent answers among {total:,} rows: {shares}.")
+    lost = total and card.data.rows - total
+    if lost:
+        said.append(f"{lost:,} of {card.data.rows:,} rows have no answer: off label, refused, failed or empty.")
     return said
 
 

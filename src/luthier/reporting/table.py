@@ -153,11 +153,19 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A plotly figure, drawn in the element of this id; on pages only. A tuple of figures is drawn side by side."""
+    """A plotly figure, drawn in the element of this id; on pages only. A tuple of figures is drawn side by side.
+
+    Attributes:
+        id: of the element.
+        figure: what is drawn.
+        title: its heading.
+        caption: says how it is read, above it.
+    """
 
     id: str
     figure: go.Figure
     title: str = ""
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
