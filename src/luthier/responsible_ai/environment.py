@@ -240,15 +240,13 @@ def _remove_unused(place: Path, kept: Path) -> None:
 
 def _uv() -> Path | None:
     """A uv that runs: on PATH, or in the package uv of this Python."""
-    for found in _on_path("uv"):
-        if _runs(found, "--version"):
-            return found
+    candidates = [*_on_path("uv")]
     if util.find_spec("uv") is not None:
         from uv import find_uv_bin
 
         with suppress(FileNotFoundError):
-            return Path(find_uv_bin())
-    return None
+            candidates.append(Path(find_uv_bin()))
+    return next((found for found in candidates if _runs(found, "--version")), None)
 
 
 def _python_311() -> Path | None:
@@ -288,8 +286,6 @@ def _named_fault(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, MissingPart):
-            raise
         raise MissingPart(
             f"the environment of the dashboards cannot be written to {place}: {error.strerror or error}. Name another "
             "place with LUTHIER_CACHE. The scorecard does not need it."
