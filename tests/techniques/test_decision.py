@@ -96,7 +96,7 @@ class TestQuestion:
         ({"descriptions": {"6": "too good"}}, "'6', which is no label; labels: 1, 2, 3, 4, 5"),
         ({"descriptions": "good"}, "descriptions says what labels mean"),
         ({"objective": "qwk"}, "set calibration_rows: 100"),
-        ({"temperature": 0}, "unknown key; allowed here: calibration_rows, descriptions, endpoint, input"),
+        ({"temperature": 0}, "unknown key; allowed here: calibration_rows, descriptions, endpoint, gates, input"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(settings: dict[str, Any], message: str) -> None:

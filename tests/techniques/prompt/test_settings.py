@@ -86,7 +86,7 @@ def test_columns_start_with_the_text() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ("{colour: red}", "models/few.yaml: colour: unknown key; allowed here: answer, decoding, endpoint, name, obj"),
+        ("{colour: red}", "models/few.yaml: colour: unknown key; allowed here: answer, decoding, endpoint, gates"),
         ("prompt: {template: a, tone: b}", "prompt.tone: unknown key; allowed here: examples, style, system, template"),
         ("prompt: {system: a}", "prompt.template: is missing"),
         ("prompt: 'Stars for {{ text }}'", "prompt: prompt is a block, as in prompt: {template:"),
