@@ -36,7 +36,7 @@ def test_a_page_is_markdown_with_tables_folds_and_no_figure() -> None:
     text = page_markdown(scorecard_page(full_card()))
     assert text.startswith("# Scorecard: stars/3\n")
     assert "| sentences &gt; 12 | 84 | 57% (46%–67%) |" in text
-    assert re.search(r"\| metric \| value \| most frequent label \|\n\| --- \| ---: \| ---: \|\n\| accuracy \|", text)
+    assert re.search(r"\| metric \| value \| baseline \|\n\| --- \| ---: \| ---: \|\n\| accuracy \|", text)
     assert text.count("<details><summary>") == text.count("</details>") > 3
     assert "injection: **1**, then **5**" in text
     for words in ("dotted", "diamond", "To the right"):

@@ -11,9 +11,9 @@ import scipy
 
 from luthier.evaluation.resampling import Interval, rate_interval
 
-__all__ = ["Abstention", "CoveragePoint", "abstention"]
+__all__ = ["FEWEST_ROWS", "Abstention", "CoveragePoint", "abstention"]
 
-FEWEST = 40
+FEWEST_ROWS = 40
 """Rows with a confidence that advice needs: one half of them chooses the threshold, the other half tests it."""
 
 SIGNIFICANT = 0.05
@@ -98,7 +98,7 @@ def abstention(
         return None
     p = _gain_p(sure[known], right[known])
     advised = everything = None
-    if p < SIGNIFICANT and known.sum() >= FEWEST:
+    if p < SIGNIFICANT and known.sum() >= FEWEST_ROWS:
         choosing = _half(right, known, seed)
         threshold = _best_threshold(sure[choosing & known], right[choosing & known])
         advised = _point(threshold, sure[~choosing], right[~choosing])

@@ -69,7 +69,7 @@ def _of_model(card: Scorecard) -> list[str]:
     found = []
     if card.model.base_model == EMBEDDED:
         found.append("The embedded model is a toy for trying things out; do not decide anything by its figures.")
-    if card.model.train_digest is not None:
+    if card.data.labelled and card.model.train_digest is not None:
         found.append("Whether test rows were also training rows was not checked; rows seen in training look better.")
     if card.model.address not in (None, "local"):
         found.append(

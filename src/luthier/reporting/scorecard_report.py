@@ -50,6 +50,9 @@ SHOWN = ("within_1", "calibration_error")
 """Metrics that are shown beside the headline of the task; the others are behind a fold."""
 
 MOST_LABELS = 10
+MOST_CHARACTERS = 120
+"""Of labels in a list."""
+
 MOST_GROUPS = 12
 MOST_POINTS = 12
 MOST_COHORTS = 10
@@ -57,6 +60,7 @@ MOST_COHORTS = 10
 TERMS = {
     "95% interval": "The range after a figure. It contains the value on all rows of this kind for 95 of 100 such "
     "tables.",
+    "Baseline": "Always answering the label that is most frequent among these rows.",
     "Cohort": "Rows that share a property, such as long texts. It is found on one half of the rows and tested on the "
     "other, with a correction for the number of cohorts that were tested.",
     "Confidence": "The probability that the model gives the label it answers.",
@@ -69,7 +73,7 @@ TERMS = {
 def scorecard_sections(card: Scorecard) -> tuple[Section, ...]:
     """The verdict and the tables behind it, for a terminal or a notebook."""
     first = Section(_title(card), (_lead(card), Lines(tuple(verdict(card)))))
-    shown = (_metrics(card), _labels_without_truth(card), _cohorts(card), *_groups(card), _robustness(card))
+    shown = (_metrics(card), _labels_without_truth(card), _cohorts(card), _groups(card), _robustness(card))
     rest = (_reported(card), _gates(card), _limits(card))
     return first, *(section for section in (*shown, *rest) if section is not None)
 
@@ -88,7 +92,7 @@ def scorecard_page(card: Scorecard, more: Sequence[Section] = ()) -> Page:
         _mistakes(card),
         _abstention(card),
         _cohorts(card),
-        *_groups(card),
+        _groups(card),
         _robustness(card),
         *more,
         _reported(card),
@@ -127,14 +131,11 @@ def _metrics(card: Scorecard, *, bars: bool = False) -> Section | None:
         (Column("metric", kind="name", least=24), lambda name: measures[name].title),
         (Column("value", "share"), lambda name: known[name]),
         (
-            Column("dotted: most frequent label", kind="bar", range=(0.0, 1.0)),
+            Column("dotted: baseline", kind="bar", range=(0.0, 1.0)),
             lambda name: _metric_bar(card, name) if bars else None,
         ),
-        (Column("most frequent label", "share", short="most\nfrequent", drop=2), lambda name: _constant(card, name)),
+        (Column("baseline", "share", drop=2), lambda name: _constant(card, name)),
     ]
-    if not bars:
-        # A page has room for meanings in its glossary, where they do not make the rows tall on a narrow screen.
-        columns = [*columns, (Column("meaning", least=40, drop=1), lambda name: measures[name].description)]
 
     def row(name: str, cells: tuple[Cell, ...]) -> Row:
         return Row(cells, unit=measures[name].format)
@@ -285,8 +286,9 @@ def _cohort_table(cohorts: Sequence[Cohort], search: CohortSearch) -> Table:
     return Table.of(shown, columns, notes=left_out("groups of rows", len(cohorts), len(shown), first="worst"))
 
 
-def _groups(card: Scorecard) -> list[Section]:
-    return [_group_section(column) for column in card.sensitive]
+def _groups(card: Scorecard) -> Section | None:
+    columns = tuple(map(_group_section, card.sensitive))
+    return Section("Fairness", columns) if columns else None
 
 
 def _group_section(column: SensitiveColumn) -> Section:
@@ -311,7 +313,7 @@ def _group_section(column: SensitiveColumn) -> Section:
     if len(column.groups) > MOST_GROUPS:
         rest = column.groups[MOST_GROUPS : MOST_GROUPS + 200]
         blocks.append(Fold(f"{len(column.groups) - MOST_GROUPS:,} smaller groups", (Table.of(rest, columns, row),)))
-    return Section(f"Groups of {column.column}", (*blocks, *(column.notes and (Lines(column.notes),))))
+    return Section(f"By {column.column}", (*blocks, *(column.notes and (Lines(column.notes),))))
 
 
 def _group_metric(name: str) -> Callable[[SensitiveGroup], Cell]:
@@ -423,16 +425,19 @@ def _facts(facts: dict[str, str]) -> Table:
 
 
 def _listed(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - MOST_LABELS:,} more" if len(labels) > MOST_LABELS else ""
-    return ", ".join(labels[:MOST_LABELS]) + more
+    shown = [label for place, label in enumerate(labels) if sum(map(len, labels[: place + 1])) < MOST_CHARACTERS]
+    more = f" and {len(labels) - len(shown):,} more" if len(labels) > len(shown) else ""
+    return ", ".join(shown) + more
 
 
 def _terms(card: Scorecard) -> dict[str, str]:
-    unused = set() if card.cohorts else {"Cohort"}
+    unused = set() if card.baseline else {"Baseline"}
+    unused |= set() if card.cohorts else {"Cohort"}
     unused |= set() if card.abstention else {"Coverage"}
     unused |= set() if card.plots.calibration or card.data.confidences else {"Confidence"}
     unused |= set() if card.perturbations else {"Flip"}
     terms = {term: meaning for term, meaning in TERMS.items() if term not in unused}
     measures = measures_of(card.task)
     quality = [measures[name] for name in card.metrics if name in measures and measures[name].kind == "quality"]
-    return terms | {measure.title: measure.description for measure in quality}
+    terms |= {one.title: one.description for column in card.sensitive for one in column.metrics.values()}
+    return terms | {one.title: one.description for one in quality}

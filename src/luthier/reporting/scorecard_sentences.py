@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from luthier.evaluation.abstention import Abstention, CoveragePoint
+from luthier.evaluation.abstention import FEWEST_ROWS, Abstention, CoveragePoint
 from luthier.evaluation.cohorts import Cohort, CohortSearch
 from luthier.evaluation.gates import Gate
 from luthier.evaluation.groups import Disparity, SensitiveColumn
 from luthier.evaluation.measures import measures_of
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import Perturbation, Scorecard
-from luthier.reporting.numbers import interval, metric_title, number
+from luthier.reporting.numbers import interval, metric_title, number, printable
 from luthier.tasks.types import CalibrationBin
 
 __all__ = [
@@ -45,7 +45,8 @@ def verdict(card: Scorecard) -> list[str]:
     if card.data.missing:
         left = f"{card.data.missing:,} of {card.data.rows:,} rows"
         said.append(f"{left} have no answer yet, for reasons that may pass. The figures are of the other rows.")
-    return said
+    # A mark in a name that turns the direction of writing would turn the rest of its sentence.
+    return [printable(line) for line in said]
 
 
 def missing_hints(card: Scorecard) -> str:
@@ -55,7 +56,7 @@ def missing_hints(card: Scorecard) -> str:
         hints.append("fairness between groups (--sensitive COLUMN)")
     if not card.perturbations:
         hints.append("robustness to typos and hidden instructions (--perturb N)")
-    if not card.gates:
+    if card.data.labelled and not card.gates:
         hints.append("requirements to pass (gates: in the spec)")
     return f"Not asked for: {', '.join(hints)}." if hints else ""
 
@@ -163,6 +164,8 @@ def abstention_sentence(found: Abstention) -> str:
     if advised is None or everything is None:
         if all(point.accuracy.value == 1.0 for point in found.points):
             return "Every row is right, so no threshold of confidence can be advised."
+        if found.rows < FEWEST_ROWS:
+            return f"{found.rows:,} rows with a confidence are too few to advise a threshold; it takes {FEWEST_ROWS}."
         if found.gain_p < 0.05:
             return (
                 "Right rows are stated with more confidence than wrong ones, but no threshold is advised: none proved "
