@@ -19,7 +19,7 @@ def with_uv_of_the_clone(here: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def isolated_python() -> Path:
-    """The Python of the real environment, 760 MiB in LUTHIER_CACHE, which is fetched if it is not there.
+    """The Python of the real environment, 700 MiB in LUTHIER_CACHE, which is fetched if it is not there.
 
     Tests that use it are marked `slow`. Pass it to `run_isolated(python, "build", ...)`, or call
     `IsolatedEnvironment.of_dashboards().make()` in the code under test, which finds the same one.

@@ -25,7 +25,8 @@ from luthier.responsible_ai.environment import (
     can_be_made,
     fetch_notice,
 )
-from tests.responsible_ai.conftest import with_uv_of_the_clone
+from luthier.responsible_ai.isolated_program import PROGRAM, start_isolated
+from tests.responsible_ai.conftest import Program, with_uv_of_the_clone
 
 MAKE = """
 import sys
@@ -36,7 +37,7 @@ print(IsolatedEnvironment(Path(sys.argv[1]).read_bytes(), 1).make())
 
 
 IMPORTS = """
-import sys, types
+import types
 # It needs spaCy, and fetches a file when it is imported; the environment has none of what it needs.
 name = "responsibleai_text.utils.feature_extractors"
 sys.modules[name] = types.ModuleType(name)
@@ -272,9 +273,15 @@ def test_the_shipped_lock_names_hashes_and_no_address() -> None:
 
 
 @pytest.mark.slow
-def test_the_real_environment_has_both_dashboards_and_the_size_it_is_said_to_have(isolated_python: Path) -> None:
-    done = subprocess.run([isolated_python, "-I", "-c", IMPORTS], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "(3, 11) 1.5.3 0.36.0", done.stderr
+def test_the_real_environment_has_both_dashboards_and_the_size_it_is_said_to_have(
+    isolated_python: Path, program: Program
+) -> None:
+    folder = program(IMPORTS)
+    shutil.copytree(PROGRAM / "absent", folder / "absent")
+    with start_isolated(isolated_python, program=folder) as child:
+        said = list(child.lines(60.0))
+        assert child.wait() == 0, child.errors()
+    assert said[0] == "(3, 11) 1.5.3 0.36.0"
     found = IsolatedEnvironment.of_dashboards()
     assert found.find() == isolated_python
     mib = sum(file.lstat().st_size for file in found.folder.rglob("*") if file.suffix != ".pyc") / 2**20

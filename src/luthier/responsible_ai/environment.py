@@ -35,9 +35,9 @@ from luthier.terminals import visible
 
 __all__ = ["FETCHED_MIB", "INSTALLED_MIB", "IsolatedEnvironment", "can_be_made", "fetch_notice"]
 
-FETCHED_MIB = 215
+FETCHED_MIB = 200
 """Size of the packages as they are fetched, on Linux x86-64; other platforms differ by some MiB."""
-INSTALLED_MIB = 760
+INSTALLED_MIB = 700
 """Size of the environment on the disk."""
 
 WAIT_SECONDS = 0.5

@@ -54,8 +54,9 @@ def main() -> None:
     if kind == "command":
         sys.exit(subprocess.call(rest, stdin=subprocess.DEVNULL))
     folder, module, *arguments = rest
-    # Last, so that no module of the folder is taken for a package of the environment.
-    sys.path.append(folder)
+    # Last, so that no module of the folder is taken for a package of the environment. In `absent` are stand-ins for
+    # packages that are imported there and not needed.
+    sys.path += [folder, str(Path(folder, module, "absent"))]
     sys.argv[1:] = arguments
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
