@@ -7,7 +7,8 @@ import re
 from luthier.evaluation.explanations import Explanation
 from luthier.reporting.explained_rows import explanation_examples
 from luthier.reporting.html import fragment
-from luthier.reporting.table import Section
+from luthier.reporting.markdown import page_markdown
+from luthier.reporting.table import Page, Section
 
 SPANS = re.compile(r'<span title="([^"]*)" style="background: rgba\(([\d, ]+), ([\d.]+)\)">(.*?)</span>', re.DOTALL)
 BLUE, ORANGE = "61, 133, 198", "230, 126, 34"
@@ -27,6 +28,9 @@ def test_passages_are_tinted_by_their_weight_for_the_prediction() -> None:
         ("", ORANGE, "0.00", "Ok."),
     ]
     assert "row 7, far miss" in page
+    markdown = page_markdown(Page("Card", "", (), (Section("Explained rows", explanation_examples([one])),)))
+    assert "predicted **good**, is **bad**" in markdown
+    assert "- \\+.400 Fine soup.\n- \\-.100 Rude staff.\n- Ok." in markdown
     assert "1 of 3 passages" in page
 
 

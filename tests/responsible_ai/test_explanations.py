@@ -17,6 +17,7 @@ from luthier.responsible_ai.explanations import ChosenRow, ExplainedRows, choose
 from luthier.spec import Fitted, Spec
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
+from luthier.techniques.finetune import Tuned
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY
 from tests.conversing import MOOD, STARS, rows
@@ -55,6 +56,8 @@ def prompted(
 ) -> lt.Prompt:
     return lt.Prompt(task, template, answer=answer, endpoint=endpoint)
 
+
+TUNED = Tuned(model="stars-model", job="ftjob-1", base_model="stars-model", run_id="0" * 32)
 
 LONG = "".join(f"On visit {number} the soup was great. The room was awful, dark and cold. " for number in range(300))
 
@@ -105,7 +108,7 @@ def test_without_probabilities_a_weight_says_whether_the_label_changes(
         assert sorted(weights) == ([-1, 0, 0, 0, 1] if changed else [0] * 5)
 
 
-@pytest.mark.parametrize("technique", ["baseline", "few-shot", "decision", "embedding"])
+@pytest.mark.parametrize("technique", ["baseline", "few-shot", "decision", "embedding", "fine-tune"])
 def test_every_technique_is_explained_alike(
     task: Task, endpoint: Endpoint, explain: Explain, train: pd.DataFrame, technique: str
 ) -> None:
@@ -113,6 +116,7 @@ def test_every_technique_is_explained_alike(
         "baseline": lambda: lt.Baseline(task),
         "few-shot": lambda: lt.Prompt(task, "Stars for: {{ text }}", answer="score", examples=4, endpoint=endpoint),
         "decision": lambda: lt.Decision(task, endpoint=endpoint),
+        "fine-tune": lambda: lt.FineTune(task, "{{ text }}", answer="score", endpoint=endpoint).with_tuned(TUNED),
         "embedding": lambda: lt.Embedding(task, endpoint=endpoint.model_copy(update={"model": "vectors"})),
     }
     text = "The food was great wonderful amazing. The parking was far away."

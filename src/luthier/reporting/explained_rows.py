@@ -28,9 +28,9 @@ def _meaning(by_probability: bool) -> str:
         else "1 if the label changes when this passage alone is left out, else 0: this model gives no probabilities"
     )
     return (
-        f"Blue passages speak for the predicted label, orange ones against it. The weight is {change}. Within a text "
-        "the strongest passage has the full colour; rest the pointer on a passage to read its weight. Weights say what "
-        "this model reacts to, not whether it should."
+        "A passage with a weight above 0 (blue) speaks for the predicted label, one below 0 (orange) against it. The "
+        f"weight is {change}. Within a text the strongest passage has the full colour; a pointer that rests on a "
+        "passage shows its weight. Weights say what this model reacts to, not whether it should."
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.reporting.board_sentences import in_words, sentences
-from luthier.reporting.numbers import interval, printable
-from luthier.reporting.table import Bar, Block, Column, Example, Fold, Lines, Page, Row, Section, Table
+from luthier.reporting.numbers import interval, number, printable
+from luthier.reporting.table import Bar, Block, Column, Example, Fold, Highlighted, Lines, Page, Row, Section, Table
 
 __all__ = ["described", "escaped", "listed", "page_markdown"]
 
@@ -76,6 +76,9 @@ def _block(block: Block, level: int) -> str:
         return _table(block)
     if isinstance(block, Example):
         return _example(block)
+    if isinstance(block, Highlighted):
+        weighed = (f"{'' if weight is None else number(weight, 'gap')} {text[:300]}" for text, weight in block.passages)
+        return "\n\n".join([_about(block.about), _list(tuple(weighed))])
     if isinstance(block, Fold):
         inner = filter(None, (_block(one, level) for one in block.blocks))
         return "\n\n".join([f"<details><summary>{escaped(block.summary)}</summary>", *inner, "</details>"])
@@ -94,14 +97,17 @@ def _list(lines: Sequence[str]) -> str:
     return "\n".join(f"- {_line(line)}" for line in lines)
 
 
-def _example(example: Example) -> str:
-    pieces = enumerate(example.about)
-    about = "".join(
-        f"**{escaped(piece)}**" if place % 2 and piece.strip() else _spaced(piece) for place, piece in pieces
+def _about(pieces: Sequence[str]) -> str:
+    """Pieces of a sentence, every second one in bold."""
+    return "".join(
+        f"**{escaped(piece)}**" if place % 2 and piece.strip() else _spaced(piece) for place, piece in enumerate(pieces)
     )
+
+
+def _example(example: Example) -> str:
     texts = (example.text[:MOST_QUOTED], example.raw and f"raw answer: {example.raw[:MOST_QUOTED]}", example.error)
     quoted = "\n>\n".join(f"> {_line(text)}" for text in texts if text)
-    return "\n\n".join(filter(None, (about, quoted)))
+    return "\n\n".join(filter(None, (_about(example.about), quoted)))
 
 
 def _spaced(piece: str) -> str:
