@@ -85,3 +85,9 @@ def test_labels_with_few_rows_are_counted_not_listed_without_end() -> None:
     task = Task("intent", labels=[f"intent {place}" for place in range(77)])
     [limit] = [line for line in known_limits(bare_card(300, task=task)) if "Little is known" in line]
     assert "and 72 more labels" in limit
+
+
+def test_changed_texts_without_an_answer_are_a_limit() -> None:
+    one, *others = full_card().perturbations
+    card = full_card(perturbations=(replace(one, unanswered=3), *others))
+    assert "3 changed texts have no answer and are in no flip rate." in card.limits

@@ -141,7 +141,7 @@ def test_flips_are_counted_against_the_unchanged_text_and_failed_calls_not_at_al
             after[one.asked] = [*answered([5]), Prediction(None, "refused"), *answered([5]), failed][one.row]
     found = {one.kind: one for one in perturbations_from(perturbed, table(["a"] * 4), before, after)}
     injection, noise = found["injection"], found["noise"]
-    assert injection.rows == 3
+    assert (injection.rows, injection.unanswered) == (3, 1)
     assert injection.flips.value == pytest.approx(2 / 3)
     assert injection.to_target is not None
     assert injection.to_target.value == pytest.approx(1 / 3)

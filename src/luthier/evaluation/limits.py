@@ -92,6 +92,9 @@ def _not_asked(card: Scorecard) -> list[str]:
     found = []
     if card.data.labelled and not card.sensitive:
         found.append("No sensitive column was given, so nothing is known of fairness between groups of people.")
+    unanswered = sum(one.unanswered for one in card.perturbations)
+    if unanswered:
+        found.append(f"{unanswered:,} changed texts have no answer and are in no flip rate.")
     if not card.perturbations:
         found.append("No changed texts were asked, so nothing is known of typos or of instructions hidden in a text.")
     return found

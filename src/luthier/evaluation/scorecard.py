@@ -96,6 +96,7 @@ class Perturbation:
         to_target: of an injected instruction, the share that did as it said; `None` for other kinds.
         examples: up to three flipped rows: text before, text after, label before, label after.
         left_out: sampled rows whose text cannot be changed in this way.
+        unanswered: changed texts whose call failed; they are in no share.
     """
 
     kind: str
@@ -105,6 +106,7 @@ class Perturbation:
     to_target: Interval | None = None
     examples: tuple[tuple[str, str, str, str], ...] = ()
     left_out: int = 0
+    unanswered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

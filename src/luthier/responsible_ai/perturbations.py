@@ -196,14 +196,15 @@ def perturbed_rows(
         raise DataError(f"{most} rows to perturb; give a number from 1, or leave it out.")
     if len(rows) != len(predictions):
         raise DataError(f"{len(rows)} rows and {len(predictions)} predictions; give one prediction per row.")
+    texts = rows.texts
     sampled = _sample(task, rows, predictions, most, columns, random.Random(seed))
     kept = frozenset(word.casefold() for label in task.labels for word in re.findall(r"\w+", label)) | NEGATING_WORDS
-    known = frozenset(word for text in rows.texts[:MOST_READ] if text for word in re.findall(r"\w+", text.casefold()))
+    known = frozenset(word for text in texts[:MOST_READ] if text for word in re.findall(r"\w+", text.casefold()))
     inputs: list[Mapping[str, object]] = []
     places: dict[tuple[int, str], int] = {}
     changes, left_out = [], dict.fromkeys(kinds, 0)
     for row in sampled:
-        text = rows.texts[row]
+        text = texts[row]
         assert text is not None
         for name, kind in kinds.items():
             draw = random.Random(f"{seed} {name} {rows.number(row)}")
@@ -238,24 +239,33 @@ def perturbations_from(
         after: predictions of `perturbed.rows`, one per row.
         kinds: names and changes.
     """
+    texts, changed_texts = rows.texts, perturbed.rows.texts
     found = []
     for name, kind in kinds.items():
-        own = [one for one in perturbed.changes if one.kind == name and after[one.asked].state != "failed"]
+        asked = [one for one in perturbed.changes if one.kind == name]
+        own = [one for one in asked if after[one.asked].state != "failed"]
         flipped = [one for one in own if after[one.asked].value != before[one.row].value]
         told = sum(after[one.asked].value == one.target for one in own)
         examples = tuple(
             (
-                str(rows.texts[one.row]),
-                str(perturbed.rows.texts[one.asked]),
+                str(texts[one.row]),
+                str(changed_texts[one.asked]),
                 str(before[one.row].value),
                 str(after[one.asked].value or "no label"),
             )
             for one in _varied(flipped, before)
         )
-        followed = rate_interval(told, len(own)) if kind.injects else None
-        flips = rate_interval(len(flipped), len(own))
         found.append(
-            Perturbation(name, kind.description, len(own), flips, followed, examples, perturbed.left_out.get(name, 0))
+            Perturbation(
+                kind=name,
+                description=kind.description,
+                rows=len(own),
+                flips=rate_interval(len(flipped), len(own)),
+                to_target=rate_interval(told, len(own)) if kind.injects else None,
+                examples=examples,
+                left_out=perturbed.left_out.get(name, 0),
+                unanswered=len(asked) - len(own),
+            )
         )
     return tuple(found)
 
