@@ -32,7 +32,7 @@ def cohort(where: str = "sentences", *, confirmed: bool = True) -> Cohort:
 
 def sensitive(column: str = "region", *, confirmed: bool = True, groups: tuple[str, ...] = ("north", "south")) -> Any:
     found = [
-        SensitiveGroup(name, 200 - place, {"accuracy": rate_interval(150 - 40 * place, 200)}, place < 2)
+        SensitiveGroup(name, 200 - place, {"accuracy": rate_interval(max(0, 150 - 40 * place), 200)}, place < 2)
         for place, name in enumerate(groups)
     ]
     disparity = Disparity("accuracy", Interval(0.2, 0.11, 0.29), groups[0], groups[1], 0.001, 0.002, confirmed)

@@ -142,3 +142,12 @@ def test_sections_of_others_stand_before_the_limits() -> None:
     page = scorecard_page(full_card(), [Section("Explained rows", ("One.",))])
     named = [section.title for section in page.sections]
     assert named.index("Robustness") < named.index("Explained rows") < named.index("Known limits")
+
+
+def test_of_a_column_with_10_000_groups_the_largest_are_shown_and_the_others_counted() -> None:
+    card = full_card(sensitive=(sensitive(groups=tuple(f"customer {place}" for place in range(10_000))),))
+    html = page_text(scorecard_page(card))
+    assert "9,988 smaller groups" in html
+    assert "The largest 200 of 10,000 groups." in html
+    assert html.count("customer ") < 300
+    assert len(printed(card, 80).splitlines()) < 120

@@ -54,6 +54,7 @@ MOST_CHARACTERS = 120
 """Of labels in a list."""
 
 MOST_GROUPS = 12
+MOST_FOLDED = 200
 MOST_POINTS = 12
 MOST_COHORTS = 10
 
@@ -87,7 +88,7 @@ def scorecard_page(card: Scorecard, more: Sequence[Section] = ()) -> Page:
     """
     sections = (
         _model(card),
-        _metrics(card, bars=True),
+        _metrics(card),
         _labels_without_truth(card),
         _mistakes(card),
         _abstention(card),
@@ -115,8 +116,8 @@ def _lead(card: Scorecard) -> str:
     return f"{model.name} ({model.technique}{behind}) on {data.rows:,} rows of {data.name}, task “{card.task.name}”."
 
 
-def _metrics(card: Scorecard, *, bars: bool = False) -> Section | None:
-    """Shares, which have bars, then everything else."""
+def _metrics(card: Scorecard) -> Section | None:
+    """Quality beside the baseline's, then money, time and what went wrong."""
     measures = measures_of(card.task)
     known = {name: one for name, one in card.metrics.items() if name in measures}
     quality = [name for name in known if measures[name].kind == "quality"]
@@ -130,10 +131,7 @@ def _metrics(card: Scorecard, *, bars: bool = False) -> Section | None:
     columns: Columns[str] = [
         (Column("metric", kind="name", least=24), lambda name: measures[name].title),
         (Column("value", "share"), lambda name: known[name]),
-        (
-            Column("dotted: baseline", kind="bar", range=(0.0, 1.0)),
-            lambda name: _metric_bar(card, name) if bars else None,
-        ),
+        (Column("dotted: baseline", kind="bar", range=(0.0, 1.0)), lambda name: _metric_bar(card, name)),
         (Column("baseline", "share", drop=2), lambda name: _constant(card, name)),
     ]
 
@@ -311,8 +309,10 @@ def _group_section(column: SensitiveColumn) -> Section:
     shown = column.groups[:MOST_GROUPS]
     blocks.append(Table.of(shown, columns, row))
     if len(column.groups) > MOST_GROUPS:
-        rest = column.groups[MOST_GROUPS : MOST_GROUPS + 200]
-        blocks.append(Fold(f"{len(column.groups) - MOST_GROUPS:,} smaller groups", (Table.of(rest, columns, row),)))
+        rest, count = column.groups[MOST_GROUPS:MOST_FOLDED], len(column.groups)
+        notes = left_out("groups", count, min(count, MOST_FOLDED), first="largest")
+        smaller = Table.of(rest, columns, row, notes)
+        blocks.append(Fold(f"{count - MOST_GROUPS:,} smaller groups", (smaller,)))
     return Section(f"By {column.column}", (*blocks, *(column.notes and (Lines(column.notes),))))
 
 
@@ -382,14 +382,16 @@ def _limits(card: Scorecard) -> Section | None:
 
 def _model(card: Scorecard) -> Section:
     """What the model is and is for, and the rows it was assessed on."""
-    model, data = card.model, card.data
-    states = ", ".join(f"{count:,} {state}" for state, count in data.states.items() if count and state != "ok")
+    model, data, address = card.model, card.data, card.model.address
+    states = ", ".join(
+        f"{count:,} {state.replace('_', ' ')}" for state, count in data.states.items() if count and state != "ok"
+    )
     facts = {
         "model": model.uri if model.version is None else f"{model.version} ({model.uri})",
         "technique": model.technique if model.base_model == "none" else f"{model.technique} with {model.base_model}",
         "reads": ", ".join(model.columns),
         "answers": _listed(card.task.labels),
-        "texts are sent to": model.address or "nowhere: it answers by itself",
+        "texts are sent to": {None: "nowhere: it answers by itself", "local": "this machine"}.get(address, address),
         "rows": f"{data.rows:,} of {data.name}, {data.labelled:,} with a label{states and f'; {states}'}",
     }
     digests = {
@@ -419,13 +421,14 @@ def _counted(counts: Mapping[str, int], head: str, what: str) -> list[Block]:
     return [Table(columns, tuple(rows[:MOST_LABELS])), *(more if len(rows) > MOST_LABELS else [])]
 
 
-def _facts(facts: dict[str, str]) -> Table:
+def _facts(facts: Mapping[str, str | None]) -> Table:
     rows = tuple(Row((name, value)) for name, value in facts.items() if value)
     return Table((Column("", kind="name"), Column("", least=40)), rows)
 
 
 def _listed(labels: Sequence[str]) -> str:
     shown = [label for place, label in enumerate(labels) if sum(map(len, labels[: place + 1])) < MOST_CHARACTERS]
+    shown = shown or list(labels[:1])
     more = f" and {len(labels) - len(shown):,} more" if len(labels) > len(shown) else ""
     return ", ".join(shown) + more
 
