@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
+from markdown_it import MarkdownIt
+
 from luthier.reporting.markdown import LONGEST, described, listed, page_markdown
 from luthier.reporting.scorecard_report import scorecard_page
 from luthier.tasks.task import Task
 from tests.evaluation.cards import full_card, sensitive
 from tests.reporting.conftest import make_board
+from tests.reporting.test_board_report import tags
+from tests.reporting.test_scorecard_report import hostile_card
 
 
 def test_a_spec_named_like_markdown_is_shown_as_it_is(stars: Task) -> None:
@@ -67,3 +71,14 @@ def test_hostile_texts_make_no_tag_no_link_and_no_heading_in_markdown() -> None:
     assert len(limits) == len(evil)
     assert not any("<" in line or re.search(r"(?<!\\)\[", line) for line in limits)
     assert not any(re.match(r"- (#|\d+\.|-)", line) for line in limits)
+
+
+def test_rendered_hostile_texts_are_text() -> None:
+    rendered = (
+        MarkdownIt("commonmark", {"html": True}).enable("table").render(page_markdown(scorecard_page(hostile_card())))
+    )
+    found = tags(rendered)
+    ours = {"h1", "h2", "h3", "p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td"}
+    assert {tag for tag, _ in found} <= ours | {"details", "summary", "blockquote", "strong", "em"}
+    assert not any(set(attributes) - {"style"} for _, attributes in found)
+    assert sum(tag == "h2" for tag, _ in found) == len(scorecard_page(hostile_card()).sections)

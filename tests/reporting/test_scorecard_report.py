@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from luthier.evaluation.cohorts import CohortSearch
+from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import Scorecard
 from luthier.reporting.html import fragment, page_text, write_page
 from luthier.reporting.scorecard_report import scorecard_page, scorecard_sections
@@ -89,8 +90,8 @@ def test_the_verdict_says_how_good_where_worst_for_whom_and_when_not_to_trust() 
         "Right on",
         "the model is better",
         "Worst where sentences > 12: 57%",
-        "By region, accuracy differs: best for “north” (.75), worst for “south” (.55)",
-        "if only rows with at least",
+        "By region, accuracy differs: best for “north” (.75), worst for “south” (.55); they are .20 (.11–.29) apart.",
+        "if only rows with a confidence of at least",
         "“typos” changes the most labels: 6.0%",
         "An instruction hidden in the text is followed in 12%",
         "reported accuracy .99, better than the .50",
@@ -151,3 +152,12 @@ def test_of_a_column_with_10_000_groups_the_largest_are_shown_and_the_others_cou
     assert "The largest 200 of 10,000 groups." in html
     assert html.count("customer ") < 300
     assert len(printed(card, 80).splitlines()) < 120
+
+
+def test_cohorts_of_a_rating_are_judged_by_their_distance_from_the_truth() -> None:
+    one = replace(cohort(), value=Interval(1.5, 1.2, 1.8), rest=Interval(0.4))
+    said = verdict(full_card(cohorts=CohortSearch((one,), "mean distance", 300, 9, ("sentences",), 20)))
+    assert (
+        "Worst where sentences > 12: answers are 1.50 (1.20–1.80) from the truth on average, against 0.40 elsewhere."
+        in said
+    )

@@ -144,7 +144,8 @@ def disparity_sentence(column: SensitiveColumn, one: Disparity) -> str:
         f"{end} for “{name}” ({number(values[name], metric.format)})"
         for end, name in zip(ends, (one.best, one.worst), strict=True)
     )
-    return f"By {column.column}, {metric.title} differs: {high}, {low}."
+    apart = interval(one.difference, metric.format)
+    return f"By {column.column}, {metric.title} differs: {high}, {low}; they are {apart} apart."
 
 
 def threshold_text(point: CoveragePoint) -> str:
@@ -173,7 +174,7 @@ def abstention_sentence(found: Abstention) -> str:
             )
         return "Confidence is not shown to tell right rows from wrong ones: do not leave rows out by it."
     return (
-        f"Confidence helps: if only rows with at least {threshold_text(advised)} are answered, that is "
+        f"Confidence helps: if only rows with a confidence of at least {threshold_text(advised)} are answered, that is "
         f"{_shares(advised.coverage)} of the rows, and {_shares(advised.accuracy)} of those are right instead of "
         f"{number(everything.accuracy.value, 'percent')}; the others need a person."
     )
