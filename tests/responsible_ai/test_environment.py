@@ -26,6 +26,7 @@ from luthier.responsible_ai.environment import (
     fetch_notice,
 )
 from luthier.responsible_ai.isolated_program import PROGRAM, start_isolated
+from tests.conftest import REPOSITORY
 from tests.responsible_ai.conftest import Program, with_uv_of_the_clone
 
 MAKE = """
@@ -263,6 +264,11 @@ def test_a_cache_that_is_a_file_is_named(environment: IsolatedEnvironment) -> No
 def test_what_is_fetched_and_where_it_is_kept_is_said_first(environment: IsolatedEnvironment) -> None:
     assert f"{FETCHED_MIB} MiB" in fetch_notice()
     assert str(environment.folder.parent) in fetch_notice()
+
+
+def test_the_guide_has_the_same_sizes() -> None:
+    guide = (REPOSITORY / "docs" / "responsible-ai.md").read_text(encoding="utf-8")
+    assert f"about {FETCHED_MIB} MiB, {INSTALLED_MIB} MiB on disk" in guide
 
 
 def test_the_shipped_lock_names_hashes_and_no_address() -> None:
