@@ -99,6 +99,12 @@ def test_a_program_that_is_killed_names_the_memory(program: Program) -> None:
         run_isolated(PYTHON, program=program("os.kill(os.getpid(), 9)"))
 
 
+def test_a_mac_without_openmp_is_told_what_to_install(program: Program) -> None:
+    said = "OSError: dlopen(lib_lightgbm.dylib, 0x0006): Library not loaded: @rpath/libomp.dylib"
+    with pytest.raises(UserError, match="brew install libomp"):
+        run_isolated(PYTHON, program=program(f"sys.exit({said!r})"))
+
+
 def test_it_ends_when_the_command_is_killed(program: Program, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "life")
     folder = program("life = open(sys.argv[1], 'w')\nprint('up', file=life, flush=True)\nimport time; time.sleep(600)")

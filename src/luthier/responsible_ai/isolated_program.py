@@ -82,7 +82,8 @@ def run_isolated(
         Time and memory it took.
 
     Raises:
-        UserError: the program said what the user can correct, or was killed, as a system without memory does.
+        UserError: the program said what the user can correct, was killed, as a system without memory does, or lacks
+            a library of the system.
         RuntimeError: it failed in another way, which is a fault of the program.
     """
     began, peak_mib = time.monotonic(), None
@@ -121,6 +122,8 @@ def program_failure(child: ChildProcess) -> Exception:
             "the program that makes the dashboards was killed. A system that runs out of memory does that; "
             "take fewer rows, or a machine with more memory."
         )
+    if "libomp.dylib" in said:
+        return UserError("LightGBM, which makes the error tree, needs OpenMP on a Mac. Type: brew install libomp")
     return RuntimeError(f"the program that makes the dashboards ended with exit code {code}. It wrote:\n{said}")
 
 
