@@ -60,7 +60,7 @@ def _paragraphs(card: Scorecard, run: Run) -> Iterator[str]:
     model, data, labels = card.model, card.data, card.task.labels
     by = model.technique if model.base_model == "none" else f"{model.technique}, {model.base_model}"
     named = ", ".join(labels[:MOST_LABELS]) + (", ..." if len(labels) > MOST_LABELS else "")
-    sent = f" Texts are sent to {escaped(model.address)}." if model.address else ""
+    sent = f" Endpoint: {escaped(model.address)}." if model.address else ""
     yield (
         f"{escaped(model.name)} ({escaped(by)}) answers {escaped(card.task.name)}: "
         f"{escaped(named or f'a {card.task.kind.value_name}')}, from {escaped(', '.join(model.columns))}.{sent}"
