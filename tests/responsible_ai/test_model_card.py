@@ -9,7 +9,8 @@ import pytest
 
 import luthier as lt
 from luthier.evaluation.figures import figures, judge_scorecard
-from luthier.evaluation.scorecard import Scorecard
+from luthier.evaluation.resampling import Interval
+from luthier.evaluation.scorecard import Perturbation, Scorecard
 from luthier.responsible_ai.model_card import model_card, write_model_card
 from luthier.tracking.runs import TAGS, run_of, spec_tags
 from luthier.tracking.stores import connect
@@ -33,7 +34,9 @@ def description(version: str = "1") -> str:
 
 def test_the_card_says_what_the_scorecard_found(model: lt.Model) -> None:
     gates = judge_scorecard(CARD, ["accuracy_low >= 0.7", "flip_rate_typos <= 0.01"])
-    card, run_id = assessed(model, replace(CARD, gates=gates, limits=("Asked once.",), created="2026-11-28T10:00:00Z"))
+    none = Perturbation("case", "Every letter is made small.", 0, Interval(0.0))
+    card = replace(CARD, perturbations=(*CARD.perturbations, none), gates=gates, limits=("Asked once.",))
+    card, run_id = assessed(model, replace(card, created="2026-11-28T10:00:00Z"))
     write_model_card(card, run_id)
     text = description()
     for said in (
@@ -48,6 +51,7 @@ def test_the_card_says_what_the_scorecard_found(model: lt.Model) -> None:
     ):
         assert said in text
     assert "Not measured yet" not in text
+    assert "Robustness, case" not in text
 
 
 def test_what_people_wrote_around_it_stays(model: lt.Model) -> None:

@@ -94,6 +94,8 @@ def _findings(card: Scorecard) -> Iterator[str]:
     for column in card.sensitive:
         yield _disparities(column)
     for one in card.perturbations:
+        if not one.rows:
+            continue
         followed = f"; {interval(one.to_target, 'share')} do what the text says" if one.to_target is not None else ""
         yield (
             f"**Robustness, {escaped(one.kind)}:** {interval(one.flips, 'share')} of {one.rows:,} rows get another "
