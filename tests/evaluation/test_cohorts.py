@@ -28,7 +28,7 @@ def reviews(rows: int, seed: int) -> pd.DataFrame:
 
 def test_a_cohort_that_is_right_less_often_is_found_with_its_figures() -> None:
     found = []
-    for seed in range(20):
+    for seed in range(12):
         data = reviews(1000, seed)
         generator = np.random.default_rng(100 + seed)
         data.loc[generator.choice(1000, 80, replace=False), "product"] = "p-new"
@@ -40,15 +40,15 @@ def test_a_cohort_that_is_right_less_often_is_found_with_its_figures() -> None:
             rows = meets(data, one.filters)
             assert 0 < one.rows < rows.sum() and one.confirmed == (one.corrected < 0.05) and one.p <= one.corrected
             assert one.difference.value == pytest.approx(one.value.value - one.rest.value)
-    assert sum(found) >= 15  # 95 of 100 in benchmarks/cohorts.py
+    assert sum(found) >= 8  # 97 of 100 in benchmarks/cohorts.py
 
 
 def test_noise_is_not_reported_as_harm() -> None:
     reported = 0
-    for seed in range(40):
+    for seed in range(30):
         wrong = np.random.default_rng(1000 + seed).random(400) < 0.25
         reported += bool(find_cohorts(reviews(400, seed), wrong, seed=seed).confirmed)
-    assert reported <= 6  # of 40 at a level of 5%: more than 6 come in 1 of 100 runs
+    assert reported <= 5  # of 30 at a level of 5%: more than 5 come in 1 of 300 runs
 
 
 def test_distances_show_a_cohort_that_is_far_off_where_shares_of_wrong_rows_are_equal() -> None:
