@@ -3,13 +3,17 @@
 The texts in a report come from strangers. Three walls keep them text: jinja2 escapes every value, figure data is JSON
 in which `<`, `>` and `&` are written as escapes, and the page's own policy runs no script but the two whose hashes it
 names. A fragment has no script at all, and takes its colours from the notebook (`currentColor`).
+
+A frame runs a program of others, such as a dashboard. It is sandboxed, so that it reaches neither the page nor its
+storage, it inherits the page's policy, and its own takes away what it does not need.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -39,6 +43,32 @@ for (const node of document.querySelectorAll('script[data-figure]')) {
 document.documentElement.dataset.drawn = 'yes';
 """
 
+FRAMES = """
+const unpacked = (node) => {
+  const bytes = Uint8Array.from(atob(node.textContent), (one) => one.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
+};
+const scripts = new Map();
+const start = async (frame) => {
+  const packed = document.querySelector(`script[data-frame="${frame.id}"]`);
+  const {script, policy} = packed.dataset;
+  if (!scripts.has(script)) scripts.set(script, unpacked(document.getElementById(script)));
+  const given = (await unpacked(packed)).replaceAll('<', '\\u003c');
+  frame.srcdoc = '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    + `<meta http-equiv="Content-Security-Policy" content="${policy}">`
+    + '<style>html { color-scheme: light; } body { margin: 0; background: #fff; }</style></head><body>'
+    + '<script type="application/json" id="given">' + given + '</' + 'script>'
+    + '<script>' + await scripts.get(script) + '</' + 'script></body></html>';
+};
+const seen = new IntersectionObserver((entries) => {
+  for (const {target} of entries.filter((one) => one.isIntersecting)) {
+    seen.unobserve(target);
+    start(target);
+  }
+}, {rootMargin: '600px'});
+for (const frame of document.querySelectorAll('iframe.dashboard')) seen.observe(frame);
+"""
+
 
 def fragment(*sections: Section) -> str:
     """Sections as a self-contained fragment for `_repr_html_`; every text in it is escaped."""
@@ -51,6 +81,10 @@ def page_text(page: Page) -> str:
     from plotly.offline import get_plotlyjs
 
     plotly = get_plotlyjs()
+    frames = tuple(page.frames())
+    programs = {hashlib.sha256(one.script.encode()).hexdigest()[:16]: one.script for one in frames}
+    names = {script: f"program-{digest}" for digest, script in programs.items()}
+    run = [plotly, DRAWING, *([FRAMES, *programs.values()] if frames else [])]
     # Markup only for what this module wrote itself or has escaped; everything else is escaped by the template.
     return (
         _environment()
@@ -59,12 +93,26 @@ def page_text(page: Page) -> str:
             page=page,
             plotly=Markup(plotly),
             drawing=Markup(DRAWING),
-            policy=(
-                f"default-src 'none'; script-src {_hash(plotly)} {_hash(DRAWING)}; "
-                "style-src 'unsafe-inline'; img-src data:"
-            ),
+            policy=_policy(run, "font-src data:" if frames else ""),
+            loader=Markup(FRAMES) if frames else "",
+            programs=[(names[script], _packed(script)) for script in programs.values()],
+            frames=[
+                (one.id, names[one.script], _policy([one.script], "font-src data:"), _packed(one.data))
+                for one in frames
+            ],
         )
     )
+
+
+def _policy(scripts: Iterable[str], more: str = "") -> str:
+    """Nothing from the network, and no script but these."""
+    policy = f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src 'unsafe-inline'; img-src data:"
+    return f"{policy}; {more}" if more else policy
+
+
+def _packed(text: str) -> str:
+    """The text as gzip in base64, which a script element can hold whatever the text is."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def write_page(page: Page | str, path: str | Path) -> Path:

@@ -8,7 +8,7 @@ each writer escapes them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from luthier.evaluation.resampling import Interval
@@ -26,6 +26,7 @@ __all__ = [
     "Example",
     "Figure",
     "Fold",
+    "Frame",
     "Highlighted",
     "Lines",
     "Page",
@@ -169,6 +170,23 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """A program with its data, run in a frame that reaches neither the page nor any network; on pages only.
+
+    Attributes:
+        id: of the frame; letters, digits and hyphens.
+        title: what it is called, for who does not see it.
+        script: the program; frames with the same one share it. It finds an element `given` that holds `data`.
+        data: JSON.
+    """
+
+    id: str
+    title: str
+    script: str = field(repr=False)
+    data: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """A row of a user's table with what a model answered.
 
@@ -232,13 +250,20 @@ class Page:
 
     def figures(self) -> Iterator[Figure]:
         """Every figure of the page."""
+        return (block for block in self._blocks() if isinstance(block, Figure))
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame of the page."""
+        return (block for block in self._blocks() if isinstance(block, Frame))
+
+    def _blocks(self) -> Iterator[Block]:
         waiting: list[Block] = [*self.sections]
         while waiting:
             block = waiting.pop(0)
-            if isinstance(block, Figure):
-                yield block
-            elif isinstance(block, tuple | Section | Fold):
+            if isinstance(block, tuple | Section | Fold):
                 waiting = [*(block if isinstance(block, tuple) else block.blocks), *waiting]
+            else:
+                yield block
 
 
-Block = str | Table | Lines | Figure | tuple[Figure, ...] | Example | Highlighted | Fold | Section
+Block = str | Table | Lines | Figure | tuple[Figure, ...] | Frame | Example | Highlighted | Fold | Section
