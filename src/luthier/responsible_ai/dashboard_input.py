@@ -2,6 +2,7 @@
 
     rows.parquet   `row`, `text`, `truth`, `prediction`, `state`, `p_LABEL` per label, then one column per feature
     config.json    what the columns are, the cohorts to look at, and notes for the reader
+    explained.parquet, explanations.jsonl   the explained rows alike, and the passages and weights of each
 
 The program runs with pandas 1.5 and builds expressions out of names of columns. So every column is written as whole
 numbers, floats without gaps, or texts without gaps, under a name that is a plain word or several.
@@ -24,6 +25,7 @@ import numpy as np
 
 from luthier.errors import DataError
 from luthier.evaluation.cohorts import Cohort
+from luthier.evaluation.explanations import Explanation
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
@@ -83,6 +85,7 @@ def write_dashboard_input(
     *,
     cohorts: Iterable[Cohort] = (),
     sensitive: Sequence[str] = (),
+    explanations: Sequence[Explanation] = (),
     most_rows: int = MOST_ROWS,
     seed: int = 7,
 ) -> tuple[str, ...]:
@@ -103,6 +106,7 @@ def write_dashboard_input(
         features: whole numbers that describe the texts, one row per row.
         cohorts: to choose from in the dashboards.
         sensitive: columns whose groups are to choose from as well.
+        explanations: of some of the rows; they are written whether they are in the sample or not.
         most_rows: rows that are written at most.
         seed: of the sample.
 
@@ -144,6 +148,8 @@ def write_dashboard_input(
     listed, dropped = _cohorts(cohorts, sensitive, found, own, table)
     every = pd.concat([*parts, own, table], axis=1)
     notes = [*found.notes, *dropped]
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_explained(folder, every, explanations)
     if len(every) > most_rows:
         wrong = [predictions[i].value != rows.labels[i] for i in whole]
         every = every.iloc[_sample(wrong, [_mask(each["filters"], every) for each in listed], most_rows, seed)]
@@ -152,7 +158,6 @@ def write_dashboard_input(
             f"The dashboards show {most_rows:,} of {len(whole):,} rows, drawn at random (seed {seed}) with the same "
             "shares of right and wrong rows, cohorts and groups. The scorecard is about all rows.",
         )
-    folder.mkdir(parents=True, exist_ok=True)
     every.to_parquet(folder / "rows.parquet", index=False)
     config = {
         "schema": SCHEMA,
@@ -170,6 +175,15 @@ def write_dashboard_input(
     }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return tuple(notes)
+
+
+def _write_explained(folder: Path, every: pd.DataFrame, explanations: Sequence[Explanation]) -> None:
+    lines = [
+        json.dumps({"row": one.row, "why": one.why, "passages": one.passages, "weights": dict(one.weights)})
+        for one in explanations
+    ]
+    every[every["row"].isin([one.row for one in explanations])].to_parquet(folder / "explained.parquet", index=False)
+    (folder / "explanations.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _columns(task: Task, rows: Rows, whole: Sequence[int], sensitive: Sequence[str], taken: set[str]) -> TableColumns:

@@ -79,13 +79,12 @@ def make_dashboards(folder: Path, tell: Tell, *, saved: bool) -> tuple[list[Dash
         )
     else:
         notes.append("There is no dashboard of errors: none of the rows has a label.")
-    explanations = folder / "explanations.jsonl"
-    if explanations.exists():
+    explained = read_rows(folder, "explained.parquet")
+    if len(explained.frame):
         tell({"step": "explained rows"})
         from isolated.text_dashboard import text_dashboard
 
-        texts = text_dashboard(rows, explanations)
-        made += [] if texts is None else [texts]
+        made.append(text_dashboard(explained, folder / "explanations.jsonl"))
     return made, tuple(notes)
 
 

@@ -74,8 +74,12 @@ class DashboardRows:
         )
 
 
-def read_rows(folder: Path) -> DashboardRows:
+def read_rows(folder: Path, name: str = "rows.parquet") -> DashboardRows:
     """Reads the folder.
+
+    Args:
+        folder: what the program was given.
+        name: file of the rows in it.
 
     Raises:
         ValueError: it was written for another version of this program.
@@ -83,7 +87,7 @@ def read_rows(folder: Path) -> DashboardRows:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config["schema"] != SCHEMA:
         raise ValueError(f"{folder} has schema {config['schema']}; this program reads {SCHEMA}.")
-    frame = pd.read_parquet(folder / "rows.parquet")
+    frame = pd.read_parquet(folder / name)
     columns = config["probabilities"]
     return DashboardRows(
         name=config["name"],

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from isolated.widget_changes import changed
+
 __all__ = ["AnsweredRequest", "Dashboard", "frame_data", "frame_script", "write_parts"]
 
 FONT = re.compile(r"""src:"url\('"\+e\+"fabric-icons-[\w-]+\.woff'\) format\('woff'\)\"""")
@@ -65,7 +67,7 @@ class Dashboard:
         answer: answers requests while the program runs; `None` where the widget asks nothing.
         answered: what a saved page can answer.
         notes: what a reader should know, each a sentence.
-        explained: whether it shows the texts of explained rows.
+        explained: whether its rows were chosen to be explained, so that nothing but the explanations is shown.
     """
 
     title: str
@@ -97,7 +99,7 @@ def frame_script() -> str:
         if parts[-1].count(old) != 1:
             raise RuntimeError(f"{old} is in the widget of raiwidgets {parts[-1].count(old)} times; 1 is expected.")
         parts[-1] = parts[-1].replace(old, new)
-    parts[-1] = _with_plain_icons(parts[-1])
+    parts[-1] = _with_plain_icons(changed(parts[-1]))
     script = "\n;\n".join(parts)
     if "</script" in script.lower():
         raise RuntimeError("the widget of raiwidgets has an end tag of a script in it.")
@@ -124,7 +126,8 @@ def frame_data(dashboard: Dashboard, live: str | None = None) -> str:
         "config": {
             "dashboardType": "ResponsibleAI",
             "id": "dashboard",
-            "baseUrl": live or "saved:",
+            # Without an address the widget asks nothing: there is no error analysis of rows that were chosen.
+            "baseUrl": "" if dashboard.explained else live or "saved:",
             "withCredentials": False,
             "locale": "en",
             "featureFlights": "dataBalanceExperience",
