@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from luthier.api import Job as Job
     from luthier.api import Model as Model
     from luthier.api import Plan as Plan
+    from luthier.api import RaiReport as RaiReport
     from luthier.api import SpecResult as SpecResult
     from luthier.api import attach_job as attach_job
     from luthier.api import audit as audit
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from luthier.api import plan as plan
     from luthier.api import preview as preview
     from luthier.api import promote as promote
+    from luthier.api import rai as rai
     from luthier.api import score as score
     from luthier.api import tune as tune
     from luthier.endpoints import Endpoint as Endpoint
@@ -67,8 +69,8 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "Board Boards Job Model Plan SpecResult attach_job audit check compare compare_checkpoints "
-        "compare_tables fit load log plan preview promote score tune",
+        "luthier.api": "Board Boards Job Model Plan RaiReport SpecResult attach_job audit check compare "
+        "compare_checkpoints compare_tables fit load log plan preview promote rai score tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

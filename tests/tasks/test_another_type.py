@@ -18,7 +18,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from luthier.errors import DataError, SpecError
+from luthier.errors import DataError, ModelError, SpecError
 from luthier.reporting.board_sentences import sentences
 from luthier.tasks.types import TaskType
 from tests.conftest import REPOSITORY
@@ -169,6 +169,12 @@ def test_what_chooses_among_labels_says_what_works(task: lt.Task, endpoint: Endp
         specs(task, endpoint)[0].estimator().fit(["a"], [1.0])
     with pytest.raises(DataError, match="row 1: 'dear'"):
         task.rows(pd.DataFrame({"advert": ["a"], "price": ["dear"]}), labelled=True)
+
+
+def test_an_assessment_is_of_models_that_choose_among_labels(task: lt.Task, endpoint: Endpoint) -> None:
+    model = lt.log(specs(task, endpoint)[0])
+    with pytest.raises(ModelError, match="type rating or classification"):
+        lt.rai(model, adverts(0, 5))
 
 
 @pytest.mark.parametrize(

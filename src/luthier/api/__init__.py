@@ -1,7 +1,8 @@
 """The library as notebooks and the command line call it.
 
 `luthier.NAME` is most of it under one name; what is here beyond that is what the commands are made of: the same work
-in two steps, so that a price is known before anything is sent (`ComparisonSetup`, `FitSetup`, `plan_tuning`), and
+in two steps, so that a price is known before anything is sent (`ComparisonSetup`, `FitSetup`, `AssessmentSetup`,
+`plan_tuning`), and
 reading the files a command names.
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from luthier.api.verbs import log as log
     from luthier.api.verbs import plan as plan
     from luthier.api.verbs import preview as preview
+    from luthier.api.verbs import rai as rai
     from luthier.api.verbs import score as score
     from luthier.api.verbs import show_fit as show_fit
     from luthier.auditing.audit_result import AuditResult as AuditResult
@@ -37,10 +39,16 @@ if TYPE_CHECKING:
     from luthier.experiments.compare import ComparisonSetup as ComparisonSetup
     from luthier.experiments.fits import FitSetup as FitSetup
     from luthier.experiments.labelled_tables import table_names as table_names
+    from luthier.outputs import check_file as check_file
     from luthier.outputs import check_folder as check_folder
     from luthier.packaging.promotion import promote as promote
     from luthier.packaging.versions import check_names as check_names
     from luthier.plans import Plan as Plan
+    from luthier.responsible_ai.assessment import AssessmentSetup as AssessmentSetup
+    from luthier.responsible_ai.environment import IsolatedEnvironment as IsolatedEnvironment
+    from luthier.responsible_ai.environment import can_be_made as can_be_made
+    from luthier.responsible_ai.environment import fetch_notice as fetch_notice
+    from luthier.responsible_ai.rai_report import RaiReport as RaiReport
     from luthier.scoring.loading import load as load
     from luthier.scoring.scored_model import Model as Model
     from luthier.spec import Spec as Spec
@@ -69,7 +77,7 @@ _NAMES_OF = {
     module: names.split()
     for module, names in {
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
-        "luthier.api.verbs": "check compare compare_tables fit limited log plan preview score show_fit",
+        "luthier.api.verbs": "check compare compare_tables fit limited log plan preview rai score show_fit",
         "luthier.auditing.audit_result": "AuditResult",
         "luthier.auditing.job_audit": "audit_chains chains_of jobs_of_sweep plan_chains",
         "luthier.experiments.board": "Board Boards SpecResult",
@@ -77,10 +85,13 @@ _NAMES_OF = {
         "luthier.experiments.compare": "ComparisonSetup",
         "luthier.experiments.fits": "FitSetup",
         "luthier.experiments.labelled_tables": "table_names",
-        "luthier.outputs": "check_folder",
+        "luthier.outputs": "check_file check_folder",
         "luthier.packaging.promotion": "promote",
         "luthier.packaging.versions": "check_names",
         "luthier.plans": "Plan",
+        "luthier.responsible_ai.assessment": "AssessmentSetup",
+        "luthier.responsible_ai.environment": "IsolatedEnvironment can_be_made fetch_notice",
+        "luthier.responsible_ai.rai_report": "RaiReport",
         "luthier.scoring.loading": "load",
         "luthier.scoring.scored_model": "Model",
         "luthier.spec": "Spec",

@@ -19,6 +19,8 @@ from luthier.packaging.versions import check_names
 from luthier.plans import Plan
 from luthier.reporting.fit_report import fit_sections
 from luthier.reporting.terminal import show
+from luthier.responsible_ai.assessment import AssessmentSetup
+from luthier.responsible_ai.rai_report import RaiReport
 from luthier.scoring.loading import load
 from luthier.scoring.scored_model import Model, example_of, log_model
 from luthier.spec import Fitted, Spec
@@ -49,6 +51,7 @@ __all__ = [
     "log",
     "plan",
     "preview",
+    "rai",
     "score",
     "show_fit",
 ]
@@ -257,6 +260,68 @@ def score(
     """The rows with the prediction columns behind their own; arguments are those of `load` and `Model.score`."""
     chosen = model if isinstance(model, Model) else load(model, trust=trust)
     return chosen.score(rows, budget_usd=budget_usd, engine=engine, progress=progress, retry_failed=retry_failed)
+
+
+def rai(
+    model: Model | str,
+    test: Table,
+    *,
+    sensitive: Sequence[str] | str = (),
+    explain: int = 0,
+    perturb: int = 0,
+    require: Sequence[str] = (),
+    limit: int | None = None,
+    budget_usd: float | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    trust: bool = False,
+    test_name: str = "the test table",
+) -> RaiReport:
+    """Assesses a packaged model on test rows, and keeps an MLflow run of it, linked to the model.
+
+    At most one call a row, none for what the journal has; `explain` and `perturb` cost more.
+
+    Args:
+        model: a model, or the URI of one.
+        test: rows with the columns the model reads; without labels the scorecard says what can be said without.
+        sensitive: columns whose groups are compared.
+        explain: most rows whose answer is explained passage by passage, for up to 14 further calls each.
+        perturb: most rows that are asked again with typos, noise or an injected instruction, a call per kind each.
+        require: requirements beside the `gates:` of the spec, as in `accuracy_low >= 0.8`.
+        limit: take only so many rows, always the same ones.
+        budget_usd: most that may be spent; what was paid for stays in the journal.
+        engine: the process's own when absent.
+        progress: a `Progress` that is told of every answer; a bar on stderr when absent.
+        fresh: ask again for what the journal holds.
+        retry_failed: also ask again for rows that failed permanently.
+        trust: let a model that Luthier did not log run the code it brings along.
+        test_name: what the table is called on the report.
+
+    Returns:
+        A report that shows the scorecard; `report.frame` has a row per metric, `report.cohorts` one per cohort,
+        `report.dashboard()` the dashboards, and `report.passed` says whether every requirement is met.
+
+    Raises:
+        DataError: a column is missing, a label is wrong, or no row has a text.
+        ModelError: nothing is at the URI, or the model does not choose among labels.
+        EndpointError: the endpoint cannot be asked, and the journal has no answer to any row.
+    """
+    chosen = model if isinstance(model, Model) else load(model, trust=trust)
+    setup = AssessmentSetup(
+        chosen,
+        limited(frame_of(test, test_name), limit),
+        name=test_name,
+        sensitive=[sensitive] if isinstance(sensitive, str) else sensitive,
+        explain=explain,
+        perturb=perturb,
+        require=require,
+        gate=bool(require),
+    )
+    return setup.run(
+        RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
+    )
 
 
 def specs_given(specs: Any) -> list[Spec]:

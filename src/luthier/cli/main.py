@@ -20,6 +20,7 @@ from luthier.cli.log import log
 from luthier.cli.preview import preview
 from luthier.cli.promote import promote
 from luthier.cli.quickstart import quickstart
+from luthier.cli.rai import rai
 from luthier.cli.score import score
 from luthier.cli.tune import tune
 from luthier.errors import LuthierError
@@ -40,7 +41,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (quickstart, init, check, preview, compare, fit, log, promote, score, tune, audit, local, journal):
+for verb in (quickstart, init, check, preview, compare, fit, log, promote, score, rai, tune, audit, local, journal):
     if isinstance(verb, typer.Typer):
         app.add_typer(verb, name=verb.info.name)
     else:

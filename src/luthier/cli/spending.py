@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "agree_to",
     "agree_to_address",
+    "agree_to_fetch",
     "agree_to_hosting",
     "agree_to_many",
     "agree_to_training",
@@ -78,6 +79,41 @@ def agree_to_address(sent: str | None, *, yes: bool) -> None:
             f"this model comes from a folder, not from your store, and sends {sent}. Nothing was sent. Add --yes if "
             "that is where they belong, or name an endpoint of yours with --endpoint FILE.",
         )
+
+
+def agree_to_fetch(*, yes: bool, needed: bool) -> bool:
+    """Asks before the environment of the dashboards is fetched; returns whether dashboards are made.
+
+    Where it is there already, nothing is asked. Where it cannot be made, or nobody can be asked, that is said, and the
+    command goes on without dashboards, unless they are what it is `needed` for.
+    """
+    from luthier import api
+
+    if api.IsolatedEnvironment.of_dashboards().find() is not None:
+        return True
+    if not api.can_be_made():
+        why = (
+            "no dashboards: they need an environment with Python 3.11, and there is neither uv nor a Python 3.11 on "
+            "PATH. Type: pip install uv. The scorecard needs neither."
+        )
+        if needed:
+            raise UserError(why)
+        print(why, file=sys.stderr)
+        return False
+    notice = api.fetch_notice()
+    print(notice, file=sys.stderr)
+    if yes:
+        return True
+    if sys.stdin.isatty():
+        if typer.confirm("Fetch them?", err=True):
+            return True
+        if needed:
+            raise typer.Exit(2)
+        return False
+    if needed:
+        raise UserError("the dashboards need that environment, and standard input is no terminal. Add --yes.")
+    print("no dashboards: standard input is no terminal to ask on. Add --yes to fetch them.", file=sys.stderr)
+    return False
 
 
 def agree_to_training(

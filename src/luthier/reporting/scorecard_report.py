@@ -261,12 +261,12 @@ def _cohorts(card: Scorecard) -> Section | None:
     if others:
         unsure = "They looked worse on one half of the rows, and the other half did not confirm it."
         blocks.append(Fold("Looked at and not confirmed", (unsure, _cohort_table(others, search))))
-    columns = ", ".join(search.columns)
-    how = (
-        f"Searched: {search.rows:,} rows by {columns or 'no column'}. Groups are found on one half of the rows and "
-        f"tested on the other, {search.tested:,} in all, with Holm's correction."
-    )
-    return Section("Where it is worst", (*blocks, how, *(search.notes and (Lines(search.notes),))))
+    if search.columns:
+        blocks.append(
+            f"Searched: {search.rows:,} rows by {', '.join(search.columns)}. Groups are found on one half of the rows "
+            f"and tested on the other, {search.tested:,} in all, with Holm's correction."
+        )
+    return Section("Where it is worst", (*blocks, *(search.notes and (Lines(search.notes),))))
 
 
 def _cohort_table(cohorts: Sequence[Cohort], search: CohortSearch) -> Table:

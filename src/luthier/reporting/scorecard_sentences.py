@@ -102,6 +102,8 @@ def _without_labels(card: Scorecard) -> list[str]:
 def cohort_sentences(search: CohortSearch) -> list[str]:
     """The worst confirmed cohort, or that there is none."""
     if not search.confirmed:
+        if not search.columns:
+            return ["No groups of rows were searched for one that is worse."]
         if not search.tested:
             return ["No group of rows stood out as worse than the rest."]
         return [

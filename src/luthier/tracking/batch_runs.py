@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from luthier.errors import UserError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
 from luthier.spec import Spec
-from luthier.tracking.runs import run_of, spec_tags
+from luthier.tracking.runs import run_of, spec_tags, version_of
 from luthier.tracking.store_file import registered_version, store_uri
 from luthier.tracking.stores import connect, experiment_called
 
@@ -96,10 +95,8 @@ def log_batch(run: BatchRun) -> str:
     try:
         tags = dict(run.tags)
         client = mlflow.MlflowClient()
-        alias = re.fullmatch(r"models:/([^/@]+)@(.+)", run.model_uri)
-        if alias is not None and "luthier.model_version" not in tags:
-            version = client.get_model_version_by_alias(alias[1], alias[2]).version
-            tags["luthier.model_version"] = f"{alias[1]}/{version}"
+        if "luthier.model_version" not in tags and (version := version_of(run.model_uri)) is not None:
+            tags["luthier.model_version"] = "/".join(version)
         with run_of(experiment_called(run.experiment), run.name, "score", tags) as made:
             run_id = made.run_id
             client.log_batch(

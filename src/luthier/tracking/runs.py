@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 import time
 import warnings
@@ -33,6 +34,7 @@ __all__ = [
     "runs_of_fitted",
     "spec_tags",
     "tag_of",
+    "version_of",
 ]
 
 TAGS = {
@@ -55,6 +57,17 @@ TAGS = {
 def tag_of(tags: Mapping[str, str], name: str) -> str | None:
     """A tag of a run, model or version, also under the name that earlier Luthiers gave it (`luthier.fitted_digest`)."""
     return tags.get(TAGS[name], tags.get(f"luthier.{name}"))
+
+
+def version_of(model_uri: str) -> tuple[str, str] | None:
+    """Name and version of a registered model, by `models:/NAME@ALIAS` or `models:/NAME/VERSION`; else `None`."""
+    import mlflow
+
+    named = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", model_uri)
+    if named is None:
+        return None
+    name, alias, version = named.groups()
+    return name, str(version or mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
 
 
 LONGEST_PARAM = 500

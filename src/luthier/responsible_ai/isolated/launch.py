@@ -35,10 +35,7 @@ def peak_mib() -> float | None:
     """Largest memory of this process, in MiB; `None` where the system does not say it."""
     if sys.platform.startswith("linux"):
         # Not `getrusage`, which counts the memory that the starter had when it forked.
-        try:
-            status = Path("/proc/self/status").read_text(encoding="utf-8")
-        except OSError:
-            return None  # a container without /proc
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
         return next((int(line.split()[1]) / 2**10 for line in status.splitlines() if line.startswith("VmHWM:")), None)
     if sys.platform == "darwin":
         import resource

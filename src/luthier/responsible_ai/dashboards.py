@@ -1,0 +1,94 @@
+"""The Responsible AI dashboards of assessed rows: made in their own environment, saved as one page or served."""
+
+from __future__ import annotations
+
+import html
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.engine.ask_options import Progress
+from luthier.evaluation.explanations import Explanation
+from luthier.evaluation.scorecard import Scorecard
+from luthier.reporting.html import page_text, write_page
+from luthier.responsible_ai.assessment_run import PAGE, assessment_page
+from luthier.responsible_ai.dashboard_input import write_dashboard_input
+from luthier.responsible_ai.dashboard_page import dashboard_sections
+from luthier.responsible_ai.dashboard_server import DashboardServer
+from luthier.responsible_ai.isolated_program import run_isolated
+from luthier.tasks.prediction import Prediction
+from luthier.tasks.task import Rows
+from luthier.tracking.runs import MlflowRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Dashboards"]
+
+
+class Dashboards:
+    """The dashboards of one assessment, in a folder that goes with this object.
+
+    Attributes:
+        notes: what a reader should know, such as rows and columns that were left out.
+    """
+
+    def __init__(
+        self,
+        python: Path,
+        card: Scorecard,
+        rows: Rows,
+        predictions: Sequence[Prediction],
+        features: pd.DataFrame,
+        explanations: Sequence[Explanation],
+        run_id: str,
+        progress: Progress | None = None,
+    ) -> None:
+        self._python, self._card, self._explanations, self._run_id = python, card, tuple(explanations), run_id
+        self._progress = progress
+        self._folder = tempfile.TemporaryDirectory(prefix="luthier-rai-")
+        self.notes = write_dashboard_input(
+            self._input,
+            card.task,
+            rows,
+            predictions,
+            features,
+            cohorts=card.cohorts.confirmed if card.cohorts is not None else (),
+            sensitive=[column.column for column in card.sensitive],
+            explanations=explanations,
+        )
+
+    @property
+    def _input(self) -> Path:
+        return Path(self._folder.name) / "input"
+
+    @cached_property
+    def _page(self) -> str:
+        """The scorecard and the dashboards as one page, made when it is first wanted."""
+        output = Path(self._folder.name) / "output"
+        run_isolated(self._python, "build", self._input, output, progress=self._progress)
+        return page_text(assessment_page(self._card, self._explanations, dashboard_sections(output)))
+
+    def write_page(self, path: str | Path) -> Path:
+        """Writes scorecard and dashboards as one HTML file, which opens from disk and needs no network."""
+        return write_page(self._page, path)
+
+    def log(self) -> None:
+        """Puts the page with the dashboards into the run of the assessment, in place of the scorecard alone."""
+        MlflowRun(self._run_id).log_file(PAGE, self.write_page)
+
+    def serve(self, port: int | None = None) -> DashboardServer:
+        """Serves the dashboards on this machine, with error trees of any features and cohorts computed when asked for.
+
+        Args:
+            port: where it listens; a free port when absent.
+
+        Returns:
+            The server, up and healthy; its `url`, `wait()` and `stop()`. It ends with this process at the latest.
+        """
+        return DashboardServer(self._python, self._input, port=port, progress=self._progress)
+
+    def _repr_html_(self) -> str:
+        return f'<iframe srcdoc="{html.escape(self._page)}" style="width:100%;height:900px;border:0"></iframe>'

@@ -1,0 +1,137 @@
+"""The scorecard of predictions that are there: metrics, cohorts, groups, confidence, and the rows worth explaining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from luthier.evaluation.abstention import abstention
+from luthier.evaluation.cohorts import find_cohorts
+from luthier.evaluation.filters import category_names, meets
+from luthier.evaluation.groups import compare_groups
+from luthier.evaluation.metrics import EvaluatedRows, evaluate, evaluate_unlabelled
+from luthier.evaluation.scorecard import Scorecard
+from luthier.evaluation.statistics import ALPHA, mcnemar
+from luthier.responsible_ai.explanations import ChosenRow, choose_rows
+from luthier.responsible_ai.facts import data_facts, model_facts, reported_metrics
+from luthier.responsible_ai.text_features import text_features
+from luthier.scoring.scored_model import Model
+from luthier.tables import series_of
+from luthier.tasks.prediction import Prediction
+from luthier.tasks.task import Rows, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Assessed", "assessed"]
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """What predictions alone come to.
+
+    Attributes:
+        card: the scorecard, without what more calls are needed for.
+        features: counts that describe the texts, one row per row.
+        chosen: the rows that are worth explaining.
+    """
+
+    card: Scorecard
+    features: pd.DataFrame
+    chosen: tuple[ChosenRow, ...]
+
+
+def assessed(
+    model: Model,
+    rows: Rows,
+    predictions: Sequence[Prediction],
+    name: str,
+    sensitive: Sequence[str] = (),
+    explain: int = 0,
+) -> Assessed:
+    """Measures predictions; asks nothing.
+
+    Args:
+        model: what answered.
+        rows: the rows, with labels or without.
+        predictions: one per row.
+        name: of the table.
+        sensitive: columns whose groups are compared.
+        explain: most rows to choose for explaining.
+    """
+    task = model.spec.task
+    features = text_features([text or "" for text in rows.texts])
+    places = [
+        place
+        for place, prediction in enumerate(predictions)
+        if rows.labels[place] is not None and prediction.state != "empty" and not prediction.transient
+    ]
+    card = Scorecard(
+        task=task,
+        model=model_facts(model),
+        data=data_facts(name, rows, predictions),
+        metrics=evaluate_unlabelled(task, [one for one in predictions if not one.transient]),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    known = [place for place, prediction in enumerate(predictions) if not prediction.transient]
+    columns = {column: [rows.inputs[place].get(column) for place in known] for column in sensitive}
+    compared = compare_groups(
+        task, [rows.labels[place] for place in known], [predictions[place] for place in known], columns
+    )
+    card = replace(card, sensitive=compared)
+    searched = cohort_columns(rows, task, features)
+    if places:
+        card = _judged(card, model, rows, predictions, places, searched)
+    members = {}
+    if card.cohorts is not None:
+        members = {str(one): np.flatnonzero(meets(searched, one.filters)).tolist() for one in card.cohorts.confirmed}
+    for column in sensitive:
+        groups = category_names(searched[column])
+        members |= {
+            f"{column} = {group}": [place for place, own in enumerate(groups) if own == group]
+            for group in dict.fromkeys(groups)
+        }
+    chosen = choose_rows(task, rows, predictions, explain, members=members) if explain else ()
+    return Assessed(card, features, chosen)
+
+
+def cohort_columns(rows: Rows, task: Task, features: pd.DataFrame) -> pd.DataFrame:
+    """What cohorts are searched in: counts of the texts, and the user's own columns except labels and raters."""
+    import pandas as pd
+
+    own = [name for name in rows.inputs[0] if name not in (task.text, task.label, *task.raters)]
+    columns = {name: series_of([row.get(name) for row in rows.inputs]) for name in own}
+    return pd.concat([features, pd.DataFrame(columns)], axis="columns")
+
+
+def _judged(
+    card: Scorecard,
+    model: Model,
+    rows: Rows,
+    predictions: Sequence[Prediction],
+    places: Sequence[int],
+    searched: pd.DataFrame,
+) -> Scorecard:
+    """The scorecard with what needs labels, of the rows at these places."""
+    task = card.task
+    truths, seen = [rows.labels[place] for place in places], [predictions[place] for place in places]
+    evaluated = EvaluatedRows.of(task, truths, seen)
+    metrics = evaluate(task, truths, seen)
+    constant = [task.kind.constant(truths)] * len(truths)
+    chance = mcnemar(evaluated.correct, EvaluatedRows.of(task, truths, constant).correct)
+    baseline = evaluate(task, truths, constant)
+    confidences = [max(prediction.scores) if prediction.scores else np.nan for prediction in seen]
+    return replace(
+        card,
+        metrics=metrics,
+        baseline=baseline,
+        above_baseline=chance < ALPHA and metrics["accuracy"].value > baseline["accuracy"].value,
+        plots=task.kind.plots(truths, seen),
+        cohorts=find_cohorts(searched.iloc[list(places)].reset_index(drop=True), evaluated.judged.distances),
+        abstention=abstention(confidences, evaluated.correct),
+        reported=reported_metrics(model, metrics),
+    )

@@ -1,0 +1,85 @@
+"""luthier rai: what is printed, written and asked, and how the command ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import luthier as lt
+from luthier.endpoints import Endpoint
+from luthier.tasks.task import Task
+from luthier_local import LocalServer
+from tests.cli.conftest import Run
+from tests.conftest import reviews
+
+pytestmark = pytest.mark.usefixtures("store")
+
+ALONE = "--no-dashboard"
+
+
+@pytest.fixture
+def uri(task: Task, endpoint: Endpoint) -> str:
+    """A model of the server, and rows.csv beside it."""
+    reviews(40).assign(region=["north", "south"] * 20).to_csv("rows.csv", index=False)
+    spec = lt.Prompt(
+        task, "Stars for: {{ text }}", answer="score", endpoint=endpoint, name="zero", gates=["accuracy >= 0.01"]
+    )
+    return lt.log(spec, register="stars", alias="champion").uri
+
+
+def test_the_scorecard_is_printed_and_written(run: Run, uri: str) -> None:
+    ended = run("rai", uri, "--test", "rows.csv", "--sensitive", "region", "--html", "card.html", ALONE)
+    assert ended.code == 0, ended.err
+    for said in ("Scorecard: stars/1", "Right on", "Groups of region", "accuracy >= 0.01"):
+        assert said in ended.out
+    assert "card.html" in ended.err and "mlflow ui" in ended.err
+    assert "Scorecard: stars/1" in Path("card.html").read_text(encoding="utf-8")
+
+
+def test_for_machines_the_scorecard_is_one_document(run: Run, uri: str) -> None:
+    ended = run("rai", uri, "--test", "rows.csv", "--json", ALONE)
+    told = json.loads(ended.out)
+    assert told["data"]["rows"] == 40 and told["passed"] is True and told["run_id"]
+
+
+def test_a_dry_run_prices_every_option_and_sends_nothing(run: Run, uri: str, server: LocalServer) -> None:
+    ended = run("rai", uri, "--test", "rows.csv", "--perturb", "10", "--explain", "4", "--dry-run", ALONE)
+    assert ended.code == 0
+    for said in ("zero: 40 rows, 40 calls", "zero, perturbed:", "zero, explained:", "nothing was sent"):
+        assert said in " ".join(ended.err.split())
+    assert server.received.total == 0
+
+
+def test_a_missed_requirement_is_exit_5_after_the_scorecard(run: Run, uri: str) -> None:
+    assert run("rai", uri, "--test", "rows.csv", "--gate", ALONE).code == 0
+    ended = run("rai", uri, "--test", "rows.csv", "--require", "accuracy_low >= 0.999", ALONE)
+    assert ended.code == 5
+    assert "Right on" in ended.out
+    assert "does not meet: accuracy_low >= 0.999" in ended.err and "accuracy >= 0.01" not in ended.err
+
+
+def test_a_gate_without_requirements_is_said(run: Run, uri: str, task: Task, endpoint: Endpoint) -> None:
+    bare = lt.log(lt.Prompt(task, "{{ text }}", answer="score", endpoint=endpoint, name="bare")).uri
+    ended = run("rai", bare, "--test", "rows.csv", "--gate", ALONE)
+    assert ended.code == 2 and "--require" in ended.err
+
+
+def test_options_that_contradict_each_other_are_said(run: Run, uri: str) -> None:
+    assert "--serve" in run("rai", uri, "--test", "rows.csv", "--port", "8000").err
+    ended = run("rai", uri, "--test", "rows.csv", "--serve", ALONE)
+    assert ended.code == 2 and "--no-dashboard" in ended.err
+    ended = run("rai", uri, "--test", "rows.csv", "--sensitive", "regoin", ALONE)
+    assert ended.code == 2 and "region" in ended.err
+
+
+def test_nothing_is_fetched_without_a_yes(run: Run, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path / "cache"))
+    ended = run("rai", uri, "--test", "rows.csv")
+    assert ended.code == 0
+    assert "Right on" in ended.out
+    assert "no dashboards" in ended.err
+    assert not (tmp_path / "cache" / "rai").exists()
+    ended = run("rai", uri, "--test", "rows.csv", "--serve")
+    assert ended.code == 2
