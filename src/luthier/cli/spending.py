@@ -84,7 +84,7 @@ def agree_to_address(sent: str | None, *, yes: bool) -> None:
 def agree_to_fetch(*, yes: bool, needed: bool) -> bool:
     """Asks before the environment of the dashboards is fetched; returns whether dashboards are made.
 
-    Where it is there already, nothing is asked. Where it cannot be made, or nobody can be asked, that is said, and the
+    Where it is there already, nothing is asked. Where it cannot be made, or there is no terminal, that is said, and the
     command goes on without dashboards, unless they are what it is `needed` for.
     """
     from luthier import api
