@@ -88,7 +88,7 @@ def test_each_row_shows_its_own_passages_with_their_sign_and_nothing_runs(
     output = tmp_path / "output"
     run_isolated(isolated_python, "build", folder, output)
     frame = json.loads((output / "dashboards.json").read_text())["frames"][-1]
-    assert frame["title"] == "Explained rows"
+    assert frame["title"] == "Texts, passage by passage"
     data = (output / frame["data"]).read_text()
     page = tmp_path / "frame.html"
     page.write_text(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from isolated.inputs import NO_LABEL, DashboardRows
+from isolated.inputs import DashboardRows
 from isolated.page import Dashboard
 from raiutils.data_processing import serialize_json_safe
 
@@ -61,12 +61,13 @@ def text_dashboard(rows: DashboardRows, explanations: Path) -> Dashboard:
     found = [explained[row] for row in frame["row"]]
     labels = [*rows.labels, *([UNKNOWN] if frame["truth"].isna().any() else [])]
     own = {ROW: frame["row"], WHY: [one["why"] for one in found], BEGINNING: list(map(_beginning, frame["text"]))}
-    features = pd.concat([pd.DataFrame(own), frame[list(rows.features)]], axis=1)
+    features = pd.concat([pd.DataFrame(own), frame[[name for name in rows.features if name not in own]]], axis=1)
     table = pd.DataFrame({TEXT: frame["text"], TARGET: frame["truth"].fillna(UNKNOWN)}).astype(object)
-    predicted = frame["prediction"].fillna(NO_LABEL).to_numpy(dtype=object)
+    predicted = frame["prediction"].to_numpy(dtype=object)
     chances = np.array([[float(label == one) for label in labels] for one in predicted])
     if rows.probabilities is not None:
-        chances[:, : len(rows.labels)] = rows.probabilities
+        known = np.isfinite(rows.probabilities).all(axis=1)
+        chances[known, : len(rows.labels)] = rows.probabilities[known]
     model = StoredPredictions(list(frame["text"]), predicted, chances)
     data = _data(model, pd.concat([table, features], axis=1), labels, [*rows.categorical, WHY, BEGINNING])
     data["dataset"]["probability_y"] = chances.round(4).tolist()
@@ -74,7 +75,7 @@ def text_dashboard(rows: DashboardRows, explanations: Path) -> Dashboard:
     # A tree of errors among rows that were chosen because they are wrong would say nothing about the model.
     data["errorAnalysisData"] = []
     notes = _notes(found, rows.probabilities is not None)
-    return Dashboard("Explained rows", data, answer=None, explained=True, notes=notes)
+    return Dashboard("Texts, passage by passage", data, answer=None, explained=True, notes=notes)
 
 
 def _data(model: StoredPredictions, table: pd.DataFrame, labels: list[str], categorical: list[str]) -> dict[str, Any]:
