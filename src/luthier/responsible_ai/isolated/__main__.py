@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Tell = Callable[[dict[str, object]], None]
 
+FEWEST_ROWS = 5
+"""With a label; an error tree of fewer says nothing, and of one cannot be made."""
+
 
 def main() -> None:
     """Runs what the command line names."""
@@ -73,12 +76,15 @@ def make_dashboards(folder: Path, tell: Tell, *, saved: bool) -> tuple[list[Dash
     rows = read_rows(folder)
     made, notes = [], []
     labelled = rows.labelled()
-    if len(labelled.frame):
+    if len(labelled.frame) >= FEWEST_ROWS:
         made.append(
             tabular_dashboard(labelled, lambda step, done, of: tell({"step": step, "done": done, "of": of}), saved)
         )
     else:
-        notes.append("There is no dashboard of errors: none of the rows has a label.")
+        notes.append(
+            f"There is no dashboard of errors: it needs {FEWEST_ROWS} rows with a label, "
+            f"and {len(labelled.frame)} have one."
+        )
     explained = read_rows(folder, "explained.parquet")
     if len(explained.frame):
         tell({"step": "explained rows"})

@@ -7,15 +7,17 @@ evaluated. Here the data is JSON in a script element that is not executed, with 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from isolated.widget_changes import changed
 
-__all__ = ["AnsweredRequest", "Dashboard", "frame_data", "frame_script", "write_parts"]
+__all__ = ["AnsweredRequest", "Dashboard", "frame_data", "frame_script", "plain", "write_parts"]
 
 FONT = re.compile(r"""src:"url\('"\+e\+"fabric-icons-[\w-]+\.woff'\) format\('woff'\)\"""")
 ICON = re.compile("""(\\w+)(["']?:["'])[\ue000-\uf8ff](?=["'])""")
@@ -29,7 +31,7 @@ ICONS = {
     **dict.fromkeys(("Add", "CircleAddition", "AddTo", "ZoomIn", "CircleAdditionSolid"), "+"),
     **dict.fromkeys(("CheckMark", "StatusCircleCheckmark", "Accept", "Completed"), "✓"),
     **dict.fromkeys(("Settings", "Equalizer"), "⚙"),
-    **dict.fromkeys(("Info", "InfoSolid"), "ⓘ"),
+    **dict.fromkeys(("Info", "InfoSolid"), "?"),
     **dict.fromkeys(("Help", "Unknown"), "?"),
     **dict.fromkeys(("Delete", "Trash"), "✕"),
     **dict.fromkeys(("Edit", "EditSolid12"), "✎"),
@@ -76,6 +78,24 @@ class Dashboard:
     answered: tuple[AnsweredRequest, ...] = ()
     notes: tuple[str, ...] = ()
     explained: bool = False
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: objects as their attributes, arrays as lists, 0 for a number that is not finite.
+
+    raiwidgets' own function escapes every text once more, for the template literal that it writes into.
+    """
+    if isinstance(value, dict):
+        return {name.value if isinstance(name, Enum) else str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else 0
+    if value is None or isinstance(value, str | int):
+        return value
+    return plain(vars(value)) if hasattr(value, "__dict__") else str(value)
 
 
 def frame_script() -> str:

@@ -7,7 +7,6 @@ is looked up, and where its own ways do not fit stored predictions of strangers'
 from __future__ import annotations
 
 import itertools
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,11 +17,10 @@ import pandas as pd
 from erroranalysis._internal.constants import PRED_Y, ROW_INDEX, TRUE_Y
 from erroranalysis._internal.error_analyzer import PredictionsAnalyzer
 from isolated.inputs import NO_LABEL, DashboardRows, InputCohort
-from isolated.page import AnsweredRequest, Dashboard
+from isolated.page import AnsweredRequest, Dashboard, plain
 from isolated.row_filters import mask_of
 from ml_wrappers.model.predictions_wrapper import PredictionsModelWrapperClassification
 from raiutils.cohort import Cohort, CohortFilter
-from raiutils.data_processing import serialize_json_safe
 from raiwidgets.responsibleai_dashboard_input import ResponsibleAIDashboardInput
 from responsibleai import FeatureMetadata, RAIInsights
 
@@ -94,7 +92,7 @@ def tabular_dashboard(rows: DashboardRows, step: Step, saved: bool) -> Dashboard
         warnings.simplefilter("ignore")
         insights = _insights(features, truth, predicted, chances, labels, list(rows.categorical))
         shown = ResponsibleAIDashboardInput(insights, cohort_list=_cohorts(rows, insights))
-    data = json.loads(json.dumps(shown.dashboard_input, default=serialize_json_safe))
+    data = plain(shown.dashboard_input)
     # Looked up by their features, rows that are alike would all be given the first one's prediction.
     known = {label: place for place, label in enumerate(labels)}
     data["dataset"]["predicted_y"] = [known[one] for one in predicted]
@@ -114,10 +112,10 @@ def tabular_dashboard(rows: DashboardRows, step: Step, saved: bool) -> Dashboard
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = {"/tree": shown.debug_ml, "/matrix": shown.matrix}[path](body) if body else shown.importances()
-        return json.loads(json.dumps(found, default=serialize_json_safe))
+        return plain(found)
 
     answered = tuple(_answers(answer, data, insights.categories(), step)) if saved else ()
-    return Dashboard("Errors and features", _finite(data), answer, answered, tuple(notes))
+    return Dashboard("Errors and features", data, answer, answered, tuple(notes))
 
 
 def _chances(rows: DashboardRows, predicted: np.ndarray[Any, Any], labels: list[str]) -> np.ndarray[Any, Any]:
@@ -249,7 +247,7 @@ def _answers(
             step("answers for the saved page", done, len(asked))
         found = answer(path, body)
         if "error" not in found:
-            made.append(AnsweredRequest(path, body, _finite(found["data"])))
+            made.append(AnsweredRequest(path, body, found["data"]))
     return made
 
 
@@ -265,12 +263,3 @@ def _asked_filters(cohort: dict[str, Any], categories: Mapping[str, Sequence[str
         }
         for one in cohort["cohort_filter_list"]
     ]
-
-
-def _finite(value: Any) -> Any:
-    """The value with `None` for numbers that JSON cannot have."""
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list) else value

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from isolated.inputs import DashboardRows
-from isolated.page import Dashboard
-from raiutils.data_processing import serialize_json_safe
+from isolated.page import Dashboard, plain
 
 __all__ = ["text_dashboard"]
 
@@ -93,7 +92,7 @@ def _data(model: StoredPredictions, table: pd.DataFrame, labels: list[str], cate
             text_column=TEXT,
             feature_metadata=metadata(categorical_features=categorical),
         )
-        data: dict[str, Any] = json.loads(json.dumps(insights.get_data(), default=serialize_json_safe))
+        data: dict[str, Any] = plain(insights.get_data())
     return data
 
 
