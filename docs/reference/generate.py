@@ -45,11 +45,13 @@ PAGES = (
         "The functions behind the commands, and what they return. DataFrames in, DataFrames out.",
         (
             "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job",
-            "compare_tables", "plan", "compare_checkpoints", "audit", "read_table",
+            "compare_tables", "plan", "compare_checkpoints", "audit", "rai", "read_table",
             "Board", "Boards", "SpecResult", "Plan", "Model", "Job",
             "luthier.packaging.model:LuthierModel", "luthier.scoring.batch_report:BatchReport",
-            "luthier.packaging.promotion:Promotion", "luthier.packaging.promotion:Gate",
+            "luthier.packaging.promotion:Promotion", "luthier.evaluation.gates:Gate",
             "luthier.experiments.checking:Checked", "Finding", "luthier.auditing.audit_result:AuditResult",
+            "RaiReport", "luthier.responsible_ai.dashboards:Dashboards",
+            "luthier.responsible_ai.dashboard_server:DashboardServer", "luthier.evaluation.explanations:Explanation",
         ),
     ),
     Page(
