@@ -3,15 +3,15 @@
     python benchmarks/explanations.py [--yelp FOLDER] [--only linear|prompt] [--rows 30] [--evaluations 2000]
 
 Word SHAP: Shapley values of the words, estimated from random orders of the words and their reverses (what
-`shap.PermutationExplainer` does), summed over the words of each passage. It is estimated twice, and the agreement of
-the two is the best that any other method can be expected to reach. Passage Shapley: over all 2^n sets of passages,
-exact, on rows of at most 6 passages. Agreement is about the probability of the predicted label: Pearson's correlation
-over the passages of a row, averaged over rows, and the share of rows with the same strongest passage. Rows have at
-least 3 passages.
+`shap.PermutationExplainer` does), summed over the words of each passage. It is estimated twice: the agreement of the
+two says how much of it is noise, against which any other method is measured. Passage Shapley: over all 2^n sets of
+passages, exact, on rows of at most 6 passages. Agreement is about the probability of the predicted label: Pearson's
+correlation over the passages of a row, averaged over rows, and the share of rows with the same strongest passage.
+Rows have at least 3 passages.
 
 `linear` is `lt.Baseline` on 2,000 training rows. `prompt` is models/stars-zero-shot.yaml, SmolLM2-135M on the embedded
 server, which takes 0.3 s a call on one core: give it fewer and shorter rows, as in
-`--only prompt --rows 8 --evaluations 150 --most-words 50`.
+`--only prompt --rows 9 --evaluations 100 --most-words 50`.
 """
 
 from __future__ import annotations

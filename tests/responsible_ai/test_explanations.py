@@ -198,6 +198,17 @@ def test_without_labels_unsure_rows_and_a_draw_are_left() -> None:
     assert [one.why for one in plain] == ["drawn at random"] * 3
 
 
-def test_before_any_answer_the_longest_texts_bound_the_price() -> None:
-    table = rows("a. b.", "longer. text. here.", "longer. text. here.", None)
-    assert chosen(longest_rows(table, 2)) == [(1, "longest"), (0, "longest")]
+def test_before_any_answer_the_rows_with_most_passages_bound_the_calls() -> None:
+    table = rows("a. b.", "longer. text. here.", "longer. text. here.", None, "x" * 500, "very. much. longer.")
+    assert chosen(longest_rows(table, 3)) == [(1, "longest"), (5, "longest"), (0, "longest")]
+
+
+@pytest.mark.parametrize("technique", ["baseline", "prompt"])
+def test_where_every_text_is_one_word_there_is_nothing_to_ask(
+    task: Task, endpoint: Endpoint, explain: Explain, train: pd.DataFrame, technique: str, engine: Engine
+) -> None:
+    spec: Spec = lt.Baseline(task) if technique == "baseline" else prompted(task, endpoint)
+    assert [one.passages for one in explain(spec, rows("great", "bad"), train)] == [("great",), ("bad",)]
+    nothing = ExplainedRows(task, rows("great"), [ChosenRow(0, "")]).rows
+    fitted: Fitted = engine.drive(spec.fit(task.rows(train, labelled=True)), spec.endpoint)
+    assert not plan_rows(spec, nothing, None, RunOptions(engine=engine), fitted=fitted).asks

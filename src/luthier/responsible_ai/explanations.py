@@ -176,7 +176,9 @@ def choose_rows(
 
 
 def longest_rows(rows: Rows, most: int) -> tuple[ChosenRow, ...]:
-    """Rows with the longest texts, all different: explaining others cannot cost more. For a price before any answer.
+    """The rows that take most to explain, for a price before any answer.
+
+    They have the most passages, so that no other choice asks more, and of those the longest texts, all different.
 
     Args:
         rows: the rows.
@@ -186,7 +188,7 @@ def longest_rows(rows: Rows, most: int) -> tuple[ChosenRow, ...]:
     for place, text in enumerate(rows.texts):
         if text is not None:
             places.setdefault(text, place)
-    longest = sorted(places, key=len, reverse=True)[:most]
+    longest = sorted(places, key=lambda text: (len(passages_of(text)), len(text)), reverse=True)[:most]
     return tuple(ChosenRow(places[text], "longest") for text in longest)
 
 
