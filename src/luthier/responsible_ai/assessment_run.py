@@ -67,7 +67,7 @@ def log_assessment(
     with run_of(connect(task), f"rai {spec.name} on {card.data.name}"[:250], "rai", tags) as run:
         run.describe(listed(verdict(card)))
         run.log_table(test, name=card.data.name[:250], context="test", targets=task.label)
-        run.log_metrics(figures(card), card.data.labelled)
+        run.log_metrics(figures(card), card.rows_evaluated)
         run.log_answers(answers_table(task, rows, predictions))
         run.log_text(page_markdown(page), "scorecard.md")
         mlflow.log_dict(card.to_document(), "scorecard.json", run_id=run.run_id)
