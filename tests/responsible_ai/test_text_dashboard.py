@@ -15,10 +15,10 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Engine
 from luthier.evaluation.explanations import Explanation
+from luthier.evaluation.text_features import text_features
 from luthier.responsible_ai.dashboard_input import write_dashboard_input
 from luthier.responsible_ai.explanations import ChosenRow, ExplainedRows
 from luthier.responsible_ai.isolated_program import run_isolated
-from luthier.responsible_ai.text_features import text_features
 from luthier.spec import Fitted
 from luthier.tasks.task import Task
 from tests.reporting.conftest import Opened, chromium

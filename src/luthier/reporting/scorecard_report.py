@@ -11,6 +11,7 @@ from luthier.evaluation.groups import SensitiveColumn, SensitiveGroup
 from luthier.evaluation.measures import measures_of
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import Perturbation, ReportedMetric, Scorecard
+from luthier.evaluation.text_features import TEXT_FEATURES
 from luthier.reporting.numbers import Unit, metric_format, metric_title, number
 from luthier.reporting.plots import abstention_figure, calibration_figure, confusion_figure
 from luthier.reporting.scorecard_sentences import (
@@ -443,4 +444,6 @@ def _terms(card: Scorecard) -> dict[str, str]:
     measures = measures_of(card.task)
     quality = [measures[name] for name in card.metrics if name in measures and measures[name].kind == "quality"]
     terms |= {one.title: one.description for column in card.sensitive for one in column.metrics.values()}
+    searched = card.cohorts.columns if card.cohorts else ()
+    terms |= {name: TEXT_FEATURES[name] for name in searched if name in TEXT_FEATURES}
     return terms | {one.title: one.description for one in quality}

@@ -16,9 +16,9 @@ from luthier.evaluation.groups import compare_groups
 from luthier.evaluation.metrics import EvaluatedRows, evaluate, evaluate_unlabelled
 from luthier.evaluation.scorecard import Scorecard
 from luthier.evaluation.statistics import ALPHA, mcnemar
+from luthier.evaluation.text_features import text_features
 from luthier.responsible_ai.explanations import ChosenRow, choose_rows
 from luthier.responsible_ai.facts import data_facts, model_facts, reported_metrics
-from luthier.responsible_ai.text_features import text_features
 from luthier.scoring.scored_model import Model
 from luthier.tables import series_of
 from luthier.tasks.prediction import Prediction

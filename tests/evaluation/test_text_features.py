@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from luthier.responsible_ai.text_features import TEXT_FEATURES, text_features
+from luthier.evaluation.text_features import TEXT_FEATURES, text_features
 from luthier.tasks.negation import negations
 
 ENGLISH = 'The 2 waiters were RUDE!! "Never again." Isn\'t that sad? See https://a.example/x or www.b.example'
