@@ -109,6 +109,7 @@ def rai(
         if dashboards is not None:
             dashboards.write_page(html)
         print(f"written: {html}", file=sys.stderr)
+    print(f"The page is report.html of run {report.run_id}.", file=sys.stderr)
     print_end(engine.report)
     if dashboards is not None and serve:
         with dashboards.serve(port) as server:
