@@ -141,6 +141,19 @@ def test_an_endpoint_that_is_down_leaves_a_scorecard_of_what_the_journal_has(
     assert mlflow.get_run(report.run_id).data.tags["luthier.partial"] == "true"
 
 
+@pytest.mark.slow
+def test_a_key_that_is_refused_now_leaves_the_scorecard_of_rows_that_were_paid_for(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = lt.log(lt.Prompt(stars(), "Stars for: {{ text }}", answer="score", endpoint=endpoint, name="few"))
+    paid = lt.rai(model, reviews(40))
+    monkeypatch.setenv("STARS_KEY", "sk-revoked")
+    report = lt.rai(model, reviews(40), perturb=5, explain=2)
+    assert report.frame["value"].tolist() == paid.frame["value"].tolist()
+    assert all(one.rows == 0 for one in report.scorecard.perturbations)
+    assert all(weight is None for one in report.explanations for own in one.weights.values() for weight in own)
+
+
 def test_many_labels_are_no_obstacle() -> None:
     labels = [f"intent {number:02d}" for number in range(77)]
     rows = pd.DataFrame({"text": [f"{label} please {n}" for n in range(4) for label in labels], "label": labels * 4})

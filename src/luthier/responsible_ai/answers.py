@@ -30,7 +30,7 @@ class Answers:
     why_missing: str | None = None
 
 
-def answers_of(fitted: Fitted, rows: Rows, options: RunOptions, what: str) -> Answers:
+def answers_of(fitted: Fitted, rows: Rows, options: RunOptions, what: str, *, needed: bool = True) -> Answers:
     """Asks for every row that the journal does not know.
 
     An endpoint that is down costs no answer that was paid for: what the journal has is taken, the rest is missing.
@@ -40,9 +40,10 @@ def answers_of(fitted: Fitted, rows: Rows, options: RunOptions, what: str) -> An
         rows: what is asked.
         options: on what terms.
         what: name of the progress bar.
+        needed: whether there is nothing to go on with if no row is known.
 
     Raises:
-        EndpointError: the endpoint cannot be asked, and the journal knows no row.
+        EndpointError: the endpoint cannot be asked, and the journal knows no row, though some are needed.
     """
     spec, engine = fitted.spec, options.asking_engine()
     with shown(options.progress, what) as showing, no_autologging():
@@ -52,7 +53,7 @@ def answers_of(fitted: Fitted, rows: Rows, options: RunOptions, what: str) -> An
             found = engine.drive(fitted.predict(rows), spec.endpoint, replace(options, progress=showing))
         except EndpointError as error:
             kept = tuple(_kept(fitted, rows.take([place]), options) for place in range(len(rows)))
-            if all(prediction.value is None for prediction in kept):
+            if needed and all(prediction.value is None for prediction in kept):
                 raise
             return Answers(kept, str(error))
     return Answers(tuple(found), next((prediction.error for prediction in found if prediction.transient), None))

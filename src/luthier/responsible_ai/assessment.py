@@ -141,14 +141,14 @@ class AssessmentSetup:
         card = found.card
         if self.perturb:
             changed = self._perturbed(self.rows, answers.predictions)
-            after = answers_of(fitted, changed.rows, options, "scoring changed texts")
+            after = answers_of(fitted, changed.rows, options, "scoring changed texts", needed=False)
             card = replace(
                 card, perturbations=perturbations_from(changed, self.rows, answers.predictions, after.predictions)
             )
         explanations: tuple[Explanation, ...] = ()
         if found.chosen:
             explained = ExplainedRows(self.task, self.rows, found.chosen)
-            without = answers_of(fitted, explained.rows, options, "explaining rows")
+            without = answers_of(fitted, explained.rows, options, "explaining rows", needed=False)
             explanations = explained.explanations(answers.predictions, without.predictions)
         card = replace(card, gates=judge_scorecard(card, self.requirements))
         card = replace(card, limits=known_limits(card))
