@@ -161,3 +161,13 @@ def test_many_labels_are_no_obstacle() -> None:
     model = lt.log(lt.Baseline(task, name="base"), train=rows)
     report = lt.rai(model, rows.assign(region=["north", "south"] * 154), sensitive="region")
     assert report.scorecard.rows_evaluated == 308
+
+
+def test_half_a_character_is_no_fault() -> None:
+    """A jsonl file can hold one, UTF-8 cannot: neither parquet, nor the store, nor pandas' own texts."""
+    rows = reviews(60).assign(region=pd.Series(["nor\ud83dth", "south"] * 30, dtype=object))
+    rows["text"] = pd.Series([f"{text} \ud83d" for text in rows["text"]], dtype=object)
+    model = lt.log(lt.Baseline(stars(), name="base"), train=rows)
+    report = lt.rai(model, rows, sensitive="region")
+    assert report.answers["text"][0].endswith("?")
+    assert [group.rows for group in report.scorecard.sensitive[0].groups] == [30, 30]

@@ -15,6 +15,7 @@ from luthier.evaluation.filters import MISSING, category_names, numbers_of, writ
 from luthier.evaluation.group_metrics import GroupMetric, RowValues, row_values
 from luthier.evaluation.resampling import Floats, Interval, difference_of, mean_interval, rate_interval
 from luthier.evaluation.statistics import ALPHA, holm
+from luthier.tables import series_of
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
 
@@ -205,9 +206,7 @@ def _column(
 
 def _group_names(column: str, cells: Sequence[Any]) -> tuple[list[str], list[str], list[str]]:
     """The group of each row, the order of groups where values have one, and what a reader should know of them."""
-    import pandas as pd
-
-    series = pd.Series(list(cells), dtype=object).infer_objects()
+    series = series_of(list(cells))
     numbers = numbers_of(series)
     if numbers is None:
         return category_names(series), [], []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from luthier.tables import free_names, series_of, storable_cells
+from luthier.tables import free_names, series_of, storable_cells, text_series
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
@@ -25,17 +25,16 @@ def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
 
     numbers = list(rows.numbers or range(1, len(rows) + 1))
     text_values = task.kind.value_column == "text"
+    truths = [task.kind.cell(label) for label in rows.labels]
     columns: dict[str, pd.Series[Any]] = {
         "row": pd.Series(numbers, dtype="int64"),
-        "text": pd.Series(list(rows.texts), dtype="string"),
-        "truth": pd.Series(
-            [task.kind.cell(label) for label in rows.labels], dtype="string" if text_values else "float64"
-        ),
+        "text": text_series(rows.texts),
+        "truth": text_series(truths) if text_values else pd.Series(truths, dtype="float64"),
     }
     answered = task.kind.frame(predictions)
     columns |= {str(name): answered[name] for name in answered.columns}
     columns |= {
-        "raw": pd.Series([p.call.raw for p in predictions], dtype="string"),
+        "raw": text_series(p.call.raw for p in predictions),
         "cost_usd": pd.Series([p.call.cost_usd for p in predictions], dtype="float64"),
         "latency_seconds": pd.Series([p.call.latency_seconds for p in predictions], dtype="float64"),
         "input_tokens": pd.Series([p.call.input_tokens for p in predictions], dtype="int64"),

@@ -20,7 +20,7 @@ from luthier.packaging.versions import Logged, log_fitted_model
 from luthier.scoring.batch import FileScore
 from luthier.scoring.batch_report import BatchReport
 from luthier.spec import Fitted, Spec
-from luthier.tables import frame_of, free_names
+from luthier.tables import frame_of, frame_of_records, free_names, utf8_frame
 from luthier.tasks.task import Rows
 from luthier.tracking.batch_runs import batch_run, log_batch, log_batch_later
 from luthier.tracking.stores import connect, no_autologging
@@ -194,9 +194,7 @@ class Model:
 
 def example_of(rows: Rows) -> pd.DataFrame:
     """A few rows as a packaged model shows what it takes."""
-    import pandas as pd
-
-    return pd.DataFrame.from_records(list(rows.inputs[:3]))
+    return utf8_frame(frame_of_records(rows.inputs[:3]))
 
 
 def log_model(

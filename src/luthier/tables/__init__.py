@@ -13,7 +13,7 @@ bytes as base64, lists and objects in a csv cell as JSON. Half of a surrogate pa
 from luthier.tables.cells import storable_cells
 from luthier.tables.frames import ArrowStream, frame_of, is_table, row_numbers, take_rows
 from luthier.tables.readers import Record, columns_of, count_rows, how_saved, read_chunks, read_table
-from luthier.tables.series import series_of
+from luthier.tables.series import frame_of_records, series_of, text_series, utf8_frame
 from luthier.tables.sources import FORMATS, STANDARD_INPUT, existing_table, free_names, table_format, written_format
 from luthier.tables.writers import TableWriter, open_writer, write_frame
 
@@ -37,6 +37,9 @@ __all__ = [
     "read_table",
     "row_numbers",
     "storable_cells",
+    "frame_of_records",
+    "text_series",
+    "utf8_frame",
     "table_format",
     "write_frame",
     "written_format",

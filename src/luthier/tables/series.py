@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from luthier.tables.cells import utf8_safe
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["arrow_frame", "series_of", "frame_of_columns", "frame_of_records"]
+__all__ = ["arrow_frame", "frame_of_columns", "frame_of_records", "series_of", "text_series", "utf8_frame"]
 
 
 def frame_of_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -46,6 +48,24 @@ def series_of(values: list[Any]) -> pd.Series[Any]:
         return pd.Series(values)
     except UnicodeEncodeError:
         return pd.Series(values, dtype=object)
+
+
+def text_series(values: Iterable[str | None]) -> pd.Series[Any]:
+    """A column of texts of pandas' dtype `string`, with `?` for what UTF-8 cannot hold."""
+    import pandas as pd
+
+    return pd.Series([utf8_safe(value) for value in values], dtype="string")
+
+
+def utf8_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with `?` for what UTF-8 cannot hold, in its names and texts; only dtype `object` has such texts."""
+    columns = {
+        utf8_safe(name): series_of([utf8_safe(value) for value in cells]).set_axis(cells.index)
+        if cells.dtype == object
+        else cells
+        for name, cells in frame.items()
+    }
+    return frame_of_columns(columns)
 
 
 def arrow_frame(table: pa.Table) -> pd.DataFrame:

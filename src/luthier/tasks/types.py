@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
+from luthier.tables import text_series
 from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, as_json, is_whole, values_under
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.thoughts import spoken
@@ -258,7 +259,9 @@ class TaskType(ABC):
         records = [self.record(prediction) for prediction in predictions]
         return pd.DataFrame(
             {
-                name: pd.Series([record[name] for record in records], dtype="string" if kind == "text" else "float64")
+                name: text_series(record[name] for record in records)
+                if kind == "text"
+                else pd.Series([record[name] for record in records], dtype="float64")
                 for name, kind in self.columns.items()
             }
         )

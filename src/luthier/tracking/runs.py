@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
 from luthier.spec import Fitted, Spec
+from luthier.tables import utf8_frame
 from luthier.techniques import read_fitted
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ class MlflowRun:
         with warnings.catch_warnings():
             # MLflow warns that integer columns cannot hold missing values; nothing is served from this schema.
             warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer column")
-            dataset = mlflow.data.from_pandas(frame, name=name, targets=targets if targets in frame.columns else None)
+            dataset = mlflow.data.from_pandas(
+                utf8_frame(frame), name=name, targets=targets if targets in frame.columns else None
+            )
             entity = dataset._to_mlflow_entity()
         tags = [InputTag(key="mlflow.data.context", value=context)]
         self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset=entity, tags=tags)])
