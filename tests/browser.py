@@ -107,6 +107,12 @@ class BrowserPage:
             " const box = one.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
         x, y = await self.until(middle % script, frame)
+        # Dialogs and menus move into their place.
+        while True:
+            await asyncio.sleep(0.3)
+            before, (x, y) = (x, y), await self.until(middle % script, frame)
+            if before == (x, y):
+                break
         if frame is not None:
             corner = f"document.querySelectorAll('iframe')[{frame}]"
             await self.value(f"{corner}.scrollIntoView({{block: 'start'}})")
