@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,14 @@ def test_the_digest_tells_rows_apart_and_ignores_other_columns() -> None:
     rows = STARS.rows(frame)
     assert rows.digest == STARS.rows(frame.assign(extra=1)).digest
     assert rows.digest != STARS.rows(frame.iloc[::-1]).digest
+
+
+def test_the_texts_are_read_once_and_leave_equality_and_copies_alone() -> None:
+    frame = pd.DataFrame({"text": ["good", None], "stars": [5, 1]})
+    rows, untouched = STARS.rows(frame), STARS.rows(frame)
+    assert rows.texts is rows.texts == ("good", None)
+    assert rows == untouched == copy.deepcopy(rows)
+    assert rows.take([1]).texts == (None,)
 
 
 def test_the_digest_does_not_depend_on_how_labels_are_stored() -> None:

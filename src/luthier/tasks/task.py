@@ -49,6 +49,7 @@ class Rows:
     index: tuple[Any, ...] = ()
     index_names: tuple[str | None, ...] = (None,)
     _digest: list[str] = field(default_factory=list, repr=False, compare=False)
+    _texts: list[tuple[str | None, ...]] = field(default_factory=list, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -56,7 +57,9 @@ class Rows:
     @property
     def texts(self) -> tuple[str | None, ...]:
         """The text column, `None` where a row has no text to send."""
-        return tuple(None if is_blank(row[self.text]) else str(row[self.text]) for row in self.inputs)
+        if not self._texts:
+            self._texts.append(tuple(None if is_blank(row[self.text]) else str(row[self.text]) for row in self.inputs))
+        return self._texts[0]
 
     @property
     def digest(self) -> str:
