@@ -93,6 +93,16 @@ class PlannedSpec:
         """Questions and texts that need not be sent."""
         return self.in_journal + self.shared
 
+    def at_most(self) -> PlannedSpec:
+        """The same, where less or nothing may be sent instead."""
+        return replace(
+            self,
+            calls=Bounds(0, self.calls.high),
+            texts=Bounds(0, self.texts.high),
+            input_tokens=Bounds(0, self.input_tokens.high),
+            cost_usd_low=None if self.cost_usd_low is None else 0.0,
+        )
+
     def __str__(self) -> str:
         elsewhere = [f"{self.in_journal:,} are answered in the journal"] if self.in_journal else []
         elsewhere += [f"{self.shared:,} are counted with a spec above"] if self.shared else []

@@ -38,6 +38,7 @@ def test_the_scorecard_is_printed_and_written(run: Run, uri: str) -> None:
     assert "Scorecard: stars/1" in Path("card.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_for_machines_the_scorecard_is_one_document(run: Run, uri: str) -> None:
     ended = run("rai", uri, "--test", "rows.csv", "--json", ALONE)
     told = json.loads(ended.out)
@@ -60,12 +61,14 @@ def test_a_missed_requirement_is_exit_5_after_the_scorecard(run: Run, uri: str) 
     assert "does not meet: accuracy_low >= 0.999" in ended.err and "accuracy >= 0.01" not in ended.err
 
 
+@pytest.mark.slow
 def test_a_gate_without_requirements_is_said(run: Run, uri: str, task: Task, endpoint: Endpoint) -> None:
     bare = lt.log(lt.Prompt(task, "{{ text }}", answer="score", endpoint=endpoint, name="bare")).uri
     ended = run("rai", bare, "--test", "rows.csv", "--gate", ALONE)
     assert ended.code == 2 and "--require" in ended.err
 
 
+@pytest.mark.slow
 def test_options_that_contradict_each_other_are_said(run: Run, uri: str) -> None:
     assert "--serve" in run("rai", uri, "--test", "rows.csv", "--port", "8000").err
     ended = run("rai", uri, "--test", "rows.csv", "--serve", ALONE)

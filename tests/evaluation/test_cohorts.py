@@ -26,6 +26,7 @@ def reviews(rows: int, seed: int) -> pd.DataFrame:
     )
 
 
+@pytest.mark.slow
 def test_a_cohort_that_is_right_less_often_is_found_with_its_figures() -> None:
     found = []
     for seed in range(12):
@@ -43,6 +44,7 @@ def test_a_cohort_that_is_right_less_often_is_found_with_its_figures() -> None:
     assert sum(found) >= 8  # 96 of 100 in benchmarks/cohorts.py
 
 
+@pytest.mark.slow
 def test_noise_is_not_reported_as_harm() -> None:
     reported = 0
     for seed in range(30):
@@ -51,6 +53,7 @@ def test_noise_is_not_reported_as_harm() -> None:
     assert reported <= 5  # of 30 at a level of 5%: more than 5 come in 1 of 300 runs
 
 
+@pytest.mark.slow
 def test_distances_show_a_cohort_that_is_far_off_where_shares_of_wrong_rows_are_equal() -> None:
     data = reviews(1000, 3)
     generator = np.random.default_rng(3)

@@ -75,6 +75,7 @@ def test_several_labels_are_compared_by_the_share_predicted() -> None:
     assert {one.metric: one.confirmed for one in column.disparities}["predicted: work"]
 
 
+@pytest.mark.slow
 def test_groups_that_differ_by_chance_are_not_reported() -> None:
     reported = 0
     for seed in range(30):

@@ -23,6 +23,7 @@ def missing(answers: Answers) -> int:
     return sum(prediction.transient for prediction in answers.predictions)
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_is_down_costs_no_answer_that_was_paid_for(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

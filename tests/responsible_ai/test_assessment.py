@@ -39,6 +39,7 @@ def test_an_explained_row_costs_at_most_fifteen_calls(model: lt.Model, standing_
     assert 20 < asked <= 20 + 5 * 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"perturb": 6}, {"explain": 4}, {"perturb": 6, "explain": 4}])
 def test_no_more_is_asked_than_the_plan_says(
     model: lt.Model, standing_server: LocalServer, options: dict[str, int]
@@ -52,6 +53,31 @@ def test_no_more_is_asked_than_the_plan_says(
     assert not setup.plan().asks
 
 
+SHAPES = {
+    "a long word": ["x" * 3_000, "One. Two. Three. Four.", "Yes, no, maybe"],
+    "repeated sentences": [f"Visit {number}. " + "It rained. " * number for number in range(3, 20)],
+    "scripts": ["很好吃。服务太慢了！" * 4, "とても美味しかったです", "😀😀😀", "حلو جدا. سيئ؟", "a"],
+    "the same": ["Fine soup. Rude staff."] * 5 + ["Rude staff.", "Fine soup."],
+    "long and short": ["Good! " * 14, "word " * 4_000, "Bad. " + "word " * 3_000, "ok"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("option", ["explain", "perturb"])
+@pytest.mark.parametrize("most", [1, 100])
+def test_texts_of_any_shape_cost_no_more_than_planned(
+    model: lt.Model, standing_server: LocalServer, shape: str, option: str, most: int
+) -> None:
+    setup = AssessmentSetup(model, pd.DataFrame({"text": SHAPES[shape], "stars": 3}), **{option: most})  # type: ignore[arg-type]
+    planned = setup.plan()
+    before = standing_server.received.total
+    report = setup.run(RunOptions())
+    assert standing_server.received.total - before <= planned.calls.high
+    assert report.report.input_tokens <= sum(one.input_tokens.high for one in planned.specs)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["score", "text", "json"])
 def test_a_prompt_is_assessed_however_it_answers(endpoint: Endpoint, answer: str) -> None:
     spec = lt.Prompt(stars(), "Stars for: {{ text }}", answer=answer, endpoint=endpoint, name="p")
@@ -61,6 +87,7 @@ def test_a_prompt_is_assessed_however_it_answers(endpoint: Endpoint, answer: str
     assert (report.scorecard.abstention is not None) == (answer == "score")
 
 
+@pytest.mark.slow
 def test_a_baseline_is_assessed_and_its_card_is_the_versions_description() -> None:
     model = lt.log(lt.Baseline(stars(), name="base"), train=reviews(80, seed=8), register="base", alias="champion")
     rows = reviews(100).assign(region=["north", "south"] * 50)
@@ -72,6 +99,7 @@ def test_a_baseline_is_assessed_and_its_card_is_the_versions_description() -> No
     assert str(model.model_id) in str(mlflow.get_run(report.run_id).inputs)
 
 
+@pytest.mark.slow
 def test_the_run_holds_figures_answers_and_the_scorecard(model: lt.Model) -> None:
     report = lt.rai(model, reviews(40))
     run = mlflow.get_run(report.run_id)
@@ -94,6 +122,7 @@ def test_rows_without_labels_are_described_but_not_judged(model: lt.Model) -> No
     assert "no labels" in repr(report)
 
 
+@pytest.mark.slow
 def test_some_rows_may_have_no_label(model: lt.Model) -> None:
     rows = reviews(40)
     rows["stars"] = rows["stars"].astype(object)
@@ -117,6 +146,7 @@ def test_a_wrong_label_is_refused_before_anything_is_asked(model: lt.Model, stan
     assert standing_server.received.total == before
 
 
+@pytest.mark.slow
 def test_requirements_are_judged_on_what_was_measured(endpoint: Endpoint) -> None:
     spec = lt.Prompt(stars(), "{{ text }}", answer="score", endpoint=endpoint, name="p", gates=["accuracy >= 0.01"])
     model = lt.log(spec)
@@ -126,6 +156,7 @@ def test_requirements_are_judged_on_what_was_measured(endpoint: Endpoint) -> Non
     assert [gate.passed for gate in report.scorecard.gates] == [True, False]
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_is_down_leaves_a_scorecard_of_what_the_journal_has(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +185,7 @@ def test_a_key_that_is_refused_now_leaves_the_scorecard_of_rows_that_were_paid_f
     assert all(weight is None for one in report.explanations for own in one.weights.values() for weight in own)
 
 
+@pytest.mark.slow
 def test_many_labels_are_no_obstacle() -> None:
     labels = [f"intent {number:02d}" for number in range(77)]
     rows = pd.DataFrame({"text": [f"{label} please {n}" for n in range(4) for label in labels], "label": labels * 4})

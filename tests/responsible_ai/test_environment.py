@@ -110,6 +110,7 @@ def test_once_made_it_needs_no_tool_and_no_network(
     assert kept(environment) == {environment.folder.name}
 
 
+@pytest.mark.slow
 def test_another_lock_has_an_environment_of_its_own(environment: IsolatedEnvironment) -> None:
     environment.make()
     assert IsolatedEnvironment(environment.lock + b"# of a later version\n", 1).find() is None
@@ -179,6 +180,7 @@ def test_a_package_with_another_hash_is_refused(environment: IsolatedEnvironment
     assert kept(other) == set()
 
 
+@pytest.mark.slow
 def test_a_package_that_cannot_be_had_is_named(environment: IsolatedEnvironment) -> None:
     other = IsolatedEnvironment(b"absent==1.0 --hash=sha256:" + b"0" * 64 + b"\n", 1)
     with pytest.raises(MissingPart, match=r"(?s)scorecard.*absent"):
@@ -195,6 +197,7 @@ def test_a_file_that_is_gone_is_noticed(environment: IsolatedEnvironment) -> Non
     assert kept(environment) == {environment.folder.name}
 
 
+@pytest.mark.slow
 def test_a_python_that_is_gone_is_noticed(environment: IsolatedEnvironment, tmp_path: Path) -> None:
     python = environment.make()
     python.unlink()
@@ -203,6 +206,7 @@ def test_a_python_that_is_gone_is_noticed(environment: IsolatedEnvironment, tmp_
     assert name_in(environment.make()) == "small 3 11"
 
 
+@pytest.mark.slow
 def test_environments_of_other_versions_go_a_month_after_their_last_use(environment: IsolatedEnvironment) -> None:
     month_ago = 1_700_000_000
     for name in ("used-lately", "long-unused"):
@@ -213,6 +217,7 @@ def test_environments_of_other_versions_go_a_month_after_their_last_use(environm
     assert kept(environment) == {environment.folder.name, "used-lately"}
 
 
+@pytest.mark.slow
 def test_commands_that_fail_are_passed_over(
     environment: IsolatedEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

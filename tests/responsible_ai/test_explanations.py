@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from luthier.endpoints import Endpoint, Engine, RunOptions
 from luthier.engine.report import Report
 from luthier.evaluation.explanations import Explanation
 from luthier.plans import plan_rows
-from luthier.responsible_ai.explanations import ChosenRow, ExplainedRows, choose_rows, longest_rows
+from luthier.responsible_ai.explanations import ChosenRow, ExplainedRows, choose_rows, costliest_questions
 from luthier.spec import Fitted, Spec
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
@@ -198,9 +199,19 @@ def test_without_labels_unsure_rows_and_a_draw_are_left() -> None:
     assert [one.why for one in plain] == ["drawn at random"] * 3
 
 
-def test_before_any_answer_the_rows_with_most_passages_bound_the_calls() -> None:
+def test_before_any_answer_the_most_passages_and_the_longest_texts_bound_the_price() -> None:
     table = rows("a. b.", "longer. text. here.", "longer. text. here.", None, "x" * 500, "very. much. longer.")
-    assert chosen(longest_rows(table, 3)) == [(1, "longest"), (5, "longest"), (0, "longest")]
+    asked = costliest_questions(table, 2).texts
+    assert [len(text or "") > 500 for text in asked] == [True] * 3 + [False] * 3
+    assert len(set(asked)) == 6
+    assert not len(costliest_questions(rows("one", "word", None), 2))
+
+
+def test_the_price_of_fifty_thousand_rows_is_found_at_once() -> None:
+    table = rows(*(f"Fine soup, number {number}. Rude staff. " * (number % 20) for number in range(50_000)))
+    begun = time.process_time()
+    assert len(costliest_questions(table, 40)) == 40 * 14
+    assert time.process_time() - begun < 3
 
 
 @pytest.mark.parametrize("technique", ["baseline", "prompt"])

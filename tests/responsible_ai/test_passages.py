@@ -55,6 +55,7 @@ def test_a_text_of_20_000_characters_has_fourteen_passages_of_much_the_same_leng
     assert max(map(len, found)) <= 3 * min(map(len, found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [".", ". ", "a. ", "a ", "\n", "a,", '.".', "- ", "。"])
 def test_a_quarter_of_a_million_characters_is_cut_in_seconds(sign: str) -> None:
     started = time.process_time()

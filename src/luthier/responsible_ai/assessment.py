@@ -18,10 +18,16 @@ from luthier.evaluation.limits import known_limits
 from luthier.plans import Plan, PlannedSpec, plan_rows
 from luthier.responsible_ai.answers import answers_of, kept_answers
 from luthier.responsible_ai.assessment_run import log_assessment
-from luthier.responsible_ai.explanations import ExplainedRows, longest_rows
+from luthier.responsible_ai.explanations import ExplainedRows, costliest_questions
 from luthier.responsible_ai.measuring import Assessed, assessed
 from luthier.responsible_ai.model_card import write_model_card
-from luthier.responsible_ai.perturbations import KINDS, PerturbedRows, perturbations_from, perturbed_rows
+from luthier.responsible_ai.perturbations import (
+    KINDS,
+    PerturbedRows,
+    costliest_changes,
+    perturbations_from,
+    perturbed_rows,
+)
 from luthier.responsible_ai.rai_report import RaiReport
 from luthier.scoring.scored_model import Model
 from luthier.tables import take_rows
@@ -108,7 +114,7 @@ class AssessmentSetup:
         """What the assessment would send and cost; sends nothing.
 
         Which rows are perturbed or explained depends on what is predicted. As long as that is not known, the price is
-        that of the longest texts.
+        the most that any rows cost.
         """
         counted: set[bytes] = set()
         planned = [self._planned("", self.rows, options, counted)]
@@ -116,12 +122,19 @@ class AssessmentSetup:
         if self.perturb or self.explain:
             known = kept_answers(self.model.fitted, self.rows, options)
         if self.perturb:
-            asked = self._longest(self.perturb) if known is None else (self.rows, known)
-            planned.append(self._planned(", perturbed", self._perturbed(*asked).rows, options, counted))
+            if known is None:
+                changed = costliest_changes(self.rows, self.perturb, self.model.spec.columns)
+            else:
+                changed = self._perturbed(known).rows
+            planned.append(self._planned(", perturbed", changed, options, counted))
         if self.explain:
-            chosen = longest_rows(self.rows, self.explain) if known is None else self._assessed(known).chosen
-            explained = ExplainedRows(self.task, self.rows, chosen)
-            planned.append(self._planned(", explained", explained.rows, options, counted))
+            if known is None:
+                without = costliest_questions(self.rows, self.explain)
+            else:
+                without = ExplainedRows(self.task, self.rows, self._assessed(known).chosen).rows
+            planned.append(self._planned(", explained", without, options, counted))
+        if known is None:
+            planned[1:] = [one.at_most() for one in planned[1:]]
         return Plan(tuple(planned), options.budget_usd)
 
     def run(self, options: RunOptions = DEFAULTS) -> RaiReport:
@@ -140,7 +153,7 @@ class AssessmentSetup:
         found = self._assessed(answers.predictions)
         card = found.card
         if self.perturb:
-            changed = self._perturbed(self.rows, answers.predictions)
+            changed = self._perturbed(answers.predictions)
             after = answers_of(fitted, changed.rows, options, "scoring changed texts", needed=False)
             card = replace(
                 card, perturbations=perturbations_from(changed, self.rows, answers.predictions, after.predictions)
@@ -164,13 +177,8 @@ class AssessmentSetup:
         found = plan_rows(self.model.spec, rows, None, options, fitted=self.model.fitted, counted=counted)
         return replace(found, name=name)
 
-    def _longest(self, most: int) -> tuple[Rows, tuple[Prediction, ...]]:
-        """The longest rows, with predictions that stand for those to come."""
-        rows = self.rows.take([one.place for one in longest_rows(self.rows, most)])
-        return rows, (Prediction(self.task.labels[0], "ok"),) * len(rows)
-
-    def _perturbed(self, rows: Rows, predictions: Sequence[Prediction]) -> PerturbedRows:
-        return perturbed_rows(self.task, rows, predictions, self.perturb, columns=self.model.spec.columns)
+    def _perturbed(self, predictions: Sequence[Prediction]) -> PerturbedRows:
+        return perturbed_rows(self.task, self.rows, predictions, self.perturb, columns=self.model.spec.columns)
 
     def _assessed(self, predictions: Sequence[Prediction]) -> Assessed:
         return assessed(self.model, self.rows, predictions, self.name, self.sensitive, self.explain)

@@ -5,17 +5,19 @@ choose_rows --> ExplainedRows.rows: the texts without one passage each --> engin
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from luthier.evaluation.explanations import Explanation
-from luthier.responsible_ai.passages import passages_of
+from luthier.providers.tokens import text_units
+from luthier.responsible_ai.passages import MOST_PASSAGES, passages_of
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
-__all__ = ["ChosenRow", "ExplainedRows", "choose_rows", "longest_rows"]
+__all__ = ["ChosenRow", "ExplainedRows", "choose_rows", "costliest_questions"]
 
 CONFIDENT = 0.8
 """Least probability of a wrong label that is called a confident mistake."""
@@ -175,21 +177,35 @@ def choose_rows(
     return tuple(chosen.values())
 
 
-def longest_rows(rows: Rows, most: int) -> tuple[ChosenRow, ...]:
-    """The rows that take most to explain, for a price before any answer.
+def costliest_questions(rows: Rows, most: int) -> Rows:
+    """What explaining so many rows asks at most, whichever rows they are; for a price before any answer.
 
-    They have the most passages, so that no other choice asks more, and of those the longest texts, all different.
+    The rows with most passages decide how many questions there are, and the longest texts how long these are. No two
+    questions are the same and the journal knows none of them, because those of the rows to come may be new as well.
 
     Args:
-        rows: the rows.
-        most: how many.
+        rows: the rows to choose from.
+        most: how many of them are explained.
     """
     places: dict[str, int] = {}
     for place, text in enumerate(rows.texts):
         if text is not None:
             places.setdefault(text, place)
-    longest = sorted(places, key=lambda text: (len(passages_of(text)), len(text)), reverse=True)[:most]
-    return tuple(ChosenRow(places[text], "longest") for text in longest)
+    longest = sorted(places, key=text_units, reverse=True)
+    counts: Counter[int] = Counter()
+    for text in longest:
+        if counts[MOST_PASSAGES] >= most:
+            break  # no text has more passages than these
+        passages = len(passages_of(text))
+        counts[passages if passages > 1 else 0] += 1
+    asked = [count for count in sorted(counts, reverse=True) for _ in range(counts[count])]
+    inputs: list[Mapping[str, object]] = []
+    labels: list[str | None] = []
+    for text, questions in zip(longest[:most], asked, strict=False):
+        for _ in range(questions):
+            inputs.append({**rows.inputs[places[text]], rows.text: f"{len(inputs)} {text}"})
+            labels.append(rows.labels[places[text]])
+    return Rows(tuple(inputs), tuple(labels), rows.text)
 
 
 def _without_each(passages: Sequence[str]) -> Iterator[str]:

@@ -15,11 +15,21 @@ from dataclasses import dataclass
 from luthier.errors import DataError
 from luthier.evaluation.resampling import rate_interval
 from luthier.evaluation.scorecard import Perturbation
+from luthier.providers.tokens import text_units
 from luthier.tasks.negation import NEGATING_WORDS
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
-__all__ = ["KINDS", "ChangedRow", "Kind", "PerturbedRows", "Surroundings", "perturbations_from", "perturbed_rows"]
+__all__ = [
+    "KINDS",
+    "ChangedRow",
+    "Kind",
+    "PerturbedRows",
+    "Surroundings",
+    "costliest_changes",
+    "perturbations_from",
+    "perturbed_rows",
+]
 
 MOST_EXAMPLES = 3
 
@@ -29,6 +39,9 @@ LETTERS_PER_TYPO = 60
 SHORTEST_WORD = 5
 LONG_WORD = re.compile(rf"(?<![\w'’./@#:&=-])[^\W\d_]{{{SHORTEST_WORD},}}(?![\w'’/@=-]|[.:][\w/])")
 """Whole words; parts of addresses, of names in programs and of compounds are none."""
+
+LONGEST_ADDITION = 60
+"""Characters that a change appends, at most and without the label of an injection."""
 
 MOST_READ = 5_000
 """So many texts are read for the words that a typo must not make."""
@@ -219,6 +232,32 @@ def perturbed_rows(
             changes.append(ChangedRow(name, row, asked, target if kind.injects else None))
     asked_rows = Rows(tuple(inputs), (None,) * len(inputs), rows.text)
     return PerturbedRows(asked_rows, tuple(changes), tuple(sampled), left_out)
+
+
+def costliest_changes(rows: Rows, most: int, columns: Sequence[str] = (), kinds: Mapping[str, Kind] = KINDS) -> Rows:
+    """What perturbing so many rows asks at most, whichever rows they are; for a price before any answer.
+
+    Every kind changes each of the longest texts. No two changed texts are the same and the journal knows none of them,
+    because those of the rows to come may be new as well.
+
+    Args:
+        rows: the rows to choose from.
+        most: how many of them are sampled.
+        columns: what the model reads beside the text.
+        kinds: names and changes.
+    """
+    different: dict[tuple[str, ...], int] = {}
+    for place, text in enumerate(rows.texts):
+        if text is not None:
+            different.setdefault((text, *(str(rows.inputs[place].get(column)) for column in columns)), place)
+    longest = sorted(different, key=lambda cells: text_units(cells[0]), reverse=True)[:most]
+    inputs: list[Mapping[str, object]] = []
+    for cells in longest:
+        # Spacing about doubles the blanks; the others append less than this.
+        text = f"{cells[0].replace(' ', '  ')} {'.' * LONGEST_ADDITION}"
+        row = rows.inputs[different[cells]]
+        inputs += ({**row, rows.text: f"{len(inputs) + count} {text}"} for count in range(len(kinds)))
+    return Rows(tuple(inputs), (None,) * len(inputs), rows.text)
 
 
 def perturbations_from(
