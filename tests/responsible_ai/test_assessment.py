@@ -127,8 +127,10 @@ def test_some_rows_may_have_no_label(model: lt.Model) -> None:
     rows = reviews(40)
     rows["stars"] = rows["stars"].astype(object)
     rows.loc[:9, "stars"] = None
-    card = lt.rai(model, rows).scorecard
-    assert (card.data.rows, card.data.labelled, card.rows_evaluated) == (40, 30, 30)
+    rows.to_csv("some.csv", index=False)
+    for table in (rows, lt.read_table("some.csv")):
+        card = lt.rai(model, table).scorecard
+        assert (card.data.rows, card.data.labelled, card.rows_evaluated) == (40, 30, 30)
 
 
 def test_a_wrong_label_is_refused_before_anything_is_asked(model: lt.Model, standing_server: LocalServer) -> None:
@@ -139,6 +141,9 @@ def test_a_wrong_label_is_refused_before_anything_is_asked(model: lt.Model, stan
         lt.rai(model, rows)
     with pytest.raises(DataError, match=r"no column 'region'.*id, text, stars"):
         lt.rai(model, reviews(10), sensitive=["region"])
+    for column in ("text", "stars"):
+        with pytest.raises(DataError, match=f"column '{column}' holds"):
+            lt.rai(model, reviews(10), sensitive=[column])
     with pytest.raises(UserError, match="--perturb"):
         lt.rai(model, reviews(10), require=["flip_rate_typos <= 0.1"])
     with pytest.raises(UserError, match="region"):

@@ -121,12 +121,19 @@ def test_halves_of_characters_can_be_written(tmp_path: Path) -> None:
 def test_a_sensitive_column_goes_in_whatever_it_holds(tmp_path: Path) -> None:
     frame, config, _ = written(
         tmp_path,
-        {"person": [f"p{i}" if i > 9 else None for i in range(ROWS)], "one": ["x"] * ROWS, "age": range(ROWS)},
-        sensitive=["person", "one", "age"],
+        {
+            "person": [f"p{i}" if i > 9 else None for i in range(ROWS)],
+            "one": ["x"] * ROWS,
+            "age": range(ROWS),
+            "nothing": [None] * ROWS,
+        },
+        sensitive=["person", "one", "age", "nothing"],
     )
-    assert config["sensitive"] == ["person", "one", "age"]
+    assert config["sensitive"] == ["person", "one", "age", "nothing"]
     assert len(set(frame["person"])) == 20 and {"(other)", "(missing)"} <= set(frame["person"])
-    assert {"person = (missing)", "one = x", "age = 0 to 9.75"} <= {each["name"] for each in config["cohorts"]}
+    assert {"person = (missing)", "one = x", "nothing = (missing)", "age = 0 to 9.75"} <= {
+        each["name"] for each in config["cohorts"]
+    }
     with pytest.raises(DataError, match="no column 'gone'"):
         written(tmp_path, {}, sensitive=["gone"])
 

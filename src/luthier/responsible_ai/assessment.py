@@ -92,6 +92,15 @@ class AssessmentSetup:
                 f"{name} has no column {', '.join(map(repr, missing))} to compare groups by; its columns are: "
                 f"{', '.join(map(str, test.columns))}."
             )
+        known = {self.task.text: "the texts", self.task.label: "the labels"} | dict.fromkeys(
+            self.task.raters, "what a rater said"
+        )
+        for column in self.sensitive:
+            if column in known:
+                raise DataError(
+                    f"column {column!r} holds {known[column]}; groups are compared by a column that says "
+                    "something else of the rows, such as a region."
+                )
         self.explain, self.perturb = explain, perturb
         self.requirements = (*spec.gates, *require)
         if gate and not self.requirements:
@@ -188,7 +197,7 @@ def rows_with_labels(task: Task, table: pd.DataFrame, name: str) -> Rows:
     """The rows of a table that may have labels, for all its rows or for some; a label that is none is refused."""
     rows = task.rows(table, source=name)
     if task.label in table.columns:
-        given = [place for place, cell in enumerate(table[task.label]) if not is_blank(cell)]
+        given = [place for place, row in enumerate(rows.inputs) if not is_blank(row[task.label])]
         if given:
             task.rows(take_rows(table, given), labelled=True, source=name)
     return rows

@@ -214,7 +214,7 @@ def _column(values: Sequence[Any], *, always: bool) -> KeptColumn | str:
     cells = [None if _is_missing(value) else value for value in values]
     known = [cell for cell in cells if cell is not None]
     if not known:
-        return "as they hold nothing"
+        return _texts([None] * len(cells), always) if always else "as they hold nothing"
     if all(isinstance(cell, Real | np.number) and not isinstance(cell, bool | np.bool_) for cell in known):
         column = _numbers([None if cell is None else float(cell) for cell in cells], always)
     elif all(isinstance(cell, datetime.date) for cell in known):
