@@ -61,6 +61,13 @@ def test_a_missed_requirement_is_exit_5_after_the_scorecard(run: Run, uri: str) 
     assert "does not meet: accuracy_low >= 0.999" in ended.err and "accuracy >= 0.01" not in ended.err
 
 
+def test_a_file_that_is_no_page_is_named_before_anything_is_asked(run: Run, uri: str, server: LocalServer) -> None:
+    Path("mine.html").write_text("<p>my own</p>")
+    ended = run("rai", uri, "--test", "rows.csv", "--html", "mine.html", ALONE)
+    assert ended.code == 2 and "not a page written by Luthier" in ended.err
+    assert server.received.total == 0 and Path("mine.html").read_text() == "<p>my own</p>"
+
+
 @pytest.mark.slow
 def test_a_gate_without_requirements_is_said(run: Run, uri: str, task: Task, endpoint: Endpoint) -> None:
     bare = lt.log(lt.Prompt(task, "{{ text }}", answer="score", endpoint=endpoint, name="bare")).uri

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from luthier.experiments.compare import ComparisonSetup as ComparisonSetup
     from luthier.experiments.fits import FitSetup as FitSetup
     from luthier.experiments.labelled_tables import table_names as table_names
-    from luthier.outputs import check_file as check_file
     from luthier.outputs import check_folder as check_folder
     from luthier.packaging.promotion import promote as promote
     from luthier.packaging.versions import check_names as check_names
     from luthier.plans import Plan as Plan
+    from luthier.reporting.html import check_page as check_page
     from luthier.responsible_ai.assessment import AssessmentSetup as AssessmentSetup
     from luthier.responsible_ai.environment import IsolatedEnvironment as IsolatedEnvironment
     from luthier.responsible_ai.environment import can_be_made as can_be_made
@@ -85,10 +85,11 @@ _NAMES_OF = {
         "luthier.experiments.compare": "ComparisonSetup",
         "luthier.experiments.fits": "FitSetup",
         "luthier.experiments.labelled_tables": "table_names",
-        "luthier.outputs": "check_file check_folder",
+        "luthier.outputs": "check_folder",
         "luthier.packaging.promotion": "promote",
         "luthier.packaging.versions": "check_names",
         "luthier.plans": "Plan",
+        "luthier.reporting.html": "check_page",
         "luthier.responsible_ai.assessment": "AssessmentSetup",
         "luthier.responsible_ai.environment": "IsolatedEnvironment can_be_made fetch_notice",
         "luthier.responsible_ai.rai_report": "RaiReport",

@@ -73,7 +73,7 @@ def rai(
     if serve and no_dashboard:
         raise UserError("--serve serves the dashboards, which --no-dashboard leaves out; leave one of them out.")
     if html is not None:
-        api.check_file(html)
+        api.check_page(html)
     model = api.load(model_uri, trust=trust)
     if endpoint:
         model = api.load(model_uri, api.read_endpoint_for(endpoint, model.spec), trust=trust)

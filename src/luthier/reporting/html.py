@@ -28,7 +28,7 @@ from luthier.reporting.table import Bar, Cell, Column, Highlighted, Page, Row, S
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["fragment", "page_text", "write_page"]
+__all__ = ["check_page", "fragment", "page_text", "write_page"]
 
 MARK = b'<meta name="generator" content="Luthier">'
 """In the head of every page: one that has it may be written over."""
@@ -115,6 +115,18 @@ def _packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
+def check_page(path: str | Path) -> Path:
+    """The path, if a page can be written in its place; to be asked before anything is paid.
+
+    Raises:
+        DataError: a folder or a device is there, or a file that is no page.
+    """
+    file = check_file(path)
+    if file.exists() and not _is_page(file):
+        raise DataError(f"{file} exists and is not a page written by Luthier; give another name, or move it away.")
+    return file
+
+
 def write_page(page: Page | str, path: str | Path) -> Path:
     """Writes a page; the file appears whole or not at all.
 
@@ -128,9 +140,7 @@ def write_page(page: Page | str, path: str | Path) -> Path:
     Raises:
         DataError: the file cannot be written, or a file that is no page is there.
     """
-    file = check_file(path)
-    if file.exists() and not _is_page(file):
-        raise DataError(f"{file} exists and is not a page written by Luthier; give another name, or move it away.")
+    file = check_page(path)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         return write_file(file, page if isinstance(page, str) else page_text(page))
