@@ -106,7 +106,8 @@ class IsolatedEnvironment:
         if any(_size(folder / name) != size for name, size in sizes.items()):
             return None
         python = _python_of(folder)
-        if not _runs(python, "-I", "-c", "pass"):
+        # Without `site` nothing of its packages runs, which would see the keys among this process's variables.
+        if not _runs(python, "-I", "-S", "-c", "pass"):
             # It leads to the Python it was made with, which can be removed.
             return None
         with suppress(OSError):  # a cache that cannot be written to will do

@@ -44,6 +44,12 @@ SHELL = (
 )
 
 
+class BoundedRequest(Request):
+    """Reads no larger body, whether its length is told before or not."""
+
+    max_content_length = MOST_BYTES
+
+
 class DashboardApp:
     """Answers requests.
 
@@ -62,7 +68,7 @@ class DashboardApp:
         self.one_at_a_time = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        request = Request(environ)
+        request = BoundedRequest(environ)
         try:
             response = self._answer(request)
         except HTTPException as error:
@@ -102,7 +108,7 @@ class DashboardApp:
         origin = request.headers.get("Origin")
         if origin is not None and origin not in {f"http://{host}" for host in self.hosts}:
             raise Forbidden("a page of another site asked.")
-        if request.mimetype != "application/json" or (request.content_length or 0) > MOST_BYTES:
+        if request.mimetype != "application/json":
             raise BadRequest("a body of JSON is expected.")
         if dashboard.answer is None or name not in ("tree", "matrix", "importances"):
             return _json({"error": "This needs the model, which is not here."})
