@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 
-__all__ = ["visible"]
+__all__ = ["visible", "visible_json"]
 
 # Control characters but tab and line feed, and what reorders or hides text: bidirectional marks, zero-width
 # characters, the byte order mark, tags.
@@ -21,3 +22,13 @@ def visible(text: str) -> str:
         a\\x1b[31mred\\r\\u202eb
     """
     return _INTERPRETED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def visible_json(document: str) -> str:
+    """A JSON document with the same characters written as JSON's escapes, which read back as they were.
+
+    Examples:
+        >>> print(visible_json('["a\\x9b31m\\ud800"]'))
+        ["a\\u009b31m\\ud800"]
+    """
+    return _INTERPRETED.sub(lambda found: json.dumps(found[0])[1:-1], document)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from luthier.terminals import visible_json
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -55,7 +57,7 @@ def print_saved(path: Path) -> None:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout; NaN, which JSON does not have, is refused."""
-    print(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False, default=str))
+    print(visible_json(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False, default=str)))
 
 
 def print_board(board: Board | Boards, report: Report, *, json: bool) -> None:
