@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,9 @@ from luthier.tasks.task import Task
 from luthier_local import LocalServer
 from tests.cli.conftest import Run
 from tests.conftest import reviews
+from tests.responsible_ai.conftest import isolated_python
+
+__all__ = ["isolated_python"]
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -93,3 +99,23 @@ def test_nothing_is_fetched_without_a_yes(run: Run, uri: str, monkeypatch: pytes
     assert not (tmp_path / "cache" / "rai").exists()
     ended = run("rai", uri, "--test", "rows.csv", "--serve")
     assert ended.code == 2
+
+
+@pytest.mark.slow
+def test_a_command_that_is_terminated_leaves_no_texts_behind(
+    store: str, task: Task, isolated_python: Path, tmp_path: Path
+) -> None:
+    reviews(60).to_csv("rows.csv", index=False)
+    lt.log(lt.Baseline(task, name="base"), train=reviews(80, seed=8), register="stars", alias="champion")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "luthier", "rai", "models:/stars@champion", "--test", "rows.csv", "--yes"]
+    variables = {**os.environ, "TMPDIR": str(scratch), "MLFLOW_TRACKING_URI": store}
+    with subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not (made := list(scratch.glob("luthier-rai-*/input/rows.parquet"))):
+            with pytest.raises(subprocess.TimeoutExpired):  # it runs
+                process.wait(0.1)
+        assert made[0].parents[1].stat().st_mode & 0o77 == 0
+        process.terminate()
+    assert process.returncode == 143
+    assert not list(scratch.glob("luthier-rai-*"))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -67,6 +70,7 @@ def rai(
     from luthier.cli.spending import agree_to, agree_to_address, agree_to_fetch
     from luthier.endpoints import RunOptions, default_engine, draining
     from luthier.errors import GateFailed, Partial, UserError
+    from luthier.terminals import visible
 
     if port is not None and not serve:
         raise UserError(f"--port {port} is of the served dashboards; add --serve.")
@@ -100,11 +104,13 @@ def rai(
         report.show()
     if html is not None:
         report.write_page(html)
-    dashboards = report.dashboard(fetch=True) if with_dashboards else None
+    with exiting_on_signals():
+        dashboards = report.dashboard(fetch=True) if with_dashboards else None
+        if dashboards is not None:
+            dashboards.log()
     if dashboards is not None:
-        dashboards.log()
         for note in dashboards.notes:
-            print(note, file=sys.stderr)
+            print(visible(note), file=sys.stderr)
     if html is not None:
         if dashboards is not None:
             dashboards.write_page(html)
@@ -128,6 +134,23 @@ def rai(
             f"{report.scorecard.data.missing:,} rows have no answer yet ({report.why_missing}); run the same command "
             "again to ask for them."
         )
+
+
+@contextmanager
+def exiting_on_signals() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end the command as an exit does, so that folders with texts of rows go with it."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    hangup = getattr(signal, "SIGHUP", signal.SIGTERM)  # not on Windows; ignored under `nohup`
+    ending = [number for number in {signal.SIGTERM, hangup} if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in ending}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def is_at_a_desktop() -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import html
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.resources import files
@@ -28,7 +29,7 @@ from luthier.reporting.table import Bar, Cell, Column, Highlighted, Page, Row, S
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["check_page", "fragment", "page_text", "write_page"]
+__all__ = ["check_page", "fragment", "framed", "page_text", "write_page"]
 
 MARK = b'<meta name="generator" content="Luthier">'
 """In the head of every page: one that has it may be written over."""
@@ -75,6 +76,12 @@ def fragment(*sections: Section) -> str:
     return _environment().get_template("fragment.html").render(sections=sections)
 
 
+def framed(page: str) -> str:
+    """A page as a fragment for a notebook, in a sandbox: a notebook's own scripts may run code on the machine."""
+    style = "width:100%;height:900px;border:0"
+    return f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page)}" style="{style}"></iframe>'
+
+
 def page_text(page: Page) -> str:
     """The page as HTML; it opens from disk and needs nothing from outside."""
     from markupsafe import Markup
@@ -107,6 +114,7 @@ def page_text(page: Page) -> str:
 def _policy(scripts: Iterable[str], more: str = "") -> str:
     """Nothing from the network, and no script but these."""
     policy = f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src 'unsafe-inline'; img-src data:"
+    policy += "; base-uri 'none'; form-action 'none'"
     return f"{policy}; {more}" if more else policy
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import html
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from luthier.engine.ask_options import Progress
 from luthier.evaluation.explanations import Explanation
 from luthier.evaluation.scorecard import Scorecard
-from luthier.reporting.html import page_text, write_page
+from luthier.reporting.html import framed, page_text, write_page
 from luthier.responsible_ai.assessment_run import PAGE, assessment_page
 from luthier.responsible_ai.dashboard_input import write_dashboard_input
 from luthier.responsible_ai.dashboard_page import dashboard_sections
@@ -48,7 +49,9 @@ class Dashboards:
     ) -> None:
         self._python, self._card, self._explanations, self._run_id = python, card, tuple(explanations), run_id
         self._progress = progress
-        self._folder = tempfile.TemporaryDirectory(prefix="luthier-rai-")
+        # A TemporaryDirectory would warn where a notebook lets go of this object.
+        self._folder = Path(tempfile.mkdtemp(prefix="luthier-rai-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self.notes = write_dashboard_input(
             self._input,
             card.task,
@@ -62,12 +65,12 @@ class Dashboards:
 
     @property
     def _input(self) -> Path:
-        return Path(self._folder.name) / "input"
+        return self._folder / "input"
 
     @cached_property
     def _page(self) -> str:
         """The scorecard and the dashboards as one page, made when it is first wanted."""
-        output = Path(self._folder.name) / "output"
+        output = self._folder / "output"
         run_isolated(self._python, "build", self._input, output, progress=self._progress)
         return page_text(assessment_page(self._card, self._explanations, dashboard_sections(output)))
 
@@ -91,4 +94,4 @@ class Dashboards:
         return DashboardServer(self._python, self._input, port=port, progress=self._progress)
 
     def _repr_html_(self) -> str:
-        return f'<iframe srcdoc="{html.escape(self._page)}" style="width:100%;height:900px;border:0"></iframe>'
+        return framed(self._page)
