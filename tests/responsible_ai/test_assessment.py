@@ -123,6 +123,13 @@ def test_rows_without_labels_are_described_but_not_judged(model: lt.Model) -> No
 
 
 @pytest.mark.slow
+def test_rows_with_the_same_text_count_as_one_in_the_search_for_cohorts(model: lt.Model) -> None:
+    search = lt.rai(model, pd.concat([reviews(40), reviews(40)], ignore_index=True)).scorecard.cohorts
+    assert search is not None and search.rows == len(set(reviews(40)["text"]))
+    assert "rows have the text of another" in search.notes[0]
+
+
+@pytest.mark.slow
 def test_some_rows_may_have_no_label(model: lt.Model) -> None:
     rows = reviews(40)
     rows["stars"] = rows["stars"].astype(object)

@@ -64,7 +64,7 @@ TERMS = {
     "tables.",
     "Baseline": "Always answering the label that is most frequent among these rows.",
     "Cohort": "Rows that share a property, such as long texts. It is found on one half of the rows and tested on the "
-    "other, with a correction for the number of cohorts that were tested.",
+    "other, for several random splits, with a correction for all cohorts that were tried.",
     "Confidence": "The probability that the model gives the label it answers.",
     "Coverage": "The share of rows that is answered when rows below a threshold of confidence are left to people.",
     "Flip": "A changed text whose label differs from that of the unchanged text. At a temperature above 0 part of the "
@@ -260,12 +260,13 @@ def _cohorts(card: Scorecard) -> Section | None:
     if confirmed:
         blocks.append(_cohort_table(confirmed, search))
     if others:
-        unsure = "They looked worse on one half of the rows, and the other half did not confirm it."
+        unsure = "They looked worse on one half of the rows, and the other halves did not confirm it."
         blocks.append(Fold("Looked at and not confirmed", (unsure, _cohort_table(others, search))))
     if search.columns:
         blocks.append(
-            f"Searched: {search.rows:,} rows by {', '.join(search.columns)}. Groups are found on one half of the rows "
-            f"and tested on the other, {search.tested:,} in all, with Holm's correction."
+            f"Searched: {search.rows:,} rows by {', '.join(search.columns)}. {search.tested:,} groups were tried. "
+            "They are found on one half of the rows and tested on the other, for several random splits; p is corrected "
+            "for all groups that were tried. The figures are of a half that had no part in finding the group."
         )
     return Section("Where it is worst", (*blocks, *(search.notes and (Lines(search.notes),))))
 
@@ -275,11 +276,11 @@ def _cohort_table(cohorts: Sequence[Cohort], search: CohortSearch) -> Table:
     unit: Unit = "percent" if wrong else "number"
     columns: Columns[Cohort] = [
         (Column("rows where", kind="name", least=24), str),
-        (Column("rows", "count"), lambda one: one.rows),
+        (Column("rows", "count", hint="In the half whose figures are shown."), lambda one: one.rows),
         (Column("wrong" if wrong else "distance", unit), lambda one: one.value),
         (Column("", kind="bar"), lambda one: Bar(one.value, mark=one.rest.value)),
         (Column("elsewhere", unit, brief=1), lambda one: one.rest),
-        (Column("p", "p", hint="After Holm's correction.", drop=2), lambda one: one.corrected),
+        (Column("p", "p", hint="Corrected for all groups that were tried.", drop=2), lambda one: one.corrected),
     ]
     shown = cohorts[:MOST_COHORTS]
     return Table.of(shown, columns, notes=left_out("groups of rows", len(cohorts), len(shown), first="worst"))

@@ -121,6 +121,8 @@ def _judged(
     truths, seen = [rows.labels[place] for place in places], [predictions[place] for place in places]
     evaluated = EvaluatedRows.of(task, truths, seen)
     metrics = evaluate(task, truths, seen)
+    of_places = searched.iloc[list(places)].reset_index(drop=True)
+    texts = [rows.texts[place] for place in places]
     constant = [task.kind.constant(truths)] * len(truths)
     chance = mcnemar(evaluated.correct, EvaluatedRows.of(task, truths, constant).correct)
     baseline = evaluate(task, truths, constant)
@@ -131,7 +133,7 @@ def _judged(
         baseline=baseline,
         above_baseline=chance < ALPHA and metrics["accuracy"].value > baseline["accuracy"].value,
         plots=task.kind.plots(truths, seen),
-        cohorts=find_cohorts(searched.iloc[list(places)].reset_index(drop=True), evaluated.judged.distances),
+        cohorts=find_cohorts(of_places, evaluated.judged.distances, texts=texts),
         abstention=abstention(confidences, evaluated.correct),
         reported=reported_metrics(model, metrics),
     )
