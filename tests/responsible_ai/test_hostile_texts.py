@@ -85,7 +85,7 @@ def hostile_table(url: str) -> pd.DataFrame:
         "text": texts,
         "label": [LABELS[place % 3] for place in range(120)],
         COLUMN: [attacks[place * 7 % 3] for place in range(120)],
-        "__proto__": [attacks[(9, 10, -1)[place % 3]] for place in range(120)],
+        "__proto__": [attacks[(1, 9, 10)[place % 3]] for place in range(120)],
     }
     return pd.DataFrame(columns, dtype=object)  # texts of pandas' own cannot hold half a character
 
@@ -137,10 +137,10 @@ async def test_nothing_that_strangers_write_runs_or_is_lost(
         lt.log(spec, register="reg", alias="a")
         client = mlflow.MlflowClient()
         client.update_registered_model("reg", description=ATTACKS[0] + ATTACKS[1] + ATTACKS[-2] + ESCAPES)
-        words = ("models:/reg@a", "--test", name, "--sensitive", COLUMN, "--sensitive", "__proto__")
-        ended = run("rai", *words, "--explain", 4, "--perturb", 4, "--html", "page.html", "--yes")
+        words = ("models:/reg@a", "--test", name, "--sensitive", COLUMN)
+        ended = run("rai", *words, "--explain", 2, "--perturb", 2, "--html", "page.html", "--yes")
         assert ended.code == 0, ended.err[-3000:]
-        report = lt.rai("models:/reg@a", name, sensitive=[COLUMN, "__proto__"])
+        report = lt.rai("models:/reg@a", name, sensitive=[COLUMN])
     assert_harmless(ended.out)
     assert_harmless(ended.err)
     described = client.get_model_version("reg", "1").description
