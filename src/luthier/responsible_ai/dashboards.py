@@ -83,7 +83,7 @@ class Dashboards:
         MlflowRun(self._run_id).log_file(PAGE, self.write_page)
 
     def serve(self, port: int | None = None) -> DashboardServer:
-        """Serves the dashboards on this machine, with error trees of any features and cohorts computed when asked for.
+        """Serves scorecard and dashboards on this machine; error trees of any features are computed when asked for.
 
         Args:
             port: where it listens; a free port when absent.
@@ -91,6 +91,7 @@ class Dashboards:
         Returns:
             The server, up and healthy; its `url`, `wait()` and `stop()`. It ends with this process at the latest.
         """
+        write_page(assessment_page(self._card, self._explanations), self._input / "scorecard.html")
         return DashboardServer(self._python, self._input, port=port, progress=self._progress)
 
     def _repr_html_(self) -> str:
