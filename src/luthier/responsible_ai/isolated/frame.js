@@ -56,9 +56,9 @@
       );
       return same
         ? [same.answer, "This file holds the error tree of all features; it shows that one."]
-        : [[], "This file holds no error tree of this cohort."];
+        : [[], "This file holds no error tree of this cohort: the tree and the counts beside it are still those of the one before."];
     },
-    "/matrix": () => [[], "This file does not hold this heat map."],
+    "/matrix": () => [null, "This file does not hold this heat map."],
     "/importances": () => [[], ""],
   };
   window.fetch = async (address, options) => {

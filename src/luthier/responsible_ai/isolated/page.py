@@ -152,6 +152,7 @@ def frame_data(dashboard: Dashboard, live: str | None = None) -> str:
             "locale": "en",
             "featureFlights": "dataBalanceExperience",
             "explained": dashboard.explained,
+            "saved": live is None,
         },
         "data": dashboard.data,
         "answered": None

@@ -9,8 +9,29 @@ from __future__ import annotations
 __all__ = ["changed"]
 
 EXPLAINED = "window.luthier.config.explained"
+SAVED = "window.luthier.config.saved"
 
 ONCE = (
+    # Without a chosen feature the heat map has no largest value, and its legend would divide by zero.
+    ("let t=this.props.max;", "let t=this.props.max||1;"),
+    # A saved page holds trees and heat maps of the error rate, of all features, in bins of equal width.
+    (
+        "Object(yt.jsx)(nt.a,{label:it.a.ErrorAnalysis.MetricSelector.selectorLabel,options:r,",
+        f"Object(yt.jsx)(nt.a,{{label:it.a.ErrorAnalysis.MetricSelector.selectorLabel,options:{SAVED}?r.slice(0,1):r,",
+    ),
+    (
+        "this.props.errorAnalysisOption===$n.TreeMap&&Object(yt.jsx)(Ln.a,{className:e.featureList",
+        f"!{SAVED}&&this.props.errorAnalysisOption===$n.TreeMap&&Object(yt.jsx)(Ln.a,{{className:e.featureList",
+    ),
+    (
+        "return Object(yt.jsxs)(rt.a,{horizontal:!0,tokens:oa,className:e.matrixOptions,",
+        f"return {SAVED}?null:Object(yt.jsxs)(rt.a,{{horizontal:!0,tokens:oa,className:e.matrixOptions,",
+    ),
+    # The plot of conditional expectations asks a model, which is not here.
+    (
+        "options:i,selectedKey:this.state.secondaryChartChoice",
+        "options:i.slice(0,1),selectedKey:this.state.secondaryChartChoice",
+    ),
     # Metrics of rows that were chosen because they are wrong would be taken for metrics of the model.
     (
         "e.dataset.predicted_y&&e.dataset.task_type!==tt.w.Forecasting&&n.push({key:Du.ModelOverviewTab",
