@@ -106,7 +106,19 @@ async def test_the_saved_page_answers_offline_and_runs_nothing_of_strangers(
         await page.click_text("Apply", 0)
         await page.until("document.body.innerText.includes('Global cohort: words > 20')", 0)
         await page.until(TREE, 0)
+        await page.click_text("Data balance", 0, "[role=tab], [role=tab] *")
+        await page.until("document.body.innerText.includes('Feature balance measures')", 0)
+        await page.click_text("Heat map", 0, "[role=tab], [role=tab] *")
+        chosen = "document.querySelectorAll('[role=combobox]')"
+        await page.click(f"{chosen}[1]", 0)
+        await page.click_text("words", 0, "[role=option], [role=option] *")
+        await page.until("/\\d%\\n/.test(document.body.innerText)", 0)
         assert await page.value("luthier.unanswered", 0) == []
+        await page.click(f"{chosen}[2]", 0)
+        await page.click_text("sentences", 0, "[role=option], [role=option] *")
+        await page.until("document.body.innerText.includes('does not hold this heat map')", 0)
+        for computed in ("Feature list", "Quantile binning", "Macro averaged F1 score"):
+            assert not await page.value(f"document.body.innerText.includes({computed!r})", 0)
         shown = await page.value("JSON.stringify(luthier.data.dataset.class_names)", 0)
         assert json.loads(shown)[:-1] == [f"label {one}" for one in HOSTILE]
         for frame in (None, 0):
