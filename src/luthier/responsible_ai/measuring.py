@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,12 +23,15 @@ from luthier.responsible_ai.facts import data_facts, model_facts, reported_metri
 from luthier.scoring.scored_model import Model
 from luthier.tables import series_of
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.task import Rows, Task
+from luthier.tasks.task import Rows, Task, is_blank
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Assessed", "assessed"]
+__all__ = ["Assessed", "assessed", "with_numbers"]
+
+
+WRITTEN_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ def assessed(
         explain: most rows to choose for explaining.
     """
     task = model.spec.task
+    rows = with_numbers(rows, task)
     features = text_features([text or "" for text in rows.texts])
     places = [
         place
@@ -99,12 +104,34 @@ def assessed(
     return Assessed(card, features, chosen)
 
 
+def with_numbers(rows: Rows, task: Task) -> Rows:
+    """The rows with numbers in the user's own columns that hold nothing else; a csv has them as texts.
+
+    A column in which a number begins with 0, as postcodes do, stays as it is.
+    """
+    columns = {}
+    for name in own_columns(rows, task):
+        cells = [None if is_blank(row.get(name)) else row[name] for row in rows.inputs]
+        known = [cell for cell in cells if cell is not None]
+        if known and all(isinstance(cell, str) and WRITTEN_NUMBER.fullmatch(cell.strip()) for cell in known):
+            kind = int if all(re.fullmatch(r"[+-]?\d+", cell.strip()) for cell in known) else float
+            columns[name] = [None if cell is None else kind(cell) for cell in cells]
+    inputs = tuple(
+        {**row, **{name: own[place] for name, own in columns.items()}} for place, row in enumerate(rows.inputs)
+    )
+    return replace(rows, inputs=inputs)
+
+
+def own_columns(rows: Rows, task: Task) -> list[str]:
+    """The columns of the user's table except text, label and raters."""
+    return [name for name in rows.inputs[0] if name not in (task.text, task.label, *task.raters)]
+
+
 def cohort_columns(rows: Rows, task: Task, features: pd.DataFrame) -> pd.DataFrame:
     """What cohorts are searched in: counts of the texts, and the user's own columns except labels and raters."""
     import pandas as pd
 
-    own = [name for name in rows.inputs[0] if name not in (task.text, task.label, *task.raters)]
-    columns = {name: series_of([row.get(name) for row in rows.inputs]) for name in own}
+    columns = {name: series_of([row.get(name) for row in rows.inputs]) for name in own_columns(rows, task)}
     return pd.concat([features, pd.DataFrame(columns)], axis="columns")
 
 

@@ -20,6 +20,7 @@ from luthier.responsible_ai.answers import Answers
 from luthier.responsible_ai.assessment_run import PAGE, assessment_page
 from luthier.responsible_ai.dashboards import Dashboards
 from luthier.responsible_ai.environment import IsolatedEnvironment, fetch_notice
+from luthier.responsible_ai.measuring import with_numbers
 from luthier.tasks.task import Rows
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class RaiReport:
         return Dashboards(
             python or environment.make(progress),
             self.scorecard,
-            self._rows,
+            with_numbers(self._rows, self.scorecard.task),
             self._predictions,
             self._features,
             self.explanations,

@@ -150,7 +150,8 @@ def frame_data(dashboard: Dashboard, live: str | None = None) -> str:
             "baseUrl": "" if dashboard.explained else live or "saved:",
             "withCredentials": False,
             "locale": "en",
-            "featureFlights": "dataBalanceExperience",
+            # The balance of data is that of columns of texts; without one, its tab asks a developer for some.
+            "featureFlights": "dataBalanceExperience" if dashboard.data["dataset"]["categorical_features"] else "",
             "explained": dashboard.explained,
             "saved": live is None,
         },

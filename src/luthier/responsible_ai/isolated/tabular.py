@@ -114,7 +114,9 @@ def tabular_dashboard(rows: DashboardRows, step: Step, saved: bool) -> Dashboard
             found = {"/tree": shown.debug_ml, "/matrix": shown.matrix}[path](body) if body else shown.importances()
         return plain(found)
 
-    answered = tuple(_answers(answer, data, insights.categories(), step)) if saved else ()
+    answered, lost = _answers(answer, data, insights.categories(), step) if saved else ((), 0)
+    if lost:
+        notes.append(f"{lost} trees or heat maps could not be computed for the saved page; it says so in their place.")
     return Dashboard("Errors and features", data, answer, answered, tuple(notes))
 
 
@@ -225,8 +227,8 @@ def _importance(
 
 def _answers(
     answer: Callable[[str, Any], Any], data: dict[str, Any], categories: Mapping[str, Sequence[str]], step: Step
-) -> list[AnsweredRequest]:
-    """What a user asks first: the error tree of all rows and of each cohort, and heat maps."""
+) -> tuple[tuple[AnsweredRequest, ...], int]:
+    """What a user asks first (the error tree of all rows and of each cohort, and heat maps), and how many fail."""
     names = data["dataset"]["feature_names"]
     settings = data["errorAnalysisData"][0]
     ranked = [names[i] for i in np.argsort(settings["importances"] or [0.0] * len(names))[::-1]]
@@ -248,7 +250,7 @@ def _answers(
         found = answer(path, body)
         if "error" not in found:
             made.append(AnsweredRequest(path, body, found["data"]))
-    return made
+    return tuple(made), len(asked) - len(made)
 
 
 def _asked_filters(cohort: dict[str, Any], categories: Mapping[str, Sequence[str]]) -> list[Any]:
