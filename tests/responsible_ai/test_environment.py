@@ -30,9 +30,12 @@ from tests.conftest import REPOSITORY
 from tests.responsible_ai.conftest import Program, with_uv_of_the_clone
 
 MAKE = """
+import signal
 import sys
 from pathlib import Path
 from luthier.responsible_ai.environment import IsolatedEnvironment
+# A shell that runs the tests in the background has them ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print(IsolatedEnvironment(Path(sys.argv[1]).read_bytes(), 1).make())
 """
 
