@@ -20,7 +20,7 @@ from tests.responsible_ai.conftest import isolated_python
 
 __all__ = ["isolated_python"]
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
 ALONE = "--no-dashboard"
 
@@ -44,7 +44,6 @@ def test_the_scorecard_is_printed_and_written(run: Run, uri: str) -> None:
     assert "Scorecard: stars/1" in Path("card.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_for_machines_the_scorecard_is_one_document(run: Run, uri: str) -> None:
     ended = run("rai", uri, "--test", "rows.csv", "--json", ALONE)
     told = json.loads(ended.out)
@@ -74,14 +73,12 @@ def test_a_file_that_is_no_page_is_named_before_anything_is_asked(run: Run, uri:
     assert server.received.total == 0 and Path("mine.html").read_text() == "<p>my own</p>"
 
 
-@pytest.mark.slow
 def test_a_gate_without_requirements_is_said(run: Run, uri: str, task: Task, endpoint: Endpoint) -> None:
     bare = lt.log(lt.Prompt(task, "{{ text }}", answer="score", endpoint=endpoint, name="bare")).uri
     ended = run("rai", bare, "--test", "rows.csv", "--gate", ALONE)
     assert ended.code == 2 and "--require" in ended.err
 
 
-@pytest.mark.slow
 def test_options_that_contradict_each_other_are_said(run: Run, uri: str) -> None:
     assert "--serve" in run("rai", uri, "--test", "rows.csv", "--port", "8000").err
     ended = run("rai", uri, "--test", "rows.csv", "--serve", ALONE)
@@ -101,7 +98,6 @@ def test_nothing_is_fetched_without_a_yes(run: Run, uri: str, monkeypatch: pytes
     assert ended.code == 2
 
 
-@pytest.mark.slow
 def test_a_command_that_is_terminated_leaves_no_texts_behind(
     store: str, task: Task, isolated_python: Path, tmp_path: Path
 ) -> None:

@@ -103,7 +103,6 @@ def test_an_assessment_that_lacks_rows_replaces_no_card(model: lt.Model) -> None
     assert description() == before
 
 
-@pytest.mark.slow
 def test_a_comparison_with_other_figures_dates_the_card_and_a_new_card_is_of_its_own_date(store: str) -> None:
     task = lt.Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
     spec, table, train = lt.Baseline(task, name="few"), reviews(60), reviews(80, seed=8)
