@@ -17,6 +17,8 @@ from luthier.tracking.stores import connect
 from tests.conftest import reviews
 from tests.scorecards import CARD, column
 
+pytestmark = pytest.mark.slow
+
 
 def assessed(model: lt.Model, card: Scorecard = CARD) -> tuple[Scorecard, str]:
     """A scorecard of this model, and a run as `luthier rai` logs it."""
