@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-FLAGS = (
+HEADLESS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -27,6 +27,10 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
+)
+
+FLAGS = (
+    *HEADLESS,
     # A frame of the page is looked into as the page is, in one process.
     "--disable-features=IsolateSandboxedIframes",
     "--disable-site-isolation-trials",
@@ -34,6 +38,16 @@ FLAGS = (
 )
 
 PATIENCE_SECONDS = 90.0
+
+
+def browser_program() -> str:
+    """The browser of this machine; without one the test fails."""
+    found = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if not found:
+        pytest.fail("no chromium here: `apt-get install -y chromium`, or set CHROMIUM to a Chrome or Chromium program")
+    return found
 
 
 class BrowserPage:
@@ -171,14 +185,9 @@ class BrowserPage:
 @asynccontextmanager
 async def browser_page(folder: Path) -> AsyncIterator[BrowserPage]:
     """An empty page in a browser of its own, whose profile is in the folder; a machine without one fails the test."""
-    found = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if not found:
-        pytest.fail("no chromium here: `apt-get install -y chromium`, or set CHROMIUM to a Chrome or Chromium program")
     profile = folder / "profile"
     process = await asyncio.create_subprocess_exec(
-        found,
+        browser_program(),
         *FLAGS,
         f"--user-data-dir={profile}",
         "about:blank",

@@ -14,21 +14,9 @@ from luthier.evaluation.leaderboard import Candidate, Leaderboard
 from luthier.evaluation.ranking import build_leaderboard
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
+from tests.browser import HEADLESS, browser_program
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--window-size=1200,6000",
-    "--virtual-time-budget=8000",
-    "--enable-logging=stderr",
-)
+FLAGS = (*HEADLESS, "--window-size=1200,6000", "--virtual-time-budget=8000", "--enable-logging=stderr")
 
 
 @dataclass(frozen=True)
@@ -42,11 +30,7 @@ class Opened:
 @pytest.fixture
 def chromium(tmp_path: Path) -> Callable[[Path], Opened]:
     """Opens a file in a real browser. A machine without one fails these tests: they are the proof that nothing runs."""
-    found = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if not found:
-        pytest.fail("no chromium here: `apt-get install -y chromium`, or set CHROMIUM to a Chrome or Chromium program")
+    found = browser_program()
 
     def open_page(file: Path) -> Opened:
         profile = tmp_path / "profile"

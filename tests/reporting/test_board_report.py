@@ -4,11 +4,9 @@ import json
 import os
 import re
 import resource
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +32,6 @@ HOSTILE = (
     "\u2028\u2029\u202eturned\x00null \ud800half",
     "]]><!--<script>",
 )
-
-
-@pytest.fixture
-def witness() -> Iterator[tuple[str, list[str]]]:
-    """A web server that writes down who asked for anything."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def hostile_board(boards: Boards, url: str = "http://127.0.0.1:9") -> tuple[Leaderboard, Rows]:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import threading
 import unicodedata
 import zlib
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pandas as pd
@@ -53,27 +49,6 @@ ATTACKS = (
 )
 LABELS = [f"</script><script>{RUN}</script>", f"`${{{RUN}}}`", f"<img src=x onerror={RUN}> {ESCAPES[:5]}\u202e"]
 COLUMN = f"`${{{RUN}}}`</script><img src=x onerror={RUN}>\x1b[31m\u202e"
-
-
-@pytest.fixture
-def witness() -> Iterator[tuple[str, list[str]]]:
-    """A web server that writes down what is asked of it."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002 - the base class calls it so
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
-        thread.join()
 
 
 def hostile_table(url: str) -> pd.DataFrame:

@@ -108,12 +108,11 @@ class AssessmentSetup:
                 f"the spec of {model.uri} has no `gates:`, so there is nothing to hold it to. Add one here, as in "
                 "--require 'accuracy_low >= 0.8', or log the model from a spec that has some."
             )
-        labelled = any(label is not None for label in self.rows.labels)
         if gate:
             check_measured(
                 self.requirements,
                 self.task,
-                labelled=labelled,
+                labelled=any(label is not None for label in self.rows.labels),
                 sensitive=self.sensitive,
                 kinds=KINDS,
                 perturbed=perturb > 0,

@@ -26,6 +26,7 @@ import numpy as np
 from luthier.errors import DataError
 from luthier.evaluation.cohorts import Cohort
 from luthier.evaluation.explanations import Explanation
+from luthier.tables.cells import utf8_safe
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 
@@ -126,7 +127,7 @@ def write_dashboard_input(
     frame = pd.DataFrame(
         {
             "row": [rows.number(i) for i in whole],
-            "text": [_readable(texts[i] or "") for i in whole],
+            "text": [utf8_safe(texts[i] or "") for i in whole],
             "truth": [rows.labels[i] for i in whole],
             "prediction": [predictions[i].value for i in whole],
             "state": [predictions[i].state for i in whole],
@@ -220,7 +221,7 @@ def _column(values: Sequence[Any], *, always: bool) -> KeptColumn | str:
     elif all(isinstance(cell, datetime.date) for cell in known):
         column = _texts(_calendar(cells), always)
     else:
-        column = _texts([None if cell is None else _readable(str(cell).strip()) for cell in cells], always)
+        column = _texts([None if cell is None else utf8_safe(str(cell).strip()) for cell in cells], always)
     return column
 
 
@@ -279,11 +280,6 @@ def _is_missing(value: Any) -> bool:
     return type(value).__name__ in ("NaTType", "NAType")
 
 
-def _readable(text: str) -> str:
-    """The text without halves of characters, which no file can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
-
-
 def _plain_name(name: object, used: set[str]) -> str:
     """A name that is letters, digits and blanks, as an expression of pandas can hold, and that is not used yet."""
     text = unicodedata.normalize("NFKC", str(name))
@@ -309,13 +305,13 @@ def _cohorts(
             shown = found.shown.get(one.column, one.column if one.column in features else None)
             is_text = one.column in found.kept and found.kept[one.column].is_text
             fits = shown is not None and is_text == (one.relation == "=")
-            if fits and is_text and _readable(str(one.value)) not in set(table[shown]):
+            if fits and is_text and utf8_safe(str(one.value)) not in set(table[shown]):
                 fits = False
             if fits:
-                value = _readable(str(one.value)) if is_text else float(one.value)
+                value = utf8_safe(str(one.value)) if is_text else float(one.value)
                 filters.append({"column": shown, "relation": one.relation, "value": value})
         if len(filters) == len(cohort.filters):
-            listed.append({"name": _readable(str(cohort)), "filters": filters})
+            listed.append({"name": utf8_safe(str(cohort)), "filters": filters})
         else:
             lost.append(str(cohort))
     for name in sensitive:

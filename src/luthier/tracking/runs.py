@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import tempfile
 import time
 import warnings
@@ -18,6 +17,7 @@ from luthier.errors import ModelError
 from luthier.spec import Fitted, Spec
 from luthier.tables import utf8_frame
 from luthier.techniques import read_fitted
+from luthier.tracking.store_file import REGISTERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def version_of(model_uri: str) -> tuple[str, str] | None:
     """Name and version of a registered model, by `models:/NAME@ALIAS` or `models:/NAME/VERSION`; else `None`."""
     import mlflow
 
-    named = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", model_uri)
+    named = REGISTERED.fullmatch(model_uri)
     if named is None:
         return None
     name, alias, version = named.groups()

@@ -17,7 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-__all__ = ["DEFAULT_FILE", "SCHEMAS", "RunRecord", "model_folder", "registered_version", "runs_tagged", "store_uri"]
+__all__ = [
+    "DEFAULT_FILE",
+    "REGISTERED",
+    "SCHEMAS",
+    "RunRecord",
+    "model_folder",
+    "registered_version",
+    "runs_tagged",
+    "store_uri",
+]
 
 DEFAULT_FILE = "mlflow.db"
 
@@ -96,9 +105,13 @@ def model_folder(model_uri: str) -> Path | None:
     return None if location is None else _local(location)
 
 
+REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
+"""Address of a registered model: its name, and an alias or a version."""
+
+
 def registered_version(model_uri: str) -> tuple[str, str] | None:
     """Name and version behind `models:/NAME@ALIAS` or `models:/NAME/VERSION`; `None` where MLflow is to be asked."""
-    named = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", model_uri)
+    named = REGISTERED.fullmatch(model_uri)
     if named is None:
         return None
     name, alias, version = named.groups()
