@@ -15,7 +15,7 @@ import pytest
 
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY
-from tests.serving import Refused, serving
+from tests.scripted_server import Refused, serving
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 

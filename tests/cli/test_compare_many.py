@@ -14,7 +14,7 @@ import luthier as lt
 from luthier_local import LocalServer
 from tests.cli.conftest import Run
 from tests.conftest import reviews
-from tests.serving import serving
+from tests.scripted_server import serving
 
 pytestmark = pytest.mark.usefixtures("store")
 

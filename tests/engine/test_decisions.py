@@ -11,7 +11,7 @@ from luthier.providers.exchange import Usage
 from luthier.providers.tokens import TokenGuess, request_units
 from luthier.replies.reading import Unreadable, read_answer
 from luthier_local import Fault, LocalServer
-from tests.serving import serving
+from tests.scripted_server import serving
 
 CHOICE = {
     "type": "choice",

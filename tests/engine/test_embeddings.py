@@ -15,7 +15,7 @@ from luthier.engine.endpoint_queue import MOST_TEXTS
 from luthier.errors import BudgetReached, EndpointError, Interrupted
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.questions import question
-from tests.serving import Refused, serving
+from tests.scripted_server import Refused, serving
 from tests.texts import embedding, texts
 
 

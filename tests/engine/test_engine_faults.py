@@ -12,7 +12,7 @@ from luthier.endpoints import Answer, Endpoint, Engine, Journal, Report, compati
 from luthier.errors import EndpointError, QuotaError
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.questions import question, questions
-from tests.serving import serving
+from tests.scripted_server import serving
 
 SENT_ON = ["500", "reset", "malformed_json", "truncated", "timeout"]
 

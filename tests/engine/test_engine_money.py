@@ -17,7 +17,7 @@ from luthier.tasks.task import Rows, Task
 from luthier.techniques.prompt.prompt import Prompt
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.questions import question, questions
-from tests.serving import serving
+from tests.scripted_server import serving
 
 
 @pytest.fixture

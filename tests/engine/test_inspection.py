@@ -7,7 +7,7 @@ import pytest
 from luthier.endpoints import Endpoint, Finding, check_endpoint, compatible, embedded
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY
-from tests.serving import serving
+from tests.scripted_server import serving
 
 
 def by_what(findings: list[Finding]) -> dict[str, Finding]:

@@ -13,7 +13,7 @@ from luthier.tasks.task import Task
 from luthier.techniques import Baseline, Prompt
 from luthier_local import LocalServer
 from tests.replies.test_common_cause import GOOD
-from tests.serving import Refused, serving
+from tests.scripted_server import Refused, serving
 
 FREE = Price(input_usd_per_million=0, output_usd_per_million=0)
 

@@ -24,7 +24,7 @@ from luthier.providers.transport import Reply, Transport, TransportFault
 from luthier.replies.cures import stopping_error
 from luthier.replies.failures import judge_fault
 from tests.replies.test_common_cause import GOOD, asked
-from tests.serving import serving
+from tests.scripted_server import serving
 
 
 @pytest.fixture(autouse=True)

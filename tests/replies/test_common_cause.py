@@ -12,7 +12,7 @@ from luthier.errors import EndpointError, QuotaError
 from luthier.providers.transport import Reply
 from luthier.replies.complaints import complaint
 from luthier.replies.failures import judge
-from tests.serving import Refused, serving
+from tests.scripted_server import Refused, serving
 
 GOOD = json.dumps(
     {

@@ -9,7 +9,7 @@ from luthier.errors import EndpointError
 from luthier.providers.transport import Reply
 from luthier.replies.likeliest import LikeliestLimit
 from tests.questions import question
-from tests.serving import Refused, serving
+from tests.scripted_server import Refused, serving
 
 FIVE = [
     "Cannot request more than 5 logprobs.",

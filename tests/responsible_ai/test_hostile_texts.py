@@ -21,7 +21,7 @@ from luthier.tasks.task import Task
 from tests.browser import BrowserPage, browser_page
 from tests.cli.conftest import Run, run
 from tests.conftest import KEY
-from tests.serving import serving
+from tests.scripted_server import serving
 
 __all__ = ["run"]
 

@@ -25,7 +25,7 @@ from tests.conftest import REPOSITORY
 from tests.docs.pages import blocks
 from tests.packaging.commands import BIN, environment
 from tests.reporting.conftest import Opened, chromium  # noqa: F401  (a fixture)
-from tests.serving import serving
+from tests.scripted_server import serving
 
 PAGE = REPOSITORY / "docs" / "tasks.md"
 TRUE = np.random.default_rng(4).integers(20, 400, 40).astype(float)

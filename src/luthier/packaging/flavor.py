@@ -150,5 +150,6 @@ def save_model(
         packages.append(PACKAGE.parent / "luthier_local")
     for package in packages:
         copy = Path(path) / "code" / "luthier_copy" / package.name
-        # Nothing that answers needs the dashboards' program and its long list of packages.
-        shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "isolated"))
+        # Nothing that answers needs the dashboards' program and its long list of packages, or what serves and deploys.
+        left_out = shutil.ignore_patterns("__pycache__", "*.pyc", "isolated", "serving", "deployments")
+        shutil.copytree(package, copy, ignore=left_out)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import EndpointError, ModelError, SpecError
-from luthier.packaging.serving import ServingEngine, serving_engine
+from luthier.packaging.serving_engine import ServingEngine, serving_engine
 from luthier.packaging.spark import in_spark_task, with_nulls_kept
 from luthier.providers.endpoint import Endpoint, Limits
 from luthier.spec import Fitted, Spec

@@ -9,7 +9,7 @@ import pandas as pd
 import luthier as lt
 from luthier.endpoints import Endpoint, Journal
 from luthier.packaging.model import LuthierModel
-from luthier.packaging.serving import ServingEngine
+from luthier.packaging.serving_engine import ServingEngine
 from luthier.spec import Fitted
 from luthier_local import LocalServer
 

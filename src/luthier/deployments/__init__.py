@@ -1,0 +1,1 @@
+"""A release that answers HTTP: planned, started, supervised, updated and rolled back."""

@@ -1,0 +1,1 @@
+"""Where a deployment can run: one file per target."""

@@ -1,0 +1,1 @@
+"""One process that answers HTTP: MLflow's scoring protocol over the engine."""
