@@ -41,15 +41,28 @@ class DeploymentPlan:
 
     Attributes:
         request: what was asked for.
+        target: where it would run.
         steps: what would happen, a sentence each, in order.
         documents: what would be written or sent, by the name of the file or of the request.
         usd_per_hour: what it costs while it runs, asked or not; `None` where that is not known, 0 on one's own machine.
     """
 
     request: DeploymentRequest
+    target: str
     steps: tuple[str, ...]
     documents: Mapping[str, str] = field(default_factory=dict)
     usd_per_hour: float | None = 0.0
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "name": self.request.name,
+            "target": self.target,
+            "model_uri": self.request.model_uri,
+            "steps": list(self.steps),
+            "documents": dict(self.documents),
+            "usd_per_hour": self.usd_per_hour,
+        }
 
     def __str__(self) -> str:
         parts = [f"{place}. {step}" for place, step in enumerate(self.steps, 1)]
