@@ -1,0 +1,190 @@
+"""What is known of a deployment: plain records, as the store keeps them and commands show them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from luthier.home import luthier_home
+from luthier.serving.settings import ServerSettings
+
+__all__ = [
+    "DeploymentRecord",
+    "DeploymentEvent",
+    "Desired",
+    "ResolvedModel",
+    "Revision",
+    "RevisionState",
+    "ServerProcess",
+    "deployment_folder",
+    "read_settings",
+    "revision_folder",
+    "written_settings",
+]
+
+Desired = Literal["running", "stopped", "deleted"]
+
+RevisionState = Literal["starting", "checking", "sharing", "serving", "standby", "drained", "failed"]
+"""`starting`: its server reads the model. `checking`: its answers are compared with the recorded ones.
+
+`sharing`: it answers beside the revision before it, and both are watched. `serving`: it answers alone.
+`standby`: it answers no longer, and its server is kept warm to go back to. `drained`: its server has ended.
+`failed`: a check, a bound or its server failed; the reason says which.
+"""
+
+ENDED: tuple[RevisionState, ...] = ("drained", "failed")
+LIVE: tuple[RevisionState, ...] = tuple(state for state in get_args(RevisionState) if state not in ENDED)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """One fixed model behind an address.
+
+    Attributes:
+        uri: an address that always means this model, such as `models:/stars/2`, or a folder.
+        version: of the registered model; `None` where it is not registered.
+        tracking_uri: the store that knows it.
+    """
+
+    uri: str
+    version: str | None
+    tracking_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A server of a revision, told from another program with the same pid by its start time."""
+
+    pid: int
+    start_time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One numbered state of a deployment: a model with the settings of its server.
+
+    Attributes:
+        number: 1, 2, ...; never given twice.
+        model_uri: as it was asked for.
+        model: which one that was.
+        settings: of its server.
+        endpoint: settings that point the model elsewhere.
+        trust: whether code that came with the model is run.
+        state: see `RevisionState`.
+        reason: why it failed or was replaced; `None` where there is nothing to say.
+        created: seconds since 1970, as the other times.
+        served: when it first answered alone; `None` if it never did.
+        ended: when it was drained or failed.
+        process: its server, where one was started.
+    """
+
+    number: int
+    model_uri: str
+    model: ResolvedModel
+    settings: ServerSettings
+    endpoint: Mapping[str, Any]
+    trust: bool
+    state: RevisionState
+    reason: str | None
+    created: float
+    served: float | None
+    ended: float | None
+    process: ServerProcess | None = None
+
+    @property
+    def title(self) -> str:
+        """How messages name it."""
+        what = f"version {self.model.version}" if self.model.version else self.model.uri
+        return f"revision {self.number} ({what})"
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRecord:
+    """A deployment: what is wanted of it, and its revisions, oldest first.
+
+    Attributes:
+        desired: what the user asked for last.
+        model_uri: as asked; an alias in it is followed.
+        tracking_uri: the store in which an alias is looked up.
+        followed_version: the version an alias had when it was last looked up.
+        port: 0 until a free one was taken.
+        target: number of the revision that is to serve.
+        is_rolling_back: whether the target was asked for by a rollback.
+    """
+
+    name: str
+    desired: Desired
+    model_uri: str
+    tracking_uri: str
+    followed_version: str | None
+    host: str
+    port: int
+    target: int | None
+    is_rolling_back: bool
+    created: float
+    revisions: tuple[Revision, ...] = field(default=())
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def serving(self) -> Revision | None:
+        """The revision that answers, beside a newer one while that is watched."""
+        return next((one for one in reversed(self.revisions) if one.state == "serving"), None)
+
+    @property
+    def wanted(self) -> Revision | None:
+        """The revision that is to serve."""
+        return self.revision(self.target) if self.target is not None else None
+
+    def revision(self, number: int) -> Revision | None:
+        """The revision of this number, if it is known."""
+        return next((one for one in self.revisions if one.number == number), None)
+
+    @property
+    def previous_good(self) -> Revision | None:
+        """What a rollback leads to: the newest revision before the serving one that has served."""
+        serving = self.serving
+        older = [one for one in self.revisions if one.served and (serving is None or one.number < serving.number)]
+        return older[-1] if older else None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentEvent:
+    """Something that happened to a deployment; time in seconds since 1970."""
+
+    id: int
+    time: float
+    words: str
+
+
+def deployment_folder(name: str) -> Path:
+    """Folder of a deployment's log, keys and revisions."""
+    return luthier_home() / "deployments" / name
+
+
+def revision_folder(name: str, number: int) -> Path:
+    """Folder of a revision: its model, and what its server is started with."""
+    return deployment_folder(name) / "revisions" / str(number)
+
+
+PATHS = ("keys_file", "log_file")
+
+
+def written_settings(settings: ServerSettings) -> str:
+    """Settings as JSON text."""
+    return json.dumps(
+        {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
+    )
+
+
+def read_settings(text: str) -> ServerSettings:
+    """Settings from the JSON text that `written_settings` wrote."""
+    values = json.loads(text)
+    return ServerSettings(**values | {name: Path(values[name]) for name in PATHS if values.get(name)})

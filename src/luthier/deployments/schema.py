@@ -1,0 +1,102 @@
+"""Tables of the deployments' database, and the numbered steps that lead from any older file to them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from luthier.errors import UserError
+
+__all__ = ["MIGRATIONS", "migrate"]
+
+
+def m001_deployments(connection: sqlite3.Connection) -> None:
+    """Deployments, their revisions, the processes that answer, and what happened."""
+    for statement in (
+        """
+        CREATE TABLE deployments (
+            name TEXT PRIMARY KEY,
+            desired TEXT NOT NULL,
+            model_uri TEXT NOT NULL,
+            tracking_uri TEXT NOT NULL,
+            followed_version TEXT,
+            host TEXT NOT NULL,
+            port INTEGER NOT NULL,
+            target INTEGER,
+            rolling_back INTEGER NOT NULL DEFAULT 0,
+            last_number INTEGER NOT NULL DEFAULT 0,
+            created REAL NOT NULL
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE revisions (
+            deployment TEXT NOT NULL REFERENCES deployments (name) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            model_uri TEXT NOT NULL,
+            resolved_uri TEXT NOT NULL,
+            version TEXT,
+            settings TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            trust INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            reason TEXT,
+            created REAL NOT NULL,
+            served REAL,
+            ended REAL,
+            PRIMARY KEY (deployment, number)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE processes (
+            deployment TEXT NOT NULL,
+            revision INTEGER NOT NULL,
+            pid INTEGER NOT NULL,
+            start_time TEXT NOT NULL,
+            PRIMARY KEY (deployment, revision),
+            FOREIGN KEY (deployment, revision) REFERENCES revisions (deployment, number) ON DELETE CASCADE
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY,
+            time REAL NOT NULL,
+            deployment TEXT NOT NULL REFERENCES deployments (name) ON DELETE CASCADE,
+            words TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX events_of ON events (deployment, id)",
+    ):
+        connection.execute(statement)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_deployments,)
+"""In order; the file's `user_version` counts those it has seen."""
+
+
+def migrate(connection: sqlite3.Connection, place: str) -> None:
+    """Brings a file up to date; two processes may try at once.
+
+    Raises:
+        UserError: the file was written by a newer luthier.
+    """
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection)
+        if version > len(MIGRATIONS):
+            raise UserError(
+                f"{place} has schema {version}; this luthier reads up to {len(MIGRATIONS)}. "
+                "Install the newer luthier that wrote it."
+            )
+        for step in MIGRATIONS[version:]:
+            step(connection)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
