@@ -7,10 +7,13 @@ import hashlib
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["build_of_luthier", "ending_signals", "linux_state", "start_time"]
+__all__ = ["build_of_luthier", "ending_signals", "first_signal", "linux_state", "start_time"]
 
 
 def linux_state(pid: int) -> tuple[str, str] | None:
@@ -78,3 +81,18 @@ def ending_signals() -> tuple[signal.Signals, ...]:
     if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:
         return signal.SIGINT, signal.SIGTERM
     return signal.SIGINT, signal.SIGTERM, hangup
+
+
+@contextmanager
+def first_signal() -> Iterator[threading.Event]:
+    """An event that is set by the first signal that ends a command; in another thread than the main one, never."""
+    came = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = {number: signal.signal(number, lambda *_: came.set()) for number in ending_signals()}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

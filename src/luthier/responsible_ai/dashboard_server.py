@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +13,7 @@ from typing import Self
 from luthier.engine.ask_options import Progress
 from luthier.engine.progress import shown
 from luthier.errors import UserError
-from luthier.processes import ending_signals
+from luthier.processes import first_signal
 from luthier.responsible_ai.isolated_program import PROGRAM, TICK_SECONDS, messages_of, program_failure, start_isolated
 
 __all__ = ["DashboardServer"]
@@ -76,7 +72,7 @@ class DashboardServer:
         Raises:
             RuntimeError: the program ended by itself.
         """
-        with _first_signal() as came:
+        with first_signal() as came:
             for _ in self._child.lines(TICK_SECONDS):
                 if came.is_set():
                     self.stop()
@@ -129,18 +125,3 @@ def _free_port(wanted: int | None) -> int:
                 "or leave it out for a free one."
             ) from error
         return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _first_signal() -> Iterator[threading.Event]:
-    """An event that is set by the first signal that ends a command; in another thread than the main one, never."""
-    came = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    before = {number: signal.signal(number, lambda *_: came.set()) for number in ending_signals()}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,310 @@
+"""A running server: uvicorn on the engine's loop, with sockets that it takes up and lets go of while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+
+from luthier.engine.loop import wait_for
+from luthier.errors import UserError
+from luthier.processes import first_signal
+from luthier.serving.application import Keys, ScoringApplication
+from luthier.serving.http_protocol import LimitedHttpProtocol
+from luthier.serving.served_model import ServedModel
+from luthier.serving.served_request import Observer
+from luthier.serving.settings import ServerSettings
+
+__all__ = ["BackgroundServer", "RunningServer", "listening_socket", "serve", "serve_in_background"]
+
+BACKLOG = 2048
+"""Connections that wait to be accepted; what comes while a server is replaced waits there too."""
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 s that load balancers keep connections for: the side that closes first must not be this one."""
+
+DRAIN_MARGIN_SECONDS = 5.0
+"""What a drain may take beyond the longest request, before what is left is answered with 500."""
+
+MOST_FILES = 65_536
+"""Open files, one a connection, that a server asks the system for."""
+
+TICK_SECONDS = 0.5
+
+
+class RunningServer:
+    """Answers HTTP on the engine's background loop, on the sockets that it is given.
+
+    Its methods run on that loop. A socket's connections are told apart from those of another socket, so that one can be
+    paused and the other go on.
+
+    Args:
+        model: what answers.
+        settings: what is refused.
+        keys: whom it lets in; `None` lets everybody in.
+        revision: of the deployment.
+        observers: are told of every request.
+    """
+
+    def __init__(
+        self,
+        model: ServedModel,
+        settings: ServerSettings,
+        *,
+        keys: Keys | None = None,
+        revision: int | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.model, self.settings = model, settings
+        self.application = ScoringApplication(model, settings, keys=keys, revision=revision, observers=observers)
+        self._config = uvicorn.Config(
+            self.application,
+            http=LimitedHttpProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(settings.timeout_seconds + DRAIN_MARGIN_SECONDS),
+        )
+        self._uvicorn = uvicorn.Server(self._config)
+        self._listeners: dict[socket.socket, asyncio.AbstractServer] = {}
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Requests to `/invocations` that are being answered."""
+        return self.application.in_flight
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open, idle ones too."""
+        return len(self._uvicorn.server_state.connections)
+
+    def is_accepting(self, listening: socket.socket) -> bool:
+        """Whether it takes new connections on a socket."""
+        return listening in self._listeners
+
+    async def start(self) -> None:
+        """Starts the model; requests are taken from the first `accept` on."""
+        raise_file_limit()
+        await self.model.start()
+        self._serving = asyncio.create_task(self._uvicorn.serve(sockets=[]))
+        while not self._uvicorn.started and not self._serving.done():
+            await asyncio.sleep(0)
+
+    async def accept(self, listening: socket.socket, *, needs_key: bool = True) -> None:
+        """Takes new connections on one more listening socket; nothing if it does already.
+
+        Args:
+            listening: TCP or unix. A copy of its descriptor is used: it stays open and can be accepted on again.
+            needs_key: `False` for a socket that nobody else can reach, such as a unix socket in a private folder.
+        """
+        if listening in self._listeners:
+            return
+        loop = asyncio.get_running_loop()
+        state = {} if needs_key else {"needs_no_key": True}
+
+        def connection() -> LimitedHttpProtocol:
+            made = LimitedHttpProtocol(self._config, self._uvicorn.server_state, state, loop)
+            made.listening = listening
+            return made
+
+        copy = listening.dup()
+        if copy.family == getattr(socket, "AF_UNIX", None):
+            # From Python 3.13 on a loop deletes the file of a unix socket that it stops to accept on.
+            kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+            server: asyncio.AbstractServer = await loop.create_unix_server(
+                connection, sock=copy, backlog=BACKLOG, **kept
+            )
+        else:
+            server = await loop.create_server(connection, sock=copy, backlog=BACKLOG)
+        self._listeners[listening] = server
+
+    async def pause(self, listening: socket.socket) -> None:
+        """Takes no new connections on a socket; its open ones end after their next answer, idle ones soon.
+
+        The socket itself stays open: what comes in waits there for another process, or for `accept`.
+        """
+        if (server := self._listeners.pop(listening, None)) is None:
+            return
+        server.close()
+        for connection in list(self._uvicorn.server_state.connections):
+            assert isinstance(connection, LimitedHttpProtocol)
+            if connection.listening is listening:
+                connection.retire()
+
+    async def drain(self) -> None:
+        """Answers what has come, takes no more, and ends; at most the time of the longest request and a margin."""
+        for listening in list(self._listeners):
+            await self.pause(listening)
+        # A client that has just sent its next request on an open connection gets its answer too.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LimitedHttpProtocol.idle_seconds + 1):
+                while self.connections:
+                    await asyncio.sleep(0.02)
+        self._uvicorn.should_exit = True
+        if self._serving is not None:
+            await self._serving
+        await self.model.close()
+
+
+class BackgroundServer:
+    """A server in a thread of this process, as in a notebook, until `stop` or the end of a `with` block.
+
+    Attributes:
+        url: where it answers.
+        key: what it lets in; `None` where it needs no key or has a file of them.
+    """
+
+    def __init__(self, model: ServedModel, settings: ServerSettings) -> None:
+        self.key = None if settings.without_key or settings.keys_file else new_key()
+        self.settings = settings
+        self._socket = listening_socket(settings.host, settings.port)
+        self.url = url_of(self._socket)
+        self._server: RunningServer | None = None
+        try:
+            self._server = wait_for(_started(model, settings, self.key, self._socket))
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Answers what has come and ends; nothing if it has ended."""
+        server, self._server = self._server, None
+        if server is not None:
+            wait_for(server.drain())
+            self._socket.close()
+
+
+def serve_in_background(model: ServedModel, settings: ServerSettings) -> BackgroundServer:
+    """Answers HTTP beside what the caller does.
+
+    Raises:
+        UserError: the port is taken.
+    """
+    return BackgroundServer(model, settings)
+
+
+def serve(model: ServedModel, settings: ServerSettings) -> None:
+    """Answers HTTP until Ctrl-C, SIGTERM or SIGHUP, and then what has come; a second signal ends it at once.
+
+    Says on standard error where it listens, and how to ask it.
+
+    Raises:
+        UserError: the port is taken.
+    """
+    with serve_in_background(model, settings) as server:
+        with first_signal() as came:
+            print(welcome(model, server), file=sys.stderr, flush=True)
+            # In pieces, because on Windows a wait for a lock holds Ctrl-C back.
+            while not came.wait(TICK_SECONDS):
+                pass
+        print("answering what has come, then ending; the same again ends at once", file=sys.stderr, flush=True)
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A TCP socket that connections can wait at, whoever accepts them.
+
+    Raises:
+        UserError: the port is taken, or the address is none of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            if sys.platform != "win32":
+                # A server that has just ended does not keep its port; on Windows this would take a port that is in use.
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(BACKLOG)
+        except BaseException:
+            listening.close()
+            raise
+    except OSError as error:
+        raise UserError(
+            f"nothing can listen at {host}, port {port}: {error.strerror}. Give another port or host; port 0 takes a "
+            "free one."
+        ) from error
+    return listening
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address of a TCP socket for a client on this machine."""
+    host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def new_key() -> str:
+    """A random API key."""
+    return f"lk_{secrets.token_urlsafe(32)}"
+
+
+class RunKey:
+    """The one key of a server that was given none."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key.encode()
+
+    def label_of(self, key: str) -> str | None:
+        """The label `this run`, or `None` for another key."""
+        return "this run" if secrets.compare_digest(key.encode(), self._key) else None
+
+
+async def _started(
+    model: ServedModel, settings: ServerSettings, key: str | None, listening: socket.socket
+) -> RunningServer:
+    server = RunningServer(model, settings, keys=None if key is None else RunKey(key))
+    await server.start()
+    await server.accept(listening)
+    return server
+
+
+def raise_file_limit() -> None:
+    """Lets the process have as many open connections as the system allows; a default of 1,024 is soon used up."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def welcome(model: ServedModel, server: BackgroundServer) -> str:
+    """Where a server listens, and a command that asks it."""
+    facts = model.facts
+    version = "" if facts.version is None else f", version {facts.version}"
+    row = dict(facts.example[0]) if facts.example else dict.fromkeys(facts.columns, "")
+    asked = json.dumps({"dataframe_records": [row]}, ensure_ascii=False, default=str).replace("'", "'\\''")
+    key = ""
+    if not server.settings.without_key:
+        key = f" \\\n    -H 'Authorization: Bearer {server.key or 'KEY'}'"
+    return (
+        f"{facts.uri} ({facts.name}{version}) answers at {server.url} until Ctrl-C; its page is {server.url}/docs\n"
+        f"  curl {server.url}/invocations -H 'Content-Type: application/json'{key} \\\n    -d '{asked}'"
+    )
