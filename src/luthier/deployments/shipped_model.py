@@ -1,0 +1,240 @@
+"""A packaged model on its way to other machines: what travels, and whether it can answer there."""
+
+from __future__ import annotations
+
+import ipaddress
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from luthier.deployments.plan import DeploymentRequest
+from luthier.errors import EndpointError, ModelError, UserError
+from luthier.packaging.flavor import requirements
+from luthier.packaging.loading import FoundModel, find_model
+from luthier.packaging.model import LIMIT_KEYS, endpoint_settings
+from luthier.providers.endpoint import EMBEDDED_CONCURRENCY, Endpoint, Limits
+from luthier.tracking.store_file import REGISTERED, registered_version
+
+__all__ = ["ShippedModel", "share_of", "ship"]
+
+ENDPOINT_NOTE = "# Who the model asks, as luthier serve --endpoint reads it. A key is named here, never written.\n"
+"""First line of an endpoint file."""
+
+SERVER = ("filelock", "httptools", "prometheus-client", "pyarrow", "starlette", "typer", "uvicorn", "uvloop")
+"""Packages that `luthier serve` needs beside those of the model."""
+
+UNUSED = ("mlflow", "pandas")
+"""Packages that every packaged model names and a server of Luthier's models never imports: most of the size."""
+
+ENTRA_VARIABLES = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID")
+"""Variables that azure-identity reads where no one is signed in."""
+
+ON_THE_HOST = "host.docker.internal"
+"""The machine that runs a container, by the name it has inside."""
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """A model with what a server of it needs on another machine.
+
+    Attributes:
+        found: the model as it lies here.
+        uri: an address that always means this model, such as `models:/stars/3`; of a folder only its last name.
+        title: the registered name, or the spec's.
+        version: the registered version, or the first characters of the digest of what was fitted.
+        runs_own_code: whether MLflow loads it, with code that came along.
+    """
+
+    found: FoundModel
+    uri: str
+    title: str
+    version: str
+    runs_own_code: bool = False
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Who the model asks; `None` where it asks nobody."""
+        return self.found.fitted.spec.endpoint
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """Names of the environment variables that a server of the model reads keys from."""
+        names: set[str] = set()
+        for endpoint in self.found.fitted.spec.endpoints:
+            if endpoint.auth == "entra":
+                names |= set(ENTRA_VARIABLES)
+            elif endpoint.key_variable is not None:
+                names.add(endpoint.key_variable)
+        return tuple(sorted(names))
+
+    def requirements(self) -> list[str]:
+        """Packages, with versions, of a server of the model."""
+        pinned = requirements(self.found.fitted)
+        if not self.runs_own_code:
+            pinned = [line for line in pinned if line.partition("==")[0] not in UNUSED]
+        return [*pinned, *(f"{name}=={metadata.version(name)}" for name in SERVER)]
+
+    def endpoint_file(self, share: float = 1.0) -> str | None:
+        """The endpoint as a file for `--endpoint`; `None` where the model asks nobody.
+
+        Args:
+            share: the part of the account's limits that one server may use.
+        """
+        endpoint = self.endpoint
+        if endpoint is None:
+            return None
+        flat = endpoint_settings(endpoint)
+        block = {key: value for key, value in flat.items() if key not in LIMIT_KEYS and value not in (None, {})}
+        block["limits"] = _shared(endpoint.limits, share)
+        blocks = {"endpoint": block}
+        if self.found.fitted.spec.endpoint_block != "endpoint":
+            blocks[self.found.fitted.spec.endpoint_block] = block
+        return ENDPOINT_NOTE + _dumped(blocks)
+
+    def copy_to(self, folder: Path) -> None:
+        """Copies what a server reads into a folder, without paths of this machine.
+
+        Raises:
+            ModelError: a symbolic link is among the files.
+        """
+        source = self.found.folder.path
+        parts = ["data"] if not self.runs_own_code else [entry.name for entry in source.iterdir()]
+        folder.mkdir()
+        for name in parts:
+            if name != "MLmodel":
+                _copy(source / name, folder / name)
+        mlmodel = yaml.safe_load((source / "MLmodel").read_text(encoding="utf-8"))
+        # Where it lies here, which says nothing there.
+        mlmodel.pop("artifact_path", None)
+        (folder / "MLmodel").write_text(_dumped(mlmodel), encoding="utf-8")
+
+
+def ship(request: DeploymentRequest, *, host_is_near: bool) -> ShippedModel:
+    """Finds a model, and refuses one that could not answer on another machine.
+
+    Args:
+        request: what was asked for.
+        host_is_near: whether the machine that runs a container is reached as `host.docker.internal`.
+
+    Raises:
+        ModelError: there is no such model, or it runs code and is not trusted.
+        EndpointError: who it asks is on this machine alone.
+    """
+    uri, version = _fixed(request.model_uri)
+    found = find_model(uri, request.endpoint, trust=request.trust)
+    for place, endpoint in enumerate(found.fitted.spec.endpoints):
+        _refuse_unreachable(endpoint, can_be_moved=place == 0, host_is_near=host_is_near)
+    named = REGISTERED.fullmatch(uri)
+    return ShippedModel(
+        found,
+        uri if ":" in uri else Path(uri).name,
+        found.fitted.spec.name if named is None else named[1],
+        version or found.fitted.digest[:12],
+        runs_own_code=request.trust and bool(found.folder.would_run),
+    )
+
+
+def share_of(config: Mapping[str, str], default: float) -> float:
+    """The setting `limits_share`: which part of the account's limits one server may use.
+
+    Raises:
+        UserError: it is no number above 0 and up to 1.
+    """
+    given = config.get("limits_share")
+    try:
+        share = default if given is None else float(given)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise UserError(f"limits_share is {given!r}; give the part of the account's limits for one server, as in 0.5.")
+    return share
+
+
+def _fixed(model_uri: str) -> tuple[str, str | None]:
+    """An address that goes on meaning the same model, and the registered version; an alias may move meanwhile."""
+    named = REGISTERED.fullmatch(model_uri)
+    if named is None:
+        return model_uri, None
+    name, alias, version = named.groups()
+    if version is None:
+        known = registered_version(model_uri)
+        version = _version_by_alias(model_uri, name, alias) if known is None else known[1]
+    return f"models:/{name}/{version}", version
+
+
+def _version_by_alias(model_uri: str, name: str, alias: str) -> str:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    from luthier.tracking.stores import connect
+
+    connect()
+    try:
+        return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
+    except MlflowException as error:
+        raise ModelError(f"no model at {model_uri}: {error.message}") from error
+
+
+def _refuse_unreachable(endpoint: Endpoint, *, can_be_moved: bool, host_is_near: bool) -> None:
+    host = (urlsplit(endpoint.address).hostname or "") if endpoint.provider != "local" else ""
+    if endpoint.provider == "local":
+        what = f"the model asks {endpoint.model} on the embedded server, which answers on this machine only"
+    elif _is_loopback(host):
+        what = f"the model asks {endpoint.address}, and inside a container {host} is the container itself"
+    elif host == ON_THE_HOST and not host_is_near:
+        what = f"the model asks {endpoint.address}, and a cluster has no {ON_THE_HOST}"
+    else:
+        return
+    if not can_be_moved:
+        raise EndpointError(
+            f"{what}. It embeds the texts that examples are chosen by, and is fixed when a model is packaged: package "
+            "the model again with an embedding service that the container reaches."
+        )
+    near = (
+        f"http://{ON_THE_HOST}:PORT/v1 for a server on the machine that runs the container, or " if host_is_near else ""
+    )
+    raise EndpointError(
+        f"{what}. Name a service that it reaches with --endpoint FILE: base_url {near}"
+        "the address of the service in your network."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def _shared(limits: Limits, share: float) -> dict[str, Any]:
+    """The limits of one server of several that use the same account."""
+    given = limits.model_dump(exclude_none=True)
+    for name in ("requests_per_minute", "tokens_per_minute"):
+        if name in given:
+            given[name] = given[name] * share
+    # The default is no limit of the account's: it bounds what one process has in flight.
+    if limits.concurrency not in (Limits().concurrency, EMBEDDED_CONCURRENCY):
+        given["concurrency"] = max(1, int(limits.concurrency * share))
+    return given
+
+
+def _copy(source: Path, target: Path) -> None:
+    for entry in [source, *source.rglob("*")] if source.is_dir() else [source]:
+        if entry.is_symlink():
+            raise ModelError(f"{entry} is a symbolic link; package the model again, so that it holds the file itself.")
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "luthier_copy"))
+    else:
+        shutil.copyfile(source, target)
+
+
+def _dumped(document: Any) -> str:
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+    return text
