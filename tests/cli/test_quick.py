@@ -13,7 +13,7 @@ import pytest
 
 import luthier as lt
 from luthier.scoring.batch_report import BatchReport
-from luthier.tracking.batch_runs import batch_run, log_batch_later, write_kept_runs
+from luthier.tracking.model_runs import batch_run, log_later, write_kept_runs
 from luthier.tracking.store_file import SCHEMAS, model_folder, runs_tagged
 
 HEAVY = (
@@ -123,8 +123,8 @@ def test_a_run_that_cannot_be_written_is_kept_and_written_later(folder: Path, ca
     assert write_kept_runs() == 1
     assert [file.name for file in kept.glob("*.json")] == ["1-away.json"]
     mlflow.set_tracking_uri(there.store)
-    log_batch_later(there).wait()
-    assert "1 earlier batches have no MLflow run yet" in caplog.text
+    log_later(there).wait()
+    assert "1 earlier runs are not in MLflow yet" in caplog.text
     (kept / "1-away.json").unlink()
     assert write_kept_runs() == 0
 

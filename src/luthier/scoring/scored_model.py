@@ -22,7 +22,7 @@ from luthier.scoring.batch_report import BatchReport
 from luthier.spec import Fitted, Spec
 from luthier.tables import frame_of, frame_of_records, free_names, utf8_frame
 from luthier.tasks.task import Rows
-from luthier.tracking.batch_runs import batch_run, log_batch, log_batch_later
+from luthier.tracking.model_runs import batch_run, log_later, log_model_run
 from luthier.tracking.stores import connect, no_autologging
 
 if TYPE_CHECKING:
@@ -170,10 +170,10 @@ class Model:
             report = source.run(options, escape_formulas=escape_formulas)
         run = batch_run(self.uri, self.model_id, self.spec, report.metrics(), source.source, source.target)
         if not wait:
-            log_batch_later(run)
+            log_later(run)
             return report
         try:
-            log_batch(run)
+            log_model_run(run)
         except UserError as error:
             logger.warning("%s is written, but no run says so: %s", source.target, error)
         return report

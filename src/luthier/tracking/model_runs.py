@@ -1,8 +1,8 @@
-"""A scored table in MLflow: a run linked to the model that answered.
+"""What a model did, in MLflow: a scored table or a deployment as a run linked to it.
 
-Loading MLflow takes longer than scoring a small table with a model that calls no endpoint. `log_batch_later` therefore
+Loading MLflow takes longer than scoring a small table with a model that calls no endpoint. `log_later` therefore
 writes a record of the run to `$LUTHIER_HOME/runs` and starts a background process that writes it into MLflow. A record
-is deleted once its run is written; if that fails, the next batch tries again.
+is deleted once its run is written; if that fails, the next one tries again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from luthier.tracking.stores import connect, experiment_called
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["BatchRun", "batch_run", "log_batch", "log_batch_later", "write_kept_runs"]
+__all__ = ["ModelRun", "batch_run", "deployment_run", "log_later", "log_model_run", "write_kept_runs"]
 
 OVERDUE_MS = 60_000
 """A record that is still kept after this long could not be written."""
@@ -39,8 +39,8 @@ _writers: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
-class BatchRun:
-    """What is logged of a batch, nothing of its rows: where, the run's contents, the model, and when, in Unix ms."""
+class ModelRun:
+    """What is logged of a batch or a deployment, nothing of rows: where, the run, the model, and when, in Unix ms."""
 
     store: str
     folder: str
@@ -52,6 +52,7 @@ class BatchRun:
     model_uri: str
     model_id: str | None
     ended: int
+    kind: str = "score"
 
 
 def batch_run(
@@ -61,28 +62,56 @@ def batch_run(
     metrics: Mapping[str, float],
     source: str | Path,
     target: str | Path,
-) -> BatchRun:
+) -> ModelRun:
     """The record of a batch that has just ended."""
+    return _model_run(
+        "score",
+        f"score {Path(source).name}",
+        model_uri,
+        model_id,
+        spec,
+        metrics,
+        {"input": Path(source).name, "output": Path(target).name},
+    )
+
+
+def deployment_run(
+    name: str, target: str, model_uri: str, model_id: str | None, spec: Spec, params: Mapping[str, str]
+) -> ModelRun:
+    """The record of a deployment that has just been made or updated."""
+    return _model_run("deploy", f"deploy {name}", model_uri, model_id, spec, {}, {"target": target, **params})
+
+
+def _model_run(
+    kind: str,
+    name: str,
+    model_uri: str,
+    model_id: str | None,
+    spec: Spec,
+    metrics: Mapping[str, float],
+    params: Mapping[str, str],
+) -> ModelRun:
     tags = spec_tags(spec) | {"luthier.model_uri": model_uri}
     version = registered_version(model_uri)
     if version is not None:
         tags["luthier.model_version"] = "/".join(version)
-    return BatchRun(
+    return ModelRun(
         store=store_uri(),
         folder=str(Path.cwd()),
         experiment=spec.task.name,
-        name=f"score {Path(source).name}",
+        name=name,
         tags=tags,
         metrics=dict(metrics),
-        params={"input": Path(source).name, "output": Path(target).name},
+        params=dict(params),
         model_uri=model_uri,
         model_id=model_id,
         ended=int(time.time() * 1000),
+        kind=kind,
     )
 
 
-def log_batch(run: BatchRun) -> str:
-    """Writes a batch's run; returns its id.
+def log_model_run(run: ModelRun) -> str:
+    """Writes the run; returns its id.
 
     Raises:
         UserError: the tracking store cannot be reached, or refuses the run.
@@ -97,7 +126,7 @@ def log_batch(run: BatchRun) -> str:
         client = mlflow.MlflowClient()
         if "luthier.model_version" not in tags and (version := version_of(run.model_uri)) is not None:
             tags["luthier.model_version"] = "/".join(version)
-        with run_of(experiment_called(run.experiment), run.name, "score", tags) as made:
+        with run_of(experiment_called(run.experiment), run.name, run.kind, tags) as made:
             run_id = made.run_id
             client.log_batch(
                 run_id,
@@ -111,13 +140,13 @@ def log_batch(run: BatchRun) -> str:
         raise UserError(f"MLflow at {run.store} refused the run: {error.message}") from error
 
 
-def log_batch_later(run: BatchRun) -> subprocess.Popen[bytes]:
+def log_later(run: ModelRun) -> subprocess.Popen[bytes]:
     """Keeps the record and starts a process that writes it into MLflow; returns that process at once."""
     folder = _kept()
     overdue = [file for file in folder.glob("*.json") if run.ended - int(file.name.split("-")[0]) > OVERDUE_MS]
     if overdue:
         logger.warning(
-            "%d earlier batches have no MLflow run yet and are tried again now; %s says why.",
+            "%d earlier runs are not in MLflow yet and are tried again now; %s says why.",
             len(overdue),
             folder / "log",
         )
@@ -125,7 +154,7 @@ def log_batch_later(run: BatchRun) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
         writer = subprocess.Popen(
             # -P: nothing is imported from the folder we are in, which may be a stranger's.
-            [sys.executable, "-P", "-c", "from luthier.tracking.batch_runs import write_kept_runs; write_kept_runs()"],
+            [sys.executable, "-P", "-c", "from luthier.tracking.model_runs import write_kept_runs; write_kept_runs()"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
         )  # fmt: skip
     # It ends by itself. The reference keeps Python from warning about a process that was not waited for.
@@ -138,7 +167,7 @@ def write_kept_runs() -> int:
     folder, left = _kept(), 0
     with FileLock(folder / "lock", mode=0o600):
         for file in sorted(folder.glob("*.json")):
-            run = BatchRun(**json.loads(file.read_text(encoding="utf-8")))
+            run = ModelRun(**json.loads(file.read_text(encoding="utf-8")))
             if not Path(run.folder).is_dir():
                 left += 1
                 continue
@@ -148,7 +177,7 @@ def write_kept_runs() -> int:
 
             mlflow.set_tracking_uri(run.store)
             try:
-                log_batch(run)
+                log_model_run(run)
             except UserError as error:
                 print(f"{file.name}: {error}", file=sys.stderr)
                 left += 1
