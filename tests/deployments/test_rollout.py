@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from luthier.deployments.rollout import Action, CheckOutcome, Rollout, RolloutBounds, ServerSeen, Traffic
+from luthier.errors import UserError
 
 READY = ServerSeen(is_alive=True, is_ready=True)
 STARTING = ServerSeen(is_alive=True, why="upstream: not asked yet")
@@ -148,7 +151,7 @@ def test_errors_after_the_watch_bring_the_warm_server_back() -> None:
     rollout = sharing()
     rollout.step(60, answering(50), answering(50))
     actions = rollout.step(70, answering(100, errors=30), answering(50))
-    assert verbs(actions) == ["accept old", "back new", "pause new", "drain new"]
+    assert verbs(actions) == ["back new", "accept old", "pause new", "drain new"]
 
 
 def test_a_rollback_to_a_warm_server_takes_one_step() -> None:
@@ -183,3 +186,22 @@ def test_an_update_that_was_accepted_is_not_taken_back_by_the_next_one() -> None
 def test_a_server_that_was_started_anew_during_the_watch_counts_from_nothing() -> None:
     rollout = sharing(answering(1_000, errors=10))
     assert verbs(rollout.step(60, answering(50), answering(30))) == ["pause old"]
+
+
+def test_bounds_are_set_by_their_names_and_anything_else_is_refused() -> None:
+    assert RolloutBounds.of({"watch_seconds": "5", "least_requests": "3"}) == RolloutBounds(
+        watch_seconds=5, least_requests=3
+    )
+    with pytest.raises(UserError, match="watch_second; .*watch_seconds"):
+        RolloutBounds.of({"watch_second": "5"})
+    for wrong in ("-1", "nan", "inf", "soon", ""):
+        with pytest.raises(UserError, match="latency_factor"):
+            RolloutBounds.of({"latency_factor": wrong})
+
+
+def test_going_back_says_whether_the_gate_or_the_start_was_the_reason() -> None:
+    start = Rollout(0, replaces=False)
+    start.step(0, crashed(), None)
+    [back, _] = start.step(1, crashed(), None)
+    assert not back.is_gate
+    assert sharing().step(5, answering(50, errors=30), answering(50))[0].is_gate

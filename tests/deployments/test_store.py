@@ -14,7 +14,7 @@ import pytest
 
 from luthier.deployments.plan import DeploymentRequest
 from luthier.deployments.records import ResolvedModel, ServerProcess, revision_folder
-from luthier.deployments.store import DeploymentStore, check_name
+from luthier.deployments.store import DeploymentStore
 from luthier.errors import UserError
 from luthier.serving.settings import ServerSettings
 
@@ -63,13 +63,6 @@ def test_the_file_is_the_users_alone(deployments: DeploymentStore) -> None:
     assert set(modes.values()) == {0o600}, modes
 
 
-def test_numbers_of_revisions_are_never_given_twice(deployments: DeploymentStore) -> None:
-    deployments.wanted(asked(), version(1))
-    deployments.wanted(asked(), version(2))
-    deployments.remove_revision("stars", 2)
-    assert deployments.wanted(asked(), version(3)) == 3
-
-
 def test_an_update_to_another_port_is_refused_and_changes_nothing(deployments: DeploymentStore) -> None:
     deployments.wanted(asked(), version(1))
     with pytest.raises(UserError, match="8080.*9090"):
@@ -83,12 +76,6 @@ def test_an_unknown_name_is_answered_with_those_there_are(deployments: Deploymen
     with pytest.raises(UserError, match="'star'.*moods, stars"):
         deployments.one("star")
     assert [one.name for one in deployments.deployments()] == ["moods", "stars"]
-
-
-@pytest.mark.parametrize("name", ["", "Stars", "a b", "-a", "a-", "../up", "x" * 33, "a.b", "a\n"])
-def test_a_name_that_is_no_host_name_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match="letters"):
-        check_name(name)
 
 
 def test_a_rollback_leads_to_the_newest_revision_that_served(deployments: DeploymentStore) -> None:
@@ -209,6 +196,7 @@ with DeploymentStore() as store:
     sys.stdin.readline()
     for _ in range(int(sys.argv[1])):
         store.wanted(DeploymentRequest(name="stars", model_uri="models:/stars/1"), ResolvedModel("m", "1", "t"))
+        print("wrote", flush=True)
 """
 
 
@@ -218,18 +206,20 @@ def test_processes_write_at_once_and_one_that_is_killed_leaves_whole_revisions(d
         subprocess.Popen(
             [sys.executable, "-c", WRITER, count], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        for count in ("15", "15", "1000000")
+        for count in ("1000000", "15", "15")
     ]
     for program in programs:
         assert program.stdout is not None and program.stdin is not None
         program.stdout.readline()
         program.stdin.write("\n")
         program.stdin.flush()
-    assert [program.wait(60) for program in programs[:2]] == [0, 0]
-    programs[2].kill()
-    assert programs[2].wait(10) == -signal.SIGKILL
-    for program in programs:
-        program.communicate()
+    endless, *others = programs
+    assert endless.stdout is not None
+    assert endless.stdout.readline() == "wrote\n"
+    assert [program.communicate(timeout=60)[1] for program in others] == [None, None]
+    endless.kill()
+    endless.communicate()
+    assert [program.returncode for program in programs] == [-signal.SIGKILL, 0, 0]
     numbers = [one.number for one in deployments.one("stars").revisions]
     assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 30
     assert deployments.one("stars").target == numbers[-1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from luthier.deployments.plan import DeploymentPlan, DeploymentRequest
+from luthier.deployments.plan import LONGEST_NAME, DeploymentPlan, DeploymentRequest, checked_name
 from luthier.deployments.targets.known_targets import target_named
 from luthier.errors import UserError
 from luthier.serving.settings import ServerSettings
@@ -17,8 +17,6 @@ from luthier.serving.settings import ServerSettings
 logger = logging.getLogger(__name__)
 
 __all__ = ["Deployed", "DeploymentSetup", "settings_of"]
-
-LONGEST_NAME = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +100,6 @@ class DeploymentSetup:
         """
         plan = self.plan()
         return Deployed(plan, self._target.apply(plan))
-
-
-def checked_name(name: str) -> str:
-    """The name of a deployment, as every target takes it.
-
-    Raises:
-        UserError: it is too long, or has other characters.
-    """
-    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) or len(name) > LONGEST_NAME:
-        raise UserError(
-            f"{name!r} is no name for a deployment; give at most {LONGEST_NAME} small letters, digits and -, beginning "
-            "with a letter, as in --name stars."
-        )
-    return name
 
 
 def _name_for(model_uri: str) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from luthier.errors import UserError
 from luthier.serving.settings import ServerSettings
 
-__all__ = ["DeploymentPlan", "DeploymentRequest", "Target"]
+__all__ = ["LONGEST_NAME", "DeploymentPlan", "DeploymentRequest", "Target", "checked_name"]
+
+LONGEST_NAME = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,3 +90,17 @@ class Target(Protocol):
     def apply(self, plan: DeploymentPlan) -> str:
         """Does it, and returns what to tell the user: where it answers, or what to type next."""
         ...
+
+
+def checked_name(name: str) -> str:
+    """The name of a deployment, as every target takes it.
+
+    Raises:
+        UserError: it is too long, or has other characters.
+    """
+    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) or len(name) > LONGEST_NAME:
+        raise UserError(
+            f"{name!r} is no name for a deployment; give at most {LONGEST_NAME} small letters, digits and -, beginning "
+            "with a letter, as in --name stars."
+        )
+    return name

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from luthier.deployments.rollout import RolloutBounds
 from luthier.home import luthier_home
 from luthier.serving.settings import ServerSettings
 
 __all__ = [
+    "ControllerProcess",
     "DeploymentRecord",
     "DeploymentEvent",
     "Desired",
@@ -19,6 +21,8 @@ __all__ = [
     "Revision",
     "RevisionState",
     "ServerProcess",
+    "controller_lock",
+    "controller_log",
     "deployment_folder",
     "read_settings",
     "revision_folder",
@@ -63,6 +67,23 @@ class ServerProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class ControllerProcess:
+    """The controller that runs, or ran last.
+
+    Attributes:
+        pid: of its process.
+        start_time: tells it from another program with the same pid.
+        build: of the Luthier it runs.
+        variables: names of the environment variables that its servers get.
+    """
+
+    pid: int
+    start_time: str
+    build: str
+    variables: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Revision:
     """One numbered state of a deployment: a model with the settings of its server.
 
@@ -74,6 +95,8 @@ class Revision:
         endpoint: settings that point the model elsewhere.
         trust: whether code that came with the model is run.
         state: see `RevisionState`.
+        bounds: of its rollout.
+        is_refused: whether it failed by its answers, errors or latency, and not because its server did not start.
         reason: why it failed or was replaced; `None` where there is nothing to say.
         created: seconds since 1970, as the other times.
         served: when it first answered alone; `None` if it never did.
@@ -87,7 +110,9 @@ class Revision:
     settings: ServerSettings
     endpoint: Mapping[str, Any]
     trust: bool
+    bounds: RolloutBounds
     state: RevisionState
+    is_refused: bool
     reason: str | None
     created: float
     served: float | None
@@ -162,6 +187,16 @@ class DeploymentEvent:
     id: int
     time: float
     words: str
+
+
+def controller_log() -> Path:
+    """The controller's own log, rotated."""
+    return luthier_home() / "controller.log"
+
+
+def controller_lock() -> Path:
+    """Locked by the controller as long as it runs."""
+    return luthier_home() / "controller.lock"
 
 
 def deployment_folder(name: str) -> Path:

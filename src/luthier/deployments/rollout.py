@@ -13,8 +13,12 @@ has no old one: it answers as soon as its answers have been checked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from luthier.errors import UserError
 
 __all__ = ["Action", "CheckOutcome", "Rollout", "RolloutBounds", "ServerSeen", "Traffic"]
 
@@ -28,8 +32,8 @@ class RolloutBounds:
 
     Attributes:
         start_seconds: a server has this long to get ready, reading its model included.
-        watch_seconds: both revisions answer for this long.
-        standby_seconds: after that the old one is kept warm for this long, and the new one is still watched.
+        watch_seconds: both revisions answer for this long; after that the old one is kept warm for as long, and the
+            new one is still watched.
         least_requests: below this, a revision's errors and latency are not judged.
         least_errors: fewer errors than this are put down to chance.
         error_share_above: share of requests answered with 5xx, above the share of the old revision.
@@ -40,13 +44,32 @@ class RolloutBounds:
 
     start_seconds: float = 120.0
     watch_seconds: float = 60.0
-    standby_seconds: float = 60.0
     least_requests: int = 20
     least_errors: int = 2
     error_share_above: float = 0.02
     latency_factor: float = 2.0
     latency_extra_seconds: float = 0.05
     check_seconds: float = 300.0
+
+    @classmethod
+    def of(cls, config: Mapping[str, str]) -> RolloutBounds:
+        """The default bounds with those that a user set, by their names.
+
+        Raises:
+            UserError: there is no such bound, or it is no number from 0 on.
+        """
+        allowed = [one.name for one in fields(cls)]
+        if unknown := sorted(set(config) - set(allowed)):
+            raise UserError(f"a rollout has no setting {', '.join(unknown)}; it has: {', '.join(allowed)}.")
+        values: dict[str, Any] = {}
+        for name, text in config.items():
+            try:
+                values[name] = float(text) if name not in ("least_requests", "least_errors") else int(text)
+            except ValueError:
+                values[name] = -1
+            if not 0 <= values[name] < math.inf:
+                raise UserError(f"{name} is {text!r}; give a number, 0 or more, as in {name}={getattr(cls(), name):g}.")
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +94,7 @@ class ServerSeen:
     Attributes:
         is_alive: whether its process runs.
         is_ready: whether every check of it is well.
+        is_checked: whether its replay of the recorded answers came out as recorded.
         why: checks that are not well, or the last lines of the log of a server that has ended.
         differs: what its replay of the recorded answers found, where that differs; such a server never gets ready.
         traffic: what it has answered.
@@ -78,6 +102,7 @@ class ServerSeen:
 
     is_alive: bool
     is_ready: bool = False
+    is_checked: bool = False
     why: str = ""
     differs: str | None = None
     traffic: Traffic = Traffic()
@@ -100,11 +125,13 @@ class Action:
             what is in flight, `kill` at once. `done` and `back` end the rollout.
         server: which one.
         words: for the log of events, or the reason for going back.
+        is_gate: of going back: whether answers, errors or latency are the reason, and not a server that did not start.
     """
 
     verb: Verb
     server: Literal["new", "old"]
     words: str = ""
+    is_gate: bool = False
 
 
 class Rollout:
@@ -175,7 +202,7 @@ class Rollout:
         if not new.is_alive:
             return self._back(f"its server ended before it was ready: {new.why}")
         if new.differs is not None:
-            return self._back(f"it does not answer as it was recorded: {new.differs}")
+            return self._back(f"it does not answer as it was recorded: {new.differs}", is_gate=True)
         if not new.is_ready and not self.is_warm:
             if waited <= self.bounds.start_seconds:
                 return []
@@ -195,13 +222,16 @@ class Rollout:
                 return []
             return self._back(f"the check of its answers took longer than {self.bounds.check_seconds:.0f} s")
         if not check.passed:
-            return self._back(check.words)
+            return self._back(check.words, is_gate=True)
         return self._share(now, new, old, check.words)
 
     def _share(self, now: float, new: ServerSeen, old: ServerSeen | None, words: str = "") -> list[Action]:
         actions = [Action("accept", "new", words)]
         if old is None:
-            return [*actions, *self._done("nothing answered before it, so there is nothing to compare it with")]
+            return [
+                *actions,
+                *self._done("serves; nothing answered before it, so there is nothing to watch it against"),
+            ]
         self._new_before, self._old_before = new.traffic, old.traffic
         if self.is_rollback:
             self._enter("over", now)
@@ -234,8 +264,10 @@ class Rollout:
             return self._done("")
         why = self._fault(new, self._old_while_sharing or Traffic(), judges_latency=True)
         if why is not None:
-            return [Action("accept", "old", "answers again"), *self._back(why)]
-        if waited < self.bounds.standby_seconds:
+            back, *ending = self._back(why)
+            # The reason is written first: a controller that is killed in between goes on from there.
+            return [back, Action("accept", "old", "answers again"), *ending]
+        if waited < self.bounds.watch_seconds:
             return []
         return [*self._done(""), Action("drain", "old")]
 
@@ -271,11 +303,11 @@ class Rollout:
         self.phase = "over"
         return [Action("done", "new", words)]
 
-    def _back(self, why: str) -> list[Action]:
+    def _back(self, why: str, *, is_gate: bool = False) -> list[Action]:
         took_requests = self.phase in ("sharing", "standby")
         self.phase = "over"
         ending = [Action("pause", "new"), Action("drain", "new")] if took_requests else [Action("kill", "new")]
-        return [Action("back", "new", why), *ending]
+        return [Action("back", "new", why, is_gate or took_requests), *ending]
 
 
 def _since(before: Traffic, now: Traffic) -> Traffic:

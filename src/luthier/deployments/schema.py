@@ -11,7 +11,7 @@ __all__ = ["MIGRATIONS", "migrate"]
 
 
 def m001_deployments(connection: sqlite3.Connection) -> None:
-    """Deployments, their revisions, the processes that answer, and what happened."""
+    """Deployments, their revisions, the processes that answer, what happened, and who looks after them."""
     for statement in (
         """
         CREATE TABLE deployments (
@@ -24,7 +24,6 @@ def m001_deployments(connection: sqlite3.Connection) -> None:
             port INTEGER NOT NULL,
             target INTEGER,
             rolling_back INTEGER NOT NULL DEFAULT 0,
-            last_number INTEGER NOT NULL DEFAULT 0,
             created REAL NOT NULL
         ) WITHOUT ROWID
         """,
@@ -38,7 +37,9 @@ def m001_deployments(connection: sqlite3.Connection) -> None:
             settings TEXT NOT NULL,
             endpoint TEXT NOT NULL,
             trust INTEGER NOT NULL,
+            bounds TEXT NOT NULL,
             state TEXT NOT NULL,
+            refused INTEGER NOT NULL DEFAULT 0,
             reason TEXT,
             created REAL NOT NULL,
             served REAL,
@@ -62,6 +63,15 @@ def m001_deployments(connection: sqlite3.Connection) -> None:
             time REAL NOT NULL,
             deployment TEXT NOT NULL REFERENCES deployments (name) ON DELETE CASCADE,
             words TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE controller (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            pid INTEGER NOT NULL,
+            start_time TEXT NOT NULL,
+            build TEXT NOT NULL,
+            variables TEXT NOT NULL
         )
         """,
         "CREATE INDEX events_of ON events (deployment, id)",

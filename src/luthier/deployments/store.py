@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from luthier.deployments.plan import DeploymentRequest
+from luthier.deployments.plan import DeploymentRequest, checked_name
 from luthier.deployments.records import (
+    ControllerProcess,
     DeploymentEvent,
     DeploymentRecord,
     Desired,
@@ -30,27 +31,21 @@ from luthier.deployments.records import (
     revision_folder,
     written_settings,
 )
+from luthier.deployments.rollout import RolloutBounds
 from luthier.deployments.schema import migrate
 from luthier.errors import UserError
 from luthier.home import luthier_home
 
-__all__ = ["DeploymentStore", "check_name"]
+__all__ = ["DeploymentStore", "store_file"]
 
 BUSY_SECONDS = 30.0
 KEPT_EVENTS = 1_000
 """Per deployment."""
 
 
-def check_name(name: str) -> None:
-    """Refuses a name that is no folder's, host's or label's name everywhere.
-
-    Raises:
-        UserError: it has other characters, or too many.
-    """
-    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", name):
-        raise UserError(
-            f"{name!r} cannot name a deployment; use lower-case letters, digits and -, at most 32, as in stars-eu."
-        )
+def store_file() -> Path:
+    """Where the deployments of this user are kept."""
+    return luthier_home() / "deployments.db"
 
 
 class DeploymentStore:
@@ -62,7 +57,7 @@ class DeploymentStore:
     """
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
-        self.path = path or luthier_home() / "deployments.db"
+        self.path = path or store_file()
         self._clock = clock
         self._lock = threading.RLock()
         # Made before SQLite opens it: it would take the umask's mode, and its write-ahead log the file's.
@@ -94,9 +89,11 @@ class DeploymentStore:
         A rollout that is under way is dropped for it.
 
         Raises:
-            UserError: the name is not allowed, the deployment is being deleted, or it answers elsewhere.
+            UserError: the name or a bound in `request.config` is not allowed, the deployment is being deleted, or it
+                answers elsewhere.
         """
-        check_name(request.name)
+        checked_name(request.name)
+        bounds = RolloutBounds.of(request.config)
         with self._writing() as write:
             found = self._one(request.name)
             host, port = request.settings.host, request.settings.port
@@ -121,7 +118,7 @@ class DeploymentStore:
                     "WHERE name = ?",
                     (request.model_uri, model.tracking_uri, model.version, request.name),
                 )
-            return self._add_revision(request, model)
+            return self._add_revision(request, model, bounds)
 
     def follow(self, name: str, version: str) -> int | None:
         """Takes note that the alias of a deployment moved; returns the number of the revision made for it.
@@ -145,7 +142,9 @@ class DeploymentStore:
                 endpoint=newest.endpoint,
                 trust=newest.trust,
             )
-            return self._add_revision(request, ResolvedModel(f"{registered}/{version}", version, found.tracking_uri))
+            return self._add_revision(
+                request, ResolvedModel(f"{registered}/{version}", version, found.tracking_uri), newest.bounds
+            )
 
     def rollback(self, name: str, to: int | None = None) -> int:
         """Asks for an earlier revision to serve again; returns its number.
@@ -229,15 +228,18 @@ class DeploymentStore:
         with self._writing():
             self._say(name, words)
 
-    def set_state(self, name: str, number: int, state: RevisionState, reason: str | None = None) -> None:
-        """Writes a revision's state; a reason is kept until another is given."""
+    def set_state(
+        self, name: str, number: int, state: RevisionState, reason: str | None = None, *, is_refused: bool = False
+    ) -> None:
+        """Writes a revision's state; a reason is kept until it starts anew or another is given."""
         now = self._clock()
         with self._writing() as write:
             write(
-                "UPDATE revisions SET state = ?, reason = coalesce(?, reason), "
+                "UPDATE revisions SET state = ?, refused = ?, "
+                "reason = CASE WHEN ? = 'starting' THEN NULL ELSE coalesce(?, reason) END, "
                 "served = CASE WHEN ? = 'serving' THEN coalesce(served, ?) ELSE served END, "
                 "ended = CASE WHEN ? IN ('drained', 'failed') THEN ? END WHERE deployment = ? AND number = ?",
-                (state, reason, state, now, state, now, name, number),
+                (state, is_refused, state, reason, state, now, state, now, name, number),
             )
 
     def set_process(self, name: str, number: int, process: ServerProcess | None) -> None:
@@ -260,15 +262,27 @@ class DeploymentStore:
                 (number, name, instead_of),
             )
 
+    def controller(self) -> ControllerProcess | None:
+        """The controller that runs, or ran last."""
+        with self._lock:
+            row = self._connection.execute("SELECT pid, start_time, build, variables FROM controller").fetchone()
+        if row is None:
+            return None
+        return ControllerProcess(row["pid"], row["start_time"], row["build"], frozenset(json.loads(row["variables"])))
+
+    def set_controller(self, controller: ControllerProcess) -> None:
+        """Writes who looks after the deployments from now on."""
+        variables = json.dumps(sorted(controller.variables))
+        with self._writing() as write:
+            write(
+                "INSERT OR REPLACE INTO controller VALUES (1, ?, ?, ?, ?)",
+                (controller.pid, controller.start_time, controller.build, variables),
+            )
+
     def remove(self, name: str) -> None:
         """Forgets a deployment whose servers have ended."""
         with self._writing() as write:
             write("DELETE FROM deployments WHERE name = ?", (name,))
-
-    def remove_revision(self, name: str, number: int) -> None:
-        """Forgets a revision whose files are gone."""
-        with self._writing() as write:
-            write("DELETE FROM revisions WHERE deployment = ? AND number = ?", (name, number))
 
     # Inside
 
@@ -283,16 +297,15 @@ class DeploymentStore:
                 self._connection.execute("ROLLBACK")
                 raise
 
-    def _add_revision(self, request: DeploymentRequest, model: ResolvedModel) -> int:
+    def _add_revision(self, request: DeploymentRequest, model: ResolvedModel, bounds: RolloutBounds) -> int:
         """A new revision, which is to serve; the rollout it replaces is dropped by the controller."""
         execute = self._connection.execute
-        execute("UPDATE deployments SET last_number = last_number + 1 WHERE name = ?", (request.name,))
-        query = "SELECT last_number FROM deployments WHERE name = ?"
+        query = "SELECT coalesce(max(number), 0) + 1 FROM revisions WHERE deployment = ?"
         number = int(execute(query, (request.name,)).fetchone()[0])
         execute("UPDATE deployments SET target = ?, rolling_back = 0 WHERE name = ?", (number, request.name))
         execute(
             "INSERT INTO revisions (deployment, number, model_uri, resolved_uri, version, settings, endpoint, trust, "
-            "state, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'starting', ?)",
+            "bounds, state, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'starting', ?)",
             (
                 request.name,
                 number,
@@ -302,6 +315,7 @@ class DeploymentStore:
                 written_settings(request.settings),
                 json.dumps(dict(request.endpoint)),
                 int(request.trust),
+                json.dumps(asdict(bounds)),
                 self._clock(),
             ),
         )
@@ -355,6 +369,8 @@ def _revision(row: sqlite3.Row, tracking_uri: str) -> Revision:
         settings=read_settings(row["settings"]),
         endpoint=json.loads(row["endpoint"]),
         trust=bool(row["trust"]),
+        bounds=RolloutBounds(**json.loads(row["bounds"])),
+        is_refused=bool(row["refused"]),
         state=row["state"],
         reason=row["reason"],
         created=row["created"],

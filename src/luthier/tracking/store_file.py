@@ -109,15 +109,18 @@ REGISTERED = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 """Address of a registered model: its name, and an alias or a version."""
 
 
-def registered_version(model_uri: str) -> tuple[str, str] | None:
-    """Name and version behind `models:/NAME@ALIAS` or `models:/NAME/VERSION`; `None` where MLflow is to be asked."""
+def registered_version(model_uri: str, tracking_uri: str | None = None) -> tuple[str, str] | None:
+    """Name and version behind `models:/NAME@ALIAS` or `models:/NAME/VERSION`; `None` where MLflow is to be asked.
+
+    `tracking_uri` names a store other than the one that is set.
+    """
     named = REGISTERED.fullmatch(model_uri)
     if named is None:
         return None
     name, alias, version = named.groups()
     if alias is None:
         return name, version
-    with _opened() as store:
+    with _opened(tracking_uri) as store:
         row = None
         if store is not None:
             row = store.execute(
@@ -135,8 +138,8 @@ def _local(location: str) -> Path | None:
 
 
 @contextmanager
-def _opened() -> Iterator[sqlite3.Connection | None]:
-    path = _file()
+def _opened(tracking_uri: str | None = None) -> Iterator[sqlite3.Connection | None]:
+    path = _file(tracking_uri)
     if path is None or not path.is_file():
         yield None
         return
@@ -156,8 +159,10 @@ def _is_known(store: sqlite3.Connection) -> bool:
     return bool(found) and found <= SCHEMAS
 
 
-def _file() -> Path | None:
-    if "mlflow" in sys.modules or any(os.environ.get(name) for name in OTHERWISE_SET):
+def _file(tracking_uri: str | None = None) -> Path | None:
+    # A store that is named is read in a process with MLflow too: what MLflow was told is another one's concern.
+    is_loaded = tracking_uri is None and "mlflow" in sys.modules
+    if is_loaded or any(os.environ.get(name) for name in OTHERWISE_SET):
         return None
-    named = re.fullmatch(r"sqlite:///([^?#]+)", store_uri())
+    named = re.fullmatch(r"sqlite:///([^?#]+)", tracking_uri or store_uri())
     return None if named is None else Path(named[1]).absolute()

@@ -1,0 +1,43 @@
+"""Models behind addresses, copied to where a server reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import luthier as lt
+from luthier.deployments.fetching import fetch_model, follows_alias, resolved_model, version_behind
+from luthier.deployments.records import ResolvedModel
+from luthier.errors import ModelError
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_alias_means_one_version(model: lt.Model, store: str) -> None:
+    found = resolved_model("models:/stars@champion")
+    assert found == ResolvedModel("models:/stars/1", "1", store)
+    assert version_behind("models:/stars@champion", store) == "1"
+
+
+def test_an_alias_that_nobody_has_set_is_refused(model: lt.Model) -> None:
+    with pytest.raises(ModelError, match="models:/stars@challenger"):
+        resolved_model("models:/stars@challenger")
+
+
+def test_only_aliases_are_followed() -> None:
+    addresses = ["models:/stars@champion", "models:/stars/2", "/here/model", "models:/m-0123abcd", "runs:/1/model"]
+    assert [follows_alias(one) for one in addresses] == [True, False, False, False, False]
+
+
+async def test_a_model_is_copied_whole(model: lt.Model, tmp_path: Path) -> None:
+    folder = tmp_path / "deployments" / "model"
+    await fetch_model(resolved_model("models:/stars@champion"), folder)
+    assert (folder / "MLmodel").is_file()
+    assert lt.load(str(folder)).spec.digest == model.spec.digest
+
+
+async def test_a_model_that_is_gone_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no folder"):
+        await fetch_model(ResolvedModel("file:///nowhere", None, "sqlite:///none.db"), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
