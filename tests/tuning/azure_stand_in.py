@@ -48,7 +48,7 @@ class Credential:
         return AccessToken(self.token, 4_102_444_800)
 
 
-class _OverLoopback(SansIOHTTPPolicy):  # type: ignore[misc]  # azure has no types here
+class OverLoopback(SansIOHTTPPolicy):  # type: ignore[misc]  # azure has no types here
     """The client's own policy refuses to send a token over plain HTTP, which is all a test has."""
 
     def on_request(self, request: PipelineRequest) -> None:
@@ -97,7 +97,7 @@ class AzureStandIn:
             Credential(ARM_TOKEN),
             SUBSCRIPTION,
             base_url=self.url,
-            authentication_policy=_OverLoopback(),
+            authentication_policy=OverLoopback(),
             retry_total=0,
         )
 
