@@ -156,6 +156,8 @@ class AzureMlStandIn:
                 wrong = f"{properties['environmentId']} does not exist"
             elif sent.path.rpartition("/deployments/")[0] not in self.resources:
                 return _error(404, "ResourceNotFound", "the endpoint does not exist")
+            kept = self.resources.get(sent.path, {"properties": properties})["properties"]["instanceType"]
+            wrong = wrong or ("" if kept == properties["instanceType"] else "the instance type cannot be changed")
         else:
             traffic = properties.get("traffic", {})
             absent = [one for one in traffic if f"{sent.path}/deployments/{one}" not in self.resources]

@@ -139,6 +139,14 @@ def test_the_deployment_without_traffic_is_deleted_and_then_the_endpoint(azure: 
     assert not [one for one in azure.resources if ENDPOINT in one]
 
 
+def test_a_larger_machine_takes_the_place_of_the_idle_one(azure: AzureMlStandIn, deploy: Deploy) -> None:
+    deploy()
+    deploy(image="stars.azurecr.io/stars:2")
+    deploy(image="stars.azurecr.io/stars:2", instance_type="Standard_F4s_v2", traffic="100")
+    assert f"DELETE {ENDPOINT}/deployments/green" in azure.changes()
+    assert azure.resources[f"{ROOT}{ENDPOINT}/deployments/green"]["properties"]["instanceType"] == "Standard_F4s_v2"
+
+
 def test_the_same_command_again_sends_nothing(azure: AzureMlStandIn, deploy: Deploy) -> None:
     deploy()
     before = azure.changes()

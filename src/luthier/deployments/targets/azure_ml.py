@@ -218,8 +218,13 @@ def _plan_deploy(request: DeploymentRequest, asked: AzureMlSettings, location: s
     if not is_there:
         revision = max((there.revision(one) for one in there.deployments), default=0) + 1
         tags = {MODEL_TAG: request.model_uri, DIGEST_TAG: digest, REVISION_TAG: str(revision)}
-        documents["environment"] = str(environment)
         target = _versioned(f"{endpoint_path}/deployments/{colour}")
+        idle = there.deployments.get(colour)
+        if idle is not None and idle["properties"].get("instanceType") != asked.instance_type:
+            # Azure does not change the machine of a deployment.
+            documents[f"earlier {colour}"] = str(ArmRequest("DELETE", target))
+            steps.append(f"Delete the earlier {colour}, which has no traffic and another machine.")
+        documents["environment"] = str(environment)
         documents[f"deployment {colour}"] = str(ArmRequest("PUT", target, {**body, "tags": tags}))
         beside = f" beside {there.live}" if there.live else ""
         steps += [
