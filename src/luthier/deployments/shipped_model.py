@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from luthier.packaging.model import LIMIT_KEYS, endpoint_settings
 from luthier.providers.endpoint import EMBEDDED_CONCURRENCY, Endpoint, Limits
 from luthier.tracking.store_file import REGISTERED, registered_version
 
-__all__ = ["ShippedModel", "share_of", "ship"]
+__all__ = ["ShippedModel", "is_loopback", "share_of", "ship"]
 
 ENDPOINT_NOTE = "# Who the model asks, as luthier serve --endpoint reads it. A key is named here, never written.\n"
 """First line of an endpoint file."""
@@ -45,17 +46,23 @@ class ShippedModel:
 
     Attributes:
         found: the model as it lies here.
-        uri: an address that always means this model, such as `models:/stars/3`; of a folder only its last name.
+        fixed_uri: an address that always means this model, such as `models:/stars/3`.
         title: the registered name, or the spec's.
         version: the registered version, or the first characters of the digest of what was fitted.
         runs_own_code: whether MLflow loads it, with code that came along.
     """
 
     found: FoundModel
-    uri: str
+    fixed_uri: str
     title: str
     version: str
     runs_own_code: bool = False
+
+    @property
+    def uri(self) -> str:
+        """The address as others may see it: of a folder only its last name."""
+        is_here = self.fixed_uri.startswith("file:") or not re.match(r"[a-z0-9-]+:/", self.fixed_uri)
+        return Path(self.fixed_uri).name if is_here else self.fixed_uri
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -72,6 +79,18 @@ class ShippedModel:
             elif endpoint.key_variable is not None:
                 names.add(endpoint.key_variable)
         return tuple(sorted(names))
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether it signs in to Entra rather than sending a key."""
+        return any(endpoint.auth == "entra" for endpoint in self.found.fitted.spec.endpoints)
+
+    def concurrency(self, share: float = 1.0) -> int | None:
+        """Calls that one server may have in flight; `None` where the model asks nobody."""
+        if self.endpoint is None:
+            return None
+        calls: int = _shared(self.endpoint.limits, share)["concurrency"]
+        return calls
 
     def requirements(self) -> list[str]:
         """Packages, with versions, of a server of the model."""
@@ -133,7 +152,7 @@ def ship(request: DeploymentRequest, *, host_is_near: bool) -> ShippedModel:
     named = REGISTERED.fullmatch(uri)
     return ShippedModel(
         found,
-        uri if ":" in uri else Path(uri).name,
+        uri,
         found.fitted.spec.name if named is None else named[1],
         version or found.fitted.digest[:12],
         runs_own_code=request.trust and bool(found.folder.would_run),
@@ -185,7 +204,7 @@ def _refuse_unreachable(endpoint: Endpoint, *, can_be_moved: bool, host_is_near:
     host = (urlsplit(endpoint.address).hostname or "") if endpoint.provider != "local" else ""
     if endpoint.provider == "local":
         what = f"the model asks {endpoint.model} on the embedded server, which answers on this machine only"
-    elif _is_loopback(host):
+    elif is_loopback(host):
         what = f"the model asks {endpoint.address}, and inside a container {host} is the container itself"
     elif host == ON_THE_HOST and not host_is_near:
         what = f"the model asks {endpoint.address}, and a cluster has no {ON_THE_HOST}"
@@ -205,7 +224,8 @@ def _refuse_unreachable(endpoint: Endpoint, *, can_be_moved: bool, host_is_near:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address means the machine itself."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -215,7 +235,7 @@ def _is_loopback(host: str) -> bool:
 
 def _shared(limits: Limits, share: float) -> dict[str, Any]:
     """The limits of one server of several that use the same account."""
-    given = limits.model_dump(exclude_none=True)
+    given: dict[str, Any] = limits.model_dump(exclude_none=True)
     for name in ("requests_per_minute", "tokens_per_minute"):
         if name in given:
             given[name] = given[name] * share

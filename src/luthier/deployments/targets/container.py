@@ -83,7 +83,7 @@ class ContainerTarget:
             steps.append(f"{_engine()} builds the image {_image(request, model)}; nothing is started.")
         return DeploymentPlan(
             # The address is fixed: an alias may mean another version when the plan is carried out.
-            request=replace(request, model_uri=_fixed(request, model), to=folder),
+            request=replace(request, model_uri=model.fixed_uri, to=folder),
             target=self.name,
             steps=tuple(steps),
             documents=_documents(request, model, lock),
@@ -189,10 +189,6 @@ def _documents(request: DeploymentRequest, model: ShippedModel, lock: Requiremen
 
 def _example(model: ShippedModel) -> dict[str, str]:
     return dict.fromkeys(model.found.fitted.spec.columns, "An example text.")
-
-
-def _fixed(request: DeploymentRequest, model: ShippedModel) -> str:
-    return model.uri if request.model_uri.startswith("models:") else request.model_uri
 
 
 def _image(request: DeploymentRequest, model: ShippedModel) -> str:
