@@ -58,6 +58,9 @@ class SpecError(UserError):
 class EndpointError(UserError):
     """A model, key or server cannot be reached or used as asked."""
 
+    cause: str | None = None
+    """Why no request can work, as `replies.failures.Cause` names it; `None` where it is something else."""
+
 
 class QuotaError(EndpointError):
     """The account behind the endpoint has nothing left to spend."""

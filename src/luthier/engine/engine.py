@@ -138,20 +138,33 @@ class Engine:
         conversation: Conversation[Result],
         endpoint: Endpoint | None,
         options: AskOptions | None = None,
+        *,
+        in_thread: bool = True,
         **shorthands: Unpack[AskShorthands],
     ) -> Result:
         """Answers a technique's requests until it has its result. Many may be driven at once.
 
-        A `ProgressEvent` goes to the progress display; between two such rounds a signal ends the work. The arguments
-        and errors are those of `arun`.
+        A `ProgressEvent` goes to the progress display; between two such rounds a signal ends the work. The errors are
+        those of `arun`.
+
+        Args:
+            conversation: the technique's.
+            endpoint: as for `arun`.
+            options: as for `arun`.
+            in_thread: whether the technique computes in a thread between its requests. For a few rows it takes less
+                time than the way to a thread and back.
+            shorthands: as for `arun`.
         """
         options = ask_options(options, shorthands)
         progress = GuardedProgress(options.progress)
         answers: Sequence[Answer] | None = None
         try:
             while True:
-                # Between its requests a technique may compute for seconds; the loop is not made to wait.
-                requests, ended = await asyncio.to_thread(step, conversation, answers)
+                if in_thread:
+                    # Between its requests a technique may compute for seconds; the loop is not made to wait.
+                    requests, ended = await asyncio.to_thread(step, conversation, answers)
+                else:
+                    requests, ended = step(conversation, answers)
                 if ended is not None:
                     return ended[0]
                 answers = []

@@ -93,7 +93,9 @@ def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str
         reasoning=REASONING_CURE,
         url=address.replace(here, there, 1),
     )
-    return QuotaError(text) if cause == "quota" else EndpointError(text)
+    error = QuotaError(text) if cause == "quota" else EndpointError(text)
+    error.cause = cause
+    return error
 
 
 def _some(available: Sequence[str] | None) -> str:

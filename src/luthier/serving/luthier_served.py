@@ -1,0 +1,243 @@
+"""A model that Luthier logged, as a server has it: rows in, predictions out, on the engine's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from luthier.engine.ask_options import AskOptions
+from luthier.engine.budget import Budget
+from luthier.engine.report import Report
+from luthier.engine.rounds import held
+from luthier.errors import BudgetReached, EndpointError, Interrupted, SpecError
+from luthier.packaging.serving_engine import ServingEngine
+from luthier.providers.exchange import Answer, Request
+from luthier.serving.admission import Admission
+from luthier.serving.refusals import Refusal
+from luthier.serving.request_rows import invalid_input, rows_of_request
+from luthier.serving.served_model import Readiness, ScoringAnswer, ScoringRequest, ServedModelFacts
+from luthier.serving.settings import ServerSettings
+from luthier.spec import Fitted
+from luthier.tables.cells import utf8_safe
+from luthier.tasks.prediction import Prediction
+from luthier.tasks.task import Rows
+from luthier.techniques import Prompt
+
+__all__ = ["LuthierServed"]
+
+log = logging.getLogger("luthier.serving")
+
+ROWS_AT_ONCE = {"baseline": 32, "embedding": 256}
+"""Rows that are computed in one go, by technique: a few ms, for which all other requests wait."""
+
+OTHERWISE_AT_ONCE = 64
+
+REMEMBERED_PARAMS = 32
+"""Sets of params whose recipes are kept."""
+
+Check = Callable[[], str | None]
+
+
+class LuthierServed:
+    """Answers requests with a fitted recipe; lives on the engine's loop.
+
+    A request of many rows is asked in parts, a few of them at a time, so that others take turns with it.
+
+    Args:
+        fitted: the recipe with its chosen examples, calibration and weights.
+        facts: what the server says of it.
+        settings: what is refused.
+        engine: asks the endpoint; one with a journal in memory when absent.
+        budget: what may be spent.
+        checks: what else has to be well before it is ready, by name; each gives a sentence where it is not.
+    """
+
+    def __init__(
+        self,
+        fitted: Fitted,
+        facts: ServedModelFacts,
+        settings: ServerSettings,
+        *,
+        engine: ServingEngine | None = None,
+        budget: Budget | None = None,
+        checks: Mapping[str, Check] | None = None,
+    ) -> None:
+        self.fitted, self.facts, self.settings = fitted, facts, settings
+        self.engine = engine or ServingEngine()
+        self.budget = budget
+        self.admission = Admission(settings.most_requests)
+        self.checks: dict[str, Check] = {"capacity": self._capacity, **(checks or {})}
+        endpoint = fitted.spec.endpoint
+        self._rows_at_once = ROWS_AT_ONCE.get(fitted.spec.technique, OTHERWISE_AT_ONCE)
+        concurrency = 1 if endpoint is None else endpoint.limits.concurrency
+        self._parts_at_once = 1 if endpoint is None else max(2, math.ceil(2 * concurrency / self._rows_at_once))
+        self._recipes: OrderedDict[str, Fitted] = OrderedDict()
+
+    async def start(self) -> None:
+        """Loads what answering needs, so that the first request does not wait for it."""
+        await asyncio.to_thread(self._warm_up)
+
+    async def close(self) -> None:
+        """Ends the engine; called when nothing is in flight any more."""
+        await asyncio.to_thread(self.engine.close)
+
+    def readiness(self) -> Readiness:
+        """Whether it would answer now."""
+        return Readiness({name: check() for name, check in self.checks.items()})
+
+    async def answer(self, request: ScoringRequest, timeout_seconds: float) -> ScoringAnswer:
+        """The predictions, in the order of the rows.
+
+        Raises:
+            Refusal: the rows do not fit the model, it has no capacity, money or upstream now, or time is over.
+        """
+        with self.admission.place():
+            rows = rows_of_request(self.fitted.spec, request)
+            fitted = self._with_params(request.params)
+            report = Report()
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    predictions = await self._predicted(fitted, rows, AskOptions(budget=self.budget, report=report))
+            except TimeoutError:
+                raise Refusal(
+                    504,
+                    "DEADLINE_EXCEEDED",
+                    f"There is no answer within {timeout_seconds:g} s; send fewer rows, or allow more time.",
+                ) from None
+            except BudgetReached as error:
+                raise self._over_budget() from error
+            except EndpointError as error:
+                raise upstream_refusal(error) from error
+            except Interrupted as error:
+                raise Refusal(503, "TEMPORARILY_UNAVAILABLE", "The server is ending.", retry_after_seconds=1) from error
+            self.engine.keep_small(len(rows))
+            refuse_outage(predictions)
+            return self._answer(predictions, report)
+
+    async def _predicted(self, fitted: Fitted, rows: Rows, options: AskOptions) -> list[Prediction]:
+        size = self._rows_at_once
+        if len(rows) <= size:
+            return await self._part(fitted, rows, options)
+        parts = [rows.take(range(first, min(first + size, len(rows)))) for first in range(0, len(rows), size)]
+        found: list[list[Prediction]] = [[] for _ in parts]
+        places = iter(range(len(parts)))
+
+        async def work() -> None:
+            for place in places:
+                found[place] = await self._part(fitted, parts[place], options)
+                # Requests that came meanwhile get their turn.
+                await asyncio.sleep(0)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._parts_at_once, len(parts))):
+                group.create_task(work())
+        return [prediction for part in found for prediction in part]
+
+    async def _part(self, fitted: Fitted, rows: Rows, options: AskOptions) -> list[Prediction]:
+        return await self.engine.adrive(fitted.predict(rows), fitted.spec.endpoint, options, in_thread=False)
+
+    def _with_params(self, params: Mapping[str, Any]) -> Fitted:
+        spec = self.fitted.spec
+        offered = spec.params if isinstance(spec, Prompt) else {}
+        # MLflow leaves out what the model's schema does not name.
+        given = {name: value for name, value in params.items() if name in offered and value is not None}
+        if not given:
+            return self.fitted
+        key = json.dumps(given, sort_keys=True)
+        if (known := self._recipes.get(key)) is not None:
+            self._recipes.move_to_end(key)
+            return known
+        assert isinstance(spec, Prompt)
+        try:
+            made = replace(self.fitted, spec=spec.with_params(given))
+        except SpecError:
+            raise invalid_input(
+                f"params: {', '.join(given)} is outside of what the model takes, or of another type."
+            ) from None
+        self._recipes[key] = made
+        if len(self._recipes) > REMEMBERED_PARAMS:
+            self._recipes.popitem(last=False)
+        return made
+
+    def _answer(self, predictions: Sequence[Prediction], report: Report) -> ScoringAnswer:
+        kind = self.fitted.spec.task.kind
+        known = set(self.facts.labels)
+        texts = {name for name, column in kind.columns.items() if column == "text"}
+        return ScoringAnswer(
+            predictions=[
+                {name: _json_cell(value, name in texts) for name, value in kind.record(prediction).items()}
+                for prediction in predictions
+            ],
+            rows=len(predictions),
+            states=Counter(prediction.state for prediction in predictions),
+            labels=Counter(prediction.value for prediction in predictions if prediction.value in known),
+            input_tokens=report.input_tokens,
+            output_tokens=report.output_tokens,
+            spent_usd=report.spent_now_usd,
+        )
+
+    def _capacity(self) -> str | None:
+        if self.admission.requests < self.admission.most:
+            return None
+        return f"it has {self.admission.most} requests, as many as it takes"
+
+    def _over_budget(self) -> Refusal:
+        return Refusal(402, "BUDGET_EXCEEDED", "The server's budget is spent.")
+
+    def _warm_up(self) -> None:
+        spec = self.fitted.spec
+        row = dict.fromkeys(spec.columns, "a text")
+
+        def answer(requests: Sequence[Request]) -> Sequence[Answer]:
+            vector = bytes(4 * self.fitted.state.get("dimensions", 0))
+            return [Answer(embedding=vector, failure=None if vector else "stopped") for _ in requests]
+
+        held(self.fitted.predict(Rows((row,), (None,), spec.task.text)), answer)
+
+
+def refuse_outage(predictions: Sequence[Prediction]) -> None:
+    """Refuses a request none of whose rows was answered for a reason that may pass: its rows say nothing.
+
+    Raises:
+        Refusal: 503.
+    """
+    asked = [prediction for prediction in predictions if prediction.state != "empty"]
+    if asked and all(prediction.state == "failed" and prediction.transient for prediction in asked):
+        log.warning("no row was answered: %s", asked[0].error)
+        raise Refusal(
+            503,
+            "TEMPORARILY_UNAVAILABLE",
+            "The service that the model asks answered no row; the server's log says why.",
+            retry_after_seconds=5,
+        )
+
+
+def upstream_refusal(error: EndpointError) -> Refusal:
+    """The refusal of a request that the model's upstream cannot answer; its address and words go to the log alone."""
+    log.warning("the upstream answers no request: %s", error)
+    if error.cause in ("unreachable", "quota"):
+        said = {"unreachable": "cannot be reached", "quota": "has nothing left to spend for this account"}
+        return Refusal(
+            503,
+            "TEMPORARILY_UNAVAILABLE",
+            f"The service that the model asks {said[error.cause]}; the server's log says more.",
+            retry_after_seconds=5,
+        )
+    return Refusal(
+        502, "BAD_GATEWAY", "The service that the model asks refuses every request; the server's log says why."
+    )
+
+
+def _json_cell(value: Any, is_text: bool) -> Any:
+    if value is None:
+        return None
+    if is_text:
+        return utf8_safe(value)
+    number = float(value)
+    return number if math.isfinite(number) else None
