@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from luthier.engine.loop import wait_for
 from luthier.serving.refusals import Refusal
-from luthier.serving.served_model import Readiness, ScoringAnswer, ScoringRequest, ServedModelFacts
+from luthier.serving.served_model import Readiness, ScoringAnswer, ScoringRequest, ServedModel, ServedModelFacts
+from luthier.serving.server import RunningServer, listening_socket
+from luthier.serving.settings import ServerSettings
+
+WITHOUT_KEY = ServerSettings(port=0, without_key=True)
 
 
 class EchoModel:
@@ -62,3 +73,65 @@ def texts_of(request: ScoringRequest) -> list[str]:
     if isinstance(data, dict):
         return list(data["text"])
     return [row["text"] if isinstance(row, dict) else row for row in data]
+
+
+@contextmanager
+def running(
+    model: ServedModel, settings: ServerSettings = WITHOUT_KEY, **options: Any
+) -> Iterator[tuple[RunningServer, socket.socket]]:
+    """A server on a free port, and the socket that it listens at."""
+    with listening_socket("127.0.0.1", 0) as listening:
+        server = RunningServer(model, settings, **options)
+        wait_for(server.start())
+        wait_for(server.accept(listening))
+        try:
+            yield server, listening
+        finally:
+            wait_for(server.drain())
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer that has been read."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(listening: socket.socket, method: str, path: str, body: Any = None, **headers: str) -> Reply:
+    """Asks once on a connection of its own; `content_type` is the header Content-Type, json when absent."""
+    sent = {
+        "Content-Type": "application/json",
+        **{name.replace("_", "-").title(): value for name, value in headers.items()},
+    }
+    given = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    connection = http.client.HTTPConnection(*listening.getsockname(), timeout=20)
+    try:
+        connection.request(method, path, given, sent)
+        answer = connection.getresponse()
+        return Reply(answer.status, answer.headers, answer.read())
+    finally:
+        connection.close()
+
+
+def ask_raw(listening: socket.socket, sent: bytes, *, seconds: float = 20) -> bytes:
+    """All that comes back until the server closes."""
+    with socket.create_connection(listening.getsockname(), timeout=seconds) as client:
+        client.sendall(sent)
+        return read_all(client)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """All that comes until the other side closes, by whatever means."""
+    got = b""
+    try:
+        while piece := client.recv(65536):
+            got += piece
+    except ConnectionResetError:
+        pass
+    return got

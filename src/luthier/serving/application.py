@@ -68,6 +68,7 @@ class _Exchange:
     error_code: str | None = None
     answer: ScoringAnswer | None = None
     status: int = CLIENT_GONE
+    failed: bool = False
 
 
 class ScoringApplication:
@@ -153,8 +154,9 @@ class ScoringApplication:
         try:
             await self._routes(scope, receive, send_with_headers)
         except Exception:
-            # A bug. Starlette has sent what `_fail` says and raises it again.
-            log.exception("request %s failed", seen.request_id)
+            # Starlette raises a bug again once `_fail` has logged it and its answer is sent.
+            if not seen.failed:
+                raise
         finally:
             self.in_flight -= scoring
             told = ServedRequest(
@@ -230,7 +232,8 @@ class ScoringApplication:
         Raises:
             Refusal: 401, or 400 for a server without keys that is asked under another name.
         """
-        if request.scope.get("state", {}).get("needs_no_key"):
+        listener = request.scope.get("state", {}).get("listener")
+        if listener is not None and not listener.needs_key:
             return
         if self.keys is None:
             host = request.headers.get("host", "").lower()
@@ -308,6 +311,8 @@ async def _client_gone(request: Request, error: Exception) -> Response:
 
 async def _fail(request: Request, error: Exception) -> Response:
     seen: _Exchange = request.scope["luthier"]
+    seen.failed = True
+    log.error("request %s failed", seen.request_id, exc_info=error)
     said = f"The server failed; its log says why, under request id {seen.request_id}."
     return await _refuse(request, Refusal(500, "INTERNAL_ERROR", said))
 

@@ -7,15 +7,30 @@ reaches into uvicorn's protocol; tests hold each behaviour.
 from __future__ import annotations
 
 import asyncio
-import socket
+from dataclasses import dataclass
 from typing import ClassVar
 
+from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from luthier.serving.refusals import Refusal
 from luthier.serving.scoring_protocol import write_refusal
 
-__all__ = ["LimitedHttpProtocol"]
+__all__ = ["LimitedHttpProtocol", "Listener"]
+
+
+@dataclass(slots=True)
+class Listener:
+    """What the connections that were accepted at one socket have in common.
+
+    Attributes:
+        needs_key: whether their requests need an API key.
+        is_paused: whether they are to end.
+    """
+
+    needs_key: bool = True
+    is_paused: bool = False
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
@@ -24,31 +39,35 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     Attributes:
         read_seconds: from a request's first byte, or the start of the connection, to the end of the body.
         most_header_bytes: of the request line and headers together.
-        idle_seconds: how long a connection without a request stays open after `retire`.
+        idle_seconds: how long a connection without a request stays open once its listener is paused.
+
+    Args:
+        config: of uvicorn.
+        server_state: of uvicorn.
+        listener: where the connection was accepted; is in each request's scope, under `state`.
+        loop: that it lives on.
     """
 
     read_seconds: ClassVar[float] = 30.0
     most_header_bytes: ClassVar[int] = 32 * 1024
     idle_seconds: ClassVar[float] = 2.0
 
-    listening: socket.socket | None = None
-    """Where it was accepted."""
-
-    _deadline: asyncio.TimerHandle | None = None
-    _in_message = False
-    _in_headers = False
-    _header_bytes = 0
-    _too_large = False
-    _retired = False
+    def __init__(
+        self, config: Config, server_state: ServerState, listener: Listener, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(config, server_state, {"listener": listener}, loop)
+        self.listener = listener
+        self._deadline: asyncio.TimerHandle | None = None
+        self._in_message = self._in_headers = self._too_large = False
+        self._header_bytes = 0
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request has come whole and is being answered."""
+        """Whether the application has a request of this connection that it has not answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def retire(self) -> None:
-        """Ends the connection after its next answer, or when no request comes for `idle_seconds`."""
-        self._retired = True
+        """Ends the connection after its next answer, or when no request comes; its listener has been paused."""
         if self.is_busy:
             self.cycle.keep_alive = False
         self.loop.call_later(self.idle_seconds, self._close_unless_asked)
@@ -57,6 +76,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """A client that says nothing has as long as one that sends slowly."""
         super().connection_made(transport)
         self._arm()
+        if self.listener.is_paused:
+            # It was accepted, and the listener paused before it was known.
+            self.retire()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The time ends with the connection."""
@@ -86,7 +108,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._too_large = True
             raise ValueError("headers too large")  # becomes the parser's error, and that the refusal below
         super().on_headers_complete()
-        if self._retired:
+        if self.listener.is_paused:
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
@@ -94,7 +116,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._in_message = False
         self._disarm()
         super().on_message_complete()
-        if self.cycle.response_complete and self._retired:
+        if self.cycle.response_complete and self.listener.is_paused:
             self.transport.close()
         elif self.cycle.response_complete and self.timeout_keep_alive_task is None:
             # It was refused before its end, and the rest of it has ended uvicorn's wait for the next request.

@@ -18,7 +18,7 @@ from luthier.engine.loop import wait_for
 from luthier.errors import UserError
 from luthier.processes import first_signal
 from luthier.serving.application import Keys, ScoringApplication
-from luthier.serving.http_protocol import LimitedHttpProtocol
+from luthier.serving.http_protocol import LimitedHttpProtocol, Listener
 from luthier.serving.served_model import ServedModel
 from luthier.serving.served_request import Observer
 from luthier.serving.settings import ServerSettings
@@ -67,7 +67,7 @@ class RunningServer:
         self.application = ScoringApplication(model, settings, keys=keys, revision=revision, observers=observers)
         self._config = uvicorn.Config(
             self.application,
-            http=LimitedHttpProtocol,
+            http="httptools",
             ws="none",
             lifespan="off",
             log_config=None,
@@ -80,7 +80,7 @@ class RunningServer:
             timeout_graceful_shutdown=int(settings.timeout_seconds + DRAIN_MARGIN_SECONDS),
         )
         self._uvicorn = uvicorn.Server(self._config)
-        self._listeners: dict[socket.socket, asyncio.AbstractServer] = {}
+        self._listeners: dict[socket.socket, tuple[Listener, asyncio.AbstractServer]] = {}
         self._serving: asyncio.Task[None] | None = None
 
     @property
@@ -115,12 +115,10 @@ class RunningServer:
         if listening in self._listeners:
             return
         loop = asyncio.get_running_loop()
-        state = {} if needs_key else {"needs_no_key": True}
+        listener = Listener(needs_key)
 
         def connection() -> LimitedHttpProtocol:
-            made = LimitedHttpProtocol(self._config, self._uvicorn.server_state, state, loop)
-            made.listening = listening
-            return made
+            return LimitedHttpProtocol(self._config, self._uvicorn.server_state, listener, loop)
 
         copy = listening.dup()
         if copy.family == getattr(socket, "AF_UNIX", None):
@@ -131,19 +129,21 @@ class RunningServer:
             )
         else:
             server = await loop.create_server(connection, sock=copy, backlog=BACKLOG)
-        self._listeners[listening] = server
+        self._listeners[listening] = listener, server
 
     async def pause(self, listening: socket.socket) -> None:
         """Takes no new connections on a socket; its open ones end after their next answer, idle ones soon.
 
         The socket itself stays open: what comes in waits there for another process, or for `accept`.
         """
-        if (server := self._listeners.pop(listening, None)) is None:
+        if listening not in self._listeners:
             return
+        listener, server = self._listeners.pop(listening)
+        listener.is_paused = True
         server.close()
         for connection in list(self._uvicorn.server_state.connections):
             assert isinstance(connection, LimitedHttpProtocol)
-            if connection.listening is listening:
+            if connection.listener is listener:
                 connection.retire()
 
     async def drain(self) -> None:
@@ -279,7 +279,11 @@ async def _started(
 ) -> RunningServer:
     server = RunningServer(model, settings, keys=None if key is None else RunKey(key))
     await server.start()
-    await server.accept(listening)
+    try:
+        await server.accept(listening)
+    except BaseException:
+        await server.drain()
+        raise
     return server
 
 
