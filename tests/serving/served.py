@@ -110,7 +110,8 @@ def ask(listening: socket.socket, method: str, path: str, body: Any = None, **he
         **{name.replace("_", "-").title(): value for name, value in headers.items()},
     }
     given = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    connection = http.client.HTTPConnection(*listening.getsockname(), timeout=20)
+    host, port = listening.getsockname()
+    connection = http.client.HTTPConnection(host, port, timeout=20)
     try:
         connection.request(method, path, given, sent)
         answer = connection.getresponse()
@@ -134,4 +135,14 @@ def read_all(client: socket.socket) -> bytes:
             got += piece
     except ConnectionResetError:
         pass
+    return got
+
+
+def read_answer(client: socket.socket) -> bytes:
+    """One answer with predictions of a connection that goes on."""
+    got = b""
+    while not got.endswith(b"}]}"):
+        piece = client.recv(65536)
+        assert piece, got
+        got += piece
     return got

@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
 
+import httptools
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -91,9 +92,28 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._arm()
         # Counted here too, because a header is known to the parser once it has ended.
         self._header_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
         if self._in_headers and self._header_bytes > self.most_header_bytes and not self.transport.is_closing():
             self._refuse_headers()
+
+    def _feed(self, data: bytes) -> None:
+        # The parser skips the body of a request that offers another protocol, as Java's client does with each one
+        # (Upgrade: h2c). None is spoken here, so such a request is read anew without the offer.
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
+                for name, value in self.headers:
+                    head += [] if name == b"upgrade" else [name, b": ", value, b"\r\n"]
+                data = b"".join([*head, b"\r\n", data[offer.args[0] :]])
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def on_message_begin(self) -> None:
         """The parser has found the first byte of a request."""
@@ -107,12 +127,18 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.most_header_bytes:
             self._too_large = True
             raise ValueError("headers too large")  # becomes the parser's error, and that the refusal below
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("this is no proxy")
+            return
         super().on_headers_complete()
         if self.listener.is_paused:
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """The body has come."""
+        if self.parser.should_upgrade():
+            return
         self._in_message = False
         self._disarm()
         super().on_message_complete()
@@ -132,14 +158,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when the parser fails."""
+        """Refuses what the parser does not understand, in the form of all other refusals."""
         if self._too_large:
             self._refuse_headers()
         else:
             self._refuse(Refusal(400, "MALFORMED_REQUEST", "The request is not HTTP/1.1 as the standard has it."))
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Says nothing: clients offer HTTP/2 with each request, and are answered by HTTP/1.1."""
 
     def _refuse_headers(self) -> None:
         self._refuse(
