@@ -276,9 +276,13 @@ async def _alive(request: Request) -> Response:
 
 
 async def _version(request: Request) -> Response:
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    return PlainTextResponse(version("mlflow"))
+    try:
+        return PlainTextResponse(version("mlflow"))
+    except PackageNotFoundError:
+        # An image that serves Luthier's models leaves MLflow out.
+        return PlainTextResponse(version("luthier"))
 
 
 async def _to_docs(request: Request) -> Response:
