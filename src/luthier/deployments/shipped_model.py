@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from luthier.deployments.fetching import resolved_model
 from luthier.deployments.plan import DeploymentRequest
 from luthier.errors import EndpointError, ModelError, UserError
 from luthier.packaging.flavor import requirements
 from luthier.packaging.loading import FoundModel, find_model
 from luthier.packaging.model import LIMIT_KEYS, endpoint_settings
 from luthier.providers.endpoint import EMBEDDED_CONCURRENCY, Endpoint, Limits
-from luthier.tracking.store_file import REGISTERED, registered_version
+from luthier.tracking.store_file import REGISTERED
 
 __all__ = ["ShippedModel", "is_loopback", "share_of", "ship"]
 
@@ -145,16 +146,17 @@ def ship(request: DeploymentRequest, *, host_is_near: bool) -> ShippedModel:
         ModelError: there is no such model, or it runs code and is not trusted.
         EndpointError: who it asks is on this machine alone.
     """
-    uri, version = _fixed(request.model_uri)
-    found = find_model(uri, request.endpoint, trust=request.trust)
+    # An alias may mean another version when the plan is carried out.
+    model = resolved_model(request.model_uri)
+    found = find_model(model.uri, request.endpoint, trust=request.trust)
     for place, endpoint in enumerate(found.fitted.spec.endpoints):
         _refuse_unreachable(endpoint, can_be_moved=place == 0, host_is_near=host_is_near)
-    named = REGISTERED.fullmatch(uri)
+    named = REGISTERED.fullmatch(model.uri)
     return ShippedModel(
         found,
-        uri,
+        model.uri,
         found.fitted.spec.name if named is None else named[1],
-        version or found.fitted.digest[:12],
+        model.version or found.fitted.digest[:12],
         runs_own_code=request.trust and bool(found.folder.would_run),
     )
 
@@ -173,31 +175,6 @@ def share_of(config: Mapping[str, str], default: float) -> float:
     if not 0 < share <= 1:
         raise UserError(f"limits_share is {given!r}; give the part of the account's limits for one server, as in 0.5.")
     return share
-
-
-def _fixed(model_uri: str) -> tuple[str, str | None]:
-    """An address that goes on meaning the same model, and the registered version; an alias may move meanwhile."""
-    named = REGISTERED.fullmatch(model_uri)
-    if named is None:
-        return model_uri, None
-    name, alias, version = named.groups()
-    if version is None:
-        known = registered_version(model_uri)
-        version = _version_by_alias(model_uri, name, alias) if known is None else known[1]
-    return f"models:/{name}/{version}", version
-
-
-def _version_by_alias(model_uri: str, name: str, alias: str) -> str:
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    from luthier.tracking.stores import connect
-
-    connect()
-    try:
-        return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
-    except MlflowException as error:
-        raise ModelError(f"no model at {model_uri}: {error.message}") from error
 
 
 def _refuse_unreachable(endpoint: Endpoint, *, can_be_moved: bool, host_is_near: bool) -> None:

@@ -96,6 +96,19 @@ def test_hadolint_finds_nothing_in_the_dockerfile(built: Path) -> None:
     assert "hadolint" not in (built / "Dockerfile").read_text(encoding="utf-8")
 
 
+def test_the_compose_file_is_valid_against_the_schema_of_compose(built: Path) -> None:
+    def checked() -> int:
+        program = str(Path(sys.executable).parent / "check-jsonschema")
+        command = [program, "--builtin-schema", "vendor.compose-spec", str(built / "compose.yaml")]
+        return subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=60).returncode
+
+    assert checked() == 0
+    document = compose_of(built)
+    document["services"]["server"]["read_onyl"] = True
+    (built / "compose.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert checked() == 1
+
+
 def test_the_server_is_not_root_and_writes_nowhere_but_to_tmp(built: Path) -> None:
     dockerfile = (built / "Dockerfile").read_text(encoding="utf-8")
     assert "\nUSER 10001:10001\n" in dockerfile
