@@ -163,7 +163,12 @@ def test_a_third_version_waits_until_the_two_are_settled(azure: AzureMlStandIn, 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [((500, {}, {}), "status 500"), ((200, {}, {"predictions": []}), "protocol"), ((200, {}, b"<html>"), "protocol")],
+    [
+        ((500, {}, {}), "status 500"),
+        ((401, {}, {}), "server_key_env"),
+        ((200, {}, {"predictions": []}), "protocol"),
+        ((200, {}, b"<html>"), "protocol"),
+    ],
 )
 def test_a_deployment_that_does_not_answer_gets_no_traffic_then_or_later(
     azure: AzureMlStandIn, deploy: Deploy, answer: tuple[int, dict[str, str], object], said: str
@@ -288,6 +293,19 @@ def test_an_instance_without_a_known_price_makes_the_cost_unknown_unless_it_is_g
 def test_the_endpoints_key_is_in_no_file_and_no_message(azure: AzureMlStandIn, deploy: Deploy) -> None:
     plan = deploy()
     assert ENDPOINT_KEY not in json.dumps(plan.to_document())
+
+
+def test_the_servers_own_key_is_sent_for_the_one_row_and_shown_by_its_variable(
+    azure: AzureMlStandIn, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="export STARS_SERVER_KEY"):
+        deploy(server_key_env="STARS_SERVER_KEY")
+    monkeypatch.setenv("STARS_SERVER_KEY", "lk_of-the-tests")
+    plan = deploy(server_key_env="STARS_SERVER_KEY")
+    row = next(one for one in azure.asked if one.path == "/invocations")
+    assert row.headers["X-API-Key"] == "lk_of-the-tests"
+    assert "lk_of-the-tests" not in str(plan)
+    assert "X-API-Key: (the value of STARS_SERVER_KEY)" in str(plan)
 
 
 def test_without_the_extra_the_command_to_type_is_said(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -103,6 +104,8 @@ class AzureMlTarget:
         head, _, body = document.partition("\n\n")
         colour = head.splitlines()[1].partition(": ")[2]
         headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": colour}
+        if asked.server_key_env is not None:
+            headers["X-API-Key"] = _server_key(asked.server_key_env)
         sent = HttpRequest("POST", address, json=json.loads(body), headers=headers)
         stays = f"Traffic stays where it is. Its log: az ml online-deployment get-logs --name {colour} " + (
             f"--endpoint-name {request.name} --workspace-name {asked.workspace} --resource-group {asked.group}"
@@ -114,6 +117,11 @@ class AzureMlTarget:
                 response = client.send_request(sent)
         except AzureError as error:
             raise GateFailed(f"deployment {colour} does not answer at {address} ({error}). {stays}") from error
+        if response.status_code == 401:
+            raise GateFailed(
+                f"deployment {colour} refused the key (status 401). The server in the image has keys of its own: give "
+                f"the variable that holds one, as in --config server_key_env=STARS_SERVER_KEY. {stays}"
+            )
         if response.status_code != 200:
             raise GateFailed(f"deployment {colour} answered one row with status {response.status_code}. {stays}")
         try:
@@ -240,7 +248,7 @@ def _plan_deploy(request: DeploymentRequest, asked: AzureMlSettings, location: s
     moves = {one: part for one, part in traffic.items() if part} != there.traffic
     if moves or not is_there:
         documents["key of the endpoint"] = str(ArmRequest("POST", _versioned(f"{endpoint_path}/listKeys")))
-        documents["one row"] = _one_row(request.name, location, colour, fitted.spec.columns)
+        documents["one row"] = _one_row(request.name, asked, location, colour, fitted.spec.columns)
         steps.append(f"Ask {colour} for one row, which the model's endpoint bills as any other.")
     if moves:
         documents["traffic"] = str(now.with_traffic(asked, traffic))
@@ -377,14 +385,26 @@ def _secrets(request: DeploymentRequest, asked: AzureMlSettings, endpoints: Any)
     return {names[0]: "${{" + asked.key_from + "}}"}
 
 
-def _one_row(name: str, location: str, colour: str, columns: Any) -> str:
+def _one_row(name: str, asked: AzureMlSettings, location: str, colour: str, columns: Any) -> str:
+    if asked.server_key_env is not None:
+        _server_key(asked.server_key_env)
+    server_key = "" if asked.server_key_env is None else f"X-API-Key: (the value of {asked.server_key_env})\n"
     row = dict.fromkeys(columns, "An example text.")
     return (
         f"POST https://{name}.{location}.inference.ml.azure.com/invocations (the scoringUri that Azure gives)\n"
         f"azureml-model-deployment: {colour}\n"
-        "Authorization: Bearer (the key read before; kept nowhere)\n\n"
+        f"Authorization: Bearer (the key read before; kept nowhere)\n{server_key}\n"
         + json.dumps({"dataframe_records": [row]}, indent=2)
     )
+
+
+def _server_key(variable: str) -> str:
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise UserError(
+            f"the environment variable {variable}, with a key of the server, is not set. Type: export {variable}=..."
+        )
+    return key
 
 
 def _what_next(name: str, colour: str, share: int, there: _Endpoint) -> str:

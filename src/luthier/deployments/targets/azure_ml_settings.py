@@ -44,6 +44,8 @@ class AzureMlSettings:
         instances: how many.
         traffic: percentage of requests that the new deployment gets; all of the first one, none of the next.
         key_from: where Azure finds the key that the model needs.
+        server_key_env: variable of this machine with a key that the server in the image lets in; it is read for the one
+            row, and sent as X-API-Key.
         usd_per_hour: price of one instance, where it is not in the table.
         operation: `deploy`, `rollback`, `delete-old` (the deployment without traffic) or `delete` (the endpoint).
 
@@ -59,6 +61,7 @@ class AzureMlSettings:
     instances: int = 1
     traffic: int | None = None
     key_from: str | None = None
+    server_key_env: str | None = None
     usd_per_hour: float | None = None
     operation: str = "deploy"
 
@@ -97,6 +100,10 @@ class AzureMlSettings:
             raise UserError(
                 "key_from is no reference to a secret. Never give a key; give where Azure finds it: "
                 "azureml://connections/NAME/credentials/NAME or keyvault:https://VAULT.vault.azure.net/secrets/NAME."
+            )
+        if self.server_key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.server_key_env):
+            raise UserError(
+                "server_key_env is the NAME of an environment variable, such as STARS_SERVER_KEY, not a key."
             )
         tag = self.image.rpartition("/")[2].partition(":")[2]
         if self.operation == "deploy" and (not tag or tag == "latest"):

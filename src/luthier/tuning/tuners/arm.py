@@ -40,6 +40,7 @@ ELSEWHERE = frozenset(
 
 QUOTA_CODES = ("InsufficientQuota", "QuotaExceeded", "DeploymentQuotaExceeded")
 ACTION = "Microsoft.CognitiveServices/accounts/deployments/write"
+API_VERSION = "2025-09-01"
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,22 @@ class ControlPlane:
             QuotaError: there is no room left for it.
         """
         self._connect()
-        from azure.mgmt.cognitiveservices import models
-
-        wanted = models.Deployment(
-            sku=models.Sku(name=sku, capacity=capacity),
-            properties=models.DeploymentProperties(model=models.DeploymentModel(format=kind, name=model, version="1")),
-        )
+        wanted = _wanted(model, sku=sku, capacity=capacity, kind=kind)
         self._ask(lambda place: self._deployments.begin_create_or_update(*place, name, wanted, polling=False), name)
+
+    def request_of(self, name: str, model: str, *, sku: str, capacity: int, kind: str) -> tuple[str, dict[str, Any]]:
+        """Path and body of what `make` sends by PUT."""
+        self._connect()
+        body = dict(_wanted(model, sku=sku, capacity=capacity, kind=kind).as_dict())
+        return self.path_of(name), body
+
+    def path_of(self, name: str) -> str:
+        """Path and query of a deployment at Resource Manager."""
+        place = self.resource
+        return (
+            f"/subscriptions/{place.subscription}/resourceGroups/{place.group}/providers/Microsoft.CognitiveServices"
+            f"/accounts/{self.account}/deployments/{name}?api-version={API_VERSION}"
+        )
 
     def find(self, name: str) -> Deployment | None:
         """The deployment now; `None` when Azure says that there is none."""
@@ -226,9 +236,18 @@ class ControlPlane:
                 ) from error
             # It would repeat and wait by itself; here everything that waits does so in one place.
             self._connected = CognitiveServicesManagementClient(
-                DefaultAzureCredential(), self.resource.subscription, retry_total=0
+                DefaultAzureCredential(), self.resource.subscription, api_version=API_VERSION, retry_total=0
             )
         return self._connected
+
+
+def _wanted(model: str, *, sku: str, capacity: int, kind: str) -> Any:
+    from azure.mgmt.cognitiveservices import models
+
+    return models.Deployment(
+        sku=models.Sku(name=sku, capacity=capacity),
+        properties=models.DeploymentProperties(model=models.DeploymentModel(format=kind, name=model, version="1")),
+    )
 
 
 def _deployment(found: Any) -> Deployment:

@@ -118,11 +118,14 @@ class AzureTuner(OpenAITuner):
         """
         found = self._existing(name, model)
         if found is None or found.state in ("Failed", "Canceled"):
-            _, sku = TRAINING_TYPES[training_type or "Standard"]
-            self.plane.make(name, model, sku=sku, capacity=self._capacity, kind=format_of(model))
+            self.plane.make(name, model, **self._ordered_as(model, training_type))
         self.plane.wait_for(name)
         self._until_it_answers(name)
         return self.at(name, model)
+
+    def request_of(self, model: str, name: str, training_type: str | None = None) -> tuple[str, dict[str, Any]]:
+        """Path and body of what `deploy` sends to Azure Resource Manager by PUT."""
+        return self.plane.request_of(name, model, **self._ordered_as(model, training_type))
 
     def check_name(self, name: str, model: str) -> None:
         """Refuses a name that answers with another model.
@@ -190,10 +193,11 @@ class AzureTuner(OpenAITuner):
 
         return self._call(ask, f"asking deployment {name}")
 
-    @property
-    def _capacity(self) -> int:
+    def _ordered_as(self, model: str, training_type: str | None) -> dict[str, Any]:
+        """How a deployment of the model is billed, its capacity, and the model's format."""
         limit = self._endpoint.limits.tokens_per_minute
-        return USUAL_CAPACITY if limit is None else max(1, math.ceil(limit / 1000))
+        capacity = USUAL_CAPACITY if limit is None else max(1, math.ceil(limit / 1000))
+        return {"sku": TRAINING_TYPES[training_type or "Standard"][1], "capacity": capacity, "kind": format_of(model)}
 
     def _body(self, submission: Submission) -> dict[str, Any]:
         body = super()._body(submission)
