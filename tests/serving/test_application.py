@@ -225,6 +225,9 @@ def test_a_key_is_needed_for_predictions_alone() -> None:
             assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
             assert reply.document["error_code"] == "UNAUTHENTICATED"
         assert ask(listening, "POST", "/invocations", body, authorization=f"Bearer {KEY}").status == 200
+        # A front that lets people in by a header of its own passes it on.
+        passed_on = {"authorization": "Bearer key-of-the-front", "x-api-key": KEY}
+        assert ask(listening, "POST", "/invocations", body, **passed_on).status == 200
         assert ask(listening, "POST", "/invocations", body, authorization=f"bearer {KEY}").status == 200
         assert ask(listening, "POST", "/invocations", body, x_api_key=KEY).status == 200
         for path in ("/ping", "/health", "/ready", "/version"):

@@ -243,10 +243,9 @@ class ScoringApplication:
                     400, "BAD_REQUEST", f"A server without keys is asked as one of {', '.join(LOOPBACK)} (header Host)."
                 )
             return
-        key = request.headers.get("x-api-key", "")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            key = token.strip()
+        # A front may let people in by Authorization and pass that on: then the key of the server is in X-API-Key.
+        key = request.headers.get("x-api-key", "").strip() or (token.strip() if scheme.lower() == "bearer" else "")
         if not key:
             raise Refusal(
                 401,
