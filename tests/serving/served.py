@@ -6,7 +6,9 @@ import asyncio
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -146,3 +148,11 @@ def read_answer(client: socket.socket) -> bytes:
         assert piece, got
         got += piece
     return got
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Waits for what another thread does, 10 s at most."""
+    ends = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < ends
+        threading.Event().wait(0.002)

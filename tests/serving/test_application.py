@@ -7,13 +7,14 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from luthier.serving.served_request import ServedRequest
 from luthier.serving.settings import ServerSettings
-from tests.serving.served import EchoModel, ask, ask_raw, running
+from tests.serving.served import EchoModel, ask, ask_raw, running, until
 
 KEY = "lk_a-key-of-this-test"
 SECRET = "the soup was cold"
@@ -282,10 +283,7 @@ def test_work_for_a_client_that_has_gone_ends() -> None:
                 b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b'Content-Length: 17\r\n\r\n{"inputs": ["a"]}'
             )
-            while not model.asked:
-                client.settimeout(0.02)
-                with pytest.raises(TimeoutError):
-                    client.recv(1)
+            until(lambda: server.in_flight == 1 and model.asked != [])
         assert seen.next().status == 499
         assert model.cancelled == 1
         assert server.in_flight == 0
@@ -310,3 +308,20 @@ def test_observers_are_told_of_every_request_and_of_no_text() -> None:
         told = seen.next()
         assert (told.status, told.path) == (404, "other")
         assert seen.began_paths == ["/invocations"] * 3 + ["other"]
+
+
+def test_more_requests_than_the_server_takes_get_429_before_their_bodies_are_read() -> None:
+    model = EchoModel(seconds=0.3)
+    settings = ServerSettings(port=0, without_key=True, most_requests=2)
+    with running(model, settings) as (server, listening), ThreadPoolExecutor(2) as clients:
+        served = [clients.submit(ask, listening, "POST", "/invocations", {"inputs": ["a"]}) for _ in range(2)]
+        until(lambda: server.in_flight == 2)
+        said = ask_raw(
+            listening,
+            b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Connection: close\r\nContent-Length: 1000\r\n\r\n",
+        )
+        assert said.startswith(b"HTTP/1.1 429 ")
+        assert b"\r\nretry-after: 1\r\n" in said
+        assert ask(listening, "GET", "/ready").status == 200
+        assert [reply.result(10).status for reply in served] == [200, 200]

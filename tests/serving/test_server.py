@@ -24,7 +24,7 @@ from luthier.serving.http_protocol import LimitedHttpProtocol
 from luthier.serving.server import RunningServer, listening_socket, serve_in_background, url_of
 from luthier.serving.settings import ServerSettings
 from tests.conftest import REPOSITORY
-from tests.serving.served import WITHOUT_KEY, EchoModel, ask, ask_raw, read_all, read_answer, running
+from tests.serving.served import WITHOUT_KEY, EchoModel, ask, ask_raw, read_all, read_answer, running, until
 
 ENOUGH_SECONDS = 10.0
 
@@ -64,6 +64,11 @@ def test_a_server_that_is_given_no_keys_makes_one_for_this_run() -> None:
             connection.request("POST", "/invocations", b'{"inputs": ["a"]}', headers)
             assert connection.getresponse().status == status
             connection.close()
+
+
+def test_a_server_lets_everybody_in_only_where_its_settings_say_so() -> None:
+    with pytest.raises(UserError, match="luthier keys add"):
+        RunningServer(EchoModel(), ServerSettings(port=0))
 
 
 def test_a_port_that_is_taken_is_said() -> None:
@@ -148,8 +153,7 @@ def test_a_request_that_is_being_answered_when_its_socket_is_paused_is_finished(
     with running(EchoModel(seconds=0.3)) as (server, listening):
         with connected(listening) as client:
             client.sendall(WHOLE)
-            while not server.in_flight:
-                pass
+            until(lambda: server.in_flight == 1)
             wait_for(server.pause(listening))
             said = read_all(client)
         assert said.startswith(b"HTTP/1.1 200 ")
@@ -219,8 +223,7 @@ def test_a_drain_answers_what_has_come_and_takes_no_more() -> None:
         wait_for(server.accept(listening))
         with ThreadPoolExecutor(16) as clients:
             answers = [clients.submit(ask_raw, listening, WHOLE) for _ in range(16)]
-            while server.in_flight < 16:
-                pass
+            until(lambda: server.in_flight == 16)
             draining = in_background(server.drain())
             assert {answer.result(ENOUGH_SECONDS)[:13] for answer in answers} == {b"HTTP/1.1 200 "}
         draining.result(ENOUGH_SECONDS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib.metadata
 import logging
 import math
 import re
@@ -175,6 +177,11 @@ class ScoringApplication:
     async def _invocations(self, request: Request) -> Response:
         seen: _Exchange = request.scope["luthier"]
         self._let_in(request, seen)
+        if self.in_flight > self.settings.most_requests:
+            # Before its body is read: bodies of requests that wait fill the memory.
+            raise Refusal(
+                429, "REQUEST_LIMIT_EXCEEDED", "The server has as many requests as it takes.", retry_after_seconds=1
+            )
         until = seen.began + _seconds_for(request, self.settings.timeout_seconds)
         body = await _body_of(request, self.settings.most_bytes)
         asked = await self._decoded(request, body)
@@ -275,13 +282,16 @@ async def _alive(request: Request) -> Response:
 
 
 async def _version(request: Request) -> Response:
-    from importlib.metadata import PackageNotFoundError, version
+    return PlainTextResponse(_protocol_version())
 
+
+@functools.cache
+def _protocol_version() -> str:
     try:
-        return PlainTextResponse(version("mlflow"))
-    except PackageNotFoundError:
+        return importlib.metadata.version("mlflow")
+    except importlib.metadata.PackageNotFoundError:
         # An image that serves Luthier's models leaves MLflow out.
-        return PlainTextResponse(version("luthier"))
+        return importlib.metadata.version("luthier")
 
 
 async def _to_docs(request: Request) -> Response:

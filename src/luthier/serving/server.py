@@ -49,9 +49,12 @@ class RunningServer:
     Args:
         model: what answers.
         settings: what is refused.
-        keys: whom it lets in; `None` lets everybody in.
+        keys: whom it lets in, where the settings name no file of keys.
         revision: of the deployment.
         observers: are told of every request.
+
+    Raises:
+        UserError: there are no keys, and the settings do not say that none is needed.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class RunningServer:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.model, self.settings = model, settings
-        self.application = ScoringApplication(model, settings, keys=keys, revision=revision, observers=observers)
+        self.application = ScoringApplication(
+            model, settings, keys=keys_of(settings, keys), revision=revision, observers=observers
+        )
         self._config = uvicorn.Config(
             self.application,
             http="httptools",
@@ -256,6 +261,26 @@ def url_of(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def keys_of(settings: ServerSettings, given: Keys | None) -> Keys | None:
+    """Whom a server lets in; `None` for everybody, which its settings have to say.
+
+    Raises:
+        UserError: they say neither that nor whom.
+    """
+    if settings.without_key:
+        return None
+    if settings.keys_file is not None:
+        from luthier.serving.keys import KeyFile  # type: ignore[import-not-found,unused-ignore]
+
+        return KeyFile(settings.keys_file)  # type: ignore[no-any-return,unused-ignore]
+    if given is None:
+        raise UserError(
+            "a server needs a file of keys: luthier keys add FILE LABEL, then --keys FILE. On this machine alone "
+            "--no-key lets everybody in."
+        )
+    return given
 
 
 def new_key() -> str:
