@@ -67,7 +67,7 @@ class ShippedModel:
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """Who the model asks; `None` where it asks nobody."""
+        """Who the model asks; `None` where it asks no endpoint."""
         return self.found.fitted.spec.endpoint
 
     @property
@@ -87,7 +87,7 @@ class ShippedModel:
         return any(endpoint.auth == "entra" for endpoint in self.found.fitted.spec.endpoints)
 
     def concurrency(self, share: float = 1.0) -> int | None:
-        """Calls that one server may have in flight; `None` where the model asks nobody."""
+        """Calls that one server may have in flight; `None` where the model asks no endpoint."""
         if self.endpoint is None:
             return None
         calls: int = _shared(self.endpoint.limits, share)["concurrency"]
@@ -101,7 +101,7 @@ class ShippedModel:
         return [*pinned, *(f"{name}=={metadata.version(name)}" for name in SERVER)]
 
     def endpoint_file(self, share: float = 1.0) -> str | None:
-        """The endpoint as a file for `--endpoint`; `None` where the model asks nobody.
+        """The endpoint as a file for `--endpoint`; `None` where the model asks no endpoint.
 
         Args:
             share: the part of the account's limits that one server may use.

@@ -113,7 +113,7 @@ class ContainerTarget:
 
 
 def check_settings(request: DeploymentRequest, target: str, allowed: tuple[str, ...]) -> None:
-    """Refuses what a target does not know, and what lets everybody into a server that others reach.
+    """Refuses what a target does not know, and a server without keys that others reach.
 
     Raises:
         UserError: a setting is unknown, or keys are to be left out or copied.

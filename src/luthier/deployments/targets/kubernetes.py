@@ -37,7 +37,7 @@ IN_FLIGHT_METRIC = "luthier_in_flight_requests"
 """What the autoscaler looks at; `serving.metrics` exposes it."""
 
 CPU_BOUND_IN_FLIGHT = 4
-"""Requests in flight at which a pod whose model asks nobody gets help: more would only wait for the processor."""
+"""Requests in flight at which a pod whose model asks no endpoint gets help: more would only wait for the processor."""
 
 BUSY = 0.75
 """Part of the calls that a pod may have in flight at which it gets help."""
@@ -52,7 +52,7 @@ REACHABLE = ("s3", "gs", "abfss", "wasbs", "dbfs", "hdfs", "mlflow-artifacts", "
 """Schemes of stores that are not on one machine's disk."""
 
 METADATA_SERVICE = "169.254.0.0/16"
-"""Where clouds hand out credentials of the machine to whoever asks."""
+"""Where clouds hand out credentials of the machine to every process on it."""
 
 
 class KubernetesTarget:
@@ -244,7 +244,7 @@ def _rule(address: str, *, may_sign_in: bool) -> dict[str, Any]:
     else:
         return {"to": [{"ipBlock": {"cidr": str(network)}}], "ports": ports}
     labels = host.split(".")
-    # A policy sees the port of the pod behind a Service, which nobody here knows.
+    # A policy sees the port of the pod behind a Service, which is not known here.
     if host and len(labels) == 1:
         return {"to": [{"podSelector": {}}]}
     if len(labels) > 2 and labels[2] == "svc":
@@ -297,7 +297,7 @@ def _secrets(name: str, model: ShippedModel) -> list[str]:
 
 
 def _check_secrets(scope: Sequence[str], names: Sequence[str], model: ShippedModel) -> None:
-    """Refuses before anything is applied: a pod without its Secret waits for ever and says so to nobody."""
+    """Refuses before anything is applied: a pod without its Secret waits for ever."""
     asked = _run_kubectl([*scope, "get", "secret", *names, "--ignore-not-found", "-o", "name"], "")
     if asked.returncode != 0:
         logger.warning("kubectl cannot say whether the Secrets are there: %s", asked.stderr.strip()[:300])
@@ -335,10 +335,7 @@ def _kubectl(arguments: Sequence[str], given: str) -> str:
 def _run_kubectl(arguments: Sequence[str], given: str) -> subprocess.CompletedProcess[str]:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
-        raise MissingPart(
-            "there is no kubectl on PATH. Install it, or add --to FOLDER: the manifests are written there, for whoever "
-            "applies them."
-        )
+        raise MissingPart("there is no kubectl on PATH. Install it, or add --to FOLDER to write the manifests only.")
     try:
         return subprocess.run(
             [kubectl, *arguments], input=given, capture_output=True, text=True, check=False, timeout=KUBECTL_SECONDS
