@@ -34,7 +34,7 @@ __all__ = ["DeployedServer", "main", "run"]
 log = logging.getLogger("luthier.serving")
 
 LOOP_SECONDS = 3.0
-"""The server's loop has this long to carry out a command; a loop that takes longer is stuck, and the controller is told."""
+"""The server's loop has this long to carry out a command; one that takes longer is stuck; the controller is told."""
 
 
 class DeployedServer:
