@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from luthier.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from luthier.api.deployment_verbs import serve as serve
     from luthier.api.job_verbs import audit as audit
     from luthier.api.job_verbs import compare_checkpoints as compare_checkpoints
     from luthier.api.job_verbs import specs_of_job as specs_of_job
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from luthier.responsible_ai.rai_report import RaiReport as RaiReport
     from luthier.scoring.loading import load as load
     from luthier.scoring.scored_model import Model as Model
+    from luthier.serving.settings import ServerSettings as ServerSettings
     from luthier.spec import Spec as Spec
     from luthier.tables import how_saved as how_saved
     from luthier.tables import read_table as read_table
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
 _NAMES_OF = {
     module: names.split()
     for module, names in {
+        "luthier.api.deployment_verbs": "serve",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
         "luthier.api.verbs": "check compare compare_tables fit limited log plan preview rai score show_fit",
         "luthier.auditing.audit_result": "AuditResult",
@@ -95,6 +98,7 @@ _NAMES_OF = {
         "luthier.responsible_ai.rai_report": "RaiReport",
         "luthier.scoring.loading": "load",
         "luthier.scoring.scored_model": "Model",
+        "luthier.serving.settings": "ServerSettings",
         "luthier.spec": "Spec",
         "luthier.tables": "how_saved read_table",
         "luthier.techniques": "read_endpoint read_endpoint_for read_spec read_specs unmoved why_unmoved",

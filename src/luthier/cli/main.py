@@ -22,6 +22,7 @@ from luthier.cli.promote import promote
 from luthier.cli.quickstart import quickstart
 from luthier.cli.rai import rai
 from luthier.cli.score import score
+from luthier.cli.serve import serve
 from luthier.cli.tune import tune
 from luthier.errors import LuthierError
 from luthier.terminals import visible
@@ -41,7 +42,11 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (quickstart, init, check, preview, compare, fit, log, promote, score, rai, tune, audit, local, journal):
+VERBS = (
+    *(quickstart, init, check, preview, compare, fit, log, promote, score, serve),
+    *(rai, tune, audit, local, journal),
+)
+for verb in VERBS:
     if isinstance(verb, typer.Typer):
         app.add_typer(verb, name=verb.info.name)
     else:

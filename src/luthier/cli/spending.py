@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from luthier.api import Plan, TuningPlan
 
 __all__ = [
+    "agree",
     "agree_to",
     "agree_to_address",
     "agree_to_fetch",
@@ -152,14 +153,20 @@ def agree_to_training(
     _agree_to_price(worst, f"the price of training {plan.check.model}", price)
 
 
-def agree_to_hosting(usd_per_hour: float | None, *, yes: bool) -> None:
-    """Asks before something is made that is billed until it is deleted."""
+def agree(question: str, *, yes: bool) -> None:
+    """Asks before something that cannot be taken back."""
+    if not yes:
+        _confirm(question, "this needs a confirmation, and standard input is no terminal. Add --yes.")
+
+
+def agree_to_hosting(usd_per_hour: float | None, *, yes: bool, ended_by: str = "luthier tune undeploy") -> None:
+    """Asks before something is made that is billed until the command `ended_by`."""
     from luthier.endpoints import dollars
 
     price = "at a price that is not known" if usd_per_hour is None else f"at {dollars(usd_per_hour)} an hour"
-    print(f"a deployment is billed {price}, asked or not, until `luthier tune undeploy`.", file=sys.stderr)
-    if not yes and usd_per_hour != 0:
-        _confirm("Go on?", "this needs a confirmation, and standard input is no terminal. Add --yes.")
+    print(f"a deployment is billed {price}, asked or not, until `{ended_by}`.", file=sys.stderr)
+    if usd_per_hour != 0:
+        agree("Go on?", yes=yes)
 
 
 def _leave_dry() -> NoReturn:

@@ -158,5 +158,6 @@ def _foreign(folder: ModelFolder, model_uri: str) -> str:
     acts = ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
     return (
         f"{what}. Loading it would {acts}; nothing was run. If you trust who made it, `mlflow models predict -m "
-        f"{model_uri}` runs it; where its code wraps a Luthier model, add --trust (trust=True in Python)."
+        f"{model_uri}` runs it, as `luthier serve` and `luthier deploy` do with --trust; where its code wraps a "
+        "Luthier model, every command does with --trust (trust=True in Python)."
     )
