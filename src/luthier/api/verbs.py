@@ -237,14 +237,14 @@ def log(
             raise ModelError(f"{what!r} is no run; give runs:/RUN_ID of a compared spec, or a spec.")
         connect()
         run_id = what.removeprefix("runs:/").split("/")[0]
-        return log_model(fitted_of_run(run_id), run_id=run_id, register=register, alias=alias)
+        return log_model(fitted_of_run(run_id), run_id=run_id, register=register, alias=alias, engine=engine)
     if isinstance(what, Fitted):
-        return log_model(what, register=register, alias=alias)
+        return log_model(what, register=register, alias=alias, engine=engine)
     setup = what if isinstance(what, FitSetup) else FitSetup(spec_given(what), training_table(train))
     options = RunOptions.within(budget_usd, engine=engine, progress=progress)
     fitted = setup.fit(options, tracker=MlflowTracker())
     example = None if setup.rows is None else example_of(setup.rows)
-    return log_model(fitted, register=register, alias=alias, input_example=example)
+    return log_model(fitted, register=register, alias=alias, input_example=example, engine=engine)
 
 
 def score(

@@ -24,7 +24,7 @@ from luthier.engine.report import Report
 from luthier.engine.retries import EngineSettings
 from luthier.engine.rounds import Group, Recalled, answers_of_all, by_endpoint, held, recalled, step
 from luthier.errors import Interrupted, UserError
-from luthier.journal.journal import Journal
+from luthier.journal.journal import Journal, JournalEntry
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Conversation, ProgressEvent, Request
 from luthier.providers.keys import answer_keys, key_prefix
@@ -230,6 +230,24 @@ class Engine:
             return answers
 
         return recalled(conversation, answer, missing.values())
+
+    def entries(self, requests: Sequence[Request], endpoint: Endpoint | None) -> list[JournalEntry | None]:
+        """The journal's entries of these requests, as they came from the service; sends nothing.
+
+        Args:
+            requests: what was asked.
+            endpoint: the one that was asked, where a request does not name its own.
+        """
+        found: list[JournalEntry | None] = [None] * len(requests)
+        for group in by_endpoint(requests, endpoint):
+            identity = self._dispatcher_here().identities.guessed(group.endpoint)
+            if identity is None:
+                continue
+            keys = answer_keys(key_prefix(group.endpoint, identity), group.requests)
+            known = self.journal.lookup([key for key in keys if key is not None])
+            for place, key in zip(group.positions, keys, strict=True):
+                found[place] = None if key is None else known.get(key)
+        return found
 
     def estimate(
         self,

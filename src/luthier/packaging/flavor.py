@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import SpecError
 from luthier.packaging.model import endpoint_settings
+from luthier.packaging.recorded_answers import FILE as RECORDED_FILE
+from luthier.packaging.recorded_answers import RecordedAnswers
 from luthier.spec import Fitted, Spec
 from luthier.tables import frame_of
 from luthier.techniques import Prompt
@@ -110,6 +112,7 @@ def save_model(
     mlflow_model: Model | None = None,
     metadata: dict[str, Any] | None = None,
     validate_serving_input: bool = False,
+    recorded: RecordedAnswers | None = None,
 ) -> None:
     """Writes the model as a folder that every MLflow tool can load.
 
@@ -120,6 +123,7 @@ def save_model(
         mlflow_model: the model MLflow is writing, when called through `Model.log`.
         metadata: facts kept in the MLmodel file.
         validate_serving_input: read by `Model.log`, which would ask the endpoint about the example; never here.
+        recorded: answers that the model is to give again wherever it is served.
     """
     import mlflow
     import pandas as pd
@@ -132,6 +136,8 @@ def save_model(
     example = frame_of(input_example, "the input example", text=fitted.spec.task.text)[columns].head(3).astype(object)
     with tempfile.TemporaryDirectory() as scratch:
         data = fitted.save(Path(scratch) / "luthier")
+        if recorded is not None:
+            (data / RECORDED_FILE).write_text(recorded.to_json(), encoding="utf-8")
         mlflow.pyfunc.save_model(
             path,
             loader_module="luthier_model",

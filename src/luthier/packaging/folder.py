@@ -37,7 +37,8 @@ class ModelFolder:
     """What a packaged model's folder says of itself.
 
     `loader` is the module that MLflow would load it by, `config` the endpoint settings it was logged with, `would_run`
-    what MLflow would run, unpickle or import to load it, beside what Luthier writes.
+    what MLflow would run, unpickle or import to load it, beside what Luthier writes. `run_id` is the run it was logged
+    in, which measured it where one did.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class ModelFolder:
     model_id: str | None = None
     flavors: tuple[str, ...] = ()
     would_run: tuple[str, ...] = ()
+    run_id: str | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -83,7 +85,7 @@ def read_model_folder(path: Path, source: str) -> ModelFolder:
         raise ModelError(f"{source}: its MLmodel names no flavors, so it is no MLflow model.")
     pyfunc = flavors.get("python_function")
     pyfunc = pyfunc if isinstance(pyfunc, dict) else {}
-    config, model_id = pyfunc.get("config"), document.get("model_id")
+    config, model_id, run_id = pyfunc.get("config"), document.get("model_id"), document.get("run_id")
     loader = str(pyfunc.get("loader_module", ""))
     if loader == LOADER and pyfunc.get("data") != DATA:
         raise ModelError(f"{source}: its MLmodel has data {pyfunc.get('data')!r}; a model of Luthier's has {DATA!r}.")
@@ -94,6 +96,7 @@ def read_model_folder(path: Path, source: str) -> ModelFolder:
         model_id if isinstance(model_id, str) else None,
         tuple(map(str, flavors)),
         _would_run(path, loader, pyfunc),
+        run_id if isinstance(run_id, str) else None,
     )
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from luthier.errors import ModelError
 from luthier.packaging import flavor
+from luthier.packaging.recorded_answers import RecordedAnswers
+from luthier.packaging.recording import record_answers
 from luthier.reporting.markdown import escaped
 from luthier.spec import Fitted, Spec
 from luthier.techniques import Decision, Prompt
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
     from mlflow.models.model import ModelInfo
+
+    from luthier.engine.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +67,7 @@ def log_fitted_model(
     register: str | None = None,
     alias: str | None = None,
     input_example: pd.DataFrame | None = None,
+    engine: Engine | None = None,
 ) -> Logged:
     """Packages what was fitted as an MLflow model; see `luthier.log`.
 
@@ -72,6 +77,7 @@ def log_fitted_model(
         register: registered model to add a version to.
         alias: alias for that version.
         input_example: rows kept with the model, for the UI and serving tests.
+        engine: the one whose journal has what the service answered to the rows; the process's own when absent.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -94,7 +100,8 @@ def log_fitted_model(
                 run.log_spec(fitted.spec)
                 info = _log(fitted, run_id, tags, prompt_uri, input_example)
         else:
-            info = _log(fitted, run_id, tags, prompt_uri, input_example)
+            recorded = record_answers(fitted, run_id, engine)
+            info = _log(fitted, run_id, tags, prompt_uri, input_example, recorded)
         logged = Logged(info.model_uri, info.model_id, run_id, prompt_uri=prompt_uri)
         if register is None:
             return logged
@@ -112,7 +119,12 @@ def log_fitted_model(
 
 
 def _log(
-    fitted: Fitted, run_id: str, tags: Mapping[str, str], prompt_uri: str | None, example: pd.DataFrame | None
+    fitted: Fitted,
+    run_id: str,
+    tags: Mapping[str, str],
+    prompt_uri: str | None,
+    example: pd.DataFrame | None,
+    recorded: RecordedAnswers | None = None,
 ) -> ModelInfo:
     """The model in the experiment of its run, with that run's metrics, data and settings."""
     import mlflow
@@ -143,6 +155,7 @@ def _log(
         input_example=example,
         metadata={"luthier": dict(tags)},
         validate_serving_input=False,
+        recorded=recorded,
     )
 
 

@@ -204,7 +204,10 @@ def log_model(
     register: str | None = None,
     alias: str | None = None,
     input_example: pd.DataFrame | None = None,
+    engine: Engine | None = None,
 ) -> Model:
     """Packages what was fitted; see `luthier.packaging.versions.log_fitted_model`."""
-    logged = log_fitted_model(fitted, run_id=run_id, register=register, alias=alias, input_example=input_example)
+    logged = log_fitted_model(
+        fitted, run_id=run_id, register=register, alias=alias, input_example=input_example, engine=engine
+    )
     return Model(logged.model_uri, fitted, logged, logged.model_id)

@@ -1,0 +1,184 @@
+"""What a packaged model recorded of itself, and that a replay finds whatever changes its answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.errors import ModelError, UserError
+from luthier.packaging.loading import find_model
+from luthier.packaging.recorded_answers import FILE, RecordedAnswers, read_recorded, replay
+from luthier.packaging.recording import VARIABLE, record_answers, recorded_of
+from luthier.spec import Fitted
+from luthier_local import LocalServer, ModelCard
+from tests.conftest import KEY, priced, reviews, standing_store, stars
+
+pytestmark = pytest.mark.slow
+
+TECHNIQUES = ("few", "vectors", "plain")
+
+
+@pytest.fixture(scope="module")
+def folders(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Packaged models of three techniques that one comparison measured; the service they asked has ended."""
+    vectors = ModelCard("vectors", chat=False, completions=False, embeddings=True)
+    with (
+        standing_store(tmp_path_factory.mktemp("recorded"), empty_store),
+        LocalServer(models=[ModelCard("stars-model"), vectors], api_key=KEY) as server,
+    ):
+        endpoint = priced(server)
+        answer = {"method": "score", "calibration_rows": 20}
+        specs = [
+            lt.Prompt(stars(), "Stars for: {{ text }}", answer=answer, examples=4, endpoint=endpoint, name="few"),
+            lt.Embedding(stars(), endpoint=endpoint.model_copy(update={"model": "vectors"}), name="vectors"),
+            lt.Baseline(stars(), name="plain"),
+        ]
+        table = pd.concat([reviews(60), pd.DataFrame({"id": ["x"], "text": [None], "stars": [3]})], ignore_index=True)
+        board = lt.compare(specs, table, train=reviews(80, seed=8))
+        models = {name: board[name].log() for name in TECHNIQUES}
+        with pytest.MonkeyPatch.context() as here:
+            here.setenv(VARIABLE, "no")
+            models["without"] = board["few"].log()
+        found = {name: find_model(model.uri).folder.path for name, model in models.items()}
+        # As one that an earlier Luthier packaged.
+        shutil.copytree(found["few"], folder := found["few"].parent / "earlier")
+        (folder / "data" / "luthier" / FILE).unlink()
+        rebuilt = recorded_of(str(folder))
+        assert rebuilt is not None
+        (folder / "rebuilt.json").write_text(rebuilt.to_json())
+        yield {**found, "earlier": folder}
+
+
+def packaged(folder: Path) -> tuple[Fitted, RecordedAnswers]:
+    found = find_model(str(folder))
+    recorded = read_recorded(found.folder.data)
+    assert recorded is not None
+    return found.fitted, recorded
+
+
+@pytest.fixture
+def tampered(folders: dict[str, Path], tmp_path: Path) -> Callable[[str, str, str], Path]:
+    """A copy of the prompt's folder with a text in one of its files replaced."""
+
+    def tamper(file: str, old: str, new: str) -> Path:
+        shutil.copytree(folders["few"], tmp_path / "tampered")
+        path = tmp_path / "tampered" / "data" / "luthier" / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        return tmp_path / "tampered"
+
+    return tamper
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_a_model_replays_every_answer_it_recorded_without_its_service(folders: dict[str, Path], technique: str) -> None:
+    fitted, recorded = packaged(folders[technique])
+    assert len(recorded.rows) == 20
+    result = replay(fitted, recorded)
+    assert (result.alike, result.without_answers, dict(result.differing)) == (20, 0, {})
+    assert str(result) == "20 of 20 recorded answers replayed"
+
+
+def test_rows_are_spread_over_labels_and_states(folders: dict[str, Path]) -> None:
+    _, recorded = packaged(folders["few"])
+    assert {row.prediction["label"] for row in recorded.rows} == {"1", "2", "3", "4", "5", None}
+    assert {row.state for row in recorded.rows} == {"ok", "empty"}
+
+
+def test_the_mix_of_the_true_labels_is_recorded(folders: dict[str, Path]) -> None:
+    _, recorded = packaged(folders["plain"])
+    truths = [*reviews(60)["stars"], 3]
+    assert recorded.labels == pytest.approx({str(n): truths.count(n) / 61 for n in range(1, 6)})
+
+
+def test_a_changed_template_asks_something_else(tampered: Callable[[str, str, str], Path]) -> None:
+    result = replay(*packaged(tampered("spec.yaml", "Stars for:", "Stars  for:")))
+    assert not result.passed
+    assert "asks something else" in str(result)
+
+
+def test_a_changed_list_of_labels_is_found(tampered: Callable[[str, str, str], Path]) -> None:
+    result = replay(*packaged(tampered("spec.yaml", "- '5'", "- '6'")))
+    assert not result.passed
+
+
+def test_a_changed_calibration_is_found(folders: dict[str, Path]) -> None:
+    fitted, recorded = packaged(folders["few"])
+    prior = [*fitted.state["leaning"]]
+    changed = replace(fitted, state={**fitted.state, "leaning": [prior[0] + 0.1, *prior[1:]]})
+    result = replay(changed, recorded)
+    assert not result.passed
+    assert " was " in str(result)
+
+
+def test_a_changed_head_is_found(folders: dict[str, Path]) -> None:
+    fitted, recorded = packaged(folders["vectors"])
+    for name in fitted.arrays:
+        arrays = {**fitted.arrays, name: np.asarray(fitted.arrays[name]) * 1.01}
+        assert not replay(replace(fitted, arrays=arrays), recorded).passed, name
+
+
+def test_a_changed_baseline_is_found(folders: dict[str, Path]) -> None:
+    fitted, recorded = packaged(folders["plain"])
+    name = next(iter(fitted.arrays))
+    arrays = {**fitted.arrays, name: np.asarray(fitted.arrays[name]) + 0.1}
+    assert not replay(replace(fitted, arrays=arrays), recorded).passed
+
+
+def test_rows_of_the_test_table_stay_out_where_the_user_says_so(folders: dict[str, Path]) -> None:
+    _, recorded = packaged(folders["without"])
+    assert (recorded.rows, recorded.answers) == ((), ())
+    assert recorded.labels
+    content = (folders["without"] / "data" / "luthier" / FILE).read_text()
+    assert not [text for text in reviews(60)["text"] if text in content]
+
+
+def test_a_word_that_is_neither_yes_nor_no_is_refused(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "nope")
+    folder = folders["few"]
+    fitted, _ = packaged(folder)
+    run_id = find_model(str(folder)).folder.run_id
+    assert run_id is not None
+    with pytest.raises(UserError, match="nope"):
+        record_answers(fitted, run_id)
+
+
+def test_what_an_earlier_luthier_packaged_has_its_answers_built_from_its_run_and_the_journal(
+    folders: dict[str, Path],
+) -> None:
+    folder = folders["earlier"]
+    assert read_recorded(folder / "data" / "luthier") is None
+    rebuilt = json.loads((folder / "rebuilt.json").read_text())
+    kept = json.loads((folders["few"] / "data" / "luthier" / FILE).read_text())
+    assert rebuilt == kept
+
+
+def test_the_digest_of_what_was_fitted_is_that_without_recorded_answers(folders: dict[str, Path]) -> None:
+    assert packaged(folders["few"])[0].digest == find_model(str(folders["earlier"])).fitted.digest
+
+
+def test_rows_whose_answers_are_not_in_the_journal_are_not_replayed(folders: dict[str, Path]) -> None:
+    fitted, recorded = packaged(folders["few"])
+    rows = tuple(replace(row, has_answers=False) for row in recorded.rows)
+    result = replay(fitted, replace(recorded, rows=rows, answers=()))
+    assert (result.alike, result.without_answers, result.passed) == (0, 20, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"schema": 2}', '{"schema": 1, "labels": {}, "rows": [1], "answers": []}']
+)
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(ModelError, match=FILE):
+        read_recorded(tmp_path)
