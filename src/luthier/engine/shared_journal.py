@@ -96,6 +96,9 @@ class SharedJournal:
 
     def write_soon(self, statement: Callable[..., None], *about: Any) -> None:
         """Has the journal write something that no call waits for."""
+        if self.journal.commits_at_once:
+            statement(*about)
+            return
         with suppress(RuntimeError):  # no new threads while the program ends
             self._loop.run_in_executor(None, statement, *about)
 
@@ -296,6 +299,11 @@ class SharedJournal:
 
         `committed` is called on the loop when the entry is safe, or with the error; it is `None` where nothing waits.
         """
+        if self.journal.commits_at_once:
+            self.journal.put([entry])
+            if committed is not None:
+                self._loop.call_soon(committed, None)
+            return
         self._uncommitted.append((entry, key, committed or _nothing_waits))
         if len(self._uncommitted) >= COMMIT_ANSWERS:
             self.flush()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from luthier.errors import UserError
 from luthier.home import luthier_home
@@ -129,6 +129,9 @@ class Journal:
     Args:
         path: the file, made with mode 0600 as it holds texts; `None` or `":memory:"` keeps all in memory.
     """
+
+    commits_at_once: ClassVar[bool] = False
+    """Whether `put` takes no time worth gathering answers for."""
 
     def __init__(self, path: str | Path | None) -> None:
         in_memory = path is None or str(path).strip() == IN_MEMORY

@@ -69,14 +69,12 @@ class LuthierModel:
         """
         engine, fitted, rows = self._prepared(model_input, params)
         predictions = engine.drive(fitted.predict(rows), fitted.spec.endpoint)
-        engine.keep_small(len(rows))
         return json_ready(fitted.spec.task.kind.frame(predictions))
 
     async def predict_async(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """As `predict`, for callers with an event loop of their own."""
         engine, fitted, rows = self._prepared(model_input, params)
         predictions = await engine.adrive(fitted.predict(rows), fitted.spec.endpoint)
-        engine.keep_small(len(rows))
         return json_ready(fitted.spec.task.kind.frame(predictions))
 
     def _prepared(self, model_input: Any, params: Mapping[str, Any] | None) -> tuple[ServingEngine, Fitted, Rows]:

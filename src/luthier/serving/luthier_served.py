@@ -116,7 +116,6 @@ class LuthierServed:
                 raise upstream_refusal(error) from error
             except Interrupted as error:
                 raise Refusal(503, "TEMPORARILY_UNAVAILABLE", "The server is ending.", retry_after_seconds=1) from error
-            self.engine.keep_small(len(rows))
             refuse_outage(predictions)
             return self._answer(predictions, report)
 
