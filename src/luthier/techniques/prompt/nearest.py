@@ -16,6 +16,7 @@ from luthier.tasks.prediction import Prediction
 from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows
 from luthier.techniques.conversations import gather
+from luthier.techniques.heads.answering import kept_while_used
 from luthier.techniques.prompt.adapter import FewShotExample, PromptAdapter, adapter_for, example_tokens
 from luthier.techniques.prompt.recipe import PromptRecipe
 from luthier.techniques.vectors import training_vectors, without_vector
@@ -183,11 +184,15 @@ def answer_rows(
     spec: PromptRecipe, fitted: Fitted, rows: Sequence[Mapping[str, Any]]
 ) -> Conversation[list[Prediction]]:
     """One prediction per row, by a prompt whose examples are chosen."""
-    nearest = nearest_of(spec, fitted)
-    if nearest is not None:
-        return nearest.rows(rows)
-    adapter = adapter_for(spec, fitted.state)
-    return gather(adapter.row(inputs) for inputs in rows)
+
+    def build(fitted: Fitted) -> Nearest | PromptAdapter:
+        return nearest_of(spec, fitted) or adapter_for(spec, fitted.state)
+
+    # A server asks row by row, and writing the examples anew would take longer than the row itself.
+    answering = kept_while_used(fitted, build) if fitted.spec is spec else build(fitted)
+    if isinstance(answering, Nearest):
+        return answering.rows(rows)
+    return gather(answering.row(inputs) for inputs in rows)
 
 
 def nearest_of(spec: PromptRecipe, fitted: Fitted) -> Nearest | None:
