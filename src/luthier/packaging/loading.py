@@ -42,8 +42,20 @@ class FoundModel:
     sends_key: str | None = None
 
 
-def find_model(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, trust: bool = False) -> FoundModel:
-    """Finds and reads the packaged model at a URI; see `luthier.load` for what is run, and for the arguments.
+def find_model(
+    model_uri: str,
+    endpoint: Mapping[str, Any] | None = None,
+    *,
+    trust: bool = False,
+    folder: ModelFolder | None = None,
+) -> FoundModel:
+    """Finds and reads the packaged model at a URI; see `luthier.load` for what is run, and for the other arguments.
+
+    Args:
+        model_uri: where it is.
+        endpoint: settings that point it elsewhere.
+        trust: let a model that Luthier did not log run its code.
+        folder: the model's files, where they have been found already.
 
     Raises:
         ModelError: nothing is there, it is not a Luthier model, or code would have to be run.
@@ -61,7 +73,8 @@ def find_model(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, tru
     unknown = sorted(set(settings) - set(SETTINGS))
     if unknown:
         raise ModelError(f"endpoint settings have {', '.join(unknown)}; allowed: {', '.join(SETTINGS)}.")
-    folder = read_model_folder(located(model_uri), model_uri)
+    if folder is None:
+        folder = read_model_folder(located(model_uri), model_uri)
     if folder.would_run and trust:
         return FoundModel(model_uri, _run(folder, model_uri, settings), folder)
     if not folder.is_ours:

@@ -7,10 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from luthier.packaging.loading import FoundModel, find_model
+from luthier.errors import ModelError
+from luthier.packaging.folder import ModelFolder, read_model_folder
+from luthier.packaging.loading import find_model, located
+from luthier.packaging.model import LuthierModel
 from luthier.serving.luthier_served import LuthierServed
+from luthier.serving.pyfunc_served import PyfuncServed, facts_of_pyfunc
 from luthier.serving.served_model import ServedModel, ServedModelFacts
 from luthier.serving.settings import ServerSettings
+from luthier.spec import Fitted, Spec
 from luthier.techniques import Prompt
 from luthier.tracking.store_file import REGISTERED, registered_version
 
@@ -41,12 +46,51 @@ def open_model(
         ModelError: nothing is there, or code would have to be run.
         UserError: a budget is given for a model whose price is not known.
     """
-    found = find_model(uri, endpoint, trust=trust)
-    return LuthierServed(found.fitted, _facts(found, known_as or uri), settings)
+    folder = read_model_folder(located(uri), uri)
+    if not folder.is_ours:
+        return _foreign_model(folder, known_as or uri, settings, endpoint, trust)
+    found = find_model(uri, endpoint, trust=trust, folder=folder)
+    return _luthier_model(found.fitted, folder, known_as or uri, settings)
 
 
-def _facts(found: FoundModel, uri: str) -> ServedModelFacts:
-    spec = found.fitted.spec
+def _luthier_model(fitted: Fitted, folder: ModelFolder, uri: str, settings: ServerSettings) -> LuthierServed:
+    return LuthierServed(fitted, _facts(fitted.spec, folder.path, uri), settings)
+
+
+def _foreign_model(
+    folder: ModelFolder, uri: str, settings: ServerSettings, endpoint: Mapping[str, Any] | None, trust: bool
+) -> ServedModel:
+    """A model that Luthier did not log, loaded by MLflow; it may wrap a Luthier model.
+
+    Raises:
+        ModelError: it is not trusted, or cannot be loaded.
+    """
+    what = f"{uri} is an MLflow model of flavor {', '.join(folder.flavors)}, not one that luthier logged"
+    if not trust:
+        runs = ", ".join(folder.would_run) or "run its loader"
+        raise ModelError(
+            f"{what}. Loading it would run code that it names ({runs}); nothing was run. If you trust who made it, add "
+            "--trust (trust=True in Python)."
+        )
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        loaded = mlflow.pyfunc.load_model(str(folder.path), model_config=dict(endpoint or {}) or None)
+    except (MlflowException, OSError, ImportError) as error:
+        raise ModelError(f"{what}; it cannot be loaded: {getattr(error, 'message', str(error))}") from error
+    try:
+        raw = loaded.get_raw_model()
+    except NotImplementedError:
+        raw = None
+    if isinstance(raw, LuthierModel):
+        return _luthier_model(raw.fitted, folder, uri, settings)
+    name, version = registered(uri) or (None, None)
+    example = example_of_folder(folder.path)
+    return PyfuncServed(loaded, facts_of_pyfunc(loaded, uri, name, version, example), settings)
+
+
+def _facts(spec: Spec, folder: Path, uri: str) -> ServedModelFacts:
     name, version = registered(uri) or (spec.name, None)
     task = spec.task
     return ServedModelFacts(
@@ -58,7 +102,7 @@ def _facts(found: FoundModel, uri: str) -> ServedModelFacts:
         params={name: PARAM_TYPES[name] for name in (spec.params if isinstance(spec, Prompt) else {})},
         outputs={name: TYPES[kind] for name, kind in task.kind.columns.items()},
         labels=task.labels,
-        example=example_of_folder(found.folder.path, spec.columns),
+        example=tuple({name: row.get(name) for name in spec.columns} for row in example_of_folder(folder)),
     )
 
 
@@ -71,11 +115,10 @@ def registered(uri: str) -> tuple[str, str] | None:
     return named[1], str(MlflowClient().get_model_version_by_alias(named[1], named[2]).version)
 
 
-def example_of_folder(folder: Path, columns: tuple[str, ...]) -> tuple[Mapping[str, Any], ...]:
-    """The rows that the model was logged with as an example; none where they are not to be read."""
+def example_of_folder(folder: Path) -> tuple[Mapping[str, Any], ...]:
+    """The rows that the model was logged with as an example; none where they are no table."""
     try:
         document = json.loads((folder / "input_example.json").read_text(encoding="utf-8"))
-        rows = [dict(zip(document["columns"], row, strict=True)) for row in document["data"]]
+        return tuple(dict(zip(document["columns"], row, strict=True)) for row in document["data"])
     except (OSError, ValueError, KeyError, TypeError):
         return ()
-    return tuple({name: row.get(name) for name in columns} for row in rows)
