@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from luthier.responsible_ai.rai_report import RaiReport as RaiReport
     from luthier.scoring.loading import load as load
     from luthier.scoring.scored_model import Model as Model
+    from luthier.serving.keys import KeyFile as KeyFile
     from luthier.serving.settings import ServerSettings as ServerSettings
     from luthier.spec import Spec as Spec
     from luthier.tables import how_saved as how_saved
@@ -98,6 +99,7 @@ _NAMES_OF = {
         "luthier.responsible_ai.rai_report": "RaiReport",
         "luthier.scoring.loading": "load",
         "luthier.scoring.scored_model": "Model",
+        "luthier.serving.keys": "KeyFile",
         "luthier.serving.settings": "ServerSettings",
         "luthier.spec": "Spec",
         "luthier.tables": "how_saved read_table",

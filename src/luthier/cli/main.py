@@ -15,6 +15,7 @@ from luthier.cli.compare import compare
 from luthier.cli.fit import fit
 from luthier.cli.init import init
 from luthier.cli.journal import journal
+from luthier.cli.keys import keys
 from luthier.cli.local import local
 from luthier.cli.log import log
 from luthier.cli.preview import preview
@@ -43,7 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(quickstart, init, check, preview, compare, fit, log, promote, score, serve),
+    *(quickstart, init, check, preview, compare, fit, log, promote, score, serve, keys),
     *(rai, tune, audit, local, journal),
 )
 for verb in VERBS:

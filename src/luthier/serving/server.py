@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import socket
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from luthier.errors import UserError
 from luthier.processes import first_signal
 from luthier.serving.application import Keys, ScoringApplication
 from luthier.serving.http_protocol import LimitedHttpProtocol, Listener
+from luthier.serving.keys import KeyFile, KeyRing, new_key
 from luthier.serving.served_model import ServedModel
 from luthier.serving.served_request import Observer
 from luthier.serving.settings import ServerSettings
@@ -272,9 +272,7 @@ def keys_of(settings: ServerSettings, given: Keys | None) -> Keys | None:
     if settings.without_key:
         return None
     if settings.keys_file is not None:
-        from luthier.serving.keys import KeyFile  # type: ignore[import-not-found,unused-ignore]
-
-        return KeyFile(settings.keys_file)  # type: ignore[no-any-return,unused-ignore]
+        return KeyFile.of_server(settings.keys_file)
     if given is None:
         raise UserError(
             "a server needs a file of keys: luthier keys add FILE LABEL, then --keys FILE. On this machine alone "
@@ -283,26 +281,10 @@ def keys_of(settings: ServerSettings, given: Keys | None) -> Keys | None:
     return given
 
 
-def new_key() -> str:
-    """A random API key."""
-    return f"lk_{secrets.token_urlsafe(32)}"
-
-
-class RunKey:
-    """The one key of a server that was given none."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key.encode()
-
-    def label_of(self, key: str) -> str | None:
-        """The label `this run`, or `None` for another key."""
-        return "this run" if secrets.compare_digest(key.encode(), self._key) else None
-
-
 async def _started(
     model: ServedModel, settings: ServerSettings, key: str | None, listening: socket.socket
 ) -> RunningServer:
-    server = RunningServer(model, settings, keys=None if key is None else RunKey(key))
+    server = RunningServer(model, settings, keys=None if key is None else KeyRing({"this run": key}))
     await server.start()
     try:
         await server.accept(listening)
