@@ -109,8 +109,13 @@ class ShippedModel:
         endpoint = self.endpoint
         if endpoint is None:
             return None
-        flat = endpoint_settings(endpoint)
-        block = {key: value for key, value in flat.items() if key not in LIMIT_KEYS and value not in (None, {})}
+        packaged = self.found.folder.config
+        # Nothing that the model was packaged with comes back where the file leaves a setting out.
+        block = {
+            key: value
+            for key, value in endpoint_settings(endpoint).items()
+            if key not in LIMIT_KEYS and (value not in (None, {}) or packaged.get(key) not in (None, {}))
+        }
         block["limits"] = _shared(endpoint.limits, share)
         blocks = {"endpoint": block}
         if self.found.fitted.spec.endpoint_block != "endpoint":

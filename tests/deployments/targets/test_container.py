@@ -87,7 +87,18 @@ def test_every_package_is_pinned_and_the_server_is_among_them(built: Path) -> No
     assert not {"mlflow", "pandas"} & names
 
 
-def test_hadolint_finds_nothing_in_the_dockerfile(built: Path) -> None:
+@pytest.mark.parametrize("asks", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_hadolint_finds_nothing_in_the_dockerfile(
+    built: Path, asks: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if not asks:
+        lt.log(lt.Baseline(stars(), name="base"), train=reviews(80, seed=8), register="base")
+        # Without uv there are no hashes.
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(sys, "prefix", str(tmp_path))
+        DeploymentSetup("models:/base/1", "container", name="base", to=built).run()
+        assert not (built / "endpoint.yaml").exists()
+        assert "--require-hashes" not in (built / "Dockerfile").read_text(encoding="utf-8")
     done = subprocess.run(
         [Path(sys.executable).parent / "hadolint", "--no-fail", "--format", "json", built / "Dockerfile"],
         capture_output=True, text=True, check=True, timeout=60,
@@ -143,6 +154,17 @@ def test_the_endpoint_file_gives_the_model_that_was_planned(built: Path) -> None
     planned = find_model("models:/stars@champion", ON_THE_HOST)
     assert moved.fitted.spec.endpoint == planned.fitted.spec.endpoint
     assert moved.sends_key is None
+
+
+def test_what_the_file_leaves_out_does_not_come_back_from_the_model(model: lt.Model) -> None:
+    from luthier.packaging.loading import find_model
+    from luthier.techniques.endpoint_files import read_endpoint_for
+
+    setup_of(endpoint={**ON_THE_HOST, "api_key_env": None, "price": None}).run()
+    packed = find_model("build/model")
+    moved = find_model("build/model", read_endpoint_for("build/endpoint.yaml", packed.fitted.spec))
+    assert moved.fitted.spec.endpoint is not None and moved.fitted.spec.endpoint.key_variable is None
+    assert "environment" not in compose_of(Path("build"))["services"]["server"]
 
 
 def test_a_second_run_updates_the_folder_and_a_foreign_one_is_left_alone(built: Path) -> None:
