@@ -18,6 +18,7 @@ def serve(
     *,
     endpoint: Mapping[str, Any] | None = None,
     trust: bool = False,
+    known_as: str | None = None,
 ) -> None:
     """Answers HTTP with a packaged model until a signal ends it; what is being answered then is finished.
 
@@ -28,6 +29,7 @@ def serve(
         settings: where it listens, whom it lets in, and what it refuses.
         endpoint: settings that point the model elsewhere.
         trust: let a model that Luthier did not log run the code it brings along.
+        known_as: what the server calls the model, such as `models:/stars/3`, where `model` is a copy of that.
 
     Raises:
         ModelError: nothing is there, or code would have to be run.
@@ -35,4 +37,4 @@ def serve(
         UserError: the port is taken, or a setting is wrong.
     """
     settings = settings or ServerSettings()
-    serve_foreground(open_model(model, settings, endpoint=endpoint, trust=trust), settings)
+    serve_foreground(open_model(model, settings, endpoint, trust, known_as=known_as), settings)

@@ -59,6 +59,12 @@ def serve(
     endpoint: EndpointFile = None,
     yes: Yes = False,
     trust: Trust = False,
+    known_as: Annotated[
+        str | None,
+        typer.Option(
+            "--known-as", metavar="URI", help="What the server calls the model, where MODEL_URI is a copy of that."
+        ),
+    ] = None,
 ) -> None:
     """Answer HTTP with a packaged model until Ctrl-C, by MLflow's scoring protocol.
 
@@ -76,7 +82,7 @@ def serve(
         budget_usd_per_day=budget_per_day,
     )
     moved = agreed_endpoint(model_uri, endpoint, yes=yes, trust=trust)
-    api.serve(model_uri, settings, endpoint=moved, trust=trust)
+    api.serve(model_uri, settings, endpoint=moved, trust=trust, known_as=known_as)
 
 
 def agreed_endpoint(model_uri: str, endpoint: Path | None, *, yes: bool, trust: bool) -> dict[str, Any] | None:

@@ -66,6 +66,11 @@ class ShippedModel:
         return Path(self.fixed_uri).name if is_here else self.fixed_uri
 
     @property
+    def is_registered(self) -> bool:
+        """Whether it is a version of a registered model."""
+        return REGISTERED.fullmatch(self.fixed_uri) is not None
+
+    @property
     def endpoint(self) -> Endpoint | None:
         """Who the model asks; `None` where it asks no endpoint."""
         return self.found.fitted.spec.endpoint

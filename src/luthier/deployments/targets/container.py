@@ -143,6 +143,9 @@ def serve_arguments(settings: ServerSettings, model: ShippedModel, share: float 
         arguments += ["--budget-per-day", f"{settings.budget_usd_per_day * share:g}"]
     if model.endpoint is not None:
         arguments += ["--endpoint", ENDPOINT_FILE]
+    if model.is_registered:
+        # For the header and the metrics that name the version: the folder does not say it.
+        arguments += ["--known-as", model.uri]
     return [*arguments, *(["--trust"] if model.runs_own_code else [])]
 
 

@@ -262,7 +262,7 @@ def _store_for_pods(request: DeploymentRequest, model: ShippedModel) -> str:
         ModelError: it is not a registered model, or the store or its artifacts are on this machine.
     """
     instead = "Build the model into the image: --target container, and leave --config fetch_image out."
-    if REGISTERED.fullmatch(model.uri) is None:
+    if not model.is_registered:
         raise ModelError(f"{request.model_uri} is no registered model, so pods cannot fetch it. {instead}")
     tracking_uri = store_uri()
     parts = urlsplit(tracking_uri)
