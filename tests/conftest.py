@@ -24,6 +24,7 @@ import luthier as lt
 from luthier.endpoints import Endpoint, Engine, Journal, Price
 from luthier.tasks.task import Task
 from luthier_local import LocalServer, ModelCard
+from tests.measured_models import MeasuredModels, measured_models
 from tests.memory_tracker import MemoryTracker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -216,6 +217,13 @@ def model(packaged: Path, store: str, tmp_path: Path, monkeypatch: pytest.Monkey
     shutil.copy(packaged, tmp_path / "mlflow.db")
     monkeypatch.setenv("STARS_KEY", KEY)
     return lt.load("models:/stars@champion")
+
+
+@pytest.fixture(scope="session")
+def measured(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeasuredModels]:
+    """Models that recorded answers when they were packaged; making them takes about ten seconds."""
+    with measured_models(tmp_path_factory.mktemp("measured"), empty_store) as found:
+        yield found
 
 
 def stars() -> Task:

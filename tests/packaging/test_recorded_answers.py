@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-import luthier as lt
 from luthier.errors import ModelError, UserError
 from luthier.packaging.loading import find_model
 from luthier.packaging.recorded_answers import FILE, RecordedAnswers, read_recorded, replay
-from luthier.packaging.recording import VARIABLE, record_answers, recorded_of
+from luthier.packaging.recording import VARIABLE, record_answers
 from luthier.spec import Fitted
-from luthier_local import LocalServer, ModelCard
-from tests.conftest import KEY, priced, reviews, standing_store, stars
+from tests.conftest import reviews
+from tests.measured_models import TECHNIQUES, MeasuredModels
 
 pytestmark = pytest.mark.slow
 
-TECHNIQUES = ("few", "vectors", "plain")
 
-
-@pytest.fixture(scope="module")
-def folders(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """Packaged models of three techniques that one comparison measured; the service they asked has ended."""
-    vectors = ModelCard("vectors", chat=False, completions=False, embeddings=True)
-    with (
-        standing_store(tmp_path_factory.mktemp("recorded"), empty_store),
-        LocalServer(models=[ModelCard("stars-model"), vectors], api_key=KEY) as server,
-    ):
-        endpoint = priced(server)
-        answer = {"method": "score", "calibration_rows": 20}
-        specs = [
-            lt.Prompt(stars(), "Stars for: {{ text }}", answer=answer, examples=4, endpoint=endpoint, name="few"),
-            lt.Embedding(stars(), endpoint=endpoint.model_copy(update={"model": "vectors"}), name="vectors"),
-            lt.Baseline(stars(), name="plain"),
-        ]
-        table = pd.concat([reviews(60), pd.DataFrame({"id": ["x"], "text": [None], "stars": [3]})], ignore_index=True)
-        board = lt.compare(specs, table, train=reviews(80, seed=8))
-        models = {name: board[name].log() for name in TECHNIQUES}
-        with pytest.MonkeyPatch.context() as here:
-            here.setenv(VARIABLE, "no")
-            models["without"] = board["few"].log()
-        found = {name: find_model(model.uri).folder.path for name, model in models.items()}
-        # As one that an earlier Luthier packaged.
-        shutil.copytree(found["few"], folder := found["few"].parent / "earlier")
-        (folder / "data" / "luthier" / FILE).unlink()
-        rebuilt = recorded_of(str(folder))
-        assert rebuilt is not None
-        (folder / "rebuilt.json").write_text(rebuilt.to_json())
-        yield {**found, "earlier": folder}
+@pytest.fixture
+def folders(measured: MeasuredModels) -> Mapping[str, Path]:
+    return measured.folders
 
 
 def packaged(folder: Path) -> tuple[Fitted, RecordedAnswers]:
@@ -65,7 +34,7 @@ def packaged(folder: Path) -> tuple[Fitted, RecordedAnswers]:
 
 
 @pytest.fixture
-def tampered(folders: dict[str, Path], tmp_path: Path) -> Callable[[str, str, str], Path]:
+def tampered(folders: Mapping[str, Path], tmp_path: Path) -> Callable[[str, str, str], Path]:
     """A copy of the prompt's folder with a text in one of its files replaced."""
 
     def tamper(file: str, old: str, new: str) -> Path:
@@ -80,7 +49,9 @@ def tampered(folders: dict[str, Path], tmp_path: Path) -> Callable[[str, str, st
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES)
-def test_a_model_replays_every_answer_it_recorded_without_its_service(folders: dict[str, Path], technique: str) -> None:
+def test_a_model_replays_every_answer_it_recorded_without_its_service(
+    folders: Mapping[str, Path], technique: str
+) -> None:
     fitted, recorded = packaged(folders[technique])
     assert len(recorded.rows) == 20
     result = replay(fitted, recorded)
@@ -88,13 +59,13 @@ def test_a_model_replays_every_answer_it_recorded_without_its_service(folders: d
     assert str(result) == "20 of 20 recorded answers replayed"
 
 
-def test_rows_are_spread_over_labels_and_states(folders: dict[str, Path]) -> None:
+def test_rows_are_spread_over_labels_and_states(folders: Mapping[str, Path]) -> None:
     _, recorded = packaged(folders["few"])
     assert {row.prediction["label"] for row in recorded.rows} == {"1", "2", "3", "4", "5", None}
     assert {row.state for row in recorded.rows} == {"ok", "empty"}
 
 
-def test_the_mix_of_the_true_labels_is_recorded(folders: dict[str, Path]) -> None:
+def test_the_mix_of_the_true_labels_is_recorded(folders: Mapping[str, Path]) -> None:
     _, recorded = packaged(folders["plain"])
     truths = [*reviews(60)["stars"], 3]
     assert recorded.labels == pytest.approx({str(n): truths.count(n) / 61 for n in range(1, 6)})
@@ -111,7 +82,7 @@ def test_a_changed_list_of_labels_is_found(tampered: Callable[[str, str, str], P
     assert not result.passed
 
 
-def test_a_changed_calibration_is_found(folders: dict[str, Path]) -> None:
+def test_a_changed_calibration_is_found(folders: Mapping[str, Path]) -> None:
     fitted, recorded = packaged(folders["few"])
     prior = [*fitted.state["leaning"]]
     changed = replace(fitted, state={**fitted.state, "leaning": [prior[0] + 0.1, *prior[1:]]})
@@ -120,21 +91,21 @@ def test_a_changed_calibration_is_found(folders: dict[str, Path]) -> None:
     assert " was " in str(result)
 
 
-def test_a_changed_head_is_found(folders: dict[str, Path]) -> None:
+def test_a_changed_head_is_found(folders: Mapping[str, Path]) -> None:
     fitted, recorded = packaged(folders["vectors"])
     for name in fitted.arrays:
         arrays = {**fitted.arrays, name: np.asarray(fitted.arrays[name]) * 1.01}
         assert not replay(replace(fitted, arrays=arrays), recorded).passed, name
 
 
-def test_a_changed_baseline_is_found(folders: dict[str, Path]) -> None:
+def test_a_changed_baseline_is_found(folders: Mapping[str, Path]) -> None:
     fitted, recorded = packaged(folders["plain"])
     name = next(iter(fitted.arrays))
     arrays = {**fitted.arrays, name: np.asarray(fitted.arrays[name]) + 0.1}
     assert not replay(replace(fitted, arrays=arrays), recorded).passed
 
 
-def test_rows_of_the_test_table_stay_out_where_the_user_says_so(folders: dict[str, Path]) -> None:
+def test_rows_of_the_test_table_stay_out_where_the_user_says_so(folders: Mapping[str, Path]) -> None:
     _, recorded = packaged(folders["without"])
     assert (recorded.rows, recorded.answers) == ((), ())
     assert recorded.labels
@@ -143,7 +114,7 @@ def test_rows_of_the_test_table_stay_out_where_the_user_says_so(folders: dict[st
 
 
 def test_a_word_that_is_neither_yes_nor_no_is_refused(
-    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    folders: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "nope")
     folder = folders["few"]
@@ -155,20 +126,17 @@ def test_a_word_that_is_neither_yes_nor_no_is_refused(
 
 
 def test_what_an_earlier_luthier_packaged_has_its_answers_built_from_its_run_and_the_journal(
-    folders: dict[str, Path],
+    folders: Mapping[str, Path],
 ) -> None:
-    folder = folders["earlier"]
-    assert read_recorded(folder / "data" / "luthier") is None
-    rebuilt = json.loads((folder / "rebuilt.json").read_text())
-    kept = json.loads((folders["few"] / "data" / "luthier" / FILE).read_text())
-    assert rebuilt == kept
+    assert read_recorded(folders["earlier"] / "data" / "luthier") is None
+    assert packaged(folders["rebuilt"])[1] == packaged(folders["few"])[1]
 
 
-def test_the_digest_of_what_was_fitted_is_that_without_recorded_answers(folders: dict[str, Path]) -> None:
+def test_the_digest_of_what_was_fitted_is_that_without_recorded_answers(folders: Mapping[str, Path]) -> None:
     assert packaged(folders["few"])[0].digest == find_model(str(folders["earlier"])).fitted.digest
 
 
-def test_rows_whose_answers_are_not_in_the_journal_are_not_replayed(folders: dict[str, Path]) -> None:
+def test_rows_whose_answers_are_not_in_the_journal_are_not_replayed(folders: Mapping[str, Path]) -> None:
     fitted, recorded = packaged(folders["few"])
     rows = tuple(replace(row, has_answers=False) for row in recorded.rows)
     result = replay(fitted, replace(recorded, rows=rows, answers=()))

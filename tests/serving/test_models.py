@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 import luthier as lt
+from luthier.engine.loop import wait_for
 from luthier.errors import ModelError
 from luthier.serving.models import open_model
 from luthier.serving.settings import ServerSettings
+from tests.measured_models import MeasuredModels
 
 SETTINGS = ServerSettings(port=0, without_key=True)
 
@@ -31,3 +36,36 @@ def test_a_registered_model_is_described_by_its_name_version_and_signature(model
 def test_a_uri_without_a_model_is_refused() -> None:
     with pytest.raises(ModelError, match="nowhere"):
         open_model("nowhere", SETTINGS)
+
+
+@pytest.mark.slow
+def test_a_server_is_ready_once_the_recorded_answers_were_replayed(measured: MeasuredModels) -> None:
+    model = open_model(str(measured.folders["few"]), SETTINGS)
+    assert model.readiness().checks["parity"] is not None
+    wait_for(model.start())
+    assert model.readiness().checks["parity"] is None
+    assert sum(model.facts.training_labels.values()) == pytest.approx(1.0)
+    wait_for(model.close())
+
+
+@pytest.mark.slow
+def test_a_server_of_a_changed_model_is_never_ready(measured: MeasuredModels, tmp_path: Path) -> None:
+    folder = tmp_path / "changed"
+    shutil.copytree(measured.folders["few"], folder)
+    spec = folder / "data" / "luthier" / "spec.yaml"
+    spec.write_text(spec.read_text().replace("Stars for:", "Ignore this:"))
+    model = open_model(str(folder), SETTINGS)
+    wait_for(model.start())
+    readiness = model.readiness()
+    assert not readiness.is_ready
+    assert "asks something else" in str(readiness.checks["parity"])
+    wait_for(model.close())
+
+
+@pytest.mark.slow
+def test_a_model_pointed_elsewhere_replays_what_it_recorded_at_home(measured: MeasuredModels) -> None:
+    elsewhere = {"base_url": "http://127.0.0.1:9/v1", "model": "another"}
+    model = open_model(str(measured.folders["few"]), SETTINGS, elsewhere)
+    wait_for(model.start())
+    assert model.readiness().checks["parity"] is None
+    wait_for(model.close())

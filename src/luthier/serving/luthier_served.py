@@ -16,6 +16,7 @@ from luthier.engine.budget import Budget
 from luthier.engine.report import Report
 from luthier.engine.rounds import held
 from luthier.errors import BudgetReached, EndpointError, Interrupted, SpecError
+from luthier.packaging.recorded_answers import ReplayResult
 from luthier.packaging.serving_engine import ServingEngine
 from luthier.providers.exchange import Answer, Request
 from luthier.serving.admission import Admission
@@ -56,6 +57,8 @@ class LuthierServed:
         engine: asks the endpoint; one with a journal in memory when absent.
         budget: what may be spent.
         checks: what else has to be well before it is ready, by name; each gives a sentence where it is not.
+        replay: runs the answers that the model recorded when it was packaged; the server is never ready if one of them
+            comes out otherwise.
     """
 
     def __init__(
@@ -67,12 +70,15 @@ class LuthierServed:
         engine: ServingEngine | None = None,
         budget: Budget | None = None,
         checks: Mapping[str, Check] | None = None,
+        replay: Callable[[], ReplayResult] | None = None,
     ) -> None:
         self.fitted, self.facts, self.settings = fitted, facts, settings
         self.engine = engine or ServingEngine()
         self.budget = budget
         self.admission = Admission(settings.most_requests)
-        self.checks: dict[str, Check] = {"capacity": self._capacity, **(checks or {})}
+        self._replay = replay
+        self._replayed: ReplayResult | None = None
+        self.checks: dict[str, Check] = {"capacity": self._capacity, "parity": self._parity, **(checks or {})}
         endpoint = fitted.spec.endpoint
         self._rows_at_once = ROWS_AT_ONCE.get(fitted.spec.technique, OTHERWISE_AT_ONCE)
         concurrency = 1 if endpoint is None else endpoint.limits.concurrency
@@ -80,7 +86,13 @@ class LuthierServed:
         self._recipes: OrderedDict[str, Fitted] = OrderedDict()
 
     async def start(self) -> None:
-        """Loads what answering needs, so that the first request does not wait for it."""
+        """Replays the recorded answers, and loads what answering needs, so that the first request does not wait."""
+        if self._replay is not None:
+            self._replayed = await asyncio.to_thread(self._replay)
+            log.log(logging.INFO if self._replayed.passed else logging.ERROR, "%s", self._replayed)
+            if not self._replayed.passed:
+                # It gets no traffic, and what was changed in it may break anywhere.
+                return
         await asyncio.to_thread(self._warm_up)
 
     async def close(self) -> None:
@@ -185,6 +197,11 @@ class LuthierServed:
         if self.admission.requests < self.admission.most:
             return None
         return f"it has {self.admission.most} requests, as many as it takes"
+
+    def _parity(self) -> str | None:
+        if self._replay is None or (self._replayed is not None and self._replayed.passed):
+            return None
+        return "the recorded answers were not replayed yet" if self._replayed is None else str(self._replayed)
 
     def _over_budget(self) -> Refusal:
         return Refusal(402, "BUDGET_EXCEEDED", "The server's budget is spent.")

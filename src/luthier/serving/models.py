@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from luthier.errors import ModelError
 from luthier.packaging.folder import ModelFolder, read_model_folder
 from luthier.packaging.loading import find_model, located
 from luthier.packaging.model import LuthierModel
+from luthier.packaging.recorded_answers import read_recorded, replay
 from luthier.serving.luthier_served import LuthierServed
 from luthier.serving.pyfunc_served import PyfuncServed, facts_of_pyfunc
 from luthier.serving.served_model import ServedModel, ServedModelFacts
 from luthier.serving.settings import ServerSettings
-from luthier.spec import Fitted, Spec
-from luthier.techniques import Prompt
+from luthier.spec import Spec
+from luthier.techniques import Prompt, read_fitted
 from luthier.tracking.store_file import REGISTERED, registered_version
 
 __all__ = ["open_model"]
@@ -50,11 +52,13 @@ def open_model(
     if not folder.is_ours:
         return _foreign_model(folder, known_as or uri, settings, endpoint, trust)
     found = find_model(uri, endpoint, trust=trust, folder=folder)
-    return _luthier_model(found.fitted, folder, known_as or uri, settings)
-
-
-def _luthier_model(fitted: Fitted, folder: ModelFolder, uri: str, settings: ServerSettings) -> LuthierServed:
-    return LuthierServed(fitted, _facts(fitted.spec, folder.path, uri), settings)
+    recorded = read_recorded(folder.data)
+    facts = _facts(found.fitted.spec, folder.path, known_as or uri, {} if recorded is None else recorded.labels)
+    if recorded is None:
+        return LuthierServed(found.fitted, facts, settings)
+    # As it was packaged: the service that it is pointed to answers otherwise, and under other keys of the journal.
+    packaged = read_fitted(folder.data) if endpoint else found.fitted
+    return LuthierServed(found.fitted, facts, settings, replay=partial(replay, packaged, recorded))
 
 
 def _foreign_model(
@@ -84,13 +88,13 @@ def _foreign_model(
     except NotImplementedError:
         raw = None
     if isinstance(raw, LuthierModel):
-        return _luthier_model(raw.fitted, folder, uri, settings)
+        return LuthierServed(raw.fitted, _facts(raw.fitted.spec, folder.path, uri, {}), settings)
     name, version = registered(uri) or (None, None)
     example = example_of_folder(folder.path)
     return PyfuncServed(loaded, facts_of_pyfunc(loaded, uri, name, version, example), settings)
 
 
-def _facts(spec: Spec, folder: Path, uri: str) -> ServedModelFacts:
+def _facts(spec: Spec, folder: Path, uri: str, training_labels: Mapping[str, float]) -> ServedModelFacts:
     name, version = registered(uri) or (spec.name, None)
     task = spec.task
     return ServedModelFacts(
@@ -102,6 +106,7 @@ def _facts(spec: Spec, folder: Path, uri: str) -> ServedModelFacts:
         params={name: PARAM_TYPES[name] for name in (spec.params if isinstance(spec, Prompt) else {})},
         outputs={name: TYPES[kind] for name, kind in task.kind.columns.items()},
         labels=task.labels,
+        training_labels=training_labels,
         example=tuple({name: row.get(name) for name in spec.columns} for row in example_of_folder(folder)),
     )
 
