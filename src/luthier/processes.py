@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import queue
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["build_of_luthier", "ending_signals", "first_signal", "linux_state", "start_time"]
+__all__ = ["build_of_luthier", "ending_signals", "queued_signals", "linux_state", "start_time"]
 
 
 def linux_state(pid: int) -> tuple[str, str] | None:
@@ -84,13 +85,16 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 
 
 @contextmanager
-def first_signal() -> Iterator[threading.Event]:
-    """An event that is set by the first signal that ends a command; in another thread than the main one, never."""
-    came = threading.Event()
+def queued_signals() -> Iterator[queue.SimpleQueue[int]]:
+    """A queue that gets each signal that ends a command; in another thread than the main one, none.
+
+    Not a `threading.Event`: a handler that sets it waits for ever where it interrupts that event's own `wait`.
+    """
+    came: queue.SimpleQueue[int] = queue.SimpleQueue()
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    before = {number: signal.signal(number, lambda *_: came.set()) for number in ending_signals()}
+    before = {number: signal.signal(number, lambda number, _: came.put(number)) for number in ending_signals()}
     try:
         yield came
     finally:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from luthier.serving.served_request import ServedRequest
@@ -325,3 +327,16 @@ def test_more_requests_than_the_server_takes_get_429_before_their_bodies_are_rea
         assert b"\r\nretry-after: 1\r\n" in said
         assert ask(listening, "GET", "/ready").status == 200
         assert [reply.result(10).status for reply in served] == [200, 200]
+
+
+def test_mlflows_own_client_gets_its_answers(here: socket.socket) -> None:
+    from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+
+    client = ScoringServerClient(*here.getsockname())
+    client.ping()
+    assert client.get_version()[0] == "3"
+    table = pd.DataFrame({"text": ["good", "bad"]})
+    for data in (table, np.array(["good", "bad"])):
+        answered = client.invoke(data, params={"temperature": 0.5}).get_predictions()
+        assert answered["length"].tolist() == [4, 3]
+        assert answered["score"].isna().all()

@@ -141,6 +141,54 @@ def test_other_shapes_get_400_and_no_cell_back(document: Any) -> None:
 @pytest.mark.parametrize(
     "document",
     [
+        {"inputs": {"text": ["a", "b"]}},
+        {"inputs": [{"text": "a"}]},
+        {"inputs": ["a", "b"]},
+        {"inputs": "a"},
+        {"instances": [{"text": "a"}, {"text": "b"}]},
+        {"instances": [["a"], ["b"]]},
+        {"dataframe_records": [{"text": "a"}]},
+        {"dataframe_records": [{"text": "a"}, {"code": 1}]},
+        {"dataframe_records": {"text": ["a"]}},
+        {"dataframe_split": {"data": [["a"]]}},
+        {"dataframe_split": {"data": []}},
+        {"dataframe_split": {"columns": ["text"], "data": [["a"]], "index": [4]}},
+        {"dataframe_split": {"columns": ["text"], "data": [["a", "b"]]}},
+        {"dataframe_split": {"columns": ["text"], "data": [["a"]], "dtype": "str"}},
+        {"dataframe_split": {"columns": ["text"]}},
+        {"dataframe_split": [["a"]]},
+        {"inputs": ["a"], "instances": ["a"]},
+        {"inputs": ["a"], "id": 7},
+        {"rows": ["a"]},
+        {},
+        ["a"],
+        "a",
+    ],
+)
+def test_what_mlflow_reads_is_read_and_what_it_refuses_is_refused(document: Any) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.pyfunc.scoring_server import _split_data_and_params, infer_and_parse_data
+
+    def is_read_by_mlflow() -> bool:
+        try:
+            infer_and_parse_data(_split_data_and_params(json.dumps(document))[0])
+        except MlflowException:
+            return False
+        return True
+
+    def is_read() -> bool:
+        try:
+            read(document)
+        except Refusal:
+            return False
+        return True
+
+    assert is_read() == is_read_by_mlflow()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
         {"inputs": ["a"] * 11},
         {"inputs": {"text": ["a"] * 11}},
         {"instances": ["a"] * 11},

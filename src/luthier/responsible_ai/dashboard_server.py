@@ -13,7 +13,7 @@ from typing import Self
 from luthier.engine.ask_options import Progress
 from luthier.engine.progress import shown
 from luthier.errors import UserError
-from luthier.processes import first_signal
+from luthier.processes import queued_signals
 from luthier.responsible_ai.isolated_program import PROGRAM, TICK_SECONDS, messages_of, program_failure, start_isolated
 
 __all__ = ["DashboardServer"]
@@ -72,9 +72,9 @@ class DashboardServer:
         Raises:
             RuntimeError: the program ended by itself.
         """
-        with first_signal() as came:
+        with queued_signals() as came:
             for _ in self._child.lines(TICK_SECONDS):
-                if came.is_set():
+                if not came.empty():
                     self.stop()
         if not self._stopped:
             raise program_failure(self._child)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import uvicorn
 
 from luthier.engine.loop import wait_for
 from luthier.errors import UserError
-from luthier.processes import first_signal
+from luthier.processes import queued_signals
 from luthier.serving.application import Keys, ScoringApplication
 from luthier.serving.http_protocol import LimitedHttpProtocol, Listener
 from luthier.serving.keys import KeyFile, KeyRing, new_key
@@ -36,6 +37,8 @@ DRAIN_MARGIN_SECONDS = 5.0
 
 MOST_FILES = 65_536
 """Open files, one a connection, that a server asks the system for."""
+
+SWITCH_SECONDS = 0.001
 
 TICK_SECONDS = 0.5
 
@@ -105,6 +108,8 @@ class RunningServer:
     async def start(self) -> None:
         """Starts the model; requests are taken from the first `accept` on."""
         raise_file_limit()
+        # Large bodies are read in threads: this is how long the loop waits for them to let go of the interpreter.
+        sys.setswitchinterval(SWITCH_SECONDS)
         await self.model.start()
         self._serving = asyncio.create_task(self._uvicorn.serve(sockets=[]))
         while not self._uvicorn.started and not self._serving.done():
@@ -220,11 +225,13 @@ def serve(model: ServedModel, settings: ServerSettings) -> None:
         UserError: the port is taken.
     """
     with serve_in_background(model, settings) as server:
-        with first_signal() as came:
+        with queued_signals() as came:
             print(welcome(model, server), file=sys.stderr, flush=True)
-            # In pieces, because on Windows a wait for a lock holds Ctrl-C back.
-            while not came.wait(TICK_SECONDS):
-                pass
+            while True:
+                # In pieces, because on Windows a wait for a lock holds Ctrl-C back.
+                with suppress(queue.Empty):
+                    came.get(timeout=TICK_SECONDS)
+                    break
         print("answering what has come, then ending; the same again ends at once", file=sys.stderr, flush=True)
 
 
