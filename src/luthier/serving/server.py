@@ -35,8 +35,8 @@ KEEP_ALIVE_SECONDS = 75
 DRAIN_MARGIN_SECONDS = 5.0
 """What a drain may take beyond the longest request, before what is left is answered with 500."""
 
-MOST_FILES = 65_536
-"""Open files, one a connection, that a server asks the system for."""
+MOST_FILES = 10_240 if sys.platform == "darwin" else 65_536
+"""Open files, one a connection, that a server asks the system for; macOS refuses to be asked for more than it has."""
 
 SWITCH_SECONDS = 0.001
 
