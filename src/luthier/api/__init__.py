@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from luthier.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from luthier.api.deployment_verbs import serve as serve
     from luthier.api.job_verbs import audit as audit
     from luthier.api.job_verbs import compare_checkpoints as compare_checkpoints
     from luthier.api.job_verbs import specs_of_job as specs_of_job
+    from luthier.api.serving_verbs import serve as serve
     from luthier.api.verbs import check as check
     from luthier.api.verbs import compare as compare
     from luthier.api.verbs import compare_tables as compare_tables
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from luthier.experiments.fits import FitSetup as FitSetup
     from luthier.experiments.labelled_tables import table_names as table_names
     from luthier.outputs import check_folder as check_folder
+    from luthier.packaging.loading import find_model as find_model
     from luthier.packaging.promotion import promote as promote
     from luthier.packaging.versions import check_names as check_names
     from luthier.plans import Plan as Plan
@@ -79,8 +80,8 @@ if TYPE_CHECKING:
 _NAMES_OF = {
     module: names.split()
     for module, names in {
-        "luthier.api.deployment_verbs": "serve",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
+        "luthier.api.serving_verbs": "serve",
         "luthier.api.verbs": "check compare compare_tables fit limited log plan preview rai score show_fit",
         "luthier.auditing.audit_result": "AuditResult",
         "luthier.auditing.job_audit": "audit_chains chains_of jobs_of_sweep plan_chains",
@@ -90,6 +91,7 @@ _NAMES_OF = {
         "luthier.experiments.fits": "FitSetup",
         "luthier.experiments.labelled_tables": "table_names",
         "luthier.outputs": "check_folder",
+        "luthier.packaging.loading": "find_model",
         "luthier.packaging.promotion": "promote",
         "luthier.packaging.versions": "check_names",
         "luthier.plans": "Plan",

@@ -92,9 +92,9 @@ def agreed_endpoint(model_uri: str, endpoint: Path | None, *, yes: bool, trust: 
 
     if trust and endpoint is None:
         return None
-    model, moved = api.load(model_uri, trust=trust), None
+    found, moved = api.find_model(model_uri, trust=trust), None
     if endpoint is not None:
-        moved = api.read_endpoint_for(endpoint, model.spec)
-        model = api.load(model_uri, moved, trust=trust)
-    agree_to_address(model.sends_key, yes=yes or trust)
+        moved = api.read_endpoint_for(endpoint, found.fitted.spec)
+        found = api.find_model(model_uri, moved, trust=trust)
+    agree_to_address(found.sends_key, yes=yes or trust)
     return moved

@@ -1,4 +1,4 @@
-"""The verbs about answering HTTP."""
+"""Serving a model in the foreground: imports nothing that a server does not need, so that it starts fast and small."""
 
 from __future__ import annotations
 
