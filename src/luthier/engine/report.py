@@ -83,6 +83,7 @@ class Report:
         recorded: what the answers from the journal took when they were fetched.
         damaged: answers of the journal whose checksum did not fit, which were asked again.
         history: how the limiter's window moved, by endpoint.
+        fetched_seconds: what each answer fetched now took.
     """
 
     def __init__(self) -> None:
@@ -92,6 +93,7 @@ class Report:
         self.now, self.recorded = Tally(), Tally()
         self.history: dict[str, list[LimiterEvent]] = {}
         self._notes: list[str] = []
+        self.fetched_seconds: array[float] = array("d")
         self._latencies: array[float] = array("d")
 
     def completed(self, answer: Answer) -> None:
@@ -103,6 +105,8 @@ class Report:
         self.from_journal += answer.from_journal
         if answer.latency_seconds is not None:
             self._latencies.append(answer.latency_seconds)
+            if not answer.from_journal:
+                self.fetched_seconds.append(answer.latency_seconds)
         (self.recorded if answer.from_journal else self.now).add(answer)
 
     @property

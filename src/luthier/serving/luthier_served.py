@@ -191,6 +191,7 @@ class LuthierServed:
             input_tokens=report.input_tokens,
             output_tokens=report.output_tokens,
             spent_usd=report.spent_now_usd,
+            upstream_seconds=report.fetched_seconds,
         )
 
     def _capacity(self) -> str | None:

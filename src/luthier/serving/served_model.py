@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -38,6 +38,7 @@ class ScoringAnswer:
         input_tokens: sent for these rows.
         output_tokens: received for these rows.
         spent_usd: US dollars paid now; `None` where a price is unknown.
+        upstream_seconds: what each call took that was sent for these rows.
     """
 
     predictions: Any
@@ -47,6 +48,7 @@ class ScoringAnswer:
     input_tokens: int = 0
     output_tokens: int = 0
     spent_usd: float | None = 0.0
+    upstream_seconds: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from luthier.processes import queued_signals
 from luthier.serving.application import Keys, ScoringApplication
 from luthier.serving.http_protocol import LimitedHttpProtocol, Listener
 from luthier.serving.keys import KeyFile, KeyRing, new_key
+from luthier.serving.metrics import ServerMetrics
 from luthier.serving.served_model import ServedModel
 from luthier.serving.served_request import Observer
 from luthier.serving.settings import ServerSettings
@@ -70,8 +71,14 @@ class RunningServer:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.model, self.settings = model, settings
+        metrics = ServerMetrics(model, settings, revision=revision)
         self.application = ScoringApplication(
-            model, settings, keys=keys_of(settings, keys), revision=revision, observers=observers
+            model,
+            settings,
+            keys=keys_of(settings, keys),
+            revision=revision,
+            observers=[metrics, *observers],
+            metrics=metrics.page,
         )
         self._config = uvicorn.Config(
             self.application,
