@@ -16,11 +16,11 @@ from typing import Any
 from luthier.deployments.server_requests import NotAnswered, predictions_for
 from luthier.packaging.folder import read_model_folder
 from luthier.packaging.model import relocated
-from luthier.packaging.recorded_answers import SCORES_WITHIN, difference, read_recorded
+from luthier.packaging.recorded_answers import SCORES_WITHIN, RecordedRow, difference, read_recorded
 from luthier.spec import Spec
 from luthier.techniques import read_fitted
 
-__all__ = ["LiveCheck", "check_live", "most_disagreements"]
+__all__ = ["LiveCheck", "check_live", "compare_live", "most_disagreements", "recorded_rows"]
 
 REPEAT_DISAGREEMENT = 0.05
 """Share of rows that may get another answer when a model is asked the same again."""
@@ -29,6 +29,8 @@ CONFIDENCE = 0.95
 
 VECTORS_WITHIN = 1e-3
 """By this much a probability of a head may differ: services round the same vector differently from call to call."""
+
+NOTHING_RECORDED = "parity: the model recorded no answers, so none were compared"
 
 LEAST_ANSWERED = 0.5
 """Share of the rows that must be answered at all; what fails for a passing reason says nothing about the model."""
@@ -78,30 +80,49 @@ def check_live(
     Raises:
         ModelError: the folder is no packaged model, or its recorded answers are damaged.
     """
+    recorded = recorded_rows(model)
+    if not recorded:
+        return LiveCheck(True, NOTHING_RECORDED)
+    try:
+        given = predictions_for(address, [row.inputs for row in recorded], key=key, timeout_seconds=timeout_seconds)
+    except NotAnswered as error:
+        return LiveCheck(False, f"parity: {error}", len(recorded))
+    return compare_live(model, given, endpoint)
+
+
+def recorded_rows(model: Path) -> tuple[RecordedRow, ...]:
+    """The rows that a packaged model recorded; none for one that recorded nothing.
+
+    Raises:
+        ModelError: the folder is no packaged model, or its recorded answers are damaged.
+    """
     folder = read_model_folder(model, str(model))
     recorded = read_recorded(folder.data) if folder.is_ours else None
-    if recorded is None or not recorded.rows:
-        return LiveCheck(True, "parity: the model recorded no answers, so none were compared")
-    fitted = read_fitted(folder.data)
-    try:
-        given = predictions_for(
-            address, [row.inputs for row in recorded.rows], key=key, timeout_seconds=timeout_seconds
-        )
-    except NotAnswered as error:
-        return LiveCheck(False, f"parity: {error}", len(recorded.rows))
-    if not isinstance(given, list) or len(given) != len(recorded.rows):
-        return LiveCheck(False, "parity: the server gave another number of answers than rows", len(recorded.rows))
+    return () if recorded is None else recorded.rows
+
+
+def compare_live(model: Path, given: Any, endpoint: Mapping[str, Any] | None = None) -> LiveCheck:
+    """Compares what a server answered to the recorded rows with what was recorded.
+
+    Args:
+        model: folder of the packaged model.
+        given: the server's `predictions`.
+        endpoint: settings that point the model elsewhere, as the server has them.
+
+    Raises:
+        ModelError: the folder is no packaged model, or its recorded answers are damaged.
+    """
+    recorded = recorded_rows(model)
+    fitted = read_fitted(read_model_folder(model, str(model)).data)
+    if not isinstance(given, list) or len(given) != len(recorded):
+        return LiveCheck(False, "parity: the server gave another number of answers than rows", len(recorded))
     pairs = [
-        (row.prediction, answer)
-        for row, answer in zip(recorded.rows, given, strict=True)
-        if answer.get("state") != "failed"
+        (row.prediction, answer) for row, answer in zip(recorded, given, strict=True) if answer.get("state") != "failed"
     ]
-    replayed = sum(row.has_answers for row in recorded.rows)
-    said = f"parity: {replayed} of {len(recorded.rows)} recorded answers replayed; live "
-    if len(pairs) < LEAST_ANSWERED * len(recorded.rows):
-        return LiveCheck(
-            False, f"{said}{len(pairs)} of {len(recorded.rows)} rows answered", len(recorded.rows), len(pairs)
-        )
+    replayed = sum(row.has_answers for row in recorded)
+    said = f"parity: {replayed} of {len(recorded)} recorded answers replayed; live "
+    if len(pairs) < LEAST_ANSWERED * len(recorded):
+        return LiveCheck(False, f"{said}{len(pairs)} of {len(recorded)} rows answered", len(recorded), len(pairs))
     spec = fitted.spec
     moved = relocated(spec.endpoint, endpoint)
     is_other = moved is not None and spec.endpoint is not None and moved.model != spec.endpoint.model
@@ -111,9 +132,9 @@ def check_live(
     words = f"{said}{alike} of {len(pairs)} alike (at least {wanted} wanted)"
     if is_other:
         words = f"{said}{alike} of {len(pairs)} alike, asked at another model, so any number will do"
-    if len(pairs) < len(recorded.rows):
-        words += f"; {len(recorded.rows) - len(pairs)} not answered"
-    return LiveCheck(alike >= wanted, words, len(recorded.rows), len(pairs), alike, wanted)
+    if len(pairs) < len(recorded):
+        words += f"; {len(recorded) - len(pairs)} not answered"
+    return LiveCheck(alike >= wanted, words, len(recorded), len(pairs), alike, wanted)
 
 
 def most_disagreements(rows: int, share: float) -> int:

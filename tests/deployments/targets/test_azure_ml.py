@@ -7,14 +7,18 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier.deployments.parity import recorded_rows
 from luthier.deployments.plan import DeploymentPlan, DeploymentRequest
 from luthier.deployments.targets.azure_ml import AzureMlTarget
 from luthier.deployments.targets.resource_manager import ArmRequest
 from luthier.errors import EndpointError, GateFailed, MissingPart, QuotaError, UserError
+from luthier.packaging.loading import find_model
 from luthier.serving.settings import ServerSettings
+from tests.conftest import reviews, stars
 from tests.deployments.targets.azure_ml_stand_in import ENDPOINT_KEY, ROOT, WORKSPACE, AzureMlStandIn
 from tests.tuning.azure_stand_in import ARM_TOKEN, GROUP, SUBSCRIPTION, Refusal
 
@@ -188,6 +192,39 @@ def test_a_model_that_fails_its_row_gets_no_traffic(azure: AzureMlStandIn, deplo
     with pytest.raises(GateFailed, match="the key was refused"):
         deploy()
     assert azure.traffic("stars") == {}
+
+
+@pytest.fixture
+def measured(store: str, train: pd.DataFrame) -> lt.Model:
+    """A baseline that was measured, so that it recorded answers; it asks no endpoint."""
+    board = lt.compare([lt.Baseline(stars(), name="stars-baseline")], reviews(30, seed=4), train=train)
+    return board.best.log(register="measured")
+
+
+def test_answers_that_differ_from_the_recorded_ones_get_no_traffic(
+    measured: lt.Model, azure: AzureMlStandIn, target: AzureMlTarget
+) -> None:
+    without_key = {name: value for name, value in CONFIG.items() if name != "key_from"}
+    request = DeploymentRequest(name="stars", model_uri="models:/measured/1", config=without_key)
+    plan = target.plan(request)
+    rows = json.loads(plan.documents["rows"].partition("\n\n")[2])["dataframe_records"]
+    assert len(rows) == 20
+    recorded = recorded_rows(find_model("models:/measured/1").folder.path)
+    answers = [{**row.prediction, "error": None} for row in recorded]
+    azure.row_answer = (200, {}, {"predictions": [{**answers[0], "probability": 0.5}, *answers[1:]]})
+    with pytest.raises(GateFailed, match=r"19 of 20 alike.*stars.azurecr.io/stars:1"):
+        target.apply(plan)
+    assert azure.traffic("stars") == {}
+    azure.row_answer = (200, {}, {"predictions": answers})
+    target.apply(target.plan(request))
+    assert azure.traffic("stars") == {"blue": 100}
+
+
+def test_an_alias_is_planned_as_the_version_that_it_means_now(
+    target: AzureMlTarget, request_of: Callable[..., DeploymentRequest]
+) -> None:
+    plan = target.plan(replace(request_of(), model_uri="models:/stars@champion"))
+    assert plan.request.model_uri == "models:/stars/1"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A managed online endpoint of Azure Machine Learning, with two deployments that take turns: blue and green.
 
-    environment (the image) --> endpoint --> deployment beside the old one --> one row is asked --> traffic
+    environment (the image) --> endpoint --> deployment beside the old one --> rows are asked --> traffic
 
 The image is that of the container target, so that what answers at Azure is the server that answers everywhere else.
 """
@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from luthier.deployments.fetching import resolved_model
+from luthier.deployments.parity import compare_live, recorded_rows
 from luthier.deployments.plan import DeploymentPlan, DeploymentRequest
 from luthier.deployments.targets.azure_ml_settings import AzureMlSettings
 from luthier.deployments.targets.resource_manager import ArmRequest, ResourceManager
@@ -67,6 +69,8 @@ class AzureMlTarget:
             )
         there = _Endpoint.read(self._manager, asked, request.name)
         if asked.operation == "deploy":
+            # An alias may mean another version when the plan is carried out.
+            request = replace(request, model_uri=resolved_model(request.model_uri).uri)
             return _plan_deploy(request, asked, str(workspace["location"]), there)
         if asked.operation == "rollback":
             return _plan_rollback(request, asked, there)
@@ -83,14 +87,14 @@ class AzureMlTarget:
         for document in plan.documents.values():
             asked = ArmRequest.parse(document) if " /subscriptions/" in document.partition("\n")[0] else None
             if asked is None:
-                self._ask_one_row(plan, document, str(key["primaryKey"]))
+                self._ask_rows(plan, document, str(key["primaryKey"]))
             elif asked.target.partition("?")[0].endswith("/listKeys"):
                 key = self._manager.send(asked)
             else:
                 self._manager.send(asked)
         return plan.steps[-1]
 
-    def _ask_one_row(self, plan: DeploymentPlan, document: str, key: str) -> None:
+    def _ask_rows(self, plan: DeploymentPlan, document: str, key: str) -> None:
         """Asks the new deployment alone, by the header that names it, before it gets any traffic."""
         from azure.core import PipelineClient
         from azure.core.exceptions import AzureError
@@ -123,13 +127,22 @@ class AzureMlTarget:
                 f"the variable that holds one, as in --config server_key_env=STARS_SERVER_KEY. {stays}"
             )
         if response.status_code != 200:
-            raise GateFailed(f"deployment {colour} answered one row with status {response.status_code}. {stays}")
+            raise GateFailed(f"deployment {colour} answered its rows with status {response.status_code}. {stays}")
         try:
-            answer = dict(response.json()["predictions"][0])
+            predictions = response.json()["predictions"]
+            first = dict(predictions[0])
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise GateFailed(f"deployment {colour} does not answer by MLflow's scoring protocol. {stays}") from error
-        if answer.get("state") == "failed":
-            raise GateFailed(f"deployment {colour} answers, and its model fails: {answer.get('error')}. {stays}")
+        if first.get("state") == "failed":
+            raise GateFailed(f"deployment {colour} answers, and its model fails: {first.get('error')}. {stays}")
+        model = find_model(request.model_uri, trust=request.trust).folder.path
+        if recorded_rows(model):
+            found = compare_live(model, predictions, request.endpoint)
+            if not found.passed:
+                raise GateFailed(
+                    f"deployment {colour} does not answer as {request.model_uri} did when it was measured "
+                    f"({found.words}). Is {asked.image} the image of that version? {stays}"
+                )
 
 
 @dataclass(frozen=True)
@@ -198,9 +211,10 @@ class _Endpoint:
 
 
 def _plan_deploy(request: DeploymentRequest, asked: AzureMlSettings, location: str, there: _Endpoint) -> DeploymentPlan:
-    if request.endpoint:
-        raise UserError("the image answers with the endpoint that it was built with; leave out --endpoint here.")
-    fitted = find_model(request.model_uri, trust=request.trust).fitted
+    # The endpoint is that of the image, which was built with the same --endpoint.
+    found = find_model(request.model_uri, request.endpoint, trust=request.trust)
+    fitted, recorded = found.fitted, recorded_rows(found.folder.path)
+    rows = [dict(row.inputs) for row in recorded] or [dict.fromkeys(fitted.spec.columns, "An example text.")]
     environment = _environment(asked, request.name)
     body = _deployment(request, asked, location, environment, _secrets(request, asked, fitted.spec.endpoints))
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
@@ -248,8 +262,10 @@ def _plan_deploy(request: DeploymentRequest, asked: AzureMlSettings, location: s
     moves = {one: part for one, part in traffic.items() if part} != there.traffic
     if moves or not is_there:
         documents["key of the endpoint"] = str(ArmRequest("POST", _versioned(f"{endpoint_path}/listKeys")))
-        documents["one row"] = _one_row(request.name, asked, location, colour, fitted.spec.columns)
-        steps.append(f"Ask {colour} for one row, which the model's endpoint bills as any other.")
+        documents["rows"] = _rows(request.name, asked, location, colour, rows)
+        compared = f" and compare the answers with the recorded ones ({len(recorded)})" if recorded else ""
+        noun = "row" if len(rows) == 1 else "rows"
+        steps.append(f"Ask {colour} for {len(rows)} {noun}, which the model's endpoint bills as any other{compared}.")
     if moves:
         documents["traffic"] = str(now.with_traffic(asked, traffic))
         steps.append(f"Traffic: {_shares(there.traffic)} -> {_shares(traffic)}.")
@@ -385,16 +401,15 @@ def _secrets(request: DeploymentRequest, asked: AzureMlSettings, endpoints: Any)
     return {names[0]: "${{" + asked.key_from + "}}"}
 
 
-def _one_row(name: str, asked: AzureMlSettings, location: str, colour: str, columns: Any) -> str:
+def _rows(name: str, asked: AzureMlSettings, location: str, colour: str, rows: list[dict[str, Any]]) -> str:
     if asked.server_key_env is not None:
         _server_key(asked.server_key_env)
     server_key = "" if asked.server_key_env is None else f"X-API-Key: (the value of {asked.server_key_env})\n"
-    row = dict.fromkeys(columns, "An example text.")
     return (
         f"POST https://{name}.{location}.inference.ml.azure.com/invocations (the scoringUri that Azure gives)\n"
         f"azureml-model-deployment: {colour}\n"
         f"Authorization: Bearer (the key read before; kept nowhere)\n{server_key}\n"
-        + json.dumps({"dataframe_records": [row]}, indent=2)
+        + json.dumps({"dataframe_records": rows}, indent=2)
     )
 
 
