@@ -10,6 +10,9 @@ import luthier as lt
 from luthier.deployments.fetching import fetch_model, follows_alias, resolved_model, version_behind
 from luthier.deployments.records import ResolvedModel
 from luthier.errors import ModelError
+from luthier.packaging.folder import DATA
+from luthier.packaging.recorded_answers import read_recorded
+from tests.measured_models import MeasuredModels
 
 pytestmark = pytest.mark.slow
 
@@ -41,3 +44,12 @@ async def test_a_model_that_is_gone_leaves_no_folder_behind(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="no folder"):
         await fetch_model(ResolvedModel("file:///nowhere", None, "sqlite:///none.db"), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+async def test_a_model_of_an_earlier_luthier_gets_the_answers_that_its_run_and_the_journal_have(
+    measured: MeasuredModels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LUTHIER_HOME", str(measured.store.parent / "home"))
+    folder = tmp_path / "model"
+    await fetch_model(ResolvedModel(str(measured.folders["earlier"]), None, f"sqlite:///{measured.store}"), folder)
+    assert read_recorded(folder / DATA) == read_recorded(measured.folders["few"] / DATA)

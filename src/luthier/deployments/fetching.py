@@ -105,6 +105,21 @@ async def fetch_model(model: ResolvedModel, folder: Path) -> None:
         raise ModelError(said.decode(errors="replace").strip()[-2000:])
 
 
+def _record(folder: Path) -> None:
+    """Adds the recorded answers of a model that an earlier Luthier packaged, from its run and the journal."""
+    from luthier.packaging.folder import read_model_folder
+    from luthier.packaging.recorded_answers import FILE, read_recorded
+
+    model = read_model_folder(folder, str(folder))
+    if not model.is_ours or model.run_id is None or read_recorded(model.data) is not None:
+        return
+    from luthier.packaging.recording import recorded_of
+
+    recorded = recorded_of(str(folder))
+    if recorded is not None:
+        (model.data / FILE).write_text(recorded.to_json(), encoding="utf-8")
+
+
 def main(model_uri: str, folder: Path) -> int:
     """Copies the model at an address into a folder; returns the exit code."""
     from luthier.packaging.loading import located
@@ -114,6 +129,7 @@ def main(model_uri: str, folder: Path) -> int:
         # Left by a copy that was killed.
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(located(model_uri), partial, symlinks=True)
+        _record(partial)
         partial.rename(folder)
     except LuthierError as error:
         print(error, file=sys.stderr)

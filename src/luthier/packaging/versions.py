@@ -155,7 +155,8 @@ def _log(
         input_example=example,
         metadata={"luthier": dict(tags)},
         validate_serving_input=False,
-        recorded=recorded,
+        # Also where there are none: a model without the file is one of an earlier Luthier, and its run is searched.
+        recorded=recorded or RecordedAnswers(),
     )
 
 
