@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from luthier.serving.http_protocol import LimitedHttpProtocol
+from luthier.serving.served_model import ScoringAnswer, ScoringRequest
 from luthier.serving.server import raise_file_limit
 from tests.conftest import REPOSITORY
-from tests.serving.served import EchoModel, ask, ask_raw, read_all, read_answer, running
+from tests.serving.served import EchoModel, ask, ask_raw, read_all, read_answer, running, until
 
 READ_SECONDS = 0.3
 ENOUGH_SECONDS = 10.0
@@ -120,6 +122,35 @@ def test_the_rest_of_a_body_that_was_refused_has_its_time_too(here: socket.socke
     assert seconds < ENOUGH_SECONDS
 
 
+class LongAnswers(EchoModel):
+    async def answer(self, request: ScoringRequest, timeout_seconds: float) -> ScoringAnswer:
+        return ScoringAnswer(["x" * 1_000_000] * 16, 1)
+
+
+def test_a_client_that_stops_reading_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("luthier.serving.server.KEEP_ALIVE_SECONDS", 0.2)
+    with running(LongAnswers()) as (server, listening), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(listening.getsockname())
+        client.sendall(HEAD + BODY)
+        until(lambda: server.in_flight == 0 and server.connections == 1)
+        until(lambda: server.connections == 0)
+
+
+def test_a_client_that_reads_its_answer_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("luthier.serving.server.KEEP_ALIVE_SECONDS", 0.2)
+    with running(LongAnswers()) as (_, listening), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 200_000)
+        client.settimeout(ENOUGH_SECONDS)
+        client.connect(listening.getsockname())
+        client.sendall(HEAD + BODY)
+        got, pause = 0, threading.Event()
+        while piece := client.recv(1_000_000):
+            got += len(piece)
+            pause.wait(0.005)
+        assert got > 16_000_000
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -158,8 +189,19 @@ def test_headers_within_the_limit_are_read_whatever_the_body_is(here: socket.soc
         HEAD.replace(b"Content-Length: 17", b"Content-Length: 17\r\nContent-Length: 5") + BODY,
         HEAD.replace(b"17", b"9" * 40) + BODY,
         b"GET /ping HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n",
+        b"GET /\xe9 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
-    ids=["TLS", "CONNECT", "no HTTP", "two lengths", "negative", "contradicting", "huge", "zero byte"],
+    ids=[
+        "TLS",
+        "CONNECT",
+        "no HTTP",
+        "two lengths",
+        "negative",
+        "contradicting",
+        "huge",
+        "zero byte",
+        "path in Latin-1",
+    ],
 )
 def test_what_is_not_http_gets_400(here: socket.socket, sent: bytes) -> None:
     said = ask_raw(here, sent)

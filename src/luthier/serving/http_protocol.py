@@ -7,6 +7,7 @@ reaches into uvicorn's protocol; tests hold each behaviour.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -61,6 +62,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._in_message = self._in_headers = self._too_large = False
         self._header_bytes = 0
+        self._unread = math.inf
 
     @property
     def is_busy(self) -> bool:
@@ -140,22 +142,25 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._in_message = False
+        self._unread = math.inf
         self._disarm()
         super().on_message_complete()
         if self.cycle.response_complete and self.listener.is_paused:
             self.transport.close()
         elif self.cycle.response_complete and self.timeout_keep_alive_task is None:
             # It was refused before its end, and the rest of it has ended uvicorn's wait for the next request.
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._keep_alive()
 
     def timeout_keep_alive_handler(self) -> None:
-        """No next request has come."""
-        if self.transport.get_write_buffer_size():
-            # The client does not read its answer.
+        """No next request has come. A client that still reads its answer goes on; one that has stopped is cut off."""
+        unread = self.transport.get_write_buffer_size()
+        if unread >= self._unread:
             self.transport.abort()
-        super().timeout_keep_alive_handler()
+        elif unread:
+            self._unread = unread
+            self._keep_alive()
+        else:
+            super().timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
         """Refuses what the parser does not understand, in the form of all other refusals."""
@@ -163,6 +168,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refuse_headers()
         else:
             self._refuse(Refusal(400, "MALFORMED_REQUEST", "The request is not HTTP/1.1 as the standard has it."))
+
+    def _keep_alive(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _refuse_headers(self) -> None:
         self._refuse(

@@ -24,6 +24,7 @@ from luthier.serving.metrics import ServerMetrics
 from luthier.serving.served_model import ServedModel
 from luthier.serving.served_request import Observer
 from luthier.serving.settings import ServerSettings
+from luthier.terminals import visible_json
 
 __all__ = ["BackgroundServer", "RunningServer", "listening_socket", "serve", "serve_in_background"]
 
@@ -42,6 +43,9 @@ MOST_FILES = 10_240 if sys.platform == "darwin" else 65_536
 SWITCH_SECONDS = 0.001
 
 TICK_SECONDS = 0.5
+
+SHOWN_CHARACTERS = 100
+"""Of each cell in the example that is printed."""
 
 
 class RunningServer:
@@ -324,12 +328,14 @@ def welcome(model: ServedModel, server: BackgroundServer) -> str:
     """Where a server listens, and a command that asks it."""
     facts = model.facts
     version = "" if facts.version is None else f", version {facts.version}"
-    row = dict(facts.example[0]) if facts.example else dict.fromkeys(facts.columns, "")
-    asked = json.dumps({"dataframe_records": [row]}, ensure_ascii=False, default=str).replace("'", "'\\''")
+    row = facts.example[0] if facts.example else dict.fromkeys(facts.columns, "")
+    short = {name: cell[:SHOWN_CHARACTERS] if isinstance(cell, str) else cell for name, cell in row.items()}
+    asked = json.dumps({"dataframe_records": [short]}, ensure_ascii=False, default=str)
+    typed = visible_json(asked).replace("'", "'\\''")
     key = ""
     if not server.settings.without_key:
         key = f" \\\n    -H 'Authorization: Bearer {server.key or 'KEY'}'"
     return (
         f"{facts.uri} ({facts.name}{version}) answers at {server.url} until Ctrl-C; its page is {server.url}/docs\n"
-        f"  curl {server.url}/invocations -H 'Content-Type: application/json'{key} \\\n    -d '{asked}'"
+        f"  curl {server.url}/invocations -H 'Content-Type: application/json'{key} \\\n    -d '{typed}'"
     )
