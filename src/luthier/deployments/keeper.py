@@ -11,7 +11,9 @@ import time
 from dataclasses import dataclass, field
 
 from luthier.deployments.fetching import fetch_model
+from luthier.deployments.live_check import check_revision
 from luthier.deployments.records import (
+    ENDED,
     DeploymentRecord,
     Revision,
     RevisionState,
@@ -120,7 +122,7 @@ class DeploymentKeeper:
             self.store.say(self.name, f"the controller was started anew and took over the servers of {adopted}")
         for revision in found.revisions:
             # What the last controller was ending, or kept warm, when it was killed.
-            if revision not in (found.serving, found.wanted) and revision.state not in ("drained", "failed"):
+            if revision not in (found.serving, found.wanted) and revision.state not in ENDED:
                 await self._drain(revision, "drained")
         self._is_adopted = True
 
@@ -201,12 +203,14 @@ class DeploymentKeeper:
             case "check":
                 self._become(revision, "checking", "is ready; its answers are compared with the recorded ones")
                 assert server is not None
-                run.check = asyncio.create_task(self._check(server))
+                run.check = asyncio.create_task(check_revision(server.folder))
             case "accept":
                 assert server is not None
                 await server.accept()
+                if run.old is None and action.words:
+                    self.store.say(self.name, f"{revision.title}: {action.words}")
                 if action.server == "new" and run.old is not None and not run.machine.is_rollback:
-                    self._become(revision, "sharing", f"answers beside revision {run.old.number}; both are watched")
+                    self._become(revision, "sharing", f"answers beside revision {run.old.number}; {action.words}")
                 elif action.server == "old":
                     self._become(revision, "serving", action.words)
             case "pause":
@@ -244,10 +248,6 @@ class DeploymentKeeper:
         self.store.set_process(self.name, revision.number, process)
         self._restarts.setdefault(revision.number, _Restarts()).started = time.monotonic()
         self.store.say(self.name, f"the server of {revision.title} was started (pid {process.pid})")
-
-    async def _check(self, server: RevisionServer) -> CheckOutcome:
-        """Compares its live answers with the recorded ones."""
-        return CheckOutcome(True, "")
 
     async def _cancel(self, run: _RolloutRun) -> None:
         for task in (run.starting, run.check):
@@ -301,7 +301,7 @@ class DeploymentKeeper:
         if server is not None and server.is_alive:
             await server.drain()
             self._ending[revision.number] = time.monotonic() + revision.settings.timeout_seconds + DRAIN_EXTRA_SECONDS
-        if self._state_of(revision) not in ("failed", "drained"):
+        if self._state_of(revision) not in ENDED:
             self.store.set_state(self.name, revision.number, state)
 
     async def _end_servers(self) -> None:
@@ -313,6 +313,7 @@ class DeploymentKeeper:
             if not server.is_alive and (number not in kept or number in self._ending):
                 del self._servers[number]
                 self._ending.pop(number, None)
+                server.remove_sockets()
                 self.store.set_process(self.name, number, None)
                 self.store.say(self.name, f"the server of revision {number} has ended")
             elif number in self._ending and time.monotonic() > self._ending[number]:
@@ -327,7 +328,7 @@ class DeploymentKeeper:
         for revision in found.revisions:
             if revision.number in self._servers and revision.number not in self._ending:
                 await self._drain(revision, "drained")
-            elif revision.state not in ("drained", "failed"):
+            elif revision.state not in ENDED:
                 self.store.set_state(self.name, revision.number, "drained")
         self._stop_listening()
         if not self._servers and found.desired == "deleted":

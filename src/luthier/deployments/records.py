@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from luthier.deployments.rollout import RolloutBounds
 from luthier.home import luthier_home
@@ -17,6 +17,7 @@ __all__ = [
     "DeploymentRecord",
     "DeploymentEvent",
     "Desired",
+    "ENDED",
     "ResolvedModel",
     "Revision",
     "RevisionState",
@@ -40,7 +41,7 @@ RevisionState = Literal["starting", "checking", "sharing", "serving", "standby",
 """
 
 ENDED: tuple[RevisionState, ...] = ("drained", "failed")
-LIVE: tuple[RevisionState, ...] = tuple(state for state in get_args(RevisionState) if state not in ENDED)
+"""States in which a revision has no server."""
 
 
 @dataclass(frozen=True, slots=True)

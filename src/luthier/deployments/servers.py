@@ -139,6 +139,11 @@ class RevisionServer:
         if self._child is not None:
             self._child.wait()
 
+    def remove_sockets(self) -> None:
+        """Removes the files of its private sockets, which a server that was killed leaves behind."""
+        for path in (self.control.path, self.control.http_path):
+            path.unlink(missing_ok=True)
+
     async def listening_socket(self) -> socket.socket | None:
         """The shared socket, from the server that has it; `None` if it does not answer."""
         try:
