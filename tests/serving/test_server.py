@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -147,6 +148,24 @@ def test_connections_of_a_paused_socket_end_after_their_next_answer() -> None:
             said = read_all(client)
         assert said.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in said
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_connection_that_comes_at_the_moment_of_a_pause_is_answered(turns: int) -> None:
+    with listening_socket("127.0.0.1", 0) as listening, running_on(listening, EchoModel()) as server:
+
+        async def pause_soon() -> socket.socket:
+            client = connected(listening)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await server.pause(listening)
+            return client
+
+        with wait_for(pause_soon()) as client:
+            client.sendall(CLOSING)
+            # Where it was not accepted yet, it waits for the next accept.
+            wait_for(server.accept(listening))
+            assert read_all(client).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_request_that_is_being_answered_when_its_socket_is_paused_is_finished() -> None:

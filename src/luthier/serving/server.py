@@ -161,6 +161,13 @@ class RunningServer:
             return
         listener, server = self._listeners.pop(listening)
         listener.is_paused = True
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop) and isinstance(server, asyncio.Server):
+            # asyncio drops connections that it has accepted but not yet set up when their server closes: their clients
+            # would never be answered. So it stops to accept first, and closes when those are set up.
+            for one in server.sockets:
+                loop.remove_reader(one.fileno())
+            await asyncio.sleep(0)
         server.close()
         for connection in list(self._uvicorn.server_state.connections):
             assert isinstance(connection, LimitedHttpProtocol)
