@@ -33,7 +33,7 @@ from luthier.serving.served_model import ScoringAnswer, ScoringRequest, ServedMo
 from luthier.serving.served_request import Observer, ServedRequest
 from luthier.serving.settings import LOOPBACK, ServerSettings
 
-__all__ = ["ScoringApplication", "Keys", "Page"]
+__all__ = ["Keys", "Page", "ScoringApplication"]
 
 log = logging.getLogger("luthier.serving")
 
@@ -223,12 +223,14 @@ class ScoringApplication:
 
     async def _decoded(self, request: Request, body: bytes) -> ScoringRequest:
         kind = request.headers.get("content-type")
-        encoding = request.headers.get("content-encoding")
-        rows, size = self.settings.most_rows, self.settings.most_bytes
-
-        def decode() -> ScoringRequest:
-            return read_request(body, kind, most_rows=rows, most_bytes=size, content_encoding=encoding)
-
+        decode = functools.partial(
+            read_request,
+            body,
+            kind,
+            most_rows=self.settings.most_rows,
+            most_bytes=self.settings.most_bytes,
+            content_encoding=request.headers.get("content-encoding"),
+        )
         # Reading tables imports pyarrow the first time, which takes as long as a large body.
         is_quick = len(body) <= LARGE_BYTES and (kind or "").lower().startswith("application/json")
         return decode() if is_quick else await asyncio.to_thread(decode)
