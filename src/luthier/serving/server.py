@@ -8,7 +8,7 @@ import queue
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ import uvicorn
 from luthier.engine.loop import wait_for
 from luthier.errors import UserError
 from luthier.processes import queued_signals
+from luthier.serving.access_log import AccessLog, server_log
 from luthier.serving.application import Keys, ScoringApplication
 from luthier.serving.http_protocol import LimitedHttpProtocol, Listener
 from luthier.serving.keys import KeyFile, KeyRing, new_key
@@ -81,7 +82,7 @@ class RunningServer:
             settings,
             keys=keys_of(settings, keys),
             revision=revision,
-            observers=[metrics, *observers],
+            observers=[metrics, AccessLog(model.facts, revision), *observers],
             metrics=metrics.page,
         )
         self._config = uvicorn.Config(
@@ -200,13 +201,17 @@ class BackgroundServer:
     def __init__(self, model: ServedModel, settings: ServerSettings) -> None:
         self.key = None if settings.without_key or settings.keys_file else new_key()
         self.settings = settings
+        self._log = ExitStack()
         self._socket = listening_socket(settings.host, settings.port)
         self.url = url_of(self._socket)
         self._server: RunningServer | None = None
         try:
+            if settings.log_file is not None:
+                self._log.enter_context(server_log(settings.log_file))
             self._server = wait_for(_started(model, settings, self.key, self._socket))
         except BaseException:
             self._socket.close()
+            self._log.close()
             raise
 
     def __enter__(self) -> Self:
@@ -223,6 +228,7 @@ class BackgroundServer:
         if server is not None:
             wait_for(server.drain())
             self._socket.close()
+            self._log.close()
 
 
 def serve_in_background(model: ServedModel, settings: ServerSettings) -> BackgroundServer:
@@ -242,7 +248,10 @@ def serve(model: ServedModel, settings: ServerSettings) -> None:
     Raises:
         UserError: the port is taken.
     """
-    with serve_in_background(model, settings) as server:
+    with (
+        server_log(None) if settings.log_file is None else nullcontext(),
+        serve_in_background(model, settings) as server,
+    ):
         with queued_signals() as came:
             print(welcome(model, server), file=sys.stderr, flush=True)
             while True:

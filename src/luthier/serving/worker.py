@@ -22,6 +22,7 @@ from typing import Any
 from luthier.engine.loop import in_background, wait_for
 from luthier.errors import LuthierError, UserError
 from luthier.processes import start_time
+from luthier.serving.access_log import server_log
 from luthier.serving.control import LISTEN_FD_VARIABLE, ControlListener, bound_socket, http_socket_path
 from luthier.serving.models import open_model
 from luthier.serving.recent_traffic import RecentTraffic
@@ -142,7 +143,7 @@ def run(folder: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     shared = inherited_socket()
     server_file = ServerFile.read(folder)
-    with only_one(folder):
+    with only_one(folder), server_log(server_file.settings.log_file):
         deployed = DeployedServer(server_file, shared)
         control = ControlListener(folder, deployed)
         http_path = http_socket_path(folder)
