@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 import shutil
@@ -18,9 +19,11 @@ from luthier.deployments.fetching import resolved_model
 from luthier.deployments.plan import DeploymentRequest
 from luthier.errors import EndpointError, ModelError, UserError
 from luthier.packaging.flavor import requirements
-from luthier.packaging.loading import FoundModel, find_model
+from luthier.packaging.folder import ModelFolder, read_model_folder
+from luthier.packaging.loading import find_model, located
 from luthier.packaging.model import LIMIT_KEYS, endpoint_settings
 from luthier.providers.endpoint import EMBEDDED_CONCURRENCY, Endpoint, Limits
+from luthier.spec import Fitted
 from luthier.tracking.store_file import REGISTERED
 
 __all__ = ["ShippedModel", "is_loopback", "share_of", "ship"]
@@ -34,6 +37,9 @@ SERVER = ("filelock", "httptools", "prometheus-client", "pyarrow", "starlette", 
 UNUSED = ("mlflow", "pandas")
 """Packages that every packaged model names and a server of Luthier's models never imports: most of the size."""
 
+READ = ("data", "input_example.json")
+"""What a server reads of a model's files, beside MLmodel; the example is shown on its page."""
+
 ENTRA_VARIABLES = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID")
 """Variables that azure-identity reads where no one is signed in."""
 
@@ -46,14 +52,16 @@ class ShippedModel:
     """A model with what a server of it needs on another machine.
 
     Attributes:
-        found: the model as it lies here.
+        folder: its files, as they lie here.
+        fitted: what was fitted, its endpoint moved as asked; `None` of a model that Luthier did not log.
         fixed_uri: an address that always means this model, such as `models:/stars/3`.
-        title: the registered name, or the spec's.
-        version: the registered version, or the first characters of the digest of what was fitted.
+        title: the registered name, or that of the spec or of the folder.
+        version: the registered version, or the first characters of a digest.
         runs_own_code: whether MLflow loads it, with code that came along.
     """
 
-    found: FoundModel
+    folder: ModelFolder
+    fitted: Fitted | None
     fixed_uri: str
     title: str
     version: str
@@ -73,13 +81,18 @@ class ShippedModel:
     @property
     def endpoint(self) -> Endpoint | None:
         """Who the model asks; `None` where it asks no endpoint."""
-        return self.found.fitted.spec.endpoint
+        return None if self.fitted is None else self.fitted.spec.endpoint
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every endpoint that the model asks, as far as is known: those in a model's own code are not."""
+        return () if self.fitted is None else self.fitted.spec.endpoints
 
     @property
     def key_variables(self) -> tuple[str, ...]:
         """Names of the environment variables that a server of the model reads keys from."""
         names: set[str] = set()
-        for endpoint in self.found.fitted.spec.endpoints:
+        for endpoint in self.endpoints:
             if endpoint.auth == "entra":
                 names |= set(ENTRA_VARIABLES)
             elif endpoint.key_variable is not None:
@@ -89,7 +102,7 @@ class ShippedModel:
     @property
     def signs_in(self) -> bool:
         """Whether it signs in to Entra rather than sending a key."""
-        return any(endpoint.auth == "entra" for endpoint in self.found.fitted.spec.endpoints)
+        return any(endpoint.auth == "entra" for endpoint in self.endpoints)
 
     def concurrency(self, share: float = 1.0) -> int | None:
         """Calls that one server may have in flight; `None` where the model asks no endpoint."""
@@ -100,7 +113,7 @@ class ShippedModel:
 
     def requirements(self) -> list[str]:
         """Packages, with versions, of a server of the model."""
-        pinned = requirements(self.found.fitted)
+        pinned = _listed(self.folder) if self.fitted is None else requirements(self.fitted)
         if not self.runs_own_code:
             pinned = [line for line in pinned if line.partition("==")[0] not in UNUSED]
         return [*pinned, *(f"{name}=={metadata.version(name)}" for name in SERVER)]
@@ -112,9 +125,9 @@ class ShippedModel:
             share: the part of the account's limits that one server may use.
         """
         endpoint = self.endpoint
-        if endpoint is None:
+        if endpoint is None or self.fitted is None:
             return None
-        packaged = self.found.folder.config
+        packaged = self.folder.config
         # Nothing that the model was packaged with comes back where the file leaves a setting out.
         block = {
             key: value
@@ -123,8 +136,7 @@ class ShippedModel:
         }
         block["limits"] = _shared(endpoint.limits, share)
         blocks = {"endpoint": block}
-        if self.found.fitted.spec.endpoint_block != "endpoint":
-            blocks[self.found.fitted.spec.endpoint_block] = block
+        blocks[self.fitted.spec.endpoint_block] = block
         return ENDPOINT_NOTE + _dumped(blocks)
 
     def copy_to(self, folder: Path) -> None:
@@ -133,12 +145,11 @@ class ShippedModel:
         Raises:
             ModelError: a symbolic link is among the files.
         """
-        source = self.found.folder.path
-        parts = ["data"] if not self.runs_own_code else [entry.name for entry in source.iterdir()]
+        source = self.folder.path
         folder.mkdir()
-        for name in parts:
-            if name != "MLmodel":
-                _copy(source / name, folder / name)
+        for entry in source.iterdir():
+            if entry.name != "MLmodel" and (self.runs_own_code or entry.name in READ):
+                _copy(entry, folder / entry.name)
         mlmodel = yaml.safe_load((source / "MLmodel").read_text(encoding="utf-8"))
         # Where it lies here, which says nothing there.
         mlmodel.pop("artifact_path", None)
@@ -158,16 +169,24 @@ def ship(request: DeploymentRequest, *, host_is_near: bool) -> ShippedModel:
     """
     # An alias may mean another version when the plan is carried out.
     model = resolved_model(request.model_uri)
-    found = find_model(model.uri, request.endpoint, trust=request.trust)
-    for place, endpoint in enumerate(found.fitted.spec.endpoints):
-        _refuse_unreachable(endpoint, can_be_moved=place == 0, host_is_near=host_is_near)
     named = REGISTERED.fullmatch(model.uri)
+    folder = read_model_folder(located(model.uri), model.uri)
+    if not folder.is_ours and request.trust:
+        if request.endpoint:
+            raise ModelError(f"{model.uri} is not a model that luthier logged, so --endpoint cannot move it.")
+        digest = hashlib.sha256((folder.path / "MLmodel").read_bytes()).hexdigest()
+        name = folder.path.name if named is None else named[1]
+        return ShippedModel(folder, None, model.uri, name, model.version or digest[:12], runs_own_code=True)
+    fitted = find_model(model.uri, request.endpoint, trust=request.trust, folder=folder).fitted
+    for place, endpoint in enumerate(fitted.spec.endpoints):
+        _refuse_unreachable(endpoint, can_be_moved=place == 0, host_is_near=host_is_near)
     return ShippedModel(
-        found,
+        folder,
+        fitted,
         model.uri,
-        found.fitted.spec.name if named is None else named[1],
-        model.version or found.fitted.digest[:12],
-        runs_own_code=request.trust and bool(found.folder.would_run),
+        fitted.spec.name if named is None else named[1],
+        model.version or fitted.digest[:12],
+        runs_own_code=request.trust and bool(folder.would_run),
     )
 
 
@@ -185,6 +204,17 @@ def share_of(config: Mapping[str, str], default: float) -> float:
     if not 0 < share <= 1:
         raise UserError(f"limits_share is {given!r}; give the part of the account's limits for one server, as in 0.5.")
     return share
+
+
+def _listed(folder: ModelFolder) -> list[str]:
+    """Packages that a model was logged with, and those that serving any model of MLflow's needs."""
+    try:
+        lines = (folder.path / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ModelError(f"{folder.path} has no readable requirements.txt, so what it needs is not known.") from error
+    asked = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    # Luthier itself comes as a wheel.
+    return [*(line for line in asked if not re.match(r"luthier\b", line)), *UNUSED]
 
 
 def _refuse_unreachable(endpoint: Endpoint, *, can_be_moved: bool, host_is_near: bool) -> None:

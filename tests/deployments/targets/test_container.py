@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import pandas as pd
 import pytest
 import yaml
 
 import luthier as lt
 from luthier.deployments.deployment_setup import DeploymentSetup
-from luthier.errors import DataError, EndpointError, MissingPart, UserError
+from luthier.errors import DataError, EndpointError, MissingPart, ModelError, UserError
 from luthier.serving.settings import ServerSettings
 from luthier_local import LocalServer
 from tests.conftest import KEY, REPOSITORY, reviews, stars
@@ -49,7 +51,7 @@ def test_the_folder_holds_what_an_image_needs_and_nothing_else(built: Path) -> N
     ]  # fmt: skip
     kept = {file.relative_to(built / "model").as_posix() for file in (built / "model").rglob("*") if file.is_file()}
     assert {"MLmodel", "data/luthier/spec.yaml", "data/luthier/fitted.json"} <= kept
-    assert not [name for name in kept if not name.startswith(("MLmodel", "data/"))]
+    assert not [name for name in kept if not name.startswith(("MLmodel", "data/", "input_example"))]
 
 
 def test_no_file_holds_a_key_a_path_of_this_machine_or_a_package_index(built: Path, tmp_path: Path) -> None:
@@ -271,3 +273,29 @@ def test_building_without_an_engine_is_refused(model: lt.Model, monkeypatch: pyt
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     with pytest.raises(MissingPart, match="docker nor podman"):
         setup_of(config={"build": "true"}).plan()
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A model that Luthier did not log; loading it unpickles a class of scikit-learn's."""
+    from sklearn.dummy import DummyClassifier
+
+    folder = tmp_path / "foreign"
+    mlflow.sklearn.save_model(
+        DummyClassifier().fit([[0], [1]], [0, 1]), folder, pip_requirements=["scikit-learn"],
+        input_example=pd.DataFrame({"amount": [7]}), serialization_format="cloudpickle",
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.slow
+def test_any_model_of_mlflow_is_packed_with_its_packages_where_its_code_is_trusted(foreign: Path) -> None:
+    with pytest.raises(ModelError, match="--trust"):
+        DeploymentSetup(str(foreign), "container", name="foreign", to=Path("build")).plan()
+    plan = DeploymentSetup(str(foreign), "container", name="foreign", to=Path("build"), trust=True).plan()
+    assert '"--trust"' in plan.documents["Dockerfile"]
+    lock = {line.partition("==")[0] for line in plan.documents["requirements.lock"].splitlines() if line[:1].isalnum()}
+    assert {"mlflow", "pandas", "scikit-learn", "uvicorn"} <= lock
+    assert '"amount": 7' in plan.documents["README.md"]
+    DeploymentSetup(str(foreign), "container", name="foreign", to=Path("build"), trust=True).run()
+    assert {file.name for file in foreign.iterdir()} == {file.name for file in Path("build/model").iterdir()}

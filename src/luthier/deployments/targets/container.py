@@ -77,6 +77,11 @@ class ContainerTarget:
                 if model.endpoint is None
                 else (f"The server asks {model.endpoint.model} at {model.endpoint.address}.",)
             ),
+            *(
+                ("Its own code is run there. Variables that it reads are not known; pass them on to the container.",)
+                if model.runs_own_code
+                else ()
+            ),
             *(f"It reads the key from {variable}, which compose.yaml passes on." for variable in model.key_variables),
         ]
         if builds:
@@ -190,8 +195,14 @@ def _documents(request: DeploymentRequest, model: ShippedModel, lock: Requiremen
     return {**documents, "requirements.lock": lock.text}
 
 
-def _example(model: ShippedModel) -> dict[str, str]:
-    return dict.fromkeys(model.found.fitted.spec.columns, "An example text.")
+def _example(model: ShippedModel) -> dict[str, Any]:
+    if model.fitted is not None:
+        return dict.fromkeys(model.fitted.spec.columns, "An example text.")
+    try:
+        example = json.loads((model.folder.path / "input_example.json").read_text(encoding="utf-8"))
+        return dict(zip(example["columns"], example["data"][0], strict=True))
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return {"COLUMN": "VALUE"}
 
 
 def _image(request: DeploymentRequest, model: ShippedModel) -> str:

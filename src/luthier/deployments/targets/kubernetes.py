@@ -223,7 +223,7 @@ def _in_flight(model: ShippedModel, share: float) -> int:
 
 def _egress(model: ShippedModel, tracking_uri: str) -> list[dict[str, Any]]:
     """Rules for the addresses that a pod has to reach, beside names."""
-    addresses = {endpoint.address for endpoint in model.found.fitted.spec.endpoints}
+    addresses = {endpoint.address for endpoint in model.endpoints}
     if model.signs_in:
         addresses.add("https://login.microsoftonline.com")
     if tracking_uri:
