@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -123,6 +124,37 @@ def running_on(listening: socket.socket, model: EchoModel) -> Iterator[RunningSe
         yield server
     finally:
         wait_for(server.drain())
+
+
+def test_no_request_is_lost_while_two_servers_take_turns() -> None:
+    ends = threading.Event()
+
+    def keep_asking(address: tuple[str, int]) -> list[tuple[int, str | None]]:
+        connection, got = http.client.HTTPConnection(*address, timeout=ENOUGH_SECONDS), []
+        while not ends.is_set():
+            connection.request("POST", "/invocations", b'{"inputs": ["a"]}', {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            got.append((answer.status, answer.headers["x-luthier-model-version"]))
+        connection.close()
+        return got
+
+    with running(EchoModel(0.01, "1")) as (one, listening), running_on(listening, EchoModel(0.01, "2")) as two:
+        with ThreadPoolExecutor(16) as clients:
+            try:
+                asking = [clients.submit(keep_asking, listening.getsockname()) for _ in range(16)]
+                for _ in range(8):
+                    for on, off in ((one, two), (two, one)):
+                        wait_for(on.accept(listening))
+                        wait_for(off.pause(listening))
+                        # Clients keep their connection until it ends, so all of them have to come over.
+                        until(lambda off=off: off.connections == 0)  # type: ignore[misc]
+                        until(lambda on=on: on.in_flight > 4)  # type: ignore[misc]
+            finally:
+                ends.set()
+            got = [answer for client in asking for answer in client.result(ENOUGH_SECONDS)]
+    assert set(got) == {(200, "1"), (200, "2")}
+    assert len(got) > 100
 
 
 def test_a_request_waits_while_no_server_accepts() -> None:
