@@ -132,6 +132,12 @@ class DeploymentKeeper:
         if self._run is not None and found.target != self._run.new.number:
             await self._redirect(found)
             found = self.store.one(self.name)
+        for revision in found.revisions:
+            is_rolled_out = self._run is not None and self._run.new.number == revision.number
+            if revision.state == "starting" and revision is not found.wanted and not is_rolled_out:
+                self.store.set_state(
+                    self.name, revision.number, "drained", f"revision {found.target} was asked for instead"
+                )
         wanted, serving = found.wanted, found.serving
         if self._run is None and wanted is not None and wanted is not serving and wanted.number not in self._ending:
             if not self._listen(found):
@@ -167,7 +173,7 @@ class DeploymentKeeper:
         if run.machine.phase == "standby" and run.old is not None and found.target == run.old.number:
             # Back to the server that is kept warm for this.
             return
-        why = f"revision {found.target} was asked for before it served"
+        why = f"revision {found.target} was asked for instead"
         for action in run.machine.drop(why):
             await self._perform(run, action, is_dropped=True)
 
@@ -404,5 +410,6 @@ class DeploymentKeeper:
         return None if found is None else found.state
 
     def _become(self, revision: Revision, state: RevisionState, words: str) -> None:
-        self.store.set_state(self.name, revision.number, state)
+        # In this order: who waits for the state has been told what led to it.
         self.store.say(self.name, f"{revision.title} {words}")
+        self.store.set_state(self.name, revision.number, state)
