@@ -170,7 +170,7 @@ def test_a_third_version_waits_until_the_two_are_settled(azure: AzureMlStandIn, 
     [
         ((500, {}, {}), "status 500"),
         ((401, {}, {}), "server_key_env"),
-        ((200, {}, {"predictions": []}), "protocol"),
+        ((200, {}, {"predictions": []}), "its model does not"),
         ((200, {}, b"<html>"), "protocol"),
     ],
 )

@@ -129,20 +129,21 @@ class AzureMlTarget:
         if response.status_code != 200:
             raise GateFailed(f"deployment {colour} answered its rows with status {response.status_code}. {stays}")
         try:
-            predictions = response.json()["predictions"]
-            first = dict(predictions[0])
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+            predictions = [dict(row) for row in response.json()["predictions"]]
+        except (ValueError, KeyError, TypeError) as error:
             raise GateFailed(f"deployment {colour} does not answer by MLflow's scoring protocol. {stays}") from error
-        if first.get("state") == "failed":
-            raise GateFailed(f"deployment {colour} answers, and its model fails: {first.get('error')}. {stays}")
+        failed = next((str(row.get("error")) for row in predictions if row.get("state") == "failed"), None)
+        because = "" if failed is None else f" A row failed: {failed.rstrip('.')}."
         model = find_model(request.model_uri, trust=request.trust).folder.path
         if recorded_rows(model):
             found = compare_live(model, predictions, request.endpoint)
             if not found.passed:
                 raise GateFailed(
                     f"deployment {colour} does not answer as {request.model_uri} did when it was measured "
-                    f"({found.words}). Is {asked.image} the image of that version? {stays}"
+                    f"({found.words}).{because} Is {asked.image} the image of that version? {stays}"
                 )
+        elif failed is not None or not predictions:
+            raise GateFailed(f"deployment {colour} answers, and its model does not.{because} {stays}")
 
 
 @dataclass(frozen=True)
