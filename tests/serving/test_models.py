@@ -9,8 +9,9 @@ import pytest
 
 import luthier as lt
 from luthier.engine.loop import wait_for
-from luthier.errors import ModelError
+from luthier.errors import GateFailed, ModelError
 from luthier.serving.models import open_model
+from luthier.serving.server import serve_in_background
 from luthier.serving.settings import ServerSettings
 from tests.measured_models import MeasuredModels
 
@@ -60,6 +61,8 @@ def test_a_server_of_a_changed_model_is_never_ready(measured: MeasuredModels, tm
     assert not readiness.is_ready
     assert "asks something else" in str(readiness.checks["parity"])
     wait_for(model.close())
+    with pytest.raises(GateFailed, match="asks something else"):
+        serve_in_background(open_model(str(folder), SETTINGS), SETTINGS)
 
 
 @pytest.mark.slow

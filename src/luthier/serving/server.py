@@ -15,7 +15,7 @@ from typing import Any, Self
 import uvicorn
 
 from luthier.engine.loop import wait_for
-from luthier.errors import UserError
+from luthier.errors import GateFailed, UserError
 from luthier.processes import queued_signals
 from luthier.serving.access_log import AccessLog, server_log
 from luthier.serving.application import Keys, ScoringApplication
@@ -235,6 +235,7 @@ def serve_in_background(model: ServedModel, settings: ServerSettings) -> Backgro
     """Answers HTTP beside what the caller does.
 
     Raises:
+        GateFailed: the model does not give the answers that it recorded.
         UserError: the port is taken.
     """
     return BackgroundServer(model, settings)
@@ -246,6 +247,7 @@ def serve(model: ServedModel, settings: ServerSettings) -> None:
     Says on standard error where it listens, and how to ask it.
 
     Raises:
+        GateFailed: the model does not give the answers that it recorded.
         UserError: the port is taken.
     """
     with (
@@ -321,6 +323,12 @@ async def _started(
     server = RunningServer(model, settings, keys=None if key is None else KeyRing({"this run": key}))
     await server.start()
     try:
+        differs = model.readiness().checks.get("parity")
+        if differs is not None:
+            raise GateFailed(
+                f"{model.facts.uri} does not give the answers that it recorded when it was packaged ({differs}). Its "
+                "files were changed: copy or log the model again."
+            )
         await server.accept(listening)
     except BaseException:
         await server.drain()
