@@ -20,6 +20,7 @@ import pytest
 
 import luthier as lt
 from luthier.deployments.deployment_setup import DeploymentSetup
+from luthier.deployments.targets.kubernetes import IN_FLIGHT_METRIC
 from luthier_local import LocalServer
 from tests.conftest import KEY, REPOSITORY, reviews
 
@@ -141,6 +142,10 @@ def test_the_command_of_the_image_answers_gets_ready_writes_nothing_and_ends_on_
             status, answer = asked(f"{url}/invocations", body, key[0])
             healthy = subprocess.run(image.healthcheck(port), env=image.environment(), check=False, timeout=30)
             refused, _ = asked(f"{url}/invocations", body)
+            with urllib.request.urlopen(f"{url}/ping", timeout=30) as reply:
+                version = reply.headers["X-Luthier-Model-Version"]
+            with urllib.request.urlopen(f"{url}/metrics", timeout=30) as reply:
+                metrics = reply.read().decode()
             server.send_signal(signal.SIGTERM)
             code = server.wait(30)
         finally:
@@ -151,6 +156,8 @@ def test_the_command_of_the_image_answers_gets_ready_writes_nothing_and_ends_on_
             print(said[-3000:])
     expected = model.score(rows)
     assert status == 200 and [row["label"] for row in answer["predictions"]] == list(expected["label"])
-    assert (healthy.returncode, refused, code) == (0, 401, 0)
+    assert (healthy.returncode, refused, version, code) == (0, 401, "1", 0)
+    # What the autoscaler of a cluster looks at.
+    assert f"\n{IN_FLIGHT_METRIC} " in metrics
     assert image.files() == before
     assert KEY not in said and key[0] not in said
