@@ -1,0 +1,385 @@
+"""A deployment on this machine as a notebook has it: where it answers, how it is, and what can be done with it."""
+
+from __future__ import annotations
+
+import html
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.deployments.records import DeploymentEvent, DeploymentRecord, Revision, deployment_folder, revision_folder
+from luthier.deployments.server_requests import predictions_for
+from luthier.deployments.store import DeploymentStore, store_file
+from luthier.errors import ModelError, UserError
+from luthier.packaging.folder import read_model_folder
+from luthier.packaging.model import rows_of
+from luthier.serving.control import ServerControl
+from luthier.spec import Spec
+from luthier.tables import frame_of, text_series
+from luthier.techniques import read_fitted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Deployment", "deployment", "deployments", "deployments_table"]
+
+POLL_SECONDS = 0.1
+FOLLOW_SECONDS = 0.3
+ACT_SECONDS = 30.0
+"""How long the controller may take beyond what a revision needs to start or to drain."""
+
+SHOWN_EVENTS = 10
+EXTRA_SECONDS = 10.0
+
+
+class Deployment:
+    """A deployment of this user on this machine. Every attribute is looked up when it is read.
+
+    Args:
+        name: as `luthier deploy status` lists it.
+
+    Raises:
+        UserError: there is none of this name; the message has those there are.
+    """
+
+    target = "local"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._record()
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return self._record().url
+
+    @property
+    def status(self) -> str:
+        """`serving`, `starting`, `checking`, `restarting`, `failed`, `stopping`, `stopped` or `being deleted`."""
+        return _status(self._record())
+
+    @property
+    def revision(self) -> int | None:
+        """Number of the revision that answers; `None` while none does."""
+        serving = self._record().serving
+        return None if serving is None else serving.number
+
+    @property
+    def events(self) -> list[DeploymentEvent]:
+        """What happened to it, oldest first."""
+        with DeploymentStore() as store:
+            return store.events(self.name)
+
+    def predict(self, rows: Any) -> pd.DataFrame:
+        """The prediction columns, as `Model.predict` gives them; asked over the private socket, so without a key.
+
+        Args:
+            rows: a table with the columns the model reads, in any form that `luthier.score` takes.
+
+        Raises:
+            DataError: a column is missing.
+            NotAnswered: the server does not run, or refuses the rows.
+            UserError: no revision answers.
+        """
+        import pandas as pd
+
+        spec, frame, answers = self._answers(rows)
+        predictions = pd.DataFrame(answers) if spec is None else _frame_of_answers(spec, answers)
+        if len(predictions) == len(frame):
+            predictions.index = frame.index
+        return predictions
+
+    def predicted_records(self, rows: Any) -> list[Any]:
+        """As `predict`, as the JSON values that the server gives."""
+        return self._answers(rows)[2]
+
+    def rollback(self, to: int | None = None) -> str:
+        """Goes back to an earlier revision, and returns when that answers alone; what it did in a sentence.
+
+        Args:
+            to: number of a revision that has served; the one before when absent.
+
+        Raises:
+            UserError: there is no such revision, or it never served.
+            ModelError: it does not start.
+        """
+        with DeploymentStore() as store:
+            number = store.rollback(self.name, to)
+        _start_controller()
+        self._wait(lambda found: found.serving is not None and found.serving.number == number, number)
+        return f"{self.name} is back at revision {number}, at {self.url}."
+
+    def stop(self) -> str:
+        """Ends its server after the requests that it is answering; the deployment is kept.
+
+        `luthier deploy` and `rollback` start it again.
+        """
+        with DeploymentStore() as store:
+            store.stop(self.name)
+        _start_controller()
+        self._wait(lambda found: _status(found) == "stopped")
+        return (
+            f"{self.name} is stopped. Start it again with: luthier deploy MODEL_URI --target local --name {self.name}"
+        )
+
+    def delete(self) -> str:
+        """Ends its server, and removes its revisions, keys and log."""
+        with DeploymentStore() as store:
+            store.delete(self.name)
+        _start_controller()
+        limit = time.monotonic() + self._drain_seconds()
+        while self.name in (one.name for one in _records()):
+            self._pause(limit, "deleted")
+        return f"{self.name} is deleted."
+
+    def logs(self, lines: int = 40) -> str:
+        """The last lines of its log; it holds no texts."""
+        return "\n".join(self.log_lines(lines))
+
+    def log_lines(self, lines: int = 40, *, follow: bool = False) -> Iterator[str]:
+        """The last lines of its log, one by one.
+
+        Args:
+            lines: how many.
+            follow: go on with what is written from now on, until the caller stops.
+        """
+        self._record()
+        yield from _lines(deployment_folder(self.name) / "server.log", lines, follow)
+
+    @property
+    def description(self) -> str:
+        """What `luthier deploy status NAME` prints: state, checks, revisions and the last events."""
+        found = self._record()
+        lines = [f"{found.name}: {_status(found)} at {found.url}", f"model: {found.model_uri}"]
+        if found.serving is not None:
+            lines.append(f"answers: {found.serving.title}")
+            lines += _server_lines(self._server_status(found.serving))
+        lines.append("revisions:")
+        for one in reversed(found.revisions):
+            lines.append(f"  {one.title}: {one.state}" + (f"; {one.reason}" if one.reason else ""))
+        lines.append("events:")
+        for event in self.events[-SHOWN_EVENTS:]:
+            when = datetime.fromtimestamp(event.time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            lines.append(f"  {when} UTC  {event.words}")
+        return "\n".join(lines)
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        found = self._record()
+        serving = found.serving
+        status = None if serving is None else self._server_status(serving)
+        return {
+            "name": found.name,
+            "target": self.target,
+            "url": found.url,
+            "status": _status(found),
+            "model_uri": found.model_uri,
+            "revision": None if serving is None else serving.number,
+            "version": None if serving is None else serving.model.version,
+            "ready": None if status is None else status["ready"],
+            "checks": {} if status is None else status["checks"],
+            "revisions": [
+                {
+                    "number": one.number,
+                    "model_uri": one.model.uri,
+                    "version": one.model.version,
+                    "state": one.state,
+                    "reason": one.reason,
+                    "created": one.created,
+                }
+                for one in found.revisions
+            ],
+        }
+
+    def __repr__(self) -> str:
+        found = self._record()
+        return f"<deployment {found.name}: {_status(found)} at {found.url}, {_answering(found)}>"
+
+    def _repr_html_(self) -> str:
+        found = self._record()
+        shown = [html.escape(one) for one in (found.name, _status(found), found.url, _answering(found))]
+        return f'<b>{shown[0]}</b>: {shown[1]} at <a href="{shown[2]}">{shown[2]}</a>, {shown[3]}'
+
+    def _record(self) -> DeploymentRecord:
+        with DeploymentStore() as store:
+            return store.one(self.name)
+
+    def _answers(self, rows: Any) -> tuple[Spec | None, pd.DataFrame, list[Any]]:
+        """The recipe of a model that Luthier logged, the rows as a frame, and what the server predicts for them."""
+        found = self._record()
+        revision = found.serving
+        if revision is None:
+            raise UserError(f"{self.name} answers nothing now: it is {_status(found)}. Type: luthier deploy status")
+        folder = revision_folder(self.name, revision.number)
+        spec = _spec_of(folder / "model")
+        frame = frame_of(rows, "the input", text="text" if spec is None else spec.task.text)
+        inputs = frame.to_dict("records") if spec is None else rows_of(spec, frame).inputs
+        columns = list(frame.columns) if spec is None else list(spec.columns)
+        records = [{str(name): _json_cell(row[name]) for name in columns} for row in inputs]
+        address, most = ServerControl(folder).http_path, revision.settings.most_rows
+        seconds = revision.settings.timeout_seconds + EXTRA_SECONDS
+        answers: list[Any] = []
+        for first in range(0, len(records), most):
+            answers += predictions_for(address, records[first : first + most], timeout_seconds=seconds)
+        return spec, frame, answers
+
+    def _server_status(self, revision: Revision) -> dict[str, Any] | None:
+        try:
+            return ServerControl(revision_folder(self.name, revision.number)).ask("status")
+        except OSError:
+            # It is being started again.
+            return None
+
+    def _drain_seconds(self) -> float:
+        settings = [one.settings.timeout_seconds for one in self._record().revisions]
+        return max(settings, default=0.0) + ACT_SECONDS
+
+    def _wait(self, fact: Callable[[DeploymentRecord], bool], number: int | None = None) -> None:
+        """Returns once the controller has brought a fact about.
+
+        Args:
+            fact: about the deployment.
+            number: of the revision that is started for it, if one is.
+        """
+        found = self._record()
+        started = None if number is None else found.revision(number)
+        limit = time.monotonic() + self._drain_seconds()
+        if started is not None:
+            limit += started.bounds.start_seconds + started.bounds.check_seconds
+        while not fact(found := self._record()):
+            revision = None if number is None else found.revision(number)
+            if revision is not None and revision.state == "failed" and found.target != number:
+                raise ModelError(f"revision {number} of {self.name} does not serve: {revision.reason}")
+            self._pause(limit, _status(found))
+
+    def _pause(self, limit: float, status: str) -> None:
+        if time.monotonic() > limit:
+            raise ModelError(
+                f"{self.name} is still {status}; the controller is slow or does not run. Look at: "
+                f"luthier deploy status {self.name}"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def deployment(name: str) -> Deployment:
+    """The deployment of this name.
+
+    Raises:
+        UserError: there is none; the message has those there are.
+    """
+    return Deployment(name)
+
+
+def deployments() -> list[Deployment]:
+    """The deployments of this user on this machine, by name."""
+    return [Deployment(one.name) for one in _records()]
+
+
+def deployments_table(found: list[Deployment]) -> str:
+    """A line for each, as `luthier deploy status` prints them."""
+    if not found:
+        return "no deployments; type: luthier deploy MODEL_URI --target local --name NAME"
+    documents = [one.to_document() for one in found]
+    rows = [("NAME", "STATUS", "REVISION", "MODEL", "URL")]
+    rows += [
+        (one["name"], one["status"], str(one["revision"] or ""), one["model_uri"], one["url"]) for one in documents
+    ]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _records() -> list[DeploymentRecord]:
+    if not store_file().exists():
+        return []
+    with DeploymentStore() as store:
+        return store.deployments()
+
+
+def _start_controller() -> None:
+    from luthier.deployments.supervision import ensure_running
+
+    ensure_running()
+
+
+def _status(found: DeploymentRecord) -> str:
+    if found.desired == "deleted":
+        return "being deleted"
+    if found.desired == "stopped":
+        return "stopping" if any(one.process is not None for one in found.revisions) else "stopped"
+    serving, wanted = found.serving, found.wanted
+    if serving is not None:
+        return "serving" if serving.process is not None else "restarting"
+    return "failed" if wanted is None or wanted.state == "failed" else wanted.state
+
+
+def _answering(found: DeploymentRecord) -> str:
+    serving = found.serving
+    return "no revision answers" if serving is None else serving.title
+
+
+def _server_lines(status: Mapping[str, Any] | None) -> list[str]:
+    if status is None:
+        return ["server: does not answer now"]
+    wrong = [f"{name}: {words}" for name, words in status["checks"].items() if words is not None]
+    p95 = status["latency_seconds"]["p95"]
+    latency = "" if p95 is None else f", 95% within {p95 * 1000:.0f} ms"
+    return [
+        f"server: pid {status['pid']}, {'ready' if status['ready'] else 'not ready: ' + '; '.join(wrong)}",
+        f"requests: {status['requests']:,} since it started, {status['errors']:,} of them answered with 5xx{latency}",
+    ]
+
+
+def _spec_of(folder: Path) -> Spec | None:
+    """The recipe of a model that Luthier logged; `None` for any other."""
+    model = read_model_folder(folder, str(folder))
+    return read_fitted(model.data).spec if model.is_ours else None
+
+
+def _json_cell(cell: Any) -> Any:
+    """A cell as it is sent; what JSON does not have is spelled as a template spells it."""
+    if cell is None or isinstance(cell, str | bool | int | list | dict):
+        return cell
+    if isinstance(cell, float):
+        return cell if abs(cell) < float("inf") else None if cell != cell else str(cell)
+    return str(cell)
+
+
+def _frame_of_answers(spec: Spec, answers: list[Any]) -> pd.DataFrame:
+    """Records of a server as the table every command returns."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            name: text_series(row.get(name) for row in answers)
+            if kind == "text"
+            else pd.Series([row.get(name) for row in answers], dtype="float64")
+            for name, kind in spec.task.kind.columns.items()
+        }
+    )
+
+
+def _lines(file: Path, lines: int, follow: bool) -> Iterator[str]:
+    if not file.exists() and not follow:
+        return
+    while not file.exists():
+        time.sleep(FOLLOW_SECONDS)
+    opened = file.open(encoding="utf-8", errors="replace")
+    try:
+        yield from (line.rstrip("\n") for line in deque(opened, maxlen=lines))
+        while follow:
+            if line := opened.readline():
+                yield line.rstrip("\n")
+                continue
+            time.sleep(FOLLOW_SECONDS)
+            # The server begins another file when this one is full.
+            if file.exists() and not os.path.samestat(file.stat(), os.fstat(opened.fileno())):
+                opened.close()
+                opened = file.open(encoding="utf-8", errors="replace")
+    finally:
+        opened.close()
