@@ -21,7 +21,7 @@ from luthier.tuning.tuners.tuner import ServiceUnavailable
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
 
-__all__ = ["ControlPlane", "Deployment"]
+__all__ = ["ControlPlane", "AzureDeployment"]
 
 Result = TypeVar("Result")
 
@@ -44,7 +44,7 @@ API_VERSION = "2025-09-01"
 
 
 @dataclass(frozen=True)
-class Deployment:
+class AzureDeployment:
     """A deployment as Azure tells it; `Succeeded` is the only good end of its state."""
 
     name: str
@@ -126,10 +126,10 @@ class ControlPlane:
             f"/accounts/{self.account}/deployments/{name}?api-version={API_VERSION}"
         )
 
-    def find(self, name: str) -> Deployment | None:
+    def find(self, name: str) -> AzureDeployment | None:
         """The deployment now; `None` when Azure says that there is none."""
 
-        def get(place: tuple[str, str]) -> Deployment | None:
+        def get(place: tuple[str, str]) -> AzureDeployment | None:
             from azure.core.exceptions import ResourceNotFoundError
 
             try:
@@ -162,7 +162,7 @@ class ControlPlane:
             self._ask(lambda place: self._deployments.begin_delete(*place, name, polling=False), name)
         self._until(name, lambda now: now is None)
 
-    def _until(self, name: str, reached: Callable[[Deployment | None], bool]) -> Deployment | None:
+    def _until(self, name: str, reached: Callable[[AzureDeployment | None], bool]) -> AzureDeployment | None:
         begun, pause = self._clock(), FIRST_LOOK_SECONDS
         while True:
             now = self.find(name)
@@ -250,11 +250,11 @@ def _wanted(model: str, *, sku: str, capacity: int, kind: str) -> Any:
     )
 
 
-def _deployment(found: Any) -> Deployment:
+def _deployment(found: Any) -> AzureDeployment:
     properties = found.properties
     model = properties.model if properties is not None else None
     state = str(properties.provisioning_state) if properties is not None else "unknown"
-    return Deployment(str(found.name), str(model.name) if model is not None else "", state.rsplit(".", 1)[-1])
+    return AzureDeployment(str(found.name), str(model.name) if model is not None else "", state.rsplit(".", 1)[-1])
 
 
 def _is_busy(error: AzureError) -> bool:

@@ -13,7 +13,7 @@ from luthier.errors import EndpointError, MissingPart, SpecError
 from luthier.providers.azure import SCOPE
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.prices import base_model_of
-from luthier.tuning.tuners.arm import ControlPlane, Deployment
+from luthier.tuning.tuners.arm import AzureDeployment, ControlPlane
 from luthier.tuning.tuners.openai import OpenAITuner
 from luthier.tuning.tuners.tuner import JobState, Rules, ServiceUnavailable, Submission, longest_line, marked_suffix
 
@@ -148,7 +148,7 @@ class AzureTuner(OpenAITuner):
         """Whether Azure still has a deployment of this name."""
         return self.plane.find(name) is not None
 
-    def _existing(self, name: str, model: str) -> Deployment | None:
+    def _existing(self, name: str, model: str) -> AzureDeployment | None:
         found = self.plane.find(name)
         if found is not None and found.model and found.model != model:
             raise SpecError(
