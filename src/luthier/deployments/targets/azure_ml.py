@@ -264,13 +264,13 @@ def _plan_deploy(request: DeploymentRequest, asked: AzureMlSettings, location: s
     if moves or not is_there:
         documents["key of the endpoint"] = str(ArmRequest("POST", _versioned(f"{endpoint_path}/listKeys")))
         documents["rows"] = _rows(request.name, asked, location, colour, rows)
-        compared = f" and compare the answers with the recorded ones ({len(recorded)})" if recorded else ""
-        noun = "row" if len(rows) == 1 else "rows"
-        steps.append(f"Ask {colour} for {len(rows)} {noun}, which the model's endpoint bills as any other{compared}.")
+        compared = "; the answers must be the recorded ones, within what chance allows" if recorded else ""
+        billed = ", billed as any other" if fitted.spec.endpoints else ""
+        steps.append(f"Ask {colour} for {len(rows)} row{'' if len(rows) == 1 else 's'}{billed}{compared}.")
     if moves:
         documents["traffic"] = str(now.with_traffic(asked, traffic))
         steps.append(f"Traffic: {_shares(there.traffic)} -> {_shares(traffic)}.")
-    steps.append(_what_next(request.name, colour, share, there))
+    steps.append(_what_next(request.name, asked, colour, share, there))
     total = there.usd_per_hour(asked, without=colour)
     own = None if price is None else price * asked.instances
     return DeploymentPlan(
@@ -423,13 +423,14 @@ def _server_key(variable: str) -> str:
     return key
 
 
-def _what_next(name: str, colour: str, share: int, there: _Endpoint) -> str:
+def _what_next(name: str, asked: AzureMlSettings, colour: str, share: int, there: _Endpoint) -> str:
     if share == 100:
         other = there.live if there.live not in (None, colour) else None
         kept = (
             f" {other} stays for a rollback, and is billed; --config operation=delete-old deletes it." if other else ""
         )
-        return f"{name} answers with {colour} alone.{kept} Keys: az ml online-endpoint get-credentials --name {name}"
+        keys = f"az ml online-endpoint get-credentials --name {name} --workspace-name {asked.workspace}"
+        return f"{name} answers with {colour} alone.{kept} Its keys: {keys} --resource-group {asked.group}"
     more = "10" if share == 0 else "100"
     return f"{colour} gets {share}% of the requests. When it does well, type the same with --config traffic={more}."
 
