@@ -137,6 +137,7 @@ def test_two_processes_write_one_file_and_no_line_is_lost_when_it_is_renamed(mon
         "from pathlib import Path\n"
         "from luthier.serving import access_log\n"
         "access_log.MOST_BYTES, access_log.KEPT_FILES = 20_000, 50\n"
+        "access_log.GATHER_SECONDS, access_log.MOST_TOGETHER = 0, 20\n"
         "with access_log.server_log(Path('server.log')):\n"
         "    for number in range(1000):\n"
         "        logging.getLogger('luthier.serving').info('%s %d', sys.argv[1], number)\n"

@@ -8,6 +8,7 @@ import logging.handlers
 import os
 import queue
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,11 @@ KEPT_FILES = 5
 
 MOST_WAITING = 10_000
 """Lines that wait to be written; beyond that lines are lost, and their number is written."""
+
+GATHER_SECONDS = 0.1
+"""Lines are written this much later at most."""
+
+MOST_TOGETHER = 1_000
 
 LOCK_SECONDS = 5.0
 
@@ -85,9 +91,9 @@ def server_log(file: Path | None) -> Iterator[None]:
     """
     on_terminal = file is None and sys.stderr.isatty()
     writer = logging.StreamHandler(sys.stderr) if file is None else _SharedFile(file)
-    writer.setFormatter(_TerminalLine() if on_terminal else _JsonLine())
-    waiting = _Waiting(queue.Queue(MOST_WAITING))
-    thread = logging.handlers.QueueListener(waiting.queue, writer)
+    lines: queue.Queue[Any] = queue.Queue(MOST_WAITING)
+    waiting = _Waiting(lines)
+    thread = _Batches(lines, writer, _TerminalLine() if on_terminal else _JsonLine())
     luthier = logging.getLogger("luthier")
     level, propagate = luthier.level, luthier.propagate
     luthier.addHandler(waiting)
@@ -143,6 +149,27 @@ class _Waiting(logging.handlers.QueueHandler):
             self.queue.put_nowait(record)
         except queue.Full:
             self._lost += 1
+
+
+class _Batches(logging.handlers.QueueListener):
+    """Writes the lines of a moment together: each wake-up takes the interpreter's lock from the server's loop."""
+
+    def __init__(self, waiting: queue.Queue[Any], writer: logging.Handler, lines: logging.Formatter) -> None:
+        super().__init__(waiting, writer)
+        self._waiting, self._lines = waiting, lines
+
+    def dequeue(self, block: bool) -> Any:
+        first = self._waiting.get(block)
+        if first is None:  # the end
+            return first
+        time.sleep(GATHER_SECONDS)
+        lines = [self._lines.format(first)]
+        while not self._waiting.empty() and len(lines) < MOST_TOGETHER:
+            if (record := self._waiting.get_nowait()) is None:
+                self._waiting.put_nowait(record)
+                break
+            lines.append(self._lines.format(record))
+        return logging.makeLogRecord({"msg": "\n".join(lines)})
 
 
 class _SharedFile(logging.handlers.RotatingFileHandler):
@@ -203,9 +230,9 @@ class _TerminalLine(logging.Formatter):
     """A short line whose text the terminal does not interpret."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         level = "" if record.levelno <= logging.INFO else f" {record.levelname}"
-        line = visible(f"{time}{level} {record.getMessage()}").replace("\n", "\\n")
+        line = visible(f"{at}{level} {record.getMessage()}").replace("\n", "\\n")
         if record.exc_info and record.exc_info[1] is not None:
             line += f"\n{visible(exception_without_texts(record.exc_info[1]))}"
         return line
