@@ -48,6 +48,9 @@ chmod=0600
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
+[supervisorctl]
+serverurl=unix://{socket}
+
 [program:controller]
 command="%(ENV_LUTHIER_PYTHON)s" -P -m luthier.deployments.controller_start
 startsecs=0
