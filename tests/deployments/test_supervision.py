@@ -134,22 +134,40 @@ def test_a_killed_controller_is_started_again_within_seconds(home: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_two_that_ask_at_once_from_terminals_that_close_share_one_controller(home: Path) -> None:
+def test_two_that_ask_at_once_share_one_controller(home: Path) -> None:
     asking = "from luthier.deployments.supervision import ensure_running; print(ensure_running().controller_pid)"
     callers = [
-        subprocess.Popen(
-            [sys.executable, "-c", asking], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
+        subprocess.Popen([sys.executable, "-c", asking], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
     said = [caller.communicate(timeout=SECONDS) for caller in callers]
     assert {out for out, _ in said} == {f"{state().controller_pid}\n".encode()}, said
 
-    assert state().is_running
-    for pid in pids_of(home):
-        # A terminal that closes sends SIGHUP to its session; none of these belongs to one.
-        assert os.getsid(pid) not in {caller.pid for caller in callers}
     until(lambda: len(controllers(home)) == 1)
+
+
+IN_A_TERMINAL = """
+import os, pty, sys
+asking = "from luthier.deployments import supervision as s; s.ensure_running(); print('asked', flush=True); input()"
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.executable, [sys.executable, "-c", asking])
+said = b""
+while b"asked" not in said:
+    said += os.read(terminal, 1000)
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_controller_outlives_the_terminal_that_it_was_started_from(home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_TERMINAL], capture_output=True, text=True, timeout=SECONDS, check=True
+    )
+    assert int(done.stdout) == -signal.SIGHUP, done
+
+    assert state().is_running
 
 
 @pytest.mark.slow

@@ -74,6 +74,14 @@ def test_the_unit_is_enabled_and_goes_when_it_is_stopped(systemctl: Path) -> Non
     assert told == [f"systemctl --user enable --now {unit.unit}", f"systemctl --user disable --now {unit.unit}"]
 
 
+def test_keys_are_handed_on_by_name(systemctl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STARS_KEY", "sk-planted")
+    SystemdUnit().start(["STARS_KEY", "NOT_SET"])
+
+    heard = systemctl.read_text()
+    assert "systemctl --user import-environment STARS_KEY\n" in heard and "planted" not in heard
+
+
 def test_a_systemd_that_refuses_is_said(systemctl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFUSES", "4")
     with pytest.raises(UserError, match=r"enable --now luthier-.*exit code 4"):

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -76,10 +76,14 @@ def state() -> Supervision:
     return Supervision(supervisor, controller.pid, started.time if started and is_of_start else None, quick_ends)
 
 
-def ensure_running() -> Supervision:
+def ensure_running(variables: Collection[str] = ()) -> Supervision:
     """Starts the controller under a supervisor, if it does not run under one already.
 
     A controller that runs without its supervisor, because that was killed, is kept and gets a new one.
+
+    Args:
+        variables: names of environment variables that servers need, such as those with keys. Under supervisord the
+            controller has all variables of this process; under systemd only these, until the machine is restarted.
 
     Raises:
         UserError: this is Windows, the supervisor does not start, or the controller ends as soon as it is started.
@@ -91,7 +95,7 @@ def ensure_running() -> Supervision:
     with FileLock(supervision_folder() / "supervision.lock", timeout=2 * START_SECONDS):
         if state().supervisor is None:
             forget_start()
-            _start()
+            _start(variables)
         _wait(lambda: (now := state()).is_running or now.quick_ends >= GIVEN_UP_AFTER, START_SECONDS)
         found = state()
         if not found.is_running:
@@ -130,10 +134,10 @@ def check_platform() -> None:
         )
 
 
-def _start() -> None:
+def _start(variables: Collection[str]) -> None:
     if SystemdUnit.is_there():
         if SystemdUnit.lingers():
-            SystemdUnit().start()
+            SystemdUnit().start(variables)
             return
         logger.warning(
             "deployments run under supervisord, which a restart of this machine ends; for systemd to keep them, type: "

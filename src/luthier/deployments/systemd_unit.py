@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from luthier.errors import UserError
@@ -77,14 +78,20 @@ class SystemdUnit:
             return False
         return _said("systemctl", "--user", "is-active", self.unit) in ("active", "activating", "reloading")
 
-    def start(self) -> None:
+    def start(self, variables: Collection[str] = ()) -> None:
         """Writes, enables and starts the unit.
+
+        Args:
+            variables: names of variables that systemd is to hand on from this process; it keeps them in memory.
 
         Raises:
             UserError: systemd refuses.
         """
         self.file.parent.mkdir(parents=True, exist_ok=True)
         write_file(self.file, unit_text())
+        if given := sorted(name for name in variables if name in os.environ):
+            # By name: a command line can be read by everybody.
+            _systemctl("import-environment", *given)
         _systemctl("daemon-reload")
         _systemctl("enable", "--now", self.unit)
 

@@ -97,12 +97,12 @@ def _variables(request: DeploymentRequest) -> list[str]:
 
 def _start_controller(store: DeploymentStore, request: DeploymentRequest) -> None:
     """Starts the controller, and anew where it is of another Luthier or lacks a variable: servers go on meanwhile."""
-    running = store.controller()
+    running, variables = store.controller(), _variables(request)
     if running is not None and start_time(running.pid) == running.start_time:
-        missing = set(_variables(request)) - running.variables - set(written_variables())
+        missing = set(variables) - running.variables - set(written_variables())
         if missing or running.build != build_of_luthier():
             supervision.stop()
-    supervision.ensure_running()
+    supervision.ensure_running(variables)
 
 
 def _check_variables(request: DeploymentRequest) -> None:
