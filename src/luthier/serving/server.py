@@ -22,6 +22,7 @@ from luthier.serving.application import Keys, ScoringApplication
 from luthier.serving.http_protocol import LimitedHttpProtocol, Listener
 from luthier.serving.keys import KeyFile, KeyRing, new_key
 from luthier.serving.metrics import ServerMetrics
+from luthier.serving.openapi import docs_page, openapi_document
 from luthier.serving.served_model import ServedModel
 from luthier.serving.served_request import Observer
 from luthier.serving.settings import ServerSettings
@@ -84,6 +85,8 @@ class RunningServer:
             revision=revision,
             observers=[metrics, AccessLog(model.facts, revision), *observers],
             metrics=metrics.page,
+            document=lambda: openapi_document(model.facts, settings, revision=revision),
+            docs=lambda: docs_page(model.facts, settings, revision=revision),
         )
         self._config = uvicorn.Config(
             self.application,
