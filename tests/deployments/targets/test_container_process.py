@@ -21,8 +21,9 @@ import pytest
 import luthier as lt
 from luthier.deployments.deployment_setup import DeploymentSetup
 from luthier.deployments.targets.kubernetes import IN_FLIGHT_METRIC
+from luthier.endpoints import Endpoint
 from luthier_local import LocalServer
-from tests.conftest import KEY, REPOSITORY, reviews
+from tests.conftest import KEY, REPOSITORY, reviews, stars
 
 pytestmark = pytest.mark.slow
 
@@ -111,10 +112,18 @@ def wait_until_ready(url: str, server: subprocess.Popen[str]) -> None:
         time.sleep(0.1)
 
 
+@pytest.fixture
+def measured(store: str, endpoint: Endpoint) -> lt.Model:
+    """A registered model with recorded answers, which a server replays when it starts."""
+    spec = lt.Prompt(stars(), "Stars for: {{ text }}", answer="score", examples=4, endpoint=endpoint, name="few")
+    board = lt.compare([spec], reviews(20), train=reviews(80, seed=8))
+    return board.best.log(register="stars", alias="champion")
+
+
 def test_the_command_of_the_image_answers_gets_ready_writes_nothing_and_ends_on_sigterm(
-    model: lt.Model, standing_server: LocalServer, tmp_path: Path
+    measured: lt.Model, server: LocalServer, tmp_path: Path
 ) -> None:
-    port_asked = standing_server.base_url.rpartition(":")[2]
+    port_asked = server.base_url.rpartition(":")[2]
     DeploymentSetup(
         "models:/stars@champion", "container", name="stars", to=tmp_path / "build",
         endpoint={"base_url": f"http://{ON_THE_HOST}:{port_asked}"},
@@ -132,12 +141,13 @@ def test_the_command_of_the_image_answers_gets_ready_writes_nothing_and_ends_on_
     url, before = f"http://127.0.0.1:{port}", image.files()
     rows = reviews(3).drop(columns="stars")
     with (tmp_path / "log").open("w+") as log:
-        server = subprocess.Popen(
+        process = subprocess.Popen(
             image.command(port), env={**image.environment(), "STARS_KEY": KEY}, cwd=image.root / "tmp",
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True,
         )  # fmt: skip
         try:
-            wait_until_ready(url, server)
+            wait_until_ready(url, process)
+            _, readiness = asked(f"{url}/ready")
             body = {"dataframe_records": [{"text": text} for text in rows["text"]]}
             status, answer = asked(f"{url}/invocations", body, key[0])
             healthy = subprocess.run(image.healthcheck(port), env=image.environment(), check=False, timeout=30)
@@ -146,17 +156,18 @@ def test_the_command_of_the_image_answers_gets_ready_writes_nothing_and_ends_on_
                 version = reply.headers["X-Luthier-Model-Version"]
             with urllib.request.urlopen(f"{url}/metrics", timeout=30) as reply:
                 metrics = reply.read().decode()
-            server.send_signal(signal.SIGTERM)
-            code = server.wait(30)
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(30)
         finally:
-            server.kill()
-            server.wait(30)
+            process.kill()
+            process.wait(30)
             log.seek(0)
             said = log.read()
             print(said[-3000:])
-    expected = model.score(rows)
+    expected = measured.score(rows)
     assert status == 200 and [row["label"] for row in answer["predictions"]] == list(expected["label"])
     assert (healthy.returncode, refused, version, code) == (0, 401, "1", 0)
+    assert "20 of 20 recorded answers replayed" in said and readiness["ready"] is True
     # What the autoscaler of a cluster looks at.
     assert f"\n{IN_FLIGHT_METRIC} " in metrics
     assert image.files() == before
