@@ -191,8 +191,9 @@ def test_the_manifests_are_written_where_asked_and_nothing_is_applied(
     model: lt.Model, kubectl: Path, tmp_path: Path
 ) -> None:
     deployed = setup_of(to=tmp_path / "manifests").run()
-    assert "kubectl apply --server-side -f" in str(deployed)
-    assert len(list((tmp_path / "manifests").glob("*.yaml"))) == 7
+    file = tmp_path / "manifests" / "kubernetes.yaml"
+    assert f"kubectl apply --server-side -f {file}" in str(deployed)
+    assert len(list(yaml.safe_load_all(file.read_text(encoding="utf-8")))) == 7
     assert not kubectl.exists()
 
 

@@ -8,7 +8,7 @@ import logging
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,9 @@ BUSY = 0.75
 DRAIN_SECONDS = 5
 """From a pod's last entry in its Service until its proxies have noticed."""
 
+MANIFESTS = "kubernetes.yaml"
+"""The file that `--to` makes."""
+
 LONGEST_LABEL = 63
 KUBECTL_SECONDS = 120.0
 
@@ -78,13 +81,17 @@ class KubernetesTarget:
         documents = _documents(request, model, values)
         kinds = [yaml.safe_load(text)["kind"] for text in documents.values()]
         where = f"namespace {values['namespace']}" if values["namespace"] else "kubectl's namespace"
+        if values["fetch_image"]:
+            origin = f"is fetched by each pod from {values['tracking_uri']}"
+        else:
+            origin = (
+                f"is in the image {values['image']}, made by: luthier deploy {request.model_uri} --target container"
+            )
         steps = [
-            f"{model.title} {model.version} ({model.uri}) "
-            + (f"is fetched by each pod from {values['tracking_uri']}." if values["fetch_image"] else
-               f"is in the image {values['image']}, made by: luthier deploy {request.model_uri} --target container."),
-            f"{values['replicas']} to {values['most_replicas']} pods, each with {share_text(request, values)} of the "
+            f"{model.title} {model.version} ({model.uri}) {origin}.",
+            f"{values['replicas']} to {values['most_replicas']} pods, each with {_share_text(request, values)} of the "
             "limits of the account and of the day's budget.",
-        ]  # fmt: skip
+        ]
         steps += [f"Secret {name} is used, and has to be there." for name in _secrets(request.name, model)]
         if request.to is not None:
             steps.append(f"The manifests are written into {request.to}; nothing is applied.")
@@ -108,11 +115,11 @@ class KubernetesTarget:
         if request.to is not None:
 
             def fill(folder: Path) -> None:
-                for name, text in plan.documents.items():
-                    (folder / name).write_text(text, encoding="utf-8")
+                # One file: of a folder kubectl would also read the list of what was written.
+                (folder / MANIFESTS).write_text(_stream(plan.documents), encoding="utf-8")
 
-            folder = write_folder(request.to, fill)
-            return f"{folder} is ready; to apply it: kubectl apply --server-side -f {folder}"
+            file = write_folder(request.to, fill) / MANIFESTS
+            return f"{file} is ready; to apply it: kubectl apply --server-side -f {file}"
         scope = _scope(request)
         model = ship(request, host_is_near=False)
         _check_secrets(scope, _secrets(request.name, model), model)
@@ -142,7 +149,7 @@ def label_value(text: str) -> str:
     return f"{rough}-{digest}" if rough else digest
 
 
-def share_text(request: DeploymentRequest, values: dict[str, Any]) -> str:
+def _share_text(request: DeploymentRequest, values: dict[str, Any]) -> str:
     """The part that each pod gets, as a fraction."""
     return f"{values['share']:g}" if "limits_share" in request.config else f"1/{values['most_replicas']}"
 
@@ -321,7 +328,7 @@ def _scope(request: DeploymentRequest) -> list[str]:
     return [] if namespace is None else ["--namespace", namespace]
 
 
-def _stream(documents: dict[str, str] | Any) -> str:
+def _stream(documents: Mapping[str, str]) -> str:
     return "---\n".join(documents.values())
 
 
