@@ -29,13 +29,20 @@ HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicat
 BODY = b'{"inputs": ["a"]}'
 
 
+@pytest.fixture(scope="module")
+def standing() -> Iterator[socket.socket]:
+    """The socket of a server whose clients have 0.3 s."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LimitedHttpProtocol, "read_seconds", READ_SECONDS)
+        with running(EchoModel()) as (_, listening):
+            yield listening
+
+
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """The socket of a server whose clients have 0.3 s; it still answers after the test."""
-    monkeypatch.setattr(LimitedHttpProtocol, "read_seconds", READ_SECONDS)
-    with running(EchoModel()) as (_, listening):
-        yield listening
-        assert ask(listening, "POST", "/invocations", {"inputs": ["after"]}).status == 200
+def here(standing: socket.socket) -> Iterator[socket.socket]:
+    """The same; the server still answers after the test."""
+    yield standing
+    assert ask(standing, "POST", "/invocations", {"inputs": ["after"]}).status == 200
 
 
 def drip(listening: socket.socket, begun: bytes, drop: bytes) -> tuple[bytes, float]:
