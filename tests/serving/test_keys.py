@@ -93,7 +93,7 @@ def test_a_file_that_is_lost_or_spoilt_lets_nobody_in_says_so_once_and_recovers(
         clock.now += 1
         assert keys.label_of(key) is None
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert "nobody is let in" in caplog.text and "keys" in caplog.text
+    assert "no client is let in" in caplog.text and "keys" in caplog.text
     FILE.write_bytes(whole)
     clock.now += 1
     assert keys.label_of(key) == "one"

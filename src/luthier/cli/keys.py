@@ -68,5 +68,5 @@ def revoke(file: File, label: Label, json: Json = False) -> None:
     left = keyring.labels()
     if json:
         print_json({"file": str(file), "revoked": label, "left": left})
-    said = f"the file lets in: {', '.join(left)}" if left else "no key is left, so servers that read it let nobody in"
+    said = f"the file lets in: {', '.join(left)}" if left else "no key is left, so servers that read it accept no key"
     print(f"{label} is revoked; {said}", file=sys.stderr)

@@ -93,7 +93,7 @@ class KeyFile(KeyRing):
     """Keys in a file: one line each, of label, SHA-256 in hex and the time it was made.
 
     A server looks once a second at most whether the file has changed. When the file cannot be read, or has no key any
-    more, it lets nobody in and says so in the log. The file can be a mounted Secret.
+    more, it lets no client in and says so in the log. The file can be a mounted Secret.
 
     Args:
         path: the file; `add` makes it where there is none.
@@ -164,7 +164,7 @@ class KeyFile(KeyRing):
             if label in {one.label for one in lines}:
                 raise UserError(
                     f"{self.path} has a key {label} already; give the new one another label, so that both are let in "
-                    f"until everybody has it, then: luthier keys revoke {self.path} {label}"
+                    f"until all clients have it, then: luthier keys revoke {self.path} {label}"
                 )
             return [*lines, line]
 
@@ -212,7 +212,7 @@ class KeyFile(KeyRing):
         except (OSError, UserError) as error:
             self._digests, self._seen, fault = {}, None, str(error)
         if fault is not None and fault != self._fault:
-            log.error("nobody is let in: %s", fault)
+            log.error("no client is let in: %s", fault)
         elif fault is None:
             log.info("%s lets in: %s", self.path, ", ".join(self._digests))
         self._fault = fault

@@ -162,7 +162,7 @@ class _Readiness(Collector):
 
 
 class _WithoutCreated(Collector):
-    """The metrics of a registry without the `_created` series, which double their number and which nobody reads."""
+    """The metrics of a registry without the `_created` series, which double their number and are seldom read."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

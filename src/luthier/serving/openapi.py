@@ -62,7 +62,7 @@ COMES_AGAIN = frozenset({429, 503})
 def example_rows(facts: ServedModelFacts, settings: ServerSettings) -> list[dict[str, Any]]:
     """Rows that a client can send to try the model.
 
-    Anybody may read the page of a server that needs a key, so its rows are made up; else they are the model's own.
+    The page of a server that needs a key can be read without one: its rows are made up. Else they are the model's.
     """
     if settings.without_key and facts.example:
         rows = [{name: _safe(cell) for name, cell in row.items()} for row in facts.example[:2]]
