@@ -100,7 +100,9 @@ def test_every_package_is_pinned_and_the_server_is_among_them(built: Path) -> No
 def test_hadolint_finds_nothing_in_the_dockerfile(
     built: Path, asks: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    if not asks:
+    if asks:
+        setup_of(settings=ServerSettings(budget_usd_per_day=5)).run()
+    else:
         lt.log(lt.Baseline(stars(), name="base"), train=reviews(80, seed=8), register="base")
         # Without uv there are no hashes.
         monkeypatch.setenv("PATH", str(tmp_path))
@@ -123,6 +125,8 @@ def test_the_compose_file_is_valid_against_the_schema_of_compose(built: Path) ->
         command = [program, "--builtin-schema", "vendor.compose-spec", str(built / "compose.yaml")]
         return subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=60).returncode
 
+    assert checked() == 0
+    setup_of(settings=ServerSettings(budget_usd_per_day=5)).run()
     assert checked() == 0
     document = compose_of(built)
     document["services"]["server"]["read_onyl"] = True
@@ -147,6 +151,15 @@ def test_keys_are_mounted_and_variables_are_passed_by_name(built: Path) -> None:
     assert [(mount["source"], mount["target"], mount["read_only"]) for mount in server["volumes"]] == [
         ("../stars-keys", "/run/luthier", True)
     ]
+
+
+def test_what_was_spent_today_outlives_a_container_with_a_budget(model: lt.Model) -> None:
+    setup_of(settings=ServerSettings(budget_usd_per_day=5)).run()
+    server = compose_of(Path("build"))["services"]["server"]
+    assert server["environment"] == ["LUTHIER_HOME=/var/lib/luthier", "STARS_KEY"]
+    assert {"type": "volume", "source": "spending", "target": "/var/lib/luthier"} in server["volumes"]
+    dockerfile = Path("build/Dockerfile").read_text(encoding="utf-8")
+    assert "-o 10001 -g 10001 /var/lib/luthier" in dockerfile and '"--budget-per-day", "5"' in dockerfile
 
 
 def test_a_server_on_the_machine_that_runs_the_container_is_asked_by_its_name_inside(built: Path) -> None:

@@ -176,6 +176,7 @@ def _documents(request: DeploymentRequest, model: ShippedModel, lock: Requiremen
         "has_hashes": lock.has_hashes,
         "hashes": "with the hashes of their files" if lock.has_hashes else "without hashes",
         "has_endpoint": endpoint_file is not None,
+        "has_budget": request.settings.budget_usd_per_day is not None,
         "host_is_asked": ON_THE_HOST in address,
         "key_variables": model.key_variables,
         "entrypoint": list(ENTRYPOINT),
