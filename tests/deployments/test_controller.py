@@ -33,7 +33,9 @@ from luthier.serving.settings import ServerSettings
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="deployments need unix sockets")]
 
 LIMIT_SECONDS = 40
-WATCH_SECONDS = 2
+WATCH_SECONDS = 1
+PAUSE_SECONDS = 0.01
+"""Between two requests of a client: servers that start need the processor too."""
 BODY = json.dumps({"dataframe_split": {"columns": ["text"], "data": [["a lovely place, visit 3"]]}})
 ANSWERS = {"1": "good", "2": "bad"}
 """What each version answers."""
@@ -47,7 +49,8 @@ class Scene:
         self.start_controller()
 
     def start_controller(self) -> None:
-        self.controller = subprocess.Popen([sys.executable, "-P", "-m", "luthier.deployments.controller"])
+        program = "import sys; from luthier.deployments.controller import main; sys.exit(main(alias_seconds=0.5))"
+        self.controller = subprocess.Popen([sys.executable, "-P", "-c", program])
         begun = time.monotonic()
         while (found := self.store.controller()) is None or found.pid != self.controller.pid:
             assert time.monotonic() - begun < LIMIT_SECONDS
@@ -134,19 +137,19 @@ def scene(mood_store: str, clean_home: Path) -> Iterator[Scene]:
 
 @contextmanager
 def load(scene: Scene) -> Iterator[Counter[tuple[int, str | None, str] | str]]:
-    """Clients that ask without a pause: two that keep their connection, two with a new one for each request."""
+    """Clients that ask again and again: two that keep their connection, two with a new one for each request."""
     seen: Counter[tuple[int, str | None, str] | str] = Counter()
     stopping, url = threading.Event(), scene.store.one("mood").url
 
     def client(keeps: bool) -> None:
-        while not stopping.is_set():
+        while not stopping.wait(PAUSE_SECONDS):
             with connection(url) as made:
                 try:
                     seen[asked(made)] += 1
-                    while keeps and not stopping.is_set():
+                    while keeps and not stopping.wait(PAUSE_SECONDS):
                         seen[asked(made)] += 1
                 except (OSError, http.client.HTTPException) as error:
-                    seen[f"{error!r}, {'kept' if keeps else 'new'} connection, at {time.time() % 1000:.3f}"] += 1
+                    seen[repr(error)] += 1
 
     threads = [threading.Thread(target=client, args=(keeps,)) for keeps in (True, True, False, False)]
     for thread in threads:
@@ -170,10 +173,8 @@ def test_an_update_and_a_rollback_under_load_fail_no_request(scene: Scene) -> No
         assert time.monotonic() - begun < 1.5  # the server was warm
         before = seen[200, "1", "good"]
         scene.wait(lambda _: seen[200, "1", "good"] > before + 10)
-    assert set(seen) == {(200, "1", "good"), (200, "2", "bad")}, [
-        f"{e.time % 1000:.3f} {e.words}" for e in scene.store.events("mood")
-    ]
-    assert min(seen.values()) > 20
+    assert set(seen) == {(200, "1", "good"), (200, "2", "bad")}
+    assert min(seen.values()) > 10
     assert scene.ask() == (200, "1", "good")
 
 
@@ -186,26 +187,15 @@ def test_a_tampered_model_is_refused_and_what_serves_goes_on(scene: Scene, tmp_p
     scene.deploy(str(tampered))
     scene.deploy(str(tampered))
     with load(scene) as seen:
-        scene.wait(lambda found: found.revisions[-1].state == "failed")
+        scene.wait(lambda found: [one.state for one in found.revisions] == ["serving", "drained", "failed"])
     found = scene.store.one("mood")
-    _, dropped, refused = found.revisions
+    refused = found.revisions[-1]
     assert refused.is_refused and refused.reason is not None and "recorded" in refused.reason
     assert found.serving is not None and found.serving.number == 1
-    assert dropped.state == "drained"
     assert set(seen) == {(200, "1", "good")}
 
 
-def test_requests_wait_for_the_successor_of_a_killed_server(scene: Scene) -> None:
-    scene.deploy("models:/mood/1")
-    scene.serving(1)
-    first = scene.pid()
-    os.kill(first, signal.SIGKILL)
-    assert scene.ask() == (200, "1", "good")
-    assert scene.pid() != first
-    assert any("signal 9" in one.words for one in scene.store.events("mood"))
-
-
-def test_a_killed_controller_is_succeeded_without_a_new_server(scene: Scene) -> None:
+def test_a_killed_controller_and_a_killed_server_have_successors(scene: Scene) -> None:
     scene.deploy("models:/mood/1")
     scene.serving(1)
     pid = scene.pid()
@@ -218,9 +208,14 @@ def test_a_killed_controller_is_succeeded_without_a_new_server(scene: Scene) -> 
         scene.wait(lambda _: any("took over" in one.words for one in scene.store.events("mood")))
     assert scene.pid() == pid
     assert set(seen) == {(200, "1", "good")}
-    # It has the listening socket: requests wait although no server is there.
+    # It has the listening socket from that server: requests wait although no server is there.
     os.kill(pid, signal.SIGKILL)
     assert scene.ask() == (200, "1", "good")
+    second = scene.pid()
+    assert second != pid
+    os.kill(second, signal.SIGKILL)
+    assert scene.ask() == (200, "1", "good")
+    assert any("signal 9" in one.words for one in scene.store.events("mood"))
 
 
 def test_a_moved_alias_is_an_update_and_a_stopped_or_deleted_deployment_leaves_nothing(

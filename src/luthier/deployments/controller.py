@@ -118,7 +118,7 @@ class Controller:
             )
 
 
-def main() -> int:
+def main(alias_seconds: float = ALIAS_SECONDS) -> int:
     """Runs the controller until it is told to end; returns the exit code."""
     logging.basicConfig(
         level=logging.INFO,
@@ -137,7 +137,7 @@ def main() -> int:
             variables = frozenset(os.environ) | frozenset(written_variables())
             store.set_controller(ControllerProcess(pid, start_time(pid) or "", build_of_luthier(), variables))
             logger.info("controller %d of %s", pid, luthier_home())
-            asyncio.run(_until_told(Controller(store)))
+            asyncio.run(_until_told(Controller(store, alias_seconds)))
     return 0
 
 
