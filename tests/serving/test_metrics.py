@@ -8,18 +8,27 @@ import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
+import luthier as lt
+from luthier.endpoints import Endpoint
+from luthier.packaging.serving_engine import ServingEngine
+from luthier.serving.luthier_served import LuthierServed
 from luthier.serving.metrics import MOST_LABELS, ServerMetrics
 from luthier.serving.served_model import ScoringAnswer, ServedModelFacts
 from luthier.serving.served_request import ServedRequest
+from luthier.spec import Fitted
+from tests.conftest import stars
 from tests.serving.served import WITHOUT_KEY, EchoModel, ask, running
 
 
 def scraped(metrics: ServerMetrics) -> dict[str, float]:
-    """Every sample of the page, by its name and labels as they are written."""
-    text = metrics.page()[0].decode()
+    """Every sample of the page, by its name and its labels' values."""
+    return samples_of(metrics.page()[0])
+
+
+def samples_of(page: bytes) -> dict[str, float]:
     return {
         sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(page.decode())
         for sample in family.samples
     }
 
@@ -140,3 +149,23 @@ def test_a_server_counts_what_it_answers_and_shows_it_without_a_key() -> None:
     assert b'luthier_requests_total{path="/invocations",status="400"} 1.0' in reply.body
     assert b'luthier_requests_total{path="other",status="404"} 1.0' in reply.body
     assert b'luthier_rows_total{state="ok"} 2.0' in reply.body
+
+
+def test_a_prompts_calls_tokens_and_cost_are_counted_when_they_are_paid_and_not_again(endpoint: Endpoint) -> None:
+    fitted = Fitted(lt.Prompt(stars(), "Stars for: {{ text }}", answer="score", endpoint=endpoint))
+    facts = ServedModelFacts(uri="here", name="stars", labels=fitted.spec.task.labels)
+    model = LuthierServed(fitted, facts, WITHOUT_KEY, engine=ServingEngine())
+    pages = []
+    with running(model) as (_, listening):
+        for _ in range(2):
+            asked = ask(listening, "POST", "/invocations", {"inputs": ["good soup", "bad soup", "fine soup"]})
+            assert asked.status == 200
+            pages.append(samples_of(ask(listening, "GET", "/metrics").body))
+    once, twice = pages
+    assert once["luthier_upstream_duration_seconds_count"] == 3
+    assert once["luthier_upstream_duration_seconds_sum"] > 0
+    assert once["luthier_cost_usd_total"] > 0
+    for name in ("upstream_duration_seconds_count", "cost_usd_total", "tokens_total input", "tokens_total output"):
+        assert once[f"luthier_{name}"] == twice[f"luthier_{name}"] > 0
+    assert (once["luthier_rows_total ok"], twice["luthier_rows_total ok"]) == (3, 6)
+    assert sum(value for name, value in twice.items() if name.startswith("luthier_label_rows_total")) == 6
