@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -127,9 +128,13 @@ class Deployment:
             "--port", str(self.port), "--config", f"watch_seconds={WATCH_SECONDS}",
         )  # fmt: skip
 
-    def status(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.luthier("deploy", "status", "soak", "--json"))[0]
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.luthier("deploy", "status", "soak", "--json"))[0]
         return found
+
+    def controller(self) -> int:
+        asked = "from luthier.deployments.supervision import state; print(state().controller_pid or 0)"
+        return int(subprocess.run([sys.executable, "-c", asked], env=self.environment, stdout=subprocess.PIPE).stdout)
 
 
 async def soak(deployment: Deployment, minutes: int, rate: float) -> None:
@@ -149,18 +154,18 @@ async def soak(deployment: Deployment, minutes: int, rate: float) -> None:
         took = time.monotonic() - at - 10
         await asyncio.sleep(max(0.0, at + 50 - time.monotonic()))
         said = await asyncio.to_thread(deployment.status)
-        servers = [process for process in said["processes"] if process["accepting"]]  # type: ignore[attr-defined,index]
-        memory = ", ".join(f"server {memory_mb(process['pid']):.0f} MB" for process in servers)
-        controller = memory_mb(int(said["controller_pid"]))  # type: ignore[call-overload]
+        servers = [one["pid"] for one in said["revisions"] if one["state"] == "serving" and one["pid"]]
+        memory = ", ".join(f"server {memory_mb(pid):.0f} MB" for pid in servers)
+        controller = memory_mb(deployment.controller())
         print(
             f"minute {minute + 1}: version {version} after {took:.0f} s, {seen.answered:,} answered, "
             f"{len(seen.failed)} failed, {len(seen.wrong)} wrong; controller {controller:.0f} MB, {memory}",
             flush=True,
         )
         if minute % 2:
-            for process in servers:
+            for pid in servers:
                 kills.append(time.monotonic())
-                os.kill(process["pid"], signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
     await asyncio.gather(*clients)
     in_killed = [one for one in seen.failed if any(one[0] <= kill <= one[1] + 0.1 for kill in kills)]
     print(

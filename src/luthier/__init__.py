@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from luthier.api import Board as Board
     from luthier.api import Boards as Boards
+    from luthier.api import Deployment as Deployment
     from luthier.api import Job as Job
     from luthier.api import Model as Model
     from luthier.api import Plan as Plan
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from luthier.api import compare as compare
     from luthier.api import compare_checkpoints as compare_checkpoints
     from luthier.api import compare_tables as compare_tables
+    from luthier.api import deploy as deploy
+    from luthier.api import deployment as deployment
+    from luthier.api import deployments as deployments
     from luthier.api import fit as fit
     from luthier.api import load as load
     from luthier.api import log as log
@@ -69,8 +73,9 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "Board Boards Job Model Plan RaiReport SpecResult attach_job audit check compare "
-        "compare_checkpoints compare_tables fit load log plan preview promote rai score tune",
+        "luthier.api": "Board Boards Deployment Job Model Plan RaiReport SpecResult attach_job audit check compare "
+        "compare_checkpoints compare_tables deploy deployment deployments fit load log plan preview promote rai score "
+        "tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from luthier.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from luthier.api.deployment_verbs import deploy as deploy
     from luthier.api.job_verbs import audit as audit
     from luthier.api.job_verbs import compare_checkpoints as compare_checkpoints
     from luthier.api.job_verbs import specs_of_job as specs_of_job
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
     from luthier.auditing.job_audit import chains_of as chains_of
     from luthier.auditing.job_audit import jobs_of_sweep as jobs_of_sweep
     from luthier.auditing.job_audit import plan_chains as plan_chains
+    from luthier.deployments.deployment import Deployment as Deployment
+    from luthier.deployments.deployment import deployment as deployment
+    from luthier.deployments.deployment import deployments as deployments
+    from luthier.deployments.deployment import deployments_table as deployments_table
+    from luthier.deployments.deployment import keep_running as keep_running
+    from luthier.deployments.deployment_setup import Deployed as Deployed
+    from luthier.deployments.deployment_setup import DeploymentSetup as DeploymentSetup
+    from luthier.deployments.deployment_setup import settings_of as settings_of
     from luthier.experiments.board import Board as Board
     from luthier.experiments.board import Boards as Boards
     from luthier.experiments.board import SpecResult as SpecResult
@@ -80,11 +89,14 @@ if TYPE_CHECKING:
 _NAMES_OF = {
     module: names.split()
     for module, names in {
+        "luthier.api.deployment_verbs": "deploy",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
         "luthier.api.serving_verbs": "serve",
         "luthier.api.verbs": "check compare compare_tables fit limited log plan preview rai score show_fit",
         "luthier.auditing.audit_result": "AuditResult",
         "luthier.auditing.job_audit": "audit_chains chains_of jobs_of_sweep plan_chains",
+        "luthier.deployments.deployment": "Deployment deployment deployments deployments_table keep_running",
+        "luthier.deployments.deployment_setup": "Deployed DeploymentSetup settings_of",
         "luthier.experiments.board": "Board Boards SpecResult",
         "luthier.experiments.checking": "check_specs",
         "luthier.experiments.compare": "ComparisonSetup",

@@ -12,6 +12,7 @@ import typer
 from luthier.cli.audit import audit
 from luthier.cli.check import check
 from luthier.cli.compare import compare
+from luthier.cli.deploy import deploy
 from luthier.cli.fit import fit
 from luthier.cli.init import init
 from luthier.cli.journal import journal
@@ -44,7 +45,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(quickstart, init, check, preview, compare, fit, log, promote, score, serve, keys),
+    *(quickstart, init, check, preview, compare, fit, log, promote, score, serve, deploy, keys),
     *(rai, tune, audit, local, journal),
 )
 for verb in VERBS:

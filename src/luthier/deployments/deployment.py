@@ -25,7 +25,7 @@ from luthier.techniques import read_fitted
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Deployment", "deployment", "deployments", "deployments_table"]
+__all__ = ["Deployment", "deployment", "deployments", "deployments_table", "keep_running"]
 
 POLL_SECONDS = 0.1
 FOLLOW_SECONDS = 0.3
@@ -188,6 +188,7 @@ class Deployment:
                     "model_uri": one.model.uri,
                     "version": one.model.version,
                     "state": one.state,
+                    "pid": None if one.process is None else one.process.pid,
                     "reason": one.reason,
                     "created": one.created,
                 }
@@ -299,6 +300,23 @@ def _records() -> list[DeploymentRecord]:
         return []
     with DeploymentStore() as store:
         return store.deployments()
+
+
+def keep_running() -> bool:
+    """Starts the controller where deployments are wanted and none runs, as after a restart of the machine.
+
+    Returns:
+        Whether it had to be started.
+
+    Raises:
+        UserError: it does not start.
+    """
+    from luthier.deployments import supervision
+
+    if not any(one.desired != "stopped" for one in _records()) or supervision.state().is_running:
+        return False
+    supervision.ensure_running()
+    return True
 
 
 def _start_controller() -> None:
