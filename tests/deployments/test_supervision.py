@@ -191,3 +191,13 @@ def test_windows_is_refused_with_what_works_there(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(UserError, match="luthier serve"):
         ensure_running()
+
+
+@pytest.mark.slow
+def test_what_commands_import_needs_nothing_that_windows_lacks() -> None:
+    code = """
+import sys
+sys.modules |= dict.fromkeys(("fcntl", "grp", "pwd", "resource", "termios", "uvloop"))
+import luthier.deployments.supervision, luthier.deployments.targets.local, luthier.serving.worker
+"""
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=SECONDS)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,13 +18,16 @@ from typing import Any
 import pytest
 
 import luthier as lt
+from luthier.engine.loop import in_background
 from luthier.packaging.flavor import save_model
 from luthier.processes import start_time
-from luthier.serving.control import LISTEN_FD_VARIABLE, ServerControl
+from luthier.serving import worker
+from luthier.serving.control import LISTEN_FD_VARIABLE, ControlListener, ServerControl, bound_socket
 from luthier.serving.server import listening_socket
 from luthier.serving.server_file import ServerFile
 from luthier.serving.settings import ServerSettings
 from tests.conftest import reviews, stars
+from tests.serving.served import WITHOUT_KEY, EchoModel
 
 pytestmark = pytest.mark.slow
 
@@ -195,3 +199,33 @@ def test_a_server_drains_when_told_and_needs_nobody_to_read_what_it_prints(start
     assert ask(PrivateConnection(control.http_path))[0] == 200
     control.ask("drain")
     assert process.wait(timeout=20) == 0
+
+
+def test_a_server_whose_loop_is_stuck_does_not_claim_to_be_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "LOOP_SECONDS", 0.2)
+    deployed = worker.DeployedServer(ServerFile(model="m", uri="u", revision=1, settings=WITHOUT_KEY), None)
+    control, listener, released = ServerControl(tmp_path), ControlListener(tmp_path, deployed), threading.Event()
+
+    async def hold_the_loop() -> None:
+        released.wait(10)
+
+    try:
+        with pytest.raises(ConnectionError, match="still reading its model"):
+            control.ask("status")
+        with bound_socket(control.http_path) as private:
+            private.listen()
+            deployed.start(EchoModel(), private)
+            assert control.ask("status")["ready"]
+            held = in_background(hold_the_loop())
+            with pytest.raises(ConnectionError, match="TimeoutError"):
+                control.ask("status")
+            released.set()
+            held.result(10)
+            assert control.ask("status")["ready"]
+            deployed.end()
+    finally:
+        released.set()
+        listener.close()
+        control.http_path.unlink(missing_ok=True)
