@@ -1,7 +1,11 @@
-"""A deployment whose server runs inside the test: what a user and MLflow see of one, without the controller."""
+"""A deployment whose server runs inside the test: what a user and MLflow see of one, without the controller.
+
+Nothing may start a controller meanwhile: it would take the process of the tests for the server, and end it.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +26,6 @@ from luthier.serving.settings import ServerSettings
 @contextmanager
 def deployed(name: str, model: Path, settings: ServerSettings) -> Iterator[Deployment]:
     """Revision 1 of a deployment of a packaged model's folder; it answers on its private socket and on TCP."""
-    import os
-
     with listening_socket(settings.host, settings.port) as shared:
         with DeploymentStore() as store:
             request = DeploymentRequest(name=name, model_uri=f"models:/{name}/1", settings=settings)
