@@ -131,6 +131,18 @@ def test_nobody_waits_for_a_reader_that_is_stuck_and_lost_lines_are_counted(monk
     assert sum(lost) + len(written) == 1_000
 
 
+def test_a_reader_that_is_stuck_does_not_hold_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_log, "MOST_WAITING", 10)
+    monkeypatch.setattr(access_log, "END_SECONDS", 0.05)
+    stuck = Stuck()
+    monkeypatch.setattr(sys, "stderr", stuck)
+    with server_log(None):
+        for number in range(20):
+            logging.getLogger("luthier.serving").info("line %d", number)
+    assert stuck.getvalue() == ""
+    stuck.is_free.set()
+
+
 def test_two_processes_write_one_file_and_no_line_is_lost_when_it_is_renamed(monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import logging, sys\n"

@@ -8,10 +8,11 @@ import logging.handlers
 import os
 import queue
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ GATHER_SECONDS = 0.1
 MOST_TOGETHER = 1_000
 
 LOCK_SECONDS = 5.0
+
+END_SECONDS = 5.0
+"""What is left to write when the server ends has this long."""
 
 PROBES = frozenset({"/ping", "/health", "/ready", "/metrics"})
 """Are asked every few seconds, so they are logged only where they fail."""
@@ -107,7 +111,7 @@ def server_log(file: Path | None) -> Iterator[None]:
         luthier.removeHandler(waiting)
         luthier.setLevel(level)
         luthier.propagate = propagate
-        thread.stop()
+        thread.end()
         if file is not None:
             writer.close()
 
@@ -151,25 +155,31 @@ class _Waiting(logging.handlers.QueueHandler):
             self._lost += 1
 
 
-class _Batches(logging.handlers.QueueListener):
+class _Batches(threading.Thread):
     """Writes the lines of a moment together: each wake-up takes the interpreter's lock from the server's loop."""
 
     def __init__(self, waiting: queue.Queue[Any], writer: logging.Handler, lines: logging.Formatter) -> None:
-        super().__init__(waiting, writer)
-        self._waiting, self._lines = waiting, lines
+        super().__init__(name="luthier-log", daemon=True)
+        self._waiting, self._writer, self._lines = waiting, writer, lines
 
-    def dequeue(self, block: bool) -> Any:
-        first = self._waiting.get(block)
-        if first is None:  # the end
-            return first
-        time.sleep(GATHER_SECONDS)
-        lines = [self._lines.format(first)]
-        while not self._waiting.empty() and len(lines) < MOST_TOGETHER:
-            if (record := self._waiting.get_nowait()) is None:
-                self._waiting.put_nowait(record)
-                break
-            lines.append(self._lines.format(record))
-        return logging.makeLogRecord({"msg": "\n".join(lines)})
+    def run(self) -> None:
+        ended = False
+        while not ended:
+            records = [self._waiting.get()]
+            time.sleep(GATHER_SECONDS)
+            with suppress(queue.Empty):
+                while len(records) < MOST_TOGETHER:
+                    records.append(self._waiting.get_nowait())
+            ended = None in records
+            lines = [self._lines.format(record) for record in records if record is not None]
+            if lines:
+                self._writer.handle(logging.makeLogRecord({"msg": "\n".join(lines)}))
+
+    def end(self) -> None:
+        """Writes what waits; a reader of standard error that is stuck does not hold the end of the server."""
+        with suppress(queue.Full):
+            self._waiting.put(None, timeout=END_SECONDS)
+            self.join(END_SECONDS)
 
 
 class _SharedFile(logging.handlers.RotatingFileHandler):
