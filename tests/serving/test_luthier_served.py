@@ -16,6 +16,7 @@ from luthier.endpoints import Endpoint
 from luthier.engine.loop import wait_for
 from luthier.packaging.model import LuthierModel
 from luthier.packaging.serving_engine import ServingEngine
+from luthier.serving.daily_budget import DailyBudget
 from luthier.serving.luthier_served import LuthierServed
 from luthier.serving.refusals import Refusal
 from luthier.serving.request_rows import rows_of_request
@@ -45,9 +46,9 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
         yield priced(running)
 
 
-def served(fitted: Fitted, **settings: Any) -> LuthierServed:
+def served(fitted: Fitted, budget: DailyBudget | None = None, **settings: Any) -> LuthierServed:
     facts = ServedModelFacts(uri="here", name="stars", labels=fitted.spec.task.labels)
-    return LuthierServed(fitted, facts, ServerSettings(port=0, without_key=True, **settings), engine=ServingEngine())
+    return LuthierServed(fitted, facts, ServerSettings(port=0, without_key=True, **settings), budget=budget)
 
 
 def answered(model: LuthierServed, *requests: ScoringRequest, seconds: float = 30.0) -> list[Any]:

@@ -64,6 +64,10 @@ class Budget:
     def spend(self, usd: float) -> None:
         """Books an amount that was not reserved."""
         self.spent_usd += usd
+        self.wake()
+
+    def wake(self) -> None:
+        """Tells those who wait for money that there may be some."""
         for wake in list(self._listeners.values()):
             wake()
 

@@ -22,7 +22,7 @@ from itertools import islice
 from luthier.engine.ask_options import AskOptions
 from luthier.engine.endpoint_queue import LOOKAHEAD, Call, EndpointQueue, PendingRequest, Permit, StopReason
 from luthier.engine.estimates import Pricing
-from luthier.engine.exchanges import exchange, regrouped, split
+from luthier.engine.exchanges import ExchangeObserver, observed_exchange, regrouped, split
 from luthier.engine.identities import Identities
 from luthier.engine.limiter import Limiter
 from luthier.engine.pacing import Ticket
@@ -62,7 +62,8 @@ class Dispatcher:
         self._queues: dict[tuple[str, str | None, str], EndpointQueue] = {}
         self._pending: dict[bytes, PendingRequest] = {}
         self._calls: set[Call] = set()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], PendingRequest] = {}
+        self.observer: ExchangeObserver | None = None
 
     # Asking
 
@@ -122,6 +123,13 @@ class Dispatcher:
         if not call.is_over:
             # The caller has left: what is in flight is still committed to the journal.
             self._stop_call(call, "left")
+            if call.options.grace_seconds is not None:
+                self._loop.call_later(call.options.grace_seconds, self._abandon)
+
+    def _abandon(self) -> None:  # HTTP calls for whose answers nobody waits any more
+        for task, pending in list(self._sending.items()):
+            if all(call.stop_reason == "left" for member in pending.members for call, _ in member.waiters):
+                task.cancel()
 
     def _queue(self, endpoint: Endpoint) -> EndpointQueue:
         key = (endpoint.address, endpoint.key_variable, endpoint.model)
@@ -133,6 +141,10 @@ class Dispatcher:
         else:
             queue.limiter.configure(endpoint.limits)
         return queue
+
+    def expected_wait_seconds(self, endpoint: Endpoint) -> float:
+        """How long a request would wait for its turn."""
+        return self._queue(endpoint).expected_wait_seconds()
 
     async def _probe(self, request: Request, endpoint: Endpoint) -> Call:
         call = self._open(1, endpoint, AskOptions(), (self.report,))
@@ -233,14 +245,14 @@ class Dispatcher:
             report.sent += 1
             report.retries += pending.attempts > 1
         task = self._loop.create_task(self._send(pending))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        self._sending[task] = pending
+        task.add_done_callback(self._sending.pop)
 
     async def _send(self, pending: PendingRequest) -> None:
         call, members = pending.call, pending.members
         provider = PROVIDERS[call.endpoint.provider]
         try:
-            outcome = await exchange(pending, provider, self._transport)
+            outcome = await observed_exchange(pending, provider, self._transport, self.observer)
             if isinstance(outcome, Verdict):
                 await self._fail(pending, outcome)
             elif unread := self._succeed(pending, *outcome):

@@ -349,6 +349,12 @@ class EndpointQueue:
         finally:
             self._pumping = False
 
+    def expected_wait_seconds(self) -> float:
+        """How long a request of one more call would wait: for the limits, and for a request of each call before it."""
+        rate = self.limiter.per_second
+        ahead = 0.0 if rate is None else len(self._turns) / rate
+        return self.limiter.wait_seconds(0.0) + ahead
+
     def close(self) -> None:
         """Forgets the timer."""
         self._set_timer(None)

@@ -19,6 +19,7 @@ from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, Guarded
 from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.endpoint_queue import StopReason
 from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, estimated, summed
+from luthier.engine.exchanges import ExchangeObserver
 from luthier.engine.loop import background_loop, in_background, is_background, loop_is_running, wait_for
 from luthier.engine.report import Report
 from luthier.engine.retries import EngineSettings
@@ -88,6 +89,8 @@ class Engine:
         self.report = Report()
         """Everything this engine did so far."""
         self.prices = PriceBook()
+        self.observer: ExchangeObserver | None = None
+        """Is told of every HTTP call; set before the first one."""
         self._settings = EngineSettings(
             clock, max_attempts, backoff_seconds, longest_backoff_seconds, identity_seconds, seed, limits_share
         )
@@ -249,6 +252,10 @@ class Engine:
                 found[place] = None if key is None else known.get(key)
         return found
 
+    async def expected_wait_seconds(self, endpoint: Endpoint) -> float:
+        """How long a request would wait for its turn, as far as the limits and those before it tell."""
+        return self._dispatcher_here().expected_wait_seconds(endpoint)
+
     def estimate(
         self,
         requests: Sequence[Request],
@@ -368,6 +375,7 @@ class Engine:
             self._pid = os.getpid()
             self._dispatcher = Dispatcher(self.journal, self._settings, self.report, self._pricing)
             self._dispatcher.stopped = self._stop_reason
+            self._dispatcher.observer = self.observer
         return self._dispatcher
 
     def _tell(self, reason: StopReason | None) -> None:

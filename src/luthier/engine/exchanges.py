@@ -5,23 +5,56 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from luthier.engine.endpoint_queue import Call, PendingRequest, SplitCall, settings_of
 from luthier.providers.base import Provider
+from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
 from luthier.providers.redaction import redact_bytes
 from luthier.providers.tokens import texts_of
 from luthier.providers.transport import Reply, Transport, TransportFault
-from luthier.replies.failures import Verdict, judge, judge_fault, judge_unread
+from luthier.replies.failures import Verdict, judge, judge_fault, judge_unread, unreadable
 from luthier.replies.reading import ReplyPart, Unreadable, read_answer, read_call
 
-__all__ = ["exchange", "regrouped", "split"]
+__all__ = ["ExchangeObserver", "exchange", "observed_exchange", "regrouped", "split"]
 
 # As OpenAI, Azure, vLLM, text-embeddings-inference and gateways say that there were too many texts.
 TOO_MANY = re.compile(
     r"batch.?size|too many (inputs|texts|items)|(number|maximum|max) .{0,24}(inputs|texts|items)|array too long|"
     r"at most \d+ (inputs|texts|items)"
 )
+
+
+class ExchangeObserver(Protocol):
+    """Is told of every HTTP call of an engine, on its loop: it returns at once."""
+
+    def began(self, which: object, endpoint: Endpoint) -> None:
+        """An HTTP call is sent; `which` tells it from others."""
+
+    def ended(self, which: object, endpoint: Endpoint, outcome: Reply | Verdict | None) -> None:
+        """It was answered, or failed; `None` where it was ended because nobody waited for it any more."""
+
+
+async def observed_exchange(
+    pending: PendingRequest, provider: Provider, transport: Transport, observer: ExchangeObserver | None
+) -> tuple[Reply, Sequence[ReplyPart | Unreadable]] | Verdict:
+    """As `exchange`, and tells an observer of it."""
+    if observer is None:
+        return await exchange(pending, provider, transport)
+    endpoint = pending.call.endpoint
+    observer.began(pending, endpoint)
+    seen: Reply | Verdict | None = None
+    try:
+        outcome = await exchange(pending, provider, transport)
+        if isinstance(outcome, Verdict):
+            seen = outcome
+        else:
+            unread = next((part for part in outcome[1] if isinstance(part, Unreadable)), None)
+            seen = outcome[0] if unread is None else unreadable(unread)
+        return outcome
+    finally:
+        observer.ended(pending, endpoint, seen)
 
 
 async def exchange(

@@ -181,6 +181,14 @@ class Limiter:
             wait = max(wait, self.tokens.wait_seconds(tokens))
         return max(0.0, wait)
 
+    @property
+    def per_second(self) -> float | None:
+        """Requests a second that are allowed, by the settings, the headers or the learned pace; `None` if unknown."""
+        known = [] if self.requests is None else [self.requests.per_minute / 60.0]
+        if self.pace.per_second is not None:
+            known.append(self.pace.per_second)
+        return min(known, default=None)
+
     def permits_left(self, in_flight: int) -> int:
         """How many more requests may be in flight; at most 4 in all until the service has answered once."""
         most = int(self.window.size)

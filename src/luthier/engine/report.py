@@ -68,6 +68,10 @@ def call_record(asked: Sequence[Answer]) -> CallRecord:
     )
 
 
+MOST_LATENCIES = 1_000_000
+"""8 MB."""
+
+
 class Report:
     """Counts what calls of the engine did; pass one report to several calls to have them added up.
 
@@ -104,9 +108,13 @@ class Report:
         self.answered += 1
         self.from_journal += answer.from_journal
         if answer.latency_seconds is not None:
-            self._latencies.append(answer.latency_seconds)
-            if not answer.from_journal:
-                self.fetched_seconds.append(answer.latency_seconds)
+            kept = (self._latencies, self.fetched_seconds) if not answer.from_journal else (self._latencies,)
+            for seconds in kept:
+                if len(seconds) < MOST_LATENCIES:
+                    seconds.append(answer.latency_seconds)
+                else:
+                    # A server runs for months: the latest are kept.
+                    seconds[self.answered % MOST_LATENCIES] = answer.latency_seconds
         (self.recorded if answer.from_journal else self.now).add(answer)
 
     @property

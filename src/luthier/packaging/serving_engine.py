@@ -11,6 +11,9 @@ from luthier.journal.memory_journal import MemoryJournal
 
 __all__ = ["ServingEngine", "serving_engine"]
 
+LONGEST_BACKOFF_SECONDS = 2.0
+"""Somebody waits for the answer: an upstream that is back must not be waited for longer."""
+
 
 class ServingEngine(Engine):
     """An engine that leaves nothing behind where it serves, and does not grow.
@@ -22,7 +25,11 @@ class ServingEngine(Engine):
 
     def __init__(self, journal: str | Path | None = None, *, limits_share: float = 1.0) -> None:
         kept = Journal.from_environment("memory") if journal is None else Journal(journal)
-        super().__init__(MemoryJournal() if kept.path is None else kept, limits_share=limits_share)
+        super().__init__(
+            MemoryJournal() if kept.path is None else kept,
+            limits_share=limits_share,
+            longest_backoff_seconds=LONGEST_BACKOFF_SECONDS,
+        )
 
 
 _lock = threading.Lock()

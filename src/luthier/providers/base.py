@@ -79,13 +79,19 @@ class Provider:
 
     async def listed_models(self, endpoint: Endpoint, transport: Transport) -> list[str]:
         """The names of the models a server lists, sorted; empty if it lists none."""
-        reply = await self._fetch("/models", endpoint, transport, LISTING_SECONDS)
+        reply = await self.list_models(endpoint, transport, LISTING_SECONDS)
         if isinstance(reply, TransportFault) or reply.status != 200:
             return []
         try:
             return sorted(sendable(str(model["id"])) for model in json.loads(reply.body)["data"])
         except (ValueError, KeyError, TypeError):
             return []
+
+    async def list_models(
+        self, endpoint: Endpoint, transport: Transport, timeout_seconds: float
+    ) -> Reply | TransportFault:
+        """Asks a server for its list of models, as it comes; the cheapest thing that can be asked."""
+        return await self._fetch("/models", endpoint, transport, timeout_seconds)
 
     async def _fetch(
         self, path: str, endpoint: Endpoint, transport: Transport, seconds: float, body: bytes | None = None

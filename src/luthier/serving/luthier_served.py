@@ -6,13 +6,13 @@ import asyncio
 import json
 import logging
 import math
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from luthier.engine.ask_options import AskOptions
-from luthier.engine.budget import Budget
 from luthier.engine.report import Report
 from luthier.engine.rounds import held
 from luthier.errors import BudgetReached, EndpointError, Interrupted, SpecError
@@ -20,10 +20,12 @@ from luthier.packaging.recorded_answers import ReplayResult
 from luthier.packaging.serving_engine import ServingEngine
 from luthier.providers.exchange import Answer, Request
 from luthier.serving.admission import Admission
+from luthier.serving.daily_budget import DailyBudget
 from luthier.serving.refusals import Refusal
 from luthier.serving.request_rows import invalid_input, rows_of_request
 from luthier.serving.served_model import Readiness, ScoringAnswer, ScoringRequest, ServedModelFacts
 from luthier.serving.settings import ServerSettings
+from luthier.serving.upstream_health import Upstreams
 from luthier.spec import Fitted
 from luthier.tables.cells import utf8_safe
 from luthier.tasks.prediction import Prediction
@@ -33,6 +35,9 @@ from luthier.techniques import Prompt
 __all__ = ["LuthierServed"]
 
 log = logging.getLogger("luthier.serving")
+
+GRACE_SECONDS = 0.25
+"""For how long a call goes on after its request's time: its answer may be just on the way, and is paid for."""
 
 ROWS_AT_ONCE = {"baseline": 32, "embedding": 256}
 """Rows that are computed in one go, by technique: a few ms, for which all other requests wait."""
@@ -68,7 +73,7 @@ class LuthierServed:
         settings: ServerSettings,
         *,
         engine: ServingEngine | None = None,
-        budget: Budget | None = None,
+        budget: DailyBudget | None = None,
         checks: Mapping[str, Check] | None = None,
         replay: Callable[[], ReplayResult] | None = None,
     ) -> None:
@@ -78,7 +83,16 @@ class LuthierServed:
         self.admission = Admission(settings.most_requests)
         self._replay = replay
         self._replayed: ReplayResult | None = None
-        self.checks: dict[str, Check] = {"capacity": self._capacity, "parity": self._parity, **(checks or {})}
+        self.health = Upstreams(fitted.spec, self.engine, budget)
+        self.engine.observer = self.health
+        self.checks: dict[str, Check] = {
+            "upstream": self.health.why,
+            "capacity": self._capacity,
+            "parity": self._parity,
+        }
+        if budget is not None:
+            self.checks["budget"] = self._budget
+        self.checks |= checks or {}
         endpoint = fitted.spec.endpoint
         self._rows_at_once = ROWS_AT_ONCE.get(fitted.spec.technique, OTHERWISE_AT_ONCE)
         concurrency = 1 if endpoint is None else endpoint.limits.concurrency
@@ -94,10 +108,14 @@ class LuthierServed:
                 # It gets no traffic, and what was changed in it may break anywhere.
                 return
         await asyncio.to_thread(self._warm_up)
+        self.health.start()
 
     async def close(self) -> None:
         """Ends the engine; called when nothing is in flight any more."""
+        await self.health.close()
         await asyncio.to_thread(self.engine.close)
+        if self.budget is not None:
+            self.budget.close()
 
     def readiness(self) -> Readiness:
         """Whether it would answer now."""
@@ -112,11 +130,17 @@ class LuthierServed:
         with self.admission.place():
             rows = rows_of_request(self.fitted.spec, request)
             fitted = self._with_params(request.params)
-            report = Report()
+            report, patience = Report(), Patience(timeout_seconds)
+            options = AskOptions(
+                budget=self.budget, report=report, grace_seconds=GRACE_SECONDS, progress=patience, asked=set()
+            )
             try:
-                async with asyncio.timeout(timeout_seconds):
-                    predictions = await self._predicted(fitted, rows, AskOptions(budget=self.budget, report=report))
+                await self._refuse_long_wait(timeout_seconds)
+                async with asyncio.timeout(timeout_seconds) as patience.clock:
+                    predictions = await self._predicted(fitted, rows, options)
             except TimeoutError:
+                if patience.told_to_wait_seconds is not None:
+                    raise busy_upstream(patience.told_to_wait_seconds) from None
                 raise Refusal(
                     504,
                     "DEADLINE_EXCEEDED",
@@ -145,9 +169,12 @@ class LuthierServed:
                 # Requests that came meanwhile get their turn.
                 await asyncio.sleep(0)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._parts_at_once, len(parts))):
-                group.create_task(work())
+        tasks = [asyncio.create_task(work()) for _ in range(min(self._parts_at_once, len(parts)))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
         return [prediction for part in found for prediction in part]
 
     async def _part(self, fitted: Fitted, rows: Rows, options: AskOptions) -> list[Prediction]:
@@ -194,6 +221,22 @@ class LuthierServed:
             upstream_seconds=report.fetched_seconds,
         )
 
+    async def _refuse_long_wait(self, timeout_seconds: float) -> None:
+        """Refuses a request at once that the limits would not let through in its time.
+
+        Raises:
+            Refusal: 503, with the time after which it is worth trying again.
+        """
+        for endpoint in self.fitted.spec.endpoints:
+            wait = await self.engine.expected_wait_seconds(endpoint)
+            if wait > timeout_seconds:
+                raise busy_upstream(wait)
+
+    def _budget(self) -> str | None:
+        if self.budget is None or not self.budget.is_spent:
+            return None
+        return f"the budget of the day is spent until {_time(self.budget)}"
+
     def _capacity(self) -> str | None:
         if self.admission.requests < self.admission.most:
             return None
@@ -205,7 +248,13 @@ class LuthierServed:
         return "the recorded answers were not replayed yet" if self._replayed is None else str(self._replayed)
 
     def _over_budget(self) -> Refusal:
-        return Refusal(402, "BUDGET_EXCEEDED", "The server's budget is spent.")
+        assert self.budget is not None
+        return Refusal(
+            402,
+            "BUDGET_EXCEEDED",
+            f"The server's budget of the day is spent; it opens again at {_time(self.budget)}.",
+            retry_after_seconds=self.budget.seconds_until_open,
+        )
 
     def _warm_up(self) -> None:
         spec = self.fitted.spec
@@ -216,6 +265,45 @@ class LuthierServed:
             return [Answer(embedding=vector, failure=None if vector else "stopped") for _ in requests]
 
         held(self.fitted.predict(Rows((row,), (None,), spec.task.text)), answer)
+
+
+class Patience:
+    """Is told of the waits of a request, and ends it at once where one is longer than its time.
+
+    Attributes:
+        clock: of the request's time.
+        told_to_wait_seconds: the wait that was too long.
+    """
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._until = time.monotonic() + timeout_seconds
+        self.clock: asyncio.Timeout | None = None
+        self.told_to_wait_seconds: float | None = None
+
+    def retried(self, wait_seconds: float) -> None:
+        """One of its rows will be asked again after so long."""
+        if self.clock is not None and time.monotonic() + wait_seconds > self._until:
+            self.told_to_wait_seconds = wait_seconds
+            self.clock.reschedule(asyncio.get_running_loop().time())
+
+    def expect(self, requests: int) -> None:
+        """Nothing."""
+
+    def completed(self, answer: Answer) -> None:
+        """Nothing."""
+
+    def working(self, what: str, done: float, total: float | None, said: str) -> None:
+        """Nothing."""
+
+
+def busy_upstream(wait_seconds: float) -> Refusal:
+    """The refusal of a request that the upstream would have wait for longer than its time."""
+    return Refusal(
+        503,
+        "TEMPORARILY_UNAVAILABLE",
+        "The service that the model asks takes no more requests for now; ask again later.",
+        retry_after_seconds=wait_seconds,
+    )
 
 
 def refuse_outage(predictions: Sequence[Prediction]) -> None:
@@ -249,6 +337,10 @@ def upstream_refusal(error: EndpointError) -> Refusal:
     return Refusal(
         502, "BAD_GATEWAY", "The service that the model asks refuses every request; the server's log says why."
     )
+
+
+def _time(budget: DailyBudget) -> str:
+    return budget.opens_again.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _json_cell(value: Any, is_text: bool) -> Any:

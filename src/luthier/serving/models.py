@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from luthier.errors import ModelError
+from luthier.home import luthier_home
 from luthier.packaging.folder import ModelFolder, read_model_folder
 from luthier.packaging.loading import find_model, located
 from luthier.packaging.model import LuthierModel
-from luthier.packaging.recorded_answers import read_recorded, replay
+from luthier.packaging.recorded_answers import ReplayResult, read_recorded, replay
+from luthier.providers.prices import PriceBook, price_needed
+from luthier.serving.daily_budget import DailyBudget
 from luthier.serving.luthier_served import LuthierServed
 from luthier.serving.pyfunc_served import PyfuncServed, facts_of_pyfunc
 from luthier.serving.served_model import ServedModel, ServedModelFacts
 from luthier.serving.settings import ServerSettings
-from luthier.spec import Spec
+from luthier.spec import Fitted, Spec
 from luthier.techniques import Prompt, read_fitted
 from luthier.tracking.store_file import REGISTERED, registered_version
 
@@ -53,12 +56,43 @@ def open_model(
         return _foreign_model(folder, known_as or uri, settings, endpoint, trust)
     found = find_model(uri, endpoint, trust=trust, folder=folder)
     recorded = read_recorded(folder.data)
-    facts = _facts(found.fitted.spec, folder.path, known_as or uri, {} if recorded is None else recorded.labels)
-    if recorded is None:
-        return LuthierServed(found.fitted, facts, settings)
-    # As it was packaged: the service that it is pointed to answers otherwise, and under other keys of the journal.
-    packaged = read_fitted(folder.data) if endpoint else found.fitted
-    return LuthierServed(found.fitted, facts, settings, replay=partial(replay, packaged, recorded))
+    labels = {} if recorded is None else recorded.labels
+    replaying = None
+    if recorded is not None:
+        # As it was packaged: the service that it is pointed to answers otherwise, and under other keys of the journal.
+        packaged = read_fitted(folder.data) if endpoint else found.fitted
+        replaying = partial(replay, packaged, recorded)
+    return _luthier_model(found.fitted, folder, known_as or uri, settings, labels, replaying)
+
+
+def _luthier_model(
+    fitted: Fitted,
+    folder: ModelFolder,
+    uri: str,
+    settings: ServerSettings,
+    training_labels: Mapping[str, float],
+    replaying: Callable[[], ReplayResult] | None = None,
+) -> LuthierServed:
+    facts = _facts(fitted.spec, folder.path, uri, training_labels)
+    budget = _budget(fitted.spec, facts.name, settings)
+    return LuthierServed(fitted, facts, settings, budget=budget, replay=replaying)
+
+
+def _budget(spec: Spec, name: str, settings: ServerSettings) -> DailyBudget | None:
+    """The model's budget of the day.
+
+    Raises:
+        UserError: the price of an endpoint is not known.
+    """
+    usd = settings.budget_usd_per_day
+    if usd is None or not spec.endpoints:
+        return None
+    prices = PriceBook()
+    for endpoint in spec.endpoints:
+        # An Azure deployment says which model it is when it is asked; the engine checks it then.
+        if endpoint.provider != "azure" and not prices.known(endpoint):
+            raise price_needed(endpoint)
+    return DailyBudget(usd, settings.budget_file or luthier_home() / "spending.db", name)
 
 
 def _foreign_model(

@@ -26,6 +26,8 @@ class ServerSettings:
         most_bytes: bytes of one request's body.
         most_requests: requests that are answered or wait at one time; more are refused with 429.
         budget_usd_per_day: most that may be spent from midnight to midnight, UTC; `None` for no budget.
+        budget_file: where the day's spending is kept; servers of one model with one file keep the budget together.
+            `spending.db` in Luthier's home when absent.
         log_file: where the log goes, rotated; standard error when absent.
 
     Raises:
@@ -41,6 +43,7 @@ class ServerSettings:
     most_bytes: int = 16 * 2**20
     most_requests: int = 1_000
     budget_usd_per_day: float | None = None
+    budget_file: Path | None = None
     log_file: Path | None = None
 
     def __post_init__(self) -> None:
