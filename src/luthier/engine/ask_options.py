@@ -66,8 +66,8 @@ class AskOptions:
         report: counts the work, beside the engine's own report.
         asked: journal keys that one command has asked so far, added to: `fresh` and `retry_failed` do not ask them
             once more in the same command. When absent, every call of the engine is a command of its own.
-        grace_seconds: for how long what is in flight may go on once nobody waits for it any more, so that it does not
-            keep others from being sent; until it is answered when absent.
+        gives_up_at: when what is in flight ends without an answer if nobody waits for it any more, so that it does not
+            keep others from being sent, on the loop's clock; never when absent.
     """
 
     budget: Budget | None = None
@@ -76,7 +76,7 @@ class AskOptions:
     progress: Progress | None = None
     report: Report | None = None
     asked: set[bytes] | None = None
-    grace_seconds: float | None = None
+    gives_up_at: float | None = None
 
     def accepts_journaled(self, key: bytes) -> bool:
         """Whether an answer of the journal will do for this key."""

@@ -109,7 +109,7 @@ class Dispatcher:
     def _open(
         self, count: int, endpoint: Endpoint, options: AskOptions, reports: Sequence[Report], model: str | None = None
     ) -> Call:
-        queue = self._queue(endpoint)
+        queue = self.queue_of(endpoint)
         call = Call(endpoint, queue, [None] * count, self._loop.create_future(), options, reports, model)
         self._calls.add(call)
         if options.budget is not None:
@@ -123,15 +123,17 @@ class Dispatcher:
         if not call.is_over:
             # The caller has left: what is in flight is still committed to the journal.
             self._stop_call(call, "left")
-            if call.options.grace_seconds is not None:
-                self._loop.call_later(call.options.grace_seconds, self._abandon)
+            if call.options.gives_up_at is not None:
+                self._loop.call_at(call.options.gives_up_at, self._abandon)
 
     def _abandon(self) -> None:  # HTTP calls for whose answers nobody waits any more
         for task, pending in list(self._sending.items()):
             if all(call.stop_reason == "left" for member in pending.members for call, _ in member.waiters):
-                task.cancel()
+                # A task that is cancelled before its first step never settles its request.
+                self._loop.call_soon(task.cancel)
 
-    def _queue(self, endpoint: Endpoint) -> EndpointQueue:
+    def queue_of(self, endpoint: Endpoint) -> EndpointQueue:
+        """What is to be sent there."""
         key = (endpoint.address, endpoint.key_variable, endpoint.model)
         queue = self._queues.get(key)
         if queue is None:
@@ -141,10 +143,6 @@ class Dispatcher:
         else:
             queue.limiter.configure(endpoint.limits)
         return queue
-
-    def expected_wait_seconds(self, endpoint: Endpoint) -> float:
-        """How long a request would wait for its turn."""
-        return self._queue(endpoint).expected_wait_seconds()
 
     async def _probe(self, request: Request, endpoint: Endpoint) -> Call:
         call = self._open(1, endpoint, AskOptions(), (self.report,))

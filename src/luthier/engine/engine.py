@@ -254,7 +254,7 @@ class Engine:
 
     async def expected_wait_seconds(self, endpoint: Endpoint) -> float:
         """How long a request would wait for its turn, as far as the limits and those before it tell."""
-        return self._dispatcher_here().expected_wait_seconds(endpoint)
+        return self._dispatcher_here().queue_of(endpoint).expected_wait_seconds()
 
     def estimate(
         self,

@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from luthier.engine.ask_options import AskOptions
@@ -28,7 +28,6 @@ from luthier.serving.settings import ServerSettings
 from luthier.serving.upstream_health import Upstreams
 from luthier.spec import Fitted
 from luthier.tables.cells import utf8_safe
-from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques import Prompt
 
@@ -97,6 +96,8 @@ class LuthierServed:
         self._rows_at_once = ROWS_AT_ONCE.get(fitted.spec.technique, OTHERWISE_AT_ONCE)
         concurrency = 1 if endpoint is None else endpoint.limits.concurrency
         self._parts_at_once = 1 if endpoint is None else max(2, math.ceil(2 * concurrency / self._rows_at_once))
+        self._labels = frozenset(fitted.spec.task.labels)
+        self._text_columns = {name for name, kind in fitted.spec.task.kind.columns.items() if kind == "text"}
         self._recipes: OrderedDict[str, Fitted] = OrderedDict()
 
     async def start(self) -> None:
@@ -132,12 +133,16 @@ class LuthierServed:
             fitted = self._with_params(request.params)
             report, patience = Report(), Patience(timeout_seconds)
             options = AskOptions(
-                budget=self.budget, report=report, grace_seconds=GRACE_SECONDS, progress=patience, asked=set()
+                budget=self.budget,
+                report=report,
+                progress=patience,
+                asked=set(),
+                gives_up_at=asyncio.get_running_loop().time() + timeout_seconds + GRACE_SECONDS,
             )
             try:
                 await self._refuse_long_wait(timeout_seconds)
                 async with asyncio.timeout(timeout_seconds) as patience.clock:
-                    predictions = await self._predicted(fitted, rows, options)
+                    parts = await self._parts(fitted, rows, options)
             except TimeoutError:
                 if patience.told_to_wait_seconds is not None:
                     raise busy_upstream(patience.told_to_wait_seconds) from None
@@ -152,33 +157,55 @@ class LuthierServed:
                 raise upstream_refusal(error) from error
             except Interrupted as error:
                 raise Refusal(503, "TEMPORARILY_UNAVAILABLE", "The server is ending.", retry_after_seconds=1) from error
-            refuse_outage(predictions)
-            return self._answer(predictions, report)
+            refuse_outage(parts)
+            return ScoringAnswer(
+                predictions=[record for part in parts for record in part.records],
+                rows=len(rows),
+                states=sum((part.states for part in parts), Counter()),
+                labels=sum((part.labels for part in parts), Counter()),
+                input_tokens=report.input_tokens,
+                output_tokens=report.output_tokens,
+                spent_usd=report.spent_now_usd,
+                upstream_seconds=report.fetched_seconds,
+            )
 
-    async def _predicted(self, fitted: Fitted, rows: Rows, options: AskOptions) -> list[Prediction]:
+    async def _parts(self, fitted: Fitted, rows: Rows, options: AskOptions) -> list[Part]:
         size = self._rows_at_once
         if len(rows) <= size:
-            return await self._part(fitted, rows, options)
-        parts = [rows.take(range(first, min(first + size, len(rows)))) for first in range(0, len(rows), size)]
-        found: list[list[Prediction]] = [[] for _ in parts]
-        places = iter(range(len(parts)))
+            return [await self._part(fitted, rows, options)]
+        found: dict[int, Part] = {}
+        beginnings = iter(range(0, len(rows), size))
 
         async def work() -> None:
-            for place in places:
-                found[place] = await self._part(fitted, parts[place], options)
+            for first in beginnings:
+                part = rows.take(range(first, min(first + size, len(rows))))
+                found[first] = await self._part(fitted, part, options)
                 # Requests that came meanwhile get their turn.
                 await asyncio.sleep(0)
 
-        tasks = [asyncio.create_task(work()) for _ in range(min(self._parts_at_once, len(parts)))]
+        tasks = [asyncio.create_task(work()) for _ in range(self._parts_at_once)]
         try:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
-        return [prediction for part in found for prediction in part]
+        return [found[first] for first in sorted(found)]
 
-    async def _part(self, fitted: Fitted, rows: Rows, options: AskOptions) -> list[Prediction]:
-        return await self.engine.adrive(fitted.predict(rows), fitted.spec.endpoint, options, in_thread=False)
+    async def _part(self, fitted: Fitted, rows: Rows, options: AskOptions) -> Part:
+        endpoint = fitted.spec.endpoint
+        predictions = await self.engine.adrive(fitted.predict(rows), endpoint, options, in_thread=False)
+        kind, known, texts = fitted.spec.task.kind, self._labels, self._text_columns
+        asked = [prediction for prediction in predictions if prediction.state != "empty"]
+        is_out = all(prediction.state == "failed" and prediction.transient for prediction in asked)
+        return Part(
+            records=[
+                {name: _json_cell(value, name in texts) for name, value in kind.record(prediction).items()}
+                for prediction in predictions
+            ],
+            states=Counter(prediction.state for prediction in predictions),
+            labels=Counter(prediction.value for prediction in predictions if prediction.value in known),
+            outage=(asked[0].error or "no answer") if asked and is_out else None,
+        )
 
     def _with_params(self, params: Mapping[str, Any]) -> Fitted:
         spec = self.fitted.spec
@@ -202,24 +229,6 @@ class LuthierServed:
         if len(self._recipes) > REMEMBERED_PARAMS:
             self._recipes.popitem(last=False)
         return made
-
-    def _answer(self, predictions: Sequence[Prediction], report: Report) -> ScoringAnswer:
-        kind = self.fitted.spec.task.kind
-        known = set(self.facts.labels)
-        texts = {name for name, column in kind.columns.items() if column == "text"}
-        return ScoringAnswer(
-            predictions=[
-                {name: _json_cell(value, name in texts) for name, value in kind.record(prediction).items()}
-                for prediction in predictions
-            ],
-            rows=len(predictions),
-            states=Counter(prediction.state for prediction in predictions),
-            labels=Counter(prediction.value for prediction in predictions if prediction.value in known),
-            input_tokens=report.input_tokens,
-            output_tokens=report.output_tokens,
-            spent_usd=report.spent_now_usd,
-            upstream_seconds=report.fetched_seconds,
-        )
 
     async def _refuse_long_wait(self, timeout_seconds: float) -> None:
         """Refuses a request at once that the limits would not let through in its time.
@@ -267,6 +276,23 @@ class LuthierServed:
         held(self.fitted.predict(Rows((row,), (None,), spec.task.text)), answer)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of a request that were asked about together, answered.
+
+    Attributes:
+        records: the predictions, ready for JSON.
+        states: rows by state.
+        labels: rows by label.
+        outage: why no row was answered, if the reason may pass; else `None`.
+    """
+
+    records: list[dict[str, Any]]
+    states: Counter[str]
+    labels: Counter[str]
+    outage: str | None
+
+
 class Patience:
     """Is told of the waits of a request, and ends it at once where one is longer than its time.
 
@@ -306,15 +332,15 @@ def busy_upstream(wait_seconds: float) -> Refusal:
     )
 
 
-def refuse_outage(predictions: Sequence[Prediction]) -> None:
+def refuse_outage(parts: Sequence[Part]) -> None:
     """Refuses a request none of whose rows was answered for a reason that may pass: its rows say nothing.
 
     Raises:
         Refusal: 503.
     """
-    asked = [prediction for prediction in predictions if prediction.state != "empty"]
-    if asked and all(prediction.state == "failed" and prediction.transient for prediction in asked):
-        log.warning("no row was answered: %s", asked[0].error)
+    outages = [part.outage for part in parts if set(part.states) != {"empty"}]
+    if outages and None not in outages:
+        log.warning("no row was answered: %s", outages[0])
         raise Refusal(
             503,
             "TEMPORARILY_UNAVAILABLE",

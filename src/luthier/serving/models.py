@@ -122,7 +122,7 @@ def _foreign_model(
     except NotImplementedError:
         raw = None
     if isinstance(raw, LuthierModel):
-        return LuthierServed(raw.fitted, _facts(raw.fitted.spec, folder.path, uri, {}), settings)
+        return _luthier_model(raw.fitted, folder, uri, settings, {})
     name, version = registered(uri) or (None, None)
     example = example_of_folder(folder.path)
     return PyfuncServed(loaded, facts_of_pyfunc(loaded, uri, name, version, example), settings)

@@ -1,0 +1,74 @@
+"""Readiness tells the truth about the upstream, with and without traffic, and recovers by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from luthier.serving.luthier_served import LuthierServed
+from luthier.serving.refusals import Refusal
+from tests.serving.test_luthier_served import served
+from tests.serving.test_waiting import asking, during, prompted
+from tests.serving.upstream import an_upstream
+
+
+async def becomes(model: LuthierServed, is_so: Callable[[str | None], bool], seconds: float) -> float:
+    """Seconds until readiness says so of the upstream."""
+    began = time.monotonic()
+    while not is_so(model.readiness().checks["upstream"]):
+        assert time.monotonic() - began < seconds, model.readiness().checks["upstream"]
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mood", "words"),
+    [("gone", "cannot be reached"), ("hangs", "in time"), ("no key", "refuses the key")],
+)
+def test_without_traffic_looks_tell_within_5_seconds(mood: Any, words: str) -> None:
+    with an_upstream() as upstream:
+        model = served(prompted(upstream))
+
+        async def work() -> None:
+            await model.answer(asking("a"), 5)
+            assert model.readiness().is_ready
+            if mood == "gone":
+                await asyncio.to_thread(upstream.stop)
+            else:
+                upstream.mood = mood
+            await becomes(model, lambda why: words in (why or ""), 5.5)
+            if mood == "gone":
+                await asyncio.to_thread(upstream.start)
+            else:
+                upstream.mood = "well"
+            await becomes(model, lambda why: why is None, 5.5)
+
+        during(model, work)
+        assert upstream.chats == ["Stars for: a"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mood", "words"), [("garbage", "not as the protocol"), ("no money", "nothing left"), ("errors", "errors")]
+)
+def test_what_only_calls_show_is_told_at_once_and_cleared_by_a_trial_call(mood: Any, words: str) -> None:
+    with an_upstream() as upstream:
+        model = served(prompted(upstream))
+
+        async def work() -> None:
+            await model.answer(asking("a"), 5)
+            upstream.mood = mood
+            asked = asyncio.create_task(model.answer(asking("b"), 20))
+            await becomes(model, lambda why: words in (why or ""), 5.5)
+            upstream.mood = "well"
+            await becomes(model, lambda why: why is None, 5.5)
+            with suppress(Refusal):
+                await asked
+
+        during(model, work)
