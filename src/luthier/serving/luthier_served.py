@@ -169,11 +169,11 @@ class LuthierServed:
                 upstream_seconds=report.fetched_seconds,
             )
 
-    async def _parts(self, fitted: Fitted, rows: Rows, options: AskOptions) -> list[Part]:
+    async def _parts(self, fitted: Fitted, rows: Rows, options: AskOptions) -> list[AnsweredRows]:
         size = self._rows_at_once
         if len(rows) <= size:
             return [await self._part(fitted, rows, options)]
-        found: dict[int, Part] = {}
+        found: dict[int, AnsweredRows] = {}
         beginnings = iter(range(0, len(rows), size))
 
         async def work() -> None:
@@ -191,13 +191,13 @@ class LuthierServed:
                 task.cancel()
         return [found[first] for first in sorted(found)]
 
-    async def _part(self, fitted: Fitted, rows: Rows, options: AskOptions) -> Part:
+    async def _part(self, fitted: Fitted, rows: Rows, options: AskOptions) -> AnsweredRows:
         endpoint = fitted.spec.endpoint
         predictions = await self.engine.adrive(fitted.predict(rows), endpoint, options, in_thread=False)
         kind, known, texts = fitted.spec.task.kind, self._labels, self._text_columns
         asked = [prediction for prediction in predictions if prediction.state != "empty"]
         is_out = all(prediction.state == "failed" and prediction.transient for prediction in asked)
-        return Part(
+        return AnsweredRows(
             records=[
                 {name: _json_cell(value, name in texts) for name, value in kind.record(prediction).items()}
                 for prediction in predictions
@@ -277,7 +277,7 @@ class LuthierServed:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AnsweredRows:
     """Rows of a request that were asked about together, answered.
 
     Attributes:
@@ -332,7 +332,7 @@ def busy_upstream(wait_seconds: float) -> Refusal:
     )
 
 
-def refuse_outage(parts: Sequence[Part]) -> None:
+def refuse_outage(parts: Sequence[AnsweredRows]) -> None:
     """Refuses a request none of whose rows was answered for a reason that may pass: its rows say nothing.
 
     Raises:
