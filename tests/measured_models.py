@@ -17,7 +17,7 @@ from luthier.packaging.recorded_answers import FILE
 from luthier.packaging.recording import VARIABLE, recorded_of
 from luthier_local import LocalServer, ModelCard
 
-TECHNIQUES = ("few", "vectors", "plain")
+TECHNIQUES = ("few", "vectors", "asked", "plain")
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class MeasuredModels:
     """Where they are.
 
     Attributes:
-        folders: by name; `few`, `vectors` and `plain` are registered under these. `without` has no recorded rows, and
-            `earlier` is as a Luthier packaged it that recorded nothing; `rebuilt` has what was made up for it later.
+        folders: by name; `few`, `vectors`, `asked` and `plain` are registered under these. `without` has no recorded
+            rows, `earlier` is as an earlier Luthier packaged it, and `rebuilt` has what was recorded for that later.
         store: the file of the tracking store.
         server: the service that they ask.
     """
@@ -49,6 +49,7 @@ def measured_models(folder: Path, empty_store: Path) -> Iterator[MeasuredModels]
             specs = [
                 lt.Prompt(stars(), "Stars for: {{ text }}", answer=answer, examples=4, endpoint=endpoint, name="few"),
                 lt.Embedding(stars(), endpoint=endpoint.model_copy(update={"model": "vectors"}), name="vectors"),
+                lt.Decision(stars(), endpoint=endpoint, name="asked"),
                 lt.Baseline(stars(), name="plain"),
             ]
             blank = pd.DataFrame({"id": ["x"], "text": [None], "stars": [3]})
