@@ -1,0 +1,46 @@
+"""A server of a Luthier model starts quickly and stays small: it loads neither MLflow nor pandas."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import luthier as lt
+from luthier.tracking.store_file import store_uri
+
+PROGRAM = """
+import json, sys, time
+began = time.perf_counter()
+from luthier.engine.loop import wait_for
+from luthier.serving.models import open_model
+from luthier.serving.served_model import ScoringRequest
+from luthier.serving.settings import ServerSettings
+model = open_model(sys.argv[1], ServerSettings(port=0, without_key=True))
+wait_for(model.start())
+answer = wait_for(model.answer(ScoringRequest("inputs", ["fine soup"]), 20))
+heavy = [name for name in ("mlflow", "pandas", "pyarrow", "sklearn") if name in sys.modules]
+peak = int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) // 1024
+print(json.dumps([answer.rows, heavy, time.perf_counter() - began, peak]))
+wait_for(model.close())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_it_answers_without_mlflow_and_pandas(model: lt.Model) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "models:/stars@champion"],
+        env={**os.environ, "MLFLOW_TRACKING_URI": store_uri()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    rows, heavy, seconds, megabytes = json.loads(ended.stdout)
+    assert (rows, heavy) == (1, [])
+    assert megabytes < 150, (seconds, megabytes)
