@@ -1,9 +1,11 @@
-"""scripts/register and scripts/score in a fresh copy of the repository, as somebody types them."""
+"""scripts/register, scripts/score and scripts/deploy in a fresh copy of the repository, as somebody types them."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +118,20 @@ def test_score_writes_a_row_for_each_review(copy: Copy) -> None:
 def test_score_takes_tables_and_options(copy: Copy) -> None:
     copy.run("scripts/score", "data/test.csv", "data/test-scored.csv", "--dry-run")
     assert not (copy.folder / "data" / "test-scored.csv").exists()
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_deploy_asks_the_champion_one_question_and_says_how_to_stop_it(copy: Copy, port: int) -> None:
+    try:
+        said = copy.run("mlflow", "run", ".", "-e", "deploy", "--env-manager", "local", "-P", f"port={port}")
+        (line,) = [line for line in said.stdout.splitlines() if line.startswith('{"predictions"')]
+        assert json.loads(line)["predictions"][0]["state"] == "ok"
+        assert "luthier deploy stop stars" in said.stderr
+    finally:
+        copy.run("luthier", "deploy", "delete", "stars", "--yes")
