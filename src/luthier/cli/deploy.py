@@ -85,7 +85,9 @@ def start(
     from luthier.cli.spending import agree_to_hosting
     from luthier.terminals import visible
 
-    moved = agreed_endpoint(model_uri, endpoint, yes=yes, trust=trust)
+    # A tuned model is given by its spec as well, and is asked where its job says.
+    is_tuned = target is TargetName.azure_openai
+    moved = None if is_tuned else agreed_endpoint(model_uri, endpoint, yes=yes, trust=trust)
     setup = api.DeploymentSetup(
         model_uri,
         target.value,
@@ -114,7 +116,8 @@ def start(
         raise typer.Exit
     print(visible("\n".join(plan.steps)), file=sys.stderr)
     if plan.usd_per_hour != 0:
-        agree_to_hosting(plan.usd_per_hour, yes=yes, ended_by=f"luthier deploy delete {plan.request.name}")
+        ended_by = f"luthier deploy {model_uri} --target {target.value} --name {plan.request.name} ... operation=delete"
+        agree_to_hosting(plan.usd_per_hour, yes=yes, ended_by=ended_by)
     deployed = setup.run()
     if json:
         print_json(deployed.to_document())
