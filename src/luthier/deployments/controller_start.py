@@ -25,6 +25,7 @@ STEADY_SECONDS = 60.0
 """A controller that ended later than this after its start is started anew at once."""
 
 LONGEST_PAUSE_SECONDS = 60.0
+LOOK_SECONDS = 0.2
 LARGEST_OUTPUT_BYTES = 1_000_000
 
 
@@ -85,21 +86,48 @@ def _record() -> Path:
 
 def main() -> None:
     """Waits until no controller runs, then becomes one."""
-    import fcntl
-
+    supervisor = _supervisor()
+    _end_with(supervisor)
     _print_to_file()
     lock = os.open(supervision_folder() / "controller.start.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    _take(lock, supervisor)
     with open(controller_lock(), "a") as other:
         # One that was started by hand does not have the lock above.
-        fcntl.flock(other, fcntl.LOCK_EX)
+        _take(other.fileno(), supervisor)
     last = last_start()
     quick_ends = 0 if last is None else last.quick_ends_at(time.time())
     time.sleep(pause_before_start(quick_ends))
+    _end_with(supervisor)
     started = ControllerStart(os.getpid(), start_time(os.getpid()) or "", time.time(), quick_ends)
     write_file(_record(), json.dumps(asdict(started)))
     os.set_inheritable(lock, True)
     os.execv(sys.executable, [sys.executable, "-P", "-m", "luthier.deployments.controller"])
+
+
+def _supervisor() -> int:
+    """The supervisor's process. A parent may have been killed before this is asked, so supervisord's file is read."""
+    if "SUPERVISOR_ENABLED" in os.environ:
+        return int((supervision_folder() / "supervisord.pid").read_text())
+    return os.getppid()
+
+
+def _take(descriptor: int, supervisor: int) -> None:
+    """Waits for a lock, as long as the supervisor lives."""
+    import fcntl
+
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            _end_with(supervisor)
+            time.sleep(LOOK_SECONDS)
+
+
+def _end_with(supervisor: int) -> None:
+    """Ends this process if its supervisor has ended: the next supervisor starts one of its own."""
+    if os.getppid() != supervisor:
+        sys.exit(0)
 
 
 def _print_to_file() -> None:
