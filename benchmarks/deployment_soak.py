@@ -38,7 +38,8 @@ rows = [(f"a {word} place, visit {n}", label) for n in range(20) for label, some
 table = pd.DataFrame(rows, columns=["text", "label"])
 other = table.assign(label=table["label"].map({"good": "bad", "bad": "good"}))
 for rows in (table, other):
-    board = lt.compare(lt.Baseline(lt.Task("mood", labels=["bad", "good"])), test=rows, train=rows)
+    rows = rows.sample(frac=1, random_state=7)
+    board = lt.compare(lt.Baseline(lt.Task("mood", labels=["bad", "good"])), test=rows[80:], train=rows[:80])
     lt.log(board.best, register="mood")
 """
 ANSWER_OF = {"1": "good", "2": "bad"}

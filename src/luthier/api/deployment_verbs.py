@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from luthier.deployments.deployment import Deployment, deployment
 from luthier.deployments.deployment_setup import Deployed, DeploymentSetup
-from luthier.errors import UserError
 from luthier.scoring.scored_model import Model
-from luthier.serving.settings import ServerSettings
+from luthier.serving.settings import ServerSettings, server_settings
 
 __all__ = ["deploy"]
 
@@ -49,14 +47,11 @@ def deploy(
         GateFailed: the model does not give its recorded answers, or did worse than the one before, which goes on.
         UserError: it cannot be deployed there, with what to change.
     """
-    unknown = sorted(set(server) - set(ServerSettings.__dataclass_fields__))
-    if unknown:
-        raise UserError(f"a server has no setting {', '.join(unknown)}; it has: {', '.join(ServerSettings.__slots__)}.")
     setup = DeploymentSetup(
         model.uri if isinstance(model, Model) else model,
         target,
         name=name,
-        settings=replace(settings or ServerSettings(), **server),
+        settings=server_settings(settings, **server),
         endpoint=endpoint,
         trust=trust,
         to=None if to is None else Path(to),

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.deployments.records import DeploymentEvent, DeploymentRecord, Revision, deployment_folder, revision_folder
-from luthier.deployments.server_requests import predictions_for
 from luthier.deployments.store import DeploymentStore, store_file
 from luthier.errors import ModelError, UserError
 from luthier.packaging.folder import read_model_folder
-from luthier.packaging.model import rows_of
 from luthier.serving.control import ServerControl
+from luthier.serving.scoring_client import ScoringClient
 from luthier.spec import Spec
-from luthier.tables import frame_of, text_series
 from luthier.techniques import read_fitted
 
 if TYPE_CHECKING:
@@ -85,17 +83,11 @@ class Deployment:
             NotAnswered: the server does not run, or refuses the rows.
             UserError: no revision answers.
         """
-        import pandas as pd
-
-        spec, frame, answers = self._answers(rows)
-        predictions = pd.DataFrame(answers) if spec is None else _frame_of_answers(spec, answers)
-        if len(predictions) == len(frame):
-            predictions.index = frame.index
-        return predictions
+        return self._client().predict(rows)
 
     def predicted_records(self, rows: Any) -> list[Any]:
         """As `predict`, as the JSON values that the server gives."""
-        return self._answers(rows)[2]
+        return self._client().predicted_records(rows)
 
     def rollback(self, to: int | None = None) -> str:
         """Goes back to an earlier revision, and returns when that answers alone; what it did in a sentence.
@@ -209,24 +201,18 @@ class Deployment:
         with DeploymentStore() as store:
             return store.one(self.name)
 
-    def _answers(self, rows: Any) -> tuple[Spec | None, pd.DataFrame, list[Any]]:
-        """The recipe of a model that Luthier logged, the rows as a frame, and what the server predicts for them."""
+    def _client(self) -> ScoringClient:
         found = self._record()
         revision = found.serving
         if revision is None:
             raise UserError(f"{self.name} answers nothing now: it is {_status(found)}. Type: luthier deploy status")
         folder = revision_folder(self.name, revision.number)
-        spec = _spec_of(folder / "model")
-        frame = frame_of(rows, "the input", text="text" if spec is None else spec.task.text)
-        inputs = frame.to_dict("records") if spec is None else rows_of(spec, frame).inputs
-        columns = list(frame.columns) if spec is None else list(spec.columns)
-        records = [{str(name): _json_cell(row[name]) for name in columns} for row in inputs]
-        address, most = ServerControl(folder).http_path, revision.settings.most_rows
-        seconds = revision.settings.timeout_seconds + EXTRA_SECONDS
-        answers: list[Any] = []
-        for first in range(0, len(records), most):
-            answers += predictions_for(address, records[first : first + most], timeout_seconds=seconds)
-        return spec, frame, answers
+        return ScoringClient(
+            ServerControl(folder).http_path,
+            _spec_of(folder / "model"),
+            most_rows=revision.settings.most_rows,
+            timeout_seconds=revision.settings.timeout_seconds + EXTRA_SECONDS,
+        )
 
     def _server_status(self, revision: Revision) -> dict[str, Any] | None:
         try:
@@ -357,29 +343,6 @@ def _spec_of(folder: Path) -> Spec | None:
     """The recipe of a model that Luthier logged; `None` for any other."""
     model = read_model_folder(folder, str(folder))
     return read_fitted(model.data).spec if model.is_ours else None
-
-
-def _json_cell(cell: Any) -> Any:
-    """A cell as it is sent; what JSON does not have is spelled as a template spells it."""
-    if cell is None or isinstance(cell, str | bool | int | list | dict):
-        return cell
-    if isinstance(cell, float):
-        return cell if abs(cell) < float("inf") else None if cell != cell else str(cell)
-    return str(cell)
-
-
-def _frame_of_answers(spec: Spec, answers: list[Any]) -> pd.DataFrame:
-    """Records of a server as the table every command returns."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            name: text_series(row.get(name) for row in answers)
-            if kind == "text"
-            else pd.Series([row.get(name) for row in answers], dtype="float64")
-            for name, kind in spec.task.kind.columns.items()
-        }
-    )
 
 
 def _lines(file: Path, lines: int, follow: bool) -> Iterator[str]:

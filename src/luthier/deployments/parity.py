@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from luthier.deployments.server_requests import NotAnswered, predictions_for
 from luthier.packaging.folder import read_model_folder
 from luthier.packaging.model import relocated
 from luthier.packaging.recorded_answers import SCORES_WITHIN, RecordedRow, difference, read_recorded
+from luthier.serving.scoring_client import NotAnswered, predictions_for
 from luthier.spec import Spec
 from luthier.techniques import read_fitted
 

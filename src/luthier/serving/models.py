@@ -11,7 +11,7 @@ from typing import Any
 from luthier.errors import ModelError
 from luthier.home import luthier_home
 from luthier.packaging.folder import ModelFolder, read_model_folder
-from luthier.packaging.loading import find_model, located
+from luthier.packaging.loading import FoundModel, find_model, located
 from luthier.packaging.model import LuthierModel
 from luthier.packaging.recorded_answers import ReplayResult, read_recorded, replay
 from luthier.providers.prices import PriceBook, price_needed
@@ -24,7 +24,7 @@ from luthier.spec import Fitted, Spec
 from luthier.techniques import Prompt, read_fitted
 from luthier.tracking.store_file import REGISTERED, registered_version
 
-__all__ = ["open_model"]
+__all__ = ["open_model", "serve_found"]
 
 TYPES = {"text": "string", "number": "double"}
 PARAM_TYPES = {"temperature": "double", "top_p": "double", "max_tokens": "long", "seed": "long"}
@@ -54,15 +54,18 @@ def open_model(
     folder = read_model_folder(located(uri), uri)
     if not folder.is_ours:
         return _foreign_model(folder, known_as or uri, settings, endpoint, trust)
-    found = find_model(uri, endpoint, trust=trust, folder=folder)
-    recorded = read_recorded(folder.data)
+    return serve_found(find_model(uri, endpoint, trust=trust, folder=folder), settings, known_as=known_as)
+
+
+def serve_found(found: FoundModel, settings: ServerSettings, *, known_as: str | None = None) -> ServedModel:
+    """A Luthier model that has been found and read, ready to be started; arguments and errors as for `open_model`."""
+    recorded = read_recorded(found.folder.data)
     labels = {} if recorded is None else recorded.labels
     replaying = None
     if recorded is not None:
-        # As it was packaged: the service that it is pointed to answers otherwise, and under other keys of the journal.
-        packaged = read_fitted(folder.data) if endpoint else found.fitted
-        replaying = partial(replay, packaged, recorded)
-    return _luthier_model(found.fitted, folder, known_as or uri, settings, labels, replaying)
+        # As it was packaged: a service that it is pointed to answers otherwise, and under other keys of the journal.
+        replaying = partial(replay, read_fitted(found.folder.data), recorded)
+    return _luthier_model(found.fitted, found.folder, known_as or found.uri, settings, labels, replaying)
 
 
 def _luthier_model(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from luthier.errors import UserError
 
-__all__ = ["LOOPBACK", "ServerSettings"]
+__all__ = ["LOOPBACK", "ServerSettings", "server_settings"]
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -61,3 +62,19 @@ class ServerSettings:
                 f"a server without key is reached from this machine only; host {self.host!r} needs a file of keys: "
                 "luthier keys add FILE LABEL, then --keys FILE."
             )
+
+
+def server_settings(base: ServerSettings | None = None, **given: Any) -> ServerSettings:
+    """Settings with those that are given by name in place of theirs.
+
+    Raises:
+        UserError: a name is none of a server's, or a setting is outside of what is allowed.
+    """
+    known = ServerSettings.__dataclass_fields__
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise UserError(f"a server has no setting {', '.join(unknown)}; it has: {', '.join(known)}.")
+    for name in ("keys_file", "log_file"):
+        if isinstance(given.get(name), str):
+            given[name] = Path(given[name])
+    return replace(base or ServerSettings(), **given)

@@ -1,0 +1,43 @@
+"""A model that answers HTTP beside a notebook."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.errors import UserError
+from luthier.serving.scoring_client import NotAnswered, predictions_for
+from tests.conftest import reviews
+
+
+@pytest.fixture
+def model(tmp_path_factory: pytest.TempPathFactory, store: str) -> lt.Model:
+    table = reviews(40)
+    task = lt.Task("stars", type="rating", label="stars", labels=["1", "2", "3", "4", "5"])
+    return lt.log(lt.Baseline(task), train=table)
+
+
+def test_what_it_serves_is_what_it_predicts(model: lt.Model) -> None:
+    rows = reviews(12).drop(columns="stars")
+    with model.serve() as server:
+        pd.testing.assert_frame_equal(server.predict(rows), model.predict(rows), check_exact=False, rtol=1e-9)
+        assert server.url in repr(server) and server.url in server._repr_html_()
+
+
+def test_it_lets_in_its_own_key_only_and_ends_with_its_block(model: lt.Model) -> None:
+    with model.serve() as server:
+        with pytest.raises(NotAnswered, match="401"):
+            predictions_for(server.url, [{"text": "good"}])
+        with pytest.raises(NotAnswered, match="401"):
+            server.predict(["good"], key="lk_other")
+        assert urllib.request.urlopen(f"{server.url}/ready", timeout=10).status == 200
+    with pytest.raises(NotAnswered, match="cannot be reached"):
+        server.predict(["good"])
+
+
+def test_a_setting_that_is_none_is_named(model: lt.Model) -> None:
+    with pytest.raises(UserError, match=r"no setting time_out; it has: host, port"):
+        model.serve(time_out=3)
