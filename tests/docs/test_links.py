@@ -28,9 +28,10 @@ def verbs() -> dict[str, Any]:
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         inner = getattr(command, "commands", None)
         found |= {f"{name} {word}": one for word, one in inner.items()} if inner else {name: command}
-        if inner and "submit" in inner:
-            # A verb that takes a spec itself.
-            found[name] = inner["submit"]
+        # Verbs that take a spec or a model themselves.
+        for own in ("submit", "start"):
+            if inner and own in inner:
+                found[name] = inner[own]
     return found
 
 

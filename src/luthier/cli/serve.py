@@ -32,7 +32,7 @@ Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to
 Keys = Annotated[
     Path | None, typer.Option("--keys", metavar="FILE", help="API keys to let in, as `luthier keys add` writes them.")
 ]
-NoKey = Annotated[bool, typer.Option("--no-key", help="Let everybody on this machine in.")]
+NoKey = Annotated[bool, typer.Option("--no-key", help="Let every program on this machine in, without a key.")]
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Longest that a request may take.")
 ]

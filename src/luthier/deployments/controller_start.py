@@ -1,6 +1,6 @@
 """Starts the controller once it may: `python -P -m luthier.deployments.controller_start`, which a supervisor runs.
 
-It takes a lock and becomes the controller (`exec`), so the lock is held as long as the controller lives, whoever its
+It takes a lock and becomes the controller (`exec`), so the lock is held as long as the controller lives, whatever its
 parent is. A supervisor that was killed and started anew runs this a second time; that one waits for the lock, so the
 controller that runs is kept, and a new one is started when it ends.
 """

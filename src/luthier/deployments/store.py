@@ -255,7 +255,7 @@ class DeploymentStore:
             write("UPDATE deployments SET port = ? WHERE name = ?", (port, name))
 
     def set_target(self, name: str, number: int | None, *, instead_of: int | None) -> None:
-        """Writes which revision is to serve, unless somebody has asked for another one meanwhile."""
+        """Writes which revision is to serve, unless another one was asked for meanwhile."""
         with self._writing() as write:
             write(
                 "UPDATE deployments SET target = ?, rolling_back = 0 WHERE name = ? AND target IS ?",

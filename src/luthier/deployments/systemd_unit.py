@@ -90,7 +90,7 @@ class SystemdUnit:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         write_file(self.file, unit_text())
         if given := sorted(name for name in variables if name in os.environ):
-            # By name: a command line can be read by everybody.
+            # By name: a command line can be read by every user.
             _systemctl("import-environment", *given)
         _systemctl("daemon-reload")
         _systemctl("enable", "--now", self.unit)

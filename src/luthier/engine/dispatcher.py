@@ -126,7 +126,7 @@ class Dispatcher:
             if call.options.gives_up_at is not None:
                 self._loop.call_at(call.options.gives_up_at, self._abandon)
 
-    def _abandon(self) -> None:  # HTTP calls for whose answers nobody waits any more
+    def _abandon(self) -> None:  # HTTP calls whose answers are no longer waited for
         for task, pending in list(self._sending.items()):
             if all(call.stop_reason == "left" for member in pending.members for call, _ in member.waiters):
                 # A task that is cancelled before its first step never settles its request.

@@ -33,7 +33,7 @@ class ExchangeObserver(Protocol):
         """An HTTP call is sent; `which` tells it from others."""
 
     def ended(self, which: object, endpoint: Endpoint, outcome: Reply | Verdict | None) -> None:
-        """It was answered, or failed; `None` where it was ended because nobody waited for it any more."""
+        """It was answered, or failed; `None` where it was ended because its answer was no longer waited for."""
 
 
 async def observed_exchange(

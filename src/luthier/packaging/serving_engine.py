@@ -12,7 +12,7 @@ from luthier.journal.memory_journal import MemoryJournal
 __all__ = ["ServingEngine", "serving_engine"]
 
 LONGEST_BACKOFF_SECONDS = 2.0
-"""Somebody waits for the answer: an upstream that is back must not be waited for longer."""
+"""A client waits for the answer: an upstream that is back must not be waited for longer."""
 
 
 class ServingEngine(Engine):

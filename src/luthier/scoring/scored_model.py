@@ -187,7 +187,7 @@ class Model:
 
         Args:
             port: a free one by default.
-            without_key: lets everybody on this machine in; else the server has a key of its own, or those of
+            without_key: lets every program on this machine in; else the server has a key of its own, or those of
                 `keys_file`.
             settings: further fields of `ServerSettings`, such as `timeout_seconds`.
 

@@ -43,7 +43,7 @@ SPARE_SECONDS = 1.0
 """What a model gets beyond a request's time to say itself that it is over."""
 
 CLIENT_GONE = 499
-"""The status that is noted where nobody is left to send one to; nginx calls it so."""
+"""The status that is noted where no client is left to send one to; nginx calls it so."""
 
 CODES = {404: "ENDPOINT_NOT_FOUND", 405: "BAD_REQUEST"}
 """MLflow's names for what the router refuses."""
@@ -81,7 +81,7 @@ class ScoringApplication:
     Args:
         model: what answers.
         settings: what is refused.
-        keys: whom it lets in; `None` lets everybody in who names this machine as the host.
+        keys: whom it lets in; `None` lets in every request that names this machine as the host.
         revision: of the deployment, for the header `X-Luthier-Revision`.
         observers: are told of every request.
         metrics: makes the page of `/metrics`; run in a thread.
@@ -198,7 +198,7 @@ class ScoringApplication:
 
         Raises:
             Refusal: 504, or what the model refuses.
-            ClientDisconnect: nobody waits for the answer any more.
+            ClientDisconnect: the client no longer waits for the answer.
         """
         work = asyncio.current_task()
         assert work is not None

@@ -56,7 +56,7 @@ def private_socket_path(folder: Path, name: str) -> Path:
     between a terminal and a service of the same user, and the latter's folder goes away at the last logout.
 
     Raises:
-        UserError: the folder in `/tmp` belongs to somebody else or is open to others.
+        UserError: the folder in `/tmp` belongs to another user or is open to others.
     """
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     return _sockets_folder() / f"{digest}.{name}"
@@ -77,7 +77,7 @@ def _sockets_folder() -> Path:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
-    # Anybody may make a folder of this name in /tmp, and would then own the sockets in it.
+    # Any user may make a folder of this name in /tmp, and would then own the sockets in it.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise UserError(
             f"{folder} is not a folder that only you can enter, so servers cannot keep their sockets there; "
@@ -242,7 +242,7 @@ def bound_socket(path: Path) -> socket.socket:
     """A unix socket of mode 0600, in place of one that a process before left behind."""
     path.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX)
-    # Nobody else can enter the folder, so nobody connects before the mode is set.
+    # No other user can enter the folder, so none connects before the mode is set.
     made.bind(os.fspath(path))
     path.chmod(0o600)
     return made

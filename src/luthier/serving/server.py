@@ -135,7 +135,7 @@ class RunningServer:
 
         Args:
             listening: TCP or unix. A copy of its descriptor is used: it stays open and can be accepted on again.
-            needs_key: `False` for a socket that nobody else can reach, such as a unix socket in a private folder.
+            needs_key: `False` for a socket that no other user can reach, such as a unix socket in a private folder.
         """
         if listening in self._listeners:
             return
@@ -268,7 +268,7 @@ def serve(model: ServedModel, settings: ServerSettings) -> None:
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A TCP socket that connections can wait at, whoever accepts them.
+    """A TCP socket that connections can wait at, whichever process accepts them.
 
     Raises:
         UserError: the port is taken, or the address is none of this machine.
@@ -303,7 +303,7 @@ def url_of(listening: socket.socket) -> str:
 
 
 def keys_of(settings: ServerSettings, given: Keys | None) -> Keys | None:
-    """Whom a server lets in; `None` for everybody, which its settings have to say.
+    """Whom a server lets in; `None` for every client, which its settings have to say.
 
     Raises:
         UserError: they say neither that nor whom.
@@ -315,7 +315,7 @@ def keys_of(settings: ServerSettings, given: Keys | None) -> Keys | None:
     if given is None:
         raise UserError(
             "a server needs a file of keys: luthier keys add FILE LABEL, then --keys FILE. On this machine alone "
-            "--no-key lets everybody in."
+            "--no-key lets every client in."
         )
     return given
 

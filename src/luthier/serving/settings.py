@@ -21,7 +21,7 @@ class ServerSettings:
         host: address it listens on.
         port: 0 takes a free one.
         keys_file: hashes of the API keys it lets in; see `serving.keys`.
-        without_key: lets everybody in; on a loopback address only.
+        without_key: lets every client in; on a loopback address only.
         timeout_seconds: longest that a request may take, its wait for its turn included.
         most_rows: rows in one request.
         most_bytes: bytes of one request's body.

@@ -56,7 +56,7 @@ LEAST_SLOW_SECONDS = 3.0
 """A call that takes so many times as long as usual, and at least so long, is slow."""
 
 LEAST_GIVEN_UP_SECONDS = 0.5
-"""A call that nobody waits for any more counts as a failure after so many times the usual, and at least this."""
+"""A call that is no longer waited for counts as a failure after so many times the usual, and at least this."""
 
 State = Literal["unreachable", "slow", "garbage", "key", "quota", "refused", "failing"]
 
@@ -101,7 +101,7 @@ class UpstreamHealth:
     """Judges one endpoint. It is told of every HTTP call (as the engine's observer), and looks by itself.
 
     What a look shows is cleared by a look. What only calls show, such as an empty account, is cleared by an answer:
-    where nobody asks, a call of one token is tried, ever more rarely.
+    where no request comes, a call of one token is tried, ever more rarely.
 
     Args:
         endpoint: the one to judge.
@@ -142,7 +142,7 @@ class UpstreamHealth:
         self._in_flight[which] = self._clock()
 
     def ended(self, which: object, endpoint: Endpoint, outcome: Reply | Verdict | None) -> None:
-        """It was answered, or failed, or nobody waited for it any more."""
+        """It was answered, or failed, or was no longer waited for."""
         began = self._in_flight.pop(which, None)
         if began is None:
             return
@@ -330,7 +330,7 @@ class Upstreams:
             upstream.began(which, endpoint)
 
     def ended(self, which: object, endpoint: Endpoint, outcome: Reply | Verdict | None) -> None:
-        """It was answered, or failed, or nobody waited for it any more."""
+        """It was answered, or failed, or was no longer waited for."""
         if (upstream := self._upstreams.get(place_of(endpoint))) is not None:
             upstream.ended(which, endpoint, outcome)
 
