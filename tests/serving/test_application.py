@@ -8,12 +8,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from luthier.serving.application import LARGEST_BODIES
 from luthier.serving.served_request import ServedRequest
 from luthier.serving.settings import ServerSettings
 from tests.serving.served import EchoModel, ask, ask_raw, running, until
@@ -252,8 +254,33 @@ def test_a_server_without_keys_answers_only_under_this_machines_names(here: sock
     # A page whose site gave 127.0.0.1 a name of its own is of the same origin to the browser.
     body = {"inputs": ["a"]}
     assert ask(here, "POST", "/invocations", body, host="rebound.example:8080").status == 400
+    assert ask(here, "GET", "/ready", host="rebound.example:8080").status == 400
     for host in ("localhost:8080", "LOCALHOST", "127.0.0.1", "[::1]:8080"):
         assert ask(here, "POST", "/invocations", body, host=host).status == 200
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/metrics"])
+def test_a_page_is_read_under_this_machines_names_and_in_no_frame(here: socket.socket, path: str) -> None:
+    # A server without keys shows the example rows of its model.
+    assert ask(here, "GET", path, host="rebound.example").status == 400
+    reply = ask(here, "GET", path)
+    assert (reply.status, reply.headers["Content-Security-Policy"]) == (200, "frame-ancestors 'none'")
+
+
+def test_bodies_that_are_in_at_one_time_are_bounded_together() -> None:
+    model = EchoModel(seconds=60)
+    settings = ServerSettings(port=0, without_key=True, most_bytes=1_000)
+    body = json.dumps({"inputs": ["a" * 950]}).encode()
+    with running(model, settings) as (server, listening), ExitStack() as waiting:
+        for _ in range(LARGEST_BODIES):
+            client = waiting.enter_context(socket.create_connection(listening.getsockname(), timeout=20))
+            client.sendall(b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+            client.sendall(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        until(lambda: len(model.asked) == LARGEST_BODIES)
+        refused = ask(listening, "POST", "/invocations", body)
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+        waiting.close()
+        until(lambda: server.application.body_bytes == 0)
 
 
 def test_a_request_may_take_less_time_than_the_server_allows_and_never_more() -> None:

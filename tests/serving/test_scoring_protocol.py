@@ -296,6 +296,40 @@ def test_a_parquet_file_that_unpacks_to_far_more_than_it_is_gets_413() -> None:
     assert (refused.status, "unpacks" in refused.message) == (413, True)
 
 
+def test_a_table_of_more_columns_than_memory_has_room_for_gets_400() -> None:
+    # pyarrow takes 20 s and 3.6 GB for the first.
+    for body in (b"a," * 300_000, b'"a\nb",' * 20_000, ",".join(f"{n}" for n in range(10_001)).encode()):
+        refused = refusal(body, "text/csv")
+        assert (refused.status, "columns" in refused.message) == (400, True)
+    wide = parquet_of(pa.table({f"{number}": [1] for number in range(10_001)}))
+    assert refusal(wide, "application/vnd.apache.parquet").status == 400
+
+
+@pytest.mark.parametrize("kept_as", ["dictionary", "string"])
+def test_a_parquet_file_with_one_long_text_in_many_rows_gets_413(kept_as: str) -> None:
+    texts = pa.array(["x" * 1_000_000] * 100)
+    same = pa.table({"text": texts.dictionary_encode() if kept_as == "dictionary" else texts})
+    bomb = parquet_of(same, compression="none", dictionary_pagesize_limit=2**30)
+    assert len(bomb) < 4_000_000
+    refused = refusal(bomb, "application/vnd.apache.parquet", most_bytes=2_000_000)
+    assert (refused.status, "unpacks" in refused.message) == (413, True)
+
+
+def test_a_parquet_file_of_a_long_list_of_nothing_gets_413() -> None:
+    bomb = parquet_of(pa.table({"text": pa.array([[None] * 20_000_000], pa.list_(pa.int8()))}))
+    assert len(bomb) < 1_000_000
+    assert refusal(bomb, "application/vnd.apache.parquet", most_bytes=2_000_000).status == 413
+
+
+def test_parquet_texts_that_are_kept_as_categories_are_texts() -> None:
+    table = pa.table({"text": pa.array(["a", None, "a"]).dictionary_encode()})
+    assert read(parquet_of(table), "application/vnd.apache.parquet").data.to_pylist() == [
+        {"text": "a"},
+        {"text": None},
+        {"text": "a"},
+    ]
+
+
 def test_rows_of_csv_and_parquet_are_counted() -> None:
     table = pa.table({"text": ["a"] * 11})
     assert refusal(parquet_of(table), "application/vnd.apache.parquet", most_rows=10).status == 413

@@ -42,6 +42,12 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 SPARE_SECONDS = 1.0
 """What a model gets beyond a request's time to say itself that it is over."""
 
+LARGEST_BODIES = 4
+"""Bodies of the largest size that are in at one time, or more smaller ones. JSON takes up to 25 times its size."""
+
+PAGE_HEADERS = {"content-security-policy": "frame-ancestors 'none'", "cache-control": "no-store"}
+"""Of pages, beside the policy in a page itself: a page cannot say who may frame it."""
+
 CLIENT_GONE = 499
 """The status that is noted where no client is left to send one to; nginx calls it so."""
 
@@ -71,6 +77,7 @@ class _Exchange:
     answer: ScoringAnswer | None = None
     status: int = CLIENT_GONE
     failed: bool = False
+    body_bytes: int = 0
 
 
 class ScoringApplication:
@@ -105,6 +112,8 @@ class ScoringApplication:
         self.observers = tuple(observers)
         self.in_flight = 0
         """Requests to `/invocations` whose headers have come and whose answer has not gone."""
+        self.body_bytes = 0
+        """Bytes of bodies that have come and whose answers have not gone."""
         self._pages = {"/metrics": metrics, "/openapi.json": document, "/docs": docs}
         self._own_headers = [(b"x-content-type-options", b"nosniff")]
         if model.facts.version is not None:
@@ -161,6 +170,7 @@ class ScoringApplication:
                 raise
         finally:
             self.in_flight -= scoring
+            self.body_bytes -= seen.body_bytes
             told = ServedRequest(
                 request_id=seen.request_id,
                 method=scope["method"],
@@ -183,7 +193,7 @@ class ScoringApplication:
                 429, "REQUEST_LIMIT_EXCEEDED", "The server has as many requests as it takes.", retry_after_seconds=1
             )
         until = seen.began + _seconds_for(request, self.settings.timeout_seconds)
-        body = await _body_of(request, self.settings.most_bytes)
+        body = await self._body(request, seen)
         asked = await self._decoded(request, body)
         del body
         seen.answer = await self._answer(asked, until - time.perf_counter(), request.receive)
@@ -192,6 +202,41 @@ class ScoringApplication:
         else:
             written = write_predictions(seen.answer.predictions)
         return Response(written, media_type="application/json")
+
+    async def _body(self, request: Request, seen: _Exchange) -> bytes:
+        """The whole body; its bytes are counted until it is answered.
+
+        Raises:
+            Refusal: 413, as soon as it is known to be too large; 429, there is no room for it beside the others.
+            ClientDisconnect: the client has gone before its end.
+        """
+        most_bytes = self.settings.most_bytes
+        too_large = Refusal(
+            413, "INVALID_PARAMETER_VALUE", f"The body is larger than {most_bytes} bytes; send it in parts."
+        )
+        said = request.headers.get("content-length", "")
+        if said.isdecimal() and int(said) > most_bytes:
+            raise too_large
+        pieces = []
+        while True:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            piece = message.get("body", b"")
+            seen.body_bytes += len(piece)
+            self.body_bytes += len(piece)
+            if seen.body_bytes > most_bytes:
+                raise too_large
+            if self.body_bytes > LARGEST_BODIES * most_bytes:
+                raise Refusal(
+                    429,
+                    "REQUEST_LIMIT_EXCEEDED",
+                    "The server has as many large requests as it takes; send this one again later, or in parts.",
+                    retry_after_seconds=1,
+                )
+            pieces.append(piece)
+            if not message.get("more_body", False):
+                return b"".join(pieces)
 
     async def _answer(self, asked: ScoringRequest, seconds: float, receive: Receive) -> ScoringAnswer:
         """What the model answers; its work ends with the request's time, and when the client goes.
@@ -241,16 +286,10 @@ class ScoringApplication:
         Raises:
             Refusal: 401, or 400 for a server without keys that is asked under another name.
         """
-        listener = request.scope.get("state", {}).get("listener")
-        if listener is not None and not listener.needs_key:
+        if _is_private(request):
             return
         if self.keys is None:
-            host = request.headers.get("host", "").lower()
-            # A page of another site can give this machine's address a name of its own, and ask as if it were ours.
-            if host and self.settings.host in LOOPBACK and _without_port(host) not in LOOPBACK:
-                raise Refusal(
-                    400, "BAD_REQUEST", f"A server without keys is asked as one of {', '.join(LOOPBACK)} (header Host)."
-                )
+            self._check_host(request)
             return
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         # A front may let people in by Authorization and pass that on: then the key of the server is in X-API-Key.
@@ -265,7 +304,22 @@ class ScoringApplication:
         if seen.key is None:
             raise Refusal(401, "UNAUTHENTICATED", "The API key is not one that this server lets in.")
 
+    def _check_host(self, request: Request) -> None:
+        """Refuses a request that calls a server without keys by another name than this machine's.
+
+        Raises:
+            Refusal: 400.
+        """
+        host = request.headers.get("host", "").lower()
+        # A page of another site can give this machine's address a name of its own, and ask as if it were ours.
+        is_local = self.keys is None and self.settings.host in LOOPBACK and not _is_private(request)
+        if host and is_local and _without_port(host) not in LOOPBACK:
+            raise Refusal(
+                400, "BAD_REQUEST", f"A server without keys is asked as one of {', '.join(LOOPBACK)} (header Host)."
+            )
+
     async def _ready(self, request: Request) -> Response:
+        self._check_host(request)
         readiness = self.model.readiness()
         status = 200 if readiness.is_ready else 503
         headers = {} if readiness.is_ready else {"retry-after": "5"}
@@ -273,10 +327,11 @@ class ScoringApplication:
         return JSONResponse(body, status, headers=headers)
 
     async def _page(self, request: Request) -> Response:
+        self._check_host(request)
         page = self._pages[request.url.path]
         assert page is not None
         body, media_type = await asyncio.to_thread(page)
-        return Response(body, media_type=media_type)
+        return Response(body, headers=PAGE_HEADERS, media_type=media_type)
 
 
 async def _alive(request: Request) -> Response:
@@ -332,37 +387,16 @@ async def _fail(request: Request, error: Exception) -> Response:
     return await _refuse(request, Refusal(500, "INTERNAL_ERROR", said))
 
 
-async def _body_of(request: Request, most_bytes: int) -> bytes:
-    """The whole body.
-
-    Raises:
-        Refusal: 413, as soon as it is known to be too large.
-        ClientDisconnect: the client has gone before its end.
-    """
-    too_large = Refusal(
-        413, "INVALID_PARAMETER_VALUE", f"The body is larger than {most_bytes} bytes; send it in parts."
-    )
-    said = request.headers.get("content-length", "")
-    if said.isdecimal() and int(said) > most_bytes:
-        raise too_large
-    pieces, size = [], 0
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        piece = message.get("body", b"")
-        size += len(piece)
-        if size > most_bytes:
-            raise too_large
-        pieces.append(piece)
-        if not message.get("more_body", False):
-            return b"".join(pieces)
-
-
 async def _cancel_when_client_goes(receive: Receive, work: asyncio.Task[object]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     work.cancel()
+
+
+def _is_private(request: Request) -> bool:
+    """Whether it came by a socket that nobody else can reach."""
+    listener = request.scope.get("state", {}).get("listener")
+    return listener is not None and not listener.needs_key
 
 
 def _request_id(scope: Scope) -> str:

@@ -42,6 +42,9 @@ BLANKS = " \t\r\n"
 ROWS_AT_ONCE = 100
 """Rows written or unpacked in one go."""
 
+MOST_COLUMNS = 10_000
+"""Of a table; an empty one takes 10 kB for each."""
+
 MOST_UNPACKED = 8
 """Times the size of the largest body that a parquet file may unpack to."""
 
@@ -249,6 +252,7 @@ def _read_csv(body: bytes) -> Any:
     # One block, so that a long row never straddles two.
     whole = csv.ReadOptions(block_size=len(body) + 1, use_threads=False)
     quoting = csv.ParseOptions(newlines_in_values=True, invalid_row_handler=remember)
+    _check_columns(_columns_of(body))
     try:
         names = csv.open_csv(io.BytesIO(body), whole, quoting).schema.names
         texts = csv.ConvertOptions(
@@ -256,13 +260,34 @@ def _read_csv(body: bytes) -> Any:
         )
         table = csv.read_csv(io.BytesIO(body), whole, quoting, texts)
     except (pa.ArrowInvalid, UnicodeDecodeError):
-        where = f" Row {broken[0].number} has {broken[0].actual_columns} cells." if broken else ""
-        raise _invalid(
-            "The csv cannot be read. It has to be UTF-8 with a line of column names, commas between cells, and as many "
-            f"cells in each row as there are columns.{where}"
+        raise _unreadable_csv(
+            f" Row {broken[0].number} has {broken[0].actual_columns} cells." if broken else ""
         ) from None
     _refuse_repeated(names)
     return table
+
+
+def _columns_of(body: bytes) -> int:
+    """Names in the first line, counted before pyarrow sees it: half a megabyte of commas takes it gigabytes."""
+    import csv
+
+    try:
+        lines = csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
+        return len(next(lines, []))
+    except (csv.Error, UnicodeDecodeError):
+        raise _unreadable_csv("") from None
+
+
+def _unreadable_csv(where: str) -> Refusal:
+    return _invalid(
+        "The csv cannot be read. It has to be UTF-8 with a line of column names, commas between cells, and as many "
+        f"cells in each row as there are columns.{where}"
+    )
+
+
+def _check_columns(columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise _invalid(f"The table has {columns} columns, more than {MOST_COLUMNS}.")
 
 
 def _read_parquet(body: bytes, most_rows: int, most_bytes: int) -> Any:
@@ -273,14 +298,30 @@ def _read_parquet(body: bytes, most_rows: int, most_bytes: int) -> Any:
         file = parquet.ParquetFile(pa.BufferReader(body))
         if file.metadata.num_rows > most_rows:
             raise _too_many_rows(file.metadata.num_rows, most_rows)
+        _check_columns(file.metadata.num_columns)
         _refuse_repeated(file.schema_arrow.names)
+        too_much = Refusal(413, "INVALID_PARAMETER_VALUE", "The parquet file unpacks to too much; send it in parts.")
+        # What it says of itself, before anything is unpacked.
+        groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
+        values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+        if max(values, sum(group.total_byte_size for group in groups)) > most_bytes:
+            raise too_much
+        # A text in a dictionary may be in every row: as many as are unpacked at once stay within the limit.
+        largest = max((group.total_byte_size for group in groups), default=0)
+        rows = max(1, min(ROWS_AT_ONCE, most_bytes // max(largest, 1)))
         batches, unpacked = [], 0
-        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
-            unpacked += batch.nbytes
+        for batch in file.iter_batches(batch_size=rows, use_threads=False):
+            plain = pa.RecordBatch.from_pydict(
+                {
+                    name: column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+                    for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                }
+            )
+            unpacked += plain.nbytes
             if unpacked > most_bytes:
-                raise Refusal(413, "INVALID_PARAMETER_VALUE", "The parquet file unpacks to too much; send it in parts.")
-            batches.append(batch)
-        return pa.Table.from_batches(batches, file.schema_arrow)
+                raise too_much
+            batches.append(plain)
+        return pa.Table.from_batches(batches) if batches else file.schema_arrow.empty_table()
     except (pa.ArrowException, OSError, ValueError):
         raise _invalid("The parquet file cannot be read.") from None
 
