@@ -15,7 +15,14 @@ from typing import Any
 
 from luthier.engine.loop import wait_for
 from luthier.serving.refusals import Refusal
-from luthier.serving.served_model import Readiness, ScoringAnswer, ScoringRequest, ServedModel, ServedModelFacts
+from luthier.serving.served_model import (
+    PaidCalls,
+    Readiness,
+    ScoringAnswer,
+    ScoringRequest,
+    ServedModel,
+    ServedModelFacts,
+)
 from luthier.serving.server import RunningServer, listening_socket
 from luthier.serving.settings import ServerSettings
 
@@ -40,6 +47,7 @@ class EchoModel:
         self.cancelled = 0
         self.is_started = self.is_closed = False
         self.checks: dict[str, str | None] = {"upstream": None}
+        self.paid_calls: PaidCalls | None = PaidCalls()
 
     async def answer(self, request: ScoringRequest, timeout_seconds: float) -> ScoringAnswer:
         self.asked.append(request)
@@ -58,6 +66,9 @@ class EchoModel:
 
     def readiness(self) -> Readiness:
         return Readiness(self.checks)
+
+    def paid(self) -> PaidCalls | None:
+        return self.paid_calls
 
     async def start(self) -> None:
         self.is_started = True

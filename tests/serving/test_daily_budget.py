@@ -80,11 +80,10 @@ def test_spending_is_counted_and_paid_from_the_budget(endpoint: Endpoint, tmp_pa
     fitted = Fitted(lt.Prompt(stars(), "Stars for: {{ text }}", endpoint=endpoint))
     file = tmp_path / "spending.db"
     model = served(fitted, budget=DailyBudget(1.0, file, "stars", now=lambda: NOON))
-    (answer, again) = answered(model, *[ScoringRequest("inputs", ["soup"])] * 2)
-    assert answer.spent_usd > 0
-    assert again.spent_usd == 0
+    answered(model, *[ScoringRequest("inputs", ["soup"])] * 2)
+    assert model.paid().usd > 0
     left = DailyBudget(1.0, file, "stars", now=lambda: NOON).left_usd
-    assert left == pytest.approx(1.0 - answer.spent_usd)
+    assert left == pytest.approx(1.0 - model.paid().usd)
 
 
 def test_a_budget_needs_a_price(packaged: Path, model: lt.Model) -> None:

@@ -25,7 +25,7 @@ def samples() -> dict[str, set[str]]:
     model = EchoModel()
     model.facts = ServedModelFacts("models:/stars/3", "stars", "3", labels=("1",), training_labels={"1": 1.0})
     metrics = ServerMetrics(model, WITHOUT_KEY)
-    answer = ScoringAnswer([], 1, {"ok": 1}, {"1": 1}, 1, 1, 0.1, [0.1])
+    answer = ScoringAnswer([], 1, {"ok": 1}, {"1": 1}, [0.1])
     metrics.observed(ServedRequest("id", "POST", "/invocations", 200, 0.1, answer=answer))
     families = text_string_to_metric_families(metrics.page()[0].decode())
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}

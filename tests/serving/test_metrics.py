@@ -13,7 +13,7 @@ from luthier.endpoints import Endpoint
 from luthier.packaging.serving_engine import ServingEngine
 from luthier.serving.luthier_served import LuthierServed
 from luthier.serving.metrics import MOST_LABELS, ServerMetrics
-from luthier.serving.served_model import ScoringAnswer, ServedModelFacts
+from luthier.serving.served_model import PaidCalls, ScoringAnswer, ServedModelFacts
 from luthier.serving.served_request import ServedRequest
 from luthier.spec import Fitted
 from tests.conftest import stars
@@ -43,28 +43,30 @@ def request(answer: ScoringAnswer | None = None, status: int = 200, path: str = 
     return ServedRequest("id", "POST", path, status, 0.2, answer=answer)
 
 
-def test_rows_tokens_cost_and_times_of_answers_are_added_up() -> None:
+def test_rows_labels_and_times_of_answers_are_added_up() -> None:
     metrics = of_model(labels=("1", "2"))
-    answer = ScoringAnswer([], 3, {"ok": 2, "failed": 1}, {"1": 2}, 100, 7, 0.25, [0.1, 0.4])
+    answer = ScoringAnswer([], 3, {"ok": 2, "failed": 1}, {"1": 2}, [0.1, 0.4])
     for _ in range(2):
         metrics.began("/invocations")
         metrics.observed(request(answer))
     found = scraped(metrics)
     assert found["luthier_requests_total /invocations 200"] == 2
     assert (found["luthier_rows_total ok"], found["luthier_rows_total failed"]) == (4, 2)
-    assert (found["luthier_tokens_total input"], found["luthier_tokens_total output"]) == (200, 14)
     assert (found["luthier_label_rows_total 1"], found["luthier_label_rows_total 2"]) == (4, 0)
-    assert (found["luthier_cost_usd_total"], found["luthier_unpriced_requests_total"]) == (0.5, 0)
     assert found["luthier_upstream_duration_seconds_count"] == 4
     assert math.isclose(found["luthier_upstream_duration_seconds_sum"], 1.0)
     assert math.isclose(found["luthier_request_duration_seconds_sum"], 0.4)
 
 
-def test_a_cost_that_is_not_known_is_counted_as_such_and_not_as_zero() -> None:
-    metrics = of_model()
-    metrics.observed(request(ScoringAnswer([], 1, {"ok": 1}, spent_usd=None)))
+def test_what_calls_took_is_read_at_each_scrape_and_what_is_not_known_is_not_shown_as_zero() -> None:
+    model = EchoModel()
+    metrics = ServerMetrics(model, WITHOUT_KEY)
+    model.paid_calls = PaidCalls(200, 14, 0.5, 1)
     found = scraped(metrics)
-    assert (found["luthier_cost_usd_total"], found["luthier_unpriced_requests_total"]) == (0, 1)
+    assert (found["luthier_tokens_total input"], found["luthier_tokens_total output"]) == (200, 14)
+    assert (found["luthier_cost_usd_total"], found["luthier_unpriced_calls_total"]) == (0.5, 1)
+    model.paid_calls = None
+    assert not {"luthier_cost_usd_total", "luthier_unpriced_calls_total"} & scraped(metrics).keys()
 
 
 def test_requests_are_in_flight_from_their_headers_to_their_answer() -> None:
@@ -124,7 +126,7 @@ def test_two_servers_of_one_process_count_apart() -> None:
 
 def test_names_are_as_prometheus_asks() -> None:
     metrics = of_model(labels=("1",), training_labels={"1": 1.0})
-    metrics.observed(request(ScoringAnswer([], 1, {"ok": 1}, {"1": 1}, 1, 1, 0.1, [0.1])))
+    metrics.observed(request(ScoringAnswer([], 1, {"ok": 1}, {"1": 1}, [0.1])))
     families = list(text_string_to_metric_families(metrics.page()[0].decode()))
     assert all(family.documentation for family in families)
     for family in families:

@@ -109,6 +109,21 @@ def test_a_request_whose_time_is_over_sends_nothing_more(upstream: Upstream) -> 
     assert upstream.answered == ["Stars for: d"]
 
 
+def test_what_a_request_paid_before_it_was_refused_is_counted() -> None:
+    with an_upstream(0.3) as upstream:
+        model = served(prompted(upstream, concurrency=2))
+
+        async def work() -> None:
+            with pytest.raises(Refusal) as refused:
+                await model.answer(asking("a", "b", "c", "d"), 0.4)
+            assert refused.value.status == 504
+            await model.answer(asking("e"), 5)
+
+        during(model, work)
+    # In flight when the time is over: the first two have been answered, the next two are given up or were late.
+    assert model.paid().output_tokens == len(upstream.answered) >= 3
+
+
 def test_after_a_thousand_timeouts_a_recovered_upstream_answers_at_once(upstream: Upstream) -> None:
     model = served(prompted(upstream), most_requests=2000)
 

@@ -23,7 +23,7 @@ from luthier.serving.admission import Admission
 from luthier.serving.daily_budget import DailyBudget
 from luthier.serving.refusals import Refusal
 from luthier.serving.request_rows import invalid_input, rows_of_request
-from luthier.serving.served_model import Readiness, ScoringAnswer, ScoringRequest, ServedModelFacts
+from luthier.serving.served_model import PaidCalls, Readiness, ScoringAnswer, ScoringRequest, ServedModelFacts
 from luthier.serving.settings import ServerSettings
 from luthier.serving.upstream_health import Upstreams
 from luthier.spec import Fitted
@@ -122,6 +122,11 @@ class LuthierServed:
         """Whether it would answer now."""
         return Readiness({name: check() for name, check in self.checks.items()})
 
+    def paid(self) -> PaidCalls:
+        """What its calls took so far, also those whose request was refused or given up meanwhile."""
+        report = self.engine.report
+        return PaidCalls(report.input_tokens, report.output_tokens, report.spent_usd, report.now.unpriced)
+
     async def answer(self, request: ScoringRequest, timeout_seconds: float) -> ScoringAnswer:
         """The predictions, in the order of the rows.
 
@@ -163,9 +168,6 @@ class LuthierServed:
                 rows=len(rows),
                 states=sum((part.states for part in parts), Counter()),
                 labels=sum((part.labels for part in parts), Counter()),
-                input_tokens=report.input_tokens,
-                output_tokens=report.output_tokens,
-                spent_usd=report.spent_now_usd,
                 upstream_seconds=report.fetched_seconds,
             )
 

@@ -7,7 +7,7 @@ from importlib import metadata
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from luthier.serving.served_model import ScoringAnswer, ServedModel, ServedModelFacts
@@ -64,14 +64,6 @@ class ServerMetrics:
         most = Gauge("luthier_most_requests", "Requests in flight above which more get 429.", registry=here)
         most.set(settings.most_requests)
         self._rows = Counter("luthier_rows", "Rows that were answered, by state.", ["state"], registry=here)
-        tokens = Counter("luthier_tokens", "Tokens of calls for answered requests.", ["direction"], registry=here)
-        self._input_tokens, self._output_tokens = tokens.labels("input"), tokens.labels("output")
-        self._cost = Counter(
-            "luthier_cost_usd", "US dollars paid for answered requests, as far as prices are known.", registry=here
-        )
-        self._unpriced = Counter(
-            "luthier_unpriced_requests", "Answered requests with a call of unknown price.", registry=here
-        )
         self._labels = Counter("luthier_label_rows", "Rows that got a label.", ["label"], registry=here)
         self._counted = counted_labels(facts)
         shares = Gauge(
@@ -91,6 +83,7 @@ class ServerMetrics:
             }
         )
         here.register(_Readiness(model))
+        here.register(_PaidCalls(model))
         ProcessCollector(registry=here)
 
     def began(self, path: str) -> None:
@@ -119,12 +112,6 @@ class ServerMetrics:
             self._labels.labels(utf8_safe(label) if label in self._counted else OTHER).inc(rows)
         for seconds in answer.upstream_seconds:
             self._upstream_seconds.observe(seconds)
-        self._input_tokens.inc(answer.input_tokens)
-        self._output_tokens.inc(answer.output_tokens)
-        if answer.spent_usd is None:
-            self._unpriced.inc()
-        else:
-            self._cost.inc(answer.spent_usd)
 
 
 def counted_labels(facts: ServedModelFacts) -> frozenset[str]:
@@ -159,6 +146,32 @@ class _Readiness(Collector):
     def describe(self) -> Sequence[Metric]:
         # Without this the registry collects at once to learn the names.
         return [GaugeMetricFamily("luthier_ready", ""), GaugeMetricFamily("luthier_ready_check", "")]
+
+
+class _PaidCalls(Collector):
+    """Reads what the model's calls took when Prometheus asks; left out where nothing is known of them."""
+
+    def __init__(self, model: ServedModel) -> None:
+        self._model = model
+
+    def collect(self) -> Iterator[Metric]:
+        paid = self._model.paid()
+        if paid is None:
+            return
+        tokens = CounterMetricFamily(
+            "luthier_tokens", "Tokens of all calls, those of refused requests too.", labels=["direction"]
+        )
+        tokens.add_metric(["input"], paid.input_tokens)
+        tokens.add_metric(["output"], paid.output_tokens)
+        yield tokens
+        yield CounterMetricFamily(
+            "luthier_cost_usd", "US dollars paid for calls, as far as prices are known.", value=paid.usd
+        )
+        yield CounterMetricFamily("luthier_unpriced_calls", "Calls of unknown price.", value=paid.unpriced)
+
+    def describe(self) -> Sequence[Metric]:
+        names = "luthier_tokens", "luthier_cost_usd", "luthier_unpriced_calls"
+        return [CounterMetricFamily(name, "") for name in names]
 
 
 class _WithoutCreated(Collector):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.serving.admission import Admission
 from luthier.serving.refusals import Refusal
 from luthier.serving.request_rows import invalid_input
-from luthier.serving.served_model import Readiness, ScoringAnswer, ScoringRequest, ServedModelFacts
+from luthier.serving.served_model import PaidCalls, Readiness, ScoringAnswer, ScoringRequest, ServedModelFacts
 from luthier.serving.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ class PyfuncServed:
         elif self.admission.requests >= self.admission.most:
             why = f"it has {self.admission.most} requests, as many as it takes"
         return Readiness({"capacity": why})
+
+    def paid(self) -> PaidCalls | None:
+        """Nothing is known of the calls that a foreign model makes."""
+        return None
 
     async def answer(self, request: ScoringRequest, timeout_seconds: float) -> ScoringAnswer:
         """The model's predictions as MLflow writes them, with `null` for NaN.
@@ -146,7 +150,7 @@ class PyfuncServed:
         plain = _get_jsonable_obj(raw, pandas_orient="records")
         # Through JSON and back, so that nothing is left of numpy and NaN is null.
         predictions = json.loads(json.dumps(plain, cls=NumpyEncoder), parse_constant=lambda _: None)
-        return ScoringAnswer(predictions, len(given) if hasattr(given, "__len__") else 1, spent_usd=None)
+        return ScoringAnswer(predictions, len(given) if hasattr(given, "__len__") else 1)
 
     def _misfit(self, given: Any) -> Refusal:
         columns = getattr(given, "columns", None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-__all__ = ["Readiness", "ScoringAnswer", "ScoringRequest", "ServedModel", "ServedModelFacts"]
+__all__ = ["PaidCalls", "Readiness", "ScoringAnswer", "ScoringRequest", "ServedModel", "ServedModelFacts"]
 
 Form = Literal["dataframe_split", "dataframe_records", "inputs", "instances", "table"]
 
@@ -35,9 +35,6 @@ class ScoringAnswer:
         rows: how many were asked about.
         states: rows by state; empty for a model that Luthier did not log.
         labels: rows by predicted label.
-        input_tokens: sent for these rows.
-        output_tokens: received for these rows.
-        spent_usd: US dollars paid now; `None` where a price is unknown.
         upstream_seconds: what each call took that was sent for these rows.
     """
 
@@ -45,10 +42,24 @@ class ScoringAnswer:
     rows: int
     states: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
+    upstream_seconds: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PaidCalls:
+    """What all calls to the service took since the server started, those of refused requests too.
+
+    Attributes:
+        input_tokens: sent.
+        output_tokens: received.
+        usd: US dollars paid, as far as prices are known.
+        unpriced: calls of unknown price.
+    """
+
     input_tokens: int = 0
     output_tokens: int = 0
-    spent_usd: float | None = 0.0
-    upstream_seconds: Sequence[float] = ()
+    usd: float = 0.0
+    unpriced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,10 @@ class ServedModel(Protocol):
 
     def readiness(self) -> Readiness:
         """Whether it would answer now; returns at once, from what has been seen last."""
+        ...
+
+    def paid(self) -> PaidCalls | None:
+        """What its calls took so far; `None` for a model whose calls are not known."""
         ...
 
     async def start(self) -> None:
