@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from luthier.api import Model as Model
     from luthier.api import Plan as Plan
     from luthier.api import RaiReport as RaiReport
+    from luthier.api import ServerSettings as ServerSettings
     from luthier.api import SpecResult as SpecResult
     from luthier.api import attach_job as attach_job
     from luthier.api import audit as audit
@@ -73,9 +74,9 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "Board Boards Deployment Job Model Plan RaiReport SpecResult attach_job audit check compare "
-        "compare_checkpoints compare_tables deploy deployment deployments fit load log plan preview promote rai score "
-        "tune",
+        "luthier.api": "Board Boards Deployment Job Model Plan RaiReport ServerSettings SpecResult attach_job "
+        "audit check compare compare_checkpoints compare_tables deploy deployment deployments fit "
+        "load log plan preview promote rai score tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

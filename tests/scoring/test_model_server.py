@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import urllib.request
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.errors import UserError
+from luthier.serving.keys import KeyFile
 from luthier.serving.scoring_client import NotAnswered, predictions_for
 from tests.conftest import reviews
 
@@ -38,6 +39,9 @@ def test_it_lets_in_its_own_key_only_and_ends_with_its_block(model: lt.Model) ->
         server.predict(["good"])
 
 
-def test_a_setting_that_is_none_is_named(model: lt.Model) -> None:
-    with pytest.raises(UserError, match=r"no setting time_out; it has: host, port"):
-        model.serve(time_out=3)
+def test_a_file_of_keys_takes_the_place_of_its_own(model: lt.Model, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    key = KeyFile(keys).add("ci")
+    with model.serve(keys_file=keys) as server:
+        assert server.key is None
+        assert list(server.predict(["good"], key=key)["state"]) == ["ok"]

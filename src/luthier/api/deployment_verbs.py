@@ -19,12 +19,14 @@ def deploy(
     target: str = "local",
     name: str | None = None,
     *,
+    port: int | None = None,
+    keys_file: str | Path | None = None,
+    without_key: bool = False,
     settings: ServerSettings | None = None,
     endpoint: Mapping[str, Any] | None = None,
     trust: bool = False,
     to: str | Path | None = None,
     config: Mapping[str, str] | None = None,
-    **server: Any,
 ) -> Deployment | Deployed:
     """Deploys a packaged model, or updates the deployment of that name to it.
 
@@ -32,12 +34,14 @@ def deploy(
         model: what `luthier.log` or `luthier.load` gave, or its URI. An alias is followed by the target `local`.
         target: `local` (this machine, supervised), `container`, `kubernetes`, `azure-ml` or `azure-openai`.
         name: of the deployment; that of the registered model when absent.
-        settings: where it listens, whom it lets in, and what it refuses.
+        port: where it answers; 8080 when absent, or as before.
+        keys_file: API keys that it lets in, as `luthier keys add` writes them.
+        without_key: lets every program on this machine in.
+        settings: what else a server is told; the three above replace theirs.
         endpoint: settings that point the model elsewhere.
         trust: let a model that Luthier did not log run the code it brings along.
         to: folder for the files that the target writes.
         config: what only the target knows, such as `{"replicas": "3"}`.
-        server: fields of `ServerSettings` that replace those of `settings`, as in `port=8000`.
 
     Returns:
         For the target `local` a deployment with `url`, `predict`, `status`, `rollback` and `stop`; for the others what
@@ -51,7 +55,7 @@ def deploy(
         model.uri if isinstance(model, Model) else model,
         target,
         name=name,
-        settings=server_settings(settings, **server),
+        settings=server_settings(settings, port, keys_file, without_key),
         endpoint=endpoint,
         trust=trust,
         to=None if to is None else Path(to),

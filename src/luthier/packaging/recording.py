@@ -86,13 +86,17 @@ def record_answers(fitted: Fitted, run_id: str, engine: Engine | None = None) ->
 
     Returns:
         `None` where the run did not measure this model, or its predictions are not to be had.
+
+    Raises:
+        UserError: `LUTHIER_RECORDED_ANSWERS` is neither yes nor no.
     """
+    with_rows = _are_rows_wanted()
     frame = _predictions(fitted, run_id)
     if frame is None:
         return None
     task = fitted.spec.task
     shares = _shares(task, frame)
-    if not _wanted():
+    if not with_rows:
         return RecordedAnswers(labels=shares)
     engine = engine or default_engine()
     rows: list[RecordedRow] = []
@@ -116,7 +120,7 @@ def record_answers(fitted: Fitted, run_id: str, engine: Engine | None = None) ->
     return RecordedAnswers(tuple(rows), tuple(answers.values()), shares)
 
 
-def _wanted() -> bool:
+def _are_rows_wanted() -> bool:
     given = os.environ.get(VARIABLE, "yes").strip().lower()
     if given not in ("yes", "no"):
         raise UserError(f"{VARIABLE} is {given!r}; give yes, or no to package models without rows of the test table.")

@@ -22,7 +22,7 @@ from luthier.packaging.versions import Logged, log_fitted_model
 from luthier.scoring.batch import FileScore
 from luthier.scoring.batch_report import BatchReport
 from luthier.scoring.model_server import ModelServer
-from luthier.serving.settings import server_settings
+from luthier.serving.settings import ServerSettings, server_settings
 from luthier.spec import Fitted, Spec
 from luthier.tables import frame_of, frame_of_records, free_names, utf8_frame
 from luthier.tasks.task import Rows
@@ -182,22 +182,29 @@ class Model:
             logger.warning("%s is written, but no run says so: %s", source.target, error)
         return report
 
-    def serve(self, *, port: int = 0, without_key: bool = False, **settings: Any) -> ModelServer:
+    def serve(
+        self,
+        *,
+        port: int = 0,
+        keys_file: str | Path | None = None,
+        without_key: bool = False,
+        settings: ServerSettings | None = None,
+    ) -> ModelServer:
         """Answers HTTP beside this process, as `luthier serve` does in the foreground.
 
         Args:
             port: a free one by default.
-            without_key: lets every program on this machine in; else the server has a key of its own, or those of
-                `keys_file`.
-            settings: further fields of `ServerSettings`, such as `timeout_seconds`.
+            keys_file: API keys that it lets in; it makes one of its own when absent.
+            without_key: lets every program on this machine in.
+            settings: what else a server is told.
 
         Raises:
             GateFailed: the model does not give the answers that it recorded.
             UserError: the port is taken, or a setting is none.
         """
-        given = server_settings(port=port, without_key=without_key, **settings)
         folder = read_model_folder(located(self.uri), self.uri)
-        return ModelServer(FoundModel(self.uri, self.fitted, folder), given)
+        found = FoundModel(self.uri, self.fitted, folder)
+        return ModelServer(found, server_settings(settings, port, keys_file, without_key))
 
     def __repr__(self) -> str:
         return f"<{self._called}: {self.spec.name}, {self.spec.technique}>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from luthier.errors import UserError
 
@@ -64,17 +63,17 @@ class ServerSettings:
             )
 
 
-def server_settings(base: ServerSettings | None = None, **given: Any) -> ServerSettings:
-    """Settings with those that are given by name in place of theirs.
-
-    Raises:
-        UserError: a name is none of a server's, or a setting is outside of what is allowed.
-    """
-    known = ServerSettings.__dataclass_fields__
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise UserError(f"a server has no setting {', '.join(unknown)}; it has: {', '.join(known)}.")
-    for name in ("keys_file", "log_file"):
-        if isinstance(given.get(name), str):
-            given[name] = Path(given[name])
-    return replace(base or ServerSettings(), **given)
+def server_settings(
+    settings: ServerSettings | None,
+    port: int | None = None,
+    keys_file: str | Path | None = None,
+    without_key: bool = False,
+) -> ServerSettings:
+    """Settings with what was given beside them in place of theirs; the defaults where there are none."""
+    settings = settings or ServerSettings()
+    return replace(
+        settings,
+        port=settings.port if port is None else port,
+        keys_file=settings.keys_file if keys_file is None else Path(keys_file),
+        without_key=settings.without_key or without_key,
+    )
