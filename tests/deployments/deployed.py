@@ -18,8 +18,9 @@ from luthier.deployments.store import DeploymentStore
 from luthier.engine.loop import wait_for
 from luthier.processes import start_time
 from luthier.serving.control import bound_socket, http_socket_path
+from luthier.serving.listening import listening_socket, url_of
 from luthier.serving.models import open_model
-from luthier.serving.server import RunningServer, listening_socket, url_of
+from luthier.serving.server import RunningServer
 from luthier.serving.settings import ServerSettings
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.engine.loop import wait_for
+from luthier.serving.listening import listening_socket
 from luthier.serving.refusals import Refusal
 from luthier.serving.served_model import (
     PaidCalls,
@@ -23,7 +24,7 @@ from luthier.serving.served_model import (
     ServedModel,
     ServedModelFacts,
 )
-from luthier.serving.server import RunningServer, listening_socket
+from luthier.serving.server import RunningServer
 from luthier.serving.settings import ServerSettings
 
 WITHOUT_KEY = ServerSettings(port=0, without_key=True)

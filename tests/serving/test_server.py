@@ -23,7 +23,8 @@ import pytest
 from luthier.engine.loop import in_background, wait_for
 from luthier.errors import UserError
 from luthier.serving.http_protocol import LimitedHttpProtocol
-from luthier.serving.server import RunningServer, listening_socket, serve_in_background, url_of
+from luthier.serving.listening import listening_socket, url_of
+from luthier.serving.server import RunningServer, serve_in_background
 from luthier.serving.settings import ServerSettings
 from tests.conftest import REPOSITORY
 from tests.serving.served import WITHOUT_KEY, EchoModel, ask, ask_raw, read_all, read_answer, running, until

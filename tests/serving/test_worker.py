@@ -23,7 +23,7 @@ from luthier.packaging.flavor import save_model
 from luthier.processes import start_time
 from luthier.serving import worker
 from luthier.serving.control import LISTEN_FD_VARIABLE, ControlListener, ServerControl, bound_socket
-from luthier.serving.server import listening_socket
+from luthier.serving.listening import listening_socket
 from luthier.serving.server_file import ServerFile
 from luthier.serving.settings import ServerSettings
 from tests.conftest import reviews, stars

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import shutil
 import socket
@@ -23,7 +22,8 @@ from luthier.deployments.records import (
 from luthier.deployments.rollout import Action, CheckOutcome, Rollout, ServerSeen
 from luthier.deployments.servers import RevisionServer
 from luthier.deployments.store import DeploymentStore
-from luthier.errors import LuthierError
+from luthier.errors import LuthierError, UserError
+from luthier.serving.listening import listening_socket
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ __all__ = ["DeploymentKeeper"]
 KEPT_REVISIONS = 5
 """Folders of the newest revisions that are kept, beside those in use and the one a rollback leads to."""
 
-BACKLOG = 4096
 DRAIN_EXTRA_SECONDS = 10.0
 """A server that has not ended this long after its longest request is killed."""
 
@@ -123,7 +122,7 @@ class DeploymentKeeper:
         for revision in found.revisions:
             # What the last controller was ending, or kept warm, when it was killed.
             if revision not in (found.serving, found.wanted) and revision.state not in ENDED:
-                await self._drain(revision, "drained")
+                await self._drain(revision)
         self._is_adopted = True
 
     # Rolling out
@@ -238,7 +237,7 @@ class DeploymentKeeper:
                 self.store.say(self.name, f"revision {number} was taken back: {action.words}")
                 self.store.set_target(self.name, run.old.number if run.old else None, instead_of=number)
             case "drain":
-                await self._drain(revision, "drained")
+                await self._drain(revision)
             case "kill":
                 if server is not None:
                     await asyncio.to_thread(server.kill)
@@ -302,13 +301,13 @@ class DeploymentKeeper:
 
     # Ending
 
-    async def _drain(self, revision: Revision, state: RevisionState) -> None:
+    async def _drain(self, revision: Revision) -> None:
         server = self._servers.get(revision.number)
         if server is not None and server.is_alive:
             await server.drain()
             self._ending[revision.number] = time.monotonic() + revision.settings.timeout_seconds + DRAIN_EXTRA_SECONDS
         if self._state_of(revision) not in ENDED:
-            self.store.set_state(self.name, revision.number, state)
+            self.store.set_state(self.name, revision.number, "drained")
 
     async def _end_servers(self) -> None:
         """Forgets servers that have ended, and kills those that do not."""
@@ -333,7 +332,7 @@ class DeploymentKeeper:
             await self._cancel(run)
         for revision in found.revisions:
             if revision.number in self._servers and revision.number not in self._ending:
-                await self._drain(revision, "drained")
+                await self._drain(revision)
             elif revision.state not in ENDED:
                 self.store.set_state(self.name, revision.number, "drained")
         self._stop_listening()
@@ -357,23 +356,15 @@ class DeploymentKeeper:
         if self._listening is not None:
             return True
         try:
-            address = socket.getaddrinfo(found.host, found.port, type=socket.SOCK_STREAM)[0]
-            self._listening = listening = socket.socket(address[0], socket.SOCK_STREAM)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address[4])
-            listening.listen(BACKLOG)
-        except OSError as error:
-            self._stop_listening()
-            taken = error.errno == errno.EADDRINUSE
-            why = "another program has it" if taken else str(error.strerror or error)
-            words = f"port {found.port} of {found.host} cannot be taken: {why}"
-            self.complain(words)
+            self._listening = listening_socket(found.host, found.port)
+        except UserError as error:
+            self.complain(str(error))
             if found.serving is None and found.target is not None:
-                self.store.set_state(self.name, found.target, "failed", words)
+                self.store.set_state(self.name, found.target, "failed", str(error))
                 self.store.set_target(self.name, None, instead_of=found.target)
             return False
         if found.port == 0:
-            self.store.set_port(self.name, listening.getsockname()[1])
+            self.store.set_port(self.name, self._listening.getsockname()[1])
         self._complaint = None
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,7 +151,7 @@ class DeploymentRecord:
     target: int | None
     is_rolling_back: bool
     created: float
-    revisions: tuple[Revision, ...] = field(default=())
+    revisions: tuple[Revision, ...] = ()
 
     @property
     def url(self) -> str:

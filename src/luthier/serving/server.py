@@ -21,6 +21,7 @@ from luthier.serving.access_log import AccessLog, server_log
 from luthier.serving.application import Keys, ScoringApplication
 from luthier.serving.http_protocol import LimitedHttpProtocol, Listener
 from luthier.serving.keys import KeyFile, KeyRing, new_key
+from luthier.serving.listening import BACKLOG, listening_socket, url_of
 from luthier.serving.metrics import ServerMetrics
 from luthier.serving.openapi import docs_page, openapi_document
 from luthier.serving.served_model import ServedModel
@@ -28,10 +29,7 @@ from luthier.serving.served_request import Observer
 from luthier.serving.settings import ServerSettings
 from luthier.terminals import visible_json
 
-__all__ = ["BackgroundServer", "RunningServer", "listening_socket", "serve", "serve_in_background"]
-
-BACKLOG = 2048
-"""Connections that wait to be accepted; what comes while a server is replaced waits there too."""
+__all__ = ["BackgroundServer", "RunningServer", "serve", "serve_in_background"]
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s that load balancers keep connections for: the side that closes first must not be this one."""
@@ -265,41 +263,6 @@ def serve(model: ServedModel, settings: ServerSettings) -> None:
                     came.get(timeout=TICK_SECONDS)
                     break
         print("answering what has come, then ending; the same again ends at once", file=sys.stderr, flush=True)
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A TCP socket that connections can wait at, whichever process accepts them.
-
-    Raises:
-        UserError: the port is taken, or the address is none of this machine.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            if sys.platform != "win32":
-                # A server that has just ended does not keep its port; on Windows this would take a port that is in use.
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen(BACKLOG)
-        except BaseException:
-            listening.close()
-            raise
-    except OSError as error:
-        raise UserError(
-            f"nothing can listen at {host}, port {port}: {error.strerror}. Give another port or host; port 0 takes a "
-            "free one."
-        ) from error
-    return listening
-
-
-def url_of(listening: socket.socket) -> str:
-    """The address of a TCP socket for a client on this machine."""
-    host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def keys_of(settings: ServerSettings, given: Keys | None) -> Keys | None:

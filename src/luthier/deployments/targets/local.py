@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from dataclasses import replace
@@ -28,6 +27,7 @@ from luthier.packaging.folder import read_model_folder
 from luthier.packaging.loading import find_model, located
 from luthier.processes import build_of_luthier, start_time
 from luthier.serving.keys import KeyFile
+from luthier.serving.listening import listening_socket
 from luthier.serving.settings import ServerSettings
 from luthier.terminals import visible
 
@@ -141,19 +141,13 @@ def _own_keys(name: str) -> Path:
 
 
 def _check_port(settings: ServerSettings) -> None:
-    address = f"{settings.host}:{settings.port}"
     with DeploymentStore() as store:
         for other in store.deployments():
-            if settings.port and other.port == settings.port and other.host == settings.host:
-                raise UserError(f"{address} is where the deployment {other.name} answers; give another --port.")
-    family, _, _, _, place = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(place)
-            probe.listen()
-        except OSError as error:
-            raise UserError(f"{address} cannot be taken ({error.strerror}); give another --port.") from error
+            if settings.port and (other.host, other.port) == (settings.host, settings.port):
+                raise UserError(
+                    f"{settings.host}:{settings.port} is taken by the deployment {other.name}; give another --port."
+                )
+    listening_socket(settings.host, settings.port).close()
 
 
 def _steps(
