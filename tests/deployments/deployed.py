@@ -30,7 +30,7 @@ def deployed(name: str, model: Path, settings: ServerSettings) -> Iterator[Deplo
     with listening_socket(settings.host, settings.port) as shared:
         with DeploymentStore() as store:
             request = DeploymentRequest(name=name, model_uri=f"models:/{name}/1", settings=settings)
-            number = store.wanted(request, ResolvedModel(f"models:/{name}/1", "1", "sqlite:///none.db"))
+            number = store.add_revision(request, ResolvedModel(f"models:/{name}/1", "1", "sqlite:///none.db"))
             folder = revision_folder(name, number)
             folder.mkdir(parents=True)
             shutil.copytree(model, folder / "model")

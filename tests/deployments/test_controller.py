@@ -63,7 +63,7 @@ class Scene:
             settings=ServerSettings(port=0, without_key=True, timeout_seconds=20),
             config={"watch_seconds": str(WATCH_SECONDS), **config},
         )
-        return self.store.wanted(request, resolved_model(uri))
+        return self.store.add_revision(request, resolved_model(uri))
 
     def wait(self, test: Callable[[DeploymentRecord], object], name: str = "mood") -> float:
         """Waits until a deployment is as it should be; returns the seconds."""

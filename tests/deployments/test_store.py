@@ -40,7 +40,7 @@ def version(number: int) -> ResolvedModel:
 
 def serve(store: DeploymentStore, number: int, model: ResolvedModel) -> None:
     """As if the controller had rolled out a revision."""
-    assert store.wanted(asked(), model) == number
+    assert store.add_revision(asked(), model) == number
     revision_folder("stars", number).mkdir(parents=True)
     if (before := store.one("stars").serving) is not None:
         store.set_state("stars", before.number, "drained")
@@ -48,7 +48,7 @@ def serve(store: DeploymentStore, number: int, model: ResolvedModel) -> None:
 
 
 def test_a_deployment_is_read_as_it_was_asked_for(deployments: DeploymentStore) -> None:
-    assert deployments.wanted(asked(), version(2)) == 1
+    assert deployments.add_revision(asked(), version(2)) == 1
     found = deployments.one("stars")
     assert (found.desired, found.target, found.url) == ("running", 1, "http://127.0.0.1:8080")
     [revision] = found.revisions
@@ -58,21 +58,21 @@ def test_a_deployment_is_read_as_it_was_asked_for(deployments: DeploymentStore) 
 
 
 def test_the_file_is_the_users_alone(deployments: DeploymentStore) -> None:
-    deployments.wanted(asked(), version(1))
+    deployments.add_revision(asked(), version(1))
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in deployments.path.parent.glob("deployments.db*")}
     assert set(modes.values()) == {0o600}, modes
 
 
 def test_an_update_to_another_port_is_refused_and_changes_nothing(deployments: DeploymentStore) -> None:
-    deployments.wanted(asked(), version(1))
+    deployments.add_revision(asked(), version(1))
     with pytest.raises(UserError, match="8080.*9090"):
-        deployments.wanted(asked(port=9090), version(2))
+        deployments.add_revision(asked(port=9090), version(2))
     assert len(deployments.one("stars").revisions) == 1
 
 
 def test_an_unknown_name_is_answered_with_those_there_are(deployments: DeploymentStore) -> None:
-    deployments.wanted(asked("stars"), version(1))
-    deployments.wanted(asked("moods", port=8081), version(1))
+    deployments.add_revision(asked("stars"), version(1))
+    deployments.add_revision(asked("moods", port=8081), version(1))
     with pytest.raises(UserError, match="'star'.*moods, stars"):
         deployments.one("star")
     assert [one.name for one in deployments.deployments()] == ["moods", "stars"]
@@ -88,7 +88,7 @@ def test_a_rollback_leads_to_the_newest_revision_that_served(deployments: Deploy
 
 def test_a_rollback_passes_over_revisions_that_failed(deployments: DeploymentStore) -> None:
     serve(deployments, 1, version(1))
-    deployments.wanted(asked(), version(2))
+    deployments.add_revision(asked(), version(2))
     deployments.set_state("stars", 2, "failed", "7 answers differ")
     serve(deployments, 3, version(3))
     assert deployments.rollback("stars") == 1
@@ -99,7 +99,7 @@ def test_a_rollback_passes_over_revisions_that_failed(deployments: DeploymentSto
 
 def test_a_rollback_during_a_rollout_drops_it(deployments: DeploymentStore) -> None:
     serve(deployments, 1, version(1))
-    deployments.wanted(asked(), version(2))
+    deployments.add_revision(asked(), version(2))
     assert deployments.rollback("stars") == 1
 
 
@@ -128,8 +128,8 @@ def test_an_alias_that_moves_back_keeps_what_serves(deployments: DeploymentStore
 
 def test_the_controller_does_not_overwrite_what_was_asked_for_meanwhile(deployments: DeploymentStore) -> None:
     serve(deployments, 1, version(1))
-    deployments.wanted(asked(), version(2))
-    deployments.wanted(asked(), version(3))
+    deployments.add_revision(asked(), version(2))
+    deployments.add_revision(asked(), version(3))
     deployments.set_target("stars", 1, instead_of=2)
     assert deployments.one("stars").target == 3
 
@@ -143,7 +143,7 @@ def test_states_keep_when_a_revision_served_and_why_it_ended(deployments: Deploy
 
 
 def test_a_process_is_of_its_revision_until_it_ends(deployments: DeploymentStore) -> None:
-    deployments.wanted(asked(), version(1))
+    deployments.add_revision(asked(), version(1))
     deployments.set_process("stars", 1, ServerProcess(77, "12345"))
     assert deployments.one("stars").revisions[0].process == ServerProcess(77, "12345")
     deployments.set_process("stars", 1, None)
@@ -151,21 +151,21 @@ def test_a_process_is_of_its_revision_until_it_ends(deployments: DeploymentStore
 
 
 def test_stop_and_delete_are_wishes_and_a_deleted_deployment_takes_no_update(deployments: DeploymentStore) -> None:
-    deployments.wanted(asked(), version(1))
+    deployments.add_revision(asked(), version(1))
     deployments.stop("stars")
     assert deployments.one("stars").desired == "stopped"
     deployments.delete("stars")
     deployments.stop("stars")
     assert deployments.one("stars").desired == "deleted"
     with pytest.raises(UserError, match="being deleted"):
-        deployments.wanted(asked(), version(2))
+        deployments.add_revision(asked(), version(2))
     deployments.remove("stars")
     assert deployments.deployments() == []
     assert deployments.events("stars") == []
 
 
 def test_events_are_read_on_from_the_last_one_seen(deployments: DeploymentStore) -> None:
-    deployments.wanted(asked(), version(1))
+    deployments.add_revision(asked(), version(1))
     last = deployments.events("stars")[-1].id
     deployments.say("stars", "revision 1 is ready")
     assert [one.words for one in deployments.events("stars", after=last)] == ["revision 1 is ready"]
@@ -175,7 +175,7 @@ def test_another_process_writing_is_noticed(deployments: DeploymentStore) -> Non
     before = deployments.data_version()
     assert deployments.data_version() == before
     with DeploymentStore() as other:
-        other.wanted(asked(), version(1))
+        other.add_revision(asked(), version(1))
     assert deployments.data_version() != before
 
 
@@ -195,7 +195,7 @@ with DeploymentStore() as store:
     print("ready", flush=True)
     sys.stdin.readline()
     for _ in range(int(sys.argv[1])):
-        store.wanted(DeploymentRequest(name="stars", model_uri="models:/stars/1"), ResolvedModel("m", "1", "t"))
+        store.add_revision(DeploymentRequest(name="stars", model_uri="models:/stars/1"), ResolvedModel("m", "1", "t"))
         print("wrote", flush=True)
 """
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from luthier.deployments.deployment import deployments as deployments
     from luthier.deployments.deployment import deployments_table as deployments_table
     from luthier.deployments.deployment import keep_running as keep_running
-    from luthier.deployments.deployment_setup import Deployed as Deployed
+    from luthier.deployments.deployment_setup import DeploymentResult as DeploymentResult
     from luthier.deployments.deployment_setup import DeploymentSetup as DeploymentSetup
     from luthier.deployments.deployment_setup import settings_of as settings_of
     from luthier.experiments.board import Board as Board
@@ -96,7 +96,7 @@ _NAMES_OF = {
         "luthier.auditing.audit_result": "AuditResult",
         "luthier.auditing.job_audit": "audit_chains chains_of jobs_of_sweep plan_chains",
         "luthier.deployments.deployment": "Deployment deployment deployments deployments_table keep_running",
-        "luthier.deployments.deployment_setup": "Deployed DeploymentSetup settings_of",
+        "luthier.deployments.deployment_setup": "DeploymentResult DeploymentSetup settings_of",
         "luthier.experiments.board": "Board Boards SpecResult",
         "luthier.experiments.checking": "check_specs",
         "luthier.experiments.compare": "ComparisonSetup",

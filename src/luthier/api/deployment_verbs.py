@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.deployments.deployment import Deployment, deployment
-from luthier.deployments.deployment_setup import Deployed, DeploymentSetup
+from luthier.deployments.deployment_setup import DeploymentResult, DeploymentSetup
 from luthier.scoring.scored_model import Model
 from luthier.serving.settings import ServerSettings, server_settings
 
@@ -27,7 +27,7 @@ def deploy(
     trust: bool = False,
     to: str | Path | None = None,
     config: Mapping[str, str] | None = None,
-) -> Deployment | Deployed:
+) -> Deployment | DeploymentResult:
     """Deploys a packaged model, or updates the deployment of that name to it.
 
     Args:

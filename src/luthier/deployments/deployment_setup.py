@@ -16,11 +16,11 @@ from luthier.serving.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Deployed", "DeploymentSetup", "settings_of"]
+__all__ = ["DeploymentResult", "DeploymentSetup", "settings_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
+class DeploymentResult:
     """What became of a deployment that was asked for.
 
     Attributes:
@@ -91,7 +91,7 @@ class DeploymentSetup:
             self._plan = self._target.plan(self._request)
         return self._plan
 
-    def run(self) -> Deployed:
+    def run(self) -> DeploymentResult:
         """Makes or updates the deployment.
 
         Raises:
@@ -99,7 +99,7 @@ class DeploymentSetup:
             UserError: it cannot be deployed there.
         """
         plan = self.plan()
-        return Deployed(plan, self._target.apply(plan))
+        return DeploymentResult(plan, self._target.apply(plan))
 
 
 def _name_for(model_uri: str) -> str:

@@ -83,8 +83,8 @@ class DeploymentStore:
 
     # What users want
 
-    def wanted(self, request: DeploymentRequest, model: ResolvedModel) -> int:
-        """Makes a deployment, or gives it a new revision; returns the revision's number.
+    def add_revision(self, request: DeploymentRequest, model: ResolvedModel) -> int:
+        """Adds a revision to a deployment, which is made where there is none; returns the revision's number.
 
         A rollout that is under way is dropped for it.
 
@@ -118,7 +118,7 @@ class DeploymentStore:
                     "WHERE name = ?",
                     (request.model_uri, model.tracking_uri, model.version, request.name),
                 )
-            return self._add_revision(request, model, bounds)
+            return self._insert_revision(request, model, bounds)
 
     def follow(self, name: str, version: str) -> int | None:
         """Takes note that the alias of a deployment moved; returns the number of the revision made for it.
@@ -142,7 +142,7 @@ class DeploymentStore:
                 endpoint=newest.endpoint,
                 trust=newest.trust,
             )
-            return self._add_revision(
+            return self._insert_revision(
                 request, ResolvedModel(f"{registered}/{version}", version, found.tracking_uri), newest.bounds
             )
 
@@ -180,7 +180,7 @@ class DeploymentStore:
             return number
 
     def stop(self, name: str) -> None:
-        """Asks for its servers to be drained; `wanted` and `rollback` start it again."""
+        """Asks for its servers to be drained; `add_revision` and `rollback` start it again."""
         self._desire(name, "stopped", "stop asked for")
 
     def delete(self, name: str) -> None:
@@ -297,7 +297,7 @@ class DeploymentStore:
                 self._connection.execute("ROLLBACK")
                 raise
 
-    def _add_revision(self, request: DeploymentRequest, model: ResolvedModel, bounds: RolloutBounds) -> int:
+    def _insert_revision(self, request: DeploymentRequest, model: ResolvedModel, bounds: RolloutBounds) -> int:
         """A new revision, which is to serve; the rollout it replaces is dropped by the controller."""
         execute = self._connection.execute
         query = "SELECT coalesce(max(number), 0) + 1 FROM revisions WHERE deployment = ?"

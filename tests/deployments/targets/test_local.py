@@ -57,7 +57,7 @@ def test_a_plan_says_which_version_answers_where_and_changes_nothing(mood_store:
 
 def test_a_plan_of_an_update_says_from_which_version_to_which(mood_store: str) -> None:
     with DeploymentStore() as store:
-        store.wanted(asked("models:/mood/1", 8123), ResolvedModel("models:/mood/1", "1", mood_store))
+        store.add_revision(asked("models:/mood/1", 8123), ResolvedModel("models:/mood/1", "1", mood_store))
         store.set_state("mood", 1, "serving")
     plan = LocalTarget().plan(asked("models:/mood/2", ServerSettings().port, watch_seconds="7"))
     assert "Update mood from version 1 to version 2" in str(plan)
@@ -72,7 +72,7 @@ def test_a_port_of_another_program_or_deployment_is_refused(mood_store: str) -> 
         with pytest.raises(UserError, match=f"{other.getsockname()[1]}.*--port"):
             LocalTarget().plan(asked("models:/mood/1", other.getsockname()[1]))
     with DeploymentStore() as store:
-        store.wanted(asked("models:/mood/1", 8123, "first"), ResolvedModel("models:/mood/1", "1", mood_store))
+        store.add_revision(asked("models:/mood/1", 8123, "first"), ResolvedModel("models:/mood/1", "1", mood_store))
     with pytest.raises(UserError, match="8123.*first.*--port"):
         LocalTarget().plan(asked("models:/mood/1", 8123))
 

@@ -73,7 +73,7 @@ class LocalTarget:
         request = plan.request
         key = _make_key(request)
         with DeploymentStore() as store:
-            number = store.wanted(request, resolved_model(request.model_uri))
+            number = store.add_revision(request, resolved_model(request.model_uri))
             _start_controller(store, request)
             _wait(store, request.name, number)
             found = store.one(request.name)
