@@ -31,7 +31,7 @@ __all__ = ["ShippedModel", "is_loopback", "share_of", "ship"]
 ENDPOINT_NOTE = "# Who the model asks, as luthier serve --endpoint reads it. A key is named here, never written.\n"
 """First line of an endpoint file."""
 
-SERVER = ("filelock", "httptools", "prometheus-client", "pyarrow", "starlette", "typer", "uvicorn", "uvloop")
+SERVER = ("filelock", "httptools", "prometheus-client", "pyarrow", "starlette", "typer", "uvicorn")
 """Packages that `luthier serve` needs beside those of the model."""
 
 UNUSED = ("mlflow", "pandas")
