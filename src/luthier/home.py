@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["cache_folder", "local_folder", "luthier_home"]
+__all__ = ["cache_folder", "local_folder", "luthier_home", "make_database"]
+
+_making = threading.Lock()
 
 
 def luthier_home() -> Path:
@@ -29,6 +33,20 @@ def cache_folder() -> Path:
     `LUTHIER_CACHE` names it; by default the user's cache folder of the platform.
     """
     return _folder("LUTHIER_CACHE", "user_cache_dir", 0o777)
+
+
+def make_database(path: Path) -> None:
+    """Makes an empty file with mode 0600 for SQLite, where there is none; SQLite gives its side files the same mode.
+
+    A file that is there is left alone, not even opened: closing any descriptor of it drops the locks of all SQLite
+    connections that this process has to it. The next process to close it then takes itself for the last one and
+    removes the write-ahead log, and what those connections write from then on is lost
+    (https://sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    with _making:
+        if not path.exists():
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _folder(variable: str, default: str, mode: int) -> Path:

@@ -7,7 +7,6 @@ in WAL mode, so any number of processes may write, and a process that is killed 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -34,7 +33,7 @@ from luthier.deployments.records import (
 from luthier.deployments.rollout import RolloutBounds
 from luthier.deployments.schema import migrate
 from luthier.errors import UserError
-from luthier.home import luthier_home
+from luthier.home import luthier_home, make_database
 
 __all__ = ["DeploymentStore", "store_file"]
 
@@ -60,8 +59,7 @@ class DeploymentStore:
         self.path = path or store_file()
         self._clock = clock
         self._lock = threading.RLock()
-        # Made before SQLite opens it: it would take the umask's mode, and its write-ahead log the file's.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        make_database(self.path)
         self._connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )

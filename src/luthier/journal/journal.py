@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from luthier.errors import UserError
-from luthier.home import luthier_home
+from luthier.home import luthier_home, make_database
 from luthier.journal import leases
 from luthier.journal.leases import Owner
 from luthier.journal.schema import check_ours, explain, migrate
@@ -356,8 +356,7 @@ def _opened(path: Path | None) -> sqlite3.Connection:
         migrate(connection, "in memory")
         return connection
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Made here, not by SQLite, so that it is never readable to others; the log takes the file's mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    make_database(path)
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
     connection.text_factory = _text
     try:

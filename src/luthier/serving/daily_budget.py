@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from luthier.engine.budget import Budget
 from luthier.errors import UserError
+from luthier.home import make_database
 
 __all__ = ["DailyBudget"]
 
@@ -39,7 +39,7 @@ class DailyBudget(Budget):
         self.file, self.name, self._now = file, name, now
         try:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+            make_database(file)
             self._store = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self._store.execute("PRAGMA journal_mode = WAL").fetchone()
             # A crash of the process loses nothing; a power cut may lose the last moments.

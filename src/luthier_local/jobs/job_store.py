@@ -23,6 +23,7 @@ from typing import IO, Any, ClassVar, Self
 from filelock import FileLock, Timeout
 
 from luthier.errors import EndpointError
+from luthier.home import make_database
 
 __all__ = [
     "JobStore",
@@ -114,8 +115,7 @@ class JobStore:
         for part in (folder, folder / "files", folder / "models", folder / "work"):
             part.mkdir(parents=True, mode=0o700, exist_ok=True)
         path = folder / "jobs.db"
-        # SQLite gives its side files the mode of the database.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        make_database(path)
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(path)
