@@ -22,12 +22,13 @@ import pytest
 
 from luthier.deployments.fetching import resolved_model
 from luthier.deployments.plan import DeploymentRequest
-from luthier.deployments.records import DeploymentRecord, deployment_folder
+from luthier.deployments.records import DeploymentRecord, deployment_folder, revision_folder
 from luthier.deployments.store import DeploymentStore
 from luthier.packaging.folder import DATA
 from luthier.packaging.loading import located
 from luthier.packaging.recorded_answers import FILE
 from luthier.processes import start_time
+from luthier.serving.server_file import ServerFile
 from luthier.serving.settings import ServerSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="deployments need unix sockets")]
@@ -199,9 +200,12 @@ def test_a_killed_controller_and_a_killed_server_have_successors(scene: Scene) -
     scene.deploy("models:/mood/1")
     scene.serving(1)
     pid = scene.pid()
+    assert ServerFile.read(revision_folder("mood", 1)).settings.budget_file == deployment_folder("mood") / "spending.db"
     with load(scene) as seen:
         scene.controller.kill()
         scene.controller.wait()
+        # As if it had been killed before it wrote down which server it had started.
+        scene.store.set_process("mood", 1, None)
         answered = seen.total()
         scene.wait(lambda _: seen.total() > answered + 10)
         scene.start_controller()

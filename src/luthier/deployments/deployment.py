@@ -7,13 +7,14 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.deployments.records import DeploymentEvent, DeploymentRecord, Revision, deployment_folder, revision_folder
 from luthier.deployments.store import DeploymentStore, store_file
-from luthier.errors import ModelError, UserError
+from luthier.errors import Interrupted, ModelError, UserError
 from luthier.packaging.folder import read_model_folder
 from luthier.serving.control import ServerControl
 from luthier.serving.scoring_client import ScoringClient
@@ -102,7 +103,8 @@ class Deployment:
         with DeploymentStore() as store:
             number = store.rollback(self.name, to)
         _start_controller()
-        self._wait(lambda found: found.serving is not None and found.serving.number == number, number)
+        with self._told():
+            self._wait(lambda found: found.serving is not None and found.serving.number == number, number)
         return f"{self.name} is back at revision {number}, at {self.url}."
 
     def stop(self) -> str:
@@ -113,7 +115,8 @@ class Deployment:
         with DeploymentStore() as store:
             store.stop(self.name)
         _start_controller()
-        self._wait(lambda found: _status(found) == "stopped")
+        with self._told():
+            self._wait(lambda found: _status(found) == "stopped")
         return (
             f"{self.name} is stopped. Start it again with: luthier deploy MODEL_URI --target local --name {self.name}"
         )
@@ -124,8 +127,9 @@ class Deployment:
             store.delete(self.name)
         _start_controller()
         limit = time.monotonic() + self._drain_seconds()
-        while self.name in (one.name for one in _records()):
-            self._pause(limit, "deleted")
+        with self._told():
+            while self.name in (one.name for one in _records()):
+                self._pause(limit, "being deleted")
         return f"{self.name} is deleted."
 
     def logs(self, lines: int = 40) -> str:
@@ -225,6 +229,17 @@ class Deployment:
         settings = [one.settings.timeout_seconds for one in self._record().revisions]
         return max(settings, default=0.0) + ACT_SECONDS
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Says on Ctrl-C that what was asked for goes on: the controller does it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted; what was asked for goes on without this command. Follow it with: luthier deploy status "
+                f"{self.name}"
+            ) from None
+
     def _wait(self, fact: Callable[[DeploymentRecord], bool], number: int | None = None) -> None:
         """Returns once the controller has brought a fact about.
 
@@ -315,11 +330,15 @@ def _status(found: DeploymentRecord) -> str:
     if found.desired == "deleted":
         return "being deleted"
     if found.desired == "stopped":
-        return "stopping" if any(one.process is not None for one in found.revisions) else "stopped"
+        return "stopping" if any(_runs(one) for one in found.revisions) else "stopped"
     serving, wanted = found.serving, found.wanted
     if serving is not None:
-        return "serving" if serving.process is not None else "restarting"
+        return "serving" if _runs(serving) else "restarting"
     return "failed" if wanted is None or wanted.state == "failed" else wanted.state
+
+
+def _runs(revision: Revision) -> bool:
+    return revision.process is not None and revision.process.is_alive
 
 
 def _answering(found: DeploymentRecord) -> str:

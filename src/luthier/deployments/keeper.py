@@ -20,7 +20,7 @@ from luthier.deployments.records import (
     revision_folder,
 )
 from luthier.deployments.rollout import Action, CheckOutcome, Rollout, ServerSeen
-from luthier.deployments.servers import RevisionServer
+from luthier.deployments.servers import RevisionServer, server_process
 from luthier.deployments.store import DeploymentStore
 from luthier.errors import LuthierError, UserError
 from luthier.serving.listening import listening_socket
@@ -104,9 +104,15 @@ class DeploymentKeeper:
     async def _adopt(self, found: DeploymentRecord) -> None:
         """Takes over the servers that a controller before this one started, and the socket that they share."""
         for revision in found.revisions:
-            if revision.process is None:
+            process = revision.process
+            if process is None and revision.state not in ENDED:
+                # The last controller may have been killed after it started a server and before it wrote that down.
+                process = await asyncio.to_thread(server_process, revision_folder(self.name, revision.number))
+                if process is not None:
+                    self.store.set_process(self.name, revision.number, process)
+            if process is None:
                 continue
-            server = RevisionServer(self.name, revision, revision.process)
+            server = RevisionServer(self.name, revision, process)
             if server.is_alive:
                 self._servers[revision.number] = server
                 self._restarts[revision.number] = _Restarts(started=time.monotonic())
@@ -121,7 +127,8 @@ class DeploymentKeeper:
             self.store.say(self.name, f"the controller was started anew and took over the servers of {adopted}")
         for revision in found.revisions:
             # What the last controller was ending, or kept warm, when it was killed.
-            if revision not in (found.serving, found.wanted) and revision.state not in ENDED:
+            is_left = revision.state not in ENDED or revision.number in self._servers
+            if revision not in (found.serving, found.wanted) and is_left:
                 await self._drain(revision)
         self._is_adopted = True
 
@@ -239,7 +246,10 @@ class DeploymentKeeper:
             case "drain":
                 await self._drain(revision)
             case "kill":
-                if server is not None:
+                if server is not None and await server.is_accepting():
+                    # A controller before this one gave it the socket: it may be answering.
+                    await self._drain(revision)
+                elif server is not None:
                     await asyncio.to_thread(server.kill)
 
     async def _fetch_and_start(self, revision: Revision) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from luthier.deployments.rollout import RolloutBounds
 from luthier.home import luthier_home
+from luthier.processes import start_time
 from luthier.serving.settings import ServerSettings
 
 __all__ = [
@@ -65,6 +66,11 @@ class ServerProcess:
 
     pid: int
     start_time: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return start_time(self.pid) == self.start_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +216,7 @@ def revision_folder(name: str, number: int) -> Path:
     return deployment_folder(name) / "revisions" / str(number)
 
 
-PATHS = ("keys_file", "log_file")
+PATHS = ("keys_file", "log_file", "budget_file")
 
 
 def written_settings(settings: ServerSettings) -> str:

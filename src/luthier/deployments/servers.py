@@ -20,9 +20,9 @@ from luthier.errors import UserError
 from luthier.home import luthier_home
 from luthier.processes import start_time
 from luthier.serving.control import LISTEN_FD_VARIABLE, Command, ServerControl
-from luthier.serving.server_file import ServerFile
+from luthier.serving.server_file import ServerFile, lock_file
 
-__all__ = ["RevisionServer", "environment_file", "written_variables"]
+__all__ = ["RevisionServer", "environment_file", "server_process", "written_variables"]
 
 LOG_LINES = 5
 """Lines of a server's last words that are kept as the reason why it ended."""
@@ -53,7 +53,7 @@ class RevisionServer:
         """Whether its process runs."""
         if self._child is not None:
             return self._child.poll() is None
-        return self.process is not None and start_time(self.process.pid) == self.process.start_time
+        return self.process is not None and self.process.is_alive
 
     @property
     def has_ended(self) -> bool:
@@ -66,8 +66,10 @@ class RevisionServer:
         Raises:
             UserError: the file of variables cannot be used.
         """
-        log_file = deployment_folder(self.name) / "server.log"
-        settings = replace(self.revision.settings, log_file=log_file)
+        folder = deployment_folder(self.name)
+        # One file for all revisions: the old server and the new one spend from the same budget.
+        budget_file = self.revision.settings.budget_file or folder / "spending.db"
+        settings = replace(self.revision.settings, log_file=folder / "server.log", budget_file=budget_file)
         ServerFile(
             model=str(self.folder / "model"),
             uri=self.revision.model.uri,
@@ -167,12 +169,23 @@ class RevisionServer:
                 os.kill(self.process.pid, number)
 
 
+def server_process(folder: Path) -> ServerProcess | None:
+    """The server that runs for the folder of a revision, as it wrote itself down; `None` if none does."""
+    try:
+        pid, _, started = lock_file(folder).read_text(encoding="utf-8").partition(" ")
+        found = ServerProcess(int(pid), started)
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if found.is_alive else None
+
+
 def _seen(status: dict[str, Any]) -> ServerSeen:
     checks = {name: words for name, words in status["checks"].items() if words is not None}
     return ServerSeen(
         is_alive=True,
         is_ready=bool(status["ready"]),
-        is_checked=status["checks"].get("parity") is None,
+        # A server that says nothing of its replay has not been found to answer as recorded.
+        is_checked=status["checks"].get("parity", "not known") is None,
         why="; ".join(f"{name}: {words}" for name, words in checks.items()),
         differs=checks.get("parity"),
         traffic=Traffic(status["requests"], status["errors"], status["latency_seconds"]["p95"]),

@@ -95,7 +95,10 @@ def _budget(spec: Spec, name: str, settings: ServerSettings) -> DailyBudget | No
         # An Azure deployment says which model it is when it is asked; the engine checks it then.
         if endpoint.provider != "azure" and not prices.known(endpoint):
             raise price_needed(endpoint)
-    return DailyBudget(usd, settings.budget_file or luthier_home() / "spending.db", name)
+    if settings.budget_file is not None:
+        # Of all that use the file: a deployment's budget stays when another model is deployed.
+        return DailyBudget(usd, settings.budget_file, "all")
+    return DailyBudget(usd, luthier_home() / "spending.db", name)
 
 
 def _foreign_model(

@@ -71,7 +71,8 @@ class PyfuncServed:
             why = f"{self.overdue} of {self.threads} calls of the model have not returned when their time was over"
         elif self.admission.requests >= self.admission.most:
             why = f"it has {self.admission.most} requests, as many as it takes"
-        return Readiness({"capacity": why})
+        # It recorded no answers, so there are none that it could fail to give.
+        return Readiness({"capacity": why, "parity": None})
 
     def paid(self) -> PaidCalls | None:
         """Nothing is known of the calls that a foreign model makes."""

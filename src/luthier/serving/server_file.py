@@ -11,7 +11,12 @@ from luthier.errors import UserError
 from luthier.outputs import write_file
 from luthier.serving.settings import ServerSettings
 
-__all__ = ["ServerFile"]
+__all__ = ["ServerFile", "lock_file"]
+
+
+def lock_file(folder: Path) -> Path:
+    """Locked by the server of a revision's folder as long as it runs; holds its pid and start time."""
+    return folder / "server.lock"
 
 
 class ServerFile(BaseModel):

@@ -26,8 +26,8 @@ class ServerSettings:
         most_bytes: bytes of one request's body.
         most_requests: requests that are answered or wait at one time; more are refused with 429.
         budget_usd_per_day: most that may be spent from midnight to midnight, UTC; `None` for no budget.
-        budget_file: where the day's spending is kept; servers of one model with one file keep the budget together.
-            `spending.db` in Luthier's home when absent.
+        budget_file: where the day's spending is kept; servers with one file keep one budget together. When absent,
+            `spending.db` in Luthier's home, where each model has a budget of its own.
         log_file: where the log goes, rotated; standard error when absent.
 
     Raises:

@@ -28,7 +28,7 @@ from luthier.serving.models import open_model
 from luthier.serving.recent_traffic import RecentTraffic
 from luthier.serving.served_model import Readiness, ServedModel
 from luthier.serving.server import RunningServer
-from luthier.serving.server_file import ServerFile
+from luthier.serving.server_file import ServerFile, lock_file
 
 __all__ = ["DeployedServer", "main", "run"]
 
@@ -199,11 +199,15 @@ def only_one(folder: Path) -> Iterator[None]:
     """
     import fcntl
 
-    with open(folder / "server.lock", "a") as lock:
+    with open(lock_file(folder), "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another server runs for {folder}; it has to end first.") from None
+        # For a controller that does not know of this server, because the one that started it was killed at once.
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} {start_time(os.getpid())}")
+        lock.flush()
         yield
 
 
