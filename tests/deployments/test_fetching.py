@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 import luthier as lt
-from luthier.deployments.fetching import fetch_model, follows_alias, resolved_model, version_behind
+from luthier.deployments.fetching import absolute_uri, fetch_model, follows_alias, resolved_model, version_behind
 from luthier.deployments.records import ResolvedModel
 from luthier.errors import ModelError
 from luthier.packaging.folder import DATA
@@ -26,6 +27,27 @@ def test_an_alias_means_one_version(model: lt.Model, store: str) -> None:
 def test_an_alias_that_nobody_has_set_is_refused(model: lt.Model) -> None:
     with pytest.raises(ModelError, match="models:/stars@challenger"):
         resolved_model("models:/stars@challenger")
+
+
+def test_a_relative_store_is_kept_by_its_whole_path() -> None:
+    assert absolute_uri("sqlite:///mlflow.db?timeout=9") == f"sqlite:///{Path.cwd() / 'mlflow.db'}?timeout=9"
+    for uri in ("sqlite:////home/me/mlflow.db", "sqlite:///:memory:", "http://127.0.0.1:5000"):
+        assert absolute_uri(uri) == uri
+
+
+def test_looking_into_a_store_that_is_away_makes_no_empty_one(tmp_path: Path) -> None:
+    away = tmp_path / "away.db"
+    with pytest.raises(ModelError, match=f"no tracking store at {away}"):
+        version_behind("models:/stars@champion", f"sqlite:///{away}")
+    assert not away.exists()
+
+
+async def test_two_copies_of_one_model_do_not_disturb_each_other(model: lt.Model, tmp_path: Path) -> None:
+    # A controller that was killed leaves the program that copies; its successor starts another.
+    folder, wanted = tmp_path / "deployments" / "model", resolved_model("models:/stars@champion")
+    await asyncio.gather(fetch_model(wanted, folder), fetch_model(wanted, folder))
+    assert (folder / "MLmodel").is_file()
+    assert not folder.with_name("model.partial").exists()
 
 
 def test_only_aliases_are_followed() -> None:

@@ -8,16 +8,18 @@ MLflow, whose memory the controller would keep for ever.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
 from luthier.deployments.records import ResolvedModel
 from luthier.errors import LuthierError, ModelError
-from luthier.tracking.store_file import REGISTERED, registered_version, store_uri
+from luthier.tracking.store_file import REGISTERED, local_file, registered_version, store_uri
 
-__all__ = ["FETCH_SECONDS", "fetch_model", "follows_alias", "resolved_model", "version_behind"]
+__all__ = ["FETCH_SECONDS", "absolute_uri", "fetch_model", "follows_alias", "resolved_model", "version_behind"]
 
 FETCH_SECONDS = 600.0
 
@@ -35,13 +37,18 @@ def resolved_model(model_uri: str) -> ResolvedModel:
         ModelError: the registry knows no such model or alias.
     """
     if Path(model_uri).is_dir():
-        return ResolvedModel(str(Path(model_uri).absolute()), None, store_uri())
+        return ResolvedModel(str(Path(model_uri).absolute()), None, absolute_uri(store_uri()))
     if REGISTERED.fullmatch(model_uri) is None:
-        return ResolvedModel(model_uri, None, store_uri())
+        return ResolvedModel(model_uri, None, absolute_uri(store_uri()))
     version = version_behind(model_uri)
-    return ResolvedModel(
-        f"{model_uri.partition('@')[0]}/{version}" if "@" in model_uri else model_uri, version, store_uri()
-    )
+    fixed = f"{model_uri.partition('@')[0]}/{version}" if "@" in model_uri else model_uri
+    return ResolvedModel(fixed, version, absolute_uri(store_uri()))
+
+
+def absolute_uri(uri: str) -> str:
+    """A store's address that means the same in every folder: the controller works in another one than the user."""
+    relative = re.fullmatch(r"sqlite:///([^/:?#][^?#]*)(.*)", uri)
+    return uri if relative is None else f"sqlite:///{Path(relative[1]).absolute()}{relative[2]}"
 
 
 def version_behind(model_uri: str, tracking_uri: str | None = None) -> str:
@@ -57,6 +64,10 @@ def version_behind(model_uri: str, tracking_uri: str | None = None) -> str:
     known = registered_version(model_uri, tracking_uri)
     if known is not None:
         return known[1]
+    file = local_file(tracking_uri)
+    if file is not None and not file.exists():
+        # MLflow would make an empty store there, in the way of one that is moved back.
+        raise ModelError(f"no model at {model_uri}: there is no tracking store at {file}")
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -102,7 +113,8 @@ async def fetch_model(model: ResolvedModel, folder: Path) -> None:
             program.kill()
             await program.wait()
     if program.returncode != 0:
-        raise ModelError(said.decode(errors="replace").strip()[-2000:])
+        why = said.decode(errors="replace").strip()[-2000:]
+        raise ModelError(why or f"the program that copied {model.uri} ended (exit code {program.returncode})")
 
 
 def _record(folder: Path) -> None:
@@ -126,11 +138,16 @@ def main(model_uri: str, folder: Path) -> int:
 
     partial = folder.with_name(f"{folder.name}.partial")
     try:
-        # Left by a copy that was killed.
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(located(model_uri), partial, symlinks=True)
-        _record(partial)
-        partial.rename(folder)
+        with open(folder.with_name(f"{folder.name}.lock"), "a") as lock:
+            # A copy goes on when the controller that began it is killed; the next controller begins one too.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.is_dir():
+                return 0
+            # Left by a copy that was killed.
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(located(model_uri), partial, symlinks=True)
+            _record(partial)
+            partial.rename(folder)
     except LuthierError as error:
         print(error, file=sys.stderr)
         return error.exit_code

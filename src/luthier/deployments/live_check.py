@@ -33,7 +33,8 @@ async def check_revision(folder: Path) -> CheckOutcome:
             program.kill()
             await program.wait()
     if program.returncode != 0:
-        return CheckOutcome(False, f"its answers could not be checked: {said.decode(errors='replace').strip()[-2000:]}")
+        why = said.decode(errors="replace").strip()[-2000:] or f"the check ended (exit code {program.returncode})"
+        return CheckOutcome(False, f"its answers could not be checked: {why}")
     return CheckOutcome(**json.loads(answered))
 
 

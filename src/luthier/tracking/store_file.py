@@ -22,6 +22,7 @@ __all__ = [
     "REGISTERED",
     "SCHEMAS",
     "RunRecord",
+    "local_file",
     "model_folder",
     "registered_version",
     "runs_tagged",
@@ -60,7 +61,7 @@ def store_uri() -> str:
 
 def runs_tagged(key: str, value: str) -> list[RunRecord] | None:
     """The runs of every experiment that have this tag; `None` where MLflow is to be asked."""
-    file = _file()
+    file = local_file()
     if file is not None and not file.exists():
         # Looking into a store that was never written must not create it.
         return []
@@ -139,7 +140,7 @@ def _local(location: str) -> Path | None:
 
 @contextmanager
 def _opened(tracking_uri: str | None = None) -> Iterator[sqlite3.Connection | None]:
-    path = _file(tracking_uri)
+    path = local_file(tracking_uri)
     if path is None or not path.is_file():
         yield None
         return
@@ -159,7 +160,8 @@ def _is_known(store: sqlite3.Connection) -> bool:
     return bool(found) and found <= SCHEMAS
 
 
-def _file(tracking_uri: str | None = None) -> Path | None:
+def local_file(tracking_uri: str | None = None) -> Path | None:
+    """The SQLite file of a store, which need not exist; `None` where the store is none, or MLflow is to be asked."""
     # A store that is named is read in a process with MLflow too: what MLflow was told is another one's concern.
     is_loaded = tracking_uri is None and "mlflow" in sys.modules
     if is_loaded or any(os.environ.get(name) for name in OTHERWISE_SET):
