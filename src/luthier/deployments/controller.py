@@ -91,9 +91,12 @@ class Controller:
 
     async def _guarded(self, keeper: DeploymentKeeper, deployment: DeploymentRecord) -> None:
         try:
-            if deployment.desired == "running" and follows_alias(deployment.model_uri):
-                self._follow(keeper, deployment)
-            await keeper.step()
+            try:
+                if deployment.desired == "running" and follows_alias(deployment.model_uri):
+                    self._follow(keeper, deployment)
+            finally:
+                # Whatever became of the lookup: the servers do not depend on the tracking store.
+                await keeper.step()
         except LuthierError as error:
             keeper.complain(str(error))
         except Exception:
@@ -120,6 +123,15 @@ class Controller:
 
 def main(alias_seconds: float = ALIAS_SECONDS) -> int:
     """Runs the controller until it is told to end; returns the exit code."""
+    try:
+        return _work(alias_seconds)
+    except LuthierError as error:
+        # `luthier deploy` shows the last lines that a controller printed.
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _work(alias_seconds: float) -> int:
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",

@@ -63,6 +63,15 @@ def test_a_plan_of_an_update_says_from_which_version_to_which(mood_store: str) -
     assert "Update mood from version 1 to version 2" in str(plan)
     assert "127.0.0.1:8123" in str(plan)  # where it is
     assert "for 7 s" in str(plan)
+    with DeploymentStore() as store:
+        for number, uri in enumerate(("models:/stars/2", "models:/mood/2"), 2):
+            store.add_revision(asked(uri, 8123), ResolvedModel(uri, "2", mood_store))
+            store.set_state("mood", number, "serving")
+            words = (
+                "from models:/stars/2 to models:/mood/2",
+                "to these settings, with the same model (models:/mood/2)",
+            )
+            assert f"Update mood {words[number - 2]}" in str(LocalTarget().plan(asked("models:/mood/2", 8123)))
 
 
 def test_a_port_of_another_program_or_deployment_is_refused(mood_store: str) -> None:

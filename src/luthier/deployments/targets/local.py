@@ -14,7 +14,6 @@ from luthier.deployments.plan import DeploymentPlan, DeploymentRequest
 from luthier.deployments.records import (
     DeploymentRecord,
     ResolvedModel,
-    Revision,
     controller_log,
     deployment_folder,
     revision_folder,
@@ -22,7 +21,7 @@ from luthier.deployments.records import (
 from luthier.deployments.rollout import RolloutBounds
 from luthier.deployments.servers import environment_file, written_variables
 from luthier.deployments.store import DeploymentStore, store_file
-from luthier.errors import EndpointError, GateFailed, ModelError, UserError
+from luthier.errors import EndpointError, GateFailed, Interrupted, ModelError, UserError
 from luthier.packaging.folder import read_model_folder
 from luthier.packaging.loading import find_model, located
 from luthier.processes import build_of_luthier, start_time
@@ -75,7 +74,10 @@ class LocalTarget:
         with DeploymentStore() as store:
             number = store.add_revision(request, resolved_model(request.model_uri))
             _start_controller(store, request)
-            _wait(store, request.name, number)
+            try:
+                _wait(store, request.name, number)
+            except KeyboardInterrupt:
+                raise Interrupted(_interrupted(store.one(request.name), number)) from None
             found = store.one(request.name)
         lines = [f"{request.name} answers at {found.url} (revision {number})."]
         if key is not None:
@@ -166,7 +168,7 @@ def _steps(
     if serving is None:
         steps.append(f"Answer at {where}, {who}")
     else:
-        steps.append(f"Update {name} from {_version(serving)} to {_version_of(model)}: both answer at {where}, {who}")
+        steps.append(f"Update {name} {_change(serving.model, model)}: both answer at {where}, {who}")
         steps.append(
             f"Watch both for {bounds.watch_seconds:.0f} s; go back by itself above {bounds.error_share_above:.0%} more "
             f"errors, or {bounds.latency_factor:g} times the latency plus {bounds.latency_extra_seconds * 1000:.0f} ms"
@@ -180,12 +182,13 @@ def _steps(
     return steps
 
 
-def _version(revision: Revision) -> str:
-    return _version_of(revision.model)
-
-
-def _version_of(model: ResolvedModel) -> str:
-    return f"version {model.version}" if model.version else model.uri
+def _change(old: ResolvedModel, new: ResolvedModel) -> str:
+    """How a model that answers differs from the one that is to answer, in as few words as tell them apart."""
+    if old.uri == new.uri:
+        return f"to these settings, with the same model ({new.uri})"
+    if old.version and new.version and old.uri.rpartition("/")[0] == new.uri.rpartition("/")[0]:
+        return f"from version {old.version} to version {new.version}"
+    return f"from {old.uri} to {new.uri}"
 
 
 def _make_key(request: DeploymentRequest) -> str | None:
@@ -195,6 +198,15 @@ def _make_key(request: DeploymentRequest) -> str | None:
         return None
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return KeyFile(file).add(FIRST_LABEL)
+
+
+def _interrupted(found: DeploymentRecord, number: int) -> str:
+    """What Ctrl-C leaves, and how to undo it."""
+    undo = "delete" if found.serving is None else "rollback"
+    return (
+        f"interrupted; the controller goes on with revision {number} of {found.name}. Follow it with: luthier deploy "
+        f"status {found.name}. Undo it with: luthier deploy {undo} {found.name}"
+    )
 
 
 def _wait(store: DeploymentStore, name: str, number: int) -> None:
