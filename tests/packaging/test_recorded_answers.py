@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,8 +145,36 @@ def test_rows_whose_answers_are_not_in_the_journal_are_not_replayed(folders: Map
     assert (result.alike, result.without_answers, result.passed) == (0, 20, True)
 
 
+ROW: dict[str, Any] = {"inputs": {"text": "a"}, "prediction": {"label": "b"}, "has_answers": False}
+ANSWER: dict[str, Any] = {
+    **{"key": "00" * 32, "address": "http://a", "state": "answered", "operation": "chat", "identity": "m"},
+    **{"model": "m", "reported_model": None, "status": 200, "failure": None, "error": None},
+    **{"input_tokens": 1, "output_tokens": 1, "body": "{}"},
+}
+
+
+def of_a_stranger(rows: int = 1, **answer: Any) -> str:
+    return json.dumps({"schema": 1, "labels": {}, "rows": [ROW] * rows, "answers": [ANSWER | answer]})
+
+
+def test_a_file_as_it_should_be_is_read(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(of_a_stranger())
+    assert read_recorded(tmp_path) is not None
+
+
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"schema": 2}', '{"schema": 1, "labels": {}, "rows": [1], "answers": []}']
+    "text",
+    [
+        *("{", "[]", '{"schema": 2}', '{"schema": 1, "labels": {}, "rows": [1], "answers": []}', "[" * 100_000),
+        of_a_stranger(rows=21),  # each of them would be asked, and paid for
+        of_a_stranger(input_tokens=10**30),
+        of_a_stranger(output_tokens=None),
+        of_a_stranger(status={"code": 200}),
+        of_a_stranger(error=["a"]),
+        of_a_stranger(model="\ud800"),
+        of_a_stranger(identity=None),
+        of_a_stranger(key="no hex"),
+    ],
 )
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)

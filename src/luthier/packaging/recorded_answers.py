@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 __all__ = [
     "FILE",
+    "MOST_ROWS",
     "SCORES_WITHIN",
     "RecordedAnswer",
     "RecordedAnswers",
@@ -44,6 +45,9 @@ SCHEMA = 1
 LARGEST_FILE = 8_000_000
 """Bytes; what is written has at most `recording.MOST_BYTES`."""
 
+MOST_ROWS = 20
+"""Rows that are recorded. A deployment asks them, which is paid for: a file with more was not written by Luthier."""
+
 SCORES_WITHIN = 1e-6
 """By this much a number may differ: another processor rounds the last digits of the same computation otherwise."""
 
@@ -51,6 +55,9 @@ ENTRY_FIELDS = (
     *("operation", "identity", "model", "reported_model", "status", "failure", "error"),
     *("input_tokens", "output_tokens"),
 )
+TEXTS = ("operation", "identity", "model", "state")
+TEXTS_OR_NONE = ("reported_model", "failure", "error")
+LARGEST_COUNT = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +183,8 @@ def read_recorded(folder: str | Path) -> RecordedAnswers | None:
         document = json.loads(file.read_text(encoding="utf-8"))
         if document.get("schema") != SCHEMA:
             raise ValueError(f"it has schema {document.get('schema')!r}, and this luthier reads {SCHEMA}")
+        if len(document["rows"]) > MOST_ROWS:
+            raise ValueError(f"it has {len(document['rows'])} rows, and at most {MOST_ROWS} are recorded")
         return RecordedAnswers(
             tuple(
                 RecordedRow(dict(row["inputs"]), dict(row["prediction"]), bool(row["has_answers"]))
@@ -189,7 +198,23 @@ def read_recorded(folder: str | Path) -> RecordedAnswers | None:
 
 
 def _answer(document: Mapping[str, Any]) -> RecordedAnswer:
+    """An answer as the journal takes it.
+
+    Raises:
+        ValueError: a field is of another type, or is no text that UTF-8 can write.
+    """
     body = document["body"]
+    for name in (*TEXTS, *TEXTS_OR_NONE):
+        value = document[name]
+        if not isinstance(value, str) and (value is not None or name in TEXTS):
+            raise ValueError(f"{name} of an answer is no text")
+        (value or "").encode()
+    for name in ("status", "input_tokens", "output_tokens"):
+        value = document[name]
+        if type(value) is not int and (value is not None or name != "status"):
+            raise ValueError(f"{name} of an answer is no whole number")
+        if not 0 <= (value or 0) < LARGEST_COUNT:
+            raise ValueError(f"{name} of an answer is out of range")
     entry = JournalEntry(
         key=bytes.fromhex(document["key"]),
         state=document["state"],

@@ -15,6 +15,7 @@ from luthier.engine.engine import Engine, default_engine
 from luthier.errors import LuthierError, UserError
 from luthier.packaging.loading import find_model
 from luthier.packaging.recorded_answers import (
+    MOST_ROWS,
     RecordedAnswer,
     RecordedAnswers,
     RecordedRow,
@@ -38,7 +39,6 @@ __all__ = ["VARIABLE", "record_answers", "recorded_of"]
 VARIABLE = "LUTHIER_RECORDED_ANSWERS"
 """Environment variable; `no` packages models without rows of the test table."""
 
-MOST_ROWS = 20
 MOST_TRIED = 200
 """Rows that are looked at, where many of them cannot be recorded."""
 
