@@ -43,6 +43,11 @@ def test_the_unit_keeps_servers_alive_and_holds_no_key(monkeypatch: pytest.Monke
     assert {"KillMode=process", "OOMPolicy=continue", "Restart=always"} <= set(text.splitlines())
 
 
+def test_a_value_adds_no_line_to_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/a\nExecStartPre=/bin/true")
+    assert r'Environment="PYTHONPATH=/a\nExecStartPre=/bin/true"' in unit_text().splitlines()
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd reads it")
 def test_systemd_finds_no_fault_in_the_unit_even_for_an_odd_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
