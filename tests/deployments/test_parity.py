@@ -7,10 +7,11 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
-from luthier.deployments.parity import check_live
+from luthier.deployments.parity import check_live, price_of_check
 from luthier.engine.loop import wait_for
 from luthier.packaging.recorded_answers import FILE
 from luthier.serving.control import bound_socket
@@ -117,6 +118,29 @@ def test_a_model_that_recorded_nothing_passes_and_says_so(measured: MeasuredMode
     found = check_live("http://127.0.0.1:9", measured.folders["without"])
     assert found.passed
     assert "no answers" in found.words
+
+
+def test_what_a_check_costs_is_known_before_it_is_made(measured: MeasuredModels) -> None:
+    folder = measured.folders["few"]
+    rows, usd = price_of_check(folder)
+    with serve_in_background(open_model(str(folder), SETTINGS), SETTINGS) as server:
+        assert check_live(server.url, folder).passed
+        paid = metric(server.url, "luthier_cost_usd_total")
+    assert rows == 20
+    assert usd == pytest.approx(paid, rel=0.01) and usd > 0
+
+
+def test_a_check_that_asks_no_service_costs_nothing_and_an_unknown_price_is_said(measured: MeasuredModels) -> None:
+    assert price_of_check(measured.folders["plain"]) == (20, 0.0)
+    assert price_of_check(measured.folders["without"]) == (0, 0.0)
+    assert price_of_check(measured.folders["few"], {"model": "of-no-known-price", "price": None})[1] is None
+
+
+def metric(url: str, name: str) -> float:
+    with urlopen(f"{url}/metrics", timeout=10) as page:
+        return next(
+            float(line.split()[-1]) for line in page.read().decode().splitlines() if line.startswith(f"{name} ")
+        )
 
 
 def test_no_server_is_no_pass(measured: MeasuredModels) -> None:

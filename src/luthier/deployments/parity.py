@@ -16,11 +16,13 @@ from typing import Any
 from luthier.packaging.folder import read_model_folder
 from luthier.packaging.model import relocated
 from luthier.packaging.recorded_answers import SCORES_WITHIN, RecordedRow, difference, read_recorded
+from luthier.providers.exchange import Usage
+from luthier.providers.prices import PriceBook, sum_if_known
 from luthier.serving.scoring_client import NotAnswered, predictions_for
 from luthier.spec import Spec
 from luthier.techniques import read_fitted
 
-__all__ = ["LiveCheck", "check_live", "compare_live", "most_disagreements", "recorded_rows"]
+__all__ = ["LiveCheck", "check_live", "compare_live", "most_disagreements", "price_of_check", "recorded_rows"]
 
 REPEAT_DISAGREEMENT = 0.05
 """Share of rows that may get another answer when a model is asked the same again."""
@@ -99,6 +101,38 @@ def recorded_rows(model: Path) -> tuple[RecordedRow, ...]:
     folder = read_model_folder(model, str(model))
     recorded = read_recorded(folder.data) if folder.is_ours else None
     return () if recorded is None else recorded.rows
+
+
+def price_of_check(model: Path, endpoint: Mapping[str, Any] | None = None) -> tuple[int, float | None]:
+    """Rows that `check_live` asks about, and what that costs in US dollars; `None` where a price is not known.
+
+    The tokens are those of the recorded answers. A row whose answers were not recorded counts like the
+    average of the others.
+
+    Args:
+        model: folder of the packaged model.
+        endpoint: settings that point the model elsewhere.
+
+    Raises:
+        ModelError: the folder is no packaged model, or its recorded answers are damaged.
+    """
+    folder = read_model_folder(model, str(model))
+    recorded = read_recorded(folder.data) if folder.is_ours else None
+    if recorded is None or not recorded.rows:
+        return 0, 0.0
+    spec = read_fitted(folder.data).spec
+    if not spec.endpoints:
+        return len(recorded.rows), 0.0
+    moved = relocated(spec.endpoint, endpoint)
+    asked = {one.model: moved if one == spec.endpoint else one for one in spec.endpoints}
+    prices, costs = PriceBook(), []
+    for answer in recorded.answers:
+        entry, place = answer.entry, asked.get(answer.entry.model)
+        usage = Usage(input_tokens=entry.input_tokens, output_tokens=entry.output_tokens)
+        costs.append(None if place is None else prices.cost(place, usage, entry.reported_model))
+    replayed = sum(row.has_answers for row in recorded.rows)
+    usd = sum_if_known(costs) if replayed else None
+    return len(recorded.rows), None if usd is None else usd * len(recorded.rows) / replayed
 
 
 def compare_live(model: Path, given: Any, endpoint: Mapping[str, Any] | None = None) -> LiveCheck:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from luthier.deployments import supervision
 from luthier.deployments.fetching import FETCH_SECONDS, follows_alias, resolved_model
+from luthier.deployments.parity import price_of_check
 from luthier.deployments.plan import DeploymentPlan, DeploymentRequest
 from luthier.deployments.records import (
     DeploymentRecord,
@@ -25,6 +26,7 @@ from luthier.errors import EndpointError, GateFailed, Interrupted, ModelError, U
 from luthier.packaging.folder import read_model_folder
 from luthier.packaging.loading import find_model, located
 from luthier.processes import build_of_luthier, start_time
+from luthier.providers.prices import dollars
 from luthier.serving.keys import KeyFile
 from luthier.serving.listening import listening_socket
 from luthier.serving.settings import ServerSettings
@@ -162,7 +164,9 @@ def _steps(
     if settings.keys_file == _own_keys(name) and not _own_keys(name).exists():
         steps.append(f"Make a file of keys with one key, which is shown once: {settings.keys_file}")
     steps.append(f"Copy the model ({what}) to {revision_folder(name, number) / 'model'}")
-    steps.append("Start its server, and compare its answers with the recorded ones before a client reaches it")
+    steps.append(
+        f"Start its server, and compare its answers with the recorded ones before a client reaches it{_price(request)}"
+    )
     where = f"{settings.host}:{settings.port}" if settings.port else f"a free port of {settings.host}"
     who = "without a key" if settings.without_key else f"with the keys in {settings.keys_file}"
     if serving is None:
@@ -175,7 +179,10 @@ def _steps(
         )
         steps.append(f"Keep the server of revision {serving.number} warm for as long again, then end it")
     if follows_alias(request.model_uri):
-        steps.append(f"Look every 15 s where {request.model_uri} points, and update in the same way when it moves")
+        code = ", running the code that comes with the new version too" if request.trust else ""
+        steps.append(
+            f"Look every 15 s where {request.model_uri} points, and update in the same way when it moves{code}"
+        )
     steps.append(
         f"Keep it running; its state is in {store_file()}, its log in {deployment_folder(name) / 'server.log'}"
     )
@@ -189,6 +196,16 @@ def _change(old: ResolvedModel, new: ResolvedModel) -> str:
     if old.version and new.version and old.uri.rpartition("/")[0] == new.uri.rpartition("/")[0]:
         return f"from version {old.version} to version {new.version}"
     return f"from {old.uri} to {new.uri}"
+
+
+def _price(request: DeploymentRequest) -> str:
+    """What comparing asks the model's endpoint, in words; empty where it asks nothing."""
+    rows, usd = price_of_check(located(request.model_uri), request.endpoint)
+    if usd == 0:
+        return ""
+    each = " for each new version" if follows_alias(request.model_uri) else ""
+    costs = "at a price that is not known" if usd is None else f"for about {dollars(usd)}"
+    return f": it asks {rows} rows {costs}{each}, which a budget of the day counts"
 
 
 def _make_key(request: DeploymentRequest) -> str | None:
