@@ -18,7 +18,7 @@ from luthier.serving.served_model import ScoringRequest
 from luthier.spec import Fitted
 from tests.conftest import reviews, stars
 from tests.serving.test_luthier_served import served
-from tests.serving.upstream import Upstream, an_upstream
+from tests.serving.upstream import ERRORS, Upstream, an_upstream
 
 Result = TypeVar("Result")
 
@@ -176,6 +176,20 @@ def test_a_request_behind_more_than_a_rate_allows_in_its_time_is_refused_at_once
     refusal = during(model, work)
     assert refusal.status == 503
     assert (refusal.retry_after_seconds or 0) > 2
+
+
+def test_the_log_has_what_a_service_said_without_the_texts_that_it_repeats(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "Anna Muster of Bern has a broken leg"
+    said = {"error": {"message": f"the gateway is lost at: Stars for: {secret.upper()} (trace 77)"}}
+    monkeypatch.setitem(ERRORS, "no key", (401, said))
+    upstream.mood = "no key"
+    model = served(prompted(upstream))
+    with caplog.at_level("DEBUG"), pytest.raises(Refusal):
+        during(model, lambda: model.answer(asking(secret), 10))
+    assert "trace 77" in caplog.text and "gateway is lost" in caplog.text
+    assert "leg" not in caplog.text.lower() and "muster" not in caplog.text.lower()
 
 
 @pytest.mark.parametrize(("mood", "status"), [("no key", 502), ("no money", 503), ("garbage", 502), ("gone", 503)])

@@ -7,7 +7,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["complaint", "error_of", "is_page", "message_of", "own_words", "page_text", "parsed", "status_inside"]
+__all__ = [
+    "complaint",
+    "error_of",
+    "is_page",
+    "message_of",
+    "own_words",
+    "page_text",
+    "parsed",
+    "status_inside",
+    "without_texts",
+]
 
 Complaint = Literal[
     "key",  # this key, account, project, network or country may not ask
@@ -239,6 +249,36 @@ def own_words(message: str, sent: Iterable[str] = ()) -> str:
             begin, end = words[place].start(), words[place + RUN_OF_WORDS - 1].end()
             taken[begin:end] = [True] * (end - begin)
     return "".join(letter for letter, is_taken in zip(message, taken, strict=True) if not is_taken).strip()
+
+
+def without_texts(message: str, sent: Iterable[str]) -> str:
+    """A message with `[...]` for what it repeats of texts that were sent: whole short ones, or three words in a row.
+
+    What a service has changed before it repeats it is not found.
+
+    Examples:
+        >>> without_texts("status 500: cannot read 'The soup was cold'", ["We came late. The soup was cold, alas."])
+        "status 500: cannot read '[...]'"
+        >>> without_texts("status 500: 4111-1111 is no text", ["4111-1111"])
+        'status 500: [...] is no text'
+    """
+    texts = [[word.lower() for word in WORD.findall(text)] for text in sent]
+    runs = {run for text in texts for run in ([tuple(text)] if len(text) < RUN_OF_WORDS else _runs(text)) if run}
+    words = list(WORD.finditer(message))
+    lowered = [word.group().lower() for word in words]
+    parts, end, place = [], 0, 0
+    while place < len(words):
+        after = next(
+            (place + size for size in range(RUN_OF_WORDS, 0, -1) if tuple(lowered[place : place + size]) in runs), None
+        )
+        if after is None:
+            place += 1
+            continue
+        while after < len(words) and tuple(lowered[after - RUN_OF_WORDS + 1 : after + 1]) in runs:
+            after += 1
+        parts += [message[end : words[place].start()], "[...]"]
+        end, place = words[after - 1].end(), after
+    return "".join([*parts, message[end:]])
 
 
 def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -19,6 +19,7 @@ from luthier.errors import BudgetReached, EndpointError, Interrupted, SpecError
 from luthier.packaging.recorded_answers import ReplayResult
 from luthier.packaging.serving_engine import ServingEngine
 from luthier.providers.exchange import Answer, Request
+from luthier.replies.complaints import without_texts
 from luthier.serving.admission import Admission
 from luthier.serving.daily_budget import DailyBudget
 from luthier.serving.refusals import Refusal
@@ -159,10 +160,18 @@ class LuthierServed:
             except BudgetReached as error:
                 raise self._over_budget() from error
             except EndpointError as error:
+                log.warning("the upstream answers no request: %s", await asyncio.to_thread(words_for_log, error, rows))
                 raise upstream_refusal(error) from error
             except Interrupted as error:
                 raise Refusal(503, "TEMPORARILY_UNAVAILABLE", "The server is ending.", retry_after_seconds=1) from error
-            refuse_outage(parts)
+            if (why := outage_of(parts)) is not None:
+                log.warning("no row was answered: %s", await asyncio.to_thread(words_for_log, why, rows))
+                raise Refusal(
+                    503,
+                    "TEMPORARILY_UNAVAILABLE",
+                    "The service that the model asks answered no row; the server's log says why.",
+                    retry_after_seconds=5,
+                )
             return ScoringAnswer(
                 predictions=[record for part in parts for record in part.records],
                 rows=len(rows),
@@ -334,26 +343,19 @@ def busy_upstream(wait_seconds: float) -> Refusal:
     )
 
 
-def refuse_outage(parts: Sequence[AnsweredRows]) -> None:
-    """Refuses a request none of whose rows was answered for a reason that may pass: its rows say nothing.
-
-    Raises:
-        Refusal: 503.
-    """
+def outage_of(parts: Sequence[AnsweredRows]) -> str | None:
+    """Why no row of a request was answered, where that may pass: such rows say nothing. Else `None`."""
     outages = [part.outage for part in parts if set(part.states) != {"empty"}]
-    if outages and None not in outages:
-        log.warning("no row was answered: %s", outages[0])
-        raise Refusal(
-            503,
-            "TEMPORARILY_UNAVAILABLE",
-            "The service that the model asks answered no row; the server's log says why.",
-            retry_after_seconds=5,
-        )
+    return outages[0] if outages and None not in outages else None
+
+
+def words_for_log(said: object, rows: Rows) -> str:
+    """What a service said, without what it repeats of the rows."""
+    return without_texts(str(said), (str(cell) for row in rows.inputs for cell in row.values() if cell is not None))
 
 
 def upstream_refusal(error: EndpointError) -> Refusal:
     """The refusal of a request that the model's upstream cannot answer; its address and words go to the log alone."""
-    log.warning("the upstream answers no request: %s", error)
     if error.cause in ("unreachable", "quota"):
         said = {"unreachable": "cannot be reached", "quota": "has nothing left to spend for this account"}
         return Refusal(

@@ -248,7 +248,9 @@ class UpstreamHealth:
             self._doubt, self._doubt_since = verdict, self._clock()
         if verdict.cause is not None or self._failed_in_a_row >= IN_A_ROW:
             if self._fault is None:
-                log.warning("the upstream fails: %s", verdict.message)
+                # Not its words, which may repeat a row; those are logged with the request, without what they repeat.
+                status = "" if verdict.status is None else f" (status {verdict.status})"
+                log.warning("%s%s", SENTENCES[_state_of(verdict)], status)
             # Whether looks show it is found out by the next one.
             seen = verdict.unreachable or _state_of(verdict) == "unreachable"
             self._fault = _Fault(_state_of(verdict), self._since(), seen)
