@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from luthier.deployments.records import controller_lock
+from luthier.errors import UserError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
 from luthier.processes import start_time
@@ -56,9 +58,20 @@ def pause_before_start(quick_ends: int) -> float:
 
 
 def supervision_folder() -> Path:
-    """Folder of the supervisor's files, mode 0700. Their names have a dot, which no deployment's folder has."""
+    """Folder of the supervisor's files and of the deployments; the former's names have a dot, those of the latter none.
+
+    Its mode is 0700, also where `LUTHIER_HOME` is a folder that others can enter: what lies in it is run.
+
+    Raises:
+        UserError: it belongs to somebody else.
+    """
     folder = luthier_home() / "deployments"
     folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UserError(f"{folder} is no folder of yours; name another place for it with LUTHIER_HOME.")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
     return folder
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from luthier.deployments import supervision
+from luthier.deployments.controller_start import supervision_folder
 from luthier.deployments.fetching import FETCH_SECONDS, follows_alias, resolved_model
 from luthier.deployments.parity import price_of_check
 from luthier.deployments.plan import DeploymentPlan, DeploymentRequest
@@ -213,7 +214,8 @@ def _make_key(request: DeploymentRequest) -> str | None:
     file = _own_keys(request.name)
     if request.settings.keys_file != file or file.exists():
         return None
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    supervision_folder()
+    file.parent.mkdir(mode=0o700, exist_ok=True)
     return KeyFile(file).add(FIRST_LABEL)
 
 
