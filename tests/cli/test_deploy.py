@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from luthier.home import luthier_home
 from luthier.serving.scoring_client import predictions_for
+from luthier.tracking.model_runs import write_kept_runs
 from tests.cli.conftest import Run
 from tests.deployments.conftest import mood_store, moods  # noqa: F401
 
@@ -83,6 +85,19 @@ def test_a_deployment_from_its_first_answer_to_its_end(run: Run, port: int, tmp_
 
     assert run("deploy", "rollback", "mood").code == 0
     assert predictions_for(f"http://127.0.0.1:{port}", row, key=key)[0]["label"] == "good"
+
+    assert write_kept_runs() == 0
+    client = mlflow.MlflowClient()
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    second, first = client.search_runs(experiments, "tags.`luthier.kind` = 'deploy'", order_by=["start_time DESC"])
+    assert first.data.params == {
+        **{"deployment": "mood", "target": "local", "url": f"http://127.0.0.1:{port}", "revision": "1"},
+    }
+    assert (second.data.params["revision"], second.data.params["config.watch_seconds"]) == ("2", "1")
+    for number, one in ((1, first), (2, second)):
+        assert one.data.tags["luthier.model_version"] == f"mood/{number}"
+        linked = [model.model_id for model in client.get_run(one.info.run_id).inputs.model_inputs]
+        assert [f"models:/{model_id}" for model_id in linked] == [client.get_model_version("mood", str(number)).source]
 
     assert "stopped" in run("deploy", "stop", "mood").out
     assert run("deploy", "delete", "mood", "--yes").code == 0

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
 from mlflow.deployments import get_deploy_client
@@ -104,6 +105,8 @@ def test_mlflows_commands_make_update_and_delete_a_deployment() -> None:
     assert "'status': 'serving'" in said
     assert "revision: 2" in said
     assert "20 of 20 recorded answers replayed; live 20 of 20 alike" in deployment("plain").description
+    runs = mlflow.search_runs(search_all_experiments=True, filter_string="tags.`luthier.kind` = 'deploy'")
+    assert sorted(runs["params.revision"]) == ["1", "2"]
     assert get_deploy_client("luthier-local").delete_deployment("plain") is None
     assert deployments() == []
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from luthier.deployments.plan import LONGEST_NAME, DeploymentPlan, DeploymentRequest, checked_name
+from luthier.deployments.store import DeploymentStore
 from luthier.deployments.targets.known_targets import target_named
 from luthier.errors import UserError
+from luthier.packaging.folder import read_model_folder
+from luthier.packaging.loading import is_of_the_store, located
 from luthier.serving.settings import ServerSettings
+from luthier.techniques import read_fitted
+from luthier.tracking.model_runs import deployment_run, log_later, log_model_run
 
 logger = logging.getLogger(__name__)
 
@@ -92,19 +98,56 @@ class DeploymentSetup:
         return self._plan
 
     def run(self) -> DeploymentResult:
-        """Makes or updates the deployment.
+        """Makes or updates the deployment, and leaves an MLflow run linked to the model that says so.
 
         Raises:
             GateFailed: the model does not give its recorded answers, or did worse than the one before; that goes on.
             UserError: it cannot be deployed there.
         """
         plan = self.plan()
-        return DeploymentResult(plan, self._target.apply(plan))
+        done = DeploymentResult(plan, self._target.apply(plan))
+        _log(plan)
+        return done
+
+
+def _log(plan: DeploymentPlan) -> None:
+    """Writes the MLflow run of a deployment of a model that the tracking store knows, or has it written in a moment."""
+    request = plan.request
+    if not is_of_the_store(request.model_uri):
+        return
+    model = read_model_folder(located(request.model_uri), request.model_uri)
+    if not model.is_ours:
+        return
+    spec = read_fitted(model.data).spec
+    run = deployment_run(request.name, plan.target, request.model_uri, model.model_id, spec, _params(plan))
+    if "mlflow" not in sys.modules:
+        log_later(run)
+        return
+    try:
+        log_model_run(run)
+    except UserError as error:
+        # It answers; that it has no run is no reason to say that it failed.
+        logger.warning("%s is deployed, but no run says so: %s", request.name, error)
+
+
+def _params(plan: DeploymentPlan) -> dict[str, str]:
+    """What is known of a deployment that was just made, for its run."""
+    request = plan.request
+    params = {"deployment": request.name, **{f"config.{key}": value for key, value in request.config.items()}}
+    if request.to is not None:
+        params["folder"] = str(request.to)
+    if plan.target == "local":
+        with DeploymentStore() as store:
+            found = store.one(request.name)
+        params["url"] = found.url
+        if found.serving is not None:
+            params["revision"] = str(found.serving.number)
+    return params
 
 
 def _name_for(model_uri: str) -> str:
     named = re.match(r"models:/([^/@]+)", model_uri)
-    rough = named[1] if named else Path(model_uri).name
+    rough = named[1] if named else Path(model_uri).name.removesuffix(".yaml").removesuffix(".yml")
     name = re.sub(r"[^a-z0-9]+", "-", rough.lower()).strip("-")[:LONGEST_NAME].strip("-")
     try:
         return checked_name(name)

@@ -21,7 +21,7 @@ from luthier.tracking.stores import connect
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["FoundModel", "find_model", "located"]
+__all__ = ["FoundModel", "find_model", "is_of_the_store", "located"]
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ def find_model(
         )
     fitted = read_relocated(folder.data, {**folder.config, **settings})
     sends_key = None
-    if not _is_of_the_store(model_uri) and not {"provider", "base_url"} & set(settings):
+    if not is_of_the_store(model_uri) and not {"provider", "base_url"} & set(settings):
         sends_key = _where_the_key_goes(fitted)
         if sends_key is not None:
             logger.warning("%s sends %s.", model_uri, sends_key)
     return FoundModel(model_uri, fitted, folder, sends_key)
 
 
-def _is_of_the_store(model_uri: str) -> bool:
+def is_of_the_store(model_uri: str) -> bool:
     """Whether a model comes from the tracking store that the user has set, and not from a folder or an address."""
     return not Path(model_uri).is_dir() and model_uri.startswith(("models:", "runs:", "mlflow-artifacts:"))
 

@@ -50,6 +50,14 @@ def compose_of(folder: Path) -> dict[str, Any]:
     return found
 
 
+def test_a_run_says_where_the_folder_is_and_of_which_version(built: Path) -> None:
+    (run,) = mlflow.search_runs(
+        search_all_experiments=True, filter_string="tags.`luthier.kind` = 'deploy'", output_format="list"
+    )
+    assert run.data.params == {"deployment": "stars", "target": "container", "folder": str(built)}
+    assert (run.info.run_name, run.data.tags["luthier.model_version"]) == ("deploy stars", "stars/1")
+
+
 def test_the_folder_holds_what_an_image_needs_and_nothing_else(built: Path) -> None:
     assert sorted(entry.name for entry in built.iterdir()) == [
         ".dockerignore", "Dockerfile", "README.md", "compose.yaml", "endpoint.yaml", "luthier-0.1.0-py3-none-any.whl",
