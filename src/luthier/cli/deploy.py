@@ -30,7 +30,8 @@ class _ModelOrCommand(TyperGroup):
 deploy = typer.Typer(
     name="deploy",
     cls=_ModelOrCommand,
-    help="Deploy a packaged model. Type: luthier deploy MODEL_URI --target TARGET --name NAME.",
+    help="Deploy a packaged model. Type: luthier deploy MODEL_URI --target TARGET --name NAME. Its options: luthier "
+    "deploy start --help.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -52,7 +53,7 @@ class TargetName(StrEnum):
 def start(
     model_uri: ModelUri,
     target: Annotated[
-        TargetName, typer.Option("--target", help="local: this machine, supervised. The others: see the docs.")
+        TargetName, typer.Option("--target", help="local: this machine, supervised. The others: docs/deploy.md.")
     ],
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name of the deployment; that of the model by default.")
@@ -79,7 +80,10 @@ def start(
     trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Deploy a model, or update the deployment of that name to it: checked before it takes over."""
+    """Deploy or update; `start` need not be typed.
+
+    An update is checked before it takes over from the model that answers so far.
+    """
     from luthier import api
     from luthier.cli.printing import print_end, print_json
     from luthier.cli.spending import agree_to_hosting
@@ -133,7 +137,10 @@ def status(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show the deployments of this machine: where they answer, which version, and how they are."""
+    """Show deployments of this machine.
+
+    Where they answer, with which version, and how they are.
+    """
     from luthier import api
     from luthier.cli.printing import print_json
     from luthier.terminals import visible
@@ -178,15 +185,20 @@ def rollback(
 
 @deploy.command()
 def stop(name: Name) -> None:
-    """Stop a deployment after the requests it is answering. It is kept: `luthier deploy` starts it again."""
+    """Stop a deployment, and keep it.
+
+    The requests it is answering are finished. `luthier deploy MODEL_URI` starts it again.
+    """
     from luthier import api
 
     print(api.deployment(name).stop())
 
 
 @deploy.command()
-def delete(name: Name, yes: Yes = False) -> None:
-    """Stop a deployment and forget it, its revisions and its log."""
+def delete(
+    name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")] = False
+) -> None:
+    """Remove a deployment, its keys and its log."""
     from luthier import api
     from luthier.cli.spending import agree
 

@@ -14,7 +14,7 @@ __all__ = ["keys"]
 
 keys = typer.Typer(
     name="keys",
-    help="Make, list and revoke the API keys of a server. The file holds their hashes; servers notice a change by "
+    help="Make and revoke the API keys of a server. The file holds their hashes; servers notice a change by "
     "themselves.",
     rich_markup_mode=None,
     no_args_is_help=True,
@@ -26,7 +26,7 @@ Label = Annotated[str, typer.Argument(metavar="LABEL", help="Whose key it is; th
 
 @keys.command()
 def add(file: File, label: Label, json: Json = False) -> None:
-    """Make a key and print it, this once; the file keeps only its hash."""
+    """Make a key and print it once. The file keeps only its hash."""
     from luthier import api
     from luthier.cli.printing import print_json
 
@@ -59,7 +59,7 @@ def list_keys(file: File, json: Json = False) -> None:
 
 @keys.command()
 def revoke(file: File, label: Label, json: Json = False) -> None:
-    """Take a key out of the file; servers refuse it within a second."""
+    """Take a key out of the file. Servers refuse it within a second."""
     from luthier import api
     from luthier.cli.printing import print_json
 

@@ -64,7 +64,10 @@ def rai(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Assess a packaged model: a scorecard, and Responsible AI dashboards. At most one call a row by default."""
+    """Assess a packaged model.
+
+    Prints a scorecard, and makes Responsible AI dashboards. At most one call a row by default.
+    """
     from luthier import api
     from luthier.cli.printing import print_end, print_json, read_shown
     from luthier.cli.spending import agree_to, agree_to_address, agree_to_fetch

@@ -33,13 +33,15 @@ Keys = Annotated[
     Path | None, typer.Option("--keys", metavar="FILE", help="API keys to let in, as `luthier keys add` writes them.")
 ]
 NoKey = Annotated[bool, typer.Option("--no-key", help="Let every program on this machine in, without a key.")]
+BUDGET_HELP = (
+    "Most that may be spent in a day, UTC. What was spent is kept by the model's name in LUTHIER_HOME/spending.db: a "
+    "restart does not begin again, and servers of one model share the day's budget."
+)
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Longest that a request may take.")
 ]
-Rows = Annotated[int, typer.Option("--most-rows", metavar="N", min=1, help="Rows in one request.")]
-Budget = Annotated[
-    float | None, typer.Option("--budget-per-day", metavar="USD", min=0, help="Most that may be spent in a day, UTC.")
-]
+Rows = Annotated[int, typer.Option("--most-rows", metavar="N", min=1, help="Most rows in one request.")]
+Budget = Annotated[float | None, typer.Option("--budget-per-day", metavar="USD", min=0, help=BUDGET_HELP)]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Let a model that Luthier did not log run the code it brings along.")
 ]
@@ -66,9 +68,10 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Answer HTTP with a packaged model until Ctrl-C, by MLflow's scoring protocol.
+    """Answer HTTP with a packaged model.
 
-    Without --keys and --no-key, a key for this run is made and printed.
+    It speaks MLflow's scoring protocol, and answers until Ctrl-C. Without --keys and --no-key, a key for this run is
+    made and printed.
     """
     from luthier import api
 
