@@ -394,7 +394,7 @@ async def _cancel_when_client_goes(receive: Receive, work: asyncio.Task[object])
 
 
 def _is_private(request: Request) -> bool:
-    """Whether it came by a socket that nobody else can reach."""
+    """Whether it came by a socket that no other user can reach."""
     listener = request.scope.get("state", {}).get("listener")
     return listener is not None and not listener.needs_key
 
