@@ -63,7 +63,7 @@ def supervision_folder() -> Path:
     Its mode is 0700, also where `LUTHIER_HOME` is a folder that others can enter: what lies in it is run.
 
     Raises:
-        UserError: it belongs to somebody else.
+        UserError: it belongs to another user.
     """
     folder = luthier_home() / "deployments"
     folder.mkdir(mode=0o700, exist_ok=True)
