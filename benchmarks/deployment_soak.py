@@ -1,11 +1,11 @@
-"""Ten minutes of steady load on a local deployment that is updated every minute and loses a server every two.
+"""Ten minutes of steady load on a local deployment that is updated every minute and loses a process every two.
 
-    python benchmarks/deployment_soak.py [--minutes 10] [--rate 100]
+    python benchmarks/deployment_soak.py [--minutes 10] [--rate 100] [--kill server,controller,supervisor]
 
 Two versions of one model answer the same text differently, so that an answer tells which version gave it. Every minute
-the deployment is updated to the other one; every second minute the server that answers is killed with SIGKILL. Printed
-are the requests that failed, how many of them were in a killed server, the answers of a version that was not deployed
-at that moment, and the memory of controller and servers, minute by minute.
+the deployment is updated to the other one; every second minute one of the processes of `--kill`, in turn, is killed
+with SIGKILL: by default the server that answers. Printed are the requests that failed, how many of them at a kill, the
+answers of a version that was not deployed at that moment, and the memory of controller and servers, minute by minute.
 """
 
 from __future__ import annotations
@@ -137,8 +137,12 @@ class Deployment:
         asked = "from luthier.deployments.supervision import state; print(state().controller_pid or 0)"
         return int(subprocess.run([sys.executable, "-c", asked], env=self.environment, stdout=subprocess.PIPE).stdout)
 
+    def supervisors(self) -> list[int]:
+        file = self.folder / "home" / "deployments" / "supervisord.pid"
+        return [int(file.read_text())] if file.exists() else []  # systemd's is not ours to kill
 
-async def soak(deployment: Deployment, minutes: int, rate: float) -> None:
+
+async def soak(deployment: Deployment, minutes: int, rate: float, killed: list[str]) -> None:
     seen, versions, kills = Seen(), Versions("1"), list[float]()
     url, begin = f"http://127.0.0.1:{deployment.port}", time.monotonic()
     until = begin + 60 * minutes
@@ -164,14 +168,17 @@ async def soak(deployment: Deployment, minutes: int, rate: float) -> None:
             flush=True,
         )
         if minute % 2:
-            for pid in servers:
+            victim = killed[minute // 2 % len(killed)]
+            pids = {"server": servers, "controller": [deployment.controller()], "supervisor": deployment.supervisors()}
+            for pid in pids[victim]:
                 kills.append(time.monotonic())
                 os.kill(pid, signal.SIGKILL)
+                print(f"{victim} {pid} was killed", flush=True)
     await asyncio.gather(*clients)
     in_killed = [one for one in seen.failed if any(one[0] <= kill <= one[1] + 0.1 for kill in kills)]
     print(
         f"{seen.answered:,} answered ({dict(seen.versions)}), slowest {seen.slowest_seconds:.1f} s, "
-        f"{len(kills)} servers killed, {len(seen.failed)} failed ({len(in_killed)} of them in a killed server), "
+        f"{len(kills)} processes killed, {len(seen.failed)} failed ({len(in_killed)} of them at a kill), "
         f"{len(seen.wrong)} answered by a wrong version"
     )
     for start, end, why in [one for one in seen.failed if one not in in_killed][:10]:
@@ -185,6 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=int, default=10)
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
+    parser.add_argument("--kill", default="server", help="of server, controller and supervisor, with commas")
     given = parser.parse_args()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -199,7 +207,7 @@ def main() -> None:
         )  # fmt: skip
         deployment.update("1")
         try:
-            asyncio.run(soak(deployment, given.minutes, given.rate))
+            asyncio.run(soak(deployment, given.minutes, given.rate, given.kill.split(",")))
         finally:
             deployment.luthier("deploy", "delete", "soak", "--yes")
 

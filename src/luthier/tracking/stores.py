@@ -94,8 +94,9 @@ def where_to_look() -> str:
     uri = store_uri()
     if uri.startswith("http"):
         return f"See it at {uri}"
-    if uri == f"sqlite:///{Path.cwd() / DEFAULT_FILE}":
-        uri = f"sqlite:///{DEFAULT_FILE}"
+    with contextlib.suppress(FileNotFoundError):  # this folder was removed meanwhile
+        if uri == f"sqlite:///{Path.cwd() / DEFAULT_FILE}":
+            uri = f"sqlite:///{DEFAULT_FILE}"
     return f"See it with: mlflow ui --backend-store-uri {uri}"
 
 
