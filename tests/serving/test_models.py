@@ -10,7 +10,7 @@ import pytest
 import luthier as lt
 from luthier.engine.loop import wait_for
 from luthier.errors import GateFailed, ModelError
-from luthier.serving.models import open_model
+from luthier.serving.models import example_of_folder, open_model
 from luthier.serving.server import serve_in_background
 from luthier.serving.settings import ServerSettings
 from tests.measured_models import MeasuredModels
@@ -72,3 +72,14 @@ def test_a_model_pointed_elsewhere_replays_what_it_recorded_at_home(measured: Me
     wait_for(model.start())
     assert model.readiness().checks["parity"] is None
     wait_for(model.close())
+
+
+def test_an_example_is_read_from_the_folder_alone_and_only_where_it_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "input_example.json"
+    for text in ("[" * 100_000, "[]", '{"columns": 1, "data": [[2]]}', " " * 3_000_000 + '{"columns": [], "data": []}'):
+        file.write_text(text)
+        assert example_of_folder(tmp_path) == ()
+    file.rename(tmp_path / "elsewhere.json")
+    file.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(ModelError, match="symbolic link"):
+        example_of_folder(tmp_path)

@@ -22,12 +22,16 @@ from luthier.serving.served_model import ServedModel, ServedModelFacts
 from luthier.serving.settings import ServerSettings
 from luthier.spec import Fitted, Spec
 from luthier.techniques import Prompt, read_fitted
+from luthier.techniques.fitted_folder import plain_file
 from luthier.tracking.store_file import REGISTERED, registered_version
 
 __all__ = ["open_model", "serve_found"]
 
 TYPES = {"text": "string", "number": "double"}
 PARAM_TYPES = {"temperature": "double", "top_p": "double", "max_tokens": "long", "seed": "long"}
+
+
+LARGEST_EXAMPLE_BYTES = 2_000_000
 
 
 def open_model(
@@ -161,9 +165,16 @@ def registered(uri: str) -> tuple[str, str] | None:
 
 
 def example_of_folder(folder: Path) -> tuple[Mapping[str, Any], ...]:
-    """The rows that the model was logged with as an example; none where they are no table."""
+    """The rows that the model was logged with as an example; none where they are no table, or a very large one.
+
+    Raises:
+        ModelError: the file is a link out of the folder, or a pipe.
+    """
+    file = plain_file(folder / "input_example.json", str(folder))
     try:
-        document = json.loads((folder / "input_example.json").read_text(encoding="utf-8"))
+        if file.stat().st_size > LARGEST_EXAMPLE_BYTES:
+            return ()
+        document = json.loads(file.read_text(encoding="utf-8"))
         return tuple(dict(zip(document["columns"], row, strict=True)) for row in document["data"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()
