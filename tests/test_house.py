@@ -210,3 +210,8 @@ def test_mlflow_run_installs_what_the_package_needs() -> None:
     wanted = project["dependencies"] + [part for parts in project["optional-dependencies"].values() for part in parts]
     listed = yaml.safe_load((REPOSITORY / "conda.yaml").read_text())["dependencies"][-1]["pip"]
     assert sorted(listed) == sorted(wanted)
+
+
+def test_no_public_name_is_that_of_a_room() -> None:
+    # `import luthier.deployments` anywhere would put the room in the place of the name.
+    assert not set(luthier.__all__) & FLOOR_OF.keys() - {"estimator"}

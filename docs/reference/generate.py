@@ -78,6 +78,16 @@ PAGES = (
         ),
     ),
     Page(
+        "deploying.md",
+        "Serving and deploying",
+        "A model that answers HTTP; see [deploy.md](../deploy.md).",
+        (
+            "deploy", "deployment", "list_deployments", "Deployment", "ServerSettings",
+            "luthier.deployments.deployment_setup:DeploymentResult", "luthier.deployments.plan:DeploymentPlan",
+            "luthier.scoring.model_server:ModelServer", "luthier.serving.keys:KeyFile",
+        ),
+    ),
+    Page(
         "errors.md",
         "Errors",
         "One tree; the number in brackets is the exit code of the command line. See [errors.md](../errors.md).",

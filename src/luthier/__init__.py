@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from luthier.api import compare_tables as compare_tables
     from luthier.api import deploy as deploy
     from luthier.api import deployment as deployment
-    from luthier.api import deployments as deployments
     from luthier.api import fit as fit
+    from luthier.api import list_deployments as list_deployments
     from luthier.api import load as load
     from luthier.api import log as log
     from luthier.api import plan as plan
@@ -75,8 +75,8 @@ _ROOMS = {
     room: names.split()
     for room, names in {
         "luthier.api": "Board Boards Deployment Job Model Plan RaiReport ServerSettings SpecResult attach_job "
-        "audit check compare compare_checkpoints compare_tables deploy deployment deployments fit "
-        "load log plan preview promote rai score tune",
+        "audit check compare compare_checkpoints compare_tables deploy deployment fit list_deployments "
+        "list_deployments load log plan preview promote rai score tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

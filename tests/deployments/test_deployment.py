@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.deployments.deployment import Deployment, deployments, deployments_table
+from luthier.deployments.deployment import Deployment, deployments_table, list_deployments
 from luthier.deployments.records import deployment_folder
 from luthier.deployments.store import DeploymentStore
 from luthier.errors import DataError, UserError
@@ -55,7 +55,7 @@ def test_it_says_where_it_answers_and_which_revision(measured: MeasuredModels) -
         assert [one.words for one in found.events] == ["revision 1 asked for: models:/stars/1"]
         document = found.to_document()
         assert (document["version"], document["revisions"][0]["state"]) == ("1", "serving")
-        for text in (repr(found), found._repr_html_(), found.description, deployments_table(deployments())):
+        for text in (repr(found), found._repr_html_(), found.description, deployments_table(list_deployments())):
             assert "stars" in text
             assert found.url in text
 

@@ -19,7 +19,7 @@ from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
 import luthier as lt
 from luthier.deployments import supervision
-from luthier.deployments.deployment import deployment, deployments
+from luthier.deployments.deployment import deployment, list_deployments
 from luthier.serving.settings import ServerSettings
 from tests.conftest import KEY, reviews
 from tests.deployments.deployed import deployed
@@ -85,7 +85,7 @@ def controller(measured: MeasuredModels, monkeypatch: pytest.MonkeyPatch) -> Ite
     """The controller that a deployment starts ends with the test."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{measured.store}")
     yield
-    if any(one.name == "plain" for one in deployments()):
+    if any(one.name == "plain" for one in list_deployments()):
         deployment("plain").delete()
     supervision.stop()
 
@@ -108,7 +108,7 @@ def test_mlflows_commands_make_update_and_delete_a_deployment() -> None:
     runs = mlflow.search_runs(search_all_experiments=True, filter_string="tags.`luthier.kind` = 'deploy'")
     assert sorted(runs["params.revision"]) == ["1", "2"]
     assert get_deploy_client("luthier-local").delete_deployment("plain") is None
-    assert deployments() == []
+    assert list_deployments() == []
 
 
 def curl(url: str, body: dict[str, Any]) -> Any:

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from luthier.auditing.job_audit import plan_chains as plan_chains
     from luthier.deployments.deployment import Deployment as Deployment
     from luthier.deployments.deployment import deployment as deployment
-    from luthier.deployments.deployment import deployments as deployments
     from luthier.deployments.deployment import deployments_table as deployments_table
     from luthier.deployments.deployment import keep_running as keep_running
+    from luthier.deployments.deployment import list_deployments as list_deployments
     from luthier.deployments.deployment_setup import DeploymentResult as DeploymentResult
     from luthier.deployments.deployment_setup import DeploymentSetup as DeploymentSetup
     from luthier.deployments.deployment_setup import settings_of as settings_of
@@ -95,7 +95,7 @@ _NAMES_OF = {
         "luthier.api.verbs": "check compare compare_tables fit limited log plan preview rai score show_fit",
         "luthier.auditing.audit_result": "AuditResult",
         "luthier.auditing.job_audit": "audit_chains chains_of jobs_of_sweep plan_chains",
-        "luthier.deployments.deployment": "Deployment deployment deployments deployments_table keep_running",
+        "luthier.deployments.deployment": "Deployment deployment deployments_table keep_running list_deployments",
         "luthier.deployments.deployment_setup": "DeploymentResult DeploymentSetup settings_of",
         "luthier.experiments.board": "Board Boards SpecResult",
         "luthier.experiments.checking": "check_specs",

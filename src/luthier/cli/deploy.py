@@ -147,7 +147,7 @@ def status(
 
     if api.keep_running():
         print("the controller of the deployments did not run; it was started.", file=sys.stderr)
-    found = api.deployments() if name is None else [api.deployment(name)]
+    found = api.list_deployments() if name is None else [api.deployment(name)]
     if json:
         print_json([one.to_document() for one in found])
     elif name is None:

@@ -24,7 +24,7 @@ from luthier.techniques import read_fitted
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Deployment", "deployment", "deployments", "deployments_table", "keep_running"]
+__all__ = ["Deployment", "deployment", "deployments_table", "keep_running", "list_deployments"]
 
 POLL_SECONDS = 0.1
 FOLLOW_SECONDS = 0.3
@@ -276,7 +276,7 @@ def deployment(name: str) -> Deployment:
     return Deployment(name)
 
 
-def deployments() -> list[Deployment]:
+def list_deployments() -> list[Deployment]:
     """The deployments of this user on this machine, by name."""
     return [Deployment(one.name) for one in _records()]
 

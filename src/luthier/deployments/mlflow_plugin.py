@@ -18,7 +18,7 @@ import mlflow.deployments
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 
-from luthier.deployments.deployment import Deployment, deployments
+from luthier.deployments.deployment import Deployment, list_deployments
 from luthier.deployments.deployment_setup import DeploymentSetup
 from luthier.deployments.records import DeploymentRecord
 from luthier.deployments.rollout import RolloutBounds
@@ -153,7 +153,7 @@ class LuthierLocalClient(mlflow.deployments.BaseDeploymentClient):  # type: igno
         """Every deployment of this user on this machine."""
         with _in_mlflow_words():
             _check_no_endpoint(endpoint)
-            return [_described(one) for one in deployments()]
+            return [_described(one) for one in list_deployments()]
 
     def get_deployment(self, name: str, endpoint: str | None = None) -> dict[str, Any]:
         """One deployment: where it answers, how it is, and its revisions.
@@ -199,7 +199,7 @@ def _in_mlflow_words() -> Iterator[None]:
 
 
 def _names() -> list[str]:
-    return [one.name for one in deployments()]
+    return [one.name for one in list_deployments()]
 
 
 def _record(name: str) -> DeploymentRecord:
