@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import luthier as lt
+from luthier.providers import local_service
 from luthier.serving.luthier_served import LuthierServed
 from luthier.serving.refusals import Refusal
+from luthier.spec import Fitted
+from tests.conftest import stars
 from tests.serving.test_luthier_served import served
 from tests.serving.test_waiting import asking, during, prompted
 from tests.serving.upstream import an_upstream
@@ -51,6 +59,26 @@ def test_without_traffic_looks_tell_within_5_seconds(mood: Any, words: str) -> N
 
         during(model, work)
         assert upstream.chats == ["Stars for: a"]
+
+
+@pytest.mark.slow
+def test_the_embedded_server_is_there_before_the_first_request_and_comes_back_when_it_is_killed(
+    clean_home: Path,
+) -> None:
+    spec = lt.Prompt(stars(), "{{ text }}", endpoint=lt.embedded("deterministic"))
+    model = served(Fitted(spec))
+
+    async def work() -> None:
+        announced = json.loads((clean_home / "local" / "server.json").read_text())
+        os.kill(announced["pid"], signal.SIGKILL)
+        await becomes(model, lambda why: "cannot be reached" in (why or ""), 5.5)
+        await becomes(model, lambda why: why is None, 20)
+        assert (await model.answer(asking("a"), 10)).rows == 1
+
+    try:
+        during(model, work)
+    finally:
+        os.kill(local_service.attach().pid, signal.SIGTERM)
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ class LuthierServed:
                 # It gets no traffic, and what was changed in it may break anywhere.
                 return
         await asyncio.to_thread(self._warm_up)
-        self.health.start()
+        await self.health.start()
 
     async def close(self) -> None:
         """Ends the engine; called when nothing is in flight any more."""

@@ -13,6 +13,8 @@ from typing import Literal
 
 from luthier.engine.engine import Engine
 from luthier.engine.looks import look_at_models, try_call
+from luthier.errors import LuthierError
+from luthier.providers import PROVIDERS
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Operation
 from luthier.providers.prices import PriceBook
@@ -164,8 +166,13 @@ class UpstreamHealth:
 
     # Looking
 
-    def start(self) -> None:
-        """Begins to look."""
+    async def start(self) -> None:
+        """Starts the embedded server where that is asked, so that no request waits for it; then begins to look.
+
+        Raises:
+            LuthierError: the embedded server does not start.
+        """
+        await PROVIDERS[self.endpoint.provider].prepare(self.endpoint)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_on())
 
@@ -198,9 +205,21 @@ class UpstreamHealth:
             if verdict is None or verdict.kind == "rate_limit":
                 self._looked_well()
             else:
-                self._fault = _Fault(_state_of(verdict), self._since(), True)
+                self._blame(verdict, is_seen_by_looks=True)
+                if self.endpoint.provider == "local":
+                    await self._start_again()
                 return
         await self._try()
+
+    async def _start_again(self) -> None:
+        """Starts the embedded server that has ended; a look then shows that it is there again."""
+        if self._clock() - self._tried_at < self._pause_seconds:
+            return
+        self._tried_at = self._clock()
+        try:
+            await PROVIDERS[self.endpoint.provider].prepare(self.endpoint, again=True)
+        except LuthierError as error:
+            log.warning("the embedded server could not be started again: %s", error)
 
     async def _try(self) -> None:
         """Makes a trial call where only that can tell, and it is time for one."""
@@ -209,9 +228,7 @@ class UpstreamHealth:
             return
         if fault is None and now - self._doubt_since < DOUBT_SECONDS:
             return
-        lasted = now - fault.since if fault is not None else 0.0
-        pause = min(LONGEST_CALL_PAUSE_SECONDS, max(FIRST_CALL_SECONDS, CALLS_OF_OUTAGE * lasted))
-        if now - self._tried_at < pause or not self._may_try():
+        if now - self._tried_at < self._pause_seconds or not self._may_try():
             return
         self._tried_at = now
         seconds = max(CALL_SECONDS, 2 * self._usual_seconds)
@@ -222,8 +239,7 @@ class UpstreamHealth:
             # What it refuses of the trial's parameters it would not refuse if it were not well.
             self._answered()
         else:
-            state = _state_of(verdict)
-            self._fault = _Fault(state, self._since(), state == "unreachable")
+            self._blame(verdict, is_seen_by_looks=_state_of(verdict) == "unreachable")
 
     # What follows from it
 
@@ -247,14 +263,22 @@ class UpstreamHealth:
         if self._doubt is None:
             self._doubt, self._doubt_since = verdict, self._clock()
         if verdict.cause is not None or self._failed_in_a_row >= IN_A_ROW:
-            if self._fault is None:
-                # Not its words, which may repeat a row; those are logged with the request, without what they repeat.
-                status = "" if verdict.status is None else f" (status {verdict.status})"
-                log.warning("%s%s", SENTENCES[_state_of(verdict)], status)
             # Whether looks show it is found out by the next one.
-            seen = verdict.unreachable or _state_of(verdict) == "unreachable"
-            self._fault = _Fault(_state_of(verdict), self._since(), seen)
+            self._blame(verdict, is_seen_by_looks=verdict.unreachable or _state_of(verdict) == "unreachable")
         self._wake.set()
+
+    def _blame(self, verdict: Verdict, *, is_seen_by_looks: bool) -> None:
+        if self._fault is None:
+            # Not its words, which may repeat a row; those are logged with the request, without what they repeat.
+            status = "" if verdict.status is None else f" (status {verdict.status})"
+            log.warning("%s%s", SENTENCES[_state_of(verdict)], status)
+        self._fault = _Fault(_state_of(verdict), self._since(), is_seen_by_looks)
+
+    @property
+    def _pause_seconds(self) -> float:
+        """Between two trials."""
+        lasted = self._clock() - self._since()
+        return min(LONGEST_CALL_PAUSE_SECONDS, max(FIRST_CALL_SECONDS, CALLS_OF_OUTAGE * lasted))
 
     def _since(self) -> float:
         return self._clock() if self._fault is None else self._fault.since
@@ -289,7 +313,7 @@ def _state_of(verdict: Verdict) -> State:
 
 
 class Upstreams:
-    """Judges every endpoint that a recipe asks; not the embedded server, which is started when it is asked.
+    """Judges every endpoint that a recipe asks.
 
     Args:
         spec: the recipe.
@@ -309,13 +333,16 @@ class Upstreams:
         self._upstreams = {
             place_of(probe.endpoint): UpstreamHealth(probe.endpoint, probe.operation, spend=spend, may_try=may_try)
             for probe in spec.probes()
-            if probe.endpoint.provider != "local"
         }
 
-    def start(self) -> None:
-        """Begins to look."""
+    async def start(self) -> None:
+        """Starts the embedded server where one is asked, and begins to look.
+
+        Raises:
+            LuthierError: the embedded server does not start.
+        """
         for upstream in self._upstreams.values():
-            upstream.start()
+            await upstream.start()
 
     async def close(self) -> None:
         """Ends that."""
