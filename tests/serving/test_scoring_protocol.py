@@ -272,6 +272,7 @@ def test_csv_rows_may_be_longer_than_a_block_of_the_reader() -> None:
         b"text,code\nthe soup was cold\n",
         b"text,code\nthe soup was cold,1,2\n",
         b"text\nthe soup was cold \xff\n",
+        b"text\nthe soup, was cold \xff\n",
     ],
 )
 def test_a_csv_that_is_none_gets_400_and_no_cell_back(body: bytes) -> None:

@@ -254,6 +254,8 @@ def _read_csv(body: bytes) -> Any:
     quoting = csv.ParseOptions(newlines_in_values=True, invalid_row_handler=remember)
     _check_columns(_columns_of(body))
     try:
+        # Where pyarrow hands out a row of other bytes it prints a traceback of its own.
+        body.decode()
         names = csv.open_csv(io.BytesIO(body), whole, quoting).schema.names
         texts = csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
