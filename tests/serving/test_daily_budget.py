@@ -50,6 +50,18 @@ def test_a_new_day_has_a_new_budget(tmp_path: Path) -> None:
     assert budget.left_usd == 1.0
 
 
+def test_what_is_left_and_pays_no_request_counts_as_spent(tmp_path: Path) -> None:
+    budget = DailyBudget(1.0, tmp_path / "spending.db", "stars", now=lambda: NOON)
+    budget.spend(0.95)
+    assert not budget.reserve(5.0)
+    assert not budget.is_spent
+    assert not budget.reserve(0.1)
+    assert budget.is_spent
+    assert budget.reserve(0.02)
+    budget.settle(0.02, 0.0)
+    assert not budget.is_spent
+
+
 def spend_and_die(file: Path) -> None:
     budget = DailyBudget(1.0, file, "stars", now=lambda: NOON)
     budget.spend(0.25)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class DailyBudget(Budget):
     def __init__(self, usd: float, file: Path, name: str, *, now: Callable[[], float] = time.time) -> None:
         super().__init__(usd)
         self.file, self.name, self._now = file, name, now
+        self._least_usd = math.inf
         try:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             make_database(file)
@@ -69,6 +71,7 @@ class DailyBudget(Budget):
     def reserve(self, usd: float) -> bool:
         """Books the most that a request may cost; `False` if there is not so much left today."""
         day = self._day()
+        self._least_usd = min(self._least_usd, usd)
         self._store.execute("INSERT OR IGNORE INTO spending VALUES (?, ?, 0.0)", (self.name, day))
         booked = self._store.execute(
             "UPDATE spending SET usd = usd + ? WHERE name = ? AND day = ? AND usd + ? <= ?",
@@ -90,8 +93,9 @@ class DailyBudget(Budget):
 
     @property
     def is_spent(self) -> bool:
-        """Whether nothing is left today."""
-        return self.left_usd <= 0
+        """Whether less is left today than the cheapest request so far had to reserve."""
+        left = self.left_usd
+        return left <= 0 or left + 1e-12 < self._least_usd <= self.cap_usd
 
     @property
     def opens_again(self) -> datetime:
