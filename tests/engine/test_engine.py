@@ -13,6 +13,7 @@ from luthier.endpoints import Answer, Endpoint, Engine, Journal, Report, Request
 from luthier.errors import EndpointError, SpecError
 from luthier_local import LocalServer, ModelCard
 from tests.questions import question, questions
+from tests.serving.upstream import an_upstream
 
 
 def test_answers_come_in_order_with_all_there_is_to_know(engine: Engine, endpoint: Endpoint) -> None:
@@ -399,3 +400,19 @@ def test_tokens_per_minute_are_kept(monkeypatch: pytest.MonkeyPatch, engine: Eng
         answers = engine.run(asked, endpoint)
         assert all(answer.failure is None for answer in answers)
         assert server.received.by_status.get(429, 0) <= 1
+
+
+def test_closing_says_so_when_it_waits_for_calls_in_flight(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("luthier.engine.engine.SILENT_CLOSE_SECONDS", 0.05)
+    with an_upstream(0.5) as upstream:
+        slow = Endpoint(provider="compatible", base_url=upstream.base_url, model="some-model")
+        engine = Engine(Journal.in_memory())
+        asked = threading.Thread(target=engine.run, args=(questions(1), slow))
+        asked.start()
+        while not upstream.chats:
+            asked.join(0.01)
+        engine.close()
+        asked.join(10)
+    assert "waiting up to 150 s for calls in flight" in caplog.text

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -34,9 +35,14 @@ from luthier.providers.transport import shared_transport
 
 __all__ = ["Engine", "default_engine", "engine_given"]
 
+log = logging.getLogger("luthier.engine")
+
 Result = TypeVar("Result")
 
 LONGEST_CLOSE_SECONDS = 150.0
+
+SILENT_CLOSE_SECONDS = 5.0
+"""A longer wait is explained."""
 
 
 class Engine:
@@ -344,8 +350,12 @@ class Engine:
         """Stops, waits for what is in flight, and closes the journal. The engine can be used again."""
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None and self._pid == os.getpid():
+            closing = in_background(dispatcher.close())
+            done, _ = concurrent.futures.wait([closing], SILENT_CLOSE_SECONDS)
+            if not done:
+                log.warning("waiting up to %g s for calls in flight, whose answers are paid for", LONGEST_CLOSE_SECONDS)
             with contextlib.suppress(concurrent.futures.TimeoutError):
-                in_background(dispatcher.close()).result(LONGEST_CLOSE_SECONDS)
+                closing.result(LONGEST_CLOSE_SECONDS)
         self.journal.close()
 
     async def _run(self, requests: Sequence[Request], endpoint: Endpoint | None, options: AskOptions) -> list[Answer]:
