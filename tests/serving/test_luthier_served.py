@@ -129,16 +129,24 @@ def test_a_number_in_the_text_column_is_a_text_and_nothing_is_nothing() -> None:
     assert rows.texts == ("1", "1.5", None, None, "a")
 
 
-def test_params_hold_for_one_request_and_unknown_ones_are_left_out(endpoint: Endpoint) -> None:
-    fitted = Fitted(lt.Prompt(stars(), TEMPLATE, endpoint=endpoint))
+def test_params_hold_for_one_request_and_unknown_ones_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STARS_KEY", KEY)
+    with LocalServer(models=[ModelCard("stars-model")], api_key=KEY, record=True) as server:
+        check_params(server)
+
+
+def check_params(server: LocalServer) -> None:
+    fitted = Fitted(lt.Prompt(stars(), TEMPLATE, endpoint=priced(server)))
     model = served(fitted)
     asked: list[dict[str, Any]] = [{"max_tokens": 1, "unknown": 2}, {}, {"temperature": None}, {"max_tokens": "many"}]
     found = answered(model, *(ScoringRequest("inputs", ["fine soup"], params) for params in asked))
     plain = records_of(fitted, pd.DataFrame({"text": ["fine soup"]}))
     assert found[1].predictions == found[2].predictions == plain
-    assert found[0].output_tokens <= 1
     assert isinstance(found[3], Refusal)
     assert (found[3].status, "max_tokens" in found[3].message, "many" in found[3].message) == (400, True, False)
+    limits = {body["max_tokens"] for body in server.received.bodies}
+    assert len(limits) == 2 and min(limits) == 1 < max(limits)
+    assert not any("unknown" in body for body in server.received.bodies)
 
 
 def test_more_requests_than_there_are_places_for_are_refused(endpoint: Endpoint) -> None:

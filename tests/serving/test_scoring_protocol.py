@@ -290,6 +290,7 @@ def test_a_parquet_file_that_is_none_gets_400() -> None:
         assert refusal(broken, "application/vnd.apache.parquet").status == 400
 
 
+@pytest.mark.slow
 def test_a_parquet_file_that_unpacks_to_far_more_than_it_is_gets_413() -> None:
     bomb = parquet_of(pa.table({"text": ["x" * 1_000_000] * 500}))
     assert len(bomb) < 2_000_000

@@ -61,6 +61,7 @@ async def took(model: LuthierServed, request: ScoringRequest) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_a_long_request_does_not_keep_short_ones_waiting(upstream: Upstream) -> None:
     upstream.seconds = 0.02
     model = served(prompted(upstream))
