@@ -11,7 +11,8 @@ import pytest
 
 import luthier as lt
 from luthier.deployments.deployment import Deployment, deployments_table, list_deployments
-from luthier.deployments.records import deployment_folder
+from luthier.deployments.plan import DeploymentRequest
+from luthier.deployments.records import ResolvedModel, deployment_folder
 from luthier.deployments.store import DeploymentStore
 from luthier.errors import DataError, UserError
 from luthier.serving.settings import ServerSettings
@@ -58,6 +59,10 @@ def test_it_says_where_it_answers_and_which_revision(measured: MeasuredModels) -
         for text in (repr(found), found._repr_html_(), found.description, deployments_table(list_deployments())):
             assert "stars" in text
             assert found.url in text
+        with DeploymentStore() as store:
+            wanted = ResolvedModel("models:/stars/2", "2", "sqlite:///none.db")
+            store.add_revision(DeploymentRequest(name="stars", model_uri="models:/stars/2", settings=SETTINGS), wanted)
+        assert "models:/stars/1" in deployments_table(list_deployments())  # what answers still
 
 
 def test_a_name_that_nobody_gave_is_refused_with_those_there_are() -> None:

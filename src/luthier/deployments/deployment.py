@@ -287,13 +287,17 @@ def deployments_table(found: list[Deployment]) -> str:
         return "no deployments; type: luthier deploy MODEL_URI --target local --name NAME"
     documents = [one.to_document() for one in found]
     rows = [("NAME", "STATUS", "REVISION", "MODEL", "URL")]
-    rows += [
-        (one["name"], one["status"], str(one["revision"] or ""), one["model_uri"], one["url"]) for one in documents
-    ]
+    rows += [(one["name"], one["status"], str(one["revision"] or ""), _model_of(one), one["url"]) for one in documents]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def _model_of(document: Mapping[str, Any]) -> str:
+    """The model that answers, which is not the one asked for last where an update is under way or was taken back."""
+    by_number = {one["number"]: one["model_uri"] for one in document["revisions"]}
+    return str(by_number.get(document["revision"], document["model_uri"]))
 
 
 def _records() -> list[DeploymentRecord]:
