@@ -27,6 +27,9 @@ class Recorded:
         self.shared = listening or self.shared
         self.asked.append("accept")
 
+    def share(self) -> None:
+        self.asked.append("share")
+
     def pause(self) -> None:
         self.asked.append("pause")
 
@@ -76,7 +79,7 @@ def test_what_the_server_cannot_do_is_said(recorded: Recorded, tmp_path: Path) -
         control.ask("accept")
     with pytest.raises(ConnectionError, match="no shared socket"):
         control.listening_socket()
-    with pytest.raises(ConnectionError, match="'dance'.*accept, pause"):
+    with pytest.raises(ConnectionError, match="'dance'.*accept, share, pause"):
         control.ask("dance")  # type: ignore[arg-type]
     with pytest.raises(ConnectionError, match="ZeroDivisionError") as raised:
         control.ask("drain")

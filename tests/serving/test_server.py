@@ -15,7 +15,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -181,6 +181,23 @@ def test_connections_of_a_paused_socket_end_after_their_next_answer() -> None:
             said = read_all(client)
         assert said.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in said
+
+
+def test_half_of_the_connections_end_after_their_next_answer_where_another_server_is_to_have_clients_too() -> None:
+    with running(EchoModel()) as (server, listening), ExitStack() as opened:
+        clients = [opened.enter_context(connected(listening)) for _ in range(6)]
+        for client in clients:
+            client.sendall(WHOLE)
+            assert b"connection: close" not in read_answer(client)
+        wait_for(server.share(listening))
+        for client in clients:
+            client.sendall(WHOLE)
+        said = [read_answer(client) for client in clients]
+        assert all(one.startswith(b"HTTP/1.1 200 ") for one in said)
+        assert sum(b"connection: close" in one for one in said) == 3
+        with connected(listening) as client:
+            client.sendall(WHOLE)
+            assert b"connection: close" not in read_answer(client)
 
 
 @pytest.mark.parametrize("turns", range(6))

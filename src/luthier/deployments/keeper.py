@@ -223,6 +223,8 @@ class DeploymentKeeper:
                     self.store.say(self.name, f"{revision.title}: {action.words}")
                 if action.server == "new" and run.old is not None and not run.machine.is_rollback:
                     self._become(revision, "sharing", f"answers beside revision {run.old.number}; {action.words}")
+                    if (old := self._servers.get(run.old.number)) is not None:
+                        await old.share()
                 elif action.server == "old":
                     self._become(revision, "serving", action.words)
             case "pause":

@@ -121,6 +121,11 @@ class RevisionServer:
         """Gives it the shared socket."""
         await self._ask("accept")
 
+    async def share(self) -> None:
+        """Sends the clients of half of its connections to connect anew, some of them to the other server."""
+        with suppress(OSError):
+            await self._ask("share")
+
     async def pause(self) -> None:
         """Takes the shared socket away; what it has taken is answered."""
         # One that has ended meanwhile has nothing left to pause.

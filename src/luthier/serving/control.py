@@ -36,11 +36,12 @@ log = logging.getLogger("luthier.serving")
 LISTEN_FD_VARIABLE = "LUTHIER_LISTEN_FD"
 """Environment variable with the number of the inherited descriptor of the shared listening socket."""
 
-Command = Literal["accept", "pause", "drain", "status", "socket"]
+Command = Literal["accept", "share", "pause", "drain", "status", "socket"]
 """What a server is asked to do.
 
-`accept`: take connections of the shared socket. `pause`: take no more of them. `drain`: answer what has come, and end.
-`status`: say how it is. `socket`: hand out the shared socket.
+`accept`: take connections of the shared socket. `share`: end half of the open ones after their next answer, so that
+their clients come to another server of the socket too. `pause`: take no more of them. `drain`: answer what has come,
+and end. `status`: say how it is. `socket`: hand out the shared socket.
 """
 
 LONGEST_LINE = 65_536
@@ -149,6 +150,10 @@ class Controlled(Protocol):
         """
         ...
 
+    def share(self) -> None:
+        """Ends half of the open connections of the shared socket after their next answer, and goes on accepting."""
+        ...
+
     def pause(self) -> None:
         """Takes no more connections of the shared socket."""
         ...
@@ -215,6 +220,8 @@ class ControlListener:
             match asked.get("do"):
                 case "accept":
                     self._controlled.accept(received.pop() if received else None)
+                case "share":
+                    self._controlled.share()
                 case "pause":
                     self._controlled.pause()
                 case "drain":

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -171,10 +172,21 @@ class RunningServer:
                 loop.remove_reader(one.fileno())
             await asyncio.sleep(0)
         server.close()
-        for connection in list(self._uvicorn.server_state.connections):
-            assert isinstance(connection, LimitedHttpProtocol)
-            if connection.listener is listener:
-                connection.retire()
+        for connection in self._connections_of(listener):
+            connection.retire()
+
+    async def share(self, listening: socket.socket) -> None:
+        """Ends every second open connection of a socket as `pause` does; goes on accepting there.
+
+        Clients keep a connection for long. Where it ends they come again, and then to another server of the socket too.
+        """
+        if listening not in self._listeners:
+            return
+        listener, _ = self._listeners[listening]
+        leaving = replace(listener, is_paused=True)
+        for connection in self._connections_of(listener)[::2]:
+            connection.listener = leaving
+            connection.retire()
 
     async def drain(self) -> None:
         """Answers what has come, takes no more, and ends; at most the time of the longest request and a margin."""
@@ -189,6 +201,10 @@ class RunningServer:
         if self._serving is not None:
             await self._serving
         await self.model.close()
+
+    def _connections_of(self, listener: Listener) -> list[LimitedHttpProtocol]:
+        connections = list(self._uvicorn.server_state.connections)
+        return [one for one in connections if isinstance(one, LimitedHttpProtocol) and one.listener is listener]
 
 
 class BackgroundServer:

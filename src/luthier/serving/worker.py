@@ -83,6 +83,11 @@ class DeployedServer:
             raise UserError(f"this server has no listening socket: {LISTEN_FD_VARIABLE} was not set, and none was sent")
         _on_loop(self._started.accept(self._shared))
 
+    def share(self) -> None:
+        """Ends half of the open connections of the shared socket after their next answer, and goes on accepting."""
+        if self._shared is not None:
+            _on_loop(self._started.share(self._shared))
+
     def pause(self) -> None:
         """Takes no more connections of the shared socket."""
         if self._shared is not None:
