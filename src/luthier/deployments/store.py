@@ -34,8 +34,9 @@ from luthier.deployments.rollout import RolloutBounds
 from luthier.deployments.schema import migrate
 from luthier.errors import UserError
 from luthier.home import luthier_home, make_database
+from luthier.serving.settings import ServerSettings
 
-__all__ = ["DeploymentStore", "store_file"]
+__all__ = ["DeploymentStore", "check_update", "store_file"]
 
 BUSY_SECONDS = 30.0
 KEPT_EVENTS = 1_000
@@ -45,6 +46,21 @@ KEPT_EVENTS = 1_000
 def store_file() -> Path:
     """Where the deployments of this user are kept."""
     return luthier_home() / "deployments.db"
+
+
+def check_update(found: DeploymentRecord, settings: ServerSettings) -> None:
+    """Refuses settings that an update cannot bring about.
+
+    Raises:
+        UserError: the deployment is being deleted, or answers elsewhere.
+    """
+    if found.desired == "deleted":
+        raise UserError(f"{found.name} is being deleted; wait until `luthier deploy status` lists it no longer.")
+    if settings.port and (settings.host, settings.port) != (found.host, found.port):
+        raise UserError(
+            f"{found.name} answers at {found.url}, and an update leaves it there; given: {settings.host}:"
+            f"{settings.port}. Leave --host and --port out, or type: luthier deploy delete {found.name}"
+        )
 
 
 class DeploymentStore:
@@ -102,15 +118,7 @@ class DeploymentStore:
                     (request.name, request.model_uri, model.tracking_uri, model.version, host, port, self._clock()),
                 )
             else:
-                if found.desired == "deleted":
-                    raise UserError(
-                        f"{request.name} is being deleted; wait until `luthier deploy status` lists it no longer."
-                    )
-                if (host, port) != (found.host, found.port) and port != 0:
-                    raise UserError(
-                        f"{request.name} answers at {found.url}, and an update leaves it there; given: {host}:{port}. "
-                        f"Leave --host and --port out, or type: luthier deploy delete {request.name}"
-                    )
+                check_update(found, request.settings)
                 write(
                     "UPDATE deployments SET desired = 'running', model_uri = ?, tracking_uri = ?, followed_version = ? "
                     "WHERE name = ?",

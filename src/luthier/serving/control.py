@@ -261,7 +261,9 @@ def _send_line(connection: socket.socket, document: Mapping[str, Any], attached:
         connection.sendall(line)
         return
     sent = socket.send_fds(connection, [line], [attached.fileno()])
-    connection.sendall(line[sent:])
+    if sent < len(line):
+        # To send nothing fails too where the other side has read the line, answered and gone.
+        connection.sendall(line[sent:])
 
 
 def _receive_line(connection: socket.socket) -> tuple[dict[str, Any], list[socket.socket]]:

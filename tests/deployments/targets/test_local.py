@@ -84,6 +84,8 @@ def test_a_port_of_another_program_or_deployment_is_refused(mood_store: str) -> 
         store.add_revision(asked("models:/mood/1", 8123, "first"), ResolvedModel("models:/mood/1", "1", mood_store))
     with pytest.raises(UserError, match="8123.*first.*--port"):
         LocalTarget().plan(asked("models:/mood/1", 8123))
+    with pytest.raises(UserError, match="8124.*leaves it there|leaves it there.*8124"):
+        LocalTarget().plan(asked("models:/mood/1", 8124, "first"))
 
 
 def test_what_cannot_be_deployed_is_refused_before_anything_is_made(mood_store: str, tmp_path: Path) -> None:

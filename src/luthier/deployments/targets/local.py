@@ -22,7 +22,7 @@ from luthier.deployments.records import (
 )
 from luthier.deployments.rollout import RolloutBounds
 from luthier.deployments.servers import environment_file, written_variables
-from luthier.deployments.store import DeploymentStore, store_file
+from luthier.deployments.store import DeploymentStore, check_update, store_file
 from luthier.errors import EndpointError, GateFailed, Interrupted, ModelError, UserError
 from luthier.packaging.folder import read_model_folder
 from luthier.packaging.loading import find_model, located
@@ -62,6 +62,8 @@ class LocalTarget:
         settings = _settings(request, found)
         if found is None:
             _check_port(settings)
+        else:
+            check_update(found, settings)
         steps = _steps(replace(request, settings=settings), model, found, bounds)
         return DeploymentPlan(replace(request, settings=settings), self.name, tuple(steps))
 
