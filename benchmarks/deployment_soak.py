@@ -146,7 +146,10 @@ async def soak(deployment: Deployment, minutes: int, rate: float, killed: list[s
     seen, versions, kills = Seen(), Versions("1"), list[float]()
     url, begin = f"http://127.0.0.1:{deployment.port}", time.monotonic()
     until = begin + 60 * minutes
-    clients = [asyncio.create_task(client(url, seen, versions, until, CLIENTS / rate)) for _ in range(CLIENTS)]
+    clients = []
+    for _ in range(CLIENTS):
+        clients.append(asyncio.create_task(client(url, seen, versions, until, CLIENTS / rate)))
+        await asyncio.sleep(1 / rate)
     version = "1"
     for minute in range(minutes):
         at = begin + 60 * minute
@@ -161,21 +164,22 @@ async def soak(deployment: Deployment, minutes: int, rate: float, killed: list[s
         said = await asyncio.to_thread(deployment.status)
         servers = [one["pid"] for one in said["revisions"] if one["state"] == "serving" and one["pid"]]
         memory = ", ".join(f"server {memory_mb(pid):.0f} MB" for pid in servers)
-        controller = memory_mb(deployment.controller())
+        controller = await asyncio.to_thread(deployment.controller)
         print(
             f"minute {minute + 1}: version {version} after {took:.0f} s, {seen.answered:,} answered, "
-            f"{len(seen.failed)} failed, {len(seen.wrong)} wrong; controller {controller:.0f} MB, {memory}",
+            f"{len(seen.failed)} failed, {len(seen.wrong)} wrong; controller {memory_mb(controller):.0f} MB, {memory}",
             flush=True,
         )
         if minute % 2:
             victim = killed[minute // 2 % len(killed)]
-            pids = {"server": servers, "controller": [deployment.controller()], "supervisor": deployment.supervisors()}
+            pids = {"server": servers, "controller": [controller], "supervisor": deployment.supervisors()}
             for pid in pids[victim]:
                 kills.append(time.monotonic())
                 os.kill(pid, signal.SIGKILL)
                 print(f"{victim} {pid} was killed", flush=True)
     await asyncio.gather(*clients)
-    in_killed = [one for one in seen.failed if any(one[0] <= kill <= one[1] + 0.1 for kill in kills)]
+    # Sent before the kill, or before the client heard that its connection had gone with the process.
+    in_killed = [one for one in seen.failed if any(one[0] - 0.05 <= kill <= one[1] for kill in kills)]
     print(
         f"{seen.answered:,} answered ({dict(seen.versions)}), slowest {seen.slowest_seconds:.1f} s, "
         f"{len(kills)} processes killed, {len(seen.failed)} failed ({len(in_killed)} of them at a kill), "

@@ -11,6 +11,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from luthier.deployments import supervision
 from luthier.home import luthier_home
 from luthier.serving.scoring_client import predictions_for
 from luthier.tracking.model_runs import write_kept_runs
@@ -30,8 +31,6 @@ def port() -> int:
 @pytest.fixture
 def controller() -> Iterator[None]:
     yield
-    from luthier.deployments import supervision
-
     supervision.stop()
 
 
@@ -101,4 +100,5 @@ def test_a_deployment_from_its_first_answer_to_its_end(run: Run, port: int, tmp_
 
     assert "stopped" in run("deploy", "stop", "mood").out
     assert run("deploy", "delete", "mood", "--yes").code == 0
+    assert supervision.state().controller_pid is None
     assert "no deployments" in run("deploy", "status").out

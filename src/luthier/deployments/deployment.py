@@ -122,7 +122,7 @@ class Deployment:
         )
 
     def delete(self) -> str:
-        """Ends its server, and removes its revisions, keys and log."""
+        """Ends its server, and removes its revisions, keys and log; the last one's controller ends too."""
         with DeploymentStore() as store:
             store.delete(self.name)
         _start_controller()
@@ -130,6 +130,7 @@ class Deployment:
         with self._told():
             while self.name in (one.name for one in _records()):
                 self._pause(limit, "being deleted")
+        _end_idle_controller()
         return f"{self.name} is deleted."
 
     def logs(self, lines: int = 40) -> str:
@@ -322,6 +323,17 @@ def keep_running() -> bool:
         return False
     supervision.ensure_running()
     return True
+
+
+def _end_idle_controller() -> None:
+    """Ends the controller where no deployment is left for it."""
+    from luthier.deployments import supervision
+
+    if not _records():
+        supervision.stop()
+        if _records():
+            # Another command made one at this moment.
+            supervision.ensure_running()
 
 
 def _start_controller() -> None:
