@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -91,7 +92,8 @@ def controller(measured: MeasuredModels, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.mark.usefixtures("controller")
-def test_mlflows_commands_make_update_and_delete_a_deployment() -> None:
+def test_mlflows_commands_make_update_and_delete_a_deployment(measured: MeasuredModels) -> None:
+    began = int(time.time() * 1000)
     name = ["--name", "plain"]
     settings = ["-C", "port=0", "-C", "without_key=yes", "-C", "watch_seconds=0"]
     said = run_commands(
@@ -105,8 +107,10 @@ def test_mlflows_commands_make_update_and_delete_a_deployment() -> None:
     assert "'status': 'serving'" in said
     assert "revision: 2" in said
     assert "20 of 20 recorded answers replayed; live 20 of 20 alike" in deployment("plain").description
-    runs = mlflow.search_runs(search_all_experiments=True, filter_string="tags.`luthier.kind` = 'deploy'")
-    assert sorted(runs["params.revision"]) == ["1", "2"]
+    client = mlflow.MlflowClient(f"sqlite:///{measured.store}")
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.`luthier.kind` = 'deploy' and start_time >= {began}")
+    assert sorted(run.data.params["revision"] for run in runs) == ["1", "2"]
     assert get_deploy_client("luthier-local").delete_deployment("plain") is None
     assert list_deployments() == []
 

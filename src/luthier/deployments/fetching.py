@@ -8,7 +8,6 @@ MLflow, whose memory the controller would keep for ever.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import re
 import shutil
@@ -134,13 +133,14 @@ def _record(folder: Path) -> None:
 
 def main(model_uri: str, folder: Path) -> int:
     """Copies the model at an address into a folder; returns the exit code."""
+    from filelock import FileLock
+
     from luthier.packaging.loading import located
 
     partial = folder.with_name(f"{folder.name}.partial")
     try:
-        with open(folder.with_name(f"{folder.name}.lock"), "a") as lock:
-            # A copy goes on when the controller that began it is killed; the next controller begins one too.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        # A copy goes on when the controller that began it is killed; the next controller begins one too.
+        with FileLock(folder.with_name(f"{folder.name}.lock"), mode=0o600):
             if folder.is_dir():
                 return 0
             # Left by a copy that was killed.
