@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["cache_folder", "local_folder", "luthier_home", "make_database"]
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["cache_folder", "database_version", "local_folder", "luthier_home", "make_database", "migrate_database"]
 
 _making = threading.Lock()
 
@@ -47,6 +52,39 @@ def make_database(path: Path) -> None:
         if not path.exists():
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def migrate_database(
+    connection: sqlite3.Connection,
+    steps: Sequence[Callable[[sqlite3.Connection], None]],
+    newer: Callable[[int], Exception],
+) -> None:
+    """Brings an SQLite file up to date; two processes may try at once.
+
+    Args:
+        connection: in autocommit mode.
+        steps: in order; the file's `user_version` counts those it has seen.
+        newer: the error for a file that has seen more steps than there are, by how many it has seen.
+    """
+    if database_version(connection) == len(steps):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = database_version(connection)
+        if version > len(steps):
+            raise newer(version)
+        for step in steps[version:]:
+            step(connection)
+        connection.execute(f"PRAGMA user_version = {len(steps)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def database_version(connection: sqlite3.Connection) -> int:
+    """How many steps of its migrations a file has seen."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _folder(variable: str, default: str, mode: int) -> Path:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 
 from luthier.errors import UserError
+from luthier.home import migrate_database
 
 __all__ = ["MIGRATIONS", "migrate"]
 
@@ -89,24 +90,11 @@ def migrate(connection: sqlite3.Connection, place: str) -> None:
     Raises:
         UserError: the file was written by a newer luthier.
     """
-    if _version(connection) == len(MIGRATIONS):
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = _version(connection)
-        if version > len(MIGRATIONS):
-            raise UserError(
-                f"{place} has schema {version}; this luthier reads up to {len(MIGRATIONS)}. "
-                "Install the newer luthier that wrote it."
-            )
-        for step in MIGRATIONS[version:]:
-            step(connection)
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
 
+    def newer(version: int) -> UserError:
+        return UserError(
+            f"{place} has schema {version}; this luthier reads up to {len(MIGRATIONS)}. "
+            "Install the newer luthier that wrote it."
+        )
 
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    migrate_database(connection, MIGRATIONS, newer)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from luthier.errors import UserError
+from luthier.home import database_version, migrate_database
 
 __all__ = ["MIGRATIONS", "check_ours", "explain", "migrate"]
 
@@ -91,7 +92,7 @@ def check_ours(connection: sqlite3.Connection, place: str) -> None:
     # Tables first: another process that makes the journal at this moment commits them together with the version.
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     columns = {row[1] for row in connection.execute("PRAGMA table_info(answers)")}
-    if tables and not (_version(connection) and {"key", "state", "identity", "body"} <= columns):
+    if tables and not (database_version(connection) and {"key", "state", "identity", "body"} <= columns):
         raise UserError(
             f"{place} is an SQLite file of another program (tables: {', '.join(sorted(tables)[:5])}), not a journal; "
             "nothing in it was changed. Name another file in LUTHIER_JOURNAL."
@@ -104,23 +105,14 @@ def migrate(connection: sqlite3.Connection, place: str) -> None:
     Raises:
         UserError: the file was written by a newer luthier.
     """
-    if _version(connection) == len(MIGRATIONS):
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = _version(connection)
-        if version > len(MIGRATIONS):
-            raise UserError(
-                f"the journal {place} has schema {version}; this luthier reads up to {len(MIGRATIONS)}. "
-                "Install a newer luthier, or name another file in LUTHIER_JOURNAL."
-            )
-        for step in MIGRATIONS[version:]:
-            step(connection)
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+
+    def newer(version: int) -> UserError:
+        return UserError(
+            f"the journal {place} has schema {version}; this luthier reads up to {len(MIGRATIONS)}. "
+            "Install a newer luthier, or name another file in LUTHIER_JOURNAL."
+        )
+
+    migrate_database(connection, MIGRATIONS, newer)
 
 
 def explain(error: sqlite3.Error, path: Path | None) -> UserError:
@@ -143,7 +135,3 @@ def explain(error: sqlite3.Error, path: Path | None) -> UserError:
     else:
         cure = "run again, or name another file in LUTHIER_JOURNAL."
     return UserError(f"the journal {place} failed ({error}): {cure}")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
