@@ -196,14 +196,12 @@ class _SharedFile(logging.handlers.RotatingFileHandler):
     def doRollover(self) -> None:  # noqa: N802
         from filelock import FileLock, Timeout
 
-        try:
-            with FileLock(f"{self.baseFilename}.lock", LOCK_SECONDS):
-                if self._is_moved():
-                    self._reopen()
-                else:
-                    super().doRollover()
-        except Timeout:
-            pass  # another process is renaming the files; the next line tries again
+        # Where another process is renaming the files for longer, the next line tries again.
+        with suppress(Timeout), FileLock(f"{self.baseFilename}.lock", LOCK_SECONDS):
+            if self._is_moved():
+                self._reopen()
+            else:
+                super().doRollover()
 
     def _is_moved(self) -> bool:
         try:

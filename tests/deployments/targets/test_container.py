@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -23,6 +22,7 @@ from luthier.errors import DataError, EndpointError, MissingPart, ModelError, Us
 from luthier.serving.settings import ServerSettings
 from luthier_local import LocalServer
 from tests.conftest import KEY, REPOSITORY, reviews, stars
+from tests.deployments.targets.stand_in_program import put_on_path
 
 ON_THE_HOST = {"base_url": "http://host.docker.internal:9000/v1"}
 
@@ -275,14 +275,8 @@ sys.exit(int(os.environ["CODE"]))
 @pytest.fixture
 def engine_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program named docker that writes down how it was called; no engine runs where the tests do."""
-    program = tmp_path / "programs" / "docker"
-    program.parent.mkdir()
-    program.write_text(ENGINE.format(python=sys.executable), encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("RECORD", str(tmp_path / "record"))
     monkeypatch.setenv("CODE", "0")
-    return tmp_path / "record"
+    return put_on_path("docker", ENGINE, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from luthier.errors import EndpointError, MissingPart, ModelError, UserError
 from luthier.packaging.loading import located
 from luthier.serving.settings import ServerSettings
 from tests.conftest import KEY
+from tests.deployments.targets.stand_in_program import put_on_path
 
 UPSTREAM = {"base_url": "https://llm.example.com/v1", "requests_per_minute": 600}
 IMAGE = {"image": "stars:3"}
@@ -212,14 +213,8 @@ elif os.environ.get("REFUSED"):
 @pytest.fixture
 def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program named kubectl that writes down what it is given: the real one and a cluster cannot be had here."""
-    program = tmp_path / "programs" / "kubectl"
-    program.parent.mkdir()
-    program.write_text(KUBECTL.format(python=sys.executable), encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("RECORD", str(tmp_path / "record"))
     monkeypatch.setenv("SECRETS", "secret/stars-keys\nsecret/stars-upstream")
-    return tmp_path / "record"
+    return put_on_path("kubectl", KUBECTL, tmp_path, monkeypatch)
 
 
 def calls(record: Path) -> list[tuple[list[str], str]]:
