@@ -37,7 +37,7 @@ FLOORS: list[set[str]] = [
     {"scoring"},
     {"experiments"},
     {"tuning"},
-    {"auditing"},
+    {"auditing", "sweeps"},
     {"responsible_ai", "deployments"},
     {"api"},
     {"starting"},

@@ -9,6 +9,9 @@ __all__ = ["PROVIDERS", "Provider"]
 PROVIDERS: dict[str, Provider] = {
     "openai": Provider(renames_max_tokens=True),
     "azure": Azure(),
+    "together": Provider(),
+    "fireworks": Provider(),
+    "vllm": Provider(),
     "compatible": Provider(),
     "local": Embedded(),
 }

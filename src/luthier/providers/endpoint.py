@@ -15,9 +15,21 @@ from luthier.tasks.task import ReadableErrors, readable_validation_error
 
 __all__ = ["Endpoint", "Limits", "Price", "Resource", "azure", "compatible", "embedded", "openai"]
 
-Provider = Literal["openai", "azure", "compatible", "local"]
+Provider = Literal["openai", "azure", "together", "fireworks", "vllm", "compatible", "local"]
 
-DEFAULT_KEY_VARIABLE: dict[str, str] = {"openai": "OPENAI_API_KEY", "azure": "AZURE_OPENAI_API_KEY"}
+DEFAULT_KEY_VARIABLE: dict[str, str] = {
+    "openai": "OPENAI_API_KEY",
+    "azure": "AZURE_OPENAI_API_KEY",
+    "together": "TOGETHER_API_KEY",
+    "fireworks": "FIREWORKS_API_KEY",
+}
+
+PUBLIC_ADDRESS: dict[str, str] = {
+    "openai": "https://api.openai.com/v1",
+    "together": "https://api-inference.together.ai/v1",
+    "fireworks": "https://api.fireworks.ai/inference/v1",
+}
+"""Where a provider answers unless `base_url` says otherwise."""
 
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 
@@ -95,11 +107,12 @@ class Endpoint(BaseModel, metaclass=_Speaking):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     provider: Provider
-    """`openai`, `azure`, `compatible` (any server of the OpenAI protocol) or `local` (embedded)."""
+    """`openai`, `azure`, `together`, `fireworks`, `vllm` (your own GPU), `compatible` (any server of the OpenAI
+    protocol) or `local` (embedded)."""
     model: str
     """Model to ask for; at Azure, the name of the deployment."""
     base_url: str | None = None
-    """Address up to and including `/v1`. Needed for `compatible`; at Azure the resource's address."""
+    """Address up to and including `/v1`. Needed for `compatible` and `vllm`; at Azure the resource's address."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key, such as OPENAI_API_KEY. Never the key."""
     auth: Literal["key", "entra"] = "key"
@@ -132,8 +145,8 @@ class Endpoint(BaseModel, metaclass=_Speaking):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.provider in ("compatible", "azure") and not self.base_url:
-            example = "http://127.0.0.1:8000/v1" if self.provider == "compatible" else "https://NAME.openai.azure.com"
+        if self.provider in ("compatible", "vllm", "azure") and not self.base_url:
+            example = "https://NAME.openai.azure.com" if self.provider == "azure" else "http://127.0.0.1:8000/v1"
             raise ValueError(f"provider {self.provider} needs base_url, as in base_url: {example}")
         if self.provider == "local" and self.base_url:
             raise ValueError("provider local starts its own server; use provider compatible to give a base_url")
@@ -190,7 +203,7 @@ class Endpoint(BaseModel, metaclass=_Speaking):
         """The base URL without a trailing slash; `local` for the embedded server."""
         if self.provider == "local":
             return "local"
-        url = self.base_url or "https://api.openai.com/v1"
+        url = self.base_url or PUBLIC_ADDRESS[self.provider]
         parts = urlsplit(url)
         path = parts.path.rstrip("/")
         if self.provider == "azure" and not path.endswith("/openai/v1"):
@@ -201,10 +214,10 @@ class Endpoint(BaseModel, metaclass=_Speaking):
     def is_at_home(self) -> bool:
         """Whether its key goes to the provider that the key's variable belongs to, over TLS."""
         parts = urlsplit(self.address)
-        host = parts.hostname or ""
+        host, public = parts.hostname or "", PUBLIC_ADDRESS.get(self.provider)
         if self.key_variable != DEFAULT_KEY_VARIABLE.get(self.provider) or parts.scheme != "https":
             return False
-        return host == "api.openai.com" if self.provider == "openai" else host.endswith(AZURE_HOSTS)
+        return host.endswith(AZURE_HOSTS) if public is None else host == urlsplit(public).hostname
 
     @property
     def key_variable(self) -> str | None:

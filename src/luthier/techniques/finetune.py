@@ -30,6 +30,26 @@ class Tuning(SettingsBlock):
     """Training rows per step."""
     learning_rate_multiplier: Auto | float = Field(default="auto", gt=0)
     """Factor on the learning rate of the service."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Learning rate itself, at services that take no multiplier; the service's own when absent, as all below."""
+    lr_scheduler: Literal["constant", "linear", "cosine"] | None = None
+    """How the learning rate falls after the warmup."""
+    warmup_ratio: float | None = Field(default=None, ge=0, le=1)
+    """Share of the steps in which the learning rate rises to its full value."""
+    weight_decay: float | None = Field(default=None, ge=0)
+    """Weight decay of the optimiser."""
+    lora_rank: int | None = Field(default=None, ge=1)
+    """Rank of the adapter's matrices."""
+    lora_alpha: int | None = Field(default=None, ge=1)
+    """Scale of the adapter; its output is multiplied by alpha / rank."""
+    lora_dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Share of the adapter's inputs that are dropped in training."""
+    evaluations: int | None = Field(default=None, ge=0)
+    """How often the validation rows are measured while training."""
+    saved_checkpoints: int | None = Field(default=None, ge=1)
+    """How many checkpoints are saved while training."""
+    early_stopping_patience: int | None = Field(default=None, ge=1)
+    """Evaluations without a lower validation loss after which the service itself ends the job."""
     seed: int | None = Field(default=7, ge=0)
     """Seed of the job; null lets the service draw one."""
     suffix: str | None = Field(default=None, min_length=1, max_length=64)
@@ -39,8 +59,9 @@ class Tuning(SettingsBlock):
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """Epochs, batch size and learning-rate multiplier; `auto` where the service decides."""
-        return self.model_dump(include={"epochs", "batch_size", "learning_rate_multiplier"})
+        """What training is set to, by name: `auto` where the service decides, and only given ones of the others."""
+        given = self.model_dump(exclude={"seed", "suffix", "training_type"})
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class Tuned(SettingsBlock):

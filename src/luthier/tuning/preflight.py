@@ -14,7 +14,7 @@ from luthier.techniques.finetune import FineTune
 from luthier.tuning.preflight_findings import PreflightFinding
 from luthier.tuning.row_checks import row_findings
 from luthier.tuning.training_files import TrainingFile, count_labels, file_findings, training_file
-from luthier.tuning.tuners.tuner import Tuner
+from luthier.tuning.tuners.tuner import Hyperparameter, Tuner
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -252,18 +252,24 @@ def check_hyperparameters(spec: FineTune, tuner: Tuner) -> None:
             continue
         if name not in known:
             raise SpecError(f"tuning.{name}: {tuner.place} has no such setting; it has: {', '.join(known)}.")
-        bounds = known[name]
-        too_low = value < bounds.low or (bounds.low == 0 and value == 0)
-        if too_low or (bounds.high is not None and value > bounds.high):
-            most = "" if bounds.high is None else f" to {bounds.high:g}"
-            least = "more than 0" if bounds.low == 0 else f"{bounds.low:g}"
-            raise SpecError(
-                f"tuning.{name}: {value} is out of bounds at {tuner.place}; allowed: {least}{most}, or auto."
-            )
+        if (bounds := _allowed(known[name], value)) is not None:
+            raise SpecError(f"tuning.{name}: {value} is out of bounds at {tuner.place}; allowed: {bounds}.")
     kind, allowed = spec.tuning.training_type, tuner.rules(spec.base_model).training_types
     if kind is not None and kind not in allowed:
         instead = f"allowed: {', '.join(allowed)}" if allowed else "it has no such setting; leave it out"
         raise SpecError(f"tuning.training_type: {kind} is not known at {tuner.place}; {instead}.")
+
+
+def _allowed(one: Hyperparameter, value: Any) -> str | None:
+    """What a service takes for a hyperparameter; `None` where the value is among it."""
+    auto = ", or auto" if one.default == "auto" else ""
+    if one.kind == "choice":
+        return None if value in one.options else ", ".join(map(str, one.options)) + auto
+    too_low = value < one.low or (one.low == 0 and value == 0 and not one.zero)
+    if not too_low and (one.high is None or value <= one.high):
+        return None
+    least = "more than 0" if one.low == 0 and not one.zero else f"{one.low:g}"
+    return least + ("" if one.high is None else f" to {one.high:g}") + auto
 
 
 def _sizes_table(files: Mapping[str, TrainingFile]) -> Table:

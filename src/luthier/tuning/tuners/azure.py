@@ -79,7 +79,7 @@ class AzureTuner(OpenAITuner):
 
     def rules(self, model: str) -> Rules:
         """As Microsoft publishes them."""
-        return Rules(most_tokens_a_line=longest_line(model), training_types=tuple(TRAINING_TYPES))
+        return Rules(most_tokens_a_line=longest_line(model), training_types=tuple(TRAINING_TYPES), pauses=True)
 
     def upload(self, name: str, content: bytes) -> str:
         """With a byte-order mark, as Azure requires; returns when Azure has validated the file.

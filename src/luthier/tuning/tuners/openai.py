@@ -80,7 +80,7 @@ class OpenAITuner:
     def rules(self, model: str) -> Rules:
         """As OpenAI publishes them; of another server it is not known how long a line may be."""
         known = self._endpoint.provider in ("openai", "azure")
-        return Rules(most_tokens_a_line=longest_line(model) if known else None)
+        return Rules(most_tokens_a_line=longest_line(model) if known else None, pauses=True)
 
     def epochs_for(self, rows: int, asked: Any) -> int | None:
         """What was asked, else by the rule OpenAI publishes: three, more for few rows, fewer for many."""

@@ -47,17 +47,21 @@ class Hyperparameter:
 
     Attributes:
         name: as in `tuning:` of a spec.
-        kind: whole numbers or real ones.
-        low: smallest value; 0 itself is out of bounds for real ones.
+        kind: whole numbers, real ones, or one of `options`.
+        low: smallest value; 0 itself is out of bounds for real ones, unless `zero` is set.
         high: largest value; `None` where the service names none.
         default: what the service uses unless told otherwise.
+        options: the values of a choice.
+        zero: whether 0 is allowed where `low` is 0.
     """
 
     name: str
-    kind: Literal["integer", "real"]
-    low: float
-    high: float | None
+    kind: Literal["integer", "real", "choice"]
+    low: float = 0
+    high: float | None = None
     default: Any = "auto"
+    options: tuple[Any, ...] = ()
+    zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,16 @@ class Rules:
         most_bytes: largest file.
         most_tokens_a_line: longer lines are cut; `None` where no limit is known.
         training_types: values of `tuning.training_type`; empty where there is no choice.
+        parallel_jobs: most jobs of one account at a time; `None` where no limit is known.
+        pauses: whether jobs can be paused and go on later.
     """
 
     least_examples: int = 10
     most_bytes: int | None = 512_000_000
     most_tokens_a_line: int | None = None
     training_types: tuple[str, ...] = ()
+    parallel_jobs: int | None = None
+    pauses: bool = False
 
 
 @dataclass(frozen=True)

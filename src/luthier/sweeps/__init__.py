@@ -1,0 +1,1 @@
+"""A search over the settings of a spec: trials, early stopping, money, the honest winner."""
