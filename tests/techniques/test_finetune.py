@@ -126,7 +126,7 @@ def test_once_tuned_the_digest_is_of_what_answers_not_of_how_it_was_made() -> No
         ({"examples": 3}, "prompt.examples"),
         ({"style": "completion"}, "completion"),
         ({"tuning": {"epochs": 0}}, "tuning.epochs"),
-        ({"tuning": {"epoch": 3}}, "unknown key; allowed here: batch_size, epochs"),
+        ({"tuning": {"epoch": 3}}, "unknown key; allowed here: batch_size, early_stopping_patience, epochs"),
         ({"tuning": {"learning_rate_multiplier": 0}}, "learning_rate_multiplier"),
     ],
     ids=str,

@@ -48,7 +48,10 @@ TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_
 NOT_DIGESTED = {"name", "task", "gates"}
 """Keys of a spec that are not digested with its settings: they change no answer, or have a digest of their own."""
 
-LATER_SETTINGS = {"max_characters"}
+LATER_SETTINGS = {
+    *("max_characters", "learning_rate", "lr_scheduler", "warmup_ratio", "weight_decay"),
+    *("lora_rank", "lora_alpha", "lora_dropout", "evaluations", "saved_checkpoints", "early_stopping_patience"),
+}
 """Settings that were added while specs of this schema were in use. A later setting that is not given is left out of
 the digest, so that runs, journals and packaged models of earlier versions still belong to the same spec."""
 
