@@ -78,9 +78,10 @@ class Transport:
         timeout_seconds: float,
         body: bytes | None = None,
         *,
+        method: str | None = None,
         direct: bool = False,
     ) -> Reply | TransportFault:
-        """Posts a body once, or reads an address where there is none.
+        """Sends one request once, by POST where it has a body and by GET where it has none, unless `method` is given.
 
         Redirects are not followed: the key would travel along. `direct` is past any proxy, for a server that runs on
         this machine for this user alone.
@@ -100,7 +101,7 @@ class Transport:
             async with (
                 asyncio.timeout(timeout_seconds),
                 session.request(
-                    "GET" if body is None else "POST",
+                    method or ("GET" if body is None else "POST"),
                     url,
                     data=data,
                     headers=headers,
