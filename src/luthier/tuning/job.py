@@ -77,7 +77,7 @@ class Job:
 
     @property
     def cost_usd(self) -> float | None:
-        """What it cost, by the tokens the service says it trained; `None` when unknown, which is not 0."""
+        """What it cost: as the service says, else by the tokens it trained; `None` when unknown, which is not 0."""
         return self._forecast.cost_of_tokens_usd(self.state, self.state.trained_tokens)
 
     @property

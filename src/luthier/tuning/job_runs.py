@@ -342,6 +342,10 @@ class JobRecord:
         self._client.log_text(self.run_id, text, f"{RESULTS}/{name}.csv")
         self._log(_points_of(text, self.events[-1].created if self.events else time.time()))
 
+    def quoted(self, usd: float) -> None:
+        """Writes the price that the service named before the job was bought."""
+        self._log([("quoted_usd", usd, time.time(), 0)])
+
     def spent(self, trained_tokens: int | None, cost_usd: float | None) -> None:
         """Writes what was trained and what it cost; an unknown price is no number."""
         figures = {"trained_tokens": trained_tokens, "cost_usd": cost_usd}

@@ -14,7 +14,7 @@ from luthier.techniques.finetune import FineTune
 from luthier.tuning.preflight_findings import PreflightFinding
 from luthier.tuning.row_checks import row_findings
 from luthier.tuning.training_files import TrainingFile, count_labels, file_findings, training_file
-from luthier.tuning.tuners.tuner import Hyperparameter, Tuner
+from luthier.tuning.tuners.tuner import Hyperparameter, Quotes, Tuner
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -207,7 +207,15 @@ def preflight(
         findings += file_findings(name, file, rules, tables[name])
     findings += row_findings(spec.task, spec.columns, tables)
     epochs, epoch_usd = tuner.epochs_for(train.rows, spec.tuning.epochs), tuner.estimate(model, train.tokens, 1)
-    if epoch_usd is None:
+    if epoch_usd is None and isinstance(tuner, Quotes):
+        findings.append(
+            PreflightFinding(
+                "price_unknown",
+                False,
+                f"{tuner.place} names the price when the files are uploaded; a job above --budget is not bought.",
+            )
+        )
+    elif epoch_usd is None:
         findings.append(
             PreflightFinding(
                 "price_unknown",

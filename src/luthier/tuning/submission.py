@@ -13,9 +13,10 @@ after the tracking store was lost.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
-from luthier.errors import EndpointError
+from luthier.errors import EndpointError, LuthierError
 from luthier.tracking.runs import TAGS, MlflowRun
 from luthier.tracking.stores import known_experiment
 from luthier.tuning.job import Job
@@ -23,7 +24,7 @@ from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, r
 from luthier.tuning.preflight import Preflight, log_preflight
 from luthier.tuning.submission_status import TOKEN_LENGTH, SubmissionStatus, submission_status, token_of
 from luthier.tuning.timing import REAL_TIME, TRIES_SECONDS, Timing, patiently
-from luthier.tuning.tuners.tuner import JobState, OutcomeUnknown, ServiceUnavailable, Submission, Tuner
+from luthier.tuning.tuners.tuner import JobState, OutcomeUnknown, Quotes, ServiceUnavailable, Submission, Tuner
 from luthier.tuning.tuning_plan import TuningPlan
 
 __all__ = ["submit"]
@@ -40,7 +41,12 @@ MAX_SUBMISSIONS = 3
 
 
 def submit(
-    plan: TuningPlan, *, budget_usd: float | None = None, watched: bool = True, timing: Timing = REAL_TIME
+    plan: TuningPlan,
+    *,
+    budget_usd: float | None = None,
+    watched: bool = True,
+    timing: Timing = REAL_TIME,
+    reserve: Callable[[float | None], None] | None = None,
 ) -> Job:
     """The job of a plan: the existing one, else one that is bought now.
 
@@ -49,8 +55,10 @@ def submit(
         budget_usd: most the job may cost; kept with the run, so that a later watch holds it too.
         watched: whether the job will be watched; see `TuningPlan.check_affordable`.
         timing: how time passes.
+        reserve: called with the price, `None` when unknown, just before a job is bought; what it raises stops that.
 
     Raises:
+        BudgetReached: the job would cost more; nothing was bought.
         EndpointError: the service refuses; nothing was bought.
         OutcomeUnknown: the submission was sent and no answer came; the same command finds out.
     """
@@ -88,12 +96,19 @@ def submit(
             for name, frame in plan.frames.items():
                 MlflowRun(run.run_id).log_table(frame, name=name, context=name, targets=spec.task.label)
             record.params({f"sent.{name}": value for name, value in spec.tuning.model_dump(exclude_none=True).items()})
-            job = _buy(plan, run, record, timing)
+            job = _buy(plan, run, record, timing, budget_usd, reserve)
         record.see(job)
     return Job(run, job, tuner, spec, plan.target, bought=now.job is None, tokens=check.train.tokens)
 
 
-def _buy(plan: TuningPlan, run: TuneRun, record: JobRecord, timing: Timing) -> JobState:
+def _buy(
+    plan: TuningPlan,
+    run: TuneRun,
+    record: JobRecord,
+    timing: Timing,
+    budget_usd: float | None,
+    reserve: Callable[[float | None], None] | None,
+) -> JobState:
     spec, check, tuner = plan.spec, plan.check, plan.tuner
     try:
         files = {}
@@ -120,6 +135,20 @@ def _buy(plan: TuningPlan, run: TuneRun, record: JobRecord, timing: Timing) -> J
         late = _look_for(tuner, run.token, timing, until=run.sent + SETTLE_SECONDS)
         if late is not None:
             return late
+    try:
+        quoted_usd = None
+        if isinstance(tuner, Quotes):
+            quoted_usd = patiently(timing, partial(tuner.quote, submission))
+        if quoted_usd is not None:
+            record.quoted(quoted_usd)
+        price_usd = plan.check_price(quoted_usd, budget_usd)
+        if reserve is not None:
+            reserve(price_usd)
+    except ServiceUnavailable:
+        raise
+    except LuthierError as error:
+        record.fail("refused", error)
+        raise
     for left in reversed(range(MAX_SUBMISSIONS)):
         record.tag(sent=repr(timing.clock()))
         try:

@@ -15,6 +15,7 @@ from luthier.tuning.row_checks import without_leaks
 from luthier.tuning.submission_status import SubmissionStatus, submission_status, tune_digest
 from luthier.tuning.tuned_specs import TunedSpecFile, need_finetune
 from luthier.tuning.tuners import Tuner, tuner_for
+from luthier.tuning.tuners.tuner import Quotes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +58,8 @@ class TuningPlan:
     def check_affordable(self, usd: float | None, *, watched: bool = True) -> None:
         """Refuses to buy on tables that would spoil the job, and at a price that the budget does not cover.
 
+        Where the price is not known and the service names one after the upload, `check_price` decides.
+
         Args:
             usd: most that training may cost.
             watched: whether the job will be watched, which is what holds a budget where the service chooses the epochs.
@@ -78,16 +81,42 @@ class TuningPlan:
                 "Nothing was uploaded. Raise --budget, lower tuning.epochs, or give fewer rows."
             )
         if cost is None:
-            raise UserError(
-                f"a budget was given, but what {self.check.place} takes for training {self.check.model} is not known. "
-                "Put it into the endpoint: price: {input_usd_per_million: ..., output_usd_per_million: ..., "
-                "training_usd_per_million: ...} (0 is a price)."
-            )
+            if isinstance(self.tuner, Quotes):
+                return
+            raise self._price_unknown()
         if not whole and cost and not watched:
             raise UserError(
                 "a budget was given and the service is to choose the epochs, which only a watch can stop in time. "
                 "Nothing was uploaded. Set tuning.epochs, or leave out --detach."
             )
+
+    def check_price(self, quoted_usd: float | None, usd: float | None) -> float | None:
+        """The price of a job whose files are uploaded: the quoted one, else the estimate; `None` when unknown.
+
+        Args:
+            quoted_usd: what the service asks; `None` where it does not say.
+            usd: most that training may cost.
+
+        Raises:
+            BudgetReached: the job would cost more.
+            UserError: its price is not known, and there is a budget.
+        """
+        cost = self.check.cost_usd if quoted_usd is None else quoted_usd
+        if usd is not None and cost is None and self.check.epoch_usd is None:
+            raise self._price_unknown()
+        if usd is None or cost is None or cost <= usd:
+            return cost
+        raise BudgetReached(
+            f"{self.check.place} asks {dollars(cost)} for the job, more than the budget of {dollars(usd)}. "
+            "Nothing was bought. Raise --budget, lower tuning.epochs, or give fewer rows."
+        )
+
+    def _price_unknown(self) -> UserError:
+        return UserError(
+            f"a budget was given, but what {self.check.place} takes for training {self.check.model} is not known. "
+            "Put it into the endpoint: price: {input_usd_per_million: ..., output_usd_per_million: ..., "
+            "training_usd_per_million: ...} (0 is a price)."
+        )
 
 
 def plan_tuning(

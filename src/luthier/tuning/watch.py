@@ -67,7 +67,9 @@ class CostForecast:
         return self.price(self.model or job.base_model, self.tokens, int(epochs))
 
     def cost_of_tokens_usd(self, job: JobState, tokens: int | None) -> float | None:
-        """Price of so many trained tokens."""
+        """What the service says it charges, else the price of so many trained tokens."""
+        if job.billed_usd is not None:
+            return job.billed_usd
         return None if tokens is None else self.price(self.model or job.base_model, tokens, 1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint
@@ -18,6 +18,7 @@ __all__ = [
     "JobState",
     "Hyperparameter",
     "JobNotFound",
+    "Quotes",
     "Submission",
     "Rules",
     "Tuner",
@@ -128,6 +129,7 @@ class JobState:
         token: the token it was submitted with.
         files: ids of its training and validation files.
         seed: the job's seed.
+        billed_usd: US dollars the service says it charges; `None` where it does not say, or not yet.
     """
 
     id: str
@@ -143,6 +145,7 @@ class JobState:
     token: str | None = None
     files: tuple[str, ...] = ()
     seed: int | None = None
+    billed_usd: float | None = None
 
     @property
     def said(self) -> str:
@@ -295,3 +298,15 @@ class Tuner(Protocol):
 
     def endpoint(self, model: str) -> Endpoint:
         """Where a tuned model answers."""
+
+
+@runtime_checkable
+class Quotes(Protocol):
+    """A service that tells the price of a job, once its files are uploaded and before it is bought."""
+
+    def quote(self, submission: Submission) -> float | None:
+        """US dollars that the job would cost; `None` when the service cannot say, which is not 0. Buys nothing.
+
+        Raises:
+            QuotaError: the account may not buy it.
+        """
