@@ -12,19 +12,23 @@ from luthier.errors import BudgetReached, EndpointError, Partial
 from luthier.tuning.timing import Timing
 from luthier.tuning.tuners.tuner import JobEvent, JobNotFound, JobState, ServiceUnavailable
 from luthier.tuning.watch import (
-    CancelAccepted,
-    CancelJob,
+    Accepted,
+    Ask,
     CostForecast,
     Finish,
     Keep,
     Looked,
+    PauseRequested,
+    Refused,
+    ResumeRequested,
     Show,
+    StopRequested,
     Watch,
     WatchAction,
     WatchEvent,
     WatchState,
 )
-from luthier.tuning.watch_driver import WatchDriver, WatchedJob
+from luthier.tuning.watch_driver import WatchDriver, WatchedJob, take_turn
 
 RUNNING = JobState("ftjob-1", "running", "base", hyperparameters={"epochs": 4})
 SUCCEEDED = replace(RUNNING, status="succeeded", tuned_model="ft:base", trained_tokens=4000)
@@ -132,9 +136,9 @@ def test_a_refusal_ends_the_watch_and_says_how_to_go_on() -> None:
 def test_a_job_over_its_budget_is_cancelled_until_the_service_accepts_and_watched_until_it_has_ended() -> None:
     held = replace(WATCH, forecast=replace(A_DOLLAR_A_TOKEN, budget_usd=3999.0))
     state, actions, _ = after([Looked(RUNNING), Looked(RUNNING)], held)
-    assert [type(action) for action in actions].count(CancelJob) == 2
-    state, actions, pauses = after([CancelAccepted(), Looked(RUNNING)], held, state)
-    assert CancelJob() not in actions
+    assert [type(action) for action in actions].count(Ask) == 2
+    state, actions, pauses = after([Accepted("cancel"), Looked(RUNNING)], held, state)
+    assert Ask("cancel") not in actions
     assert all(pause < 15 for pause in pauses)
     _, actions, _ = after([Looked(replace(RUNNING, status="cancelled"))], held, state)
     end = actions[-1]
@@ -148,7 +152,111 @@ def test_a_job_within_its_budget_or_of_unknown_price_goes_on() -> None:
     unknown = replace(WATCH, forecast=CostForecast(lambda *_: None, tokens=1000, budget_usd=1.0))
     auto = Looked(replace(RUNNING, hyperparameters={"epochs": "auto"}))
     for watch, event in ((within, Looked(RUNNING)), (unknown, Looked(RUNNING)), (within, auto)):
-        assert CancelJob() not in watch.step(WatchState(), [event], 100.0).actions
+        assert Ask("cancel") not in watch.step(WatchState(), [event], 100.0).actions
+
+
+def asked(actions: Sequence[WatchAction]) -> list[str]:
+    return [action.change for action in actions if isinstance(action, Ask)]
+
+
+def test_a_job_that_is_to_stop_is_cancelled_with_every_look_until_the_service_accepts() -> None:
+    _, actions, _ = after([StopRequested("loss"), Looked(RUNNING), ServiceUnavailable("status 503"), Looked(RUNNING)])
+    assert asked(actions) == ["cancel", "cancel"]
+    state, actions, pauses = after([StopRequested("loss"), Accepted("cancel"), *[Looked(RUNNING)] * 10])
+    # The confirmation is looked for at once, then as often as at first.
+    assert pauses[:4] == pytest.approx([0, 0, 0.5, 0.65])
+    assert (asked(actions), state.reason) == ([], "loss")
+    _, actions, _ = after([Looked(replace(RUNNING, status="cancelled"))], state=state)
+    assert actions[-1] == Finish(None)
+
+
+def test_a_job_that_the_service_does_not_cancel_is_watched_to_its_end() -> None:
+    refused = Refused("cancel", EndpointError("a job that is nearly done cannot be cancelled."))
+    state, actions, pauses = after([StopRequested("loss"), Looked(RUNNING), refused, Looked(RUNNING)])
+    assert asked(actions) == ["cancel"]
+    assert all(pause > 0 for pause in pauses[1:])
+    said = actions[-1]
+    assert isinstance(said, Show)
+    assert "not cancelled: a job that is nearly done" in said.progress.news
+    end = WATCH.step(state, [Looked(SUCCEEDED)], 100.0)
+    assert end.actions[-1] == Finish(None)
+    assert end.state.refused_cancel == "a job that is nearly done cannot be cancelled."
+
+
+@pytest.mark.parametrize("answer", [Accepted("cancel"), Refused("cancel", EndpointError("files are validated."))])
+def test_a_service_that_does_not_cancel_is_asked_again_after_a_minute(answer: WatchEvent) -> None:
+    now_and_then = replace(WATCH, poll_seconds=20.0)
+    state, _, _ = after([StopRequested("loss"), answer], now_and_then)
+    _, actions, _ = after([Looked(RUNNING)] * 3, now_and_then, state)
+    assert asked(actions) == []
+    _, actions, _ = after([Looked(RUNNING)] * 4, now_and_then, state)
+    assert asked(actions) == ["cancel"]
+    ended, _, _ = after([Looked(replace(RUNNING, status="cancelled"))], state=state)
+    assert ended.refused_cancel is None
+
+
+def test_a_job_over_its_budget_that_is_not_cancelled_says_so_at_its_end() -> None:
+    held = replace(WATCH, forecast=replace(A_DOLLAR_A_TOKEN, budget_usd=3999.0))
+    refused = Refused("cancel", EndpointError("not any more"))
+    _, actions, _ = after([Looked(RUNNING), refused, Looked(SUCCEEDED)], held)
+    end = actions[-1]
+    assert isinstance(end, Finish)
+    assert isinstance(end.error, BudgetReached)
+    assert "has succeeded and could not be cancelled (not any more)" in str(end.error)
+
+
+def test_a_watch_ends_when_the_job_has_paused_and_another_resumes_it() -> None:
+    paused = replace(RUNNING, status="paused")
+    pausing = replace(RUNNING, status="pausing")
+    state, actions, _ = after([PauseRequested(), Looked(RUNNING), Accepted("pause"), Looked(pausing), Looked(paused)])
+    assert asked(actions) == ["pause"]
+    assert actions[-1] == Finish(None)
+    events: list[WatchEvent] = [ResumeRequested(), Looked(paused), Accepted("resume"), Looked(paused), Looked(RUNNING)]
+    for begun in (WatchState(), state):
+        resumed, actions, _ = after(events, state=begun)
+        assert asked(actions) == ["resume"]
+        assert resumed.wanted is None
+        assert Finish(None) not in actions
+
+
+def test_a_request_to_stop_stands_above_one_to_pause() -> None:
+    _, actions, _ = after([PauseRequested(), StopRequested("loss"), PauseRequested(), Looked(RUNNING)])
+    assert asked(actions) == ["cancel"]
+    _, actions, _ = after([StopRequested("loss"), Looked(replace(RUNNING, status="paused"))])
+    assert asked(actions) == ["cancel"]
+
+
+def test_a_job_that_the_service_does_not_pause_goes_on() -> None:
+    refused = Refused("pause", EndpointError("no step was taken yet."))
+    state, actions, _ = after([PauseRequested(), Looked(RUNNING), refused, Looked(RUNNING), Looked(RUNNING)])
+    assert asked(actions) == ["pause"]
+    assert state.refused_pause == "no step was taken yet."
+
+
+def test_a_job_that_the_service_does_not_resume_ends_the_watch() -> None:
+    refused = Refused("resume", EndpointError("the account is suspended."))
+    _, actions, _ = after([ResumeRequested(), Looked(replace(RUNNING, status="paused")), refused])
+    end = actions[-1]
+    assert isinstance(end, Finish)
+    assert "the account is suspended" in str(end.error)
+
+
+def test_the_bill_of_a_stopped_job_follows_from_its_last_step_unless_the_service_says_it() -> None:
+    cancelled = replace(RUNNING, status="cancelled")
+
+    def bill(*events: WatchEvent) -> tuple[object, ...]:
+        found = WATCH.bill(after(events)[0])
+        return (found.trained_tokens, found.saved_tokens, found.estimated, found.cost_usd, found.saved_usd)
+
+    assert bill(Looked(RUNNING, [step(3)]), Looked(cancelled)) == (1200, 2800, True, 1200.0, 2800.0)
+    assert bill(Looked(RUNNING, [step(3)]), Looked(replace(cancelled, trained_tokens=1300)))[:3] == (1300, 3033, False)
+    # The service counted 100 tokens a step where 400 were estimated.
+    counted = [replace(step(3), metrics={"elapsed_tokens": 300.0})]
+    assert bill(Looked(RUNNING, counted), Looked(cancelled))[:3] == (300, 700, True)
+    # A job that never trained is not paid for; of one that trained unheard nothing is known.
+    assert bill(Looked(replace(RUNNING, status="queued")), Looked(cancelled)) == (0, 4000, True, 0.0, 4000.0)
+    assert bill(Looked(RUNNING), Looked(cancelled)) == (None, None, False, None, None)
+    assert bill(Looked(SUCCEEDED)) == (4000, 0, False, 4000.0, 0.0)
 
 
 @dataclass
@@ -215,6 +323,22 @@ def test_one_driver_watches_fifty_jobs_each_in_its_own_time() -> None:
     # Nobody is asked more often than alone: 490 s of polls that grow to 15 s are fewer than 60.
     assert max(service.asked.values()) < 60
     assert all(pause > 0 for pause in clock.waits)
+
+
+def test_a_request_is_part_of_the_next_turn() -> None:
+    clock = Clock()
+    service = Scripted(clock, {"job-1": 1000.0})
+    job = WatchedJob(service, Watch("job-1", CostForecast(lambda *_: 0.0)))  # type: ignore[arg-type]
+    timing = Timing(wait=clock.wait, clock=clock.clock)
+    assert take_turn(job, timing) is not None
+    job.request(StopRequested("loss"))
+    # The turn asks for the cancellation, and then looks for its confirmation.
+    assert take_turn(job, timing) == clock.now
+    assert service.cancelled == {"job-1"}
+    while take_turn(job, timing) is not None:
+        pass
+    assert job.error is None
+    assert job.state.job is not None and job.state.job.status == "cancelled"
 
 
 def test_a_job_may_be_added_when_another_has_ended() -> None:

@@ -1,32 +1,43 @@
 """Watching a job, without I/O: what the service's answer means, what to do about it, and when to ask again.
 
-    look (poll, events) --> Watch.step --> actions: keep, show, cancel, finish
-         ^                      |
-         +---- next due <-------+
+    look (poll, events) --> Watch.step --> actions: keep, show, ask, finish
+         ^                      ^   |
+         |            requests: stop, pause, resume
+         +---- next due <-----------+
 
 `Watch.step` is a pure function of a state, events and a time, so that one driver (`watch_driver.py`) can watch any
 number of jobs, and so that tests need neither a network nor a clock.
+
+A request is kept in the state until the service confirms it: a stopped job has ended, a paused one is paused, a resumed
+one is neither. Until then the service is asked with every look, unless it has accepted or refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from luthier.errors import BudgetReached, EndpointError, Partial
 from luthier.providers.prices import dollars
-from luthier.tuning.tuners.tuner import JobEvent, JobNotFound, JobState, ServiceUnavailable
+from luthier.tuning.tuners.tuner import PAUSED, JobEvent, JobNotFound, JobState, ServiceUnavailable
 
 __all__ = [
-    "CancelAccepted",
-    "CancelJob",
+    "Accepted",
+    "Ask",
+    "Change",
     "CostForecast",
     "Finish",
     "JobProgress",
+    "JobRequest",
     "Keep",
     "Looked",
+    "PauseRequested",
+    "Refused",
+    "ResumeRequested",
     "Show",
+    "StopRequested",
+    "TrainingBill",
     "Watch",
     "WatchState",
 ]
@@ -41,7 +52,21 @@ LONGEST_BACKOFF_SECONDS = 60.0
 PATIENCE_SECONDS = 3600.0
 """How long a service may be unavailable before watching ends. The job itself is not touched."""
 
+ASK_AGAIN_SECONDS = 60.0
+"""When a service that accepted or refused a request, without effect on the job, is asked once more."""
+
+WAITING = frozenset({"validating_files", "queued", "pending"})
+"""Statuses of a job that does not train yet."""
+
+PAUSING = "pausing"
+
+Change = Literal["cancel", "pause", "resume"]
+"""What a service can be asked to do to a job; the names are those of the methods of `Tuner`."""
+
 LOSSES = ("train_loss", "training_loss", "loss")
+
+TOKENS = "elapsed_tokens"
+"""Figure of a step that counts the tokens read so far."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +84,11 @@ class CostForecast:
     tokens: int | None = None
     budget_usd: float | None = None
 
+    def planned_tokens(self, job: JobState) -> int | None:
+        """Tokens of all epochs, once the service has said how many there are."""
+        epochs = job.hyperparameters.get("epochs")
+        return None if self.tokens is None or not isinstance(epochs, int | float) else round(self.tokens * epochs)
+
     def cost_usd(self, job: JobState) -> float | None:
         """Price of all epochs, once the service has said how many there are."""
         epochs = job.hyperparameters.get("epochs")
@@ -74,6 +104,33 @@ class CostForecast:
 
 
 @dataclass(frozen=True)
+class TrainingBill:
+    """What a job is paid for, of what was planned.
+
+    Attributes:
+        planned_tokens: of all epochs; `None` while the service has not said how many there are.
+        trained_tokens: paid for so far.
+        estimated: whether `trained_tokens` follows from the last step that was reported, because the service does not
+            say what it bills. A step that was taken after that is not in it.
+        cost_usd: of the trained tokens; `None` when unknown, which is not 0.
+        saved_usd: of the planned tokens that were not trained.
+    """
+
+    planned_tokens: int | None = None
+    trained_tokens: int | None = None
+    estimated: bool = False
+    cost_usd: float | None = None
+    saved_usd: float | None = None
+
+    @property
+    def saved_tokens(self) -> int | None:
+        """Planned tokens that were not trained."""
+        if self.planned_tokens is None or self.trained_tokens is None:
+            return None
+        return max(0, self.planned_tokens - self.trained_tokens)
+
+
+@dataclass(frozen=True)
 class JobProgress:
     """One look at a job, as it is shown."""
 
@@ -82,6 +139,7 @@ class JobProgress:
     steps: int | None = None
     loss: float | None = None
     tokens: int | None = None
+    estimated: bool = False
     cost_usd: float | None = None
     seconds_left: float | None = None
     news: str = ""
@@ -93,7 +151,7 @@ class JobProgress:
         if self.loss is not None:
             parts.append(f"loss {self.loss:.4g}")
         if self.tokens is not None:
-            parts.append(f"{self.tokens:,} tokens" if self.job.ended else f"about {self.tokens:,} tokens")
+            parts.append(f"about {self.tokens:,} tokens" if self.estimated else f"{self.tokens:,} tokens")
             parts.append("price unknown" if self.cost_usd is None else dollars(self.cost_usd))
         if self.seconds_left is not None and not self.job.ended:
             minutes, seconds = divmod(round(self.seconds_left), 60)
@@ -112,11 +170,40 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class CancelAccepted:
-    """Event: the service took the request to cancel; the job ends some time later."""
+class StopRequested:
+    """Event: the job is wanted no longer. It overrides a request to pause or resume, and is never taken back."""
+
+    reason: str
 
 
-WatchEvent = Looked | EndpointError | CancelAccepted
+@dataclass(frozen=True)
+class PauseRequested:
+    """Event: the job is to pause; the watch finishes when it has, and a later one may resume it."""
+
+
+@dataclass(frozen=True)
+class ResumeRequested:
+    """Event: the paused job is to go on."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Event: the service accepted what it was asked for; the job changes some time later."""
+
+    change: Change
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Event: the service refused what it was asked for."""
+
+    change: Change
+    error: EndpointError
+
+
+JobRequest = StopRequested | PauseRequested | ResumeRequested
+
+WatchEvent = JobRequest | Looked | EndpointError | Accepted | Refused
 """What happened: also `ServiceUnavailable`, where a later look may be answered, or another error, which is for good."""
 
 
@@ -136,8 +223,10 @@ class Show:
 
 
 @dataclass(frozen=True)
-class CancelJob:
-    """Action: ask the service to cancel the job; where it is unavailable, the next look leads to another try."""
+class Ask:
+    """Action: ask the service for a change; where it is unavailable, the next look leads to another try."""
+
+    change: Change
 
 
 @dataclass(frozen=True)
@@ -147,7 +236,7 @@ class Finish:
     error: Exception | None = None
 
 
-WatchAction = Keep | Show | CancelJob | Finish
+WatchAction = Keep | Show | Ask | Finish
 
 
 @dataclass(frozen=True)
@@ -157,9 +246,16 @@ class WatchState:
     Attributes:
         known: ids of the events that were heard.
         step: the last training step that was reported, of `steps` if the service says how many there will be.
+        tokens: read until that step, where the service counts them.
         first: time and number of the first reported step; the speed is measured from there.
         backoff_seconds: time until the next look, should this one get no answer.
-        over_budget: the error to end with, once the service has accepted to cancel a job that is too expensive.
+        wanted: what the service is asked for until it confirms it.
+        reason: why the job is to stop.
+        answered: when the service last accepted or refused that; `None` before it has.
+        refused_cancel: why the service did not cancel the job, which therefore goes on.
+        refused_pause: why it did not pause it.
+        over_budget: whether the job is stopped because it is too expensive.
+        started: whether the job was seen to train; a job that was not has no bill.
     """
 
     job: JobState | None = None
@@ -167,11 +263,18 @@ class WatchState:
     step: int | None = None
     steps: int | None = None
     loss: float | None = None
+    tokens: int | None = None
     first: tuple[float, int] | None = None
     poll_seconds: float = FIRST_POLL_SECONDS
     backoff_seconds: float = FIRST_BACKOFF_SECONDS
     unanswered_seconds: float = 0.0
-    over_budget: BudgetReached | None = None
+    wanted: Change | None = None
+    reason: str = ""
+    answered: float | None = None
+    refused_cancel: str | None = None
+    refused_pause: str | None = None
+    over_budget: bool = False
+    started: bool = False
 
 
 class WatchStep(NamedTuple):
@@ -211,32 +314,84 @@ class Watch:
         actions: list[WatchAction] = []
         due: float | None = now
         for event in events:
+            done: tuple[WatchAction, ...] = ()
             match event:
                 case Looked():
                     state, done, due = self._looked(state, event, now)
                 case ServiceUnavailable():
                     state, done, due = self._unanswered(state, event, now)
                 case EndpointError():
-                    done, due = (Finish(self._refused(event)),), None
-                case CancelAccepted():
-                    state, done, due = replace(state, over_budget=self._over_budget(state.job)), (), now
+                    done, due = (Finish(self._ended_by(event)),), None
+                case StopRequested(reason):
+                    state = _wanting(state, "cancel", reason)
+                case PauseRequested():
+                    state = _wanting(state, "pause")
+                case ResumeRequested():
+                    state = _wanting(state, "resume")
+                case Accepted():
+                    # The confirmation is looked for at once, then as closely as at first.
+                    state, due = replace(state, answered=now, poll_seconds=FIRST_POLL_SECONDS, refused_cancel=None), now
+                case Refused():
+                    state, done, due = self._refused(state, event, now)
             actions += done
         return WatchStep(state, tuple(actions), due)
+
+    def bill(self, state: WatchState) -> TrainingBill:
+        """What the job is paid for so far, or in all once it has ended."""
+        job = state.job
+        if job is None:
+            return TrainingBill()
+        planned, share = self.forecast.planned_tokens(job), _share(state)
+        trained = state.tokens if job.trained_tokens is None else job.trained_tokens
+        if trained is not None and share:
+            # What the service counts corrects what was estimated before it was asked.
+            planned = round(trained / share)
+        elif planned is not None and share is not None:
+            trained = round(planned * share)
+        elif trained is None and job.ended and not state.started:
+            trained = 0
+        cost = self.forecast.cost_of_tokens_usd(job, trained)
+        whole = self.forecast.cost_of_tokens_usd(job, planned)
+        saved = None if cost is None or whole is None else max(0.0, whole - cost)
+        estimated = trained is not None and job.trained_tokens is None
+        return TrainingBill(planned, trained, estimated, cost, saved)
 
     def _looked(self, state: WatchState, event: Looked, now: float) -> WatchStep:
         job = event.job
         state = replace(
             _with_events(state, event.events), job=job, backoff_seconds=FIRST_BACKOFF_SECONDS, unanswered_seconds=0.0
         )
+        if not job.ended and job.status not in WAITING:
+            state = replace(state, started=True)
+        if job.status == "cancelled":
+            state = replace(state, refused_cancel=None)
+        if not job.ended and self._over_budget(job):
+            state = replace(_wanting(state, "cancel", "it would cost more than the budget"), over_budget=True)
+        if state.wanted == "resume" and job.status not in (PAUSED, PAUSING):
+            state = replace(state, wanted=None)
         actions: list[WatchAction] = [Keep(job, event.events), Show(self._progress(state, job, now))]
-        if job.ended or self.until(job):
-            actions.append(Finish(state.over_budget))
+        if job.ended or self.until(job) or (state.wanted == "pause" and job.status == PAUSED):
+            actions.append(Finish(self._overspent(job, state) if state.over_budget else None))
             return WatchStep(state, tuple(actions), None)
-        if state.over_budget is None and self._over_budget(job) is not None:
-            actions.append(CancelJob())
-        pause = self.poll_seconds or state.poll_seconds
+        if state.wanted is not None and _is_to_be_asked(state, job, now):
+            actions.append(Ask(state.wanted))
+        due = now + self._pause_seconds(state)
         state = replace(state, poll_seconds=min(LONGEST_POLL_SECONDS, state.poll_seconds * POLL_GROWTH))
-        return WatchStep(state, tuple(actions), now + pause)
+        return WatchStep(state, tuple(actions), due)
+
+    def _refused(self, state: WatchState, refused: Refused, now: float) -> WatchStep:
+        """The watch goes on with a job that is not cancelled or paused; a job that is not resumed would never end."""
+        error = refused.error
+        if refused.change == "resume":
+            return WatchStep(state, (Finish(self._ended_by(error)),), None)
+        if refused.change == "cancel":
+            state = replace(state, answered=now, refused_cancel=str(error))
+        elif state.wanted == "pause":
+            state = replace(state, wanted=None, refused_pause=str(error))
+        return WatchStep(state, (), now + self._pause_seconds(state))
+
+    def _pause_seconds(self, state: WatchState) -> float:
+        return self.poll_seconds or state.poll_seconds
 
     def _unanswered(self, state: WatchState, error: ServiceUnavailable, now: float) -> WatchStep:
         if state.unanswered_seconds >= PATIENCE_SECONDS:
@@ -256,7 +411,7 @@ class Watch:
         )
         return WatchStep(state, actions, now + pause)
 
-    def _refused(self, error: EndpointError) -> EndpointError:
+    def _ended_by(self, error: EndpointError) -> EndpointError:
         if isinstance(error, JobNotFound):
             return error
         refused = EndpointError(
@@ -266,44 +421,72 @@ class Watch:
         refused.__cause__ = error
         return refused
 
-    def _over_budget(self, job: JobState | None) -> BudgetReached | None:
-        """The error to end with if all epochs of the job cost more than the budget."""
-        cost = None if job is None else self.forecast.cost_usd(job)
-        budget = self.forecast.budget_usd
-        if job is None or cost is None or budget is None or cost <= budget:
-            return None
-        return BudgetReached(
-            f"job {self.job} was cancelled: the service chose {job.hyperparameters['epochs']} epochs, which cost "
-            f"about {dollars(cost)}, more than the budget of {dollars(budget)}. Raise --budget, or set tuning.epochs."
+    def _over_budget(self, job: JobState) -> bool:
+        cost, budget = self.forecast.cost_usd(job), self.forecast.budget_usd
+        return cost is not None and budget is not None and cost > budget
+
+    def _overspent(self, job: JobState, state: WatchState) -> BudgetReached:
+        """The error to end with when all epochs of the job cost more than the budget."""
+        cost, budget = self.forecast.cost_usd(job), self.forecast.budget_usd
+        assert cost is not None and budget is not None
+        why = (
+            f"the service chose {job.hyperparameters['epochs']} epochs, which cost about {dollars(cost)}, more than "
+            f"the budget of {dollars(budget)}. Raise --budget, or set tuning.epochs."
         )
+        if job.status == "cancelled":
+            return BudgetReached(f"job {self.job} was cancelled: {why}")
+        unstopped = state.refused_cancel or "it ended before that"
+        return BudgetReached(f"job {self.job} {job.said} and could not be cancelled ({unstopped}): {why}")
 
     def _progress(self, state: WatchState, job: JobState, now: float) -> JobProgress:
-        tokens, an_epoch, epochs = job.trained_tokens, self.forecast.tokens, job.hyperparameters.get("epochs")
-        if tokens is None and an_epoch is not None and isinstance(epochs, int | float) and state.steps:
-            tokens = round(an_epoch * epochs * (state.step or 0) / state.steps)
+        bill = self.bill(state)
+        unstopped = "" if state.refused_cancel is None or job.ended else f"not cancelled: {state.refused_cancel}"
         return JobProgress(
             job,
             step=state.step,
             steps=state.steps,
             loss=state.loss,
-            tokens=tokens,
-            cost_usd=self.forecast.cost_of_tokens_usd(job, tokens),
+            tokens=bill.trained_tokens,
+            estimated=bill.estimated,
+            cost_usd=bill.cost_usd,
             seconds_left=_seconds_left(state, job, now),
-            news=job.error or "",
+            news=job.error or unstopped,
         )
 
 
+def _wanting(state: WatchState, change: Change, reason: str = "") -> WatchState:
+    """The state with a request in it. A request to stop stands above the others."""
+    if state.wanted in (change, "cancel"):
+        return state
+    return replace(state, wanted=change, reason=reason, answered=None, refused_pause=None)
+
+
+def _is_to_be_asked(state: WatchState, job: JobState, now: float) -> bool:
+    """Whether the service is asked for what is wanted: not while it is at it, or has answered just now."""
+    if (state.wanted == "pause" and job.status == PAUSING) or (state.wanted == "resume" and job.status != PAUSED):
+        return False
+    return state.answered is None or now - state.answered >= ASK_AGAIN_SECONDS
+
+
+def _share(state: WatchState) -> float | None:
+    """How much of the job is done; `None` where the service does not say how many steps there are."""
+    if state.job is not None and state.job.status == "succeeded":
+        return 1.0
+    return (state.step or 0) / state.steps if state.steps else None
+
+
 def _with_events(state: WatchState, events: Sequence[JobEvent]) -> WatchState:
-    step, steps, loss, first = state.step, state.steps, state.loss, state.first
+    step, steps, loss, tokens, first = state.step, state.steps, state.loss, state.tokens, state.first
     for event in events:
         steps = event.total_steps or steps
         if event.step is None:
             continue
         step = max(step or 0, event.step)
         loss = next((event.metrics[name] for name in LOSSES if name in event.metrics), loss)
+        tokens = max(tokens or 0, round(event.metrics[TOKENS])) if TOKENS in event.metrics else tokens
         first = first or (event.created, event.step)
     known = state.known | {event.id for event in events}
-    return replace(state, known=known, step=step, steps=steps, loss=loss, first=first)
+    return replace(state, known=known, step=step, steps=steps, loss=loss, tokens=tokens, first=first)
 
 
 def _seconds_left(state: WatchState, job: JobState, now: float) -> float | None:

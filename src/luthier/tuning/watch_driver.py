@@ -7,6 +7,7 @@ import itertools
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,13 +20,17 @@ from luthier.tuning.job_runs import JobRecord
 from luthier.tuning.timing import REAL_TIME, Timing
 from luthier.tuning.tuners.tuner import JobEvent, JobState, ServiceUnavailable, Tuner
 from luthier.tuning.watch import (
-    CancelAccepted,
-    CancelJob,
+    Accepted,
+    Ask,
+    Change,
     Finish,
     JobProgress,
+    JobRequest,
     Keep,
     Looked,
+    Refused,
     Show,
+    TrainingBill,
     Watch,
     WatchEvent,
     WatchState,
@@ -34,7 +39,7 @@ from luthier.tuning.watch import (
 if TYPE_CHECKING:
     from rich.status import Status
 
-__all__ = ["JobLine", "WatchDriver", "WatchedJob", "Watcher", "attended", "follow"]
+__all__ = ["JobLine", "WatchDriver", "WatchedJob", "Watcher", "attended", "follow", "take_turn"]
 
 
 class Watcher(Protocol):
@@ -57,6 +62,21 @@ class WatchedJob:
     watcher: Watcher | None = None
     state: WatchState = field(default_factory=WatchState)
     error: Exception | None = None
+    _requests: deque[JobRequest] = field(default_factory=deque)
+
+    @property
+    def bill(self) -> TrainingBill:
+        """What the job is paid for, as far as it is known."""
+        return self.watch.bill(self.state)
+
+    def request(self, event: JobRequest) -> None:
+        """Has the next look ask the service for it. May be called from any thread, and while a look is made."""
+        self._requests.append(event)
+
+    def requested(self) -> list[JobRequest]:
+        """The requests since the last call, oldest first."""
+        # One at a time: another thread may add to them meanwhile.
+        return [self._requests.popleft() for _ in range(len(self._requests))]
 
 
 class WatchDriver:
@@ -82,7 +102,7 @@ class WatchDriver:
             pause = due - self._timing.clock()
             if pause > 0:
                 self._timing.wait(pause)
-            due_next = self._turn(job)
+            due_next = take_turn(job, self._timing)
             if due_next is None:
                 yield job
             else:
@@ -91,28 +111,37 @@ class WatchDriver:
     def _schedule(self, due: float, job: WatchedJob) -> None:
         heapq.heappush(self._due, (due, next(self._numbers), job))
 
-    def _turn(self, job: WatchedJob) -> float | None:
-        """One look and all that follows from it; returns when the next is due."""
-        events: list[WatchEvent] = [_look(job)]
-        while events:
-            job.state, actions, due = job.watch.step(job.state, events, self._timing.clock())
-            events = []
-            for action in actions:
-                match action:
-                    case Keep(state, said) if job.record is not None:
-                        try:
-                            _keep(job.record, job.tuner, state, said)
-                        except Partial as error:
-                            # The tracking store failed: this watch ends, others go on.
-                            job.error = error
-                            return None
-                    case Show(progress) if job.watcher is not None:
-                        job.watcher.show(progress)
-                    case CancelJob():
-                        events += _cancel(job)
-                    case Finish(error):
+
+def take_turn(job: WatchedJob, timing: Timing = REAL_TIME) -> float | None:
+    """One look at a job and all that follows from it, without waiting.
+
+    Requests that were queued before it are part of it. A caller that has just queued one need not wait for the time
+    that an earlier turn returned.
+
+    Returns:
+        When the next turn is due, on the clock of `timing`; `None` when the watch is finished.
+    """
+    events: list[WatchEvent] = [*job.requested(), _look(job)]
+    due: float | None = None
+    while events:
+        job.state, actions, due = job.watch.step(job.state, events, timing.clock())
+        events = []
+        for action in actions:
+            match action:
+                case Keep(state, said) if job.record is not None:
+                    try:
+                        _keep(job.record, job.tuner, state, said)
+                    except Partial as error:
+                        # The tracking store failed: this watch ends, others go on.
                         job.error = error
-        return due
+                        return None
+                case Show(progress) if job.watcher is not None:
+                    job.watcher.show(progress)
+                case Ask(change):
+                    events += _ask(job, change)
+                case Finish(error):
+                    job.error = error
+    return due
 
 
 def _look(job: WatchedJob) -> WatchEvent:
@@ -135,15 +164,21 @@ def _keep(record: JobRecord, tuner: Tuner, state: JobState, events: Sequence[Job
     record.settle(write)
 
 
-def _cancel(job: WatchedJob) -> list[WatchEvent]:
+def _ask(job: WatchedJob, change: Change) -> list[WatchEvent]:
     try:
-        job.tuner.cancel(job.watch.job)
+        match change:
+            case "cancel":
+                job.tuner.cancel(job.watch.job)
+            case "pause":
+                job.tuner.pause(job.watch.job)
+            case "resume":
+                job.tuner.resume(job.watch.job)
     except ServiceUnavailable:
         # The next look leads to another try: the job costs money meanwhile.
         return []
     except EndpointError as error:
-        return [error]
-    return [CancelAccepted()]
+        return [Refused(change, error)]
+    return [Accepted(change)]
 
 
 class JobLine:
