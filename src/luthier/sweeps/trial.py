@@ -69,6 +69,8 @@ class SweepTrial:
         run_id: the trial's run in MLflow.
         planned_tokens: tokens that the whole job would be paid for.
         trained_tokens: tokens that are paid for.
+        planned_usd: what training the whole job would cost.
+        training_usd: what training cost; `None` when unknown, which is not 0.
         cost_usd: what training, answers and hosting cost; `None` when unknown, which is not 0.
         reserved_usd: what is set aside for it in the budget.
         started: Unix time, as is `ended`.
@@ -89,6 +91,8 @@ class SweepTrial:
     run_id: str | None = None
     planned_tokens: int | None = None
     trained_tokens: int | None = None
+    planned_usd: float | None = None
+    training_usd: float | None = None
     cost_usd: float | None = None
     reserved_usd: float | None = None
     started: float | None = None
