@@ -194,3 +194,24 @@ def test_a_form_carries_its_fields_and_its_file() -> None:
     assert headers["content-type"].startswith("multipart/form-data; boundary=")
     assert b'name="purpose"\r\n\r\nfine-tune\r\n' in body
     assert b'name="file"; filename="a.jsonl"\r\n' in body and b"\r\n\r\n{}\r\n" in body
+
+
+def test_a_file_at_a_signed_address_is_fetched_without_the_key() -> None:
+    with answering(lambda method, path: (200, {}, b'{"step": 1}\n')) as (address, asked):
+        assert service(address).get_file(f"{address}/metrics?signature=s", "reading") == b'{"step": 1}\n'
+    ((how, _, headers, _),) = asked
+    assert how == "GET"
+    assert "authorization" not in headers
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_file_that_is_not_there_yet_is_none(status: int) -> None:
+    with answering(told(status, b"<Error/>")) as (address, _):
+        assert service(address).get_file(f"{address}/metrics", "reading") is None
+
+
+def test_storage_that_is_busy_may_be_asked_again_and_its_signed_address_is_not_repeated() -> None:
+    with answering(told(503, b"")) as (address, _), pytest.raises(ServiceUnavailable) as raised:
+        service(address).get_file(f"{address}/metrics?signature=s", "reading the metrics")
+    assert "signature" not in str(raised.value)
+    assert "reading the metrics" in str(raised.value)

@@ -190,6 +190,24 @@ class JsonService:
                 f"{urlsplit(url).hostname} did not take a file for {self.address} ({doing}): status {reply.status}"
             )
 
+    def get_file(self, url: str, doing: str) -> bytes | None:
+        """The file at a signed address, fetched without the key; `None` while there is none.
+
+        Raises:
+            ServiceUnavailable: it may be asked for again.
+            EndpointError: it is refused.
+        """
+        reply = wait_for(shared_transport().send(url, {}, self._endpoint.timeout_seconds))
+        if isinstance(reply, TransportFault):
+            raise self._unanswered(reply, doing, False)
+        # Storage also says 403 of a file that is not there.
+        if reply.status in (403, 404):
+            return None
+        if not 200 <= reply.status < 300:
+            kind = ServiceUnavailable if reply.status in BUSY else EndpointError
+            raise kind(f"{urlsplit(url).hostname} did not give a file of {self.address} ({doing}): {reply.status}")
+        return reply.body
+
     def _put(self, url: str, content: bytes, doing: str) -> Reply:
         if urlsplit(url).scheme != "https" and urlsplit(self.address).scheme == "https":
             raise EndpointError(

@@ -29,6 +29,7 @@ from luthier.tuning.tuners.tuner import (
     Submission,
     longest_line,
     marked_suffix,
+    training_usd,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ NOT_OFFERED = (404, 405, 501)
 """Statuses of a path that a server does not have."""
 
 PAGE = 100
-MILLION = 1_000_000.0
 LONGEST_SUFFIX = 64
 GONE = "Jobs are listed by: luthier tune list SPEC"
 
@@ -95,10 +95,9 @@ class OpenAITuner:
     def estimate(self, model: str, tokens: int, epochs: int | None) -> float | None:
         """By the endpoint's own training price; no list has any. The embedded server costs nothing."""
         price = self._endpoint.price
-        if price is not None and price.training_usd_per_million is not None:
-            rate = price.training_usd_per_million
-            return None if epochs is None and rate else tokens * (epochs or 0) * rate / MILLION
-        return 0.0 if self._endpoint.provider == "local" else None
+        if self._endpoint.provider == "local" and (price is None or price.training_usd_per_million is None):
+            return 0.0
+        return training_usd(price, tokens, epochs)
 
     def admit(self, model: str) -> None:
         """Submits a job on a file that does not exist: what it is refused for tells whether another would be taken."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from luthier.errors import EndpointError
-from luthier.providers.endpoint import Endpoint
+from luthier.providers.endpoint import Endpoint, Price
 
 __all__ = [
     "ENDED",
@@ -25,12 +25,14 @@ __all__ = [
     "OutcomeUnknown",
     "longest_line",
     "marked_suffix",
+    "training_usd",
 ]
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 """Statuses of jobs that never change again. With any other status, known or not, a job is alive."""
 
 PAUSED = "paused"
+MILLION = 1_000_000.0
 
 LONGEST_LINE = {
     "gpt-4.1-nano": 32_768,
@@ -130,6 +132,7 @@ class JobState:
         files: ids of its training and validation files.
         seed: the job's seed.
         billed_usd: US dollars the service says it charges; `None` where it does not say, or not yet.
+        quoted_usd: price of the whole job in US dollars, where the service names it; `None` is not 0.
     """
 
     id: str
@@ -146,6 +149,7 @@ class JobState:
     files: tuple[str, ...] = ()
     seed: int | None = None
     billed_usd: float | None = None
+    quoted_usd: float | None = None
 
     @property
     def said(self) -> str:
@@ -215,6 +219,19 @@ def marked_suffix(suffix: str | None, token: str, longest: int) -> str:
         ('stars-0123456789abcdef-1', '0123456789abcdef-1')
     """
     return token if suffix is None else f"{suffix[: longest - len(token) - 1]}-{token}"
+
+
+def training_usd(price: Price | None, tokens: int, epochs: int | None) -> float | None:
+    """US dollars for training on so many tokens for so many epochs, by an endpoint's own price; `None` when unknown.
+
+    Examples:
+        >>> training_usd(Price(input_usd_per_million=1, output_usd_per_million=2), 1000, 3) is None
+        True
+    """
+    rate = None if price is None else price.training_usd_per_million
+    if rate is None or (epochs is None and rate):
+        return None
+    return tokens * (epochs or 0) * rate / MILLION
 
 
 class JobNotFound(EndpointError):
