@@ -352,3 +352,22 @@ def test_a_job_may_be_added_when_another_has_ended() -> None:
         if one.watch.job == "job-1":
             driver.add(WatchedJob(service, Watch("job-2", CostForecast(lambda *_: 0.0))))  # type: ignore[arg-type]
     assert names == ["job-1", "job-2"]
+
+
+def test_the_price_a_service_names_holds_against_the_budget_whatever_its_tokens_cost() -> None:
+    quoted = replace(RUNNING, quoted_usd=12.5)
+    held = replace(WATCH, forecast=CostForecast(lambda *_: None, tokens=1000, budget_usd=12.0))
+    cancelled = replace(quoted, status="cancelled")
+    _, actions, _ = after([Looked(quoted), Accepted("cancel"), Looked(cancelled)], held)
+    ended = actions[-1]
+    assert isinstance(ended, Finish)
+    assert "names a price of $12.50, more than the budget of $12.00" in str(ended.error)
+
+
+def test_a_job_of_a_named_price_costs_its_share_of_the_steps_or_all_of_it_once_it_has_succeeded() -> None:
+    unpriced = replace(WATCH, forecast=CostForecast(lambda *_: None, tokens=1000))
+    quoted = replace(RUNNING, quoted_usd=12.0)
+    state, _, _ = after([Looked(quoted, [step(5)])], unpriced)
+    assert unpriced.bill(state).cost_usd == pytest.approx(6.0)
+    state, _, _ = after([Looked(replace(quoted, status="succeeded"))], unpriced)
+    assert unpriced.bill(state).cost_usd == 12.0

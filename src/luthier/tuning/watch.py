@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 
 from luthier.errors import BudgetReached, EndpointError, Partial
 from luthier.providers.prices import dollars
+from luthier.tuning.training_costs import CostForecast, TrainingBill
 from luthier.tuning.tuners.tuner import PAUSED, JobEvent, JobNotFound, JobState, ServiceUnavailable
 
 __all__ = [
@@ -67,67 +68,6 @@ LOSSES = ("train_loss", "training_loss", "loss")
 
 TOKENS = "elapsed_tokens"
 """Figure of a step that counts the tokens read so far."""
-
-
-@dataclass(frozen=True)
-class CostForecast:
-    """What a job is expected to cost, and how much it may.
-
-    Attributes:
-        price: `Tuner.estimate`.
-        model: the base model as the spec names it; the service's own name for it when empty.
-        tokens: estimated tokens of one epoch.
-    """
-
-    price: Callable[[str, int, int | None], float | None]
-    model: str = ""
-    tokens: int | None = None
-    budget_usd: float | None = None
-
-    def planned_tokens(self, job: JobState) -> int | None:
-        """Tokens of all epochs, once the service has said how many there are."""
-        epochs = job.hyperparameters.get("epochs")
-        return None if self.tokens is None or not isinstance(epochs, int | float) else round(self.tokens * epochs)
-
-    def cost_usd(self, job: JobState) -> float | None:
-        """Price of all epochs, once the service has said how many there are."""
-        epochs = job.hyperparameters.get("epochs")
-        if self.tokens is None or not isinstance(epochs, int | float):
-            return None
-        return self.price(self.model or job.base_model, self.tokens, int(epochs))
-
-    def cost_of_tokens_usd(self, job: JobState, tokens: int | None) -> float | None:
-        """What the service says it charges, else the price of so many trained tokens."""
-        if job.billed_usd is not None:
-            return job.billed_usd
-        return None if tokens is None else self.price(self.model or job.base_model, tokens, 1)
-
-
-@dataclass(frozen=True)
-class TrainingBill:
-    """What a job is paid for, of what was planned.
-
-    Attributes:
-        planned_tokens: of all epochs; `None` while the service has not said how many there are.
-        trained_tokens: paid for so far.
-        estimated: whether `trained_tokens` follows from the last step that was reported, because the service does not
-            say what it bills. A step that was taken after that is not in it.
-        cost_usd: of the trained tokens; `None` when unknown, which is not 0.
-        saved_usd: of the planned tokens that were not trained.
-    """
-
-    planned_tokens: int | None = None
-    trained_tokens: int | None = None
-    estimated: bool = False
-    cost_usd: float | None = None
-    saved_usd: float | None = None
-
-    @property
-    def saved_tokens(self) -> int | None:
-        """Planned tokens that were not trained."""
-        if self.planned_tokens is None or self.trained_tokens is None:
-            return None
-        return max(0, self.planned_tokens - self.trained_tokens)
 
 
 @dataclass(frozen=True)
@@ -429,10 +369,11 @@ class Watch:
         """The error to end with when all epochs of the job cost more than the budget."""
         cost, budget = self.forecast.cost_usd(job), self.forecast.budget_usd
         assert cost is not None and budget is not None
-        why = (
-            f"the service chose {job.hyperparameters['epochs']} epochs, which cost about {dollars(cost)}, more than "
-            f"the budget of {dollars(budget)}. Raise --budget, or set tuning.epochs."
-        )
+        epochs = job.hyperparameters.get("epochs")
+        asked = f"the service chose {epochs} epochs, which cost about {dollars(cost)}"
+        if job.quoted_usd is not None:
+            asked = f"the service names a price of {dollars(cost)}"
+        why = f"{asked}, more than the budget of {dollars(budget)}. Raise --budget, or set tuning.epochs."
         if job.status == "cancelled":
             return BudgetReached(f"job {self.job} was cancelled: {why}")
         unstopped = state.refused_cancel or "it ended before that"
