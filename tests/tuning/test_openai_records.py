@@ -53,3 +53,13 @@ def test_a_list_without_pages_ends_and_a_job_is_found_by_its_suffix(everything: 
     assert [job.id for job in tuner.find(TOKEN)] == ["job-2", "job-1"]
     assert [job.token for job in tuner.listed()] == [None, TOKEN, TOKEN, None]
     assert everything.asked == 4  # type: ignore[attr-defined]
+
+
+def test_services_tell_how_many_jobs_they_train_at_a_time() -> None:
+    services = {
+        "openai": lt.openai("gpt-4.1-nano"),
+        "azure": lt.azure("gpt-4.1-nano", "https://mine.openai.azure.com"),
+        "compatible": lt.compatible("base", "http://127.0.0.1:1/v1"),
+    }
+    limits = {name: tuner_for(service).rules("gpt-4.1-nano").parallel_jobs for name, service in services.items()}
+    assert limits == {"openai": 3, "azure": 3, "compatible": None}

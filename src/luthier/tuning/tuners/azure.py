@@ -27,6 +27,10 @@ BOM = b"\xef\xbb\xbf"
 
 LONGEST_SUFFIX = 40
 
+PARALLEL_JOBS = 3
+"""Jobs that one resource trains at a time, of the types Standard and GlobalStandard; 5 of the type Developer. Up to 20
+more are queued (Microsoft's page of quotas and limits, 2026)."""
+
 MOST_FILE_SECONDS = 1800.0
 """How long Azure may validate a file before a job can use it."""
 
@@ -79,7 +83,12 @@ class AzureTuner(OpenAITuner):
 
     def rules(self, model: str) -> Rules:
         """As Microsoft publishes them."""
-        return Rules(most_tokens_a_line=longest_line(model), training_types=tuple(TRAINING_TYPES), pauses=True)
+        return Rules(
+            most_tokens_a_line=longest_line(model),
+            training_types=tuple(TRAINING_TYPES),
+            parallel_jobs=PARALLEL_JOBS,
+            pauses=True,
+        )
 
     def upload(self, name: str, content: bytes) -> str:
         """With a byte-order mark, as Azure requires; returns when Azure has validated the file.

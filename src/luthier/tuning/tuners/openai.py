@@ -53,6 +53,12 @@ NOT_OFFERED = (404, 405, 501)
 
 PAGE = 100
 LONGEST_SUFFIX = 64
+
+PARALLEL_JOBS = 3
+"""Active and queued jobs of an organisation for one model, unless OpenAI has raised it: what an organisation has is on
+its limits page and at `GET /v1/fine_tuning/model_limits`. A further job is refused with status 429, as is one above
+the limit of jobs a day (code `daily_rate_limit_exceeded`)."""
+
 GONE = "Jobs are listed by: luthier tune list SPEC"
 
 
@@ -79,8 +85,9 @@ class OpenAITuner:
 
     def rules(self, model: str) -> Rules:
         """As OpenAI publishes them; of another server it is not known how long a line may be."""
-        known = self._endpoint.provider in ("openai", "azure")
-        return Rules(most_tokens_a_line=longest_line(model) if known else None, pauses=True)
+        if self._endpoint.provider != "openai":
+            return Rules(pauses=True)
+        return Rules(most_tokens_a_line=longest_line(model), parallel_jobs=PARALLEL_JOBS, pauses=True)
 
     def epochs_for(self, rows: int, asked: Any) -> int | None:
         """What was asked, else by the rule OpenAI publishes: three, more for few rows, fewer for many."""
