@@ -48,11 +48,12 @@ def job(task: lt.Task, slow_server: LocalServer, timing: Timing) -> Job:
     return lt.tune(spec, table, detach=True, timing=timing)
 
 
-def turns(job: WatchedJob, timing: Timing, until_step: int | None = None) -> None:
-    """Looks until a step was reported, or until the watch has finished."""
+def turns(job: WatchedJob, timing: Timing, until_step: int | None = None, until_status: str = "") -> None:
+    """Looks until a step or a status was reported, or until the watch has finished."""
     for _ in range(MOST_TURNS):
         due = take_turn(job, timing)
-        if due is None or (until_step is not None and (job.state.step or 0) >= until_step):
+        reached = until_step is not None and (job.state.step or 0) >= until_step
+        if due is None or reached or (job.state.job is not None and job.state.job.status == until_status):
             return
         timing.wait(max(0.0, due - timing.clock()))
     raise AssertionError(f"still {job.state}")
@@ -101,8 +102,8 @@ def test_a_paused_job_is_resumed_by_another_watch_and_reports_every_step_once(jo
     first = job.watched(timing=timing)
     turns(first, timing, until_step=3)
     first.request(PauseRequested())
-    turns(first, timing)
-    assert first.state.job is not None and first.state.job.status == "paused"
+    turns(first, timing, until_status="paused")
+    assert job.tuner.poll(job.id).status == "paused"
     second = replace(job.watched(timing=timing), record=first.record)
     second.request(ResumeRequested())
     turns(second, timing)

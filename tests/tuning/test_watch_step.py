@@ -205,13 +205,15 @@ def test_a_job_over_its_budget_that_is_not_cancelled_says_so_at_its_end() -> Non
     assert "has succeeded and could not be cancelled (not any more)" in str(end.error)
 
 
-def test_a_watch_ends_when_the_job_has_paused_and_another_resumes_it() -> None:
+def test_a_paused_job_is_watched_on_and_may_be_resumed() -> None:
     paused = replace(RUNNING, status="paused")
     pausing = replace(RUNNING, status="pausing")
-    state, actions, _ = after([PauseRequested(), Looked(RUNNING), Accepted("pause"), Looked(pausing), Looked(paused)])
+    events: list[WatchEvent] = [PauseRequested(), Looked(RUNNING), Accepted("pause"), Looked(pausing), Looked(paused)]
+    state, actions, pauses = after([*events, Looked(paused)])
     assert asked(actions) == ["pause"]
-    assert actions[-1] == Finish(None)
-    events: list[WatchEvent] = [ResumeRequested(), Looked(paused), Accepted("resume"), Looked(paused), Looked(RUNNING)]
+    assert state.wanted is None
+    assert pauses[-1] > 0
+    events = [ResumeRequested(), Looked(paused), Accepted("resume"), Looked(paused), Looked(RUNNING)]
     for begun in (WatchState(), state):
         resumed, actions, _ = after(events, state=begun)
         assert asked(actions) == ["resume"]

@@ -69,6 +69,7 @@ class SweepTrial:
         run_id: the trial's run in MLflow.
         planned_tokens: tokens that the whole job would be paid for.
         trained_tokens: tokens that are paid for.
+        tokens_estimated: whether that follows from the last step heard of, where the service bills none.
         planned_usd: what training the whole job would cost.
         training_usd: what training cost; `None` when unknown, which is not 0.
         cost_usd: what training, answers and hosting cost; `None` when unknown, which is not 0.
@@ -91,6 +92,7 @@ class SweepTrial:
     run_id: str | None = None
     planned_tokens: int | None = None
     trained_tokens: int | None = None
+    tokens_estimated: bool = False
     planned_usd: float | None = None
     training_usd: float | None = None
     cost_usd: float | None = None

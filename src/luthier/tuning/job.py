@@ -18,10 +18,11 @@ from luthier.techniques.finetune import FineTune, Tuned
 from luthier.tuning.hosting import Host, HostedDeployment, Hosting
 from luthier.tuning.job_runs import JobRecord, TuneRun
 from luthier.tuning.timing import REAL_TIME, Timing, patiently
+from luthier.tuning.training_costs import CostForecast, TrainingBill
 from luthier.tuning.tuned_specs import TunedSpecFile, tuned_spec, write_spec
 from luthier.tuning.tuners import Tuner
 from luthier.tuning.tuners.tuner import PAUSED, Checkpoint, JobNotFound, JobState, ServiceUnavailable
-from luthier.tuning.watch import CostForecast, Watch
+from luthier.tuning.watch import Watch, WatchState
 from luthier.tuning.watch_driver import WatchDriver, WatchedJob, Watcher, follow
 
 __all__ = ["Job", "lost_job"]
@@ -142,6 +143,10 @@ class Job:
         budget = self._forecast.budget_usd if budget_usd is None else budget_usd
         watch = Watch(self.id, replace(self._forecast, budget_usd=budget), poll_seconds=timing.poll_seconds)
         return WatchedJob(self.tuner, watch, JobRecord(self.run_id), watcher)
+
+    def bill(self, state: WatchState) -> TrainingBill:
+        """What the job is paid for, by what a watch of it has heard."""
+        return Watch(self.id, self._forecast).bill(state)
 
     def finish(self, ended: WatchedJob, *, timing: Timing = REAL_TIME) -> Job:
         """Keeps all there is about a watched job that has ended, the result first; then ends its run.

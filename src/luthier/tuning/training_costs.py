@@ -49,6 +49,12 @@ class CostForecast:
             return job.quoted_usd * tokens / planned
         return None if tokens is None else self.price(self.model or job.base_model, tokens, 1)
 
+    def planned_usd(self, job: JobState, tokens: int | None) -> float | None:
+        """Price of so many planned tokens: the one the service named with the job, else by the price of a token."""
+        if job.quoted_usd is not None or tokens is None:
+            return job.quoted_usd
+        return self.price(self.model or job.base_model, tokens, 1)
+
 
 @dataclass(frozen=True)
 class TrainingBill:
@@ -60,14 +66,21 @@ class TrainingBill:
         estimated: whether `trained_tokens` follows from the last step that was reported, because the service does not
             say what it bills. A step that was taken after that is not in it.
         cost_usd: of the trained tokens; `None` when unknown, which is not 0.
-        saved_usd: of the planned tokens that were not trained.
+        planned_usd: of the planned tokens.
     """
 
     planned_tokens: int | None = None
     trained_tokens: int | None = None
     estimated: bool = False
     cost_usd: float | None = None
-    saved_usd: float | None = None
+    planned_usd: float | None = None
+
+    @property
+    def saved_usd(self) -> float | None:
+        """Price of the planned tokens that were not trained."""
+        if self.planned_usd is None or self.cost_usd is None:
+            return None
+        return max(0.0, self.planned_usd - self.cost_usd)
 
     @property
     def saved_tokens(self) -> int | None:

@@ -118,7 +118,7 @@ class StopRequested:
 
 @dataclass(frozen=True)
 class PauseRequested:
-    """Event: the job is to pause; the watch finishes when it has, and a later one may resume it."""
+    """Event: the job is to pause; the watch goes on, and shows when it is paused."""
 
 
 @dataclass(frozen=True)
@@ -290,11 +290,9 @@ class Watch:
             trained = round(planned * share)
         elif trained is None and job.ended and not state.started:
             trained = 0
-        cost = self.forecast.cost_of_tokens_usd(job, trained)
-        whole = self.forecast.cost_of_tokens_usd(job, planned)
-        saved = None if cost is None or whole is None else max(0.0, whole - cost)
         estimated = trained is not None and job.trained_tokens is None
-        return TrainingBill(planned, trained, estimated, cost, saved)
+        cost = self.forecast.cost_of_tokens_usd(job, trained)
+        return TrainingBill(planned, trained, estimated, cost, self.forecast.planned_usd(job, planned))
 
     def _looked(self, state: WatchState, event: Looked, now: float) -> WatchStep:
         job = event.job
@@ -307,10 +305,11 @@ class Watch:
             state = replace(state, refused_cancel=None)
         if not job.ended and self._over_budget(job):
             state = replace(_wanting(state, "cancel", "it would cost more than the budget"), over_budget=True)
-        if state.wanted == "resume" and job.status not in (PAUSED, PAUSING):
+        paused = job.status == PAUSED
+        if (state.wanted == "pause" and paused) or (state.wanted == "resume" and not paused and job.status != PAUSING):
             state = replace(state, wanted=None)
         actions: list[WatchAction] = [Keep(job, event.events), Show(self._progress(state, job, now))]
-        if job.ended or self.until(job) or (state.wanted == "pause" and job.status == PAUSED):
+        if job.ended or self.until(job):
             actions.append(Finish(self._overspent(job, state) if state.over_budget else None))
             return WatchStep(state, tuple(actions), None)
         if state.wanted is not None and _is_to_be_asked(state, job, now):
