@@ -132,12 +132,14 @@ class TuneRun:
         return found
 
 
-def begin_tune(spec: FineTune, tags: Mapping[str, str], submission: Mapping[str, Any]) -> TuneRun:
-    """The run of a submission, with everything that is needed to find its job again."""
+def begin_tune(
+    spec: FineTune, tags: Mapping[str, str], submission: Mapping[str, Any], parent: str | None = None
+) -> TuneRun:
+    """The run of a submission, with everything that is needed to find its job again; beneath `parent`, if given."""
     import mlflow
 
     experiment_id = connect(spec.task)
-    run = begin_run(experiment_id, f"tune {spec.name}", "tune", spec_tags(spec) | dict(tags))
+    run = begin_run(experiment_id, f"tune {spec.name}", "tune", spec_tags(spec) | dict(tags), parent)
     write_submission(run.run_id, spec, submission)
     run.log_spec(spec)
     return _of_mlflow(mlflow.MlflowClient().get_run(run.run_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError, SpecError
@@ -19,7 +19,7 @@ from luthier.tuning.tuners.tuner import Hyperparameter, Quotes, Tuner
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Preflight", "log_preflight", "preflight"]
+__all__ = ["Preflight", "log_preflight", "preflight", "with_settings"]
 
 TRAINING_PRICE = "price: {input_usd_per_million: ..., output_usd_per_million: ..., training_usd_per_million: ...}"
 
@@ -237,6 +237,18 @@ def preflight(
         findings=tuple(sorted(findings, key=lambda finding: not finding.stops)),
         labels={name: count_labels(rows, spec.task.labels) for name, rows in tables.items()},
     )
+
+
+def with_settings(check: Preflight, spec: FineTune, tuner: Tuner) -> Preflight:
+    """The pre-flight of a spec that differs in the settings of its job only: the lines are those that were made before.
+
+    Raises:
+        SpecError: a hyperparameter is out of the service's bounds.
+    """
+    check_hyperparameters(spec, tuner)
+    epochs = tuner.epochs_for(check.train.rows, spec.tuning.epochs)
+    cost_usd = tuner.estimate(check.model, check.train.tokens, epochs)
+    return replace(check, spec=spec.name, epochs=epochs, cost_usd=cost_usd)
 
 
 def log_preflight(run_id: str, check: Preflight) -> None:

@@ -47,6 +47,7 @@ def submit(
     watched: bool = True,
     timing: Timing = REAL_TIME,
     reserve: Callable[[float | None], None] | None = None,
+    parent: str | None = None,
 ) -> Job:
     """The job of a plan: the existing one, else one that is bought now.
 
@@ -56,6 +57,7 @@ def submit(
         watched: whether the job will be watched; see `TuningPlan.check_affordable`.
         timing: how time passes.
         reserve: called with the price, `None` when unknown, just before a job is bought; what it raises stops that.
+        parent: MLflow run that a run made now is put beneath, such as that of a sweep.
 
     Raises:
         BudgetReached: the job would cost more; nothing was bought.
@@ -86,7 +88,7 @@ def submit(
             "preflight": check.document(),
         }
         if run is None:
-            run = begin_tune(spec, _tags(check, digest, now.attempt), document)
+            run = begin_tune(spec, _tags(check, digest, now.attempt), document, parent)
         elif job is None:
             # Its process may have died before writing all of it, and the result may be wanted elsewhere now.
             write_submission(run.run_id, spec, document)

@@ -10,7 +10,7 @@ from luthier.providers.prices import dollars
 from luthier.techniques.finetune import FineTune
 from luthier.tracking.stores import known_experiment
 from luthier.tuning.job_runs import runs_of_digest
-from luthier.tuning.preflight import Preflight, preflight
+from luthier.tuning.preflight import Preflight, preflight, with_settings
 from luthier.tuning.row_checks import without_leaks
 from luthier.tuning.submission_status import SubmissionStatus, submission_status, tune_digest
 from luthier.tuning.tuned_specs import TunedSpecFile, need_finetune
@@ -20,7 +20,7 @@ from luthier.tuning.tuners.tuner import Quotes
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TuningPlan", "plan_tuning"]
+__all__ = ["TuningPlan", "plan_tuning", "replan"]
 
 
 @dataclass(frozen=True)
@@ -166,3 +166,33 @@ def plan_tuning(
     if to is not None:
         to.check(plan.known.job.id if plan.known is not None and plan.known.job is not None else None)
     return plan
+
+
+def replan(plan: TuningPlan, spec: object) -> TuningPlan:
+    """The plan of a further job on the same tables, such as the next trial of a sweep. Asks and buys nothing.
+
+    Where only the settings of the job, the decoding and the name differ, the lines are not rendered and counted again.
+
+    Args:
+        plan: from `plan_tuning`.
+        spec: the recipe of the further job.
+
+    Raises:
+        SpecError: the spec is of another technique, or a hyperparameter is out of bounds.
+        DataError: a row cannot be rendered under this spec.
+    """
+    recipe, before = need_finetune(spec).untuned(), plan.spec
+    assert recipe.endpoint is not None
+    if recipe.endpoint == before.endpoint and _lines_of(recipe) == _lines_of(before):
+        check = with_settings(plan.check, recipe, plan.tuner)
+        return replace(plan, spec=recipe, check=check, target=None, again=False, known=None)
+    assert before.endpoint is not None
+    same_place = recipe.endpoint == before.endpoint.model_copy(update={"model": recipe.endpoint.model})
+    tuner = plan.tuner if same_place else tuner_for(recipe.endpoint)
+    frames = plan.frames
+    return plan_tuning(recipe, frames["train"], frames.get("validation"), frames.get("test"), tuner=tuner, ask=False)
+
+
+def _lines_of(spec: FineTune) -> tuple[object, ...]:
+    """Everything that training lines are made of, rows aside."""
+    return spec.task, spec.prompt, spec.answer
