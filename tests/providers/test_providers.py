@@ -38,6 +38,15 @@ def test_bodies_are_spelled_as_each_service_wants(endpoint: Endpoint, renamed: b
     assert (path, body["max_tokens"]) == ("/completions", 1)
 
 
+def test_together_is_asked_for_log_probabilities_by_their_number() -> None:
+    together = Endpoint(provider="together", model="m")
+    scored = Request("chat", {"messages": [], "max_tokens": 1, "logprobs": True, "top_logprobs": 20})
+    _, body = PROVIDERS["together"].adapt(scored, together)
+    assert (body["logprobs"], body["max_tokens"]) == (20, 1)
+    assert "top_logprobs" not in body
+    assert "logprobs" not in PROVIDERS["together"].adapt(CHAT, together)[1]
+
+
 def test_extra_fields_are_sent() -> None:
     _, body = PROVIDERS["compatible"].adapt(CHAT, compatible("m", "http://h/v1", extra_body={"top_k": 1}))
     assert body["top_k"] == 1

@@ -7,7 +7,7 @@ import pytest
 from luthier.endpoints import Engine, check_endpoint, compatible
 from luthier.errors import EndpointError
 from luthier.providers.transport import Reply
-from luthier.replies.likeliest import LikeliestLimit
+from luthier.replies.likeliest import LikeliestLimit, choices_of
 from tests.questions import question
 from tests.scripted_server import Refused, serving
 
@@ -55,6 +55,14 @@ def test_a_service_that_gives_five_is_asked_for_five(message: str, engine: Engin
         found = {finding.what: finding for finding in check_endpoint(compatible("m", url), True)}
     assert found["log-probabilities"].ok
     assert "(20 asked for)" in found["log-probabilities"].detail
+
+
+@pytest.mark.parametrize("tops", [[{"5": -0.25, "4": -1.5}], {"5": -0.25, "4": -1.5}])
+def test_the_shape_of_completions_is_read_in_chat_too_also_where_one_block_stands_for_a_single_token(
+    tops: object,
+) -> None:
+    logprobs = {"tokens": ["5"], "token_ids": [20], "token_logprobs": [-0.25], "top_logprobs": tops}
+    assert choices_of(logprobs) == ((("5", -0.25), ("4", -1.5)),)
 
 
 def test_a_service_that_gives_none_stops_the_run(engine: Engine) -> None:

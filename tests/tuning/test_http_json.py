@@ -30,6 +30,8 @@ def answering(answer: Callable[[str, str], Answer | None]) -> Iterator[tuple[str
     asked = Asked()
 
     class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True
+
         def _any(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             asked.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))

@@ -3,13 +3,14 @@
 from luthier.providers.azure import Azure
 from luthier.providers.base import Provider
 from luthier.providers.embedded import Embedded
+from luthier.providers.together import Together
 
 __all__ = ["PROVIDERS", "Provider"]
 
 PROVIDERS: dict[str, Provider] = {
     "openai": Provider(renames_max_tokens=True),
     "azure": Azure(),
-    "together": Provider(),
+    "together": Together(),
     "fireworks": Provider(),
     "vllm": Provider(),
     "compatible": Provider(),

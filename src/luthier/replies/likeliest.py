@@ -53,6 +53,9 @@ def choices_of(logprobs: Any) -> tuple[TokenChoices, ...]:
         return tuple(_position(each) for each in content)
     tokens, given = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
     tops = logprobs.get("top_logprobs")
+    if isinstance(tops, Mapping) and len(tokens) == 1:
+        # Together documents one block of likeliest tokens for the whole answer.
+        tops = [tops]
     if isinstance(tops, list) or tokens:
         tops = tops if isinstance(tops, list) else [None] * len(tokens)
         positions = []

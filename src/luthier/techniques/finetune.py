@@ -57,6 +57,16 @@ class Tuning(SettingsBlock):
     training_type: Literal["Standard", "GlobalStandard", "Developer"] | None = None
     """At Azure: trained in the region, anywhere, or on spare capacity; prices differ."""
 
+    @model_validator(mode="after")
+    def _evaluates_often_enough(self) -> Self:
+        patience, evaluations = self.early_stopping_patience, self.evaluations
+        if patience is not None and evaluations is not None and evaluations <= patience:
+            raise ValueError(
+                f"early_stopping_patience {patience} needs at least {patience + 1} evaluations, and evaluations is "
+                f"{evaluations}; raise it, or leave it out"
+            )
+        return self
+
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """What training is set to, by name: `auto` where the service decides, and only given ones of the others."""

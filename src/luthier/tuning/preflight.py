@@ -190,6 +190,11 @@ def preflight(
         SpecError: a hyperparameter is out of the service's bounds.
     """
     check_hyperparameters(spec, tuner)
+    if spec.tuning.early_stopping_patience is not None and "validation" not in tables:
+        raise SpecError(
+            "tuning.early_stopping_patience: the service stops by the loss on validation rows, and there are none; "
+            "give --validation, or leave the setting out."
+        )
     model, rules = spec.base_model, tuner.rules(spec.base_model)
     files = {name: training_file(spec, rows) for name, rows in tables.items() if name != "test"}
     train = files["train"]

@@ -8,6 +8,7 @@ from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint
 from luthier.tuning.tuners.azure import AzureTuner
 from luthier.tuning.tuners.openai import OpenAITuner
+from luthier.tuning.tuners.together import TogetherTuner
 from luthier.tuning.tuners.tuner import Tuner
 
 __all__ = ["TUNERS", "Tuner", "tuner_for"]
@@ -15,6 +16,7 @@ __all__ = ["TUNERS", "Tuner", "tuner_for"]
 TUNERS: dict[str, Callable[[Endpoint], Tuner]] = {
     "openai": OpenAITuner,
     "azure": AzureTuner,
+    "together": TogetherTuner,
     "compatible": OpenAITuner,
     "local": OpenAITuner,
 }

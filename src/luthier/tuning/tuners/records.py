@@ -11,7 +11,17 @@ from typing import Any
 
 from luthier.tuning.tuners.tuner import Checkpoint, JobEvent, JobState
 
-__all__ = ["THEIRS", "TOKEN", "checkpoint_of", "event_of", "pages", "plain", "state_of"]
+__all__ = [
+    "THEIRS",
+    "TOKEN",
+    "checkpoint_of",
+    "event_of",
+    "finite_number",
+    "pages",
+    "plain",
+    "state_of",
+    "token_in",
+]
 
 TOKEN = "luthier"
 """Metadata key that carries the token of a job."""
@@ -49,16 +59,16 @@ def state_of(job: Mapping[str, Any]) -> JobState:
         hyperparameters=_resolved(job),
         trained_tokens=job.get("trained_tokens"),
         error=str(said) if said else None,
-        created=_number(job.get("created_at")),
-        estimated_finish=_number(job.get("estimated_finish")),
+        created=finite_number(job.get("created_at")),
+        estimated_finish=finite_number(job.get("estimated_finish")),
         result_files=tuple(str(file) for file in job.get("result_files") or ()),
-        token=_token_of(job),
+        token=token_in(job),
         files=tuple(str(file) for file in files if file),
         seed=job.get("seed"),
     )
 
 
-def _token_of(job: Mapping[str, Any]) -> str | None:
+def token_in(job: Mapping[str, Any]) -> str | None:
     """The token of a job: in its metadata, else at the end of its suffix or in the result's name."""
     told = (job.get("metadata") or {}).get(TOKEN)
     if told is not None:
@@ -92,7 +102,7 @@ def event_of(event: Mapping[str, Any]) -> JobEvent:
         step, total = (counted[1] if step is None else step), (counted[2] if total is None else total)
     return JobEvent(
         id=str(event.get("id")),
-        created=_number(event.get("created_at")) or 0.0,
+        created=finite_number(event.get("created_at")) or 0.0,
         message=message,
         step=None if step is None else int(float(step)),
         metrics=_figures(data) if step is not None else {},
@@ -111,11 +121,11 @@ def _figures(data: Any) -> dict[str, float]:
     """The finite numbers of a metrics block, without the step they belong to."""
     if not isinstance(data, Mapping):
         return {}
-    numbers = {str(name): _number(value) for name, value in data.items() if name not in ("step", "total_steps")}
+    numbers = {str(name): finite_number(value) for name, value in data.items() if name not in ("step", "total_steps")}
     return {name: value for name, value in numbers.items() if value is not None}
 
 
-def _number(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
     """A finite number; `None` for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
