@@ -19,14 +19,23 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
+    "BLUE",
+    "COLOURS",
+    "DOTTED",
+    "FILL",
+    "INK",
     "abstention_figure",
+    "axis_label",
     "box_figure",
     "calibration_figure",
     "confusion_figure",
+    "drawn",
     "forest_figure",
     "level_figure",
+    "plain",
     "points_figure",
     "scatter_figure",
+    "scatter_trace",
     "spread_figure",
 ]
 
@@ -69,7 +78,7 @@ def forest_figure(
         tables: name of a table to the values of the specs there, in their order; a colour each. The intervals are
             those of the means then.
     """
-    names, intervals = [_label(name) for name in found], list(found.values())
+    names, intervals = [axis_label(name) for name in found], list(found.values())
     colour = INK if tables else BLUE
     stroke = {"symbol": "line-ns", "line": {"width": 3, "color": INK}} if tables else {}
     spans = {
@@ -86,15 +95,15 @@ def forest_figure(
         hovers = [
             f"{plain(name)}{where}: {interval(one, measure.format)}" for name, one in zip(found, values, strict=True)
         ]
-        return _scatter([one.value for one in values], names, hovers, **rest)
+        return scatter_trace([one.value for one in values], names, hovers, **rest)
 
     mean = {"color": colour, "size": 10} | stroke
     traces = [dots(intervals, ": mean" if tables else "", name="mean", marker=mean, error_x=spans)]
     for table, values in (tables or {}).items():
         marker = {"color": COLOURS[(len(traces) - 1) % len(COLOURS)], "size": 9}
-        traces.append(dots(values, f" on {plain(table)}", name=_label(table), marker=marker))
+        traces.append(dots(values, f" on {plain(table)}", name=axis_label(table), marker=marker))
     lines = 1 + max((name.count("<br>") for name in names), default=0)
-    figure = _drawn(
+    figure = drawn(
         traces,
         x={"title": f"{measure.title} ({measure.better} is better)"},
         y={"autorange": "reversed", "type": "category"},
@@ -145,7 +154,7 @@ def confusion_figure(labels: Sequence[str], confusion: Counts) -> go.Figure:
         "xgap": 2 if numbered else 0,
         "ygap": 2 if numbered else 0,
     }
-    return _drawn(
+    return drawn(
         [cells],
         x={"title": "answered", "type": "category", "showgrid": False},
         y={"title": "true", "type": "category", "autorange": "reversed", "showgrid": False},
@@ -158,8 +167,8 @@ def points_figure(entry: Entry) -> go.Figure:
     truths, answers = zip(*entry.plots.points, strict=True)
     ends = min(*truths, *answers), max(*truths, *answers)
     hovers = [f"true {truth:g}, answered {answer:g}" for truth, answer in entry.plots.points]
-    rows = _scatter(truths, answers, hovers, marker={"color": BLUE, "size": 7, "opacity": 0.6})
-    return _drawn([_diagonal(ends), rows], x={"title": "true"}, y={"title": "answered"})
+    rows = scatter_trace(truths, answers, hovers, marker={"color": BLUE, "size": 7, "opacity": 0.6})
+    return drawn([_diagonal(ends), rows], x={"title": "true"}, y={"title": "answered"})
 
 
 def calibration_figure(found: Mapping[str, Sequence[CalibrationBin]]) -> go.Figure:
@@ -177,10 +186,12 @@ def calibration_figure(found: Mapping[str, Sequence[CalibrationBin]]) -> go.Figu
         ]
         look = {"color": COLOURS[place % len(COLOURS)], "width": 2}
         values = [b.confidence for b in bins], [b.accuracy for b in bins]
-        line = _scatter(*values, hovers, mode="lines+markers", line=look, marker={"size": 7}, name=_label(name))
+        line = scatter_trace(
+            *values, hovers, mode="lines+markers", line=look, marker={"size": 7}, name=axis_label(name)
+        )
         traces.append(line)
     range_ = [0, 1.02]
-    return _drawn(
+    return drawn(
         traces,
         x={"title": "stated confidence", "range": range_},
         y={"title": "share that was right", "range": range_},
@@ -199,10 +210,10 @@ def abstention_figure(found: Abstention) -> go.Figure:
     ]
     edge = {"mode": "lines", "line": {"width": 0}}
     traces = [
-        _scatter(coverage, [one.accuracy.high for one in points], "", **edge) | {"hoverinfo": "skip"},
-        _scatter(coverage, [one.accuracy.low for one in points], "", **edge, fill="tonexty", fillcolor=FILL)
+        scatter_trace(coverage, [one.accuracy.high for one in points], "", **edge) | {"hoverinfo": "skip"},
+        scatter_trace(coverage, [one.accuracy.low for one in points], "", **edge, fill="tonexty", fillcolor=FILL)
         | {"hoverinfo": "skip"},
-        _scatter(
+        scatter_trace(
             coverage,
             [one.accuracy.value for one in points],
             hovers,
@@ -215,8 +226,8 @@ def abstention_figure(found: Abstention) -> go.Figure:
         advised = found.advised
         hover = f"advised, on rows that had no part in choosing it: {advised.threshold:g}"
         marker = {"color": COLOURS[1], "size": 12, "symbol": "diamond"}
-        traces.append(_scatter([advised.coverage.value], [advised.accuracy.value], [hover], marker=marker))
-    return _drawn(
+        traces.append(scatter_trace([advised.coverage.value], [advised.accuracy.value], [hover], marker=marker))
+    return drawn(
         traces,
         x={"title": "share of rows answered", "range": [1.02, 0], "tickformat": ".0%"},
         y={"title": "share of those that is right", "tickformat": ".0%"},
@@ -231,7 +242,7 @@ def spread_figure(spread: Spread) -> go.Figure:
         for one in spread.groups
     ]
     better = f" ({spread.measure.better} is better)" if spread.measure else ""
-    return _drawn(boxes, x={"type": "category"}, y={"title": f"{plain(metric_title(spread.metric))}{better}"})
+    return drawn(boxes, x={"type": "category"}, y={"title": f"{plain(metric_title(spread.metric))}{better}"})
 
 
 def box_figure(agreements: Sequence[Agreement]) -> go.Figure:
@@ -242,7 +253,7 @@ def box_figure(agreements: Sequence[Agreement]) -> go.Figure:
         )
         for place, one in enumerate(agreements)
     ]
-    figure = _drawn(boxes, x={"type": "category"}, y={"title": "reported minus measured"})
+    figure = drawn(boxes, x={"type": "category"}, y={"title": "reported minus measured"})
     return figure.add_hline(y=0, line=DOTTED)
 
 
@@ -252,7 +263,7 @@ def scatter_figure(agreement: Agreement) -> go.Figure:
     both = [*pairs.reported, *pairs.measured]
     room = 0.06 * (max(both) - min(both)) or 0.05
     ends = min(both) - room, max(both) + room
-    return _drawn(
+    return drawn(
         [_diagonal(ends), _models(agreement, pairs.reported, pairs.measured)],
         x={"title": f"reported {title}", "range": ends},
         y={"title": f"measured {title}", "range": ends, "scaleanchor": "x"},
@@ -267,9 +278,9 @@ def level_figure(agreement: Agreement) -> go.Figure:
         ends = [float(levels.min()), float(levels.max())]
         line = [found.value + agreement.slope.value * (end - float(levels.mean())) for end in ends]
         hover = f"grows by {number(agreement.slope.value / 10, 'gap')} per .1"
-        traces.append(_scatter(ends, line, hover, mode="lines", line={"color": COLOURS[1], "width": 1.5}))
+        traces.append(scatter_trace(ends, line, hover, mode="lines", line={"color": COLOURS[1], "width": 1.5}))
     title = f"mean of reported and measured {plain(metric_title(agreement.metric))}"
-    figure = _drawn(traces, x={"title": title}, y={"title": "reported minus measured"})
+    figure = drawn(traces, x={"title": title}, y={"title": "reported minus measured"})
     for value, dash, words in (
         (agreement.upper_limit.value, "dash", "upper limit"),
         (found.value, "solid", "mean"),
@@ -292,12 +303,12 @@ def plain(text: str) -> str:
     return escape(printable(text))
 
 
-def _label(name: str) -> str:
+def axis_label(name: str) -> str:
     """A name on an axis or in a legend, in as many lines as it takes."""
     return "<br>".join(map(escape, textwrap.wrap(printable(name), LABEL_WIDTH))) or " "
 
 
-def _drawn(traces: list[Trace], *, x: Trace, y: Trace, height: int = 420, legend: bool = False) -> go.Figure:
+def drawn(traces: list[Trace], *, x: Trace, y: Trace, height: int = 420, legend: bool = False) -> go.Figure:
     """A figure in the colours and margins that all of ours have, readable in light and dark themes."""
     import plotly.graph_objects as go
 
@@ -317,19 +328,20 @@ def _drawn(traces: list[Trace], *, x: Trace, y: Trace, height: int = 420, legend
     return go.Figure(traces, layout)
 
 
-def _scatter(x: Sequence[Any], y: Sequence[Any], hover: str | list[str], **rest: Any) -> Trace:
+def scatter_trace(x: Sequence[Any], y: Sequence[Any], hover: str | list[str], **rest: Any) -> Trace:
+    """Dots, unless `mode` says otherwise, each with what is said where a pointer rests on it."""
     return {"type": "scatter", "x": x, "y": y, "mode": "markers", "hovertext": hover, "hoverinfo": "text"} | rest
 
 
 def _diagonal(ends: tuple[float, float], **rest: Any) -> Trace:
-    return _scatter(ends, ends, "", mode="lines", line=DOTTED, **rest) | {"hoverinfo": "skip"}
+    return scatter_trace(ends, ends, "", mode="lines", line=DOTTED, **rest) | {"hoverinfo": "skip"}
 
 
 def _box(name: str, values: Sequence[float], colour: str, hovers: list[str]) -> Trace:
     return {
         "type": "box",
         "y": values,
-        "name": _label(name),
+        "name": axis_label(name),
         "boxpoints": "all",
         "jitter": 0.5,
         "pointpos": 0,
@@ -344,7 +356,7 @@ def _box(name: str, values: Sequence[float], colour: str, hovers: list[str]) -> 
 
 
 def _models(agreement: Agreement, x: Sequence[float], y: Sequence[float]) -> Trace:
-    return _scatter(x, y, _model_hovers(agreement), marker={"color": BLUE, "size": 9, "opacity": 0.75})
+    return scatter_trace(x, y, _model_hovers(agreement), marker={"color": BLUE, "size": 9, "opacity": 0.75})
 
 
 def _model_hovers(agreement: Agreement) -> list[str]:

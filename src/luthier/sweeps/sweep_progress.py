@@ -9,17 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from luthier.providers.prices import dollars
 from luthier.reporting.numbers import printable
-from luthier.sweeps.sweep_words import STATUS_WORDS, written_settings, written_values
+from luthier.sweeps.sweep_words import STATUS_WORDS, written_seconds, written_settings, written_values
 from luthier.sweeps.trial import SweepObjective, SweepTrial, TrialStatus
 from luthier.terminals import visible
 from luthier.tuning.watch import JobProgress
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.live import Live
 
 __all__ = ["SweepProgress"]
@@ -30,6 +31,9 @@ LINE_SECONDS = 30.0
 """Without a terminal, a line about the running trials this often at most."""
 
 REDRAWS_A_SECOND = 2
+
+WORDS = 50
+"""Columns of a terminal for the state of a job."""
 
 LINES_AROUND = 6
 """Lines of a terminal that the table leaves to what is above and beneath it."""
@@ -75,7 +79,7 @@ class SweepProgress:
         own = [trial for trial in known if trial.source is None]
         self._imported = len(known) - len(own)
         # Those that run are driven by another machine, or are about to be taken over here.
-        self._seen = {trial.number: trial.status for trial in own if trial.status != "running"}
+        self._seen: dict[int, TrialStatus] = {trial.number: trial.status for trial in own if trial.status != "running"}
         self._running: dict[int, _Running] = {}
         self._seconds: list[float] = []
         self._best: SweepTrial | None = None
@@ -138,7 +142,9 @@ class SweepProgress:
                 self._seconds.append(self._clock() - begun.since)
             self._compare(trial)
             self._shown = self._clock()
-            text = f"{self._said(trial)}; {self.line()}"
+            text = self._said(trial)
+            if self._live is None:
+                text += f"; {self.line()}"
         self.say(text)
 
     def money(self, spent_usd: float, reserved_usd: float, budget_usd: float | None) -> None:
@@ -172,7 +178,7 @@ class SweepProgress:
                 parts.append(f"{dollars(spent)}{of} spent{aside}")
             left = self.seconds_left()
             if left is not None:
-                parts.append(f"about {_clock(left)} left")
+                parts.append(f"about {written_seconds(left)} left")
             return "; ".join(parts)
 
     def seconds_left(self) -> float | None:
@@ -226,7 +232,10 @@ class SweepProgress:
 
         console = Console(file=stream)
         self._live = Live(
-            console=console, get_renderable=self._drawn, refresh_per_second=REDRAWS_A_SECOND, transient=True
+            console=console,
+            get_renderable=partial(self._drawn, console),
+            refresh_per_second=REDRAWS_A_SECOND,
+            transient=True,
         )
         self._live.start()
 
@@ -237,27 +246,21 @@ class SweepProgress:
             live.stop()
             self._live = None
 
-    def _drawn(self) -> RenderableType:
+    def _drawn(self, console: Console) -> RenderableType:
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
         with self._lock:
-            assert self._live is not None
-            most = max(1, self._live.console.height - LINES_AROUND)
+            most = max(1, console.height - LINES_AROUND)
             grid = Table.grid(padding=(0, 2, 0, 0))
-            grid.add_column(no_wrap=True)
-            grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-            grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
             shown = list(self._running.items())[:most]
-            for place, one in shown:
-                grid.add_row(f"trial {place}", Text(printable(one.said)), Text(written_settings(one.settings), "dim"))
+            heads = [f"trial {place}" for place, _ in shown]
+            grid.add_column(no_wrap=True, min_width=max(map(len, heads), default=0))
+            grid.add_column(no_wrap=True, overflow="ellipsis", min_width=min(WORDS, console.width // 2))
+            grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+            for head, (_, one) in zip(heads, shown, strict=True):
+                grid.add_row(head, Text(printable(one.said)), Text(written_settings(one.settings), "dim"))
             more = len(self._running) - len(shown)
             lines = [Text(f"and {more:,} more", "dim")] if more else []
             return Group(grid, *lines, Text(self.line(), "bold"))
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

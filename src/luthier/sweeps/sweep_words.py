@@ -14,6 +14,7 @@ __all__ = [
     "figure_title",
     "figure_unit",
     "short_names",
+    "written_seconds",
     "written_settings",
     "written_value",
     "written_values",
@@ -113,6 +114,18 @@ def written_values(objectives: Sequence[SweepObjective], values: Sequence[float]
     """
     pairs = zip(objectives, values, strict=False)
     return ", ".join(f"{figure_title(one.metric)} {_written(value, figure_unit(one.metric))}" for one, value in pairs)
+
+
+def written_seconds(seconds: float) -> str:
+    """A time as a clock shows it.
+
+    Examples:
+        >>> written_seconds(8.2), written_seconds(130), written_seconds(7205)
+        ('0:08', '2:10', '2:00:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _written(value: float, unit: Unit) -> str:

@@ -23,6 +23,11 @@ class SweepObjective:
     metric: str
     direction: Literal["maximize", "minimize"]
 
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        """Which way is better."""
+        return "higher" if self.direction == "maximize" else "lower"
+
 
 @dataclass(frozen=True)
 class StudyFacts:

@@ -1,0 +1,379 @@
+"""Figures of a sweep, as plotly objects: for one trial as for hundreds, without WebGL and without a network.
+
+Plotly's own parallel coordinates are drawn by WebGL programs that a page's policy forbids, so lines of a scatter stand
+in for them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from luthier.providers.prices import dollars
+from luthier.reporting.numbers import number, printable
+from luthier.reporting.plots import BLUE, COLOURS, FILL, INK, axis_label, drawn, plain, scatter_trace
+from luthier.sweeps.study_state import StudyState, dominates
+from luthier.sweeps.sweep_words import (
+    STATUS_WORDS,
+    figure_title,
+    figure_unit,
+    short_names,
+    written_settings,
+    written_value,
+    written_values,
+)
+from luthier.sweeps.trial import SweepObjective, SweepTrial
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = [
+    "best_over_cost_figure",
+    "best_over_trials_figure",
+    "curves_figure",
+    "front_figure",
+    "parallel_figure",
+    "setting_figures",
+]
+
+STOPPED = COLOURS[1]
+"""Colour of what early stopping ended; a cross as well, for who sees no colours."""
+
+SHADES = ("#b9d3ea", "#8cb8de", "#5f9cd0", "#3d7fb8", "#2a6296")
+"""From the worst fifth of the trials to the best."""
+
+MOST_DISTINCT = 12
+"""A number with more values than this has a continuous axis; one with few that recur, as a batch size, is a choice."""
+
+JITTER = 0.16
+"""Share of the room between two values on a parallel axis that lines of one choice are spread over."""
+
+LOG_SPAN = 30
+"""Values that span more than this factor are drawn on a logarithmic axis."""
+
+CHIP, CHIP_INK = "rgba(241,246,251,0.85)", "#10202f"
+"""Ground and ink of the values beside an axis that lines pass: pale and dark in every theme."""
+
+SMALL_HEIGHT = 300
+
+Trace = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Where values of a setting lie between 0 and 1, and which of them are written."""
+
+    place: Callable[[Any], float]
+    ticks: tuple[tuple[float, str], ...]
+    is_choice: bool
+
+
+def best_over_trials_figure(state: StudyState) -> go.Figure:
+    """Every trial's objective in the order of the trials, and the best so far as a line."""
+    return _best_figure(state, [float(trial.number + 1) for trial in state.complete], "trial, in the order they began")
+
+
+def best_over_cost_figure(state: StudyState) -> go.Figure | None:
+    """The same over what had been spent by a trial's end; `None` where a cost is unknown or nothing cost anything."""
+    ended = sorted((one for one in state.own if one.ended is not None), key=lambda one: one.ended or 0.0)
+    spent: dict[int, float] = {}
+    total = 0.0
+    for trial in ended:
+        if trial.cost_usd is None:
+            return None
+        total += trial.cost_usd
+        spent[trial.number] = total
+    if not total or any(trial.number not in spent for trial in state.complete):
+        return None
+    return _best_figure(state, [spent[trial.number] for trial in state.complete], "spent on trials, $")
+
+
+def front_figure(state: StudyState) -> go.Figure | None:
+    """Cost against quality, or one objective against the other, with a line through those that nothing beats in both.
+
+    `None` where fewer than two trials have both.
+    """
+    first, *others = state.facts.objectives
+    against = others[0] if others else SweepObjective("cost_usd", "minimize")
+    points = [
+        (cost, value, trial)
+        for trial in state.complete
+        if (value := _value(state, trial, first)) is not None and (cost := _value(state, trial, against)) is not None
+    ]
+    if len({cost for cost, _, _ in points}) < 2:
+        return None
+    signs = [1 if one.direction == "minimize" else -1 for one in (against, first)]
+    costs = [(signs[0] * cost, signs[1] * value) for cost, value, _ in points]
+    front = sorted(
+        (points[place] for place, one in enumerate(costs) if not any(dominates(other, one) for other in costs)),
+        key=lambda point: point[0],
+    )
+    kept = {trial.number for *_, trial in front}
+    rest = [point for point in points if point[2].number not in kept]
+    traces = [
+        _dots(state, rest, {"color": BLUE, "size": 8, "opacity": 0.6}, name="other trials"),
+        _dots(state, front, {"color": STOPPED, "size": 11, "symbol": "diamond"}, name="nothing beats it in both")
+        | {"mode": "lines+markers", "line": {"color": STOPPED, "width": 1.5, "shape": "hv"}},
+    ]
+    x = {"title": _title(against)} | _log([cost for cost, _, _ in points])
+    return drawn([one for one in traces if one["x"]], x=x, y={"title": _title(first)}, legend=True)
+
+
+def setting_figures(state: StudyState) -> list[tuple[str, go.Figure]]:
+    """Each setting that differs against the objective, with the setting's name: a box per choice, dots for numbers."""
+    trials = [trial for trial in state.ranked if trial.status == "complete" and trial.values]
+    names = short_names(state.paths)
+    found = []
+    for path in state.paths:
+        given = [trial for trial in trials if path in trial.settings]
+        if given and (len({_key(trial.settings[path]) for trial in given}) > 1 or len(trials) == 1):
+            found.append((printable(names[path]), _setting_figure(state, path, given)))
+    return found
+
+
+def parallel_figure(state: StudyState) -> go.Figure | None:
+    """An axis per setting that differs and one of the objective, a line per complete trial.
+
+    `None` where fewer than two settings differ.
+    """
+    trials = [trial for trial in reversed(state.ranked) if trial.status == "complete" and trial.values]
+    paths = [path for path in state.paths if len({_key(one.settings.get(path)) for one in trials}) > 1]
+    if len(paths) < 2 or len(trials) < 2:
+        return None
+    names, aim = short_names(state.paths), state.facts.objectives[0]
+    axes = [_axis([one.settings[path] for one in trials if path in one.settings]) for path in paths]
+    values = [one.values[0] for one in trials]
+    unit = figure_unit(aim.metric)
+    reach = _scale(values)
+    axes.append(
+        _Axis(reach, tuple((reach(end), number(end, unit)) for end in sorted({min(values), max(values)})), False)
+    )
+    traces: list[Trace] = []
+    for place, group in enumerate(_fifths(trials)):
+        traces.append(_lines(group, paths, axes, state, {"color": SHADES[place], "width": 1.3}))
+    traces.append(
+        _lines([one for one in trials if one is state.best], paths, axes, state, {"color": STOPPED, "width": 3.5})
+    )
+    figure = drawn(
+        [one for one in traces if one["x"]],
+        x={
+            "tickvals": list(range(len(axes))),
+            "ticktext": [axis_label(names[path]) for path in paths] + [axis_label(figure_title(aim.metric))],
+            "range": [-0.25, len(axes) - 0.45],
+            "side": "top",
+            "showgrid": False,
+        },
+        y={"visible": False, "range": [-0.06, 1.06]},
+        height=460,
+    )
+    for place, axis in enumerate(axes):
+        figure.add_vline(x=place, line={"color": INK, "width": 1})
+        for height, text in axis.ticks:
+            figure.add_annotation(
+                x=place,
+                y=height,
+                text=plain(text),
+                showarrow=False,
+                xanchor="left",
+                xshift=4,
+                borderpad=1,
+                bgcolor=CHIP,
+                font={"color": CHIP_INK, "size": 11},
+            )
+    return figure.update_layout(margin={"l": 20, "r": 60, "t": 60, "b": 16})
+
+
+def curves_figure(state: StudyState) -> go.Figure | None:
+    """What early stopping judged by, by step, with a cross where it ended a trial; `None` where there is nothing."""
+    known = [trial for trial in state.own if trial.curve]
+    if not known:
+        return None
+    best = state.best
+    kinds = {
+        "others": [one for one in known if one.status != "pruned" and one is not best],
+        STATUS_WORDS["pruned"]: [one for one in known if one.status == "pruned"],
+        "the best": [one for one in known if one is best],
+    }
+    looks = {
+        "others": {"color": BLUE, "width": 1.2},
+        STATUS_WORDS["pruned"]: {"color": STOPPED, "width": 1.2},
+        "the best": {"color": BLUE, "width": 3.5},
+    }
+    traces = []
+    for name, group in kinds.items():
+        if not group:
+            continue
+        x: list[float | None] = []
+        y: list[float | None] = []
+        hovers: list[str] = []
+        for trial in group:
+            for step, value in sorted(trial.curve.items()):
+                x.append(step)
+                y.append(value)
+                hovers.append(f"{_hover(state, trial)}<br>step {step:,}: {value:.4g}")
+            _gap(x, y, hovers)
+        traces.append(
+            scatter_trace(x, y, hovers, mode="lines+markers", line=looks[name], name=name, marker={"size": 4})
+        )
+    ends = [(max(one.curve), one.curve[max(one.curve)], one) for one in kinds[STATUS_WORDS["pruned"]]]
+    if ends:
+        cross = {"color": STOPPED, "size": 10, "symbol": "x"}
+        traces.append(_dots(state, ends, cross, name="ended there") | {"showlegend": False})
+    return drawn(traces, x={"title": "step"}, y={"title": "judged by"}, legend=True)
+
+
+def _best_figure(state: StudyState, places: Sequence[float], title: str) -> go.Figure:
+    aim = state.facts.objectives[0]
+    points = sorted(
+        ((place, trial.values[0], trial) for place, trial in zip(places, state.complete, strict=True)),
+        key=lambda point: point[0],
+    )
+    better = max if aim.direction == "maximize" else min
+    best = list(itertools.accumulate((value for _, value, _ in points), better))
+    line = {"color": BLUE, "width": 2.5, "shape": "hv"}
+    traces = [
+        _dots(state, points, {"color": BLUE, "size": 8, "opacity": 0.55}, name="trials"),
+        scatter_trace([place for place, *_ in points], best, "", mode="lines", line=line, name="best so far")
+        | {"hoverinfo": "skip"},
+    ]
+    return drawn(traces, x={"title": title, "rangemode": "tozero"}, y={"title": _title(aim)})
+
+
+def _setting_figure(state: StudyState, path: str, trials: Sequence[SweepTrial]) -> go.Figure:
+    aim = state.facts.objectives[0]
+    y: Trace = {"title": _title(aim)}
+    values = [trial.settings[path] for trial in trials]
+    if not _is_choice(values):
+        points = [(value, trial.values[0], trial) for value, trial in zip(values, trials, strict=True)]
+        dots = _dots(state, points, {"color": BLUE, "size": 8, "opacity": 0.6})
+        return drawn([dots], x=_log(values), y=y, height=SMALL_HEIGHT)
+    groups: dict[str, list[SweepTrial]] = {}
+    for value, trial in sorted(zip(values, trials, strict=True), key=lambda pair: _order(pair[0])):
+        groups.setdefault(written_value(value), []).append(trial)
+    boxes = [
+        {
+            "type": "box",
+            "name": axis_label(name),
+            "y": [trial.values[0] for trial in group],
+            "boxpoints": "all",
+            "jitter": 0.5,
+            "pointpos": 0,
+            "quartilemethod": "linear",
+            "marker": {"color": BLUE, "size": 6, "opacity": 0.6},
+            # Below five trials a box is not a distribution: only the dots are drawn.
+            "line": {"color": INK, "width": 1.2 if len(group) >= 5 else 0},
+            "fillcolor": FILL if len(group) >= 5 else "rgba(0,0,0,0)",
+            "hovertext": [_hover(state, trial) for trial in group],
+            "hoverinfo": "text",
+        }
+        for name, group in groups.items()
+    ]
+    return drawn(boxes, x={"type": "category"}, y=y, height=SMALL_HEIGHT)
+
+
+def _lines(
+    trials: Sequence[SweepTrial], paths: Sequence[str], axes: Sequence[_Axis], state: StudyState, line: Trace
+) -> Trace:
+    """One trace for many trials, with gaps between them; a setting that a trial does not have leaves a gap too."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    hovers: list[str] = []
+    for trial in trials:
+        told = _hover(state, trial)
+        # Spread by the trial's number, the same on every axis: lines of one choice show how many there are.
+        shift = (trial.number * 0.618034) % 1 - 0.5
+        for place, (path, axis) in enumerate(zip([*paths, None], axes, strict=True)):
+            given = trial.values[0] if path is None else trial.settings.get(path, _ABSENT)
+            room = JITTER / max(1, len(axis.ticks) - 1) if axis.is_choice else 0.0
+            x.append(place)
+            y.append(None if given is _ABSENT else axis.place(given) + shift * room)
+            hovers.append(told)
+        _gap(x, y, hovers)
+    return scatter_trace(x, y, hovers, mode="lines+markers", line=line, marker={"size": 5, "color": line["color"]})
+
+
+def _gap(x: list[float | None], y: list[float | None], hovers: list[str]) -> None:
+    """Ends a line, so that the next one of the trace does not begin at its end."""
+    x.append(None)
+    y.append(None)
+    hovers.append("")
+
+
+def _fifths(trials: Sequence[SweepTrial]) -> list[Sequence[SweepTrial]]:
+    """The trials, the worst first, in as many groups as there are shades."""
+    cuts = [round(len(trials) * place / len(SHADES)) for place in range(len(SHADES) + 1)]
+    return [trials[low:high] for low, high in itertools.pairwise(cuts)]
+
+
+def _axis(values: Sequence[Any]) -> _Axis:
+    if _is_choice(values):
+        texts = list(dict.fromkeys(written_value(value, 18) for value in sorted(values, key=_order)))
+        places = {text: place / max(1, len(texts) - 1) for place, text in enumerate(texts)}
+        return _Axis(
+            lambda value: places[written_value(value, 18)],
+            tuple((place, text) for text, place in places.items()),
+            True,
+        )
+    reach = _scale(values)
+    return _Axis(reach, tuple((reach(end), written_value(end)) for end in (min(values), max(values))), False)
+
+
+def _scale(values: Sequence[float]) -> Callable[[float], float]:
+    """Where a number lies between the least and the greatest, by its logarithm where they are far apart."""
+    turned: Callable[[float], float] = math.log if _spans(values) else float
+    low, high = turned(min(values)), turned(max(values))
+    return lambda value: 0.5 if high == low else (turned(value) - low) / (high - low)
+
+
+def _log(values: Sequence[float]) -> Trace:
+    return {"type": "log", "dtick": 1} if _spans(values) else {}
+
+
+def _spans(values: Sequence[float]) -> bool:
+    return min(values) > 0 and max(values) / min(values) > LOG_SPAN
+
+
+def _is_choice(values: Sequence[Any]) -> bool:
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    distinct = len(set(map(_key, values)))
+    return not numbers or distinct <= min(MOST_DISTINCT, len(values) // 2)
+
+
+def _order(value: Any) -> tuple[bool, float, str]:
+    """Numbers by size, then everything else as it is written."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return (not is_number, float(value) if is_number else 0.0, written_value(value))
+
+
+def _key(value: Any) -> str:
+    return repr(value)
+
+
+def _value(state: StudyState, trial: SweepTrial, aim: SweepObjective) -> float | None:
+    found = state.figure(trial, aim.metric)
+    return found.value if found is not None else trial.cost_usd if aim.metric == "cost_usd" else None
+
+
+def _dots(state: StudyState, points: Sequence[tuple[Any, float, SweepTrial]], marker: Trace, **rest: Any) -> Trace:
+    hovers = [_hover(state, trial) for *_, trial in points]
+    return scatter_trace([x for x, *_ in points], [y for _, y, _ in points], hovers, marker=marker, **rest)
+
+
+def _hover(state: StudyState, trial: SweepTrial) -> str:
+    """What is said of a trial where a pointer rests on it."""
+    lines = [
+        f"trial {trial.number}: {written_values(state.facts.objectives, trial.values) or STATUS_WORDS[trial.status]}"
+    ]
+    lines += [part for part in written_settings(trial.settings).split(", ") if part]
+    lines += [dollars(trial.cost_usd)] if trial.cost_usd is not None else []
+    return "<br>".join(map(plain, lines))
+
+
+def _title(aim: SweepObjective) -> str:
+    return plain(f"{figure_title(aim.metric)} ({aim.better} is better)")
+
+
+_ABSENT = object()
