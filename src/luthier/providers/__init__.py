@@ -3,6 +3,7 @@
 from luthier.providers.azure import Azure
 from luthier.providers.base import Provider
 from luthier.providers.embedded import Embedded
+from luthier.providers.fireworks import Fireworks
 from luthier.providers.together import Together
 
 __all__ = ["PROVIDERS", "Provider"]
@@ -11,7 +12,7 @@ PROVIDERS: dict[str, Provider] = {
     "openai": Provider(renames_max_tokens=True),
     "azure": Azure(),
     "together": Together(),
-    "fireworks": Provider(),
+    "fireworks": Fireworks(),
     "vllm": Provider(),
     "compatible": Provider(),
     "local": Embedded(),

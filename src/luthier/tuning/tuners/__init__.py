@@ -7,6 +7,7 @@ from collections.abc import Callable
 from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint
 from luthier.tuning.tuners.azure import AzureTuner
+from luthier.tuning.tuners.fireworks import FireworksTuner
 from luthier.tuning.tuners.openai import OpenAITuner
 from luthier.tuning.tuners.together import TogetherTuner
 from luthier.tuning.tuners.tuner import Tuner
@@ -17,6 +18,7 @@ TUNERS: dict[str, Callable[[Endpoint], Tuner]] = {
     "openai": OpenAITuner,
     "azure": AzureTuner,
     "together": TogetherTuner,
+    "fireworks": FireworksTuner,
     "compatible": OpenAITuner,
     "local": OpenAITuner,
 }
