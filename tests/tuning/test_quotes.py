@@ -10,14 +10,16 @@ import pytest
 
 import luthier as lt
 from luthier.errors import BudgetReached, UserError
+from luthier.tuning.job_runs import run_of_job
 from luthier.tuning.submission import submit
 from luthier.tuning.timing import Timing
+from luthier.tuning.training_costs import CostForecast, TrainingBill
 from luthier.tuning.tuners.openai import OpenAITuner
-from luthier.tuning.tuners.tuner import Submission
+from luthier.tuning.tuners.tuner import JobState, Submission
 from luthier.tuning.tuning_plan import TuningPlan, plan_tuning
 from luthier_local import LocalServer
 from tests.conftest import reviews
-from tests.tuning.conftest import make_spec
+from tests.tuning.conftest import BASE, make_spec
 
 
 class QuotingTuner(OpenAITuner):
@@ -61,7 +63,7 @@ def test_a_job_within_the_budget_is_bought_once_its_price_is_reserved(
     spec: lt.FineTune, tuner: QuotingTuner, timing: Timing
 ) -> None:
     reserved: list[tuple[float | None, int]] = []
-    submit(
+    job = submit(
         plan(spec, tuner),
         budget_usd=2.0,
         timing=timing,
@@ -69,6 +71,19 @@ def test_a_job_within_the_budget_is_bought_once_its_price_is_reserved(
     )
     assert reserved == [(2.0, 0)]
     assert len(tuner.listed()) == 1
+    # Another process that goes on with the job knows the price too.
+    again = run_of_job(job.id)
+    assert again is not None
+    assert again.quoted_usd == job.run.quoted_usd == 2.0
+
+
+def test_the_part_that_was_not_trained_is_saved_of_the_quoted_price() -> None:
+    forecast = CostForecast(lambda model, tokens, epochs: None, tokens=500, quoted_usd=2.0)
+    running = JobState("job", "running", BASE, hyperparameters={"epochs": 2})
+    assert forecast.cost_usd(running) == 2.0
+    assert forecast.cost_of_tokens_usd(running, 250) == 0.5
+    stopped = TrainingBill(1000, 250, cost_usd=0.6, planned_usd=forecast.planned_usd(running, 1000))
+    assert stopped.saved_usd == pytest.approx(1.4)
 
 
 @pytest.mark.usefixtures("store")

@@ -415,7 +415,6 @@ def test_a_job_that_together_stops_early_has_succeeded_and_costs_less(tuner: Tog
     quoted = tuner.quote(wanted)
     job = tuner.submit(wanted)
     assert quoted is not None
-    assert job.quoted_usd == quoted
     now = ended(tuner, job.id)
     assert (now.status, now.tuned_model, now.trained_tokens) == ("succeeded", "ml_ft-1", 800)
     assert now.billed_usd == pytest.approx(quoted / 2)

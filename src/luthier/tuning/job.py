@@ -64,7 +64,7 @@ class Job:
         self.written: Path | None = None
         self.base = spec.untuned()
         self._target = target
-        self._forecast = CostForecast(tuner.estimate, self.base.base_model, tokens, budget_usd)
+        self._forecast = CostForecast(tuner.estimate, self.base.base_model, tokens, budget_usd, run.quoted_usd)
 
     @property
     def id(self) -> str:

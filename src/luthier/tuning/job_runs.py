@@ -45,6 +45,7 @@ TUNE_TAGS = {
     "tuned_model": "luthier.tuned_model",
     "validation_digest": "luthier.validation_digest",
     "cost": "luthier.cost",
+    "quoted_usd": "luthier.quoted_usd",
 }
 """Tag names on the run of a job."""
 
@@ -84,6 +85,7 @@ class TuneRun:
         attempt: number of this submission among those of this digest, from 1.
         sent: when the submission was about to be sent; `None` before that.
         job: the service's id; `None` while the submission has no answer.
+        quoted_usd: price that the service named before the job was bought; `None` where it named none.
     """
 
     run_id: str
@@ -99,6 +101,7 @@ class TuneRun:
     base_model: str
     tuned_model: str | None
     started: float
+    quoted_usd: float | None = None
 
     @property
     def pending(self) -> bool:
@@ -221,7 +224,7 @@ def _of_stored(run: RunRecord) -> TuneRun:
     def tag(name: str) -> str | None:
         return run.tags.get(TUNE_TAGS[name])
 
-    sent = tag("sent")
+    sent, quoted = tag("sent"), tag("quoted_usd")
     return TuneRun(
         run_id=run.run_id,
         name=run.tags.get(TAGS["spec"], ""),
@@ -236,6 +239,7 @@ def _of_stored(run: RunRecord) -> TuneRun:
         base_model=run.tags.get(TAGS["base_model"], ""),
         tuned_model=tag("tuned_model"),
         started=run.started / 1000,
+        quoted_usd=float(quoted) if quoted else None,
     )
 
 
@@ -344,9 +348,16 @@ class JobRecord:
         self._client.log_text(self.run_id, text, f"{RESULTS}/{name}.csv")
         self._log(_points_of(text, self.events[-1].created if self.events else time.time()))
 
-    def quoted(self, usd: float) -> None:
+    def quote(self, usd: float) -> None:
         """Writes the price that the service named before the job was bought."""
         self._log([("quoted_usd", usd, time.time(), 0)])
+        self.tag(quoted_usd=repr(usd))
+
+    @property
+    def quoted_usd(self) -> float | None:
+        """The price that the service named before the job was bought."""
+        told = self._tags.get(TUNE_TAGS["quoted_usd"])
+        return float(told) if told else None
 
     def spent(self, trained_tokens: int | None, cost_usd: float | None) -> None:
         """Writes what was trained and what it cost; an unknown price is no number."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from luthier.errors import EndpointError, LuthierError
@@ -100,6 +101,7 @@ def submit(
             record.params({f"sent.{name}": value for name, value in spec.tuning.model_dump(exclude_none=True).items()})
             job = _buy(plan, run, record, timing, budget_usd, reserve)
         record.see(job)
+    run = replace(run, quoted_usd=record.quoted_usd)
     return Job(run, job, tuner, spec, plan.target, bought=now.job is None, tokens=check.train.tokens)
 
 
@@ -142,7 +144,7 @@ def _buy(
         if isinstance(tuner, Quotes):
             quoted_usd = patiently(timing, partial(tuner.quote, submission))
         if quoted_usd is not None:
-            record.quoted(quoted_usd)
+            record.quote(quoted_usd)
         price_usd = plan.check_price(quoted_usd, budget_usd)
         if reserve is not None:
             reserve(price_usd)

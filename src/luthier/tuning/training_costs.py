@@ -18,12 +18,14 @@ class CostForecast:
         price: `Tuner.estimate`.
         model: the base model as the spec names it; the service's own name for it when empty.
         tokens: estimated tokens of one epoch.
+        quoted_usd: price of the whole job that the service named before it was bought; `None` where it named none.
     """
 
     price: Callable[[str, int, int | None], float | None]
     model: str = ""
     tokens: int | None = None
     budget_usd: float | None = None
+    quoted_usd: float | None = None
 
     def planned_tokens(self, job: JobState) -> int | None:
         """Tokens of all epochs, once the service has said how many there are."""
@@ -32,8 +34,8 @@ class CostForecast:
 
     def cost_usd(self, job: JobState) -> float | None:
         """Price of all epochs: the one the service names, else by their number, once the service has said it."""
-        if job.quoted_usd is not None:
-            return job.quoted_usd
+        if (whole := self.whole_usd(job)) is not None:
+            return whole
         epochs = job.hyperparameters.get("epochs")
         if self.tokens is None or not isinstance(epochs, int | float):
             return None
@@ -43,16 +45,22 @@ class CostForecast:
         """What the service says it charges, else the price of so many trained tokens, as a share of the job's price."""
         if job.billed_usd is not None:
             return job.billed_usd
-        if job.quoted_usd is not None and job.status == "succeeded":
-            return job.quoted_usd
-        if job.quoted_usd is not None and tokens is not None and (planned := self.planned_tokens(job)):
-            return job.quoted_usd * tokens / planned
+        whole = self.whole_usd(job)
+        if whole is not None and job.status == "succeeded":
+            return whole
+        if whole is not None and tokens is not None and (planned := self.planned_tokens(job)):
+            return whole * tokens / planned
         return None if tokens is None else self.price(self.model or job.base_model, tokens, 1)
 
+    def whole_usd(self, job: JobState) -> float | None:
+        """Price of the whole job by the service's own word: with the job, else before it was bought."""
+        return self.quoted_usd if job.quoted_usd is None else job.quoted_usd
+
     def planned_usd(self, job: JobState, tokens: int | None) -> float | None:
-        """Price of so many planned tokens: the one the service named with the job, else by the price of a token."""
-        if job.quoted_usd is not None or tokens is None:
-            return job.quoted_usd
+        """Price of so many planned tokens: the one the service named, else by the price of a token."""
+        whole = self.whole_usd(job)
+        if whole is not None or tokens is None:
+            return whole
         return self.price(self.model or job.base_model, tokens, 1)
 
 

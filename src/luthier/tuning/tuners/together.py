@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -84,8 +83,6 @@ class TogetherTuner:
         self._service = JsonService(endpoint, jobs_address(endpoint))
         self.dedicated = DedicatedEndpoints(self._service, wait=wait, clock=clock)
         self._limits: dict[str, ModelLimits] = {}
-        self._quoted_usd: dict[str, float] = {}
-        """By token before a job is bought, then by the job's id: it is not sure that a job tells its price."""
 
     @property
     def place(self) -> str:
@@ -140,8 +137,6 @@ class TogetherTuner:
             raise QuotaError(
                 f"{self.place} does not let this account buy {cost}{most}; add credit. Nothing was bought."
             )
-        if usd is not None:
-            self._quoted_usd[submission.token] = usd
         return usd
 
     def admit(self, model: str) -> None:
@@ -193,10 +188,7 @@ class TogetherTuner:
 
     def submit(self, submission: Submission) -> JobState:
         """Sent once: Together takes no key by which it would know a second request for the same."""
-        told = self._service.post(JOBS, "submitting", self._body(submission))
-        if submission.token in self._quoted_usd:
-            self._quoted_usd[str(told["id"])] = self._quoted_usd.pop(submission.token)
-        return self._state(told)
+        return self._state(self._service.post(JOBS, "submitting", self._body(submission)))
 
     def poll(self, job: str) -> JobState:
         """The job now."""
@@ -401,8 +393,6 @@ class TogetherTuner:
         if asks and state.status == "failed" and state.error is None:
             # A job does not say why it failed; one of its events does.
             return job_state({**job, "events": self._said(state.id)}, self._clock())
-        if not state.ended and state.quoted_usd is None:
-            return replace(state, quoted_usd=self._quoted_usd.get(state.id))
         return state
 
 

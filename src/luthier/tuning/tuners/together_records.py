@@ -136,10 +136,9 @@ def job_state(job: Mapping[str, Any], now: float) -> JobState:
         base_model=str(job.get("model") or ""),
         tuned_model=registry_id(job) if status == "succeeded" else None,
         hyperparameters=_resolved(job),
-        # Until the end both are taken for what the whole job comes to.
+        # What both mean before the end is not documented.
         trained_tokens=_whole(job.get("token_count")) if ended else None,
         billed_usd=price * NANODOLLAR if ended and price is not None else None,
-        quoted_usd=price * NANODOLLAR if not ended and price else None,
         error=reason_in(job.get("events") or ()) if status == "failed" else None,
         created=_time(job.get("created_at")),
         estimated_finish=_finish(job, now) if said == "running" else None,
