@@ -10,6 +10,7 @@ from luthier.endpoints import Endpoint, Engine, Request, azure, compatible, embe
 from luthier.errors import MissingPart
 from luthier.providers import PROVIDERS
 from luthier.providers.transport import Reply, Transport, TransportFault
+from luthier.replies.failures import judge
 from luthier_local import LocalServer, ModelCard
 from luthier_local.model_registry import ModelRegistry
 from luthier_local.service import service_models
@@ -45,6 +46,43 @@ def test_together_is_asked_for_log_probabilities_by_their_number() -> None:
     assert (body["logprobs"], body["max_tokens"]) == (20, 1)
     assert "top_logprobs" not in body
     assert "logprobs" not in PROVIDERS["together"].adapt(CHAT, together)[1]
+
+
+def test_fireworks_is_asked_for_the_five_likeliest_tokens_it_gives() -> None:
+    fireworks = Endpoint(provider="fireworks", model="m")
+    scored = Request("chat", {"messages": [], "logprobs": True, "top_logprobs": 20})
+    _, body = PROVIDERS["fireworks"].adapt(scored, fireworks)
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 5)
+    _, body = PROVIDERS["fireworks"].adapt(Request("completion", {"prompt": "x", "logprobs": 20}), fireworks)
+    assert body["logprobs"] == 5
+
+
+@pytest.mark.parametrize(("given", "waits"), [({}, 10.0), ({"Retry-After": "45"}, 45.0)])
+async def test_a_deployment_that_wakes_up_is_waited_for_without_using_up_attempts(
+    given: dict[str, str], waits: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def waking(request: web.Request) -> web.Response:
+        error = {"object": "error", "code": "DEPLOYMENT_SCALING_UP", "message": "deployment is scaling up"}
+        return web.json_response({"error": error}, status=503, headers=given)
+
+    monkeypatch.setenv("STARS_KEY", "fw-key")
+    app = web.Application()
+    app.router.add_post("/inference/v1/chat/completions", waking)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    transport = Transport()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/inference/v1"
+        endpoint = Endpoint(provider="fireworks", model="m", base_url=url, api_key_env="STARS_KEY")
+        reply = await PROVIDERS["fireworks"].send(CHAT, endpoint, transport)
+    finally:
+        await transport.close()
+        await runner.cleanup()
+    assert isinstance(reply, Reply)
+    verdict = judge(reply)
+    assert (verdict.kind, verdict.retry_after_seconds) == ("transient", waits)
 
 
 def test_extra_fields_are_sent() -> None:

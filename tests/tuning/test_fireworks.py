@@ -241,6 +241,7 @@ def test_a_submission_over_the_rate_limit_bought_nothing_and_may_be_repeated(
         ("EARLY_STOPPED", "succeeded", True),
         ("FAILED", "failed", True),
         ("EXPIRED", "failed", True),
+        ("DELETED", "failed", True),
         ("CANCELLED", "cancelled", True),
         ("PAUSED", PAUSED, False),
         ("PENDING", "queued", False),
@@ -526,6 +527,16 @@ def test_a_deleted_deployment_is_confirmed_gone(model: str, tuner: FireworksTune
     (sent,) = fireworks.sent("DELETE", "/deployments/stars")
     assert sent.query == {"hard": "true", "ignoreChecks": "true"}
     tuner.undeploy("stars")
+
+
+def test_a_deleted_deployment_is_gone_when_its_last_replica_is(
+    model: str, tuner: FireworksTuner, fireworks: FireworksStandIn
+) -> None:
+    tuner.deploy(model, "stars")
+    fireworks.deployments["stars"] |= {"state": "DELETED", "replicaCount": 1}
+    assert tuner.is_deployed("stars")
+    fireworks.deployments["stars"]["replicaCount"] = 0
+    assert not tuner.is_deployed("stars")
 
 
 def test_a_name_that_is_being_deleted_is_free_again_afterwards(

@@ -29,6 +29,8 @@ __all__ = ["FireworksDeployments"]
 IDLE_SECONDS = 300
 """After so long without a request a deployment gives its replica back; the service takes no less."""
 
+LEAVING = ("DELETING", "DELETED")
+
 NOT_LOADED = (404, 412)
 """Statuses of a request to a deployment whose model is not loaded yet."""
 
@@ -52,9 +54,11 @@ class FireworksDeployments:
             self._check_served(found, name, model)
 
     def find(self, name: str) -> Mapping[str, Any] | None:
-        """A deployment as the service tells it; `None` when there is none."""
+        """A deployment as the service tells it; `None` when there is none, or it is deleted and has no replica left."""
         found = self._account.known(self._path(name), f"looking at deployment {name}")
-        return None if found is None or found.get("state") == "DELETED" else found
+        if found is None or (found.get("state") == "DELETED" and not found.get("replicaCount")):
+            return None
+        return found
 
     def make(self, model: str, name: str) -> None:
         """Deploys a model or a checkpoint and returns when it answers. An existing deployment of both is used.
@@ -132,7 +136,7 @@ class FireworksDeployments:
     def _is_made(self, name: str, model: str) -> bool:
         """Whether there is a deployment; requests one, once an earlier one of this name is gone."""
         found = self.find(name)
-        if found is not None and found.get("state") != "DELETING":
+        if found is not None and found.get("state") not in LEAVING:
             self._check_served(found, name, model)
             return True
         if found is None:
@@ -175,7 +179,7 @@ class FireworksDeployments:
 
     def _is_gone(self, name: str) -> bool:
         found = self.find(name)
-        if found is not None and found.get("state") != "DELETING":
+        if found is not None and found.get("state") not in LEAVING:
             # For good: a deployment that can be brought back keeps its name.
             query = {"hard": "true", "ignoreChecks": "true"}
             self._service.ask("DELETE", self._path(name), f"deleting deployment {name}", query=query, expected=(404,))

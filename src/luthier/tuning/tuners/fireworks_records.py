@@ -43,6 +43,8 @@ STATUSES = {
     "EARLY_STOPPED": "succeeded",
     "FAILED": "failed",
     "EXPIRED": "failed",
+    "DELETED": "failed",
+    "ARCHIVED": "failed",
     "CANCELLED": "cancelled",
     "PAUSED": PAUSED,
     "CREATING": "validating_files",
@@ -155,6 +157,8 @@ def _result(job: Mapping[str, Any], name: str) -> str:
 def _said(job: Mapping[str, Any], status: str) -> str | None:
     told = job.get("status") or {}
     said = str(told.get("message") or "") if told.get("code") not in (None, "OK") else ""
+    if not said and job.get("state") in ("JOB_STATE_DELETED", "JOB_STATE_ARCHIVED"):
+        said = f"it was {str(job['state']).removeprefix('JOB_STATE_').lower()} at Fireworks"
     if status == PAUSED:
         return f"{WHY_PAUSED}{f' ({said})' if said else ''}"
     return said or None
