@@ -85,8 +85,8 @@ class FireworksStandIn:
         self.uploaded: dict[str, bytes] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {
-            BASE: {"name": BASE, "state": "READY", "tunable": True, "kind": "HF_BASE_MODEL"},
-            FIXED: {"name": FIXED, "state": "READY", "kind": "HF_BASE_MODEL"},
+            BASE: {"name": BASE, "state": "READY", "tunable": True, "trainingContextLength": 8192},
+            FIXED: {"name": FIXED, "state": "READY"},
         }
         self.deployments: dict[str, dict[str, Any]] = {}
         self.checkpoints: list[dict[str, Any]] = []

@@ -335,8 +335,9 @@ def test_a_cancel_whose_answer_is_lost_may_be_asked_again(tuner: FireworksTuner,
 
 
 def test_a_job_of_another_account_is_not_found(tuner: FireworksTuner) -> None:
-    with pytest.raises(JobNotFound, match="luthier tune list"):
-        tuner.poll("luthier-elsewhere")
+    for job in ("luthier-elsewhere", "../models?x"):
+        with pytest.raises(JobNotFound, match="luthier tune list"):
+            tuner.poll(job)
 
 
 def test_every_job_is_listed_from_all_pages_newest_first(tuner: FireworksTuner) -> None:
@@ -434,6 +435,15 @@ def test_of_several_accounts_one_has_to_be_named(
         tuner.listed()
     monkeypatch.setenv("FIREWORKS_ACCOUNT_ID", "stars-team")
     assert tuner.listed() == []
+
+
+def test_the_longest_line_is_that_of_the_model_and_unknown_without_a_key(
+    tuner: FireworksTuner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tuner.rules(BASE).most_tokens_a_line == 8192
+    assert tuner.rules(FIXED).most_tokens_a_line is None
+    monkeypatch.delenv("STARS_KEY")
+    assert tuner.rules(BASE).most_tokens_a_line is None
 
 
 def test_settings_are_held_to_the_service_s_bounds(recipe: lt.FineTune, tuner: FireworksTuner) -> None:

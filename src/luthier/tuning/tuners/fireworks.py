@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint
@@ -79,6 +81,7 @@ class FireworksTuner:
         self.account = FireworksAccount(endpoint, wait=wait, clock=clock)
         self.deployments = FireworksDeployments(self.account)
         self._service = self.account.service
+        self._models: dict[str, Mapping[str, Any]] = {}
         self._rows: dict[str, int | None] = {}
 
     @property
@@ -91,8 +94,9 @@ class FireworksTuner:
         return HYPERPARAMETERS
 
     def rules(self, model: str) -> Rules:
-        """As Fireworks publishes them; how long a line may be differs by model and is not known beforehand."""
-        return RULES
+        """As Fireworks publishes them; the longest line of the model, where there is a key to ask with."""
+        known = self._model(model) if self._endpoint.secrets() else {}
+        return replace(RULES, most_tokens_a_line=known.get("trainingContextLength") or None)
 
     def epochs_for(self, rows: int, asked: Any) -> int | None:
         """What was asked; the service's own rule is not published."""
@@ -109,8 +113,8 @@ class FireworksTuner:
                 f"{model!r} is no full name of a model at {self.place}. Write `model: accounts/fireworks/models/"
                 f"{resource_id(model)}` in the spec's endpoint."
             )
-        known = self.account.known(f"/v1/{model}", f"asking whether {model} may be fine-tuned")
-        if known is None:
+        known = self._model(model, again=True)
+        if not known:
             raise EndpointError(f"{self.place} has no model {model}. Correct `model:` in the spec's endpoint.")
         if not (known.get("tunable") or known.get("supervisedLoraTunable")):
             raise EndpointError(
@@ -121,7 +125,7 @@ class FireworksTuner:
 
     def find(self, token: str) -> list[JobState]:
         """The job whose id is made of the token."""
-        known = self.account.known(f"{self._jobs}/{job_id(token)}", "looking for the job")
+        known = self.account.known(self._job_path(job_id(token)), "looking for the job")
         return [] if known is None else [state_of(known)]
 
     def upload(self, name: str, content: bytes) -> str:
@@ -201,7 +205,9 @@ class FireworksTuner:
         for event in job_events(now, self._metrics(now), None):
             if event.step is not None:
                 figures.setdefault(event.step, {}).update(event.metrics)
-        rows = self.account.pages(f"{self._jobs}/{job}/checkpoints", "checkpoints", f"reading the checkpoints of {job}")
+        rows = self.account.pages(
+            f"{self._job_path(job)}/checkpoints", "checkpoints", f"reading the checkpoints of {job}"
+        )
         try:
             found = [kept for row in rows if (kept := checkpoint_of(row, figures)) is not None]
         except ServiceRefused as refused:
@@ -286,11 +292,21 @@ class FireworksTuner:
     def _jobs(self) -> str:
         return self.account.path("supervisedFineTuningJobs")
 
+    def _job_path(self, job: str) -> str:
+        return f"{self._jobs}/{quote(job, safe='')}"
+
     def _dataset(self, file: str) -> str:
         return f"{self.account.name}/datasets/{file}"
 
+    def _model(self, model: str, *, again: bool = False) -> Mapping[str, Any]:
+        """What the service tells of a base model; nothing where it has none of this name."""
+        if again or model not in self._models:
+            path = f"/v1/{quote(model)}"
+            self._models[model] = self.account.known(path, f"asking whether {model} may be fine-tuned") or {}
+        return self._models[model]
+
     def _job(self, job: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._service.get(f"{self._jobs}/{job}", f"asking for {job}", job=job)
+        found: Mapping[str, Any] = self._service.get(self._job_path(job), f"asking for {job}", job=job)
         return found
 
     def _metrics(self, job: Mapping[str, Any]) -> bytes:
@@ -310,7 +326,9 @@ class FireworksTuner:
 
     def _change(self, job: str, verb: str, doing: str) -> JobState:
         try:
-            self._service.ask("POST", f"{self._jobs}/{job}:{verb}", f"{doing} {job}", body={}, job=job, changes=False)
+            self._service.ask(
+                "POST", f"{self._job_path(job)}:{verb}", f"{doing} {job}", body={}, job=job, changes=False
+            )
         except ServiceRefused:
             now = self.poll(job)
             if not now.ended:
