@@ -180,6 +180,18 @@ def test_a_file_goes_to_a_signed_address_without_the_key_and_follows_its_redirec
     assert not any("authorization" in headers for _, _, headers, _ in asked)
 
 
+def test_a_signed_address_is_asked_as_it_is_written_and_nothing_is_added_to_the_file() -> None:
+    large = b"{}\n" * 300_000
+    signed = "/bucket/a%2Bb%3D?sig=a%2Fb%2Bc%3D%3D&more=%7Ex+y"
+    with answering(told(200, b"kept")) as (address, asked):
+        service(address).put_file(f"{address}{signed}", large, "uploading")
+        assert service(address).get_file(f"{address}{signed}", "reading") == b"kept"
+    assert [path for _, path, _, _ in asked] == [signed, signed]
+    _, _, headers, body = asked[0]
+    assert (headers["content-length"], body == large) == (str(len(large)), True)
+    assert not {"content-type", "transfer-encoding"} & set(headers)
+
+
 def test_a_file_that_is_not_taken_names_no_signed_address() -> None:
     with answering(told(403, b"SignatureDoesNotMatch sig=abc")) as (address, _):
         with pytest.raises(EndpointError, match="403") as raised:

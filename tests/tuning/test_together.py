@@ -129,6 +129,12 @@ def test_refused_lines_are_quoted_as_together_reports_them(together: TogetherSta
         tuner.upload("luthier-a.jsonl", LINES)
 
 
+def test_a_file_that_is_never_validated_is_given_up(tuner: TogetherTuner, together: TogetherStandIn) -> None:
+    together.looks_until_valid = 1_000_000
+    with pytest.raises(EndpointError, match="half an hour.*PENDING.*file-1"):
+        tuner.upload("luthier-a.jsonl", LINES)
+
+
 def test_a_key_refused_at_the_upload_may_mean_spent_trial_credit(
     together: TogetherStandIn, tuner: TogetherTuner
 ) -> None:
@@ -526,9 +532,29 @@ def test_an_undeployed_model_is_stopped_first_and_leaves_nothing(
     tuner.undeploy("stars")
 
 
-def test_a_key_of_no_project_says_which_variable_names_one(tuner: TogetherTuner, together: TogetherStandIn) -> None:
+def test_a_key_of_no_project_says_which_variable_names_one(
+    tuner: TogetherTuner, together: TogetherStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     together.has_project = False
     with pytest.raises(EndpointError, match="export TOGETHER_PROJECT_ID"):
+        tuner.deploy("ml_ft-1", "stars")
+    monkeypatch.setenv("TOGETHER_PROJECT_ID", "proj_1")
+    assert tuner.deploy("ml_ft-1", "stars").model == "stars-team/stars"
+
+
+def test_a_deployment_that_was_stopped_is_started_again(tuner: TogetherTuner, together: TogetherStandIn) -> None:
+    tuner.deploy("ml_ft-1", "stars")
+    (made,) = together.endpoints.values()
+    made["deployments"][0]["state"] = "DEPLOYMENT_STATE_STOPPED"
+    tuner.deploy("ml_ft-1", "stars")
+    assert made["deployments"][0]["state"] == "DEPLOYMENT_STATE_READY"
+
+
+def test_a_deployment_that_never_gets_ready_is_given_up_and_said_to_be_billed(
+    tuner: TogetherTuner, together: TogetherStandIn
+) -> None:
+    together.deployments_end_as = "DEPLOYMENT_STATE_PROVISIONING"
+    with pytest.raises(ServiceUnavailable, match="not ready after an hour.*luthier tune undeploy"):
         tuner.deploy("ml_ft-1", "stars")
 
 

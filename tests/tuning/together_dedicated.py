@@ -50,6 +50,7 @@ class DedicatedStandIn:
         deployment = endpoint + r"/deployments/([^/]+)"
         return [
             ("GET", "/v3/whoami", lambda query, given: self._whoami()),
+            ("GET", "/v1/projects", lambda query, given: {"data": [{"id": PROJECT, "slug": SLUG, "name": "Stars"}]}),
             ("GET", "/v2/public/inference-instance-types", lambda query, given: {"data": INSTANCES}),
             (
                 "GET",

@@ -80,17 +80,19 @@ class Transport:
         *,
         method: str | None = None,
         direct: bool = False,
+        signed: bool = False,
     ) -> Reply | TransportFault:
         """Sends one request once, by POST where it has a body and by GET where it has none, unless `method` is given.
 
         Redirects are not followed: the key would travel along. `direct` is past any proxy, for a server that runs on
-        this machine for this user alone.
+        this machine for this user alone. `signed` sends the address as it is written, because a signature covers it.
 
         Raises:
             EndpointError: the environment names a proxy by something that is no address.
             MissingPart: it names a SOCKS proxy, and the package for those is not installed.
         """
         import aiohttp
+        from yarl import URL
 
         # Written in one piece, a large body would hold up all other requests on the loop.
         data = io.BytesIO(body) if body is not None and len(body) > LARGE_BODY else body
@@ -102,9 +104,11 @@ class Transport:
                 asyncio.timeout(timeout_seconds),
                 session.request(
                     method or ("GET" if body is None else "POST"),
-                    url,
+                    URL(url, encoded=True) if signed else url,
                     data=data,
                     headers=headers,
+                    # A signed address may cover the type of what is sent, and then none that was added.
+                    skip_auto_headers=("Content-Type",),
                     allow_redirects=False,
                     proxy=proxy.url if proxy is not None and not proxy.is_socks else None,
                 ) as response,

@@ -197,7 +197,7 @@ class JsonService:
             ServiceUnavailable: it may be asked for again.
             EndpointError: it is refused.
         """
-        reply = wait_for(shared_transport().send(url, {}, self._endpoint.timeout_seconds))
+        reply = wait_for(shared_transport().send(url, {}, self._endpoint.timeout_seconds, signed=True))
         if isinstance(reply, TransportFault):
             raise self._unanswered(reply, doing, False)
         # Storage also says 403 of a file that is not there.
@@ -213,8 +213,7 @@ class JsonService:
             raise EndpointError(
                 f"{self.address} names a place without TLS to send a file to ({doing}); nothing was sent."
             )
-        headers = {"Content-Type": "application/octet-stream"}
-        reply = wait_for(shared_transport().send(url, headers, UPLOAD_SECONDS, content, method="PUT"))
+        reply = wait_for(shared_transport().send(url, {}, UPLOAD_SECONDS, content, method="PUT", signed=True))
         if isinstance(reply, TransportFault):
             raise self._unanswered(reply, doing, False)
         return reply

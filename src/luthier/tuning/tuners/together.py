@@ -58,9 +58,9 @@ VALID, INVALID = "COMPLETED", ("FAILED", "INVALID_FORMAT")
 """States of a file that do not change again."""
 
 LONGEST_VALIDATION_SECONDS = 1800.0
-VALIDATION_LOOK_SECONDS = 2.0
+FIRST_LOOK_SECONDS = 2.0
+LONGEST_LOOK_SECONDS = 30.0
 LONGEST_READY_SECONDS = 1800.0
-READY_LOOK_SECONDS = 5.0
 
 
 class TogetherTuner:
@@ -182,7 +182,7 @@ class TogetherTuner:
             if not file or not place:
                 raise ServiceUnavailable(f"{self.place} did not say where to send {name} (status {begun.status}).")
             self._service.put_file(place, content, doing)
-            self._service.ask("POST", f"{FILES}/{file}/preprocess", doing, body={}, changes=False)
+            self._service.ask("POST", f"{FILES}/{file}/preprocess", doing, changes=False)
         self._until_valid(file, name)
         return file
 
@@ -338,7 +338,7 @@ class TogetherTuner:
         return {"type": "Lora", **usual, **chosen}
 
     def _until_valid(self, file: str, name: str) -> None:
-        begun = self._clock()
+        begun, pause = self._clock(), FIRST_LOOK_SECONDS
         while True:
             known = self._service.get(f"{FILES}/{file}", f"looking at {name}")
             state = known.get("processing_status")
@@ -349,12 +349,17 @@ class TogetherTuner:
             if state in (VALID, None):
                 return
             if self._clock() - begun > LONGEST_VALIDATION_SECONDS:
-                raise ServiceUnavailable(f"{self.place} has not validated {name} within half an hour (it is {state}).")
-            self._wait(VALIDATION_LOOK_SECONDS)
+                # Not asked again at once: another half an hour would not help.
+                raise EndpointError(
+                    f"{self.place} has not validated {name} within half an hour (it is {state}); nothing was bought. "
+                    f"Type the same command again later; where it stays so, delete file {file} at Together first."
+                )
+            self._wait(pause)
+            pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
 
     def _until_it_answers(self, there: Endpoint) -> None:
         """Asks for one token until there is an answer: a deployment that is ready may not be routed to yet."""
-        answers, begun = JsonService(there, there.address), self._clock()
+        answers, begun, pause = JsonService(there, there.address), self._clock(), FIRST_LOOK_SECONDS
         body = {"model": there.model, "messages": [{"role": "user", "content": "?"}], "max_tokens": 1}
         while True:
             try:
@@ -363,6 +368,9 @@ class TogetherTuner:
             except ServiceUnavailable as error:
                 said: EndpointError = error
             except ServiceRefused as error:
+                if error.status in (400, 422):
+                    # So short an answer may be refused: by a model that is there.
+                    return
                 if error.status != 404:
                     raise
                 said = error
@@ -371,7 +379,8 @@ class TogetherTuner:
                     f"{there.model} is deployed and does not answer ({said}). It is billed; delete it: "
                     "luthier tune undeploy JOB"
                 )
-            self._wait(READY_LOOK_SECONDS)
+            self._wait(pause)
+            pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
 
     def _said(self, job: str) -> Sequence[Mapping[str, Any]]:
         reply = self._service.ask("GET", f"{JOBS}/{job}/events", f"reading the events of {job}", expected=(404,))
