@@ -16,10 +16,10 @@ from luthier.evaluation.leaderboard import Candidate, Leaderboard
 from luthier.evaluation.measures import ranking_metric
 from luthier.evaluation.ranking import MeasuredOnce, build_leaderboard, metrics_of
 from luthier.evaluation.spread import Spread
-from luthier.experiments.answer_tables import answers_table
 from luthier.experiments.board import Board, Boards, SpecResult
 from luthier.experiments.fits import expected_digest, fit_on, follow_ups_of, training_for
 from luthier.experiments.labelled_tables import LabelledTable, labelled_tables, leak_of
+from luthier.experiments.spec_results import answer_rows, candidate_of, log_result
 from luthier.plans import Plan, plan_fit, plan_rows
 from luthier.providers.exchange import Request
 from luthier.reporting.across_report import across_page, across_sentences
@@ -30,7 +30,6 @@ from luthier.reporting.markdown import described, listed
 from luthier.spec import Fitted, Spec
 from luthier.tasks.task import Rows
 from luthier.tracking.runs import TAGS, MlflowRun, spec_tags
-from luthier.tracking.stores import no_autologging
 from luthier.tracking.tracker import MlflowTracker, Tracker
 
 if TYPE_CHECKING:
@@ -248,9 +247,7 @@ class _TableRun:
             fitted = known or fit_on(spec, train, options, tracker=self._tracker)
             self._fits[spec.name] = fitted
             ahead.answer_rows()
-            with no_autologging():
-                predictions = self._engine.drive(fitted.predict(rows), spec.endpoint, options)
-        return SpecResult(fitted, tuple(predictions), rows)
+            return answer_rows(fitted, rows, options)
 
     def _leaderboard(self) -> Leaderboard:
         specs = self._setup.specs
@@ -265,30 +262,8 @@ class _TableRun:
         )
 
     def _candidate(self, result: SpecResult) -> Candidate:
-        spec = result.spec
-        notes = (*spec.notes(), *result.fitted.state.get("notes", ()))
-        leak = self._setup.leaks[self._table.name]
-        if leak is not None and self._setup.training[spec.name] is not None:
-            notes = (
-                *notes,
-                f"{leak.rows:,} test rows are also in its training rows, so its figures may be too good.",
-            )
-        guessed = sum(prediction.call.cost_estimated for prediction in result.predictions)
-        if guessed:
-            notes = (
-                *notes,
-                f"The cost of {guessed:,} rows is estimated from the lengths of their texts, as the service did not "
-                "count all tokens.",
-            )
-        return Candidate(
-            name=spec.name,
-            technique=spec.technique,
-            model=spec.base_model,
-            spec_digest=spec.digest,
-            fitted_digest=result.fitted.digest,
-            predictions=result.predictions,
-            notes=notes,
-        )
+        trained = self._setup.training[result.spec.name] is not None
+        return candidate_of(result, self._setup.leaks[self._table.name] if trained else None)
 
     def _open(self) -> contextlib.AbstractContextManager[MlflowRun]:
         setup, table = self._setup, self._table
@@ -319,17 +294,9 @@ class _TableRun:
         spec, table = result.spec, self._table
         tags = spec_tags(spec) | {TAGS["test_digest"]: table.rows.digest}
         with self._tracker.run(spec.task, spec.name, "candidate", tags, parent=parent) as run:
-            run.log_fitted(result.fitted)
             run.log_spec(spec)
-            run.log_table(table.frame, name=table.name, context="test", targets=spec.task.label)
-            evaluated = sum(prediction.state != "empty" for prediction in result.predictions)
-            run.log_metrics(
-                metrics_of(spec.task, table.rows, self._candidate(result), measured=self._measured), evaluated
-            )
-            run.log_answers(answers_table(spec.task, table.rows, result.predictions))
-            partial = any(prediction.transient for prediction in result.predictions)
-            if partial:
-                run.tag(TAGS["partial"], "true")
+            metrics = metrics_of(spec.task, table.rows, self._candidate(result), measured=self._measured)
+            partial = log_result(run, result, table, metrics)
         if not partial:
             self._tracker.mark_outdated(spec.task, result.fitted.digest, run.run_id)
         return replace(result, run_id=run.run_id)

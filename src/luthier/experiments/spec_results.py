@@ -1,0 +1,79 @@
+"""What is made of one spec's answers: its entry on a leaderboard, and what a run keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from luthier.engine.options import RunOptions
+from luthier.evaluation.leaderboard import Candidate
+from luthier.evaluation.resampling import Interval
+from luthier.experiments.answer_tables import answers_table
+from luthier.experiments.board import SpecResult
+from luthier.experiments.labelled_tables import LabelledTable, Leak
+from luthier.spec import Fitted
+from luthier.tasks.task import Rows
+from luthier.tracking.runs import TAGS, MlflowRun
+from luthier.tracking.stores import no_autologging
+
+__all__ = ["answer_rows", "candidate_of", "log_result"]
+
+
+def answer_rows(fitted: Fitted, rows: Rows, options: RunOptions) -> SpecResult:
+    """The answers to all rows, from the journal where it has them.
+
+    Raises:
+        BudgetReached: the budget of the options does not reach; answers so far are in the journal.
+        EndpointError: nothing can be asked there, as with a wrong key.
+    """
+    with no_autologging():
+        predictions = options.asking_engine().drive(fitted.predict(rows), fitted.spec.endpoint, options)
+    return SpecResult(fitted, tuple(predictions), rows)
+
+
+def candidate_of(result: SpecResult, leak: Leak | None = None) -> Candidate:
+    """The spec as a leaderboard measures it, with everything a reader of its figures should know.
+
+    Args:
+        result: what it answered.
+        leak: rows of them that it was fitted on.
+    """
+    spec = result.spec
+    notes = (*spec.notes(), *result.fitted.state.get("notes", ()))
+    if leak is not None:
+        notes = (*notes, f"{leak.rows:,} test rows are also in its training rows, so its figures may be too good.")
+    guessed = sum(prediction.call.cost_estimated for prediction in result.predictions)
+    if guessed:
+        notes = (
+            *notes,
+            f"The cost of {guessed:,} rows is estimated from the lengths of their texts, as the service did not "
+            "count all tokens.",
+        )
+    return Candidate(
+        name=spec.name,
+        technique=spec.technique,
+        model=spec.base_model,
+        spec_digest=spec.digest,
+        fitted_digest=result.fitted.digest,
+        predictions=result.predictions,
+        notes=notes,
+    )
+
+
+def log_result(run: MlflowRun, result: SpecResult, table: LabelledTable, metrics: Mapping[str, Interval]) -> bool:
+    """Keeps with a run what was measured, so that it can be packaged from there; returns whether rows are missing.
+
+    Args:
+        run: the run that measured it.
+        result: what the spec became and answered.
+        table: the rows it answered.
+        metrics: by `metrics_of`.
+    """
+    task = result.spec.task
+    run.log_fitted(result.fitted)
+    run.log_table(table.frame, name=table.name, context="test", targets=task.label)
+    run.log_metrics(metrics, sum(prediction.state != "empty" for prediction in result.predictions))
+    run.log_answers(answers_table(task, table.rows, result.predictions))
+    partial = any(prediction.transient for prediction in result.predictions)
+    if partial:
+        run.tag(TAGS["partial"], "true")
+    return partial
