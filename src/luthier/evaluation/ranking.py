@@ -13,7 +13,7 @@ from luthier.errors import DataError, UserError
 from luthier.evaluation.leaderboard import Candidate, Comparison, Entry, Leaderboard, states_of
 from luthier.evaluation.measures import measures_of, ranking_metric
 from luthier.evaluation.metrics import EvaluatedRows, Measured, in_order, measure
-from luthier.evaluation.resampling import Interval, percentile_interval, rate_interval
+from luthier.evaluation.resampling import Floats, Interval, percentile_interval, rate_interval
 from luthier.evaluation.sample_size import plan_from_difference
 from luthier.evaluation.statistics import (
     ALPHA,
@@ -173,6 +173,10 @@ class MeasuredOnce:
             found = measure(list(new.values()), resamples=self._resamples, seed=self._seed)
             self._known |= {(name, rows): one for name, one in zip(new, found, strict=True)}
         return [self._known[name, rows] for name in names]
+
+    def draws(self, candidate: str) -> dict[str, Floats]:
+        """Each metric of a candidate that was measured, on every bootstrap sample; shape (resamples,)."""
+        return next(found.draws for (name, _), found in self._known.items() if name == f"spec {candidate}")
 
 
 def metrics_of(task: Task, rows: Rows, candidate: Candidate, *, measured: MeasuredOnce) -> dict[str, Interval]:

@@ -187,6 +187,10 @@ class MlflowRun:
         """Sets a tag."""
         self._client.set_tag(self.run_id, name, value)
 
+    def read_tags(self) -> dict[str, str]:
+        """Every tag of the run."""
+        return dict(self._client.get_run(self.run_id).data.tags)
+
     def describe(self, markdown: str) -> None:
         """Writes what was found into the run's description, which the MLflow UI shows beside its figures."""
         from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE

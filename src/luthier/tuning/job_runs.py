@@ -26,6 +26,7 @@ __all__ = [
     "JobRecord",
     "TuneRun",
     "begin_tune",
+    "metric_key",
     "need_run",
     "run_of_job",
     "runs_of_digest",
@@ -386,13 +387,23 @@ class JobRecord:
 
         new: dict[tuple[str, int], Metric] = {}
         for name, value, created, step in points:
-            key = (re.sub(r"[^A-Za-z0-9_\-. /]", "_", SPELLINGS.get(name, name)), step)
+            key = (metric_key(name), step)
             if key not in self._logged:
                 # The service's own time: two watches of one job write the very same point, and the store has it once.
                 new[key] = Metric(key[0], value, int(created * 1000), step)
         if new:
             self._client.log_batch(self.run_id, metrics=list(new.values()))
         self._logged |= set(new)
+
+
+def metric_key(name: str) -> str:
+    """What MLflow calls a figure that a service reported: MLflow takes no other characters, and one word for a thing.
+
+    Examples:
+        >>> metric_key("eval@last"), metric_key("validation_mean_token_accuracy")
+        ('eval_last', 'valid_mean_token_accuracy')
+    """
+    return re.sub(r"[^A-Za-z0-9_\-. /]", "_", SPELLINGS.get(name, name))
 
 
 def _points_of(text: str, created: float) -> list[Point]:

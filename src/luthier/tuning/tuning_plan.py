@@ -172,6 +172,8 @@ def replan(plan: TuningPlan, spec: object) -> TuningPlan:
     """The plan of a further job on the same tables, such as the next trial of a sweep. Asks and buys nothing.
 
     Where only the settings of the job, the decoding and the name differ, the lines are not rendered and counted again.
+    The test table is not among its tables: the first plan has compared the others with it, and no trial is measured on
+    it.
 
     Args:
         plan: from `plan_tuning`.
@@ -183,14 +185,14 @@ def replan(plan: TuningPlan, spec: object) -> TuningPlan:
     """
     recipe, before = need_finetune(spec).untuned(), plan.spec
     assert recipe.endpoint is not None
+    frames = {name: frame for name, frame in plan.frames.items() if name != "test"}
     if recipe.endpoint == before.endpoint and _lines_of(recipe) == _lines_of(before):
         check = with_settings(plan.check, recipe, plan.tuner)
-        return replace(plan, spec=recipe, check=check, target=None, again=False, known=None)
+        return replace(plan, spec=recipe, check=check, target=None, again=False, known=None, frames=frames)
     assert before.endpoint is not None
     same_place = recipe.endpoint == before.endpoint.model_copy(update={"model": recipe.endpoint.model})
     tuner = plan.tuner if same_place else tuner_for(recipe.endpoint)
-    frames = plan.frames
-    return plan_tuning(recipe, frames["train"], frames.get("validation"), frames.get("test"), tuner=tuner, ask=False)
+    return plan_tuning(recipe, frames["train"], frames.get("validation"), tuner=tuner, ask=False)
 
 
 def _lines_of(spec: FineTune) -> tuple[object, ...]:
