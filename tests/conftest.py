@@ -63,18 +63,20 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     return folder
 
 
+SERVICES = ("OPENAI_", "AZURE_", "TOGETHER_", "FIREWORKS_")
+"""Beginnings of the variables that hold keys and places of services."""
+
+
 def forget_the_developer(here: pytest.MonkeyPatch, keep: tuple[str, ...] = ()) -> None:
     for name in list(os.environ):
-        if name.startswith(("OPENAI_", "AZURE_", "MLFLOW_", "LUTHIER_")) and not name.startswith(
-            ("LUTHIER_CACHE", *keep)
-        ):
+        if name.startswith((*SERVICES, "MLFLOW_", "LUTHIER_")) and not name.startswith(("LUTHIER_CACHE", *keep)):
             here.delenv(name)
 
 
 @pytest.fixture(autouse=True)
 def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """LUTHIER_HOME and the working folder in a folder of the test's own; no variable of the developer's."""
-    forget_the_developer(monkeypatch, keep=("OPENAI_", "AZURE_") if request.node.get_closest_marker("live") else ())
+    forget_the_developer(monkeypatch, keep=SERVICES if request.node.get_closest_marker("live") else ())
     home = tmp_path / "home"
     monkeypatch.setenv("LUTHIER_HOME", str(home))
     monkeypatch.chdir(tmp_path)

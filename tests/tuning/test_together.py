@@ -53,7 +53,6 @@ class Time:
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> Iterator[TogetherStandIn]:
     monkeypatch.setenv("TOGETHER_API_KEY", KEY)
-    monkeypatch.delenv("TOGETHER_PROJECT_ID", raising=False)
     with TogetherStandIn(KEY) as running:
         yield running
 
