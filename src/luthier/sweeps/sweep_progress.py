@@ -32,9 +32,6 @@ LINE_SECONDS = 30.0
 
 REDRAWS_A_SECOND = 2
 
-WORDS = 50
-"""Columns of a terminal for the state of a job."""
-
 LINES_AROUND = 6
 """Lines of a terminal that the table leaves to what is above and beneath it."""
 
@@ -248,19 +245,17 @@ class SweepProgress:
 
     def _drawn(self, console: Console) -> RenderableType:
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
         with self._lock:
             most = max(1, console.height - LINES_AROUND)
-            grid = Table.grid(padding=(0, 2, 0, 0))
             shown = list(self._running.items())[:most]
-            heads = [f"trial {place}" for place, _ in shown]
-            grid.add_column(no_wrap=True, min_width=max(map(len, heads), default=0))
-            grid.add_column(no_wrap=True, overflow="ellipsis", min_width=min(WORDS, console.width // 2))
-            grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-            for head, (_, one) in zip(heads, shown, strict=True):
-                grid.add_row(head, Text(printable(one.said)), Text(written_settings(one.settings), "dim"))
+            longest = max((len(one.said) for _, one in shown), default=0)
+            lines = []
+            for place, one in shown:
+                said = f"trial {place:<4} {printable(one.said):<{longest}}  "
+                settings = (written_settings(one.settings), "dim")
+                lines.append(Text.assemble(said, settings, no_wrap=True, overflow="ellipsis"))
             more = len(self._running) - len(shown)
-            lines = [Text(f"and {more:,} more", "dim")] if more else []
-            return Group(grid, *lines, Text(self.line(), "bold"))
+            lines += [Text(f"and {more:,} more", "dim")] if more else []
+            return Group(*lines, Text(self.line(), "bold"))
