@@ -45,7 +45,7 @@ def test_a_log_has_a_line_per_trial_with_its_figure_the_best_and_the_money() -> 
     first, second = stream.getvalue().splitlines()
     assert first.startswith("trial 0 complete, weighted F1 .550; epochs 1, batch_size 4")
     assert "1 of 4 trials done; best weighted F1 .550 (trial 0); $1.50 of $25.00 spent, $0.90 reserved" in first
-    assert "trial 1 stopped early, at step 3 its valid_loss" in second
+    assert "trial 1 stopped early, median: after 25 % of the training its best validation loss was 1.48" in second
     assert "2 of 4 trials done (1 complete, 1 stopped early)" in second
 
 

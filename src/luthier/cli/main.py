@@ -26,6 +26,7 @@ from luthier.cli.quickstart import quickstart
 from luthier.cli.rai import rai
 from luthier.cli.score import score
 from luthier.cli.serve import serve
+from luthier.cli.sweep import sweep
 from luthier.cli.tune import tune
 from luthier.errors import LuthierError
 from luthier.terminals import visible
@@ -56,7 +57,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(quickstart, init, check, preview, compare, fit, log, promote, score, serve, deploy, keys),
-    *(rai, tune, audit, local, journal),
+    *(rai, tune, sweep, audit, local, journal),
 )
 
 

@@ -12,7 +12,7 @@ from luthier.cli.printing import print_json
 from luthier.errors import UserError
 
 if TYPE_CHECKING:
-    from luthier.api import Plan, TuningPlan
+    from luthier.api import Plan, SweepPlan, TuningPlan
 
 __all__ = [
     "agree",
@@ -21,6 +21,7 @@ __all__ = [
     "agree_to_fetch",
     "agree_to_hosting",
     "agree_to_many",
+    "agree_to_sweep",
     "agree_to_training",
 ]
 
@@ -151,6 +152,22 @@ def agree_to_training(
         return
     price = "price: {input_usd_per_million: ..., output_usd_per_million: ..., training_usd_per_million: ...}"
     _agree_to_price(worst, f"the price of training {plan.check.model}", price)
+
+
+def agree_to_sweep(plan: SweepPlan, *, yes: bool, dry_run: bool, json: bool = False) -> None:
+    """As `agree_to`, for all trials of a sweep that are left; refuses a budget that does not reach for one of them."""
+    print(plan, file=sys.stderr)
+    if dry_run and json:
+        print_json(plan.to_document())
+    plan.check_affordable()
+    if dry_run:
+        _leave_dry()
+    if yes or not plan.left:
+        return
+    left = None if plan.budget_usd is None else max(0.0, plan.budget_usd - plan.spent_usd)
+    worst = min((usd for usd in (plan.cost_usd_high, left) if usd is not None), default=None)
+    price = "price: {input_usd_per_million: ..., output_usd_per_million: ..., training_usd_per_million: ...}"
+    _agree_to_price(worst, f"the price of a trial of {plan.spec}", price)
 
 
 def agree(question: str, *, yes: bool) -> None:

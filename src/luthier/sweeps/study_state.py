@@ -49,6 +49,7 @@ class WinnerFigures:
         selection_rows: number of rows that trials were chosen by.
         holdout_rows: number of rows that selection never saw.
         said: how the winner was chosen, where that needs words.
+        run_id: the MLflow run with the winner's figures on the holdout rows.
     """
 
     number: int
@@ -56,6 +57,7 @@ class WinnerFigures:
     selection_rows: int
     holdout_rows: int
     said: str = ""
+    run_id: str | None = None
 
 
 @dataclass(frozen=True)

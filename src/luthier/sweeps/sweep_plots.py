@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,8 @@ LOG_SPAN = 30
 
 CHIP, CHIP_INK = "rgba(241,246,251,0.85)", "#10202f"
 """Ground and ink of the values beside an axis that lines pass: pale and dark in every theme."""
+
+LOSS = "best validation loss so far (lower is better)"
 
 SMALL_HEIGHT = 300
 
@@ -192,6 +194,8 @@ def curves_figure(state: StudyState) -> go.Figure | None:
     if not known:
         return None
     best = state.best
+    # Losses are kept with the sign of the objective: negative where that is maximized.
+    shown, title = (float, _title(state.facts.objectives[0])) if _watches_checkpoints(state) else (abs, LOSS)
     kinds = {
         "others": [one for one in known if one.status != "pruned" and one is not best],
         STATUS_WORDS["pruned"]: [one for one in known if one.status == "pruned"],
@@ -212,17 +216,22 @@ def curves_figure(state: StudyState) -> go.Figure | None:
         for trial in group:
             for step, value in sorted(trial.curve.items()):
                 x.append(step)
-                y.append(value)
-                hovers.append(f"{_hover(state, trial)}<br>step {step:,}: {value:.4g}")
+                y.append(shown(value))
+                hovers.append(f"{_hover(state, trial)}<br>after {step}% of the training: {shown(value):.4g}")
             _gap(x, y, hovers)
         traces.append(
             scatter_trace(x, y, hovers, mode="lines+markers", line=looks[name], name=name, marker={"size": 4})
         )
-    ends = [(max(one.curve), one.curve[max(one.curve)], one) for one in kinds[STATUS_WORDS["pruned"]]]
+    ends = [(max(one.curve), shown(one.curve[max(one.curve)]), one) for one in kinds[STATUS_WORDS["pruned"]]]
     if ends:
         cross = {"color": STOPPED, "size": 10, "symbol": "x"}
         traces.append(_dots(state, ends, cross, name="ended there") | {"showlegend": False})
-    return drawn(traces, x={"title": "step"}, y={"title": "judged by"}, legend=True)
+    return drawn(traces, x={"title": "part of the training", "ticksuffix": "%"}, y={"title": title}, legend=True)
+
+
+def _watches_checkpoints(state: StudyState) -> bool:
+    stopping = state.facts.document.get("early_stopping")
+    return isinstance(stopping, Mapping) and stopping.get("watch") == "checkpoints"
 
 
 def _best_figure(state: StudyState, places: Sequence[float], title: str) -> go.Figure:

@@ -29,7 +29,13 @@ from luthier.sweeps.sweep_plots import (
     parallel_figure,
     setting_figures,
 )
-from luthier.sweeps.sweep_sentences import money_sentences, next_sentences, sweep_sentences
+from luthier.sweeps.sweep_sentences import (
+    best_sentences,
+    listed_trials,
+    money_sentences,
+    next_sentences,
+    sweep_sentences,
+)
 from luthier.sweeps.sweep_words import (
     STATUS_WORDS,
     figure_title,
@@ -41,13 +47,16 @@ from luthier.sweeps.sweep_words import (
 )
 from luthier.sweeps.trial import SweepTrial
 
-__all__ = ["jobs_table", "status_sections", "sweep_page", "sweep_sections", "trials_table"]
+__all__ = ["best_sections", "jobs_table", "status_sections", "sweep_page", "sweep_sections", "trials_table"]
 
 MOST_PRINTED = 20
 """Trials that a terminal or a cell shows, the best; the page and `frame` have them all."""
 
 MOST_COLUMNS = 6
 """Up to so many settings have a column each in a terminal."""
+
+LONGEST = 400
+"""Characters of a value where there is one trial."""
 
 MOST_LISTED = 1000
 """Trials in the page's table, the best; `frame` has them all."""
@@ -83,6 +92,25 @@ def status_sections(state: StudyState) -> tuple[Section, ...]:
     jobs = jobs_table(state)
     blocks += [jobs] if jobs.rows else []
     return (Section(f"sweep {state.facts.name}", (*blocks, *next_sentences(state))),)
+
+
+def best_sections(state: StudyState, best: SweepTrial) -> tuple[Section, ...]:
+    """The best trial: what is said of it, its settings, its figures on the selection rows."""
+    settings = Table(
+        (Column("setting", kind="name", least=40), Column("value", least=60)),
+        tuple(Row((printable(path), written_value(value, LONGEST))) for path, value in best.settings.items()),
+    )
+    figures = Table(
+        (Column("on selection rows", kind="name", least=40), Column("", "fine")),
+        tuple(
+            Row((figure_title(name), state.figure(best, name)), unit=figure_unit(name))
+            for name in state.measured
+            if state.figure(best, name) is not None
+        ),
+    )
+    blocks: list[Block] = [Lines(tuple(best_sentences(state)))]
+    blocks += [table for table in (settings, figures) if table.rows]
+    return (Section(f"sweep {state.facts.name}: trial {best.number}", tuple(blocks)),)
 
 
 def trials_table(state: StudyState, most: int | None = None, *, wide: bool = True) -> Table:
@@ -142,7 +170,11 @@ def jobs_table(state: StudyState) -> Table:
     ]
     jobs = state.with_jobs
     kept = [pair for pair in columns if any(pair[1](one) not in (None, "") for one in jobs)]
-    return Table.of(jobs, kept)
+    guessed = [one.number for one in jobs if one.tokens_estimated and one.trained_tokens is not None]
+    notes = []
+    if guessed:
+        notes = [f"Tokens and bill of {listed_trials(guessed)} follow from the last step heard of, as none are billed."]
+    return Table.of(jobs, kept, notes=tuple(notes))
 
 
 def sweep_page(state: StudyState) -> Page:
@@ -200,7 +232,7 @@ def _figures(state: StudyState) -> list[Section]:
         said = "A line per complete trial; the darker, the better. The thick one is the best."
         blocks.append(Figure("figure-parallel", parallel, "All settings together", said))
     if (curves := curves_figure(state)) is not None:
-        said = "What early stopping judged by. A cross is where it ended a trial."
+        said = "What early stopping judged by: the best value until then. A cross is where it ended a trial."
         blocks.append(Figure("figure-curves", curves, "Learning curves", said))
     return [Section("Figures", tuple(blocks))]
 
@@ -260,7 +292,11 @@ def _reported_column(name: str) -> tuple[Column, Callable[[SweepTrial], Cell]]:
 
 
 def _status(trial: SweepTrial) -> str:
-    return STATUS_WORDS[trial.status] if trial.source is None else f"imported: {printable(trial.source)}"
+    if trial.source is not None:
+        return f"imported: {printable(trial.source)}"
+    if trial.status == "pruned" and trial.curve:
+        return f"stopped at {max(trial.curve)}%"
+    return STATUS_WORDS[trial.status]
 
 
 def _duration(trial: SweepTrial) -> str:

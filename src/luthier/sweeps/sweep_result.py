@@ -18,7 +18,7 @@ from luthier.sweeps.sweep_plots import (
     front_figure,
     parallel_figure,
 )
-from luthier.sweeps.sweep_report import status_sections, sweep_page, sweep_sections
+from luthier.sweeps.sweep_report import best_sections, status_sections, sweep_page, sweep_sections
 from luthier.sweeps.trial import StudyFacts, SweepTrial
 
 if TYPE_CHECKING:
@@ -121,6 +121,31 @@ class Sweep:
         return best
 
     @property
+    def best_run_id(self) -> str:
+        """The MLflow run that can be packaged: the one that measured the winner, or the best trial's own.
+
+        Raises:
+            ModelError: no trial is complete yet, or the best one has no run.
+        """
+        best, winner = self.best, self.state.winner
+        run_id = best.run_id if winner is None or winner.run_id is None else winner.run_id
+        if run_id is None:
+            raise ModelError(
+                f"trial {best.number} of sweep {self.name!r} has no MLflow run, so nothing can be packaged."
+            )
+        return run_id
+
+    def best_document(self) -> dict[str, Any]:
+        """The best trial and what is known of the winner, as JSON values.
+
+        Raises:
+            ModelError: no trial is complete yet.
+        """
+        number, whole = self.best.number, self.document()
+        (trial,) = (one for one in whole["trials"] if one["number"] == number)
+        return {"sweep": self.name, **trial, "winner": whole["winner"]}
+
+    @property
     def front(self) -> tuple[SweepTrial, ...]:
         """The complete trials that no other one beats in all objectives, the best in the first one first."""
         return self.state.front
@@ -168,6 +193,10 @@ class Sweep:
     def show_status(self, console: Console | None = None) -> None:
         """Prints how far the sweep is, and every remote job with its state and bill."""
         show(*status_sections(self.state), console=console)
+
+    def show_best(self, console: Console | None = None) -> None:
+        """Prints the best trial: what is said of it, its settings, its figures."""
+        show(*best_sections(self.state, self.best), console=console)
 
     def _repr_html_(self) -> str:
         return fragment(*sweep_sections(self.state, wide=True))

@@ -12,7 +12,13 @@ from luthier.sweeps.study_state import FinalistFigures, StudyState, is_ended
 from luthier.sweeps.sweep_words import STATUS_WORDS, figure_title, figure_unit, written_settings
 from luthier.sweeps.trial import TrialStatus
 
-__all__ = ["listed_trials", "money_sentences", "next_sentences", "sweep_sentences", "winner_sentences"]
+__all__ = [
+    "best_sentences",
+    "listed_trials",
+    "money_sentences",
+    "next_sentences",
+    "sweep_sentences",
+]
 
 ENDED: tuple[TrialStatus, ...] = ("complete", "pruned", "failed")
 ALIVE: tuple[TrialStatus, ...] = ("running", "paused", "interrupted")
@@ -23,10 +29,10 @@ MOST_NAMED = 8
 
 def sweep_sentences(state: StudyState) -> list[str]:
     """Everything to take from a sweep, the most important first."""
-    return [*winner_sentences(state), *_best(state), _counts(state), *_faults(state), *money_sentences(state)]
+    return [*best_sentences(state), _counts(state), *_faults(state), *money_sentences(state)]
 
 
-def winner_sentences(state: StudyState) -> list[str]:
+def _winner(state: StudyState) -> list[str]:
     """The winner on rows that selection never saw, and those it cannot be told from; nothing before there is one."""
     won = state.winner
     if won is None:
@@ -61,8 +67,9 @@ def money_sentences(state: StudyState) -> list[str]:
     stopped = state.stopped_early
     if stopped:
         tokens, usd = state.saved_tokens, state.saved_usd
-        saved = [] if tokens is None else [f"{tokens:,} trained tokens{_share(state, tokens)}"]
-        saved += [] if usd is None else [dollars(usd)]
+        about = "about " if any(trial.tokens_estimated for trial in stopped) else ""
+        saved = [] if tokens is None else [f"{about}{tokens:,} trained tokens{_share(state, tokens)}"]
+        saved += [] if usd is None else [f"{about}{dollars(usd)}"]
         what = " and ".join(saved) if saved else "an amount that the service does not tell"
         said.append(f"Early stopping ended {_count(len(stopped), 'trial')} and saved {what}.")
     return said
@@ -95,7 +102,8 @@ def listed_trials(numbers: Sequence[int]) -> str:
     return f"trials {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
-def _best(state: StudyState) -> list[str]:
+def best_sentences(state: StudyState) -> list[str]:
+    """The best trial, or the front of several objectives; the winner on holdout rows, once there is one."""
     best, objectives = state.best, state.facts.objectives
     if len(objectives) > 1:
         front = state.front
@@ -106,7 +114,9 @@ def _best(state: StudyState) -> list[str]:
             f"The front of {names} has {_count(len(front), 'trial')}: no other one is better in one of them without "
             f"being worse in another. {listed_trials([one.number for one in front]).capitalize()}."
         ]
-    if best is None or state.winner is not None:
+    if state.winner is not None:
+        return _winner(state)
+    if best is None:
         return []
     figure = state.figure(best, objectives[0].metric) or Interval(best.values[0])
     said = (
