@@ -39,6 +39,9 @@ BAR_WIDTH = 130
 UNWRAPPED = 24
 """Characters up to which texts of a column are kept on one line."""
 
+LONGEST_WORD = 64
+"""The same for texts of a single word, such as ids."""
+
 DRAWING = """
 for (const node of document.querySelectorAll('script[data-figure]')) {
   const figure = JSON.parse(node.textContent);
@@ -190,7 +193,7 @@ def _columns(table: Table) -> Iterator[tuple[int, Column, str, Callable[[float],
             continue
         cells = [row.cells[place] for row in table.rows]
         spanned = any(isinstance(cell, Interval) for cell in cells)
-        short = all(len(str(cell or "")) <= UNWRAPPED for cell in cells)
+        short = all(len(text) <= (UNWRAPPED if " " in text else LONGEST_WORD) for text in map(str, filter(None, cells)))
         css = "luthier-name" if column.kind == "name" else "" if spanned or column.kind or short else "luthier-text"
         css = "luthier-number" if column.unit and not spanned else css
         yield place, column, css, _scale(cells, column) if column.kind == "bar" else None

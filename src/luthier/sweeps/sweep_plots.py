@@ -18,9 +18,12 @@ from luthier.reporting.plots import BLUE, COLOURS, FILL, INK, axis_label, drawn,
 from luthier.sweeps.study_state import StudyState, dominates
 from luthier.sweeps.sweep_words import (
     STATUS_WORDS,
+    distinct_labels,
     figure_title,
     figure_unit,
+    is_number,
     short_names,
+    value_key,
     written_settings,
     written_value,
     written_values,
@@ -42,8 +45,11 @@ __all__ = [
 STOPPED = COLOURS[1]
 """Colour of what early stopping ended; a cross as well, for who sees no colours."""
 
-SHADES = ("#b9d3ea", "#8cb8de", "#5f9cd0", "#3d7fb8", "#2a6296")
-"""From the worst fifth of the trials to the best."""
+STRENGTHS = (0.2, 0.3, 0.45, 0.65, 0.95)
+"""Opacity of the lines from the worst fifth of the trials to the best: it stands out in every theme."""
+
+MANY = 120
+"""Above so many lines they are thin and have no dots."""
 
 MOST_DISTINCT = 12
 """A number with more values than this has a continuous axis; one with few that recur, as a batch size, is a choice."""
@@ -57,7 +63,13 @@ LOG_SPAN = 30
 CHIP, CHIP_INK = "rgba(241,246,251,0.85)", "#10202f"
 """Ground and ink of the values beside an axis that lines pass: pale and dark in every theme."""
 
+LEGEND = {"legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}}
+"""Above the figure, which is as wide as the page then, on a telephone too."""
+
 LOSS = "best validation loss so far (lower is better)"
+
+SHORT = 18
+"""Characters of a value beside a parallel axis."""
 
 SMALL_HEIGHT = 300
 
@@ -121,7 +133,9 @@ def front_figure(state: StudyState) -> go.Figure | None:
         | {"mode": "lines+markers", "line": {"color": STOPPED, "width": 1.5, "shape": "hv"}},
     ]
     x = {"title": _title(against)} | _log([cost for cost, _, _ in points])
-    return drawn([one for one in traces if one["x"]], x=x, y={"title": _title(first)}, legend=True)
+    return drawn([one for one in traces if one["x"]], x=x, y={"title": _title(first)}, legend=True).update_layout(
+        LEGEND
+    )
 
 
 def setting_figures(state: StudyState) -> list[tuple[str, go.Figure]]:
@@ -131,7 +145,7 @@ def setting_figures(state: StudyState) -> list[tuple[str, go.Figure]]:
     found = []
     for path in state.paths:
         given = [trial for trial in trials if path in trial.settings]
-        if given and (len({_key(trial.settings[path]) for trial in given}) > 1 or len(trials) == 1):
+        if given and (len({value_key(trial.settings[path]) for trial in given}) > 1 or len(trials) == 1):
             found.append((printable(names[path]), _setting_figure(state, path, given)))
     return found
 
@@ -142,7 +156,7 @@ def parallel_figure(state: StudyState) -> go.Figure | None:
     `None` where fewer than two settings differ.
     """
     trials = [trial for trial in reversed(state.ranked) if trial.status == "complete" and trial.values]
-    paths = [path for path in state.paths if len({_key(one.settings.get(path)) for one in trials}) > 1]
+    paths = [path for path in state.paths if len({value_key(one.settings.get(path)) for one in trials}) > 1]
     if len(paths) < 2 or len(trials) < 2:
         return None
     names, aim = short_names(state.paths), state.facts.objectives[0]
@@ -155,7 +169,8 @@ def parallel_figure(state: StudyState) -> go.Figure | None:
     )
     traces: list[Trace] = []
     for place, group in enumerate(_fifths(trials)):
-        traces.append(_lines(group, paths, axes, state, {"color": SHADES[place], "width": 1.3}))
+        look = {"color": f"rgba(61,133,198,{STRENGTHS[place]})", "width": 0.8 if len(trials) > MANY else 1.4}
+        traces.append(_lines(group, paths, axes, state, look, dots=len(trials) <= MANY))
     traces.append(
         _lines([one for one in trials if one is state.best], paths, axes, state, {"color": STOPPED, "width": 3.5})
     )
@@ -168,7 +183,7 @@ def parallel_figure(state: StudyState) -> go.Figure | None:
             "side": "top",
             "showgrid": False,
         },
-        y={"visible": False, "range": [-0.06, 1.06]},
+        y={"visible": False, "range": [-0.1, 1.1]},
         height=460,
     )
     for place, axis in enumerate(axes):
@@ -202,10 +217,11 @@ def curves_figure(state: StudyState) -> go.Figure | None:
         "the best": [one for one in known if one is best],
     }
     looks = {
-        "others": {"color": BLUE, "width": 1.2},
-        STATUS_WORDS["pruned"]: {"color": STOPPED, "width": 1.2},
+        "others": {"color": "rgba(61,133,198,0.4)", "width": 1.2},
+        STATUS_WORDS["pruned"]: {"color": "rgba(224,138,30,0.6)", "width": 1.2},
         "the best": {"color": BLUE, "width": 3.5},
     }
+    marker = {"size": 1 if len(known) > MANY else 4}
     traces = []
     for name, group in kinds.items():
         if not group:
@@ -219,14 +235,14 @@ def curves_figure(state: StudyState) -> go.Figure | None:
                 y.append(shown(value))
                 hovers.append(f"{_hover(state, trial)}<br>after {step}% of the training: {shown(value):.4g}")
             _gap(x, y, hovers)
-        traces.append(
-            scatter_trace(x, y, hovers, mode="lines+markers", line=looks[name], name=name, marker={"size": 4})
-        )
+        traces.append(scatter_trace(x, y, hovers, mode="lines+markers", line=looks[name], name=name, marker=marker))
     ends = [(max(one.curve), shown(one.curve[max(one.curve)]), one) for one in kinds[STATUS_WORDS["pruned"]]]
     if ends:
         cross = {"color": STOPPED, "size": 10, "symbol": "x"}
         traces.append(_dots(state, ends, cross, name="ended there") | {"showlegend": False})
-    return drawn(traces, x={"title": "part of the training", "ticksuffix": "%"}, y={"title": title}, legend=True)
+    return drawn(
+        traces, x={"title": "part of the training", "ticksuffix": "%"}, y={"title": title}, legend=True
+    ).update_layout(LEGEND)
 
 
 def _watches_checkpoints(state: StudyState) -> bool:
@@ -259,9 +275,10 @@ def _setting_figure(state: StudyState, path: str, trials: Sequence[SweepTrial]) 
         points = [(value, trial.values[0], trial) for value, trial in zip(values, trials, strict=True)]
         dots = _dots(state, points, {"color": BLUE, "size": 8, "opacity": 0.6})
         return drawn([dots], x=_log(values), y=y, height=SMALL_HEIGHT)
-    groups: dict[str, list[SweepTrial]] = {}
-    for value, trial in sorted(zip(values, trials, strict=True), key=lambda pair: _order(pair[0])):
-        groups.setdefault(written_value(value), []).append(trial)
+    labels = distinct_labels(values)
+    groups: dict[str, list[SweepTrial]] = {text: [] for text in labels.values()}
+    for value, trial in zip(values, trials, strict=True):
+        groups[labels[value_key(value)]].append(trial)
     boxes = [
         {
             "type": "box",
@@ -284,7 +301,13 @@ def _setting_figure(state: StudyState, path: str, trials: Sequence[SweepTrial]) 
 
 
 def _lines(
-    trials: Sequence[SweepTrial], paths: Sequence[str], axes: Sequence[_Axis], state: StudyState, line: Trace
+    trials: Sequence[SweepTrial],
+    paths: Sequence[str],
+    axes: Sequence[_Axis],
+    state: StudyState,
+    line: Trace,
+    *,
+    dots: bool = True,
 ) -> Trace:
     """One trace for many trials, with gaps between them; a setting that a trial does not have leaves a gap too."""
     x: list[float | None] = []
@@ -301,7 +324,9 @@ def _lines(
             y.append(None if given is _ABSENT else axis.place(given) + shift * room)
             hovers.append(told)
         _gap(x, y, hovers)
-    return scatter_trace(x, y, hovers, mode="lines+markers", line=line, marker={"size": 5, "color": line["color"]})
+    # Also without dots: a pointer finds the points of a line, not the line between them.
+    marker = {"size": 5 if dots else 1, "color": line["color"]}
+    return scatter_trace(x, y, hovers, mode="lines+markers", line=line, marker=marker)
 
 
 def _gap(x: list[float | None], y: list[float | None], hovers: list[str]) -> None:
@@ -313,19 +338,16 @@ def _gap(x: list[float | None], y: list[float | None], hovers: list[str]) -> Non
 
 def _fifths(trials: Sequence[SweepTrial]) -> list[Sequence[SweepTrial]]:
     """The trials, the worst first, in as many groups as there are shades."""
-    cuts = [round(len(trials) * place / len(SHADES)) for place in range(len(SHADES) + 1)]
+    cuts = [round(len(trials) * place / len(STRENGTHS)) for place in range(len(STRENGTHS) + 1)]
     return [trials[low:high] for low, high in itertools.pairwise(cuts)]
 
 
 def _axis(values: Sequence[Any]) -> _Axis:
     if _is_choice(values):
-        texts = list(dict.fromkeys(written_value(value, 18) for value in sorted(values, key=_order)))
-        places = {text: place / max(1, len(texts) - 1) for place, text in enumerate(texts)}
-        return _Axis(
-            lambda value: places[written_value(value, 18)],
-            tuple((place, text) for text, place in places.items()),
-            True,
-        )
+        labels = distinct_labels(values, SHORT)
+        places = {key: place / max(1, len(labels) - 1) for place, key in enumerate(labels)}
+        ticks = tuple((places[key], text) for key, text in labels.items())
+        return _Axis(lambda value: places[value_key(value)], ticks, True)
     reach = _scale(values)
     return _Axis(reach, tuple((reach(end), written_value(end)) for end in (min(values), max(values))), False)
 
@@ -338,7 +360,7 @@ def _scale(values: Sequence[float]) -> Callable[[float], float]:
 
 
 def _log(values: Sequence[float]) -> Trace:
-    return {"type": "log", "dtick": 1} if _spans(values) else {}
+    return {"type": "log", "dtick": "D2"} if _spans(values) else {}
 
 
 def _spans(values: Sequence[float]) -> bool:
@@ -346,19 +368,8 @@ def _spans(values: Sequence[float]) -> bool:
 
 
 def _is_choice(values: Sequence[Any]) -> bool:
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    distinct = len(set(map(_key, values)))
-    return not numbers or distinct <= min(MOST_DISTINCT, len(values) // 2)
-
-
-def _order(value: Any) -> tuple[bool, float, str]:
-    """Numbers by size, then everything else as it is written."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return (not is_number, float(value) if is_number else 0.0, written_value(value))
-
-
-def _key(value: Any) -> str:
-    return repr(value)
+    distinct = len(set(map(value_key, values)))
+    return not all(map(is_number, values)) or distinct <= min(MOST_DISTINCT, len(values) // 2)
 
 
 def _value(state: StudyState, trial: SweepTrial, aim: SweepObjective) -> float | None:

@@ -127,10 +127,7 @@ def trials_table(state: StudyState, most: int | None = None, *, wide: bool = Tru
         (Column("trial", kind="name", least=8), lambda trial: str(trial.number)),
     ]
     columns += _settings_columns(state, wide=wide or len(state.paths) <= MOST_COLUMNS)
-    columns += [
-        (Column("", least=14), _status),
-        (Column("why", least=28, drop=3), lambda one: printable(one.reason)),
-    ]
+    columns += [(Column("", least=14), _status)]
     # Bounds of the objective give way before the other metrics do: there is more to a trial than one figure.
     columns += [_figure_column(state, metric, brief=9) for metric in aims]
     others = [name for name in state.measured if name not in aims]
@@ -141,7 +138,7 @@ def trials_table(state: StudyState, most: int | None = None, *, wide: bool = Tru
         (Column("tokens", "count", drop=8, hint="Trained tokens that are paid for."), lambda one: one.trained_tokens),
         (Column("cost $", "usd", drop=15, hint="Training, answers and hosting."), lambda one: one.cost_usd),
         (Column("time", drop=2), _duration),
-        (Column("job", drop=1), lambda one: one.job),
+        (Column("why", least=28, drop=3), lambda one: printable(one.reason)),
     ]
     kept = [pair for pair in columns if pair[0].kind == "name" or any(pair[1](one) is not None for one in shown)]
     kept = [pair for pair in kept if any(pair[1](one) not in (None, "") for one in shown)]
@@ -229,7 +226,7 @@ def _figures(state: StudyState) -> list[Section]:
     if settings:
         blocks.append(Section("Each setting against the objective", (tuple(settings),)))
     if (parallel := parallel_figure(state)) is not None:
-        said = "A line per complete trial; the darker, the better. The thick one is the best."
+        said = "A line per complete trial: the stronger, the better. The thick one is the best."
         blocks.append(Figure("figure-parallel", parallel, "All settings together", said))
     if (curves := curves_figure(state)) is not None:
         said = "What early stopping judged by: the best value until then. A cross is where it ended a trial."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,12 @@ from luthier.sweeps.trial import SweepObjective, TrialStatus
 
 __all__ = [
     "STATUS_WORDS",
+    "distinct_labels",
     "figure_title",
     "figure_unit",
+    "is_number",
     "short_names",
+    "value_key",
     "written_seconds",
     "written_settings",
     "written_value",
@@ -71,6 +75,37 @@ def written_value(value: Any, longest: int = LONGEST_VALUE) -> str:
     else:
         text = printable(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
+
+
+def value_key(value: Any) -> str:
+    """What tells values of a setting apart: a choice may be a block, which has no hash."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def distinct_labels(values: Iterable[Any], longest: int = LONGEST_VALUE) -> dict[str, str]:
+    """A label for each value by `value_key`, numbers by size first; those that are cut to the same text are numbered.
+
+    Examples:
+        >>> distinct_labels([10, 2.0, 10, "Rate this", "Rate that"], 6)
+        {'2.0': '2', '10': '10', '"Rate that"': 'Rate… (1)', '"Rate this"': 'Rate… (2)'}
+    """
+    given = list(values)
+    others = sorted((value for value in given if not is_number(value)), key=value_key)
+    ordered = [*sorted(filter(is_number, given)), *others]
+    known = {value_key(value): value for value in ordered}
+    texts = {key: written_value(value, longest) for key, value in known.items()}
+    twice = {text for text, count in Counter(texts.values()).items() if count > 1}
+    place: Counter[str] = Counter()
+    labels = {}
+    for key, text in texts.items():
+        place[text] += 1
+        labels[key] = f"{text} ({place[text]})" if text in twice else text
+    return labels
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is one that lies on an axis; `True` is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def written_settings(settings: Mapping[str, Any]) -> str:
