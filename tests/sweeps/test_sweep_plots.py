@@ -132,7 +132,7 @@ def test_every_figure_works_with_few_and_many_trials(count: int) -> None:
     for make in (best_over_trials_figure, best_over_cost_figure, front_figure, parallel_figure, curves_figure):
         figure = make(found)
         assert figure is None or figure.to_json(validate=False)
-    assert len(setting_figures(found)) == (4 if count > 1 else 4)
+    assert len(setting_figures(found)) == 4
 
 
 def test_markup_in_a_setting_is_text_in_a_figure() -> None:
@@ -151,9 +151,9 @@ def test_a_browser_draws_every_figure_of_the_page_and_asks_no_network(tmp_path: 
             await browser.open(page.as_uri(), width=390, dark=True)
             await browser.until("document.documentElement.dataset.drawn === 'yes'")
             figures = await browser.value("document.querySelectorAll('.figure').length")
+            marks = ".scatterlayer .trace path, .boxlayer path"
             drawn = await browser.value(
-                "[...document.querySelectorAll('.figure')].filter((one) => one.querySelector('.scatterlayer .trace path,"
-                " .boxlayer .trace path, .boxlayer path.box')).length"
+                f"[...document.querySelectorAll('.figure')].filter((one) => one.querySelector('{marks}')).length"
             )
             wide = await browser.value("document.documentElement.scrollWidth")
             rows = await browser.value("document.querySelectorAll('tbody tr').length")

@@ -160,7 +160,10 @@ def parallel_figure(state: StudyState) -> go.Figure | None:
     if len(paths) < 2 or len(trials) < 2:
         return None
     names, aim = short_names(state.paths), state.facts.objectives[0]
-    axes = [_axis([one.settings[path] for one in trials if path in one.settings]) for path in paths]
+    axes = [
+        _axis([one.settings[path] for one in trials if path in one.settings], sure=_is_log(state, path))
+        for path in paths
+    ]
     values = [one.values[0] for one in trials]
     unit = figure_unit(aim.metric)
     reach = _scale(values)
@@ -274,7 +277,7 @@ def _setting_figure(state: StudyState, path: str, trials: Sequence[SweepTrial]) 
     if not _is_choice(values):
         points = [(value, trial.values[0], trial) for value, trial in zip(values, trials, strict=True)]
         dots = _dots(state, points, {"color": BLUE, "size": 8, "opacity": 0.6})
-        return drawn([dots], x=_log(values), y=y, height=SMALL_HEIGHT)
+        return drawn([dots], x=_log(values, sure=_is_log(state, path)), y=y, height=SMALL_HEIGHT)
     labels = distinct_labels(values)
     groups: dict[str, list[SweepTrial]] = {text: [] for text in labels.values()}
     for value, trial in zip(values, trials, strict=True):
@@ -342,25 +345,31 @@ def _fifths(trials: Sequence[SweepTrial]) -> list[Sequence[SweepTrial]]:
     return [trials[low:high] for low, high in itertools.pairwise(cuts)]
 
 
-def _axis(values: Sequence[Any]) -> _Axis:
+def _axis(values: Sequence[Any], *, sure: bool) -> _Axis:
     if _is_choice(values):
         labels = distinct_labels(values, SHORT)
         places = {key: place / max(1, len(labels) - 1) for place, key in enumerate(labels)}
         ticks = tuple((places[key], text) for key, text in labels.items())
         return _Axis(lambda value: places[value_key(value)], ticks, True)
-    reach = _scale(values)
+    reach = _scale(values, sure=sure)
     return _Axis(reach, tuple((reach(end), written_value(end)) for end in (min(values), max(values))), False)
 
 
-def _scale(values: Sequence[float]) -> Callable[[float], float]:
-    """Where a number lies between the least and the greatest, by its logarithm where they are far apart."""
-    turned: Callable[[float], float] = math.log if _spans(values) else float
+def _scale(values: Sequence[float], *, sure: bool = False) -> Callable[[float], float]:
+    """Where a number lies between the least and the greatest; by its logarithm if `sure`, or if they are far apart."""
+    turned: Callable[[float], float] = math.log if sure or _spans(values) else float
     low, high = turned(min(values)), turned(max(values))
     return lambda value: 0.5 if high == low else (turned(value) - low) / (high - low)
 
 
-def _log(values: Sequence[float]) -> Trace:
-    return {"type": "log", "dtick": "D2"} if _spans(values) else {}
+def _log(values: Sequence[float], *, sure: bool = False) -> Trace:
+    return {"type": "log", "dtick": "D2"} if sure or _spans(values) else {}
+
+
+def _is_log(state: StudyState, path: str) -> bool:
+    """Whether a setting is searched by its logarithm."""
+    rule = state.facts.document.get("space", {}).get(path)
+    return isinstance(rule, Mapping) and "log_uniform" in rule
 
 
 def _spans(values: Sequence[float]) -> bool:

@@ -60,10 +60,12 @@ def money_sentences(state: StudyState) -> list[str]:
     facts = state.facts
     unknown = [trial for trial in state.own if is_ended(trial) and trial.cost_usd is None]
     of = "" if facts.budget_usd is None else f" of the budget of {dollars(facts.budget_usd)}"
-    aside = "" if not state.reserved_usd else f"; {dollars(state.reserved_usd)} reserved for trials under way"
+    aside = "" if not state.reserved_usd else f"; {dollars(state.reserved_usd)} more is reserved"
     said = [f"Spent: {dollars(state.spent_usd)}{of}{aside}."]
     if unknown:
-        said[0] += f" The cost of {_count(len(unknown), 'trial')} is not known and not in this sum."
+        said[0] += f" The cost of {_count(len(unknown), 'trial')} is not known and not in this sum"
+        kept = any(trial.reserved_usd for trial in unknown)
+        said[0] += "; what was reserved for it stays set aside." if kept else "."
     stopped = state.stopped_early
     if stopped:
         tokens, usd = state.saved_tokens, state.saved_usd
