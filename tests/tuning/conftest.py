@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,25 @@ from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY
 
 BASE = "tunable-base"
+
+
+@dataclass
+class Time:
+    """Passes only where something waits."""
+
+    now: float = 1_800_000_000.0
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    """Time for a tuner that waits."""
+    return Time()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import mlflow
 import pandas as pd
@@ -23,34 +22,16 @@ from luthier.tuning.tuners.azure import AzureTuner
 from luthier_local import Fault, LocalServer
 from tests.conftest import KEY, reviews
 from tests.tuning.azure_stand_in import ACCOUNT, GROUP, SUBSCRIPTION, AzureStandIn, Credential, Refusal
-from tests.tuning.conftest import BASE, make_spec
+from tests.tuning.conftest import BASE, Time, make_spec
 
 PLACE = Resource(subscription=SUBSCRIPTION, group=GROUP, account=ACCOUNT)
 HOURLY_USD = 1.70
-
-
-@dataclass
-class Time:
-    """Passes only where something waits."""
-
-    now: float = 1_800_000_000.0
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    def clock(self) -> float:
-        return self.now
 
 
 @pytest.fixture
 def azure(server: LocalServer) -> Iterator[AzureStandIn]:
     with AzureStandIn(server.azure_url, KEY) as running:
         yield running
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
 
 
 @pytest.fixture

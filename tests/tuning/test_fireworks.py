@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -21,6 +21,7 @@ from luthier.tuning.tuners.fireworks import FireworksTuner
 from luthier.tuning.tuners.fireworks_records import job_events, status_of
 from luthier.tuning.tuners.tuner import PAUSED, JobNotFound, OutcomeUnknown, ServiceUnavailable, Submission
 from tests.conftest import reviews
+from tests.tuning.conftest import Time
 from tests.tuning.fireworks_stand_in import (
     ACCOUNT,
     BASE,
@@ -38,30 +39,12 @@ LINES = b'{"messages": []}\n' * 20
 FILE = "luthier-0123456789.jsonl"
 
 
-@dataclass
-class Time:
-    """Passes only where something waits."""
-
-    now: float = 1_800_000_000.0
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    def clock(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def fireworks(monkeypatch: pytest.MonkeyPatch) -> Iterator[FireworksStandIn]:
     monkeypatch.setenv("STARS_KEY", KEY)
     monkeypatch.delenv("FIREWORKS_ACCOUNT_ID", raising=False)
     with FireworksStandIn() as running:
         yield running
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import mlflow
 import pandas as pd
@@ -30,6 +29,7 @@ from luthier.tuning.tuners.tuner import (
 )
 from luthier.tuning.tuning_plan import plan_tuning
 from tests.conftest import reviews
+from tests.tuning.conftest import Time
 from tests.tuning.together_stand_in import BASE, LIMITS, NANODOLLARS_A_TOKEN, TOKENS_A_LINE, Fault, TogetherStandIn
 
 KEY = "tgp_v1_hunter22-hunter22"
@@ -37,29 +37,11 @@ TOKEN = "0123456789abcdef-1"
 LINES = b'{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "5"}]}\n' * 10
 
 
-@dataclass
-class Time:
-    """Passes only where something waits."""
-
-    now: float = 1_800_000_000.0
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    def clock(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> Iterator[TogetherStandIn]:
     monkeypatch.setenv("TOGETHER_API_KEY", KEY)
     with TogetherStandIn(KEY) as running:
         yield running
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
 
 
 @pytest.fixture
@@ -130,7 +112,7 @@ def test_refused_lines_are_quoted_as_together_reports_them(together: TogetherSta
 
 def test_a_file_that_is_never_validated_is_given_up(tuner: TogetherTuner, together: TogetherStandIn) -> None:
     together.looks_until_valid = 1_000_000
-    with pytest.raises(EndpointError, match="half an hour.*PENDING.*file-1"):
+    with pytest.raises(EndpointError, match="half an hour.*file-1"):
         tuner.upload("luthier-a.jsonl", LINES)
 
 

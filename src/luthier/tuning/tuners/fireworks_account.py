@@ -12,18 +12,13 @@ from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint
 from luthier.tuning.tuners.fireworks_records import last_part
 from luthier.tuning.tuners.http_json import JsonService
-from luthier.tuning.tuners.tuner import ServiceUnavailable
+from luthier.tuning.tuners.waiting import look_until
 
 __all__ = ["FireworksAccount"]
 
 ACCOUNT_VARIABLE = "FIREWORKS_ACCOUNT_ID"
 
 PAGE = 200
-
-FIRST_LOOK_SECONDS = 2.0
-LONGEST_LOOK_SECONDS = 30.0
-PATIENCE_SECONDS = 3600.0
-"""How long a file, a model or a deployment may take to come or to go."""
 
 
 class FireworksAccount:
@@ -107,15 +102,4 @@ class FireworksAccount:
         Raises:
             ServiceUnavailable: it is not so after an hour.
         """
-        begun, pause = self._clock(), FIRST_LOOK_SECONDS
-        while True:
-            busy = ""
-            try:
-                if reached():
-                    return
-            except ServiceUnavailable as error:
-                busy = f" ({error})"
-            if self._clock() - begun > PATIENCE_SECONDS:
-                raise ServiceUnavailable(f"{late}{busy}.")
-            self._wait(pause)
-            pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
+        look_until(lambda: reached() or None, late, wait=self._wait, clock=self._clock)

@@ -39,6 +39,7 @@ from luthier.tuning.tuners.tuner import (
     marked_suffix,
     training_usd,
 )
+from luthier.tuning.tuners.waiting import look_until
 
 __all__ = ["TogetherTuner"]
 
@@ -57,10 +58,8 @@ LARGEST_FILE_BYTES = 5 * 2**30
 VALID, INVALID = "COMPLETED", ("FAILED", "INVALID_FORMAT")
 """States of a file that do not change again."""
 
-LONGEST_VALIDATION_SECONDS = 1800.0
-FIRST_LOOK_SECONDS = 2.0
-LONGEST_LOOK_SECONDS = 30.0
-LONGEST_READY_SECONDS = 1800.0
+HALF_AN_HOUR_SECONDS = 1800.0
+"""How long a file may be validated, and how long a deployment may be ready and not answer."""
 
 
 class TogetherTuner:
@@ -338,49 +337,44 @@ class TogetherTuner:
         return {"type": "Lora", **usual, **chosen}
 
     def _until_valid(self, file: str, name: str) -> None:
-        begun, pause = self._clock(), FIRST_LOOK_SECONDS
-        while True:
+        def look() -> bool | None:
             known = self._service.get(f"{FILES}/{file}", f"looking at {name}")
             state = known.get("processing_status")
             if state in INVALID:
                 report = known.get("validation_report") or {}
                 raise EndpointError(f"{self.place} refused the lines of {name} ({report.get('error') or state}).")
             # A file without a state is not validated at all.
-            if state in (VALID, None):
-                return
-            if self._clock() - begun > LONGEST_VALIDATION_SECONDS:
-                # Not asked again at once: another half an hour would not help.
-                raise EndpointError(
-                    f"{self.place} has not validated {name} within half an hour (it is {state}); nothing was bought. "
-                    f"Type the same command again later; where it stays so, delete file {file} at Together first."
-                )
-            self._wait(pause)
-            pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
+            return True if state in (VALID, None) else None
+
+        late = (
+            f"{self.place} has not validated {name} within half an hour; nothing was bought. Type the same command "
+            f"again later; where it stays so, delete file {file} at Together first"
+        )
+        # Not for patience elsewhere: another half an hour would not help.
+        self._look_until(look, late, EndpointError)
 
     def _until_it_answers(self, there: Endpoint) -> None:
         """Asks for one token until there is an answer: a deployment that is ready may not be routed to yet."""
-        answers, begun, pause = JsonService(there, there.address), self._clock(), FIRST_LOOK_SECONDS
+        answers = JsonService(there, there.address)
         body = {"model": there.model, "messages": [{"role": "user", "content": "?"}], "max_tokens": 1}
-        while True:
+
+        def look() -> bool | None:
             try:
                 answers.ask("POST", "/chat/completions", f"asking {there.model}", body=body, changes=False)
-                return
-            except ServiceUnavailable as error:
-                said: EndpointError = error
             except ServiceRefused as error:
-                if error.status in (400, 422):
-                    # So short an answer may be refused: by a model that is there.
-                    return
-                if error.status != 404:
+                # Some models refuse so short an answer, and are ready all the same.
+                if error.status not in (400, 404, 422):
                     raise
-                said = error
-            if self._clock() - begun > LONGEST_READY_SECONDS:
-                raise ServiceUnavailable(
-                    f"{there.model} is deployed and does not answer ({said}). It is billed; delete it: "
-                    "luthier tune undeploy JOB"
-                )
-            self._wait(pause)
-            pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
+                return None if error.status == 404 else True
+            return True
+
+        late = f"{there.model} is deployed and does not answer. It is billed; delete it: luthier tune undeploy JOB"
+        self._look_until(look, late)
+
+    def _look_until(
+        self, look: Callable[[], bool | None], late: str, error: type[EndpointError] = ServiceUnavailable
+    ) -> None:
+        look_until(look, late, wait=self._wait, clock=self._clock, patience_seconds=HALF_AN_HOUR_SECONDS, error=error)
 
     def _said(self, job: str) -> Sequence[Mapping[str, Any]]:
         reply = self._service.ask("GET", f"{JOBS}/{job}/events", f"reading the events of {job}", expected=(404,))

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from luthier.errors import EndpointError, SpecError
 from luthier.tuning.tuners.http_json import JsonService, ServiceRefused
 from luthier.tuning.tuners.records import finite_number
-from luthier.tuning.tuners.tuner import ServiceUnavailable
+from luthier.tuning.tuners.waiting import look_until
 
 __all__ = ["DedicatedEndpoints"]
 
@@ -32,11 +32,6 @@ DEPLOYMENT = "tuned"
 READY = "DEPLOYMENT_STATE_READY"
 FAILED = "DEPLOYMENT_STATE_FAILED"
 AT_REST = frozenset({"DEPLOYMENT_STATE_STOPPED", "DEPLOYMENT_STATE_STOPPING"})
-
-FIRST_LOOK_SECONDS = 2.0
-LONGEST_LOOK_SECONDS = 30.0
-PATIENCE_SECONDS = 3600.0
-"""How long a deployment may take to come or to go."""
 
 PAGE = 100
 CONFLICT = 409
@@ -254,22 +249,9 @@ class DedicatedEndpoints:
             after = str(following)
 
     def _until(self, look: Callable[[], Result | None], unless: str) -> Result:
-        """Looks until there is a result, also while the service is unavailable; everything here may be repeated."""
-        begun, pause = self._clock(), FIRST_LOOK_SECONDS
-        while True:
-            said = ""
-            try:
-                if (found := look()) is not None:
-                    return found
-            except ServiceUnavailable as error:
-                said = f" ({error})"
-            if self._clock() - begun > PATIENCE_SECONDS:
-                raise ServiceUnavailable(
-                    f"{unless} after an hour{said}. While a replica runs it is billed; look at it in Together's "
-                    "dashboard, and delete it: luthier tune undeploy JOB"
-                )
-            self._wait(pause)
-            pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
+        """The result of a look, as soon as there is one; everything here may be repeated."""
+        late = f"{unless} after an hour. While a replica runs it is billed; delete it: luthier tune undeploy JOB"
+        return look_until(look, late, wait=self._wait, clock=self._clock)
 
 
 def _hardware(config: Document) -> str:
