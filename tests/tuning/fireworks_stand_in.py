@@ -180,10 +180,9 @@ class FireworksStandIn:
         if asked.path.startswith("/storage/"):
             return self._stored(asked)
         key = asked.headers.get("authorization", "").removeprefix("Bearer ")
-        inference = asked.path.startswith("/inference/v1/")
         if key not in (KEY, INFERENCE_KEY) or (key == INFERENCE_KEY and "FineTuning" in asked.path):
             raise Refused(401, "UNAUTHENTICATED", "the API key is not valid for this request")
-        if inference:
+        if asked.path == "/inference/v1/chat/completions":
             return self._chat(asked.json)
         if asked.path == "/v1/accounts":
             return {"accounts": [{"name": name, "email": "stars@example.org"} for name in self.accounts]}

@@ -11,6 +11,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint, Price
+from luthier.engine.inspection import check_endpoint
 from luthier.errors import BudgetReached, EndpointError, SpecError
 from luthier.tuning.checkpoints import checkpoint_specs
 from luthier.tuning.hosting import Host
@@ -570,6 +571,13 @@ def test_a_checkpoint_is_made_a_model_when_it_is_deployed_and_only_once(
     tuner.undeploy("early")
     tuner.deploy(kept[2], "early")
     assert len(fireworks.sent("POST", ":promote")) == 1
+
+
+def test_a_tuned_model_that_is_asked_without_a_deployment_says_what_to_type(
+    model: str, tuner: FireworksTuner, fireworks: FireworksStandIn
+) -> None:
+    (finding,) = [one for one in check_endpoint(tuner.endpoint(model), wants_logprobs=False) if one.ok is False]
+    assert "luthier tune deploy JOB" in finding.cure
 
 
 # The whole way

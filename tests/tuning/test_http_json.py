@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -229,3 +231,18 @@ def test_storage_that_is_busy_may_be_asked_again_and_its_signed_address_is_not_r
         service(address).get_file(f"{address}/metrics?signature=s", "reading the metrics")
     assert "signature" not in str(raised.value)
     assert "reading the metrics" in str(raised.value)
+
+
+def test_a_process_that_asked_ends_without_a_word_about_connections() -> None:
+    program = (
+        "import sys\n"
+        "from luthier.providers.endpoint import Endpoint\n"
+        "from luthier.tuning.tuners.http_json import JsonService\n"
+        "endpoint = Endpoint(provider='together', model='m', api_key_env='STARS_KEY')\n"
+        "print(JsonService(endpoint, sys.argv[1]).get('/v1/jobs', 'looking')['id'])"
+    )
+    with answering(told(200, {"id": "ft-1"})) as (address, _):
+        done = subprocess.run(
+            [sys.executable, "-c", program, address], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert (done.stdout, done.stderr) == ("ft-1\n", "")

@@ -21,7 +21,7 @@ from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.endpoint_queue import StopReason
 from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, estimated, summed
 from luthier.engine.exchanges import ExchangeObserver
-from luthier.engine.loop import background_loop, in_background, is_background, loop_is_running, wait_for
+from luthier.engine.loop import background_loop, in_background, is_background, wait_for
 from luthier.engine.report import Report
 from luthier.engine.retries import EngineSettings
 from luthier.engine.rounds import Group, Recalled, answers_of_all, by_endpoint, held, recalled, step
@@ -31,7 +31,6 @@ from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Conversation, ProgressEvent, Request
 from luthier.providers.keys import answer_keys, key_prefix
 from luthier.providers.prices import PriceBook
-from luthier.providers.transport import shared_transport
 
 __all__ = ["Engine", "default_engine", "engine_given"]
 
@@ -443,6 +442,3 @@ if hasattr(os, "register_at_fork"):
 def _close_all() -> None:
     for engine in list(_engines):
         engine.close()
-    if loop_is_running():
-        with contextlib.suppress(concurrent.futures.TimeoutError):
-            in_background(shared_transport().close()).result(LONGEST_CLOSE_SECONDS)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import concurrent.futures
+import contextlib
 import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
+from luthier.providers.transport import shared_transport
+
 __all__ = ["background_loop", "in_background", "is_background", "loop_is_running", "wait_for"]
 
 Result = TypeVar("Result")
 
 LOOK_SECONDS = 0.1
+CLOSE_SECONDS = 10.0
 
 
 class _Home:
@@ -83,3 +89,11 @@ def is_background() -> bool:
         return asyncio.get_running_loop() is _home.loop
     except RuntimeError:
         return False
+
+
+@atexit.register
+def _close_connections() -> None:
+    """Closes the connections that live on the loop. Engines are closed before: they register themselves later."""
+    if loop_is_running():
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            in_background(shared_transport().close()).result(CLOSE_SECONDS)

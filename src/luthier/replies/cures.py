@@ -14,8 +14,11 @@ REASONING_CURE = "decoding: {temperature: null, max_tokens: 2000}"
 GATEWAY_CURE = "extra_body: {max_completion_tokens: 2000}"
 """For compatible servers that want the newer name of max_tokens."""
 
+DEPLOYED = " A tuned model answers there once it is deployed: luthier tune deploy JOB"
 
-# With the places {where}, {address}, {message}, {named}, {listed}, {what}, {cure}, {reasoning}, {url}.
+
+# With the places {where}, {address}, {message}, {named}, {listed}, {what}, {deployed}, {cure},
+# {reasoning}, {url}.
 CURES: dict[Cause, str] = {
     "quota": "the account behind {where} has nothing left to spend ({message}). Add credit or wait for the next "
     "period, then run the same again: what was answered is in the journal and is not paid twice.",
@@ -23,7 +26,8 @@ CURES: dict[Cause, str] = {
     "firewall": "every request to {where} so far was turned away with a web page ({message}). A firewall or gateway "
     "before the service does not let this machine, or requests like these, through: check `base_url:`, the network "
     "you are in, and the key.",
-    "unknown_model": "{address} has no {what} {model!r} ({message}).{listed} Correct `model:` in the endpoint.",
+    "unknown_model": "{address} has no {what} {model!r} ({message}).{listed} Correct `model:` in the "
+    "endpoint.{deployed}",
     "wrong_address": "{address} does not answer this call of the OpenAI protocol ({message}). Give `base_url:` up to "
     "and including /v1, and a prompt of the style (chat or completion) the server offers.",
     "not_an_answer": "{address} does not speak the OpenAI protocol: it answered {message}. Give `base_url:` up to and "
@@ -89,6 +93,7 @@ def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str
         what="deployment" if endpoint.provider == "azure" else "model",
         named=f" {verdict.parameter!r}" if verdict.parameter else "",
         listed=f" It has: {_some(available)}." if available else "",
+        deployed=DEPLOYED if endpoint.provider in ("together", "fireworks") else "",
         cure=cure,
         reasoning=REASONING_CURE,
         url=address.replace(here, there, 1),
