@@ -142,3 +142,10 @@ def test_it_can_be_measured_against_its_base_with_the_same_words() -> None:
     assert (base.technique, base.endpoint.model) == ("prompt", "base-model")
     turns = base.first_requests(LABELLED)[1][0].body["messages"]
     assert turns == spec().training_examples(LABELLED)[0]["messages"][:-1]
+
+
+def test_what_is_left_to_the_service_may_be_written_down() -> None:
+    left = {"epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
+    assert spec(tuning=left).digest == spec(tuning={}).digest
+    with pytest.raises(SpecError, match=r"tuning\.epochs: should be 'auto' or should be greater than or equal to 1"):
+        spec(tuning={"epochs": 0})

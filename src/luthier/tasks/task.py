@@ -409,7 +409,7 @@ def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
-_KIND_TRIED = re.compile(r"int|float|str|bool|[a-z-]+\[.*\]")
+_KIND_TRIED = re.compile(r"(constrained-)?(int|float|str|bool)|[a-z-]+\[.*\]")
 """The last part of a place where pydantic tried one of several kinds."""
 
 

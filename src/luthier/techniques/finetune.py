@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,11 +24,11 @@ Auto = Literal["auto"]
 class Tuning(SettingsBlock):
     """Settings of the job. `auto` leaves a setting to the service; each service has its own limits."""
 
-    epochs: Auto | int = Field(default="auto", ge=1)
+    epochs: Auto | Annotated[int, Field(ge=1)] = "auto"
     """Passes over the training rows."""
-    batch_size: Auto | int = Field(default="auto", ge=1)
+    batch_size: Auto | Annotated[int, Field(ge=1)] = "auto"
     """Training rows per step."""
-    learning_rate_multiplier: Auto | float = Field(default="auto", gt=0)
+    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0)] = "auto"
     """Factor on the learning rate of the service."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Learning rate itself, at services that take no multiplier; the service's own when absent, as all below."""
