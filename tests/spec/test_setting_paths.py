@@ -75,3 +75,17 @@ def test_a_value_that_contradicts_others_is_refused() -> None:
 def test_a_name_of_ones_own_is_kept_and_a_made_up_one_is_made_up_anew() -> None:
     assert few(name="mine").with_settings({"seed": 8}).name == "mine"
     assert few().with_settings({"seed": 8}).name == few(seed=8).name != few().name
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("prompt.example.count", "prompt.examples.count"),
+        ("temperature", "decoding.temperature"),
+        ("decoding.temprature", "decoding.temperature"),
+        ("model", "endpoint.model"),
+    ],
+)
+def test_a_misspelt_path_is_answered_with_the_setting_that_was_meant(path: str, near: str) -> None:
+    with pytest.raises(SpecError, match=f"Did you mean {near}"):
+        few().with_settings({path: 1})

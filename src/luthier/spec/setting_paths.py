@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, ClassVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from luthier.errors import SpecError
 
-__all__ = ["SHORT_FORMS", "SettingsBlock", "check_path", "plain_value", "with_setting"]
+__all__ = ["SHORT_FORMS", "SettingsBlock", "check_path", "kinds_of", "paths_of", "plain_value", "with_setting"]
 
 FIXED = {
     "name": "a name says which spec it is, not what it does",
@@ -55,13 +56,44 @@ def check_path(path: str, model: type[BaseModel], source: str) -> None:
         if part not in fields:
             names = sorted(set(fields) - (set(FIXED) if not above else set()))
             where = f"in {above}" if above else "at the top of the spec"
-            raise SpecError(f"{source}: no setting {part!r} {where}; allowed: {', '.join(names)}.")
+            near = _nearest(path, model)
+            hint = f" Did you mean {near}?" if near else ""
+            raise SpecError(f"{source}: no setting {part!r} {where}; allowed: {', '.join(names)}.{hint}")
         inner = _classes(fields[part].annotation)
         if dict in inner:
             return
         here = [kind for kind in inner if issubclass(kind, BaseModel)]
         if not here and place + 1 < len(parts):
             raise SpecError(f"{source}: {'.'.join(parts[: place + 1])} is one value; nothing lies beneath it.")
+
+
+def paths_of(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """The dotted path of every setting of a technique, blocks before what lies in them."""
+    for name, info in model.model_fields.items():
+        if above or name not in FIXED:
+            yield above + name
+            for kind in _classes(info.annotation):
+                if issubclass(kind, BaseModel):
+                    yield from paths_of(kind, f"{above}{name}.")
+
+
+def kinds_of(path: str, model: type[BaseModel]) -> frozenset[type] | None:
+    """The classes of the values that a setting takes; fixed words such as `auto` count as none.
+
+    Args:
+        path: one that `check_path` accepts.
+        model: the technique.
+
+    Returns:
+        `None` beneath a mapping, where any value may stand.
+    """
+    here: list[type] = [model]
+    for part in path.split("."):
+        if dict in here:
+            return None
+        blocks = [kind for kind in here if issubclass(kind, BaseModel) and part in kind.model_fields]
+        here = [inner for kind in blocks for inner in _classes(kind.model_fields[part].annotation)]
+    return frozenset(here)
 
 
 def with_setting(document: Mapping[str, Any], path: str, value: Any, source: str) -> dict[str, Any]:
@@ -97,6 +129,15 @@ def _put(document: Mapping[str, Any], parts: list[str], value: Any, source: str,
             raise SpecError(f"{source}: {where} is {inner!r:.60}, so the path leads nowhere; make it a block.")
         inner = {SHORT_FORMS[where]: inner}
     return {**document, head: _put(inner, rest, value, source, f"{where}.")}
+
+
+def _nearest(path: str, model: type[BaseModel]) -> str | None:
+    """The setting whose path, or whose name alone, is spelled most like this one."""
+    every = list(paths_of(model))
+    by_name = {one.rpartition(".")[2]: one for one in reversed(every)}
+    name = path.rpartition(".")[2]
+    found = get_close_matches(path, every, 1, 0.8)
+    return next(iter(found or [by_name[near] for near in get_close_matches(name, by_name, 1, 0.7)]), None)
 
 
 def _classes(annotation: Any) -> list[type]:
