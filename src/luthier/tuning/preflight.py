@@ -19,7 +19,14 @@ from luthier.tuning.tuners.tuner import Hyperparameter, Quotes, Tuner
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Preflight", "log_preflight", "preflight", "with_settings"]
+__all__ = [
+    "Preflight",
+    "check_hyperparameter",
+    "check_training_type",
+    "log_preflight",
+    "preflight",
+    "with_settings",
+]
 
 TRAINING_PRICE = "price: {input_usd_per_million: ..., output_usd_per_million: ..., training_usd_per_million: ...}"
 
@@ -273,13 +280,37 @@ def check_hyperparameters(spec: FineTune, tuner: Tuner) -> None:
     """
     known = {one.name: one for one in tuner.hyperparameters(spec.base_model)}
     for name, value in spec.tuning.hyperparameters.items():
-        if value == "auto":
-            continue
-        if name not in known:
-            raise SpecError(f"tuning.{name}: {tuner.place} has no such setting; it has: {', '.join(known)}.")
-        if (bounds := _allowed(known[name], value)) is not None:
-            raise SpecError(f"tuning.{name}: {value} is out of bounds at {tuner.place}; allowed: {bounds}.")
-    kind, allowed = spec.tuning.training_type, tuner.rules(spec.base_model).training_types
+        check_hyperparameter(name, value, known, tuner)
+    check_training_type(spec.tuning.training_type, spec.base_model, tuner)
+
+
+def check_hyperparameter(name: str, value: Any, known: Mapping[str, Hyperparameter], tuner: Tuner) -> None:
+    """Refuses a value that the service does not take.
+
+    Args:
+        name: as in `tuning:` of a spec.
+        value: `auto` leaves it to the service.
+        known: what can be set for the base model, by name.
+        tuner: the service.
+
+    Raises:
+        SpecError: names the setting and its bounds.
+    """
+    if value == "auto":
+        return
+    if name not in known:
+        raise SpecError(f"tuning.{name}: {tuner.place} has no such setting; it has: {', '.join(known)}.")
+    if (bounds := _allowed(known[name], value)) is not None:
+        raise SpecError(f"tuning.{name}: {value} is out of bounds at {tuner.place}; allowed: {bounds}.")
+
+
+def check_training_type(kind: str | None, model: str, tuner: Tuner) -> None:
+    """Refuses a way of training that the service does not offer for a base model.
+
+    Raises:
+        SpecError: names those it offers.
+    """
+    allowed = tuner.rules(model).training_types
     if kind is not None and kind not in allowed:
         instead = f"allowed: {', '.join(allowed)}" if allowed else "it has no such setting; leave it out"
         raise SpecError(f"tuning.training_type: {kind} is not known at {tuner.place}; {instead}.")
