@@ -48,7 +48,7 @@ WHOLE, SAMPLED = "full_valid_loss", "valid_loss"
 LIKE_FOR_LIKE = ("tuning.", "decoding.")
 """Settings that leave validation losses comparable. Other models, templates and answers have losses of other scales."""
 
-COSTS = frozenset({"cost_usd", "usd_per_1000_rows"})
+COSTS = frozenset({"cost_usd", "cost_per_1000_rows_usd"})
 """Objectives that no validation figure tells anything about."""
 
 

@@ -34,7 +34,7 @@ STATUS_WORDS: dict[TrialStatus, str] = {
 }
 """What people read for a status."""
 
-MONEY = {"cost_usd": "cost of the trial", "usd_per_1000_rows": "$ per 1,000 rows"}
+MONEY = {"cost_usd": "cost of the trial", "cost_per_1000_rows_usd": "$ per 1,000 rows"}
 """Objectives that are no metrics of a task, and their titles."""
 
 LONGEST_VALUE = 40

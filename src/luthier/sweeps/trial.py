@@ -16,7 +16,8 @@ class SweepObjective:
     """What a sweep searches for.
 
     Attributes:
-        metric: a metric of the task's type, `cost_usd` (what the trial cost) or `usd_per_1000_rows`.
+        metric: a metric of the task, also of money and time, such as `cost_per_1000_rows_usd`; or `cost_usd`, what the
+            trial cost.
         direction: as Optuna has it.
     """
 
