@@ -9,18 +9,9 @@ import pytest
 
 from luthier.evaluation.resampling import Interval
 from luthier.reporting.html import fragment, page_text
-from luthier.reporting.table import Table
 from luthier.reporting.terminal import text_of
 from luthier.sweeps.study_state import FinalistFigures, StudyState, WinnerFigures
-from luthier.sweeps.sweep_report import (
-    best_sections,
-    jobs_table,
-    status_sections,
-    sweep_page,
-    sweep_sections,
-    trials_table,
-)
-from luthier.sweeps.trial import SweepTrial
+from luthier.sweeps.sweep_report import best_sections, status_sections, sweep_page, sweep_sections
 from tests.sweeps.studies import COST, F1, complete, facts, failed, many, real_trials, running, state, stopped
 
 WINNER = WinnerFigures(
@@ -38,11 +29,6 @@ TRIALS = [complete(0, 0.58), complete(1, 0.583), stopped(2), stopped(3), failed(
 def said(found: StudyState) -> str:
     """The report's text on one line."""
     return " ".join(text_of(*sweep_sections(found)).split())
-
-
-def heads(table: Table) -> list[str]:
-    """The titles of the columns."""
-    return [column.title for column in table.columns]
 
 
 def test_the_winner_is_said_with_both_figures_the_shrinkage_and_those_it_cannot_be_told_from() -> None:
@@ -81,11 +67,8 @@ def test_a_cost_that_nobody_knows_is_said_and_not_counted_as_nothing() -> None:
     assert "not in this sum; what was reserved for it stays set aside." in kept
 
 
-def test_tokens_that_follow_from_the_last_step_are_said_to_be_estimates() -> None:
-    found = state([complete(0, 0.5), stopped(1, tokens_estimated=True)])
-    assert "saved about 60,000 trained tokens" in said(found)
-    (note,) = jobs_table(found).notes
-    assert "trial 1" in note
+def test_savings_that_follow_from_the_last_step_are_said_to_be_estimates() -> None:
+    assert "saved about 60,000 trained tokens" in said(state([complete(0, 0.5), stopped(1, tokens_estimated=True)]))
 
 
 def test_failed_trials_are_listed_by_their_reason() -> None:
@@ -98,19 +81,6 @@ def test_what_to_type_next_fits_what_there_is() -> None:
     assert "luthier sweep stop stars-sweep" in said(state([running(0)]))
     assert "luthier sweep resume stars-sweep" in said(state([replace(running(0), status="interrupted")]))
     assert "luthier sweep best stars-sweep --log" in said(state([complete(0, 0.5)]))
-
-
-def test_every_metric_setting_and_reason_is_in_the_wide_table() -> None:
-    table = trials_table(state(TRIALS))
-    assert {"epochs", "batch_size", "learning_rate_multiplier", "template"} <= set(heads(table))
-    assert {"weighted F1", "accuracy", "QWK", "MSE", "reported valid_loss", "tokens", "cost $", "why"} <= set(
-        heads(table)
-    )
-    assert [row.cells[0] for row in table.rows] == ["1", "0", "2", "3", "4", "5"]
-    assert table.rows[0].style == "first"
-    stopped_row = table.rows[2]
-    assert "stopped at 25%" in stopped_row.cells
-    assert any(isinstance(cell, str) and cell.startswith("median: after 25 %") for cell in stopped_row.cells)
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
@@ -177,12 +147,9 @@ def test_names_and_reasons_of_strangers_stay_text() -> None:
 def test_the_real_trials_make_a_report() -> None:
     text = said(StudyState(facts(trials=175, space={}), tuple(real_trials())))
     assert "weighted F1 .604 on the selection rows, with model babbage, epochs 10, batch_size 4" in text
-    assert "The best 20 of 175 trials." in text
+    assert "The best 20 of 175 complete trials." in text
 
 
-def test_a_trial_that_was_imported_stands_back_and_says_where_it_is_from() -> None:
-    imported = SweepTrial(0, {"tuning.epochs": 3}, "complete", values=(0.9,), source="trials.csv")
-    table = trials_table(state([imported, complete(1, 0.5)]))
-    assert table.rows[0].style == "reference"
-    assert "imported: trials.csv" in table.rows[0].cells
-    assert table.rows[1].style == "first"
+def test_a_sweep_without_jobs_shows_its_trials_in_the_status() -> None:
+    text = text_of(*status_sections(state([running(0, job=None, job_status=None)])))
+    assert re.search(r"0 +1 +4 .* running", text)
