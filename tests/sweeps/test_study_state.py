@@ -29,7 +29,7 @@ def test_an_imported_trial_is_ranked_and_never_wins() -> None:
 
 def test_the_winner_on_holdout_rows_is_the_best() -> None:
     figures = FinalistFigures(2, Interval(0.5), Interval(0.45))
-    won = state([complete(1, 0.6), complete(2, 0.5)], winner=WinnerFigures(2, (figures,), 300, 200))
+    won = state([complete(1, 0.6), complete(2, 0.5)], winner=WinnerFigures(2, "weighted_f1", (figures,), 300, 200))
     assert won.best is not None
     assert won.best.number == 2
     assert round(figures.shrinkage, 6) == 0.05

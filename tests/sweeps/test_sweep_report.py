@@ -16,6 +16,7 @@ from tests.sweeps.studies import COST, F1, complete, facts, failed, many, real_t
 
 WINNER = WinnerFigures(
     number=1,
+    metric="weighted_f1",
     finalists=(
         FinalistFigures(1, Interval(0.583, 0.54, 0.62), Interval(0.561, 0.5, 0.6)),
         FinalistFigures(0, Interval(0.58, 0.54, 0.62), Interval(0.55, 0.49, 0.6)),

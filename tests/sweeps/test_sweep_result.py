@@ -36,7 +36,7 @@ def test_the_run_that_is_packaged_is_the_winner_s_or_the_best_trial_s() -> None:
     source = StudyMadeByHand([complete(0, 0.5)])
     assert Sweep(source).best_run_id == "run0"
     figures = (FinalistFigures(0, Interval(0.5), Interval(0.45)),)
-    won = WinnerFigures(0, figures, 300, 200, run_id="holdout-run")
+    won = WinnerFigures(0, "weighted_f1", figures, 300, 200, run_id="holdout-run")
     assert Sweep(source, winner=won).best_run_id == "holdout-run"
     with pytest.raises(ModelError, match="trial 0 of sweep 'stars-sweep' has no MLflow run"):
         _ = Sweep(StudyMadeByHand([complete(0, 0.5, run_id=None)])).best_run_id

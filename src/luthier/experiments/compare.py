@@ -108,7 +108,12 @@ class ComparisonSetup:
         return Plan(tuple(planned), options.budget_usd)
 
     def run(
-        self, options: RunOptions = DEFAULTS, *, live: LiveBoard | None = None, tracker: Tracker | None = None
+        self,
+        options: RunOptions = DEFAULTS,
+        *,
+        live: LiveBoard | None = None,
+        tracker: Tracker | None = None,
+        fits: Mapping[str, Fitted] | None = None,
     ) -> Board:
         """Answers every row of the one table with every spec and logs a parent run with a child per spec.
 
@@ -120,11 +125,12 @@ class ComparisonSetup:
             options: on what terms models are asked.
             live: shows the leaderboard while it grows; made when absent, unless the options have a progress.
             tracker: where the runs are kept; MLflow when absent.
+            fits: what specs became already, by their names; they are not fitted again.
         """
         [table] = self.tables
         options = options.for_command()
         with _shown(options, live) as shown_on:
-            return _TableRun(self, table, options, tracker or MlflowTracker(), shown_on).run()
+            return _TableRun(self, table, options, tracker or MlflowTracker(), shown_on, dict(fits or {})).run()
 
     def run_tables(
         self, options: RunOptions = DEFAULTS, *, live: LiveBoard | None = None, tracker: Tracker | None = None

@@ -32,7 +32,7 @@ from luthier.tuning.tuners import tuner_for
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SELECTION", "TrialFigures", "TrialMeasurer", "read_draws", "table_of"]
+__all__ = ["SELECTION", "TrialFigures", "TrialMeasurer", "hosting_usd", "read_draws", "table_of"]
 
 SELECTION = "selection"
 """Name of the rows that trials are measured on."""
@@ -150,7 +150,7 @@ class TrialMeasurer:
         resumed = run is not None and run.read_tags().get(MEASURING) is not None
         if run is not None and not resumed:
             run.tag(MEASURING, "true")
-        report, hosting_before = Report(), 0.0 if resumed else _hosting_usd(job)
+        report, hosting_before = Report(), 0.0 if resumed else hosting_usd(job)
         options = replace(self.options, report=report, asked=set())
         with _hosted(job, spec) as (asked,):
             result = self._answered(asked, options)
@@ -166,7 +166,7 @@ class TrialMeasurer:
             run.log_file(DRAWS, lambda file: np.savez_compressed(file, allow_pickle=False, **draws))
         # Which answers an earlier process paid for is not known: all are counted.
         answers = [report.now.cost_usd, report.recorded.cost_usd if resumed else 0.0]
-        hosting = [_hosting_usd(job), None if hosting_before is None else -hosting_before]
+        hosting = [hosting_usd(job), None if hosting_before is None else -hosting_before]
         return TrialFigures(_flat(metrics), sum_if_known([*answers, *hosting]))
 
     def _answered(self, spec: Spec, options: RunOptions) -> SpecResult:
@@ -223,7 +223,8 @@ def _hosted(job: Job | None, spec: Spec) -> contextlib.AbstractContextManager[Se
     return contextlib.nullcontext([spec]) if job is None else job.hosted([spec])
 
 
-def _hosting_usd(job: Job | None) -> float | None:
+def hosting_usd(job: Job | None) -> float | None:
+    """What the deployments of a job have cost so far; `None` when unknown, 0 where there are none."""
     hosting = None if job is None else job.hosting()
     return 0.0 if hosting is None else hosting.cost_usd()
 

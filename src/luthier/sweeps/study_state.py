@@ -25,7 +25,7 @@ class FinalistFigures:
 
     Attributes:
         number: of the trial.
-        selection: its objective on the selection rows.
+        selection: the metric that it was chosen by, on the selection rows.
         holdout: the same on the holdout rows.
     """
 
@@ -45,6 +45,7 @@ class WinnerFigures:
 
     Attributes:
         number: of the winning trial.
+        metric: by which it was chosen.
         finalists: everything that was measured, the winner first.
         selection_rows: number of rows that trials were chosen by.
         holdout_rows: number of rows that selection never saw.
@@ -53,11 +54,26 @@ class WinnerFigures:
     """
 
     number: int
+    metric: str
     finalists: tuple[FinalistFigures, ...]
     selection_rows: int
     holdout_rows: int
     said: str = ""
     run_id: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        found: dict[str, Any] = plain(self)
+        return found
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> WinnerFigures:
+        """The figures that `document` wrote."""
+        finalists = [
+            FinalistFigures(**{**one, "selection": Interval(*one["selection"]), "holdout": Interval(*one["holdout"])})
+            for one in document["finalists"]
+        ]
+        return cls(**{**document, "finalists": tuple(finalists)})
 
 
 @dataclass(frozen=True)

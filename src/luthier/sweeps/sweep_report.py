@@ -175,7 +175,7 @@ def _figures(state: StudyState) -> list[Section]:
 def _finalists(state: StudyState) -> Table:
     """The winner and those it cannot be told from, on both kinds of rows."""
     assert state.winner is not None
-    metric = state.facts.objectives[0].metric
+    metric = state.winner.metric
     unit, settings = figure_unit(metric), {trial.number: trial.settings for trial in state.trials}
     columns: Columns[FinalistFigures] = [
         (Column("finalist", kind="name", least=8), lambda one: f"trial {one.number}"),

@@ -38,8 +38,7 @@ def _winner(state: StudyState) -> list[str]:
     if won is None:
         return []
     first, *others = won.finalists
-    metric = state.facts.objectives[0].metric
-    title, unit = figure_title(metric), figure_unit(metric)
+    title, unit = figure_title(won.metric), figure_unit(won.metric)
     said = [
         f"Trial {won.number} is the winner: {title} {interval(first.holdout, unit)} on {won.holdout_rows:,} holdout "
         f"rows, which selection never saw; {interval(first.selection, unit)} on the {won.selection_rows:,} selection "
