@@ -461,6 +461,8 @@ def test_a_deployment_is_used_when_it_is_routed_and_answers_and_runs_on_the_chea
 ) -> None:
     there = tuner.deploy("ml_ft-1", "stars")
     assert there.model == "stars-team/stars"
+    assert there.price is not None
+    assert (there.price.input_usd_per_million, there.price.hosting_usd_per_hour) == (0.0, 3.36)
     (made,) = together.endpoints.values()
     (deployment,) = made["deployments"]
     assert deployment["config"] == "projects/proj_public/configs/cr_small"
@@ -558,6 +560,9 @@ def test_a_tuned_model_is_asked_for_log_probabilities_as_together_has_them_and_i
         board = lt.compare([asked], pd.DataFrame(rows))
     (entry,) = board.leaderboard.entries
     assert entry.metrics["accuracy"].value == 1.0
+    # Hours are billed, which the run of the job counts, and not tokens.
+    assert entry.metrics["cost_per_1000_rows_usd"].value == 0.0
+    assert mlflow.get_run(job.run_id).data.metrics["hosting_hours"] > 0
     # Each answer had a probability of .7.
     assert entry.metrics["log_loss"].value == pytest.approx(-math.log(0.7), abs=1e-4)
     assert together.endpoints == {}

@@ -23,6 +23,7 @@ from luthier.tuning.tuners.fireworks_records import (
     resource_id,
 )
 from luthier.tuning.tuners.http_json import ServiceRefused
+from luthier.tuning.tuners.tuner import billed_by_the_hour
 
 __all__ = ["FireworksDeployments"]
 
@@ -82,7 +83,7 @@ class FireworksDeployments:
     def at(self, name: str, model: str) -> Endpoint:
         """The endpoint of a deployment of a model, which belongs to the same account."""
         account = "/".join(model.split("/")[:2]) if model.startswith("accounts/") else self._account.name
-        return self._account.endpoint.model_copy(update={"model": f"{account}/deployments/{name}"})
+        return billed_by_the_hour(self._account.endpoint, f"{account}/deployments/{name}", model)
 
     def remove(self, name: str) -> None:
         """Deletes a deployment, also while it is in use, and returns when it is gone.

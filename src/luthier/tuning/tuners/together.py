@@ -36,6 +36,7 @@ from luthier.tuning.tuners.tuner import (
     Rules,
     ServiceUnavailable,
     Submission,
+    billed_by_the_hour,
     marked_suffix,
     training_usd,
 )
@@ -269,14 +270,8 @@ class TogetherTuner:
         return there
 
     def at(self, name: str, model: str) -> Endpoint:
-        """A dedicated endpoint, with the price given for the base model; its answers are kept as the model's own."""
-        return self._endpoint.model_copy(
-            update={
-                "model": self.dedicated.address_of(name),
-                "identity": f"{self._endpoint.address} {model}",
-                "priced_as": self._endpoint.priced_as or self._endpoint.model,
-            }
-        )
+        """The dedicated endpoint of a model."""
+        return billed_by_the_hour(self._endpoint, self.dedicated.address_of(name), model)
 
     def undeploy(self, name: str) -> None:
         """Stops and deletes a dedicated endpoint and returns when Together says that it is gone."""

@@ -23,6 +23,7 @@ __all__ = [
     "Rules",
     "Tuner",
     "OutcomeUnknown",
+    "billed_by_the_hour",
     "longest_line",
     "marked_suffix",
     "training_usd",
@@ -219,6 +220,27 @@ def marked_suffix(suffix: str | None, token: str, longest: int) -> str:
         ('stars-0123456789abcdef-1', '0123456789abcdef-1')
     """
     return token if suffix is None else f"{suffix[: longest - len(token) - 1]}-{token}"
+
+
+def billed_by_the_hour(endpoint: Endpoint, asked_as: str, model: str) -> Endpoint:
+    """A deployment of a tuned model that is billed by the hour, so that its tokens cost nothing.
+
+    Its answers are kept as those of the model, since the deployment's name may be given to another.
+
+    Args:
+        endpoint: of the base model.
+        asked_as: what the deployment is asked by.
+        model: that is deployed, by the service's name.
+
+    Examples:
+        >>> there = billed_by_the_hour(Endpoint(provider="together", model="base"), "me/stars", "ml_1")
+        >>> there.model, there.price.output_usd_per_million, there.identity
+        ('me/stars', 0.0, 'https://api-inference.together.ai/v1 ml_1')
+    """
+    free = {"input_usd_per_million": 0.0, "output_usd_per_million": 0.0, "cached_input_usd_per_million": None}
+    price = Price.model_validate({**(endpoint.price.model_dump() if endpoint.price is not None else {}), **free})
+    identity = f"{endpoint.address} {model}"
+    return endpoint.model_copy(update={"model": asked_as, "identity": identity, "price": price})
 
 
 def training_usd(price: Price | None, tokens: int, epochs: int | None) -> float | None:
