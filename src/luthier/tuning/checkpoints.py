@@ -8,8 +8,9 @@ from luthier.spec import Spec
 from luthier.techniques.finetune import FineTune, Tuned
 from luthier.tuning.job import Job
 from luthier.tuning.tuned_specs import tuned_spec
+from luthier.tuning.tuners.tuner import Checkpoint
 
-__all__ = ["base_spec", "checkpoint_specs"]
+__all__ = ["base_spec", "checkpoint_spec", "checkpoint_specs"]
 
 
 def checkpoint_specs(job: Job) -> list[FineTune]:
@@ -18,7 +19,6 @@ def checkpoint_specs(job: Job) -> list[FineTune]:
     Raises:
         ModelError: the job has no checkpoint, or not yet.
     """
-    base = job.base
     found: list[FineTune] = []
     models = set()
     last = _last_step(job)
@@ -26,14 +26,7 @@ def checkpoint_specs(job: Job) -> list[FineTune]:
         # At some services the model after the last step has two names; it is measured once.
         if kept.model in models or (job.state.tuned_model is not None and kept.step == last):
             continue
-        block = Tuned(
-            model=kept.model,
-            job=job.id,
-            base_model=base.base_model,
-            checkpoint_step=kept.step,
-            run_id=job.run_id,
-        )
-        found.append(tuned_spec(base, block, f"{base.name}-step-{kept.step}"))
+        found.append(checkpoint_spec(job, kept))
         models.add(kept.model)
     if job.state.tuned_model is not None and job.state.tuned_model not in models:
         found.append(job.spec)
@@ -41,6 +34,18 @@ def checkpoint_specs(job: Job) -> list[FineTune]:
         which = "services keep the last few of a job that succeeded"
         raise ModelError(f"job {job.id} {job.state.said} and has no checkpoint: {which}. {job.next_step}")
     return found
+
+
+def checkpoint_spec(job: Job, kept: Checkpoint) -> FineTune:
+    """The spec of one checkpoint, whether or not its job has ended."""
+    block = Tuned(
+        model=kept.model,
+        job=job.id,
+        base_model=job.base.base_model,
+        checkpoint_step=kept.step,
+        run_id=job.run_id,
+    )
+    return tuned_spec(job.base, block, f"{job.base.name}-step-{kept.step}")
 
 
 def _last_step(job: Job) -> int | None:
