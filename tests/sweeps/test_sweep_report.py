@@ -127,6 +127,9 @@ def test_a_front_is_said_where_there_are_several_objectives() -> None:
     text = said(StudyState(facts(objectives=[F1, COST]), tuple(trials)))
     assert "The front of weighted F1 and cost of the trial has 2 trials" in text
     assert "On it are trials 1 and 0." in text
+    won = said(StudyState(facts(objectives=[F1, COST]), tuple(trials), winner=WINNER))
+    assert "Trial 1 is the winner" in won
+    assert "The front of" in won
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 500])

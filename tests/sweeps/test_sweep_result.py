@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import optuna
 import pytest
 
 from luthier.errors import DataError, ModelError
 from luthier.evaluation.resampling import Interval
+from luthier.sweeps.store import SweepStore
 from luthier.sweeps.study_state import FinalistFigures, WinnerFigures
 from luthier.sweeps.sweep_result import Sweep
-from tests.sweeps.studies import StudyMadeByHand, complete, many, running, stopped
+from tests.sweeps.studies import StudyMadeByHand, complete, facts, many, running, stopped
 
 
 def test_a_sweep_has_a_frame_the_best_the_money_and_the_study_of_optuna() -> None:
@@ -59,3 +61,32 @@ def test_a_notebook_shows_a_column_per_setting_and_a_file_the_whole_page(tmp_pat
     page = sweep.write_page(tmp_path / "deep" / "sweep.html").read_text(encoding="utf-8")
     assert 'data-figure="figure-parallel"' in page
     assert repr(sweep) == str(sweep)
+
+
+def test_a_sweep_reads_what_its_storage_keeps() -> None:
+    store = SweepStore()
+    study = store.join(facts(trials=3), optuna.samplers.RandomSampler(seed=7))
+    for number in range(3):
+        claim = study.claim(lambda trial: {"tuning.epochs": trial.suggest_int("tuning.epochs", 1, 9)})
+        assert claim is not None
+        study.reserve(claim, 2.0)
+        study.note(claim, job=f"ftjob-{number}", job_status="running", planned_tokens=900, planned_usd=0.9)
+        if number == 0:
+            study.note(claim, measured={"weighted_f1": 0.5, "qwk": 0.6}, cost_usd=1.0, run_id="run0")
+            study.settle(claim, 1.0)
+            study.tell(claim, "complete", [0.5])
+        elif number == 1:
+            study.report(claim, 25, -1.5)
+            study.note(claim, trained_tokens=300, training_usd=0.3, cost_usd=0.3, job_status="cancelled")
+            study.settle(claim, 0.3)
+            study.tell(claim, "pruned", [], "median: poor")
+    sweep = Sweep(store.open("stars-sweep"), storage=store.shown)
+    assert list(sweep.frame["status"]) == ["complete", "pruned", "running"]
+    assert sweep.best.measured["qwk"] == 0.6
+    assert (sweep.spent_usd, sweep.state.reserved_usd, sweep.saved_tokens) == (1.3, 2.0, 600)
+    assert sweep.saved_usd is not None
+    assert round(sweep.saved_usd, 6) == 0.6
+    text = " ".join(str(sweep).split())
+    assert "2 of 3 trials are done (1 complete, 1 stopped early); 1 running." in text
+    assert "stopped at 25% median: poor" in text
+    assert len(sweep.study.get_trials()) == 3

@@ -112,9 +112,10 @@ def best_sentences(state: StudyState) -> list[str]:
             return []
         names = " and ".join(figure_title(one.metric) for one in objectives)
         return [
+            *_winner(state),
             f"The front of {names} has {_count(len(front), 'trial')}: no other one is better in one of them without "
             f"being worse in another. On it {'is' if len(front) == 1 else 'are'} "
-            f"{listed_trials([one.number for one in front])}."
+            f"{listed_trials([one.number for one in front])}.",
         ]
     if state.winner is not None:
         return _winner(state)

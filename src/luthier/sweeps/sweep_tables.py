@@ -25,6 +25,9 @@ __all__ = ["jobs_table", "trials_table", "unmeasured_table"]
 MOST_COLUMNS = 6
 """Up to so many settings have a column each in a terminal."""
 
+LONGEST_REASON = 200
+"""Characters of a reason in a table; `frame` and the trial's run have all of it."""
+
 SweepColumn = tuple[Column, Callable[[SweepTrial], Cell]]
 
 
@@ -64,7 +67,7 @@ def unmeasured_table(state: StudyState, most: int | None = None, *, wide: bool =
     columns = [
         *_first_columns(state, wide=wide),
         (Column("state", least=14), _status),
-        (Column("why", least=40), lambda one: printable(one.reason)),
+        (Column("why", least=40), lambda one: written_value(one.reason, LONGEST_REASON)),
         *_last_columns(state),
     ]
     return Table.of(shown, _filled(columns, shown), notes=left_out("of these", len(trials), len(shown), first="first"))

@@ -34,8 +34,8 @@ STATUS_WORDS: dict[TrialStatus, str] = {
 }
 """What people read for a status."""
 
-MONEY = {"cost_usd": "cost of the trial", "cost_per_1000_rows_usd": "$ per 1,000 rows"}
-"""Objectives that are no metrics of a task, and their titles."""
+COST = "cost_usd"
+"""What a trial cost: an objective that is no metric of a task."""
 
 LONGEST_VALUE = 40
 """Characters of a value that are shown; a template has hundreds."""
@@ -126,7 +126,7 @@ def figure_title(metric: str) -> str:
         >>> figure_title("weighted_f1"), figure_title("cost_usd"), figure_title("valid_loss")
         ('weighted F1', 'cost of the trial', 'valid_loss')
     """
-    return MONEY.get(metric) or metric_title(metric)
+    return "cost of the trial" if metric == COST else metric_title(metric)
 
 
 def figure_unit(metric: str) -> Unit:
@@ -136,7 +136,7 @@ def figure_unit(metric: str) -> Unit:
         >>> figure_unit("weighted_f1"), figure_unit("cost_usd"), figure_unit("latency_p50_seconds")
         ('fine', 'usd', 'seconds')
     """
-    unit = "usd" if metric in MONEY else metric_format(metric)
+    unit = "usd" if metric == COST else metric_format(metric)
     return "fine" if unit in ("share", "number") else unit
 
 
