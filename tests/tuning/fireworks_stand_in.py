@@ -333,7 +333,8 @@ class FireworksStandIn:
             raise Refused(404, "NOT_FOUND", f"deployment {rest} not found")
         if kept["looks"] < 0 and kept["state"] == "CREATING":
             kept["state"] = self.made_as
-            kept["status"] = {"code": "RESOURCE_EXHAUSTED", "message": "no H100 is free"}
+            if self.made_as == "FAILED":
+                kept["status"] = {"code": "RESOURCE_EXHAUSTED", "message": "no H100 is free"}
         return kept
 
     def _chat(self, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -372,6 +372,19 @@ def test_flat_lines_are_read_too_and_a_line_that_is_not_whole_is_read_later() ->
     assert event.created == 1795896000
 
 
+def test_a_look_asks_for_the_job_once_and_a_later_one_anew(
+    tuner: FireworksTuner, fireworks: FireworksStandIn, time: Time
+) -> None:
+    fireworks.metrics = [TRAINED]
+    submitted(tuner, fireworks, "RUNNING", "RUNNING", "COMPLETED")
+    tuner.poll(JOB)
+    assert [event.step for event in tuner.events(JOB)] == [None, 1]
+    assert len(fireworks.sent("GET", f"supervisedFineTuningJobs/{JOB}")) == 1
+    tuner.poll(JOB)
+    time.wait(60)
+    assert "state-JOB_STATE_COMPLETED" in [event.id for event in tuner.events(JOB)]
+
+
 def test_storage_is_asked_without_the_key(tuner: FireworksTuner, fireworks: FireworksStandIn) -> None:
     fireworks.metrics = [TRAINED]
     submitted(tuner, fireworks, "COMPLETED")
