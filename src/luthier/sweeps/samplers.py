@@ -25,7 +25,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from luthier.errors import SpecError
-from luthier.sweeps.trial import SweepObjective
+from luthier.sweeps.trial import SOURCE_ATTRIBUTE, SweepObjective
 
 __all__ = ["SAMPLERS", "sampler_of"]
 
@@ -124,7 +124,8 @@ class SpreadTPESampler(PointSampler):
     ) -> dict[str, Any]:
         """A point of the sequence at first, later the point that TPE expects most of."""
         others = [other for other in study.get_trials(deepcopy=False, states=TRIED) if other.number != trial.number]
-        tried = [other.params for other in others if other.params]
+        # Of an imported trial there is no model here: if its point is good, it has to be tried.
+        tried = [other.params for other in others if other.params and SOURCE_ATTRIBUTE not in other.user_attrs]
         point: dict[str, Any] = {}
         for point in self._proposals(study, trial):
             if not any(_is_at(point, params) for params in tried):

@@ -30,14 +30,11 @@ from luthier.errors import BudgetReached, UserError
 from luthier.processes import start_time
 from luthier.providers.prices import dollars
 from luthier.sweeps.database import STUDIES, TRIALS_TABLE, SweepDatabase
-from luthier.sweeps.trial import StudyFacts, SweepTrial, TrialStatus
+from luthier.sweeps.trial import SETTINGS_ATTRIBUTE, SOURCE_ATTRIBUTE, StudyFacts, SweepTrial, TrialStatus
 
-__all__ = ["SETTINGS_ATTRIBUTE", "SOURCE_ATTRIBUTE", "Claim", "StoredStudy"]
+__all__ = ["Claim", "StoredStudy"]
 
 LEASE_SECONDS = 60.0
-
-SETTINGS_ATTRIBUTE, SOURCE_ATTRIBUTE = "luthier.settings", "luthier.source"
-"""User attributes of Optuna trials that were imported: their settings, and where they are from."""
 
 STATES: dict[str, TrialState] = {
     "complete": TrialState.COMPLETE,

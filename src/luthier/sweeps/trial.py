@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["SweepObjective", "StudyFacts", "SweepTrial", "TrialStatus"]
+__all__ = ["SETTINGS_ATTRIBUTE", "SOURCE_ATTRIBUTE", "StudyFacts", "SweepObjective", "SweepTrial", "TrialStatus"]
+
+SETTINGS_ATTRIBUTE, SOURCE_ATTRIBUTE = "luthier.settings", "luthier.source"
+"""User attributes of Optuna trials that were imported: their settings, and where they are from."""
 
 TrialStatus = Literal["running", "paused", "interrupted", "complete", "pruned", "failed"]
 
