@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from luthier.errors import EndpointError, SpecError
@@ -75,14 +76,16 @@ class DedicatedEndpoints:
         place = f"{self._endpoints}/{endpoint['id']}"
         (deployment, *_) = endpoint.get("deployments") or [None]
         if deployment is not None and deployment.get("state") == FAILED:
-            self._delete_deployment(place, deployment)
+            delete = partial(self._stopped_and_deleted, place, deployment)
+            self._until(delete, f"deployment {name} is still there")
             deployment = None
         if deployment is None:
             deployment = self._until(lambda: self._deploy(place, name, model), f"deployment {name} was not made")
         elif deployment.get("state") in AT_REST:
             self._scale(place, deployment, 1)
         self._until(lambda: self._ready(place, str(deployment["id"]), name), f"deployment {name} is not ready")
-        self._route(place, [{"deploymentId": deployment["id"], "weight": 1}])
+        split = [{"deploymentId": deployment["id"], "weight": 1}]
+        self._until(lambda: self._route(place, split), f"endpoint {name} does not route requests")
 
     def find(self, name: str) -> Document | None:
         """The endpoint of this name; `None` when Together has none."""
@@ -95,14 +98,19 @@ class DedicatedEndpoints:
         Raises:
             ServiceUnavailable: it is still there after an hour.
         """
-        endpoint = self._until(lambda: (self.find(name),), f"endpoint {name} cannot be looked up")[0]
-        if endpoint is None:
-            return
-        place = f"{self._endpoints}/{endpoint['id']}"
-        self._route(place, [])
-        for deployment in endpoint.get("deployments") or ():
-            self._delete_deployment(place, deployment)
-        self._until(lambda: self._gone(place), f"endpoint {name} is still there")
+
+        def removed() -> bool | None:
+            endpoint = self.find(name)
+            if endpoint is None:
+                return True
+            place = f"{self._endpoints}/{endpoint['id']}"
+            if endpoint.get("trafficSplit"):
+                self._route(place, [])
+            for deployment in endpoint.get("deployments") or ():
+                self._stopped_and_deleted(place, deployment)
+            return self._deleted(place)
+
+        self._until(removed, f"endpoint {name} is still there")
 
     def address_of(self, name: str) -> str:
         """What an endpoint is asked by, as `model` of a request."""
@@ -201,13 +209,10 @@ class DedicatedEndpoints:
             raise EndpointError(f"deployment {name} at Together failed: {why}.")
         return True if status.get("state") == READY else None
 
-    def _route(self, place: str, split: list[dict[str, Any]]) -> None:
-        def send() -> bool:
-            query = {"updateMask": "trafficSplit"}
-            self._service.ask("PATCH", place, "routing requests", body={"trafficSplit": split}, query=query)
-            return True
-
-        self._until(send, "requests cannot be routed")
+    def _route(self, place: str, split: list[dict[str, Any]]) -> bool:
+        query = {"updateMask": "trafficSplit"}
+        self._service.ask("PATCH", place, "routing requests", body={"trafficSplit": split}, query=query)
+        return True
 
     def _scale(self, place: str, deployment: Document, replicas: int) -> None:
         body = {"autoscaling": {"minReplicas": replicas, "maxReplicas": replicas}}
@@ -216,16 +221,12 @@ class DedicatedEndpoints:
             "PATCH", path, "scaling", body=body, query={"updateMask": "autoscaling"}, expected=(NOT_FOUND,)
         )
 
-    def _delete_deployment(self, place: str, deployment: Document) -> None:
-        """Stops a deployment and deletes it: one that still runs is refused, and is deleted when it has stopped."""
+    def _stopped_and_deleted(self, place: str, deployment: Document) -> bool | None:
+        """Stops a deployment and deletes it; one that still runs is refused, and is deleted when it has stopped."""
+        self._scale(place, deployment, 0)
+        return self._deleted(f"{place}/deployments/{deployment['id']}")
 
-        def delete() -> bool | None:
-            self._scale(place, deployment, 0)
-            return self._gone(f"{place}/deployments/{deployment['id']}")
-
-        self._until(delete, f"deployment {deployment.get('name')} still runs")
-
-    def _gone(self, path: str) -> bool | None:
+    def _deleted(self, path: str) -> bool | None:
         """Deletes; `True` when Together knows nothing at the path any more."""
         try:
             self._service.ask("DELETE", path, "deleting", expected=(NOT_FOUND,))
