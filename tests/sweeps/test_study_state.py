@@ -33,6 +33,8 @@ def test_the_winner_on_holdout_rows_is_the_best() -> None:
     assert won.best is not None
     assert won.best.number == 2
     assert round(figures.shrinkage, 6) == 0.05
+    (finalist,) = won.document()["winner"]["finalists"]
+    assert round(finalist["shrinkage"], 6) == 0.05
 
 
 def test_the_front_holds_what_nothing_beats_in_both_objectives() -> None:

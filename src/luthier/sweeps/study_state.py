@@ -213,7 +213,7 @@ class StudyState:
             "saved_usd": self.saved_usd,
             "best": None if best is None else best.number,
             "front": [trial.number for trial in self.front],
-            "winner": plain(self.winner),
+            "winner": None if self.winner is None else _with_shrinkage(self.winner),
             "trials": [plain(trial.document() | {"duration_seconds": trial.duration_seconds}) for trial in self.trials],
         }
 
@@ -256,6 +256,13 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
 def is_ended(trial: SweepTrial) -> bool:
     """Whether nothing of a trial runs or will go on."""
     return trial.status in ("complete", "pruned", "failed")
+
+
+def _with_shrinkage(winner: WinnerFigures) -> dict[str, Any]:
+    document = winner.document()
+    for one, found in zip(document["finalists"], winner.finalists, strict=True):
+        one["shrinkage"] = found.shrinkage
+    return document
 
 
 def _untrained(trial: SweepTrial) -> float | None:

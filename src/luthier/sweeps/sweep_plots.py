@@ -68,8 +68,8 @@ LEGEND = {"legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 
 LOSS = "best validation loss so far (lower is better)"
 
-SHORT = 18
-"""Characters of a value beside a parallel axis."""
+CHARACTERS = 160
+"""Characters that have room beside each other on a page; parallel axes share them."""
 
 SMALL_HEIGHT = 300
 
@@ -87,7 +87,7 @@ class _Axis:
 
 def best_over_trials_figure(state: StudyState) -> go.Figure:
     """Every trial's objective in the order of the trials, and the best so far as a line."""
-    return _best_figure(state, [float(trial.number + 1) for trial in state.complete], "trial, in the order they began")
+    return _best_figure(state, [float(trial.number) for trial in state.complete], "trial")
 
 
 def best_over_cost_figure(state: StudyState) -> go.Figure | None:
@@ -132,7 +132,7 @@ def front_figure(state: StudyState) -> go.Figure | None:
         _dots(state, front, {"color": STOPPED, "size": 11, "symbol": "diamond"}, name="nothing beats it in both")
         | {"mode": "lines+markers", "line": {"color": STOPPED, "width": 1.5, "shape": "hv"}},
     ]
-    x = {"title": _title(against)} | _log([cost for cost, _, _ in points])
+    x = {"title": _title(against)} | _log(_spans([cost for cost, _, _ in points]))
     return drawn([one for one in traces if one["x"]], x=x, y={"title": _title(first)}, legend=True).update_layout(
         LEGEND
     )
@@ -145,7 +145,7 @@ def setting_figures(state: StudyState) -> list[tuple[str, go.Figure]]:
     found = []
     for path in state.paths:
         given = [trial for trial in trials if path in trial.settings]
-        if given and (len({value_key(trial.settings[path]) for trial in given}) > 1 or len(trials) == 1):
+        if len({value_key(trial.settings[path]) for trial in given}) > 1:
             found.append((printable(names[path]), _setting_figure(state, path, given)))
     return found
 
@@ -160,13 +160,11 @@ def parallel_figure(state: StudyState) -> go.Figure | None:
     if len(paths) < 2 or len(trials) < 2:
         return None
     names, aim = short_names(state.paths), state.facts.objectives[0]
-    axes = [
-        _axis([one.settings[path] for one in trials if path in one.settings], sure=_is_log(state, path))
-        for path in paths
-    ]
+    room = max(5, min(18, CHARACTERS // (len(paths) + 1) - 2))
+    axes = [_axis(state, path, [one.settings[path] for one in trials if path in one.settings], room) for path in paths]
     values = [one.values[0] for one in trials]
     unit = figure_unit(aim.metric)
-    reach = _scale(values)
+    reach = _scale(values, is_log=False)
     axes.append(
         _Axis(reach, tuple((reach(end), number(end, unit)) for end in sorted({min(values), max(values)})), False)
     )
@@ -277,7 +275,7 @@ def _setting_figure(state: StudyState, path: str, trials: Sequence[SweepTrial]) 
     if not _is_choice(values):
         points = [(value, trial.values[0], trial) for value, trial in zip(values, trials, strict=True)]
         dots = _dots(state, points, {"color": BLUE, "size": 8, "opacity": 0.6})
-        return drawn([dots], x=_log(values, sure=_is_log(state, path)), y=y, height=SMALL_HEIGHT)
+        return drawn([dots], x=_log(_is_log(state, path, values)), y=y, height=SMALL_HEIGHT)
     labels = distinct_labels(values)
     groups: dict[str, list[SweepTrial]] = {text: [] for text in labels.values()}
     for value, trial in zip(values, trials, strict=True):
@@ -345,31 +343,31 @@ def _fifths(trials: Sequence[SweepTrial]) -> list[Sequence[SweepTrial]]:
     return [trials[low:high] for low, high in itertools.pairwise(cuts)]
 
 
-def _axis(values: Sequence[Any], *, sure: bool) -> _Axis:
+def _axis(state: StudyState, path: str, values: Sequence[Any], room: int) -> _Axis:
     if _is_choice(values):
-        labels = distinct_labels(values, SHORT)
+        labels = distinct_labels(values, room)
         places = {key: place / max(1, len(labels) - 1) for place, key in enumerate(labels)}
         ticks = tuple((places[key], text) for key, text in labels.items())
         return _Axis(lambda value: places[value_key(value)], ticks, True)
-    reach = _scale(values, sure=sure)
+    reach = _scale(values, is_log=_is_log(state, path, values))
     return _Axis(reach, tuple((reach(end), written_value(end)) for end in (min(values), max(values))), False)
 
 
-def _scale(values: Sequence[float], *, sure: bool = False) -> Callable[[float], float]:
-    """Where a number lies between the least and the greatest; by its logarithm if `sure`, or if they are far apart."""
-    turned: Callable[[float], float] = math.log if sure or _spans(values) else float
+def _scale(values: Sequence[float], *, is_log: bool) -> Callable[[float], float]:
+    """Where a number lies between the least and the greatest, or its logarithm between theirs."""
+    turned: Callable[[float], float] = math.log if is_log else float
     low, high = turned(min(values)), turned(max(values))
     return lambda value: 0.5 if high == low else (turned(value) - low) / (high - low)
 
 
-def _log(values: Sequence[float], *, sure: bool = False) -> Trace:
-    return {"type": "log", "dtick": "D2"} if sure or _spans(values) else {}
+def _log(is_log: bool) -> Trace:
+    return {"type": "log", "dtick": "D2"} if is_log else {}
 
 
-def _is_log(state: StudyState, path: str) -> bool:
-    """Whether a setting is searched by its logarithm."""
+def _is_log(state: StudyState, path: str, values: Sequence[float]) -> bool:
+    """Whether it is searched by its logarithm; where the space does not say, whether its values are far apart."""
     rule = state.facts.document.get("space", {}).get(path)
-    return isinstance(rule, Mapping) and "log_uniform" in rule
+    return "log_uniform" in rule if isinstance(rule, Mapping) else _spans(values)
 
 
 def _spans(values: Sequence[float]) -> bool:
