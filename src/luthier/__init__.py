@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from luthier.api import RaiReport as RaiReport
     from luthier.api import ServerSettings as ServerSettings
     from luthier.api import SpecResult as SpecResult
+    from luthier.api import Sweep as Sweep
     from luthier.api import attach_job as attach_job
     from luthier.api import audit as audit
     from luthier.api import check as check
@@ -33,11 +34,14 @@ if TYPE_CHECKING:
     from luthier.api import list_deployments as list_deployments
     from luthier.api import load as load
     from luthier.api import log as log
+    from luthier.api import open_sweep as open_sweep
     from luthier.api import plan as plan
     from luthier.api import preview as preview
     from luthier.api import promote as promote
     from luthier.api import rai as rai
     from luthier.api import score as score
+    from luthier.api import stop_sweep as stop_sweep
+    from luthier.api import sweep as sweep
     from luthier.api import tune as tune
     from luthier.endpoints import Endpoint as Endpoint
     from luthier.endpoints import Engine as Engine
@@ -74,9 +78,9 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "Board Boards Deployment Job Model Plan RaiReport ServerSettings SpecResult attach_job "
+        "luthier.api": "Board Boards Deployment Job Model Plan RaiReport ServerSettings SpecResult Sweep attach_job "
         "audit check compare compare_checkpoints compare_tables deploy deployment fit list_deployments "
-        "list_deployments load log plan preview promote rai score tune",
+        "load log open_sweep plan preview promote rai score stop_sweep sweep tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

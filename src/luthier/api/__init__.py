@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from luthier.api.job_verbs import compare_checkpoints as compare_checkpoints
     from luthier.api.job_verbs import specs_of_job as specs_of_job
     from luthier.api.serving_verbs import serve as serve
+    from luthier.api.sweep_verbs import open_sweep as open_sweep
+    from luthier.api.sweep_verbs import stop_sweep as stop_sweep
+    from luthier.api.sweep_verbs import sweep as sweep
     from luthier.api.verbs import check as check
     from luthier.api.verbs import compare as compare
     from luthier.api.verbs import compare_tables as compare_tables
@@ -65,6 +68,10 @@ if TYPE_CHECKING:
     from luthier.serving.keys import KeyFile as KeyFile
     from luthier.serving.settings import ServerSettings as ServerSettings
     from luthier.spec import Spec as Spec
+    from luthier.sweeps.settings import read_sweep as read_sweep
+    from luthier.sweeps.sweep_plan import SweepPlan as SweepPlan
+    from luthier.sweeps.sweep_result import Sweep as Sweep
+    from luthier.sweeps.sweep_setup import SweepSetup as SweepSetup
     from luthier.tables import how_saved as how_saved
     from luthier.tables import read_table as read_table
     from luthier.techniques import read_endpoint as read_endpoint
@@ -92,6 +99,7 @@ _NAMES_OF = {
         "luthier.api.deployment_verbs": "deploy",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
         "luthier.api.serving_verbs": "serve",
+        "luthier.api.sweep_verbs": "open_sweep stop_sweep sweep",
         "luthier.api.verbs": "check compare compare_tables fit limited log plan preview rai score show_fit",
         "luthier.auditing.audit_result": "AuditResult",
         "luthier.auditing.job_audit": "audit_chains chains_of jobs_of_sweep plan_chains",
@@ -116,6 +124,10 @@ _NAMES_OF = {
         "luthier.serving.keys": "KeyFile",
         "luthier.serving.settings": "ServerSettings",
         "luthier.spec": "Spec",
+        "luthier.sweeps.settings": "read_sweep",
+        "luthier.sweeps.sweep_plan": "SweepPlan",
+        "luthier.sweeps.sweep_result": "Sweep",
+        "luthier.sweeps.sweep_setup": "SweepSetup",
         "luthier.tables": "how_saved read_table",
         "luthier.techniques": "read_endpoint read_endpoint_for read_spec read_specs unmoved why_unmoved",
         "luthier.tracking.stores": "where_to_look",

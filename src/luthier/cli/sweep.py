@@ -86,11 +86,11 @@ def run(
     if validation is None:
         raise DataError("no rows to measure trials on; add --validation TABLE.")
     paths = {"train": train, "validation": validation, "holdout": holdout}
-    tables = {name: None if path is None else read_shown(path) for name, path in paths.items()}
+    tables = {name: None if path is None else read_shown(path) for name, path in paths.items() if name != "validation"}
     setup = api.SweepSetup(
         settings,
         tables["train"],
-        tables["validation"],
+        read_shown(validation),
         tables["holdout"],
         storage=storage,
         paths={name: str(path.resolve()) for name, path in paths.items() if path is not None},
@@ -189,14 +189,13 @@ def _search(
 ) -> None:
     from luthier.cli.printing import print_end, print_json
     from luthier.cli.spending import agree_to_sweep
-    from luthier.endpoints import RunOptions, default_engine, draining
+    from luthier.endpoints import RunOptions, default_engine
     from luthier.errors import BudgetReached
 
     plan = setup.plan(trials=trials, budget_usd=budget_usd, concurrency=concurrency)
     agree_to_sweep(plan, yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()
-    with draining(engine):
-        found = setup.run(plan, RunOptions.within(None), warm_start=warm_start)
+    found = setup.run(plan, RunOptions.within(None), warm_start=warm_start)
     if json:
         print_json(found.document())
     else:

@@ -17,6 +17,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -297,6 +298,10 @@ class StoredStudy:
         """How many trials other processes drive, or left behind."""
         condition = (TRIALS_TABLE.c.study == self.facts.name) & TRIALS_TABLE.c.status.in_(("running", *RELEASED))
         return int(self._scalar(select(func.count()).select_from(TRIALS_TABLE).where(condition)) or 0)
+
+    def alone(self, what: str) -> AbstractContextManager[None]:
+        """One process of all machines at a time does this for the study."""
+        return self._database.locked(f"{self.facts.name} {what}")
 
     @property
     def winner(self) -> dict[str, Any] | None:

@@ -69,10 +69,18 @@ class Sweep:
         source: the stored study.
         storage: where the study is, as people may see it.
         winner: measured on holdout rows.
+        ended_early: why not all of its trials were run; `None` where they were.
     """
 
-    def __init__(self, source: StudySource, *, storage: str = "", winner: WinnerFigures | None = None) -> None:
-        self._source = source
+    def __init__(
+        self,
+        source: StudySource,
+        *,
+        storage: str = "",
+        winner: WinnerFigures | None = None,
+        ended_early: str | None = None,
+    ) -> None:
+        self._source, self.ended_early = source, ended_early
         self.state = StudyState(
             facts=source.facts,
             trials=tuple(sorted(source.trials(), key=lambda trial: trial.number)),

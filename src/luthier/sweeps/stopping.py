@@ -1,0 +1,62 @@
+"""Ending a sweep from outside: every job of it is cancelled, and the service has confirmed that."""
+
+from __future__ import annotations
+
+import logging
+
+from luthier.errors import EndpointError, LuthierError, Partial
+from luthier.sweeps.driver import STOPPED
+from luthier.sweeps.store import StoredStudy
+from luthier.sweeps.trial import SweepTrial
+from luthier.tuning.job import Job
+from luthier.tuning.timing import REAL_TIME, Timing, patiently
+from luthier.tuning.tune import attach_job
+
+__all__ = ["stop_study"]
+
+logger = logging.getLogger(__name__)
+
+
+def stop_study(study: StoredStudy, timing: Timing = REAL_TIME) -> None:
+    """Has every machine start no further trial, and cancels the jobs of those under way.
+
+    Raises:
+        Partial: a job could not be cancelled, or its service did not confirm it; the message names each.
+    """
+    study.request_stop()
+    jobs: list[tuple[SweepTrial, Job]] = []
+    left: list[str] = []
+    for trial in study.trials():
+        if trial.status in ("running", "paused", "interrupted") and trial.job is not None:
+            try:
+                job = attach_job(trial.job)
+                if not job.state.ended:
+                    # All are asked before the first is waited for: each minute of a job costs.
+                    patiently(timing, lambda job=job: job.tuner.cancel(job.id))  # type: ignore[misc]
+                jobs.append((trial, job))
+            except EndpointError as error:
+                left.append(f"{trial.job} ({error})")
+    for trial, job in jobs:
+        try:
+            if not job.state.ended:
+                job.cancel(timing=timing)
+        except LuthierError as error:
+            if not job.state.ended:
+                left.append(f"{job.id} ({error})")
+                continue
+        _give_back(study, trial, job)
+    if left:
+        raise Partial(
+            f"{len(left)} jobs of {study.facts.name} may still run and cost: {'; '.join(left)}. "
+            f"Type again: luthier sweep stop {study.facts.name}"
+        )
+
+
+def _give_back(study: StoredStudy, trial: SweepTrial, job: Job) -> None:
+    """Leaves the trial for `resume`, unless the process that drives it does so itself."""
+    claim = study.claim_of(trial.number)
+    if claim is None:
+        logger.info("trial %d is driven by %s, which gives it back", trial.number, trial.owner)
+        return
+    study.note(claim, job_status=job.state.status)
+    study.release(claim, "interrupted", STOPPED)

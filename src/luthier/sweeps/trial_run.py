@@ -1,0 +1,388 @@
+"""One trial of a sweep, from the right to drive it to its result: bought, watched, stopped early, measured, told.
+
+    claimed --> money reserved --> job submitted (or found) --> watched --> measured --> told
+                     |                                             |
+               budget reached                        stopped early: cancelled, confirmed --> told
+                                                     paused by early stopping: waits to be resumed
+                                                     interrupted: paused or cancelled, left for the next start
+
+Everything that costs is written down before it is asked for, so that a process that dies at any moment leaves a trial
+that the next one goes on with: the job is found by its token, and answers are in the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from luthier.errors import BudgetReached, DataError, EndpointError, Interrupted, Partial, SpecError
+from luthier.spec import Spec
+from luthier.sweeps.early_stopping import EarlyStopping
+from luthier.sweeps.measuring import TrialFigures, TrialMeasurer
+from luthier.sweeps.space import SearchSpace
+from luthier.sweeps.store import Claim, StoredStudy
+from luthier.sweeps.sweep_progress import SweepProgress
+from luthier.sweeps.sweep_runs import SweepRuns
+from luthier.sweeps.trial import SweepObjective, SweepTrial, TrialStatus
+from luthier.techniques.finetune import FineTune
+from luthier.tuning.job import Job
+from luthier.tuning.submission import submit
+from luthier.tuning.timing import Timing
+from luthier.tuning.tuners.tuner import PAUSED, Quotes, ServiceUnavailable
+from luthier.tuning.tuning_plan import TuningPlan, replan
+from luthier.tuning.watch import JobProgress, PauseRequested, ResumeRequested, StopRequested
+from luthier.tuning.watch_driver import WatchedJob, take_turn
+
+if TYPE_CHECKING:
+    from luthier.tuning.tuners.tuner import JobEvent
+
+__all__ = ["SweepParts", "TrialRun"]
+
+Wanted = Literal["running", "held", "stopped", "left"]
+"""What is wanted of a job: that it runs, is paused by early stopping, is cancelled, or is left for a later start."""
+
+CONFIRM_SECONDS = 120.0
+"""How long an interrupted sweep waits for a service to confirm that a job is paused or cancelled."""
+
+LONG_REST_SECONDS = 60.0
+"""Time between looks at a job that early stopping has paused."""
+
+BUSY_SECONDS = 15.0
+"""Wait before a submission is tried again that the service was not able to take."""
+
+
+@dataclass(frozen=True)
+class SweepParts:
+    """What the trials of one process share.
+
+    Attributes:
+        plan: of the spec's own job, whose files each trial reuses; `None` for a spec that trains at no service.
+        stopping: `None` where trials are not stopped early.
+        act: runs a blocking call on one of a few threads.
+        objectives: what trials are told by.
+        keep_usd: part of the budget that is kept for measuring the winner.
+    """
+
+    study: StoredStudy
+    spec: Spec
+    space: SearchSpace
+    plan: TuningPlan | None
+    measurer: TrialMeasurer
+    runs: SweepRuns
+    stopping: EarlyStopping | None
+    objectives: Sequence[SweepObjective]
+    timing: Timing
+    progress: SweepProgress
+    act: Callable[..., Awaitable[Any]]
+    keep_usd: float = 0.0
+
+
+class TrialRun:
+    """A trial that this process drives.
+
+    Attributes:
+        claim: the right to drive it.
+        paused: whether early stopping has paused its job, which then takes no place among those that run.
+        refusal: why it failed, if it did.
+    """
+
+    def __init__(self, parts: SweepParts, claim: Claim, changed: Callable[[], None]) -> None:
+        self.claim, self.paused = claim, False
+        self.refusal: str | None = None
+        self._parts, self._changed = parts, changed
+        self._began = time.time()
+        self._wanted: Wanted = "running"
+        self._asked: tuple[Wanted, bool] | None = None
+        self._woken = asyncio.Event()
+        self._notes: dict[str, Any] = {}
+
+    @property
+    def number(self) -> int:
+        """Its number in the study."""
+        return self.claim.number
+
+    def interrupt(self) -> None:
+        """Has the job paused, or cancelled where it cannot be paused, and leaves the trial for the next start."""
+        self._want("left")
+
+    def resume(self) -> None:
+        """Has the job go on that early stopping paused."""
+        self._want("running")
+
+    def give_up(self, reason: str) -> None:
+        """Has the job cancelled that early stopping paused; the trial then counts as stopped early."""
+        self._notes["stopping"] = reason
+        self._want("stopped")
+
+    def _want(self, wanted: Wanted) -> None:
+        # What is left stays left, whatever early stopping decides meanwhile.
+        if self._wanted != "left":
+            self._wanted, self.paused = wanted, False
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Drives the trial until it is told, or left for a later start.
+
+        Raises:
+            BudgetReached: the sweep's budget does not cover it; nothing was bought.
+            Interrupted: the sweep was interrupted.
+            UserError: something that concerns every trial, such as a key; the trial is left for a later start.
+            Partial: likewise, when a service or a store cannot be reached.
+        """
+        parts = self._parts
+        self._notes = await parts.act(parts.study.notes, self.number)
+        parts.progress.trial_started(self.number, self.claim.settings)
+        try:
+            spec = parts.space.spec_for(parts.spec, self.claim.settings, self.number)
+            await (self._run_job(spec) if isinstance(spec, FineTune) else self._run_spec(spec))
+        except (SpecError, DataError) as error:
+            # What is wrong with one point of the space does not concern the others.
+            await self._tell("failed", reason=str(error))
+        except BaseException as error:
+            await self._leave(error)
+            raise
+
+    async def _run_spec(self, spec: Spec) -> None:
+        parts = self._parts
+        bound = await parts.act(parts.measurer.bound_usd, spec)
+        await parts.act(parts.study.reserve, self.claim, bound, parts.keep_usd)
+        run_id = self._notes.get("run_id") or await parts.act(parts.runs.child, spec, self.number, self.claim.settings)
+        await self._note(run_id=run_id)
+        await self._measure(spec, None)
+
+    async def _run_job(self, spec: FineTune) -> None:
+        parts = self._parts
+        assert parts.plan is not None
+        plan = await parts.act(replan, parts.plan, spec)
+        training, answers = plan.check.cost_usd_high, await parts.act(parts.measurer.bound_usd, spec)
+        bound = None if training is None or answers is None else training + answers
+        quotes = isinstance(plan.tuner, Quotes)
+        if bound is not None or not quotes:
+            await parts.act(parts.study.reserve, self.claim, bound, parts.keep_usd)
+        await self._note(planned_tokens=plan.check.trained_tokens)
+        job = await self._submitted(plan, None if bound is not None or answers is None else answers)
+        if job is None:
+            return
+        run_id = self._notes.get("run_id")
+        if run_id is None or self._notes.get("job") != job.id:
+            run_id = await parts.act(parts.runs.adopt, job, self.number, self.claim.settings)
+        await self._note(job=job.id, job_status=job.state.status, run_id=run_id)
+        watched = await parts.act(self._watched, job)
+        await self._watch(watched)
+        await self._finish(job, watched)
+
+    async def _submitted(self, plan: TuningPlan, answers_usd: float | None) -> Job | None:
+        """The job, bought now or earlier; `None` where the service refused it, which fails the trial.
+
+        Args:
+            plan: of the job.
+            answers_usd: most that measuring costs, where money is set aside only once the service has named its price.
+        """
+        parts = self._parts
+
+        def reserve(price_usd: float | None) -> None:
+            if answers_usd is not None:
+                bound = None if price_usd is None else price_usd + answers_usd
+                parts.study.reserve(self.claim, bound, parts.keep_usd)
+
+        while True:
+            if self._wanted == "left":
+                raise Interrupted("interrupted before its job was submitted")
+            try:
+                parent = parts.runs.parent_id
+                job: Job = await parts.act(submit, plan, timing=parts.timing, reserve=reserve, parent=parent)
+                return job
+            except ServiceUnavailable as error:
+                # Also what a service answers that has enough jobs: a place becomes free when another one ends.
+                parts.progress.say(f"trial {self.number}: {error}; trying again in {BUSY_SECONDS:.0f} s")
+                await self._rest(BUSY_SECONDS)
+            except EndpointError as error:
+                await self._tell("failed", reason=str(error))
+                return None
+
+    def _watched(self, job: Job) -> WatchedJob:
+        return job.watched(timing=self._parts.timing, watcher=_Shown(self._parts.progress, self.number))
+
+    async def _watch(self, watched: WatchedJob) -> None:
+        """Follows the job to its end, and has the service do what is wanted of it.
+
+        Raises:
+            Interrupted: the job is paused for the next start, or the service did not confirm that it is.
+        """
+        parts, heard, until = self._parts, 0, None
+        if self._notes.get("stopping") is not None:
+            # The process before this one died while the service was to confirm the cancel.
+            self._wanted = "stopped"
+        elif self._notes.get("held"):
+            self._wanted = "held"
+        while (due := await parts.act(take_turn, watched, parts.timing)) is not None:
+            job, now = watched.state.job, parts.timing.clock()
+            if job is not None:
+                await self._note(job_status=job.status)
+                events = watched.record.events if watched.record is not None else []
+                new, heard = events[heard:], len(events)
+                if self._wanted == "running":
+                    await self._judge(watched, new)
+                if self._wanted == "held" and watched.state.refused_pause is not None:
+                    await self._stop()
+                if self._wanted == "left":
+                    until = until or now + CONFIRM_SECONDS
+                    if job.status == PAUSED:
+                        raise Interrupted("interrupted; its job is paused")
+                    if now > until or watched.state.refused_cancel or watched.error is not None:
+                        raise Interrupted(f"interrupted; its job {job.id} still {job.said} at the service")
+                self._steer(watched, job.status)
+            await self._rest(LONG_REST_SECONDS if self.paused else max(0.0, due - parts.timing.clock()))
+
+    def _steer(self, watched: WatchedJob, status: str) -> None:
+        """Asks once for what is wanted; the watch repeats it until the service confirms."""
+        held = self._wanted == "held" and status == PAUSED
+        if held and not self.paused:
+            self.paused = True
+            self._changed()
+        pauses = self._pauses and watched.state.refused_pause is None
+        asked = (self._wanted, pauses)
+        if asked != self._asked and not self.paused:
+            self._asked = asked
+            if self._wanted == "stopped" or not (pauses or self._wanted == "running"):
+                watched.request(StopRequested(self._notes.get("stopping") or "interrupted"))
+            elif self._wanted in ("held", "left"):
+                watched.request(PauseRequested())
+            elif status == PAUSED:
+                watched.request(ResumeRequested())
+
+    async def _judge(self, watched: WatchedJob, new: Sequence[JobEvent]) -> None:
+        """Tells the study how the job does, and acts on what early stopping makes of it."""
+        parts, job = self._parts, watched.state.job
+        if parts.stopping is None or job is None:
+            return
+        await self._note(held=None)
+        reports = parts.stopping.reports(job, new, watched.state.steps)
+        for step, value in reports:
+            await parts.act(parts.study.report, self.claim, step, value)
+        if not reports:
+            return
+        verdict = await parts.act(parts.stopping.verdict, parts.study.study, self.number)
+        if verdict == "stop" or (verdict == "pause" and not self._pauses):
+            await self._stop()
+        elif verdict == "pause":
+            await self._note(held=True)
+            self._want("held")
+        self._changed()
+
+    async def _stop(self) -> None:
+        stopping = self._parts.stopping
+        assert stopping is not None
+        # First: a process that takes the trial over must not take its cancelled job for one to be bought again.
+        await self._note(stopping=await self._parts.act(stopping.reason, self._parts.study.study, self.number))
+        self._want("stopped")
+
+    async def _finish(self, job: Job, watched: WatchedJob) -> None:
+        parts, stopped = self._parts, self._notes.get("stopping")
+        try:
+            await parts.act(job.finish, watched, timing=parts.timing)
+        except (EndpointError, Partial):
+            if not job.state.ended:
+                raise
+        bill = watched.watch.bill(watched.state)
+        await self._note(
+            job_status=job.state.status,
+            planned_tokens=bill.planned_tokens,
+            trained_tokens=bill.trained_tokens,
+            tokens_estimated=bill.estimated,
+            planned_usd=bill.planned_usd,
+            training_usd=bill.cost_usd,
+            refused_cancel=watched.state.refused_cancel,
+            reported=_last_figures(watched),
+        )
+        if job.state.status == "succeeded":
+            await self._measure(job.spec, job)
+        elif job.state.status == "cancelled" and stopped is not None:
+            await self._tell("pruned", reason=stopped)
+        elif job.state.status == "cancelled" and self._wanted == "left":
+            raise Interrupted("interrupted; its job is cancelled, and is bought again")
+        elif job.state.status == "cancelled" and await parts.act(parts.study.stop_requested):
+            raise Interrupted("the sweep was stopped")
+        else:
+            why = job.state.error or "the service gives no reason"
+            await self._tell("failed", reason=f"job {job.id} {job.state.said}: {why}")
+
+    async def _measure(self, spec: Spec, job: Job | None) -> None:
+        parts = self._parts
+        run_id = self._notes["run_id"]
+        found: TrialFigures = await parts.act(parts.measurer.measure, spec, run_id, job)
+        training = self._notes.get("training_usd") if job is not None else 0.0
+        cost = None if training is None or found.cost_usd is None else training + found.cost_usd
+        await self._note(measured=dict(found.metrics), cost_usd=cost)
+        figures = {**found.metrics, **({} if cost is None else {"cost_usd": cost})}
+        missing = [one.metric for one in parts.objectives if one.metric not in figures]
+        if missing:
+            await self._tell("failed", reason=f"it has no {', '.join(missing)}: {found.why_missing}")
+        else:
+            refused = self._notes.get("refused_cancel")
+            reason = "" if refused is None else f"it was to be stopped early, and its cancel was refused: {refused}"
+            await self._tell("complete", [figures[one.metric] for one in parts.objectives], reason)
+
+    async def _tell(self, status: TrialStatus, values: Sequence[float] = (), reason: str = "") -> None:
+        parts = self._parts
+        cost = self._notes.get("cost_usd", self._notes.get("training_usd"))
+        nothing_bought = self._notes.get("job") is None and status == "failed"
+        await self._note(ended=time.time())
+        await parts.act(parts.study.settle, self.claim, 0.0 if nothing_bought else cost)
+        trial = self._trial(status, values, reason)
+        await parts.act(parts.runs.end, trial)
+        await parts.act(parts.study.tell, self.claim, status, list(values), reason)
+        self.refusal = reason if status == "failed" else None
+        parts.progress.trial_ended(trial)
+
+    def _trial(self, status: TrialStatus, values: Sequence[float], reason: str) -> SweepTrial:
+        known = SweepTrial(self.number, self.claim.settings, status, tuple(values), started=self._began, reason=reason)
+        return replace(known, **{name: value for name, value in self._notes.items() if hasattr(known, name)})
+
+    async def _note(self, **facts: Any) -> None:
+        new = {name: value for name, value in facts.items() if self._notes.get(name) != value}
+        if new:
+            self._notes |= new
+            await self._parts.act(self._parts.study.note, self.claim, **new)
+
+    async def _leave(self, error: BaseException) -> None:
+        """Gives the trial back to the study, for a later start to go on with."""
+        parts, reason = self._parts, str(error) or type(error).__name__
+        status: TrialStatus = "paused" if self._notes.get("held") else "interrupted"
+        if isinstance(error, BudgetReached):
+            reason = "the sweep's budget does not cover it"
+        await asyncio.shield(asyncio.ensure_future(parts.act(parts.study.release, self.claim, status, reason)))
+        parts.progress.trial_ended(self._trial(status, (), reason))
+
+    async def _rest(self, seconds: float) -> None:
+        """Waits, or until something else is wanted of the job."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        self._woken.clear()
+
+    @property
+    def _pauses(self) -> bool:
+        plan = self._parts.plan
+        return plan is not None and plan.tuner.rules(plan.check.model).pauses
+
+
+def _last_figures(watched: WatchedJob) -> dict[str, float]:
+    """The last value of each figure that the service reported."""
+    events = [] if watched.record is None else watched.record.events
+    return {name: value for event in events for name, value in event.metrics.items()}
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Passes each look at the job on to the progress of the sweep."""
+
+    progress: SweepProgress
+    number: int
+
+    def show(self, progress: JobProgress) -> None:
+        """The job now."""
+        self.progress.looked(self.number, progress)

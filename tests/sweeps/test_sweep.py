@@ -1,0 +1,158 @@
+"""A sweep over real jobs of the embedded server, and over specs that train at no service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.api import SweepSetup
+from luthier.errors import BudgetReached, UserError
+from luthier.sweeps.settings import SweepSettings
+from luthier.sweeps.sweep_progress import SweepProgress
+from luthier.sweeps.sweep_result import Sweep
+from luthier.tuning.timing import Timing
+from luthier_local import LocalServer
+from tests.conftest import reviews
+from tests.tuning.conftest import make_spec
+
+pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
+
+QUICK = Timing(poll_seconds=0.05)
+SPACE: dict[str, Any] = {
+    "tuning.epochs": {"int": [1, 4]},
+    "tuning.learning_rate_multiplier": {"log_uniform": [0.01, 2]},
+}
+
+
+def search(
+    spec: lt.Spec,
+    space: Mapping[str, Any] = SPACE,
+    *,
+    trials: int = 4,
+    budget_usd: float | None = None,
+    concurrency: int = 2,
+    train: pd.DataFrame | None = None,
+    validation: pd.DataFrame | None = None,
+    **settings: Any,
+) -> Sweep:
+    made = SweepSettings.make({"name": "search", "spec": spec, "space": space, **settings})
+    given = reviews(60, seed=8) if train is None else train
+    held_out = reviews(120, seed=9) if validation is None else validation
+    setup = SweepSetup(made, given, held_out)
+    plan = setup.plan(trials=trials, budget_usd=budget_usd, concurrency=concurrency)
+    return setup.run(plan, progress=SweepProgress(silent=True), timing=QUICK)
+
+
+def children(sweep: Sweep) -> list[Any]:
+    parent = sweep.state.facts.run_id
+    experiment = mlflow.get_run(parent).info.experiment_id
+    found = mlflow.MlflowClient().search_runs([experiment], f"tags.mlflow.parentRunId = '{parent}'")
+    return list(found)
+
+
+def test_each_trial_is_a_job_with_every_metric_and_a_run_beneath_that_of_the_sweep(
+    spec: lt.FineTune, jobs_at: Callable[[], list[str]]
+) -> None:
+    found = search(spec)
+    frame = found.frame
+    assert list(frame["status"]) == ["complete"] * 4
+    assert sorted(frame["job"]) == sorted(jobs_at())
+    for name in ("weighted_f1", "qwk", "mse", "accuracy", "trained_tokens", "cost_usd", "duration_seconds"):
+        assert frame[name].notna().all(), name
+    assert frame["reported.full_valid_loss"].notna().all()
+    runs = {run.info.run_id: run for run in children(found)}
+    for trial in found.trials:
+        assert trial.run_id is not None
+        run = runs[trial.run_id]
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["weighted_f1"] == pytest.approx(trial.measured["weighted_f1"])
+        assert run.data.params["tuning.epochs"] == str(trial.settings["tuning.epochs"])
+    assert mlflow.get_run(found.state.facts.run_id).info.status == "FINISHED"
+
+
+def test_the_winner_has_a_figure_on_rows_that_no_trial_was_measured_on(spec: lt.FineTune) -> None:
+    validation = reviews(120, seed=9)
+    found = search(spec, validation=validation)
+    winner = found.state.winner
+    assert winner is not None
+    assert winner.number == found.best.number
+    assert winner.selection_rows + winner.holdout_rows == len(validation)
+    assert found.best.values[0] == max(trial.values[0] for trial in found.trials)
+    assert "shrinkage" in str(found)
+
+
+def test_the_same_sweep_again_buys_no_job_and_measures_nothing_anew(
+    spec: lt.FineTune, jobs_at: Callable[[], list[str]]
+) -> None:
+    first = search(spec)
+    jobs = jobs_at()
+    again = search(spec)
+    assert jobs_at() == jobs
+    assert again.frame["weighted_f1"].equals(first.frame["weighted_f1"])
+
+
+def test_more_trials_go_on_with_the_study(spec: lt.FineTune, jobs_at: Callable[[], list[str]]) -> None:
+    search(spec, trials=2)
+    found = search(spec, trials=3)
+    assert len(found.trials) == len(jobs_at()) == 3
+
+
+def test_a_budget_is_never_exceeded_and_what_it_reached_for_is_kept(spec: lt.FineTune) -> None:
+    settings = SweepSettings.make({"name": "search", "spec": spec, "space": SPACE})
+    plan = SweepSetup(settings, reviews(60, seed=8), reviews(120, seed=9)).plan(trials=40)
+    assert plan.price.high_usd is not None and plan.winner_usd is not None
+    budget = plan.winner_usd + 3 * plan.price.high_usd
+    found = search(spec, trials=40, budget_usd=budget)
+    assert found.ended_early is not None and "--budget" in found.ended_early
+    assert 3 <= len(found.state.complete) < 40
+    assert found.state.winner is not None
+    assert found.spent_usd <= budget
+    # Every cent is of something: training by the tokens the service counted, and answers.
+    assert found.spent_usd >= sum(trial.cost_usd or 0.0 for trial in found.trials) > 0
+
+
+def test_a_budget_below_one_trial_is_refused_before_anything_is_sent(
+    spec: lt.FineTune, jobs_at: Callable[[], list[str]]
+) -> None:
+    with pytest.raises(BudgetReached, match="cheapest trial"):
+        search(spec, budget_usd=0.000001)
+    assert jobs_at() == []
+
+
+def test_a_budget_where_prices_are_unknown_says_where_to_put_them(task: lt.Task, server: LocalServer) -> None:
+    spec = make_spec(task, server)
+    assert spec.endpoint is not None
+    unpriced = spec.with_endpoint(spec.endpoint.model_copy(update={"price": None}))
+    with pytest.raises(UserError, match="training_usd_per_million"):
+        search(unpriced, budget_usd=5)
+
+
+def test_a_wrong_key_ends_the_sweep_with_one_message_and_leaves_no_trial_behind(
+    spec: lt.FineTune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STARS_KEY", "another")
+    with pytest.raises(UserError, match="STARS_KEY|key"):
+        search(spec)
+
+
+def test_settings_of_a_spec_that_trains_at_no_service_are_searched_too(task: lt.Task) -> None:
+    baseline = lt.Baseline(task, name="words")
+    found = search(baseline, {"seed": [1, 2, 3]}, trials=3)
+    assert list(found.frame["status"]) == ["complete"] * 3
+    run = children(found)
+    assert len([one for one in run if one.data.tags["luthier.kind"] == "trial"]) == 3
+    model = lt.log(f"runs:/{found.best_run_id}")
+    assert list(model.predict(reviews(3, seed=1)[["text"]]).columns)
+
+
+def test_a_front_of_quality_and_cost_has_no_single_winner_by_cost(spec: lt.FineTune) -> None:
+    found = search(spec, trials=3, objective=["weighted_f1", "cost_usd"])
+    assert 1 <= len(found.front) <= 3
+    assert found.state.facts.objectives[1].direction == "minimize"
+    costs = {trial.number: trial.values[1] for trial in found.trials}
+    assert min(costs, key=lambda number: costs[number]) in [trial.number for trial in found.front]
