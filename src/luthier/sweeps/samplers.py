@@ -33,14 +33,13 @@ Space = Mapping[str, BaseDistribution]
 Cube = Callable[[int, int, int], npt.NDArray[np.float64]]
 """A point of the unit cube by seed, trial number and dimensions."""
 
-STARTUP_TRIALS = 10
-"""Finished trials before TPE takes over."""
+STARTUP_TRIALS = 8
+"""Finished trials before TPE takes over. So many points of a Sobol sequence hit each eighth of every range once."""
 CANDIDATES = (24, 8, 2, 1)
 """How many candidates TPE chooses among, by attempt at a point that no trial has tried."""
 RANDOM_ATTEMPTS = 20
 """Random points drawn when those of the sequence or of TPE were all tried; after that, a point is tried again."""
 TRIED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def sampler_of(name: str, seed: int, objectives: Sequence[SweepObjective], space: Space) -> BaseSampler:
@@ -77,7 +76,8 @@ class PointSampler(BaseSampler):
 
     def __init__(self, seed: int, space: Space, cube: Cube) -> None:
         self._seed = seed
-        self._space = dict(sorted(space.items()))
+        # Optuna fills in settings that have one value only.
+        self._space = {name: space[name] for name in sorted(space) if not space[name].single()}
         self._cube = cube
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -110,10 +110,11 @@ class PointSampler(BaseSampler):
 class SpreadTPESampler(PointSampler):
     """TPE that starts from a Sobol sequence and tries no point twice while it finds another.
 
-    The first `STARTUP_TRIALS` trials are spread evenly over the space. Then Optuna's TPE chooses: settings that occur
-    together are sampled together, and points that running trials occupy count as poor (the constant liar). A point that
-    a trial has tried already is drawn again, less greedily each time: training it once more would cost the same and,
-    with the same seed, give the same model.
+    The first `STARTUP_TRIALS` trials are spread evenly over the space. Then Optuna's TPE chooses a value for each
+    setting by itself, from the trials that had the setting: the tens of trials of a sweep, noisy as they are, tell
+    good values from poor ones sooner than good combinations. Points that running trials occupy count as poor (the
+    constant liar). A point that a trial has tried already is drawn again, less greedily each time: training it once
+    more would cost the same and, with the same seed, give the same model.
     """
 
     def __init__(self, seed: int, space: Space) -> None:
@@ -124,16 +125,17 @@ class SpreadTPESampler(PointSampler):
     ) -> dict[str, Any]:
         """A point of the sequence at first, later the point that TPE expects most of."""
         others = [other for other in study.get_trials(deepcopy=False, states=TRIED) if other.number != trial.number]
+        finished = sum(other.state.is_finished() for other in others)
         # Of an imported trial there is no model here: if its point is good, it has to be tried.
         tried = [other.params for other in others if other.params and SOURCE_ATTRIBUTE not in other.user_attrs]
         point: dict[str, Any] = {}
-        for point in self._proposals(study, trial):
+        for point in self._proposals(study, trial, finished):
             if not any(_is_at(point, params) for params in tried):
                 break
         return point
 
-    def _proposals(self, study: Study, trial: FrozenTrial) -> Iterator[dict[str, Any]]:
-        if len(study.get_trials(deepcopy=False, states=FINISHED)) < STARTUP_TRIALS:
+    def _proposals(self, study: Study, trial: FrozenTrial, finished: int) -> Iterator[dict[str, Any]]:
+        if finished < STARTUP_TRIALS:
             yield self.point(trial.number)
         else:
             for candidates in CANDIDATES:
@@ -143,19 +145,16 @@ class SpreadTPESampler(PointSampler):
 
     def _expected_best(self, study: Study, trial: FrozenTrial, candidates: int) -> dict[str, Any]:
         # A new TPESampler per draw: it has no state that one trial could leave to the next.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            tpe = TPESampler(
-                n_startup_trials=STARTUP_TRIALS,
-                n_ei_candidates=candidates,
-                seed=_mixed(self._seed, trial.number, candidates),
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-            )
-        seen = tpe.infer_relative_search_space(study, trial)
-        # Settings that no finished trial has used yet keep the value that the sequence has for them.
-        return self.point(trial.number) | tpe.sample_relative(study, trial, seen)
+        tpe = TPESampler(
+            n_startup_trials=STARTUP_TRIALS,
+            n_ei_candidates=candidates,
+            seed=_mixed(self._seed, trial.number, candidates),
+            multivariate=False,
+            constant_liar=True,
+        )
+        return {
+            name: tpe.sample_independent(study, trial, name, distribution) for name, distribution in self._space.items()
+        }
 
 
 class GridSampler(BaseSampler):
@@ -244,8 +243,8 @@ def _value(distribution: BaseDistribution, share: float) -> Any:
 
 def _is_at(point: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
     """Whether a trial with these parameters tried the point; settings that did not apply to it do not count."""
-    return all(name in point and point[name] == value for name, value in params.items())
+    return all(point.get(name, value) == value for name, value in params.items())
 
 
 def _is_endless(distribution: BaseDistribution) -> bool:
-    return isinstance(distribution, FloatDistribution) and distribution.step is None and not distribution.single()
+    return isinstance(distribution, FloatDistribution) and distribution.step is None
