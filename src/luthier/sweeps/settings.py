@@ -113,7 +113,7 @@ class SweepSettings(BaseModel, metaclass=ReadableErrors):
         if isinstance(given, SearchSpace) or spec is None:
             # Without a spec there is another fault to tell of, and no technique to read the space by.
             return given if isinstance(given, SearchSpace) else SearchSpace(())
-        return SearchSpace.read(given, type(spec), "the space")
+        return SearchSpace.read(given, type(spec), "")
 
     @field_validator("objective", mode="before")
     @classmethod
@@ -191,13 +191,13 @@ def _objectives(given: Any, task: Task) -> tuple[SweepObjective, ...]:
     measures = measures_of(task)
     found: list[SweepObjective] = []
     for name in (one.metric if isinstance(one, SweepObjective) else one for one in names):
-        if name != TRIAL_COST and name not in measures:
+        if not isinstance(name, str) or name not in (*measures, TRIAL_COST):
             allowed = [*measures, TRIAL_COST]
-            near = get_close_matches(str(name), allowed, 1, 0.6)
+            near = get_close_matches(str(name), allowed, 1, 0.6) or [one for one in allowed if str(name) in one]
             hint = f" Did you mean {near[0]}?" if near else ""
+            said = repr(name) if isinstance(name, str) else described(name)
             raise SpecError(
-                f"task {task.name!r}, a {task.type}, has no metric {described(name) if name is None else repr(name)}; "
-                f"it has: {', '.join(allowed)}.{hint}"
+                f"task {task.name!r}, a {task.type}, has no metric {said}; it has: {', '.join(allowed)}.{hint}"
             )
         better = "lower" if name == TRIAL_COST else measures[name].better
         found.append(SweepObjective(name, "maximize" if better == "higher" else "minimize"))

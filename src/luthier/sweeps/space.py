@@ -69,27 +69,28 @@ class SearchSpace:
         Args:
             given: dotted paths of settings, each with its values.
             technique: of the spec that is varied.
-            source: where the block stands, for messages.
+            source: where the block stands, to begin messages with; empty where something else says so.
 
         Raises:
             SpecError: a path names no setting, values make no sense or are one only, or a condition is never met.
         """
+        start = f"{source}: " if source else ""
         if not isinstance(given, Mapping) or not given:
             raise SpecError(
-                f"{source}: it has dotted paths of settings with the values to try, as in "
+                f"{start}it has dotted paths of settings with the values to try, as in "
                 f"prompt.examples.count: [1, 3, 5]; given: {'an empty block' if given == {} else described(given)}."
             )
         settings = []
         for path, rule in given.items():
-            where = f"{source}: {path}"
+            where = f"{start}{path}"
             check_path(str(path), technique, where)
             _check_varies(str(path), technique, where)
             settings.append(read_setting(str(path), rule, kinds_of(str(path), technique), where))
         space = cls(tuple(settings))
-        space._check_conditions(source)
+        space._check_conditions(start)
         if space.size == 1:
             raise SpecError(
-                f"{source}: it has one point only, so there is nothing to search; give a second value to try, or put "
+                f"{start}it has one point only, so there is nothing to search; give a second value to try, or put "
                 "the values into the spec and measure that: luthier compare, or luthier tune."
             )
         return space
@@ -201,7 +202,9 @@ class SearchSpace:
                 fault = error
             else:
                 return
-        raise SpecError(f"space: {setting.path} cannot be {_said(value)} in any trial. {fault}")
+        raise SpecError(
+            f"space: {setting.path} cannot be {_said(value)} in any trial. {str(fault).removeprefix('trial 0: ')}"
+        )
 
     def _points_with(self, setting: SearchedSetting, value: Any) -> Iterator[dict[str, Any]]:
         """Points in which a setting has a value: the others at their first values, their last, and at random."""
@@ -252,29 +255,30 @@ class SearchSpace:
                 found[other] = tuple(value for value in found.get(other, values) if value in values)
         return found
 
-    def _check_conditions(self, source: str) -> None:
+    def _check_conditions(self, start: str) -> None:
         for one in self.settings:
-            where = f"{source}: {one.path}"
+            where = f"{start}{one.path}"
             within = next((path for path in self.paths if one.path.startswith(f"{path}.")), None)
             if within is not None:
                 raise SpecError(f"{where} lies within {within}, which is searched as a whole; search one of them.")
             for path, values in one.when.items():
                 self._check_condition(one, path, values, where)
         for one in self.settings:
-            self._check_no_circle(one, (), source)
+            self._check_no_circle(one, (), start)
         for one in self.settings:
             never = [path for path, values in self._needs(one).items() if not values]
             if never:
                 raise SpecError(
-                    f"{source}: {one.path} never applies: its own condition and those of the settings it depends on "
+                    f"{start}{one.path} never applies: its own condition and those of the settings it depends on "
                     f"want different values of {never[0]}."
                 )
 
     def _check_condition(self, one: SearchedSetting, path: str, values: tuple[Any, ...], where: str) -> None:
         if path not in self._by_path:
-            others = ", ".join(other for other in self.paths if other != one.path) or "no other"
+            others = [other for other in self.paths if other != one.path]
+            may = f"it may name {', '.join(others)}" if others else "there is no other that it could name"
             raise SpecError(
-                f"{where}: when names {path}, which is not searched; it may name {others}. A condition on a setting "
+                f"{where}: when names {path}, which is not searched; {may}. A condition on a setting "
                 "that every trial has alike is met or not: leave it out, or leave the setting out of the space."
             )
         parent = self._by_path[path]
@@ -295,14 +299,12 @@ class SearchSpace:
                 )
                 raise SpecError(f"{where}: {path} is never {value!r:.40}; it may be {allowed}.{trap}")
 
-    def _check_no_circle(self, one: SearchedSetting, above: tuple[str, ...], source: str) -> None:
+    def _check_no_circle(self, one: SearchedSetting, above: tuple[str, ...], start: str) -> None:
         if one.path in above:
             circle = " -> ".join((*above[above.index(one.path) :], one.path))
-            raise SpecError(
-                f"{source}: the conditions go round in a circle: {circle}; one must apply without the others."
-            )
+            raise SpecError(f"{start}the conditions go round in a circle: {circle}; one must apply without the others.")
         for path in one.when:
-            self._check_no_circle(self._by_path[path], (*above, one.path), source)
+            self._check_no_circle(self._by_path[path], (*above, one.path), start)
 
     def _count(self, place: int, chosen: Mapping[str, Any]) -> int | None:
         """Points of the settings from a place on, given what others were chosen."""
