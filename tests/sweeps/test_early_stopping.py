@@ -95,13 +95,13 @@ def test_nothing_is_reported_where_a_loss_tells_nothing(
     assert EarlyStopping(settings, objective).reports(JOB, [event(50, valid_loss=1.0)], steps) == []
 
 
-def test_a_trial_below_the_median_is_stopped_once_five_have_completed() -> None:
-    curves = [rising(best) for best in (0.5, 0.6, 0.7, 0.8, 0.9)]
+def test_a_trial_below_the_median_is_stopped_once_three_have_completed() -> None:
+    curves = [rising(best) for best in (0.5, 0.7, 0.9)]
     stopping = EarlyStopping(MEDIAN, F1)
     poor, good = until(20, rising(0.6)), until(20, rising(0.75))
-    assert stopping.verdict(study_of(*curves, running=poor), 5) == "stop"
-    assert stopping.verdict(study_of(*curves, running=good), 5) == "go"
-    assert stopping.verdict(study_of(*curves[:4], running=poor), 4) == "go"
+    assert stopping.verdict(study_of(*curves, running=poor), 3) == "stop"
+    assert stopping.verdict(study_of(*curves, running=good), 3) == "go"
+    assert stopping.verdict(study_of(*curves[1:], running=poor), 2) == "go"
 
 
 @pytest.mark.parametrize("step", [5, 80, 95])

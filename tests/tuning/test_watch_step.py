@@ -69,6 +69,19 @@ def test_a_poll_that_was_asked_for_does_not_grow() -> None:
     assert pauses == [2.0] * 5
 
 
+def test_a_job_that_tells_its_steps_is_looked_at_twenty_times_at_least() -> None:
+    # A step takes a second, so a twentieth of the hundred takes five.
+    looks = [Looked(RUNNING, [step(number, of=100)]) for number in range(1, 60)]
+    pauses: list[float] = []
+    state = WatchState()
+    for look in looks:
+        now = look.events[0].created
+        state, _, due = WATCH.step(state, [look], now)
+        assert due is not None
+        pauses.append(due - now)
+    assert max(pauses) == pytest.approx(5.0)
+
+
 def test_what_was_heard_is_kept_before_it_is_shown_and_told_once() -> None:
     state, actions, _ = after([Looked(RUNNING, [step(1)]), Looked(RUNNING, [step(2)])])
     assert [type(action) for action in actions] == [Keep, Show, Keep, Show]

@@ -67,7 +67,7 @@ class EarlyStoppingSettings(SettingsBlock):
     """With halving: jobs are paused rather than stopped, and go on once they belong to the best."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Part of the training before which no trial is judged."""
-    startup_trials: int = Field(default=5, ge=1)
+    startup_trials: int = Field(default=3, ge=1)
     """Trials that have to be there to compare with before one is stopped."""
 
     @model_validator(mode="after")

@@ -48,6 +48,9 @@ LONGEST_POLL_SECONDS = 15.0
 POLL_GROWTH = 1.3
 """Polls start close together, because small jobs end soon, and grow apart for long ones."""
 
+LEAST_LOOKS = 20
+"""Looks at a job whose speed is known, at least: early stopping judges it by every twentieth of its training."""
+
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
 PATIENCE_SECONDS = 3600.0
@@ -315,7 +318,10 @@ class Watch:
         if state.wanted is not None and _is_to_be_asked(state, job, now):
             actions.append(Ask(state.wanted))
         due = now + self._pause_seconds(state)
-        state = replace(state, poll_seconds=min(LONGEST_POLL_SECONDS, state.poll_seconds * POLL_GROWTH))
+        longest = LONGEST_POLL_SECONDS
+        if state.steps and (seconds_a_step := _seconds_a_step(state, now)) is not None:
+            longest = min(longest, max(FIRST_POLL_SECONDS, seconds_a_step * state.steps / LEAST_LOOKS))
+        state = replace(state, poll_seconds=min(longest, state.poll_seconds * POLL_GROWTH))
         return WatchStep(state, tuple(actions), due)
 
     def _refused(self, state: WatchState, refused: Refused, now: float) -> WatchStep:
@@ -432,7 +438,14 @@ def _with_events(state: WatchState, events: Sequence[JobEvent]) -> WatchState:
 def _seconds_left(state: WatchState, job: JobState, now: float) -> float | None:
     if job.estimated_finish is not None:
         return max(0.0, job.estimated_finish - now)
-    if state.first is None or not state.steps or state.step is None or state.step <= state.first[1]:
+    seconds_a_step = _seconds_a_step(state, now)
+    if seconds_a_step is None or state.steps is None or state.step is None:
         return None
-    seconds_a_step = (now - state.first[0]) / (state.step - state.first[1])
     return max(0.0, seconds_a_step * (state.steps - state.step))
+
+
+def _seconds_a_step(state: WatchState, now: float) -> float | None:
+    """How long a step takes, since the first that was heard of; `None` before a second one."""
+    if state.first is None or state.step is None or state.step <= state.first[1]:
+        return None
+    return (now - state.first[0]) / (state.step - state.first[1])
