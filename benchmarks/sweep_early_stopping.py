@@ -81,8 +81,8 @@ def run_sweep(folder: Path, tables: dict[str, pd.DataFrame], pruner: str, seed: 
 
 def best_of(result: dict[str, Any]) -> tuple[float, float]:
     """The best figure on selection rows, and the winner's on holdout rows."""
-    winner = result["sweep"]["winner"]
-    return float(winner["selected"]), float(winner["holdout"])
+    first = result["sweep"]["winner"]["finalists"][0]
+    return float(first["selection"][0]), float(first["holdout"][0])
 
 
 def main() -> None:

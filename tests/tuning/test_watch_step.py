@@ -64,6 +64,13 @@ def test_polls_start_at_half_a_second_and_grow_to_fifteen() -> None:
     assert pauses[-1] == 15.0
 
 
+def test_a_job_that_waited_for_its_turn_is_looked_at_closely_once_it_trains() -> None:
+    queued = replace(RUNNING, status="queued")
+    _, _, pauses = after([Looked(queued)] * 20 + [Looked(RUNNING)] * 2)
+    assert pauses[19] == 15.0
+    assert pauses[20:] == pytest.approx([0.5, 0.65])
+
+
 def test_a_poll_that_was_asked_for_does_not_grow() -> None:
     _, _, pauses = after([Looked(RUNNING)] * 5, replace(WATCH, poll_seconds=2.0))
     assert pauses == [2.0] * 5

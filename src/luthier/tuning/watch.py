@@ -299,6 +299,9 @@ class Watch:
 
     def _looked(self, state: WatchState, event: Looked, now: float) -> WatchStep:
         job = event.job
+        if state.job is not None and job.status != state.job.status:
+            # A job that waited for its turn is looked at closely again once it trains.
+            state = replace(state, poll_seconds=FIRST_POLL_SECONDS)
         state = replace(
             _with_events(state, event.events), job=job, backoff_seconds=FIRST_BACKOFF_SECONDS, unanswered_seconds=0.0
         )
