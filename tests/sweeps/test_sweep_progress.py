@@ -38,7 +38,7 @@ def test_a_log_has_a_line_per_trial_with_its_figure_the_best_and_the_money() -> 
     stream = io.StringIO()
     with SweepProgress(stream).open(4, 25.0, [F1]) as progress:
         progress.trial_started(0, {"tuning.epochs": 3})
-        progress.money(1.5, 0.9, 25.0)
+        progress.money(0.68, 0.9, 25.0)
         progress.trial_ended(complete(0, 0.55))
         progress.trial_started(1, {"tuning.epochs": 4})
         progress.trial_ended(stopped(1))

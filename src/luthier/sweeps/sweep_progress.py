@@ -82,7 +82,8 @@ class SweepProgress:
         self._best: SweepTrial | None = None
         for trial in own:
             self._compare(trial)
-        self._money: tuple[float, float, float | None] = (0.0, 0.0, budget_usd)
+        self._spent_usd = sum(trial.cost_usd or 0.0 for trial in own)
+        self._reserved_usd, self._budget_usd = 0.0, budget_usd
         self._shown = -LINE_SECONDS
 
     @contextmanager
@@ -138,6 +139,7 @@ class SweepProgress:
             if begun is not None and trial.status in ("complete", "pruned"):
                 self._seconds.append(self._clock() - begun.since)
             self._compare(trial)
+            self._spent_usd += trial.cost_usd or 0.0
             self._shown = self._clock()
             text = self._said(trial)
             if self._live is None:
@@ -145,9 +147,12 @@ class SweepProgress:
         self.say(text)
 
     def money(self, spent_usd: float, reserved_usd: float, budget_usd: float | None) -> None:
-        """What the study has cost and set aside by now, on all machines together."""
+        """What the study has cost and set aside by now, on all machines together.
+
+        Until the next call, the cost of trials that end here is added.
+        """
         with self._lock:
-            self._money = (spent_usd, reserved_usd, budget_usd)
+            self._spent_usd, self._reserved_usd, self._budget_usd = spent_usd, reserved_usd, budget_usd
 
     def say(self, text: str) -> None:
         """A line of its own, such as what a service answered; above the table on a terminal."""
@@ -168,11 +173,10 @@ class SweepProgress:
             parts = [self._counts()]
             if self._best is not None:
                 parts.append(f"best {written_values(self._objectives, self._best.values)} (trial {self._best.number})")
-            spent, reserved, budget = self._money
-            if spent or reserved or budget is not None:
-                of = "" if budget is None else f" of {dollars(budget)}"
-                aside = f", {dollars(reserved)} reserved" if reserved else ""
-                parts.append(f"{dollars(spent)}{of} spent{aside}")
+            if self._spent_usd or self._reserved_usd or self._budget_usd is not None:
+                of = "" if self._budget_usd is None else f" of {dollars(self._budget_usd)}"
+                aside = f", {dollars(self._reserved_usd)} reserved" if self._reserved_usd else ""
+                parts.append(f"{dollars(self._spent_usd)}{of} spent{aside}")
             left = self.seconds_left()
             if left is not None:
                 parts.append(f"about {written_seconds(left)} left")

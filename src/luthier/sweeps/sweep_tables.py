@@ -28,6 +28,9 @@ MOST_COLUMNS = 6
 LONGEST_REASON = 200
 """Characters of a reason in a table; `frame` and the trial's run have all of it."""
 
+TELLING = ("weighted_f1", "qwk", "mse", "accuracy", "macro_f1", "mae", "log_loss", "cost_per_1000_rows_usd")
+"""Metrics that stand before the others, whose order is that of every report."""
+
 SweepColumn = tuple[Column, Callable[[SweepTrial], Cell]]
 
 
@@ -47,7 +50,7 @@ def trials_table(state: StudyState, most: int | None = None, *, wide: bool = Tru
         columns.append((Column("", least=14), lambda one: None if one.source is None else _status(one)))
     # Bounds of the objective give way before the other metrics do: there is more to a trial than one figure.
     columns += [_figure_column(state, metric, brief=9) for metric in aims]
-    others = [name for name in state.measured if name not in aims]
+    others = sorted((name for name in state.measured if name not in aims), key=_importance)
     # The first metrics are the most telling ones, so the last gives way first.
     columns += [_figure_column(state, name, brief=1, drop=max(4, 14 - place)) for place, name in enumerate(others)]
     columns += _last_columns(state)
@@ -117,7 +120,7 @@ def _first_columns(state: StudyState, *, wide: bool) -> list[SweepColumn]:
 def _last_columns(state: StudyState) -> list[SweepColumn]:
     """What a service reported, and what it cost."""
     return [
-        *(_reported_column(name) for name in state.reported),
+        *(_reported_column(state, name) for name in state.reported),
         (Column("tokens", "count", drop=8, hint="Trained tokens that are paid for."), lambda one: one.trained_tokens),
         (Column("cost $", "usd", drop=15, hint="Training, answers and hosting."), lambda one: one.cost_usd),
         (Column("time", drop=2), _duration),
@@ -129,6 +132,11 @@ def _filled(columns: Sequence[SweepColumn], shown: Sequence[SweepTrial]) -> list
     return [pair for pair in columns if any(pair[1](one) not in (None, "") for one in shown)]
 
 
+def _importance(metric: str) -> int:
+    """The place of a metric where there is no room for all: those that tell trials apart in different ways first."""
+    return TELLING.index(metric) if metric in TELLING else len(TELLING)
+
+
 def _figure_column(state: StudyState, metric: str, *, brief: int = 0, drop: int = 0) -> SweepColumn:
     def cell(trial: SweepTrial) -> Interval | None:
         return state.figure(trial, metric)
@@ -136,8 +144,10 @@ def _figure_column(state: StudyState, metric: str, *, brief: int = 0, drop: int 
     return Column(figure_title(metric), figure_unit(metric), brief=brief, drop=drop), cell
 
 
-def _reported_column(name: str) -> SweepColumn:
-    unit: Unit = "fine"
+def _reported_column(state: StudyState, name: str) -> SweepColumn:
+    values = [trial.reported[name] for trial in state.trials if name in trial.reported]
+    counts = max(values) > 1 and all(float(value).is_integer() for value in values)
+    unit: Unit = "count" if counts else "fine"
     title = printable(name.rpartition("/")[2])
     column = Column(f"reported {title}", unit, drop=1, hint=f"{name}, as the service reported it last.")
     return column, lambda trial: trial.reported.get(name)
