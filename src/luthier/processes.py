@@ -6,6 +6,7 @@ import functools
 import hashlib
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["build_of_luthier", "ending_signals", "queued_signals", "linux_state", "start_time"]
+__all__ = ["build_of_luthier", "ending_signals", "place_of_processes", "queued_signals", "linux_state", "start_time"]
 
 
 def linux_state(pid: int) -> tuple[str, str] | None:
@@ -41,6 +42,16 @@ def start_time(pid: int) -> str | None:
     asked = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
     said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split(maxsplit=1)
     return None if len(said) < 2 or said[0].startswith("Z") else said[1].strip()
+
+
+@functools.cache
+def place_of_processes() -> str:
+    """The machine since its boot, and the namespace in which its process ids are valid."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
 
 
 def _windows_start_time(pid: int) -> str | None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-from luthier.processes import linux_state
+from luthier.processes import linux_state, place_of_processes
 
 __all__ = ["EXPIRE_SECONDS", "Owner", "give_back", "leave", "renew", "take"]
 
@@ -66,7 +63,7 @@ def renew(connection: sqlite3.Connection, owner: Owner) -> None:
     _at_work.add((owner.journal, owner.id))
     connection.execute(
         "INSERT OR REPLACE INTO lease_owners VALUES (?, ?, ?, ?, ?)",
-        (owner.id, _place(), owner.pid, _started(owner.pid), time.time() + EXPIRE_SECONDS),
+        (owner.id, place_of_processes(), owner.pid, _started(owner.pid), time.time() + EXPIRE_SECONDS),
     )
 
 
@@ -80,7 +77,7 @@ def leave(connection: sqlite3.Connection, owner: Owner) -> None:
 def _enter(connection: sqlite3.Connection, journal: str) -> Owner:
     pid = os.getpid()
     query = "INSERT INTO lease_owners (place, pid, started, expires) VALUES (?, ?, ?, ?)"
-    cursor = connection.execute(query, (_place(), pid, _started(pid), time.time() + EXPIRE_SECONDS))
+    cursor = connection.execute(query, (place_of_processes(), pid, _started(pid), time.time() + EXPIRE_SECONDS))
     assert cursor.lastrowid is not None
     _at_work.add((journal, cursor.lastrowid))
     return Owner(cursor.lastrowid, journal, pid)
@@ -95,7 +92,7 @@ def _bury(connection: sqlite3.Connection, owner: Owner) -> None:
 
 
 def _lives(journal: str, identity: int, place: str, pid: int, started: str, expires: float) -> bool:
-    if place != _place() or not started:
+    if place != place_of_processes() or not started:
         # A process that cannot be inspected counts as alive for as long as it renews.
         return time.time() < expires
     if pid == os.getpid() and started == _started(pid):
@@ -104,16 +101,6 @@ def _lives(journal: str, identity: int, place: str, pid: int, started: str, expi
     if state in ("T", "t"):
         return found == started and time.time() < expires
     return found == started
-
-
-@cache
-def _place() -> str:
-    """The machine since its boot, and the namespace in which its process ids are valid."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return socket.gethostname()
 
 
 def _started(pid: int) -> str:
