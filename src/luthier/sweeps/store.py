@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage
 from sqlalchemy import insert, select, update
+from sqlalchemy.engine import Connection
 
 from luthier.errors import ModelError, SpecError
 from luthier.sweeps.database import STUDIES, SweepDatabase
-from luthier.sweeps.stored_study import Claim, StoredStudy
-from luthier.sweeps.trial import StudyFacts, SweepObjective
+from luthier.sweeps.leases import LEASE_SECONDS, Claim, LeaseLost
+from luthier.sweeps.stored_study import StoredStudy, read_facts
+from luthier.sweeps.trial import StudyFacts
 
-__all__ = ["Claim", "StoredStudy", "SweepStore"]
+__all__ = ["Claim", "LeaseLost", "StoredStudy", "SweepStore"]
+
+SHOWN_DIFFERENCES = 3
 
 
 class SweepStore:
@@ -25,18 +29,16 @@ class SweepStore:
 
     Args:
         url: of the database; this user's own file when absent.
+        lease_seconds: how long a trial belongs to a process that does not renew its lease.
 
     Raises:
         UserError: the database cannot be used.
         MissingPart: the driver of PostgreSQL is not installed.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, lease_seconds: float = LEASE_SECONDS) -> None:
         self._database = SweepDatabase(url)
-        with self._database.locked("tables"):
-            # Two processes that make Optuna's tables at once would collide.
-            rendered = self._database.url.render_as_string(hide_password=False)
-            self._storage = RDBStorage(rendered, engine_kwargs=dict(self._database.engine_options))
+        self._lease_seconds = lease_seconds
 
     @property
     def shown(self) -> str:
@@ -52,36 +54,24 @@ class SweepStore:
             SpecError: the storage has a study of this name that is about something else.
         """
 
-        def act() -> StoredStudy:
-            with self._database.locked(facts.name):
-                stored = self._stored(facts.name)
+        def act(connection: Connection) -> StoredStudy:
+            stored = _stored(connection, facts.name)
+            kept = facts
+            if stored is not None:
                 _need_same(stored, facts, self.shown)
-                kept = facts
-                if stored is not None:
-                    kept = replace(
-                        stored,
-                        trials=max(stored.trials, facts.trials),
-                        budget_usd=stored.budget_usd if facts.budget_usd is None else facts.budget_usd,
-                    )
-                # Made first: a study without a row is taken for new by the next process.
-                study = optuna.create_study(
-                    study_name=facts.name,
-                    storage=self._storage,
-                    sampler=sampler,
-                    directions=[one.direction for one in facts.objectives],
-                    load_if_exists=True,
-                )
-                written = json.dumps(asdict(kept))
-                with self._database.engine.begin() as connection:
-                    if stored is None:
-                        row = {"name": kept.name, "facts": written, "stopped": False, "winner_usd": 0.0}
-                        connection.execute(insert(STUDIES).values(**row))
-                    else:
-                        changed = update(STUDIES).where(STUDIES.c.name == kept.name)
-                        connection.execute(changed.values(facts=written, stopped=False))
-                return StoredStudy(self._database, study, kept)
+                budget = stored.budget_usd if facts.budget_usd is None else facts.budget_usd
+                kept = replace(stored, trials=max(stored.trials, facts.trials), budget_usd=budget)
+            study = self._optuna_study(kept, sampler, is_new=stored is None)
+            written = json.dumps(asdict(kept))
+            if stored is None:
+                row = {"name": kept.name, "facts": written, "stopped": False, "winner_usd": 0.0}
+                connection.execute(insert(STUDIES).values(**row))
+            else:
+                changed = update(STUDIES).where(STUDIES.c.name == kept.name)
+                connection.execute(changed.values(facts=written, stopped=False))
+            return StoredStudy(self._database, study, kept, self._lease_seconds)
 
-        return self._database.patiently(act)
+        return self._database.under_lock(act)
 
     def find(self, facts: StudyFacts) -> StoredStudy | None:
         """The study that `join` would go on with; `None` where there is none.
@@ -89,9 +79,11 @@ class SweepStore:
         Raises:
             SpecError: the storage has a study of this name that is about something else.
         """
-        stored = self._database.patiently(lambda: self._stored(facts.name))
+        stored = self._database.in_transaction(lambda connection: _stored(connection, facts.name))
+        if stored is None:
+            return None
         _need_same(stored, facts, self.shown)
-        return None if stored is None else self.open(facts.name)
+        return self.open(facts.name)
 
     def open(self, name: str | None = None, sampler: BaseSampler | None = None) -> StoredStudy:
         """A study as it is; the newest when no name is given.
@@ -105,47 +97,61 @@ class SweepStore:
             there = f"it has: {', '.join(one.name for one in known)}" if known else "it has none yet"
             asked = "no sweep" if name is None else f"no sweep {name!r}"
             raise ModelError(f"{asked} in {self.shown}; {there}. Another database: --storage URL")
-        study = self._database.patiently(
-            lambda: optuna.load_study(study_name=facts.name, storage=self._storage, sampler=sampler)
-        )
-        return StoredStudy(self._database, study, facts)
+        study = optuna.load_study(study_name=facts.name, storage=self._database.storage, sampler=sampler)
+        return StoredStudy(self._database, study, facts, self._lease_seconds)
 
     def studies(self) -> list[StudyFacts]:
         """Every study, newest first."""
+        rows = self._database.in_transaction(lambda connection: connection.execute(select(STUDIES.c.facts)).all())
+        return sorted((read_facts(row.facts) for row in rows), key=lambda one: -one.created)
 
-        def act() -> list[StudyFacts]:
-            with self._database.engine.connect() as connection:
-                return [_facts_of(row.facts) for row in connection.execute(select(STUDIES.c.facts))]
+    def _optuna_study(self, facts: StudyFacts, sampler: BaseSampler, *, is_new: bool) -> optuna.Study:
+        study = optuna.create_study(
+            study_name=facts.name,
+            storage=self._database.storage,
+            sampler=sampler,
+            directions=[one.direction for one in facts.objectives],
+            load_if_exists=True,
+        )
+        # One without trials is of a process that died before it wrote the row; any other is a person's own.
+        if is_new and study.get_trials(deepcopy=False):
+            raise SpecError(
+                f"{self.shown} has a study {facts.name!r} that is no sweep of Luthier. Give the sweep another name "
+                "(`name:` in its file)."
+            )
+        return study
 
-        return sorted(self._database.patiently(act), key=lambda one: -one.created)
 
-    def _stored(self, name: str) -> StudyFacts | None:
-        with self._database.engine.connect() as connection:
-            row = connection.execute(select(STUDIES.c.facts).where(STUDIES.c.name == name)).one_or_none()
-        return None if row is None else _facts_of(row.facts)
+def _stored(connection: Connection, name: str) -> StudyFacts | None:
+    row = connection.execute(select(STUDIES.c.facts).where(STUDIES.c.name == name)).one_or_none()
+    return None if row is None else read_facts(row.facts)
 
 
-def _facts_of(written: str) -> StudyFacts:
-    kept = json.loads(written)
-    objectives = tuple(SweepObjective(**one) for one in kept.pop("objectives"))
-    return StudyFacts(**kept, objectives=objectives)
-
-
-def _need_same(stored: StudyFacts | None, facts: StudyFacts, shown: str) -> None:
-    if stored is None or stored.digest == facts.digest:
+def _need_same(stored: StudyFacts, facts: StudyFacts, shown: str) -> None:
+    if stored.digest == facts.digest:
         return
-    tables = ("train", "validation", "holdout")
-    differ = [
-        *(key for key in ("spec", "space", "objective") if stored.document.get(key) != facts.document.get(key)),
-        *(f"the {name} rows" for name in tables if _rows(stored, name) != _rows(facts, name)),
-    ]
+    found = [*_differences(_compared(stored), _compared(facts))] or ["the code of its task"]
+    more = f"; and {len(found) - SHOWN_DIFFERENCES} more" if len(found) > SHOWN_DIFFERENCES else ""
     raise SpecError(
-        f"{shown} has a study {facts.name!r} already, and this sweep differs from it in "
-        f"{' and '.join(differ) or 'its task'}, so their trials cannot be compared. Give the sweep another name "
-        "(`name:` in its file), or undo the change."
+        f"{shown} has a sweep {facts.name!r} already, and this one is about something else, so that their trials "
+        f"cannot be compared: {'; '.join(found[:SHOWN_DIFFERENCES])}{more}. Give this one another name (`name:` in its "
+        "file), or undo the change."
     )
 
 
-def _rows(facts: StudyFacts, name: str) -> Any:
-    table: Mapping[str, Any] = facts.tables.get(name, {})
-    return table.get("digest")
+def _compared(facts: StudyFacts) -> dict[str, Any]:
+    parts = {name: facts.document.get(name) for name in ("spec", "space", "objective")}
+    return parts | {f"rows of {name}": table.get("digest") for name, table in facts.tables.items()}
+
+
+def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for name in dict.fromkeys([*there, *here]):
+            yield from _differences(there.get(name), here.get(name), f"{path}: {name}" if path else str(name))
+    elif there != here:
+        is_rows = path.startswith("rows of ")
+        yield f"other {path}" if is_rows else f"{path} is {_short(there)} there and {_short(here)} here"
+
+
+def _short(value: Any) -> str:
+    return "absent" if value is None else textwrap.shorten(json.dumps(value, ensure_ascii=False), 60, placeholder="...")
