@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,18 @@ def test_processes_that_share_a_file_drive_each_trial_once(tmp_path: Path) -> No
     assert {trial.status for trial in trials} == {"complete"} and study.spent_usd() == 12.0
     assert not (tmp_path / "driven-twice").exists()
     killed.communicate()
+
+
+def test_what_one_process_does_alone_another_one_waits_with() -> None:
+    first, second = joined(), joined()
+    with ThreadPoolExecutor(1) as threads:
+        with first.alone("winner"):
+            waiting = threads.submit(_alone, second)
+            claimed(second)
+            assert not waiting.done()
+        assert waiting.result(timeout=30)
+
+
+def _alone(study: StoredStudy) -> bool:
+    with study.alone("winner"):
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import threading
 import time
@@ -39,6 +40,9 @@ STEADY_SECONDS = 30.0
 
 HELD_SECONDS = 60
 """After which PostgreSQL takes the lock from a process that does nothing with it: one suspended, or out of reach."""
+
+SERVER_KEEPALIVES = ("tcp_keepalives_idle = 15", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
+"""By which the server notices that a machine vanished; by default it takes hours."""
 
 LOCK_KEY = 0x6C757468696572
 SECRETS = ("password", "sslpassword")
@@ -156,6 +160,35 @@ class SweepDatabase:
                 connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{HELD_SECONDS}s'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
                 yield connection
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """A lock of its own for work that takes long. Ends with the process that holds it."""
+        digest = hashlib.sha256(what.encode()).digest()[:8]
+        if self.file is not None:
+            with FileLock(f"{self.file}.{digest.hex()}.lock", mode=0o600):
+                yield
+            return
+        key = int.from_bytes(digest, signed=True)
+
+        def lock() -> Connection:
+            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                for setting in SERVER_KEEPALIVES:
+                    connection.execute(text(f"SET {setting}"))
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+        connection = self.patiently(lock)
+        try:
+            yield
+        finally:
+            # The server frees the lock with the connection, which goes to nobody else.
+            connection.invalidate()
+            connection.close()
 
     def in_transaction(self, act: Callable[[Connection], Result]) -> Result:
         """What a function does, committed together; waits while the database is away."""

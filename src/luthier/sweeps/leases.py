@@ -18,7 +18,7 @@ from luthier.processes import place_of_processes, start_time
 from luthier.sweeps.database import TRIALS_TABLE, SweepDatabase
 from luthier.sweeps.trial import TrialStatus
 
-__all__ = ["LEASE_SECONDS", "RELEASED", "Claim", "LeaseLost", "Leases"]
+__all__ = ["LEASE_SECONDS", "RELEASED", "Claim", "LeaseLost", "TrialLeases"]
 
 LEASE_SECONDS = 60.0
 """A driver renews its leases every 15 seconds."""
@@ -50,7 +50,7 @@ class Claim:
     token: str
 
 
-class Leases:
+class TrialLeases:
     """The leases on the trials of one study, each in the trial's row.
 
     A lease ends when it runs out by the clock of the database, and at once when its process ran on this machine and is
@@ -90,7 +90,7 @@ class Leases:
     def take(
         self, connection: Connection, trial: optuna.Trial, settings: Mapping[str, Any], notes: str | None = None
     ) -> Claim:
-        """Leases a trial to this process.
+        """TrialLeases a trial to this process.
 
         Args:
             connection: of the transaction that holds the lock.

@@ -15,7 +15,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from sqlalchemy.engine import Connection, Row
 
 from luthier.engine.budget import Budget
 from luthier.sweeps.database import STUDIES, TRIALS_TABLE, SweepDatabase
-from luthier.sweeps.leases import LEASE_SECONDS, RELEASED, Claim, LeaseLost, Leases
+from luthier.sweeps.leases import LEASE_SECONDS, RELEASED, Claim, LeaseLost, TrialLeases
 from luthier.sweeps.reservations import Reservations
 from luthier.sweeps.trial import (
     SETTINGS_ATTRIBUTE,
@@ -74,7 +74,7 @@ class StoredStudy:
         self, database: SweepDatabase, study: optuna.Study, facts: StudyFacts, lease_seconds: float = LEASE_SECONDS
     ) -> None:
         self._database, self.study, self.facts = database, study, facts
-        self._leases = Leases(database, facts.name, lease_seconds)
+        self._leases = TrialLeases(database, facts.name, lease_seconds)
         self._money = Reservations(facts.name)
         self._noting = threading.Lock()
 
@@ -246,6 +246,10 @@ class StoredStudy:
     def stop_requested(self) -> bool:
         """Whether the sweep is to stop."""
         return bool(self._database.in_transaction(self._read_facts).stopped)
+
+    def alone(self, what: str) -> AbstractContextManager[None]:
+        """One process of all machines at a time does this for the study, however long it takes."""
+        return self._database.alone(f"{self.facts.name} {what}")
 
     @property
     def winner(self) -> dict[str, Any] | None:
