@@ -149,7 +149,7 @@ class TrialMeasurer:
         run = None if run_id is None else MlflowRun(run_id)
         resumed = run is not None and run.read_tags().get(MEASURING) is not None
         if run is not None and not resumed:
-            run.tag(MEASURING, "true")
+            run.log_tags({MEASURING: "true", TAGS["test_digest"]: self.table.rows.digest})
         report, hosting_before = Report(), 0.0 if resumed else hosting_usd(job)
         options = replace(self.options, report=report, asked=set())
         with _hosted(job, spec) as (asked,):
@@ -160,7 +160,6 @@ class TrialMeasurer:
         once = MeasuredOnce()
         metrics = metrics_of(self.task, self.table.rows, candidate_of(result), measured=once)
         if run is not None:
-            run.tag(TAGS["test_digest"], self.table.rows.digest)
             log_result(run, result, self.table, metrics)
             draws = {name: found for name, found in once.draws(spec.name).items() if name in self._compared}
             run.log_file(DRAWS, lambda file: np.savez_compressed(file, allow_pickle=False, **draws))

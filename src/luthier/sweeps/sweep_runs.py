@@ -129,8 +129,7 @@ class SweepRuns:
         tags = run.data.tags
         ours = tags.get(PARENT) == self.parent_id and tags.get(SWEEP_TAGS["trial"], str(number)) == str(number)
         if ours:
-            for name, value in self._tags(number).items():
-                self._client.set_tag(job.run_id, name, value)
+            MlflowRun(job.run_id).log_tags(self._tags(number))
             self._log_settings(run, settings)
             return job.run_id
         child = self.child(job.base, number, settings)
@@ -139,7 +138,7 @@ class SweepRuns:
 
     def end(self, trial: SweepTrial) -> None:
         """Writes what a trial came to and ends its run: FINISHED, KILLED where it was stopped early, or FAILED."""
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric, RunTag
 
         now = int(time.time() * 1000)
         if trial.run_id is not None:
@@ -152,10 +151,12 @@ class SweepRuns:
             }
             # What the job and the measurement have written already stands there with its steps.
             new = {name: value for name, value in found.items() if name not in run.data.metrics}
-            self._client.log_batch(trial.run_id, metrics=[Metric(name, value, now, 0) for name, value in new.items()])
-            self._client.set_tag(trial.run_id, SWEEP_TAGS["status"], trial.status)
-            if trial.reason:
-                self._client.set_tag(trial.run_id, SWEEP_TAGS["reason"], trial.reason[:LONGEST_REASON])
+            tags = {SWEEP_TAGS["status"]: trial.status, SWEEP_TAGS["reason"]: trial.reason[:LONGEST_REASON]}
+            self._client.log_batch(
+                trial.run_id,
+                metrics=[Metric(name, value, now, 0) for name, value in new.items()],
+                tags=[RunTag(name, value) for name, value in tags.items() if value],
+            )
             status = RUN_STATUS.get(trial.status, "KILLED")
             if run.info.status != status:
                 self._client.set_terminated(trial.run_id, status=status)

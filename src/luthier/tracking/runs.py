@@ -149,9 +149,8 @@ class MlflowRun:
         with tempfile.TemporaryDirectory() as scratch:
             folder = fitted.save(Path(scratch) / FITTED)
             self._client.log_artifacts(self.run_id, str(folder), FITTED)
-        self.tag(TAGS["fitted_digest"], fitted.digest)
-        if fitted.train_digest:
-            self.tag(TAGS["train_digest"], fitted.train_digest)
+        trained = {TAGS["train_digest"]: fitted.train_digest} if fitted.train_digest else {}
+        self.log_tags({TAGS["fitted_digest"]: fitted.digest, **trained})
         curves: list[tuple[str, float, int]] = []
         for name, rows in fitted.spec.tables(fitted).items():
             if not rows:
@@ -186,6 +185,12 @@ class MlflowRun:
     def tag(self, name: str, value: str) -> None:
         """Sets a tag."""
         self._client.set_tag(self.run_id, name, value)
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Sets several tags with one transaction; a database waits for its disk in each."""
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def read_tags(self) -> dict[str, str]:
         """Every tag of the run."""

@@ -294,11 +294,11 @@ class JobRecord:
 
     def tag(self, **tags: str | None) -> None:
         """Sets the tags that changed, by their short names."""
-        for name, value in tags.items():
-            key = TUNE_TAGS[name]
-            if value is not None and self._tags.get(key) != value:
-                self._client.set_tag(self.run_id, key, value)
-                self._tags[key] = value
+        new = {TUNE_TAGS[name]: value for name, value in tags.items() if value is not None}
+        new = {key: value for key, value in new.items() if self._tags.get(key) != value}
+        if new:
+            MlflowRun(self.run_id).log_tags(new)
+            self._tags |= new
 
     def hear(self, events: Sequence[JobEvent]) -> list[JobEvent]:
         """Writes the events that are new, and returns them: metrics at their steps, and everything in an artifact."""
@@ -368,8 +368,7 @@ class JobRecord:
 
     def tuned(self, spec: FineTune) -> None:
         """Writes the tuned spec as what this run made, so that it can be packaged from here."""
-        for name, value in spec_tags(spec).items():
-            self._client.set_tag(self.run_id, name, value)
+        MlflowRun(self.run_id).log_tags(spec_tags(spec))
         if not spec.needs_training:
             MlflowRun(self.run_id).log_fitted(Fitted(spec=spec))
 
