@@ -58,6 +58,11 @@ def test_a_short_file_is_a_whole_sweep(folder: Path) -> None:
     assert (sweep.early_stopping.pruner, sweep.space.paths[0]) == ("median", "tuning.epochs")
 
 
+def test_a_study_is_named_by_its_file_as_far_as_a_name_can_be(folder: Path) -> None:
+    assert read(folder, SWEEP, "stars sweep (2).yaml").name == "stars-sweep-2"
+    assert read(folder, SWEEP + "name: mine\n").name == "mine"
+
+
 def test_a_spec_in_place_is_read_with_the_task_beside_the_file(folder: Path) -> None:
     inner = {key: value for key, value in yaml.safe_load(SPEC).items() if key != "task"} | {"name": "in-place"}
     sweep = read(folder, yaml.safe_dump({**yaml.safe_load(SWEEP), "spec": inner}))

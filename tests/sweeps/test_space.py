@@ -186,6 +186,10 @@ def test_the_name_of_a_trial_fits_however_long_that_of_its_spec_is() -> None:
         ("{seed: [1, 2], tuning.epochs: {choice: [1, 2], when: {seed: 3}}}", "seed is never 3; it may be 1, 2"),
         ("{seed: [1, 2], tuning.epochs: {choice: [1, 2], when: {seed: []}}}", "never apply"),
         ("{answer.method: [text, score], seed: {int: [1, 2], when: {answer.method: off}}}", "booleans"),
+        (
+            "{decoding.top_p: [1e-2, 0.5], seed: {int: [1, 2], when: {decoding.top_p: 1e-2}}}",
+            "decoding.top_p is never '1e-2'; it may be 0.01, 0.5.*as in 1.0e-4",
+        ),
         ("{decoding.top_p: {uniform: [0, 1]}, seed: {int: [1, 2], when: {decoding.top_p: 1}}}", "any value of a range"),
         (
             "{seed: {int: [1, 2], when: {tuning.seed: 1}}, tuning.seed: {int: [1, 2], when: {seed: 1}}}",

@@ -16,7 +16,7 @@ from luthier.documents import described
 from luthier.errors import SpecError
 from luthier.spec.setting_paths import plain_value
 
-__all__ = ["SearchedSetting", "read_setting"]
+__all__ = ["EXPONENT", "SearchedSetting", "read_setting"]
 
 Kind = Literal["choice", "int", "uniform", "log_uniform"]
 

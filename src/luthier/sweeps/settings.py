@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -174,7 +175,9 @@ def read_sweep(path: str | Path) -> SweepSettings:
             f"{file} is not a sweep: it needs spec:, the path of a spec, and space:, the settings to vary, as in "
             "space: {prompt.examples.count: [1, 3, 5]}."
         )
-    return SweepSettings.make({"name": file.stem, **document}, str(file), file.parent)
+    # A file may be called what a study may not: stars sweep (2).yaml.
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem)[:64].strip("._-")
+    return SweepSettings.make({"name": stem, **document}, str(file), file.parent)
 
 
 def _objectives(given: Any, task: Task) -> tuple[SweepObjective, ...]:

@@ -16,7 +16,7 @@ from luthier.providers.redaction import redact
 from luthier.spec import Spec
 from luthier.spec.setting_paths import check_path, kinds_of, with_setting
 from luthier.spec.spec import TRANSPORT_FIELDS
-from luthier.sweeps.searched_settings import SearchedSetting, read_setting
+from luthier.sweeps.searched_settings import EXPONENT, SearchedSetting, read_setting
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.preflight import check_hyperparameter, check_training_type
 from luthier.tuning.tuners import Tuner
@@ -289,11 +289,11 @@ class SearchSpace:
             )
         for value in values:
             if not parent.holds(value):
-                trap = (
-                    " YAML reads yes, no, on and off as booleans; put words in quotes."
-                    if value in (True, False)
-                    else ""
-                )
+                trap = ""
+                if isinstance(value, bool):
+                    trap = " YAML reads yes, no, on and off as booleans; put words in quotes."
+                elif isinstance(value, str) and EXPONENT.fullmatch(value):
+                    trap = f" YAML reads {value} as a word; write the number with a dot, as in 1.0e-4."
                 allowed = (
                     parent.document() if parent.kind != "choice" else ", ".join(f"{v!r:.40}" for v in parent.values)
                 )
