@@ -121,9 +121,9 @@ def test_a_table_that_teaches_nothing_is_refused_with_what_is_in_the_way(given: 
         warm_trials(given, space(SMALL), [F1])
 
 
-def test_known_trials_are_added_once_and_marked() -> None:
+def test_known_trials_are_added_once_and_marked(tmp_path: Path) -> None:
     searched = space(SMALL)
-    study = optuna.create_study(direction="maximize")
+    study = optuna.create_study(direction="maximize", storage=f"sqlite:///{tmp_path}/study.db")
     trials = warm_trials(table(), searched, [F1])
     assert (add_warm(study, trials, searched), add_warm(study, trials, searched)) == (2, 0)
     assert [one.user_attrs[SETTINGS_ATTRIBUTE] for one in study.trials] == [one.settings for one in trials]

@@ -122,7 +122,7 @@ def add_warm(study: optuna.Study, trials: Sequence[SweepTrial], space: SearchSpa
     import optuna
 
     there = {
-        (one.user_attrs[SOURCE_ATTRIBUTE], repr(one.params), repr(one.values))
+        _identity(one.user_attrs[SOURCE_ATTRIBUTE], one.params, one.values)
         for one in study.get_trials(deepcopy=False)
         if SOURCE_ATTRIBUTE in one.user_attrs
     }
@@ -130,7 +130,7 @@ def add_warm(study: optuna.Study, trials: Sequence[SweepTrial], space: SearchSpa
     new = []
     for trial in trials:
         params = space.params_of(trial.settings)
-        if params is None or (trial.source, repr(params), repr(list(trial.values))) in there:
+        if params is None or _identity(trial.source, params, trial.values) in there:
             continue
         new.append(
             optuna.trial.create_trial(
@@ -142,6 +142,11 @@ def add_warm(study: optuna.Study, trials: Sequence[SweepTrial], space: SearchSpa
         )
     study.add_trials(new)
     return len(new)
+
+
+def _identity(source: str | None, params: Mapping[str, Any], values: Sequence[float]) -> tuple[str | None, str]:
+    """What tells one imported trial from another, whatever order a storage gives parameters in."""
+    return source, repr((sorted(params.items()), [float(value) for value in values]))
 
 
 def _known(source: str | Path | pd.DataFrame | Iterable[SweepTrial]) -> KnownTrials:
