@@ -104,10 +104,11 @@ def test_a_trial_below_the_median_is_stopped_once_three_have_completed() -> None
     assert stopping.verdict(study_of(*curves[1:], running=poor), 2) == "go"
 
 
-@pytest.mark.parametrize("step", [5, 80, 95])
+@pytest.mark.parametrize("step", [15, 80, 95])
 def test_a_trial_is_stopped_neither_in_the_warmup_nor_when_it_is_nearly_trained(step: int) -> None:
-    curves = [rising(0.9)] * 5
-    assert EarlyStopping(MEDIAN, F1).verdict(study_of(*curves, running=until(step, rising(0.1))), 5) == "go"
+    stopping = EarlyStopping(EarlyStoppingSettings(warmup=0.2), F1)
+    assert stopping.verdict(study_of(*[rising(0.9)] * 5, running=until(step, rising(0.1))), 5) == "go"
+    assert stopping.verdict(study_of(*[rising(0.9)] * 5, running=until(20, rising(0.1))), 5) == "stop"
 
 
 def test_what_early_stopping_says_of_a_trial_names_both_values() -> None:
@@ -184,7 +185,7 @@ def test_hyperband_stops_most_trials_and_none_before_there_are_enough() -> None:
 
 
 def test_the_newest_checkpoint_is_measured_while_its_value_may_stop_the_trial() -> None:
-    stopping = EarlyStopping(EarlyStoppingSettings(watch="checkpoints"), F1)
+    stopping = EarlyStopping(EarlyStoppingSettings(watch="checkpoints", warmup=0.1), F1)
     kept = [Checkpoint(step, f"model-{step}") for step in (3, 40, 60, 90)]
     assert stopping.checkpoint_to_measure(kept[:1], 100) is None
     assert stopping.checkpoint_to_measure(kept, 100) == kept[2]

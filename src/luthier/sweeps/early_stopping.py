@@ -39,6 +39,9 @@ GRID = 5
 LAST_STOP = 80
 """After so many hundredths no trial is stopped: the rest costs little, and a trained model teaches the sampler more."""
 
+FIRST_RUNG = 10
+"""Where halving and Hyperband compare for the first time, unless the warmup is longer."""
+
 FACTOR = 3
 """One in so many trials passes a rung of halving and Hyperband."""
 
@@ -65,7 +68,7 @@ class EarlyStoppingSettings(SettingsBlock):
     new checkpoint on the selection rows, which is paid for like any answer."""
     pause: bool = False
     """With halving: jobs are paused rather than stopped, and go on once they belong to the best."""
-    warmup: float = Field(default=0.1, ge=0, lt=1)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
     """Part of the training before which no trial is judged."""
     startup_trials: int = Field(default=3, ge=1)
     """Trials that have to be there to compare with before one is stopped."""
@@ -144,7 +147,7 @@ class EarlyStopping:
         self._on = settings.is_on and objective.metric not in COSTS
         self._sign = 1.0 if objective.direction == "maximize" else -1.0
         self._curves: dict[str, _Curve] = {}
-        self._rungs = rung_steps(self._warmup, FACTOR, LAST_STOP)
+        self._rungs = rung_steps(max(FIRST_RUNG, self._warmup), FACTOR, LAST_STOP)
         self._judged: set[tuple[int, int]] = set()
         self._pruner: Any = None
         self._lock = threading.Lock()
@@ -294,7 +297,9 @@ class EarlyStopping:
         import optuna
 
         if self.settings.pruner == "hyperband":
-            return optuna.pruners.HyperbandPruner(min_resource=self._warmup, max_resource=100, reduction_factor=FACTOR)
+            return optuna.pruners.HyperbandPruner(
+                min_resource=max(FIRST_RUNG, self._warmup), max_resource=100, reduction_factor=FACTOR
+            )
         startup = self.settings.startup_trials
         return optuna.pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=self._warmup, n_min_trials=startup)
 
