@@ -88,6 +88,16 @@ PAGES = (
         ),
     ),
     Page(
+        "sweeps.md",
+        "Sweeps",
+        "A search over the settings of a spec; see [sweep.md](../sweep.md).",
+        (
+            "sweep", "open_sweep", "stop_sweep", "Sweep", "luthier.sweeps.trial:SweepTrial",
+            "luthier.sweeps.settings:SweepSettings", "luthier.sweeps.early_stopping:EarlyStoppingSettings",
+            "luthier.sweeps.study_state:WinnerFigures", "luthier.sweeps.sweep_plan:SweepPlan",
+        ),
+    ),
+    Page(
         "errors.md",
         "Errors",
         "One tree; the number in brackets is the exit code of the command line. See [errors.md](../errors.md).",
