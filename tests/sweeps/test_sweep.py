@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import mlflow
@@ -16,9 +16,9 @@ from luthier.sweeps.settings import SweepSettings
 from luthier.sweeps.sweep_progress import SweepProgress
 from luthier.sweeps.sweep_result import Sweep
 from luthier.tuning.timing import Timing
-from luthier_local import LocalServer
-from tests.conftest import reviews
-from tests.tuning.conftest import make_spec
+from luthier_local import LocalServer, ModelCard
+from tests.conftest import KEY, reviews
+from tests.tuning.conftest import BASE, make_spec
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
@@ -156,3 +156,24 @@ def test_a_front_of_quality_and_cost_has_no_single_winner_by_cost(spec: lt.FineT
     assert found.state.facts.objectives[1].direction == "minimize"
     costs = {trial.number: trial.values[1] for trial in found.trials}
     assert min(costs, key=lambda number: costs[number]) in [trial.number for trial in found.front]
+
+
+@pytest.fixture
+def slow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    """Trains so slowly that a checkpoint is still kept when it is measured."""
+    monkeypatch.setenv("STARS_KEY", KEY)
+    base = ModelCard(BASE, backend="tunable-hashed", completions=False)
+    with LocalServer(models=[base], api_key=KEY, training_step_seconds=0.05) as running:
+        yield running
+
+
+def test_checkpoints_can_be_measured_to_stop_a_trial_early(task: lt.Task, slow_server: LocalServer) -> None:
+    spec = make_spec(task, slow_server)
+    space = {"tuning.learning_rate_multiplier": [1.0, 0.0001, 2.0], "tuning.epochs": [8]}
+    stopping = {"pruner": "median", "watch": "checkpoints", "startup_trials": 1}
+    found = search(spec, space, trials=3, concurrency=1, early_stopping=stopping, sampler="grid")
+    curves = [trial.curve for trial in found.trials]
+    # The objective itself, measured on the selection rows, at parts of the training.
+    assert any(curves)
+    assert all(-1 <= value <= 1 for curve in curves for value in curve.values())
+    assert all(0 < step <= 100 for curve in curves for step in curve)

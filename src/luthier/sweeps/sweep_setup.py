@@ -31,7 +31,7 @@ from luthier.sweeps.sweep_progress import SweepProgress
 from luthier.sweeps.sweep_result import Sweep
 from luthier.sweeps.sweep_runs import SweepRuns
 from luthier.sweeps.trial import StudyFacts
-from luthier.sweeps.trial_run import SweepParts
+from luthier.sweeps.trial_run import SweepParts, measurements
 from luthier.sweeps.warm_start import add_warm, warm_trials
 from luthier.sweeps.winner import MOST_FINALISTS, find_winner
 from luthier.tables import read_table
@@ -224,6 +224,10 @@ class SweepSetup:
         """Whether poor jobs are stopped before their end."""
         return self.base is not None and len(self.settings.objective) == 1 and self.settings.early_stopping.is_on
 
+    def _stopping(self) -> EarlyStopping | None:
+        settings = self.settings
+        return EarlyStopping(settings.early_stopping, settings.objective[0]) if self.stops_early else None
+
     def run(
         self,
         plan: SweepPlan,
@@ -266,7 +270,7 @@ class SweepSetup:
                 plan=self.base,
                 measurer=TrialMeasurer(self.spec.task, self.selection, self.train, options),
                 runs=runs,
-                stopping=EarlyStopping(self.settings.early_stopping, plan.objectives[0]) if self.stops_early else None,
+                stopping=self._stopping(),
                 objectives=plan.objectives,
                 timing=timing,
                 progress=shown,
@@ -349,6 +353,8 @@ class SweepSetup:
                 continue
             check = replan(self.base, spec).check
             tokens.append(check.trained_tokens)
+            if answers is not None:
+                answers *= measurements(self._stopping(), check.epochs)
             likely.append(None if check.cost_usd is None or answers is None else check.cost_usd + answers)
             high.append(None if check.cost_usd_high is None or answers is None else check.cost_usd_high + answers)
         if not high:

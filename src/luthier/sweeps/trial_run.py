@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from luthier.errors import BudgetReached, DataError, EndpointError, Interrupted, Partial, SpecError
+from luthier.providers.prices import sum_if_known
 from luthier.spec import Spec
 from luthier.sweeps.early_stopping import EarlyStopping
 from luthier.sweeps.measuring import TrialFigures, TrialMeasurer
@@ -29,6 +30,7 @@ from luthier.sweeps.sweep_progress import SweepProgress
 from luthier.sweeps.sweep_runs import SweepRuns
 from luthier.sweeps.trial import SweepObjective, SweepTrial, TrialStatus
 from luthier.techniques.finetune import FineTune
+from luthier.tuning.checkpoints import checkpoint_spec
 from luthier.tuning.job import Job
 from luthier.tuning.submission import submit
 from luthier.tuning.timing import Timing
@@ -40,7 +42,7 @@ from luthier.tuning.watch_driver import WatchedJob, take_turn
 if TYPE_CHECKING:
     from luthier.tuning.tuners.tuner import JobEvent
 
-__all__ = ["SweepParts", "TrialRun"]
+__all__ = ["SweepParts", "TrialRun", "measurements"]
 
 Wanted = Literal["running", "held", "stopped", "left"]
 """What is wanted of a job: that it runs, is paused by early stopping, is cancelled, or is left for a later start."""
@@ -99,6 +101,7 @@ class TrialRun:
         self._asked: tuple[Wanted, bool] | None = None
         self._woken = asyncio.Event()
         self._notes: dict[str, Any] = {}
+        self._measured_step = 0
 
     @property
     def number(self) -> int:
@@ -158,13 +161,14 @@ class TrialRun:
         parts = self._parts
         assert parts.plan is not None
         plan = await parts.act(replan, parts.plan, spec)
-        training, answers = plan.check.cost_usd_high, await parts.act(parts.measurer.bound_usd, spec)
-        bound = None if training is None or answers is None else training + answers
+        training, once = plan.check.cost_usd_high, await parts.act(parts.measurer.bound_usd, spec)
+        answers = None if once is None else once * measurements(parts.stopping, plan.check.epochs)
+        bound = sum_if_known([training, answers, self._notes.get("earlier_usd", 0.0)])
         quotes = isinstance(plan.tuner, Quotes)
         if bound is not None or not quotes:
             await parts.act(parts.study.reserve, self.claim, bound, parts.keep_usd)
         await self._note(planned_tokens=plan.check.trained_tokens)
-        job = await self._submitted(plan, None if bound is not None or answers is None else answers)
+        job = await self._submitted(plan, None if bound is not None else answers)
         if job is None:
             return
         run_id = self._notes.get("run_id")
@@ -172,7 +176,7 @@ class TrialRun:
             run_id = await parts.act(parts.runs.adopt, job, self.number, self.claim.settings)
         await self._note(job=job.id, job_status=job.state.status, run_id=run_id)
         watched = await parts.act(self._watched, job)
-        await self._watch(watched)
+        await self._watch(job, watched)
         await self._finish(job, watched)
 
     async def _submitted(self, plan: TuningPlan, answers_usd: float | None) -> Job | None:
@@ -207,7 +211,7 @@ class TrialRun:
     def _watched(self, job: Job) -> WatchedJob:
         return job.watched(timing=self._parts.timing, watcher=_Shown(self._parts.progress, self.number))
 
-    async def _watch(self, watched: WatchedJob) -> None:
+    async def _watch(self, owned: Job, watched: WatchedJob) -> None:
         """Follows the job to its end, and has the service do what is wanted of it.
 
         Raises:
@@ -226,7 +230,7 @@ class TrialRun:
                 events = watched.record.events if watched.record is not None else []
                 new, heard = events[heard:], len(events)
                 if self._wanted == "running":
-                    await self._judge(watched, new)
+                    await self._judge(owned, watched, new)
                 if self._wanted == "held" and watched.state.refused_pause is not None:
                     await self._stop()
                 if self._wanted == "left":
@@ -255,13 +259,15 @@ class TrialRun:
             elif status == PAUSED:
                 watched.request(ResumeRequested())
 
-    async def _judge(self, watched: WatchedJob, new: Sequence[JobEvent]) -> None:
+    async def _judge(self, owned: Job, watched: WatchedJob, new: Sequence[JobEvent]) -> None:
         """Tells the study how the job does, and acts on what early stopping makes of it."""
         parts, job = self._parts, watched.state.job
         if parts.stopping is None or job is None:
             return
         await self._note(held=None)
         reports = parts.stopping.reports(job, new, watched.state.steps)
+        if parts.stopping.settings.watch == "checkpoints" and any("checkpoint" in one.message.lower() for one in new):
+            reports = await self._measured_checkpoint(owned, watched)
         for step, value in reports:
             await parts.act(parts.study.report, self.claim, step, value)
         if not reports:
@@ -273,6 +279,26 @@ class TrialRun:
             await self._note(held=True)
             self._want("held")
         self._changed()
+
+    async def _measured_checkpoint(self, owned: Job, watched: WatchedJob) -> list[tuple[int, float]]:
+        """Measures the newest checkpoint on the selection rows, where that can still stop the trial."""
+        parts, job, steps = self._parts, watched.state.job, watched.state.steps
+        assert parts.stopping is not None and job is not None
+        kept = await parts.act(owned.checkpoints)
+        newest = parts.stopping.checkpoint_to_measure(kept, steps, self._measured_step)
+        if newest is None or steps is None:
+            return []
+        self._measured_step = newest.step
+        try:
+            found: TrialFigures = await parts.act(parts.measurer.measure, checkpoint_spec(owned, newest), None, owned)
+        except (DataError, EndpointError) as error:
+            # Services keep the last few only, so that it may be gone by now. The result is measured in any case.
+            parts.progress.say(f"trial {self.number}: the checkpoint of step {newest.step} was not measured: {error}")
+            return []
+        spent = self._notes.get("checkpoints_usd", 0.0)
+        await self._note(checkpoints_usd=None if spent is None or found.cost_usd is None else spent + found.cost_usd)
+        value = found.metrics.get(parts.stopping.objective.metric)
+        return [] if value is None else parts.stopping.measured(job, newest, steps, value)
 
     async def _stop(self) -> None:
         stopping = self._parts.stopping
@@ -303,10 +329,12 @@ class TrialRun:
             await self._measure(job.spec, job)
         elif job.state.status == "cancelled" and stopped is not None:
             await self._tell("pruned", reason=stopped)
-        elif job.state.status == "cancelled" and self._wanted == "left":
+        elif job.state.status == "cancelled" and (
+            self._wanted == "left" or await parts.act(parts.study.stop_requested)
+        ):
+            # The next start buys the job again; what this one cost stays part of what the trial cost.
+            await self._note(earlier_usd=self._spent(), training_usd=0.0, checkpoints_usd=0.0)
             raise Interrupted("interrupted; its job is cancelled, and is bought again")
-        elif job.state.status == "cancelled" and await parts.act(parts.study.stop_requested):
-            raise Interrupted("the sweep was stopped")
         else:
             why = job.state.error or "the service gives no reason"
             await self._tell("failed", reason=f"job {job.id} {job.state.said}: {why}")
@@ -315,8 +343,7 @@ class TrialRun:
         parts = self._parts
         run_id = self._notes["run_id"]
         found: TrialFigures = await parts.act(parts.measurer.measure, spec, run_id, job)
-        training = self._notes.get("training_usd") if job is not None else 0.0
-        cost = None if training is None or found.cost_usd is None else training + found.cost_usd
+        cost = sum_if_known([self._spent() if job is not None else 0.0, found.cost_usd])
         await self._note(measured=dict(found.metrics), cost_usd=cost)
         figures = {**found.metrics, **({} if cost is None else {"cost_usd": cost})}
         missing = [one.metric for one in parts.objectives if one.metric not in figures]
@@ -329,7 +356,7 @@ class TrialRun:
 
     async def _tell(self, status: TrialStatus, values: Sequence[float] = (), reason: str = "") -> None:
         parts = self._parts
-        cost = self._notes.get("cost_usd", self._notes.get("training_usd"))
+        cost = self._notes["cost_usd"] if "cost_usd" in self._notes else self._spent()
         nothing_bought = self._notes.get("job") is None and status == "failed"
         await self._note(ended=time.time())
         await parts.act(parts.study.settle, self.claim, 0.0 if nothing_bought else cost)
@@ -338,6 +365,12 @@ class TrialRun:
         await parts.act(parts.study.tell, self.claim, status, list(values), reason)
         self.refusal = reason if status == "failed" else None
         parts.progress.trial_ended(trial)
+
+    def _spent(self) -> float | None:
+        """What the trial's jobs and their checkpoints cost so far; `None` when unknown."""
+        notes = self._notes
+        others = [notes.get("checkpoints_usd", 0.0), notes.get("earlier_usd", 0.0)]
+        return sum_if_known([notes.get("training_usd"), *others])
 
     def _trial(self, status: TrialStatus, values: Sequence[float], reason: str) -> SweepTrial:
         known = SweepTrial(self.number, self.claim.settings, status, tuple(values), started=self._began, reason=reason)
@@ -368,6 +401,11 @@ class TrialRun:
     def _pauses(self) -> bool:
         plan = self._parts.plan
         return plan is not None and plan.tuner.rules(plan.check.model).pauses
+
+
+def measurements(stopping: EarlyStopping | None, epochs: int | None) -> int:
+    """How often a trial is measured at most: in the end, and every checkpoint where early stopping judges by those."""
+    return 1 + (epochs or 1) if stopping is not None and stopping.settings.watch == "checkpoints" else 1
 
 
 def _last_figures(watched: WatchedJob) -> dict[str, float]:
