@@ -110,6 +110,8 @@ def test_a_machine_with_another_tracking_store_keeps_a_run_of_its_own(
     mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/other.db")
     own = SweepRuns.begin(spec, runs.facts, {}).joined(runs.facts)
     assert own.parent_id != runs.parent_id
+    assert own.kept(runs.parent_id) is None
+    assert own.kept(own.parent_id) == own.parent_id
     assert tags(own.child(spec, 1, {}))["mlflow.parentRunId"] == own.parent_id
 
 

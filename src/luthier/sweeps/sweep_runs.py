@@ -136,6 +136,10 @@ class SweepRuns:
         self._client.set_tag(child, SWEEP_TAGS["job_run"], job.run_id)
         return child
 
+    def kept(self, run_id: str | None) -> str | None:
+        """The run of a trial that another process has begun; `None` where this tracking store does not have it."""
+        return None if run_id is None or _found(run_id) is None else run_id
+
     def end(self, trial: SweepTrial) -> None:
         """Writes what a trial came to and ends its run: FINISHED, KILLED where it was stopped early, or FAILED."""
         from mlflow.entities import Metric, RunTag

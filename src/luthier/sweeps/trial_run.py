@@ -153,7 +153,9 @@ class TrialRun:
         parts = self._parts
         bound = await parts.act(parts.measurer.bound_usd, spec)
         await parts.act(parts.study.reserve, self.claim, bound, parts.keep_usd)
-        run_id = self._notes.get("run_id") or await parts.act(parts.runs.child, spec, self.number, self.claim.settings)
+        run_id = await parts.act(parts.runs.kept, self._notes.get("run_id"))
+        if run_id is None:
+            run_id = await parts.act(parts.runs.child, spec, self.number, self.claim.settings)
         await self._note(run_id=run_id)
         await self._measure(spec, None)
 
@@ -171,7 +173,7 @@ class TrialRun:
         job = await self._submitted(plan, None if bound is not None else answers)
         if job is None:
             return
-        run_id = self._notes.get("run_id")
+        run_id = await parts.act(parts.runs.kept, self._notes.get("run_id"))
         if run_id is None or self._notes.get("job") != job.id:
             run_id = await parts.act(parts.runs.adopt, job, self.number, self.claim.settings)
         await self._note(job=job.id, job_status=job.state.status, run_id=run_id)
@@ -321,7 +323,8 @@ class TrialRun:
             trained_tokens=bill.trained_tokens,
             tokens_estimated=bill.estimated,
             planned_usd=bill.planned_usd,
-            training_usd=bill.cost_usd,
+            # A job that another trial bought, or another command, costs this one nothing.
+            training_usd=bill.cost_usd if self._notes["run_id"] == job.run_id else 0.0,
             refused_cancel=watched.state.refused_cancel,
             reported=_last_figures(watched),
         )
