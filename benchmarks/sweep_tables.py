@@ -23,6 +23,8 @@ from optuna.samplers import BaseSampler, TPESampler
 from luthier.sweeps.samplers import sampler_of
 from luthier.sweeps.trial import SweepObjective
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
 OBJECTIVE = SweepObjective("weighted_f1", "maximize")
 Space = Mapping[str, BaseDistribution]
 Make = Callable[[int, Space], BaseSampler]

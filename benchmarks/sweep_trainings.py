@@ -3,9 +3,9 @@
     python benchmarks/sweep_trainings.py [--trials 400] [--yelp FOLDER] [--into FOLDER]
 
 Every trial is what a job of the embedded server would compute, called directly: the same settings, seed and rows
-give the same weights, so that the files can be made again bit for bit. A trial's base, epochs, batch size and
-learning-rate multiplier are drawn at random; its F1 is weighted, on validation rows. `held apart` tables judge the
-default sampler; the others were there to choose it with. No row is in two tables of one source.
+give the same weights. A trial's base, epochs, batch size and learning-rate multiplier are drawn at random; its F1 is
+weighted, on validation rows. The tables held apart judge the default sampler; the others were there to choose it
+with. Two tables of the same data are trained on different rows and share their validation rows.
 """
 
 from __future__ import annotations

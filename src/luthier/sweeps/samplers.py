@@ -160,6 +160,8 @@ class SpreadTPESampler(PointSampler):
 class GridSampler(BaseSampler):
     """Tries every point once, in random order; conditional settings only where they apply.
 
+    Points of imported trials count as tried.
+
     Optuna's `GridSampler` would repeat points that differ in settings that do not apply. Both of Optuna's stop the
     study after the last point, which is an error in ask and tell; here the driver counts trials.
     """
