@@ -10,16 +10,24 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints import Endpoint, Engine
+from luthier.endpoints import Endpoint, Engine, Price
 from luthier.engine.options import RunOptions
 from luthier.errors import ModelError
+from luthier.providers.endpoint import Resource
 from luthier.sweeps.measuring import TrialMeasurer
 from luthier.sweeps.study_state import WinnerFigures
 from luthier.sweeps.sweep_runs import SweepRuns
 from luthier.sweeps.trial import SweepObjective, SweepTrial
 from luthier.sweeps.winner import MOST_FINALISTS, find_winner
-from tests.conftest import reviews
+from luthier.tracking.runs import fitted_of_run
+from luthier.tuning.timing import Timing
+from luthier.tuning.tuners.arm import ControlPlane
+from luthier.tuning.tuners.azure import AzureTuner
+from luthier_local import LocalServer
+from tests.conftest import KEY, reviews
 from tests.sweeps.studies import facts
+from tests.tuning.azure_stand_in import ACCOUNT, GROUP, SUBSCRIPTION, AzureStandIn
+from tests.tuning.conftest import BASE, make_spec
 
 QWK = SweepObjective("qwk", "maximize")
 
@@ -185,3 +193,36 @@ def test_the_winner_is_packaged_with_its_figures_on_the_holdout_rows(
     found.result.log(register="stars", alias="challenger")
     version = mlflow.MlflowClient().get_model_version_by_alias("stars", "challenger")
     assert "Measured on 150 rows" in version.description
+
+
+@pytest.mark.slow
+def test_a_winner_that_needs_a_deployment_has_one_only_while_it_is_measured(
+    study: SweepRuns,
+    task: lt.Task,
+    server: LocalServer,
+    table: pd.DataFrame,
+    train: pd.DataFrame,
+    holdout: pd.DataFrame,
+    options: RunOptions,
+    timing: Timing,
+) -> None:
+    price = Price(input_usd_per_million=1, output_usd_per_million=2, hosting_usd_per_hour=1.7)
+    place = Resource(subscription=SUBSCRIPTION, group=GROUP, account=ACCOUNT)
+    with AzureStandIn(server.azure_url, KEY) as azure:
+        asked = Endpoint(
+            provider="azure", base_url=azure.url, model=BASE, api_key_env="STARS_KEY", resource=place, price=price
+        )
+        plane = ControlPlane(asked, client=azure.arm_client(), wait=timing.wait)
+        tuner = AzureTuner(asked, plane=plane, wait=timing.wait)
+        job = lt.tune(make_spec(task, server, endpoint=asked), train, tuner=tuner, timing=timing)
+        run_id = study.adopt(job, 0, {})
+        figures = TrialMeasurer(task, table, None, options).measure(job.spec, run_id, job).metrics
+        trial = SweepTrial(0, {}, "complete", (figures["qwk"],), figures, run_id=run_id)
+        found = find_winner(task, study.facts, [trial], holdout, options, tuner=tuner)
+        assert found is not None
+        assert job.need_hosting().leftovers() == []
+        assert found.cost_usd is not None
+        assert found.cost_usd > 0
+        spec = fitted_of_run(found.result.run_id).spec
+        assert spec.endpoint is not None
+        assert spec.endpoint.model == job.need_result()
