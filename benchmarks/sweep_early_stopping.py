@@ -3,8 +3,10 @@
     python benchmarks/sweep_early_stopping.py [--seeds 10] [--trials 40] [--pruner median] [--rows 240]
 
 Each sweep has a folder, a server and a tracking store of its own, so that no job of one is found by another. Training
-steps are counted in the server's own database: what a job that was cancelled has really trained. Both sweeps of a seed
-draw from the same sampler with the same seed. The best is measured on holdout rows that selection never saw.
+steps are counted in the server's own database: what a job that was cancelled has really trained. The server rests for a
+hundredth of a second after each step, so that a job takes some seconds, and looks at it matter as they do with jobs of
+minutes. Both sweeps of a seed draw from the same sampler with the same seed. The best is measured on holdout rows that
+selection never saw. Several seeds run side by side (`--parallel`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -38,11 +41,20 @@ seed: {seed}
 
 SPEC = """
 name: stars
-task: {name: stars, type: rating, text: text, label: stars, labels: [1, 2, 3, 4, 5]}
+task: {{name: stars, type: rating, text: text, label: stars, labels: [1, 2, 3, 4, 5]}}
 technique: fine-tune
-prompt: {template: "Stars for: {{ text }}"}
+prompt: {{template: "Stars for: {{{{ text }}}}"}}
 answer: score
-endpoint: {provider: local, model: wordllama-tunable}
+endpoint: {{provider: compatible, base_url: "{address}", model: tunable}}
+"""
+
+SERVER = """
+import sys, time
+from luthier_local import LocalServer, ModelCard
+card = ModelCard("tunable", backend="tunable-hashed", completions=False)
+with LocalServer(models=[card], folder=sys.argv[1], training_step_seconds=0.01) as server:
+    print(server.base_url, flush=True)
+    sys.stdin.read()
 """
 
 
@@ -51,7 +63,6 @@ def run_sweep(folder: Path, tables: dict[str, pd.DataFrame], pruner: str, seed: 
     folder.mkdir(parents=True)
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
-    (folder / "spec.yaml").write_text(SPEC)
     (folder / "sweep.yaml").write_text(SWEEP.format(pruner=pruner, seed=seed))
     own = {
         "LUTHIER_HOME": str(folder / "home"),
@@ -63,10 +74,15 @@ def run_sweep(folder: Path, tables: dict[str, pd.DataFrame], pruner: str, seed: 
     command += ["--validation", "validation.csv", "--holdout", "holdout.csv", "--trials", str(trials)]
     command += ["--concurrency", "4", "--yes", "--json"]
     began = time.monotonic()
-    done = subprocess.run(command, cwd=folder, env=os.environ | own, capture_output=True, text=True, check=False)
+    served = [sys.executable, "-c", SERVER, str(folder / "service")]
+    with subprocess.Popen(served, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        (folder / "spec.yaml").write_text(SPEC.format(address=server.stdout.readline().strip()))
+        done = subprocess.run(command, cwd=folder, env=os.environ | own, capture_output=True, text=True, check=False)
+        server.communicate("")
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    database = folder / "home" / "local" / "jobs" / "jobs.db"
+    database = folder / "service" / "jobs.db"
     with sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True) as server:
         steps = dict(server.execute("select job, max(step) from steps group by job").fetchall())
         statuses = dict(server.execute("select id, status from jobs").fetchall())
@@ -91,30 +107,34 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--pruner", default="median")
     parser.add_argument("--rows", type=int, default=240)
+    parser.add_argument("--parallel", type=int, default=3)
     given = parser.parse_args()
     sample = sample_splits()
     tables = {
         "train": sample["train"].head(given.rows),
-        "validation": sample["validation"],
+        "validation": sample["validation"].head(300),
         "holdout": sample["test"],
     }
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for seed in range(1, given.seeds + 1):
-            pair = {
-                pruner: run_sweep(Path(scratch) / f"{seed}-{pruner}", tables, pruner, seed, given.trials)
-                for pruner in ("none", given.pruner)
-            }
-            plain, early = pair["none"], pair[given.pruner]
-            (selected, holdout), (selected_early, holdout_early) = best_of(plain), best_of(early)
-            rows.append((early["steps"] / plain["steps"], selected_early - selected, holdout_early - holdout))
-            print(
-                f"seed {seed:2}: steps {plain['steps']:,} -> {early['steps']:,} ({rows[-1][0]:.2f}), best "
-                f"{selected:.3f} -> {selected_early:.3f}, on holdout {holdout:.3f} -> {holdout_early:.3f}, "
-                f"{early['cancelled']} jobs cancelled, {len(early['left']) + len(plain['left'])} left running, "
-                f"{plain['seconds']:.0f} s -> {early['seconds']:.0f} s",
-                flush=True,
-            )
+
+    def both(seed: int) -> tuple[float, float, float]:
+        pair = {
+            pruner: run_sweep(Path(scratch) / f"{seed}-{pruner}", tables, pruner, seed, given.trials)
+            for pruner in ("none", given.pruner)
+        }
+        plain, early = pair["none"], pair[given.pruner]
+        (selected, holdout), (selected_early, holdout_early) = best_of(plain), best_of(early)
+        row = (early["steps"] / plain["steps"], selected_early - selected, holdout_early - holdout)
+        print(
+            f"seed {seed:2}: steps {plain['steps']:,} -> {early['steps']:,} ({row[0]:.2f}), best "
+            f"{selected:.3f} -> {selected_early:.3f}, on holdout {holdout:.3f} -> {holdout_early:.3f}, "
+            f"{early['cancelled']} jobs cancelled, {len(early['left']) + len(plain['left'])} left running, "
+            f"{plain['seconds']:.0f} s -> {early['seconds']:.0f} s",
+            flush=True,
+        )
+        return row
+
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(given.parallel) as threads:
+        rows = list(threads.map(both, range(1, given.seeds + 1)))
     for place, what in enumerate(("share of training steps", "best on selection rows", "winner on holdout rows")):
         values = [row[place] for row in rows]
         spread = stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
