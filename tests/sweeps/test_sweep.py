@@ -86,6 +86,16 @@ def test_the_winner_has_a_figure_on_rows_that_no_trial_was_measured_on(spec: lt.
     assert "shrinkage" in str(found)
 
 
+def test_a_trial_that_is_told_apart_by_the_objective_is_no_finalist(spec: lt.FineTune) -> None:
+    # Not the metric that ranks a leaderboard of this task, which is QWK.
+    poor_and_good = {"tuning.learning_rate_multiplier": [0.001, 2.0]}
+    found = search(spec, poor_and_good, objective="weighted_f1", sampler="grid", trials=2)
+    worse, better = sorted(trial.values[0] for trial in found.trials)
+    assert better - worse > 0.2
+    assert found.state.winner is not None
+    assert [one.number for one in found.state.winner.finalists] == [found.best.number]
+
+
 def test_the_same_sweep_again_buys_no_job_and_measures_nothing_anew(
     spec: lt.FineTune, jobs_at: Callable[[], list[str]]
 ) -> None:
