@@ -8,6 +8,7 @@ from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint
 from luthier.tuning.tuners.azure import AzureTuner
 from luthier.tuning.tuners.fireworks import FireworksTuner
+from luthier.tuning.tuners.gpu import GpuTuner
 from luthier.tuning.tuners.openai import OpenAITuner
 from luthier.tuning.tuners.together import TogetherTuner
 from luthier.tuning.tuners.tuner import Tuner
@@ -19,6 +20,7 @@ TUNERS: dict[str, Callable[[Endpoint], Tuner]] = {
     "azure": AzureTuner,
     "together": TogetherTuner,
     "fireworks": FireworksTuner,
+    "vllm": GpuTuner,
     "compatible": OpenAITuner,
     "local": OpenAITuner,
 }

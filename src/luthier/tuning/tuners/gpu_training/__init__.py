@@ -1,0 +1,1 @@
+"""The program that trains: it runs in an environment of its own and is never imported by Luthier."""
