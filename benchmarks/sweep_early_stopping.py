@@ -45,14 +45,14 @@ task: {{name: stars, type: rating, text: text, label: stars, labels: [1, 2, 3, 4
 technique: fine-tune
 prompt: {{template: "Stars for: {{{{ text }}}}"}}
 answer: score
-endpoint: {{provider: compatible, base_url: "{address}", model: tunable}}
+endpoint: {{provider: compatible, base_url: "{address}", model: tunable, api_key_env: SWEEP_KEY}}
 """
 
 SERVER = """
 import sys, time
 from luthier_local import LocalServer, ModelCard
 card = ModelCard("tunable", backend="tunable-hashed", completions=False)
-with LocalServer(models=[card], folder=sys.argv[1], training_step_seconds=0.01) as server:
+with LocalServer(models=[card], api_key="of-this-run", folder=sys.argv[1], training_step_seconds=0.01) as server:
     print(server.base_url, flush=True)
     sys.stdin.read()
 """
@@ -67,6 +67,7 @@ def run_sweep(folder: Path, tables: dict[str, pd.DataFrame], pruner: str, seed: 
     own = {
         "LUTHIER_HOME": str(folder / "home"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "SWEEP_KEY": "of-this-run",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }

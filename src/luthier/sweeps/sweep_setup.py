@@ -112,6 +112,8 @@ class SweepSetup:
         else:
             self._refuse_leaks()
         self.space.check(self.spec, self.tuner)
+        if self.base is not None and self.tuner is not None:
+            settings.early_stopping.check(self.space.paths, self.tuner.rules(self.base.check.model))
         self._digests = self._rows_digests()
 
     @classmethod
@@ -258,7 +260,9 @@ class SweepSetup:
         warm = [] if warm_start is None else warm_trials(warm_start, self.space, self.settings.objective, self.spec)
         study, runs = self._join(plan)
         if warm:
-            add_warm(study.study, warm, self.space)
+            # One machine at a time: each would add them.
+            with study.alone("warm start"):
+                add_warm(study.study, warm, self.space)
         shown = progress or SweepProgress()
         options = options.for_command()
         engine = options.asking_engine()

@@ -53,11 +53,6 @@ CONFIRM_SECONDS = 120.0
 LONG_REST_SECONDS = 60.0
 """Time between looks at a job that early stopping has paused."""
 
-LOOKS = 25
-"""Looks over the training of a job that may be stopped early; a late look saves less."""
-
-SHORTEST_REST_SECONDS = 0.2
-
 BUSY_SECONDS = 15.0
 """Wait before a submission is tried again that the service was not able to take."""
 
@@ -247,17 +242,7 @@ class TrialRun:
                     if now > until or watched.state.refused_cancel or watched.error is not None:
                         raise Interrupted(f"interrupted; its job {job.id} still {job.said} at the service")
                 self._steer(watched, job.status)
-            await self._rest(LONG_REST_SECONDS if self.paused else self._look_seconds(watched, due))
-
-    def _look_seconds(self, watched: WatchedJob, due: float) -> float:
-        """Time until the next look; while early stopping judges the job, at least `LOOKS` over its training."""
-        now, state = self._parts.timing.clock(), watched.state
-        rest = max(0.0, due - now)
-        stopping = self._parts.stopping
-        if stopping is None or state.first is None or not state.steps or (state.step or 0) <= state.first[1]:
-            return rest
-        whole = (now - state.first[0]) / ((state.step or 0) - state.first[1]) * state.steps
-        return min(rest, max(SHORTEST_REST_SECONDS, whole / LOOKS))
+            await self._rest(LONG_REST_SECONDS if self.paused else max(0.0, due - parts.timing.clock()))
 
     def _steer(self, watched: WatchedJob, status: str) -> None:
         """Asks once for what is wanted; the watch repeats it until the service confirms."""
