@@ -49,6 +49,7 @@ def files(tmp_path: Path, store: str, server: LocalServer, train: pd.DataFrame) 
 def test_a_dry_run_says_trials_rows_and_price_and_sends_nothing(run: Run, files: Path, server: LocalServer) -> None:
     ended = run("sweep", "sweep.yaml", *TABLES, "--trials", "5", "--dry-run")
     assert ended.code == 0, ended.err
+    assert "A new study" not in ended.err
     said = " ".join(ended.err.split())
     for words in ("5 trials", "for weighted_f1", "rows to choose by", "holdout rows", "a trial", "nothing was sent"):
         assert words in said

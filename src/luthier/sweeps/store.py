@@ -19,7 +19,18 @@ from luthier.sweeps.leases import LEASE_SECONDS, Claim, LeaseLost
 from luthier.sweeps.stored_study import StoredStudy, read_facts
 from luthier.sweeps.trial import StudyFacts
 
-__all__ = ["Claim", "LeaseLost", "StoredStudy", "SweepStore"]
+__all__ = ["Claim", "LeaseLost", "StoredStudy", "SweepStore", "quiet_study"]
+
+
+def quiet_study(**settings: Any) -> optuna.Study:
+    """As `optuna.create_study`, which writes a line to standard error."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(**settings)
+    finally:
+        optuna.logging.set_verbosity(before)
+
 
 SHOWN_DIFFERENCES = 3
 
@@ -106,7 +117,7 @@ class SweepStore:
         return sorted((read_facts(row.facts) for row in rows), key=lambda one: -one.created)
 
     def _optuna_study(self, facts: StudyFacts, sampler: BaseSampler, *, is_new: bool) -> optuna.Study:
-        study = optuna.create_study(
+        study = quiet_study(
             study_name=facts.name,
             storage=self._database.storage,
             sampler=sampler,

@@ -24,7 +24,7 @@ from luthier.sweeps.early_stopping import EarlyStopping
 from luthier.sweeps.measuring import TrialMeasurer
 from luthier.sweeps.samplers import sampler_of
 from luthier.sweeps.settings import SweepSettings
-from luthier.sweeps.store import StoredStudy, SweepStore
+from luthier.sweeps.store import StoredStudy, SweepStore, quiet_study
 from luthier.sweeps.study_state import WinnerFigures
 from luthier.sweeps.sweep_plan import SweepPlan, TrialPrice
 from luthier.sweeps.sweep_progress import SweepProgress
@@ -343,7 +343,7 @@ class SweepSetup:
         """The price of trials, by points drawn at random; and the most that measuring the winner costs."""
         import optuna
 
-        drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self.settings.seed))
+        drawn = quiet_study(sampler=optuna.samplers.RandomSampler(seed=self.settings.seed))
         measurer = TrialMeasurer(self.spec.task, self.selection, self.train, DEFAULTS)
         final = TrialMeasurer(self.spec.task, self.holdout, self.train, DEFAULTS)
         likely: list[float | None] = []
