@@ -6,6 +6,7 @@ import hashlib
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,20 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
-from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text, create_engine, select, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    select,
+    text,
+)
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
@@ -104,7 +118,9 @@ class SweepDatabase:
 
     def __init__(self, url: str | None = None, wait: Callable[[float], None] = time.sleep) -> None:
         given = URL.create("sqlite", database=str(luthier_home() / FILE)) if url is None else _parsed(url)
-        self.url = given.set(password=None).difference_update_query(SECRETS)
+        # Not `given.set(password=None)`, which leaves the password.
+        parts = (given.drivername, given.username, None, given.host, given.port, given.database, given.query)
+        self.url = URL.create(*parts).difference_update_query(SECRETS)
         self.file = Path(given.database or "") if given.get_backend_name() == "sqlite" else None
         secrets = {name: str(given.query[name]) for name in SECRETS if name in given.query}
         if given.password:
@@ -134,11 +150,16 @@ class SweepDatabase:
                 "exists and may be written to, as in postgresql://user@host/sweeps (password: PGPASSWORD)."
             ) from None
         self.engine = self.storage.engine
+        if self.file is not None:
+            self.engine.dispose()
+            # A crash of the program loses nothing; a power cut may lose the last moments, never the file.
+            event.listen(self.engine, "connect", lambda made, _: made.execute("PRAGMA synchronous = NORMAL").close())
+        weakref.finalize(self, self.engine.dispose)
 
     @property
     def shown(self) -> str:
         """The database as people may see it: without a password."""
-        return str(self.file) if self.file is not None else self.url.render_as_string()
+        return str(self.file) if self.file is not None else self.url.set(drivername="postgresql").render_as_string()
 
     @property
     def is_steady(self) -> bool:
@@ -241,16 +262,17 @@ class SweepDatabase:
 
     def _note_away(self, error: Exception) -> None:
         with self._outage:
-            if not self._is_away:
-                self._is_away = True
+            # What was begun before it came back fails after that: still the same outage.
+            if not self._is_away and time.monotonic() - self._back > STEADY_SECONDS:
                 self._say(f"waiting for the storage {self.shown}: {self._reason(error)}")
+            self._is_away = True
 
     def _note_back(self) -> None:
         if self._is_away:
             with self._outage:
-                if self._is_away:
-                    self._is_away, self._back = False, time.monotonic()
+                if self._is_away and time.monotonic() - self._back > STEADY_SECONDS:
                     self._say(f"the storage {self.shown} answers again")
+                self._is_away, self._back = False, time.monotonic()
 
     def _say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
