@@ -18,6 +18,7 @@ from typing import Any
 import optuna
 
 from luthier.errors import BudgetReached
+from luthier.processes import start_time
 from luthier.sweeps.samplers import sampler_of
 from luthier.sweeps.store import Claim, StoredStudy, SweepStore
 from luthier.sweeps.trial import StudyFacts
@@ -46,6 +47,11 @@ def joined(
 ) -> StoredStudy:
     """A study with the sampler of a sweep."""
     return SweepStore(url, lease_seconds).join(given or facts(), sampler_of("tpe", 7, [F1], SPACE))
+
+
+def opened(url: str) -> StoredStudy:
+    """The study that is there."""
+    return SweepStore(url).open(sampler=sampler_of("tpe", 7, [F1], SPACE))
 
 
 def claimed(study: StoredStudy) -> Claim:
@@ -77,7 +83,7 @@ def marked(folder: Path, number: int) -> Iterator[None]:
         mark.touch(exist_ok=False)
     except FileExistsError:
         holder = mark.read_text()
-        if holder and Path(f"/proc/{holder}").exists():
+        if holder and start_time(int(holder)) is not None:
             (folder / "driven-twice").write_text(f"trial {number} is driven by {holder} and by {os.getpid()}")
             raise
     mark.write_text(str(os.getpid()))
@@ -93,7 +99,7 @@ def start(url: str, folder: Path, work_seconds: float = 0.0) -> subprocess.Popen
 
 def main(url: str, folder: Path, work_seconds: float) -> None:
     """Drives trials until there is none left, also none that another process may leave."""
-    study = joined(url)
+    study = opened(url)
     while True:
         claim = study.claim(suggest)
         if claim is not None:
@@ -116,7 +122,7 @@ def killed_at_each_line(url: str, folder: Path, every: int) -> None:
         child = os.fork()
         if child == 0:
             kill_after(lines)
-            study = joined(url)
+            study = opened(url)
             drive(study, claimed(study), folder)
             os._exit(0)
         _, status = os.waitpid(child, 0)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -133,7 +132,7 @@ def test_a_trial_whose_settings_were_being_drawn_gets_the_rest_of_them() -> None
 def test_no_trial_is_lost_or_driven_twice_wherever_its_process_is_killed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sweeps.db"
     study = joined(url, facts(trials=40, budget_usd=20.0))
-    command = [sys.executable, "-m", "tests.sweeps.driving", "kill", url, str(tmp_path), "37"]
+    command = [sys.executable, "-m", "tests.sweeps.driving", "kill", url, str(tmp_path), "53"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 500, "lines of one trial"
@@ -158,7 +157,8 @@ def test_processes_that_share_a_file_drive_each_trial_once(tmp_path: Path) -> No
     while sum(trial.status == "complete" for trial in study.trials()) < 6:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
+    killed.kill()
+    killed.communicate()
     for process in processes:
         _, said = process.communicate(timeout=60)
         assert process.returncode == 0 and said == b"", said
@@ -166,7 +166,6 @@ def test_processes_that_share_a_file_drive_each_trial_once(tmp_path: Path) -> No
     assert [trial.number for trial in trials] == list(range(24))
     assert {trial.status for trial in trials} == {"complete"} and study.spent_usd() == 12.0
     assert not (tmp_path / "driven-twice").exists()
-    killed.communicate()
 
 
 def test_what_one_process_does_alone_another_one_waits_with() -> None:
