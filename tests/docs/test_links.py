@@ -29,7 +29,7 @@ def verbs() -> dict[str, Any]:
         inner = getattr(command, "commands", None)
         found |= {f"{name} {word}": one for word, one in inner.items()} if inner else {name: command}
         # Verbs that take a spec or a model themselves.
-        for own in ("submit", "start"):
+        for own in ("submit", "start", "run"):
             if inner and own in inner:
                 found[name] = inner[own]
     return found

@@ -207,7 +207,7 @@ class SweepDatabase:
         try:
             yield
         finally:
-            # The server frees the lock with the connection, which goes to nobody else.
+            # The server frees the lock with the connection, which no other thread gets.
             connection.invalidate()
             connection.close()
 

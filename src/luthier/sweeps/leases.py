@@ -84,7 +84,7 @@ class TrialLeases:
             return False
         if row.place == place_of_processes() and start_time(row.pid) != row.process_start:
             return False
-        # While the database was away nobody could renew.
+        # While the database was away no process could renew.
         return bool(now < row.expires) or not self._database.is_steady
 
     def take(

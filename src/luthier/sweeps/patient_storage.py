@@ -1,4 +1,4 @@
-"""Optuna's storage, which waits for a database that is away whoever calls it: also samplers, pruners and people."""
+"""Optuna's storage, which waits for a database that is away, also where samplers, pruners and users call it."""
 
 from __future__ import annotations
 

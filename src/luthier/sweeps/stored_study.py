@@ -81,7 +81,7 @@ class StoredStudy:
     # Who drives which trial
 
     def claim(self, suggest: Suggest) -> Claim | None:
-        """The next trial to drive: one that nobody drives any more, else a new one; `None` when there is none.
+        """The next trial to drive: one that no process drives any more, else a new one; `None` when there is none.
 
         Args:
             suggest: draws the settings of a trial; also of one whose process died between two draws.
@@ -106,7 +106,7 @@ class StoredStudy:
         )
 
     def release(self, claim: Claim, status: TrialStatus, reason: str) -> None:
-        """Leaves a trial, `paused` or `interrupted`, to whoever claims next. Changes nothing if its lease was lost."""
+        """Leaves a trial, `paused` or `interrupted`, for the next claim. Changes nothing if its lease was lost."""
         columns = {"status": status, "reason": _storable(reason), "token": None, "expires": 0.0}
         self._database.in_transaction(lambda connection: self._leases.change(connection, claim, **columns))
 
@@ -132,7 +132,7 @@ class StoredStudy:
             if row is not None:
                 self._leases.change(connection, claim, notes=json.dumps(json.loads(row.notes) | facts))
 
-        # Nobody but the holder of the lease writes them.
+        # Only the holder of the lease writes them.
         with self._noting:
             self._database.in_transaction(merge)
 
@@ -270,7 +270,7 @@ class StoredStudy:
         if left:
             claim: Claim | None = self._adopted(connection, left[0])
         else:
-            # Nobody else draws one while this process has the lock: the process that drew one without a row is gone.
+            # Only the process with the lock draws one, so the process that drew one without a row is gone.
             undrawn = [one for number, one in running.items() if number not in rows]
             claim = self._drawn(connection, suggest, undrawn)
         for number, row in rows.items():

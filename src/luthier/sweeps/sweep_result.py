@@ -160,7 +160,7 @@ class Sweep:
 
     @property
     def spent_usd(self) -> float:
-        """What the sweep has cost, all machines together; costs that nobody knows are not in it."""
+        """What the sweep has cost, all machines together; costs that are not known are not in it."""
         return self.state.spent_usd
 
     @property

@@ -282,7 +282,7 @@ class GpuJob:
         _started.append(process)
         self._write("process.json", json.dumps({"pid": process.pid, "started": start_time(process.pid)}))
         assert process.stdin is not None
-        # Only now may it begin: whoever looks from here on knows which process it is.
+        # Only now may it begin: a process that looks from here on knows which one it is.
         with suppress(BrokenPipeError), process.stdin as gate:
             gate.write(b"go\n")
 

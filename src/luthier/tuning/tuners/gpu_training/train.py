@@ -314,7 +314,7 @@ def write(path: Path, text: str) -> None:
 def main(folder: Path, begins: Callable[[], bool]) -> int:
     """Trains, and writes how it ended; the exit code."""
     if not begins():
-        # Whoever started this died before it had written down which process it is.
+        # The process that started this died before it had written down which process it is.
         outcome: dict[str, Any] = {"code": 1, "status": NOT_BEGUN}
     else:
         training = AdapterTraining(folder)
