@@ -80,7 +80,7 @@ def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str
         cure = "Check who you are logged in as and the role on the resource."
         if endpoint.auth == "key" and endpoint.key_variable:
             cure = f"Check the key in the environment variable {endpoint.key_variable}."
-        elif endpoint.auth == "key" and endpoint.provider == "compatible":
+        elif endpoint.auth == "key" and endpoint.provider in ("compatible", "vllm"):
             cure = "No key was sent: name its variable with `api_key_env:` in the endpoint."
     elif endpoint.provider == "compatible":
         cure = f" and `{GATEWAY_CURE}` in the endpoint"
