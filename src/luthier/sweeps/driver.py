@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from luthier.errors import BudgetReached, EndpointError, Interrupted, LuthierError
-from luthier.sweeps.store import Claim
+from luthier.sweeps.store import Claim, LeaseLost
 from luthier.sweeps.trial_run import SweepParts, TrialRun
 
 __all__ = ["SweepDriver", "THREADS", "on_threads"]
@@ -144,6 +144,8 @@ class SweepDriver:
                     self._count(run)
                 case BudgetReached():
                     self._closed = self._closed or error
+                case LeaseLost():
+                    pass  # another process drives it, and buys what is to be bought
                 case LuthierError():
                     self.interrupt(error)
                 case _:
