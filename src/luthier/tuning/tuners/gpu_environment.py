@@ -1,4 +1,4 @@
-"""The Python environment that trains and serves on one's own GPU. Luthier neither imports it nor makes it unasked.
+"""The Python environment that trains and serves on one's own GPU. Luthier neither imports nor makes it.
 
 PyTorch and vLLM take several GB, and which build fits depends on the driver, so the user makes the environment.
 """

@@ -29,6 +29,9 @@ from typing import Any
 LOGGED_STEPS = 200
 """Into so many parts the losses of a job are divided at most."""
 
+NO_CARD = "-1"
+"""The CUDA_VISIBLE_DEVICES of a job that is trained on the CPU, as CUDA itself reads it."""
+
 MOST_ROWS_AT_ONCE = 4
 """Rows on the card at the same time; a larger batch is summed from parts of equal size."""
 
@@ -52,6 +55,7 @@ class AdapterTraining:
         self.folder = folder
         self.job: dict[str, Any] = json.loads((folder / "job.json").read_text(encoding="utf-8"))
         self.settings: dict[str, Any] = self.job["settings"]
+        self.on_cpu = self.job["cards"] == NO_CARD
         self.stopping = False
         self.training = False
         self.total_steps: int | None = None
@@ -87,8 +91,10 @@ class AdapterTraining:
         from peft import LoraConfig  # type: ignore[import-not-found,unused-ignore]
         from trl import SFTTrainer  # type: ignore[import-not-found,unused-ignore]
 
-        if not torch.cuda.is_available():
-            raise RuntimeError("PyTorch sees no CUDA card; is the driver new enough for CUDA 13?")
+        if not torch.cuda.is_available() and not self.on_cpu:
+            raise RuntimeError(
+                "PyTorch sees no card. Is there a driver for CUDA 13? CUDA_VISIBLE_DEVICES=-1 trains on the CPU."
+            )
         train, valid = (self.rows(name) for name in ("training_file", "validation_file"))
         assert train is not None
         trainer = SFTTrainer(
@@ -126,8 +132,9 @@ class AdapterTraining:
         return SFTConfig(
             output_dir=str(self.folder / "checkpoints"),
             # TRL's own default is float32.
-            model_init_kwargs={"dtype": "bfloat16"},
-            bf16=True,
+            model_init_kwargs={"dtype": "float32" if self.on_cpu else "bfloat16"},
+            bf16=not self.on_cpu,
+            use_cpu=self.on_cpu,
             # By default it would cut lines after 1,024 tokens, and the answer stands at their end.
             max_length=None,
             num_train_epochs=given["epochs"],
