@@ -30,7 +30,7 @@ from luthier.tuning.preflight import check_hyperparameters
 from luthier.tuning.timing import Timing
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.gpu import GpuTuner
-from luthier.tuning.tuners.gpu_jobs import GpuJob, gpu_folder
+from luthier.tuning.tuners.gpu_jobs import GpuJob, card_locks, gpu_folder
 from luthier.tuning.tuners.tuner import PAUSED, JobNotFound, JobState, Submission
 from tests.conftest import reviews
 
@@ -286,6 +286,19 @@ def test_a_failed_job_says_why_and_its_log_has_the_traceback(tuner: GpuTuner, mo
     assert "Traceback" in log_of(TOKEN)
 
 
+def test_a_program_that_ends_at_once_has_failed_and_one_that_is_missing_is_waited_for(
+    tuner: GpuTuner, environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUTHIER_GPU_PYTHON", "/bin/false")
+    tuner.submit(submission(tuner))
+    assert ended(tuner).status == "failed"
+    monkeypatch.setenv("LUTHIER_GPU_PYTHON", "/nowhere/python")
+    with pytest.raises(EndpointError, match=f"job {OTHER} was not started, as /nowhere/python cannot be run"):
+        tuner.submit(submission(tuner, OTHER))
+    monkeypatch.setenv("LUTHIER_GPU_PYTHON", str(environment))
+    assert ended(tuner, OTHER).status == "succeeded"
+
+
 def test_early_stopping_ends_with_the_best_checkpoint(tuner: GpuTuner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAND_IN_LOSSES", "[0.9, 0.5, 0.6, 0.7, 0.1]")
     tuner.submit(submission(tuner, early_stopping_patience=2, evaluations=5))
@@ -439,12 +452,21 @@ def test_a_server_that_does_not_start_says_why(tuner: GpuTuner, monkeypatch: pyt
 
 @pytest.mark.usefixtures("store")
 def test_a_table_becomes_a_tuned_model_that_answers(task: lt.Task, endpoint: Endpoint, timing: Timing) -> None:
+    import fcntl  # not on Windows
+
     tuning = {"epochs": 1, "batch_size": 8, "lora_rank": 8}
     recipe = lt.FineTune(
         task, "Stars for: {{ text }}", name="tuned-stars", answer="score", endpoint=endpoint, tuning=tuning
     )
     assert isinstance(tuner_for(endpoint), Host)
     rows = reviews(40)
+    with Path(card_locks()[0]).open("w") as card:
+        # As another job would.
+        fcntl.flock(card, fcntl.LOCK_EX)
+        job = lt.tune(recipe, rows, detach=True, timing=timing)
+        assert job.pause(timing=timing).state.status == PAUSED
+        assert job.resume(timing=timing).state.status == "queued"
+        assert lt.tune(recipe, rows, detach=True, timing=timing).id == job.id
     job = lt.tune(recipe, rows, timing=timing)
     assert job.state.status == "succeeded"
     with job.hosted([job.spec]) as (spec,):

@@ -238,7 +238,8 @@ class GpuJob:
         if not process:
             return None
         known = json.loads(process)
-        return known["pid"] if start_time(known["pid"]) == known["started"] else None
+        # One that had ended before its start time was read has none.
+        return known["pid"] if known["started"] and start_time(known["pid"]) == known["started"] else None
 
     def _status(self, alive: bool, ended: Mapping[str, Any] | None, wanted: str) -> tuple[str, str | None]:
         if alive:

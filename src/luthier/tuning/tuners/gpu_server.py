@@ -166,7 +166,7 @@ class VllmServer:
                     "starts one itself where none answers."
                 )
             self._post("/load_lora_adapter", doing, {"lora_name": adapter.name, "lora_path": str(adapter.path)})
-            return None
+            return True if adapter.name in (self._models() or {}) else None
 
         late = f"vLLM at {self.address} has not loaded {adapter.name} within {LOADED_SECONDS:.0f} s"
         self._look_until(look, late, LOADED_SECONDS)
@@ -283,7 +283,8 @@ class VllmServer:
         """The process of the server that Luthier started here; `None` where it started none, or it has ended."""
         known = self._known()
         pid: int | None = known.get("pid")
-        return pid if pid is not None and start_time(pid) == known["started"] else None
+        # One that had ended before its start time was read has none.
+        return pid if pid is not None and known["started"] and start_time(pid) == known["started"] else None
 
     def _known(self) -> dict[str, Any]:
         try:
