@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+import time
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -30,7 +31,20 @@ def main() -> None:
             "MLFLOW_TRACKING_URI": f"sqlite:///{Path(scratch) / 'mlflow.db'}",
         }
         import luthier as lt
+        from luthier.api import SweepSetup
+        from luthier.sweeps.settings import SweepSettings
+        from luthier.sweeps.sweep_progress import SweepProgress
+        from luthier.sweeps.trial import SweepTrial
         from luthier_local.sample import sample_splits
+
+        ended: list[tuple[float, float]] = []
+
+        class Clock(SweepProgress):
+            """Notes when trials end, by the wall and by the processor time of this process."""
+
+            def trial_ended(self, trial: SweepTrial) -> None:
+                super().trial_ended(trial)
+                ended.append((time.monotonic(), time.process_time()))
 
         tables = sample_splits()
         task = lt.Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5])
@@ -41,17 +55,16 @@ def main() -> None:
         }
         train = tables["train"].groupby("stars", group_keys=False).head(4)
         validation, holdout = tables["validation"].head(40), tables["test"].head(40)
-        found = lt.sweep(
-            spec, space, train, validation, holdout=holdout, trials=given.trials, concurrency=1, storage=given.storage
-        )
-        ended = sorted(found.frame["ended"])
-        seconds = [later - earlier for earlier, later in pairwise(ended)]
-        first, last = median(seconds[:FIRST]), median(seconds[-FIRST:])
-        print(f"{len(ended)} trials; a trial took {first:.2f} s among the first {FIRST}, {last:.2f} s among the last")
-        print(f"ratio of the medians: {last / first:.2f}")
-        for begin in range(0, len(seconds), FIRST):
-            part = seconds[begin : begin + FIRST]
-            print(f"  trials {begin + 1:3}-{begin + len(part):3}: {median(part):.3f} s")
+        settings = SweepSettings.make({"name": "tiny-jobs", "spec": spec, "space": space})
+        setup = SweepSetup(settings, train, validation, holdout, storage=given.storage)
+        setup.run(setup.plan(trials=given.trials, concurrency=1), progress=Clock())
+        for place, what in enumerate(("wall", "processor")):
+            seconds = [later[place] - earlier[place] for earlier, later in pairwise(ended)]
+            first, last = median(seconds[:FIRST]), median(seconds[-FIRST:])
+            print(f"{len(ended)} trials, {what} time: {first:.2f} s a trial among the first {FIRST}, {last:.2f} s last")
+            print(f"  ratio of the medians: {last / first:.2f}")
+            parts = [median(seconds[begin : begin + FIRST]) for begin in range(0, len(seconds), FIRST)]
+            print(f"  by {FIRST}: {', '.join(f'{part:.2f}' for part in parts)}")
 
 
 if __name__ == "__main__":
