@@ -3,10 +3,10 @@
     python benchmarks/sweep_early_stopping.py [--seeds 10] [--trials 40] [--pruner median] [--rows 240]
 
 Each sweep has a folder, a server and a tracking store of its own, so that no job of one is found by another. Training
-steps are counted in the server's own database: what a job that was cancelled has really trained. The server rests for a
-hundredth of a second after each step, so that a job takes some seconds, and looks at it matter as they do with jobs of
-minutes. Both sweeps of a seed draw from the same sampler with the same seed. The best is measured on holdout rows that
-selection never saw. Several seeds run side by side (`--parallel`).
+steps are counted in the server's own database: what a job that was cancelled has really trained. The server rests after
+each step, so that a job takes many times as long as a look at it, as real ones do. Both sweeps of a seed draw from the
+same sampler with the same seed. The best is measured on holdout rows that selection never saw. Several seeds run side
+by side (`--parallel`).
 """
 
 from __future__ import annotations
@@ -52,13 +52,16 @@ SERVER = """
 import sys, time
 from luthier_local import LocalServer, ModelCard
 card = ModelCard("tunable", backend="tunable-hashed", completions=False)
-with LocalServer(models=[card], api_key="of-this-run", folder=sys.argv[1], training_step_seconds=0.01) as server:
+rest = float(sys.argv[2])
+with LocalServer(models=[card], api_key="of-this-run", folder=sys.argv[1], training_step_seconds=rest) as server:
     print(server.base_url, flush=True)
     sys.stdin.read()
 """
 
 
-def run_sweep(folder: Path, tables: dict[str, pd.DataFrame], pruner: str, seed: int, trials: int) -> dict[str, Any]:
+def run_sweep(
+    folder: Path, tables: dict[str, pd.DataFrame], pruner: str, seed: int, trials: int, step_seconds: float
+) -> dict[str, Any]:
     """One sweep in a folder of its own: its result, and what the server's database says was trained."""
     folder.mkdir(parents=True)
     for name, table in tables.items():
@@ -75,7 +78,7 @@ def run_sweep(folder: Path, tables: dict[str, pd.DataFrame], pruner: str, seed: 
     command += ["--validation", "validation.csv", "--holdout", "holdout.csv", "--trials", str(trials)]
     command += ["--concurrency", "4", "--yes", "--json"]
     began = time.monotonic()
-    served = [sys.executable, "-c", SERVER, str(folder / "service")]
+    served = [sys.executable, "-c", SERVER, str(folder / "service"), str(step_seconds)]
     with subprocess.Popen(served, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         (folder / "spec.yaml").write_text(SPEC.format(address=server.stdout.readline().strip()))
@@ -109,6 +112,7 @@ def main() -> None:
     parser.add_argument("--pruner", default="median")
     parser.add_argument("--rows", type=int, default=240)
     parser.add_argument("--parallel", type=int, default=3)
+    parser.add_argument("--step-seconds", type=float, default=0.04)
     given = parser.parse_args()
     sample = sample_splits()
     tables = {
@@ -119,7 +123,9 @@ def main() -> None:
 
     def both(seed: int) -> tuple[float, float, float]:
         pair = {
-            pruner: run_sweep(Path(scratch) / f"{seed}-{pruner}", tables, pruner, seed, given.trials)
+            pruner: run_sweep(
+                Path(scratch) / f"{seed}-{pruner}", tables, pruner, seed, given.trials, given.step_seconds
+            )
             for pruner in ("none", given.pruner)
         }
         plain, early = pair["none"], pair[given.pruner]
