@@ -22,7 +22,7 @@ from tests.tuning.conftest import BASE
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
 MODEL = ModelCard(BASE, backend="tunable-hashed", completions=False)
-TRIALS = 6
+TRIALS = 4
 PATIENCE_SECONDS = 120
 
 
@@ -60,7 +60,7 @@ def files(server: LocalServer) -> None:
 
 def start() -> subprocess.Popen[bytes]:
     command = ["sweep", "sweep.yaml", "--train", "train.csv", "--validation", "validation.csv"]
-    command += ["--trials", str(TRIALS), "--concurrency", "3", "--yes"]
+    command += ["--trials", str(TRIALS), "--concurrency", "2", "--yes"]
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"sqlite:///{Path.cwd()}/mlflow.db",
@@ -105,8 +105,8 @@ def test_killed_at_three_moments_it_loses_no_trial_and_buys_none_twice(server: L
 
     moments: list[Callable[[], bool]] = [
         lambda: len(jobs(server)) >= 1,
-        lambda: count("succeeded") >= 2,
-        lambda: len(jobs(server)) >= 5,
+        lambda: count("succeeded") >= 1,
+        lambda: len(jobs(server)) >= TRIALS,
     ]
     for reached in moments:
         assert end_when(reached, signal.SIGKILL) == -signal.SIGKILL
