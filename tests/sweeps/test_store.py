@@ -193,6 +193,7 @@ def test_the_files_are_readable_by_their_owner_alone() -> None:
     [
         (f"mysql://luthier:{PASSWORD}@host/sweeps", "of kind mysql"),
         (f"no url, {PASSWORD}", "no URL of a database"),
+        (f"postgresql://luthier:{PASSWORD.replace('/', '%2F')}@host:port/sweeps", "no URL of a database"),
         ("sqlite://", "of kind sqlite"),
         ("sqlite:////nowhere/sweeps.db", "no folder /nowhere"),
         (f"postgresql://luthier:{PASSWORD.replace('/', '%2F')}@/sweeps?host=/nowhere", "cannot be used"),

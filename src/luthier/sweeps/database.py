@@ -319,7 +319,7 @@ class SweepDatabase:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # Not repeated: it may hold a password.
         raise UserError(f"--storage is no URL of a database; {ALLOWED}") from None
     backend = parsed.get_backend_name()
