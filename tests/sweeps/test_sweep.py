@@ -11,7 +11,7 @@ import pytest
 
 import luthier as lt
 from luthier.api import SweepSetup
-from luthier.errors import BudgetReached, UserError
+from luthier.errors import BudgetReached, DataError, UserError
 from luthier.sweeps.settings import SweepSettings
 from luthier.sweeps.sweep_progress import SweepProgress
 from luthier.sweeps.sweep_result import Sweep
@@ -132,6 +132,17 @@ def test_a_budget_below_one_trial_is_refused_before_anything_is_sent(
     with pytest.raises(BudgetReached, match="cheapest trial"):
         search(spec, budget_usd=0.000001)
     assert jobs_at() == []
+
+
+def test_tables_that_share_rows_or_are_too_small_are_refused_with_what_to_do(task: lt.Task) -> None:
+    baseline, train = lt.Baseline(task, name="words"), reviews(60, seed=8)
+    settings = SweepSettings.make({"name": "search", "spec": baseline, "space": {"seed": [1, 2]}})
+    with pytest.raises(DataError, match="60 of 60 validation rows are also in the training table"):
+        SweepSetup(settings, train, train)
+    with pytest.raises(DataError, match="holdout rows are also in the validation table"):
+        SweepSetup(settings, train, reviews(120, seed=9), reviews(120, seed=9).head(5))
+    with pytest.raises(DataError, match="the validation table has 3 rows, too few.*--holdout TABLE"):
+        SweepSetup(settings, train, reviews(120, seed=9).head(3))
 
 
 def test_a_budget_where_prices_are_unknown_says_where_to_put_them(task: lt.Task, server: LocalServer) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from luthier.engine.engine import Engine
 from luthier.engine.options import DEFAULTS, RunOptions
@@ -35,7 +35,6 @@ from luthier.sweeps.trial_run import SweepParts, measurements
 from luthier.sweeps.warm_start import add_warm, warm_trials
 from luthier.sweeps.winner import MOST_FINALISTS, find_winner
 from luthier.tables import read_table
-from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.timing import REAL_TIME, Timing
 from luthier.tuning.tuners import Tuner, tuner_for
@@ -50,6 +49,8 @@ TRIALS = 20
 """Trials of a sweep unless told otherwise."""
 
 CONCURRENCY = 4
+
+LEAST_SPLIT_ROWS = 10
 
 DRAWN = 100
 """Points of the space whose prices are worked out for a plan."""
@@ -90,7 +91,13 @@ class SweepSetup:
         self.settings, self.spec, self.space = settings, settings.spec, settings.space
         self.train = train
         self.holdout_split = holdout is None
+        self._refuse_leaks(validation, holdout)
         if holdout is None:
+            if len(validation) < LEAST_SPLIT_ROWS:
+                raise DataError(
+                    f"the validation table has {len(validation):,} rows, too few to split holdout rows off; give at "
+                    f"least {LEAST_SPLIT_ROWS}, or a table of their own: --holdout TABLE (holdout=...)."
+                )
             # The larger part chooses: among many trials, its noise decides more than that of one figure in the end.
             self.selection, *others = self.spec.task.split(validation, seed=settings.seed)
             import pandas as pd
@@ -109,8 +116,6 @@ class SweepSetup:
             self.tuner = tuner or tuner_for(self.spec.endpoint)
             self.base = plan_tuning(self.spec, train, self.selection, self.holdout, tuner=self.tuner, ask=False)
             self.base.check.need_clean()
-        else:
-            self._refuse_leaks()
         self.space.check(self.spec, self.tuner)
         if self.base is not None and self.tuner is not None:
             settings.early_stopping.check(self.space.paths, self.tuner.rules(self.base.check.model))
@@ -373,27 +378,20 @@ class SweepSetup:
         winner = max(known) * MOST_FINALISTS if len(known) == len(winners) else None
         return TrialPrice.of(likely, high, tokens), winner
 
-    def _refuse_leaks(self) -> None:
-        train = None
+    def _refuse_leaks(self, validation: pd.DataFrame, holdout: pd.DataFrame | None) -> None:
+        """Refuses rows that are in two of the tables, by their places in the tables as they were given."""
+        given = {"validation": validation} | ({} if holdout is None else {"holdout": holdout})
+        read = {table.name: table.rows for table in labelled_tables([self.spec], given)}
         if self.train is not None:
-            train = self.spec.task.rows(self.train, labelled=True, source="the training table")
-        tables = {table.name: table.rows for table in self._tables()}
-        pairs: list[tuple[str, str, Rows | None]] = [
-            ("validation", "training", train),
-            ("holdout", "training", train),
-            ("holdout", "validation", tables["validation"]),
-        ]
-        for name, other, rows in pairs:
-            leak = leak_of(tables[name], rows)
+            read["training"] = self.spec.task.rows(self.train, labelled=True, source="the training table")
+        for name, other in (("validation", "training"), ("holdout", "training"), ("holdout", "validation")):
+            leak = leak_of(read[name], read.get(other)) if name in read else None
             if leak is not None:
                 raise DataError(
-                    f"{leak.rows:,} of {len(tables[name]):,} {name} rows are also in the {other} table (the first: row "
+                    f"{leak.rows:,} of {len(read[name]):,} {name} rows are also in the {other} table (the first: row "
                     f"{leak.test_row}, there row {leak.train_row}), so figures would be too good. Take them out of "
                     "one of the tables."
                 )
-
-    def _tables(self) -> Any:
-        return labelled_tables([self.spec], {"validation": self.selection, "holdout": self.holdout})
 
     def _rows_digests(self) -> dict[str, str]:
         frames = {"train": self.train, "validation": self.selection, "holdout": self.holdout}
