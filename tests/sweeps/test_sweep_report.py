@@ -40,6 +40,15 @@ def test_the_winner_is_said_with_both_figures_the_shrinkage_and_those_it_cannot_
     assert "Best so far" not in text
 
 
+def test_finalists_and_jobs_have_room_in_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = text_of(*sweep_sections(state(TRIALS, winner=WINNER)))
+    assert "learning_rate_multiplier 0.065" in text, "settings stand beneath the trial, words in one piece"
+    job = "ftjob-ea71c0b4e349c3cd6c6ca45c"
+    waiting = running(5, job=job, job_status="validating_files", trained_tokens=202_730, cost_usd=0.0)
+    assert job in text_of(*status_sections(state([waiting])))
+
+
 def test_a_cheaper_finalist_is_named() -> None:
     cheap = complete(0, 0.58)
     cheap = replace(cheap, measured={**cheap.measured, "cost_per_1000_rows_usd": 0.02})

@@ -179,7 +179,10 @@ def _finalists(state: StudyState) -> Table:
     unit, settings = figure_unit(metric), {trial.number: trial.settings for trial in state.trials}
     columns: Columns[FinalistFigures] = [
         (Column("finalist", kind="name", least=8), lambda one: f"trial {one.number}"),
-        (Column("settings", kind="beneath", least=40), lambda one: written_settings(settings.get(one.number, {}))),
+        (
+            Column("settings", kind="beneath", least=40, drop=1),
+            lambda one: written_settings(settings.get(one.number, {})),
+        ),
         (Column(f"{figure_title(metric)}: selection rows", unit, short="selection"), lambda one: one.selection),
         (Column("holdout rows", unit, short="holdout"), lambda one: one.holdout),
         (

@@ -81,7 +81,10 @@ def jobs_table(state: StudyState) -> Table:
     columns: Columns[SweepTrial] = [
         (Column("trial", kind="name", least=6), lambda one: str(one.number)),
         (Column("job", least=40), lambda one: printable(one.job or "")),
-        (Column("state", hint="The service's word, as last heard."), lambda one: printable(one.job_status or "")),
+        (
+            Column("state", least=20, hint="The service's word, as last heard."),
+            lambda one: printable(one.job_status or ""),
+        ),
         (Column("trial is", drop=3), _status),
         (Column("tokens", "count", hint="Trained tokens that are paid for."), lambda one: one.trained_tokens),
         (Column("of", "count", drop=2, hint="Tokens of the whole job."), lambda one: one.planned_tokens),
