@@ -197,7 +197,7 @@ class TrialRun:
 
         while True:
             if self._wanted == "left":
-                raise Interrupted("interrupted before its job was submitted")
+                raise Interrupted("its job was not submitted yet")
             try:
                 parent = parts.runs.parent_id
                 job: Job = await parts.act(submit, plan, timing=parts.timing, reserve=reserve, parent=parent)
@@ -238,9 +238,9 @@ class TrialRun:
                 if self._wanted == "left":
                     until = until or now + CONFIRM_SECONDS
                     if job.status == PAUSED:
-                        raise Interrupted("interrupted; its job is paused")
+                        raise Interrupted("its job is paused")
                     if now > until or watched.state.refused_cancel or watched.error is not None:
-                        raise Interrupted(f"interrupted; its job {job.id} still {job.said} at the service")
+                        raise Interrupted(f"its job {job.id} still {job.said} at the service")
                 self._steer(watched, job.status)
             await self._rest(LONG_REST_SECONDS if self.paused else max(0.0, due - parts.timing.clock()))
 
@@ -337,7 +337,7 @@ class TrialRun:
         ):
             # The next start buys the job again; what this one cost stays part of what the trial cost.
             await self._note(earlier_usd=self._spent(), training_usd=0.0, checkpoints_usd=0.0)
-            raise Interrupted("interrupted; its job is cancelled, and is bought again")
+            raise Interrupted("its job is cancelled, and is bought again")
         else:
             why = job.state.error or "the service gives no reason"
             await self._tell("failed", reason=f"job {job.id} {job.state.said}: {why}")
@@ -360,9 +360,10 @@ class TrialRun:
     async def _tell(self, status: TrialStatus, values: Sequence[float] = (), reason: str = "") -> None:
         parts = self._parts
         cost = self._notes["cost_usd"] if "cost_usd" in self._notes else self._spent()
-        nothing_bought = self._notes.get("job") is None and status == "failed"
-        await self._note(ended=time.time())
-        await parts.act(parts.study.settle, self.claim, 0.0 if nothing_bought else cost)
+        if self._notes.get("job") is None and status == "failed":
+            cost = 0.0
+        await self._note(ended=time.time(), cost_usd=cost)
+        await parts.act(parts.study.settle, self.claim, cost)
         trial = self._trial(status, values, reason)
         await parts.act(parts.runs.end, trial)
         await parts.act(parts.study.tell, self.claim, status, list(values), reason)
