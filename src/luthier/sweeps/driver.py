@@ -80,6 +80,7 @@ class SweepDriver:
             Partial: a service or a store was unavailable for too long.
         """
         tending = asyncio.create_task(self._tend())
+        tending.add_done_callback(self._tended)
         try:
             while True:
                 await self._start_trials()
@@ -96,14 +97,14 @@ class SweepDriver:
     async def _start_trials(self) -> None:
         parts = self._parts
         while self._error is None and self._closed is None and self._running < self._concurrency:
-            if (promising := self._promising()) is not None:
+            if (promising := await self._promising()) is not None:
                 promising.resume()
                 continue
             claim = await parts.act(parts.study.claim, parts.space.suggest)
             if claim is None:
                 break
             self._start(claim)
-        if self._runs and self._running == 0 and self._error is None and self._promising() is None:
+        if self._runs and self._running == 0 and self._error is None and await self._promising() is None:
             # Nothing else runs that could make a paused one look promising again.
             for run in self._runs.values():
                 run.give_up("paused by early stopping, and never among the best that were")
@@ -113,13 +114,16 @@ class SweepDriver:
         task = asyncio.create_task(run.run(), name=f"trial-{claim.number}")
         self._runs[task] = run
         task.add_done_callback(lambda _: self._changed.set())
+        if self._error is not None:
+            # Interrupted while the trial was claimed.
+            run.interrupt()
 
-    def _promising(self) -> TrialRun | None:
+    async def _promising(self) -> TrialRun | None:
         """A trial that early stopping paused, and that belongs to the best by now."""
         paused = {run.number: run for run in self._runs.values() if run.paused}
         if not paused or self._parts.stopping is None:
             return None
-        found = self._parts.stopping.resumable(self._parts.study.study, paused)
+        found = await self._parts.act(self._parts.stopping.resumable, self._parts.study.study, list(paused))
         return paused[found[0]] if found else None
 
     @property
@@ -164,6 +168,15 @@ class SweepDriver:
         if self._error is not None or self._closed is not None:
             return False
         return bool(await self._parts.act(self._parts.study.live_elsewhere))
+
+    def _tended(self, tending: asyncio.Task[None]) -> None:
+        """Leaves all trials where the leases cannot be kept any more: other machines take them over."""
+        error = None if tending.cancelled() else tending.exception()
+        if isinstance(error, LuthierError):
+            self.interrupt(error)
+        elif error is not None:
+            self._error = error
+            self.interrupt(Interrupted("the leases are not renewed any more, by an error of Luthier itself"))
 
     async def _tend(self) -> None:
         """Keeps the leases, and looks whether the sweep was stopped elsewhere."""
