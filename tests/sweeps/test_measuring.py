@@ -11,9 +11,9 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint, Engine, Journal, Price
 from luthier.engine.options import RunOptions
-from luthier.errors import DataError, Partial, SpecError
+from luthier.errors import Partial
 from luthier.providers.endpoint import Resource
-from luthier.sweeps.measuring import TrialMeasurer, read_draws
+from luthier.sweeps.measuring import NotMeasured, TrialMeasurer, read_draws
 from luthier.techniques.finetune import Tuned
 from luthier.tuning.timing import Timing
 from luthier.tuning.tuners.arm import ControlPlane
@@ -96,7 +96,7 @@ def test_a_model_without_a_price_has_no_bound_and_no_cost(
 def test_a_spec_that_learns_is_refused_without_training_rows(
     task: lt.Task, table: pd.DataFrame, prompt: lt.Prompt, options: RunOptions
 ) -> None:
-    with pytest.raises(SpecError, match="needs training rows"):
+    with pytest.raises(NotMeasured, match="needs training rows"):
         TrialMeasurer(task, table, None, options).measure(prompt, None)
 
 
@@ -104,7 +104,7 @@ def test_settings_that_a_service_refuses_concern_the_trial_only(
     measurer: TrialMeasurer, prompt: lt.Prompt, server: LocalServer
 ) -> None:
     server.faults.add(Fault("status", status=400, message="temperature is not supported", path="chat/completions"))
-    with pytest.raises(SpecError, match="does not take the parameter as given"):
+    with pytest.raises(NotMeasured, match="does not take the parameter as given"):
         measurer.measure(prompt, None)
 
 
@@ -112,7 +112,7 @@ def test_a_trial_without_one_answer_has_no_figures(
     measurer: TrialMeasurer, prompt: lt.Prompt, server: LocalServer
 ) -> None:
     server.faults.add(Fault("poison", path="chat/completions"))
-    with pytest.raises(DataError, match="no selection row was answered"):
+    with pytest.raises(NotMeasured, match="no selection row was answered"):
         measurer.measure(prompt, None)
 
 

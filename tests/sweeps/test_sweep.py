@@ -171,6 +171,16 @@ def test_settings_of_a_spec_that_trains_at_no_service_are_searched_too(task: lt.
     assert list(model.predict(reviews(3, seed=1)[["text"]]).columns)
 
 
+def test_what_a_failed_trial_has_asked_counts_in_the_budget(spec: lt.FineTune) -> None:
+    assert spec.endpoint is not None
+    endpoint = spec.endpoint.model_copy(update={"model": "stars-model"})
+    prompt = lt.Prompt(spec.task, "Stars for: {{ text }}", endpoint=endpoint, name="asked")
+    # Answers of one label each have no probabilities, which this metric needs.
+    found = search(prompt, {"decoding.temperature": [0.0, 1.0]}, objective="log_loss", trials=1, budget_usd=5)
+    assert [trial.status for trial in found.trials] == ["failed"]
+    assert found.spent_usd > 0
+
+
 def test_a_front_of_quality_and_cost_has_no_single_winner_by_cost(spec: lt.FineTune) -> None:
     found = search(spec, trials=3, objective=["weighted_f1", "cost_usd"])
     assert 1 <= len(found.front) <= 3

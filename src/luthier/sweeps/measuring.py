@@ -32,7 +32,7 @@ from luthier.tuning.tuners import tuner_for
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SELECTION", "TrialFigures", "TrialMeasurer", "hosting_usd", "read_draws", "table_of"]
+__all__ = ["SELECTION", "NotMeasured", "TrialFigures", "TrialMeasurer", "hosting_usd", "read_draws", "table_of"]
 
 SELECTION = "selection"
 """Name of the rows that trials are measured on."""
@@ -52,6 +52,18 @@ OF_THE_SPEC = frozenset(
 
 HOSTED_HOURS = 1.0
 """Hours that a deployment is reckoned with while a trial is measured; services bill by the started hour."""
+
+
+class NotMeasured(DataError):
+    """A trial that has no figures, because of its settings: they are refused, or no row was answered.
+
+    Attributes:
+        cost_usd: what asking cost all the same; `None` when unknown, which is not 0.
+    """
+
+    def __init__(self, message: str, cost_usd: float | None) -> None:
+        super().__init__(message)
+        self.cost_usd = cost_usd
 
 
 @dataclass(frozen=True)
@@ -139,8 +151,8 @@ class TrialMeasurer:
             job: that made the model; where its service needs a deployment, one is made and is gone afterwards.
 
         Raises:
-            SpecError: the spec cannot answer, its settings are refused, or it needs training rows and there are none.
-            DataError: no row was answered at all.
+            SpecError: the spec cannot answer before it is tuned.
+            NotMeasured: its settings are refused, no row was answered, or it needs training rows and there are none.
             Partial: rows are missing for reasons that may pass; measuring again asks only for those.
             BudgetReached: the budget of the options does not reach.
             EndpointError: nothing can be asked there.
@@ -152,21 +164,27 @@ class TrialMeasurer:
             run.log_tags({MEASURING: "true", TAGS["test_digest"]: self.table.rows.digest})
         report, hosting_before = Report(), 0.0 if resumed else hosting_usd(job)
         options = replace(self.options, report=report, asked=set())
-        with _hosted(job, spec) as (asked,):
-            result = self._answered(asked, options)
+
+        def cost_usd() -> float | None:
+            # Which answers an earlier process paid for is not known: all are counted.
+            answers = [report.now.cost_usd, report.recorded.cost_usd if resumed else 0.0]
+            return sum_if_known([*answers, hosting_usd(job), None if hosting_before is None else -hosting_before])
+
+        try:
+            with _hosted(job, spec) as (asked,):
+                result = self._answered(asked, options)
+            _check_answered(result)
+        except (SpecError, DataError) as error:
+            raise NotMeasured(str(error), cost_usd()) from error
         # Packaged from here, it must not name a deployment that is gone.
         result = replace(result, fitted=replace(result.fitted, spec=spec))
-        _check_answered(result)
         once = MeasuredOnce()
         metrics = metrics_of(self.task, self.table.rows, candidate_of(result), measured=once)
         if run is not None:
             log_result(run, result, self.table, metrics)
             draws = {name: found for name, found in once.draws(spec.name).items() if name in self._compared}
             run.log_file(DRAWS, lambda file: np.savez_compressed(file, allow_pickle=False, **draws))
-        # Which answers an earlier process paid for is not known: all are counted.
-        answers = [report.now.cost_usd, report.recorded.cost_usd if resumed else 0.0]
-        hosting = [hosting_usd(job), None if hosting_before is None else -hosting_before]
-        return TrialFigures(_flat(metrics), sum_if_known([*answers, *hosting]))
+        return TrialFigures(_flat(metrics), cost_usd())
 
     def _answered(self, spec: Spec, options: RunOptions) -> SpecResult:
         try:

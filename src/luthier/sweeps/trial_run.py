@@ -23,7 +23,7 @@ from luthier.errors import BudgetReached, DataError, EndpointError, Interrupted,
 from luthier.providers.prices import sum_if_known
 from luthier.spec import Spec
 from luthier.sweeps.early_stopping import EarlyStopping
-from luthier.sweeps.measuring import TrialFigures, TrialMeasurer
+from luthier.sweeps.measuring import NotMeasured, TrialFigures, TrialMeasurer
 from luthier.sweeps.space import SearchSpace
 from luthier.sweeps.store import Claim, StoredStudy
 from luthier.sweeps.sweep_progress import SweepProgress
@@ -165,12 +165,19 @@ class TrialRun:
         plan = await parts.act(replan, parts.plan, spec)
         training, once = plan.check.cost_usd_high, await parts.act(parts.measurer.bound_usd, spec)
         answers = None if once is None else once * measurements(parts.stopping, plan.check.epochs)
-        bound = sum_if_known([training, answers, self._notes.get("earlier_usd", 0.0)])
+        others = sum_if_known([answers, self._notes.get("earlier_usd", 0.0)])
+        bound = sum_if_known([training, others])
         quotes = isinstance(plan.tuner, Quotes)
         if bound is not None or not quotes:
             await parts.act(parts.study.reserve, self.claim, bound, parts.keep_usd)
         await self._note(planned_tokens=plan.check.trained_tokens)
-        job = await self._submitted(plan, None if bound is not None else answers)
+
+        def reserve(price_usd: float | None) -> None:
+            asked = sum_if_known([price_usd, others])
+            if quotes and (bound is None or (asked is not None and asked > bound)):
+                parts.study.reserve(self.claim, asked, parts.keep_usd)
+
+        job = await self._submitted(plan, reserve)
         if job is None:
             return
         run_id = await parts.act(parts.runs.kept, self._notes.get("run_id"))
@@ -181,20 +188,14 @@ class TrialRun:
         await self._watch(job, watched)
         await self._finish(job, watched)
 
-    async def _submitted(self, plan: TuningPlan, answers_usd: float | None) -> Job | None:
+    async def _submitted(self, plan: TuningPlan, reserve: Callable[[float | None], None]) -> Job | None:
         """The job, bought now or earlier; `None` where the service refused it, which fails the trial.
 
         Args:
             plan: of the job.
-            answers_usd: most that measuring costs, where money is set aside only once the service has named its price.
+            reserve: sets money aside once the service has named its price.
         """
         parts = self._parts
-
-        def reserve(price_usd: float | None) -> None:
-            if answers_usd is not None:
-                bound = None if price_usd is None else price_usd + answers_usd
-                parts.study.reserve(self.claim, bound, parts.keep_usd)
-
         while True:
             if self._wanted == "left":
                 raise Interrupted("its job was not submitted yet")
@@ -223,7 +224,7 @@ class TrialRun:
         if self._notes.get("stopping") is not None:
             # The process before this one died while the service was to confirm the cancel.
             self._wanted = "stopped"
-        elif self._notes.get("held"):
+        elif self._notes.get("held") and self._wanted == "running":
             self._wanted = "held"
         while (due := await parts.act(take_turn, watched, parts.timing)) is not None:
             job, now = watched.state.job, parts.timing.clock()
@@ -293,14 +294,18 @@ class TrialRun:
         self._measured_step = newest.step
         try:
             found: TrialFigures = await parts.act(parts.measurer.measure, checkpoint_spec(owned, newest), None, owned)
-        except (DataError, EndpointError) as error:
+        except (NotMeasured, EndpointError) as error:
+            if isinstance(error, NotMeasured):
+                await self._add_checkpoint_cost(error.cost_usd)
             # Services keep the last few only, so that it may be gone by now. The result is measured in any case.
             parts.progress.say(f"trial {self.number}: the checkpoint of step {newest.step} was not measured: {error}")
             return []
-        spent = self._notes.get("checkpoints_usd", 0.0)
-        await self._note(checkpoints_usd=None if spent is None or found.cost_usd is None else spent + found.cost_usd)
+        await self._add_checkpoint_cost(found.cost_usd)
         value = found.metrics.get(parts.stopping.objective.metric)
         return [] if value is None else parts.stopping.measured(job, newest, steps, value)
+
+    async def _add_checkpoint_cost(self, usd: float | None) -> None:
+        await self._note(checkpoints_usd=sum_if_known([self._notes.get("checkpoints_usd", 0.0), usd]))
 
     async def _stop(self) -> None:
         stopping = self._parts.stopping
@@ -316,7 +321,7 @@ class TrialRun:
         except (EndpointError, Partial):
             if not job.state.ended:
                 raise
-        bill = watched.watch.bill(watched.state)
+        bill = watched.bill
         await self._note(
             job_status=job.state.status,
             planned_tokens=bill.planned_tokens,
@@ -345,8 +350,13 @@ class TrialRun:
     async def _measure(self, spec: Spec, job: Job | None) -> None:
         parts = self._parts
         run_id = self._notes["run_id"]
-        found: TrialFigures = await parts.act(parts.measurer.measure, spec, run_id, job)
-        cost = sum_if_known([self._spent() if job is not None else 0.0, found.cost_usd])
+        before = self._spent() if job is not None else 0.0
+        try:
+            found: TrialFigures = await parts.act(parts.measurer.measure, spec, run_id, job)
+        except NotMeasured as error:
+            await self._note(cost_usd=sum_if_known([before, error.cost_usd]))
+            raise
+        cost = sum_if_known([before, found.cost_usd])
         await self._note(measured=dict(found.metrics), cost_usd=cost)
         figures = {**found.metrics, **({} if cost is None else {"cost_usd": cost})}
         missing = [one.metric for one in parts.objectives if one.metric not in figures]
@@ -359,9 +369,11 @@ class TrialRun:
 
     async def _tell(self, status: TrialStatus, values: Sequence[float] = (), reason: str = "") -> None:
         parts = self._parts
-        cost = self._notes["cost_usd"] if "cost_usd" in self._notes else self._spent()
-        if self._notes.get("job") is None and status == "failed":
-            cost = 0.0
+        if "cost_usd" in self._notes:
+            cost = self._notes["cost_usd"]
+        else:
+            # One that failed without a job before it was measured has bought nothing.
+            cost = self._notes.get("earlier_usd", 0.0) if self._notes.get("job") is None else self._spent()
         await self._note(ended=time.time(), cost_usd=cost)
         await parts.act(parts.study.settle, self.claim, cost)
         trial = self._trial(status, values, reason)
