@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 import luthier as lt
-from luthier.sweeps.early_stopping import EarlyStopping, EarlyStoppingSettings, bill_of
+from luthier.sweeps.early_stopping import EarlyStopping, EarlyStoppingSettings
 from luthier.sweeps.trial import SweepObjective
 from luthier.tuning.job import Job
 from luthier.tuning.timing import Timing
@@ -68,7 +68,9 @@ def test_a_job_that_learns_too_slowly_is_cancelled_and_billed_for_a_part(task: l
     assert job.tuner.poll(job.id).status == "cancelled"
     last = max(event.step or 0 for event in job.tuner.events(job.id))
     assert 0 < last < 48
-    bill = bill_of(job, watched.state)
-    assert bill["tokens_estimated"]
-    assert bill["trained_tokens"] == pytest.approx(bill["planned_tokens"] * watched.state.step / 48, rel=0.01)
-    assert bill["training_usd"] < bill["planned_usd"]
+    bill = watched.bill
+    assert bill.estimated
+    assert bill.planned_tokens is not None and watched.state.step is not None
+    assert bill.trained_tokens == pytest.approx(bill.planned_tokens * watched.state.step / 48, rel=0.01)
+    assert bill.cost_usd is not None and bill.planned_usd is not None
+    assert bill.cost_usd < bill.planned_usd

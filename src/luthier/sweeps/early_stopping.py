@@ -21,15 +21,13 @@ from luthier.errors import SpecError
 from luthier.spec.setting_paths import SettingsBlock
 from luthier.sweeps.rungs import goes_on, promising, rung_of, rung_steps
 from luthier.sweeps.trial import SweepObjective
-from luthier.tuning.job import Job
 from luthier.tuning.tuners.tuner import Checkpoint, JobEvent, JobState, Rules
-from luthier.tuning.watch import WatchState
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-__all__ = ["EarlyStopping", "EarlyStoppingSettings", "bill_of"]
+__all__ = ["EarlyStopping", "EarlyStoppingSettings"]
 
 Verdict = Literal["go", "stop", "pause"]
 
@@ -335,21 +333,3 @@ class _Comparable:
     def get_trials(self, deepcopy: bool = True, states: Collection[Any] | None = None) -> list[FrozenTrial]:
         """As `optuna.Study.get_trials`."""
         return [trial for trial in self.alike if states is None or trial.state in states]
-
-
-def bill_of(job: Job, state: WatchState, planned_tokens: int | None = None) -> dict[str, Any]:
-    """What training a trial's job is paid for, and what all of it would have been; by the fields of `SweepTrial`.
-
-    Args:
-        job: of the trial.
-        state: what its watch has heard.
-        planned_tokens: of all epochs by the estimate, where the service does not say it.
-    """
-    bill = job.bill(state)
-    return {
-        "planned_tokens": planned_tokens if bill.planned_tokens is None else bill.planned_tokens,
-        "trained_tokens": bill.trained_tokens,
-        "tokens_estimated": bill.estimated,
-        "planned_usd": bill.planned_usd,
-        "training_usd": bill.cost_usd,
-    }

@@ -90,7 +90,7 @@ class TrialLeases:
     def take(
         self, connection: Connection, trial: optuna.Trial, settings: Mapping[str, Any], notes: str | None = None
     ) -> Claim:
-        """TrialLeases a trial to this process.
+        """Leases a trial to this process.
 
         Args:
             connection: of the transaction that holds the lock.

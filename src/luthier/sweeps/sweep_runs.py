@@ -194,11 +194,6 @@ class SweepRuns:
         """Ends the run of a sweep that was interrupted or failed; the next start goes on with it."""
         self._client.set_terminated(self.parent_id, status=status)
 
-    def winner_run(self) -> str | None:
-        """The run that measured the winner on holdout rows; `None` before there is one."""
-        found: str | None = self._run(self.parent_id).data.tags.get(SWEEP_TAGS["winner"])
-        return found
-
     def _go_on(self) -> SweepRuns:
         if self._run(self.parent_id).info.status != "RUNNING":
             self._client.update_run(self.parent_id, status="RUNNING")
