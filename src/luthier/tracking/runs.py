@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 import time
 import warnings
@@ -71,6 +72,9 @@ def version_of(model_uri: str) -> tuple[str, str] | None:
     return name, str(version or mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
 
 
+MOST_TRIES = 5
+"""Tries to write what another process may be writing too."""
+
 LONGEST_PARAM = 500
 """Characters of a spec's setting shown as an MLflow parameter; the whole spec is an artifact."""
 
@@ -91,6 +95,7 @@ class MlflowRun:
         """Names a table among the run's datasets, by MLflow's own digest of it."""
         import mlflow
         from mlflow.entities import DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         with warnings.catch_warnings():
             # MLflow warns that integer columns cannot hold missing values; nothing is served from this schema.
@@ -100,7 +105,15 @@ class MlflowRun:
             )
             entity = dataset._to_mlflow_entity()
         tags = [InputTag(key="mlflow.data.context", value=context)]
-        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset=entity, tags=tags)])
+        inputs = [DatasetInput(dataset=entity, tags=tags)]
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                self._client.log_inputs(self.run_id, datasets=inputs)
+                return
+            except MlflowException as error:
+                # MLflow looks for the dataset and then adds it: another run may have added the same one in between.
+                if not left or not re.search(r"unique|duplicate", str(error), re.I):
+                    raise
 
     def log_params(self, values: Mapping[str, object]) -> None:
         """Settings as MLflow parameters, long values cut."""
