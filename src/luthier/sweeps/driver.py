@@ -90,6 +90,9 @@ class SweepDriver:
         finally:
             tending.cancel()
             await asyncio.gather(tending, return_exceptions=True)
+        if self._error is None and await self._parts.act(self._parts.study.stop_requested):
+            # Its last trials may have ended before the next look for that.
+            self.interrupt(self._stopped())
         if self._error is not None:
             raise self._error
         return self._closed if isinstance(self._closed, BudgetReached) else None
@@ -169,6 +172,9 @@ class SweepDriver:
             return False
         return bool(await self._parts.act(self._parts.study.live_elsewhere))
 
+    def _stopped(self) -> Interrupted:
+        return Interrupted(f"{STOPPED}. To go on: luthier sweep resume {self._parts.study.facts.name}")
+
     def _tended(self, tending: asyncio.Task[None]) -> None:
         """Leaves all trials where the leases cannot be kept any more: other machines take them over."""
         error = None if tending.cancelled() else tending.exception()
@@ -189,7 +195,7 @@ class SweepDriver:
                     # Another machine drives it by now.
                     task.cancel()
             if await parts.act(parts.study.stop_requested):
-                self.interrupt(Interrupted(f"{STOPPED}. To go on: luthier sweep resume {parts.study.facts.name}"))
+                self.interrupt(self._stopped())
             parts.progress.money(
                 await parts.act(parts.study.spent_usd),
                 await parts.act(parts.study.reserved_usd),
