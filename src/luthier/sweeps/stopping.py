@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 
 from luthier.errors import EndpointError, LuthierError, Partial
+from luthier.providers.prices import sum_if_known
 from luthier.sweeps.driver import STOPPED
 from luthier.sweeps.store import StoredStudy
 from luthier.sweeps.trial import SweepTrial
 from luthier.tuning.job import Job
 from luthier.tuning.timing import REAL_TIME, Timing, patiently
 from luthier.tuning.tune import attach_job
+from luthier.tuning.watch_driver import take_turn
 
 __all__ = ["stop_study"]
 
@@ -44,7 +46,7 @@ def stop_study(study: StoredStudy, timing: Timing = REAL_TIME) -> None:
             if not job.state.ended:
                 left.append(f"{job.id} ({error})")
                 continue
-        _give_back(study, trial, job)
+        _give_back(study, trial, job, timing)
     if left:
         raise Partial(
             f"{len(left)} jobs of {study.facts.name} may still run and cost: {'; '.join(left)}. "
@@ -52,11 +54,18 @@ def stop_study(study: StoredStudy, timing: Timing = REAL_TIME) -> None:
         )
 
 
-def _give_back(study: StoredStudy, trial: SweepTrial, job: Job) -> None:
+def _give_back(study: StoredStudy, trial: SweepTrial, job: Job, timing: Timing) -> None:
     """Leaves the trial for `resume`, unless the process that drives it does so itself."""
     claim = study.claim_of(trial.number)
     if claim is None:
         logger.info("trial %d is driven by %s, which gives it back", trial.number, trial.owner)
         return
     study.note(claim, job_status=job.state.status)
+    if job.state.status == "cancelled":
+        # `resume` buys the job again; what this one cost stays part of what the trial cost.
+        watched = job.watched(timing=timing)
+        take_turn(watched, timing)
+        notes = study.notes(trial.number)
+        spent = [notes.get("earlier_usd", 0.0), notes.get("checkpoints_usd", 0.0), job.bill(watched.state).cost_usd]
+        study.note(claim, earlier_usd=sum_if_known(spent), training_usd=0.0, checkpoints_usd=0.0)
     study.release(claim, "interrupted", STOPPED)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -231,6 +232,10 @@ class SweepSetup:
         """Whether poor jobs are stopped before their end."""
         return self.base is not None and len(self.settings.objective) == 1 and self.settings.early_stopping.is_on
 
+    def _called(self, name: str) -> str:
+        """How a further command names the study."""
+        return name if self._storage is None else f"{name} --storage {self.store.shown}"
+
     def _stopping(self) -> EarlyStopping | None:
         settings = self.settings
         return EarlyStopping(settings.early_stopping, settings.objective[0]) if self.stops_early else None
@@ -295,7 +300,7 @@ class SweepSetup:
             driver = SweepDriver(parts, plan.concurrency)
             try:
                 with shown.open(plan.trials, plan.budget_usd, plan.objectives, study.trials()):
-                    spent = _drive(driver, engine, plan.name)
+                    spent = _drive(driver, engine, self._called(plan.name))
             except BaseException as error:
                 runs.leave("KILLED" if isinstance(error, Interrupted) else "FAILED")
                 raise
@@ -430,7 +435,8 @@ def _drive(driver: SweepDriver, engine: Engine, name: str) -> BudgetReached | No
                     os._exit(130)
                 print(STOPPING, file=sys.stderr, flush=True)
                 engine.stop(interrupted=True)
-                loop.call_soon_threadsafe(driver.interrupt, Interrupted(GO_ON.format(name)))
+                with suppress(RuntimeError):  # the driver has just ended, and closed its loop
+                    loop.call_soon_threadsafe(driver.interrupt, Interrupted(GO_ON.format(name)))
         if signals:
             engine.resume()
     if failed:
