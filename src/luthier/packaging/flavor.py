@@ -157,5 +157,7 @@ def save_model(
     for package in packages:
         copy = Path(path) / "code" / "luthier_copy" / package.name
         # Nothing that answers needs the dashboards' program and its long list of packages, or what serves and deploys.
-        left_out = shutil.ignore_patterns("__pycache__", "*.pyc", "isolated", "serving", "deployments")
+        left_out = shutil.ignore_patterns(
+            "__pycache__", "*.pyc", "isolated", "serving", "deployments", "sweeps", "gpu_training"
+        )
         shutil.copytree(package, copy, ignore=left_out)
