@@ -12,11 +12,17 @@ from luthier.sweeps.trial import SweepTrial
 from luthier.tuning.job import Job
 from luthier.tuning.timing import REAL_TIME, Timing, patiently
 from luthier.tuning.tune import attach_job
+from luthier.tuning.tuners.tuner import ENDED
 from luthier.tuning.watch_driver import take_turn
 
 __all__ = ["stop_study"]
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 120.0
+"""How long other processes have to leave their trials: they look every 15 seconds, and a lease lasts a minute."""
+
+LOOK_SECONDS = 1.0
 
 
 def stop_study(study: StoredStudy, timing: Timing = REAL_TIME) -> None:
@@ -26,10 +32,28 @@ def stop_study(study: StoredStudy, timing: Timing = REAL_TIME) -> None:
         Partial: a job could not be cancelled, or its service did not confirm it; the message names each.
     """
     study.request_stop()
+    deadline = timing.clock() + PATIENCE_SECONDS
+    while True:
+        _cancel_jobs(study, timing)
+        # A process that was submitting a job just then cancels it itself, once it has looked for the request.
+        running = [trial for trial in study.trials() if trial.status == "running"]
+        if not running:
+            return
+        if timing.clock() > deadline:
+            numbers = ", ".join(str(trial.number) for trial in running)
+            raise Partial(
+                f"other processes still drive trials {numbers} of {study.facts.name}. "
+                f"Type again: luthier sweep stop {study.facts.name}"
+            )
+        timing.wait(LOOK_SECONDS)
+
+
+def _cancel_jobs(study: StoredStudy, timing: Timing) -> None:
     jobs: list[tuple[SweepTrial, Job]] = []
     left: list[str] = []
     for trial in study.trials():
-        if trial.status in ("running", "paused", "interrupted") and trial.job is not None:
+        settled = trial.status != "running" and trial.job_status in ENDED
+        if trial.status in ("running", "paused", "interrupted") and trial.job is not None and not settled:
             try:
                 job = attach_job(trial.job)
                 if not job.state.ended:
