@@ -57,7 +57,7 @@ class SweepDriver:
     def __init__(self, parts: SweepParts, concurrency: int) -> None:
         self._parts, self._concurrency = parts, concurrency
         self._runs: dict[asyncio.Task[None], TrialRun] = {}
-        self._closed: LuthierError | None = None
+        self._closed: BudgetReached | None = None
         self._error: BaseException | None = None
         self._refused = 0
         self._succeeded = False
@@ -95,7 +95,7 @@ class SweepDriver:
             self.interrupt(self._stopped())
         if self._error is not None:
             raise self._error
-        return self._closed if isinstance(self._closed, BudgetReached) else None
+        return self._closed
 
     async def _start_trials(self) -> None:
         parts = self._parts
@@ -134,12 +134,9 @@ class SweepDriver:
         return sum(not run.paused for run in self._runs.values())
 
     async def _next_change(self) -> None:
-        self._changed.clear()
-        if any(task.done() for task in self._runs):
-            self._collect()
-            return
         with suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+        self._changed.clear()
         self._collect()
 
     def _collect(self) -> None:

@@ -39,6 +39,7 @@ from luthier.tables import read_table
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.timing import REAL_TIME, Timing
 from luthier.tuning.tuners import Tuner, tuner_for
+from luthier.tuning.tuners.tuner import Rules
 from luthier.tuning.tuning_plan import TuningPlan, plan_tuning, replan
 
 if TYPE_CHECKING:
@@ -108,18 +109,17 @@ class SweepSetup:
             self.selection, self.holdout = validation, holdout
         self.store = SweepStore(storage)
         self._storage, self._paths = storage, dict(paths or {})
-        self.tuner: Tuner | None = None
         self.base: TuningPlan | None = None
         if isinstance(self.spec, FineTune):
             if train is None:
                 raise DataError("no rows to train on; add --train TABLE (train=...).")
             assert self.spec.endpoint is not None
-            self.tuner = tuner or tuner_for(self.spec.endpoint)
-            self.base = plan_tuning(self.spec, train, self.selection, self.holdout, tuner=self.tuner, ask=False)
+            service = tuner or tuner_for(self.spec.endpoint)
+            self.base = plan_tuning(self.spec, train, self.selection, self.holdout, tuner=service, ask=False)
             self.base.check.need_clean()
         self.space.check(self.spec, self.tuner)
-        if self.base is not None and self.tuner is not None:
-            settings.early_stopping.check(self.space.paths, self.tuner.rules(self.base.check.model))
+        if self.rules is not None:
+            settings.early_stopping.check(self.space.paths, self.rules)
         self._digests = self._rows_digests()
 
     @classmethod
@@ -203,16 +203,14 @@ class SweepSetup:
                 budget_usd=known.facts.budget_usd if budget_usd is None else budget_usd,
             )
         price, winner = self._price()
-        limit = (
-            None if self.base is None or self.tuner is None else self.tuner.rules(self.base.check.model).parallel_jobs
-        )
+        limit = None if self.rules is None else self.rules.parallel_jobs
         return SweepPlan(
             name=facts.name,
             spec=self.spec.name,
             place=None if self.tuner is None else self.tuner.place,
             objectives=facts.objectives,
             sampler=self.settings.sampler,
-            pruner=self.settings.early_stopping.pruner if self.stops_early else "none",
+            pruner=self.settings.early_stopping.pruner,
             trials=facts.trials,
             known=0 if known is None else known.own_trials(),
             points=self.space.size,
@@ -228,9 +226,14 @@ class SweepSetup:
         )
 
     @property
-    def stops_early(self) -> bool:
-        """Whether poor jobs are stopped before their end."""
-        return self.base is not None and len(self.settings.objective) == 1 and self.settings.early_stopping.is_on
+    def tuner(self) -> Tuner | None:
+        """The service; `None` for a spec that trains at none."""
+        return None if self.base is None else self.base.tuner
+
+    @property
+    def rules(self) -> Rules | None:
+        """What the service accepts for the base model; `None` for a spec that trains at none."""
+        return None if self.base is None else self.base.tuner.rules(self.base.check.model)
 
     def _called(self, name: str) -> str:
         """How a further command names the study."""
@@ -238,7 +241,9 @@ class SweepSetup:
 
     def _stopping(self) -> EarlyStopping | None:
         settings = self.settings
-        return EarlyStopping(settings.early_stopping, settings.objective[0]) if self.stops_early else None
+        # The settings of a front, and of a spec that trains at no service, have it off.
+        on = settings.early_stopping.is_on
+        return EarlyStopping(settings.early_stopping, settings.objective[0]) if on else None
 
     def run(
         self,
@@ -265,8 +270,8 @@ class SweepSetup:
             EndpointError: the service refuses, or every trial fails.
         """
         plan.check_affordable()
-        if self.base is not None and self.tuner is not None and plan.left:
-            self.tuner.admit(self.base.check.model)
+        if self.base is not None and plan.left:
+            self.base.tuner.admit(self.base.check.model)
         warm = [] if warm_start is None else warm_trials(warm_start, self.space, self.settings.objective, self.spec)
         study, runs = self._join(plan)
         if warm:
@@ -356,6 +361,7 @@ class SweepSetup:
         drawn = quiet_study(sampler=optuna.samplers.RandomSampler(seed=self.settings.seed))
         measurer = TrialMeasurer(self.spec.task, self.selection, self.train, DEFAULTS)
         final = TrialMeasurer(self.spec.task, self.holdout, self.train, DEFAULTS)
+        stopping = self._stopping()
         likely: list[float | None] = []
         high: list[float | None] = []
         tokens: list[int | None] = []
@@ -374,7 +380,7 @@ class SweepSetup:
             check = replan(self.base, spec).check
             tokens.append(check.trained_tokens)
             if answers is not None:
-                answers *= measurements(self._stopping(), check.epochs)
+                answers *= measurements(stopping, check.epochs)
             likely.append(None if check.cost_usd is None or answers is None else check.cost_usd + answers)
             high.append(None if check.cost_usd_high is None or answers is None else check.cost_usd_high + answers)
         if not high:
