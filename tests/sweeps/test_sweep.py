@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import mlflow
+import openai
 import pandas as pd
 import pytest
 
@@ -208,3 +209,22 @@ def test_checkpoints_can_be_measured_to_stop_a_trial_early(task: lt.Task, slow_s
     assert any(curves)
     assert all(-1 <= value <= 1 for curve in curves for value in curve.values())
     assert all(0 < step <= 100 for curve in curves for step in curve)
+
+
+def test_jobs_that_halving_paused_go_on_or_are_cancelled_and_none_stays_paused(
+    task: lt.Task, slow_server: LocalServer
+) -> None:
+    spec = make_spec(task, slow_server)
+    space = {"tuning.learning_rate_multiplier": [1.0, 0.0001, 0.0002, 2.0], "tuning.epochs": [6]}
+    stopping = {"pruner": "halving", "pause": True, "startup_trials": 1}
+    found = search(spec, space, trials=4, early_stopping=stopping, sampler="grid")
+    with openai.OpenAI(base_url=slow_server.base_url, api_key=KEY) as client:
+        statuses = {job.id: str(job.status) for job in client.fine_tuning.jobs.list()}
+    pruned = [trial for trial in found.trials if trial.status == "pruned"]
+    assert pruned
+    for trial in pruned:
+        assert trial.job is not None and statuses[trial.job] == "cancelled"
+        # Kept before the cancel, so that a process that takes over does not buy the job again.
+        assert found._source.notes(trial.number)["stopping"] == trial.reason  # type: ignore[attr-defined]
+    assert set(statuses.values()) == {"cancelled", "succeeded"}
+    assert len(statuses) == 4

@@ -108,8 +108,18 @@ class SweepDriver:
                 break
             self._start(claim)
         if self._runs and self._running == 0 and self._error is None and await self._promising() is None:
-            # Nothing else runs that could make a paused one look promising again.
-            for run in self._runs.values():
+            await self._end_pauses()
+
+    async def _end_pauses(self) -> None:
+        """Has the best of the paused trials go on and gives up the others: no further trial comes to compare with."""
+        stopping = self._parts.stopping
+        assert stopping is not None
+        paused = [run.number for run in self._runs.values()]
+        best = await self._parts.act(stopping.finalists, self._parts.study.study, paused)
+        for run in self._runs.values():
+            if run.number in best:
+                run.resume()
+            else:
                 run.give_up("paused by early stopping, and never among the best that were")
 
     def _start(self, claim: Claim) -> None:

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from luthier.errors import SpecError
 from luthier.spec.setting_paths import SettingsBlock
-from luthier.sweeps.rungs import goes_on, promising, rung_of, rung_steps
+from luthier.sweeps.rungs import furthest, goes_on, promising, rung_of, rung_steps
 from luthier.sweeps.trial import SweepObjective
 from luthier.tuning.tuners.tuner import Checkpoint, JobEvent, JobState, Rules
 
@@ -245,14 +245,28 @@ class EarlyStopping:
             study: with what was reported of its trials.
             paused: numbers of the trials whose jobs are paused.
         """
+        found = [
+            promising(curves, numbers, self._rungs, FACTOR) for curves, numbers in self._paused_groups(study, paused)
+        ]
+        return [number for numbers in found for number in numbers]
+
+    def finalists(self, study: optuna.Study, paused: Collection[int]) -> list[int]:
+        """The paused trials that go on where nothing else runs any more: the best of those that can be compared."""
+        found = [furthest(curves, numbers, self._rungs) for curves, numbers in self._paused_groups(study, paused)]
+        return [number for number in found if number is not None]
+
+    def _paused_groups(
+        self, study: optuna.Study, paused: Collection[int]
+    ) -> list[tuple[dict[int, Mapping[int, float]], list[int]]]:
+        """Of each group of trials that can be compared, and of which some are paused: all curves, and those numbers."""
         if not paused or not self._on:
             return []
         trials = study.get_trials(deepcopy=False)
-        found: list[int] = []
+        groups = []
         for group in {self._apart(trials[number]) for number in paused}:
             curves = self._curves_of([one for one in trials if self._apart(one) == group])
-            found += promising(curves, [number for number in paused if number in curves], self._rungs, FACTOR)
-        return found
+            groups.append((curves, [number for number in paused if number in curves]))
+        return groups
 
     def reason(self, study: optuna.Study, number: int) -> str:
         """Why a trial was stopped or paused, for people."""

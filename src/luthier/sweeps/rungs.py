@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-__all__ = ["at_rung", "goes_on", "promising", "rung_of", "rung_steps"]
+__all__ = ["at_rung", "furthest", "goes_on", "promising", "rung_of", "rung_steps"]
 
 Curve = Mapping[int, float]
 
@@ -88,12 +88,29 @@ def promising(curves: Mapping[int, Curve], paused: Collection[int], rungs: Seque
         >>> promising({0: {10: 0.9}, 1: {10: 0.5}, 2: {10: 0.4}}, {0, 1, 2}, (10, 30), 3)
         [0]
     """
+    return [number for rung, number in _by_rung(curves, paused, rungs) if goes_on(curves, number, rung, factor)]
+
+
+def furthest(curves: Mapping[int, Curve], paused: Collection[int], rungs: Sequence[int]) -> int | None:
+    """The paused trial that trains on where no other one will come: the best of the highest rung.
+
+    Examples:
+        The second one was the best at rung 10, and is alone at rung 30:
+
+        >>> furthest({0: {10: 0.5}, 1: {10: 0.9, 30: 0.9}, 2: {10: 0.4}}, {0, 1, 2}, (10, 30))
+        1
+    """
+    return next((number for _, number in _by_rung(curves, paused, rungs)), None)
+
+
+def _by_rung(curves: Mapping[int, Curve], numbers: Collection[int], rungs: Sequence[int]) -> list[tuple[int, int]]:
+    """Rung and number of the trials that have reached one: the highest rung first, then the best value."""
     found = []
-    for number in paused:
+    for number in numbers:
         rung = rung_of(curves.get(number, {}), rungs)
-        if rung is not None and goes_on(curves, number, rung, factor):
+        if rung is not None:
             found.append((-rung, -at_rung(curves, rung)[number], number))
-    return [number for _, _, number in sorted(found)]
+    return [(-rung, number) for rung, _, number in sorted(found)]
 
 
 def _best(values: Mapping[int, float], count: int) -> set[int]:

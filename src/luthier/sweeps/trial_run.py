@@ -99,6 +99,7 @@ class TrialRun:
         self._began = time.time()
         self._wanted: Wanted = "running"
         self._asked: tuple[Wanted, bool] | None = None
+        self._given_up: str | None = None
         self._woken = asyncio.Event()
         self._notes: dict[str, Any] = {}
         self._measured_step = 0
@@ -118,7 +119,7 @@ class TrialRun:
 
     def give_up(self, reason: str) -> None:
         """Has the job cancelled that early stopping paused; the trial then counts as stopped early."""
-        self._notes["stopping"] = reason
+        self._given_up = reason
         self._want("stopped")
 
     def _want(self, wanted: Wanted) -> None:
@@ -236,6 +237,8 @@ class TrialRun:
                     await self._judge(owned, watched, new)
                 if self._wanted == "held" and watched.state.refused_pause is not None:
                     await self._stop()
+                if self._wanted == "stopped" and self._given_up is not None:
+                    await self._note(stopping=self._given_up)
                 if self._wanted == "left":
                     until = until or now + CONFIRM_SECONDS
                     if job.status == PAUSED:
@@ -310,7 +313,7 @@ class TrialRun:
     async def _stop(self) -> None:
         stopping = self._parts.stopping
         assert stopping is not None
-        # First: a process that takes the trial over must not take its cancelled job for one to be bought again.
+        # Before the cancel: a process that takes the trial over must not buy its cancelled job again.
         await self._note(stopping=await self._parts.act(stopping.reason, self._parts.study.study, self.number))
         self._want("stopped")
 
