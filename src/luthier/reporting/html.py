@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING
 from luthier.errors import DataError
 from luthier.evaluation.resampling import Interval
 from luthier.outputs import check_file, write_file
+from luthier.reporting.charts.draw import figure_html
+from luthier.reporting.charts.svg import Told
 from luthier.reporting.numbers import bounds, number
-from luthier.reporting.table import Bar, Cell, Column, Highlighted, Page, Row, Section, Table
+from luthier.reporting.table import Bar, Cell, Column, Drawn, Highlighted, Page, Row, Section, Table
 
 if TYPE_CHECKING:
     import jinja2
@@ -79,7 +81,7 @@ for (const frame of document.querySelectorAll('iframe.dashboard')) seen.observe(
 
 def fragment(*sections: Section) -> str:
     """Sections as a self-contained fragment for `_repr_html_`; every text in it is escaped."""
-    return _environment().get_template("fragment.html").render(sections=sections)
+    return _environment().get_template("fragment.html").render(sections=sections, told=None)
 
 
 def framed(page: str) -> str:
@@ -104,6 +106,7 @@ def page_text(page: Page) -> str:
         .get_template("page.html")
         .render(
             page=page,
+            told=Told(),
             plotly=Markup(plotly),
             drawing=Markup(DRAWING),
             policy=_policy(run, "font-src data:" if frames else ""),
@@ -115,6 +118,12 @@ def page_text(page: Page) -> str:
             ],
         )
     )
+
+
+def _figure(figure: Drawn, told: Told | None) -> str:
+    from markupsafe import Markup
+
+    return Markup(figure_html(figure, told))
 
 
 def _policy(scripts: Iterable[str], more: str = "") -> str:
@@ -182,7 +191,7 @@ def _environment() -> jinja2.Environment:
     # jinja2's `tojson` writes `<`, `>` and `&` as escapes, so that no parser finds a tag in a figure.
     environment.policies["json.dumps_function"] = lambda figure, **_: figure.to_json(validate=False)
     environment.globals |= {"columns_of": _columns, "cell_of": _cell, "kind_of": lambda block: type(block).__name__}
-    environment.globals |= {"tinted": _tinted}
+    environment.globals |= {"tinted": _tinted, "figure_of": _figure}
     return environment
 
 

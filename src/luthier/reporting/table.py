@@ -12,17 +12,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from luthier.evaluation.resampling import Interval
+from luthier.reporting.charts.chart import Chart, Confusion, Parallel, Strips
 from luthier.reporting.numbers import Unit
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
+    "Answered",
+    "AnsweredRow",
+    "SideBySide",
     "Bar",
     "Block",
     "Cell",
     "Column",
     "Columns",
+    "Drawn",
     "Example",
     "Figure",
     "Fold",
@@ -204,6 +209,55 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What one spec made of a row.
+
+    Attributes:
+        value: the prediction; what there is instead where there is none, such as `refused`.
+        right: whether it is right.
+        told: the model's own words, how sure it was, why there is no value; shown where a reader asks for it.
+    """
+
+    value: str
+    right: bool
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredRow:
+    """A row of a user's table with what each spec answered.
+
+    Attributes:
+        number: in the user's own table, from 1.
+        text: what was read.
+        truth: the true value.
+        answers: one per spec; `None` where a spec has no answer to the row.
+        known_by: other columns that tell the row apart, by their names.
+    """
+
+    number: int
+    text: str
+    truth: str
+    answers: tuple[Answered | None, ...]
+    known_by: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Rows with the answers of several specs beside each other, and a field that searches them; on pages only.
+
+    Attributes:
+        specs: names of the specs, in the order of the answers.
+        rows: in the order they are shown.
+        notes: sentences beneath.
+    """
+
+    specs: tuple[str, ...]
+    rows: tuple[AnsweredRow, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Highlighted:
     """A text whose passages are tinted by weight; on pages only.
 
@@ -260,10 +314,27 @@ class Page:
         waiting: list[Block] = [*self.sections]
         while waiting:
             block = waiting.pop(0)
-            if isinstance(block, tuple | Section | Fold):
-                waiting = [*(block if isinstance(block, tuple) else block.blocks), *waiting]
+            if isinstance(block, Section | Fold):
+                waiting = [*block.blocks, *waiting]
+            elif isinstance(block, tuple):
+                waiting = [*block, *waiting]
             else:
                 yield block
 
 
-Block = str | Table | Lines | Figure | tuple[Figure, ...] | Frame | Example | Highlighted | Fold | Section
+Drawn = Chart | Strips | Confusion | Parallel
+Block = (
+    str
+    | Table
+    | Lines
+    | Drawn
+    | tuple[Drawn, ...]
+    | Figure
+    | tuple[Figure, ...]
+    | Frame
+    | Example
+    | SideBySide
+    | Highlighted
+    | Fold
+    | Section
+)

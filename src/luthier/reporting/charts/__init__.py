@@ -1,0 +1,1 @@
+"""Charts: plain records of what is drawn, and their drawing as SVG and HTML without a script."""
