@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from luthier.reporting.charts.chart import Chart, Confusion, Parallel, Strips
+from luthier.reporting.charts.chart import Chart, Confusion, Figure, Strips
+from luthier.reporting.charts.confusion import confusion_html
+from luthier.reporting.charts.parallel import parallel_html
+from luthier.reporting.charts.strips import strips_html
 from luthier.reporting.charts.svg import Told, chart_html
 
 __all__ = ["figure_html"]
 
 
-def figure_html(figure: Chart | Strips | Confusion | Parallel, told: Told | None = None) -> str:
+def figure_html(figure: Figure, told: Told | None = None) -> str:
     """The figure without heading and sentence.
 
     Args:
@@ -17,4 +20,6 @@ def figure_html(figure: Chart | Strips | Confusion | Parallel, told: Told | None
     """
     if isinstance(figure, Chart):
         return chart_html(figure, told)
-    raise NotImplementedError(type(figure).__name__)
+    if isinstance(figure, Strips):
+        return strips_html(figure, told)
+    return confusion_html(figure) if isinstance(figure, Confusion) else parallel_html(figure, told)

@@ -15,7 +15,19 @@ from luthier.reporting.charts.chart import Band, Bars, Chart, Curve, Dots, Mark,
 from luthier.reporting.charts.scales import Scale, scale_of, tops, values_along
 from luthier.reporting.numbers import printable
 
-__all__ = ["LOOKS", "Told", "chart_html", "chart_svg", "symbol"]
+__all__ = [
+    "LOOKS",
+    "Told",
+    "across",
+    "chart_html",
+    "chart_svg",
+    "element",
+    "legend",
+    "shortened",
+    "symbol",
+    "text",
+    "told_attributes",
+]
 
 LOOKS = 8
 """Colours and shapes; more kinds than this begin again."""
@@ -74,12 +86,12 @@ def chart_html(chart: Chart, told: Told | None = None) -> str:
     names = y.axis.scale != "category"
     return (
         f'<div class="lu-chart" style="padding-left:{left}px{square}">'
-        f"{_legend(chart.marks)}"
-        f'<div class="lu-ytitle">{_text(chart.y.title)}</div>'
-        f'<svg class="lu-plot" width="100%" height="{chart.height}" role="img" aria-label="{_text(chart.said)}">'
+        f"{legend(chart.marks)}"
+        f'<div class="lu-ytitle">{text(chart.y.title)}</div>'
+        f'<svg class="lu-plot" width="100%" height="{chart.height}" role="img" aria-label="{text(chart.said)}">'
         f"{''.join(_plot(chart, x, y, told, ticks_x=x.axis.scale != 'category', ticks_y=names))}</svg>"
         f"{_categories(x)}"
-        f'<div class="lu-xtitle">{_text(chart.x.title)}</div></div>'
+        f'<div class="lu-xtitle">{text(chart.x.title)}</div></div>'
     )
 
 
@@ -95,21 +107,21 @@ def chart_svg(chart: Chart) -> str:
     first = top - 12 - 20 * math.ceil(len(named) / 3)
     legend = "".join(
         f'<svg x="{left + place % 3 * plot_width / 3:.0f}" y="{first + 20 * (place // 3)}" '
-        f'width="16" height="16" overflow="visible">{symbol(mark)}<text x="20" y="12">{_text(mark.name)}</text></svg>'
+        f'width="16" height="16" overflow="visible">{symbol(mark)}<text x="20" y="12">{text(mark.name)}</text></svg>'
         for place, mark in enumerate(named)
     )
-    heading = f'<text class="lu-title" x="{left}" y="22">{_text(chart.title)}</text>' if chart.title else ""
+    heading = f'<text class="lu-title" x="{left}" y="22">{text(chart.title)}</text>' if chart.title else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" aria-label="{_text(chart.said)}"><style>{_file_style()}</style>'
+        f'role="img" aria-label="{text(chart.said)}"><style>{_file_style()}</style>'
         f'<rect width="100%" height="100%" class="lu-paper"/>'
         f"{heading}"
         f"{legend}"
-        f'<text x="{left}" y="{top - 10}" class="lu-soft">{_text(chart.y.title)}</text>'
+        f'<text x="{left}" y="{top - 10}" class="lu-soft">{text(chart.y.title)}</text>'
         f'<svg x="{left}" y="{top}" width="{plot_width}" height="{chart.height}" overflow="visible">'
         f"{''.join(_plot(chart, x, y, None, ticks_x=True, ticks_y=True))}</svg>"
         f'<text x="{left + plot_width / 2:.0f}" y="{height - 10}" text-anchor="middle" class="lu-soft">'
-        f"{_text(chart.x.title)}</text></svg>"
+        f"{text(chart.x.title)}</text></svg>"
     )
 
 
@@ -127,10 +139,11 @@ def _scales(chart: Chart) -> tuple[Scale, Scale]:
     return scale_of(chart.x, values_along(chart.marks, "x")), scale_of(chart.y, values_along(chart.marks, "y"))
 
 
-def _legend(marks: Sequence[Mark]) -> str:
+def legend(marks: Sequence[Mark]) -> str:
+    """What the marks that have names are called, each behind its symbol; nothing where none has one."""
     named = [mark for mark in marks if not isinstance(mark, Rule) and mark.name]
     items = "".join(
-        f'<span><svg width="16" height="16" aria-hidden="true">{symbol(mark)}</svg><bdi>{_text(mark.name)}</bdi></span>'
+        f'<span><svg width="16" height="16" aria-hidden="true">{symbol(mark)}</svg><bdi>{text(mark.name)}</bdi></span>'
         for mark in named
     )
     return f'<div class="lu-legend">{items}</div>' if items else ""
@@ -140,7 +153,7 @@ def _categories(x: Scale) -> str:
     """The names under the plot, each as wide as its place."""
     if x.axis.scale != "category":
         return ""
-    names = "".join(f'<span title="{_text(tick.text)}"><bdi>{_text(tick.text)}</bdi></span>' for tick in x.ticks)
+    names = "".join(f'<span title="{text(tick.text)}"><bdi>{text(tick.text)}</bdi></span>' for tick in x.ticks)
     return f'<div class="lu-categories">{names}</div>'
 
 
@@ -151,13 +164,13 @@ def _plot(chart: Chart, x: Scale, y: Scale, told: Told | None, *, ticks_x: bool,
         at = _down(y, tick.value, height)
         yield f'<line class="lu-grid" x2="100%" y1="{at}" y2="{at}"/>'
         if ticks_y:
-            yield f'<text x="-8" y="{at}" dy=".35em" text-anchor="end">{_text(tick.text)}</text>'
+            yield f'<text x="-8" y="{at}" dy=".35em" text-anchor="end">{text(tick.text)}</text>'
     for tick in x.ticks:
-        at = _across(x, tick.value)
+        at = across(x, tick.value)
         if x.axis.scale != "category":
             yield f'<line class="lu-grid" x1="{at}" x2="{at}" y2="{height}"/>'
         if ticks_x:
-            yield f'<text x="{at}" y="{height + 17}" text-anchor="middle">{_text(tick.text)}</text>'
+            yield f'<text x="{at}" y="{height + 17}" text-anchor="middle">{text(tick.text)}</text>'
     yield f'<line class="lu-axis" x2="100%" y1="{height}" y2="{height}"/>'
     for mark in chart.marks:
         yield from _mark(mark, x, y, height, told)
@@ -181,7 +194,7 @@ def _rule(rule: Rule, x: Scale, y: Scale, height: int) -> Iterator[str]:
     if not scale.holds(rule.value):
         return
     if rule.across == "x":
-        at = _across(x, rule.value)
+        at = across(x, rule.value)
         yield f'<line class="lu-rule {rule.style}" x1="{at}" x2="{at}" y2="{height}"/>'
         # Beside the line, on the side that has room.
         side, shift = ("end", -4) if x.share(rule.value) > 0.6 else ("start", 4)
@@ -191,31 +204,34 @@ def _rule(rule: Rule, x: Scale, y: Scale, height: int) -> Iterator[str]:
         yield f'<line class="lu-rule {rule.style}" x2="100%" y1="{down}" y2="{down}"/>'
         where = f'x="100%" dx="-2" y="{down}" dy="{12 if y.share(rule.value) > 0.9 else -5}" text-anchor="end"'
     if rule.text:
-        yield f'<text class="lu-halo" {where}>{_text(rule.text)}</text>'
+        yield f'<text class="lu-halo" {where}>{text(rule.text)}</text>'
 
 
 def _dots(dots: Dots, x: Scale, y: Scale, height: int, told: Told | None) -> Iterator[str]:
     look = dots.look % LOOKS
     drawn = [i for i in range(len(dots.x)) if x.holds(dots.x[i]) and y.holds(dots.y[i])]
     for i in drawn if dots.low else ():
-        at = _across(x, dots.x[i])
+        at = across(x, dots.x[i])
         ends = [_down(y, min(max(end, y.low), y.high), height) for end in (dots.low[i], dots.high[i])]
         yield f'<line class="s{look} lu-span" x1="{at}" x2="{at}" y1="{ends[0]}" y2="{ends[1]}"/>'
     if len(drawn) > MOST_ELEMENTS:
         yield _many(dots, drawn, x, y, height, told)
         return
-    css = f"c{look} lu-dot{' lu-large' if dots.large else ''}"
     for i in drawn:
-        at, down = _across(x, dots.x[i]), _down(y, dots.y[i], height)
-        number, inner = _telling(dots.told, i, told)
-        if look == 0:
-            yield f'<circle class="{css}" cx="{at}" cy="{down}" r="{6 if dots.large else 4}"{number}>{inner}</circle>'
-        else:
-            scale = ' transform="scale(1.5)"' if dots.large else ""
-            yield (
-                f'<svg class="{css}" x="{at}" y="{down}" overflow="visible"{number}>'
-                f'<path d="{SHAPES[look]}"{scale}>{inner}</path></svg>'
-            )
+        attributes, inner = told_attributes(dots.told, i, told)
+        yield element(look, across(x, dots.x[i]), _down(y, dots.y[i], height), attributes, inner, large=dots.large)
+
+
+def element(look: int, at: str, down: str, attributes: str, inner: str, *, large: bool) -> str:
+    """A dot in the colour and shape of its look."""
+    css = f"c{look} lu-dot{' lu-large' if large else ''}"
+    if look == 0:
+        return f'<circle class="{css}" cx="{at}" cy="{down}" r="{6 if large else 4}"{attributes}>{inner}</circle>'
+    scale = ' transform="scale(1.5)"' if large else ""
+    return (
+        f'<svg class="{css}" x="{at}" y="{down}" overflow="visible"{attributes}>'
+        f'<path d="{SHAPES[look]}"{scale}>{inner}</path></svg>'
+    )
 
 
 def _many(dots: Dots, drawn: Sequence[int], x: Scale, y: Scale, height: int, told: Told | None) -> str:
@@ -234,20 +250,20 @@ def _bars(bars: Bars, x: Scale, y: Scale, height: int, told: Told | None) -> Ite
             continue
         left, right = (100 * x.share(edge) for edge in bars.edges[i : i + 2])
         down, end = _down(y, top, height), _down(y, low, height)
-        number, inner = _telling(bars.told, i, told)
+        number, inner = told_attributes(bars.told, i, told)
         yield (
             f'<rect class="c{bars.look % LOOKS} lu-bar" x="{left:.3f}%" width="{right - left:.3f}%" y="{down}" '
             f'height="{float(end) - float(down):.1f}"{number}>{inner}</rect>'
         )
 
 
-def _telling(texts: Sequence[str], place: int, told: Told | None) -> tuple[str, str]:
+def told_attributes(texts: Sequence[str], place: int, told: Told | None) -> tuple[str, str]:
     """What is said of an element: its number on the page, or a title inside it."""
     if not texts:
         return "", ""
     if told is not None:
         return f' data-told="{told.place(texts[place])}"', ""
-    return "", f"<title>{_text(texts[place])}</title>"
+    return "", f"<title>{text(texts[place])}</title>"
 
 
 def _line_path(line: Curve, x: Scale, y: Scale, height: int) -> str:
@@ -289,7 +305,8 @@ def _line_class(line: Curve) -> str:
     return f"lu-line {look} {line.style} {line.weight}"
 
 
-def _across(x: Scale, value: float) -> str:
+def across(x: Scale, value: float) -> str:
+    """Where a value lies along x, as SVG writes it."""
     return f"{100 * x.share(value):.3f}%"
 
 
@@ -297,8 +314,9 @@ def _down(y: Scale, value: float, height: int) -> str:
     return f"{height * (1 - y.share(value)):.1f}"
 
 
-def _text(text: str) -> str:
-    return escape(printable(text))
+def text(given: str) -> str:
+    """A text that is text in HTML, whatever it holds."""
+    return escape(printable(given))
 
 
 def _file_style() -> str:
@@ -306,3 +324,17 @@ def _file_style() -> str:
     from importlib.resources import files
 
     return files("luthier.reporting.charts").joinpath("charts.css").read_text("utf-8")
+
+
+def shortened(name: str, most: int = 44) -> str:
+    """A name without its middle where it has no room: names of grids begin and end with what tells them apart.
+
+    Examples:
+        >>> shortened("zero-shot"), shortened("prompt-of-many-words-temperature-0", 21)
+        ('zero-shot', 'prompt-of-…perature-0')
+    """
+    whole = printable(name)
+    if len(whole) <= most:
+        return whole
+    end = (most - 1) // 2
+    return f"{whole[: most - 1 - end]}…{whole[-end:]}"

@@ -1,0 +1,53 @@
+"""A confusion matrix as an HTML table: real cells for a reader, a square on the page, a scroll where it has no room."""
+
+from __future__ import annotations
+
+from luthier.reporting.charts.chart import Confusion
+from luthier.reporting.charts.svg import text
+from luthier.reporting.numbers import number
+
+__all__ = ["confusion_html", "shown_counts"]
+
+NO_LABEL = "(no label)"
+"""Head of the last column: off label, refused or failed."""
+
+LARGE, MIDDLE = 12, 30
+"""Labels up to which cells are large, and of middle size; more make them small."""
+
+
+def shown_counts(figure: Confusion) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """The answers and the counts that are shown: without the column of rows without a label where it is empty."""
+    if any(line[len(figure.labels)] for line in figure.counts if len(line) > len(figure.labels)):
+        return (*figure.labels, NO_LABEL), figure.counts
+    return figure.labels, tuple(line[: len(figure.labels)] for line in figure.counts)
+
+
+def confusion_html(figure: Confusion) -> str:
+    """The table, without heading and sentence; the darker a cell, the larger its share of the true label's rows."""
+    answers, counts = shown_counts(figure)
+    count = len(figure.labels)
+    size = "large" if count <= LARGE else "middle" if count <= MIDDLE else "small"
+    heads = "".join(f'<th scope="col" title="{text(one)}"><span><bdi>{text(one)}</bdi></span></th>' for one in answers)
+    lines = []
+    for place, (truth, line) in enumerate(zip(figure.labels, counts, strict=True)):
+        whole = sum(line)
+        cells = "".join(
+            _cell(truth, answer, cell, whole, right=answered == place)
+            for answered, (answer, cell) in enumerate(zip(answers, line, strict=True))
+        )
+        lines.append(f'<tr><th scope="row" title="{text(truth)}"><bdi>{text(truth)}</bdi></th>{cells}</tr>')
+    return (
+        f'<div class="lu-scroll" role="region" tabindex="0" aria-label="{text(figure.title or "confusion")}">'
+        f'<table class="lu-confusion {size}"><caption>true label down, answer across</caption>'
+        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _cell(truth: str, answer: str, cell: int, whole: int, *, right: bool) -> str:
+    if not cell:
+        # Nearly all cells of a hundred labels are empty, and a page is mailed.
+        return "<td class=none>0</td>"
+    share = cell / whole
+    told = f"true {truth}, answered {answer}: {cell:,} rows ({number(share, 'percent')})"
+    css = ' class="right"' if right else ""
+    return f'<td{css} style="--share:{100 * share:.0f}%" title="{text(told)}">{cell:,}</td>'
