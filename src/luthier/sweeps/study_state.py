@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from luthier.evaluation.resampling import Interval, plain
+from luthier.evaluation.trials import dominates
 from luthier.providers.prices import sum_if_known
 from luthier.sweeps.trial import StudyFacts, SweepTrial
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FinalistFigures", "StudyState", "WinnerFigures", "dominates", "is_ended"]
+__all__ = ["FinalistFigures", "StudyState", "WinnerFigures", "is_ended"]
 
 BOUNDS = ("_low", "_high")
 
@@ -241,16 +242,6 @@ class StudyState:
         costs = self._costs(trial)
         valued = bool(costs) and trial.status == "complete"
         return (not valued, costs[0] if valued else 0.0, trial.number)
-
-
-def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether one point is nowhere worse than the other and somewhere better, where less is better.
-
-    Examples:
-        >>> dominates((1, 2), (1, 3)), dominates((1, 2), (1, 2)), dominates((0, 5), (1, 2))
-        (True, False, False)
-    """
-    return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 
 def is_ended(trial: SweepTrial) -> bool:

@@ -12,22 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from luthier.evaluation.trials import dominates, is_number, value_key
 from luthier.providers.prices import dollars
 from luthier.reporting.numbers import number, printable
 from luthier.reporting.plots import BLUE, COLOURS, FILL, INK, axis_label, drawn, plain, scatter_trace
-from luthier.sweeps.study_state import StudyState, dominates
-from luthier.sweeps.sweep_words import (
-    STATUS_WORDS,
-    distinct_labels,
-    figure_title,
-    figure_unit,
-    is_number,
-    short_names,
-    value_key,
-    written_settings,
-    written_value,
-    written_values,
-)
+from luthier.reporting.setting_words import distinct_labels, short_names, written_settings, written_value
+from luthier.sweeps.study_state import StudyState
+from luthier.sweeps.sweep_words import STATUS_WORDS, figure_title, figure_unit, written_values
 from luthier.sweeps.trial import SweepObjective, SweepTrial
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from luthier.providers.prices import dollars
 from luthier.reporting.numbers import printable
-from luthier.sweeps.sweep_words import STATUS_WORDS, written_seconds, written_settings, written_values
+from luthier.reporting.setting_words import written_settings
+from luthier.sweeps.sweep_words import STATUS_WORDS, written_seconds, written_values
 from luthier.sweeps.trial import SweepObjective, SweepTrial, TrialStatus
 from luthier.terminals import visible
 from luthier.tuning.watch import JobProgress

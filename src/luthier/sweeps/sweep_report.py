@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from luthier.reporting.numbers import printable
+from luthier.reporting.setting_words import short_names, written_settings, written_value
 from luthier.reporting.table import (
     Block,
     Column,
@@ -31,13 +32,7 @@ from luthier.sweeps.sweep_sentences import (
     sweep_sentences,
 )
 from luthier.sweeps.sweep_tables import jobs_table, trials_table, unmeasured_table
-from luthier.sweeps.sweep_words import (
-    figure_title,
-    figure_unit,
-    short_names,
-    written_settings,
-    written_value,
-)
+from luthier.sweeps.sweep_words import figure_title, figure_unit
 from luthier.sweeps.trial import SweepTrial
 
 __all__ = ["best_sections", "status_sections", "sweep_page", "sweep_sections"]

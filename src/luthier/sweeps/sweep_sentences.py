@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from luthier.evaluation.resampling import Interval
 from luthier.providers.prices import dollars
 from luthier.reporting.numbers import interval, number, printable
+from luthier.reporting.setting_words import written_settings
 from luthier.sweeps.study_state import FinalistFigures, StudyState, is_ended
-from luthier.sweeps.sweep_words import STATUS_WORDS, figure_title, figure_unit, written_settings
+from luthier.sweeps.sweep_words import STATUS_WORDS, figure_title, figure_unit
 from luthier.sweeps.trial import TrialStatus
 
 __all__ = [

@@ -6,18 +6,11 @@ from collections.abc import Callable, Sequence
 
 from luthier.evaluation.resampling import Interval
 from luthier.reporting.numbers import Unit, printable
+from luthier.reporting.setting_words import short_names, written_settings, written_value
 from luthier.reporting.table import Cell, Column, Columns, Row, Table, left_out
 from luthier.sweeps.study_state import StudyState
 from luthier.sweeps.sweep_sentences import listed_trials
-from luthier.sweeps.sweep_words import (
-    STATUS_WORDS,
-    figure_title,
-    figure_unit,
-    short_names,
-    written_seconds,
-    written_settings,
-    written_value,
-)
+from luthier.sweeps.sweep_words import STATUS_WORDS, figure_title, figure_unit, written_seconds
 from luthier.sweeps.trial import SweepTrial
 
 __all__ = ["jobs_table", "trials_table", "unmeasured_table"]

@@ -1,0 +1,288 @@
+"""Trials as plain records: what was tried, what came out, and where the best of them lie."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import median
+from typing import Any, Literal
+
+from luthier.evaluation.resampling import Interval
+
+__all__ = [
+    "BestCell",
+    "BestRegion",
+    "TriedSetting",
+    "TrialRow",
+    "TrialTable",
+    "best_cell",
+    "best_regions",
+    "dominates",
+    "is_choice",
+    "is_number",
+    "value_key",
+]
+
+MOST_DISTINCT = 12
+"""A number with more values than this lies on a continuous axis; one with few, as a batch size, is a choice."""
+
+BEST_SHARE = 0.1
+"""The best tenth of the trials is what regions are about."""
+
+FEWEST_BEST = 3
+"""Fewer trials than this show no region."""
+
+LOG_SPAN = 30
+"""Positive values that span more than this factor are compared by their logarithm."""
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A trial.
+
+    Attributes:
+        name: tells it from the others: a number, a job's id.
+        settings: what it tried, by the names of the table's settings; one that it does not have is absent.
+        value: the metric, with its interval where rows were measured; `None` where there is none.
+        figures: other numbers that came out, by name.
+        state: `stopped early` by a rule, `failed`, `running` or, with its result, `complete`.
+        curve: what was known of it while it trained: share of the training, in percent, to value.
+        cost_usd: what it cost; `None` when unknown, which is not 0.
+        ended: Unix time.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    value: Interval | None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    state: Literal["complete", "stopped early", "failed", "running"] = "complete"
+    curve: Mapping[float, float] = field(default_factory=dict)
+    cost_usd: float | None = None
+    ended: float | None = None
+
+
+@dataclass(frozen=True)
+class TriedSetting:
+    """A setting that trials differ in.
+
+    Attributes:
+        name: of the setting.
+        is_choice: whether its values are few and recur, or no numbers.
+        is_log: whether numbers are compared by their logarithm.
+        values: each distinct value once; numbers by size, then others.
+    """
+
+    name: str
+    is_choice: bool
+    is_log: bool
+    values: tuple[Any, ...]
+
+    def place(self, value: Any) -> int:
+        """The place of a value among the distinct ones."""
+        return self._places[value_key(value)]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {value_key(value): place for place, value in enumerate(self.values)}
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """Trials of one search, or of a table from anywhere.
+
+    Attributes:
+        source: what they are from: the name of a sweep, of a file.
+        metric: what they are judged by, by its name.
+        better: which way is better.
+        settings: names of the settings, in order.
+        trials: in the order they were made.
+        model_setting: the setting that names the base model, by which points are coloured; `None` where there is none.
+        log_settings: settings that are searched by their logarithm.
+        notes: sentences a reader should know.
+    """
+
+    source: str
+    metric: str
+    better: Literal["higher", "lower"]
+    settings: tuple[str, ...]
+    trials: tuple[TrialRow, ...]
+    model_setting: str | None = None
+    log_settings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def complete(self) -> tuple[TrialRow, ...]:
+        """The trials with a result, in their order."""
+        return tuple(one for one in self.trials if one.value is not None and one.state == "complete")
+
+    @cached_property
+    def ranked(self) -> tuple[TrialRow, ...]:
+        """The trials with a result, the best first."""
+        sign = -1 if self.better == "higher" else 1
+        return tuple(sorted(self.complete, key=lambda one: sign * result(one)))
+
+    @cached_property
+    def varied(self) -> tuple[TriedSetting, ...]:
+        """The settings that trials with a result differ in."""
+        found = []
+        for name in self.settings:
+            given = [one.settings[name] for one in self.complete if name in one.settings]
+            distinct = distinct_values(given)
+            if len(distinct) > 1:
+                numbers = [value for value in given if is_number(value)]
+                spans = len(numbers) == len(given) and min(numbers) > 0 and max(numbers) / min(numbers) > LOG_SPAN
+                is_log = name in self.log_settings or (not self.log_settings and spans)
+                found.append(TriedSetting(name, is_choice(given), is_log and min(numbers, default=0) > 0, distinct))
+        return tuple(found)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The base models of the trials with a result, those with most trials first; empty where none is named."""
+        name = self.model_setting
+        if name is None:
+            return ()
+        named = [str(one.settings[name]) for one in self.complete if name in one.settings]
+        return tuple(sorted(dict.fromkeys(named), key=lambda model: -named.count(model)))
+
+
+@dataclass(frozen=True)
+class BestCell:
+    """The combination of choices that most of the best trials have.
+
+    Attributes:
+        settings: the choices, by name.
+        best: how many of the best trials have it, of `best_of`.
+        trials: how many of all trials have it, of `trials_of`.
+        median: of the metric within it.
+        elsewhere: median of the metric outside; `None` where every trial lies within.
+    """
+
+    settings: Mapping[str, Any]
+    best: int
+    best_of: int
+    trials: int
+    trials_of: int
+    median: float
+    elsewhere: float | None
+
+
+@dataclass(frozen=True)
+class BestRegion:
+    """Where the best trials lie in one setting.
+
+    Attributes:
+        setting: which.
+        low, high: least and greatest value of the best trials, of a number; `None` of a choice.
+        values: the choices that the best trials have, the most frequent first, each with how many have it.
+        narrower: whether they leave out a part of what was tried.
+    """
+
+    setting: TriedSetting
+    low: float | None
+    high: float | None
+    values: tuple[tuple[Any, int], ...]
+    narrower: bool
+
+
+def result(trial: TrialRow) -> float:
+    """The metric of a trial that has a result."""
+    assert trial.value is not None
+    return trial.value.value
+
+
+def best_trials(table: TrialTable) -> tuple[TrialRow, ...]:
+    """The best tenth of the trials, at least three; nothing where that would be most of them."""
+    count = max(FEWEST_BEST, math.ceil(BEST_SHARE * len(table.ranked)))
+    return table.ranked[:count] if 2 * count <= len(table.ranked) else ()
+
+
+def best_cell(table: TrialTable) -> BestCell | None:
+    """The combination of choices where most of the best trials lie; `None` where too few trials show one.
+
+    That many lie there says little by itself where most trials do: both shares are given.
+    """
+    best = best_trials(table)
+    names = [one.name for one in table.varied if one.is_choice]
+    if not best or not names:
+        return None
+
+    def cell(trial: TrialRow) -> str:
+        return value_key([trial.settings.get(name) for name in names])
+
+    cells = [cell(trial) for trial in best]
+    found = max(dict.fromkeys(cells), key=cells.count)
+    inside = [result(trial) for trial in table.complete if cell(trial) == found]
+    outside = [result(trial) for trial in table.complete if cell(trial) != found]
+    first = next(trial for trial in best if cell(trial) == found)
+    return BestCell(
+        settings={name: first.settings[name] for name in names if name in first.settings},
+        best=cells.count(found),
+        best_of=len(best),
+        trials=len(inside),
+        trials_of=len(table.complete),
+        median=median(inside),
+        elsewhere=median(outside) if outside else None,
+    )
+
+
+def best_regions(table: TrialTable) -> tuple[BestRegion, ...]:
+    """Where the best tenth of the trials lies in each setting; nothing where too few trials show it."""
+    best = best_trials(table)
+    found = []
+    for setting in table.varied if best else ():
+        given = [trial.settings[setting.name] for trial in best if setting.name in trial.settings]
+        if not given:
+            continue
+        if setting.is_choice:
+            keys = [value_key(value) for value in given]
+            counted = sorted(
+                ((value, keys.count(value_key(value))) for value in distinct_values(given)), key=lambda pair: -pair[1]
+            )
+            found.append(BestRegion(setting, None, None, tuple(counted), len(counted) < len(setting.values)))
+        else:
+            low, high = min(given), max(given)
+            narrower = low > setting.values[0] or high < setting.values[-1]
+            found.append(BestRegion(setting, low, high, (), narrower))
+    return tuple(found)
+
+
+def is_choice(values: Sequence[Any]) -> bool:
+    """Whether values are few and recur, or are no numbers.
+
+    Examples:
+        >>> is_choice(["a", 1]), is_choice([4, 8, 4, 8]), is_choice([0.1, 0.2, 0.3])
+        (True, True, False)
+    """
+    distinct = len(set(map(value_key, values)))
+    return not all(map(is_number, values)) or distinct <= min(MOST_DISTINCT, len(values) // 2)
+
+
+def distinct_values(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Each value once: numbers by size, then the others."""
+    given = list(values)
+    known = {value_key(value): value for value in given}
+    numbers = sorted(value for value in known.values() if is_number(value))
+    return (*numbers, *(known[key] for key in sorted(known) if not is_number(known[key])))
+
+
+def value_key(value: Any) -> str:
+    """What tells values of a setting apart: a choice may be a block, which has no hash."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is one that lies on an axis; `True` is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether one point is nowhere worse than the other and somewhere better, where less is better.
+
+    Examples:
+        >>> dominates((1, 2), (1, 3)), dominates((1, 2), (1, 2)), dominates((0, 5), (1, 2))
+        (True, False, False)
+    """
+    return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
