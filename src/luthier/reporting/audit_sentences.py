@@ -161,4 +161,4 @@ def _stands_out(part: Part) -> bool:
 
 def _p(value: float) -> str:
     text = number(value, "p")
-    return text if text.startswith("<") else f"= {text}"
+    return text if text[0] in "<>" else f"= {text}"

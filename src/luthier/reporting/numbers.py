@@ -27,12 +27,12 @@ def number(value: float, unit: Unit) -> str:
         >>> number(0.374, "seconds"), number(0.0021, "seconds"), number(12.3, "seconds")
         ('0.37 s', '2 ms', '12.3 s')
 
-        A share of rows that exists is never written as 0:
+        A share of rows that exists is never written as 0, and a p-value neither as 0 nor as 1:
 
         >>> number(0.0, "percent"), number(0.0004, "percent"), number(0.012, "percent"), number(0.5, "percent")
         ('0%', '<0.1%', '1.2%', '50%')
         >>> number(0.0002, "p"), number(0.0412, "p"), number(1.0, "p"), number(12345, "count")
-        ('<.001', '.041', '1', '12,345')
+        ('<.001', '.041', '>.999', '12,345')
 
         Audits are about the third decimal as often as about the second:
 
@@ -58,7 +58,7 @@ def number(value: float, unit: Unit) -> str:
     if unit == "p":
         if value < 0.001:
             return "<.001"
-        return "1" if value >= 0.9995 else f"{value:.3f}".removeprefix("0")
+        return ">.999" if value >= 0.9995 else f"{value:.3f}".removeprefix("0")
     if unit in ("fine", "gap"):
         text = _without_zero(f"{value:.3f}")
         return f"+{text}" if unit == "gap" and text[0] != "-" and text != ".000" else text
