@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from luthier.evaluation.across import across_tables
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.spread import spread_of
 from luthier.reporting.across_report import across_page, across_sections
+from luthier.reporting.board_figures import across_strips
 from luthier.reporting.html import fragment, page_text, write_page
 from luthier.reporting.terminal import show
 from luthier.tasks.task import Rows, Task
@@ -49,9 +49,11 @@ def test_the_figure_has_a_dot_per_table_beside_each_mean_and_the_table_says_the_
     two: dict[str, Leaderboard],
 ) -> None:
     across = across_tables(two)
-    figure = next(one for one in across_page(two, across).figures() if one.id == "figure-across").figure
-    assert [trace.name for trace in figure.data][:2] == ["mean", "may"]
-    assert list(figure.data[1].x) == [entry.values["may"].value for entry in across.entries]
+    figure = across_strips(across)
+    assert figure.legend == tuple(two)
+    for strip, entry in zip(figure.strips, across.entries, strict=True):
+        assert strip.interval == entry.mean
+        assert strip.values == tuple(entry.values[name].value for name in two)
     assert f"<small><bdi>#{across.best.ranks['may']}</bdi></small>" in fragment(*across_sections(two, across))
 
 
@@ -71,8 +73,6 @@ def test_the_page_opens_in_a_browser_and_draws_every_figure(
     spread = spread_of({"count 1": [0.1, 0.2, 0.3], "count 4": [0.5, 0.6, 0.5]}, "qwk")
     page = write_page(across_page(two, across_tables(two), spreads={"may": [spread]}), tmp_path / "page.html")
     opened = chromium(page)
-    figures = re.findall(r'<script type="application/json" data-figure="([^"]+)"', opened.document)
-    assert figures == ["figure-spread-0-0", "figure-across"]
-    assert opened.document.count('class="main-svg"') >= len(figures)
+    assert opened.document.count('class="lu-chart lu-strips"') == 2
     assert "data-pwned" not in opened.document.split(">", 2)[1]
     assert not opened.console

@@ -9,11 +9,11 @@ from luthier.engine.report import counted
 from luthier.evaluation.across import Across, AcrossEntry
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.spread import Spread
+from luthier.reporting.board_figures import across_strips
 from luthier.reporting.board_report import board_sections, board_table, pairs_section, spread_blocks
 from luthier.reporting.board_sentences import named, sentences
 from luthier.reporting.numbers import interval, printable
-from luthier.reporting.plots import forest_figure
-from luthier.reporting.table import Cell, Column, Columns, Figure, Lines, Page, Row, Section, Table
+from luthier.reporting.table import Cell, Column, Columns, Lines, Page, Row, Section, Table
 from luthier.tasks.types import Measure
 
 __all__ = ["across_page", "across_sections", "across_sentences", "across_table"]
@@ -118,9 +118,9 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
     """
     measure, task = across.measure, next(iter(boards.values())).task
     sections = []
-    for place, (name, board) in enumerate(boards.items()):
+    for name, board in boards.items():
         title = f"{counted(board.rows_evaluated, 'row')}, ranked by {measure.title}."
-        drawn = spread_blocks((spreads or {}).get(name, ()), f"figure-spread-{place}")
+        drawn = spread_blocks((spreads or {}).get(name, ()))
         sections.append(Section(f"Table {name}", (title, board_table(board), Lines(tuple(sentences(board))), *drawn)))
     intro = (
         f"Ranked by the mean {measure.title} over the tables, each of the same weight whatever its number of rows. "
@@ -128,10 +128,7 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
         "tables: they say how certain the mean over these tables is, not what a further table would show. Specs that "
         "share a letter under “tie” cannot be told apart by the mean."
     )
-    means = {entry.name: entry.mean for entry in across.entries}
-    values = {name: [entry.values[name] for entry in across.entries] for name in across.tables}
-    figure = Figure("figure-across", forest_figure(means, measure, {}, values))
-    sections.append(Section("Across the tables", (intro, across_table(across), figure)))
+    sections.append(Section("Across the tables", (intro, across_table(across), across_strips(across))))
     differences = (
         "Differences of the means, from the same resamples for both specs. “p” is corrected for the number of pairs "
         f"(Holm's method); below {across.alpha:g} the difference counts as real."

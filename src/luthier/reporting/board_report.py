@@ -9,11 +9,10 @@ from luthier.engine.report import counted
 from luthier.errors import DataError
 from luthier.evaluation.across import AcrossPair
 from luthier.evaluation.leaderboard import Comparison, Entry, Leaderboard
-from luthier.evaluation.mistakes import Mistake, mistakes
 from luthier.evaluation.spread import Spread
+from luthier.reporting.board_details import detail_sections, errors_section
+from luthier.reporting.board_figures import cost_chart, interval_strips, spread_strips
 from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
-from luthier.reporting.numbers import number
-from luthier.reporting.plots import calibration_figure, confusion_figure, forest_figure, points_figure, spread_figure
 from luthier.reporting.spread_report import spread_section
 from luthier.reporting.table import (
     Bar,
@@ -21,9 +20,6 @@ from luthier.reporting.table import (
     Cell,
     Column,
     Columns,
-    Example,
-    Figure,
-    Fold,
     Lines,
     Page,
     Row,
@@ -32,7 +28,6 @@ from luthier.reporting.table import (
     glossary,
     left_out,
 )
-from luthier.tasks.label_metrics import LabelScores, label_scores
 from luthier.tasks.task import Rows
 from luthier.tasks.types import Measure
 
@@ -41,11 +36,10 @@ __all__ = ["board_page", "board_section", "board_sections", "board_table", "pair
 MOST_LINES = 60
 """Specs that are printed or shown in a cell, the best; the page has them all."""
 
-MOST_CONFUSIONS = 12
-MOST_CALIBRATIONS = 8
+MOST_STRIPS = 40
+"""Specs whose intervals are drawn under each other, the best."""
+
 MOST_PAIRS = 300
-MOST_MISTAKEN = 40
-"""Specs whose errors are on the page, the best; a grid of hundreds would fill it with the same texts."""
 
 COSTS = (("cost_per_1000_rows_usd", "$/1k", 9), ("latency_p50_seconds", "", 7), ("latency_p95_seconds", "", 2))
 """Columns of money and time, the head where room is dear, and the step at which a terminal leaves them out."""
@@ -174,13 +168,11 @@ def board_page(
         (
             _leaderboard(board),
             _intervals(board),
+            *_cost(board),
             *_spreads(spreads),
             *_pairs(board),
-            *_confusions(board),
-            *_calibration(board),
-            *_points(board),
-            *_labels(board),
-            _errors(board, rows, examples),
+            *detail_sections(board),
+            errors_section(board, rows, examples),
             _glossary(board),
         ),
         f"Test rows sha256 {board.test_digest}.",
@@ -199,15 +191,23 @@ def _leaderboard(board: Leaderboard) -> Section:
 
 
 def _intervals(board: Leaderboard) -> Section:
-    intro = f"{board.measure.title} of each spec."
+    found = [entry for entry in board.entries if board.ranked_by in entry.metrics]
+    about = ""
     if board.pairs:
-        intro += (
-            " Overlapping bars do not mean that two specs are equal: all specs answered the same rows, so the pairs "
-            "below are compared row by row, which detects smaller differences."
+        about = (
+            "Overlapping intervals do not mean that two specs are equal: all specs answered the same rows, so pairs "
+            "are compared row by row, which detects smaller differences."
         )
-    name = board.ranked_by
-    found = {entry.name: entry.metrics[name] for entry in board.entries if name in entry.metrics}
-    return Section("Intervals", (intro, Figure("figure-forest", forest_figure(found, board.measure, _marks(board)))))
+    drawn = interval_strips(board, found[:MOST_STRIPS])
+    left = left_out("specs", len(found), min(len(found), MOST_STRIPS))
+    return Section("Intervals", (drawn, *filter(None, [about]), *left))
+
+
+def _cost(board: Leaderboard) -> list[Section]:
+    chart = cost_chart(board)
+    if chart is None:
+        return []
+    return [Section("Quality and time" if chart.x.unit == "seconds" else "Quality and cost", (chart,))]
 
 
 def _spreads(spreads: Sequence[Spread]) -> list[Section]:
@@ -221,12 +221,9 @@ def _spreads(spreads: Sequence[Spread]) -> list[Section]:
     return [Section("Spread", (intro, *spread_blocks(spreads)))]
 
 
-def spread_blocks(spreads: Iterable[Spread], mark: str = "figure-spread") -> list[Block]:
-    """Each spread as a figure, a table and sentences; `mark` begins the ids of the figures."""
-    blocks: list[Block] = []
-    for place, spread in enumerate(spreads):
-        blocks += [Figure(f"{mark}-{place}", spread_figure(spread)), spread_section(spread)]
-    return blocks
+def spread_blocks(spreads: Iterable[Spread]) -> list[Block]:
+    """Each spread as a figure, a table and sentences."""
+    return [block for spread in spreads for block in (spread_strips(spread), spread_section(spread))]
 
 
 def _pairs(board: Leaderboard) -> list[Section]:
@@ -267,116 +264,12 @@ def pairs_section(
     return [Section("Pairs", (intro, Table.of(pairs[:MOST_PAIRS], columns, notes=notes)))]
 
 
-def _confusions(board: Leaderboard) -> list[Section]:
-    shown = [entry for entry in board.entries[:MOST_CONFUSIONS] if entry.plots.confusion]
-    if not shown:
-        return []
-    far = " For a rating, cells far from the diagonal are the costly ones." if board.task.ordered else ""
-    intro = (
-        "Each line holds the rows of one true label, each column the rows given one answer; the diagonal is right. The "
-        f"darker a cell, the larger its share of the line.{far}"
-    )
-    figures = tuple(
-        Figure(f"figure-confusion-{place}", confusion_figure(board.task.labels, entry.plots.confusion), entry.name)
-        for place, entry in enumerate(shown)
-    )
-    return [Section("Confusion", (intro, figures, *_best(board, shown)))]
-
-
-def _calibration(board: Leaderboard) -> list[Section]:
-    calibrated = [entry for entry in board.entries if entry.plots.calibration][:MOST_CALIBRATIONS]
-    if not calibrated:
-        return []
-    intro = (
-        "Of the rows where a model said “80% sure”, were 80 of 100 right? Points under the dotted line are "
-        "overconfident, points above it underconfident."
-    )
-    bins = {entry.name: entry.plots.calibration for entry in calibrated}
-    figure = Figure("figure-calibration", calibration_figure(bins))
-    return [Section("Calibration", (intro, figure))]
-
-
-def _points(board: Leaderboard) -> list[Section]:
-    shown = [entry for entry in board.entries[:MOST_CONFUSIONS] if entry.plots.points]
-    if not shown:
-        return []
-    intro = "A point per row: what is true, and what was answered. On the dotted line both are the same."
-    figures = tuple(
-        Figure(f"figure-points-{place}", points_figure(entry), entry.name) for place, entry in enumerate(shown)
-    )
-    return [Section("Truth and answer", (intro, figures, *_best(board, shown)))]
-
-
-def _labels(board: Leaderboard) -> list[Section]:
-    shown = [entry for entry in board.entries[:MOST_CONFUSIONS] if entry.plots.confusion]
-    if not shown:
-        return []
-    intro = (
-        "Precision: of the rows given this label, the share that has it. Recall: of the rows that have it, the share "
-        "that was given it. F1: their harmonic mean."
-    )
-    columns: Columns[LabelScores] = [
-        (Column("label", kind="name"), lambda one: one.label),
-        (Column("precision", "share"), lambda one: one.precision),
-        (Column("recall", "share"), lambda one: one.recall),
-        (Column("F1", "share"), lambda one: one.f1),
-        (Column("rows", "count"), lambda one: one.support),
-        (Column("answered", "count"), lambda one: one.answered),
-    ]
-    folds = []
-    for place, entry in enumerate(shown):
-        scores = label_scores(board.task.labels, entry.plots.confusion)
-        folds.append(Fold(entry.name, (Table.of(scores, columns),), opened=place == 0))
-    return [Section("Label by label", (intro, *folds))]
-
-
-def _errors(board: Leaderboard, rows: Rows | None, examples: int) -> Section:
-    shown = [] if rows is None else [one for one in board.entries[:MOST_MISTAKEN] if one.candidate.predictions]
-    if not shown or rows is None:
-        none = "This page was made without the rows and the answers, so it has no examples."
-        return Section("Errors", (none,))
-    value = board.task.kind.value_name
-    order = "farthest off first, then the most confident" if board.task.kind.ordered else "the most confident first"
-    intro = (
-        f"The worst wrong answers of each spec, {order}; then rows without a {value}. Reading ten of them often shows "
-        "more than any number above, and sometimes that the truth in the table is wrong."
-    )
-    folds = []
-    for place, entry in enumerate(shown):
-        found = mistakes(board.task, rows, entry.candidate.predictions, examples)
-        summary = entry.name if found else f"{entry.name}: no errors"
-        folds.append(Fold(summary, tuple(map(_example, found)), opened=place == 0))
-    return Section("Errors", (intro, *folds, *_best(board, shown)))
-
-
-def _example(one: Mistake) -> Example:
-    known = ", ".join(f"{name} {cell}" for name, cell in one.known_by)
-    answered, state = one.prediction.value, one.prediction.state.replace("_", " ")
-    after = "" if answered is not None else f" ({state})"
-    after += "" if one.confidence is None else f", {number(one.confidence, 'percent')} sure"
-    return Example(
-        (
-            f"row {one.number}{f' ({known})' if known else ''}: true ",
-            str(one.truth),
-            ", answered ",
-            "nothing usable" if answered is None else str(answered),
-            after,
-        ),
-        one.text,
-        one.prediction.call.raw or "",
-        one.prediction.error or "",
-    )
-
-
 def _glossary(board: Leaderboard) -> Section:
-    present = {name for entry in board.entries for name in entry.metrics}
+    costs = {name for entry in board.entries for name in entry.metrics} & {name for name, _, _ in COSTS}
+    present = {*headline_metrics(board), *costs}
     note = (
         f"A row without a usable {board.task.kind.value_name} counts as wrong everywhere. “{board.majority.name}” "
         "gives every row the same answer without reading it: a useful spec has to beat it."
     )
     terms = {measure.title: measure.description for name, measure in board.measures.items() if name in present}
     return Section("Glossary", (glossary(terms), note))
-
-
-def _best(board: Leaderboard, shown: Sequence[Entry]) -> tuple[str, ...]:
-    return left_out("specs", len(board.entries), len(shown))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -100,10 +99,17 @@ def _joined(parts: Sequence[str], kept: Container[int]) -> str:
 
 def _around_difference(name: str, others: Sequence[str], most: int) -> str:
     """The beginning of a name, and from where it differs from the name that is most like it."""
-    start = max((len(os.path.commonprefix([name, other])) for other in others if other != name), default=0)
+    start = max((_alike(name, other) for other in others if other != name), default=0)
     half = (most - 2) // 2
     start = max(half, min(start - half // 2, len(name) - half))
-    return f"{name[: most - 2 - half]}{LEFT_OUT}{name[start : start + half]}{LEFT_OUT if start + half < len(name) else ''}"
+    after = LEFT_OUT if start + half < len(name) else ""
+    return f"{name[: most - 2 - half]}{LEFT_OUT}{name[start : start + half]}{after}"
+
+
+def _alike(one: str, other: str) -> int:
+    """Characters at the beginning that both have."""
+    least = min(len(one), len(other))
+    return next((place for place in range(least) if one[place] != other[place]), least)
 
 
 def _differ(shown: Mapping[str, str]) -> bool:
