@@ -1,28 +1,38 @@
-"""Trials as plain records: what was tried, what came out, and where the best of them lie."""
+"""Trials as plain records: what was tried, what came out, and where the best of them lie.
+
+A trial is one set of settings and the result they led to. Nothing here knows of a sweep, a service or a file.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import median
 from typing import Any, Literal
 
+import numpy as np
+
 from luthier.evaluation.resampling import Interval
 
 __all__ = [
     "BestCell",
     "BestRegion",
+    "ResultSpread",
     "TriedSetting",
     "TrialRow",
     "TrialTable",
     "best_cell",
     "best_regions",
+    "best_trials",
+    "distinct_values",
     "dominates",
     "is_choice",
     "is_number",
+    "result",
     "value_key",
 ]
 
@@ -31,6 +41,9 @@ MOST_DISTINCT = 12
 
 BEST_SHARE = 0.1
 """The best tenth of the trials is what regions are about."""
+
+CELL_SHARE = 0.5
+"""The combination of choices that is shown holds at least this share of the best trials."""
 
 FEWEST_BEST = 3
 """Fewer trials than this show no region."""
@@ -62,6 +75,24 @@ class TrialRow:
     curve: Mapping[float, float] = field(default_factory=dict)
     cost_usd: float | None = None
     ended: float | None = None
+
+
+@dataclass(frozen=True)
+class ResultSpread:
+    """How the results of trials are distributed.
+
+    Attributes:
+        trials: with a result.
+        least, lower_quartile, median, upper_quartile, most: of the results. A quartile that falls between two results
+            is interpolated linearly.
+    """
+
+    trials: int
+    least: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    most: float
 
 
 @dataclass(frozen=True)
@@ -99,6 +130,7 @@ class TrialTable:
         better: which way is better.
         settings: names of the settings, in order.
         trials: in the order they were made.
+        cost: the figure that says what a trial took: `cost_usd`, or one of `figures`, such as trained tokens.
         model_setting: the setting that names the base model, by which points are coloured; `None` where there is none.
         log_settings: settings that are searched by their logarithm.
         notes: sentences a reader should know.
@@ -109,6 +141,7 @@ class TrialTable:
     better: Literal["higher", "lower"]
     settings: tuple[str, ...]
     trials: tuple[TrialRow, ...]
+    cost: str = "cost_usd"
     model_setting: str | None = None
     log_settings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -121,8 +154,15 @@ class TrialTable:
     @cached_property
     def ranked(self) -> tuple[TrialRow, ...]:
         """The trials with a result, the best first."""
-        sign = -1 if self.better == "higher" else 1
-        return tuple(sorted(self.complete, key=lambda one: sign * result(one)))
+        return tuple(sorted(self.complete, key=lambda one: self.loss(result(one))))
+
+    @cached_property
+    def spread(self) -> ResultSpread | None:
+        """How the results are distributed; `None` without any."""
+        if not self.complete:
+            return None
+        found = np.quantile([result(one) for one in self.complete], (0, 0.25, 0.5, 0.75, 1))
+        return ResultSpread(len(self.complete), *map(float, found))
 
     @cached_property
     def varied(self) -> tuple[TriedSetting, ...]:
@@ -147,10 +187,18 @@ class TrialTable:
         named = [str(one.settings[name]) for one in self.complete if name in one.settings]
         return tuple(sorted(dict.fromkeys(named), key=lambda model: -named.count(model)))
 
+    def loss(self, value: float) -> float:
+        """A result with the sign by which less is better."""
+        return -value if self.better == "higher" else value
+
+    def cost_of(self, trial: TrialRow) -> float | None:
+        """What a trial took, in the unit of `cost`; `None` when unknown."""
+        return trial.cost_usd if self.cost == "cost_usd" else trial.figures.get(self.cost)
+
 
 @dataclass(frozen=True)
 class BestCell:
-    """The combination of choices that most of the best trials have.
+    """A combination of choices that at least half of the best trials have.
 
     Attributes:
         settings: the choices, by name.
@@ -202,24 +250,35 @@ def best_trials(table: TrialTable) -> tuple[TrialRow, ...]:
 def best_cell(table: TrialTable) -> BestCell | None:
     """The combination of choices where most of the best trials lie; `None` where too few trials show one.
 
-    That many lie there says little by itself where most trials do: both shares are given.
+    It names as many settings as it can and still hold half of the best trials: those in which the best trials agree
+    least are left out. That many of the best lie in it says little where most trials do, so both shares are given.
     """
     best = best_trials(table)
     names = [one.name for one in table.varied if one.is_choice]
     if not best or not names:
         return None
 
-    def cell(trial: TrialRow) -> str:
-        return value_key([trial.settings.get(name) for name in names])
+    def cells(trials: Sequence[TrialRow], settings: Sequence[str]) -> list[str]:
+        return [value_key([trial.settings.get(name, _ABSENT) for name in settings]) for trial in trials]
 
-    cells = [cell(trial) for trial in best]
-    found = max(dict.fromkeys(cells), key=cells.count)
-    inside = [result(trial) for trial in table.complete if cell(trial) == found]
-    outside = [result(trial) for trial in table.complete if cell(trial) != found]
-    first = next(trial for trial in best if cell(trial) == found)
+    def most_common(settings: Sequence[str]) -> tuple[str, int]:
+        counts = Counter(cells(best, settings))
+        return counts.most_common(1)[0]
+
+    while len(names) > 1 and most_common(names)[1] < CELL_SHARE * len(best):
+        fewer = [[name for name in names if name != left_out] for left_out in names]
+        names = max(fewer, key=lambda settings: most_common(settings)[1])
+    found, held = most_common(names)
+    if held < CELL_SHARE * len(best):
+        return None
+    within = [cell == found for cell in cells(table.complete, names)]
+    results = [result(trial) for trial in table.complete]
+    inside = [value for value, is_within in zip(results, within, strict=True) if is_within]
+    outside = [value for value, is_within in zip(results, within, strict=True) if not is_within]
+    first = table.complete[within.index(True)]
     return BestCell(
         settings={name: first.settings[name] for name in names if name in first.settings},
-        best=cells.count(found),
+        best=held,
         best_of=len(best),
         trials=len(inside),
         trials_of=len(table.complete),
@@ -269,13 +328,20 @@ def distinct_values(values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def value_key(value: Any) -> str:
-    """What tells values of a setting apart: a choice may be a block, which has no hash."""
+    """What tells values of a setting apart: a choice may be a block, which has no hash.
+
+    Examples:
+        >>> value_key(10) == value_key(10.0), value_key(10) == value_key("10")
+        (True, False)
+    """
+    if is_number(value) and float(value).is_integer():
+        return str(int(value))
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is one that lies on an axis; `True` is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is one that lies on an axis; `True` and NaN are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
@@ -286,3 +352,7 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
         (True, False, False)
     """
     return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
+
+
+_ABSENT = "(absent)"
+"""Stands for a setting that a trial does not have."""

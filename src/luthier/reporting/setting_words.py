@@ -57,7 +57,7 @@ def distinct_labels(values: Iterable[Any], longest: int = LONGEST_VALUE) -> dict
 
     Examples:
         >>> distinct_labels([10, 2.0, 10, "Rate this", "Rate that"], 6)
-        {'2.0': '2', '10': '10', '"Rate that"': 'Rate… (1)', '"Rate this"': 'Rate… (2)'}
+        {'2': '2', '10': '10', '"Rate that"': 'Rate… (1)', '"Rate this"': 'Rate… (2)'}
     """
     given = list(values)
     others = sorted((value for value in given if not is_number(value)), key=value_key)
