@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from luthier.evaluation.calibration_bins import confidence_bins
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.spread import spread_of
@@ -43,8 +44,17 @@ def test_intervals_are_those_of_the_leaderboard_and_what_is_tied_with_the_best_l
     for strip, entry in zip(drawn.strips, board.entries, strict=True):
         assert strip.interval == entry.metrics["qwk"]
         assert strip.looks == ((0,) if entry.name in tied else (1,))
-    assert [rule.text for rule in drawn.rules] == [entry.name for entry in board.references]
     assert "2 of 3 others cannot be told apart from" in drawn.said
+
+
+def test_a_constant_answer_far_off_is_said_and_does_not_press_the_intervals_together(board: Leaderboard) -> None:
+    specs = board.entries[:3]
+    drawn = interval_strips(board, specs)
+    assert drawn.axis.range is not None
+    width = max(one.metrics["qwk"].high or 1 for one in specs) - min(one.metrics["qwk"].low or 0 for one in specs)
+    assert drawn.axis.range[1] - drawn.axis.range[0] < 2 * width
+    assert board.majority.metrics["qwk"].value < drawn.axis.range[0]
+    assert f"“{board.majority.name}” has .00." in drawn.said
 
 
 def test_the_line_of_cost_and_quality_joins_the_specs_that_no_other_beats_in_both(board: Leaderboard) -> None:
@@ -63,7 +73,7 @@ def test_the_cheapest_spec_that_is_as_good_as_the_best_is_named(board: Leaderboa
     assert chart is not None
     second = board.entries[1].name
     assert f"{second} cannot be told apart from {board.best.name}" in chart.said
-    assert "2.00 instead of 9.00" in chart.said
+    assert "takes $2.00 per 1,000 rows instead of $9.00 per 1,000 rows" in chart.said
 
 
 def test_a_spec_without_a_known_cost_is_left_out_and_said(board: Leaderboard) -> None:
@@ -86,9 +96,9 @@ def test_calibration_has_a_band_and_says_where_a_model_is_overconfident() -> Non
     chart = calibration_chart(bins, "few-shot")
     assert chart is not None
     band = next(mark for mark in chart.marks if isinstance(mark, Band))
-    assert len(band.x) == 5
+    assert [len(band.x), min(one.rows for one in confidence_bins(bins))] == [3, 60]
     assert all(low < 0.5 < high for low, high in zip(band.low, band.high, strict=True))
-    assert chart.said.startswith("few-shot is overconfident: where it says 92%, .50".replace(".50", "50%"))
+    assert chart.said.startswith("few-shot is overconfident: where it says 88%, 50%")
 
 
 def test_too_few_rows_are_a_sentence_and_no_chart() -> None:

@@ -11,6 +11,7 @@ from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.ranking import build_leaderboard
 from luthier.reporting.board_report import board_sections
 from luthier.reporting.board_sentences import sentences
+from luthier.reporting.short_names import short_names
 from luthier.reporting.terminal import show
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
@@ -134,3 +135,20 @@ def test_names_cannot_command_the_terminal(stars: Task, boards: Boards) -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "[red]a[2Jbc d" in text
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_long_names_are_shortened_alike_in_the_table_and_beneath_it(stars: Task, boards: Boards, width: int) -> None:
+    names = [f"customer-reviews-few-shot-a-large-model-2024-07-18-{n}-examples-random" for n in (4, 8, 16)]
+    board = boards(stars, [f"t{i}" for i in range(60)], names=[*names, "baseline"])[0]
+    text = printed(board, width)
+    assert not any(name in text for name in names)
+    shown = short_names(names)
+    assert f"{shown.get(board.best.name, board.best.name)} leads with" in " ".join(text.split())
+    assert all(short[:20] in text.split("- ")[0] for short in shown.values())
+    assert "a wider terminal" in text
+
+
+def test_a_terminal_with_room_has_long_names_whole(stars: Task, boards: Boards) -> None:
+    name = "customer-reviews-few-shot-a-large-model-2024-07-18-4-examples-random"
+    assert name in printed(boards(stars, [f"t{i}" for i in range(60)], names=[name])[0], 220)

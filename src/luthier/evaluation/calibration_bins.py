@@ -10,8 +10,8 @@ from luthier.tasks.types import CalibrationBin
 
 __all__ = ["FEWEST_ROWS", "ConfidenceBin", "confidence_bins"]
 
-FEWEST_ROWS = 40
-"""In a bin: the 95% interval of a share of 40 rows is at most .30 wide; of 10 rows it is .53."""
+FEWEST_ROWS = 50
+"""In a bin: the 95% interval of a share of 50 rows is at most .27 wide; of 10 rows it is up to .53."""
 
 
 @dataclass(frozen=True, slots=True)

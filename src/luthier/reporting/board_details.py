@@ -46,7 +46,7 @@ def _with(board: Leaderboard, has: Callable[[Entry], object], most: int = MOST_S
 
 
 def _whose(board: Leaderboard, entry: Entry) -> str:
-    """A sentence where the spec that is shown first does not lead."""
+    """The beginning of a sentence about the spec that is shown first."""
     return f"Of {entry.name}. " if entry is board.best else f"{board.best.name} has none; this is of {entry.name}. "
 
 
@@ -58,15 +58,11 @@ def _confusions(board: Leaderboard) -> list[Section]:
         return []
 
     def blocks(entry: Entry) -> tuple[Block, ...]:
-        drawn = confusion(labels, entry.plots.confusion, ordered=board.task.ordered)
+        name = entry.name if entry is found[0] else ""
+        drawn = confusion(labels, entry.plots.confusion, name, ordered=board.task.ordered)
         return (*((drawn,) if len(labels) <= MOST_LABELS else ()), *_most_confused(board, entry))
 
-    return [
-        Section(
-            "Confusion",
-            (_whose(board, found[0]).strip(), *_of_each(found, blocks), *_best(board, found)),
-        )
-    ]
+    return [Section("Confusion", (*_of_each(found, blocks), *_best(board, found)))]
 
 
 def _most_confused(board: Leaderboard, entry: Entry) -> tuple[Block, ...]:

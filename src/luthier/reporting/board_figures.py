@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from luthier.evaluation.across import Across
 from luthier.evaluation.calibration_bins import FEWEST_ROWS, ConfidenceBin, confidence_bins
@@ -58,6 +59,7 @@ def interval_strips(board: Leaderboard, entries: Sequence[Entry]) -> Strips:
         entries: those with the metric, the best first.
     """
     name, unit = board.ranked_by, board.measure.format
+    axis = _axis_of([entry.metrics[name] for entry in entries], board.measure)
     tied = {board.best.name, *board.tied_with(board.best.name)} if board.is_compared else set()
     strips = tuple(
         Strip(
@@ -70,9 +72,25 @@ def interval_strips(board: Leaderboard, entries: Sequence[Entry]) -> Strips:
         )
         for entry in entries
     )
-    rules = tuple(Rule(entry.metrics[name].value, entry.name) for entry in board.references if name in entry.metrics)
+    held = [(entry.metrics[name].value, entry.name) for entry in board.references if name in entry.metrics]
+    rules = tuple(Rule(value, who) for value, who in held if axis.range is None or _within(axis.range, value))
+    beside = [f" “{who}” has {number(value, unit)}." for value, who in held if len(rules) < len(held)]
     legend = ("the best, and what cannot be told apart from it", "worse than the best") if tied else ()
-    return Strips("", _who_leads(board, tied), metric_axis(board.measure), strips, rules, legend)
+    return Strips("", _who_leads(board, tied) + "".join(beside), axis, strips, rules, legend)
+
+
+def _axis_of(found: Sequence[Interval], measure: Measure) -> Axis:
+    """An axis for these intervals alone: a constant answer far off would press them into one another."""
+    ends = [end for one in found for end in (one.value, one.low, one.high) if end is not None]
+    room = 0.35 * (max(ends) - min(ends)) if ends else 0.0
+    low, high = min(ends, default=0.0) - room, max(ends, default=1.0) + room
+    if measure.format == "share":
+        low, high = low if min(ends, default=0.0) < 0 else max(0.0, low), min(1.0, high)
+    return replace(metric_axis(measure), range=(low, high) if low < high else None)
+
+
+def _within(ends: tuple[float, float], value: float) -> bool:
+    return ends[0] <= value <= ends[1]
 
 
 def _who_leads(board: Leaderboard, tied: set[str]) -> str:
@@ -111,7 +129,8 @@ def _cost_chart(board: Leaderboard, cost: str, known: Sequence[Entry]) -> Chart:
     groups += [("more on the line", best[NAMED_LOOKS:])] if best[NAMED_LOOKS:] else []
     dots = [_cost_dots(board, cost, name, look, entries) for look, (name, entries) in enumerate(groups)]
     if others:
-        dots.insert(0, _cost_dots(board, cost, "costs more and is no better", NAMED_LOOKS + 1, others))
+        worse = "costs more and is no better" if cost == COSTS[0] else "slower and no better"
+        dots.append(_cost_dots(board, cost, worse, NAMED_LOOKS + 1, others))
     all_costs = [entry.metrics[cost].value for entry in known]
     is_log = min(all_costs) > 0 and max(all_costs) > LOG_FROM * min(all_costs)
     missing = len(board.entries) - len(known)
@@ -160,25 +179,26 @@ def _cost_dots(board: Leaderboard, cost: str, name: str, look: int, entries: Seq
 
 
 def _what_it_buys(board: Leaderboard, cost: str, best: Sequence[Entry]) -> str:
-    price, top = board.measures[cost], best[-1]
+    price, top, is_money = board.measures[cost], best[-1], cost == COSTS[0]
 
     def paid(entry: Entry) -> str:
-        return number(entry.metrics[cost].value, price.format)
+        said = number(entry.metrics[cost].value, price.format)
+        return f"${said} per 1,000 rows" if is_money else f"{said} per row"
 
     if len(best) == 1:
-        return f"{top.name} has the best {board.measure.title} and the lowest {price.title}."
+        return f"{top.name} has the best {board.measure.title} and is the {'cheapest' if is_money else 'fastest'}."
     tied = set(board.tied_with(top.name)) if board.is_compared else set()
     cheapest = next((entry for entry in best[:-1] if entry.name in tied), None)
     if cheapest is not None:
         return (
-            f"{cheapest.name} cannot be told apart from {top.name} in {board.measure.title}, at {price.title} "
-            f"{paid(cheapest)} instead of {paid(top)}."
+            f"{cheapest.name} cannot be told apart from {top.name} in {board.measure.title} and takes {paid(cheapest)} "
+            f"instead of {paid(top)}."
         )
     below = best[-2]
     gap = abs(top.metrics[board.ranked_by].value - below.metrics[board.ranked_by].value)
     return (
-        f"{top.name} has the best {board.measure.title}, at {price.title} {paid(top)}; {below.name} is "
-        f"{number(gap, board.measure.format)} worse at {paid(below)}."
+        f"{top.name} has the best {board.measure.title} and takes {paid(top)}; {below.name} is "
+        f"{number(gap, board.measure.format)} worse and takes {paid(below)}."
     )
 
 

@@ -20,6 +20,7 @@ from luthier.reporting.table import (
     Cell,
     Column,
     Columns,
+    Fold,
     Lines,
     Page,
     Row,
@@ -40,6 +41,8 @@ MOST_STRIPS = 40
 """Specs whose intervals are drawn under each other, the best."""
 
 MOST_PAIRS = 300
+FEW_PAIRS = 15
+"""Pairs up to which all are shown at once; of more, those of the best spec are, and all behind a summary."""
 
 COSTS = (("cost_per_1000_rows_usd", "$/1k", 9), ("latency_p50_seconds", "", 7), ("latency_p95_seconds", "", 2))
 """Columns of money and time, the head where room is dear, and the step at which a terminal leaves them out."""
@@ -261,7 +264,12 @@ def pairs_section(
         (Column(""), lambda pair: "different" if pair.corrected < alpha else "not told apart"),
     ]
     notes = left_out("pairs", len(pairs), min(len(pairs), MOST_PAIRS), first="first")
-    return [Section("Pairs", (intro, Table.of(pairs[:MOST_PAIRS], columns, notes=notes)))]
+    whole = Table.of(pairs[:MOST_PAIRS], columns, notes=notes)
+    if len(pairs) <= FEW_PAIRS:
+        return [Section("Pairs", (intro, whole))]
+    best = pairs[0].first
+    of_best = Table.of([pair for pair in pairs[:MOST_PAIRS] if best in (pair.first, pair.second)], columns)
+    return [Section("Pairs", (intro, of_best, Fold(f"All {counted(len(pairs), 'pair')}", (whole,))))]
 
 
 def _glossary(board: Leaderboard) -> Section:

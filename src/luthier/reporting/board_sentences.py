@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from luthier.engine.report import counted
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.resampling import Interval
 from luthier.reporting.numbers import interval, number, printable
+from luthier.reporting.short_names import short_names
 from luthier.tasks.prediction import State
 
 __all__ = ["headline_metrics", "in_words", "named", "sentences", "unlabelled_share"]
@@ -55,8 +57,22 @@ def unlabelled_share(entry: Entry) -> float:
 
 
 def sentences(board: Leaderboard) -> list[str]:
-    """What to take from the leaderboard, most important first; plain text that may hold untrusted names."""
-    return list(_sentences(board))
+    """What to take from the leaderboard, most important first; plain text that may hold untrusted names.
+
+    Long names are shortened, as in tables.
+    """
+    return list(_sentences(_with_short_names(board)))
+
+
+def _with_short_names(board: Leaderboard) -> Leaderboard:
+    shown = short_names([*(entry.name for entry in board.entries), *board.waiting])
+    if all(name == short for name, short in shown.items()):
+        return board
+    entries = (replace(one, candidate=replace(one.candidate, name=shown[one.name])) for one in board.entries)
+    pairs = (replace(one, first=shown[one.first], second=shown[one.second]) for one in board.pairs)
+    plan = board.plan and replace(board.plan, first=shown[board.plan.first], second=shown[board.plan.second])
+    waiting = tuple(shown[name] for name in board.waiting)
+    return replace(board, entries=tuple(entries), pairs=tuple(pairs), plan=plan, waiting=waiting)
 
 
 def _sentences(board: Leaderboard) -> Iterator[str]:

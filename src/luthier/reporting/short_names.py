@@ -6,7 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-__all__ = ["LEFT_OUT", "short_names", "shortened"]
+__all__ = ["LEFT_OUT", "LONGEST_NAME", "short_names", "shortened"]
+
+LONGEST_NAME = 32
+"""Characters of a name in tables and sentences; the same in both, so that a reader finds it again."""
 
 LEFT_OUT = "…"
 """Stands for characters that are left out."""
@@ -18,12 +21,12 @@ SHORTEST_GAP = 3
 """So many characters must be left out at a place, or it is no shorter to read."""
 
 
-def short_names(names: Iterable[str], most: int) -> dict[str, str]:
+def short_names(names: Iterable[str], most: int = LONGEST_NAME) -> dict[str, str]:
     """Each name, shortened where it has more than so many characters; no two become the same.
 
-    Words that the most of the long names share are left out first, those far from a word that tells names apart before
-    those beside one (`seed-1` keeps `seed`), until the name fits. What is still too long loses its middle. A name that
-    would become the same as another one stays whole.
+    Words that most of the long names share are left out of all of them, first those far from a word that tells names
+    apart, then those beside one (`seed-1` keeps `seed`), until all fit. What is still too long loses its middle. A name
+    that would become the same as another one stays whole.
 
     Args:
         names: all that stand beside each other.
@@ -44,9 +47,8 @@ def short_names(names: Iterable[str], most: int) -> dict[str, str]:
     if not long:
         return dict(zip(whole, whole, strict=True))
     parts = {name: PART.findall(name) for name in long}
-    shared = Counter(part for found in parts.values() for part in set(found))
     shown = dict(zip(whole, whole, strict=True))
-    fewer = {name: _fitting(found, [shared[part] for part in found], most) for name, found in parts.items()}
+    fewer = _without_shared(parts, most)
     shown |= fewer if _differ(shown | fewer) else {}
     for name in long:
         for cut in (shortened(shown[name], most), _around_difference(name, long, most)):
@@ -68,32 +70,38 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - 1 - end]}{LEFT_OUT}{text[len(text) - end :]}"
 
 
-def _fitting(parts: Sequence[str], shared: Sequence[int], most: int) -> str:
-    """The name without the words that tell least, as many as make it fit.
+def _without_shared(names: Mapping[str, Sequence[str]], most: int) -> dict[str, str]:
+    """Every name without the words that tell least, the same words in all of them, as few as make them fit.
 
     Args:
-        parts: its words.
-        shared: how many names have each.
+        names: each with its words.
         most: characters.
     """
-    telling = [place for place, count in enumerate(shared) if count == min(shared)]
-    order = sorted(
-        (place for place in range(len(parts)) if shared[place] > 1),
-        key=lambda place: (shared[place], min(abs(place - one) for one in telling)),
-    )
-    kept = set(range(len(parts)))
-    while order and len(_joined(parts, kept)) > most:
+    shared = Counter(word for words in names.values() for word in dict.fromkeys(words))
+    # From the nearest word that tells a name apart, then from the beginning.
+    distance: dict[str, tuple[int, int]] = {}
+    for words in names.values():
+        rarest = min(shared[word] for word in words)
+        telling = [place for place, word in enumerate(words) if shared[word] == rarest]
+        for place, word in enumerate(words):
+            near = min(abs(place - one) for one in telling), place
+            distance[word] = min(near, distance.get(word, near))
+    order = sorted((word for word in shared if shared[word] > 1), key=lambda word: (shared[word], distance[word]))
+    kept = set(shared)
+    shown = {name: _joined(words, kept) for name, words in names.items()}
+    while order and max(map(len, shown.values())) > most:
         kept.discard(order.pop())
-    return _joined(parts, kept)
+        shown = {name: _joined(words, kept) for name, words in names.items()}
+    return shown
 
 
-def _joined(parts: Sequence[str], kept: Container[int]) -> str:
+def _joined(words: Sequence[str], kept: Container[str]) -> str:
     out, gap = "", ""
-    for place, part in enumerate([*parts, ""]):
-        if part and place not in kept:
-            gap += part
+    for word in [*words, ""]:
+        if word and word not in kept:
+            gap += word
             continue
-        out, gap = out + (LEFT_OUT if len(gap) >= SHORTEST_GAP else gap) + part, ""
+        out, gap = out + (LEFT_OUT if len(gap) >= SHORTEST_GAP else gap) + word, ""
     return out
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from luthier.evaluation.resampling import Interval
 from luthier.reporting.numbers import Unit, bounds, number, printable
+from luthier.reporting.short_names import LONGEST_NAME, short_names
 from luthier.reporting.table import Bar, Cell, Column, Lines, Section, Table
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ __all__ = ["rendered", "show", "text_of"]
 
 ROW_STYLES = {"": "", "first": "bold", "reference": "dim"}
 NAME_STYLES = {"": "", "first": "bold", "reference": "italic"}
+
+CUT_NAMES = "Names are shortened to what tells them apart (…); a wider terminal and the page have them whole."
 
 MOST_BENEATH = 40
 """Columns that texts beneath a name are given before intervals are."""
@@ -89,6 +92,7 @@ def rendered(section: Section, console: Console) -> RenderableType:
 def _rendered_table(table: Table, console: Console) -> RenderableType:
     """A table for this console."""
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Group
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -96,6 +100,15 @@ def _rendered_table(table: Table, console: Console) -> RenderableType:
     step, columns = _fitting(table, console.width)
     beneath = [place for place, one in enumerate(table.columns) if one.kind == "beneath" and place not in columns]
     cells = {place: _written(table, place, step) for place in {*columns, *beneath}}
+    notes = list(table.notes)
+    room = console.width - sum(_wanted(table, p, step) + 2 for p in columns if table.columns[p].kind != "name")
+    for place in columns:
+        if table.columns[place].kind == "name" and max(map(cell_len, cells[place]), default=0) > max(
+            room, LONGEST_NAME
+        ):
+            shown = short_names(cells[place])
+            cells[place] = [shown[name] for name in cells[place]]
+            notes.append(CUT_NAMES)
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, collapse_padding=True)
     for place in columns:
         column = table.columns[place]
@@ -121,7 +134,7 @@ def _rendered_table(table: Table, console: Console) -> RenderableType:
                     text = Text("\n").join([text, _plain(small, console, "dim not bold")])
             texts.append(text)
         grid.add_row(*texts, style="dim" if row.style == "reference" else None)
-    return Group(grid, *(_text(note, console) for note in table.notes)) if table.notes else grid
+    return Group(grid, *(_text(note, console) for note in dict.fromkeys(notes))) if notes else grid
 
 
 def _fitting(table: Table, width: int) -> tuple[int, list[int]]:
