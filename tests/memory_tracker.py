@@ -27,6 +27,7 @@ class MemoryRun(MlflowRun):
     params: dict[str, object] = field(default_factory=dict)
     metrics: dict[str, Interval] = field(default_factory=dict)
     rows: int | None = None
+    spent_usd: float | None = None
     spec: Spec | None = None
     fitted: Fitted | None = None
     answers: pd.DataFrame | None = None
@@ -43,6 +44,9 @@ class MemoryRun(MlflowRun):
     def log_metrics(self, found: Mapping[str, Interval], rows: int) -> None:
         self.metrics |= found
         self.rows = rows
+
+    def log_spent(self, usd: float | None) -> None:
+        self.spent_usd = usd
 
     def log_spec(self, spec: Spec) -> None:
         self.spec = spec

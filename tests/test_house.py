@@ -38,7 +38,7 @@ FLOORS: list[set[str]] = [
     {"experiments"},
     {"tuning"},
     {"auditing", "sweeps"},
-    {"responsible_ai", "deployments"},
+    {"deployments", "history", "responsible_ai"},
     {"api"},
     {"starting"},
     {"cli"},

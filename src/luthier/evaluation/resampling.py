@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy
+
+from luthier.errors import DataError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 __all__ = [
     "CONFIDENCE",
@@ -24,6 +30,7 @@ __all__ = [
     "plain",
     "quantile_interval",
     "rate_interval",
+    "record_of",
     "unvaried_interval",
     "weights",
 ]
@@ -52,6 +59,21 @@ class Interval:
     low: float | None = None
     high: float | None = None
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Read by pydantic as `plain` writes it: `[value, low, high]`."""
+        from pydantic_core import core_schema
+
+        def read(given: Any) -> Interval:
+            if isinstance(given, Interval):
+                return given
+            if not isinstance(given, list) or len(given) != 3:
+                raise ValueError(f"an interval is [value, low, high], and this is {given!r}")
+            value, low, high = given
+            return cls(math.nan if value is None else value, low, high)
+
+        return core_schema.no_info_plain_validator_function(read)
+
 
 def plain(value: Any) -> Any:
     """A record as plain JSON values, none of them NaN; an interval is `[value, low, high]`."""
@@ -66,6 +88,35 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value
+
+
+Record = TypeVar("Record")
+
+
+def record_of(kind: type[Record], document: Mapping[str, Any]) -> Record:
+    """The record that `plain` wrote as this document; keys that the record does not have are left out.
+
+    Args:
+        kind: class of the record, a dataclass.
+        document: JSON values.
+
+    Raises:
+        DataError: the document is of no such record, or of another schema.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    name = kind.__name__.lower()
+    if document.get("schema", 1) != 1:
+        raise DataError(
+            f"this {name} is of schema {document['schema']!r}, and this Luthier reads schema 1; use the Luthier that "
+            "wrote it, or a later one."
+        )
+    try:
+        return TypeAdapter(kind).validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DataError(f"this document is not a {name}: {place}: {first['msg']}.") from error
 
 
 def weights(rows: int, resamples: int, seed: int) -> Iterator[Floats]:

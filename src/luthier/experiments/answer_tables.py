@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from luthier.errors import DataError
 from luthier.tables import free_names, series_of, storable_cells, text_series
-from luthier.tasks.prediction import Prediction
+from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["answers_frame", "answers_table"]
+__all__ = ["answers_frame", "answers_table", "read_answers"]
+
+OWN = ("row", "text", "truth", "raw", "cost_usd", "latency_seconds", "input_tokens", "output_tokens")
+"""Columns of a table of answers beside those of the prediction and of the user's table."""
 
 
 def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> pd.DataFrame:
@@ -61,6 +65,49 @@ def answers_table(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
         if frame[name].dtype == object:
             frame[name] = series_of(storable_cells(frame[name].tolist())).to_numpy()
     return frame.reset_index(drop=True)
+
+
+def read_answers(task: Task, table: pd.DataFrame) -> tuple[Rows, tuple[Prediction, ...]]:
+    """The rows and predictions that `answers_table` wrote.
+
+    Labels of an index are columns of the rows. Whether a row was answered from the journal is not in the table.
+
+    Raises:
+        DataError: the table lacks a column of this task's answers.
+    """
+    kind = task.kind
+    missing = [name for name in (*OWN, *kind.columns) if name not in table.columns]
+    if missing:
+        raise DataError(f"these are no answers of task {task.name!r}: the table lacks {', '.join(missing)}.")
+    others = [name for name in table.columns if name not in {*OWN, *kind.columns}]
+    shares = [f"p_{label}" for label in task.labels]
+    whole = table.astype(object).where(table.notna(), None)
+    lines = whole.to_dict("records")
+    truths = tuple(None if line["truth"] is None else kind.read_truth(line["truth"]) for line in lines)
+    inputs = tuple(
+        {task.text: line["text"], task.label: truth} | {name: line[name] for name in others}
+        for line, truth in zip(lines, truths, strict=True)
+    )
+    predictions = []
+    for line in lines:
+        value, scores = line[kind.value_name], [line[name] for name in shares]
+        predictions.append(
+            Prediction(
+                value=None if value is None else kind.read_truth(value),
+                state=line["state"],
+                scores=tuple(scores) if scores and None not in scores else None,
+                error=line["error"],
+                call=CallRecord(
+                    raw=line["raw"],
+                    cost_usd=line["cost_usd"],
+                    latency_seconds=line["latency_seconds"],
+                    input_tokens=int(line["input_tokens"]),
+                    output_tokens=int(line["output_tokens"]),
+                ),
+            )
+        )
+    rows = Rows(inputs, truths, task.text, numbers=tuple(int(line["row"]) for line in lines))
+    return rows, tuple(predictions)
 
 
 def index_of(rows: Rows, numbers: list[int]) -> pd.Index[Any]:

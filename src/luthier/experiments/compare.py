@@ -220,6 +220,8 @@ class _TableRun:
                     continue
                 if parent is None:
                     parent = stack.enter_context(self._open())
+                    # Also of a comparison that is interrupted.
+                    stack.callback(self._log_spent, parent)
                     self._log_inputs(parent)
                 for name in [name for name, result in self._done.items() if not result.run_id]:
                     self._done[name] = self._log_child(self._done[name], parent.run_id)
@@ -306,6 +308,10 @@ class _TableRun:
         if not partial:
             self._tracker.mark_outdated(spec.task, result.fitted.digest, run.run_id)
         return replace(result, run_id=run.run_id)
+
+    def _log_spent(self, run: MlflowRun) -> None:
+        if self._options.report is not None:
+            run.log_spent(self._options.report.spent_now_usd)
 
     def _log_board(self, run: MlflowRun, board: Leaderboard, spreads: Sequence[Spread]) -> None:
         if not board.waiting:

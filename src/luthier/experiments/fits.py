@@ -106,6 +106,7 @@ class FitSetup:
         with tracker.run(spec.task, f"fit {spec.name}", "fit", spec_tags(spec)) as run:
             run.log_fitted(fitted)
             run.log_spec(spec)
+            run.log_spent(fitted.spent_usd)
             if self.train is not None and self.rows is not None:
                 run.log_table(self.train, name="train", context="train", targets=spec.task.label)
             return fitted, run.run_id

@@ -173,9 +173,10 @@ class AssessmentSetup:
             explanations = explained.explanations(answers.predictions, without.predictions)
         card = replace(card, gates=judge_scorecard(card, self.requirements))
         card = replace(card, limits=known_limits(card))
-        run_id = log_assessment(card, self.model, self.test, self.rows, answers.predictions, explanations)
-        write_model_card(card, run_id)
         assert options.report is not None
+        spent_usd = options.report.spent_now_usd
+        run_id = log_assessment(card, self.model, self.test, self.rows, answers.predictions, explanations, spent_usd)
+        write_model_card(card, run_id)
         return RaiReport(card, self.rows, answers, found.features, explanations, run_id, options.report)
 
     def _planned(self, what: str, rows: Rows, options: RunOptions, counted: set[bytes]) -> PlannedSpec:

@@ -45,10 +45,12 @@ def log_assessment(
     rows: Rows,
     predictions: Sequence[Prediction],
     explanations: Sequence[Explanation] = (),
+    spent_usd: float | None = None,
 ) -> str:
     """Logs a run of kind `rai` in the task's experiment; returns its id.
 
-    It holds every figure that a requirement can name, the scorecard as page, Markdown and JSON, and the predictions.
+    It holds every figure that a requirement can name, the scorecard as page, Markdown and JSON, and the predictions;
+    and what the assessment cost, where that is known.
     """
     import mlflow
     from mlflow.entities import LoggedModelInput
@@ -68,6 +70,7 @@ def log_assessment(
         run.describe(listed(verdict(card)))
         run.log_table(test, name=card.data.name[:250], context="test", targets=task.label)
         run.log_metrics(figures(card), card.rows_evaluated)
+        run.log_spent(spent_usd)
         run.log_answers(answers_table(task, rows, predictions))
         run.log_text(page_markdown(page), "scorecard.md")
         mlflow.log_dict(card.to_document(), "scorecard.json", run_id=run.run_id)

@@ -131,6 +131,11 @@ class MlflowRun:
                     values[name + suffix] = value
         self._log_values([(name, value, 0) for name, value in values.items()])
 
+    def log_spent(self, usd: float | None) -> None:
+        """What the run has cost, as the metric `spent_usd`; an unknown price is no number."""
+        if usd is not None:
+            self._log_values([("spent_usd", usd, 0)])
+
     def log_spec(self, spec: Spec) -> None:
         """The spec's settings as MLflow parameters, dotted names, short values only."""
         flat: dict[str, str] = {}
