@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from luthier.auditing.pairs import metric_name, read_pairs
+from luthier.auditing.pairs import read_pairs
 from luthier.evaluation.audits import Audit, audit_of_attributions, audit_of_pairs
 from luthier.evaluation.decomposition import Attribution, Condition, Reported, decompose
+from luthier.evaluation.metric_names import metric_name
 from luthier.reporting.audit_report import audit_page, audit_sections
 from luthier.reporting.audit_sentences import audit_sentences
 from luthier.reporting.html import fragment, write_page

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from luthier.auditing.audit_result import AuditResult, audit_job, audit_jobs
-from luthier.auditing.pairs import metric_name
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.progress import shown
 from luthier.errors import DataError, ModelError, Partial, SpecError, UserError
 from luthier.evaluation.decomposition import Condition
 from luthier.evaluation.measures import METRICS
+from luthier.evaluation.metric_names import metric_name
 from luthier.experiments.fits import fit_on, training_for
 from luthier.plans import Plan, plan_rows
 from luthier.spec import Spec

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,28 +10,14 @@ from typing import TYPE_CHECKING, Any
 from luthier.errors import DataError
 from luthier.evaluation.agreement import FEWEST_PAIRS, PairedValues
 from luthier.evaluation.measures import METRICS
+from luthier.evaluation.metric_names import MEASURED, REPORTED, metric_name
+from luthier.tables.number_cells import number_in
 from luthier.tasks.task import is_blank, plain_records
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PairTable", "metric_name", "read_pairs"]
-
-REPORTED = re.compile(r"^(?:classification|reported|service)[/_.\- ]+(.+)$|^(.+)[/_.\- ]+reported$", re.I)
-MEASURED = re.compile(r"^(?:test|measured)[/_.\- ]+(.+)$|^(.+)[/_.\- ]+measured$", re.I)
-
-KNOWN = {
-    "acc": "accuracy",
-    "f1": "weighted_f1",
-    "f1_score": "weighted_f1",
-    "f1_weighted": "weighted_f1",
-    "weighted_f1_score": "weighted_f1",
-    "f1_macro": "macro_f1",
-    "macro_f1_score": "macro_f1",
-    "precision": "weighted_precision",
-    "recall": "weighted_recall",
-}
-"""Common names of our metrics. A plain F1 over several labels is nearly always the weighted one."""
+__all__ = ["PairTable", "read_pairs"]
 
 IDS = ("id", "name", "model", "job", "run", "trial")
 
@@ -43,22 +28,6 @@ class PairTable:
 
     pairs: tuple[PairedValues, ...]
     notes: tuple[str, ...]
-
-
-def metric_name(column: str) -> str:
-    """The metric of a column or of a service's key, by Luthier's name where it has one.
-
-    Examples:
-        >>> metric_name("classification/weighted_f1_score"), metric_name("test_f1"), metric_name("reported_auroc")
-        ('weighted_f1', 'weighted_f1', 'auroc')
-    """
-    for side in (REPORTED, MEASURED):
-        found = side.match(column.strip())
-        if found:
-            column = found[1] or found[2]
-            break
-    plain = re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_")
-    return KNOWN.get(plain, plain)
 
 
 def read_pairs(
@@ -199,22 +168,8 @@ def _ids(
 def _numbers(
     records: Sequence[Mapping[str, Any]], column: str, metric: str, ids: Sequence[str], source: str
 ) -> list[float | None]:
-    out: list[float | None] = []
-    for record, who in zip(records, ids, strict=True):
-        cell = record[column]
-        if is_blank(cell):
-            out.append(None)
-            continue
-        text = str(cell).strip()
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or isinstance(cell, bool):
-            hint = " Write shares from 0 to 1 without a percent sign." if text.endswith("%") else ""
-            hint = hint or (" Write a decimal point, not a comma." if re.fullmatch(r"-?\d*,\d+", text) else "")
-            raise DataError(f"{source}: {column} of {who} is {text!r}, which is no number.{hint}")
-        out.append(value)
+    cells = zip(records, ids, strict=True)
+    out = [number_in(record[column], f"{source}: {column} of {who}") for record, who in cells]
     beyond = [(value, who) for value, who in zip(out, ids, strict=True) if value is not None and abs(value) > 1]
     if beyond and _is_share(metric):
         value, who = beyond[0]

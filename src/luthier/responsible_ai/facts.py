@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from luthier.auditing.pairs import metric_name
+from luthier.evaluation.metric_names import metric_name
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import DataFacts, ModelFacts, ReportedMetric
 from luthier.scoring.scored_model import Model
