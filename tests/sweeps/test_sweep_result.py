@@ -46,8 +46,8 @@ def test_the_run_that_is_packaged_is_the_winner_s_or_the_best_trial_s() -> None:
 
 def test_a_figure_is_drawn_by_name_and_an_unknown_or_empty_one_is_refused() -> None:
     sweep = Sweep(StudyMadeByHand(many(20)))
-    assert sweep.plot().data
-    assert sweep.plot("settings").data
+    assert "<svg" in sweep.plot()._repr_html_()
+    assert "best weighted F1" in repr(sweep.plot())
     with pytest.raises(DataError, match="trials, cost, settings, curves, front"):
         sweep.plot("violin")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="'curves'"):

@@ -1,4 +1,4 @@
-"""Figures of a sweep, as plotly objects: for one trial as for hundreds, without WebGL and without a network.
+"""Figures of a sweep's settings, as plotly objects: for one trial as for hundreds, without WebGL and without a network.
 
 Plotly's own parallel coordinates are drawn by WebGL programs that a page's policy forbids, so lines of a scatter stand
 in for them.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from luthier.evaluation.trials import dominates, is_number, value_key
+from luthier.evaluation.trials import is_number, value_key
 from luthier.providers.prices import dollars
 from luthier.reporting.numbers import number, printable
 from luthier.reporting.plots import BLUE, COLOURS, FILL, INK, axis_label, drawn, plain, scatter_trace
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
-    "best_over_cost_figure",
-    "best_over_trials_figure",
-    "curves_figure",
-    "front_figure",
     "parallel_figure",
     "setting_figures",
 ]
@@ -54,11 +50,6 @@ LOG_SPAN = 30
 CHIP, CHIP_INK = "rgba(241,246,251,0.85)", "#10202f"
 """Ground and ink of the values beside an axis that lines pass: pale and dark in every theme."""
 
-LEGEND = {"legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}}
-"""Above the figure, which is as wide as the page then, on a telephone too."""
-
-LOSS = "best validation loss so far (lower is better)"
-
 CHARACTERS = 160
 """Characters that have room beside each other on a page; parallel axes share them."""
 
@@ -74,59 +65,6 @@ class _Axis:
     place: Callable[[Any], float]
     ticks: tuple[tuple[float, str], ...]
     is_choice: bool
-
-
-def best_over_trials_figure(state: StudyState) -> go.Figure:
-    """Every trial's objective in the order of the trials, and the best so far as a line."""
-    return _best_figure(state, [float(trial.number) for trial in state.complete], "trial")
-
-
-def best_over_cost_figure(state: StudyState) -> go.Figure | None:
-    """The same over what had been spent by a trial's end; `None` where a cost is unknown or nothing cost anything."""
-    ended = sorted((one for one in state.own if one.ended is not None), key=lambda one: one.ended or 0.0)
-    spent: dict[int, float] = {}
-    total = 0.0
-    for trial in ended:
-        if trial.cost_usd is None:
-            return None
-        total += trial.cost_usd
-        spent[trial.number] = total
-    if not total or any(trial.number not in spent for trial in state.complete):
-        return None
-    return _best_figure(state, [spent[trial.number] for trial in state.complete], "spent on trials, $")
-
-
-def front_figure(state: StudyState) -> go.Figure | None:
-    """Cost against quality, or one objective against the other, with a line through those that nothing beats in both.
-
-    `None` where fewer than two trials have both.
-    """
-    first, *others = state.facts.objectives
-    against = others[0] if others else SweepObjective("cost_usd", "minimize")
-    points = [
-        (cost, value, trial)
-        for trial in state.complete
-        if (value := _value(state, trial, first)) is not None and (cost := _value(state, trial, against)) is not None
-    ]
-    if len({cost for cost, _, _ in points}) < 2:
-        return None
-    signs = [1 if one.direction == "minimize" else -1 for one in (against, first)]
-    costs = [(signs[0] * cost, signs[1] * value) for cost, value, _ in points]
-    front = sorted(
-        (points[place] for place, one in enumerate(costs) if not any(dominates(other, one) for other in costs)),
-        key=lambda point: point[0],
-    )
-    kept = {trial.number for *_, trial in front}
-    rest = [point for point in points if point[2].number not in kept]
-    traces = [
-        _dots(state, rest, {"color": BLUE, "size": 8, "opacity": 0.6}, name="other trials"),
-        _dots(state, front, {"color": STOPPED, "size": 11, "symbol": "diamond"}, name="nothing beats it in both")
-        | {"mode": "lines+markers", "line": {"color": STOPPED, "width": 1.5, "shape": "hv"}},
-    ]
-    x = {"title": _title(against)} | _log(_spans([cost for cost, _, _ in points]))
-    return drawn([one for one in traces if one["x"]], x=x, y={"title": _title(first)}, legend=True).update_layout(
-        LEGEND
-    )
 
 
 def setting_figures(state: StudyState) -> list[tuple[str, go.Figure]]:
@@ -193,70 +131,6 @@ def parallel_figure(state: StudyState) -> go.Figure | None:
                 font={"color": CHIP_INK, "size": 11},
             )
     return figure.update_layout(margin={"l": 20, "r": 60, "t": 60, "b": 16})
-
-
-def curves_figure(state: StudyState) -> go.Figure | None:
-    """What early stopping judged by, by step, with a cross where it ended a trial; `None` where there is nothing."""
-    known = [trial for trial in state.own if trial.curve]
-    if not known:
-        return None
-    best = state.best
-    # Losses are kept with the sign of the objective: negative where that is maximized.
-    shown, title = (float, _title(state.facts.objectives[0])) if _watches_checkpoints(state) else (abs, LOSS)
-    kinds = {
-        "others": [one for one in known if one.status != "pruned" and one is not best],
-        STATUS_WORDS["pruned"]: [one for one in known if one.status == "pruned"],
-        "the best": [one for one in known if one is best],
-    }
-    looks = {
-        "others": {"color": "rgba(61,133,198,0.4)", "width": 1.2},
-        STATUS_WORDS["pruned"]: {"color": "rgba(224,138,30,0.6)", "width": 1.2},
-        "the best": {"color": BLUE, "width": 3.5},
-    }
-    marker = {"size": 1 if len(known) > MANY else 4}
-    traces = []
-    for name, group in kinds.items():
-        if not group:
-            continue
-        x: list[float | None] = []
-        y: list[float | None] = []
-        hovers: list[str] = []
-        for trial in group:
-            for step, value in sorted(trial.curve.items()):
-                x.append(step)
-                y.append(shown(value))
-                hovers.append(f"{_hover(state, trial)}<br>after {step}% of the training: {shown(value):.4g}")
-            _gap(x, y, hovers)
-        traces.append(scatter_trace(x, y, hovers, mode="lines+markers", line=looks[name], name=name, marker=marker))
-    ends = [(max(one.curve), shown(one.curve[max(one.curve)]), one) for one in kinds[STATUS_WORDS["pruned"]]]
-    if ends:
-        cross = {"color": STOPPED, "size": 10, "symbol": "x"}
-        traces.append(_dots(state, ends, cross, name="ended there") | {"showlegend": False})
-    return drawn(
-        traces, x={"title": "part of the training", "ticksuffix": "%"}, y={"title": title}, legend=True
-    ).update_layout(LEGEND)
-
-
-def _watches_checkpoints(state: StudyState) -> bool:
-    stopping = state.facts.document.get("early_stopping")
-    return isinstance(stopping, Mapping) and stopping.get("watch") == "checkpoints"
-
-
-def _best_figure(state: StudyState, places: Sequence[float], title: str) -> go.Figure:
-    aim = state.facts.objectives[0]
-    points = sorted(
-        ((place, trial.values[0], trial) for place, trial in zip(places, state.complete, strict=True)),
-        key=lambda point: point[0],
-    )
-    better = max if aim.direction == "maximize" else min
-    best = list(itertools.accumulate((value for _, value, _ in points), better))
-    line = {"color": BLUE, "width": 2.5, "shape": "hv"}
-    traces = [
-        _dots(state, points, {"color": BLUE, "size": 8, "opacity": 0.55}, name="trials"),
-        scatter_trace([place for place, *_ in points], best, "", mode="lines", line=line, name="best so far")
-        | {"hoverinfo": "skip"},
-    ]
-    return drawn(traces, x={"title": title, "rangemode": "tozero"}, y={"title": _title(aim)})
 
 
 def _setting_figure(state: StudyState, path: str, trials: Sequence[SweepTrial]) -> go.Figure:
@@ -368,11 +242,6 @@ def _spans(values: Sequence[float]) -> bool:
 def _is_choice(values: Sequence[Any]) -> bool:
     distinct = len(set(map(value_key, values)))
     return not all(map(is_number, values)) or distinct <= min(MOST_DISTINCT, len(values) // 2)
-
-
-def _value(state: StudyState, trial: SweepTrial, aim: SweepObjective) -> float | None:
-    found = state.figure(trial, aim.metric)
-    return found.value if found is not None else trial.cost_usd if aim.metric == "cost_usd" else None
 
 
 def _dots(state: StudyState, points: Sequence[tuple[Any, float, SweepTrial]], marker: Trace, **rest: Any) -> Trace:

@@ -17,14 +17,14 @@ from luthier.reporting.table import (
     glossary,
 )
 from luthier.sweeps.study_state import FinalistFigures, StudyState
-from luthier.sweeps.sweep_plots import (
+from luthier.sweeps.sweep_figures import (
     best_over_cost_figure,
     best_over_trials_figure,
     curves_figure,
     front_figure,
-    parallel_figure,
-    setting_figures,
+    price_figure,
 )
+from luthier.sweeps.sweep_plots import parallel_figure, setting_figures
 from luthier.sweeps.sweep_sentences import (
     best_sentences,
     money_sentences,
@@ -137,22 +137,11 @@ def _listed(state: StudyState) -> str:
 
 
 def _figures(state: StudyState) -> list[Section]:
-    blocks: list[Block] = []
-    over = [
-        Figure("figure-trials", best_over_trials_figure(state), "Best so far, by trial"),
-        *(
-            [Figure("figure-cost", found, "Best so far, by cost")]
-            if (found := best_over_cost_figure(state)) is not None
-            else []
-        ),
-    ]
     if not state.complete:
         return []
-    blocks.append(tuple(over))
-    if (front := front_figure(state)) is not None:
-        blocks.append(
-            Figure("figure-front", front, "Cost and quality", "No other trial beats those on the line in both.")
-        )
+    over = (best_over_trials_figure(state), best_over_cost_figure(state))
+    costs = (front_figure(state), price_figure(state))
+    blocks: list[Block] = [found for pair in (over, costs) if (found := tuple(one for one in pair if one is not None))]
     settings = [
         Figure(f"figure-setting-{place}", figure, name) for place, (name, figure) in enumerate(setting_figures(state))
     ]
@@ -161,9 +150,8 @@ def _figures(state: StudyState) -> list[Section]:
     if (parallel := parallel_figure(state)) is not None:
         said = "A line per complete trial: the stronger, the better. The thick one is the best."
         blocks.append(Figure("figure-parallel", parallel, "All settings together", said))
-    if (curves := curves_figure(state)) is not None:
-        said = "What early stopping judged by: the best value until then. A cross is where it ended a trial."
-        blocks.append(Figure("figure-curves", curves, "Learning curves", said))
+    curves = curves_figure(state)
+    blocks += [curves] if curves is not None else []
     return [Section("Figures", tuple(blocks))]
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from luthier.errors import DataError, ModelError
 from luthier.reporting.html import fragment, write_page
+from luthier.reporting.shown_figure import ShownFigure
 from luthier.reporting.terminal import show, text_of
 from luthier.sweeps.study_state import StudyState, WinnerFigures
-from luthier.sweeps.sweep_plots import (
+from luthier.sweeps.sweep_figures import (
     best_over_cost_figure,
     best_over_trials_figure,
     curves_figure,
     front_figure,
-    parallel_figure,
 )
+from luthier.sweeps.sweep_plots import parallel_figure
 from luthier.sweeps.sweep_report import best_sections, status_sections, sweep_page, sweep_sections
 from luthier.sweeps.trial import StudyFacts, SweepTrial
 
@@ -32,7 +33,7 @@ __all__ = ["Plot", "StudySource", "Sweep"]
 Plot = Literal["trials", "cost", "settings", "curves", "front"]
 """The best so far by trial or by cost, all settings together, learning curves, cost against quality."""
 
-FIGURES = {
+FIGURES: dict[Plot, Callable[[StudyState], Any]] = {
     "trials": best_over_trials_figure,
     "cost": best_over_cost_figure,
     "settings": parallel_figure,
@@ -173,8 +174,10 @@ class Sweep:
         """US dollars that early stopping saved; `None` where a price is unknown."""
         return self.state.saved_usd
 
-    def plot(self, what: Plot = "trials") -> go.Figure:
+    def plot(self, what: Plot = "trials") -> ShownFigure | go.Figure:
         """The best so far by `trials` or `cost`, all `settings`, learning `curves`, or the cost-quality `front`.
+
+        A notebook shows it; `.save("figure.svg")` writes it.
 
         Raises:
             DataError: there is no such figure, or not enough trials for it.
@@ -184,7 +187,7 @@ class Sweep:
         figure = FIGURES[what](self.state)
         if figure is None:
             raise DataError(f"the trials of sweep {self.name!r} do not have what a figure of {what!r} shows.")
-        return figure
+        return figure if what == "settings" else ShownFigure(figure)
 
     def document(self) -> dict[str, Any]:
         """Everything as JSON values."""
