@@ -96,6 +96,28 @@ def test_figures_that_are_no_numbers_are_null_in_the_document() -> None:
     assert read["trials"][0]["reported"] == {"valid_loss": None}
 
 
+def test_a_state_is_read_back_from_its_document() -> None:
+    figures = FinalistFigures(0, Interval(0.5, 0.4, 0.6), Interval(0.45))
+    winner = WinnerFigures(0, "weighted_f1", (figures,), 300, 200, run_id="holdout-run")
+    kept = state([*many(30), complete(40, 0.9, source="trials.csv"), running(41)], winner=winner, storage="here")
+    assert StudyState.of_document(json.loads(json.dumps(kept.document()))) == kept
+
+
+def test_what_is_no_number_is_absent_when_a_state_is_read_back() -> None:
+    odd = replace(complete(0, 0.5), reported={"valid_loss": float("nan")}, curve={5: 0.5, 10: float("inf")})
+    (read,) = StudyState.of_document(json.loads(json.dumps(state([odd]).document()))).trials
+    assert (read.reported, read.curve) == ({}, {5: 0.5})
+
+
+def test_the_document_of_an_earlier_version_is_read() -> None:
+    document = state(many(5)).document()
+    for name in ("definition", "tables", "digest", "created"):
+        del document[name]
+    read = StudyState.of_document(json.loads(json.dumps(document)))
+    assert read.trials == tuple(many(5))
+    assert read.facts.name == "stars-sweep"
+
+
 def test_the_best_of_the_real_trials_is_found() -> None:
     trials = real_trials()
     best = state(trials).best

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.evaluation.resampling import Interval, plain
 from luthier.evaluation.trials import dominates
 from luthier.providers.prices import sum_if_known
-from luthier.sweeps.trial import StudyFacts, SweepTrial
+from luthier.sweeps.trial import StudyFacts, SweepObjective, SweepTrial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ class WinnerFigures:
     def of_document(cls, document: Mapping[str, Any]) -> WinnerFigures:
         """The figures that `document` wrote."""
         finalists = [
-            FinalistFigures(**{**one, "selection": Interval(*one["selection"]), "holdout": Interval(*one["holdout"])})
+            FinalistFigures(one["number"], Interval(*one["selection"]), Interval(*one["holdout"]))
             for one in document["finalists"]
         ]
         return cls(**{**document, "finalists": tuple(finalists)})
@@ -200,14 +200,18 @@ class StudyState:
 
     def document(self) -> dict[str, Any]:
         """The state as JSON values."""
-        best = self.best
+        best, facts = self.best, self.facts
         return {
-            "sweep": self.facts.name,
-            "run_id": self.facts.run_id,
+            "sweep": facts.name,
+            "digest": facts.digest,
+            "created": facts.created,
+            "run_id": facts.run_id,
             "storage": self.storage,
-            "objectives": [{"metric": one.metric, "direction": one.direction} for one in self.facts.objectives],
-            "trials_wanted": self.facts.trials,
-            "budget_usd": self.facts.budget_usd,
+            "objectives": [{"metric": one.metric, "direction": one.direction} for one in facts.objectives],
+            "definition": plain(facts.document),
+            "tables": plain(facts.tables),
+            "trials_wanted": facts.trials,
+            "budget_usd": facts.budget_usd,
             "spent_usd": self.spent_usd,
             "reserved_usd": self.reserved_usd,
             "saved_tokens": self.saved_tokens,
@@ -217,6 +221,33 @@ class StudyState:
             "winner": None if self.winner is None else _with_shrinkage(self.winner),
             "trials": [plain(trial.document() | {"duration_seconds": trial.duration_seconds}) for trial in self.trials],
         }
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> StudyState:
+        """The state that `document` wrote, such as that in a sweep's `sweep.json`.
+
+        Figures that are no numbers are left out. What earlier versions did not write, the space and the tables, is
+        empty.
+        """
+        winner = document["winner"]
+        return cls(
+            facts=StudyFacts(
+                name=document["sweep"],
+                digest=document.get("digest", ""),
+                objectives=tuple(SweepObjective(one["metric"], one["direction"]) for one in document["objectives"]),
+                document=document.get("definition", {}),
+                tables=document.get("tables", {}),
+                run_id=document["run_id"],
+                created=document.get("created", 0.0),
+                trials=document["trials_wanted"],
+                budget_usd=document["budget_usd"],
+            ),
+            trials=tuple(map(SweepTrial.of_document, document["trials"])),
+            spent_usd=document["spent_usd"],
+            reserved_usd=document["reserved_usd"],
+            winner=None if winner is None else WinnerFigures.of_document(winner),
+            storage=document["storage"],
+        )
 
     def _line(self, trial: SweepTrial) -> dict[str, Any]:
         line: dict[str, Any] = {"number": trial.number, "status": trial.status}

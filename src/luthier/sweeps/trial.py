@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 __all__ = ["SETTINGS_ATTRIBUTE", "SOURCE_ATTRIBUTE", "StudyFacts", "SweepObjective", "SweepTrial", "TrialStatus"]
@@ -120,3 +120,12 @@ class SweepTrial:
     def document(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return asdict(self)
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> SweepTrial:
+        """The trial that `document` wrote as JSON, with steps as texts; figures that are no numbers are left out."""
+        kept = {item.name: document[item.name] for item in fields(cls) if item.name in document}
+        for name in ("measured", "reported", "curve"):
+            kept[name] = {key: value for key, value in kept.get(name, {}).items() if value is not None}
+        kept["curve"] = {int(step): value for step, value in kept["curve"].items()}
+        return cls(**kept | {"values": tuple(document["values"])})
