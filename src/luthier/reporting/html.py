@@ -1,8 +1,9 @@
 """Reports as HTML: a fragment for a notebook, or a self-contained page that asks the network for nothing.
 
-The texts in a report come from strangers. Three walls keep them text: jinja2 escapes every value, figure data is JSON
-in which `<`, `>` and `&` are written as escapes, and the page's own policy runs no script but the two whose hashes it
-names. A fragment has no script at all, and takes its colours from the notebook (`currentColor`).
+The texts in a report come from strangers. Three walls keep them text: jinja2 escapes every value, data for the scripts
+is JSON in which `<`, `>` and `&` are written as escapes, and the page's own policy runs no script but those whose
+hashes it names. A page can be read without them: they show what is said of points, sort tables and search rows. A
+fragment has no script at all, and is light or dark as its notebook is.
 
 A frame runs a program of others, such as a dashboard. It is sandboxed, so that it reaches neither the page nor its
 storage, it inherits the page's policy, and its own takes away what it does not need.
@@ -14,6 +15,7 @@ import base64
 import gzip
 import hashlib
 import html
+import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.resources import files
@@ -30,11 +32,15 @@ from luthier.reporting.table import Bar, Cell, Column, Drawn, Highlighted, Page,
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
 __all__ = ["check_page", "fragment", "framed", "page_text", "write_page"]
 
 MARK = b'<meta name="generator" content="Luthier">'
 """In the head of every page: one that has it may be written over."""
+
+SCRIPTS = ("page.js",)
+"""Of every page; their text is named in its policy."""
 
 BAR_WIDTH = 130
 
@@ -44,44 +50,23 @@ UNWRAPPED = 24
 LONGEST_WORD = 64
 """The same for texts of a single word, such as ids."""
 
+FEWEST_SORTED = 3
+"""Rows from which a table can be sorted."""
+
 DRAWING = """
 for (const node of document.querySelectorAll('script[data-figure]')) {
   const figure = JSON.parse(node.textContent);
   Plotly.newPlot(node.dataset.figure, figure.data, figure.layout, {displayModeBar: false, responsive: true});
 }
-document.documentElement.dataset.drawn = 'yes';
-"""
-
-FRAMES = """
-const unpacked = (node) => {
-  const bytes = Uint8Array.from(atob(node.textContent), (one) => one.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
-};
-const scripts = new Map();
-const start = async (frame) => {
-  const packed = document.querySelector(`script[data-frame="${frame.id}"]`);
-  const {script, policy} = packed.dataset;
-  if (!scripts.has(script)) scripts.set(script, unpacked(document.getElementById(script)));
-  const given = (await unpacked(packed)).replaceAll('<', '\\u003c');
-  frame.srcdoc = '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-    + `<meta http-equiv="Content-Security-Policy" content="${policy}">`
-    + '<style>html { color-scheme: light; } body { margin: 0; background: #fff; }</style></head><body>'
-    + '<script type="application/json" id="given">' + given + '</' + 'script>'
-    + '<script>' + await scripts.get(script) + '</' + 'script></body></html>';
-};
-const seen = new IntersectionObserver((entries) => {
-  for (const {target} of entries.filter((one) => one.isIntersecting)) {
-    seen.unobserve(target);
-    start(target);
-  }
-}, {rootMargin: '600px'});
-for (const frame of document.querySelectorAll('iframe.dashboard')) seen.observe(frame);
 """
 
 
 def fragment(*sections: Section) -> str:
     """Sections as a self-contained fragment for `_repr_html_`; every text in it is escaped."""
-    return _environment().get_template("fragment.html").render(sections=sections, told=None)
+    from markupsafe import Markup
+
+    style = Markup(_file("board.css") + _chart_style() + _file("notebook.css"))
+    return _environment().get_template("fragment.html").render(sections=sections, told=None, style=style)
 
 
 def framed(page: str) -> str:
@@ -93,13 +78,12 @@ def framed(page: str) -> str:
 def page_text(page: Page) -> str:
     """The page as HTML; it opens from disk and needs nothing from outside."""
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
-    plotly = get_plotlyjs()
+    drawn = tuple(page.figures())
     frames = tuple(page.frames())
     programs = {hashlib.sha256(one.script.encode()).hexdigest()[:16]: one.script for one in frames}
     names = {script: f"program-{digest}" for digest, script in programs.items()}
-    run = [plotly, DRAWING, *([FRAMES, *programs.values()] if frames else [])]
+    scripts = [*(_plotly() if drawn else ()), *([_file("frames.js")] if frames else ()), *map(_file, SCRIPTS)]
     # Markup only for what this module wrote itself or has escaped; everything else is escaped by the template.
     return (
         _environment()
@@ -107,10 +91,9 @@ def page_text(page: Page) -> str:
         .render(
             page=page,
             told=Told(),
-            plotly=Markup(plotly),
-            drawing=Markup(DRAWING),
-            policy=_policy(run, "font-src data:" if frames else ""),
-            loader=Markup(FRAMES) if frames else "",
+            style=Markup(_file("board.css") + _chart_style() + _file("page.css")),
+            scripts=[Markup(script) for script in scripts],
+            policy=_policy([*scripts, *programs.values()], "font-src data:" if frames else ""),
             programs=[(names[script], _packed(script)) for script in programs.values()],
             frames=[
                 (one.id, names[one.script], _policy([one.script], "font-src data:"), _packed(one.data))
@@ -118,6 +101,30 @@ def page_text(page: Page) -> str:
             ],
         )
     )
+
+
+def _plotly() -> tuple[str, ...]:
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs(), DRAWING
+
+
+@cache
+def _file(name: str) -> str:
+    return files("luthier.reporting").joinpath(name).read_text("utf-8")
+
+
+def _chart_style() -> str:
+    """The style of charts, for those in a report only: a notebook has SVG of others, and classes with short names."""
+    return f".luthier-board {{\n{_file('charts/charts.css').replace(':root, svg', '&', 1)}}}\n"
+
+
+def _json(value: object) -> Markup:
+    """JSON for a script element: no parser finds a tag in it."""
+    from markupsafe import Markup
+
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
 def _figure(figure: Drawn, told: Told | None) -> str:
@@ -185,13 +192,13 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=jinja2.FunctionLoader(lambda name: files("luthier.reporting").joinpath(name).read_text("utf-8")),
+        loader=jinja2.FunctionLoader(_file),
     )
     environment.filters |= {"cut": _cut}
     # jinja2's `tojson` writes `<`, `>` and `&` as escapes, so that no parser finds a tag in a figure.
     environment.policies["json.dumps_function"] = lambda figure, **_: figure.to_json(validate=False)
     environment.globals |= {"columns_of": _columns, "cell_of": _cell, "kind_of": lambda block: type(block).__name__}
-    environment.globals |= {"tinted": _tinted, "figure_of": _figure}
+    environment.globals |= {"tinted": _tinted, "figure_of": _figure, "json_of": _json, "key_of": _key, "sorts": _sorts}
     return environment
 
 
@@ -223,6 +230,20 @@ def _cell(table: Table, row: Row, place: int) -> tuple[str, str]:
     after = place + 1
     small = after < len(row.cells) and table.columns[after].kind == "small"
     return number(cell, unit), str(row.cells[after]) if small else ""
+
+
+def _sorts(table: Table) -> bool:
+    """Whether rows may be put in the order of any column; those of a table in mixed units may not."""
+    headed = any(column.title for column in table.columns)
+    return headed and len(table.rows) >= FEWEST_SORTED and not any(row.unit for row in table.rows)
+
+
+def _key(cell: Cell) -> Markup | str:
+    """What a cell is sorted by, as an attribute; a text by itself."""
+    from markupsafe import Markup
+
+    value = cell.interval.value if isinstance(cell, Bar) else cell.value if isinstance(cell, Interval) else cell
+    return Markup(' data-v="{:.6g}"').format(value) if isinstance(value, int | float) else ""
 
 
 def _tinted(block: Highlighted) -> Iterator[tuple[str, str, str]]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from luthier.evaluation.resampling import Interval
+from luthier.evaluation.resampling import Interval, plain
 from luthier.reporting.charts.chart import Chart, Confusion, Parallel, Strips
 from luthier.reporting.numbers import Unit
 
@@ -310,6 +310,22 @@ class Page:
         """Every frame of the page."""
         return (block for block in self._blocks() if isinstance(block, Frame))
 
+    def document(self) -> dict[str, Any]:
+        """The data of the page as JSON values: numbers as they are, an interval as `[value, low, high]`.
+
+        Returns:
+            `title`, `lead`, `said`, `footer` and `sections`. A section has `title` and `blocks`; a block has a `kind`
+            (`text`, `list`, `table`, `chart`, `strips`, `confusion`, `parallel`, `example`, `side_by_side`,
+            `highlighted`, `section`) and what its record has. A row of a table has its cells by the columns' titles.
+        """
+        return {
+            "title": self.title,
+            "lead": self.lead,
+            "said": list(self.said),
+            "sections": [{"title": one.title, "blocks": _documents(one.blocks)} for one in self.sections],
+            "footer": self.footer,
+        }
+
     def _blocks(self) -> Iterator[Block]:
         waiting: list[Block] = [*self.sections]
         while waiting:
@@ -338,3 +354,38 @@ Block = (
     | Fold
     | Section
 )
+
+
+def _documents(blocks: Iterable[Block]) -> list[dict[str, Any]]:
+    """Blocks as JSON values; figures side by side are figures, a fold is a section, programs are left out."""
+    return [one for block in blocks for one in _document(block)]
+
+
+def _document(block: Block) -> list[dict[str, Any]]:
+    if isinstance(block, str):
+        return [{"kind": "text", "text": block}]
+    if isinstance(block, Lines):
+        return [{"kind": "list", "lines": list(block.lines)}]
+    if isinstance(block, Table):
+        names = _names(block.columns)
+        rows = [dict(zip(names, map(plain, row.cells), strict=True)) for row in block.rows]
+        return [{"kind": "table", "columns": names, "rows": rows, "notes": list(block.notes)}]
+    if isinstance(block, Section | Fold):
+        title = block.title if isinstance(block, Section) else block.summary
+        return [{"kind": "section", "title": title, "blocks": _documents(block.blocks)}]
+    if isinstance(block, tuple):
+        return [one for figure in block for one in _document(figure)]
+    if isinstance(block, Figure | Frame):
+        return []
+    kind = "side_by_side" if isinstance(block, SideBySide) else type(block).__name__.lower()
+    return [{"kind": kind, **plain(block)}]
+
+
+def _names(columns: Sequence[Column]) -> list[str]:
+    """A name per column, each once: of columns without a head or with the same one, by what is in them and a number."""
+    names: list[str] = []
+    for column in columns:
+        name = column.title or column.kind or "column"
+        count = sum(one == name or one.startswith(f"{name} (") for one in names)
+        names.append(f"{name} ({count + 1})" if count else name)
+    return names
