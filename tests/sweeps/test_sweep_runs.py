@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,8 @@ import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier.sweeps.study_state import StudyState
+from luthier.sweeps.sweep_result import Sweep
 from luthier.sweeps.sweep_runs import SweepRuns
 from luthier.sweeps.trial import StudyFacts, SweepTrial
 from luthier.tuning.submission import submit
@@ -19,7 +23,7 @@ from luthier.tuning.timing import Timing
 from luthier.tuning.tuning_plan import plan_tuning
 from luthier_local import LocalServer
 from tests.conftest import reviews
-from tests.sweeps.studies import facts
+from tests.sweeps.studies import StudyMadeByHand, complete, facts, stopped
 from tests.tuning.conftest import make_spec
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -46,6 +50,12 @@ def runs(spec: lt.Baseline, new: StudyFacts) -> SweepRuns:
 def tags(run_id: str) -> dict[str, str]:
     found: dict[str, str] = mlflow.get_run(run_id).data.tags
     return found
+
+
+def trials_of(runs: SweepRuns) -> pd.DataFrame:
+    """The table of trials that MLflow's UI shows."""
+    text = mlflow.artifacts.load_text(f"runs:/{runs.parent_id}/trials.json")
+    return pd.read_json(io.StringIO(text), orient="split")
 
 
 def test_the_run_of_a_sweep_says_what_was_searched(runs: SweepRuns) -> None:
@@ -129,3 +139,34 @@ def test_the_run_of_a_job_is_the_run_of_its_trial(
     other = runs.adopt(job, 1, {"tuning.epochs": 2, "tuning.seed": 7})
     assert other != job.run_id
     assert tags(other)["luthier.job_run"] == job.run_id
+
+
+def test_the_run_of_a_sweep_has_its_page_its_trials_as_a_table_and_its_sums(runs: SweepRuns) -> None:
+    block = {"name": "a", "count": 3}
+    trials = [complete(0, 0.5), complete(1, 0.6, settings={"head": block}), stopped(2)]
+    runs.finish(Sweep(StudyMadeByHand(trials)))
+    run = mlflow.get_run(runs.parent_id)
+    assert run.info.status == "FINISHED"
+    assert {"spent_usd": 7.5, "trials_complete": 2, "trials_stopped_early": 1, "saved_tokens": 60_000}.items() <= (
+        run.data.metrics.items()
+    )
+    assert (run.data.metrics["best_weighted_f1"], run.data.metrics["best_qwk"]) == (0.6, 0.7)
+    assert "weighted F1 .600" in run.data.tags["mlflow.note.content"]
+    assert '"path": "trials.json", "type": "table"' in run.data.tags["mlflow.loggedArtifacts"]
+    table = trials_of(runs)
+    assert list(table["number"]) == [0, 1, 2]
+    assert json.loads(table["head"][1]) == block
+    kept = json.loads(mlflow.artifacts.load_text(f"runs:/{runs.parent_id}/sweep.json"))
+    assert StudyState.of_document(kept).trials == tuple(trials)
+
+
+def test_a_sweep_that_went_on_has_one_table_of_all_its_trials(runs: SweepRuns) -> None:
+    trials = [complete(0, 0.5), complete(1, 0.6)]
+    runs.finish(Sweep(StudyMadeByHand(trials[:1])))
+    runs.finish(Sweep(StudyMadeByHand(trials)))
+    assert list(trials_of(runs)["number"]) == [0, 1]
+
+
+def test_a_sum_that_is_not_wholly_known_is_no_metric(runs: SweepRuns) -> None:
+    runs.finish(Sweep(StudyMadeByHand([complete(0, 0.5), complete(1, 0.6, cost_usd=None)])))
+    assert "spent_usd" not in mlflow.get_run(runs.parent_id).data.metrics

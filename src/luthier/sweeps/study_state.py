@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -152,6 +153,25 @@ class StudyState:
     def saved_usd(self) -> float | None:
         """What the stopped trials would have cost beyond what they did; `None` where a price is unknown."""
         return sum_if_known(_unpaid(trial) for trial in self.stopped_early)
+
+    @property
+    def sums(self) -> dict[str, float]:
+        """What there is to count and to add up of the trials; an amount that is not wholly known is absent."""
+        states = Counter(trial.status for trial in self.own)
+        found: dict[str, float | None] = {
+            "trials_complete": states["complete"],
+            "trials_stopped_early": states["pruned"],
+            "trials_failed": states["failed"],
+            "spent_usd": self.spent_usd if self.costs_known else None,
+            "saved_usd": self.saved_usd,
+            "saved_tokens": self.saved_tokens,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def costs_known(self) -> bool:
+        """Whether what every trial that has ended cost is known, and so is the sum."""
+        return all(trial.cost_usd is not None for trial in self.own if is_ended(trial))
 
     @cached_property
     def paths(self) -> tuple[str, ...]:

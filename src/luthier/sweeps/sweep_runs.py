@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import yaml
 
 from luthier.evaluation.resampling import plain
+from luthier.reporting.markdown import listed
 from luthier.spec import Spec
+from luthier.sweeps.study_state import StudyState
+from luthier.sweeps.sweep_sentences import sweep_sentences
 from luthier.sweeps.trial import StudyFacts, SweepTrial, TrialStatus
 from luthier.tracking.runs import MlflowRun, begin_run, spec_tags
 from luthier.tracking.stores import connect
@@ -43,12 +47,20 @@ FIGURES = ("training_usd", "planned_usd", "planned_tokens", "trained_tokens", "d
 """What is logged of a trial under its own name, beside its metrics and `trial_cost_usd`."""
 
 PARENT = "mlflow.parentRunId"
-SWEEP_FILE = "sweep.yaml"
+SWEEP_FILE, SWEEP_RESULT, TRIALS_TABLE = "sweep.yaml", "sweep.json", "trials.json"
 LONGEST_REASON = 1000
 
 
 class SweepReport(Protocol):
     """What a sweep's own run keeps of its end; a `Sweep` has it."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row per trial, its number as the index."""
+
+    @property
+    def state(self) -> StudyState:
+        """The trials, the best of them, the money."""
 
     def document(self) -> dict[str, Any]:
         """Everything as JSON values."""
@@ -170,29 +182,45 @@ class SweepRuns:
         self._client.log_batch(self.parent_id, metrics=curve)
 
     def finish(self, report: SweepReport, *, winner_run: str | None = None) -> None:
-        """Keeps the report and the list of trials, and ends the run of the sweep.
+        """Keeps the report, the table of trials, sums and the best figures, and ends the run of the sweep.
 
         Args:
             report: the sweep.
             winner_run: the run that measured the winner on holdout rows, with its figures and the fitted spec.
         """
+        from mlflow.entities import Metric
+
         parent = MlflowRun(self.parent_id)
         parent.log_file("report.html", report.write_page)
-        parent.log_text(json.dumps(report.document(), ensure_ascii=False), "sweep.json")
+        parent.log_text(json.dumps(report.document(), ensure_ascii=False), SWEEP_RESULT)
+        self._log_trials(report)
+        parent.describe(listed(sweep_sentences(report.state)))
+        figures = {**report.state.sums, **_best_figures(report.state)}
         if winner_run is not None:
-            from mlflow.entities import Metric
-
             parent.tag(SWEEP_TAGS["winner"], winner_run)
-            now = int(time.time() * 1000)
-            figures = self._run(winner_run).data.metrics
-            self._client.log_batch(
-                self.parent_id, metrics=[Metric(f"holdout_{name}", value, now, 0) for name, value in figures.items()]
-            )
+            measured = self._run(winner_run).data.metrics
+            figures |= {f"holdout_{name}": value for name, value in measured.items()}
+        now = int(time.time() * 1000)
+        self._client.log_batch(self.parent_id, metrics=[Metric(name, value, now, 0) for name, value in figures.items()])
         self._client.set_terminated(self.parent_id, status="FINISHED")
 
     def leave(self, status: str = "KILLED") -> None:
         """Ends the run of a sweep that was interrupted or failed; the next start goes on with it."""
         self._client.set_terminated(self.parent_id, status=status)
+
+    def _log_trials(self, report: SweepReport) -> None:
+        """The table of trials, where MLflow's UI shows tables; that of an earlier end of the sweep is replaced."""
+        import mlflow
+
+        table = report.frame.dropna(axis="columns", how="all").reset_index()
+        for name in table.columns.intersection(list(report.state.paths)):
+            table[name] = [json.dumps(cell) if isinstance(cell, dict | list) else cell for cell in table[name]]
+        if any(file.path == TRIALS_TABLE for file in self._client.list_artifacts(self.parent_id)):
+            # `log_table` would add the rows to those that are there.
+            text = table.to_json(orient="split", index=False, date_format="iso")
+            MlflowRun(self.parent_id).log_text(text, TRIALS_TABLE)
+        else:
+            mlflow.log_table(table, TRIALS_TABLE, run_id=self.parent_id)
 
     def _go_on(self) -> SweepRuns:
         if self._run(self.parent_id).info.status != "RUNNING":
@@ -231,6 +259,15 @@ def _found(run_id: str) -> MlflowEntity | None:
             return None
         raise
     return run if run.info.lifecycle_stage == "active" else None
+
+
+def _best_figures(state: StudyState) -> dict[str, float]:
+    """Every figure of the best trial on the selection rows, as `best_NAME`; so that sweeps can be compared."""
+    best = state.best
+    if best is None:
+        return {}
+    values = dict(zip((one.metric for one in state.facts.objectives), best.values, strict=False))
+    return {f"best_{name}": value for name, value in {**values, **best.measured}.items() if math.isfinite(value)}
 
 
 def _params_of(facts: StudyFacts) -> dict[str, object]:
