@@ -17,6 +17,7 @@ from luthier.evaluation.resampling import record_of
 from luthier.evaluation.scorecard import Scorecard
 from luthier.experiments.answer_tables import read_answers
 from luthier.history.runs import LoggedRun, runs_beneath
+from luthier.sweeps.study_state import StudyState
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.types import Measure
@@ -32,6 +33,7 @@ __all__ = [
     "board_of",
     "read_json",
     "scorecard_of",
+    "sweep_of",
 ]
 
 ANSWERS = "predictions.parquet"
@@ -153,6 +155,20 @@ def _files(run: LoggedRun) -> frozenset[str]:
     import mlflow
 
     return frozenset(one.path for one in mlflow.MlflowClient().list_artifacts(run.run_id) if not one.is_dir)
+
+
+def sweep_of(run: LoggedRun) -> StudyState:
+    """The sweep that a run keeps since its end.
+
+    Raises:
+        ModelError: the run keeps none, because the sweep goes on or was interrupted.
+        DataError: its document cannot be read.
+    """
+    document = read_json(run, "sweep.json")
+    try:
+        return StudyState.of_document(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"sweep.json of run {run.run_id} is not a sweep: {type(error).__name__} {error}.") from error
 
 
 def _with_answers(entry: Entry, answers: Mapping[str, tuple[Prediction, ...]]) -> Entry:

@@ -59,11 +59,10 @@ def headline(run: LoggedRun) -> str:
     names = [run.params.get("ranked_by", ""), *METRICS]
     found = run.figures
     for name in names:
-        # A comparison on several tables keeps the mean over them.
-        for key in (name, f"{name}_mean"):
+        # A comparison on several tables keeps the mean over them, a sweep what its winner reached on holdout rows.
+        for key, where in ((name, ""), (f"{name}_mean", "mean "), (f"holdout_{name}", "holdout ")):
             if name and key in found and (name not in METRICS or METRICS[name].kind == "quality"):
-                title = metric_title(name) if key == name else f"mean {metric_title(name)}"
-                return f"{title} {interval(found[key], _format(name))}"
+                return f"{where}{metric_title(name)} {interval(found[key], _format(name))}"
     return ""
 
 
@@ -106,12 +105,12 @@ def runs_table(runs: Sequence[LoggedRun], most: int = MOST_RUNS) -> Table:
     """A row per run in the order given, at most so many."""
     columns: Columns[LoggedRun] = [
         (Column("run", kind="name", least=24), lambda run: run.name),
+        (Column("id", kind="beneath", drop=4), lambda run: run.run_id),
         (Column("kind", least=8), lambda run: run.kind),
         (Column("when"), lambda run: moment(run.started)),
         (Column("status", drop=2), lambda run: _status(run)),
         (Column("measured", drop=1), headline),
         (Column("spent", drop=3), lambda run: spent_text(run.spent_usd) if run.is_priced else ""),
-        (Column("id", drop=4), lambda run: run.run_id),
     ]
     return Table.of(runs[:most], columns, notes=left_out("runs", len(runs), min(len(runs), most), first="newest"))
 
