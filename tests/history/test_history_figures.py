@@ -91,4 +91,4 @@ def test_two_years_have_bars_of_several_days() -> None:
 def test_an_unknown_cost_is_said_beside_what_is_known() -> None:
     said = spending_sentence(spending_of([ran("score", 0, spent_usd=1.0), ran("tune", 0), ran("tune", 1)]))
     assert "$1.00 are known" in said
-    assert "2 more runs are not known (2 of fine-tuning)" in said
+    assert "2 more runs is not known (2 of fine-tuning)" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, date, datetime, timedelta
 
+from luthier.engine.report import counted
 from luthier.history.over_time import ComparedOnce, CompareHistory
 from luthier.history.run_tables import day, moment, spent_text
 from luthier.history.spending import TaskSpending
@@ -52,7 +53,7 @@ def over_time_chart(history: CompareHistory) -> Chart | None:
         marks += _spec_marks(history, name, look, span * BESIDE * (look - (len(drawn) - 1) / 2))
     firsts = [compares[0] for compares in list(history.by_rows.values())[1:]]
     marks += [Rule(one.when, "other rows", across="x") for one in firsts[:MOST_MARKED]]
-    said = " ".join(over_time_sentences(history))
+    said = " ".join(over_time_sentences(history)) + _other_rows(history)
     left = len(history.specs) - MOST_SPECS
     said += f" The {MOST_SPECS} specs measured most often are drawn, {left:,} others are not." if left > 0 else ""
     return Chart("", said, Axis("when (UTC)", scale="time"), metric_axis(measure), tuple(marks), height=300)
@@ -90,7 +91,7 @@ def _spec_marks(history: CompareHistory, name: str, look: int, beside: float) ->
 
 
 def over_time_sentences(history: CompareHistory) -> list[str]:
-    """What changed between comparisons: on the same rows, between rows, and of the same model."""
+    """What changed between comparisons on the same rows: of the best spec, and of models that stayed the same."""
     unit, title = history.measure.format, history.measure.title
     # The rows of the newest comparison that has an older one on its rows.
     again = [compares for compares in history.by_rows.values() if len(compares) > 1]
@@ -118,14 +119,19 @@ def over_time_sentences(history: CompareHistory) -> list[str]:
             f"{moment(after_compare.when)} though neither it nor the rows changed: it was asked again, and its service "
             "answered differently."
         )
-    count = len(history.by_rows) - 1
-    if count:
-        times = "once" if count == 1 else f"{count} times"
-        said.append(
-            f"Other rows were used {times}: a dotted line marks the first comparison on them. Figures on different "
-            "rows are not comparable, so lines join the same rows only."
-        )
     return said
+
+
+def _other_rows(history: CompareHistory) -> str:
+    """How the marks of other rows are read; empty where all comparisons are on the same."""
+    count = len(history.by_rows) - 1
+    if not count:
+        return ""
+    times = "once" if count == 1 else f"{count} times"
+    return (
+        f" Other rows were used {times}: a dotted line marks the first comparison on them. Figures on different rows are "
+        "not comparable, so lines join the same rows only."
+    )
 
 
 def spending_chart(spending: TaskSpending) -> Chart | None:
@@ -172,10 +178,8 @@ def spending_sentence(spending: TaskSpending) -> str:
     said += "."
     if spending.unknown:
         unknown = ", ".join(f"{count:,} of {purpose}" for purpose, count in sorted(spending.unknown.items()))
-        runs = sum(spending.unknown.values())
-        said += (
-            f" The cost of {runs:,} more {'run is' if runs == 1 else 'runs are'} not known ({unknown}), which is not 0."
-        )
+        more = counted(sum(spending.unknown.values()), "more run")
+        said += f" The cost of {more} is not known ({unknown}), which is not 0."
     return said
 
 
