@@ -129,8 +129,8 @@ def _other_rows(history: CompareHistory) -> str:
         return ""
     times = "once" if count == 1 else f"{count} times"
     return (
-        f" Other rows were used {times}: a dotted line marks the first comparison on them. Figures on different rows are "
-        "not comparable, so lines join the same rows only."
+        f" Other rows were used {times}: a dotted line marks the first comparison on them. Figures on different "
+        "rows are not comparable, so lines join the same rows only."
     )
 
 

@@ -9,6 +9,7 @@ from luthier.errors import DataError, ModelError
 from luthier.evaluation.leaderboard import Candidate
 from luthier.evaluation.ranking import build_leaderboard
 from luthier.history.artifacts import across_of, answers_of, audit_of, board_of, scorecard_of, sweep_of
+from luthier.history.run_curves import curves_section
 from luthier.history.run_tables import figures_section, moment, parts_section, run_section
 from luthier.history.runs import LoggedRun, run_with_id, runs_beneath
 from luthier.reporting.across_report import across_page
@@ -99,7 +100,8 @@ def _sweep_page(run: LoggedRun) -> Page:
 def _plain_page(run: LoggedRun, said: Sequence[str] = ()) -> Page:
     parts = runs_beneath(run)
     sections: list[Section] = [run_section(run)]
-    sections += [one for one in (figures_section(run), parts_section(parts)) if one is not None]
+    found = (curves_section(run), figures_section(run), parts_section(parts))
+    sections += [one for one in found if one is not None]
     return Page(
         f"{run.kind}: {run.name}", f"A run of kind {run.kind}, {moment(run.started)}.", tuple(said), tuple(sections)
     )
