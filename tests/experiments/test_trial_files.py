@@ -45,9 +45,9 @@ def test_an_export_of_optuna_is_read_with_its_pruned_trials() -> None:
     table = trials_of_table(study.trials_dataframe())
     assert (table.metric, table.settings) == ("value", ("rate",))
     assert [(one.name, one.state) for one in table.trials] == [
-        ("trial 0", "complete"),
-        ("trial 1", "stopped early"),
-        ("trial 2", "complete"),
+        ("0", "complete"),
+        ("1", "stopped early"),
+        ("2", "complete"),
     ]
     assert any("Higher is taken to be better" in note for note in table.notes)
 

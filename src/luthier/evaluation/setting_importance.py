@@ -28,7 +28,7 @@ FEWEST_FOR_IMPORTANCE = 20
 MOST_LEARNED_FROM = 2000
 """More trials than this are sampled: they would take minutes and change little."""
 
-FOLDS, REPEATS, TREES, FEWEST_PER_LEAF, PERMUTATIONS = 5, 3, 60, 5, 5
+FOLDS, REPEATS, TREES, FEWEST_PER_LEAF, PERMUTATIONS = 5, 2, 50, 5, 5
 """Leaves of five trials do not follow single ones, which differ by chance."""
 
 RESAMPLES = 2000

@@ -22,6 +22,7 @@ __all__ = [
     "BestCell",
     "BestRegion",
     "ResultSpread",
+    "TrialCell",
     "TriedSetting",
     "TrialRow",
     "TrialTable",
@@ -33,6 +34,7 @@ __all__ = [
     "is_choice",
     "is_number",
     "result",
+    "trial_cells",
     "value_key",
 ]
 
@@ -218,6 +220,21 @@ class BestCell:
 
 
 @dataclass(frozen=True)
+class TrialCell:
+    """The trials that share a combination of choices.
+
+    Attributes:
+        settings: the choices, by name; a setting that the trials do not have is absent.
+        results: in no order.
+        best: how many of the best trials are among them.
+    """
+
+    settings: Mapping[str, Any]
+    results: tuple[float, ...]
+    best: int
+
+
+@dataclass(frozen=True)
 class BestRegion:
     """Where the best trials lie in one setting.
 
@@ -258,12 +275,8 @@ def best_cell(table: TrialTable) -> BestCell | None:
     if not best or not names:
         return None
 
-    def cells(trials: Sequence[TrialRow], settings: Sequence[str]) -> list[str]:
-        return [value_key([trial.settings.get(name, _ABSENT) for name in settings]) for trial in trials]
-
     def most_common(settings: Sequence[str]) -> tuple[str, int]:
-        counts = Counter(cells(best, settings))
-        return counts.most_common(1)[0]
+        return Counter(_cell(trial, settings) for trial in best).most_common(1)[0]
 
     while len(names) > 1 and most_common(names)[1] < CELL_SHARE * len(best):
         fewer = [[name for name in names if name != left_out] for left_out in names]
@@ -271,20 +284,37 @@ def best_cell(table: TrialTable) -> BestCell | None:
     found, held = most_common(names)
     if held < CELL_SHARE * len(best):
         return None
-    within = [cell == found for cell in cells(table.complete, names)]
-    results = [result(trial) for trial in table.complete]
-    inside = [value for value, is_within in zip(results, within, strict=True) if is_within]
-    outside = [value for value, is_within in zip(results, within, strict=True) if not is_within]
-    first = table.complete[within.index(True)]
+    inside = [trial for trial in table.complete if _cell(trial, names) == found]
+    outside = [result(trial) for trial in table.complete if _cell(trial, names) != found]
     return BestCell(
-        settings={name: first.settings[name] for name in names if name in first.settings},
+        settings={name: inside[0].settings[name] for name in names if name in inside[0].settings},
         best=held,
         best_of=len(best),
         trials=len(inside),
         trials_of=len(table.complete),
-        median=median(inside),
+        median=median(map(result, inside)),
         elsewhere=median(outside) if outside else None,
     )
+
+
+def trial_cells(table: TrialTable, settings: Sequence[str]) -> tuple[TrialCell, ...]:
+    """Every combination of the values of some settings that was tried.
+
+    Those with most of the best trials come first, then those with the better median.
+    """
+    best = {trial.name for trial in best_trials(table)}
+    groups: dict[str, list[TrialRow]] = {}
+    for trial in table.complete:
+        groups.setdefault(_cell(trial, settings), []).append(trial)
+    cells = [
+        TrialCell(
+            {name: group[0].settings[name] for name in settings if name in group[0].settings},
+            tuple(map(result, group)),
+            sum(trial.name in best for trial in group),
+        )
+        for group in groups.values()
+    ]
+    return tuple(sorted(cells, key=lambda one: (-one.best, table.loss(median(one.results)))))
 
 
 def best_regions(table: TrialTable) -> tuple[BestRegion, ...]:
@@ -354,5 +384,6 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 
-_ABSENT = "(absent)"
-"""Stands for a setting that a trial does not have."""
+def _cell(trial: TrialRow, settings: Sequence[str]) -> str:
+    """What is equal for trials with the same values of some settings; a setting that a trial does not have is one."""
+    return value_key([[trial.settings[name]] if name in trial.settings else [] for name in settings])

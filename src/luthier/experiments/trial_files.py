@@ -132,9 +132,7 @@ def _results(
 def _names(records: Sequence[Mapping[str, Any]], column: str | None) -> list[str]:
     if column is None:
         return [f"line {number}" for number in range(1, len(records) + 1)]
-    cells = [str(record[column]).strip() for record in records]
-    # Optuna counts trials, and a number alone names nothing.
-    return [f"trial {cell}" if cell.isdigit() else cell for cell in cells]
+    return [str(record[column]).strip() for record in records]
 
 
 def _settings(records: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[dict[str, Any]]:

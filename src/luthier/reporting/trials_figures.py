@@ -1,15 +1,25 @@
-"""Figures of trials: the distribution of results, each setting against the result, all settings together."""
+"""Figures of trials: the distribution of results, each setting against the result, all of them together, importance."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from luthier.evaluation.setting_importance import ImportanceOfSettings
-from luthier.evaluation.trials import TrialRow, TrialTable, TriedSetting, dominates, is_number, result, value_key
+from luthier.evaluation.trials import (
+    TrialRow,
+    TrialTable,
+    TriedSetting,
+    dominates,
+    is_number,
+    result,
+    value_key,
+)
 from luthier.providers.prices import dollars
 from luthier.reporting.charts.chart import (
     Axis,
@@ -37,16 +47,35 @@ __all__ = [
     "result_unit",
     "setting_charts",
     "told_of",
+    "trial_name",
 ]
 
 MOST_MODELS = 8
-"""Base models that have a colour and shape of their own; those with fewest trials are `others`."""
+"""Base models that have a colour and shape of their own; where there are more, those with fewest trials share one."""
 
-JITTER = 0.56
+OTHER_MODELS = "other models"
+
+JITTER = 0.6
 """Part of the room of a choice that its points are spread over: 103 trials of one cell would be one dot."""
 
 GOLDEN = 0.618034
+"""Multiples of it, without their whole part, fill an interval evenly (the golden ratio's low discrepancy)."""
+
 MOST_BARS, FEWEST_BARS = 24, 5
+
+MOST_SAID = 5
+"""Choices whose medians are all said; of more the highest and the lowest are."""
+
+FEWEST_IN_PART = 5
+"""Trials in a part of a number's range below which its median is not drawn."""
+
+LOG_SPAN = 30
+"""Costs that span more than this factor are drawn on a logarithmic axis."""
+
+LABEL = 24
+"""Characters of a choice beneath an axis."""
+
+Turned = Callable[[Any], float]
 
 
 def result_title(table: TrialTable) -> str:
@@ -60,86 +89,63 @@ def result_unit(table: TrialTable) -> Unit:
     return "fine" if unit in ("share", "number") else unit
 
 
+def trial_name(trial: TrialRow) -> str:
+    """What a trial is called in a sentence."""
+    name = printable(trial.name)
+    return f"trial {name}" if name.isdigit() else name
+
+
 def told_of(table: TrialTable, trial: TrialRow) -> str:
-    """What is said of a trial where a pointer rests on it."""
-    reached = trial.state if trial.value is None else number(trial.value.value, result_unit(table))
-    parts = [f"{printable(trial.name)}: {result_title(table)} {reached}", written_settings(trial.settings)]
+    """What is said of a trial where a pointer rests on it: the same in every figure."""
+    reached = trial.state if trial.value is None else interval(trial.value, result_unit(table))
+    parts = [f"{trial_name(trial)}: {result_title(table)} {reached}", written_settings(trial.settings)]
     parts += [dollars(trial.cost_usd)] if trial.cost_usd is not None else []
     return "; ".join(filter(None, parts))
 
 
-def distribution_chart(table: TrialTable) -> Chart:
-    """How many trials reached how much, with the lowest, the median and the best marked."""
-    import numpy as np
-
+def distribution_chart(table: TrialTable, *, title: str = "") -> Chart | None:
+    """How many trials reached how much, with the lowest, the median and the best marked; `None` without results."""
+    spread = table.spread
+    if spread is None:
+        return None
+    unit = result_unit(table)
     values = [result(one) for one in table.complete]
-    unit, title = result_unit(table), result_title(table)
-    edges = np.histogram_bin_edges(values, "auto")
-    count = min(MOST_BARS, max(FEWEST_BARS, len(edges) - 1))
-    heights, edges = np.histogram(values, bins=count)
-    bars = [float(edge) for edge in edges]
-    told = [
-        f"{height:,} {'trial' if height == 1 else 'trials'} from {number(low, unit)} to {number(high, unit)}"
-        for height, (low, high) in zip(heights.tolist(), itertools.pairwise(bars), strict=True)
+    count = len(np.histogram_bin_edges(values, "auto")) - 1
+    edges = np.histogram_bin_edges(values, min(MOST_BARS, max(FEWEST_BARS, count)))
+    base = np.zeros(len(edges) - 1)
+    marks: list[Mark] = []
+    looks = _looks(table)
+    for model, look in looks.items():
+        group = [result(one) for one in table.complete if _model(table, one, looks) == model]
+        heights, _ = np.histogram(group, bins=edges)
+        whose = f"{printable(model)}: " if model else ""
+        told = tuple(
+            f"{whose}{_trials(height)} from {number(low, unit)} to {number(high, unit)}"
+            for height, (low, high) in zip(heights.tolist(), itertools.pairwise(edges.tolist()), strict=True)
+        )
+        sizes = tuple(map(float, heights))
+        marks.append(Bars(tuple(map(float, edges)), sizes, tuple(map(float, base)), printable(model), look, told))
+        base = base + heights
+    best, worst = (spread.most, spread.least) if table.better == "higher" else (spread.least, spread.most)
+    marks += [
+        Rule(worst, f"{'lowest' if table.better == 'higher' else 'highest'} {number(worst, unit)}", "x"),
+        Rule(spread.median, f"median {number(spread.median, unit)}", "x", "dashed"),
+        Rule(best, f"best {number(best, unit)}", "x"),
     ]
-    middle, best = median(values), result(table.ranked[0])
     said = (
-        f"{len(values):,} trials by their {title}: from {number(min(values), unit)} to {number(max(values), unit)}, "
-        f"half of them below {number(middle, unit)}."
+        f"{_trials(spread.trials)} reached {result_title(table)} from {number(spread.least, unit)} to "
+        f"{number(spread.most, unit)}, with the median at {number(spread.median, unit)}. The middle half of them lies "
+        f"between {number(spread.lower_quartile, unit)} and {number(spread.upper_quartile, unit)}."
     )
-    marks: list[Mark] = [Bars(tuple(bars), tuple(float(height) for height in heights), told=tuple(told))]
-    marks += [Rule(middle, f"median {number(middle, unit)}", "x", "dashed")]
-    marks += [Rule(best, f"best {number(best, unit)}", "x")]
-    return Chart(
-        "", said, Axis(_titled(table), unit), Axis("trials", "count", from_zero=True), tuple(marks), height=220
-    )
+    # Room above the bars for what is written at the lines.
+    x, y = Axis(_titled(table), unit), Axis("trials", "count", range=(0.0, 1.2 * float(base.max())))
+    return Chart(title, said, x, y, tuple(marks), height=220)
 
 
 def setting_charts(table: TrialTable) -> tuple[Chart, ...]:
-    """The result against each setting that differs, coloured by base model; a point per trial."""
+    """The result against each setting that differs: a point per trial, coloured by base model, and medians."""
     names = short_names(table.settings)
-    return tuple(_setting_chart(table, one, names[one.name]) for one in table.varied)
-
-
-def frontier_chart(table: TrialTable, *, title: str = "") -> Chart | None:
-    """Cost against the result, with a line through those that no other beats in both; `None` without two costs."""
-    trials = [one for one in table.complete if table.cost_of(one) is not None]
-    costs = [table.cost_of(one) or 0.0 for one in trials]
-    if len(set(costs)) < 2:
-        return None
-    sign = -1 if table.better == "higher" else 1
-    points = [(cost, sign * result(one)) for cost, one in zip(costs, trials, strict=True)]
-    on = [not any(dominates(other, point) for other in points) for point in points]
-    front = sorted((cost, one.name, one) for cost, one, kept in zip(costs, trials, on, strict=True) if kept)
-    rest = [one for one, kept in zip(trials, on, strict=True) if not kept]
-    line = Curve(tuple(cost for cost, *_ in front), tuple(result(one) for *_, one in front), look=1, stepped=True)
-    best = [one for *_, one in front]
-    marks: list[Mark] = [line]
-    marks += [_points(table, rest, "other trials", 0)] if rest else []
-    marks += [_points(table, best, "nothing beats it in both", 3)]
-    return Chart(
-        title,
-        "Up and to the left is better: the line joins the trials that no other one beats in both cost and result.",
-        Axis("cost of the trial, US dollars", "usd")
-        if table.cost == "cost_usd"
-        else Axis(printable(table.cost), "count"),
-        Axis(_titled(table), result_unit(table)),
-        tuple(marks),
-    )
-
-
-def importance_strips(found: ImportanceOfSettings, *, title: str = "") -> Strips:
-    """How much each setting matters, with its interval."""
-    names = short_names([one.setting for one in found.settings])
-    said = (
-        "What predictions of the results lose without a setting, as a share of the variance. All settings together "
-        f"predict {interval(found.explained, 'percent')} of it; the rest is chance or was not tried."
-    )
-    if not found.is_certain:
-        said = "The settings do not predict the results better than their mean does, so no setting is shown to matter."
-    strips = tuple(Strip(printable(names[one.setting]), interval=one.share) for one in found.settings)
-    axis = Axis("share of the variance that predictions lose without the setting", "percent")
-    return Strips(title, said, axis, strips, (Rule(0.0),))
+    return tuple(_setting_chart(table, one, printable(names[one.name])) for one in table.varied)
 
 
 def parallel_chart(table: TrialTable, *, title: str = "") -> Parallel | None:
@@ -152,7 +158,7 @@ def parallel_chart(table: TrialTable, *, title: str = "") -> Parallel | None:
     values = [result(one) for one in trials]
     low, high = min(values), max(values)
     ends = [(0.0, number(low, unit)), (1.0, number(high, unit))] if high > low else [(0.5, number(low, unit))]
-    axes = (*(axis for axis, _ in placed), ParallelAxis(result_title(table), tuple(ends)))
+    axes = (*(axis for axis, _ in placed), ParallelAxis(_titled(table), tuple(ends)))
     looks = _looks(table)
     lines = []
     for place, one in enumerate(trials):
@@ -161,103 +167,241 @@ def parallel_chart(table: TrialTable, *, title: str = "") -> Parallel | None:
             for setting, (_, where) in zip(table.varied, placed, strict=True)
         ]
         at.append((result(one) - low) / (high - low) if high > low else 0.5)
-        strength = place / (len(trials) - 1)
-        lines.append(ParallelLine(tuple(at), told_of(table, one), strength, looks.get(_model(table, one), 0)))
+        look = looks[_model(table, one, looks)]
+        lines.append(ParallelLine(tuple(at), told_of(table, one), place / (len(trials) - 1), look))
     said = (
-        "A line per trial through the values of its settings to its result: the better, the stronger. Drag along an "
+        "A line is a trial, from the values of its settings to its result: the better, the stronger. Drag along an "
         "axis to see only the trials that pass there."
     )
-    return Parallel(title, said, axes, tuple(lines), legend=tuple(looks))
+    return Parallel(title, said, axes, tuple(lines), legend=tuple(printable(model) for model in looks if model))
+
+
+def importance_strips(
+    found: ImportanceOfSettings | None, names: Sequence[str] = (), *, title: str = ""
+) -> Strips | None:
+    """How much each setting matters, with its interval, beneath all of them together; `None` where that is not known.
+
+    Args:
+        found: what was measured.
+        names: every setting of the table, so that a short name tells one from the others.
+        title: of the figure.
+    """
+    if found is None:
+        return None
+    short = short_names([*names, *(one.setting for one in found.settings)])
+    strips = [Strip("all settings together", interval=found.explained)]
+    strips += [Strip(printable(short[one.setting]), interval=one.share) for one in found.settings]
+    axis = Axis("share of the differences between results that is lost without it", "percent")
+    first = found.settings[0]
+    certain = [printable(short[one.setting]) for one in found.settings if one.is_certain]
+    if not found.is_certain:
+        said = (
+            f"The settings predict the results of {_trials(found.trials)} no better than their mean does: what looks "
+            "like an effect of a setting may be chance. More trials may show one."
+        )
+    else:
+        said = (
+            f"Together the settings predict {interval(found.explained, 'percent')} of the differences between results; "
+            f"the rest is chance, or depends on what the table does not say. What matters most is "
+            f"{printable(short[first.setting])}: {interval(first.share, 'percent')} is lost without it."
+        )
+        others = [printable(short[one.setting]) for one in found.settings if not one.is_certain]
+        said += f" Not told from chance: {', '.join(others)}." if others and certain else ""
+    return Strips(title, said, axis, tuple(strips), (Rule(0.0),))
+
+
+def frontier_chart(table: TrialTable, *, title: str = "") -> Chart | None:
+    """What a trial took against its result, with a line through those that no other beats in both.
+
+    `None` where fewer than two costs are known.
+    """
+    points = [(cost, one) for one in table.complete if (cost := table.cost_of(one)) is not None]
+    costs = [cost for cost, _ in points]
+    if len(set(costs)) < 2:
+        return None
+    losses = [(cost, table.loss(result(one))) for cost, one in points]
+    on = [not any(dominates(other, point) for other in losses) for point in losses]
+    front = sorted(
+        (pair for pair, kept in zip(points, on, strict=True) if kept), key=lambda pair: (pair[0], pair[1].name)
+    )
+    rest = [pair for pair, kept in zip(points, on, strict=True) if not kept]
+    line = Curve(tuple(cost for cost, _ in front), tuple(result(one) for _, one in front), look=1, stepped=True)
+    marks: list[Mark] = [_points(table, rest, "other trials", 0)] if rest else []
+    marks += [line, _points(table, front, "no trial beats it in both", 1, large=True)]
+    is_log = min(costs) > 0 and max(costs) / min(costs) > LOG_SPAN
+    what, unit = _cost_axis(table)
+    axis = Axis(f"{what} (lower is better)", unit, "log" if is_log else "linear")
+    return Chart(title, _frontier_said(table, front), axis, Axis(_titled(table), result_unit(table)), tuple(marks))
+
+
+def _frontier_said(table: TrialTable, front: Sequence[tuple[float, TrialRow]]) -> str:
+    (cheapest, first), (dearest, best) = front[0], front[-1]
+
+    def both(cost: float, trial: TrialRow) -> str:
+        return f"{number(result(trial), result_unit(table))} for {_taken(table, cost)}"
+
+    if len(front) == 1:
+        return f"{_capital(trial_name(best))} is best in both: {both(dearest, best)}."
+    return f"No trial beats those on the line in both: from {both(cheapest, first)} to {both(dearest, best)}."
 
 
 def _setting_chart(table: TrialTable, setting: TriedSetting, name: str) -> Chart:
     trials = [one for one in table.complete if setting.name in one.settings]
-    unit = result_unit(table)
-    x = Axis(printable(name), "number", "log" if setting.is_log else "linear")
+    x = Axis(name, "number", "log" if setting.is_log else "linear")
     if setting.is_choice:
-        labels = distinct_labels(setting.values, 24)
-        x = Axis(printable(name), scale="category", categories=tuple(labels[value_key(v)] for v in setting.values))
-    marks = []
-    for model, look in (_looks(table) or {"": 0}).items():
-        group = [one for one in trials if not model or _model(table, one) == model]
-        if group:
-            across = tuple(_across(setting, one, place) for place, one in enumerate(group))
-            ups = tuple(result(one) for one in group)
-            told = tuple(told_of(table, one) for one in group)
-            marks.append(Dots(across, ups, printable(model), look, told))
-    return Chart(printable(name), _setting_said(table, setting, trials), x, Axis(_titled(table), unit), tuple(marks))
+        labels = distinct_labels(setting.values, LABEL)
+        x = Axis(name, scale="category", categories=tuple(labels[value_key(value)] for value in setting.values))
+    marks: list[Mark] = []
+    shift = _spread_by_value(setting, trials) if setting.is_choice else {}
+    looks = _looks(table)
+    for model, look in looks.items():
+        group = [one for one in trials if _model(table, one, looks) == model]
+        if not group:
+            continue
+        across = [
+            setting.place(one.settings[setting.name]) + shift[one.name]
+            if setting.is_choice
+            else float(one.settings[setting.name])
+            for one in group
+        ]
+        told = tuple(told_of(table, one) for one in group)
+        marks.append(Dots(tuple(across), tuple(map(result, group)), printable(model), look, told))
+    strokes = [stroke for stroke in _medians(setting, trials) if stroke]
+    gap = (math.nan, math.nan)
+    joined = [point for low, high, middle in strokes for point in ((low, middle), (high, middle), gap)][:-1]
+    if joined:
+        marks.append(Curve(tuple(x for x, _ in joined), tuple(y for _, y in joined), "median", None, weight="thick"))
+    return Chart(name, _setting_said(table, setting, trials), x, Axis(_titled(table), result_unit(table)), tuple(marks))
+
+
+def _medians(setting: TriedSetting, trials: Sequence[TrialRow]) -> Iterator[tuple[float, float, float]]:
+    """Where a median is drawn: from where to where, and how high. Of numbers, in parts with equally many trials."""
+    if setting.is_choice:
+        for place, value in enumerate(setting.values):
+            key = value_key(value)
+            found = [result(one) for one in trials if value_key(one.settings[setting.name]) == key]
+            if found:
+                yield place - JITTER / 2, place + JITTER / 2, median(found)
+        return
+    for part in _parts(setting, trials):
+        if len(part) >= FEWEST_IN_PART:
+            places = [float(one.settings[setting.name]) for one in part]
+            yield places[0], places[-1], median(map(result, part))
+
+
+def _parts(setting: TriedSetting, trials: Sequence[TrialRow]) -> list[list[TrialRow]]:
+    """The trials in the thirds of their values of a number."""
+    ordered = sorted(trials, key=lambda one: float(one.settings[setting.name]))
+    cuts = [round(len(ordered) * place / 3) for place in range(4)]
+    return [ordered[low:high] for low, high in itertools.pairwise(cuts)]
 
 
 def _setting_said(table: TrialTable, setting: TriedSetting, trials: Sequence[TrialRow]) -> str:
-    """The median at each choice; of a number, how the result goes with it."""
-    unit = result_unit(table)
-    if setting.is_choice and len(setting.values) <= 6:
-        labels = distinct_labels(setting.values, 24)
-        groups = [
-            (label, [result(one) for one in trials if value_key(one.settings[setting.name]) == key])
-            for key, label in labels.items()
-        ]
-        parts = [f"{number(median(found), unit)} at {label} ({len(found):,})" for label, found in groups if found]
-        return f"Median by value, with the number of trials: {', '.join(parts)}."
-    if setting.is_choice:
-        return "Each point is a trial; points of one value are spread so that their number shows."
-    from scipy.stats import spearmanr
-
-    found = float(spearmanr([one.settings[setting.name] for one in trials], [result(one) for one in trials]).statistic)
-    way = "higher" if found > 0 else "lower"
-    if not math.isfinite(found) or abs(found) < 0.1:
-        return "Over the whole range the result neither rises nor falls with it."
-    return f"Results tend to be {way} where it is larger (rank correlation {number(found, 'share')})."
-
-
-def _across(setting: TriedSetting, trial: TrialRow, place: int) -> float:
-    value = trial.settings[setting.name]
+    """What the figure shows: medians by value."""
+    unit, title = result_unit(table), result_title(table)
     if not setting.is_choice:
-        return float(value)
-    return setting.place(value) + ((place * GOLDEN) % 1 - 0.5) * JITTER
+        parts = [median(map(result, part)) for part in _parts(setting, trials) if len(part) >= FEWEST_IN_PART]
+        if len(parts) < 3:
+            return f"{_trials(len(trials))}, each a point: too few to say how {title} goes with it."
+        low, middle, high = (number(value, unit) for value in parts)
+        where = "in the lowest third of the values tried"
+        return f"Median {title}: {low} {where}, {middle} in the middle third, {high} in the highest."
+    labels = distinct_labels(setting.values, LABEL)
+    groups: dict[str, list[float]] = {key: [] for key in labels}
+    for one in trials:
+        groups[value_key(one.settings[setting.name])].append(result(one))
+    medians = [(labels[key], median(found), len(found)) for key, found in groups.items() if found]
+
+    def said(part: tuple[str, float, int], *, first: bool) -> str:
+        label, value, count = part
+        return f"{number(value, unit)} at {label} ({_trials(count) if first else f'{count:,}'})"
+
+    if len(medians) <= MOST_SAID:
+        return f"Median {title}: {', '.join(said(part, first=not place) for place, part in enumerate(medians))}."
+    ordered = sorted(medians, key=lambda part: table.loss(part[1]))
+    return f"Best median {title}: {said(ordered[0], first=True)}; worst: {said(ordered[-1], first=False)}."
 
 
-def _parallel_axis(setting: TriedSetting, title: str) -> tuple[ParallelAxis, Callable[[Any], float]]:
+def _spread_by_value(setting: TriedSetting, trials: Sequence[TrialRow]) -> dict[str, float]:
+    """How far beside its choice each trial is drawn, by name: those of one choice evenly, whatever their model."""
+    counts: dict[str, int] = {}
+    shifts = {}
+    for one in trials:
+        key = value_key(one.settings[setting.name])
+        place = counts[key] = counts.get(key, 0) + 1
+        shifts[one.name] = ((place * GOLDEN) % 1 - 0.5) * JITTER if place > 1 else 0.0
+    return shifts
+
+
+def _parallel_axis(setting: TriedSetting, title: str) -> tuple[ParallelAxis, Turned]:
     if setting.is_choice:
         last = max(1, len(setting.values) - 1)
-        labels = distinct_labels(setting.values, 18)
+        labels = distinct_labels(setting.values, LABEL)
         ticks = tuple((place / last, labels[value_key(value)]) for place, value in enumerate(setting.values))
         return ParallelAxis(title, ticks, is_choice=True), lambda value: setting.place(value) / last
-    turned: Callable[[float], float] = math.log if setting.is_log else float
+    turned: Turned = math.log if setting.is_log else float
     numbers = [value for value in setting.values if is_number(value)]
     low, high = turned(min(numbers)), turned(max(numbers))
-    ends = tuple((float(end), written_value(value)) for end, value in ((0, min(numbers)), (1, max(numbers))))
+    ends = ((0.0, written_value(min(numbers))), (1.0, written_value(max(numbers))))
     return ParallelAxis(title, ends), lambda value: (turned(value) - low) / (high - low)
 
 
 def _looks(table: TrialTable) -> dict[str, int]:
-    """The look of each base model; nothing where trials have one or none."""
+    """The look of each base model; one look without a name where trials have one model or none."""
     models = table.models
     if len(models) < 2:
-        return {}
-    kept = models if len(models) <= MOST_MODELS else models[: MOST_MODELS - 1]
-    return {model: look for look, model in enumerate(kept)} | (
-        {} if len(kept) == len(models) else {"others": MOST_MODELS - 1}
-    )
+        return {"": 0}
+    unnamed = any(table.model_setting not in one.settings for one in table.complete)
+    if len(models) + unnamed <= MOST_MODELS:
+        kept = {model: look for look, model in enumerate(models)}
+        return kept | ({OTHER_MODELS: len(kept)} if unnamed else {})
+    return {model: look for look, model in enumerate((*models[: MOST_MODELS - 1], OTHER_MODELS))}
 
 
-def _model(table: TrialTable, trial: TrialRow) -> str:
-    looks = _looks(table)
-    name = table.model_setting
-    model = str(trial.settings[name]) if name is not None and name in trial.settings else ""
-    return model if model in looks else "others" if "others" in looks else ""
+def _model(table: TrialTable, trial: TrialRow, looks: Mapping[str, int]) -> str:
+    """The name under which a trial's base model has its look."""
+    if "" in looks:
+        return ""
+    model = str(trial.settings.get(table.model_setting or "", OTHER_MODELS))
+    return model if model in looks else OTHER_MODELS
 
 
-def _points(table: TrialTable, trials: Sequence[TrialRow], name: str, look: int) -> Dots:
+def _points(
+    table: TrialTable, points: Sequence[tuple[float, TrialRow]], name: str, look: int, *, large: bool = False
+) -> Dots:
+    told = tuple(f"{told_of(table, one)}{_told_cost(table, cost)}" for cost, one in points)
     return Dots(
-        tuple(table.cost_of(one) or 0.0 for one in trials),
-        tuple(result(one) for one in trials),
-        name,
-        look,
-        tuple(told_of(table, one) for one in trials),
-        large=look == 3,
+        tuple(cost for cost, _ in points), tuple(result(one) for _, one in points), name, look, told, large=large
     )
+
+
+def _told_cost(table: TrialTable, cost: float) -> str:
+    return "" if table.cost == "cost_usd" else f"; {_taken(table, cost)}"
+
+
+def _taken(table: TrialTable, cost: float) -> str:
+    """What a trial took, with its unit."""
+    if table.cost == "cost_usd":
+        return dollars(cost)
+    name, unit = _cost_axis(table)
+    return number(cost, unit) if unit == "seconds" else f"{number(cost, unit)} {name}"
+
+
+def _cost_axis(table: TrialTable) -> tuple[str, Unit]:
+    if table.cost == "cost_usd":
+        return "cost of the trial, $", "usd"
+    name = printable(table.cost.rpartition(".")[2].replace("_", " "))
+    values = [cost for one in table.complete if (cost := table.cost_of(one)) is not None]
+    return name, "count" if all(float(value).is_integer() for value in values) else "number"
 
 
 def _titled(table: TrialTable) -> str:
     return f"{result_title(table)} ({table.better} is better)"
+
+
+def _trials(count: int) -> str:
+    return f"{count:,} {'trial' if count == 1 else 'trials'}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,16 +1,25 @@
-"""Trials as a page: where results lie, what they depend on, and which settings the best have."""
+"""Trials as a page: how results are distributed, what they depend on, and which settings the best have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from statistics import median
 
-from luthier.engine.report import counted
 from luthier.evaluation.setting_importance import importance_of
-from luthier.evaluation.trials import BestRegion, TrialRow, TrialTable, best_cell, best_regions, best_trials, result
-from luthier.reporting.numbers import number, printable
+from luthier.evaluation.trials import (
+    BestRegion,
+    TrialCell,
+    TrialRow,
+    TrialTable,
+    best_cell,
+    best_regions,
+    best_trials,
+    result,
+    trial_cells,
+)
+from luthier.reporting.numbers import Unit, number, printable
 from luthier.reporting.setting_words import short_names, written_settings, written_value
-from luthier.reporting.table import Cell, Column, Columns, Page, Section, Table, left_out
+from luthier.reporting.table import Block, Cell, Column, Columns, Fold, Lines, Page, Row, Section, Table, left_out
 from luthier.reporting.trials_figures import (
     distribution_chart,
     frontier_chart,
@@ -19,88 +28,93 @@ from luthier.reporting.trials_figures import (
     result_title,
     result_unit,
     setting_charts,
+    trial_name,
 )
 
-__all__ = ["trials_page", "trials_sections", "trials_sentences"]
-
-_Cell = Callable[[TrialRow], Cell]
+__all__ = ["best_sections", "trials_page", "trials_sections", "trials_sentences", "trials_table"]
 
 MOST_LISTED = 300
 """Trials in the page's table, the best."""
 
+MOST_CELLS = 6
+"""Combinations of choices in the page's table, those with most of the best trials."""
+
 MOST_FIGURES = 6
-"""Other figures beside each trial in the table."""
+"""Other figures beside each trial in the table, those that most trials have."""
+
+MOST_WRITTEN = 8
+"""Values of a setting in a cell of a table."""
+
+CROWDED = 0.4
+"""From this share of all trials on, a reader is told that the best cell had the most chances to hold the best."""
+
+TrialCellOf = Callable[[TrialRow], Cell]
 
 
 def trials_page(table: TrialTable) -> Page:
     """Everything there is of a table of trials."""
+    better = f"by {result_title(table)} ({table.better} is better)"
+    settings = f"{len(table.varied):,} {'setting that differs' if len(table.varied) == 1 else 'settings that differ'}"
     return Page(
         f"Trials: {printable(table.source)}",
-        f"{counted(len(table.trials), 'trial')}, judged by {result_title(table)} ({table.better} is better).",
+        f"{_trials(len(table.trials))} with {settings}, compared {better}.",
         tuple(trials_sentences(table)),
-        trials_sections(table),
-        " ".join(table.notes),
+        (*trials_sections(table), Section("How the table was read", (Lines(tuple(map(printable, table.notes))),)))
+        if table.notes
+        else trials_sections(table),
     )
 
 
 def trials_sentences(table: TrialTable) -> list[str]:
-    """What to take from the trials."""
-    unit, values = result_unit(table), [result(one) for one in table.complete]
-    if not values:
+    """What to take from the trials, the most important first."""
+    unit, spread = result_unit(table), table.spread
+    if spread is None:
         return ["No trial has a result yet."]
+    low, middle, high = (number(value, unit) for value in (spread.least, spread.median, spread.most))
     best = table.ranked[0]
-    low, middle, high = (number(value, unit) for value in (min(values), median(values), max(values)))
-    said = [f"Lowest {low}, median {middle}, highest {high}, over {counted(len(values), 'trial')} with a result."]
+    said = [
+        f"Lowest {low}, median {middle}, highest {high} over {_trials(spread.trials)} with a result.",
+        f"The best is {trial_name(best)} with {number(result(best), unit)}: {written_settings(best.settings)}.",
+        *_cell_sentences(table),
+    ]
+    if len(table.trials) > spread.trials:
+        said.append(f"{_trials(len(table.trials) - spread.trials)} without a result: stopped, failed or not finished.")
     said.append(
-        f"The best is {printable(best.name)} with {number(result(best), unit)}: {written_settings(best.settings)}."
+        "The best of many trials is partly lucky. Measure it on rows that had no part in choosing it before you rely "
+        "on its figure."
     )
-    cell, top = best_cell(table), best_trials(table)
-    if cell is not None and cell.trials < cell.trials_of:
-        outside = "" if cell.elsewhere is None else f", against {number(cell.elsewhere, unit)} elsewhere"
-        said.append(
-            f"{cell.best:,} of the best {cell.best_of:,} have {written_settings(cell.settings)}, and so have "
-            f"{cell.trials:,} of all {cell.trials_of:,} trials; the median there is "
-            f"{number(cell.median, unit)}{outside}."
-        )
-    narrow = [_narrow(one) for one in best_regions(table) if one.narrower and not one.setting.is_choice]
-    if narrow:
-        said.append(f"The best {len(top):,} lie at {' and '.join(narrow)}.")
-    if len(values) > 1:
-        said.append(
-            "The best of many is partly lucky: measure it on rows that had no part in choosing it before you rely on "
-            "its figure."
-        )
     return said
 
 
 def trials_sections(table: TrialTable) -> tuple[Section, ...]:
-    """The figures of a page: distribution, settings, all of them together, importance, cost, and the trials."""
-    if not table.complete:
+    """Distribution, where the best lie, each setting, all together, importance, what trials took, the trials."""
+    distribution = distribution_chart(table)
+    if distribution is None:
         return ()
-    found = [Section("Distribution", (distribution_chart(table),))]
-    best = _best_section(table)
-    found += [best] if best is not None else []
+    found = [Section("How results are distributed", (distribution,)), *best_sections(table)]
     charts = setting_charts(table)
     if charts:
+        by_model = " Its colour and shape are those of its base model." if table.models[1:] else ""
         intro = (
-            "Each point is a trial. Its base model has a colour and a shape."
-            if table.models[1:]
-            else "Each point is a trial."
+            f"A point is a trial.{by_model} A stroke is the median: at each choice, or in each third of the values of "
+            "a number. Settings vary together, so a difference here may come from another setting."
         )
         found.append(Section("Each setting against the result", (intro, charts)))
-    parallel = parallel_chart(table)
-    found += [Section("All settings together", (parallel,))] if parallel is not None else []
-    importance = importance_of(table)
-    found += [Section("What matters", (importance_strips(importance),))] if importance is not None else []
-    frontier = frontier_chart(table)
-    found += [Section("Cost and result", (frontier,))] if frontier is not None else []
-    return (*found, Section("Trials", (_trials(table),)))
+    for title, figure in (
+        ("All settings together", parallel_chart(table)),
+        ("Which settings matter", importance_strips(importance_of(table), table.settings)),
+        ("What a trial took", frontier_chart(table)),
+    ):
+        found += [Section(title, (figure,))] if figure is not None else []
+    listed = Fold(f"{_trials(min(len(table.ranked), MOST_LISTED))}, the best first", (trials_table(table),))
+    return (*found, Section("Trials", (listed,)))
 
 
-def _best_section(table: TrialTable) -> Section | None:
+def best_sections(table: TrialTable) -> tuple[Section, ...]:
+    """Where the best tenth of the trials lie, as tables: by setting, and by combination of choices."""
     regions = best_regions(table)
     if not regions:
-        return None
+        return ()
     count = len(best_trials(table))
     names = short_names(table.settings)
     columns: Columns[BestRegion] = [
@@ -108,62 +122,130 @@ def _best_section(table: TrialTable) -> Section | None:
         (Column(f"the best {count:,}"), _of_best),
         (Column("all trials"), _of_all),
     ]
-    intro = (
-        f"What the best tenth of the trials ({count:,}) have in common. Where most trials have the same value, "
-        "the best have it too; only a region that leaves out a part of what was tried says something."
+    blocks: list[Block] = [f"The best tenth of the trials, {count:,}, beside all.", Table.of(regions, columns)]
+    cell = best_cell(table)
+    if cell is not None:
+        cells = _cells_table(table, tuple(cell.settings), count)
+        blocks += [cells] if len(cells.rows) > 1 else []
+    return (Section("Where the best lie", tuple(blocks)),)
+
+
+def trials_table(table: TrialTable) -> Table:
+    """A row per trial with a result, the best first."""
+    shown = table.ranked[:MOST_LISTED]
+    names, varied = short_names(table.settings), {one.name for one in table.varied}
+    columns: list[tuple[Column, TrialCellOf]] = [
+        (Column("trial", kind="name"), lambda one: printable(one.name)),
+        (Column(result_title(table), result_unit(table)), lambda one: one.value),
+    ]
+    columns += [
+        (Column(printable(names[name]), hint=printable(name)), _setting(name))
+        for name in table.settings
+        if name in varied
+    ]
+    columns += [(Column(printable(name), _figure_unit(table, name)), _figure(name)) for name in _frequent(table)]
+    if any(one.cost_usd is not None for one in shown):
+        columns.append((Column("cost $", "usd"), lambda one: one.cost_usd))
+    return Table.of(
+        shown,
+        columns,
+        lambda one, cells: Row(cells, "first" if one is shown[0] else ""),
+        left_out("trials", len(table.ranked), len(shown)),
     )
-    return Section("Where the best lie", (intro, Table.of(regions, columns)))
+
+
+def _cell_sentences(table: TrialTable) -> list[str]:
+    """Where the best tenth lie, and how much that says."""
+    cell, unit = best_cell(table), result_unit(table)
+    said = []
+    if cell is not None and cell.trials < cell.trials_of:
+        some = "All" if cell.best == cell.best_of else f"{cell.best:,}"
+        outside = "" if cell.elsewhere is None else f", against {number(cell.elsewhere, unit)} elsewhere"
+        said.append(
+            f"{some} of the best {cell.best_of:,} have {written_settings(cell.settings)}. "
+            f"The median there is {number(cell.median, unit)}{outside}."
+        )
+        share = cell.trials / cell.trials_of
+        if share >= CROWDED:
+            said.append(
+                f"That is where {cell.trials:,} of the {cell.trials_of:,} trials were ({number(share, 'percent')}), so "
+                f"chance alone would put about {cell.best_of * share:.0f} of the best there; other settings had fewer "
+                "trials to show what they can reach."
+            )
+    narrow = [_narrow(table, one) for one in best_regions(table) if one.narrower and not one.setting.is_choice]
+    if narrow:
+        said.append(f"The best {len(best_trials(table)):,} have {' and '.join(narrow)}.")
+    return said
+
+
+def _cells_table(table: TrialTable, settings: tuple[str, ...], count: int) -> Table:
+    """A row per combination of choices, those with most of the best trials first."""
+    cells, unit = trial_cells(table, settings), result_unit(table)
+    names = short_names(table.settings)
+    better = max if table.better == "higher" else min
+    columns: list[tuple[Column, Callable[[TrialCell], Cell]]] = [
+        (Column("settings", kind="name"), lambda one: _written_cell(one, settings, names)),
+        (Column("trials", "count"), lambda one: len(one.results)),
+        (Column(f"of the best {count:,}", "count"), lambda one: one.best),
+        (Column(f"median {result_title(table)}", unit, short="median"), lambda one: median(one.results)),
+        (Column("best", unit), lambda one: better(one.results)),
+    ]
+    return Table.of(
+        cells[:MOST_CELLS],
+        columns,
+        lambda one, found: Row(found, "first" if one is cells[0] else ""),
+        left_out("combinations that were tried", len(cells), len(cells[:MOST_CELLS]), first="first"),
+    )
+
+
+def _written_cell(cell: TrialCell, settings: tuple[str, ...], names: dict[str, str]) -> str:
+    parts = [
+        f"{printable(names[name])} {written_value(cell.settings[name], 24) if name in cell.settings else 'not set'}"
+        for name in settings
+    ]
+    return ", ".join(parts)
 
 
 def _of_best(region: BestRegion) -> str:
-    if region.values:
-        shown = [f"{written_value(value, 24)} ({count:,})" for value, count in region.values[:6]]
-        return ", ".join(shown) + (", …" if len(region.values) > 6 else "")
+    if region.setting.is_choice:
+        shown = [f"{written_value(value, 24)} ({count:,})" for value, count in region.values[:MOST_WRITTEN]]
+        return ", ".join(shown) + (", …" if len(region.values) > MOST_WRITTEN else "")
     return f"{written_value(region.low)} to {written_value(region.high)}"
 
 
 def _of_all(region: BestRegion) -> str:
     values = region.setting.values
     if region.setting.is_choice:
-        return ", ".join(written_value(value, 24) for value in values[:8]) + (", …" if len(values) > 8 else "")
+        shown = [written_value(value, 24) for value in values[:MOST_WRITTEN]]
+        return ", ".join(shown) + (", …" if len(values) > MOST_WRITTEN else "")
     return f"{written_value(values[0])} to {written_value(values[-1])}"
 
 
-def _narrow(region: BestRegion) -> str:
-    name = printable(region.setting.name.rpartition(".")[2])
+def _narrow(table: TrialTable, region: BestRegion) -> str:
+    name = printable(short_names(table.settings)[region.setting.name])
     tried = f"{written_value(region.setting.values[0])} to {written_value(region.setting.values[-1])} was tried"
     return f"{name} {written_value(region.low)} to {written_value(region.high)} ({tried})"
 
 
-def _trials(table: TrialTable) -> Table:
-    """A row per trial with a result, the best first."""
-    shown = table.ranked[:MOST_LISTED]
-    names, varied = short_names(table.settings), {one.name for one in table.varied}
-    columns: list[tuple[Column, _Cell]] = [
-        (Column("trial", kind="name"), lambda one: printable(one.name)),
-        (Column(result_title(table), result_unit(table)), lambda one: one.value),
-    ]
-    columns += [(Column(printable(names[name])), _setting(name)) for name in table.settings if name in varied]
-    figures = _frequent(table)
-    columns += [(Column(printable(name), "fine"), _figure(name)) for name in figures]
-    if any(one.cost_usd is not None for one in shown):
-        columns.append((Column("cost $", "usd"), lambda one: one.cost_usd))
-    return Table.of(shown, columns, notes=left_out("trials", len(table.ranked), len(shown)))
-
-
-def _frequent(table: TrialTable) -> Sequence[str]:
+def _frequent(table: TrialTable) -> list[str]:
     """The other figures that most trials have."""
-    counts: Mapping[str, int] = {
-        name: sum(name in one.figures for one in table.complete)
-        for name in dict.fromkeys(name for one in table.complete for name in one.figures)
-        if not name.endswith(("_low", "_high"))
-    }
+    names = dict.fromkeys(name for one in table.complete for name in one.figures)
+    counts = {name: sum(name in one.figures for one in table.complete) for name in names}
     return sorted(counts, key=lambda name: -counts[name])[:MOST_FIGURES]
 
 
-def _setting(name: str) -> _Cell:
+def _setting(name: str) -> TrialCellOf:
     return lambda one: written_value(one.settings[name]) if name in one.settings else None
 
 
-def _figure(name: str) -> _Cell:
+def _figure(name: str) -> TrialCellOf:
     return lambda one: one.figures.get(name)
+
+
+def _figure_unit(table: TrialTable, name: str) -> Unit:
+    values = [one.figures[name] for one in table.complete if name in one.figures]
+    return "count" if max(map(abs, values)) > 1 and all(value.is_integer() for value in values) else "fine"
+
+
+def _trials(count: int) -> str:
+    return f"{count:,} {'trial' if count == 1 else 'trials'}"
