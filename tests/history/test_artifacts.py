@@ -11,11 +11,12 @@ from luthier.auditing.audit_result import log_audit
 from luthier.errors import DataError, ModelError
 from luthier.evaluation.agreement import PairedValues
 from luthier.evaluation.audits import audit_of_pairs
-from luthier.history.artifacts import across_of, audit_of, board_of, read_json, scorecard_of
+from luthier.history.artifacts import across_of, audit_of, board_of, read_json, scorecard_of, sweep_of
 from luthier.history.runs import run_with_id
 from luthier.tracking.stores import experiment_called
 from tests.history.conftest import Past
 from tests.scorecards import CARD
+from tests.sweeps.studies import failed, many, state, stopped
 
 
 def test_a_leaderboard_comes_back_with_its_answers_and_rows(past: Past) -> None:
@@ -61,6 +62,13 @@ def test_a_scorecard_comes_back(past: Past) -> None:
     run = run_with_id(past.first.run_id)
     mlflow.log_dict(CARD.to_document(), "scorecard.json", run_id=run.run_id)
     assert scorecard_of(run).to_document() == CARD.to_document()
+
+
+def test_a_sweep_comes_back(past: Past) -> None:
+    kept = state([*many(12), stopped(12), failed(13)], spent_usd=4.5)
+    run = run_with_id(past.first.run_id)
+    mlflow.MlflowClient().log_text(run.run_id, json.dumps(kept.document()), "sweep.json")
+    assert sweep_of(run).document() == kept.document()
 
 
 @pytest.mark.parametrize("document", [{"schema": 2}, {"schema": 1, "source": "x"}])

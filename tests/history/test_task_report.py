@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import mlflow
 import pytest
 
 from luthier.errors import DataError
+from luthier.history.run_report import run_page
 from luthier.history.task_history import history_of_task
 from luthier.history.task_report import task_page, task_page_of
 from luthier.reporting.html import page_text
 from luthier.reporting.markdown import page_markdown
 from luthier.reporting.table import Page
 from tests.history.conftest import Past
+from tests.sweeps.studies import many, state
 
 
 def titles(page: Page) -> list[str]:
@@ -76,3 +80,33 @@ def test_a_task_whose_newest_comparison_lost_its_files_shows_an_older_one(past: 
 def test_an_unknown_task_is_refused_with_the_names_there_are(past: Past) -> None:
     with pytest.raises(DataError, match="there is: stars"):
         task_page_of("moods")
+
+
+def test_the_newest_sweep_that_ended_is_on_the_page_and_one_that_goes_on_is_listed(past: Past) -> None:
+    client, place = mlflow.MlflowClient(), mlflow.get_run(past.first.run_id).info.experiment_id
+    tags = {"luthier.kind": "sweep", "luthier.task": "stars"}
+    ended = client.create_run(place, run_name="sweep of epochs", tags=tags).info.run_id
+    client.log_text(ended, json.dumps(state(many(12)).document()), "sweep.json")
+    client.set_terminated(ended)
+    client.create_run(place, run_name="sweep that goes on", tags=tags)
+    page = task_page_of()
+    assert {"Newest sweep", "Sweeps"} <= set(titles(page))
+    assert any(said.startswith("Newest sweep (sweep of epochs") for said in page.said)
+    assert "sweep that goes on" in page_markdown(page)
+
+
+def test_names_that_strangers_gave_stay_text(past: Past) -> None:
+    client, place = mlflow.MlflowClient(), mlflow.get_run(past.first.run_id).info.experiment_id
+    hostile = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    tags = {"luthier.kind": "score", "luthier.task": "stars", "luthier.spec": hostile}
+    run_id = client.create_run(place, run_name=hostile, tags=tags).info.run_id
+    client.log_param(run_id, "input", hostile)
+    for page in (task_page_of(), run_page(run_id)):
+        text = page_text(page)
+        assert "alert(1)" in text
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+
+
+def test_the_data_behind_the_page_are_json(past: Past) -> None:
+    assert json.loads(json.dumps(task_page_of().document(), allow_nan=False))["title"] == "Task: stars"

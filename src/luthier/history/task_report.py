@@ -66,6 +66,9 @@ def _summary(history: TaskHistory) -> Iterator[str]:
         yield "No comparison of this task keeps a leaderboard."
     if history.compares is not None and len(history.compares.compares) > 1:
         yield from over_time_sentences(history.compares)
+    if history.sweep is not None:
+        run, state = history.sweep
+        yield f"Newest sweep ({run.name}, {moment(run.started)}): {sweep_page(state).said[0]}"
     named = [f"{one.model} version {one.version} ({', '.join(one.aliases)})" for one in history.versions if one.aliases]
     if named:
         yield f"Registered: {'; '.join(named[:4])}."
