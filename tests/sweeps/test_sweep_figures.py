@@ -105,7 +105,7 @@ def test_losses_are_drawn_as_losses_with_a_mark_where_a_trial_was_ended() -> Non
 def test_losses_that_cannot_be_compared_are_said_to_be() -> None:
     figure = curves_figure(state([complete(0, 0.5), complete(1, 0.6)]))
     assert figure is not None
-    assert "compared only between trials with the same template" in figure.said
+    assert "compares the losses of trials only where template is the same" in figure.said
 
 
 def test_values_of_checkpoints_are_drawn_as_the_objective() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from luthier.evaluation.resampling import Interval
 from luthier.reporting.html import fragment, page_text
+from luthier.reporting.table import Table
 from luthier.reporting.terminal import text_of
 from luthier.sweeps.study_state import FinalistFigures, StudyState, WinnerFigures
 from luthier.sweeps.sweep_report import best_sections, status_sections, sweep_page, sweep_sections
@@ -166,3 +167,13 @@ def test_the_real_trials_make_a_report() -> None:
 def test_a_sweep_without_jobs_shows_its_trials_in_the_status() -> None:
     text = text_of(*status_sections(state([running(0, job=None, job_status=None)])))
     assert re.search(r"0 +1 +4 .* running", text)
+
+
+def test_the_glossary_explains_only_what_is_on_the_page() -> None:
+    def terms(found: StudyState) -> set[object]:
+        (table,) = sweep_page(found).sections[-1].blocks
+        assert isinstance(table, Table)
+        return {row.cells[0] for row in table.rows}
+
+    assert terms(state([complete(0, 0.5, cost_usd=None)])) == {"Selection rows", "Settings"}
+    assert {"Holdout rows", "Shrinkage", "Stopped early", "Cost"} <= terms(state(TRIALS, winner=WINNER))

@@ -126,17 +126,17 @@ def curves_figure(state: StudyState) -> Chart | None:
 
 
 def _curves_said(state: StudyState, known: Sequence[SweepTrial], stopped: Sequence[SweepTrial], what: str) -> str:
-    said = f"A line is the best {what} of a trial until then"
+    said = f"Each line is the best {what} that a trial had reached by then."
     if stopped:
         half = median(max(one.curve) for one in stopped)
         saved = "" if state.saved_usd is None else f", which saved {_usd(state.saved_usd)}"
         count = f"{len(stopped):,} of {len(known):,} trials"
-        said += f"; early stopping ended {count}, half of them by {half:.0f}% of their training{saved}"
+        said += f" Early stopping ended {count}, half of them by {half:.0f}% of their training{saved}."
     apart = [path for path in state.paths if not path.startswith(LIKE_FOR_LIKE) and _differ(known, path)]
     if apart and not _watches_checkpoints(state):
         names = short_names(state.paths)
-        said += f". Losses are compared only between trials with the same {_listed(names[path] for path in apart)}"
-    return f"{said}."
+        said += f" It compares the losses of trials only where {_listed(names[path] for path in apart)} is the same."
+    return said
 
 
 def _best_chart(state: StudyState, title: str, said: str, points: Sequence[Point], x: Axis) -> Chart:
@@ -171,7 +171,7 @@ def _front_chart(state: StudyState, title: str, first: SweepObjective, against: 
 def _front_said(front: Sequence[Point], first: SweepObjective, against: SweepObjective) -> str:
     names = f"{figure_title(first.metric)} and {figure_title(against.metric)}"
     if len(front) == 1:
-        return f"Trial {front[0][2].number} is the best in both, {names}."
+        return f"Trial {front[0][2].number} is the best in both {names}."
 
     def both(point: Point) -> str:
         cost, value, _ = point
@@ -180,7 +180,7 @@ def _front_said(front: Sequence[Point], first: SweepObjective, against: SweepObj
     low, high = front[0], front[-1]
     numbers = listed_trials([trial.number for *_, trial in front])
     return (
-        f"The front is {numbers}: no other trial beats one of them in both, {names}. "
+        f"The front is {numbers}: no other trial beats one of them in both {names}. "
         f"It goes from {both(low)} (trial {low[2].number}) to {both(high)} (trial {high[2].number})."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from luthier.reporting.charts.chart import Chart
 from luthier.reporting.numbers import printable
 from luthier.reporting.setting_words import short_names, written_settings, written_value
 from luthier.reporting.table import (
@@ -106,11 +107,15 @@ def sweep_page(state: StudyState) -> Page:
     facts = state.facts
     sections = [
         *([Section("Winner", (_finalists(state),))] if state.winner is not None else []),
-        *_figures(state),
+        *_section(
+            "Progress", _drawn(best_over_trials_figure(state), best_over_cost_figure(state)), curves_figure(state)
+        ),
+        *_section("Cost and quality", _drawn(front_figure(state), price_figure(state))),
+        *_settings(state),
         *_trials(state),
         *([Section("Jobs", (jobs_table(state),))] if state.with_jobs else []),
         Section("Money", (Lines(tuple(money_sentences(state))),)),
-        Section("Glossary", (glossary(TERMS),)),
+        Section("Glossary", (glossary(_terms(state)),)),
     ]
     aims = " and ".join(f"{figure_title(one.metric)} ({one.better} is better)" for one in facts.objectives)
     rows = ", ".join(f"{kept['rows']:,} {name} rows" for name, kept in facts.tables.items() if kept.get("rows"))
@@ -136,23 +141,34 @@ def _listed(state: StudyState) -> str:
     return f"The best first.{said}"
 
 
-def _figures(state: StudyState) -> list[Section]:
-    if not state.complete:
-        return []
-    over = (best_over_trials_figure(state), best_over_cost_figure(state))
-    costs = (front_figure(state), price_figure(state))
-    blocks: list[Block] = [found for pair in (over, costs) if (found := tuple(one for one in pair if one is not None))]
-    settings = [
-        Figure(f"figure-setting-{place}", figure, name) for place, (name, figure) in enumerate(setting_figures(state))
-    ]
-    if settings:
-        blocks.append(Section("Each setting against the objective", (tuple(settings),)))
+def _settings(state: StudyState) -> list[Section]:
+    blocks: list[Block] = []
+    figures = setting_figures(state)
+    settings = tuple(Figure(f"figure-setting-{place}", figure, name) for place, (name, figure) in enumerate(figures))
+    blocks += [settings] if settings else []
     if (parallel := parallel_figure(state)) is not None:
         said = "A line per complete trial: the stronger, the better. The thick one is the best."
         blocks.append(Figure("figure-parallel", parallel, "All settings together", said))
-    curves = curves_figure(state)
-    blocks += [curves] if curves is not None else []
-    return [Section("Figures", tuple(blocks))]
+    return [Section("Settings", tuple(blocks))] if blocks else []
+
+
+def _drawn(*charts: Chart | None) -> tuple[Chart, ...]:
+    """Those charts that there are, side by side."""
+    return tuple(one for one in charts if one is not None)
+
+
+def _section(title: str, *blocks: Block | None) -> list[Section]:
+    """A section of what there is; nothing where there is nothing."""
+    found = tuple(one for one in blocks if one)
+    return [Section(title, found)] if found else []
+
+
+def _terms(state: StudyState) -> dict[str, str]:
+    """The terms that this page uses."""
+    absent = set() if state.winner is not None else {"Holdout rows", "Shrinkage"}
+    absent |= set() if state.stopped_early else {"Stopped early"}
+    absent |= set() if any(trial.cost_usd is not None for trial in state.own) else {"Cost"}
+    return {term: meaning for term, meaning in TERMS.items() if term not in absent}
 
 
 def _finalists(state: StudyState) -> Table:
