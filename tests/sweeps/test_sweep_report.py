@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from luthier.evaluation.resampling import Interval
-from luthier.reporting.html import fragment, page_text
+from luthier.reporting.charts.chart import Chart, Dots
+from luthier.reporting.html import fragment, page_text, write_page
 from luthier.reporting.table import Table
 from luthier.reporting.terminal import text_of
 from luthier.sweeps.study_state import FinalistFigures, StudyState, WinnerFigures
 from luthier.sweeps.sweep_report import best_sections, status_sections, sweep_page, sweep_sections
+from tests.browser import browser_page
 from tests.sweeps.studies import COST, F1, complete, facts, failed, many, real_trials, running, state, stopped
 
 WINNER = WinnerFigures(
@@ -26,6 +30,15 @@ WINNER = WinnerFigures(
     holdout_rows=200,
 )
 TRIALS = [complete(0, 0.58), complete(1, 0.583), stopped(2), stopped(3), failed(4), running(5)]
+
+
+DRAWN = """
+[...document.querySelectorAll('figure')].filter((one) =>
+  [...one.querySelectorAll('svg.lu-plot :is(circle, path, rect, .lu-interval)')].some(
+    (mark) => mark.getBoundingClientRect().width > 0)
+).length
+"""
+"""Figures with a mark that a reader sees."""
 
 
 def said(found: StudyState) -> str:
@@ -145,8 +158,9 @@ def test_a_front_is_said_where_there_are_several_objectives() -> None:
 @pytest.mark.parametrize("count", [0, 1, 5, 500])
 def test_a_page_works_with_any_number_of_trials(count: int) -> None:
     page = page_text(sweep_page(state(many(count))))
-    assert page.count('class="luthier-name"><bdi>') >= count
-    assert len(page) < 8_000_000
+    assert "NaN" not in page
+    assert page.count('class="luthier-name"><bdi>') >= min(count, 300)
+    assert len(page.encode()) < 700_000
 
 
 def test_names_and_reasons_of_strangers_stay_text() -> None:
@@ -177,3 +191,40 @@ def test_the_glossary_explains_only_what_is_on_the_page() -> None:
 
     assert terms(state([complete(0, 0.5, cost_usd=None)])) == {"Selection rows", "Settings"}
     assert {"Holdout rows", "Shrinkage", "Stopped early", "Cost"} <= terms(state(TRIALS, winner=WINNER))
+
+
+def test_the_page_draws_a_point_per_trial_for_each_setting_and_says_where_results_lie() -> None:
+    found = state(many(60))
+    page = sweep_page(found)
+    titles = [section.title for section in page.sections]
+    assert {
+        "Progress",
+        "How results are distributed",
+        "Each setting against the result",
+        "All settings together",
+    } <= set(titles)
+    (charts,) = page.sections[titles.index("Each setting against the result")].blocks
+    assert isinstance(charts, tuple)
+    assert len(charts) == 4
+    for chart in charts:
+        assert isinstance(chart, Chart)
+        assert sum(len(mark.x) for mark in chart.marks if isinstance(mark, Dots)) == len(found.complete)
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_page_on_a_telephone_with_a_clean_console(tmp_path: Path) -> None:
+    trials = [*many(60), *(replace(one, number=one.number + 100) for one in real_trials()[:40])]
+    file = write_page(sweep_page(state(trials)), tmp_path / "sweep.html")
+
+    async def look() -> tuple[int, int, int, list[str], list[str]]:
+        async with browser_page(tmp_path) as browser:
+            await browser.open(file.as_uri(), width=390, dark=True)
+            drawn = await browser.value(DRAWN)
+            wide = await browser.value("document.documentElement.scrollWidth")
+            figures = await browser.value("document.querySelectorAll('figure').length")
+            return figures, drawn, wide, browser.console, browser.asked
+
+    figures, drawn, wide, console, asked = asyncio.run(look())
+    assert figures == drawn >= 9
+    assert wide == 390
+    assert (console, asked) == ([], [])

@@ -44,14 +44,20 @@ def test_the_run_that_is_packaged_is_the_winner_s_or_the_best_trial_s() -> None:
         _ = Sweep(StudyMadeByHand([complete(0, 0.5, run_id=None)])).best_run_id
 
 
-def test_a_figure_is_drawn_by_name_and_an_unknown_or_empty_one_is_refused() -> None:
+def test_a_figure_is_drawn_by_name_and_an_unknown_or_empty_one_is_refused(tmp_path: Path) -> None:
     sweep = Sweep(StudyMadeByHand(many(20)))
     assert "<svg" in sweep.plot()._repr_html_()
     assert "best weighted F1" in repr(sweep.plot())
-    with pytest.raises(DataError, match="trials, cost, settings, curves, front"):
+    for what in ("cost", "distribution", "settings", "curves", "front"):
+        shown = sweep.plot(what)
+        assert shown.figure.title
+        assert shown.save(tmp_path / f"{what}.svg").stat().st_size > 1000
+    with pytest.raises(DataError, match="trials, cost, distribution, settings, importance, curves, front"):
         sweep.plot("violin")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="'curves'"):
         Sweep(StudyMadeByHand([])).plot("curves")
+    with pytest.raises(DataError, match="'importance'"):
+        Sweep(StudyMadeByHand([complete(0, 0.5)])).plot("importance")
 
 
 def test_a_notebook_shows_a_column_per_setting_and_a_file_the_whole_page(tmp_path: Path) -> None:
@@ -59,7 +65,7 @@ def test_a_notebook_shows_a_column_per_setting_and_a_file_the_whole_page(tmp_pat
     assert "<bdi>learning_rate_multiplier</bdi>" in sweep._repr_html_()
     assert "<script" not in sweep._repr_html_()
     page = sweep.write_page(tmp_path / "deep" / "sweep.html").read_text(encoding="utf-8")
-    assert 'data-figure="figure-parallel"' in page
+    assert "lu-parallel" in page
     assert repr(sweep) == str(sweep)
 
 

@@ -11,10 +11,12 @@ from luthier.evaluation.trials import dominates, value_key
 from luthier.providers.prices import dollars
 from luthier.reporting.charts.chart import Axis, Chart, Curve, Dots
 from luthier.reporting.numbers import number, printable
-from luthier.reporting.setting_words import short_names, written_settings
+from luthier.reporting.setting_words import short_names
+from luthier.reporting.trials_figures import told_of
 from luthier.sweeps.early_stopping import LIKE_FOR_LIKE
 from luthier.sweeps.study_state import StudyState
 from luthier.sweeps.sweep_sentences import listed_trials
+from luthier.sweeps.sweep_trials import trial_table
 from luthier.sweeps.sweep_words import STATUS_WORDS, figure_title, figure_unit, written_values
 from luthier.sweeps.trial import SweepObjective, SweepTrial
 
@@ -94,7 +96,7 @@ def curves_figure(state: StudyState) -> Chart | None:
     known = [trial for trial in state.own if trial.curve]
     if not known:
         return None
-    best = state.best
+    best, said_of = state.best, _told(state)
     stopped = [one for one in known if one.status == "pruned"]
     kinds = {
         "other trials": [one for one in known if one.status != "pruned" and one is not best],
@@ -111,7 +113,7 @@ def curves_figure(state: StudyState) -> Chart | None:
 
     def ends(trials: Sequence[SweepTrial], name: str, look: int) -> Dots:
         last = [drawn(trial)[-1] for trial in trials]
-        told = tuple(_told(state, trial) for trial in trials)
+        told = tuple(said_of[trial.number] for trial in trials)
         return Dots(tuple(x for x, _ in last), tuple(y for _, y in last), name, look, told, large=look > 0)
 
     marks: list[Curve | Dots] = []
@@ -210,16 +212,15 @@ def _joined(curves: Iterable[Sequence[tuple[float, float]]], name: str, look: in
 
 
 def _dots(state: StudyState, points: Sequence[Point], name: str, look: int, *, large: bool = False) -> Dots:
-    told = tuple(_told(state, trial) for *_, trial in points)
+    said = _told(state)
+    told = tuple(said[trial.number] for *_, trial in points)
     return Dots(tuple(x for x, *_ in points), tuple(y for _, y, _ in points), name, look, told, large=large)
 
 
-def _told(state: StudyState, trial: SweepTrial) -> str:
-    """What is said of a trial where a pointer rests on it: the same in every figure."""
-    reached = written_values(state.facts.objectives, trial.values) or STATUS_WORDS[trial.status]
-    said = [f"trial {trial.number}: {reached}", written_settings(trial.settings)]
-    said += [_usd(trial.cost_usd)] if trial.cost_usd is not None else []
-    return "; ".join(filter(None, said))
+def _told(state: StudyState) -> dict[int, str]:
+    """What is said of each trial where a pointer rests on it, by number: as in the figures of its settings."""
+    table = trial_table(state)
+    return {int(one.name): told_of(table, one) for one in table.trials}
 
 
 def _axis(aim: SweepObjective, points: Sequence[Point] = ()) -> Axis:

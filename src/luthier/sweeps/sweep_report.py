@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from luthier.evaluation.setting_importance import importance_of
 from luthier.reporting.charts.chart import Chart
 from luthier.reporting.numbers import printable
 from luthier.reporting.setting_words import short_names, written_settings, written_value
@@ -9,7 +10,6 @@ from luthier.reporting.table import (
     Block,
     Column,
     Columns,
-    Figure,
     Lines,
     Page,
     Row,
@@ -17,6 +17,7 @@ from luthier.reporting.table import (
     Table,
     glossary,
 )
+from luthier.reporting.trials_figures import distribution_chart, importance_strips, parallel_chart, setting_charts
 from luthier.sweeps.study_state import FinalistFigures, StudyState
 from luthier.sweeps.sweep_figures import (
     best_over_cost_figure,
@@ -25,7 +26,6 @@ from luthier.sweeps.sweep_figures import (
     front_figure,
     price_figure,
 )
-from luthier.sweeps.sweep_plots import parallel_figure, setting_figures
 from luthier.sweeps.sweep_sentences import (
     best_sentences,
     money_sentences,
@@ -33,6 +33,7 @@ from luthier.sweeps.sweep_sentences import (
     sweep_sentences,
 )
 from luthier.sweeps.sweep_tables import jobs_table, trials_table, unmeasured_table
+from luthier.sweeps.sweep_trials import trial_table
 from luthier.sweeps.sweep_words import figure_title, figure_unit
 from luthier.sweeps.trial import SweepTrial
 
@@ -47,8 +48,8 @@ MOST_UNMEASURED = 10
 LONGEST = 400
 """Characters of a value where there is one trial."""
 
-MOST_LISTED = 1000
-"""Trials in the page's table, the best; `frame` has them all."""
+MOST_LISTED, MOST_OTHERS = 200, 100
+"""Trials in the page's tables, the best, and those without figures and jobs: a page of 500 trials can be mailed."""
 
 TERMS = {
     "Selection rows": "The rows that trials are measured on and chosen by.",
@@ -113,7 +114,7 @@ def sweep_page(state: StudyState) -> Page:
         *_section("Cost and quality", _drawn(front_figure(state), price_figure(state))),
         *_settings(state),
         *_trials(state),
-        *([Section("Jobs", (jobs_table(state),))] if state.with_jobs else []),
+        *([Section("Jobs", (jobs_table(state, MOST_OTHERS),))] if state.with_jobs else []),
         Section("Money", (Lines(tuple(money_sentences(state))),)),
         Section("Glossary", (glossary(_terms(state)),)),
     ]
@@ -129,7 +130,7 @@ def sweep_page(state: StudyState) -> Page:
 
 
 def _trials(state: StudyState) -> list[Section]:
-    complete, others = trials_table(state, MOST_LISTED), unmeasured_table(state, MOST_LISTED)
+    complete, others = trials_table(state, MOST_LISTED), unmeasured_table(state, MOST_OTHERS)
     found = [Section("Complete trials", (_listed(state), complete))] if complete.rows else []
     return [*found, *([Section("Stopped, failed, under way", (others,))] if others.rows else [])]
 
@@ -142,14 +143,17 @@ def _listed(state: StudyState) -> str:
 
 
 def _settings(state: StudyState) -> list[Section]:
-    blocks: list[Block] = []
-    figures = setting_figures(state)
-    settings = tuple(Figure(f"figure-setting-{place}", figure, name) for place, (name, figure) in enumerate(figures))
-    blocks += [settings] if settings else []
-    if (parallel := parallel_figure(state)) is not None:
-        said = "A line per complete trial: the stronger, the better. The thick one is the best."
-        blocks.append(Figure("figure-parallel", parallel, "All settings together", said))
-    return [Section("Settings", tuple(blocks))] if blocks else []
+    """What the results depend on: how they are distributed, each setting, all together, what matters."""
+    table = trial_table(state)
+    if not table.complete:
+        return []
+    importance = importance_of(table)
+    return [
+        *_section("How results are distributed", distribution_chart(table)),
+        *_section("Each setting against the result", setting_charts(table)),
+        *_section("All settings together", parallel_chart(table)),
+        *_section("Which settings matter", None if importance is None else importance_strips(importance)),
+    ]
 
 
 def _drawn(*charts: Chart | None) -> tuple[Chart, ...]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from luthier.errors import DataError, ModelError
+from luthier.evaluation.setting_importance import importance_of
+from luthier.reporting.charts.chart import Chart, Figure, Strips
 from luthier.reporting.html import fragment, write_page
 from luthier.reporting.shown_figure import ShownFigure
 from luthier.reporting.terminal import show, text_of
+from luthier.reporting.trials_figures import distribution_chart, importance_strips, parallel_chart
 from luthier.sweeps.study_state import StudyState, WinnerFigures
 from luthier.sweeps.sweep_figures import (
     best_over_cost_figure,
@@ -18,25 +22,39 @@ from luthier.sweeps.sweep_figures import (
     curves_figure,
     front_figure,
 )
-from luthier.sweeps.sweep_plots import parallel_figure
 from luthier.sweeps.sweep_report import best_sections, status_sections, sweep_page, sweep_sections
+from luthier.sweeps.sweep_trials import trial_table
 from luthier.sweeps.trial import StudyFacts, SweepTrial
 
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
-    import plotly.graph_objects as go
     from rich.console import Console
 
 __all__ = ["Plot", "StudySource", "Sweep"]
 
-Plot = Literal["trials", "cost", "settings", "curves", "front"]
-"""The best so far by trial or by cost, all settings together, learning curves, cost against quality."""
+Plot = Literal["trials", "cost", "distribution", "settings", "importance", "curves", "front"]
+"""The best so far by trial or by cost, the distribution of results, all settings together and what they matter,
+learning curves, cost against quality."""
 
-FIGURES: dict[Plot, Callable[[StudyState], Any]] = {
+
+def _importance(state: StudyState) -> Strips | None:
+    found = importance_of(trial_table(state))
+    return None if found is None else importance_strips(found, title="Which settings matter")
+
+
+def _distribution(state: StudyState) -> Chart | None:
+    table = trial_table(state)
+    drawn = distribution_chart(table) if table.complete else None
+    return None if drawn is None else replace(drawn, title="How results are distributed")
+
+
+FIGURES: dict[Plot, Callable[[StudyState], Figure | None]] = {
     "trials": best_over_trials_figure,
     "cost": best_over_cost_figure,
-    "settings": parallel_figure,
+    "distribution": _distribution,
+    "settings": lambda state: parallel_chart(trial_table(state), title="All settings together"),
+    "importance": _importance,
     "curves": curves_figure,
     "front": front_figure,
 }
@@ -174,8 +192,8 @@ class Sweep:
         """US dollars that early stopping saved; `None` where a price is unknown."""
         return self.state.saved_usd
 
-    def plot(self, what: Plot = "trials") -> ShownFigure | go.Figure:
-        """The best so far by `trials` or `cost`, all `settings`, learning `curves`, or the cost-quality `front`.
+    def plot(self, what: Plot = "trials") -> ShownFigure:
+        """A figure: see `Plot` for what there is.
 
         A notebook shows it; `.save("figure.svg")` writes it.
 
@@ -187,7 +205,7 @@ class Sweep:
         figure = FIGURES[what](self.state)
         if figure is None:
             raise DataError(f"the trials of sweep {self.name!r} do not have what a figure of {what!r} shows.")
-        return figure if what == "settings" else ShownFigure(figure)
+        return ShownFigure(figure)
 
     def document(self) -> dict[str, Any]:
         """Everything as JSON values."""

@@ -69,8 +69,8 @@ def unmeasured_table(state: StudyState, most: int | None = None, *, wide: bool =
     return Table.of(shown, _filled(columns, shown), notes=left_out("of these", len(trials), len(shown), first="first"))
 
 
-def jobs_table(state: StudyState) -> Table:
-    """A row per remote job, those that are alive first, with its state and bill."""
+def jobs_table(state: StudyState, most: int | None = None) -> Table:
+    """A row per remote job, those that are alive first, with its state and bill; at most so many."""
     columns: Columns[SweepTrial] = [
         (Column("trial", kind="name", least=6), lambda one: str(one.number)),
         (Column("job", least=40), lambda one: printable(one.job or "")),
@@ -85,12 +85,14 @@ def jobs_table(state: StudyState) -> Table:
         (Column("reserved $", "usd", short="held $", drop=4), lambda one: one.reserved_usd),
         (Column("driven by", drop=1), lambda one: printable(one.owner or "")),
     ]
-    jobs = state.with_jobs
+    jobs = state.with_jobs[:most]
     kept = [pair for pair in columns if any(pair[1](one) not in (None, "") for one in jobs)]
     guessed = [one.number for one in jobs if one.tokens_estimated and one.trained_tokens is not None]
-    notes = []
+    notes = [*left_out("jobs", len(state.with_jobs), len(jobs), first="first")]
     if guessed:
-        notes = [f"Tokens and bill of {listed_trials(guessed)} follow from the last step heard of, as none are billed."]
+        notes += [
+            f"Tokens and bill of {listed_trials(guessed)} follow from the last step heard of, as none are billed."
+        ]
     return Table.of(jobs, kept, notes=tuple(notes))
 
 
