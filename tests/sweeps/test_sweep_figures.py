@@ -98,7 +98,7 @@ def test_losses_are_drawn_as_losses_with_a_mark_where_a_trial_was_ended() -> Non
     assert min(y for one in figure.marks if isinstance(one, Curve) for y in one.y if not math.isnan(y)) > 0
     ended = mark(figure, Dots, "stopped there")
     assert (ended.x, ended.y) == ((25.0,), (1.48,))
-    assert "2: weighted F1 stopped early" in ended.told[0]
+    assert "trial 2" in ended.told[0]
     assert "ended 1 of 4 trials, half of them by 25% of their training, which saved $0.60" in figure.said
 
 

@@ -15,7 +15,7 @@ from luthier.reporting.html import fragment, page_text, write_page
 from luthier.reporting.table import Table
 from luthier.reporting.terminal import text_of
 from luthier.sweeps.study_state import FinalistFigures, StudyState, WinnerFigures
-from luthier.sweeps.sweep_report import best_sections, status_sections, sweep_page, sweep_sections
+from luthier.sweeps.sweep_report import best_trial_sections, status_sections, sweep_page, sweep_sections
 from tests.browser import browser_page
 from tests.sweeps.studies import COST, F1, complete, facts, failed, many, real_trials, running, state, stopped
 
@@ -136,7 +136,7 @@ def test_the_status_shows_every_job_with_its_state_and_bill_the_living_first() -
 
 def test_the_best_trial_is_shown_with_its_settings_by_path_and_its_figures() -> None:
     best = complete(1, 0.583)
-    text = text_of(*best_sections(state([complete(0, 0.5), best]), best))
+    text = text_of(*best_trial_sections(state([complete(0, 0.5), best]), best))
     assert re.search(r"tuning\.epochs +2", text)
     assert re.search(r"QWK +\.683", text)
 

@@ -51,7 +51,8 @@ def test_a_figure_is_drawn_by_name_and_an_unknown_or_empty_one_is_refused(tmp_pa
     for what in ("cost", "distribution", "settings", "curves", "front"):
         shown = sweep.plot(what)
         assert shown.figure.title
-        assert shown.save(tmp_path / f"{what}.svg").stat().st_size > 1000
+        assert "<svg" in shown._repr_html_()
+    assert sweep.plot("curves").save(tmp_path / "curves.svg").stat().st_size > 1000
     with pytest.raises(DataError, match="trials, cost, distribution, settings, importance, curves, front"):
         sweep.plot("violin")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="'curves'"):

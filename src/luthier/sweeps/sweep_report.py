@@ -18,6 +18,7 @@ from luthier.reporting.table import (
     glossary,
 )
 from luthier.reporting.trials_figures import distribution_chart, importance_strips, parallel_chart, setting_charts
+from luthier.reporting.trials_report import best_sections
 from luthier.sweeps.study_state import FinalistFigures, StudyState
 from luthier.sweeps.sweep_figures import (
     best_over_cost_figure,
@@ -37,7 +38,7 @@ from luthier.sweeps.sweep_trials import trial_table
 from luthier.sweeps.sweep_words import figure_title, figure_unit
 from luthier.sweeps.trial import SweepTrial
 
-__all__ = ["best_sections", "status_sections", "sweep_page", "sweep_sections"]
+__all__ = ["best_trial_sections", "status_sections", "sweep_page", "sweep_sections"]
 
 MOST_PRINTED = 20
 """Trials that a terminal or a cell shows, the best; the page and `frame` have them all."""
@@ -84,7 +85,7 @@ def status_sections(state: StudyState) -> tuple[Section, ...]:
     return (Section(f"sweep {state.facts.name}", (*blocks, *next_sentences(state))),)
 
 
-def best_sections(state: StudyState, best: SweepTrial) -> tuple[Section, ...]:
+def best_trial_sections(state: StudyState, best: SweepTrial) -> tuple[Section, ...]:
     """The best trial: what is said of it, its settings, its figures on the selection rows."""
     settings = Table(
         (Column("setting", kind="name", least=40), Column("value", least=60)),
@@ -147,12 +148,12 @@ def _settings(state: StudyState) -> list[Section]:
     table = trial_table(state)
     if not table.complete:
         return []
-    importance = importance_of(table)
     return [
         *_section("How results are distributed", distribution_chart(table)),
+        *best_sections(table),
         *_section("Each setting against the result", setting_charts(table)),
         *_section("All settings together", parallel_chart(table)),
-        *_section("Which settings matter", None if importance is None else importance_strips(importance)),
+        *_section("Which settings matter", importance_strips(importance_of(table), table.settings)),
     ]
 
 

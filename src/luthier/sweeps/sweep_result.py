@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from luthier.errors import DataError, ModelError
 from luthier.evaluation.setting_importance import importance_of
@@ -22,7 +21,7 @@ from luthier.sweeps.sweep_figures import (
     curves_figure,
     front_figure,
 )
-from luthier.sweeps.sweep_report import best_sections, status_sections, sweep_page, sweep_sections
+from luthier.sweeps.sweep_report import best_trial_sections, status_sections, sweep_page, sweep_sections
 from luthier.sweeps.sweep_trials import trial_table
 from luthier.sweeps.trial import StudyFacts, SweepTrial
 
@@ -39,20 +38,14 @@ learning curves, cost against quality."""
 
 
 def _importance(state: StudyState) -> Strips | None:
-    found = importance_of(trial_table(state))
-    return None if found is None else importance_strips(found, title="Which settings matter")
-
-
-def _distribution(state: StudyState) -> Chart | None:
     table = trial_table(state)
-    drawn = distribution_chart(table) if table.complete else None
-    return None if drawn is None else replace(drawn, title="How results are distributed")
+    return importance_strips(importance_of(table), table.settings, title="Which settings matter")
 
 
 FIGURES: dict[Plot, Callable[[StudyState], Figure | None]] = {
     "trials": best_over_trials_figure,
     "cost": best_over_cost_figure,
-    "distribution": _distribution,
+    "distribution": lambda state: distribution_chart(trial_table(state), title="How results are distributed"),
     "settings": lambda state: parallel_chart(trial_table(state), title="All settings together"),
     "importance": _importance,
     "curves": curves_figure,
@@ -205,7 +198,7 @@ class Sweep:
         figure = FIGURES[what](self.state)
         if figure is None:
             raise DataError(f"the trials of sweep {self.name!r} do not have what a figure of {what!r} shows.")
-        return ShownFigure(figure)
+        return ShownFigure(cast("Chart", figure))
 
     def document(self) -> dict[str, Any]:
         """Everything as JSON values."""
@@ -225,7 +218,7 @@ class Sweep:
 
     def show_best(self, console: Console | None = None) -> None:
         """Prints the best trial: what is said of it, its settings, its figures."""
-        show(*best_sections(self.state, self.best), console=console)
+        show(*best_trial_sections(self.state, self.best), console=console)
 
     def _repr_html_(self) -> str:
         return fragment(*sweep_sections(self.state, wide=True))
