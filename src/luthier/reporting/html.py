@@ -39,7 +39,7 @@ __all__ = ["check_page", "fragment", "framed", "page_text", "write_page"]
 MARK = b'<meta name="generator" content="Luthier">'
 """In the head of every page: one that has it may be written over."""
 
-SCRIPTS = ("page.js",)
+SCRIPTS = ("charts/charts.js", "page.js")
 """Of every page; their text is named in its policy."""
 
 BAR_WIDTH = 130
