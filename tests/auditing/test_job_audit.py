@@ -49,6 +49,7 @@ def test_the_parts_of_a_job_add_up(job: lt.Job, validation: pd.DataFrame, test: 
     run = mlflow.get_run(audited.run_id)
     assert run.data.tags["luthier.job"] == job.id
     assert run.data.tags["luthier.kind"] == "audit"
+    assert run.data.metrics["spent_usd"] >= 0
     assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"test", "validation"}
 
 

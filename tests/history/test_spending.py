@@ -26,7 +26,14 @@ def test_an_unknown_cost_is_counted_and_is_no_zero() -> None:
     assert (found.lines, found.free) == ((), 1)
 
 
-def test_a_job_that_trial_bought_is_counted_once_with_all_the_trial_cost() -> None:
+def test_an_audit_of_jobs_asks_models_and_one_of_a_table_does_not() -> None:
+    of_jobs = replace(ran("audit", 0, spent_usd=0.75), tags={"luthier.task": "stars"})
+    found = spending_of([of_jobs, ran("audit", 1)])
+    assert [(line.purpose, line.usd) for line in found.lines] == [("audits", 0.75)]
+    assert not found.unknown
+
+
+def test_a_job_that_a_trial_bought_is_counted_once_with_all_the_trial_cost() -> None:
     trial = replace(ran("tune", 0, cost_usd=3.0, trial_cost_usd=3.5), tags={"luthier.trial": "0"})
     found = spending_of([trial, ran("sweep", 0)])
     assert [(line.purpose, line.usd) for line in found.lines] == [("sweeps", 3.5)]

@@ -116,6 +116,7 @@ def audit_jobs(
     *,
     tags: Mapping[str, str] | None = None,
     tables: Mapping[str, pd.DataFrame] | None = None,
+    spent_usd: float | None = None,
 ) -> AuditResult:
     """Logs the audit of jobs as one run in the task's experiment.
 
@@ -125,10 +126,11 @@ def audit_jobs(
         jobs: from `audit_job`; from three jobs on, agreement over models is computed too.
         tags: more tags for the run, such as the job's id.
         tables: the rows behind the figures, by name, for the run's datasets.
+        spent_usd: what asking the models cost; `None` where that is not known.
     """
     audit = audit_of_attributions(source, jobs)
     own = {TAGS["task"]: task.name, TAGS["task_digest"]: task.digest, **(tags or {})}
-    return AuditResult(audit, log_audit(audit, connect(task), tags=own, tables=tables))
+    return AuditResult(audit, log_audit(audit, connect(task), tags=own, tables=tables, spent_usd=spent_usd))
 
 
 def log_audit(
@@ -137,6 +139,7 @@ def log_audit(
     *,
     tags: Mapping[str, str] | None = None,
     tables: Mapping[str, pd.DataFrame] | None = None,
+    spent_usd: float | None = None,
 ) -> str:
     """Logs an audit as a run of kind `audit`: metrics with bounds, the page, the tables; returns the run's id."""
     import mlflow
@@ -146,6 +149,7 @@ def log_audit(
         for name, frame in (tables or {}).items():
             run.log_table(frame, name=name[:250], context="audit", targets=None)
         mlflow.log_metrics(audit_metrics(audit), step=0, run_id=run.run_id)
+        run.log_spent(spent_usd)
         mlflow.log_dict(audit.to_document(), "audit.json", run_id=run.run_id)
         mlflow.log_table(audit.pairs_frame(), "pairs.json", run_id=run.run_id)
         if audit.attributions:

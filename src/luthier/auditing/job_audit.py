@@ -217,11 +217,14 @@ def audit_chains(
     """
     task, jobs = chains[0].conditions[0].spec.task, [chain.job.id for chain in chains]
     found = []
+    options = options.for_command()
     for chain in chains:
         reported, conditions = reported_by(chain.job), _measured(chain, options)
         found.append(audit_job(chain.job.id, task, reported, conditions, reported_rows=chain.reported_rows))
     source = jobs[0] if len(jobs) == 1 else f"{len(jobs)} jobs"
-    return audit_jobs(task, source, found, tags={TUNE_TAGS["job"]: ", ".join(jobs)}, tables=tables)
+    spent_usd = None if options.report is None else options.report.spent_now_usd
+    tags = {TUNE_TAGS["job"]: ", ".join(jobs)}
+    return audit_jobs(task, source, found, tags=tags, tables=tables, spent_usd=spent_usd)
 
 
 def _measured(chain: ConditionChain, options: RunOptions) -> list[Condition]:

@@ -23,7 +23,7 @@ PAGE_SIZE = 500
 
 PARENT = "mlflow.parentRunId"
 
-SPENDING_KINDS = frozenset({"compare", "fit", "tune", "trial", "score", "rai"})
+SPENDING_KINDS = frozenset({"compare", "fit", "tune", "trial", "score", "rai", "audit"})
 """Kinds of runs that ask a service for answers or training. What a candidate cost is part of its comparison."""
 
 
@@ -85,7 +85,9 @@ class LoggedRun:
     @property
     def is_priced(self) -> bool:
         """Whether it may have cost something of its own: an ended or running job, comparison, batch or assessment."""
-        return self.kind in SPENDING_KINDS and not (self.kind == "compare" and self.test_digest is None)
+        # The tables of a comparison on several have runs of their own; an audit of a table of figures asks no model.
+        asks = {"compare": self.test_digest, "audit": self.task}.get(self.kind, self.kind)
+        return self.kind in SPENDING_KINDS and asks is not None
 
     @property
     def spent_usd(self) -> float | None:

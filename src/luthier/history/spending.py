@@ -18,6 +18,7 @@ PURPOSES = {
     "trial": "sweeps",
     "score": "scored tables",
     "rai": "assessments",
+    "audit": "audits",
 }
 """Kinds of runs, as what the money was for."""
 
