@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import mlflow
 
 from luthier.history.run_report import run_page
@@ -52,3 +54,12 @@ def test_a_batch_has_a_page_of_its_settings_and_figures(past: Past) -> None:
     text = page_text(page)
     assert "$0.50" in text
     assert "<b>x</b>" not in text
+
+
+def test_a_task_type_that_is_not_here_leaves_settings_and_figures(past: Past) -> None:
+    document = past.first.leaderboard.to_document()
+    document["task"]["type"] = "not_here_any_more:Kind"
+    mlflow.MlflowClient().log_text(past.first.run_id, json.dumps(document), "leaderboard.json")
+    page = run_page(past.first.run_id)
+    assert "not_here_any_more" in page.said[0]
+    assert {"Run", "Figures", "Parts"} == titles(page)

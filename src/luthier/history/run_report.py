@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from luthier.errors import DataError, ModelError
+from luthier.errors import ModelError, UserError
 from luthier.evaluation.leaderboard import Candidate
 from luthier.evaluation.ranking import build_leaderboard
 from luthier.history.artifacts import across_of, answers_of, audit_of, board_of, scorecard_of, sweep_of
@@ -43,7 +43,7 @@ def page_of_run(run: LoggedRun) -> Page:
     """
     try:
         made = PAGES.get(run.kind, _plain_page)(run)
-    except (ModelError, DataError) as error:
+    except UserError as error:
         made = _plain_page(run, (f"This page shows settings and figures only: {error}",))
     return replace(made, footer=" ".join(filter(None, (made.footer, f"MLflow run {run.run_id}."))))
 

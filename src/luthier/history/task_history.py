@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from luthier.errors import DataError, ModelError
+from luthier.errors import UserError
 from luthier.evaluation.measures import METRICS
 from luthier.history.artifacts import KeptBoard, board_of, sweep_of
 from luthier.history.over_time import CompareHistory, compares_over_time
@@ -94,7 +94,7 @@ def _first_kept(runs: Iterable[LoggedRun], read: Callable[[LoggedRun], T]) -> tu
     for run in islice(runs, MOST_TRIED):
         try:
             return run, read(run)
-        except (ModelError, DataError):
-            # Its files are gone, or a later Luthier wrote them; an older run is better than none.
+        except UserError:
+            # Its files are gone, a later Luthier wrote them, or its task type is not here; an older run may be read.
             continue
     return None
