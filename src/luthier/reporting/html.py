@@ -28,6 +28,7 @@ from luthier.outputs import check_file, write_file
 from luthier.reporting.charts.draw import figure_html
 from luthier.reporting.charts.svg import Told
 from luthier.reporting.numbers import bounds, number
+from luthier.reporting.short_names import short_names
 from luthier.reporting.table import Bar, Cell, Column, Drawn, Highlighted, Page, Row, Section, Table
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ def _environment() -> jinja2.Environment:
     environment.policies["json.dumps_function"] = lambda figure, **_: figure.to_json(validate=False)
     environment.globals |= {"columns_of": _columns, "cell_of": _cell, "kind_of": lambda block: type(block).__name__}
     environment.globals |= {"tinted": _tinted, "figure_of": _figure, "json_of": _json, "key_of": _key, "sorts": _sorts}
+    environment.globals |= {"shown_names": _shown_names, "short_names": short_names}
     return environment
 
 
@@ -213,6 +215,13 @@ def _columns(table: Table) -> Iterator[tuple[int, Column, str, Callable[[float],
         css = "luthier-name" if column.kind == "name" else "" if spanned or column.kind or short else "luthier-text"
         css = "luthier-number" if column.unit and not spanned else css
         yield place, column, css, _scale(cells, column) if column.kind == "bar" else None
+
+
+def _shown_names(table: Table) -> dict[str, str]:
+    """What is shown for each name that is a single word, such as a spec's; phrases are broken over lines instead."""
+    places = [place for place, column in enumerate(table.columns) if column.kind == "name"]
+    names = (str(row.cells[place]) for row in table.rows for place in places)
+    return short_names(name for name in names if " " not in name)
 
 
 def _cell(table: Table, row: Row, place: int) -> tuple[str, str]:
