@@ -69,6 +69,9 @@ MOST_SAID = 5
 FEWEST_IN_PART = 5
 """Trials in a part of a number's range below which its median is not drawn."""
 
+MOST_TOLD = 3000
+"""Points of the figures of all settings up to which each says its trial; more would make a page of megabytes."""
+
 LOG_SPAN = 30
 """Costs that span more than this factor are drawn on a logarithmic axis."""
 
@@ -191,7 +194,7 @@ def importance_strips(
     short = short_names([*names, *(one.setting for one in found.settings)])
     strips = [Strip("all settings together", interval=found.explained)]
     strips += [Strip(printable(short[one.setting]), interval=one.share) for one in found.settings]
-    axis = Axis("share of the differences between results that is lost without it", "percent")
+    axis = Axis("share of the differences between results that depends on it", "percent")
     first = found.settings[0]
     certain = [printable(short[one.setting]) for one in found.settings if one.is_certain]
     if not found.is_certain:
@@ -203,7 +206,7 @@ def importance_strips(
         said = (
             f"Together the settings predict {interval(found.explained, 'percent')} of the differences between results; "
             f"the rest is chance, or depends on what the table does not say. What matters most is "
-            f"{printable(short[first.setting])}: {interval(first.share, 'percent')} is lost without it."
+            f"{printable(short[first.setting])}: {interval(first.share, 'percent')} depends on it."
         )
         others = [printable(short[one.setting]) for one in found.settings if not one.is_certain]
         said += f" Not told from chance: {', '.join(others)}." if others and certain else ""
@@ -252,6 +255,7 @@ def _setting_chart(table: TrialTable, setting: TriedSetting, name: str) -> Chart
         labels = distinct_labels(setting.values, LABEL)
         x = Axis(name, scale="category", categories=tuple(labels[value_key(value)] for value in setting.values))
     marks: list[Mark] = []
+    is_told = len(table.complete) * len(table.varied) <= MOST_TOLD
     shift = _spread_by_value(setting, trials) if setting.is_choice else {}
     looks = _looks(table)
     for model, look in looks.items():
@@ -264,7 +268,7 @@ def _setting_chart(table: TrialTable, setting: TriedSetting, name: str) -> Chart
             else float(one.settings[setting.name])
             for one in group
         ]
-        told = tuple(told_of(table, one) for one in group)
+        told = tuple(told_of(table, one) for one in group) if is_told else ()
         marks.append(Dots(tuple(across), tuple(map(result, group)), printable(model), look, told))
     strokes = [stroke for stroke in _medians(setting, trials) if stroke]
     gap = (math.nan, math.nan)

@@ -33,7 +33,7 @@ from luthier.reporting.trials_figures import (
 
 __all__ = ["best_sections", "trials_page", "trials_sections", "trials_sentences", "trials_table"]
 
-MOST_LISTED = 300
+MOST_LISTED = 200
 """Trials in the page's table, the best."""
 
 MOST_CELLS = 6
@@ -160,18 +160,17 @@ def _cell_sentences(table: TrialTable) -> list[str]:
     said = []
     if cell is not None and cell.trials < cell.trials_of:
         some = "All" if cell.best == cell.best_of else f"{cell.best:,}"
+        share = cell.trials / cell.trials_of
         outside = "" if cell.elsewhere is None else f", against {number(cell.elsewhere, unit)} elsewhere"
         said.append(
-            f"{some} of the best {cell.best_of:,} have {written_settings(cell.settings)}. "
-            f"The median there is {number(cell.median, unit)}{outside}."
+            f"{some} of the best {cell.best_of:,} have {written_settings(cell.settings)}. The median there is "
+            f"{number(cell.median, unit)}{outside}."
         )
-        share = cell.trials / cell.trials_of
-        if share >= CROWDED:
-            said.append(
-                f"That is where {cell.trials:,} of the {cell.trials_of:,} trials were ({number(share, 'percent')}), so "
-                f"chance alone would put about {cell.best_of * share:.0f} of the best there; other settings had fewer "
-                "trials to show what they can reach."
-            )
+        fewer = " Other settings had fewer trials to show what they can reach." if share >= CROWDED else ""
+        said.append(
+            f"That is where {cell.trials:,} of the {cell.trials_of:,} trials were ({number(share, 'percent')}), so "
+            f"chance alone would put about {cell.best_of * share:.0f} of the best there.{fewer}"
+        )
     narrow = [_narrow(table, one) for one in best_regions(table) if one.narrower and not one.setting.is_choice]
     if narrow:
         said.append(f"The best {len(best_trials(table)):,} have {' and '.join(narrow)}.")

@@ -47,6 +47,9 @@ SHAPES = (
 MOST_ELEMENTS = 1000
 """Dots up to which each is an element; more are one path, which is drawn in a fifth of the time."""
 
+MOST_SILENT = 20
+"""The same of dots of which nothing is told: an element of their own is of no use but in print."""
+
 STRETCHED = 1000
 """Width of the coordinates that a path has."""
 
@@ -214,7 +217,7 @@ def _dots(dots: Dots, x: Scale, y: Scale, height: int, told: Told | None) -> Ite
         at = across(x, dots.x[i])
         ends = [_down(y, min(max(end, y.low), y.high), height) for end in (dots.low[i], dots.high[i])]
         yield f'<line class="s{look} lu-span" x1="{at}" x2="{at}" y1="{ends[0]}" y2="{ends[1]}"/>'
-    if len(drawn) > MOST_ELEMENTS:
+    if len(drawn) > (MOST_ELEMENTS if dots.told else MOST_SILENT):
         yield _many(dots, drawn, x, y, height, told)
         return
     for i in drawn:
