@@ -12,6 +12,7 @@ import pytest
 from luthier.evaluation.resampling import Interval
 from luthier.reporting.charts.chart import Axis, Chart, Dots
 from luthier.reporting.html import fragment, page_text, write_page
+from luthier.reporting.short_names import short_names
 from luthier.reporting.table import (
     Answered,
     AnsweredRow,
@@ -128,6 +129,13 @@ def test_styles_of_a_fragment_touch_nothing_else_of_a_notebook() -> None:
         assert depth or not line or line.startswith((".luthier-board", "  ", "}", "/*", "@media", "body[", "html["))
         depth += line.count("{") - line.count("}")
     assert depth == 0
+
+
+def test_long_names_show_what_tells_them_apart_and_are_whole_on_hover() -> None:
+    names = [f"reviews-few-shot-large-model-{n}-examples-with-one-seed-and-more" for n in (4, 16)]
+    html = fragment(Section("", (Table((Column("spec", kind="name"),), tuple(Row((name,)) for name in names)),)))
+    for name, shown in zip(names, short_names(names).values(), strict=True):
+        assert f'<bdi title="{name}">{shown}</bdi>' in html
 
 
 @pytest.mark.slow
