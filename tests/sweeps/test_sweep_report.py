@@ -12,7 +12,7 @@ import pytest
 from luthier.evaluation.resampling import Interval
 from luthier.reporting.charts.chart import Chart, Dots
 from luthier.reporting.html import fragment, page_text, write_page
-from luthier.reporting.table import Table
+from luthier.reporting.table import Fold, Table
 from luthier.reporting.terminal import text_of
 from luthier.sweeps.study_state import FinalistFigures, StudyState, WinnerFigures
 from luthier.sweeps.sweep_report import best_trial_sections, status_sections, sweep_page, sweep_sections
@@ -203,7 +203,7 @@ def test_the_page_draws_a_point_per_trial_for_each_setting_and_says_where_result
         "Each setting against the result",
         "All settings together",
     } <= set(titles)
-    (charts,) = page.sections[titles.index("Each setting against the result")].blocks
+    _, charts = page.sections[titles.index("Each setting against the result")].blocks
     assert isinstance(charts, tuple)
     assert len(charts) == 4
     for chart in charts:
@@ -228,3 +228,12 @@ def test_a_browser_shows_the_page_on_a_telephone_with_a_clean_console(tmp_path: 
     assert figures == drawn >= 9
     assert wide == 390
     assert (console, asked) == ([], [])
+
+
+def test_a_long_table_of_trials_is_folded_and_a_short_one_is_not() -> None:
+    def blocks(count: int) -> tuple[object, ...]:
+        sections = sweep_page(state([complete(number, 0.5) for number in range(count)])).sections
+        return next(section.blocks for section in sections if section.title == "Complete trials")
+
+    assert isinstance(blocks(5)[-1], Table)
+    assert isinstance(blocks(50)[-1], Fold)

@@ -31,7 +31,7 @@ from luthier.reporting.trials_figures import (
     trial_name,
 )
 
-__all__ = ["best_sections", "trials_page", "trials_sections", "trials_sentences", "trials_table"]
+__all__ = ["best_sections", "setting_sections", "trials_page", "trials_sections", "trials_sentences", "trials_table"]
 
 MOST_LISTED = 200
 """Trials in the page's table, the best."""
@@ -87,7 +87,17 @@ def trials_sentences(table: TrialTable) -> list[str]:
 
 
 def trials_sections(table: TrialTable) -> tuple[Section, ...]:
-    """Distribution, where the best lie, each setting, all together, importance, what trials took, the trials."""
+    """Everything of the settings, then what trials took, and the trials."""
+    if not table.complete:
+        return ()
+    frontier = frontier_chart(table)
+    took = (Section("What a trial took", (frontier,)),) if frontier is not None else ()
+    listed = Fold(f"{_trials(min(len(table.ranked), MOST_LISTED))}, the best first", (trials_table(table),))
+    return (*setting_sections(table), *took, Section("Trials", (listed,)))
+
+
+def setting_sections(table: TrialTable) -> tuple[Section, ...]:
+    """Distribution, where the best lie, each setting against the result, all together, importance."""
     distribution = distribution_chart(table)
     if distribution is None:
         return ()
@@ -103,11 +113,9 @@ def trials_sections(table: TrialTable) -> tuple[Section, ...]:
     for title, figure in (
         ("All settings together", parallel_chart(table)),
         ("Which settings matter", importance_strips(importance_of(table), table.settings)),
-        ("What a trial took", frontier_chart(table)),
     ):
         found += [Section(title, (figure,))] if figure is not None else []
-    listed = Fold(f"{_trials(min(len(table.ranked), MOST_LISTED))}, the best first", (trials_table(table),))
-    return (*found, Section("Trials", (listed,)))
+    return tuple(found)
 
 
 def best_sections(table: TrialTable) -> tuple[Section, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luthier.evaluation.setting_importance import importance_of
+from luthier.engine.report import counted
 from luthier.reporting.charts.chart import Chart
 from luthier.reporting.numbers import printable
 from luthier.reporting.setting_words import short_names, written_settings, written_value
@@ -10,6 +10,7 @@ from luthier.reporting.table import (
     Block,
     Column,
     Columns,
+    Fold,
     Lines,
     Page,
     Row,
@@ -17,8 +18,7 @@ from luthier.reporting.table import (
     Table,
     glossary,
 )
-from luthier.reporting.trials_figures import distribution_chart, importance_strips, parallel_chart, setting_charts
-from luthier.reporting.trials_report import best_sections
+from luthier.reporting.trials_report import setting_sections
 from luthier.sweeps.study_state import FinalistFigures, StudyState
 from luthier.sweeps.sweep_figures import (
     best_over_cost_figure,
@@ -106,16 +106,16 @@ def best_trial_sections(state: StudyState, best: SweepTrial) -> tuple[Section, .
 
 def sweep_page(state: StudyState) -> Page:
     """Everything there is of a sweep."""
-    facts = state.facts
+    facts, table = state.facts, trial_table(state)
     sections = [
         *([Section("Winner", (_finalists(state),))] if state.winner is not None else []),
         *_section(
             "Progress", _drawn(best_over_trials_figure(state), best_over_cost_figure(state)), curves_figure(state)
         ),
         *_section("Cost and quality", _drawn(front_figure(state), price_figure(state))),
-        *_settings(state),
+        *setting_sections(table),
         *_trials(state),
-        *([Section("Jobs", (jobs_table(state, MOST_OTHERS),))] if state.with_jobs else []),
+        *([Section("Jobs", (_folded(jobs_table(state, MOST_OTHERS), "job"),))] if state.with_jobs else []),
         Section("Money", (Lines(tuple(money_sentences(state))),)),
         Section("Glossary", (glossary(_terms(state)),)),
     ]
@@ -124,7 +124,7 @@ def sweep_page(state: StudyState) -> Page:
     return Page(
         f"Sweep: {facts.name}",
         f"A search for {aims}{f' with {rows}' if rows else ''}.",
-        tuple(sweep_sentences(state)),
+        (*sweep_sentences(state), *table.notes),
         tuple(sections),
         f"MLflow run {facts.run_id}." if facts.run_id else "",
     )
@@ -132,8 +132,16 @@ def sweep_page(state: StudyState) -> Page:
 
 def _trials(state: StudyState) -> list[Section]:
     complete, others = trials_table(state, MOST_LISTED), unmeasured_table(state, MOST_OTHERS)
-    found = [Section("Complete trials", (_listed(state), complete))] if complete.rows else []
-    return [*found, *([Section("Stopped, failed, under way", (others,))] if others.rows else [])]
+    return [
+        *([Section("Complete trials", (_listed(state), _folded(complete, "trial")))] if complete.rows else []),
+        *([Section("Stopped, failed, under way", (_folded(others, "trial"),))] if others.rows else []),
+    ]
+
+
+def _folded(table: Table, what: str) -> Table | Fold:
+    """A table that is long stands behind its number of rows."""
+    count = len(table.rows)
+    return table if count <= MOST_PRINTED else Fold(counted(count, what), (table,))
 
 
 def _listed(state: StudyState) -> str:
@@ -141,20 +149,6 @@ def _listed(state: StudyState) -> str:
     longer = [f"{name} is {path}" for path, name in names.items() if name != path]
     said = f" Of the settings, {', '.join(longer)}." if longer else ""
     return f"The best first.{said}"
-
-
-def _settings(state: StudyState) -> list[Section]:
-    """What the results depend on: how they are distributed, each setting, all together, what matters."""
-    table = trial_table(state)
-    if not table.complete:
-        return []
-    return [
-        *_section("How results are distributed", distribution_chart(table)),
-        *best_sections(table),
-        *_section("Each setting against the result", setting_charts(table)),
-        *_section("All settings together", parallel_chart(table)),
-        *_section("Which settings matter", importance_strips(importance_of(table), table.settings)),
-    ]
 
 
 def _drawn(*charts: Chart | None) -> tuple[Chart, ...]:
