@@ -49,7 +49,7 @@ MOST_UNMEASURED = 10
 LONGEST = 400
 """Characters of a value where there is one trial."""
 
-MOST_LISTED, MOST_OTHERS = 200, 100
+MOST_LISTED, MOST_OTHERS = 150, 100
 """Trials in the page's tables, the best, and those without figures and jobs: a page of 500 trials can be mailed."""
 
 TERMS = {
