@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from luthier.api import Model as Model
     from luthier.api import Plan as Plan
     from luthier.api import RaiReport as RaiReport
+    from luthier.api import ReportPage as ReportPage
     from luthier.api import ServerSettings as ServerSettings
     from luthier.api import SpecResult as SpecResult
     from luthier.api import Sweep as Sweep
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from luthier.api import preview as preview
     from luthier.api import promote as promote
     from luthier.api import rai as rai
+    from luthier.api import report as report
     from luthier.api import score as score
     from luthier.api import stop_sweep as stop_sweep
     from luthier.api import sweep as sweep
@@ -78,9 +80,9 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "Board Boards Deployment Job Model Plan RaiReport ServerSettings SpecResult Sweep attach_job "
-        "audit check compare compare_checkpoints compare_tables deploy deployment fit list_deployments "
-        "load log open_sweep plan preview promote rai score stop_sweep sweep tune",
+        "luthier.api": "Board Boards Deployment Job Model Plan RaiReport ReportPage ServerSettings SpecResult Sweep "
+        "attach_job audit check compare compare_checkpoints compare_tables deploy deployment fit list_deployments "
+        "load log open_sweep plan preview promote rai report score stop_sweep sweep tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

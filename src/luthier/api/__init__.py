@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from luthier.api.job_verbs import audit as audit
     from luthier.api.job_verbs import compare_checkpoints as compare_checkpoints
     from luthier.api.job_verbs import specs_of_job as specs_of_job
+    from luthier.api.report_verbs import report as report
     from luthier.api.serving_verbs import serve as serve
     from luthier.api.sweep_verbs import open_sweep as open_sweep
     from luthier.api.sweep_verbs import stop_sweep as stop_sweep
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from luthier.packaging.versions import check_names as check_names
     from luthier.plans import Plan as Plan
     from luthier.reporting.html import check_page as check_page
+    from luthier.reporting.report_page import ReportPage as ReportPage
     from luthier.responsible_ai.assessment import AssessmentSetup as AssessmentSetup
     from luthier.responsible_ai.environment import IsolatedEnvironment as IsolatedEnvironment
     from luthier.responsible_ai.environment import can_be_made as can_be_made
@@ -98,6 +100,7 @@ _NAMES_OF = {
     for module, names in {
         "luthier.api.deployment_verbs": "deploy",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
+        "luthier.api.report_verbs": "report",
         "luthier.api.serving_verbs": "serve",
         "luthier.api.sweep_verbs": "open_sweep stop_sweep sweep",
         "luthier.api.verbs": "check compare compare_tables fit limited log plan preview rai score show_fit",
@@ -116,6 +119,7 @@ _NAMES_OF = {
         "luthier.packaging.versions": "check_names",
         "luthier.plans": "Plan",
         "luthier.reporting.html": "check_page",
+        "luthier.reporting.report_page": "ReportPage",
         "luthier.responsible_ai.assessment": "AssessmentSetup",
         "luthier.responsible_ai.environment": "IsolatedEnvironment can_be_made fetch_notice",
         "luthier.responsible_ai.rai_report": "RaiReport",

@@ -24,6 +24,7 @@ from luthier.cli.preview import preview
 from luthier.cli.promote import promote
 from luthier.cli.quickstart import quickstart
 from luthier.cli.rai import rai
+from luthier.cli.report import report
 from luthier.cli.score import score
 from luthier.cli.serve import serve
 from luthier.cli.sweep import sweep
@@ -57,7 +58,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(quickstart, init, check, preview, compare, fit, log, promote, score, serve, deploy, keys),
-    *(rai, tune, sweep, audit, local, journal),
+    *(rai, tune, sweep, audit, report, local, journal),
 )
 
 
