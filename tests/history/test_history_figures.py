@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from luthier.evaluation.measures import METRICS
 from luthier.history.history_figures import (
+    MOST_BARRED,
     MOST_BARS,
     MOST_SPECS,
     over_time_chart,
@@ -14,7 +15,7 @@ from luthier.history.history_figures import (
 from luthier.history.over_time import CompareHistory, compares_over_time
 from luthier.history.runs import LoggedRun
 from luthier.history.spending import spending_of
-from luthier.reporting.charts.chart import Bars, Chart, Dots, Rule
+from luthier.reporting.charts.chart import Band, Bars, Chart, Dots, Rule
 from luthier.reporting.charts.draw import figure_html
 from tests.history.pasts import DAY, START, compared, ran
 
@@ -49,6 +50,15 @@ def test_more_specs_than_can_be_told_apart_are_counted() -> None:
     drawn = chart(compared(0, "a", many), compared(1, "a", many))
     assert sum(isinstance(mark, Dots) for mark in drawn.marks) == MOST_SPECS
     assert "3 others are not" in drawn.said
+
+
+def test_intervals_of_many_comparisons_are_a_band() -> None:
+    drawn = chart(*(compared(number, "a", {"x": 0.5}) for number in range(MOST_BARRED + 1)))
+    (dots,) = (mark for mark in drawn.marks if isinstance(mark, Dots))
+    (band,) = (mark for mark in drawn.marks if isinstance(mark, Band))
+    assert dots.low == dots.high == ()
+    assert set(band.low) == {0.4}
+    assert "<svg" in figure_html(drawn)
 
 
 def test_one_comparison_is_no_course() -> None:

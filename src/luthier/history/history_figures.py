@@ -11,7 +11,7 @@ from luthier.history.run_tables import day, moment, spent_text
 from luthier.history.spending import TaskSpending
 from luthier.providers.prices import dollars
 from luthier.reporting.board_figures import metric_axis
-from luthier.reporting.charts.chart import Axis, Bars, Chart, Curve, Dots, Mark, Rule
+from luthier.reporting.charts.chart import Axis, Band, Bars, Chart, Curve, Dots, Mark, Rule
 from luthier.reporting.numbers import interval, number
 
 __all__ = ["MOST_SPECS", "over_time_chart", "over_time_sentences", "spending_chart", "spending_sentence"]
@@ -24,6 +24,9 @@ MOST_MARKED = 6
 
 BESIDE = 0.006
 """Share of the time axis by which specs of one comparison stand beside each other; their intervals would hide."""
+
+MOST_BARRED = 30
+"""Comparisons up to which each point has its interval as a bar; of more, the intervals are a band."""
 
 MOST_DRIFTS = 3
 """Changed figures of the same model that are told, the newest."""
@@ -52,7 +55,9 @@ def over_time_chart(history: CompareHistory) -> Chart | None:
     for look, name in enumerate(drawn):
         marks += _spec_marks(history, name, look, span * BESIDE * (look - (len(drawn) - 1) / 2))
     firsts = [compares[0] for compares in list(history.by_rows.values())[1:]]
-    marks += [Rule(one.when, "other rows", across="x") for one in firsts[:MOST_MARKED]]
+    # The text stands once: at comparisons that follow closely it would be written over itself.
+    texts = ["other rows", *[""] * MOST_MARKED]
+    marks += [Rule(one.when, text, across="x") for one, text in zip(firsts[:MOST_MARKED], texts, strict=False)]
     said = " ".join(over_time_sentences(history)) + _other_rows(history)
     left = len(history.specs) - MOST_SPECS
     said += f" The {MOST_SPECS} specs measured most often are drawn, {left:,} others are not." if left > 0 else ""
@@ -61,6 +66,7 @@ def over_time_chart(history: CompareHistory) -> Chart | None:
 
 def _spec_marks(history: CompareHistory, name: str, look: int, beside: float) -> list[Mark]:
     unit = history.measure.format
+    is_barred = len(history.compares) <= MOST_BARRED
     marks: list[Mark] = []
     points: list[tuple[ComparedOnce, float, float, float, str]] = []
     for compares in history.by_rows.values():
@@ -68,6 +74,10 @@ def _spec_marks(history: CompareHistory, name: str, look: int, beside: float) ->
         # A line joins what was measured on the same rows; other rows are easier or harder.
         if len(line) > 1:
             x, y = tuple(compare.when + beside for compare, _ in line), tuple(one.value.value for _, one in line)
+            if not is_barred:
+                lows = tuple(one.value.value if one.value.low is None else one.value.low for _, one in line)
+                highs = tuple(one.value.value if one.value.high is None else one.value.high for _, one in line)
+                marks.append(Band(x, lows, highs, look=look))
             marks.append(Curve(x, y, look=look, weight="thin"))
         for compare, one in line:
             value, low, high = one.value.value, one.value.low, one.value.high
@@ -83,8 +93,8 @@ def _spec_marks(history: CompareHistory, name: str, look: int, beside: float) ->
             name,
             look,
             tuple(point[4] for point in points),
-            tuple(point[2] for point in points),
-            tuple(point[3] for point in points),
+            tuple(point[2] for point in points if is_barred),
+            tuple(point[3] for point in points if is_barred),
         )
     )
     return marks

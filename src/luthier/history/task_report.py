@@ -22,6 +22,9 @@ __all__ = ["task_page", "task_page_of"]
 MOST_COMPARES = 100
 """Comparisons in a table, the newest."""
 
+MOST_OPEN = 10
+"""Comparisons of it that are seen at once, the newest; the others are folded."""
+
 MOST_VERSIONS = 50
 
 MOST_LINES = 100
@@ -95,12 +98,15 @@ def _over_time(history: CompareHistory | None) -> list[Section]:
     ]  # fmt: skip
     newest = sorted(history.compares, key=lambda one: -one.when)
     notes = left_out("comparisons", len(newest), min(len(newest), MOST_COMPARES), first="newest")
-    table = Table.of(newest[:MOST_COMPARES], columns, notes=notes)
+    tables: list[Block] = [Table.of(newest[:MOST_OPEN], columns)]
+    if len(newest) > MOST_OPEN:
+        older = Table.of(newest[MOST_OPEN:MOST_COMPARES], columns, notes=notes)
+        tables.append(Fold(f"{counted(len(newest) - MOST_OPEN, 'older comparison')}", (older,)))
     intro = (
         f"Each comparison of this task with the {title} of its specs and their 95% intervals: a better prompt, a new "
         "model or a service that drifts shows here."
     )
-    return [Section("Comparisons over time", (intro, *([chart] if chart is not None else []), table))]
+    return [Section("Comparisons over time", (intro, *([chart] if chart is not None else []), *tables))]
 
 
 def _newest(history: TaskHistory) -> list[Section]:
