@@ -155,7 +155,7 @@ def test_the_page_says_what_the_terminal_says(boards: Boards, stars: Task) -> No
         "takes about",
         "always",
         "human raters",
-        "raw answer",
+        "is wrong on",
         "Quadratic weighted kappa",
     ):
         assert words in html

@@ -1,4 +1,4 @@
-"""What a leaderboard's page says of single specs: confusion, calibration, labels, and the rows they got wrong."""
+"""What a leaderboard's page says of single specs: confusion, calibration, labels."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Callable, Sequence
 
 from luthier.evaluation.confusions import ConfusedLabels, most_confused
 from luthier.evaluation.leaderboard import Entry, Leaderboard
-from luthier.evaluation.mistakes import Mistake, mistakes
 from luthier.reporting.board_figures import calibration_chart, confusion, points_chart, without_chart
-from luthier.reporting.numbers import number
-from luthier.reporting.table import Block, Column, Columns, Example, Fold, Section, Table, left_out
+from luthier.reporting.table import Block, Column, Columns, Fold, Section, Table, left_out
 from luthier.tasks.label_metrics import LabelScores, label_scores
-from luthier.tasks.task import Rows
 
-__all__ = ["detail_sections", "errors_section"]
+__all__ = ["detail_sections"]
 
 MOST_SPECS = 8
 """Specs with a part of their own, the best."""
@@ -25,9 +22,6 @@ MOST_LABELS = 100
 """Labels up to which the matrix is drawn; of more, the most confused pairs say more than 10,000 cells."""
 
 MOST_CONFUSED = 10
-
-MOST_MISTAKEN = 40
-"""Specs whose errors are on the page, the best; a grid of hundreds would fill it with the same texts."""
 
 
 def detail_sections(board: Leaderboard) -> list[Section]:
@@ -121,51 +115,6 @@ def _labels(board: Leaderboard) -> list[Section]:
         return (Table.of(label_scores(board.task.labels, entry.plots.confusion), columns),)
 
     return [Section("Label by label", (_whose(board, found[0]) + intro, *_of_each(found, blocks)))]
-
-
-def errors_section(board: Leaderboard, rows: Rows | None, examples: int) -> Section:
-    """The rows that each spec got wrong, the worst first.
-
-    Args:
-        board: with predictions, or there are none.
-        rows: the test rows, or there are none.
-        examples: at most so many of each spec.
-    """
-    shown = [] if rows is None else _with(board, lambda entry: entry.candidate.predictions, MOST_MISTAKEN)
-    if not shown or rows is None:
-        none = "This page was made without the rows and the answers, so it has no examples."
-        return Section("Errors", (none,))
-    value = board.task.kind.value_name
-    order = "farthest off first, then the most confident" if board.task.kind.ordered else "the most confident first"
-    intro = (
-        f"The worst wrong answers of each spec, {order}; then rows without a {value}. Reading ten of them often shows "
-        "more than any number above, and sometimes that the truth in the table is wrong."
-    )
-    folds = []
-    for place, entry in enumerate(shown):
-        found = mistakes(board.task, rows, entry.candidate.predictions, examples)
-        summary = entry.name if found else f"{entry.name}: no errors"
-        folds.append(Fold(summary, tuple(map(_example, found)), opened=place == 0))
-    return Section("Errors", (intro, *folds, *_best(board, shown)))
-
-
-def _example(one: Mistake) -> Example:
-    known = ", ".join(f"{name} {cell}" for name, cell in one.known_by)
-    answered, state = one.prediction.value, one.prediction.state.replace("_", " ")
-    after = "" if answered is not None else f" ({state})"
-    after += "" if one.confidence is None else f", {number(one.confidence, 'percent')} sure"
-    return Example(
-        (
-            f"row {one.number}{f' ({known})' if known else ''}: true ",
-            str(one.truth),
-            ", answered ",
-            "nothing usable" if answered is None else str(answered),
-            after,
-        ),
-        one.text,
-        one.prediction.call.raw or "",
-        one.prediction.error or "",
-    )
 
 
 def _best(board: Leaderboard, shown: Sequence[Entry]) -> tuple[str, ...]:

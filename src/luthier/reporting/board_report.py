@@ -10,8 +10,9 @@ from luthier.errors import DataError
 from luthier.evaluation.across import AcrossPair
 from luthier.evaluation.leaderboard import Comparison, Entry, Leaderboard
 from luthier.evaluation.spread import Spread
-from luthier.reporting.board_details import detail_sections, errors_section
+from luthier.reporting.board_details import detail_sections
 from luthier.reporting.board_figures import cost_chart, interval_strips, spread_strips
+from luthier.reporting.board_mistakes import mistakes_section
 from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
 from luthier.reporting.spread_report import spread_section
 from luthier.reporting.table import (
@@ -145,14 +146,14 @@ def _marks(board: Leaderboard) -> dict[str, float]:
 
 
 def board_page(
-    board: Leaderboard, rows: Rows | None = None, *, examples: int = 10, spreads: Sequence[Spread] = ()
+    board: Leaderboard, rows: Rows | None = None, *, examples: int = 60, spreads: Sequence[Spread] = ()
 ) -> Page:
     """Everything a leaderboard says.
 
     Args:
         board: what it shows.
-        rows: the test rows, for the error examples; without them, or without predictions on the board, there are none.
-        examples: at most so many errors per spec.
+        rows: the test rows, for the wrong answers; without them, or without predictions on the board, there are none.
+        examples: at most so many rows that the best spec got wrong.
         spreads: of grids with several seeds of examples.
 
     Raises:
@@ -175,7 +176,7 @@ def board_page(
             *_spreads(spreads),
             *_pairs(board),
             *detail_sections(board),
-            errors_section(board, rows, examples),
+            mistakes_section(board, rows, examples),
             _glossary(board),
         ),
         f"Test rows sha256 {board.test_digest}.",
