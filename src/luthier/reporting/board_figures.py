@@ -11,6 +11,7 @@ from luthier.evaluation.confusions import most_confused
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.spread import Spread
+from luthier.reporting.board_sentences import with_short_names
 from luthier.reporting.charts.chart import (
     Axis,
     Band,
@@ -28,9 +29,11 @@ from luthier.tasks.types import CalibrationBin, Counts, Measure
 __all__ = [
     "across_strips",
     "calibration_chart",
+    "close_range",
     "confusion",
     "cost_chart",
     "interval_strips",
+    "is_close",
     "points_chart",
     "spread_strips",
     "without_chart",
@@ -59,7 +62,7 @@ def interval_strips(board: Leaderboard, entries: Sequence[Entry]) -> Strips:
         entries: those with the metric, the best first.
     """
     name, unit = board.ranked_by, board.measure.format
-    axis = _axis_of([entry.metrics[name] for entry in entries], board.measure)
+    axis = replace(metric_axis(board.measure), range=close_range(board))
     tied = {board.best.name, *board.tied_with(board.best.name)} if board.is_compared else set()
     strips = tuple(
         Strip(
@@ -73,30 +76,35 @@ def interval_strips(board: Leaderboard, entries: Sequence[Entry]) -> Strips:
         for entry in entries
     )
     held = [(entry.metrics[name].value, entry.name) for entry in board.references if name in entry.metrics]
-    rules = tuple(Rule(value, who) for value, who in held if axis.range is None or _within(axis.range, value))
-    beside = [f" “{who}” has {number(value, unit)}." for value, who in held if len(rules) < len(held)]
-    legend = ("the best, and what cannot be told apart from it", "worse than the best") if tied else ()
-    return Strips("", _who_leads(board, tied) + "".join(beside), axis, strips, rules, legend)
+    rules = tuple(Rule(value, who) for value, who in held if is_close(board, value))
+    beside = [f" “{who}” has {number(value, unit)}." for value, who in held if not is_close(board, value)]
+    legend = ("not told apart from the best", "worse than the best") if tied else ()
+    return Strips("", _who_leads(board) + "".join(beside), axis, strips, rules, legend)
 
 
-def _axis_of(found: Sequence[Interval], measure: Measure) -> Axis:
-    """An axis for these intervals alone: a constant answer far off would press them into one another."""
-    ends = [end for one in found for end in (one.value, one.low, one.high) if end is not None]
+def close_range(board: Leaderboard) -> tuple[float, float] | None:
+    """The ends of an axis for the specs' intervals: a constant answer far off would press them into one another."""
+    measure, found = board.measure, [entry.metrics.get(board.ranked_by) for entry in board.entries]
+    ends = [end for one in found if one for end in (one.value, one.low, one.high) if end is not None]
     room = 0.35 * (max(ends) - min(ends)) if ends else 0.0
     low, high = min(ends, default=0.0) - room, max(ends, default=1.0) + room
     if measure.format == "share":
         low, high = low if min(ends, default=0.0) < 0 else max(0.0, low), min(1.0, high)
-    return replace(metric_axis(measure), range=(low, high) if low < high else None)
+    return (low, high) if low < high else None
 
 
-def _within(ends: tuple[float, float], value: float) -> bool:
-    return ends[0] <= value <= ends[1]
+def is_close(board: Leaderboard, value: float) -> bool:
+    """Whether a value of the metric that ranks lies where the specs do."""
+    ends = close_range(board)
+    return ends is None or ends[0] <= value <= ends[1]
 
 
-def _who_leads(board: Leaderboard, tied: set[str]) -> str:
+def _who_leads(given: Leaderboard) -> str:
+    board = with_short_names(given)
     said = f"{board.measure.title} of each spec with its 95% interval."
-    if not tied:
+    if not board.is_compared:
         return said
+    tied = {board.best.name, *board.tied_with(board.best.name)}
     others = len(board.entries) - len(tied)
     if len(tied) == 1:
         return f"{said} {board.best.name} is better than every other spec."
@@ -135,9 +143,10 @@ def _cost_chart(board: Leaderboard, cost: str, known: Sequence[Entry]) -> Chart:
     is_log = min(all_costs) > 0 and max(all_costs) > LOG_FROM * min(all_costs)
     missing = len(board.entries) - len(known)
     left_out = f" {missing} without a known {'cost' if cost == COSTS[0] else 'time'} left out." if missing else ""
+    line = " The line joins the specs that no other one beats in both." if len(best) > 1 else ""
     return Chart(
         "",
-        f"{_what_it_buys(board, cost, best)} The line joins the specs that no other one beats in both.{left_out}",
+        f"{_what_it_buys(board, cost, best)}{line}{left_out}",
         Axis(f"{price.title} (lower is better)", price.format, "log" if is_log else "linear", from_zero=not is_log),
         metric_axis(measure),
         (Curve(tuple(costs), tuple(values), look=None, stepped=True), *dots),
@@ -178,7 +187,9 @@ def _cost_dots(board: Leaderboard, cost: str, name: str, look: int, entries: Seq
     )
 
 
-def _what_it_buys(board: Leaderboard, cost: str, best: Sequence[Entry]) -> str:
+def _what_it_buys(given: Leaderboard, cost: str, found: Sequence[Entry]) -> str:
+    board = with_short_names(given)
+    best = [board.entries[given.entries.index(entry)] for entry in found]
     price, top, is_money = board.measures[cost], best[-1], cost == COSTS[0]
 
     def paid(entry: Entry) -> str:

@@ -11,7 +11,7 @@ from luthier.evaluation.across import AcrossPair
 from luthier.evaluation.leaderboard import Comparison, Entry, Leaderboard
 from luthier.evaluation.spread import Spread
 from luthier.reporting.board_details import detail_sections
-from luthier.reporting.board_figures import cost_chart, interval_strips, spread_strips
+from luthier.reporting.board_figures import cost_chart, interval_strips, is_close, spread_strips
 from luthier.reporting.board_mistakes import mistakes_section
 from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
 from luthier.reporting.spread_report import spread_section
@@ -96,7 +96,7 @@ def board_table(board: Leaderboard, most_specs: int | None = None) -> Table:
         drop, brief = (0, 8, 6, 3)[place] if place < 4 else 2, 5 if place else 10
         columns.append((_measured(board.measures[name], brief=brief, drop=drop), _metric(name)))
         if place == 0:
-            columns.append((Column("", kind="bar", ticks=tuple(_marks(board).values())), _bar(name)))
+            columns.append((Column("", kind="bar", ticks=tuple(_marks(board).values())), _bar(board)))
     if any(unlabelled_share(entry) for entry in board.entries):
         hint = "Off label, refused or failed; counted as wrong."
         lost = Column(f"no {board.task.kind.value_name}", "percent", short="lost", hint=hint)
@@ -126,8 +126,14 @@ def _metric(name: str, *, specs_only: bool = False) -> Callable[[Entry], Cell]:
     return cell
 
 
-def _bar(name: str) -> Callable[[Entry], Cell]:
-    return lambda entry: Bar(entry.metrics[name]) if name in entry.metrics else None
+def _bar(board: Leaderboard) -> Callable[[Entry], Cell]:
+    """Of a spec, and of a reference that lies where the specs do."""
+
+    def cell(entry: Entry) -> Cell:
+        found = entry.metrics.get(board.ranked_by)
+        return Bar(found) if found and (entry.rank is not None or is_close(board, found.value)) else None
+
+    return cell
 
 
 def _of_spec(entry: Entry, cell: Cell) -> Cell:
@@ -140,9 +146,9 @@ def _model(entry: Entry) -> str:
 
 
 def _marks(board: Leaderboard) -> dict[str, float]:
-    """The dotted lines: what specs are held against."""
+    """The dotted lines: what specs are held against, where it is close to them."""
     found = {entry.name: entry.metrics.get(board.ranked_by) for entry in board.references}
-    return {name: one.value for name, one in found.items() if one}
+    return {name: one.value for name, one in found.items() if one and is_close(board, one.value)}
 
 
 def board_page(
@@ -185,12 +191,10 @@ def board_page(
 
 def _leaderboard(board: Leaderboard) -> Section:
     measure = board.measure
-    people = " and the human raters" if board.ceiling else ""
+    marks = " and ".join(f"“{name}”" for name in _marks(board))
+    dotted = f"; the dotted lines are {marks}" if marks else ""
     tied = " Specs that share a letter under “tie” cannot be told apart." if board.is_compared else ""
-    intro = (
-        f"Best first, by {measure.title}. {measure.description} The bar shows the interval; the dotted lines are "
-        f"“{board.majority.name}”{people}.{tied}"
-    )
+    intro = f"Best first, by {measure.title}. {measure.description} The bar shows the interval{dotted}.{tied}"
     return Section("Leaderboard", (intro, board_table(board)))
 
 

@@ -13,7 +13,7 @@ from luthier.reporting.numbers import interval, number, printable
 from luthier.reporting.short_names import short_names
 from luthier.tasks.prediction import State
 
-__all__ = ["headline_metrics", "in_words", "named", "sentences", "unlabelled_share"]
+__all__ = ["headline_metrics", "in_words", "named", "sentences", "unlabelled_share", "with_short_names"]
 
 NAMED = 4
 """So many specs are named in a sentence before the rest are counted."""
@@ -61,10 +61,11 @@ def sentences(board: Leaderboard) -> list[str]:
 
     Long names are shortened, as in tables.
     """
-    return list(_sentences(_with_short_names(board)))
+    return list(_sentences(with_short_names(board)))
 
 
-def _with_short_names(board: Leaderboard) -> Leaderboard:
+def with_short_names(board: Leaderboard) -> Leaderboard:
+    """The leaderboard with long names of its specs shortened, for sentences; see `short_names`."""
     shown = short_names([*(entry.name for entry in board.entries), *board.waiting])
     if all(name == short for name, short in shown.items()):
         return board

@@ -8,9 +8,10 @@ from statistics import quantiles
 
 from luthier.reporting.charts.chart import Dots, Strip, Strips
 from luthier.reporting.charts.scales import Scale, scale_of
-from luthier.reporting.charts.svg import LOOKS, Told, across, element, legend, shortened, text, told_attributes
+from luthier.reporting.charts.svg import LOOKS, Told, across, element, legend, text, told_attributes
 from luthier.reporting.numbers import interval as written_interval
 from luthier.reporting.numbers import number
+from luthier.reporting.short_names import short_names
 
 __all__ = ["FEWEST_BOXED", "strips_html", "strips_plot"]
 
@@ -46,8 +47,9 @@ def strips_plot(figure: Strips, told: Told | None) -> Iterator[str]:
         at = across(x, tick.value)
         yield f'<line class="lu-grid" x1="{at}" x2="{at}" y1="{top}" y2="{height}"/>'
         yield f'<text x="{at}" y="{height + 15}" text-anchor="middle">{text(tick.text)}</text>'
+    shown = short_names(strip.name for strip in figure.strips)
     for place, strip in enumerate(figure.strips):
-        yield from _strip(strip, x, top + place * (NAME + STRIP), figure, told)
+        yield from _strip(strip, shown[strip.name], x, top + place * (NAME + STRIP), figure, told)
     for rule in figure.rules:
         if x.holds(rule.value):
             at = across(x, rule.value)
@@ -56,13 +58,12 @@ def strips_plot(figure: Strips, told: Told | None) -> Iterator[str]:
             yield f'<text x="{at}" y="{top - 8}" text-anchor="{side}">{text(rule.text)}</text>' if rule.text else ""
 
 
-def _strip(strip: Strip, x: Scale, top: int, figure: Strips, told: Told | None) -> Iterator[str]:
+def _strip(strip: Strip, short: str, x: Scale, top: int, figure: Strips, told: Told | None) -> Iterator[str]:
     middle = top + NAME + STRIP / 2
     note = strip.note
     if not note and strip.interval is not None:
         note = written_interval(strip.interval, figure.axis.unit)
     small = f' <tspan class="lu-note">{text(note)}</tspan>' if note else ""
-    short = shortened(strip.name)
     whole = f"<title>{text(strip.name)}</title>" if short != strip.name else ""
     yield f'<text class="lu-name" x="0" y="{top + 14}">{whole}{text(short)}{small}</text>'
     yield f'<line class="lu-grid" x2="100%" y1="{middle}" y2="{middle}"/>'

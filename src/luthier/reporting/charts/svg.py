@@ -8,12 +8,13 @@ of categories are HTML around the plot.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 
 from luthier.reporting.charts.chart import Band, Bars, Chart, Curve, Dots, Mark, Rule
 from luthier.reporting.charts.scales import Scale, scale_of, tops, values_along
 from luthier.reporting.numbers import printable
+from luthier.reporting.short_names import short_names
 
 __all__ = [
     "LOOKS",
@@ -23,7 +24,6 @@ __all__ = [
     "chart_svg",
     "element",
     "legend",
-    "shortened",
     "symbol",
     "text",
     "told_attributes",
@@ -52,6 +52,9 @@ MOST_SILENT = 20
 
 STRETCHED = 1000
 """Width of the coordinates that a path has."""
+
+LONGEST_NAME = 44
+"""Characters shown of a name in a legend."""
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 64, 24, 34, 52
 """Of a chart that is a file of its own, and its margins; CSS pixels."""
@@ -108,9 +111,11 @@ def chart_svg(chart: Chart) -> str:
     height = top + chart.height + BOTTOM
     plot_width = width - left - RIGHT
     first = top - 12 - 20 * math.ceil(len(named) / 3)
+    shown = short_names((mark.name for mark in named), LONGEST_NAME)
     legend = "".join(
         f'<svg x="{left + place % 3 * plot_width / 3:.0f}" y="{first + 20 * (place // 3)}" '
-        f'width="16" height="16" overflow="visible">{symbol(mark)}<text x="20" y="12">{text(mark.name)}</text></svg>'
+        f'width="16" height="16" overflow="visible">{symbol(mark)}'
+        f'<text x="20" y="12">{text(shown[mark.name])}</text></svg>'
         for place, mark in enumerate(named)
     )
     heading = f'<text class="lu-title" x="{left}" y="22">{text(chart.title)}</text>' if chart.title else ""
@@ -145,11 +150,17 @@ def _scales(chart: Chart) -> tuple[Scale, Scale]:
 def legend(marks: Sequence[Mark]) -> str:
     """What the marks that have names are called, each behind its symbol; nothing where none has one."""
     named = [mark for mark in marks if not isinstance(mark, Rule) and mark.name]
+    shown = short_names((mark.name for mark in named), LONGEST_NAME)
     items = "".join(
-        f'<span><svg width="16" height="16" aria-hidden="true">{symbol(mark)}</svg><bdi>{text(mark.name)}</bdi></span>'
+        f'<span><svg width="16" height="16" aria-hidden="true">{symbol(mark)}</svg>{_name(mark.name, shown)}</span>'
         for mark in named
     )
     return f'<div class="lu-legend">{items}</div>' if items else ""
+
+
+def _name(name: str, shown: Mapping[str, str]) -> str:
+    whole = f' title="{text(name)}"' if shown[name] != name else ""
+    return f"<bdi{whole}>{text(shown[name])}</bdi>"
 
 
 def _categories(x: Scale) -> str:
@@ -327,17 +338,3 @@ def _file_style() -> str:
     from importlib.resources import files
 
     return files("luthier.reporting.charts").joinpath("charts.css").read_text("utf-8")
-
-
-def shortened(name: str, most: int = 44) -> str:
-    """A name without its middle where it has no room: names of grids begin and end with what tells them apart.
-
-    Examples:
-        >>> shortened("zero-shot"), shortened("prompt-of-many-words-temperature-0", 21)
-        ('zero-shot', 'prompt-of-…perature-0')
-    """
-    whole = printable(name)
-    if len(whole) <= most:
-        return whole
-    end = (most - 1) // 2
-    return f"{whole[: most - 1 - end]}…{whole[-end:]}"
