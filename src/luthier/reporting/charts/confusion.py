@@ -5,11 +5,15 @@ from __future__ import annotations
 from luthier.reporting.charts.chart import Confusion
 from luthier.reporting.charts.svg import text
 from luthier.reporting.numbers import number
+from luthier.reporting.short_names import short_names
 
 __all__ = ["confusion_html", "shown_counts"]
 
 NO_LABEL = "(no label)"
 """Head of the last column: off label, refused or failed."""
+
+LONGEST_LABEL = 18
+"""Characters shown of a label; the whole where a pointer rests on it."""
 
 LARGE, MIDDLE = 12, 30
 """Labels up to which cells are large, and of middle size; more make them small."""
@@ -27,7 +31,10 @@ def confusion_html(figure: Confusion) -> str:
     answers, counts = shown_counts(figure)
     count = len(figure.labels)
     size = "large" if count <= LARGE else "middle" if count <= MIDDLE else "small"
-    heads = "".join(f'<th scope="col" title="{text(one)}"><span><bdi>{text(one)}</bdi></span></th>' for one in answers)
+    shown = short_names(answers, LONGEST_LABEL)
+    heads = "".join(
+        f'<th scope="col" title="{text(one)}"><span><bdi>{text(shown[one])}</bdi></span></th>' for one in answers
+    )
     lines = []
     for place, (truth, line) in enumerate(zip(figure.labels, counts, strict=True)):
         whole = sum(line)
@@ -35,7 +42,7 @@ def confusion_html(figure: Confusion) -> str:
             _cell(truth, answer, cell, whole, right=answered == place)
             for answered, (answer, cell) in enumerate(zip(answers, line, strict=True))
         )
-        lines.append(f'<tr><th scope="row" title="{text(truth)}"><bdi>{text(truth)}</bdi></th>{cells}</tr>')
+        lines.append(f'<tr><th scope="row" title="{text(truth)}"><bdi>{text(shown[truth])}</bdi></th>{cells}</tr>')
     return (
         f'<div class="lu-scroll" role="region" tabindex="0" aria-label="{text(figure.title or "confusion")}">'
         f'<table class="lu-confusion {size}"><caption>true label down, answer across</caption>'
