@@ -107,3 +107,12 @@ def test_a_whole_number_is_one_value_however_a_table_holds_it() -> None:
 def test_what_a_trial_took_may_be_money_or_another_figure(cost: str, expected: float | None) -> None:
     trial = TrialRow("0", {}, Interval(0.5), figures={"elapsed_tokens": 9000.0}, cost_usd=0.5)
     assert TrialTable("", "accuracy", "higher", (), (trial,), cost=cost).cost_of(trial) == expected
+
+
+def test_rates_drawn_by_their_logarithm_are_compared_by_it_and_shares_are_not() -> None:
+    table = trials_of(
+        [*range(50)],
+        rate=[10 ** (-6 + place / 12) for place in range(50)],
+        share=[(place + 0.5) / 50 for place in range(50)],
+    )
+    assert {one.name: one.is_log for one in table.varied} == {"rate": True, "share": False}

@@ -26,8 +26,8 @@ __all__ = ["FEWEST_FOR_IMPORTANCE", "ImportanceOfSettings", "SettingImportance",
 FEWEST_FOR_IMPORTANCE = 20
 """Fewer trials than this tell nothing: a forest learns from four fifths of them."""
 
-MOST_LEARNED_FROM = 2000
-"""More trials than this are sampled: they would take minutes and change little."""
+MOST_LEARNED_FROM = 600
+"""More trials than this are sampled: they would take longer and change little."""
 
 FOLDS, REPEATS, TREES, FEWEST_PER_LEAF, PERMUTATIONS = 5, 2, 50, 5, 5
 """Leaves of five trials do not follow single ones, which differ by chance."""

@@ -50,8 +50,9 @@ CHANCE = 0.05
 FEWEST_BEST = 3
 """Fewer trials than this show no region."""
 
-LOG_SPAN = 30
-"""Positive values that span more than this factor are compared by their logarithm."""
+LOG_SPAN, LOG_SKEW = 30, 4
+"""Positive values that span more than the first factor, with a median that often below the middle of their range, are
+compared by their logarithm: those drawn uniformly from 0 to 1 are not."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class TrialTable:
             distinct = distinct_values(given)
             if len(distinct) > 1:
                 numbers = [value for value in given if is_number(value)]
-                spans = len(numbers) == len(given) and min(numbers) > 0 and max(numbers) / min(numbers) > LOG_SPAN
+                spans = len(numbers) == len(given) and _is_skewed(numbers)
                 is_log = name in self.log_settings or (not self.log_settings and spans)
                 found.append(TriedSetting(name, is_choice(given), is_log and min(numbers, default=0) > 0, distinct))
         return tuple(found)
@@ -274,42 +275,38 @@ def best_cell(table: TrialTable) -> BestCell | None:
     """
     from scipy.stats import hypergeom
 
-    best = best_trials(table)
-    choices = {(one.name, value_key(value)) for one in table.varied if one.is_choice for value in one.values}
+    best = {trial.name for trial in best_trials(table)}
+    choices: dict[tuple[str, str], set[str]] = {}
+    for setting in table.varied:
+        for trial in table.complete if setting.is_choice else ():
+            if setting.name in trial.settings:
+                condition = (setting.name, value_key(trial.settings[setting.name]))
+                choices.setdefault(condition, set()).add(trial.name)
     if not best or not choices:
         return None
-
-    def has(trial: TrialRow, condition: tuple[str, str]) -> bool:
-        name, key = condition
-        return name in trial.settings and value_key(trial.settings[name]) == key
-
     expected_share = len(best) / len(table.complete)
-    found: list[tuple[str, str]] = []
-    inside, held, excess = list(table.complete), list(best), 0.0
+
+    def excess(names: set[str]) -> float:
+        return len(names & best) - expected_share * len(names)
+
+    there = {trial.name for trial in table.complete}
     while True:
-        options = []
-        for condition in sorted(choices):
-            all_there = [trial for trial in inside if has(trial, condition)]
-            best_there = [trial for trial in held if has(trial, condition)]
-            options.append((len(best_there) - expected_share * len(all_there), condition, all_there, best_there))
-        more, condition, all_there, best_there = max(options, key=lambda option: option[0])
-        if more <= excess + 1e-9:
+        smaller = max((there & names for names in choices.values()), key=excess)
+        if excess(smaller) <= excess(there) + 1e-9:
             break
-        excess, inside, held = more, all_there, best_there
-        found.append(condition)
-    if not found:
-        return None
-    by_chance = float(hypergeom.sf(len(held) - 1, len(table.complete), len(inside), len(best)))
-    if by_chance * len(choices) >= CHANCE:
+        there = smaller
+    inside = [trial for trial in table.complete if trial.name in there]
+    held = len(there & best)
+    by_chance = float(hypergeom.sf(held - 1, len(table.complete), len(inside), len(best)))
+    if len(inside) == len(table.complete) or by_chance * len(choices) >= CHANCE:
         return None
     # What all of these trials have in common is part of the cell too.
     shared = [one for one in table.varied if one.is_choice and len(_keys(inside, one.name)) == 1]
     names = [one.name for one in shared if one.name in inside[0].settings]
-    there = {trial.name for trial in inside}
     outside = [result(trial) for trial in table.complete if trial.name not in there]
     return BestCell(
         settings={name: inside[0].settings[name] for name in names},
-        best=len(held),
+        best=held,
         best_of=len(best),
         trials=len(inside),
         trials_of=len(table.complete),
@@ -408,6 +405,11 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
         (True, False, False)
     """
     return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
+
+
+def _is_skewed(numbers: Sequence[float]) -> bool:
+    low, high = min(numbers), max(numbers)
+    return low > 0 and high / low > LOG_SPAN and (low + high) / 2 > LOG_SKEW * median(numbers)
 
 
 def _keys(trials: Sequence[TrialRow], setting: str) -> set[str]:
