@@ -128,7 +128,11 @@ def test_lines_without_a_result_stay_in_the_table() -> None:
 @pytest.mark.parametrize(
     ("frame", "metric", "said"),
     [
-        ({"x": [1, 2], "y": [0.1, 0.2]}, None, ["no column whose name says that it is a metric", "--metric y"]),
+        (
+            {"x": [1, 2], "y": [0.1, 0.2]},
+            None,
+            ["no column whose name says that it is a metric", "columns: x, y", "--metric COLUMN"],
+        ),
         ({"x": [1, 2], "accuracy": [0.1, 0.2]}, "qwk", ["no column 'qwk'", "x, accuracy", "seem to be in: accuracy"]),
         ({"x": [1, 2], "acc": [0.1, 0.2], "accuracy": [0.1, 0.2]}, "Accuracy ", []),
         ({"x": [1, 2], "test_f1": [0.1, 0.2], "f1": [0.1, 0.2]}, "weighted_f1", ["several columns", "test_f1, f1"]),

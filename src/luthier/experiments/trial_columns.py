@@ -119,7 +119,7 @@ def columns_of_trials(records: Sequence[Mapping[str, Any]], metric: str | None, 
     declared = [column for column in open_ones if _of_optuna(column) or SETTING.match(column) or FIGURE.match(column)]
     has_settings = any(SETTING.match(column) for column in declared)
     figures = [column for column in open_ones if _is_figure(column, declared=has_settings)]
-    result, others = _result([*figures, *([cost] if cost else [])], open_ones, metric, source, records)
+    result, others = _result([*figures, *([cost] if cost else [])], open_ones, metric, source)
     settings, texts = {}, []
     for column in open_ones:
         if column == result or column in figures:
@@ -150,13 +150,7 @@ def columns_of_trials(records: Sequence[Mapping[str, Any]], metric: str | None, 
     )
 
 
-def _result(
-    figures: Sequence[str],
-    columns: Sequence[str],
-    metric: str | None,
-    source: str,
-    records: Sequence[Mapping[str, Any]],
-) -> tuple[str, list[str]]:
+def _result(figures: Sequence[str], columns: Sequence[str], metric: str | None, source: str) -> tuple[str, list[str]]:
     """The column of the metric, and those that could be taken instead.
 
     Raises:
@@ -165,13 +159,10 @@ def _result(
     telling = sorted((one for one in figures if _rank(one) is not None), key=lambda one: _rank(one) or ())
     if metric is None:
         if not telling:
-            numbers = [column for column in columns if _holds_numbers(column, records)]
-            likely = numbers or list(columns)
-            example = f"--metric {_quoted(likely[-1])}" if likely else "--metric COLUMN"
             raise DataError(
                 f"{source} has no column whose name says that it is a metric, such as accuracy, weighted_f1 or loss; "
-                f"its columns: {', '.join(columns) or 'none that could be one'}. Name the one with the results, as in "
-                f"{example}."
+                f"its columns: {', '.join(columns) or 'none that could be one'}. Name the one with the results: "
+                "--metric COLUMN."
             )
         return telling[0], telling[1:]
     wanted = metric.strip().lower()
@@ -254,7 +245,3 @@ def _is_numeric(cell: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if re.search(r"\s", name) else name
