@@ -71,12 +71,14 @@ PAGE = Page(
 )
 
 
-def look(tmp_path: Path, look_at: Callable[[BrowserPage], Awaitable[None]], *, width: int = 1280) -> None:
+def look(
+    tmp_path: Path, look_at: Callable[[BrowserPage], Awaitable[None]], *, width: int = 1280, shown: Page = PAGE
+) -> None:
     """Opens the page and looks at it; its script writes nothing to the console and asks for nothing."""
 
     async def run() -> None:
         async with browser_page(tmp_path) as page:
-            await page.open(write_page(PAGE, tmp_path / "page.html").as_uri(), width=width)
+            await page.open(write_page(shown, tmp_path / "page.html").as_uri(), width=width)
             await look_at(page)
             assert (page.console, page.asked) == ([], [])
 
@@ -176,6 +178,23 @@ def test_rows_are_found_by_words_and_by_who_was_wrong(tmp_path: Path) -> None:
         assert await give(wrong, "1") == (1, "1 of 3 rows")
 
     look(tmp_path, look_at)
+
+
+@pytest.mark.slow
+def test_of_many_rows_the_first_are_shown_and_all_on_request(tmp_path: Path) -> None:
+    shown = "[...document.querySelectorAll('.luthier-rows > li')].filter((one) => !one.hidden).length"
+    more = "document.querySelector('.luthier-search button')"
+    names = tuple(f"a-spec-whose-name-is-longer-than-a-telephone-is-wide-{n}" for n in range(3))
+    answers = (Answered("4", True), Answered("5", False), None)
+    rows = tuple(AnsweredRow(n, f"text {n}", "4", answers) for n in range(30))
+
+    async def look_at(page: BrowserPage) -> None:
+        assert await page.value("document.documentElement.scrollWidth") == 390
+        assert await page.value(shown) == 12
+        await page.value(f"{more}.click()")
+        assert await page.value(shown) == 30 and await page.value(f"{more}.hidden")
+
+    look(tmp_path, look_at, width=390, shown=Page("", "", (), (Section("Rows", (SideBySide(names, rows),)),)))
 
 
 @pytest.mark.slow

@@ -26,22 +26,30 @@
       });
     });
   }
-  // Searching rows: all words must be in it; and what one spec got wrong.
+  // Searching rows: all words must be in it; and what one spec got wrong. The first rows are shown until more are wanted.
+  const FIRST = 12;
   for (const form of document.querySelectorAll('.luthier-search')) {
     const rows = [...form.nextElementSibling.children];
     const plain = (text) => text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
     const texts = rows.map((row) => plain(row.textContent));
-    const [words, wrong, count] = ['input', 'select', 'output'].map((name) => form.querySelector(name));
+    const [words, wrong, said] = ['input', 'select', 'output'].map((name) => form.querySelector(name));
+    let most = FIRST;
+    const more = document.createElement('button');
+    more.type = 'button';
+    more.textContent = 'Show all';
+    more.addEventListener('click', () => { most = rows.length; choose(); });
+    form.append(more);
     const choose = () => {
       const wanted = plain(words.value).split(/\s+/).filter(Boolean);
-      let shown = 0;
+      let count = 0;
       rows.forEach((row, place) => {
         const found = wanted.every((word) => texts[place].includes(word))
           && (wrong.value === '' || row.dataset.wrong.split(' ').includes(wrong.value));
-        row.hidden = !found;
-        shown += found;
+        count += found;
+        row.hidden = !found || count > most;
       });
-      count.value = `${shown} of ${rows.length} rows`;
+      said.value = `${count} of ${rows.length} rows${count > most ? `, the first ${most} shown` : ''}`;
+      more.hidden = count <= most;
     };
     form.addEventListener('input', choose);
     form.hidden = false;
