@@ -6,9 +6,9 @@ from luthier.evaluation.agreement import Agreement
 from luthier.evaluation.audits import Audit
 from luthier.evaluation.decomposition import CHANGES, Attribution, Changed, Switch
 from luthier.evaluation.resampling import Interval
+from luthier.reporting.audit_figures import difference_strips, identity_chart, level_chart
 from luthier.reporting.audit_sentences import audit_sentences, job_sentences
 from luthier.reporting.numbers import metric_title, number
-from luthier.reporting.plots import box_figure, level_figure, scatter_figure
 from luthier.reporting.table import (
     Bar,
     Block,
@@ -16,7 +16,6 @@ from luthier.reporting.table import (
     Column,
     Columns,
     Example,
-    Figure,
     Fold,
     Lines,
     Page,
@@ -42,6 +41,8 @@ TERMS = {
     "Concordance": "Lin's coefficient: how near the models lie to the identity line; a correlation is 1 on any line.",
     "Lost by choosing": "Best measured value minus the measured value of the model that the service says is best.",
 }
+
+LOST = {"No label": "The answer was none of the task's labels, was refused, or failed; it counts as wrong."}
 
 
 def audit_sections(audit: Audit) -> tuple[Section, ...]:
@@ -112,13 +113,13 @@ def parts_table(job: Attribution) -> Table:
 
 def audit_page(audit: Audit) -> Page:
     """Everything an audit says. Example rows of its jobs are on the page, with their texts."""
-    lost = {"No label": "The answer was none of the task's labels, was refused, or failed; it counts as wrong."}
-    terms = TERMS | (lost if audit.attributions else {})
+    # Only what is on the page: a job by itself has no agreement over models.
+    terms = (TERMS if audit.agreements else {}) | (LOST if audit.attributions else {})
     return Page(
         f"Audit: {audit.source}",
         "What the service reported against what was measured. Every difference is reported minus measured.",
         tuple(audit_sentences(audit)),
-        (*_agreements(audit), *_why(audit), Section("Glossary", (glossary(terms),))),
+        (*_agreements(audit), *_why(audit), *([Section("Glossary", (glossary(terms),))] if terms else [])),
     )
 
 
@@ -131,19 +132,9 @@ def _agreements(audit: Audit) -> list[Section]:
         "the interval of the mean difference, the thin one spans the limits of agreement, the dotted line is 0."
     )
     figures: list[Block] = [
-        "Left: each model's measured against its reported value; below the dotted line the service promised more than "
-        "was delivered. Right: the same models' difference against their level; a slope means that good and poor "
-        "models are misjudged differently."
+        Section(metric_title(one.metric), ((identity_chart(one), level_chart(one)),)) for one in shown
     ]
-    for place, one in enumerate(shown):
-        scatter = Figure(f"figure-{place}-scatter", scatter_figure(one))
-        level = Figure(f"figure-{place}-level", level_figure(one))
-        figures.append(Section(metric_title(one.metric), ((scatter, level),)))
-    boxes = (
-        "A box contains the middle half of the models; the dashed line in it is the mean. A box that does not touch 0 "
-        "is an offset, a tall box is noise."
-    )
-    figures.append(Section("All differences", (boxes, Figure("figure-box", box_figure(shown)))))
+    figures.append(Section("All differences", (difference_strips(shown),)))
     return [
         Section("Agreement", (over_models, agreement_table(audit))),
         Section("Figures", tuple(figures)),

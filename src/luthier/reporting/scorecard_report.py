@@ -12,8 +12,9 @@ from luthier.evaluation.measures import measures_of
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import Perturbation, ReportedMetric, Scorecard
 from luthier.evaluation.text_features import TEXT_FEATURES
+from luthier.reporting.abstention_figure import abstention_chart
+from luthier.reporting.board_figures import calibration_chart, confusion, without_chart
 from luthier.reporting.numbers import Unit, metric_format, metric_title, number
-from luthier.reporting.plots import abstention_figure, calibration_figure, confusion_figure
 from luthier.reporting.scorecard_sentences import (
     abstention_sentence,
     calibration_sentence,
@@ -33,7 +34,6 @@ from luthier.reporting.table import (
     Column,
     Columns,
     Example,
-    Figure,
     Fold,
     Lines,
     Page,
@@ -188,14 +188,12 @@ def _mistakes(card: Scorecard) -> Section | None:
     plots = card.plots
     if not plots.confusion:
         return None
-    confusion = confusion_figure(card.task.labels, plots.confusion)
-    lines = "A line holds the rows of one true label, a column those with one answer; the diagonal is right."
-    said, figures = [_confusion_sentence(card)], [Figure("figure-confusion", confusion, "Confusion", lines)]
+    said = [_confusion_sentence(card)]
+    figures: list[Block] = [confusion(card.task.labels, plots.confusion, "Confusion", ordered=card.task.ordered)]
     if plots.calibration:
         said.append(calibration_sentence(plots.calibration))
-        calibration = calibration_figure({card.model.name: plots.calibration})
-        points = "A point is a tenth of the rows. Under the dotted line the model is overconfident."
-        figures.append(Figure("figure-calibration", calibration, "Calibration", points))
+        drawn = calibration_chart(plots.calibration, card.model.name)
+        figures.append(drawn if drawn is not None else without_chart(plots.calibration, card.model.name))
     found = label_scores(card.task.labels, plots.confusion)
     head = ("label", "precision", "recall", "F1", "rows", "answered")
     columns = (Column(head[0], kind="name"), *(Column(name, "share") for name in head[1:4]))
@@ -207,7 +205,7 @@ def _mistakes(card: Scorecard) -> Section | None:
             "share that was given it. F1: their harmonic mean.",
         ),
     )
-    return Section("Mistakes", (Lines(tuple(said)), tuple(figures), Fold("Label by label", (table,))))
+    return Section("Mistakes", (Lines(tuple(said)), *figures, Fold("Label by label", (table,))))
 
 
 def _confusion_sentence(card: Scorecard) -> str:
@@ -246,7 +244,7 @@ def _abstention(card: Scorecard) -> Section | None:
     ]
     step = max(1, -(-len(found.points) // MOST_POINTS))
     table = Table.of(found.points[::step], columns)
-    figure = Figure("figure-coverage", abstention_figure(found), caption=how)
+    figure = abstention_chart(found, how)
     return Section("When to ask a person", (abstention_sentence(found), figure, Fold("Thresholds", (table,))))
 
 
