@@ -11,11 +11,12 @@ from rich.console import Console
 from luthier.evaluation.agreement import PairedValues
 from luthier.evaluation.audits import Audit, audit_of_attributions, audit_of_pairs
 from luthier.evaluation.decomposition import Condition, Reported, decompose
+from luthier.reporting.audit_figures import difference_strips, identity_chart, level_chart
 from luthier.reporting.audit_report import audit_page, audit_sections, parts_table
 from luthier.reporting.audit_sentences import audit_sentences, figure
+from luthier.reporting.charts.chart import Dots, Rule
 from luthier.reporting.html import fragment, page_text, write_page
 from luthier.reporting.numbers import metric_title
-from luthier.reporting.plots import box_figure, level_figure, scatter_figure
 from luthier.reporting.table import Bar
 from luthier.reporting.terminal import show
 from luthier.tasks.prediction import CallRecord, Prediction
@@ -111,10 +112,11 @@ def test_a_metric_whose_parts_stand_out_is_told_beside_one_whose_parts_do_not() 
 def test_figures_show_the_audits_numbers() -> None:
     audit = made()
     one = audit.agreements[0]
-    assert list(scatter_figure(one).data[1].x) == list(one.pairs.reported)
-    lines = [shape.y0 for shape in level_figure(one).layout.shapes]
-    assert {one.lower_limit.value, one.upper_limit.value, one.difference.value} <= set(lines)
-    assert list(box_figure(audit.agreements).data[0].y) == pytest.approx(one.pairs.differences.tolist())
+    [dots] = [mark for mark in identity_chart(one).marks if isinstance(mark, Dots)]
+    assert dots.x == one.pairs.reported and dots.y == one.pairs.measured
+    rules = [mark.value for mark in level_chart(one).marks if isinstance(mark, Rule)]
+    assert {one.lower_limit.value, one.upper_limit.value, one.difference.value} <= set(rules)
+    assert difference_strips(audit.agreements).strips[0].values == pytest.approx(one.pairs.differences.tolist())
     bars = [row.cells[2] for row in parts_table(job().attributions[0]).rows]
     assert [bar.interval.value for bar in bars if isinstance(bar, Bar)] == pytest.approx([0.0, 0.25, 0.25])
 
@@ -137,8 +139,9 @@ def test_strangers_names_and_texts_bring_no_tag_and_no_attribute(make: Any) -> N
 def test_the_page_opens_from_disk_draws_every_figure_and_runs_nothing(
     audit: Audit, chromium: Any, tmp_path: Path
 ) -> None:
-    opened = chromium(write_page(audit_page(audit), tmp_path / "audit.html"))
+    page = audit_page(audit)
+    opened = chromium(write_page(page, tmp_path / "audit.html"))
     assert 'data-drawn="yes"' in opened.document
     assert "data-pwned" not in opened.document.split(">", 2)[1]
-    assert opened.document.count('class="main-svg"') >= opened.document.count("data-figure=")
+    assert opened.document.count('class="lu-chart') == len(list(page.figures()))
     assert not opened.console

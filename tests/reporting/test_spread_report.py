@@ -5,8 +5,8 @@ import io
 from rich.console import Console
 
 from luthier.evaluation.spread import spread_of
+from luthier.reporting.board_figures import spread_strips
 from luthier.reporting.html import fragment
-from luthier.reporting.plots import spread_figure
 from luthier.reporting.spread_report import spread_section, spread_sentences
 from luthier.reporting.terminal import show
 
@@ -42,7 +42,7 @@ def test_names_are_escaped_in_html() -> None:
 
 
 def test_the_figure_shows_every_draw() -> None:
-    assert [len(trace.y) for trace in spread_figure(SPREAD).data] == [4, 4]
+    assert [len(strip.values) for strip in spread_strips(SPREAD).strips] == [4, 4]
 
 
 def test_too_few_draws_to_tell_anything_say_how_many_it_takes() -> None:

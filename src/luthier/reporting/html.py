@@ -54,13 +54,6 @@ LONGEST_WORD = 64
 FEWEST_SORTED = 3
 """Rows from which a table can be sorted."""
 
-DRAWING = """
-for (const node of document.querySelectorAll('script[data-figure]')) {
-  const figure = JSON.parse(node.textContent);
-  Plotly.newPlot(node.dataset.figure, figure.data, figure.layout, {displayModeBar: false, responsive: true});
-}
-"""
-
 
 def fragment(*sections: Section) -> str:
     """Sections as a self-contained fragment for `_repr_html_`; every text in it is escaped."""
@@ -80,11 +73,10 @@ def page_text(page: Page) -> str:
     """The page as HTML; it opens from disk and needs nothing from outside."""
     from markupsafe import Markup
 
-    drawn = tuple(page.figures())
     frames = tuple(page.frames())
     programs = {hashlib.sha256(one.script.encode()).hexdigest()[:16]: one.script for one in frames}
     names = {script: f"program-{digest}" for digest, script in programs.items()}
-    scripts = [*(_plotly() if drawn else ()), *([_file("frames.js")] if frames else ()), *map(_file, SCRIPTS)]
+    scripts = [*([_file("frames.js")] if frames else ()), *map(_file, SCRIPTS)]
     # Markup only for what this module wrote itself or has escaped; everything else is escaped by the template.
     return (
         _environment()
@@ -102,12 +94,6 @@ def page_text(page: Page) -> str:
             ],
         )
     )
-
-
-def _plotly() -> tuple[str, ...]:
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs(), DRAWING
 
 
 @cache
@@ -196,8 +182,6 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FunctionLoader(_file),
     )
     environment.filters |= {"cut": _cut}
-    # jinja2's `tojson` writes `<`, `>` and `&` as escapes, so that no parser finds a tag in a figure.
-    environment.policies["json.dumps_function"] = lambda figure, **_: figure.to_json(validate=False)
     environment.globals |= {"columns_of": _columns, "cell_of": _cell, "kind_of": lambda block: type(block).__name__}
     environment.globals |= {"tinted": _tinted, "figure_of": _figure, "json_of": _json, "key_of": _key, "sorts": _sorts}
     environment.globals |= {"shown_names": _shown_names, "short_names": short_names}

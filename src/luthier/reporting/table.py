@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from luthier.evaluation.resampling import Interval, plain
 from luthier.reporting.charts.chart import Chart, Confusion, Parallel, Strips
 from luthier.reporting.numbers import Unit
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 __all__ = [
     "Answered",
@@ -29,7 +26,6 @@ __all__ = [
     "Columns",
     "Drawn",
     "Example",
-    "Figure",
     "Fold",
     "Frame",
     "Highlighted",
@@ -155,23 +151,6 @@ class Lines:
     """A list of sentences."""
 
     lines: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A plotly figure, drawn in the element of this id; on pages only. A tuple of figures is drawn side by side.
-
-    Attributes:
-        id: of the element.
-        figure: what is drawn.
-        title: its heading.
-        caption: says how it is read, above it.
-    """
-
-    id: str
-    figure: go.Figure
-    title: str = ""
-    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,9 +281,9 @@ class Page:
     sections: tuple[Section, ...]
     footer: str = ""
 
-    def figures(self) -> Iterator[Figure]:
+    def figures(self) -> Iterator[Drawn]:
         """Every figure of the page."""
-        return (block for block in self._blocks() if isinstance(block, Figure))
+        return (block for block in self._blocks() if isinstance(block, Chart | Strips | Confusion | Parallel))
 
     def frames(self) -> Iterator[Frame]:
         """Every frame of the page."""
@@ -339,21 +318,7 @@ class Page:
 
 
 Drawn = Chart | Strips | Confusion | Parallel
-Block = (
-    str
-    | Table
-    | Lines
-    | Drawn
-    | tuple[Drawn, ...]
-    | Figure
-    | tuple[Figure, ...]
-    | Frame
-    | Example
-    | SideBySide
-    | Highlighted
-    | Fold
-    | Section
-)
+Block = str | Table | Lines | Drawn | tuple[Drawn, ...] | Frame | Example | SideBySide | Highlighted | Fold | Section
 
 
 def _documents(blocks: Iterable[Block]) -> list[dict[str, Any]]:
@@ -375,7 +340,7 @@ def _document(block: Block) -> list[dict[str, Any]]:
         return [{"kind": "section", "title": title, "blocks": _documents(block.blocks)}]
     if isinstance(block, tuple):
         return [one for figure in block for one in _document(figure)]
-    if isinstance(block, Figure | Frame):
+    if isinstance(block, Frame):
         return []
     kind = "side_by_side" if isinstance(block, SideBySide) else type(block).__name__.lower()
     return [{"kind": kind, **plain(block)}]
