@@ -20,7 +20,7 @@ def titles(page: Page) -> set[str]:
 def test_a_comparison_has_its_leaderboard_and_its_worst_rows(past: Past) -> None:
     page = run_page(past.first.run_id)
     assert page.title == "Leaderboard: stars"
-    assert {"Leaderboard", "Errors"} <= titles(page)
+    assert {"Leaderboard", "Wrong answers"} <= titles(page)
     text = page_text(page)
     assert "made without the rows" not in text
     assert past.first.run_id in text
