@@ -9,8 +9,8 @@ from typing import Any
 from luthier.errors import DataError
 from luthier.evaluation.resampling import plain
 from luthier.outputs import check_file, write_file
-from luthier.reporting.charts.chart import Chart
-from luthier.reporting.charts.svg import chart_svg
+from luthier.reporting.charts.chart import Figure
+from luthier.reporting.charts.draw import figure_svg
 from luthier.reporting.html import fragment
 from luthier.reporting.table import Section
 
@@ -31,7 +31,7 @@ class ShownFigure:
         Cost: Two trials. A notebook shows this figure; .save("figure.svg") writes it.
     """
 
-    figure: Chart
+    figure: Figure
 
     def save(self, path: str | Path) -> Path:
         """Writes the figure as an SVG file that needs nothing else.
@@ -52,7 +52,7 @@ class ShownFigure:
         file = check_file(file)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            return write_file(file, chart_svg(self.figure))
+            return write_file(file, figure_svg(self.figure))
         except OSError as error:
             raise DataError(f"cannot write {file}: {error.strerror}. Choose another folder.") from error
 

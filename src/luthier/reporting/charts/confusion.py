@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from luthier.reporting.charts.chart import Confusion
-from luthier.reporting.charts.svg import text
+from luthier.reporting.charts.svg import CHARACTER, svg_file, text
 from luthier.reporting.numbers import number
-from luthier.reporting.short_names import short_names
+from luthier.reporting.short_names import short_names, shortened
 
-__all__ = ["confusion_html", "shown_counts"]
+__all__ = ["confusion_html", "confusion_svg", "shown_counts"]
 
 NO_LABEL = "(no label)"
 """Head of the last column: off label, refused or failed."""
@@ -17,6 +17,10 @@ LONGEST_LABEL = 18
 
 LARGE, MIDDLE = 12, 30
 """Labels up to which cells are large, and of middle size; more make them small."""
+
+
+LONGEST = 28
+"""Characters of a label in a file."""
 
 
 def shown_counts(figure: Confusion) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
@@ -48,6 +52,38 @@ def confusion_html(figure: Confusion) -> str:
         f'<table class="lu-confusion {size}"><caption>true label down, answer across</caption>'
         f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def confusion_svg(figure: Confusion) -> str:
+    """The table as an SVG file that needs nothing else."""
+    answers, counts = shown_counts(figure)
+    pixels = 44 if len(figure.labels) <= LARGE else 32 if len(figure.labels) <= MIDDLE else 21
+    size = (pixels * len(answers), pixels * len(counts))
+    names = [shortened(one, LONGEST) for one in answers]
+    room = 12 + round(CHARACTER * max(map(len, names), default=0))
+    parts = []
+    for place, name in enumerate(names):
+        middle = pixels * (place + 0.5)
+        parts.append(f'<text class="lu-name" transform="translate({middle + 4},-6) rotate(-90)">{text(name)}</text>')
+        if place < len(counts):
+            parts.append(f'<text class="lu-name" x="-8" y="{middle + 4}" text-anchor="end">{text(name)}</text>')
+    for down, line in enumerate(counts):
+        whole = sum(line)
+        for across, cell in enumerate(line):
+            css = "c0" if down == across else "c1"
+            corner = f'x="{pixels * across + 1}" y="{pixels * down + 1}" width="{pixels - 2}" height="{pixels - 2}"'
+            if cell:
+                parts.append(f'<rect class="{css}" {corner} style="fill-opacity:{0.55 * cell / whole:.2f}"/>')
+            where = f'x="{pixels * (across + 0.5)}" y="{pixels * (down + 0.5) + 4}" text-anchor="middle"'
+            css = "lu-name" if cell else "lu-note"
+            parts.append(f'<text class="{css}" {where}{_small(pixels)}>{cell:,}</text>')
+    along = ("true label down, answer across", "")
+    return svg_file(figure, (), "".join(parts), left=room, size=size, along=along, above=room)
+
+
+def _small(pixels: int) -> str:
+    """The size of counts in small cells."""
+    return ' style="font-size:9.5px"' if pixels < 30 else ""
 
 
 def _cell(truth: str, answer: str, cell: int, whole: int, *, right: bool) -> str:

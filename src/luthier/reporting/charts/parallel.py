@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from luthier.reporting.charts.chart import Dots, Parallel, ParallelAxis, ParallelLine
-from luthier.reporting.charts.svg import LOOKS, Told, legend, text, told_attributes
+from luthier.reporting.charts.svg import LOOKS, Told, legend, svg_file, text, told_attributes
+from luthier.reporting.short_names import shortened
 
-__all__ = ["parallel_html", "parallel_plot"]
+__all__ = ["parallel_html", "parallel_plot", "parallel_svg"]
 
 HEIGHT = 300
 MOST_LINES = 1000
@@ -15,6 +16,9 @@ MOST_LINES = 1000
 
 WIDTH = 1000
 """Of the coordinates that lines are drawn in; they are stretched to the page."""
+
+LEAST_WIDTH = 720
+"""Of a file, in CSS pixels; many axes make it wider."""
 
 SPREAD = 0.05
 """Share of an axis over which lines of one choice are spread, so that their number shows."""
@@ -26,8 +30,7 @@ def parallel_html(figure: Parallel, told: Told | None = None) -> str:
     """Axes and lines, without heading and sentence; arguments as of `chart_html`."""
     lines = shown_lines(figure)
     named = tuple(Dots((), (), name, look) for look, name in enumerate(figure.legend))
-    left_out = len(figure.lines) - len(lines)
-    note = f" An even sample of {len(lines):,} of {len(figure.lines):,} is drawn." if left_out else ""
+    note = f" {_sampled(figure, lines)}" if len(figure.lines) > len(lines) else ""
     heads = "".join(f'<span title="{text(axis.title)}"><bdi>{text(axis.title)}</bdi></span>' for axis in figure.axes)
     return (
         f'<div class="lu-chart lu-parallel" data-what="{text(figure.what)}">{legend(named)}'
@@ -37,6 +40,27 @@ def parallel_html(figure: Parallel, told: Told | None = None) -> str:
         f"{''.join(parallel_plot(figure, lines, told))}</svg></div></div>"
         f'<p class="lu-count" aria-live="polite">{len(lines):,} {text(figure.what)}.{note}</p></div>'
     )
+
+
+def parallel_svg(figure: Parallel) -> str:
+    """Axes and lines as an SVG file that needs nothing else."""
+    named = tuple(Dots((), (), name, look) for look, name in enumerate(figure.legend))
+    count = len(figure.axes)
+    width = max(LEAST_WIDTH, 90 * count)
+    most = max(3, int(width / count / 7))
+    heads = "".join(
+        f'<text class="lu-name" x="{100 * _place(place, count):.3f}%" y="-10" text-anchor="middle">'
+        f"{text(shortened(axis.title, most))}</text>"
+        for place, axis in enumerate(figure.axes)
+    )
+    lines = shown_lines(figure)
+    drawn = heads + "".join(parallel_plot(figure, lines, None))
+    said = f"{len(lines):,} {figure.what}" if len(lines) == len(figure.lines) else _sampled(figure, lines)
+    return svg_file(figure, named, drawn, left=16, size=(width, HEIGHT), along=(said, ""), above=20)
+
+
+def _sampled(figure: Parallel, lines: Sequence[ParallelLine]) -> str:
+    return f"An even sample of {len(lines):,} of {len(figure.lines):,} {figure.what} is drawn."
 
 
 def shown_lines(figure: Parallel) -> Sequence[ParallelLine]:

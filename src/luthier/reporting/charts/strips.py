@@ -8,12 +8,23 @@ from statistics import quantiles
 
 from luthier.reporting.charts.chart import Dots, Strip, Strips
 from luthier.reporting.charts.scales import Scale, scale_of
-from luthier.reporting.charts.svg import LOOKS, Told, across, element, legend, text, told_attributes
+from luthier.reporting.charts.svg import (
+    LOOKS,
+    RIGHT,
+    WIDTH,
+    Told,
+    across,
+    element,
+    legend,
+    svg_file,
+    text,
+    told_attributes,
+)
 from luthier.reporting.numbers import interval as written_interval
 from luthier.reporting.numbers import number
 from luthier.reporting.short_names import short_names
 
-__all__ = ["FEWEST_BOXED", "strips_html", "strips_plot"]
+__all__ = ["FEWEST_BOXED", "strips_html", "strips_plot", "strips_svg"]
 
 NAME, STRIP = 19, 22
 """Heights of a name and of the values beneath it, in CSS pixels."""
@@ -39,6 +50,14 @@ def strips_html(figure: Strips, told: Told | None = None) -> str:
     )
 
 
+def strips_svg(figure: Strips) -> str:
+    """The strips as an SVG file that needs nothing else."""
+    named = tuple(Dots((), (), name, look) for look, name in enumerate(figure.legend))
+    size = (WIDTH - 2 * RIGHT, _height(figure))
+    drawn = "".join(strips_plot(figure, None))
+    return svg_file(figure, named, drawn, left=RIGHT, size=size, along=(figure.axis.title, ""))
+
+
 def strips_plot(figure: Strips, told: Told | None) -> Iterator[str]:
     """What lies inside of the SVG, ticks included."""
     x, height = _scale(figure), _height(figure)
@@ -47,15 +66,15 @@ def strips_plot(figure: Strips, told: Told | None) -> Iterator[str]:
         at = across(x, tick.value)
         yield f'<line class="lu-grid" x1="{at}" x2="{at}" y1="{top}" y2="{height}"/>'
         yield f'<text x="{at}" y="{height + 15}" text-anchor="middle">{text(tick.text)}</text>'
-    shown = short_names(strip.name for strip in figure.strips)
-    for place, strip in enumerate(figure.strips):
-        yield from _strip(strip, shown[strip.name], x, top + place * (NAME + STRIP), figure, told)
     for rule in figure.rules:
         if x.holds(rule.value):
             at = across(x, rule.value)
             yield f'<line class="lu-rule {rule.style}" x1="{at}" x2="{at}" y1="{top - 4}" y2="{height}"/>'
             side = "end" if x.share(rule.value) > 0.75 else "start" if x.share(rule.value) < 0.25 else "middle"
             yield f'<text x="{at}" y="{top - 8}" text-anchor="{side}">{text(rule.text)}</text>' if rule.text else ""
+    shown = short_names(strip.name for strip in figure.strips)
+    for place, strip in enumerate(figure.strips):
+        yield from _strip(strip, shown[strip.name], x, top + place * (NAME + STRIP), figure, told)
 
 
 def _strip(strip: Strip, short: str, x: Scale, top: int, figure: Strips, told: Told | None) -> Iterator[str]:
@@ -65,7 +84,7 @@ def _strip(strip: Strip, short: str, x: Scale, top: int, figure: Strips, told: T
         note = written_interval(strip.interval, figure.axis.unit)
     small = f' <tspan class="lu-note">{text(note)}</tspan>' if note else ""
     whole = f"<title>{text(strip.name)}</title>" if short != strip.name else ""
-    yield f'<text class="lu-name" x="0" y="{top + 14}">{whole}{text(short)}{small}</text>'
+    yield f'<text class="lu-name lu-halo" x="0" y="{top + 14}">{whole}{text(short)}{small}</text>'
     yield f'<line class="lu-grid" x2="100%" y1="{middle}" y2="{middle}"/>'
     values = [value for value in strip.values if math.isfinite(value)]
     if strip.boxed and len(values) >= FEWEST_BOXED:

@@ -8,13 +8,16 @@ of categories are HTML around the plot.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from html import escape
+from importlib.resources import files
 
-from luthier.reporting.charts.chart import Band, Bars, Chart, Curve, Dots, Mark, Rule
+from luthier.reporting.charts.chart import Band, Bars, Chart, Curve, Dots, Figure, Mark, Rule
 from luthier.reporting.charts.scales import Scale, scale_of, tops, values_along
 from luthier.reporting.numbers import printable
-from luthier.reporting.short_names import short_names
+from luthier.reporting.short_names import short_names, shortened
 
 __all__ = [
     "LOOKS",
@@ -24,6 +27,7 @@ __all__ = [
     "chart_svg",
     "element",
     "legend",
+    "svg_file",
     "symbol",
     "text",
     "told_attributes",
@@ -62,6 +66,9 @@ WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 64, 24, 34, 52
 CHARACTER = 7.2
 """Width of a character of a tick."""
 
+LONGEST_BESIDE = 24
+"""Characters of a category that is written to the left of a plot."""
+
 
 class Told:
     """What is said of points, each text once a page, so that ten charts of one thing repeat none of it."""
@@ -87,15 +94,14 @@ def chart_html(chart: Chart, told: Told | None = None) -> str:
         told: takes what is said of points, for the page's script; without it the points have it themselves.
     """
     x, y = _scales(chart)
-    left = 10 + round(CHARACTER * max((len(tick.text) for tick in y.ticks), default=0))
+    left = 10 + _room_beside(y)
     square = f";max-width:{chart.height + left + 40}px" if chart.square else ""
-    names = y.axis.scale != "category"
     return (
         f'<div class="lu-chart" style="padding-left:{left}px{square}">'
         f"{legend(chart.marks)}"
         f'<div class="lu-ytitle">{text(chart.y.title)}</div>'
         f'<svg class="lu-plot" width="100%" height="{chart.height}" role="img" aria-label="{text(chart.said)}">'
-        f"{''.join(_plot(chart, x, y, told, ticks_x=x.axis.scale != 'category', ticks_y=names))}</svg>"
+        f"{''.join(_plot(chart, x, y, told))}</svg>"
         f"{_categories(x)}"
         f'<div class="lu-xtitle">{text(chart.x.title)}</div></div>'
     )
@@ -104,33 +110,70 @@ def chart_html(chart: Chart, told: Told | None = None) -> str:
 def chart_svg(chart: Chart) -> str:
     """The chart as an SVG file that needs nothing else: for MLflow's artifact view, a slide, a paper."""
     x, y = _scales(chart)
-    left = max(LEFT, 16 + round(CHARACTER * max((len(tick.text) for tick in y.ticks), default=0)))
-    width = chart.height + left + RIGHT if chart.square else WIDTH
-    named = [mark for mark in chart.marks if not isinstance(mark, Rule) and mark.name]
-    top = TOP + (22 if chart.title else 0) + 20 * math.ceil(len(named) / 3)
-    height = top + chart.height + BOTTOM
-    plot_width = width - left - RIGHT
-    first = top - 12 - 20 * math.ceil(len(named) / 3)
-    shown = short_names((mark.name for mark in named), LONGEST_NAME)
-    legend = "".join(
-        f'<svg x="{left + place % 3 * plot_width / 3:.0f}" y="{first + 20 * (place // 3)}" '
+    left = max(LEFT, 16 + _room_beside(y))
+    width = chart.height if chart.square else WIDTH - left - RIGHT
+    drawn = "".join(_plot(chart, x, y, None, letters=_letters(width / max(1, len(x.ticks)))))
+    return svg_file(
+        chart, chart.marks, drawn, left=left, size=(width, chart.height), along=(chart.x.title, chart.y.title)
+    )
+
+
+def svg_file(
+    figure: Figure,
+    marks: Sequence[Mark],
+    drawn: str,
+    *,
+    left: int,
+    size: tuple[int, int],
+    along: tuple[str, str] = ("", ""),
+    above: int = 0,
+) -> str:
+    """A drawing with its title, its legend and the titles of its axes as an SVG file, on light paper.
+
+    Args:
+        figure: what is drawn.
+        marks: those that have a name are in the legend.
+        drawn: the drawing.
+        left: its distance from the left, in CSS pixels.
+        size: its width and height.
+        along: what lies along it, across and up.
+        above: room it needs for what stands above it.
+    """
+    width, height = size
+    named = [mark for mark in marks if not isinstance(mark, Rule) and mark.name]
+    columns = max(1, width // 230)
+    first = TOP + (12 if figure.title else -12)
+    top = first + 20 * math.ceil(len(named) / columns) + (22 if along[1] else 6) + above
+    whole = (left + width + RIGHT, top + height + BOTTOM)
+    shown = short_names((mark.name for mark in named), _letters(width / columns - 24))
+    items = "".join(
+        f'<svg x="{left + place % columns * width / columns:.0f}" y="{first + 20 * (place // columns)}" '
         f'width="16" height="16" overflow="visible">{symbol(mark)}'
         f'<text x="20" y="12">{text(shown[mark.name])}</text></svg>'
         for place, mark in enumerate(named)
     )
-    heading = f'<text class="lu-title" x="{left}" y="22">{text(chart.title)}</text>' if chart.title else ""
+    title = short_names([figure.title], _letters((whole[0] - 24) / 1.25))[figure.title]
+    heading = f'<text class="lu-title" x="12" y="22">{text(title)}</text>' if title else ""
+    upward = f'<text x="{left}" y="{top - 10}">{text(along[1])}</text>' if along[1] else ""
+    middle = f'x="{left + width / 2:.0f}" y="{whole[1] - 10}" text-anchor="middle"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" aria-label="{text(chart.said)}"><style>{_file_style()}</style>'
-        f'<rect width="100%" height="100%" class="lu-paper"/>'
-        f"{heading}"
-        f"{legend}"
-        f'<text x="{left}" y="{top - 10}" class="lu-soft">{text(chart.y.title)}</text>'
-        f'<svg x="{left}" y="{top}" width="{plot_width}" height="{chart.height}" overflow="visible">'
-        f"{''.join(_plot(chart, x, y, None, ticks_x=True, ticks_y=True))}</svg>"
-        f'<text x="{left + plot_width / 2:.0f}" y="{height - 10}" text-anchor="middle" class="lu-soft">'
-        f"{text(chart.x.title)}</text></svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole[0]}" height="{whole[1]}" '
+        f'viewBox="0 0 {whole[0]} {whole[1]}" role="img" aria-label="{text(figure.said)}">'
+        f"<style>{_file_style()}</style>"
+        f'<rect width="100%" height="100%" class="lu-paper"/>{heading}{items}{upward}'
+        f'<svg x="{left}" y="{top}" width="{width}" height="{height}" overflow="visible">{drawn}</svg>'
+        f"<text {middle}>{text(along[0])}</text></svg>"
     )
+
+
+def _letters(pixels: float) -> int:
+    """Characters of a tick that have room in a width."""
+    return max(3, int(pixels / CHARACTER))
+
+
+def _room_beside(y: Scale) -> int:
+    """Width of what is written to the left of a plot."""
+    return round(CHARACTER * max((len(shortened(tick.text, LONGEST_BESIDE)) for tick in y.ticks), default=0))
 
 
 def symbol(mark: Mark) -> str:
@@ -171,20 +214,23 @@ def _categories(x: Scale) -> str:
     return f'<div class="lu-categories">{names}</div>'
 
 
-def _plot(chart: Chart, x: Scale, y: Scale, told: Told | None, *, ticks_x: bool, ticks_y: bool) -> Iterator[str]:
-    """What lies inside of the axes, and the ticks beside them."""
+def _plot(chart: Chart, x: Scale, y: Scale, told: Told | None, letters: int = 0) -> Iterator[str]:
+    """What lies inside of the axes, and the ticks beside them; names of categories along x with so many letters."""
     height = chart.height
     for tick in y.ticks:
         at = _down(y, tick.value, height)
         yield f'<line class="lu-grid" x2="100%" y1="{at}" y2="{at}"/>'
-        if ticks_y:
-            yield f'<text x="-8" y="{at}" dy=".35em" text-anchor="end">{text(tick.text)}</text>'
+        written = text(shortened(tick.text, LONGEST_BESIDE))
+        yield f'<text x="-8" y="{at}" dy=".35em" text-anchor="end">{written}</text>'
     for tick in x.ticks:
         at = across(x, tick.value)
-        if x.axis.scale != "category":
+        written = tick.text
+        if x.axis.scale == "category":
+            written = shortened(tick.text, letters) if letters else ""
+        else:
             yield f'<line class="lu-grid" x1="{at}" x2="{at}" y2="{height}"/>'
-        if ticks_x:
-            yield f'<text x="{at}" y="{height + 17}" text-anchor="middle">{text(tick.text)}</text>'
+        if written:
+            yield f'<text x="{at}" y="{height + 17}" text-anchor="middle">{text(written)}</text>'
     yield f'<line class="lu-axis" x2="100%" y1="{height}" y2="{height}"/>'
     for mark in chart.marks:
         yield from _mark(mark, x, y, height, told)
@@ -333,8 +379,12 @@ def text(given: str) -> str:
     return escape(printable(given))
 
 
+@cache
 def _file_style() -> str:
-    """The style of a file of its own: charts.css, which a page has for all charts."""
-    from importlib.resources import files
-
-    return files("luthier.reporting.charts").joinpath("charts.css").read_text("utf-8")
+    """charts.css for a file of its own, with the light colours themselves: few programs but browsers know variables."""
+    style = files("luthier.reporting.charts").joinpath("charts.css").read_text("utf-8")
+    rules = [line for line in style.splitlines() if not re.match(r"\s+--|:root|@media|\}", line)]
+    # The share of a cell is a variable of HTML; tables are drawn by other means in a file.
+    rules = [line for line in rules if "--share" not in line]
+    light = dict(re.findall(r"(--lu-[\w-]+): light-dark\((#\w+),", style))
+    return re.sub(r"var\((--lu-[\w-]+)\)", lambda found: light[found[1]], "\n".join(rules))
