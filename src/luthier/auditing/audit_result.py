@@ -154,7 +154,7 @@ def log_audit(
         mlflow.log_table(audit.pairs_frame(), "pairs.json", run_id=run.run_id)
         if audit.attributions:
             mlflow.log_table(audit.parts_frame(), "parts.json", run_id=run.run_id)
-        run.log_file("report.html", lambda file: write_page(audit_page(audit), file))
+        run.log_page(audit_page(audit))
     return run.run_id
 
 

@@ -24,7 +24,6 @@ from luthier.plans import Plan, plan_fit, plan_rows
 from luthier.providers.exchange import Request
 from luthier.reporting.across_report import across_page, across_sentences
 from luthier.reporting.board_report import board_page
-from luthier.reporting.html import write_page
 from luthier.reporting.live import DisplayBudget, LiveBoard
 from luthier.reporting.markdown import described, listed
 from luthier.spec import Fitted, Spec
@@ -323,7 +322,7 @@ class _TableRun:
         run.tag(TAGS["partial"], str(board.partial or bool(board.waiting)).lower())
         run.describe(described(board))
         rows = self._table.rows
-        run.log_file("report.html", lambda file: write_page(board_page(board, rows, spreads=spreads), file))
+        run.log_page(board_page(board, rows, spreads=spreads))
 
 
 def _shown(options: RunOptions, live: LiveBoard | None) -> contextlib.AbstractContextManager[LiveBoard | None]:
@@ -339,7 +338,7 @@ def _log_across(run: MlflowRun, found: Boards) -> None:
     run.describe(listed(across_sentences(across)))
     leaderboards = {name: board.leaderboard for name, board in found.boards.items()}
     spreads = {name: board.spreads for name, board in found.boards.items()}
-    run.log_file("report.html", lambda file: write_page(across_page(leaderboards, across, spreads=spreads), file))
+    run.log_page(across_page(leaderboards, across, spreads=spreads))
 
 
 def first_asked(

@@ -11,7 +11,6 @@ from luthier.evaluation.figures import figures
 from luthier.evaluation.scorecard import Scorecard
 from luthier.experiments.answer_tables import answers_table
 from luthier.reporting.explained_rows import explanation_examples
-from luthier.reporting.html import write_page
 from luthier.reporting.markdown import listed, page_markdown
 from luthier.reporting.scorecard_report import scorecard_page
 from luthier.reporting.scorecard_sentences import verdict
@@ -74,7 +73,7 @@ def log_assessment(
         run.log_answers(answers_table(task, rows, predictions))
         run.log_text(page_markdown(page), "scorecard.md")
         mlflow.log_dict(card.to_document(), "scorecard.json", run_id=run.run_id)
-        run.log_file(PAGE, lambda file: write_page(page, file))
+        run.log_page(page)
         if model.model_id is not None:
             client = mlflow.MlflowClient()
             client.log_inputs(run.run_id, models=[LoggedModelInput(model_id=model.model_id)])

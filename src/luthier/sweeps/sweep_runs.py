@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
@@ -15,6 +14,7 @@ from luthier.evaluation.resampling import plain
 from luthier.reporting.markdown import listed
 from luthier.spec import Spec
 from luthier.sweeps.study_state import StudyState
+from luthier.sweeps.sweep_report import sweep_page
 from luthier.sweeps.sweep_sentences import sweep_sentences
 from luthier.sweeps.trial import StudyFacts, SweepTrial, TrialStatus
 from luthier.tracking.runs import MlflowRun, begin_run, spec_tags
@@ -64,9 +64,6 @@ class SweepReport(Protocol):
 
     def document(self) -> dict[str, Any]:
         """Everything as JSON values."""
-
-    def write_page(self, path: str | Path) -> Path:
-        """Writes the report as one HTML file."""
 
 
 class SweepRuns:
@@ -191,7 +188,7 @@ class SweepRuns:
         from mlflow.entities import Metric
 
         parent = MlflowRun(self.parent_id)
-        parent.log_file("report.html", report.write_page)
+        parent.log_page(sweep_page(report.state))
         parent.log_text(json.dumps(report.document(), ensure_ascii=False), SWEEP_RESULT)
         self._log_trials(report)
         parent.describe(listed(sweep_sentences(report.state)))

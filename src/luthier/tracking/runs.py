@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
+from luthier.reporting.figure_files import figure_files
+from luthier.reporting.html import write_page
 from luthier.spec import Fitted, Spec
 from luthier.tables import utf8_frame
 from luthier.techniques import read_fitted
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowEntity
 
     from luthier.evaluation.resampling import Interval
+    from luthier.reporting.table import Page
 
 __all__ = [
     "TAGS",
@@ -80,6 +83,9 @@ LONGEST_PARAM = 500
 
 MOST_TABLE_ROWS = 20_000
 """Rows of predictions shown in MLflow's table view, which a browser holds whole; the parquet has all."""
+
+PAGE, CHARTS = "report.html", "charts"
+"""Artifacts of a run: its page, and the folder with the page's figures."""
 
 FITTED = "fitted"
 """Artifact folder of a run that holds what was measured."""
@@ -199,6 +205,16 @@ class MlflowRun:
             file = Path(scratch) / name
             write(file)
             self._client.log_artifact(self.run_id, str(file))
+
+    def log_page(self, page: Page) -> None:
+        """The page as `report.html`, and each of its figures as `charts/NAME.svg`, which MLflow shows by itself."""
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            write_page(page, folder / PAGE)
+            (folder / CHARTS).mkdir()
+            for name, svg in figure_files(page):
+                (folder / CHARTS / name).write_text(svg, "utf-8")
+            self._client.log_artifacts(self.run_id, str(folder))
 
     def tag(self, name: str, value: str) -> None:
         """Sets a tag."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError, SpecError
 from luthier.providers.prices import dollars
-from luthier.reporting.table import Column, Row, Section, Table
+from luthier.reporting.table import Column, Page, Row, Section, Table
 from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.preflight_findings import PreflightFinding
@@ -152,6 +152,11 @@ class Preflight:
 
         show(self.section(stops=stops), console=console or Console(stderr=True))
 
+    def page(self) -> Page:
+        """The report as a page of its own."""
+        lead = f"What was checked before a job at {self.place} was paid for."
+        return Page(f"Before training: {self.spec}", lead, (), (self.section(),))
+
     def _repr_html_(self) -> str:
         from luthier.reporting.html import fragment
 
@@ -267,9 +272,11 @@ def log_preflight(run_id: str, check: Preflight) -> None:
     """Keeps the figures and the report with the run of the job."""
     import mlflow
 
+    from luthier.reporting.html import page_text
+
     client = mlflow.MlflowClient()
     client.log_dict(run_id, check.document(), "tune/preflight.json")
-    client.log_text(run_id, check._repr_html_(), "tune/preflight.html")
+    client.log_text(run_id, page_text(check.page()), "tune/preflight.html")
 
 
 def check_hyperparameters(spec: FineTune, tuner: Tuner) -> None:

@@ -47,7 +47,7 @@ def parallel_svg(figure: Parallel) -> str:
     named = tuple(Dots((), (), name, look) for look, name in enumerate(figure.legend))
     count = len(figure.axes)
     width = max(LEAST_WIDTH, 90 * count)
-    most = max(3, int(width / count / 7))
+    most = max(3, int(width / max(1, count) / 7))
     heads = "".join(
         f'<text class="lu-name" x="{100 * _place(place, count):.3f}%" y="-10" text-anchor="middle">'
         f"{text(shortened(axis.title, most))}</text>"

@@ -1,0 +1,38 @@
+"""The figures of a page as SVG files, named by what they show: for MLflow's artifact view, slides, papers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from luthier.reporting.charts.draw import figure_svg
+from luthier.reporting.table import Block, Drawn, Fold, Page, Section
+
+__all__ = ["figure_files"]
+
+MOST_FILES = 24
+"""The first figures of a page; a page of forty specs has one for each of them in several sections."""
+
+LONGEST_NAME = 60
+
+
+def figure_files(page: Page) -> Iterator[tuple[str, str]]:
+    """File name and SVG text of each figure, in the order of the page; figures that are folded away come last."""
+    found = [pair for section in page.sections for pair in _of_blocks(section.title, section.blocks, folded=False)]
+    ordered = [*(one for one in found if not one[2]), *(one for one in found if one[2])][:MOST_FILES]
+    for place, (title, figure, _) in enumerate(ordered, start=1):
+        # Names of specs and labels come from strangers: a file name has ASCII letters and digits only.
+        name = re.sub(r"[^a-z0-9]+", "-", title.lower().encode("ascii", "ignore").decode()).strip("-")[:LONGEST_NAME]
+        yield f"{place:02}-{name.strip('-') or 'figure'}.svg", figure_svg(figure)
+
+
+def _of_blocks(title: str, blocks: tuple[Block, ...], *, folded: bool) -> Iterator[tuple[str, Drawn, bool]]:
+    for block in blocks:
+        if isinstance(block, Section):
+            yield from _of_blocks(f"{title} {block.title}", block.blocks, folded=folded)
+        elif isinstance(block, Fold):
+            yield from _of_blocks(f"{title} {block.summary}", block.blocks, folded=True)
+        else:
+            for one in block if isinstance(block, tuple) else (block,):
+                if isinstance(one, Drawn):
+                    yield f"{title} {one.title}", one, folded
