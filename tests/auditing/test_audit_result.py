@@ -37,7 +37,7 @@ def test_an_audit_of_pairs_is_a_frame_a_cell_a_page_and_a_run(pairs: pd.DataFram
     assert run.data.metrics["weighted_f1_difference"] == pytest.approx(0.046)
     assert run.data.metrics["weighted_f1_difference_low"] < 0.046 < run.data.metrics["weighted_f1_difference_high"]
     kept = {file.path for file in mlflow.MlflowClient().list_artifacts(audit.run_id)}
-    assert kept == {"audit.json", "pairs.json", "report.html"}
+    assert kept == {"audit.json", "charts", "pairs.json", "report.html"}
     table = mlflow.artifacts.load_dict(f"runs:/{audit.run_id}/pairs.json")
     assert (table["columns"], len(table["data"])) == (["id", "metric", "reported", "measured", "difference"], 5)
 

@@ -97,7 +97,7 @@ def test_the_run_and_the_errors_know_the_rows_of_the_table(spec: lt.Spec) -> Non
     assert {"row", "key", "id", "when", "odd"} <= set(shown["columns"])
     page = artifact(board, "report.html", board.run_id).read_text(encoding="utf-8")
     worst = errors.iloc[0]
-    assert f"row {worst['row']} (key {worst.name}, id {worst['id']}, " in page
+    assert f"row {worst['row']}, <bdi>key {worst.name}</bdi>, <bdi>id {worst['id']}</bdi>, " in page
 
 
 def test_cells_of_any_kind_pass_into_a_file(task: lt.Task, tmp_path: Path) -> None:
