@@ -60,7 +60,7 @@ class MemoryRun(MlflowRun):
     def log_text(self, text: str, name: str) -> None:
         self.files[name] = text
 
-    def log_page(self, page: Page) -> None:
+    def log_page(self, page: Page, *, figures: bool = True) -> None:
         # Not written: drawing a page takes longer than most comparisons of a test.
         self.files["report.html"] = None
 

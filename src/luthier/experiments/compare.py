@@ -322,7 +322,7 @@ class _TableRun:
         run.tag(TAGS["partial"], str(board.partial or bool(board.waiting)).lower())
         run.describe(described(board))
         rows = self._table.rows
-        run.log_page(board_page(board, rows, spreads=spreads))
+        run.log_page(board_page(board, rows, spreads=spreads), figures=not board.waiting)
 
 
 def _shown(options: RunOptions, live: LiveBoard | None) -> contextlib.AbstractContextManager[LiveBoard | None]:

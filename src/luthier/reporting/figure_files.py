@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from luthier.reporting.charts.draw import figure_svg
@@ -20,10 +21,14 @@ def figure_files(page: Page) -> Iterator[tuple[str, str]]:
     """File name and SVG text of each figure, in the order of the page; figures that are folded away come last."""
     found = [pair for section in page.sections for pair in _of_blocks(section.title, section.blocks, folded=False)]
     ordered = [*(one for one in found if not one[2]), *(one for one in found if one[2])][:MOST_FILES]
-    for place, (title, figure, _) in enumerate(ordered, start=1):
+    seen: Counter[str] = Counter()
+    for title, figure, _ in ordered:
         # Names of specs and labels come from strangers: a file name has ASCII letters and digits only.
         name = re.sub(r"[^a-z0-9]+", "-", title.lower().encode("ascii", "ignore").decode()).strip("-")[:LONGEST_NAME]
-        yield f"{place:02}-{name.strip('-') or 'figure'}.svg", figure_svg(figure)
+        name = name.strip("-") or "figure"
+        seen[name] += 1
+        # Not numbered through: a page that is written again replaces its figures, also where one has come before them.
+        yield f"{name}{f'-{seen[name]}' if seen[name] > 1 else ''}.svg", figure_svg(figure)
 
 
 def _of_blocks(title: str, blocks: tuple[Block, ...], *, folded: bool) -> Iterator[tuple[str, Drawn, bool]]:

@@ -206,13 +206,18 @@ class MlflowRun:
             write(file)
             self._client.log_artifact(self.run_id, str(file))
 
-    def log_page(self, page: Page) -> None:
-        """The page as `report.html`, and each of its figures as `charts/NAME.svg`, which MLflow shows by itself."""
+    def log_page(self, page: Page, *, figures: bool = True) -> None:
+        """The page as `report.html`, and each of its figures as `charts/NAME.svg`, which MLflow shows by itself.
+
+        Args:
+            page: what is kept.
+            figures: `False` for a page that will be written again, as artifacts cannot be deleted.
+        """
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             write_page(page, folder / PAGE)
             (folder / CHARTS).mkdir()
-            for name, svg in figure_files(page):
+            for name, svg in figure_files(page) if figures else ():
                 (folder / CHARTS / name).write_text(svg, "utf-8")
             self._client.log_artifacts(self.run_id, str(folder))
 
