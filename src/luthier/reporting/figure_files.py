@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from luthier.reporting.charts.draw import figure_svg
 from luthier.reporting.table import Block, Drawn, Fold, Page, Section
@@ -28,7 +29,10 @@ def figure_files(page: Page) -> Iterator[tuple[str, str]]:
         name = name.strip("-") or "figure"
         seen[name] += 1
         # Not numbered through: a page that is written again replaces its figures, also where one has come before them.
-        yield f"{name}{f'-{seen[name]}' if seen[name] > 1 else ''}.svg", figure_svg(figure)
+        yield (
+            f"{name}{f'-{seen[name]}' if seen[name] > 1 else ''}.svg",
+            figure_svg(replace(figure, title=title.strip())),
+        )
 
 
 def _of_blocks(title: str, blocks: tuple[Block, ...], *, folded: bool) -> Iterator[tuple[str, Drawn, bool]]:
