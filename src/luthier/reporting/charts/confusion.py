@@ -61,10 +61,14 @@ def confusion_svg(figure: Confusion) -> str:
     size = (pixels * len(answers), pixels * len(counts))
     names = [shortened(one, LONGEST) for one in answers]
     room = 12 + round(CHARACTER * max(map(len, names), default=0))
+    # Names that fit over a cell are read more easily than turned ones.
+    is_turned = CHARACTER * max(map(len, names), default=0) > pixels
     parts = []
     for place, name in enumerate(names):
         middle = pixels * (place + 0.5)
-        parts.append(f'<text class="lu-name" transform="translate({middle + 4},-6) rotate(-90)">{text(name)}</text>')
+        turned = f'transform="translate({middle + 4},-6) rotate(-90)"'
+        level = f'x="{middle}" y="-8" text-anchor="middle"'
+        parts.append(f'<text class="lu-name" {turned if is_turned else level}>{text(name)}</text>')
         if place < len(counts):
             parts.append(f'<text class="lu-name" x="-8" y="{middle + 4}" text-anchor="end">{text(name)}</text>')
     for down, line in enumerate(counts):
@@ -78,7 +82,7 @@ def confusion_svg(figure: Confusion) -> str:
             css = "lu-name" if cell else "lu-note"
             parts.append(f'<text class="{css}" {where}{_small(pixels)}>{cell:,}</text>')
     along = ("true label down, answer across", "")
-    return svg_file(figure, (), "".join(parts), left=room, size=size, along=along, above=room)
+    return svg_file(figure, (), "".join(parts), left=room, size=size, along=along, above=room if is_turned else 20)
 
 
 def _small(pixels: int) -> str:
