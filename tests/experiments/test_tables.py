@@ -71,7 +71,7 @@ def test_runs_lie_table_by_table_and_a_grid_is_a_tag_with_its_settings(
     assert len(leaves) == 4
     assert {run.data.tags["luthier.grid"] for run in leaves} == {"few"}
     assert sorted(run.data.params["decoding.temperature"] for run in leaves) == ["0", "0", "1", "1"]
-    assert {file.path for file in client.list_artifacts(board.run_id)} == {"across.json", "report.html"}
+    assert {file.path for file in client.list_artifacts(board.run_id)} == {"across.json", "charts", "report.html"}
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 

@@ -103,11 +103,11 @@ def _rendered_table(table: Table, console: Console) -> RenderableType:
     notes = list(table.notes)
     room = console.width - sum(_wanted(table, p, step) + 2 for p in columns if table.columns[p].kind != "name")
     for place in columns:
-        if table.columns[place].kind == "name" and max(map(cell_len, cells[place]), default=0) > max(
-            room, LONGEST_NAME
-        ):
-            shown = short_names(cells[place])
-            cells[place] = [shown[name] for name in cells[place]]
+        # Names that are a single word, such as a spec's; phrases are broken over lines instead.
+        names = [name for name in cells[place] if table.columns[place].kind == "name" and " " not in name]
+        if max(map(cell_len, names), default=0) > max(room, LONGEST_NAME):
+            shown = short_names(names)
+            cells[place] = [shown.get(name, name) for name in cells[place]]
             notes.append(CUT_NAMES)
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, collapse_padding=True)
     for place in columns:

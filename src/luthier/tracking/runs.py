@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
-from luthier.reporting.figure_files import figure_files
-from luthier.reporting.html import write_page
 from luthier.spec import Fitted, Spec
 from luthier.tables import utf8_frame
 from luthier.techniques import read_fitted
@@ -213,6 +211,10 @@ class MlflowRun:
             page: what is kept.
             figures: `False` for a page that will be written again, as artifacts cannot be deleted.
         """
+        # Figures need numpy, which commands that only look something up do not wait for.
+        from luthier.reporting.figure_files import figure_files
+        from luthier.reporting.html import write_page
+
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             write_page(page, folder / PAGE)
