@@ -114,6 +114,8 @@ def test_figures_show_the_audits_numbers() -> None:
     one = audit.agreements[0]
     [dots] = [mark for mark in identity_chart(one).marks if isinstance(mark, Dots)]
     assert dots.x == one.pairs.reported and dots.y == one.pairs.measured
+    below = sum(one.pairs.differences > 0)
+    assert f"{below} lie below the line: reported is higher" in identity_chart(one).said
     rules = [mark.value for mark in level_chart(one).marks if isinstance(mark, Rule)]
     assert {one.lower_limit.value, one.upper_limit.value, one.difference.value} <= set(rules)
     assert difference_strips(audit.agreements).strips[0].values == pytest.approx(one.pairs.differences.tolist())

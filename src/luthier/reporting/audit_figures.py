@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from luthier.evaluation.agreement import Agreement
+from luthier.evaluation.statistics import ALPHA
 from luthier.reporting.charts.chart import Axis, Band, Chart, Curve, Dots, Mark, Rule, Strip, Strips
 from luthier.reporting.numbers import metric_title, number
 
 __all__ = ["difference_strips", "identity_chart", "level_chart"]
+
+MOST_TOLD = 1000
+"""Models up to which points say what they are: five thousand texts in three figures would not fit into a mail."""
 
 
 def identity_chart(agreement: Agreement) -> Chart:
@@ -17,10 +21,9 @@ def identity_chart(agreement: Agreement) -> Chart:
     both = [*pairs.reported, *pairs.measured]
     room = 0.06 * (max(both) - min(both)) or 0.05
     ends = min(both) - room, max(both) + room
-    promised = sum(said > found for said, found in zip(pairs.reported, pairs.measured, strict=True))
     return Chart(
         f"{title}: measured against reported",
-        f"{promised:,} of {len(pairs.ids):,} models lie below the line: the service reported more than was measured.",
+        _sides(agreement),
         Axis(f"reported {title}", "fine", range=ends),
         Axis(f"measured {title}", "fine", range=ends),
         (
@@ -50,7 +53,7 @@ def level_chart(agreement: Agreement) -> Chart:
     marks += [Rule(found.value, f"mean {number(found.value, 'gap')}", style="solid")]
     marks += [Rule(lower, f"lower limit {number(lower, 'gap')}", style="dashed")]
     said = f"95% of single models differ by {number(lower, 'gap')} to {number(upper, 'gap')}"
-    if agreement.slope is not None:
+    if agreement.slope is not None and agreement.slope_p is not None and agreement.slope_p < ALPHA:
         middle = float(pairs.levels.mean())
         line = tuple(found.value + agreement.slope.value * (end - middle) for end in ends)
         marks.append(Curve(ends, line, "trend", 1))
@@ -85,6 +88,16 @@ def difference_strips(agreements: Sequence[Agreement]) -> Strips:
     return Strips("", said, Axis("reported minus measured", "gap"), strips, (Rule(0.0, "equal"),))
 
 
+def _sides(agreement: Agreement) -> str:
+    """On which side of the line models lie."""
+    differences = agreement.pairs.differences.tolist()
+    below, above = (sum(sign * one > 0 for one in differences) for sign in (1, -1))
+    parts = [f"{below:,} lie below the line: reported is higher than measured"] if below else []
+    parts += [f"{above:,} lie above it: measured is higher than reported"] if above else []
+    parts += [f"{len(differences) - below - above:,} lie on it"] if below + above < len(differences) else []
+    return f"Of {len(differences):,} models, {'; '.join(parts)}."
+
+
 def _median(agreement: Agreement) -> float:
     import numpy as np
 
@@ -93,6 +106,8 @@ def _median(agreement: Agreement) -> float:
 
 def _told(agreement: Agreement) -> tuple[str, ...]:
     pairs = agreement.pairs
+    if len(pairs.ids) > MOST_TOLD:
+        return ()
     return tuple(
         f"{name}: reported {number(said, 'fine')}, measured {number(found, 'fine')}, "
         f"difference {number(said - found, 'gap')}"
