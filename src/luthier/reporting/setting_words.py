@@ -10,17 +10,17 @@ from typing import Any
 from luthier.evaluation.trials import is_number, value_key
 from luthier.reporting.numbers import printable
 
-__all__ = ["distinct_labels", "short_names", "written_settings", "written_value"]
+__all__ = ["distinct_labels", "setting_names", "written_settings", "written_value"]
 
 LONGEST_VALUE = 40
 """Characters of a value that are shown; a template has hundreds."""
 
 
-def short_names(paths: Iterable[str]) -> dict[str, str]:
+def setting_names(paths: Iterable[str]) -> dict[str, str]:
     """The last part of each dotted path, or as many parts as tell it from the others.
 
     Examples:
-        >>> short_names(["tuning.epochs", "head.seed", "tuning.seed"])
+        >>> setting_names(["tuning.epochs", "head.seed", "tuning.seed"])
         {'tuning.epochs': 'epochs', 'head.seed': 'head.seed', 'tuning.seed': 'tuning.seed'}
     """
     known = list(dict.fromkeys(paths))
@@ -80,7 +80,7 @@ def written_settings(settings: Mapping[str, Any]) -> str:
         >>> written_settings({"tuning.epochs": 10, "tuning.learning_rate_multiplier": 0.21429})
         'epochs 10, learning_rate_multiplier 0.2143'
     """
-    names = short_names(settings)
+    names = setting_names(settings)
     return ", ".join(f"{printable(names[path])} {written_value(value)}" for path, value in settings.items())
 
 

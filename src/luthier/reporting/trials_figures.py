@@ -36,7 +36,7 @@ from luthier.reporting.charts.chart import (
     Strips,
 )
 from luthier.reporting.numbers import Unit, interval, metric_format, metric_title, number, printable
-from luthier.reporting.setting_words import distinct_labels, short_names, written_settings, written_value
+from luthier.reporting.setting_words import distinct_labels, setting_names, written_settings, written_value
 
 __all__ = [
     "distribution_chart",
@@ -147,7 +147,7 @@ def distribution_chart(table: TrialTable, *, title: str = "") -> Chart | None:
 
 def setting_charts(table: TrialTable) -> tuple[Chart, ...]:
     """The result against each setting that differs: a point per trial, coloured by base model, and medians."""
-    names = short_names(table.settings)
+    names = setting_names(table.settings)
     return tuple(_setting_chart(table, one, printable(names[one.name])) for one in table.varied)
 
 
@@ -156,7 +156,7 @@ def parallel_chart(table: TrialTable, *, title: str = "") -> Parallel | None:
     trials = table.ranked[::-1]
     if len(table.varied) < 2 or len(trials) < 2:
         return None
-    names, unit = short_names(table.settings), result_unit(table)
+    names, unit = setting_names(table.settings), result_unit(table)
     placed = [_parallel_axis(setting, printable(names[setting.name])) for setting in table.varied]
     values = [result(one) for one in trials]
     low, high = min(values), max(values)
@@ -191,7 +191,7 @@ def importance_strips(
     """
     if found is None:
         return None
-    short = short_names([*names, *(one.setting for one in found.settings)])
+    short = setting_names([*names, *(one.setting for one in found.settings)])
     strips = [Strip("all settings together", interval=found.explained)]
     strips += [Strip(printable(short[one.setting]), interval=one.share) for one in found.settings]
     axis = Axis("share of the differences between results that depends on it", "percent")

@@ -18,7 +18,7 @@ from luthier.evaluation.trials import (
     trial_cells,
 )
 from luthier.reporting.numbers import Unit, number, printable
-from luthier.reporting.setting_words import short_names, written_settings, written_value
+from luthier.reporting.setting_words import setting_names, written_settings, written_value
 from luthier.reporting.table import Block, Cell, Column, Columns, Fold, Lines, Page, Row, Section, Table, left_out
 from luthier.reporting.trials_figures import (
     distribution_chart,
@@ -124,7 +124,7 @@ def best_sections(table: TrialTable) -> tuple[Section, ...]:
     if not regions:
         return ()
     count = len(best_trials(table))
-    names = short_names(table.settings)
+    names = setting_names(table.settings)
     columns: Columns[BestRegion] = [
         (Column("setting", kind="name"), lambda one: printable(names[one.setting.name])),
         (Column(f"the best {count:,}"), _of_best),
@@ -141,7 +141,7 @@ def best_sections(table: TrialTable) -> tuple[Section, ...]:
 def trials_table(table: TrialTable) -> Table:
     """A row per trial with a result, the best first."""
     shown = table.ranked[:MOST_LISTED]
-    names, varied = short_names(table.settings), {one.name for one in table.varied}
+    names, varied = setting_names(table.settings), {one.name for one in table.varied}
     columns: list[tuple[Column, TrialCellOf]] = [
         (Column("trial", kind="name"), lambda one: printable(one.name)),
         (Column(result_title(table), result_unit(table)), lambda one: one.value),
@@ -188,7 +188,7 @@ def _cell_sentences(table: TrialTable) -> list[str]:
 def _cells_table(table: TrialTable, settings: tuple[str, ...], count: int) -> Table:
     """A row per combination of choices, those with most of the best trials first."""
     cells, unit = trial_cells(table, settings), result_unit(table)
-    names = short_names(table.settings)
+    names = setting_names(table.settings)
     better = max if table.better == "higher" else min
     columns: list[tuple[Column, Callable[[TrialCell], Cell]]] = [
         (Column("settings", kind="name"), lambda one: _written_cell(one, settings, names)),
@@ -229,7 +229,7 @@ def _of_all(region: BestRegion) -> str:
 
 
 def _narrow(table: TrialTable, region: BestRegion) -> str:
-    name = printable(short_names(table.settings)[region.setting.name])
+    name = printable(setting_names(table.settings)[region.setting.name])
     tried = f"{written_value(region.setting.values[0])} to {written_value(region.setting.values[-1])} was tried"
     return f"{name} {written_value(region.low)} to {written_value(region.high)} ({tried})"
 

@@ -11,7 +11,7 @@ from luthier.evaluation.trials import dominates, value_key
 from luthier.providers.prices import dollars
 from luthier.reporting.charts.chart import Axis, Chart, Curve, Dots
 from luthier.reporting.numbers import number, printable
-from luthier.reporting.setting_words import short_names
+from luthier.reporting.setting_words import setting_names
 from luthier.reporting.trials_figures import told_of
 from luthier.sweeps.early_stopping import LIKE_FOR_LIKE
 from luthier.sweeps.study_state import StudyState
@@ -136,7 +136,7 @@ def _curves_said(state: StudyState, known: Sequence[SweepTrial], stopped: Sequen
         said += f" Early stopping ended {count}, half of them by {half:.0f}% of their training{saved}."
     apart = [path for path in state.paths if not path.startswith(LIKE_FOR_LIKE) and _differ(known, path)]
     if apart and not _watches_checkpoints(state):
-        names = short_names(state.paths)
+        names = setting_names(state.paths)
         said += f" It compares the losses of trials only where {_listed(names[path] for path in apart)} is the same."
     return said
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from luthier.engine.report import counted
 from luthier.reporting.charts.chart import Chart
 from luthier.reporting.numbers import printable
-from luthier.reporting.setting_words import short_names, written_settings, written_value
+from luthier.reporting.setting_words import setting_names, written_settings, written_value
 from luthier.reporting.table import (
     Block,
     Column,
@@ -145,7 +145,7 @@ def _folded(table: Table, what: str) -> Table | Fold:
 
 
 def _listed(state: StudyState) -> str:
-    names = short_names(state.paths)
+    names = setting_names(state.paths)
     longer = [f"{name} is {path}" for path, name in names.items() if name != path]
     said = f" Of the settings, {', '.join(longer)}." if longer else ""
     return f"The best first.{said}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from luthier.evaluation.resampling import Interval
 from luthier.reporting.numbers import Unit, printable
-from luthier.reporting.setting_words import short_names, written_settings, written_value
+from luthier.reporting.setting_words import setting_names, written_settings, written_value
 from luthier.reporting.table import Cell, Column, Columns, Row, Table, left_out
 from luthier.sweeps.study_state import StudyState
 from luthier.sweeps.sweep_sentences import listed_trials
@@ -105,7 +105,7 @@ def _first_columns(state: StudyState, *, wide: bool) -> list[SweepColumn]:
     def cell(path: str) -> Callable[[SweepTrial], Cell]:
         return lambda trial: written_value(trial.settings[path]) if path in trial.settings else None
 
-    names = short_names(state.paths)
+    names = setting_names(state.paths)
 
     def head(path: str) -> Column:
         # In a terminal the words of a name stand one beneath the other.
