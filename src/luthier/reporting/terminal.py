@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["rendered", "show", "text_of"]
 
-ROW_STYLES = {"": "", "first": "bold", "reference": "dim"}
 NAME_STYLES = {"": "", "first": "bold", "reference": "italic"}
 
 CUT_NAMES = "Names are shortened to what tells them apart (…); a wider terminal and the page have them whole."
