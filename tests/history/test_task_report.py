@@ -15,6 +15,7 @@ from luthier.reporting.html import page_text
 from luthier.reporting.markdown import page_markdown
 from luthier.reporting.table import Page
 from tests.history.conftest import Past
+from tests.reporting.test_audit_report import made
 from tests.sweeps.studies import many, state
 
 
@@ -80,6 +81,17 @@ def test_a_task_whose_newest_comparison_lost_its_files_shows_an_older_one(past: 
 def test_an_unknown_task_is_refused_with_the_names_there_are(past: Past) -> None:
     with pytest.raises(DataError, match="there is: stars"):
         task_page_of("moods")
+
+
+def test_the_newest_audit_of_the_task_is_on_the_page_with_its_figures(past: Past) -> None:
+    client, place = mlflow.MlflowClient(), mlflow.get_run(past.first.run_id).info.experiment_id
+    tags = {"luthier.kind": "audit", "luthier.task": "stars"}
+    run_id = client.create_run(place, run_name="audit of jobs", tags=tags).info.run_id
+    client.log_text(run_id, json.dumps(made().to_document()), "audit.json")
+    client.set_terminated(run_id)
+    page = task_page_of()
+    assert "Newest audit" in titles(page)
+    assert any(one.title.endswith("measured against reported") for one in page.figures())
 
 
 def test_the_newest_sweep_that_ended_is_on_the_page_and_one_that_goes_on_is_listed(past: Past) -> None:

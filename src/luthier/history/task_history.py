@@ -8,8 +8,9 @@ from itertools import islice
 from typing import TypeVar
 
 from luthier.errors import UserError
+from luthier.evaluation.audits import Audit
 from luthier.evaluation.measures import METRICS
-from luthier.history.artifacts import KeptBoard, board_of, sweep_of
+from luthier.history.artifacts import KeptBoard, audit_of, board_of, sweep_of
 from luthier.history.over_time import CompareHistory, compares_over_time
 from luthier.history.runs import LoggedRun, experiment_of_task, runs_of_experiment
 from luthier.history.spending import TaskSpending, spending_of
@@ -34,6 +35,7 @@ class TaskHistory:
         runs: every run of Luthier in its experiment, the newest first.
         newest: the newest comparison that keeps its leaderboard, with its run; `None` where there is none.
         sweep: the newest sweep that has ended, with its run; `None` where there is none.
+        audit: the newest audit of the task's jobs, with its run; `None` where there is none.
         compares: every comparison; `None` where none measured anything.
         versions: registered, the newest first.
         spending: what the runs have cost.
@@ -43,6 +45,7 @@ class TaskHistory:
     runs: tuple[LoggedRun, ...]
     newest: tuple[LoggedRun, KeptBoard] | None
     sweep: tuple[LoggedRun, StudyState] | None
+    audit: tuple[LoggedRun, Audit] | None
     compares: CompareHistory | None
     versions: tuple[RegisteredVersion, ...]
     spending: TaskSpending
@@ -75,7 +78,8 @@ def history_of_task(task: str | None = None) -> TaskHistory:
     if compares is not None and not compares.compares:
         compares = None
     versions = versions_of_task(name, runs)
-    return TaskHistory(name, runs, newest, _newest_sweep(runs), compares, versions, spending_of(runs))
+    audit = _first_kept((run for run in runs if run.kind == "audit"), audit_of)
+    return TaskHistory(name, runs, newest, _newest_sweep(runs), audit, compares, versions, spending_of(runs))
 
 
 def _newest_board(runs: Sequence[LoggedRun]) -> tuple[LoggedRun, KeptBoard] | None:

@@ -11,6 +11,7 @@ from luthier.history.run_tables import day, moment, runs_table
 from luthier.history.spending import SpentOn, TaskSpending
 from luthier.history.task_history import TaskHistory, history_of_task
 from luthier.history.versions import RegisteredVersion
+from luthier.reporting.audit_report import audit_page
 from luthier.reporting.board_report import board_page
 from luthier.reporting.board_sentences import sentences
 from luthier.reporting.numbers import metric_title
@@ -52,6 +53,7 @@ def task_page(history: TaskHistory) -> Page:
             *_versions(history),
             *_newest_sweep(history),
             *_list(history, "Sweeps", "sweep", "Each searched for the best settings."),
+            *_newest_audit(history),
             *_list(history, "Audits", "audit", "Each held what a service reported against what was measured."),
             *_list(history, "Assessments", "rai", "Each is a scorecard of a model on labelled rows."),
             *_spending(history.spending),
@@ -129,6 +131,16 @@ def _newest_sweep(history: TaskHistory) -> list[Section]:
     lead = f"{run.name}, {moment(run.started)}; its own page: luthier report {run.run_id}"
     parts = [part for part in page.sections if part.title != "Glossary"]
     return [Section("Newest sweep", (lead, Lines(page.said), *parts))]
+
+
+def _newest_audit(history: TaskHistory) -> list[Section]:
+    if history.audit is None:
+        return []
+    run, audit = history.audit
+    page = audit_page(audit)
+    lead = f"{run.name}, {moment(run.started)}. {page.lead} Its own page: luthier report {run.run_id}"
+    parts = [part for part in page.sections if part.title != "Glossary"]
+    return [Section("Newest audit", (lead, Lines(page.said), *parts))]
 
 
 def _versions(history: TaskHistory) -> list[Section]:
