@@ -36,7 +36,6 @@ def test_a_measured_figure_is_taken_before_a_reported_one() -> None:
 def test_an_export_of_optuna_is_read_with_its_pruned_trials() -> None:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
     for place, rate in enumerate((0.1, 0.2, 0.3)):
         trial = study.ask({"rate": optuna.distributions.FloatDistribution(0, 1)})

@@ -128,18 +128,20 @@ def experiment_of_task(task: str | None = None) -> tuple[str, str]:
     with_runs = {name: place for name, place in known.items() if _has_task(place)}
     uri = mlflow.get_tracking_uri()
     if task is not None:
-        if task not in known:
+        if task not in with_runs:
             names = f"; there is: {', '.join(sorted(with_runs))}" if with_runs else ""
             raise DataError(f"no task {task!r} in the MLflow store {uri}{names}.")
-        return known[task], task
+        return with_runs[task], task
     if not with_runs:
         raise DataError(
-            f"the MLflow store {uri} has no run of Luthier yet. luthier compare makes the first; MLFLOW_TRACKING_URI "
-            "names another store."
+            f"the MLflow store {uri} has no run of a task yet. luthier compare makes the first; MLFLOW_TRACKING_URI "
+            "names another store. A run without a task, such as the audit of a table, has its page by its id: "
+            "luthier report RUN"
         )
     if len(with_runs) > 1:
         raise DataError(
-            f"the MLflow store {uri} has runs of several tasks: {', '.join(sorted(with_runs))}. Name one of them."
+            f"the MLflow store {uri} has runs of several tasks: {', '.join(sorted(with_runs))}. Name one of "
+            "them: luthier report --task NAME"
         )
     ((name, place),) = with_runs.items()
     return place, name

@@ -47,7 +47,7 @@ def mistakes_section(board: Leaderboard, rows: Rows | None, most: int) -> Sectio
         f"{'; after them the worst rows of the other specs' if len(shown) > 1 else ''}. Reading ten of them often "
         "shows more than any number above."
     )
-    return Section("Wrong answers", (intro, *_agreement(shown, wrong), _side_by_side(board, rows, shown, wrong, most)))
+    return Section("Wrong answers", (intro, *_agreement(shown, wrong), _side_by_side(board, shown, wrong, most)))
 
 
 Wrong = Sequence[dict[int, Mistake]]
@@ -71,7 +71,7 @@ def _truth(count: int) -> str:
     return "label is" if count == 1 else "labels are"
 
 
-def _side_by_side(board: Leaderboard, rows: Rows, shown: Sequence[Entry], wrong: Wrong, most: int) -> SideBySide:
+def _side_by_side(board: Leaderboard, shown: Sequence[Entry], wrong: Wrong, most: int) -> SideBySide:
     found: dict[int, Mistake] = {}
     for place, of_spec in enumerate(wrong):
         part = most if place == 0 else max(1, most // MOST_BESIDE)

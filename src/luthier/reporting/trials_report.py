@@ -51,6 +51,10 @@ CROWDED = 0.4
 TrialCellOf = Callable[[TrialRow], Cell]
 
 
+def _with(trial: TrialRow) -> str:
+    return f": {written_settings(trial.settings)}" if trial.settings else ""
+
+
 def trials_page(table: TrialTable) -> Page:
     """Everything there is of a table of trials."""
     better = f"by {result_title(table)} ({table.better} is better)"
@@ -74,7 +78,7 @@ def trials_sentences(table: TrialTable) -> list[str]:
     best = table.ranked[0]
     said = [
         f"Lowest {low}, median {middle}, highest {high} over {_trials(spread.trials)} with a result.",
-        f"The best is {trial_name(best)} with {number(result(best), unit)}: {written_settings(best.settings)}.",
+        f"The best is {trial_name(best)} with {number(result(best), unit)}{_with(best)}.",
         *_cell_sentences(table),
     ]
     if len(table.trials) > spread.trials:

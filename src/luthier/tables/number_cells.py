@@ -35,4 +35,5 @@ def number_in(cell: object, place: str) -> float | None:
         return value
     hint = " Write shares from 0 to 1 without a percent sign." if text.endswith("%") else ""
     hint = hint or (" Write a decimal point, not a comma." if re.fullmatch(r"-?\d*,\d+", text) else "")
+    hint = hint or " Correct the cell, or leave it empty."
     raise DataError(f"{place} is {text!r}, which is no number.{hint}")
