@@ -12,10 +12,10 @@ from luthier.evaluation.resampling import Interval, plain
 from luthier.evaluation.setting_importance import ImportanceOfSettings, SettingImportance
 from luthier.evaluation.trials import TrialRow, TrialTable
 from luthier.experiments.trial_files import trials_of_table
-from luthier.reporting.charts.chart import Bars, Chart, Curve, Dots, Parallel, Rule, Strips
+from luthier.reporting.charts.chart import Bars, Chart, Curve, Dots, Figure, Parallel, Rule, Strips
 from luthier.reporting.html import page_text
 from luthier.reporting.markdown import page_markdown
-from luthier.reporting.table import Drawn, Page
+from luthier.reporting.table import Page
 from luthier.reporting.trials_figures import (
     distribution_chart,
     frontier_chart,
@@ -48,7 +48,7 @@ def trials_of(
     return TrialTable("a search", "accuracy", better, tuple(settings), rows, model_setting=model)
 
 
-def figures(page: Page) -> Iterator[Drawn]:
+def figures(page: Page) -> Iterator[Figure]:
     for section in page.sections:
         for block in section.blocks:
             for one in block if isinstance(block, tuple) else (block,):

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+from luthier.reporting.charts.chart import Figure
 from luthier.reporting.charts.draw import figure_svg
-from luthier.reporting.table import Block, Drawn, Fold, Page, Section
+from luthier.reporting.table import Block, Fold, Page, Section
 
 __all__ = ["figure_files"]
 
@@ -35,7 +36,7 @@ def figure_files(page: Page) -> Iterator[tuple[str, str]]:
         )
 
 
-def _of_blocks(title: str, blocks: tuple[Block, ...], *, folded: bool) -> Iterator[tuple[str, Drawn, bool]]:
+def _of_blocks(title: str, blocks: tuple[Block, ...], *, folded: bool) -> Iterator[tuple[str, Figure, bool]]:
     for block in blocks:
         if isinstance(block, Section):
             yield from _of_blocks(f"{title} {block.title}", block.blocks, folded=folded)
@@ -43,5 +44,5 @@ def _of_blocks(title: str, blocks: tuple[Block, ...], *, folded: bool) -> Iterat
             yield from _of_blocks(f"{title} {block.summary}", block.blocks, folded=True)
         else:
             for one in block if isinstance(block, tuple) else (block,):
-                if isinstance(one, Drawn):
+                if isinstance(one, Figure):
                     yield f"{title} {one.title}", one, folded

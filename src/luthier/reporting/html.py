@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING
 from luthier.errors import DataError
 from luthier.evaluation.resampling import Interval
 from luthier.outputs import check_file, write_file
+from luthier.reporting.charts.chart import Figure
 from luthier.reporting.charts.draw import figure_html
 from luthier.reporting.charts.svg import Told
 from luthier.reporting.numbers import bounds, number
 from luthier.reporting.short_names import short_names
-from luthier.reporting.table import Bar, Cell, Column, Drawn, Highlighted, Page, Row, Section, Table
+from luthier.reporting.table import Bar, Cell, Column, Highlighted, Page, Row, Section, Table
 
 if TYPE_CHECKING:
     import jinja2
@@ -114,7 +115,7 @@ def _json(value: object) -> Markup:
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
-def _figure(figure: Drawn, told: Told | None) -> str:
+def _figure(figure: Figure, told: Told | None) -> str:
     from markupsafe import Markup
 
     return Markup(figure_html(figure, told))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar
 
 from luthier.evaluation.resampling import Interval, plain
-from luthier.reporting.charts.chart import Chart, Confusion, Parallel, Strips
+from luthier.reporting.charts.chart import Figure
 from luthier.reporting.numbers import Unit
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "Cell",
     "Column",
     "Columns",
-    "Drawn",
     "Example",
     "Fold",
     "Frame",
@@ -281,9 +280,9 @@ class Page:
     sections: tuple[Section, ...]
     footer: str = ""
 
-    def figures(self) -> Iterator[Drawn]:
+    def figures(self) -> Iterator[Figure]:
         """Every figure of the page."""
-        return (block for block in self._blocks() if isinstance(block, Chart | Strips | Confusion | Parallel))
+        return (block for block in self._blocks() if isinstance(block, Figure))
 
     def frames(self) -> Iterator[Frame]:
         """Every frame of the page."""
@@ -317,8 +316,7 @@ class Page:
                 yield block
 
 
-Drawn = Chart | Strips | Confusion | Parallel
-Block = str | Table | Lines | Drawn | tuple[Drawn, ...] | Frame | Example | SideBySide | Highlighted | Fold | Section
+Block = str | Table | Lines | Figure | tuple[Figure, ...] | Frame | Example | SideBySide | Highlighted | Fold | Section
 
 
 def _documents(blocks: Iterable[Block]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from luthier.engine.report import counted
 from luthier.evaluation.setting_importance import ImportanceOfSettings
 from luthier.evaluation.trials import (
     TrialRow,
@@ -35,6 +36,7 @@ from luthier.reporting.charts.chart import (
     Strip,
     Strips,
 )
+from luthier.reporting.charts.scales import beside
 from luthier.reporting.numbers import Unit, interval, metric_format, metric_title, number, printable
 from luthier.reporting.setting_words import distinct_labels, setting_names, written_settings, written_value
 
@@ -57,9 +59,6 @@ OTHER_MODELS = "other models"
 
 JITTER = 0.6
 """Part of the room of a choice that its points are spread over: 103 trials of one cell would be one dot."""
-
-GOLDEN = 0.618034
-"""Multiples of it, without their whole part, fill an interval evenly (the golden ratio's low discrepancy)."""
 
 MOST_BARS, FEWEST_BARS = 24, 5
 
@@ -123,7 +122,7 @@ def distribution_chart(table: TrialTable, *, title: str = "") -> Chart | None:
         heights, _ = np.histogram(group, bins=edges)
         whose = f"{printable(model)}: " if model else ""
         told = tuple(
-            f"{whose}{_trials(height)} from {number(low, unit)} to {number(high, unit)}"
+            f"{whose}{counted(height, 'trial')} from {number(low, unit)} to {number(high, unit)}"
             for height, (low, high) in zip(heights.tolist(), itertools.pairwise(edges.tolist()), strict=True)
         )
         sizes = tuple(map(float, heights))
@@ -136,7 +135,7 @@ def distribution_chart(table: TrialTable, *, title: str = "") -> Chart | None:
         Rule(best, f"best {number(best, unit)}", "x"),
     ]
     said = (
-        f"{_trials(spread.trials)} reached {result_title(table)} from {number(spread.least, unit)} to "
+        f"{counted(spread.trials, 'trial')} reached {result_title(table)} from {number(spread.least, unit)} to "
         f"{number(spread.most, unit)}, with the median at {number(spread.median, unit)}. The middle half of them lies "
         f"between {number(spread.lower_quartile, unit)} and {number(spread.upper_quartile, unit)}."
     )
@@ -199,8 +198,8 @@ def importance_strips(
     certain = [printable(short[one.setting]) for one in found.settings if one.is_certain]
     if not found.is_certain:
         said = (
-            f"The settings predict the results of {_trials(found.trials)} no better than their mean does: what looks "
-            "like an effect of a setting may be chance. More trials may show one."
+            f"The settings predict the results of {counted(found.trials, 'trial')} no better than their mean does: "
+            "what looks like an effect of a setting may be chance. More trials may show one."
         )
     else:
         said = (
@@ -306,7 +305,7 @@ def _setting_said(table: TrialTable, setting: TriedSetting, trials: Sequence[Tri
     if not setting.is_choice:
         parts = [median(map(result, part)) for part in _parts(setting, trials) if len(part) >= FEWEST_IN_PART]
         if len(parts) < 3:
-            return f"{_trials(len(trials))}, each a point: too few to say how {title} goes with it."
+            return f"{counted(len(trials), 'trial')}, each a point: too few to say how {title} goes with it."
         low, middle, high = (number(value, unit) for value in parts)
         where = "in the lowest third of the values tried"
         return f"Median {title}: {low} {where}, {middle} in the middle third, {high} in the highest."
@@ -318,7 +317,7 @@ def _setting_said(table: TrialTable, setting: TriedSetting, trials: Sequence[Tri
 
     def said(part: tuple[str, float, int], *, first: bool) -> str:
         label, value, count = part
-        return f"{number(value, unit)} at {label} ({_trials(count) if first else f'{count:,}'})"
+        return f"{number(value, unit)} at {label} ({counted(count, 'trial') if first else f'{count:,}'})"
 
     if len(medians) <= MOST_SAID:
         return f"Median {title}: {', '.join(said(part, first=not place) for place, part in enumerate(medians))}."
@@ -333,7 +332,7 @@ def _spread_by_value(setting: TriedSetting, trials: Sequence[TrialRow]) -> dict[
     for one in trials:
         key = value_key(one.settings[setting.name])
         place = counts[key] = counts.get(key, 0) + 1
-        shifts[one.name] = ((place * GOLDEN) % 1 - 0.5) * JITTER if place > 1 else 0.0
+        shifts[one.name] = beside(place) * JITTER if place > 1 else 0.0
     return shifts
 
 
@@ -401,10 +400,6 @@ def _cost_axis(table: TrialTable) -> tuple[str, Unit]:
 
 def _titled(table: TrialTable) -> str:
     return f"{result_title(table)} ({table.better} is better)"
-
-
-def _trials(count: int) -> str:
-    return f"{count:,} {'trial' if count == 1 else 'trials'}"
 
 
 def _capital(text: str) -> str:

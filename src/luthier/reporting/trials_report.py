@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 
+from luthier.engine.report import counted
 from luthier.evaluation.setting_importance import importance_of
 from luthier.evaluation.trials import (
     BestRegion,
@@ -61,7 +62,7 @@ def trials_page(table: TrialTable) -> Page:
     settings = f"{len(table.varied):,} {'setting that differs' if len(table.varied) == 1 else 'settings that differ'}"
     return Page(
         f"Trials: {printable(table.source)}",
-        f"{_trials(len(table.trials))} with {settings}, compared {better}.",
+        f"{counted(len(table.trials), 'trial')} with {settings}, compared {better}.",
         tuple(trials_sentences(table)),
         (*trials_sections(table), Section("How the table was read", (Lines(tuple(map(printable, table.notes))),)))
         if table.notes
@@ -77,12 +78,14 @@ def trials_sentences(table: TrialTable) -> list[str]:
     low, middle, high = (number(value, unit) for value in (spread.least, spread.median, spread.most))
     best = table.ranked[0]
     said = [
-        f"Lowest {low}, median {middle}, highest {high} over {_trials(spread.trials)} with a result.",
+        f"Lowest {low}, median {middle}, highest {high} over {counted(spread.trials, 'trial')} with a result.",
         f"The best is {trial_name(best)} with {number(result(best), unit)}{_with(best)}.",
         *_cell_sentences(table),
     ]
     if len(table.trials) > spread.trials:
-        said.append(f"{_trials(len(table.trials) - spread.trials)} without a result: stopped, failed or not finished.")
+        said.append(
+            f"{counted(len(table.trials) - spread.trials, 'trial')} without a result: stopped, failed or not finished."
+        )
     said.append(
         "The best of many trials is partly lucky. Measure it on rows that had no part in choosing it before you rely "
         "on its figure."
@@ -96,7 +99,7 @@ def trials_sections(table: TrialTable) -> tuple[Section, ...]:
         return ()
     frontier = frontier_chart(table)
     took = (Section("What a trial took", (frontier,)),) if frontier is not None else ()
-    listed = Fold(f"{_trials(min(len(table.ranked), MOST_LISTED))}, the best first", (trials_table(table),))
+    listed = Fold(f"{counted(min(len(table.ranked), MOST_LISTED), 'trial')}, the best first", (trials_table(table),))
     return (*setting_sections(table), *took, Section("Trials", (listed,)))
 
 
@@ -256,7 +259,3 @@ def _figure(name: str) -> TrialCellOf:
 def _figure_unit(table: TrialTable, name: str) -> Unit:
     values = [one.figures[name] for one in table.complete if name in one.figures]
     return "count" if max(map(abs, values)) > 1 and all(value.is_integer() for value in values) else "fine"
-
-
-def _trials(count: int) -> str:
-    return f"{count:,} {'trial' if count == 1 else 'trials'}"

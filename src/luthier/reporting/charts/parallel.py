@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from luthier.reporting.charts.chart import Dots, Parallel, ParallelAxis, ParallelLine
-from luthier.reporting.charts.svg import LOOKS, Told, legend, svg_file, text, told_attributes
+from luthier.reporting.charts.chart import Parallel, ParallelAxis, ParallelLine
+from luthier.reporting.charts.scales import beside
+from luthier.reporting.charts.svg import LOOKS, Told, legend, look_marks, svg_file, text, told_attributes
 from luthier.reporting.short_names import shortened
 
 __all__ = ["parallel_html", "parallel_plot", "parallel_svg"]
@@ -23,17 +24,14 @@ LEAST_WIDTH = 720
 SPREAD = 0.05
 """Share of an axis over which lines of one choice are spread, so that their number shows."""
 
-GOLDEN = 0.618034
-
 
 def parallel_html(figure: Parallel, told: Told | None = None) -> str:
     """Axes and lines, without heading and sentence; arguments as of `chart_html`."""
     lines = shown_lines(figure)
-    named = tuple(Dots((), (), name, look) for look, name in enumerate(figure.legend))
     note = f" {_sampled(figure, lines)}" if len(figure.lines) > len(lines) else ""
     heads = "".join(f'<span title="{text(axis.title)}"><bdi>{text(axis.title)}</bdi></span>' for axis in figure.axes)
     return (
-        f'<div class="lu-chart lu-parallel" data-what="{text(figure.what)}">{legend(named)}'
+        f'<div class="lu-chart lu-parallel" data-what="{text(figure.what)}">{legend(look_marks(figure.legend))}'
         f'<div class="lu-scroll" role="region" tabindex="0" aria-label="{text(figure.said)}">'
         f'<div style="min-width:{90 * len(figure.axes)}px"><div class="lu-heads">{heads}</div>'
         f'<svg class="lu-plot" width="100%" height="{HEIGHT}" role="img" aria-label="{text(figure.said)}">'
@@ -44,7 +42,6 @@ def parallel_html(figure: Parallel, told: Told | None = None) -> str:
 
 def parallel_svg(figure: Parallel) -> str:
     """Axes and lines as an SVG file that needs nothing else."""
-    named = tuple(Dots((), (), name, look) for look, name in enumerate(figure.legend))
     count = len(figure.axes)
     width = max(LEAST_WIDTH, 90 * count)
     most = max(3, int(width / max(1, count) / 7))
@@ -56,7 +53,7 @@ def parallel_svg(figure: Parallel) -> str:
     lines = shown_lines(figure)
     drawn = heads + "".join(parallel_plot(figure, lines, None))
     said = f"{len(lines):,} {figure.what}" if len(lines) == len(figure.lines) else _sampled(figure, lines)
-    return svg_file(figure, named, drawn, left=16, size=(width, HEIGHT), along=(said, ""), above=20)
+    return svg_file(figure, look_marks(figure.legend), drawn, left=16, size=(width, HEIGHT), along=(said, ""), above=20)
 
 
 def _sampled(figure: Parallel, lines: Sequence[ParallelLine]) -> str:
@@ -78,7 +75,7 @@ def parallel_plot(figure: Parallel, lines: Sequence[ParallelLine], told: Told | 
     yield f'<svg class="lu-lines" width="100%" height="{HEIGHT}" {box}>'
     for place, line in enumerate(lines):
         attributes, inner = told_attributes((line.told,), 0, told)
-        shift = ((place * GOLDEN) % 1 - 0.5) * SPREAD
+        shift = beside(place) * SPREAD
         kept = [None if at is None else round(at, 4) for at in line.places]
         places = ",".join("" if at is None else f"{at:g}" for at in kept)
         yield (

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from luthier.reporting.charts.chart import Axis, Band, Bars, Curve, Dots, Mark, Rule
 from luthier.reporting.numbers import Unit
 
-__all__ = ["Scale", "Tick", "scale_of", "ticks_of"]
+__all__ = ["Scale", "Tick", "beside", "scale_of", "ticks_of", "tops", "values_along"]
 
 ROOM = 0.04
 """Share of an axis that is left free at both ends."""
@@ -19,6 +19,8 @@ MOST_TICKS = 5
 """So many have room under a plot on a telephone."""
 
 STEPS = (1, 2, 2.5, 5, 10)
+
+GOLDEN = 0.618034
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 SPANS = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY)
@@ -63,6 +65,19 @@ class Scale:
         """Whether a value lies on the axis."""
         room = 1e-9 * (self.high - self.low)
         return math.isfinite(value) and self.low - room <= value <= self.high + room
+
+
+def beside(place: int) -> float:
+    """Where the one of this place is drawn among others of its value, between -.5 and .5.
+
+    Places in a row fill the room evenly, however many there are: multiples of the golden ratio without their whole part
+    have low discrepancy.
+
+    Examples:
+        >>> [round(beside(place), 2) for place in range(4)]
+        [-0.5, 0.12, -0.26, 0.35]
+    """
+    return (place * GOLDEN) % 1 - 0.5
 
 
 def scale_of(axis: Axis, values: Iterable[float]) -> Scale:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from statistics import quantiles
 
-from luthier.reporting.charts.chart import Dots, Strip, Strips
-from luthier.reporting.charts.scales import Scale, scale_of
+from luthier.reporting.charts.chart import Strip, Strips
+from luthier.reporting.charts.scales import Scale, beside, scale_of
 from luthier.reporting.charts.svg import (
     LOOKS,
     RIGHT,
@@ -16,6 +16,7 @@ from luthier.reporting.charts.svg import (
     across,
     element,
     legend,
+    look_marks,
     svg_file,
     text,
     told_attributes,
@@ -35,15 +36,12 @@ FEWEST_BOXED = 5
 SPREAD = 12
 """Pixels over which dots of a strip are spread, so that those of one value do not hide each other."""
 
-GOLDEN = 0.618034
-
 
 def strips_html(figure: Strips, told: Told | None = None) -> str:
     """The strips and their axis, without heading and sentence; arguments as of `chart_html`."""
-    named = tuple(Dots((), (), name, look) for look, name in enumerate(figure.legend))
     height = _height(figure)
     return (
-        f'<div class="lu-chart lu-strips">{legend(named)}'
+        f'<div class="lu-chart lu-strips">{legend(look_marks(figure.legend))}'
         f'<svg class="lu-plot" width="100%" height="{height}" role="img" aria-label="{text(figure.said)}">'
         f"{''.join(strips_plot(figure, told))}</svg>"
         f'<div class="lu-xtitle">{text(figure.axis.title)}</div></div>'
@@ -52,10 +50,9 @@ def strips_html(figure: Strips, told: Told | None = None) -> str:
 
 def strips_svg(figure: Strips) -> str:
     """The strips as an SVG file that needs nothing else."""
-    named = tuple(Dots((), (), name, look) for look, name in enumerate(figure.legend))
     size = (WIDTH - 2 * RIGHT, _height(figure))
     drawn = "".join(strips_plot(figure, None))
-    return svg_file(figure, named, drawn, left=RIGHT, size=size, along=(figure.axis.title, ""))
+    return svg_file(figure, look_marks(figure.legend), drawn, left=RIGHT, size=size, along=(figure.axis.title, ""))
 
 
 def strips_plot(figure: Strips, told: Told | None) -> Iterator[str]:
@@ -96,7 +93,7 @@ def _strip(strip: Strip, short: str, x: Scale, top: int, figure: Strips, told: T
             continue
         look = strip.looks[place] % LOOKS if strip.looks else 0
         # By their place, the same in every drawing.
-        shift = ((place * GOLDEN) % 1 - 0.5) * SPREAD if len(values) > 1 else 0.0
+        shift = beside(place) * SPREAD if len(values) > 1 else 0.0
         attributes, inner = told_attributes(strip.told, place, told)
         yield element(look, across(x, value), f"{middle + shift:.1f}", attributes, inner, large=False)
 

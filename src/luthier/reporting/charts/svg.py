@@ -27,6 +27,7 @@ __all__ = [
     "chart_svg",
     "element",
     "legend",
+    "look_marks",
     "svg_file",
     "symbol",
     "text",
@@ -199,6 +200,11 @@ def legend(marks: Sequence[Mark]) -> str:
         for mark in named
     )
     return f'<div class="lu-legend">{items}</div>' if items else ""
+
+
+def look_marks(names: Sequence[str]) -> tuple[Dots, ...]:
+    """What stands in a legend for the looks of dots or lines, from the first look on."""
+    return tuple(Dots((), (), name, look) for look, name in enumerate(names))
 
 
 def _name(name: str, shown: Mapping[str, str]) -> str:
