@@ -30,11 +30,11 @@ __all__ = [
     "best_regions",
     "best_trials",
     "distinct_values",
-    "dominates",
     "is_choice",
     "is_number",
     "result",
     "trial_cells",
+    "undominated",
     "value_key",
 ]
 
@@ -65,9 +65,7 @@ class TrialRow:
         value: the metric, with its interval where rows were measured; `None` where there is none.
         figures: other numbers that came out, by name.
         state: `stopped early` by a rule, `failed`, `running` or, with its result, `complete`.
-        curve: what was known of it while it trained: share of the training, in percent, to value.
         cost_usd: what it cost; `None` when unknown, which is not 0.
-        ended: Unix time.
     """
 
     name: str
@@ -75,9 +73,7 @@ class TrialRow:
     value: Interval | None
     figures: Mapping[str, float] = field(default_factory=dict)
     state: Literal["complete", "stopped early", "failed", "running"] = "complete"
-    curve: Mapping[float, float] = field(default_factory=dict)
     cost_usd: float | None = None
-    ended: float | None = None
 
 
 @dataclass(frozen=True)
@@ -397,13 +393,17 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether one point is nowhere worse than the other and somewhere better, where less is better.
+def undominated(losses: Sequence[Sequence[float]]) -> list[bool]:
+    """Whether no other point beats each one: by being nowhere worse and somewhere better, where less is better.
 
     Examples:
-        >>> dominates((1, 2), (1, 3)), dominates((1, 2), (1, 2)), dominates((0, 5), (1, 2))
-        (True, False, False)
+        >>> undominated([(1, 2), (1, 3), (1, 2), (0, 5)])
+        [True, False, True, True]
     """
+    return [not any(_dominates(other, one) for other in losses) for one in losses]
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 

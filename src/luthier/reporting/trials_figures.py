@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from luthier.evaluation.trials import (
     TrialRow,
     TrialTable,
     TriedSetting,
-    dominates,
     is_number,
     result,
+    undominated,
     value_key,
 )
 from luthier.providers.prices import dollars
@@ -41,7 +41,10 @@ from luthier.reporting.numbers import Unit, interval, metric_format, metric_titl
 from luthier.reporting.setting_words import distinct_labels, setting_names, written_settings, written_value
 
 __all__ = [
+    "FrontPoint",
+    "cost_scale",
     "distribution_chart",
+    "front_marks",
     "frontier_chart",
     "importance_strips",
     "parallel_chart",
@@ -78,6 +81,9 @@ LABEL = 24
 """Characters of a choice beneath an axis."""
 
 Turned = Callable[[Any], float]
+
+FrontPoint = tuple[float, float, str]
+"""What a trial took and reached, and what is said of it."""
 
 
 def result_title(table: TrialTable) -> str:
@@ -221,19 +227,36 @@ def frontier_chart(table: TrialTable, *, title: str = "") -> Chart | None:
     costs = [cost for cost, _ in points]
     if len(set(costs)) < 2:
         return None
-    losses = [(cost, table.loss(result(one))) for cost, one in points]
-    on = [not any(dominates(other, point) for other in losses) for point in losses]
+    on = undominated([(cost, table.loss(result(one))) for cost, one in points])
     front = sorted(
         (pair for pair, kept in zip(points, on, strict=True) if kept), key=lambda pair: (pair[0], pair[1].name)
     )
     rest = [pair for pair, kept in zip(points, on, strict=True) if not kept]
-    line = Curve(tuple(cost for cost, _ in front), tuple(result(one) for _, one in front), look=1, stepped=True)
-    marks: list[Mark] = [_points(table, rest, "other trials", 0)] if rest else []
-    marks += [line, _points(table, front, "no trial beats it in both", 1, large=True)]
-    is_log = min(costs) > 0 and max(costs) / min(costs) > LOG_SPAN
     what, unit = _cost_axis(table)
-    axis = Axis(f"{what} (lower is better)", unit, "log" if is_log else "linear")
-    return Chart(title, _frontier_said(table, front), axis, Axis(_titled(table), result_unit(table)), tuple(marks))
+    axis = Axis(f"{what} (lower is better)", unit, cost_scale(costs))
+    marks = front_marks(_points(table, front), _points(table, rest))
+    return Chart(title, _frontier_said(table, front), axis, Axis(_titled(table), result_unit(table)), marks)
+
+
+def front_marks(front: Sequence[FrontPoint], rest: Sequence[FrontPoint]) -> tuple[Mark, ...]:
+    """The trials that no other one beats in two values, joined by a line, before those that are beaten.
+
+    Args:
+        front: by ascending cost, so that a step holds until more is paid.
+        rest: the others.
+    """
+    x, y, told = zip(*front, strict=True)
+    line = Curve(x, y, look=1, stepped=True)
+    best = Dots(x, y, "no trial beats it in both", 1, told, large=True)
+    if not rest:
+        return line, best
+    x, y, told = zip(*rest, strict=True)
+    return Dots(x, y, "other trials", 0, told), line, best
+
+
+def cost_scale(costs: Sequence[float]) -> Literal["linear", "log"]:
+    """The scale of an axis of costs: logarithmic where they span much."""
+    return "log" if costs and min(costs) > 0 and max(costs) / min(costs) > LOG_SPAN else "linear"
 
 
 def _frontier_said(table: TrialTable, front: Sequence[tuple[float, TrialRow]]) -> str:
@@ -369,13 +392,8 @@ def _model(table: TrialTable, trial: TrialRow, looks: Mapping[str, int]) -> str:
     return model if model in looks else OTHER_MODELS
 
 
-def _points(
-    table: TrialTable, points: Sequence[tuple[float, TrialRow]], name: str, look: int, *, large: bool = False
-) -> Dots:
-    told = tuple(f"{told_of(table, one)}{_told_cost(table, cost)}" for cost, one in points)
-    return Dots(
-        tuple(cost for cost, _ in points), tuple(result(one) for _, one in points), name, look, told, large=large
-    )
+def _points(table: TrialTable, points: Sequence[tuple[float, TrialRow]]) -> list[FrontPoint]:
+    return [(cost, result(one), f"{told_of(table, one)}{_told_cost(table, cost)}") for cost, one in points]
 
 
 def _told_cost(table: TrialTable, cost: float) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from luthier.evaluation.resampling import Interval, plain
-from luthier.evaluation.trials import dominates
+from luthier.evaluation.trials import undominated
 from luthier.providers.prices import sum_if_known
 from luthier.sweeps.trial import StudyFacts, SweepObjective, SweepTrial
 
@@ -123,12 +123,8 @@ class StudyState:
     @property
     def front(self) -> tuple[SweepTrial, ...]:
         """The complete trials that no other one beats in all objectives, the best in the first one first."""
-        costs = {trial.number: self._costs(trial) for trial in self.complete}
-        kept = [
-            trial
-            for trial in self.complete
-            if not any(dominates(other, costs[trial.number]) for other in costs.values())
-        ]
+        is_kept = undominated([self._costs(trial) for trial in self.complete])
+        kept = [trial for trial, kept in zip(self.complete, is_kept, strict=True) if kept]
         return tuple(sorted(kept, key=self._rank))
 
     @property

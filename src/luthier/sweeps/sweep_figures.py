@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-from luthier.evaluation.trials import dominates, value_key
+from luthier.evaluation.trials import undominated, value_key
 from luthier.providers.prices import dollars
 from luthier.reporting.charts.chart import Axis, Chart, Curve, Dots
 from luthier.reporting.numbers import number, printable
 from luthier.reporting.setting_words import setting_names
-from luthier.reporting.trials_figures import told_of
+from luthier.reporting.trials_figures import cost_scale, front_marks, told_of
 from luthier.sweeps.early_stopping import LIKE_FOR_LIKE
 from luthier.sweeps.study_state import StudyState
 from luthier.sweeps.sweep_sentences import listed_trials
@@ -21,9 +21,6 @@ from luthier.sweeps.sweep_words import STATUS_WORDS, figure_title, figure_unit, 
 from luthier.sweeps.trial import SweepObjective, SweepTrial
 
 __all__ = ["best_over_cost_figure", "best_over_trials_figure", "curves_figure", "front_figure", "price_figure"]
-
-LOG_SPAN = 30
-"""Costs that span more than this factor are drawn on a logarithmic axis."""
 
 LEAST_SPREAD = 1.1
 """Prices of answers that differ by less than this factor tell no trials apart."""
@@ -147,7 +144,10 @@ def _best_chart(state: StudyState, title: str, said: str, points: Sequence[Point
     better = max if aim.direction == "maximize" else min
     best = tuple(itertools.accumulate((value for _, value, _ in ordered), better))
     line = Curve(tuple(place for place, *_ in ordered), best, "best so far", stepped=True)
-    return Chart(title, said, x, _axis(aim), (_dots(state, ordered, "trials", 0), line))
+    said_of = _told(state)
+    told = tuple(said_of[trial.number] for *_, trial in ordered)
+    dots = Dots(line.x, tuple(value for _, value, _ in ordered), "trials", told=told)
+    return Chart(title, said, x, _axis(aim), (dots, line))
 
 
 def _front_chart(state: StudyState, title: str, first: SweepObjective, against: SweepObjective) -> Chart | None:
@@ -160,14 +160,14 @@ def _front_chart(state: StudyState, title: str, first: SweepObjective, against: 
         return None
     signs = [1 if one.direction == "minimize" else -1 for one in (against, first)]
     costs = [(signs[0] * cost, signs[1] * value) for cost, value, _ in points]
-    kept = [place for place, one in enumerate(costs) if not any(dominates(other, one) for other in costs)]
-    # From the cheapest on, so that a step holds until more is paid.
+    is_kept = undominated(costs)
+    kept = [place for place, kept in enumerate(is_kept) if kept]
     front = [points[place] for place in sorted(kept, key=lambda place: costs[place])]
-    rest = [point for place, point in enumerate(points) if place not in set(kept)]
-    line = Curve(tuple(x for x, *_ in front), tuple(y for _, y, _ in front), look=1, stepped=True)
-    marks = [_dots(state, rest, "other trials", 0)] if rest else []
-    found = _dots(state, front, "no trial beats it in both", 1, large=True)
-    return Chart(title, _front_said(front, first, against), _axis(against, points), _axis(first), (*marks, line, found))
+    rest = [point for point, kept in zip(points, is_kept, strict=True) if not kept]
+    said_of = _told(state)
+    drawn, others = ([(x, y, said_of[trial.number]) for x, y, trial in group] for group in (front, rest))
+    marks = front_marks(drawn, others)
+    return Chart(title, _front_said(front, first, against), _axis(against, points), _axis(first), marks)
 
 
 def _front_said(front: Sequence[Point], first: SweepObjective, against: SweepObjective) -> str:
@@ -211,12 +211,6 @@ def _joined(curves: Iterable[Sequence[tuple[float, float]]], name: str, look: in
     return Curve(x, y, name, look, weight="thick" if weight == "thick" else "thin")
 
 
-def _dots(state: StudyState, points: Sequence[Point], name: str, look: int, *, large: bool = False) -> Dots:
-    said = _told(state)
-    told = tuple(said[trial.number] for *_, trial in points)
-    return Dots(tuple(x for x, *_ in points), tuple(y for _, y, _ in points), name, look, told, large=large)
-
-
 def _told(state: StudyState) -> dict[int, str]:
     """What is said of each trial where a pointer rests on it, by number: as in the figures of its settings."""
     table = trial_table(state)
@@ -224,12 +218,10 @@ def _told(state: StudyState) -> dict[int, str]:
 
 
 def _axis(aim: SweepObjective, points: Sequence[Point] = ()) -> Axis:
-    values = [x for x, *_ in points]
-    is_log = bool(values) and min(values) > 0 and max(values) / min(values) > LOG_SPAN
     unit = figure_unit(aim.metric)
     sign = ", $" if unit == "usd" else ""
     title = f"{figure_title(aim.metric)}{sign} ({aim.better} is better)"
-    return Axis(title, unit, "log" if is_log else "linear")
+    return Axis(title, unit, cost_scale([x for x, *_ in points]))
 
 
 def _usd(amount: float) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from luthier.errors import DataError, ModelError
 from luthier.evaluation.setting_importance import importance_of
-from luthier.reporting.charts.chart import Chart, Figure, Strips
+from luthier.reporting.charts.chart import Figure, Strips
 from luthier.reporting.html import fragment, write_page
 from luthier.reporting.shown_figure import ShownFigure
 from luthier.reporting.terminal import show, text_of
@@ -198,7 +198,7 @@ class Sweep:
         figure = FIGURES[what](self.state)
         if figure is None:
             raise DataError(f"the trials of sweep {self.name!r} do not have what a figure of {what!r} shows.")
-        return ShownFigure(cast("Chart", figure))
+        return ShownFigure(figure)
 
     def document(self) -> dict[str, Any]:
         """Everything as JSON values."""

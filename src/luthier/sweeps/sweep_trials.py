@@ -59,9 +59,7 @@ def _row(state: StudyState, trial: SweepTrial) -> TrialRow:
         value=state.figure(trial, aim) if trial.status == "complete" else None,
         figures=figures,
         state=STATES[trial.status],
-        curve={float(step): value for step, value in trial.curve.items()},
         cost_usd=trial.cost_usd,
-        ended=trial.ended,
     )
 
 
