@@ -15,7 +15,7 @@ from luthier.evaluation.measures import METRICS
 from luthier.evaluation.metric_names import MEASURED, lower_is_better, metric_name
 from luthier.tasks.task import is_blank
 
-__all__ = ["TrialColumns", "columns_of_trials"]
+__all__ = ["TrialColumns", "columns_of_trials", "of_optuna"]
 
 SETTING = re.compile(r"^(?:params|param|config|hyperparameters|hparams)[._/](.+)$", re.I)
 FIGURE = re.compile(r"^(?:metrics|metric|summary)[._/](.+)$", re.I)
@@ -116,7 +116,7 @@ def columns_of_trials(records: Sequence[Mapping[str, Any]], metric: str | None, 
     name = next((by_name[one] for one in NAMES if one in by_name and _tells_apart(by_name[one], records)), None)
     kept = {status, reason, cost, name, *(by_name.get(one) for one in NAMES)}
     open_ones = [column for column in columns if column not in kept and not NOT_READ.match(column.strip())]
-    declared = [column for column in open_ones if _of_optuna(column) or SETTING.match(column) or FIGURE.match(column)]
+    declared = [column for column in open_ones if of_optuna(column) or SETTING.match(column) or FIGURE.match(column)]
     has_settings = any(SETTING.match(column) for column in declared)
     figures = [column for column in open_ones if _is_figure(column, declared=has_settings)]
     result, others = _result([*figures, *([cost] if cost else [])], open_ones, metric, source)
@@ -184,7 +184,7 @@ def _rank(column: str) -> tuple[int, int, str] | None:
     """Where a figure stands among those that trials can be compared by; `None` for one that says what a trial took."""
     plain = _plain(column)
     known = metric_name(plain)
-    if _of_optuna(column):
+    if of_optuna(column):
         return (0, 0, column)
     if (not MEASURED_WORDS.search(known) and known not in METRICS) or OTHER_WORDS.search(known):
         return None
@@ -199,14 +199,15 @@ def _rank(column: str) -> tuple[int, int, str] | None:
 def _is_figure(column: str, *, declared: bool) -> bool:
     if SETTING.match(column):
         return False
-    if FIGURE.match(column) or _of_optuna(column):
+    if FIGURE.match(column) or of_optuna(column):
         return True
     # A table that marks its settings leaves nothing else to be one.
     plain = re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_")
     return declared or metric_name(column) in METRICS or bool(MEASURED_WORDS.search(plain) or OTHER_WORDS.search(plain))
 
 
-def _of_optuna(column: str) -> bool:
+def of_optuna(column: str) -> bool:
+    """Whether it is a result as Optuna writes it, whose name does not say what it is."""
     return re.fullmatch(r"values?(_\w+)?|objective", column.strip(), re.I) is not None
 
 

@@ -13,7 +13,7 @@ from luthier.evaluation.measures import METRICS
 from luthier.evaluation.metric_names import lower_is_better
 from luthier.evaluation.resampling import Interval
 from luthier.evaluation.trials import TrialRow, TrialTable
-from luthier.experiments.trial_columns import TrialColumns, columns_of_trials
+from luthier.experiments.trial_columns import TrialColumns, columns_of_trials, of_optuna
 from luthier.tables import read_table
 from luthier.tables.number_cells import number_in
 from luthier.tasks.task import is_blank, plain_records
@@ -173,7 +173,7 @@ def _better(columns: TrialColumns) -> tuple[Literal["higher", "lower"], bool]:
         return METRICS[columns.metric].better, True
     if lower_is_better(columns.metric):
         return "lower", True
-    return "higher", not re.fullmatch(r"values?(_\w+)?|objective", columns.metric, re.I)
+    return "higher", not of_optuna(columns.metric)
 
 
 def _notes(columns: TrialColumns, assumed: str | None) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def board_of(run: LoggedRun) -> KeptBoard:
     for child in runs_beneath(run):
         if child.kind != "candidate" or child.spec is None or child.spec in answers or ANSWERS not in _files(child):
             continue
-        found, predictions = read_answers(board.task, _table(child))
+        found, predictions = answers_of(child, board.task)
         if found.digest == board.test_digest:
             rows, answers[child.spec] = found, predictions
     entries = tuple(_with_answers(entry, answers) for entry in board.entries)

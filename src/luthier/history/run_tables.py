@@ -9,9 +9,8 @@ from luthier.evaluation.measures import METRICS
 from luthier.evaluation.resampling import Interval
 from luthier.history.runs import LoggedRun
 from luthier.providers.prices import dollars
-from luthier.reporting.numbers import interval, metric_title
+from luthier.reporting.numbers import interval, metric_format, metric_title
 from luthier.reporting.table import Cell, Column, Columns, Row, Section, Table, left_out
-from luthier.tasks.types import Format
 
 __all__ = ["day", "figures_section", "headline", "moment", "parts_section", "run_section", "runs_table", "spent_text"]
 
@@ -62,7 +61,7 @@ def headline(run: LoggedRun) -> str:
         # A comparison on several tables keeps the mean over them, a sweep what its winner reached on holdout rows.
         for key, where in ((name, ""), (f"{name}_mean", "mean "), (f"holdout_{name}", "holdout ")):
             if name and key in found and (name not in METRICS or METRICS[name].kind == "quality"):
-                return f"{where}{metric_title(name)} {interval(found[key], _format(name))}"
+                return f"{where}{metric_title(name)} {interval(found[key], metric_format(name))}"
     return ""
 
 
@@ -122,10 +121,6 @@ def _status(run: LoggedRun) -> str:
 
 def _is_told(name: str) -> bool:
     return not name.startswith(INNER) and name not in SAID_ELSEWHERE
-
-
-def _format(name: str) -> Format:
-    return METRICS[name].format if name in METRICS else "number"
 
 
 def _written(name: str, found: Interval) -> str:

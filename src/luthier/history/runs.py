@@ -125,13 +125,13 @@ def experiment_of_task(task: str | None = None) -> tuple[str, str]:
         token = found.token
         if not token:
             break
+    if task in known and _has_task(known[task]):
+        return known[task], task
     with_runs = {name: place for name, place in known.items() if _has_task(place)}
     uri = mlflow.get_tracking_uri()
     if task is not None:
-        if task not in with_runs:
-            names = f"; there is: {', '.join(sorted(with_runs))}" if with_runs else ""
-            raise DataError(f"no task {task!r} in the MLflow store {uri}{names}.")
-        return with_runs[task], task
+        names = f"; there is: {', '.join(sorted(with_runs))}" if with_runs else ""
+        raise DataError(f"no task {task!r} in the MLflow store {uri}{names}.")
     if not with_runs:
         raise DataError(
             f"the MLflow store {uri} has no run of a task yet. luthier compare makes the first; MLFLOW_TRACKING_URI "

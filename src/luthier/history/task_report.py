@@ -17,6 +17,7 @@ from luthier.reporting.board_sentences import sentences
 from luthier.reporting.numbers import metric_title
 from luthier.reporting.table import Block, Cell, Column, Columns, Fold, Lines, Page, Row, Section, Table, left_out
 from luthier.sweeps.sweep_report import sweep_page
+from luthier.sweeps.sweep_sentences import sweep_sentences
 
 __all__ = ["task_page", "task_page_of"]
 
@@ -73,7 +74,7 @@ def _summary(history: TaskHistory) -> Iterator[str]:
         yield from over_time_sentences(history.compares)
     if history.sweep is not None:
         run, state = history.sweep
-        yield f"Newest sweep ({run.name}, {moment(run.started)}): {sweep_page(state).said[0]}"
+        yield f"Newest sweep ({run.name}, {moment(run.started)}): {sweep_sentences(state)[0]}"
     named = [f"{one.model} version {one.version} ({', '.join(one.aliases)})" for one in history.versions if one.aliases]
     if named:
         yield f"Registered: {'; '.join(named[:4])}."
@@ -120,7 +121,7 @@ def _newest(history: TaskHistory) -> list[Section]:
     whole = next((one for one in history.runs if one.run_id == run.parent and one.kind == "compare"), None)
     if whole is not None:
         lead += f". It is one table of {whole.name}: luthier report {whole.run_id}"
-    return [Section("Newest comparison", (lead, *(part for part in page.sections if part.title != "Glossary")))]
+    return [Section("Newest comparison", (lead, *_parts(page)))]
 
 
 def _newest_sweep(history: TaskHistory) -> list[Section]:
@@ -129,8 +130,7 @@ def _newest_sweep(history: TaskHistory) -> list[Section]:
     run, state = history.sweep
     page = sweep_page(state)
     lead = f"{run.name}, {moment(run.started)}; its own page: luthier report {run.run_id}"
-    parts = [part for part in page.sections if part.title != "Glossary"]
-    return [Section("Newest sweep", (lead, Lines(page.said), *parts))]
+    return [Section("Newest sweep", (lead, Lines(page.said), *_parts(page)))]
 
 
 def _newest_audit(history: TaskHistory) -> list[Section]:
@@ -139,8 +139,12 @@ def _newest_audit(history: TaskHistory) -> list[Section]:
     run, audit = history.audit
     page = audit_page(audit)
     lead = f"{run.name}, {moment(run.started)}. {page.lead} Its own page: luthier report {run.run_id}"
-    parts = [part for part in page.sections if part.title != "Glossary"]
-    return [Section("Newest audit", (lead, Lines(page.said), *parts))]
+    return [Section("Newest audit", (lead, Lines(page.said), *_parts(page)))]
+
+
+def _parts(page: Page) -> Iterator[Section]:
+    """The sections of a page that is a part of this one."""
+    return (section for section in page.sections if section.title != "Glossary")
 
 
 def _versions(history: TaskHistory) -> list[Section]:
