@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -11,9 +12,10 @@ from luthier.errors import DataError
 from luthier.history.run_report import run_page
 from luthier.history.task_history import history_of_task
 from luthier.history.task_report import task_page, task_page_of
-from luthier.reporting.html import page_text
+from luthier.reporting.html import page_text, write_page
 from luthier.reporting.markdown import page_markdown
 from luthier.reporting.table import Page
+from tests.browser import browser_page
 from tests.history.conftest import Past
 from tests.reporting.test_audit_report import made
 from tests.sweeps.studies import many, state
@@ -105,6 +107,20 @@ def test_the_newest_sweep_that_ended_is_on_the_page_and_one_that_goes_on_is_list
     assert {"Newest sweep", "Sweeps"} <= set(titles(page))
     assert any(said.startswith("Newest sweep (sweep of epochs") for said in page.said)
     assert "sweep that goes on" in page_markdown(page)
+
+
+@pytest.mark.slow
+async def test_a_task_fits_a_telephone_whatever_its_runs_are_called(past: Past, tmp_path: Path) -> None:
+    client, place = mlflow.MlflowClient(), mlflow.get_run(past.first.run_id).info.experiment_id
+    tags = {"luthier.kind": "audit", "luthier.task": "stars"}
+    run_id = client.create_run(place, run_name="audit-of-" + "many_jobs" * 20, tags=tags).info.run_id
+    client.log_text(run_id, json.dumps(made().to_document()), "audit.json")
+    client.set_terminated(run_id)
+    file = write_page(task_page_of(), tmp_path / "task.html")
+    async with browser_page(tmp_path) as page:
+        for width in (390, 320):
+            await page.open(file.as_uri(), width=width)
+            assert await page.value("document.documentElement.scrollWidth") <= width
 
 
 def test_names_that_strangers_gave_stay_text(past: Past) -> None:

@@ -31,6 +31,8 @@ def number(value: float, unit: Unit) -> str:
 
         >>> number(0.0, "percent"), number(0.0004, "percent"), number(0.012, "percent"), number(0.5, "percent")
         ('0%', '<0.1%', '1.2%', '50%')
+        >>> number(-0.0004, "percent"), number(-0.004, "percent"), number(-0.012, "percent"), number(-0.5, "percent")
+        ('0%', '-0.4%', '-1.2%', '-50%')
         >>> number(0.0002, "p"), number(0.0412, "p"), number(1.0, "p"), number(12345, "count")
         ('<.001', '.041', '>.999', '12,345')
 
@@ -54,7 +56,8 @@ def number(value: float, unit: Unit) -> str:
     if unit == "percent":
         if 0 < value < 0.001:
             return "<0.1%"
-        return f"{100 * value:.1f}%" if 0 < value < 0.1 else f"{100 * value:.0f}%"
+        text = f"{100 * value:.1f}%" if 0 < abs(value) < 0.1 else f"{100 * value:.0f}%"
+        return text if text.strip("-0.%") else "0%"
     if unit == "p":
         if value < 0.001:
             return "<.001"

@@ -50,6 +50,23 @@ async def test_a_pointer_and_the_arrow_keys_find_what_is_said_of_a_point(tmp_pat
         assert page.console == []
 
 
+async def test_what_a_finger_finds_stays_when_it_is_lifted_and_goes_with_a_touch_elsewhere(tmp_path: Path) -> None:
+    async with browser_page(tmp_path) as page:
+        await page.open(chart_page(tmp_path))
+        await page.send("Emulation.setTouchEmulationEnabled", enabled=True)
+        x, y = await page.value(
+            "(({x, y, width, height}) => [x + width / 2, y + height / 2])"
+            "(document.querySelectorAll('.lu-plot circle')[2].getBoundingClientRect())"
+        )
+        for at in ((x, y), (x, 5.0)):
+            await page.send("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": at[0], "y": at[1]}])
+            await page.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+            shown = await page.value(
+                "(({hidden, textContent}) => [hidden, textContent])(document.querySelector('.lu-tip'))"
+            )
+            assert shown == [at != (x, y), "trial 2"]
+
+
 async def test_a_range_on_an_axis_leaves_the_lines_that_pass_there_and_says_how_many(tmp_path: Path) -> None:
     async with browser_page(tmp_path) as page:
         await page.open(chart_page(tmp_path))

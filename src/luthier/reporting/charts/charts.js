@@ -84,7 +84,9 @@
     };
     plot.addEventListener('pointermove', move);
     plot.addEventListener('pointerdown', move);
-    plot.addEventListener('pointerleave', leave);
+    // A finger that is lifted leaves as well; what it found stays until another place is touched.
+    plot.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch') leave(); });
+    document.addEventListener('pointerdown', (event) => { if (!plot.contains(event.target)) leave(); });
     plot.addEventListener('blur', leave);
     plot.tabIndex = 0;
     plot.addEventListener('keydown', (event) => {
@@ -158,6 +160,7 @@
         if (from !== null && Math.abs(up(event) - from) < 0.01) set(null);
         from = null;
       });
+      hold.addEventListener('pointercancel', () => { from = null; });
       hold.addEventListener('keydown', (event) => {
         const step = {ArrowUp: 0.05, ArrowDown: -0.05}[event.key];
         if (event.key === 'Escape') set(null);
@@ -176,6 +179,6 @@
       if (line && told[line.dataset.told]) show(told[line.dataset.told], event.clientX, event.clientY);
       else hide();
     });
-    plot.addEventListener('pointerleave', hide);
+    plot.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch') hide(); });
   }
 }
