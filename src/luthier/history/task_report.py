@@ -43,7 +43,8 @@ def task_page(history: TaskHistory) -> Page:
     runs = history.runs
     kinds = [(kind, len(history.of_kind(kind))) for kind in ("compare", "sweep", "tune", "audit", "rai", "score")]
     counts = ", ".join(counted(count, kind if kind != "rai" else "rai run") for kind, count in kinds if count)
-    span = f" from {day(runs[-1].started)} to {day(runs[0].started)}" if runs else ""
+    days = list(dict.fromkeys(day(one.started) for one in (*runs[-1:], *runs[:1])))
+    span = f" from {days[0]} to {days[1]}" if len(days) > 1 else "".join(f" of {one}" for one in days)
     return Page(
         f"Task: {history.task}",
         f"{counted(len(runs), 'run')} in MLflow{span}{f': {counts}' if counts else ''}.",

@@ -77,6 +77,7 @@ def run_quickstart(folder: Path, say: Callable[[str], None] = print) -> None:
 
     heading("What next")
     say(f"Look:       {where_to_look().removeprefix('See it with: ')}")
+    say("A page:     luthier report --open")
     say("A service:  export OPENAI_API_KEY=...")
     say(f"            luthier check {models} --endpoint {models}/endpoints/openai.yaml")
     say(f"            luthier compare {models} --endpoint {models}/endpoints/openai.yaml \\")
