@@ -25,6 +25,9 @@ __all__ = ["Bounds", "Plan", "PlannedSpec", "plan_fit", "plan_rows"]
 MOST_RENDERED = 20_000
 """Rows rendered for a plan; a longer table is judged by evenly spaced ones, and the plan says so."""
 
+BATCH_LINES = 50_000
+"""Requests that OpenAI and Azure take in one batch."""
+
 SAMPLING_MARGIN = 0.1
 """Share by which the most is raised where only some rows were rendered."""
 
@@ -66,6 +69,9 @@ class PlannedSpec:
         cost_usd: a guess at the price; `None` when the price is unknown.
         cost_usd_low: price at least.
         cost_usd_high: price at most; `None` when the price is unknown or nothing bounds the answers.
+        cost_usd_batch: a guess at the price by the Batch API; `None` when the price is unknown.
+        cost_usd_high_batch: price that way at most.
+        seconds: time it takes to ask all now; `None` where the model was never asked and no limit is known.
         rendered: rows this was judged by, where those are not all.
     """
 
@@ -81,6 +87,9 @@ class PlannedSpec:
     cost_usd: float | None = 0.0
     cost_usd_low: float | None = 0.0
     cost_usd_high: float | None = 0.0
+    cost_usd_batch: float | None = 0.0
+    cost_usd_high_batch: float | None = 0.0
+    seconds: float | None = 0.0
     rendered: int | None = None
 
     @property
@@ -168,6 +177,34 @@ class Plan:
         """Price of everything at most, `None` when one is unknown or without bound."""
         return sum_if_known(spec.cost_usd_high for spec in self.specs)
 
+    @property
+    def cost_usd_batch(self) -> float | None:
+        """A guess at the price of everything by the Batch API, `None` when one is unknown."""
+        return sum_if_known(spec.cost_usd_batch for spec in self.specs)
+
+    @property
+    def cost_usd_high_batch(self) -> float | None:
+        """Price of everything by the Batch API at most, `None` when one is unknown or without bound."""
+        return sum_if_known(spec.cost_usd_high_batch for spec in self.specs)
+
+    @property
+    def seconds(self) -> float | None:
+        """Time it takes to ask everything now, one spec after another; `None` when one is unknown."""
+        return sum_if_known(spec.seconds for spec in self.specs)
+
+    @property
+    def modes(self) -> str:
+        """Price and time of asking now and of the Batch API, in two lines."""
+        took = (
+            "time unknown: this model was never asked here" if self.seconds is None else f"about {_time(self.seconds)}"
+        )
+        batches = -(-self.requests // BATCH_LINES)
+        parts = f"{batches:,} {'batch' if batches == 1 else 'batches'}"
+        return (
+            f"live:   {_price(self.cost_usd, self.cost_usd_high)}; {took}\n"
+            f"batch:  {_price(self.cost_usd_batch, self.cost_usd_high_batch)}; {parts}, within 24 hours each"
+        )
+
     @cached_property
     def frame(self) -> pd.DataFrame:
         """One row per spec: rows, calls and tokens with their bounds as `_low` and `_high`, and US dollars."""
@@ -191,6 +228,9 @@ class Plan:
             "cost_usd": self.cost_usd,
             "cost_usd_low": self.cost_usd_low,
             "cost_usd_high": self.cost_usd_high,
+            "cost_usd_batch": self.cost_usd_batch,
+            "cost_usd_high_batch": self.cost_usd_high_batch,
+            "seconds": self.seconds,
         }
 
     def __str__(self) -> str:
@@ -273,6 +313,9 @@ def plan_rows(
         cost_usd=every.cost_usd,
         cost_usd_low=every.cost_usd_min,
         cost_usd_high=every.cost_usd_max,
+        cost_usd_batch=every.cost_usd_batch,
+        cost_usd_high_batch=every.cost_usd_max_batch,
+        seconds=engine.expected_seconds(spec.endpoint, every.left, every.input_tokens),
         rendered=None if whole else len(shown),
     )
 
@@ -305,6 +348,8 @@ class _Count:
             shared=round(one.shared * times),
             cost_usd_min=None if one.cost_usd_min is None else 0.0,
             input_tokens_max=math.ceil(one.input_tokens_max * most),
+            cost_usd_batch=None if one.cost_usd_batch is None else one.cost_usd_batch * times,
+            cost_usd_max_batch=raised(one.cost_usd_max_batch),
         )
         # A row asks no more calls in a longer table, so the margin is for what the journal has of the others.
         return _Count(Bounds(0, math.ceil(self.asked.high * most)), estimate, self.embeds)
@@ -332,6 +377,7 @@ def _count(piece: PlannedRequests, spec: Spec, engine: Engine, options: RunOptio
         longest,
         input_tokens=(shortest.input_tokens + longest.input_tokens) // 2,
         cost_usd=_mean(shortest.cost_usd, longest.cost_usd),
+        cost_usd_batch=_mean(shortest.cost_usd_batch, longest.cost_usd_batch),
         input_tokens_min=shortest.input_tokens_min,
         cost_usd_min=shortest.cost_usd_min,
     )
@@ -350,6 +396,12 @@ def _asked(calls: Bounds, texts: Bounds) -> str:
     parts = [f"{calls} call{'' if str(calls) == '1' else 's'}"] if calls.high or not texts.high else []
     parts += [f"{texts} text{'' if str(texts) == '1' else 's'} to embed"] if texts.high else []
     return ", ".join(parts)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _price(likely: float | None, most: float | None) -> str:

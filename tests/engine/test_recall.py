@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from luthier.endpoints import Answer, Endpoint, Engine, Request
+from luthier.engine.ask_options import AskOptions
 from luthier.errors import Partial
 from luthier_local import LocalServer
 from tests.questions import question, questions
@@ -56,3 +57,15 @@ def test_what_cannot_be_written_as_json_is_never_missing(engine: Engine, endpoin
 
     assert engine.recall(unwritable(), endpoint).complete
     assert engine.recall(unwritable(), endpoint, fresh=True).complete
+
+
+def test_what_is_asked_of_the_journal_alone_is_never_sent(
+    server: LocalServer, engine: Engine, endpoint: Endpoint
+) -> None:
+    engine.run(questions(5)[1:3], endpoint)
+    sent = server.received.total
+    answers = engine.run(questions(5), endpoint, AskOptions(journal_only=True))
+    assert [answer.failure for answer in answers] == ["transient", None, None, "transient", "transient"]
+    assert answers[1].from_journal
+    assert "nothing was to be sent" in (answers[0].error or "")
+    assert server.received.total == sent

@@ -125,3 +125,23 @@ def test_a_gateway_s_bound_replaces_that_of_a_chat() -> None:
 def test_a_gateway_s_bound_leaves_a_completion_alone() -> None:
     gateway = compatible("q", HERE, extra_body={"max_completion_tokens": 2000})
     assert TokenGuess().largest_output(Request("completion", {"prompt": "x", "max_tokens": 3}), gateway) == 3
+
+
+OWN = {"input_usd_per_million": 1, "output_usd_per_million": 2}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "share"),
+    [
+        (openai("gpt-4o-mini"), 0.5),
+        (openai("text-embedding-3-small"), 0.5),
+        (openai("ours", price=Price(**OWN)), 0.5),
+        (azure("whatever", "https://r.openai.azure.com", priced_as="gpt-4o-mini"), 0.5),
+        (compatible("q", HERE, price=Price(**OWN)), 1.0),
+        (compatible("q", HERE, price=Price(**OWN, batch_share=0.4)), 0.4),
+        (openai("no-such-model"), 1.0),
+        (embedded(), 1.0),
+    ],
+)
+def test_a_batch_costs_a_part_of_the_live_price(endpoint: Endpoint, share: float) -> None:
+    assert PriceBook().batch_share(endpoint) == pytest.approx(share)

@@ -66,6 +66,7 @@ class AskOptions:
         report: counts the work, beside the engine's own report.
         asked: journal keys that one command has asked so far, added to: `fresh` and `retry_failed` do not ask them
             once more in the same command. When absent, every call of the engine is a command of its own.
+        journal_only: send nothing: what the journal has no answer to fails for now.
         gives_up_at: when what is in flight ends without an answer if it is no longer waited for, so that it does not
             keep others from being sent, on the loop's clock; never when absent.
     """
@@ -76,6 +77,7 @@ class AskOptions:
     progress: Progress | None = None
     report: Report | None = None
     asked: set[bytes] | None = None
+    journal_only: bool = False
     gives_up_at: float | None = None
 
     def accepts_journaled(self, key: bytes) -> bool:

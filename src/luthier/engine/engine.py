@@ -7,16 +7,18 @@ import atexit
 import concurrent.futures
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from luthier.documents import described
-from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, GuardedProgress, ask_options
+from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, GuardedProgress, Progress, ask_options
 from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.endpoint_queue import StopReason
 from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, estimated, summed
@@ -42,6 +44,8 @@ LONGEST_CLOSE_SECONDS = 150.0
 
 SILENT_CLOSE_SECONDS = 5.0
 """A longer wait is explained."""
+
+NOT_KEPT = "the journal has no answer to this request, and nothing was to be sent"
 
 
 class Engine:
@@ -303,7 +307,8 @@ class Engine:
             reported = self.journal.snapshot(group.endpoint.address, group.endpoint.model)
             asked = [request for key, request in distinct.items() if key in left]
             cost, guess = self.prices.rule(group.endpoint, reported), self._pricing.guess(group.endpoint)
-            found = await asyncio.to_thread(estimated, asked, group.endpoint, guess, cost, follow)
+            share = self.prices.batch_share(group.endpoint, reported)
+            found = await asyncio.to_thread(estimated, asked, group.endpoint, guess, cost, follow, share)
             return replace(
                 found,
                 requests=len(group.requests),
@@ -314,6 +319,28 @@ class Engine:
             )
 
         return summed([wait_for(of_group(group)) for group in by_endpoint(requests, endpoint)])
+
+    def expected_seconds(self, endpoint: Endpoint | None, requests: int, tokens: int) -> float | None:
+        """How long asking would take, by the endpoint's limits and by how long its model took for its latest answers.
+
+        `None` where no limit is set and the journal has none of its answers.
+
+        Args:
+            endpoint: the one to ask; without one it takes no time.
+            requests: how many are sent.
+            tokens: of all of them.
+        """
+        if endpoint is None or not requests:
+            return 0.0
+        limits, latency = endpoint.limits, self.journal.latency_seconds(endpoint.model)
+        waits = [
+            60.0 * amount / per_minute
+            for amount, per_minute in ((requests, limits.requests_per_minute), (tokens, limits.tokens_per_minute))
+            if per_minute is not None
+        ]
+        if latency is not None:
+            waits.append(latency * math.ceil(requests / limits.concurrency))
+        return max(waits, default=None)
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.
@@ -361,10 +388,32 @@ class Engine:
         dispatcher = self._dispatcher_here()
         try:
             groups = by_endpoint(requests, endpoint)
+            if options.journal_only:
+                return await answers_of_all(groups, lambda group: self._kept(group, options))
             return await answers_of_all(groups, lambda group: dispatcher.ask(group.requests, group.endpoint, options))
         except Interrupted:
             self._cut_short = True
             raise
+
+    async def _kept(self, group: Group, options: AskOptions) -> list[Answer]:
+        """The journal's answers; a failure for now for what it has none to."""
+        dispatcher, progress = self._dispatcher_here(), GuardedProgress(options.progress)
+        self.raise_if_interrupted()
+        progress.tell(lambda shown: shown.expect(len(group.requests)))
+        known = await dispatcher.shared.known(group, dispatcher.identities.guessed(group.endpoint), options)
+        failures: dict[int, Answer] = {}
+        if None in known:
+            for place, entry in enumerate(await asyncio.to_thread(self.entries, group.requests, group.endpoint)):
+                why = entry.error if entry is not None and entry.state == "failed" else None
+                failures[place] = Answer(failure="transient", error=why or NOT_KEPT)
+        answers = [failures[place] if answer is None else answer for place, answer in enumerate(known)]
+        for report in (self.report,) if options.report is None else (self.report, options.report):
+            report.requests += len(answers)
+            for answer in answers:
+                report.completed(answer)
+        for answer in answers:
+            progress.tell(partial(_completed, answer))
+        return answers
 
     def _take_event(self, requests: Sequence[Request], progress: GuardedProgress) -> None:
         if isinstance(requests, ProgressEvent):
@@ -397,6 +446,10 @@ class Engine:
             loop.call_soon_threadsafe(setattr, dispatcher, "stopped", None)
         else:
             loop.call_soon_threadsafe(dispatcher.stop_all, reason)
+
+
+def _completed(answer: Answer, progress: Progress) -> None:
+    progress.completed(answer)
 
 
 async def _on_engine_loop(work: Coroutine[Any, Any, Result]) -> Result:

@@ -54,6 +54,8 @@ class Estimate:
         input_tokens_min: input tokens at least.
         input_tokens_max: input tokens at most, follow-ups included.
         further: follow-up calls at most.
+        cost_usd_batch: likely price of the rest by the service's Batch API.
+        cost_usd_max_batch: the most it costs that way.
         sure: whether it is known under which name the journal keeps this endpoint's answers; where it is not, none
             counts as being there, though all may be.
     """
@@ -70,6 +72,8 @@ class Estimate:
     input_tokens_min: int = 0
     input_tokens_max: int = 0
     further: int = 0
+    cost_usd_batch: float | None = 0.0
+    cost_usd_max_batch: float | None = 0.0
     sure: bool = True
 
     @property
@@ -145,8 +149,12 @@ def estimated(
     guess: TokenGuess,
     cost: Callable[[Usage], float | None],
     follow: FollowUps,
+    batch_share: float = 1.0,
 ) -> Estimate:
-    """What these requests take, all different and none of them answered yet; `follow` is for each of them."""
+    """What these requests take, all different and none of them answered yet; `follow` is for each of them.
+
+    `batch_share` is the price of a batch as a part of the live price.
+    """
     asked = 0
     likely_in = least_in = most_in = most_out = 0.0
     likely = least = most = 0.0
@@ -180,6 +188,8 @@ def estimated(
         cost_usd=likely if priced else None,
         cost_usd_max=most if priced and bounded else None,
         cost_usd_min=least if priced else None,
+        cost_usd_batch=batch_share * likely if priced else None,
+        cost_usd_max_batch=batch_share * most if priced and bounded else None,
         input_tokens_min=math.floor(least_in),
         input_tokens_max=math.ceil(most_in),
         further=asked * follow.calls,

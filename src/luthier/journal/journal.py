@@ -27,6 +27,7 @@ PACK_FROM_BYTES = 4096
 BUSY_SECONDS = 60.0
 KEYS_A_QUERY = 500
 IN_MEMORY = ":memory:"
+LATEST_ANSWERS = 5_000
 
 COLUMNS = (
     "key, state, failure, operation, identity, model, reported_model, status, body, packed, "
@@ -235,6 +236,16 @@ class Journal:
             connection.execute(
                 "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", (identity, model, reported_model, time.time())
             )
+
+    def latency_seconds(self, model: str) -> float | None:
+        """How long a model took for each of its latest answers, on average; `None` where there are none lately."""
+        # Newest rows alone: a journal may hold millions, and no index tells them apart by model.
+        query = (
+            "SELECT avg(latency_seconds) FROM (SELECT model, latency_seconds FROM answers ORDER BY rowid DESC LIMIT ?) "
+            "WHERE model = ?"
+        )
+        with self._connection() as connection:
+            return connection.execute(query, (LATEST_ANSWERS, model)).fetchone()[0]  # type: ignore[no-any-return]
 
     def size(self) -> JournalSize:
         """What the journal holds."""

@@ -76,6 +76,8 @@ class Price(BaseModel, metaclass=_Speaking):
     """US dollars for a million output tokens."""
     cached_input_usd_per_million: float | None = Field(default=None, ge=0)
     """US dollars for a million input tokens the service had cached; the input price when absent."""
+    batch_share: float | None = Field(default=None, ge=0, le=1)
+    """What the Batch API charges as a part of these prices; when absent, 0.5 at OpenAI and Azure, 1 elsewhere."""
     training_usd_per_million: float | None = Field(default=None, ge=0)
     """US dollars for a million tokens a fine-tuning job trains on, each epoch counted; unknown when absent."""
     hosting_usd_per_hour: float | None = Field(default=None, ge=0)

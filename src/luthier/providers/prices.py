@@ -17,6 +17,9 @@ __all__ = ["PriceBook", "base_model_of", "price_cure", "price_needed"]
 LISTED: dict[str, str] = {"openai": "openai", "azure": "azure"}
 """Our providers that are entries of the price list, by the name the list gives them."""
 
+BATCH_SHARE: dict[str, float] = {"openai": 0.5, "azure": 0.5}
+"""The price of the Batch API as a part of the live price, by provider; elsewhere a batch costs the same."""
+
 Cost = Callable[[Usage], float | None]
 
 MILLION = 1_000_000.0
@@ -74,33 +77,43 @@ class PriceBook:
     def __init__(self) -> None:
         self._costs: dict[tuple[Any, ...], Cost] = {}
 
-    def cost(self, endpoint: Endpoint, usage: Usage, reported_model: str | None = None) -> float | None:
+    def cost(
+        self, endpoint: Endpoint, usage: Usage, reported_model: str | None = None, *, batched: bool = False
+    ) -> float | None:
         """US dollars for these tokens; `None` when the price is not known, which is not 0.
 
-        What the service said it was tells what an Azure deployment is.
+        What the service said it was tells what an Azure deployment is. `batched` is for answers of the Batch API.
         """
-        return self.rule(endpoint, reported_model)(usage)
+        return self.rule(endpoint, reported_model, batched=batched)(usage)
+
+    def batch_share(self, endpoint: Endpoint, reported_model: str | None = None) -> float:
+        """The price of the Batch API as a part of the live price; 1 where it saves nothing or nothing is known."""
+        usage = Usage(input_tokens=1000, output_tokens=1000)
+        live, batch = (self.cost(endpoint, usage, reported_model, batched=batched) for batched in (False, True))
+        return batch / live if live and batch is not None else 1.0
 
     def known(self, endpoint: Endpoint, reported_model: str | None = None) -> bool:
         """Whether answers of this endpoint have a price."""
         return self.cost(endpoint, Usage(input_tokens=1, output_tokens=1), reported_model) is not None
 
-    def rule(self, endpoint: Endpoint, reported_model: str | None = None) -> Cost:
+    def rule(self, endpoint: Endpoint, reported_model: str | None = None, *, batched: bool = False) -> Cost:
         """What turns tokens of this endpoint into money; looked up once for many answers."""
         price = endpoint.price
         rates = None if price is None else tuple(price.model_dump().values())
-        key = (endpoint.provider, endpoint.address, endpoint.model, endpoint.priced_as, rates, reported_model)
+        key = (endpoint.provider, endpoint.address, endpoint.model, endpoint.priced_as, rates, reported_model, batched)
         found = self._costs.get(key)
         if found is None:
-            found = self._costs[key] = self._look_up(endpoint, reported_model)
+            found = self._costs[key] = self._look_up(endpoint, reported_model, batched)
         return found
 
-    def _look_up(self, endpoint: Endpoint, reported_model: str | None) -> Cost:
+    def _look_up(self, endpoint: Endpoint, reported_model: str | None, batched: bool) -> Cost:
         if endpoint.price is not None:
             price = endpoint.price
             cached = price.cached_input_usd_per_million
             fresh = price.input_usd_per_million
-            return _rates(fresh, price.output_usd_per_million, fresh if cached is None else cached)
+            live = _rates(fresh, price.output_usd_per_million, fresh if cached is None else cached)
+            share = BATCH_SHARE.get(endpoint.provider, 1.0) if price.batch_share is None else price.batch_share
+            return _times(share, live) if batched else live
         if endpoint.provider == "local":
             return lambda usage: 0.0
         names = [endpoint.priced_as] if endpoint.priced_as else [endpoint.model, reported_model]
@@ -108,7 +121,8 @@ class PriceBook:
             for candidate in dict.fromkeys((name, base_model_of(name))):
                 listings = _listings(candidate, endpoint)
                 if len(listings) == 1:
-                    return _listed(listings[0])
+                    live = _listed(listings[0])
+                    return _times(_batch_share(listings[0], endpoint), live) if batched else live
         return lambda usage: None
 
 
@@ -130,6 +144,28 @@ def price_cure(endpoint: Endpoint) -> str:
         return f"{own}, or correct `priced_as:`; the price list has no model {endpoint.priced_as!r}"
     names = ", ".join(f"{listing.provider}/{listing.model}" for listing in listings)
     return f"{own}, or say whose price counts, as providers charge differently for this model: priced_as: {names}"
+
+
+def _times(share: float, live: Cost) -> Cost:
+    def cost(usage: Usage) -> float | None:
+        usd = live(usage)
+        return None if usd is None else share * usd
+
+    return cost
+
+
+def _batch_share(listing: Listing, endpoint: Endpoint) -> float:
+    """The price of a batch as a part of the live price; the list leaves some discounts of OpenAI and Azure out."""
+    import genai_prices
+
+    usage = genai_prices.Usage(input_tokens=1000)
+
+    def price(**context: Any) -> float:
+        found = genai_prices.calc_price(usage, model_ref=listing.model, provider_id=listing.provider, **context)
+        return float(found.total_price)
+
+    live, batched = price(), price(price_context={"processing": "batch"})
+    return batched / live if batched < live else BATCH_SHARE.get(endpoint.provider, 1.0)
 
 
 def _rates(fresh: float, output: float, cached: float) -> Cost:
