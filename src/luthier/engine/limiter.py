@@ -133,12 +133,14 @@ class LimiterEvent:
         seconds: since the limiter was made.
         window: how many requests may be in flight since then.
         requests_per_minute: the rate kept since then; `None` if none is known or learned.
+        at: on the engine's clock.
     """
 
     seconds: float
     what: str
     window: int
     requests_per_minute: float | None
+    at: float
 
 
 class Limiter:
@@ -286,6 +288,5 @@ class Limiter:
         rates = [60.0 * self.pace.per_second] if self.pace.per_second is not None else []
         if self.requests is not None:
             rates.append(self.requests.per_minute)
-        self.history.append(
-            LimiterEvent(self._clock() - self._began, what, int(self.window.size), min(rates, default=None))
-        )
+        now = self._clock()
+        self.history.append(LimiterEvent(now - self._began, what, int(self.window.size), min(rates, default=None), now))
