@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints import Endpoint
+from luthier.endpoints import Endpoint, Engine, RunOptions
 from luthier.errors import BudgetReached, DataError
 from luthier_local import Fault, LocalServer
 
@@ -228,3 +229,20 @@ def test_a_text_that_is_a_list_is_refused_before_anything_is_sent(tmp_path: Path
     source.write_text('{"text": "fine"}\n{"text": ["one", "two"]}\n')
     with pytest.raises(DataError, match="row 2: 'text' holds list"):
         spaced_records(source, 10, "text")
+
+
+def test_what_a_file_lacks_can_be_asked_by_other_means(
+    model: lt.Model, table: pd.DataFrame, engine: Engine, standing_server: LocalServer
+) -> None:
+    table.head(12).to_csv("in.csv", index=False)
+    file = model.file_score("in.csv", "out.csv")
+    options = RunOptions(engine=engine)
+    missing = list(file.lacking(options))
+    assert len(missing) == table.head(12)["text"].nunique()
+    for request, endpoint in missing:
+        engine.run([request], endpoint)
+    assert not list(file.lacking(options))
+    sent = standing_server.received.total
+    report = file.run(replace(options, journal_only=True))
+    assert standing_server.received.total == sent
+    assert report.states["ok"] == 12

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -11,9 +11,11 @@ from luthier.errors import BudgetReached, Interrupted, Partial, SpecError
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Conversation, Request
 
-__all__ = ["Group", "Recalled", "answers_of_all", "by_endpoint", "held", "recalled", "step"]
+__all__ = ["Group", "Recalled", "answers_of_all", "by_endpoint", "held", "recalled", "step", "with_endpoints"]
 
 Result = TypeVar("Result")
+
+NO_ENDPOINT = "this technique asks a model, but its spec has no `endpoint:` to ask."
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def by_endpoint(requests: Sequence[Request], otherwise: Endpoint | None) -> list
     for position, request in enumerate(requests):
         endpoint = request.endpoint or otherwise
         if endpoint is None:
-            raise SpecError("this technique asks a model, but its spec has no `endpoint:` to ask.")
+            raise SpecError(NO_ENDPOINT)
         group = seen.get(id(endpoint))
         if group is None:
             # Equal endpoints are one: what is asked of both is asked once.
@@ -124,6 +126,19 @@ def by_endpoint(requests: Sequence[Request], otherwise: Endpoint | None) -> list
         group.requests.append(request)
         group.positions.append(position)
     return groups
+
+
+def with_endpoints(requests: Iterable[Request], otherwise: Endpoint | None) -> Iterator[tuple[Request, Endpoint]]:
+    """Requests, each with the endpoint it is for: its own, else `otherwise`.
+
+    Raises:
+        SpecError: a request names no endpoint, and there is no other.
+    """
+    for request in requests:
+        endpoint = request.endpoint or otherwise
+        if endpoint is None:
+            raise SpecError(NO_ENDPOINT)
+        yield request, endpoint
 
 
 async def answers_of_all(

@@ -21,7 +21,7 @@ from luthier.tracking.tracker import MlflowTracker, Tracker
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FitSetup", "expected_digest", "fit_on", "follow_ups_of", "training_for"]
+__all__ = ["FitSetup", "expected_digest", "fit_on", "follow_ups_of", "known_fit", "training_for"]
 
 
 def training_for(specs: Sequence[Spec], train: pd.DataFrame | None) -> dict[str, Rows | None]:
@@ -52,6 +52,13 @@ def expected_digest(spec: Spec, rows: Rows | None) -> str:
     return Fitted(spec=spec, train_digest=None if rows is None else rows.digest_of(spec.columns)).digest
 
 
+def known_fit(spec: Spec, rows: Rows | None, tracker: Tracker) -> Fitted | None:
+    """What a run already fitted from the same spec, rows and seed; `None` if none did, or there is nothing to fit."""
+    known = None if rows is None else tracker.find_fitted(spec.task, expected_digest(spec, rows))
+    # Name and price may have changed since; what was learned has not.
+    return None if known is None else replace(known, spec=spec)
+
+
 def fit_on(spec: Spec, rows: Rows | None, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> Fitted:
     """Fits a spec, or takes what a run already fitted from the same spec, rows and seed.
 
@@ -59,11 +66,9 @@ def fit_on(spec: Spec, rows: Rows | None, options: RunOptions = DEFAULTS, *, tra
     """
     # Asked again means asked again: a calibration of an older model would be taken away from the new one's answers.
     again = options.fresh and spec.endpoint is not None
-    if tracker is not None and rows is not None and not again:
-        known = tracker.find_fitted(spec.task, expected_digest(spec, rows))
-        if known is not None:
-            # Name and price may have changed since; what was learned has not.
-            return replace(known, spec=spec)
+    known = None if tracker is None or again else known_fit(spec, rows, tracker)
+    if known is not None:
+        return known
     with no_autologging():
         return options.asking_engine().drive(spec.fit(rows), spec.endpoint, options)
 

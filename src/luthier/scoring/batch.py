@@ -14,9 +14,12 @@ from luthier.engine.engine import Engine
 from luthier.engine.loop import wait_for
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.progress import ProgressForecast
+from luthier.engine.rounds import with_endpoints
 from luthier.errors import DataError, LuthierError
 from luthier.outputs import check_file
 from luthier.plans import MOST_RENDERED, Plan, PlannedSpec, plan_rows
+from luthier.providers.endpoint import Endpoint
+from luthier.providers.exchange import Request
 from luthier.scoring.batch_report import BatchReport
 from luthier.scoring.written_files import check_claim, claim
 from luthier.spec import Fitted, Spec
@@ -70,6 +73,16 @@ class FileScore:
         return Plan(
             (plan_rows(spec, rows, None, options, total_rows=self._rows, fitted=self.fitted),), options.budget_usd
         )
+
+    def lacking(self, options: RunOptions = DEFAULTS) -> Iterator[tuple[Request, Endpoint]]:
+        """What the journal has no answer to, as far as its answers take the technique; sends nothing.
+
+        Equal requests of one chunk of rows are one; those of several chunks may come several times.
+        """
+        spec, engine = self.fitted.spec, options.asking_engine()
+        for records in read_chunks(self.source, CHUNK_ROWS):
+            recalled = engine.recall(self.fitted.predict(plain_rows(records, spec)), spec.endpoint, options)
+            yield from with_endpoints(recalled.missing, spec.endpoint)
 
     def run(
         self, options: RunOptions = DEFAULTS, *, chunk_rows: int = CHUNK_ROWS, escape_formulas: bool = False
