@@ -112,9 +112,7 @@ def test_a_run_that_cannot_be_written_is_kept_and_written_later(folder: Path, ca
 
     model = lt.load("models:/mood@champion")
     report = BatchReport(rows=1)
-    there = batch_run(
-        "models:/mood@champion", model.model_id, model.fitted.spec, report.metrics(), "new.csv", "out.csv"
-    )
+    there = batch_run("models:/mood@champion", model.model_id, model.fitted.spec, report.metrics(), report.summary())
     kept = folder / "home" / "runs"
     kept.mkdir()
     away = asdict(there) | {"store": f"sqlite:///{folder}/no/folder/mlflow.db"}

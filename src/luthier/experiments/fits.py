@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ def known_fit(spec: Spec, rows: Rows | None, tracker: Tracker) -> Fitted | None:
     """What a run already fitted from the same spec, rows and seed; `None` if none did, or there is nothing to fit."""
     known = None if rows is None else tracker.find_fitted(spec.task, expected_digest(spec, rows))
     # Name and price may have changed since; what was learned has not.
-    return None if known is None else replace(known, spec=spec)
+    return None if known is None else replace(known, spec=spec, train_labels=_label_counts(spec, rows))
 
 
 def fit_on(spec: Spec, rows: Rows | None, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> Fitted:
@@ -70,7 +71,16 @@ def fit_on(spec: Spec, rows: Rows | None, options: RunOptions = DEFAULTS, *, tra
     if known is not None:
         return known
     with no_autologging():
-        return options.asking_engine().drive(spec.fit(rows), spec.endpoint, options)
+        fitted = options.asking_engine().drive(spec.fit(rows), spec.endpoint, options)
+    return replace(fitted, train_labels=_label_counts(spec, rows))
+
+
+def _label_counts(spec: Spec, rows: Rows | None) -> dict[str, int]:
+    """Training rows of each label, which a scored table is compared with; none of a task that is no closed set."""
+    if rows is None or not spec.task.labels:
+        return {}
+    counts = Counter(rows.labels)
+    return {label: counts[label] for label in spec.task.labels}
 
 
 class FitSetup:

@@ -14,6 +14,7 @@ from luthier.evaluation.across import Across
 from luthier.evaluation.audits import Audit
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.evaluation.resampling import record_of
+from luthier.evaluation.score_summary import ScoreSummary
 from luthier.evaluation.scorecard import Scorecard
 from luthier.experiments.answer_tables import read_answers
 from luthier.history.runs import LoggedRun, runs_beneath
@@ -21,6 +22,7 @@ from luthier.sweeps.study_state import StudyState
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.types import Measure
+from luthier.tracking.runs import SCORE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +34,7 @@ __all__ = [
     "audit_of",
     "board_of",
     "read_json",
+    "score_of",
     "scorecard_of",
     "sweep_of",
 ]
@@ -135,6 +138,16 @@ def scorecard_of(run: LoggedRun) -> Scorecard:
         DataError: its document cannot be read.
     """
     return record_of(Scorecard, read_json(run, "scorecard.json"))
+
+
+def score_of(run: LoggedRun) -> ScoreSummary:
+    """The summary of a score that a run keeps.
+
+    Raises:
+        ModelError: the run keeps none, as those of earlier versions.
+        DataError: its document cannot be read.
+    """
+    return record_of(ScoreSummary, read_json(run, SCORE))
 
 
 def _table(run: LoggedRun) -> pd.DataFrame:

@@ -8,13 +8,14 @@ from dataclasses import replace
 from luthier.errors import ModelError, UserError
 from luthier.evaluation.leaderboard import Candidate
 from luthier.evaluation.ranking import build_leaderboard
-from luthier.history.artifacts import across_of, answers_of, audit_of, board_of, scorecard_of, sweep_of
+from luthier.history.artifacts import across_of, answers_of, audit_of, board_of, score_of, scorecard_of, sweep_of
 from luthier.history.run_curves import curves_section
 from luthier.history.run_tables import figures_section, moment, parts_section, run_section
 from luthier.history.runs import LoggedRun, run_with_id, runs_beneath
 from luthier.reporting.across_report import across_page
 from luthier.reporting.audit_report import audit_page
 from luthier.reporting.board_report import board_page
+from luthier.reporting.score_report import score_page
 from luthier.reporting.scorecard_report import scorecard_page
 from luthier.reporting.table import Page, Section
 from luthier.sweeps.sweep_report import sweep_page
@@ -93,6 +94,10 @@ def _rai_page(run: LoggedRun) -> Page:
     return scorecard_page(scorecard_of(run))
 
 
+def _score_page(run: LoggedRun) -> Page:
+    return score_page(score_of(run))
+
+
 def _sweep_page(run: LoggedRun) -> Page:
     return sweep_page(sweep_of(run))
 
@@ -112,6 +117,7 @@ PAGES: dict[str, Callable[[LoggedRun], Page]] = {
     "candidate": _candidate_page,
     "audit": _audit_page,
     "rai": _rai_page,
+    "score": _score_page,
     "sweep": _sweep_page,
 }
 """Kinds of runs that keep a result with a page of its own."""

@@ -101,11 +101,13 @@ class RecordedAnswers:
         rows: some of those it was measured on, spread over labels and states.
         answers: what the service answered to their requests.
         labels: share of each label among the truths of all rows it was measured on; empty for other task types.
+        rows_measured: how many rows those are; `None` in what an earlier version recorded.
     """
 
     rows: tuple[RecordedRow, ...] = ()
     answers: tuple[RecordedAnswer, ...] = ()
     labels: Mapping[str, float] = field(default_factory=dict)
+    rows_measured: int | None = None
 
     def rows_of(self, task: Task) -> Rows:
         """The rows as a technique takes them, without their truths."""
@@ -120,6 +122,7 @@ class RecordedAnswers:
         document = {
             "schema": SCHEMA,
             "labels": dict(self.labels),
+            "rows_measured": self.rows_measured,
             "rows": [
                 {"inputs": dict(row.inputs), "prediction": dict(row.prediction), "has_answers": row.has_answers}
                 for row in self.rows
@@ -192,9 +195,16 @@ def read_recorded(folder: str | Path) -> RecordedAnswers | None:
             ),
             tuple(_answer(answer) for answer in document["answers"]),
             {str(label): float(share) for label, share in document["labels"].items()},
+            _count_or_none(document.get("rows_measured")),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(f"{folder}: its {FILE} cannot be used ({error}). Copy or log the model again.") from error
+
+
+def _count_or_none(given: Any) -> int | None:
+    if given is not None and (type(given) is not int or given < 1):
+        raise ValueError(f"rows_measured is {given!r}, and no number of rows")
+    return given
 
 
 def _answer(document: Mapping[str, Any]) -> RecordedAnswer:

@@ -97,7 +97,7 @@ def record_answers(fitted: Fitted, run_id: str, engine: Engine | None = None) ->
     task = fitted.spec.task
     shares = _shares(task, frame)
     if not with_rows:
-        return RecordedAnswers(labels=shares)
+        return RecordedAnswers(labels=shares, rows_measured=len(frame) or None)
     engine = engine or default_engine()
     rows: list[RecordedRow] = []
     answers: dict[bytes, RecordedAnswer] = {}
@@ -117,7 +117,7 @@ def record_answers(fitted: Fitted, run_id: str, engine: Engine | None = None) ->
         size += more
         rows.append(row)
         answers |= {one.entry.key: one for one in its_answers}
-    return RecordedAnswers(tuple(rows), tuple(answers.values()), shares)
+    return RecordedAnswers(tuple(rows), tuple(answers.values()), shares, len(frame) or None)
 
 
 def _are_rows_wanted() -> bool:

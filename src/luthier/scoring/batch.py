@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,16 +13,31 @@ from luthier.engine.engine import Engine
 from luthier.engine.loop import wait_for
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.progress import ProgressForecast
+from luthier.engine.report import Report
 from luthier.engine.rounds import with_endpoints
-from luthier.errors import DataError, LuthierError
+from luthier.errors import BudgetReached, DataError, Interrupted, LuthierError
+from luthier.evaluation.population_stability import LabelMix
+from luthier.evaluation.score_summary import Ending, Expected
 from luthier.outputs import check_file
 from luthier.plans import MOST_RENDERED, Plan, PlannedSpec, plan_rows
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
-from luthier.scoring.batch_report import BatchReport
+from luthier.scoring.batch_report import BatchReport, expected_of
+from luthier.scoring.notable_rows import NotableRows
+from luthier.scoring.score_watch import ScoreWatch
 from luthier.scoring.written_files import check_claim, claim
 from luthier.spec import Fitted, Spec
-from luthier.tables import Record, columns_of, count_rows, free_names, open_writer, read_chunks, written_format
+from luthier.tables import (
+    Record,
+    RowsDigest,
+    TableWriter,
+    columns_of,
+    count_rows,
+    free_names,
+    open_writer,
+    read_chunks,
+    written_format,
+)
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task, check_cell
 
@@ -43,9 +57,22 @@ class FileScore:
     not read pass through.
     """
 
-    def __init__(self, fitted: Fitted, source: str | Path, target: str | Path, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        fitted: Fitted,
+        source: str | Path,
+        target: str | Path,
+        *,
+        overwrite: bool = False,
+        model_uri: str = "",
+        mix: LabelMix | None = None,
+    ) -> None:
         self.fitted, self.source, self.target = fitted, source, target
+        self.report: BatchReport | None = None
+        """Of the run that was begun last, also where it did not finish."""
+        self._model_uri, self._mix = model_uri, mix
         self._rows: int | None = None
+        self._expected: Expected | None = None
         written_format(target)
         check_file(target)
         self._columns = columns_of(source)
@@ -70,9 +97,11 @@ class FileScore:
         if self._rows == 0:
             raise DataError(f"{self.source} has no rows.")
         rows = plain_rows(shown, spec)
-        return Plan(
+        plan = Plan(
             (plan_rows(spec, rows, None, options, total_rows=self._rows, fitted=self.fitted),), options.budget_usd
         )
+        self._expected = expected_of(plan)
+        return plan
 
     def lacking(self, options: RunOptions = DEFAULTS) -> Iterator[tuple[Request, Endpoint]]:
         """What the journal has no answer to, as far as its answers take the technique; sends nothing.
@@ -98,18 +127,31 @@ class FileScore:
             Interrupted: a signal came before the last row.
         """
         spec, engine = self.fitted.spec, options.asking_engine()
-        if options.progress is not None:
+        showing = options.progress
+        if showing is not None:
             ahead = 0
             if spec.endpoint is not None:
                 ahead = count_rows(self.source) if self._rows is None else self._rows
-            options = replace(options, progress=ProgressForecast(options.progress, ahead))
+            showing = ProgressForecast(showing, ahead)
+        watch = ScoreWatch(showing)
+        counts = options.report or Report()
+        limited_before = counts.rate_limited
+        options = replace(options, progress=watch, report=counts)
         names = free_names(self._columns, spec.task.kind.columns)
         kinds = {name: "string" if kind == "text" else "float64" for name, kind in spec.task.kind.columns.items()}
-        report = BatchReport(
+        report = self.report = BatchReport(
             labels=Counter(dict.fromkeys(spec.task.labels, 0)),
             renamed={old: new for old, new in names.items() if old != new},
             target=str(self.target),
+            source=str(self.source),
+            spec=spec,
+            model_uri=self._model_uri,
+            mix=self._mix,
+            expected=self._expected,
+            watch=watch,
+            notable=NotableRows(spec.task.text),
         )
+        read, wrote = RowsDigest(), RowsDigest()
         written = open_writer(
             self.target,
             [*names.values(), *kinds],
@@ -118,7 +160,12 @@ class FileScore:
             renamed=names,
             escape_formulas=escape_formulas,
         )
-        started = time.monotonic()
+
+        def write(writer: TableWriter, records: list[Record], predictions: list[Prediction]) -> None:
+            rows = merged(records, predictions, spec.task, names)
+            writer.write(rows)
+            read.update(records)
+            wrote.update(rows)
 
         async def write_answers() -> None:
             with written as writer:
@@ -127,15 +174,30 @@ class FileScore:
                 async with contextlib.aclosing(_answered(self.fitted, chunks, engine, options)) as answered:
                     async for records, predictions in answered:
                         engine.raise_if_interrupted()
-                        report.add(predictions)
-                        await asyncio.to_thread(writer.write, merged(records, predictions, spec.task, names))
+                        report.add(predictions, records)
+                        await asyncio.to_thread(write, writer, records, predictions)
                 if report.rows == 0:
                     raise DataError(f"{self.source} has no rows.")
 
-        wait_for(write_answers())
-        report.elapsed_seconds = time.monotonic() - started
-        claim(self.fitted, self.source, self.target)
+        try:
+            wait_for(write_answers())
+            claim(self.fitted, self.source, self.target)
+        except BaseException as error:
+            report.ending, report.reason = ending_of(error), str(error)
+            raise
+        finally:
+            report.elapsed_seconds = watch.elapsed_seconds
+            report.limiter = watch.limiter_changes(counts.history)
+            report.rate_limited = counts.rate_limited - limited_before
+            report.input_digest, report.output_digest = read.hexdigest, wrote.hexdigest
         return report
+
+
+def ending_of(error: BaseException) -> Ending:
+    """How a score ended that an error stopped."""
+    if isinstance(error, BudgetReached):
+        return "budget"
+    return "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
 
 
 async def _answered(

@@ -1,31 +1,31 @@
-"""What a batch comes to: rows per state, tokens, cost and latency, as figures and as text."""
+"""What a batch comes to: rows per state, labels, tokens, cost, speed, errors; as figures, as text and as a record."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from luthier.providers.prices import dollars, sum_if_known
+from luthier.evaluation.population_stability import LabelMix, population_stability
+from luthier.evaluation.score_summary import Ending, Expected, LimiterChange, ScoreSummary
+from luthier.plans import Plan
+from luthier.providers.prices import sum_if_known
+from luthier.reporting.score_sentences import score_lines
+from luthier.scoring.notable_rows import NotableRows
+from luthier.scoring.score_watch import LatencyHistogram, ScoreWatch
+from luthier.spec import Spec
+from luthier.tables import Record
 from luthier.tasks.prediction import STATES, Prediction
 
-__all__ = ["BatchReport"]
-
-MEANING = {
-    "ok": "a label of the task",
-    "off_label": "an answer that is none of the labels",
-    "refused": "the model refused",
-    "failed": "no answer",
-    "empty": "no text, nothing sent",
-}
-
-MOST_LATENCIES = 200_000
-"""Latencies kept for the quantiles."""
+__all__ = ["BatchReport", "expected_of"]
 
 
 @dataclass(repr=False)
 class BatchReport:
-    """Totals of a batch; shows itself as rows per state, tokens, cost and latency.
+    """Totals of a batch; shows itself as rows per state, labels, tokens, cost and speed.
+
+    What it keeps does not grow with the table.
 
     Attributes:
         rows: rows written.
@@ -36,12 +36,25 @@ class BatchReport:
         cost_usd: price of all answers; `None` when a price is unknown.
         spent_usd: price of the answers that were asked for now; `None` when a price is unknown.
         from_journal: rows that cost nothing now: their calls are in the journal, or another row asked the same.
-        latencies_seconds: of the calls that were made now.
+        latencies: of the calls that were made now.
         transient: rows that failed for a reason that may pass; another run may answer them.
         estimated: rows whose cost is an estimate, as the service did not count all tokens.
         elapsed_seconds: wall time.
         renamed: input columns that had the name of a prediction column, and their new names.
         target: the file they were written to.
+        source: the table that was read.
+        spec: the recipe that answered.
+        model_uri: the model that answered.
+        mix: the labels of its training rows, or of those it was measured on; `None` where it kept neither.
+        expected: what the plan said, where one was made.
+        watch: what the engine told.
+        notable: rows without a value, and the slowest.
+        limiter: what the limiter did.
+        rate_limited: calls that the service answered with 429.
+        ending: how it ended; only `finished` wrote a table.
+        reason: why it ended, where it did not finish.
+        input_digest: sha256 of the rows as they were read.
+        output_digest: sha256 of the rows as they were written.
     """
 
     rows: int = 0
@@ -52,16 +65,37 @@ class BatchReport:
     cost_usd: float | None = 0.0
     spent_usd: float | None = 0.0
     from_journal: int = 0
-    latencies_seconds: list[float] = field(default_factory=list)
+    latencies: LatencyHistogram = field(default_factory=LatencyHistogram)
     transient: int = 0
     estimated: int = 0
     elapsed_seconds: float = 0.0
     renamed: dict[str, str] = field(default_factory=dict)
     target: str = ""
+    source: str = ""
+    spec: Spec | None = None
+    model_uri: str = ""
+    mix: LabelMix | None = None
+    expected: Expected | None = None
+    watch: ScoreWatch = field(default_factory=ScoreWatch)
+    notable: NotableRows = field(default_factory=NotableRows)
+    limiter: tuple[LimiterChange, ...] = ()
+    rate_limited: int = 0
+    ending: Ending = "finished"
+    reason: str = ""
+    input_digest: str = ""
+    output_digest: str = ""
 
-    def add(self, predictions: Sequence[Prediction]) -> None:
-        """Counts a chunk."""
+    def add(self, predictions: Sequence[Prediction], records: Sequence[Record] = ()) -> None:
+        """Counts a chunk.
+
+        Args:
+            predictions: of its rows.
+            records: the rows as they were read; without them no row is kept as an example.
+        """
+        if records:
+            self.notable.add(self.rows + 1, records, predictions)
         self.rows += len(predictions)
+        self.watch.wrote(len(predictions))
         for p in predictions:
             self.states[p.state] += 1
             if p.value in self.labels:
@@ -75,20 +109,19 @@ class BatchReport:
                 continue
             if call.from_journal:
                 self.from_journal += 1
-            elif len(self.latencies_seconds) < MOST_LATENCIES:
-                self.latencies_seconds.append(call.latency_seconds)
+            else:
+                self.latencies.add(call.latency_seconds)
             self.cost_usd = sum_if_known((self.cost_usd, call.cost_usd))
             self.spent_usd = sum_if_known((self.spent_usd, call.spent_usd))
 
     def latency_seconds(self, share: float) -> float | None:
-        """A quantile of the latency of the calls made now, `None` if none was made."""
-        if not self.latencies_seconds:
-            return None
-        ordered = sorted(self.latencies_seconds)
-        return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
+        """A quantile of the latency of the calls made now, to 1%; `None` if none was made."""
+        return self.latencies.quantile(share)
 
     def metrics(self) -> dict[str, float]:
         """The figures under the names they have in MLflow."""
+        summary = self.summary()
+        stability, throughput = summary.stability, summary.throughput
         figures: dict[str, float | None] = {
             "rows": self.rows,
             **{f"rows_{state}": self.states[state] for state in STATES},
@@ -97,48 +130,85 @@ class BatchReport:
             "output_tokens": self.output_tokens,
             "rows_cost_estimated": self.estimated or None,
             "cost_usd": self.cost_usd,
-            "spent_usd": self.spent_usd,
+            "spent_usd": summary.spent_usd,
             "latency_p50_seconds": self.latency_seconds(0.5),
             "latency_p95_seconds": self.latency_seconds(0.95),
             "elapsed_seconds": self.elapsed_seconds,
+            "population_stability_index": None if stability is None else stability.index,
+            "answers_per_second": None if throughput is None or throughput.what == "rows" else throughput.mean_rate,
+            "calls_retried": summary.retries or None,
+            "calls_rate_limited": summary.rate_limited or None,
         }
         return {name: float(value) for name, value in figures.items() if value is not None}
 
-    def __str__(self) -> str:
-        lines = [f"{self.rows:,} rows written to {self.target} in {self.elapsed_seconds:.1f} s"]
-        meaning = (
-            MEANING if self.labels else {**MEANING, "ok": "a value", "off_label": "an answer that states no value"}
+    def summary(self) -> ScoreSummary:
+        """What it came to, as the record that its run keeps."""
+        fetched, spec = self.watch.fetched, self.spec
+        return ScoreSummary(
+            ending=self.ending,
+            reason=self.reason,
+            source=self.source,
+            target=self.target,
+            task="" if spec is None else spec.task.name,
+            spec="" if spec is None else spec.name,
+            model=self.model_uri,
+            value_name="label" if spec is None else spec.task.kind.value_name,
+            rows=self.rows,
+            states={state: self.states[state] for state in STATES},
+            labels=dict(self.labels),
+            stability=None if self.mix is None else population_stability(self.mix, self.labels, tuple(self.labels)),
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cached_input_tokens=fetched.usage.cached_input_tokens,
+            cost_usd=self.cost_usd,
+            # Of a batch that did not finish, chunks that are not written have paid answers too.
+            spent_usd=self.spent_usd if self.ending == "finished" else fetched.cost_usd,
+            from_journal=self.from_journal,
+            transient=self.transient,
+            estimated=self.estimated,
+            elapsed_seconds=self.elapsed_seconds,
+            expected=self.expected,
+            fetched=fetched.answers,
+            retries=self.watch.retries,
+            rate_limited=self.rate_limited,
+            latency=self.latencies.summary(),
+            throughput=self.watch.throughput,
+            limiter=self.limiter,
+            models=dict(self.watch.models.most_common()),
+            errors=self.notable.errors,
+            examples=self.notable.examples,
+            slowest=self.notable.slowest,
+            renamed=self.renamed,
+            input_digest=self.input_digest,
+            output_digest=self.output_digest,
         )
-        for state in STATES:
-            count = self.states[state]
-            if count:
-                lines.append(f"  {state:<10} {count:>9,}  {count / self.rows:6.1%}  {meaning[state]}")
-        given = {label: count for label, count in self.labels.items() if count}
-        if given:
-            shown = ", ".join(f"{label}: {count:,}" for label, count in given.items())
-            lines.append(f"labels      {shown}")
-        if self.input_tokens or self.output_tokens:
-            lines.append(f"tokens      {self.input_tokens:,} in, {self.output_tokens:,} out")
-            cost = "unknown (give the endpoint a price)" if self.cost_usd is None else dollars(self.cost_usd)
-            now = "" if self.spent_usd is None else f", of which {dollars(self.spent_usd)} were spent now"
-            about = "about " if self.estimated and self.cost_usd is not None else ""
-            lines.append(f"cost        {about}{cost}{now}")
-            if self.estimated:
-                lines.append(
-                    f"            estimated for {self.estimated:,} rows from the lengths of their texts: the service "
-                    "did not count all tokens"
-                )
-            lines.append(
-                f"journal     {self.from_journal:,} rows cost nothing now: paid for before, or equal to another row"
-            )
-        p50, p95 = self.latency_seconds(0.5), self.latency_seconds(0.95)
-        if p50 is not None and p95 is not None:
-            lines.append(f"latency     p50 {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms")
-        for old, new in self.renamed.items():
-            lines.append(
-                f"column {old!r} of the input is called {new!r} in the output, where {old!r} is the prediction's"
-            )
-        return "\n".join(lines)
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain values for JSON: the figures of `metrics` and everything else there is."""
+        # numpy, which is not needed to show the text.
+        from luthier.evaluation.resampling import plain
+
+        document: dict[str, Any] = plain(self.summary())
+        return {**self.metrics(), **document}
+
+    def __str__(self) -> str:
+        return "\n".join(score_lines(self.summary()))
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def expected_of(plan: Plan) -> Expected | None:
+    """What a plan of one spec says of calls, tokens and cost; `None` where it sends nothing."""
+    (spec,) = plan.specs
+    if not spec.asks:
+        return None
+    return Expected(
+        calls_low=spec.calls.low + spec.texts.low,
+        calls_high=spec.calls.high + spec.texts.high,
+        input_tokens=spec.likely_input_tokens,
+        input_tokens_high=spec.input_tokens.high,
+        output_tokens_high=spec.output_tokens,
+        cost_usd=spec.cost_usd,
+        cost_usd_high=spec.cost_usd_high,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from luthier.packaging.label_mix import label_mix
 from luthier.packaging.loading import find_model
 from luthier.scoring.scored_model import Model
 
@@ -28,4 +29,10 @@ def load(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, trust: bo
         ModelError: nothing is there, it is not a Luthier model, or code would have to be run.
     """
     found = find_model(model_uri, endpoint, trust=trust)
-    return Model(found.uri, found.fitted, model_id=found.folder.model_id, sends_key=found.sends_key)
+    return Model(
+        found.uri,
+        found.fitted,
+        model_id=found.folder.model_id,
+        sends_key=found.sends_key,
+        mix=label_mix(found.fitted, found.folder),
+    )

@@ -15,7 +15,9 @@ from luthier.engine.options import RunOptions
 from luthier.engine.progress import shown
 from luthier.engine.report import Report
 from luthier.errors import UserError
+from luthier.evaluation.population_stability import LabelMix
 from luthier.packaging.folder import read_model_folder
+from luthier.packaging.label_mix import label_mix
 from luthier.packaging.loading import FoundModel, located
 from luthier.packaging.model import rows_of
 from luthier.packaging.versions import Logged, log_fitted_model
@@ -49,6 +51,7 @@ class Model:
         sends_key: of a model that does not come from the tracking store that is set, what it sends with a key to
             which address, where that is not the key's own provider; `None` if there is no such thing.
         report: calls, tokens and money of everything it has scored and predicted; `report.spending` in a sentence.
+        mix: the labels of its training rows, or of those it was measured on, which scored files are compared with.
     """
 
     uri: str
@@ -57,6 +60,7 @@ class Model:
     model_id: str | None = None
     sends_key: str | None = None
     report: Report = field(default_factory=Report)
+    mix: LabelMix | None = None
 
     @property
     def spec(self) -> Spec:
@@ -132,7 +136,9 @@ class Model:
             DataError: a file is missing, lacks a column, is both input and output, or would be replaced.
             EndpointError: the key's variable is not set.
         """
-        return FileScore(self.fitted, source, target, overwrite=overwrite)
+        return FileScore(
+            self.fitted, source, target, overwrite=overwrite, model_uri=self.uri, mix=self.mix or self._logged_mix()
+        )
 
     def score_file(
         self,
@@ -171,16 +177,33 @@ class Model:
             options = RunOptions.within(
                 budget_usd, engine=engine, progress=showing, retry_failed=retry_failed, report=self.report
             )
-            report = source.run(options, escape_formulas=escape_formulas)
-        run = batch_run(self.uri, self.model_id, self.spec, report.metrics(), source.source, source.target)
+            try:
+                report = source.run(options, escape_formulas=escape_formulas)
+            except BaseException:
+                # What was paid is told of in a run too, also where no table came of it.
+                if source.report is not None and source.report.watch.fetched.answers:
+                    self._log(source.report, wait=wait)
+                raise
+        self._log(report, wait=wait)
+        return report
+
+    def _log(self, report: BatchReport, *, wait: bool) -> None:
+        """Writes the run of a score, at once or by a process in the background."""
+        run = batch_run(self.uri, self.model_id, self.spec, report.metrics(), report.summary())
         if not wait:
             log_later(run)
-            return report
+            return
         try:
             log_model_run(run)
         except UserError as error:
-            logger.warning("%s is written, but no run says so: %s", source.target, error)
-        return report
+            wrote = f"{report.target} is written" if report.ending == "finished" else "answers are paid for"
+            logger.warning("%s, but no run says so: %s", wrote, error)
+
+    def _logged_mix(self) -> LabelMix | None:
+        """Of a model that was logged by this process, and so not read from its folder."""
+        if self.logged is None:
+            return None
+        return label_mix(self.fitted, read_model_folder(located(self.uri), self.uri))
 
     def serve(
         self,

@@ -441,6 +441,7 @@ class Fitted:
         state: JSON values of the technique (examples, calibration, vocabulary).
         arrays: numeric arrays of the technique.
         files: files of the technique in a format of their own, by name, such as a booster's text; never a pickle.
+        train_labels: training rows of each label; empty where none were needed, or the task has no closed set.
         report: calls, tokens and money of this fitting; not saved, `None` for a fitted spec that was loaded.
     """
 
@@ -449,6 +450,7 @@ class Fitted:
     state: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+    train_labels: Mapping[str, int] = field(default_factory=dict, compare=False)
     report: Report | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -489,6 +491,7 @@ class Fitted:
             digests[f"{FILES}/{name}"] = hashlib.sha256(content).hexdigest()
         facts = {"schema": SCHEMA, "digest": self.digest, "train_digest": self.train_digest, "state": self.state}
         facts |= {"sha256": digests} if digests else {}
+        facts |= {"train_labels": dict(self.train_labels)} if self.train_labels else {}
         (folder / "fitted.json").write_text(
             json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
         )

@@ -11,6 +11,7 @@ bytes as base64, lists and objects in a csv cell as JSON. Half of a surrogate pa
 """
 
 from luthier.tables.cells import storable_cells
+from luthier.tables.digests import RowsDigest
 from luthier.tables.frames import ArrowStream, frame_of, is_table, row_numbers, take_rows
 from luthier.tables.readers import Record, columns_of, count_rows, how_saved, read_chunks, read_table
 from luthier.tables.series import frame_of_records, series_of, text_series, utf8_frame
@@ -22,6 +23,7 @@ __all__ = [
     "ArrowStream",
     "STANDARD_INPUT",
     "Record",
+    "RowsDigest",
     "TableWriter",
     "series_of",
     "columns_of",

@@ -51,7 +51,14 @@ def read_fitted(folder: str | Path) -> Fitted:
     state, train_digest = facts.get("state"), facts.get("train_digest")
     if not isinstance(state, dict) or not isinstance(train_digest, str | None):
         raise ModelError(f"{source}: its fitted.json has no state, as a fitted folder's does.")
-    return Fitted(spec=spec, train_digest=train_digest, state=state, arrays=arrays, files=files)
+    return Fitted(spec, train_digest, state, arrays, files, _train_labels(facts.get("train_labels", {}), str(source)))
+
+
+def _train_labels(given: Any, source: str) -> dict[str, int]:
+    """Training rows per label; earlier versions wrote none."""
+    if not isinstance(given, dict) or not all(type(rows) is int and rows >= 0 for rows in given.values()):
+        raise ModelError(f"{source}: the train_labels of its fitted.json are no counts of rows by label.")
+    return given
 
 
 def _refuse_damaged(source: Path, digests: Any) -> None:

@@ -15,16 +15,19 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from luthier.errors import UserError
+from luthier.evaluation.resampling import plain, record_of
+from luthier.evaluation.score_summary import ScoreSummary
 from luthier.home import luthier_home
 from luthier.outputs import write_file
 from luthier.spec import Spec
-from luthier.tracking.runs import run_of, spec_tags, version_of
+from luthier.tracking.runs import SCORE, TAGS, run_of, spec_tags, version_of
 from luthier.tracking.store_file import registered_version, store_uri
 from luthier.tracking.stores import connect, experiment_called
 
@@ -35,12 +38,20 @@ __all__ = ["ModelRun", "batch_run", "deployment_run", "log_later", "log_model_ru
 OVERDUE_MS = 60_000
 """A record that is still kept after this long could not be written."""
 
+STATUSES = {"finished": "FINISHED", "interrupted": "KILLED", "budget": "KILLED", "failed": "FAILED"}
+"""MLflow's words for how a score ended."""
+
 _writers: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
 class ModelRun:
-    """What is logged of a batch or a deployment, nothing of rows: where, the run, the model, and when, in Unix ms."""
+    """What is logged of a batch or a deployment: where, the run, the model, and when, in Unix ms.
+
+    Attributes:
+        score: of a batch, its `ScoreSummary` as JSON values.
+        status: how the run ended, in MLflow's words.
+    """
 
     store: str
     folder: str
@@ -53,26 +64,21 @@ class ModelRun:
     model_id: str | None
     ended: int
     kind: str = "score"
+    score: dict[str, Any] | None = None
+    status: str = "FINISHED"
 
 
 def batch_run(
-    model_uri: str,
-    model_id: str | None,
-    spec: Spec,
-    metrics: Mapping[str, float],
-    source: str | Path,
-    target: str | Path,
+    model_uri: str, model_id: str | None, spec: Spec, metrics: Mapping[str, float], summary: ScoreSummary
 ) -> ModelRun:
     """The record of a batch that has just ended."""
-    return _model_run(
-        "score",
-        f"score {Path(source).name}",
-        model_uri,
-        model_id,
-        spec,
-        metrics,
-        {"input": Path(source).name, "output": Path(target).name},
+    source, target = Path(summary.source).name, Path(summary.target).name
+    run = _model_run(
+        "score", f"score {source}", model_uri, model_id, spec, metrics, {"input": source, "output": target}
     )
+    digests = {"input_digest": summary.input_digest, "output_digest": summary.output_digest}
+    tags = {TAGS[name]: digest for name, digest in digests.items() if digest}
+    return replace(run, score=plain(summary), status=STATUSES[summary.ending], tags=run.tags | tags)
 
 
 def deployment_run(
@@ -135,6 +141,18 @@ def log_model_run(run: ModelRun) -> str:
             )
             if run.model_id is not None:
                 client.log_inputs(run_id, models=[LoggedModelInput(model_id=run.model_id)])
+            if run.score is not None:
+                summary = record_of(ScoreSummary, run.score)
+                made.log_text(json.dumps(run.score, ensure_ascii=False, indent=1), SCORE)
+                if summary.ending == "finished":
+                    made.log_dataset(summary.source, summary.input_digest, summary.rows, context="input")
+                    made.log_dataset(summary.target, summary.output_digest, summary.rows, context="output")
+                # Figures need numpy, which a command that ends first does not wait for.
+                from luthier.reporting.score_report import score_page
+
+                made.log_page(score_page(summary))
+        if run.status != "FINISHED":
+            client.set_terminated(run_id, status=run.status)
         return run_id
     except MlflowException as error:
         raise UserError(f"MLflow at {run.store} refused the run: {error.message}") from error

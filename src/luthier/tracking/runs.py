@@ -23,6 +23,7 @@ from luthier.tracking.store_file import REGISTERED
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.entities import Dataset
     from mlflow.entities import Run as MlflowEntity
 
     from luthier.evaluation.resampling import Interval
@@ -53,6 +54,8 @@ TAGS = {
     "task_digest": "luthier.digest.task",
     "test_digest": "luthier.digest.test",
     "train_digest": "luthier.digest.train",
+    "input_digest": "luthier.digest.input",
+    "output_digest": "luthier.digest.output",
 }
 """Tag names on runs, models and versions; digests apart from what a person reads."""
 
@@ -85,6 +88,12 @@ MOST_TABLE_ROWS = 20_000
 PAGE, CHARTS = "report.html", "charts"
 """Artifacts of a run: its page, and the folder with the page's figures."""
 
+SCORE = "score.json"
+"""Artifact of a score: its `ScoreSummary`."""
+
+DIGEST_LENGTH = 36
+"""Characters of a dataset's digest that MLflow takes."""
+
 FITTED = "fitted"
 """Artifact folder of a run that holds what was measured."""
 
@@ -98,8 +107,6 @@ class MlflowRun:
     def log_table(self, frame: pd.DataFrame, *, name: str, context: str, targets: str | None) -> None:
         """Names a table among the run's datasets, by MLflow's own digest of it."""
         import mlflow
-        from mlflow.entities import DatasetInput, InputTag
-        from mlflow.exceptions import MlflowException
 
         with warnings.catch_warnings():
             # MLflow warns that integer columns cannot hold missing values; nothing is served from this schema.
@@ -108,6 +115,27 @@ class MlflowRun:
                 utf8_frame(frame), name=name, targets=targets if targets in frame.columns else None
             )
             entity = dataset._to_mlflow_entity()
+        self._log_dataset(entity, context)
+
+    def log_dataset(self, source: str, digest: str, rows: int, *, context: str) -> None:
+        """Names a table that is in no DataFrame among the run's datasets, by a digest of its rows.
+
+        Args:
+            source: where it is; its last part is its name.
+            digest: as hexadecimal digits, of which MLflow keeps the first.
+            rows: how many it has.
+            context: what it was to the run, such as `input`.
+        """
+        from mlflow.entities import Dataset
+
+        name = re.split(r"[/\\]", source.rstrip("/\\"))[-1] or source
+        place, profile = json.dumps({"uri": source}), json.dumps({"num_rows": rows})
+        self._log_dataset(Dataset(name, digest[:DIGEST_LENGTH], "local", place, profile=profile), context)
+
+    def _log_dataset(self, entity: Dataset, context: str) -> None:
+        from mlflow.entities import DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
+
         tags = [InputTag(key="mlflow.data.context", value=context)]
         inputs = [DatasetInput(dataset=entity, tags=tags)]
         for left in reversed(range(MOST_TRIES)):
