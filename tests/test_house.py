@@ -27,6 +27,7 @@ FLOORS: list[set[str]] = [
     {"providers", "evaluation"},
     {"replies"},
     {"engine"},
+    {"batches"},
     {"endpoints", "estimator"},
     {"spec"},
     {"techniques", "reporting"},

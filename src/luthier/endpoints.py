@@ -5,7 +5,8 @@ The code is in `providers/`, `journal/` and `engine/`.
 
 from luthier.engine.ask_options import Progress
 from luthier.engine.budget import Budget
-from luthier.engine.engine import Engine, default_engine, engine_given
+from luthier.engine.default_engine import default_engine, engine_given
+from luthier.engine.engine import Engine
 from luthier.engine.estimates import Estimate
 from luthier.engine.inspection import Finding, check_endpoint
 from luthier.engine.interrupts import draining

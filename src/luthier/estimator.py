@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from luthier.engine.budget import Budget
-from luthier.engine.engine import default_engine
+from luthier.engine.default_engine import default_engine
 from luthier.errors import DataError, Partial, SpecError
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Conversation

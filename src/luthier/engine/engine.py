@@ -9,7 +9,6 @@ import contextlib
 import logging
 import math
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
@@ -27,14 +26,15 @@ from luthier.engine.loop import background_loop, in_background, is_background, w
 from luthier.engine.report import Report
 from luthier.engine.retries import EngineSettings
 from luthier.engine.rounds import Group, Recalled, answers_of_all, by_endpoint, held, recalled, step
-from luthier.errors import Interrupted, UserError
+from luthier.errors import EndpointError, Interrupted, UserError
 from luthier.journal.journal import Journal, JournalEntry
+from luthier.providers import PROVIDERS
 from luthier.providers.endpoint import Endpoint
-from luthier.providers.exchange import Answer, Conversation, ProgressEvent, Request
+from luthier.providers.exchange import Answer, Conversation, Operation, ProgressEvent, Request
 from luthier.providers.keys import answer_keys, key_prefix
 from luthier.providers.prices import PriceBook
 
-__all__ = ["Engine", "default_engine", "engine_given"]
+__all__ = ["Engine"]
 
 log = logging.getLogger("luthier.engine")
 
@@ -103,7 +103,8 @@ class Engine:
         self._settings = EngineSettings(
             clock, max_attempts, backoff_seconds, longest_backoff_seconds, identity_seconds, seed, limits_share
         )
-        self._pricing = Pricing(self.prices)
+        self.pricing = Pricing(self.prices)
+        """What requests to each endpoint take and cost."""
         self._stop_reason: StopReason | None = None
         self._cut_short = False
         self._dispatcher: Dispatcher | None = None
@@ -261,6 +262,21 @@ class Engine:
                 found[place] = None if key is None else known.get(key)
         return found
 
+    def identity(self, endpoint: Endpoint, operation: Operation, options: AskOptions | None = None) -> str:
+        """The name under which the journal keeps an endpoint's answers.
+
+        An Azure deployment that never said which model it is, is asked by one call.
+
+        Args:
+            endpoint: the one whose answers are meant.
+            operation: of the request that finds out.
+            options: the budget that pays for that request.
+
+        Raises:
+            EndpointError: it cannot be asked, or does not say.
+        """
+        return wait_for(self._identity(endpoint, operation, options or AskOptions()))
+
     async def expected_wait_seconds(self, endpoint: Endpoint) -> float:
         """How long a request would wait for its turn, as far as the limits and those before it tell."""
         return self._dispatcher_here().queue_of(endpoint).expected_wait_seconds()
@@ -306,7 +322,7 @@ class Engine:
             seen.update(left)
             reported = self.journal.snapshot(group.endpoint.address, group.endpoint.model)
             asked = [request for key, request in distinct.items() if key in left]
-            cost, guess = self.prices.rule(group.endpoint, reported), self._pricing.guess(group.endpoint)
+            cost, guess = self.prices.rule(group.endpoint, reported), self.pricing.guess(group.endpoint)
             share = self.prices.batch_share(group.endpoint, reported)
             found = await asyncio.to_thread(estimated, asked, group.endpoint, guess, cost, follow, share)
             return replace(
@@ -421,6 +437,21 @@ class Engine:
             progress.tell(lambda shown: shown.working(event.what, event.done, event.total, event.said))
         self.raise_if_interrupted()
 
+    async def _identity(self, endpoint: Endpoint, operation: Operation, options: AskOptions) -> str:
+        dispatcher, provider = self._dispatcher_here(), PROVIDERS[endpoint.provider]
+        await provider.prepare(endpoint)
+        known = dispatcher.identities.guessed(endpoint)
+        if known is None:
+            reported, answer = await dispatcher.identities.reported(endpoint, operation)
+            if answer is not None:
+                self.report.now.add(answer)
+                if options.budget is not None:
+                    options.budget.spend(answer.cost_usd or 0.0)
+            known = provider.identity(endpoint, reported)
+        if known is None:
+            raise EndpointError(f"{endpoint.label} does not say which model it is; name one with `identity:`.")
+        return known
+
     async def _known(self, group: Group, options: AskOptions) -> list[Answer | None]:
         dispatcher = self._dispatcher_here()
         return await dispatcher.shared.known(group, dispatcher.identities.guessed(group.endpoint), options)
@@ -431,7 +462,7 @@ class Engine:
             # is kept, as closing it would close what the parent uses.
             self._left_to_the_parent = self._dispatcher
             self._pid = os.getpid()
-            self._dispatcher = Dispatcher(self.journal, self._settings, self.report, self._pricing)
+            self._dispatcher = Dispatcher(self.journal, self._settings, self.report, self.pricing)
             self._dispatcher.stopped = self._stop_reason
             self._dispatcher.observer = self.observer
         return self._dispatcher
@@ -457,38 +488,6 @@ async def _on_engine_loop(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-_default: Engine | None = None
-_default_lock = threading.Lock()
-
-
-def default_engine() -> Engine:
-    """The engine of this process, with the journal on disk; made on first use, and again when its path changes."""
-    global _default
-    with _default_lock:
-        journal = Journal.from_environment("disk")
-        if _default is None or _default.journal.path != journal.path:
-            _default = Engine(journal)
-        return _default
-
-
-def engine_given(engine: Engine | None) -> Engine:
-    """The engine that was given, or the process's own.
-
-    Raises:
-        UserError: something else was given.
-    """
-    if engine is not None and not isinstance(engine, Engine):
-        raise UserError(f"engine= takes a luthier.Engine; given: {described(engine)}.")
-    return engine or default_engine()
-
-
-def _forget_lock() -> None:
-    global _default_lock
-    _default_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 @atexit.register

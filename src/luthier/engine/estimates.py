@@ -106,7 +106,11 @@ class Pricing:
 
         Where the money is short, fewer texts share the call.
         """
-        costs = [self._most_usd(member) for member in pending.members]
+        call = pending.call
+        costs = [
+            self.most_usd(member.request, call.endpoint, member.units, call.reported_model) or 0.0
+            for member in pending.members
+        ]
         if pending.is_unsent:
             affordable = bisect_right(list(accumulate(costs)), budget.left_usd)
             pending.companions = pending.companions[: max(0, affordable - 1)]
@@ -116,14 +120,30 @@ class Pricing:
         pending.reserved_usd = most
         return True
 
-    def _most_usd(self, pending: PendingRequest) -> float:
-        endpoint, request = pending.call.endpoint, pending.request
+    def most_usd(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        units: float,
+        reported_model: str | None = None,
+        *,
+        batched: bool = False,
+    ) -> float | None:
+        """The most a request can cost, as far as the token estimate holds; `None` when the price is unknown.
+
+        Args:
+            request: what is asked.
+            endpoint: who answers.
+            units: length of the question, as `size` gives it.
+            reported_model: what the service said it was.
+            batched: whether the Batch API answers.
+        """
         guess = self.guess(endpoint)
         output = guess.largest_output(request, endpoint)
         if output is None:
             output = 2 * guess.likely_output(request, endpoint)
-        usage = Usage(input_tokens=math.ceil(guess.at_most(pending.units)), output_tokens=round(output))
-        return self.prices.cost(endpoint, usage, pending.call.reported_model) or 0.0
+        usage = Usage(input_tokens=math.ceil(guess.at_most(units)), output_tokens=round(output))
+        return self.prices.cost(endpoint, usage, reported_model, batched=batched)
 
     def settle(self, endpoint: Endpoint, parts: Sequence[tuple[float, ReplyPart]]) -> tuple[float, Usage]:
         """Completes the answers to questions of these lengths with their tokens and costs, and learns from them.

@@ -7,7 +7,8 @@ from typing import Self, Unpack
 
 from luthier.engine.ask_options import AskOptions, OptionFields
 from luthier.engine.budget import Budget
-from luthier.engine.engine import Engine, engine_given
+from luthier.engine.default_engine import engine_given
+from luthier.engine.engine import Engine
 from luthier.engine.report import Report
 
 __all__ = ["DEFAULTS", "RunOptions"]

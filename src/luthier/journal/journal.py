@@ -20,6 +20,7 @@ from luthier.home import luthier_home, make_database
 from luthier.journal import leases
 from luthier.journal.leases import Owner
 from luthier.journal.schema import check_ours, explain, migrate
+from luthier.journal.stored_batches import refuse_batched
 
 __all__ = ["JournalEntry", "Journal", "JournalSize", "Lease"]
 
@@ -182,7 +183,7 @@ class Journal:
             done_with: leases that end, as owners and keys.
         """
         rows = [_row(entry) for entry in entries]
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.executemany(UPSERT, rows)
             leases.give_back(connection, done_with)
 
@@ -203,10 +204,15 @@ class Journal:
         self._queue.put((entries, done_with, done))
 
     def lease(self, keys: Sequence[bytes], owner: Owner | None) -> Lease:
-        """Leases those of these keys that no other owner holds, so that no other process asks them."""
+        """Leases those of these keys that no other owner holds, so that no other process asks them.
+
+        Raises:
+            UserError: one of them is in an open batch.
+        """
         # One file has one name here, however its path is spelled.
         file = str(self.path.resolve()) if self.path is not None else ""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
+            refuse_batched(connection, keys)
             owner, held = leases.take(connection, file, owner, keys)
             found = {entry.key: entry for entry in _entries(connection, [key for key in keys if key not in held])}
         self._owners.add(owner)
@@ -214,13 +220,13 @@ class Journal:
 
     def renew(self, owner: Owner) -> None:
         """Extends the owner's leases."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             leases.renew(connection, owner)
 
     def leave(self, owner: Owner) -> None:
         """Ends the owner and its leases."""
         self._owners.discard(owner)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             leases.leave(connection, owner)
 
     def snapshot(self, identity: str, model: str) -> str | None:
@@ -323,8 +329,11 @@ class Journal:
                 ) from error
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction on the journal's file; `durable` outlives a loss of power, not only of the process."""
         with self._connection() as connection:
+            if durable:
+                connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -333,6 +342,9 @@ class Journal:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            finally:
+                if durable:
+                    connection.execute("PRAGMA synchronous = NORMAL")
 
     def _write(self) -> None:
         while (first := self._queue.get()) is not None:

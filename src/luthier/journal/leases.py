@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from luthier.processes import linux_state, place_of_processes
 
-__all__ = ["EXPIRE_SECONDS", "Owner", "give_back", "leave", "renew", "take"]
+__all__ = ["EXPIRE_SECONDS", "Owner", "asked_now", "give_back", "leave", "renew", "take"]
 
 EXPIRE_SECONDS = 60.0
 KEYS_A_QUERY = 500
@@ -42,7 +42,7 @@ def take(
         owner = _enter(connection, journal)
     else:
         renew(connection, owner)
-    _bury(connection, owner)
+    _bury(connection, owner.journal, owner.id)
     connection.executemany("INSERT OR IGNORE INTO leases VALUES (?, ?)", [(key, owner.id) for key in keys])
     held: set[bytes] = set()
     for begin in range(0, len(keys), KEYS_A_QUERY):
@@ -51,6 +51,17 @@ def take(
         query = f"SELECT key FROM leases WHERE owner <> ? AND key IN ({marks})"
         held.update(row[0] for row in connection.execute(query, [owner.id, *some]))
     return owner, held
+
+
+def asked_now(connection: sqlite3.Connection, journal: str, keys: Sequence[bytes]) -> set[bytes]:
+    """Those of these keys that any living owner has leased, within the caller's transaction."""
+    _bury(connection, journal)
+    held: set[bytes] = set()
+    for begin in range(0, len(keys), KEYS_A_QUERY):
+        some = keys[begin : begin + KEYS_A_QUERY]
+        query = f"SELECT key FROM leases WHERE key IN ({','.join('?' * len(some))})"
+        held.update(row[0] for row in connection.execute(query, some))
+    return held
 
 
 def give_back(connection: sqlite3.Connection, leases: Iterable[tuple[Owner, bytes]]) -> None:
@@ -83,10 +94,10 @@ def _enter(connection: sqlite3.Connection, journal: str) -> Owner:
     return Owner(cursor.lastrowid, journal, pid)
 
 
-def _bury(connection: sqlite3.Connection, owner: Owner) -> None:
+def _bury(connection: sqlite3.Connection, journal: str, but: int | None = None) -> None:
     query = "SELECT id, place, CAST(pid AS INTEGER), started, CAST(expires AS REAL) FROM lease_owners"
     for identity, place, pid, started, expires in connection.execute(query).fetchall():
-        if identity != owner.id and not _lives(owner.journal, identity, place, pid, started, expires):
+        if identity != but and not _lives(journal, identity, place, pid, started, expires):
             connection.execute("DELETE FROM lease_owners WHERE id = ?", (identity,))
     connection.execute("DELETE FROM leases WHERE owner NOT IN (SELECT id FROM lease_owners)")
 

@@ -74,11 +74,53 @@ def m004_leases(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE leases (key BLOB PRIMARY KEY, owner INTEGER NOT NULL) WITHOUT ROWID")
 
 
+def m005_batches(connection: sqlite3.Connection) -> None:
+    """Batches that a service works on, and the keys of the requests in them."""
+    connection.execute(
+        """
+        CREATE TABLE batches (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            token TEXT NOT NULL UNIQUE,
+            state TEXT NOT NULL,
+            purpose TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            address TEXT NOT NULL,
+            model TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            identity TEXT NOT NULL,
+            lines INTEGER NOT NULL DEFAULT 0,
+            bytes INTEGER NOT NULL DEFAULT 0,
+            tokens INTEGER NOT NULL DEFAULT 0,
+            most_usd REAL,
+            created REAL NOT NULL,
+            sent REAL,
+            file_id TEXT,
+            batch_id TEXT,
+            status TEXT,
+            completed INTEGER NOT NULL DEFAULT 0,
+            failed INTEGER NOT NULL DEFAULT 0,
+            output_id TEXT,
+            error_id TEXT,
+            answered INTEGER NOT NULL DEFAULT 0,
+            refused INTEGER NOT NULL DEFAULT 0,
+            spent_usd REAL,
+            said TEXT
+        )
+        """
+    )
+    # A key whose batch is NULL is in none, and was in `attempts` of them without an answer.
+    connection.execute(
+        "CREATE TABLE batch_keys (key BLOB PRIMARY KEY, batch INTEGER, attempts INTEGER NOT NULL) WITHOUT ROWID"
+    )
+    connection.execute("CREATE INDEX keys_of_batch ON batch_keys (batch)")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_answers,
     m002_snapshots,
     m003_checksums,
     m004_leases,
+    m005_batches,
 )
 """In order; the file's `user_version` counts those it has seen."""
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.engine.engine import Engine, default_engine
+from luthier.engine.default_engine import default_engine
+from luthier.engine.engine import Engine
 from luthier.errors import LuthierError, UserError
 from luthier.packaging.loading import find_model
 from luthier.packaging.recorded_answers import (

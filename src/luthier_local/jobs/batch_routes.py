@@ -9,7 +9,7 @@ from typing import Any
 
 from luthier_local.api_errors import ApiError, invalid_value, no_such
 from luthier_local.jobs.batch_lines import plain_url
-from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, StoredBatch
+from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, LocalBatch
 from luthier_local.jobs.job_service import JobService
 from luthier_local.jobs.job_store import now, shown
 from luthier_local.jobs.paging import page, read_metadata
@@ -29,7 +29,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
     def create(received: ApiRequest) -> dict[str, Any]:
         body = decode_body(received.raw)
         record = _record(router, jobs, body)
-        batch = StoredBatch.begin(jobs.store, record, {"input.jsonl": record["input_file_id"]})
+        batch = LocalBatch.begin(jobs.store, record, {"input.jsonl": record["input_file_id"]})
         answer = shape(batch.row())
         jobs.batch_worker.start()
         return answer
@@ -41,7 +41,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
         return shape(_row(received.part("id")))
 
     def cancel(received: ApiRequest) -> dict[str, Any]:
-        batch = StoredBatch(jobs.store, _row(received.part("id"))["id"])
+        batch = LocalBatch(jobs.store, _row(received.part("id"))["id"])
         if not batch.move("cancelling", ("validating", "in_progress"), cancelling_at=now()):
             status = batch.row()["status"]
             if status not in UNFINISHED_BATCHES:
@@ -58,7 +58,7 @@ def add_routes(router: Router, jobs: JobService) -> None:
 
     def shape(row: sqlite3.Row) -> dict[str, Any]:
         # Kept with a batch once it has ended.
-        return {"request_counts": StoredBatch(jobs.store, row["id"]).counts(), **shown(row)}
+        return {"request_counts": LocalBatch(jobs.store, row["id"]).counts(), **shown(row)}
 
     router.add("POST", "batches", create)
     router.add("GET", "batches", listed)

@@ -26,7 +26,7 @@ from luthier_local.jobs.job_store import JobStore, StoredObject, now, packed, ta
 AnswerLine = Callable[[str, dict[str, Any]], Awaitable[tuple[int, dict[str, Any]]]]
 """Answers a request's body as the generating route of that name would: the status and the body."""
 
-__all__ = ["UNFINISHED_BATCHES", "AnswerLine", "BatchWorker", "StoredBatch"]
+__all__ = ["UNFINISHED_BATCHES", "AnswerLine", "BatchWorker", "LocalBatch"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _IDLE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
-class StoredBatch(StoredObject):
+class LocalBatch(StoredObject):
     """One batch in the store."""
 
     table, first_status = "batches", "validating"
@@ -120,10 +120,10 @@ class BatchWorker:
             f"select id from batches where status in ({marks}) order by number limit 1", *UNFINISHED_BATCHES
         )
         if row is not None:
-            await self._work(StoredBatch(self._store, row["id"]))
+            await self._work(LocalBatch(self._store, row["id"]))
         return row is not None
 
-    async def _work(self, batch: StoredBatch) -> None:
+    async def _work(self, batch: LocalBatch) -> None:
         try:
             await self._go_through(batch)
         except FileNotFoundError:
@@ -135,7 +135,7 @@ class BatchWorker:
             _log.exception("batch %s", batch.id)
             batch.fail([fault("server_error", f"{type(error).__name__}: {error}")])
 
-    async def _go_through(self, batch: StoredBatch) -> None:
+    async def _go_through(self, batch: LocalBatch) -> None:
         lines, faults = await asyncio.to_thread(read_lines, batch.work / "input.jsonl", batch.record["endpoint"])
         if batch.row()["status"] == "validating":
             model = lines[0].body["model"] if lines else None
@@ -155,7 +155,7 @@ class BatchWorker:
         await asyncio.to_thread(_write_files, batch, lines, expired=False)
         batch.end("cancelled" if batch.row()["status"] == "cancelling" else "completed")
 
-    async def _answer_in_time(self, batch: StoredBatch, lines: list[Line]) -> bool:
+    async def _answer_in_time(self, batch: LocalBatch, lines: list[Line]) -> bool:
         """Answers the remaining lines until the batch is cancelled; false: its time ran out first."""
         record = batch.record
         done = {row["number"] for row in self._store.rows("select number from lines where batch = ?", batch.id)}
@@ -184,7 +184,7 @@ class BatchWorker:
             await asyncio.gather(*askers, return_exceptions=True)
         return True
 
-    async def _answer(self, batch: StoredBatch, route: str, left: Iterator[Line]) -> None:
+    async def _answer(self, batch: LocalBatch, route: str, left: Iterator[Line]) -> None:
         for line in left:
             # A backend may answer without ever waiting: other requests get a turn between two lines.
             await asyncio.sleep(0)
@@ -202,7 +202,7 @@ class BatchWorker:
                 )
 
 
-def _write_files(batch: StoredBatch, lines: list[Line], expired: bool) -> None:
+def _write_files(batch: LocalBatch, lines: list[Line], expired: bool) -> None:
     """Writes the output and the error file, in the order of the input."""
     store, number = batch.store, batch.id.removeprefix("batch_")
     found = {row["number"]: row for row in store.rows("select * from lines where batch = ?", batch.id)}

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from luthier.errors import EndpointError, MissingPart, SpecError
-from luthier.providers.azure import SCOPE
+from luthier.errors import EndpointError, SpecError
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.prices import base_model_of
 from luthier.tuning.tuners.arm import AzureDeployment, ControlPlane
@@ -75,10 +74,9 @@ class AzureTuner(OpenAITuner):
         wait: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(endpoint)
+        super().__init__(endpoint, credential=credential)
         self._wait, self._clock = wait, clock
         self.plane = plane or ControlPlane(endpoint, wait=wait, clock=clock)
-        self._credential = credential
         self._keeps_metadata = True
 
     def rules(self, model: str) -> Rules:
@@ -245,31 +243,6 @@ class AzureTuner(OpenAITuner):
             "The resource's region or kind may not offer it, or the identity may lack a role such as Cognitive "
             "Services OpenAI Contributor. Azure trains for existing customers until at least 2027-04."
         )
-
-    def _api_key(self) -> str | Callable[[], str]:
-        return self._entra_token if self._endpoint.auth == "entra" else super()._api_key()
-
-    def _entra_token(self) -> str:
-        if self._credential is None:
-            try:
-                from azure.identity import DefaultAzureCredential
-            except ImportError as error:
-                raise MissingPart(
-                    f"{self._endpoint.label} uses `auth: entra`, which needs azure-identity. "
-                    "Type: pip install 'luthier[azure]'"
-                ) from error
-            self._credential = DefaultAzureCredential()
-        from azure.core.exceptions import AzureError
-
-        try:
-            # The credential caches the token until shortly before it expires.
-            self._token = str(self._credential.get_token(SCOPE).token)
-        except AzureError as error:
-            raise EndpointError(
-                f"no Entra token for {self._endpoint.address}: {str(error).splitlines()[0]} "
-                "Type: az login, or use a key with `auth: key`."
-            ) from error
-        return self._token
 
 
 def deployment_name(token: str, model: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -11,19 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint
-from luthier.providers.proxies import check_proxy_for_sdk
 from luthier.providers.redaction import redact
-from luthier.providers.transport import Reply
-from luthier.replies.cures import stopping_error
-from luthier.replies.failures import Verdict, judge
-from luthier.tuning.tuners.records import THEIRS, TOKEN, checkpoint_of, event_of, pages, plain, state_of
+from luthier.providers.sdk_client import SdkClient, pages
+from luthier.replies.failures import Verdict
+from luthier.replies.sdk_errors import judged, translated
+from luthier.tuning.tuners.records import THEIRS, TOKEN, checkpoint_of, event_of, plain, state_of
 from luthier.tuning.tuners.tuner import (
     Checkpoint,
     Hyperparameter,
     JobEvent,
     JobNotFound,
     JobState,
-    OutcomeUnknown,
     Rules,
     ServiceUnavailable,
     Submission,
@@ -67,12 +64,12 @@ class OpenAITuner:
 
     Args:
         endpoint: where the base model is trained; its model is not used.
+        credential: of azure-identity, for `auth: entra`; `DefaultAzureCredential` when absent.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, credential: Any = None) -> None:
         self._endpoint = endpoint
-        self._connected: openai.OpenAI | None = None
-        self._token = ""
+        self._sdk = SdkClient(endpoint, credential)
 
     @property
     def place(self) -> str:
@@ -118,7 +115,7 @@ class OpenAITuner:
             if self._endpoint.provider not in ("compatible", "local"):
                 # Gateways list what answers, which need not be what can be trained; the embedded server names what can.
                 self._client().models.retrieve(model)
-            jobs = self._client().with_options(max_retries=0).fine_tuning.jobs
+            jobs = self._client().fine_tuning.jobs
             job = jobs.create(model=model, training_file=NO_FILE, metadata={TOKEN: "probe"})
         except (openai.BadRequestError, openai.NotFoundError, openai.UnprocessableEntityError) as error:
             self._check_probe(model, error)
@@ -242,39 +239,14 @@ class OpenAITuner:
 
     def close(self) -> None:
         """Closes the connections."""
-        if self._connected is not None:
-            self._connected.close()
-            self._connected = None
+        self._sdk.close()
 
     def _client(self) -> openai.OpenAI:
-        if self._connected is None:
-            import openai
-
-            endpoint = self._endpoint
-            if endpoint.provider == "local":
-                from luthier.providers.local_service import attach
-
-                service = attach()
-                self._token = service.token
-                # Loopback: a proxy that the environment names could not reach it.
-                past_proxies = openai.DefaultHttpxClient(trust_env=False)
-                self._connected = openai.OpenAI(
-                    base_url=service.base_url, api_key=service.token, http_client=past_proxies
-                )
-            else:
-                check_proxy_for_sdk(endpoint.address)
-                self._connected = openai.OpenAI(
-                    base_url=endpoint.address, api_key=self._api_key(), timeout=endpoint.timeout_seconds
-                )
-            weakref.finalize(self, self._connected.close)
-        return self._connected
-
-    def _api_key(self) -> str | Callable[[], str]:
-        return self._endpoint.key() or "none"
+        return self._sdk.connected()
 
     @property
     def _secrets(self) -> tuple[str, ...]:
-        return (*self._endpoint.secrets(), *((self._token,) if self._token else ()))
+        return self._sdk.secrets
 
     def _list(self, doing: str, filters: Mapping[str, Any] | None = None) -> list[JobState]:
         def fetch(client: openai.OpenAI) -> list[JobState]:
@@ -290,7 +262,7 @@ class OpenAITuner:
         import openai
 
         try:
-            return ask(self._client().with_options(max_retries=0))
+            return ask(self._client())
         except openai.OpenAIError as error:
             if self._endpoint.provider == "local":
                 # The server may have been restarted, with another port and token.
@@ -311,34 +283,18 @@ class OpenAITuner:
     def _translated(
         self, error: openai.OpenAIError, doing: str, *, changes: bool, job: str | None = None
     ) -> EndpointError:
-        """What an error of the SDK means. What changes something and got no answer may have happened all the same."""
-        import httpx2
+        """What an error of the client means; one about a job that the service does not know is told apart."""
         import openai
 
-        where = self._endpoint.address
-        if not isinstance(error, openai.APIStatusError):
-            said = redact(str(error).splitlines()[0] if str(error) else type(error).__name__, self._secrets)
-            what = "did not answer" if isinstance(error, openai.APIConnectionError) else "answered something unreadable"
-            never_sent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
-            kind = OutcomeUnknown if changes and not never_sent else ServiceUnavailable
-            return kind(f"{where} {what} ({doing}): {said}")
-        verdict = self._judged(error)
-        if verdict.cause is not None and verdict.cause not in ("unknown_model", "wrong_address"):
-            return stopping_error(verdict, self._endpoint)
-        if verdict.kind in ("rate_limit", "transient"):
-            # After a 429 nothing has happened; after a status from 500 up it may have.
-            kind = OutcomeUnknown if changes and error.status_code != 429 else ServiceUnavailable
-            return kind(f"{where} is not able to answer just now ({doing}): {verdict.message}")
-        # A server that knows the path speaks of jobs; one that does not may repeat the path, which has jobs in it.
-        about_job = re.search(r"job|fine", verdict.message, re.I) and not re.search(r"\burl\b", verdict.message, re.I)
-        if error.status_code == 404 and job is not None and about_job:
-            return JobNotFound(f"{where} has no job {job!r} ({verdict.message}). {GONE}")
-        refused = "does not offer this" if error.status_code in (404, 405) else "refused"
-        return EndpointError(f"{where} {refused} ({doing}): {verdict.message}")
+        if isinstance(error, openai.NotFoundError) and job is not None:
+            message = self._judged(error).message
+            # A server that knows the path speaks of jobs; one that does not may repeat the path, which has jobs in it.
+            if re.search(r"job|fine", message, re.I) and not re.search(r"\burl\b", message, re.I):
+                return JobNotFound(f"{self._endpoint.address} has no job {job!r} ({message}). {GONE}")
+        return translated(error, self._endpoint, self._secrets, doing, changes=changes)
 
     def _judged(self, error: openai.APIStatusError) -> Verdict:
-        reply = Reply(error.status_code, dict(error.response.headers), error.response.content, 0.0)
-        return judge(reply, self._secrets)
+        return judged(error, self._secrets)
 
     def _check_probe(self, model: str, error: openai.APIStatusError) -> None:
         """Reads why a job with a file that does not exist was refused; for its file is well."""

@@ -1,4 +1,4 @@
-"""What a service of OpenAI's protocol answers, as records: lists, jobs, events, checkpoints, files."""
+"""What a service of OpenAI's protocol answers, as records: jobs, events, checkpoints, files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from luthier.tuning.tuners.tuner import Checkpoint, JobEvent, JobState
@@ -17,7 +17,6 @@ __all__ = [
     "checkpoint_of",
     "event_of",
     "finite_number",
-    "pages",
     "plain",
     "state_of",
     "token_in",
@@ -32,18 +31,6 @@ THEIRS = {"epochs": "n_epochs", "batch_size": "batch_size", "learning_rate_multi
 OUR_TOKEN = re.compile(r"([0-9a-f]{16}-\d+)(?:$|:)")
 
 STEP = re.compile(r"\bstep\s+(\d+)\s*/\s*(\d+)", re.I)
-
-
-def pages(first: Any) -> Iterator[list[dict[str, Any]]]:
-    """The pages of a list, until one repeats: some servers send everything, whatever page they are asked for."""
-    seen: set[str] = set()
-    for page in first.iter_pages():
-        items = [item.to_dict() for item in page.data]
-        new = [item for item in items if str(item.get("id")) not in seen]
-        if items and not new:
-            return
-        seen |= {str(item.get("id")) for item in new}
-        yield new
 
 
 def state_of(job: Mapping[str, Any]) -> JobState:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from luthier.errors import EndpointError
 from luthier.providers.endpoint import Endpoint, Price
+from luthier.replies.sdk_errors import OutcomeUnknown, ServiceUnavailable
 
 __all__ = [
     "ENDED",
@@ -258,14 +259,6 @@ def training_usd(price: Price | None, tokens: int, epochs: int | None) -> float 
 
 class JobNotFound(EndpointError):
     """The service does not know the job."""
-
-
-class ServiceUnavailable(EndpointError):
-    """The service cannot be reached or is busy; what was asked for did not happen, and a later try may succeed."""
-
-
-class OutcomeUnknown(ServiceUnavailable):
-    """A request that changes something was sent and got no answer: the change may have happened."""
 
 
 class Tuner(Protocol):

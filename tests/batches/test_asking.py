@@ -1,0 +1,80 @@
+"""Asking by batch, against the embedded server over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from luthier.batches.settings import BatchSettings
+from luthier.endpoints import Endpoint, Engine, Journal, Price, RunOptions
+from luthier.errors import UserError
+from luthier_local import LocalServer
+from tests.batches.asker import QUICK, ask, requests
+
+LINES = "batches/chat/completions"
+
+
+def small(lines: int) -> BatchSettings:
+    return BatchSettings(most_lines=lines, poll_seconds=0.3, settle_seconds=1.0)
+
+
+def test_the_journal_has_what_a_live_call_would_have_brought(
+    engine: Engine, endpoint: Endpoint, server: LocalServer
+) -> None:
+    asked = requests(20)
+    outcome = ask(engine, asked, endpoint)
+    assert outcome.complete and (outcome.requests, outcome.answered, outcome.failed) == (20, 20, 0)
+    batched = engine.run(asked, endpoint)
+    assert "chat/completions" not in server.received.by_path
+    live = engine.run(asked, endpoint, fresh=True)
+    assert [answer.text for answer in batched] == [answer.text for answer in live]
+    assert [answer.usage for answer in batched] == [answer.usage for answer in live]
+
+
+def test_without_waiting_the_next_call_collects_the_answers(
+    engine: Engine, endpoint: Endpoint, server: LocalServer, clean_home: Path
+) -> None:
+    asked = requests(12)
+    begun = ask(engine, asked, endpoint, wait=False, settings=small(5))
+    assert not begun.complete and len(begun.batches) == 3 and begun.answered == 0
+    assert "Run the same command again" in begun.said
+    ended = ask(engine, asked, endpoint, settings=small(5))
+    assert ended.complete and ended.answered == 12
+    assert server.received.by_path["batches"] == 3 and server.received.by_path[LINES] == 12
+    # Texts stay neither here nor at the service.
+    assert [path.name for path in (clean_home / "batches").iterdir()] == ["lock"]
+    assert server.received.by_path["DELETE files/{id}"] == 6
+
+
+def test_answers_carry_the_price_of_a_batch(engine: Engine, endpoint: Endpoint) -> None:
+    half = endpoint.model_copy(
+        update={"price": Price(input_usd_per_million=1.0, output_usd_per_million=2.0, batch_share=0.5)}
+    )
+    asked = requests(4)
+    outcome = ask(engine, asked, half)
+    (first, *_) = engine.run(asked, half)
+    tokens = first.usage
+    assert first.cost_usd == pytest.approx(0.5 * (tokens.input_tokens + 2.0 * tokens.output_tokens) / 1e6)
+    assert outcome.spent_usd == pytest.approx(sum(answer.cost_usd or 0.0 for answer in engine.run(asked, half)))
+
+
+def test_what_waits_in_a_batch_is_not_bought_live(engine: Engine, endpoint: Endpoint, server: LocalServer) -> None:
+    asked = requests(3)
+    (batch,) = ask(engine, asked, endpoint, wait=False).batches
+    with pytest.raises(UserError, match=f"paid for twice.*--mode batch.*luthier batches cancel {batch.token}"):
+        engine.run(asked[:1], endpoint)
+    assert "chat/completions" not in server.received.by_path
+
+
+def test_a_journal_in_memory_takes_no_batches(endpoint: Endpoint) -> None:
+    engine = Engine(Journal.in_memory())
+    with pytest.raises(UserError, match="in memory.*LUTHIER_JOURNAL"):
+        ask(engine, requests(1), endpoint)
+    engine.close()
+
+
+def test_a_provider_without_batches_is_refused_with_what_to_type(engine: Engine) -> None:
+    together = Endpoint(provider="together", model="qwen")
+    with pytest.raises(UserError, match="no Batch API.*--mode live"):
+        ask(engine, requests(1), together, options=RunOptions(engine=engine), settings=QUICK)
