@@ -86,7 +86,7 @@ class ShippedModel:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint that the model asks, as far as is known: those in a model's own code are not."""
-        return () if self.fitted is None else self.fitted.spec.endpoints
+        return () if self.fitted is None else self.fitted.spec.all_endpoints
 
     @property
     def key_variables(self) -> tuple[str, ...]:
@@ -179,7 +179,8 @@ def ship(request: DeploymentRequest, *, host_is_near: bool) -> ShippedModel:
         return ShippedModel(folder, None, model.uri, name, model.version or digest[:12], runs_own_code=True)
     fitted = find_model(model.uri, request.endpoint, trust=request.trust, folder=folder).fitted
     for place, endpoint in enumerate(fitted.spec.endpoints):
-        _refuse_unreachable(endpoint, can_be_moved=place == 0, host_is_near=host_is_near)
+        for one in endpoint.pool:
+            _refuse_unreachable(one, can_be_moved=place == 0, host_is_near=host_is_near)
     return ShippedModel(
         folder,
         fitted,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from luthier.engine.inspection import Finding, check_endpoint
@@ -65,14 +65,22 @@ def _checked(spec: Spec, asked: list[tuple[Probe, list[Finding]]], report: Repor
     if not spec.endpoints:
         findings.append(Finding(True, "endpoint", "calls no model, needs no key"))
     for probe in spec.probes():
-        known = next((found for before, found in asked if before == probe), None)
-        if known is None:
-            known = check_endpoint(
-                probe.endpoint, probe.reads_logprobs, probe.operation, probe.settings, roles=probe.roles, report=report
-            )
-            asked.append((probe, known))
-        findings += known
+        pool = probe.endpoint.pool
+        for one, name in zip(pool, probe.endpoint.pool_names, strict=True):
+            if len(pool) > 1:
+                findings.append(Finding(None, "endpoint", f"{name}, weight {one.weight:g}"))
+            findings += _found(replace(probe, endpoint=one), asked, report)
     if spec.needs_training:
         findings.append(Finding(None, "training rows", "needed: add --train TABLE to compare, fit and log"))
     findings += [Finding(None, "note", note) for note in spec.notes()]
     return Checked(spec.name, about, tuple(findings))
+
+
+def _found(probe: Probe, asked: list[tuple[Probe, list[Finding]]], report: Report | None) -> list[Finding]:
+    known = next((found for before, found in asked if before == probe), None)
+    if known is None:
+        known = check_endpoint(
+            probe.endpoint, probe.reads_logprobs, probe.operation, probe.settings, roles=probe.roles, report=report
+        )
+        asked.append((probe, known))
+    return known

@@ -105,7 +105,7 @@ class FitSetup:
 
     def fit(self, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> Fitted:
         """The fit, with a report of what it sent and cost; without a `tracker` no earlier fit is looked for."""
-        for endpoint in self.spec.endpoints:
+        for endpoint in self.spec.all_endpoints:
             endpoint.key()
         asked = [] if self.rows is None else self.spec.first_requests(self.rows.take(()), self.rows)[0]
         with shown(options.progress, "fitting") as showing:

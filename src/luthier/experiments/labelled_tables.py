@@ -73,7 +73,7 @@ def _labelled_rows(specs: Sequence[Spec], test: pd.DataFrame, source: str) -> Ro
         raise DataError(f"{source} has no row with a text in {task.text!r}.")
     for spec in specs:
         spec.check_columns(test.columns, source)
-        for endpoint in spec.endpoints:
+        for endpoint in spec.all_endpoints:
             endpoint.key()
     return rows
 

@@ -49,7 +49,7 @@ def requirements(fitted: Fitted) -> list[str]:
         *([] if module is None else distributions_of(module)),
         *FOR_TECHNIQUE.get(fitted.spec.technique, ()),
     ]
-    for endpoint in fitted.spec.endpoints:
+    for endpoint in fitted.spec.all_endpoints:
         names += FOR_PROVIDER.get(endpoint.provider, ())
         if endpoint.auth == "entra":
             names.append("azure-identity")
@@ -152,7 +152,7 @@ def save_model(
         )
     # For environments that have no luthier. Not among `code_paths`: those come before what is installed.
     packages = [PACKAGE]
-    if any(endpoint.provider == "local" for endpoint in fitted.spec.endpoints):
+    if any(endpoint.provider == "local" for endpoint in fitted.spec.all_endpoints):
         packages.append(PACKAGE.parent / "luthier_local")
     for package in packages:
         copy = Path(path) / "code" / "luthier_copy" / package.name

@@ -103,7 +103,7 @@ def _where_the_key_goes(fitted: Fitted) -> str | None:
     """What a model sends to which address, if a key goes elsewhere than to the provider it belongs to."""
     sent = {
         f"its rows, and the key in {endpoint.key_variable}, to {endpoint.address}"
-        for endpoint in fitted.spec.endpoints
+        for endpoint in fitted.spec.all_endpoints
         if endpoint.key_variable is not None and not endpoint.is_at_home
     }
     return "; ".join(sorted(sent)) or None

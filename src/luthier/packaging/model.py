@@ -125,6 +125,8 @@ def endpoint_settings(endpoint: Endpoint | None) -> dict[str, Any]:
 def relocated(endpoint: Endpoint | None, settings: Mapping[str, Any] | None) -> Endpoint | None:
     """The endpoint with the settings given at load time.
 
+    A model that is moved asks the new place alone; otherwise endpoints that share the work stay.
+
     Raises:
         ModelError: settings contradict each other.
     """
@@ -143,7 +145,11 @@ def relocated(endpoint: Endpoint | None, settings: Mapping[str, Any] | None) -> 
         if moved and endpoint.price is not None and price == endpoint.price.model_dump():
             # A price belongs to the place it was given for.
             price = None
-        return Endpoint(**fields, limits=Limits(**limits), price=price)
+        # All answers are kept under the first endpoint's name, and asked for with the same fields.
+        shared = {"identity": None, "extra_body": fields["extra_body"]}
+        others = () if moved else tuple(other.model_copy(update=shared) for other in endpoint.others)
+        limits_and_price = {"limits": Limits(**limits), "price": price}
+        return Endpoint(**fields, **limits_and_price, weight=endpoint.weight, others=others)
     except EndpointError as error:
         raise ModelError(f"model_config: {str(error).partition(': ')[2]}") from error
 

@@ -7,7 +7,15 @@ import re
 from typing import Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from luthier.errors import EndpointError, UserError
 from luthier.providers.redaction import KEY_LIKE, redact
@@ -136,6 +144,10 @@ class Endpoint(BaseModel, metaclass=_Speaking):
     Nothing a request carries itself, and no key. `max_completion_tokens` is allowed for gateways that
     want it: it takes the place of `max_tokens` in chat, and estimates and budgets count with it.
     """
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Its part of the work, where several endpoints answer for one model."""
+    others: tuple[Endpoint, ...] = ()
+    """Further endpoints of the same model that share the work: what `endpoints:` lists after the first."""
 
     @model_validator(mode="before")
     @classmethod
@@ -180,7 +192,34 @@ class Endpoint(BaseModel, metaclass=_Speaking):
         if self.resource is not None and self.provider != "azure":
             raise ValueError(f"resource: is for provider azure; provider {self.provider} has no deployments to make")
         self._check_extra_body()
+        self._check_others()
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_a_pool(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # An endpoint alone is written as it was before there were others, so that digests and files stay.
+        document: dict[str, Any] = serialize(self)
+        alone = {"others"} if not self.others else set()
+        alone |= {"weight"} if self.weight == 1 else set()
+        return {name: value for name, value in document.items() if name not in alone}
+
+    def _check_others(self) -> None:
+        """Refuses others whose answers could not stand for those of this endpoint."""
+        known = {self.account}
+        for number, other in enumerate(self.others, start=2):
+            which = f"endpoint {number} ({other.model} at {other.address})"
+            if other.others:
+                raise ValueError(f"{which} has others of its own; list all endpoints of the model side by side")
+            if other.account in known:
+                raise ValueError(f"{which} is listed twice; one that shall do more gets a larger `weight:`")
+            known.add(other.account)
+            if other.extra_body != self.extra_body:
+                raise ValueError(f"{which} has another extra_body than the first; it may change answers: give all one")
+            if other.identity is not None and other.identity != self.identity:
+                raise ValueError(
+                    f"{which} has the identity {other.identity!r}. All answers are kept under that of the first, which "
+                    f"is {self.identity or 'not given'}: write `identity: {other.identity}` there, or leave it out here"
+                )
 
     def _check_extra_body(self) -> None:
         if _holds_secret(self.extra_body):
@@ -211,6 +250,26 @@ class Endpoint(BaseModel, metaclass=_Speaking):
         if self.provider == "azure" and not path.endswith("/openai/v1"):
             path = path.removesuffix("/openai") + "/openai/v1"
         return f"{parts.scheme.lower()}://{parts.netloc.lower()}{path}"
+
+    @property
+    def account(self) -> tuple[str, str | None, str]:
+        """What rate limits belong to: address, name of the key's variable, and model."""
+        return self.address, self.key_variable, self.model
+
+    @property
+    def pool(self) -> tuple[Endpoint, ...]:
+        """All endpoints that share the work, this one first."""
+        return (self, *self.others)
+
+    @property
+    def pool_names(self) -> tuple[str, ...]:
+        """What tells the endpoints of `pool` apart, for messages and reports."""
+        names = [f"{one.model} at {one.address}" for one in self.pool]
+        twice = {name for name in names if names.count(name) > 1}
+        return tuple(
+            f"{name} by the key in {one.key_variable}" if name in twice else name
+            for name, one in zip(names, self.pool, strict=True)
+        )
 
     @property
     def is_at_home(self) -> bool:

@@ -81,7 +81,7 @@ class FileScore:
             raise DataError(f"input and output are the same file {source}; name another output.")
         if not overwrite:
             check_claim(fitted, source, target)
-        for endpoint in fitted.spec.endpoints:
+        for endpoint in fitted.spec.all_endpoints:
             endpoint.key()
 
     def plan(self, options: RunOptions = DEFAULTS) -> Plan:

@@ -95,7 +95,7 @@ def _budget(spec: Spec, name: str, settings: ServerSettings) -> DailyBudget | No
     if usd is None or not spec.endpoints:
         return None
     prices = PriceBook()
-    for endpoint in spec.endpoints:
+    for endpoint in spec.all_endpoints:
         # An Azure deployment says which model it is when it is asked; the engine checks it then.
         if endpoint.provider != "azure" and not prices.known(endpoint):
             raise price_needed(endpoint)

@@ -313,7 +313,7 @@ def _state_of(verdict: Verdict) -> State:
 
 
 class Upstreams:
-    """Judges every endpoint that a recipe asks.
+    """Judges every endpoint that a recipe asks; of those that share the work of one model, one that is well will do.
 
     Args:
         spec: the recipe.
@@ -331,9 +331,11 @@ class Upstreams:
             return budget is None or not budget.is_spent
 
         self._upstreams = {
-            place_of(probe.endpoint): UpstreamHealth(probe.endpoint, probe.operation, spend=spend, may_try=may_try)
+            place_of(one): UpstreamHealth(one, probe.operation, spend=spend, may_try=may_try)
             for probe in spec.probes()
+            for one in probe.endpoint.pool
         }
+        self._pools = [[self._upstreams[place_of(one)] for one in probe.endpoint.pool] for probe in spec.probes()]
 
     async def start(self) -> None:
         """Starts the embedded server where one is asked, and begins to look.
@@ -350,8 +352,9 @@ class Upstreams:
             await upstream.close()
 
     def why(self) -> str | None:
-        """A sentence where one of them is not well, else `None`."""
-        return next((why for upstream in self._upstreams.values() if (why := upstream.why()) is not None), None)
+        """A sentence where none that would do is well, else `None`."""
+        found = ([upstream.why() for upstream in pool] for pool in self._pools)
+        return next((whys[0] for whys in found if None not in whys), None)
 
     def began(self, which: object, endpoint: Endpoint) -> None:
         """An HTTP call is sent."""

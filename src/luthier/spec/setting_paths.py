@@ -73,7 +73,7 @@ def paths_of(model: type[BaseModel], above: str = "") -> Iterator[str]:
         if above or name not in FIXED:
             yield above + name
             for kind in _classes(info.annotation):
-                if issubclass(kind, BaseModel):
+                if issubclass(kind, BaseModel) and kind is not model:
                     yield from paths_of(kind, f"{above}{name}.")
 
 

@@ -21,6 +21,8 @@ from luthier.errors import DataError, SpecError
 from luthier.outputs import write_folder
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Conversation, Operation, Request
+from luthier.spec.digests import NOT_DIGESTED, answering_settings
+from luthier.spec.endpoint_lists import pooled_settings
 from luthier.spec.setting_paths import check_path, with_setting
 from luthier.tasks.deciding import Objective
 from luthier.tasks.prediction import Prediction
@@ -41,19 +43,6 @@ SCHEMA = 1
 
 FILES = "files"
 """Folder of a technique's own files within a fitted folder."""
-
-TRANSPORT_FIELDS = {"limits", "price", "priced_as", "timeout_seconds", "api_key_env", "auth", "resource"}
-"""Settings of an endpoint that change how an answer is fetched, never what it says."""
-
-NOT_DIGESTED = {"name", "task", "gates"}
-"""Keys of a spec that are not digested with its settings: they change no answer, or have a digest of their own."""
-
-LATER_SETTINGS = {
-    *("max_characters", "learning_rate", "lr_scheduler", "warmup_ratio", "weight_decay"),
-    *("lora_rank", "lora_alpha", "lora_dropout", "evaluations", "saved_checkpoints", "early_stopping_patience"),
-}
-"""Settings that were added while specs of this schema were in use. A later setting that is not given is left out of
-the digest, so that runs, journals and packaged models of earlier versions still belong to the same spec."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +91,8 @@ class Spec(BaseModel):
     task: Task
     """The task, in place or as the path of a task.yaml next to the spec."""
     endpoint: Endpoint | None = None
-    """Where the model answers; absent for techniques that call none."""
+    """Where the model answers; absent for techniques that call none. `endpoints:` in its place lists several endpoints
+    of one model, which share the work."""
     seed: int = 7
     """Seed of everything this spec draws."""
     objective: Objective | None = None
@@ -137,6 +127,16 @@ class Spec(BaseModel):
         except ValidationError as error:
             kind = type(self)
             raise SpecError(f"{kind.__name__}: {readable_validation_error(error, kind)}") from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_several_endpoints(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "endpoints" not in given:
+            return given
+        if given.get("endpoint") is not None:
+            raise ValueError("give either endpoint: or endpoints:, not both")
+        rest = {name: value for name, value in given.items() if name != "endpoints"}
+        return {**rest, "endpoint": pooled_settings(given["endpoints"])}
 
     @field_validator("gates", mode="before")
     @classmethod
@@ -282,6 +282,11 @@ class Spec(BaseModel):
         """Every endpoint the spec calls, its own first."""
         return () if self.endpoint is None else (self.endpoint,)
 
+    @property
+    def all_endpoints(self) -> tuple[Endpoint, ...]:
+        """Every endpoint that may be called, those that share the work of another too."""
+        return tuple(one for endpoint in self.endpoints for one in endpoint.pool)
+
     def probes(self) -> tuple[Probe, ...]:
         """The kinds of calls it makes, to be tried once each; none for techniques that call no model."""
         return ()
@@ -384,27 +389,15 @@ class Spec(BaseModel):
     @property
     def digest(self) -> str:
         """sha256 of all that changes an answer: without name, limits, prices and keys."""
-        facts = [SCHEMA, self.task.digest, _answering(self._digested())]
+        facts = [SCHEMA, self.task.digest, answering_settings(self._digested())]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
     def _digested(self) -> dict[str, Any]:
-        """The settings the digest is taken of; `_answering` leaves out those that change no answer."""
+        """The settings the digest is taken of; `answering_settings` leaves out those that change no answer."""
         return self.model_dump(mode="json", exclude=NOT_DIGESTED)
 
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}
-
-
-def _answering(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings without those that only say how an answer is fetched, and without later ones that are not given."""
-    kept = {
-        name: _answering(value) if isinstance(value, dict) else value
-        for name, value in settings.items()
-        if value is not None or name not in LATER_SETTINGS
-    }
-    if kept.get("endpoint"):
-        kept["endpoint"] = {name: value for name, value in kept["endpoint"].items() if name not in TRANSPORT_FIELDS}
-    return kept
 
 
 @dataclass(frozen=True)

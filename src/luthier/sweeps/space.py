@@ -14,8 +14,8 @@ from luthier.documents import described
 from luthier.errors import SpecError
 from luthier.providers.redaction import redact
 from luthier.spec import Spec
+from luthier.spec.digests import TRANSPORT_FIELDS
 from luthier.spec.setting_paths import check_path, kinds_of, with_setting
-from luthier.spec.spec import TRANSPORT_FIELDS
 from luthier.sweeps.searched_settings import EXPONENT, SearchedSetting, read_setting
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.preflight import check_hyperparameter, check_training_type

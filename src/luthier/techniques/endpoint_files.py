@@ -12,6 +12,7 @@ from luthier.documents import read_yaml
 from luthier.errors import SpecError
 from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
+from luthier.spec.endpoint_lists import pooled_settings
 from luthier.spec.setting_paths import SHORT_FORMS
 from luthier.tasks.task import readable_validation_error
 
@@ -27,8 +28,9 @@ REPLACEABLE = (*ENDPOINTS, "decoding", "answer", "prompt")
 def read_endpoint(path: str | Path) -> dict[str, Any]:
     """The blocks of an endpoint file, which replace those of a spec.
 
-    The file has the fields of an endpoint, or `endpoint:` with them; and beside it, as needed, `embedding:`, the
-    endpoint of specs that embed texts, and `decoding:`, `answer:` or `prompt:` with settings that its model needs.
+    The file has the fields of an endpoint, or `endpoint:` with them, or a list of endpoints of one model under
+    `endpoints:`; and beside it, as needed, `embedding:`, the endpoint of specs that embed texts, and `decoding:`,
+    `answer:` or `prompt:` with settings that its model needs.
 
     Raises:
         SpecError: the file is not there, is no YAML, or has something else in it.
@@ -37,10 +39,15 @@ def read_endpoint(path: str | Path) -> dict[str, Any]:
     document = read_yaml(file, "endpoint", "models/endpoints/ has one for each provider.")
     if isinstance(document, dict) and "provider" in document:
         document = {"endpoint": document}
+    if isinstance(document, dict) and "endpoints" in document and "endpoint" not in document:
+        try:
+            document["endpoint"] = pooled_settings(document.pop("endpoints"))
+        except ValueError as error:
+            raise SpecError(f"{file}: {error}.") from error
     if not isinstance(document, dict) or "endpoint" not in document or set(document) - set(REPLACEABLE):
         raise SpecError(
-            f"{file} is no endpoint: it holds provider, model, ..., or `endpoint:` with them and beside it "
-            f"{', '.join(REPLACEABLE[1:])}."
+            f"{file} is no endpoint: it holds provider, model, ..., or `endpoint:` with them (or `endpoints:` with a "
+            f"list) and beside it {', '.join(REPLACEABLE[1:])}."
         )
     for block in ENDPOINTS:
         if block not in document:
@@ -81,9 +88,10 @@ def override_endpoint(
     not embed.
     """
     asked = "endpoint" if technique is None else technique.endpoint_block
-    if "endpoint" not in document or asked not in overrides:
+    if not {"endpoint", "endpoints"} & set(document) or asked not in overrides:
         return document
-    document = {**document, "endpoint": overrides[asked]}
+    rest = {name: value for name, value in document.items() if name != "endpoints"}
+    document = {**rest, "endpoint": overrides[asked]}
     for block, settings in overrides.items():
         if block in ENDPOINTS or (technique is not None and block not in technique.model_fields):
             continue  # Settings of prompts do not concern techniques that write none.

@@ -135,6 +135,8 @@ class FineTune(Prompt):
             )
         if self.prompt.style == "completion":
             raise ValueError("prompt.style completion cannot be fine-tuned; services train on chat turns")
+        if self.endpoint is not None and self.endpoint.others:
+            raise ValueError("a fine-tuned model answers at one endpoint; write endpoint: with it, not endpoints:")
         return self
 
     @model_validator(mode="after")

@@ -217,7 +217,7 @@ def _plan_deploy(request: DeploymentRequest, asked: AzureMlSettings, location: s
     fitted, recorded = found.fitted, recorded_rows(found.folder.path)
     rows = [dict(row.inputs) for row in recorded] or [dict.fromkeys(fitted.spec.columns, "An example text.")]
     environment = _environment(asked, request.name)
-    body = _deployment(request, asked, location, environment, _secrets(request, asked, fitted.spec.endpoints))
+    body = _deployment(request, asked, location, environment, _secrets(request, asked, fitted.spec.all_endpoints))
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     colour = next((one for one in there.deployments if there.tag(one, DIGEST_TAG) == digest and there.is_up(one)), None)
     is_there = colour is not None

@@ -99,7 +99,7 @@ def _variables(request: DeploymentRequest) -> list[str]:
     if request.trust and not read_model_folder(located(request.model_uri), request.model_uri).is_ours:
         return []
     model = find_model(request.model_uri, request.endpoint, trust=request.trust)
-    return sorted({one.key_variable for one in model.fitted.spec.endpoints if one.key_variable})
+    return sorted({one.key_variable for one in model.fitted.spec.all_endpoints if one.key_variable})
 
 
 def _start_controller(store: DeploymentStore, request: DeploymentRequest) -> None:
