@@ -4,10 +4,13 @@ from email.utils import formatdate
 
 import pytest
 
-from luthier.engine.limiter import COOLDOWN_SECONDS, START_WINDOW, Bucket, ConcurrencyWindow, Limiter
+from luthier.engine.limiter import Bucket, Limiter
+from luthier.engine.pacing import Ticket
 from luthier.providers.endpoint import Limits
 from luthier.replies.headers import Window as Said
 from luthier.replies.headers import duration_seconds, retry_after_seconds, window
+
+SENT = Ticket(1, 100.0)
 
 
 class Clock:
@@ -30,7 +33,7 @@ def sent_within(limiter: Limiter, clock: Clock, seconds: float, tokens: float = 
         if clock.now + wait > end:
             return count
         clock.now += wait
-        limiter.sent(tokens)
+        limiter.sent(tokens, 1)
         count += 1
 
 
@@ -46,27 +49,29 @@ def test_a_late_timer_costs_no_rate(clock: Clock) -> None:
     count, end = 0, clock.now + 60
     while clock.now < end:
         clock.now += limiter.wait_seconds(0) + 0.02
-        limiter.sent(0)
+        limiter.sent(0, 1)
         count += 1
     assert count >= 297
 
 
 def test_tokens_are_reserved_refunded_and_charged(clock: Clock) -> None:
     limiter = Limiter(Limits(tokens_per_minute=6000), clock)
-    limiter.sent(100)
+    ticket = limiter.sent(100, 1)
     assert limiter.wait_seconds(30) == pytest.approx(0.3)
-    limiter.answered(reserved=100, used=80, in_flight=1)
+    limiter.answered(ticket, used=80)
     assert limiter.wait_seconds(30) == pytest.approx(0.1)
-    limiter.answered(reserved=0, used=100, in_flight=1)
+    limiter.answered(limiter.sent(0, 1), used=100)
     assert limiter.wait_seconds(30) == pytest.approx(1.1)
 
 
-def test_a_service_that_keeps_its_own_book_gives_nothing_back(clock: Clock) -> None:
-    limiter = Limiter(Limits(), clock)
-    limiter.obey({"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "5000"})
-    limiter.sent(100)
-    limiter.answered(reserved=100, used=20, in_flight=1)
-    assert limiter.wait_seconds(50) == pytest.approx(0.5)
+def test_unused_tokens_are_used_again_as_far_as_the_service_says_it_has_them(clock: Clock) -> None:
+    told = {"x-ratelimit-limit-tokens": "6000"}
+    strict, lenient = Limiter(Limits(), clock), Limiter(Limits(), clock)
+    for limiter, left in ((strict, "100"), (lenient, "5000")):
+        limiter.obey({**told, "x-ratelimit-remaining-tokens": left}, SENT)
+        limiter.answered(limiter.sent(100, 1), used=20)
+    assert strict.wait_seconds(50) == pytest.approx(0.5), "it charges what was reserved and gives nothing back"
+    assert lenient.wait_seconds(50) == 0
 
 
 def test_a_request_larger_than_the_bucket_goes_alone_from_a_full_one(clock: Clock) -> None:
@@ -78,23 +83,23 @@ def test_a_request_larger_than_the_bucket_goes_alone_from_a_full_one(clock: Cloc
 
 def test_headers_lower_the_rate_but_never_raise_it(clock: Clock) -> None:
     limiter = Limiter(Limits(requests_per_minute=100), clock)
-    limiter.obey({"x-ratelimit-limit-requests": "500"})
+    limiter.obey({"x-ratelimit-limit-requests": "500"}, SENT)
     assert limiter.requests is not None
     assert limiter.requests.per_minute == 100
-    limiter.obey({"x-ratelimit-limit-requests": "60", "x-ratelimit-limit-tokens": "6000"})
+    limiter.obey({"x-ratelimit-limit-requests": "60", "x-ratelimit-limit-tokens": "6000"}, SENT)
     assert limiter.requests.per_minute == 60
     assert limiter.tokens is not None
-    limiter.obey({"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "0"})
+    limiter.obey({"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "0"}, SENT)
     assert limiter.wait_seconds(100) == pytest.approx(1.0)
 
 
 def test_corrected_settings_count_from_then_on(clock: Clock) -> None:
     limiter = Limiter(Limits(requests_per_minute=60, concurrency=2), clock)
-    limiter.obey({"x-ratelimit-limit-requests": "600"})
+    limiter.obey({"x-ratelimit-limit-requests": "600"}, SENT)
+    assert not limiter.permits_left(2)
     limiter.configure(Limits(requests_per_minute=300))
     assert limiter.requests is not None
     assert limiter.requests.per_minute == 300
-    assert limiter.permits_left(20)
     limiter.configure(Limits(concurrency=3))
     assert limiter.requests.per_minute == 600
     assert not limiter.permits_left(3)
@@ -103,7 +108,7 @@ def test_corrected_settings_count_from_then_on(clock: Clock) -> None:
 def test_a_share_of_an_account_is_a_share_of_every_limit(clock: Clock) -> None:
     limiter = Limiter(Limits(requests_per_minute=800, concurrency=16), clock, share=0.25)
     assert (limiter.requests and limiter.requests.per_minute, limiter.window.most) == (200, 4)
-    limiter.obey({"x-ratelimit-limit-requests": "400", "x-ratelimit-limit-tokens": "6000"})
+    limiter.obey({"x-ratelimit-limit-requests": "400", "x-ratelimit-limit-tokens": "6000"}, SENT)
     assert limiter.requests and limiter.requests.per_minute == 100
     assert limiter.tokens and limiter.tokens.per_minute == 1500
     limiter.configure(Limits(concurrency=2))
@@ -113,10 +118,10 @@ def test_a_share_of_an_account_is_a_share_of_every_limit(clock: Clock) -> None:
 def test_a_daily_limit_is_not_spread_over_the_day(clock: Clock) -> None:
     said = {"x-ratelimit-limit-requests": "10000", "x-ratelimit-reset-requests": "8.64s"}
     limiter = Limiter(Limits(), clock)
-    limiter.obey({**said, "x-ratelimit-remaining-requests": "9999"})
+    limiter.obey({**said, "x-ratelimit-remaining-requests": "9999"}, SENT)
     assert limiter.requests is None
     assert limiter.wait_seconds(1) == 0
-    limiter.obey({**said, "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "24h"})
+    limiter.obey({**said, "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "24h"}, SENT)
     assert limiter.wait_seconds(1) == pytest.approx(8.64)
 
 
@@ -127,66 +132,12 @@ def test_azure_whole_seconds_still_mean_a_minute() -> None:
 
 def test_one_push_back_holds_back_nobody_else(clock: Clock) -> None:
     limiter = Limiter(Limits(requests_per_minute=60_000), clock)
-    limiter.obey({})
+    limiter.obey({}, SENT)
     size = limiter.window.size
     clock.now += 1
-    limiter.refused(0, limiter.sent(0))
+    limiter.refused(limiter.sent(0, 1))
     assert limiter.wait_seconds(1) == 0
     assert limiter.window.size == size
-
-
-def test_few_are_sent_until_the_first_answer(clock: Clock) -> None:
-    limiter = Limiter(Limits(), clock)
-    assert limiter.permits_left(3)
-    assert not limiter.permits_left(4)
-    limiter.obey({})
-    assert limiter.permits_left(START_WINDOW - 1)
-
-
-def test_the_window_doubles_then_creeps_after_a_cut(clock: Clock) -> None:
-    window = ConcurrencyWindow(most=400, clock=clock, start=16)
-    for _ in range(16):
-        window.succeeded(in_flight=int(window.size))
-    assert window.size == 32, "one more per answer while all goes well"
-    assert [window.failed() for _ in range(5)] == [False, False, True, False, False], "what was sent before cuts once"
-    assert window.size == pytest.approx(32 * 0.8)
-    window.succeeded(in_flight=400)
-    assert window.size == pytest.approx(32 * 0.8), "successes while cooling down are from before the cut"
-    clock.now += COOLDOWN_SECONDS + 1
-    size = window.size
-    for _ in range(int(size)):
-        window.succeeded(in_flight=400)
-    assert window.size == pytest.approx(size + 1, abs=0.1)
-
-
-def test_the_window_is_cut_by_failures_that_come_together_and_not_by_one_now_and_then(clock: Clock) -> None:
-    window = ConcurrencyWindow(most=400, clock=clock, start=16)
-    window.succeeded(in_flight=5)
-    assert window.size == 16, "what is not used does not grow"
-    for _ in range(50):
-        assert not window.failed()
-        for _ in range(19):
-            window.succeeded(in_flight=400)
-    assert window.size == 400
-
-
-def test_after_a_learned_rate_the_window_creeps(clock: Clock) -> None:
-    window = ConcurrencyWindow(most=400, clock=clock, start=16)
-    window.creep()
-    for _ in range(16):
-        window.succeeded(in_flight=400)
-    assert window.size == pytest.approx(17, abs=0.1)
-
-
-def test_the_window_never_closes_nor_exceeds_the_setting(clock: Clock) -> None:
-    window = ConcurrencyWindow(most=3, clock=clock)
-    for _ in range(50):
-        window.succeeded(in_flight=3)
-    assert window.size == 3
-    for _ in range(200):
-        clock.now += COOLDOWN_SECONDS + 1
-        window.failed()
-    assert window.size == 1
 
 
 @pytest.mark.parametrize(

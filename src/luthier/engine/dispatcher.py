@@ -276,13 +276,13 @@ class Dispatcher:
         self, pending: PendingRequest, reply: Reply, parts: Sequence[ReplyPart | Unreadable]
     ) -> PendingRequest | None:
         """Keeps what can be read; what cannot is returned, to be judged as an HTTP call of its own."""
-        call, members, reserved = pending.call, pending.members, pending.batch_tokens
+        call, members = pending.call, pending.members
         endpoint, queue = call.endpoint, call.queue
         good = [(member, part) for member, part in zip(members, parts, strict=True) if isinstance(part, ReplyPart)]
         paid_usd, usage = self.pricing.settle(endpoint, [(member.units, part) for member, part in good])
         pending.refund(paid_usd)
         used = 0 if usage.estimated else usage.input_tokens + usage.output_tokens
-        queue.limiter.answered(reserved, float(used) if used else reserved, queue.in_flight)
+        queue.limiter.answered(pending.permit.ticket, float(used) if used else None)
         if pending.split is not None and len(good) == len(members):
             pending.split.left -= 1
             if not pending.split.left:
@@ -365,7 +365,7 @@ class Dispatcher:
         if told or (verdict.kind == "transient" and verdict.retry_after_seconds is not None):
             self._retries.told_to_wait(pending)
         if told:
-            limiter.refused(pending.batch_tokens, pending.permit.ticket)
+            limiter.refused(pending.permit.ticket, verdict.scarce)
             for report in pending.call.reports:
                 report.rate_limited += 1
         elif verdict.kind == "transient":

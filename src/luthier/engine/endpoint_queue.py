@@ -344,7 +344,7 @@ class EndpointQueue:
                     continue
                 self._take(pending)
                 self.in_flight += 1
-                self._launch(pending, self.limiter.sent(pending.batch_tokens))
+                self._launch(pending, self.limiter.sent(pending.batch_tokens, self.in_flight))
             self._set_timer(wake_in)
         finally:
             self._pumping = False

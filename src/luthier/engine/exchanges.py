@@ -83,7 +83,7 @@ async def exchange(
         body_without_keys = redact_bytes(reply.body, secrets)
         if body_without_keys is not reply.body:
             reply = replace(reply, body=body_without_keys)
-        queue.limiter.obey(reply.headers)
+        queue.limiter.obey(reply.headers, pending.permit.ticket)
         if reply.status != 429 and reply.status < 500:
             queue.limiter.accepted(pending.permit.ticket)
         if 200 <= reply.status < 300:

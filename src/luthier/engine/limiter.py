@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from luthier.engine.concurrency_window import ConcurrencyWindow
 from luthier.engine.pacing import Pace, Ticket
 from luthier.providers.endpoint import Limits
-from luthier.replies.headers import window
+from luthier.replies.headers import Scarce, window
 
-__all__ = ["Bucket", "Limiter", "LimiterEvent", "ConcurrencyWindow"]
+__all__ = ["Bucket", "Limiter", "LimiterEvent"]
 
 Clock = Callable[[], float]
 Source = Literal["settings", "headers"]
@@ -25,15 +26,7 @@ Source = Literal["settings", "headers"]
 SMALLEST_BURST_REQUESTS = 2.0
 BURST_SECONDS_REQUESTS = 0.1
 BURST_SECONDS_TOKENS = 1.0
-
-FIRST_CONTACT = 4
-START_WINDOW = 32
-SATURATED = 0.8
-CUT = 0.8
-OVERLOAD = 2.5
-"""Failures close together that count as an overload; one alone does not."""
-TOLERATED_FAILURES = 0.1
-COOLDOWN_SECONDS = 5.0
+FORGETTING = 0.02
 
 
 class Bucket:
@@ -77,54 +70,6 @@ class Bucket:
         self._at = now
 
 
-class ConcurrencyWindow:
-    """How many requests may be in flight: grows with each answer, cut when the service is overloaded.
-
-    It grows by one for each answer; after the first sign of a limit, by one for each window of answers.
-    """
-
-    def __init__(self, most: int, clock: Clock, start: int = START_WINDOW) -> None:
-        self._clock = clock
-        self.most = most
-        self.size = float(min(most, start))
-        self._creeps = False
-        self._overload = 0.0
-        self._quiet_until = float("-inf")
-
-    def limit(self, most: int) -> None:
-        """Changes the upper bound."""
-        grown = most > self.most
-        self.most = most
-        self.size = min(self.size, float(most))
-        if grown and not self._creeps:
-            self.size = max(self.size, float(min(most, START_WINDOW)))
-
-    def succeeded(self, in_flight: int) -> None:
-        """An answer came. The window grows only if it was nearly full, and not soon after a cut."""
-        self._overload = max(0.0, self._overload - TOLERATED_FAILURES)
-        if self.size >= self.most or in_flight < SATURATED * int(self.size) or self._clock() < self._quiet_until:
-            return
-        # One more per answer doubles the window each round.
-        self.size = min(float(self.most), self.size + (1.0 / self.size if self._creeps else 1.0))
-
-    def creep(self) -> None:
-        """A limit is near: grows by one for each window of answers from now on."""
-        self._creeps = True
-
-    def failed(self) -> bool:
-        """The service failed or timed out; True if several failures close together cut the window."""
-        if self._clock() < self._quiet_until:
-            # A request sent before the cut says nothing about the window after it.
-            return False
-        self._overload += 1.0 - TOLERATED_FAILURES
-        if self._overload < OVERLOAD:
-            return False
-        self._overload, self._creeps = 0.0, True
-        self._quiet_until = self._clock() + COOLDOWN_SECONDS
-        self.size = max(1.0, self.size * CUT)
-        return True
-
-
 @dataclass(frozen=True, slots=True)
 class LimiterEvent:
     """A change of a limiter, for the report.
@@ -161,7 +106,11 @@ class Limiter:
         self.pace = Pace(clock)
         self.accepted_at = float("-inf")
         """When a request was last answered by anything but a 429."""
-        self._told_tokens = False
+        self._tokens_left: float | None = None
+        """What the service has left by its own account, once it was told."""
+        self._reserved = self._mean_tokens = 0.0
+        self._paces_tokens = False
+        """Whether the learned pace is one of tokens: the service has said that they are what ran out."""
         self.requests: Bucket | None = None
         self.tokens: Bucket | None = None
         self.history: deque[LimiterEvent] = deque(maxlen=500)
@@ -192,35 +141,48 @@ class Limiter:
         return min(known, default=None)
 
     def permits_left(self, in_flight: int) -> int:
-        """How many more requests may be in flight; at most 4 in all until the service has answered once."""
-        most = int(self.window.size)
-        return max(0, (most if self.met else min(most, FIRST_CONTACT)) - in_flight)
+        """How many more requests may be in flight."""
+        return max(0, int(self.window.size) - in_flight)
 
-    def sent(self, tokens: float) -> Ticket:
-        """A request is sent with so many tokens reserved for it. The ticket is passed back with the outcome."""
+    def sent(self, tokens: float, in_flight: int) -> Ticket:
+        """A request is sent with so many tokens reserved for it, as the latest of so many in flight.
+
+        The ticket is passed back with the outcome.
+        """
         if self.requests is not None:
             self.requests.take(1.0)
         if self.tokens is not None:
             self.tokens.take(tokens)
-        return self.pace.sent()
+        self._reserved += tokens
+        self._mean_tokens += (tokens - self._mean_tokens) * max(FORGETTING, 1.0 / (self.pace.number + 1))
+        weight = tokens / self._mean_tokens if self._paces_tokens and self._mean_tokens else 1.0
+        ticket = self.pace.sent(weight)._replace(tokens=tokens, reserved_until=self._reserved, in_flight=in_flight)
+        self.window.sent(ticket.number)
+        return ticket
 
-    def answered(self, reserved: float, used: float, in_flight: int) -> None:
-        """An answer came; the reservation is corrected to what was used."""
-        # A service that reports what is left charges its own estimate at admission and gives nothing back; only
-        # where it does not report it can unused tokens be used by other requests.
-        if self.tokens is not None and (used > reserved or not self._told_tokens):
-            self.tokens.take(used - reserved)
-        self.window.succeeded(in_flight)
+    def answered(self, ticket: Ticket, used: float | None) -> None:
+        """An answer came; the reservation is corrected to the tokens that were used, if that is known."""
+        if self.tokens is not None and used is not None:
+            more = used - ticket.tokens
+            if more < 0 and self._tokens_left is not None:
+                # Some services charge an estimate and give nothing back. Where what is left is told, unused tokens
+                # go to other requests only as far as they are left, beside a second's worth.
+                more = min(0.0, max(more, self.tokens.level + self.tokens.burst - self._tokens_left))
+            self.tokens.take(more)
+        if (what := self.window.succeeded(ticket)) is not None:
+            self._note(what)
 
     def accepted(self, ticket: Ticket) -> None:
         """The service answered with anything but a 429."""
         self.accepted_at = self._clock()
         self.pace.accepted(ticket)
 
-    def refused(self, reserved: float, ticket: Ticket) -> None:
+    def refused(self, ticket: Ticket, scarce: Scarce | None = None) -> None:
         """The service answered 429, from which the pace learns. Other requests need not wait as long as this one."""
+        if scarce is not None:
+            self._paces_tokens = scarce == "tokens"
         if self.tokens is not None:
-            self.tokens.take(-reserved)
+            self.tokens.take(-ticket.tokens)
         if self.pace.refused(ticket):
             self.window.creep()
             self._note("429")
@@ -234,8 +196,8 @@ class Limiter:
         if self.window.failed():
             self._note("overload")
 
-    def obey(self, headers: Mapping[str, str]) -> None:
-        """Takes over what the headers of an answer say about the limits."""
+    def obey(self, headers: Mapping[str, str], ticket: Ticket) -> None:
+        """Takes over what the headers of the reply to a request say about the limits."""
         self.met = True
         said = window(headers, "requests")
         if said is not None:
@@ -247,10 +209,12 @@ class Limiter:
                 self.hold(said.reset_seconds / said.limit)
         said = window(headers, "tokens")
         if said is not None:
-            self._told_tokens = True
             self._set_tokens(said.per_minute, "headers")
             if said.remaining is not None and self.tokens is not None:
                 self.tokens.lower_to(said.remaining)
+                # As of when the service saw the request; others were sent since, and some flowed back.
+                back = (self._clock() - ticket.at) * self.tokens.per_minute / 60.0
+                self._tokens_left = said.remaining + back - (self._reserved - ticket.reserved_until)
 
     def _set_requests(self, per_minute: float | None, source: Source) -> None:
         rate = self._lowest("requests", per_minute, source)

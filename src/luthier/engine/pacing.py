@@ -36,9 +36,9 @@ LOST = 4
 MARGIN = 0.98
 STEP_DOWN = 0.95
 SEARCH_GROWTH = 0.03
-GROWTH = 0.0005
-GROWING_REQUESTS = 100
-GROWTH_A_SECOND = 0.003
+GROWTH = 0.0001
+GROWING_REQUESTS = 125
+GROWTH_A_SECOND = 0.001
 GROWING_SECONDS = 20.0
 MOST_GROWTH = 0.25
 LATE_TIMER_SECONDS = 0.02
@@ -53,10 +53,23 @@ FORGETTING = 0.005
 
 
 class Ticket(NamedTuple):
-    """The number of a request, from 1, and when it was sent by the pace's clock; given back with its outcome."""
+    """What is known of a request when it is sent; given back with its outcome.
+
+    Attributes:
+        number: from 1.
+        at: when it was sent, by the limiter's clock.
+        weight: 1, or its tokens as a multiple of the usual, where the pace is one of tokens.
+        tokens: reserved for it.
+        reserved_until: tokens reserved for it and all before it.
+        in_flight: requests in flight, itself included.
+    """
 
     number: int
     at: float
+    weight: float = 1.0
+    tokens: float = 0.0
+    reserved_until: float = 0.0
+    in_flight: int = 1
 
 
 class Pace:
@@ -80,14 +93,16 @@ class Pace:
         """Share of requests that are pushed back whatever the rate is."""
         self._phase: Phase = "free"
         self._next = float("-inf")
-        self._number = self._cut_number = self._origin_number = 0
+        self.number = self._cut_number = self._origin_number = 0
         self._cut_at = 0.0
         self._began: float | None = None
         self._origin: float | None = None
-        self._sent = self._refused = self._accepted = 0
+        self._sent = self._refused = 0.0
+        self._accepted = 0
         self._spacing = FIRST_SPACING_SECONDS
         self._probe_gap = FIRST_PROBE_SECONDS
-        self._probes: deque[float] = deque()
+        self._probes: deque[tuple[float, float]] = deque()
+        self._probing = 0.0
         self._refusal_seconds = 0.0
         self._is_limiting = False
         self._score = self._slow_score = 0.0
@@ -95,7 +110,7 @@ class Pace:
         self._measured: float | None = None
         self._falls = 0
         self._before_falls: float | None = None
-        self._sent_in_falls = self._refused_in_falls = 0
+        self._sent_in_falls = self._refused_in_falls = 0.0
 
     def skip_the_start(self) -> None:
         """The rate is known from settings or headers: the first requests need no spacing."""
@@ -105,27 +120,28 @@ class Pace:
         """Seconds until the next request may be sent."""
         return max(0.0, self._next - self._clock())
 
-    def sent(self) -> Ticket:
-        """A request is sent."""
+    def sent(self, weight: float = 1.0) -> Ticket:
+        """A request is sent that counts as so many."""
         now = self._clock()
         self._began = now if self._began is None else self._began
-        self._number += 1
-        self._sent += 1
+        self.number += 1
+        self._sent += weight
         if self._phase == "probing":
-            self._probes.append(now)
+            self._probes.append((now, weight))
+            self._probing += weight
             self._next = now + self._gap(now)
         elif self.per_second is not None:
-            gap = 1.0 / self.per_second
+            gap = weight / self.per_second
             self._is_limiting = now - self._next <= max(2 * gap, LATE_TIMER_SECONDS)
             if not self._is_limiting:
                 # There was nothing to send: what was accepted says nothing about what the service allows.
                 self._origin = None
             # What a late timer lost is made up for, by one request or by those of a moment.
             self._next = max(self._next, now - max(gap, LATE_TIMER_SECONDS)) + gap
-        elif self._number >= FIRST_REQUESTS and self._spacing > SHORTEST_SPACING_SECONDS:
+        elif self.number >= FIRST_REQUESTS and self._spacing > SHORTEST_SPACING_SECONDS:
             self._next = now + self._spacing
             self._spacing *= SPACING_FACTOR
-        return Ticket(self._number, now)
+        return Ticket(self.number, now, weight)
 
     def accepted(self, ticket: Ticket) -> None:
         """The request was answered."""
@@ -133,14 +149,14 @@ class Pace:
         if ticket.number <= self._cut_number or self._phase == "free":
             return
         if self._phase == "probing":
-            if self._passed - len(self._probes) >= PROBED and self._origin is not None:
+            if self._passed - self._probing >= PROBED and self._origin is not None:
                 self._phase, self._is_limiting = "searching", True
                 self.per_second = self._passed / (self._clock() - self._origin)
         elif self._is_limiting and self.per_second is not None:
             self._accepted += 1
             # Faster the longer no push-back came, counted in requests and in time.
-            growth = GROWTH * (1 + (self._accepted / GROWING_REQUESTS) ** 2)
-            by_time = GROWTH_A_SECOND * ((self._clock() - self._cut_at) / GROWING_SECONDS) ** 2 / self.per_second
+            growth = GROWTH * (1 + (self._accepted / GROWING_REQUESTS) ** 3)
+            by_time = GROWTH_A_SECOND * ((self._clock() - self._cut_at) / GROWING_SECONDS) ** 3 / self.per_second
             self.per_second *= 1 + (SEARCH_GROWTH if self._phase == "searching" else min(growth, SEARCH_GROWTH))
             self.per_second *= 1 + min(by_time, MOST_GROWTH)
 
@@ -149,7 +165,7 @@ class Pace:
         now = self._clock()
         self._refusal_seconds = now - ticket.at
         if self._origin is not None and ticket.number > self._origin_number:
-            self._refused += 1
+            self._refused += ticket.weight
         if ticket.number <= self._cut_number:
             # What was sent before the cut says nothing about the pace after it.
             return False
@@ -166,19 +182,19 @@ class Pace:
         return True
 
     @property
-    def _passed(self) -> int:
+    def _passed(self) -> float:
         # What is in flight counts as accepted: a push-back comes much sooner than an answer.
         return self._sent - self._refused
 
     def _gap(self, now: float) -> float:
         # Nothing was left at the origin, so one more than were accepted since is the most the service allows.
         elapsed = max(self._probe_gap, now - self._origin if self._origin is not None else 0.0)
-        while self._probes and self._probes[0] <= now - self._refusal_seconds:
-            self._probes.popleft()
-        return min(LONGEST_PROBE_SECONDS, elapsed / (max(0, self._passed - len(self._probes)) + 1))
+        while self._probes and self._probes[0][0] <= now - self._refusal_seconds:
+            self._probing -= self._probes.popleft()[1]
+        return min(LONGEST_PROBE_SECONDS, elapsed / (max(0.0, self._passed - self._probing) + 1))
 
     def _begin(self, now: float) -> None:
-        self._origin, self._origin_number, self._sent, self._refused = now, self._number, 0, 0
+        self._origin, self._origin_number, self._sent, self._refused = now, self.number, 0.0, 0.0
 
     def _count(self, refused: int) -> None:
         sporadic = self.sporadic_share
@@ -191,16 +207,17 @@ class Pace:
     def _cut(self, now: float) -> None:
         passed, phase, before = self._passed, self._phase, self.per_second
         elapsed = now - self._origin if self._origin is not None else 0.0
-        self._cut_number, self._cut_at, self._accepted = self._number, now, 0
+        self._cut_number, self._cut_at, self._accepted = self.number, now, 0
         self._score = self._slow_score = 0.0
         lost = passed < PROBED and self._refused >= LOST
         if (phase == "free" and passed < MEASURED) or lost:
             self._phase, self._is_limiting = "probing", True
             self.per_second = None
-            self._probe_gap = min(FIRST_PROBE_SECONDS, (now - (self._began or 0.0)) / self._number)
+            self._probe_gap = min(FIRST_PROBE_SECONDS, (now - (self._began or 0.0)) / self.number)
             self._next = now + self._probe_gap
             self._begin(now)
             self._probes.clear()
+            self._probing = 0.0
             return
         self._phase, self._is_limiting = "keeping", True
         if passed < PROBED or elapsed <= 0:
@@ -225,7 +242,7 @@ class Pace:
         fell = self._measured is not None and rate < FALL * self._measured
         self._measured = rate
         if not fell or self._refused > MOST_SPORADIC_SHARE * self._sent:
-            self._falls, self._before_falls, self._sent_in_falls, self._refused_in_falls = 0, before, 0, 0
+            self._falls, self._before_falls, self._sent_in_falls, self._refused_in_falls = 0, before, 0.0, 0.0
             return
         self._falls += 1
         self._sent_in_falls += self._sent

@@ -21,7 +21,7 @@ from luthier.replies.complaints import (
     parsed,
     status_inside,
 )
-from luthier.replies.headers import retry_after_seconds
+from luthier.replies.headers import Scarce, retry_after_seconds, scarce
 
 __all__ = ["Cause", "Verdict", "judge", "judge_fault", "judge_unread", "unreadable"]
 
@@ -114,6 +114,7 @@ class Verdict:
         cause: set when no other request of the call can work either.
         suspected: the cause if the first requests of the call all fail like this; one failure alone does not tell.
         by_words: whether only the words of the message tell the cause; a call that has answers disproves it.
+        scarce: what ran out, where a 429 says so.
         parameter: the parameter the service does not take.
         unreachable: whether there was no connection at all.
     """
@@ -127,6 +128,7 @@ class Verdict:
     unreachable: bool = False
     suspected: Cause | None = None
     by_words: bool = False
+    scarce: Scarce | None = None
 
 
 def judge(
@@ -162,7 +164,9 @@ def judge(
         if NOTHING_LEFT.search(words):
             return verdict("quota", "quota")
         # "Request too large ... Limit 10000, Requested 20000": no waiting makes it fit.
-        return verdict("permanent") if "request too large" in words else verdict("rate_limit")
+        if "request too large" in words:
+            return verdict("permanent")
+        return replace(verdict("rate_limit"), scarce=scarce(reply.headers, f"{kind} {words}"))
     if operation in NOT_OFFERED and _is_not_offered(status, code, words, parameter):
         return verdict("permanent", NOT_OFFERED[operation])
     if operation == "embedding" and status in (400, 422) and _is_embedding_setting(words, parameter):

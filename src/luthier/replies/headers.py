@@ -1,4 +1,4 @@
-"""Rate limits and waits in the headers of a reply."""
+"""Rate limits and waits, as the headers of a reply tell them, and what a 429 says ran out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Literal
 
-__all__ = ["Window", "duration_seconds", "retry_after_seconds", "window"]
+__all__ = ["Scarce", "Window", "duration_seconds", "retry_after_seconds", "scarce", "window"]
+
+Scarce = Literal["requests", "tokens"]
+"""What a service had too little of."""
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 LONGEST_MINUTE_SECONDS = 120.0
+
+# As OpenAI, Azure and gateways word it: "on tokens per min (TPM)", "exceeded token rate limit", "Too many tokens".
+OF_TOKENS = re.compile(r"\btokens?.per.(?:minute|min|day)|\btpm\b|\btoken.rate|\btoken.limit|too many tokens|^tokens\b")
+OF_REQUESTS = re.compile(
+    r"\brequests?.per.(?:minute|min|day)|\brpm\b|\b(?:call|request).rate|too many requests|^requests\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,27 @@ def retry_after_seconds(headers: Mapping[str, str], now: float | None = None) ->
     except (TypeError, ValueError):
         return None
     return max(0.0, moment - (time.time() if now is None else now))
+
+
+def scarce(headers: Mapping[str, str], words: str) -> Scarce | None:
+    """What ran out at a 429, by its words in lower case, else by its headers; `None` where neither tells.
+
+    Examples:
+        >>> scarce({}, "rate limit reached on tokens per min (tpm): limit 30000, used 29000, requested 1200")
+        'tokens'
+        >>> scarce({"x-ratelimit-remaining-requests": "0", "x-ratelimit-remaining-tokens": "9000"}, "slow down")
+        'requests'
+    """
+    tokens, requests = OF_TOKENS.search(words) is not None, OF_REQUESTS.search(words) is not None
+    if tokens == requests:
+        left = {what: window(headers, what) for what in ("requests", "tokens")}
+        tokens, requests = (
+            said is not None and said.remaining is not None and said.remaining < 1
+            for said in (left["tokens"], left["requests"])
+        )
+    if tokens == requests:
+        return None
+    return "tokens" if tokens else "requests"
 
 
 def _number(text: str | None) -> float | None:
