@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from luthier.endpoints import Answer, Endpoint, Engine, Journal, Report, Request
+from luthier.endpoints import Answer, Endpoint, Engine, Journal, Limits, Report, Request
+from luthier.engine.shared_journal import MOST_UNCOMMITTED
 from luthier.errors import EndpointError, SpecError
 from luthier_local import LocalServer, ModelCard
 from tests.questions import question, questions
@@ -149,6 +150,38 @@ async def test_it_runs_inside_a_running_loop_and_from_threads(endpoint: Endpoint
         await asyncio.to_thread(thread.join)
     assert len(here) == 3
     assert [len(answers) for answers in found] == [10] * 4
+
+
+async def test_a_journal_that_cannot_commit_stops_the_sending_after_a_bounded_number_of_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("K", "sk-1")
+    limits = Limits(concurrency=8)
+    with LocalServer(api_key="sk-1", latency_seconds=0.02) as server:
+        endpoint = Endpoint(
+            provider="compatible", model="deterministic", base_url=server.base_url, api_key_env="K", limits=limits
+        )
+        engine = Engine(Journal(tmp_path / "j.db"))
+        asking = asyncio.create_task(engine.arun(questions(250), endpoint))
+        async with asyncio.timeout(30):
+            while server.received.total < 20:
+                await asyncio.sleep(0.005)
+            other = sqlite3.connect(tmp_path / "j.db", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            committed = other.execute("SELECT count(*) FROM answers").fetchone()[0]
+            most = committed + limits.concurrency + MOST_UNCOMMITTED
+            try:
+                while server.received.total < most:
+                    await asyncio.sleep(0.005)
+                done, _ = await asyncio.wait([asking], timeout=0.3)
+                assert not done, "no answer is handed out before it is committed"
+                assert server.received.total == most
+            finally:
+                other.execute("ROLLBACK")
+                other.close()
+        assert all(answer.failure is None for answer in await asking)
+        assert server.received.total == 250
+        engine.close()
 
 
 def test_nothing_to_ask(engine: Engine, endpoint: Endpoint) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from luthier.endpoints import Journal
+from luthier.engine.shared_journal import MOST_UNCOMMITTED
 from luthier_local import LocalServer
 
 pytestmark = pytest.mark.slow
 
 ASKER = Path(__file__).parent / "asker.py"
 IN_FLIGHT = 64
+MOST_REPAID = IN_FLIGHT + MOST_UNCOMMITTED
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def wait_for(server: LocalServer, count: int) -> None:
         time.sleep(0.005)
 
 
-def test_after_kill_9_only_what_was_in_flight_is_sent_again(slow: LocalServer) -> None:
+def test_after_kill_9_only_what_was_in_flight_or_not_committed_is_sent_again(slow: LocalServer) -> None:
     asker = start(slow, 1000)
     wait_for(slow, 400)
     asker.kill()
@@ -51,11 +53,11 @@ def test_after_kill_9_only_what_was_in_flight_is_sent_again(slow: LocalServer) -
     answered, from_journal = map(int, out.split())
     assert answered == 1000
     sent_twice = slow.received.total - 1000
-    assert 0 <= sent_twice <= IN_FLIGHT
-    assert from_journal >= 400 - IN_FLIGHT
+    assert 0 <= sent_twice <= MOST_REPAID
+    assert from_journal >= 400 - MOST_REPAID
 
 
-def test_after_kill_9_only_the_texts_in_flight_are_embedded_again(
+def test_after_kill_9_only_texts_that_are_not_in_the_journal_are_embedded_again(
     monkeypatch: pytest.MonkeyPatch, clean_home: Path
 ) -> None:
     monkeypatch.setenv("K", "sk-1")
@@ -67,14 +69,14 @@ def test_after_kill_9_only_the_texts_in_flight_are_embedded_again(
         journal = Journal(clean_home / "journal.db")
         kept = journal.size().answers
         journal.close()
-        in_flight = sum(len(body["input"]) for body in server.received.bodies) - kept
-        assert 0 <= in_flight < 8_000 - kept
+        repaid = sum(len(body["input"]) for body in server.received.bodies) - kept
+        assert 0 <= repaid < 8_000 - kept
         out, err = (again := start(server, 8_000, "embedding")).communicate(timeout=120)
         assert again.returncode == 0, err
         assert list(map(int, out.split())) == [8_000, kept]
         texts = [text for body in server.received.bodies for text in body["input"]]
         assert len(set(texts)) == 8_000
-        assert len(texts) - 8_000 == in_flight, "what was in flight, and nothing else"
+        assert len(texts) - 8_000 == repaid, "what was sent and not kept, and nothing else"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
@@ -137,7 +139,7 @@ def test_after_kill_9_of_one_the_other_finishes_all(slow: LocalServer, clean_hom
     out, err = second.communicate(timeout=60)
     assert second.returncode == 0, err
     assert out.split()[0] == "1500"
-    assert slow.received.total - 1500 <= IN_FLIGHT, "nothing is asked twice but what was in flight"
+    assert slow.received.total - 1500 <= MOST_REPAID, "only what was in flight or not committed is asked twice"
 
 
 def test_a_program_that_is_interrupted_leaves_the_rest_to_the_other(slow: LocalServer) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint, Limits
+from luthier.engine.shared_journal import MOST_UNCOMMITTED
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews
 
@@ -58,14 +59,16 @@ def after(server: LocalServer, requests: int, process: subprocess.Popen[bytes]) 
         time.sleep(0.01)
 
 
-def test_killed_in_the_middle_it_asks_again_only_what_was_in_flight(model: lt.Model, slow_server: LocalServer) -> None:
+def test_killed_in_the_middle_it_asks_again_only_what_was_not_in_the_journal(
+    model: lt.Model, slow_server: LocalServer
+) -> None:
     process = start()
     after(slow_server, ROWS // 3, process)
     process.send_signal(signal.SIGKILL)
     process.wait(30)
     assert not Path("out.csv").exists()
     assert start().wait(120) == 0, Path("score.log").read_text()
-    assert slow_server.received.total - ROWS <= IN_FLIGHT
+    assert slow_server.received.total - ROWS <= IN_FLIGHT + MOST_UNCOMMITTED
     model.score_file("in.csv", "uninterrupted.csv")
     assert Path("out.csv").read_bytes() == Path("uninterrupted.csv").read_bytes()
 

@@ -8,7 +8,8 @@
                   ^            |
                   +-- waits ---+                                                   see `RetryPolicy`
 
-A request is in flight from its launch until its answer is committed. Calls that ask the same wait for one request.
+A permit is given back when the answer arrives; no more than `MOST_UNCOMMITTED` answers await their commit without one.
+Calls that ask the same wait for one request.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from luthier.engine.limiter import Limiter
 from luthier.engine.pacing import Ticket
 from luthier.engine.report import Report
 from luthier.engine.retries import RETRYABLE, EngineSettings, RetryPolicy
-from luthier.engine.shared_journal import UNWRITABLE, SharedJournal, entry_of
+from luthier.engine.shared_journal import MOST_UNCOMMITTED, UNWRITABLE, SharedJournal, entry_of
 from luthier.errors import EndpointError, UserError
 from luthier.journal.journal import Journal, JournalEntry
 from luthier.providers import PROVIDERS
@@ -63,6 +64,7 @@ class Dispatcher:
         self._pending: dict[bytes, PendingRequest] = {}
         self._calls: set[Call] = set()
         self._sending: dict[asyncio.Task[None], PendingRequest] = {}
+        self._uncommitted = 0  # answers whose permit is given back and whose commit is awaited
         self.observer: ExchangeObserver | None = None
 
     # Asking
@@ -323,8 +325,7 @@ class Dispatcher:
                 self._stop_call(call, "outage" if verdict.cause == "unreachable" else "error")
                 names = None
                 if verdict.cause == "unknown_model":
-                    provider = PROVIDERS[call.endpoint.provider]
-                    names = await provider.listed_models(call.endpoint, self._transport)
+                    names = await PROVIDERS[call.endpoint.provider].listed_models(call.endpoint, self._transport)
                 call.error = stopping_error(verdict, call.endpoint, names)
         elif pending.companions and verdict.kind not in RETRYABLE:
             self._split(pending, verdict)
@@ -414,22 +415,23 @@ class Dispatcher:
             self._settle(pending, answer)
 
         self.shared.keep(entry, pending.key, committed)
+        if self._uncommitted < MOST_UNCOMMITTED:
+            self._uncommitted += 1
+            pending.state = "answered"
+            pending.permit.release()
 
     def _settle(self, pending: PendingRequest, answer: Answer) -> None:
-        """The answer is safe: every call that waits for it has it, and the permit is given back."""
+        """The answer is safe: every call that waits for it has it, and a permit still held is given back."""
         if pending.state == "settled":
             return  # an error that ended its HTTP call has settled it before
-        was_in_flight, pending.state = pending.state == "in_flight", "settled"
+        was, pending.state = pending.state, "settled"
+        self._uncommitted -= was == "answered"
         if self._pending.get(pending.key) is pending:
             del self._pending[pending.key]
             self.shared.release([pending.key])
         self.shared.settled(pending.key, answer)
-        for place, (call, position) in enumerate(pending.waiters):
-            call.options.note(pending.key, answer)
-            # Paid once: the other calls that asked the same have it from there.
-            own = place == 0 or answer.from_journal
-            call.deliver(position, answer if own else replace(answer, from_journal=answer.failure is None))
-        if was_in_flight:
+        pending.deliver(answer)
+        if was == "in_flight":
             pending.permit.release()
 
     # Stopping
@@ -479,7 +481,7 @@ class Dispatcher:
         in_flight = {
             position
             for pending in self._pending.values()
-            if pending.state == "in_flight"
+            if pending.state in ("in_flight", "answered")
             for waiting, position in pending.waiters
             if waiting is call
         }
@@ -490,7 +492,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Stops, and waits until what is in flight is committed. The connections belong to all engines and stay."""
         self.stop_all("stopped")
-        while any(queue.in_flight for queue in self._queues.values()):
+        while self._uncommitted or any(queue.in_flight for queue in self._queues.values()):
             self.shared.flush()
             await asyncio.sleep(0.005)
         self.shared.close()

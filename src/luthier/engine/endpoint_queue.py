@@ -9,7 +9,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ class Permit:
     """The place of one HTTP call in its queue's concurrency window.
 
     Attributes:
-        outstanding: requests of the HTTP call that are neither settled nor queued again.
+        outstanding: requests of the HTTP call that hold it: not answered, settled or queued again yet.
         number: of the HTTP call among those of its `Call`, from 1.
     """
 
@@ -59,7 +59,7 @@ class Permit:
     number: int = 0
 
     def release(self, count: int = 1) -> None:
-        """So many requests are settled or queued again; the last gives the permit back."""
+        """So many requests hold it no more; the last gives the permit back."""
         self.outstanding -= count
         if not self.outstanding:
             self.queue.released()
@@ -89,8 +89,8 @@ class PendingRequest:
         identity: the name of the model its answer is kept under.
         call: the call that pays for it and whose endpoint is asked; another waiting call takes over when it stops.
         waiters: calls that wait for the answer, with its position in each.
-        state: `queued`; `elsewhere` while another process asks the same; `in_flight` while it is being sent, answered
-            or committed; `settled`.
+        state: `queued`; `elsewhere` while another process asks the same; `in_flight` while it is being sent, and while
+            its answer awaits its commit but holds the permit; `answered` when only the commit is awaited; `settled`.
         units: length of the question, for the token estimate.
         tokens: reserved at the limiter.
         reserved_usd: reserved at the budget, `None` when nothing is.
@@ -107,7 +107,7 @@ class PendingRequest:
     call: Call
     waiters: list[tuple[Call, int]]
     journaled: bool = True
-    state: Literal["queued", "elsewhere", "in_flight", "settled"] = "queued"
+    state: Literal["queued", "elsewhere", "in_flight", "answered", "settled"] = "queued"
     units: float = 0.0
     tokens: float = 0.0
     reserved_usd: float | None = None
@@ -139,6 +139,13 @@ class PendingRequest:
         reserved, self.reserved_usd = self.reserved_usd, None
         if self.call.options.budget is not None and reserved is not None:
             self.call.options.budget.settle(reserved, true_usd)
+
+    def deliver(self, answer: Answer) -> None:
+        """Hands the answer to every call that waits for it; the first has paid, the others have it from the journal."""
+        for place, (call, position) in enumerate(self.waiters):
+            call.options.note(self.key, answer)
+            own = place == 0 or answer.from_journal
+            call.deliver(position, answer if own else replace(answer, from_journal=answer.failure is None))
 
     def disband(self) -> tuple[PendingRequest, ...]:
         """The requests of its HTTP call, each on its own again."""

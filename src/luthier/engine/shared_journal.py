@@ -28,7 +28,7 @@ from luthier.providers.keys import answer_key, answer_keys, key_prefix
 from luthier.providers.tokens import request_units
 from luthier.replies.reading import Unreadable, read_answer
 
-__all__ = ["UNWRITABLE", "Found", "SharedJournal", "entry_of"]
+__all__ = ["MOST_UNCOMMITTED", "UNWRITABLE", "Found", "SharedJournal", "entry_of"]
 
 Result = TypeVar("Result")
 Found = JournalEntry | Answer
@@ -38,6 +38,9 @@ log = logging.getLogger("luthier.engine")
 
 COMMIT_SECONDS = 0.003
 COMMIT_ANSWERS = 64
+MOST_UNCOMMITTED = COMMIT_ANSWERS
+"""Answers that may await their commit beside the requests in flight: as many more are asked again after `kill -9`."""
+
 LOOK_SECONDS = 0.25
 RENEW_SECONDS = 15.0
 QUIET_SECONDS = 5.0

@@ -197,10 +197,12 @@ class Journal:
             done: called from that thread after the commit, with the error if it failed.
             done_with: leases that end with that commit, as owners and keys.
         """
-        with self._lock_of_this_process():
-            if self._writer is None:
-                self._writer = threading.Thread(target=self._write, name="luthier-journal", daemon=True)
-                self._writer.start()
+        if self._writer is None or self._pid != os.getpid():
+            # Otherwise without the lock, which a commit holds: the caller is a loop and must not wait for it.
+            with self._lock_of_this_process():
+                if self._writer is None:
+                    self._writer = threading.Thread(target=self._write, name="luthier-journal", daemon=True)
+                    self._writer.start()
         self._queue.put((entries, done_with, done))
 
     def lease(self, keys: Sequence[bytes], owner: Owner | None) -> Lease:
