@@ -196,7 +196,7 @@ def test_a_tsv_comes_back_as_it_was(tmp_path: Path) -> None:
     assert file.read_text().startswith("id\ttext\n")
 
 
-@pytest.mark.parametrize("name", ["out.xlsx", "out.txt", "out.csv.gz"])
+@pytest.mark.parametrize("name", ["out.xlsx", "out.txt", "out.parquet.gz", "out.csv.bz2"])
 def test_a_table_is_not_written_under_a_name_that_would_lie(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="the name of an output ends in"):
         with open_writer(tmp_path / name, ["a"], {}):

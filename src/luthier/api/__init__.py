@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from luthier.sweeps.sweep_result import Sweep as Sweep
     from luthier.sweeps.sweep_setup import SweepSetup as SweepSetup
     from luthier.tables import how_saved as how_saved
+    from luthier.tables import is_standard as is_standard
+    from luthier.tables import keep_standard_output as keep_standard_output
     from luthier.tables import read_table as read_table
     from luthier.techniques import read_endpoint as read_endpoint
     from luthier.techniques import read_endpoint_for as read_endpoint_for
@@ -132,7 +134,7 @@ _NAMES_OF = {
         "luthier.sweeps.sweep_plan": "SweepPlan",
         "luthier.sweeps.sweep_result": "Sweep",
         "luthier.sweeps.sweep_setup": "SweepSetup",
-        "luthier.tables": "how_saved read_table",
+        "luthier.tables": "how_saved is_standard keep_standard_output read_table",
         "luthier.techniques": "read_endpoint read_endpoint_for read_spec read_specs unmoved why_unmoved",
         "luthier.tracking.stores": "where_to_look",
         "luthier.tuning.job": "Job",

@@ -46,7 +46,7 @@ def read_shown(path: Path) -> pd.DataFrame:
     return api.read_table(path)
 
 
-def print_saved(path: Path) -> None:
+def print_saved(path: str | Path) -> None:
     """How a table was saved, on stderr, where that is unusual."""
     from luthier import api
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,8 +22,15 @@ def score(
     model_uri: Annotated[
         str, typer.Argument(metavar="MODEL_URI", help="models:/NAME@ALIAS, models:/NAME/VERSION, a folder.")
     ],
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="csv, tsv, jsonl, parquet or xlsx; - for stdin.")],
-    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="csv, tsv, jsonl or parquet.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT", help="csv, tsv, jsonl, parquet or xlsx; a folder or a 'pattern' of them; - for stdin."
+        ),
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help="csv, tsv, jsonl or parquet, a text also .gz or .zst; - for stdout.")
+    ],
     mode: Annotated[Mode, typer.Option(help="live: each row is asked now.")] = Mode.live,
     budget: BudgetUsd = None,
     endpoint: EndpointFile = None,
@@ -61,6 +67,8 @@ def score(
     from luthier.terminals import visible
 
     del mode
+    if api.is_standard(target):
+        api.keep_standard_output()
     model = api.load(model_uri, trust=trust)
     if endpoint:
         model = api.load(model_uri, api.read_endpoint_for(endpoint, model.spec), trust=trust)

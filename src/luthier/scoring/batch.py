@@ -34,8 +34,10 @@ from luthier.tables import (
     columns_of,
     count_rows,
     free_names,
+    is_standard,
     open_writer,
     read_chunks,
+    refuse_overlap,
     written_format,
 )
 from luthier.tasks.prediction import Prediction
@@ -74,11 +76,11 @@ class FileScore:
         self._rows: int | None = None
         self._expected: Expected | None = None
         written_format(target)
-        check_file(target)
+        if not is_standard(target):
+            check_file(target)
         self._columns = columns_of(source)
         fitted.spec.check_columns(self._columns, str(source))
-        if Path(source).resolve() == Path(target).resolve():
-            raise DataError(f"input and output are the same file {source}; name another output.")
+        refuse_overlap(source, target)
         if not overwrite:
             check_claim(fitted, source, target)
         for endpoint in fitted.spec.all_endpoints:

@@ -10,7 +10,7 @@ from luthier.errors import DataError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
 from luthier.spec import Fitted
-from luthier.tables import STANDARD_INPUT, existing_table
+from luthier.tables import is_standard, table_files
 
 __all__ = ["check_claim", "claim"]
 
@@ -24,7 +24,11 @@ def check_claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
     Raises:
         DataError: there is such a file.
     """
-    if Path(target).exists() and _claims().get(str(Path(target).resolve())) != _facts(fitted, source, target):
+    if (
+        not is_standard(target)
+        and Path(target).exists()
+        and _claims().get(str(Path(target).resolve())) != _facts(fitted, source, target)
+    ):
         raise DataError(
             f"{target} exists, and this command did not write it. Add --overwrite (overwrite=True) to replace it, or "
             "name another output."
@@ -32,7 +36,9 @@ def check_claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
 
 
 def claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
-    """Records that this score wrote the target as it is now."""
+    """Records that this score wrote the target as it is now; standard output is nothing to come back to."""
+    if is_standard(target):
+        return
     claims = _claims()
     name = str(Path(target).resolve())
     claims.pop(name, None)
@@ -42,9 +48,11 @@ def claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
 
 def _facts(fitted: Fitted, source: str | Path, target: str | Path) -> list[str | int]:
     found = Path(target).stat()
-    # Standard input has no name to be known by.
-    piped = existing_table(source) if str(source) == STANDARD_INPUT else None
-    table = Path(source).resolve() if piped is None else hashlib.sha256(piped.read_bytes()).hexdigest()
+    table = str(Path(source).resolve())
+    if is_standard(source):
+        # It has no name to be known by.
+        with table_files(source).parts[0].file.open("rb") as piped:
+            table = hashlib.file_digest(piped, "sha256").hexdigest()
     asked = f"{fitted.digest} {table}"
     return [hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest(), found.st_size, found.st_mtime_ns]
 

@@ -11,7 +11,7 @@ from luthier.errors import DataError
 from luthier.starting.guessing import Guess, guess_columns, guess_task
 from luthier.starting.sizing import Sizes, sizes_for
 from luthier.starting.spec_files import EMBEDDED, asks_embedded, example_count, write_specs
-from luthier.tables import STANDARD_INPUT, how_saved, read_table, write_frame
+from luthier.tables import how_saved, is_standard, read_table, write_frame
 from luthier.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def split_targets(data: Path, frame: pd.DataFrame, *, replace: bool) -> tuple[li
     Raises:
         DataError: such parts are there and are to be kept.
     """
-    stem = "stdin" if str(data) == STANDARD_INPUT else data.name.split(".")[0]
+    stem = "stdin" if is_standard(data) else data.name.split(".")[0]
     rows = _row_set(frame)
     others: list[Path] = []
     for prefix in ("", f"{stem}-"):

@@ -91,7 +91,7 @@ def dialect_of(file: Path) -> Dialect:
     return _dialect(file.resolve(), str(file), state.st_mtime_ns, state.st_size)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4_096)
 def _dialect(file: Path, shown: str, changed_ns: int, size: int) -> Dialect:
     file = Path(shown)
     encoding = encoding_of(file)

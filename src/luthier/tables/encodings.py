@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from luthier.errors import DataError
-from luthier.tables.sources import open_binary
+from luthier.tables.contents import open_binary
 
 __all__ = ["PLAIN", "encoding_of", "open_text"]
 
@@ -57,7 +57,7 @@ def encoding_of(file: Path) -> str:
     return _encoding(file.resolve(), str(file), state.st_mtime_ns, state.st_size)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4_096)
 def _encoding(file: Path, shown: str, changed_ns: int, size: int) -> str:
     file = Path(shown)
     with open_binary(file) as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from luthier.errors import DataError
 from luthier.tables.readers import read_table
 from luthier.tables.series import arrow_frame, frame_of_columns, frame_of_records, series_of
-from luthier.tables.sources import FORMATS, STANDARD_INPUT, refuse_duplicates
+from luthier.tables.sources import TABLE_ENDINGS, is_table_name, refuse_duplicates
+from luthier.tables.standard_streams import is_standard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,11 +105,19 @@ def row_numbers(frame: pd.DataFrame) -> tuple[int, ...]:
 
 
 def _from_path(given: str | Path, source: str, text: str | None) -> pd.DataFrame:
-    if isinstance(given, str) and given != STANDARD_INPUT and not given.lower().endswith((*FORMATS, ".gz")):
+    if isinstance(given, str) and not _is_path(given):
         shown = given if len(given) <= 40 else given[:40] + "..."
         single = "; a single text is given in a list" if text is not None else ""
-        raise DataError(f"{source} is the text {shown!r}; the path of a table ends in {', '.join(FORMATS)}{single}.")
+        raise DataError(f"{source} is the text {shown!r}; the path of a table ends in {TABLE_ENDINGS}{single}.")
     return read_table(given)
+
+
+def _is_path(given: str) -> bool:
+    """Whether a string is meant as the path of a table; a single text may be a sentence of any length."""
+    if is_standard(given) or is_table_name(given):
+        return True
+    # Path.is_dir raises where a text is no name at all.
+    return os.path.isdir(given)  # noqa: PTH112
 
 
 def _converted(given: Any, source: str, text: str | None) -> pd.DataFrame:

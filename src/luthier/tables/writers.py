@@ -1,4 +1,7 @@
-"""Tables written to files, records by records, into a scratch file that takes the target's place when it is whole."""
+"""Tables written records by records, into a scratch file that takes the target's place when it is whole.
+
+Standard output has no such place: what is written there is read at once.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,26 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from luthier.errors import DataError
 from luthier.outputs import ScratchFile, check_file
 from luthier.tables.cells import arrow_cells, csv_line, json_text, utf8_safe, without_formula
-from luthier.tables.readers import columns_of, open_parquet, read_chunks
-from luthier.tables.sources import existing_table, refuse_duplicates, table_format, written_format
+from luthier.tables.contents import codec_of, compressed
+from luthier.tables.parts import table_files
+from luthier.tables.readers import arrow_schema, columns_of, read_chunks
+from luthier.tables.sources import refuse_duplicates, written_format
+from luthier.tables.standard_streams import is_standard, open_standard_output
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 __all__ = ["TableWriter", "open_writer", "write_frame"]
+
+ROW_GROUP_ROWS = 65_536
+ROW_GROUP_BYTES = 32 << 20
+"""Rows and bytes that are written to parquet together: readers of many small groups are slow, and their list grows."""
 
 
 def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
@@ -62,7 +72,8 @@ def open_writer(
     The file appears whole when the block ends without an error, and not at all otherwise.
 
     Args:
-        path: where the table goes; its ending gives the format.
+        path: where the table goes; its ending gives the format, `.gz` or `.zst` behind it compresses a text. `-` is
+            standard output, which gets every record as soon as it is written: jsonl where `like` is, else csv.
         columns: every column, in order.
         added: the columns that the source does not have, each with `string` or `float64`.
         like: the source table; a parquet target keeps its column types.
@@ -73,8 +84,12 @@ def open_writer(
         DataError: the ending is unknown, two columns have the same name, the folder cannot be written to, or a
             symbolic link or a folder is in the file's place.
     """
-    kind = written_format(path)
+    kind = written_format(path, None if like is None else table_files(like).kind)
     refuse_duplicates([utf8_safe(name) for name in columns], path)
+    if is_standard(path):
+        with open_standard_output() as stream:
+            yield _LineWriter(stream, Path(path), columns, kind, escape_formulas)
+        return
     with _named_fault(path):
         check_file(path).parent.mkdir(parents=True, exist_ok=True)
         # Before anything is paid for.
@@ -84,7 +99,7 @@ def open_writer(
         if kind == "parquet":
             writer = _ParquetWriter(scratch, columns, _schema(columns, added, like, renamed or {}))
         else:
-            writer = _LineWriter(scratch, columns, kind, escape_formulas)
+            writer = _LineWriter(scratch.stream, scratch.target, columns, kind, escape_formulas)
         try:
             yield writer
         except BaseException:
@@ -103,6 +118,9 @@ def _named_fault(file: str | Path) -> Iterator[None]:
     """A full disk and the like as an error that names the file and the reason."""
     try:
         yield
+    except BrokenPipeError:
+        # Whatever read standard output has seen enough, as `head` does.
+        raise
     except OSError as error:
         # Arrow's own message repeats the number and hides the reason in the middle.
         reason = os.strerror(error.errno) if error.errno else str(error)
@@ -110,14 +128,15 @@ def _named_fault(file: str | Path) -> Iterator[None]:
 
 
 class _LineWriter:
-    """csv, tsv and jsonl."""
+    """csv, tsv and jsonl, compressed where the name says so."""
 
-    def __init__(self, scratch: ScratchFile, columns: Sequence[str], kind: str, escape_formulas: bool) -> None:
-        self.file = scratch.target
-        self.columns = columns
-        self.stream = io.TextIOWrapper(scratch.stream, encoding="utf-8", errors="replace", newline="")
+    def __init__(self, stream: IO[bytes], file: Path, columns: Sequence[str], kind: str, escape_formulas: bool) -> None:
+        self.file = file
+        codec = codec_of(file)
+        self.compressed = None if codec is None else compressed(stream, codec)
+        self.stream = io.TextIOWrapper(self.compressed or stream, encoding="utf-8", errors="replace", newline="")
         self.cell: Callable[[Any], Any] = without_formula if escape_formulas else lambda cell: cell
-        delimiter = "\t" if self.file.suffix.lower() == ".tsv" else ","
+        delimiter = "\t" if ".tsv" in (suffix.lower() for suffix in file.suffixes) else ","
         self.line: Callable[[Mapping[str, Any]], str] = lambda record: json_text(dict(record)) + "\n"
         if kind == "csv":
             self.line = lambda record: csv_line([self.cell(record.get(name)) for name in columns], delimiter)
@@ -126,9 +145,15 @@ class _LineWriter:
     def write(self, records: Sequence[Mapping[str, Any]]) -> None:
         with _named_fault(self.file):
             self.stream.writelines(map(self.line, records))
+            if is_standard(self.file):
+                self.stream.flush()
 
     def close(self) -> None:
-        self.stream.detach()
+        try:
+            self.stream.detach()
+        finally:
+            if self.compressed is not None:
+                self.compressed.close()
 
 
 class _ParquetWriter:
@@ -138,6 +163,7 @@ class _ParquetWriter:
         self.file = scratch.target
         self.columns = columns
         self.schema = schema
+        self.waiting: list[pa.Table] = []
         with _named_fault(self.file):
             self.writer: Any = pq.ParquetWriter(scratch.stream, schema)
 
@@ -150,15 +176,28 @@ class _ParquetWriter:
             arrow_cells([record.get(name) for record in records], kind)
             for name, kind in zip(self.columns, self.schema.types, strict=True)
         ]
-        with _named_fault(self.file):
-            self.writer.write_table(pa.Table.from_arrays(cells, schema=self.schema))
+        self.waiting.append(pa.Table.from_arrays(cells, schema=self.schema))
+        if (
+            sum(map(len, self.waiting)) >= ROW_GROUP_ROWS
+            or sum(table.nbytes for table in self.waiting) >= ROW_GROUP_BYTES
+        ):
+            self._write_group()
 
     def close(self) -> None:
         try:
+            self._write_group()
             self.writer.close()
         finally:
             # After a failed close it would try again when it is garbage-collected, and print the error.
             self.writer.is_open = False
+
+    def _write_group(self) -> None:
+        import pyarrow as pa
+
+        if self.waiting:
+            group, self.waiting = pa.concat_tables(self.waiting), []
+            with _named_fault(self.file):
+                self.writer.write_table(group)
 
 
 def _schema(
@@ -178,17 +217,15 @@ def _column_types(path: str | Path | None) -> dict[str, pa.DataType]:
 
     if path is None:
         return {}
-    file = existing_table(path)
-    kind = table_format(file)
-    if kind == "parquet":
-        with open_parquet(file) as source:
-            return {str(field.name): field.type for field in source.schema_arrow}
-    if kind == "csv":
-        return dict.fromkeys(columns_of(file), pa.string())
-    return _found_types(file)
+    table = table_files(path)
+    if table.kind == "parquet":
+        return {str(field.name): field.type for field in arrow_schema(table)}
+    if table.kind == "csv":
+        return dict.fromkeys(columns_of(path), pa.string())
+    return _found_types(path)
 
 
-def _found_types(path: Path) -> dict[str, pa.DataType]:
+def _found_types(path: str | Path) -> dict[str, pa.DataType]:
     """For each key a type that holds all of its values; where there is none, text, for their JSON."""
     import pyarrow as pa
 
