@@ -112,6 +112,7 @@ class LocalServer:
             `None`: a temporary folder, deleted at the end.
         training_step_seconds: Pause after every training step, so that a test can interfere.
         batch_window_seconds: After what time a batch expires.
+        batch_queue_tokens: Tokens of all unfinished batches, a quarter of their files' bytes; `None`: no limit.
         idle_seconds: After what time a connection is closed on which no request comes.
     """
 
@@ -131,6 +132,7 @@ class LocalServer:
         folder: str | Path | None = None,
         training_step_seconds: float = 0.0,
         batch_window_seconds: float = 86_400,
+        batch_queue_tokens: int | None = None,
         idle_seconds: float = 75.0,
     ) -> None:
         self._idle_seconds = idle_seconds
@@ -142,7 +144,12 @@ class LocalServer:
             faults=faults,
             record=record,
             latency_seconds=latency_seconds,
-            jobs=JobSettings(None if folder is None else Path(folder), training_step_seconds, batch_window_seconds),
+            jobs=JobSettings(
+                None if folder is None else Path(folder),
+                training_step_seconds,
+                batch_window_seconds,
+                batch_queue_tokens,
+            ),
         )
         self._wanted_port = port
         self._port: int | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 
@@ -12,6 +14,9 @@ from luthier.journal.batch_table import BatchTable
 from luthier.journal.stored_batches import StoredBatch
 
 __all__ = ["Allowance"]
+
+LIMIT = re.compile(r"\blimit:?\s+(?:is\s+)?([\d,]{3,})", re.IGNORECASE)
+"""As OpenAI and Azure say it: "Limit: 2,000,000 enqueued tokens"."""
 
 Place = tuple[str, str]
 """Address and model, which share a queue at the service."""
@@ -44,13 +49,16 @@ class Allowance:
             if batch.state == "created":
                 self._running[_place(batch)] += batch.tokens
 
-    def refused(self, batch: StoredBatch) -> None:
-        """The service's queue is full: no more than what runs there now is sent, or less than this batch alone."""
+    def refused(self, batch: StoredBatch, said: str | None) -> None:
+        """The service's queue is full: learns how much it takes from what the service said, or from what runs there."""
         self.count_running()
         place = _place(batch)
         self._full.add(place)
+        named = LIMIT.search(said or "")
         running = self._running[place] - (batch.tokens if batch.state == "created" else 0)
-        self._limits[place] = running or batch.tokens / 2
+        limit = float(named[1].replace(",", "")) if named else float(running or batch.tokens / 2)
+        # What was refused within the limit is counted otherwise there, or others use the account too.
+        self._limits[place] = min(limit, 0.8 * self._limits.get(place, math.inf))
 
     def is_full(self, batch: StoredBatch) -> bool:
         """Whether the service's queue was full just now."""

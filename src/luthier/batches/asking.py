@@ -12,23 +12,22 @@ the next one.
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from luthier.batches.allowance import Allowance
-from luthier.batches.harvesting import harvested
+from luthier.batches.collecting import clean_up, collect
+from luthier.batches.exclusive import alone
 from luthier.batches.outcome import BatchOutcome, Round, counted_by_status, outcome_of
 from luthier.batches.sending import QueueFull, discard, send_on
-from luthier.batches.service import BatchNotFound, BatchService
+from luthier.batches.service import BatchNotFound, BatchService, endpoint_of
 from luthier.batches.settings import BatchSettings
-from luthier.batches.shards import BatchedModel, ShardWriter, folder_of, line_of
+from luthier.batches.shards import BatchedModel, ShardWriter, input_of, line_of
 from luthier.engine.ask_options import GuardedProgress
 from luthier.engine.options import RunOptions
 from luthier.errors import EndpointError, UserError
-from luthier.home import luthier_home
 from luthier.journal.batch_table import BatchTable
 from luthier.journal.stored_batches import StoredBatch
 from luthier.providers.endpoint import Endpoint
@@ -85,6 +84,8 @@ class _BatchRun:
         self._models: dict[tuple[str, str], BatchedModel] = {}
         self._known_models: dict[tuple[int, str], tuple[Endpoint, BatchedModel]] = {}
         self._mine: set[int] = set()
+        self._taken_on: set[int] = set()
+        self._interval_seconds = 0.0
         self._allowance = Allowance(self._table, options.budget, settings)
         self._away_since: float | None = None
 
@@ -93,6 +94,8 @@ class _BatchRun:
             with self._alone():
                 self._resume()
                 found = self._order(lacking())
+                if self._take_on_found():
+                    continue
             running = [batch for batch in self._batches() if batch.is_open]
             if found.nothing_left and not running:
                 self._table.forget_attempts(found.spent)
@@ -116,23 +119,31 @@ class _BatchRun:
             if batch.state == "writing":
                 discard(self._table, batch, None)
             elif batch.state == "harvested":
-                self._clean_up(batch)
+                with suppress(UserError):  # the next command tries again
+                    clean_up(batch, self._service(batch), self._table)
             elif batch.purpose == self._purpose or batch.number in self._mine:
                 self._take_on(batch)
 
-    def _take_on(self, batch: StoredBatch) -> None:
+    def _take_on_found(self) -> bool:
+        """Takes up batches made for another purpose that hold some of these requests; whether one was collected."""
+        found = [batch for batch in self._batches() if batch.is_open and batch.number not in self._taken_on]
+        collected = [self._take_on(batch) for batch in found]
+        return any(collected)
+
+    def _take_on(self, batch: StoredBatch) -> bool:
+        """Goes on with a batch from where it is; returns whether it was collected."""
         self._mine.add(batch.number)
-        if batch.state in ("written", "uploaded"):
-            if batch.sent is None and not self._allowance.affords(batch):
-                # Nothing was bought; its requests go into a batch that the budget allows.
-                discard(self._table, batch, None)
-                self._mine.discard(batch.number)
-                return
+        self._taken_on.add(batch.number)
+        if batch.state in ("created", "ended"):
             self._allowance.reserve(batch)
-            self._send(batch, resumed=True)
-        else:
-            self._allowance.reserve(batch)
-            self._look_at(batch)
+            return self._look_at(batch)
+        gone = batch.state == "written" and not input_of(batch).exists()
+        if batch.sent is None and (gone or not self._allowance.affords(batch)):
+            # Nothing was bought; its requests go into another batch, as far as the budget allows.
+            self._drop(batch, None)
+            return True
+        self._allowance.reserve(batch)
+        return not self._send(batch, resumed=True)
 
     def _look_at(self, batch: StoredBatch) -> bool:
         """Asks the service how far a batch is, and collects it if it has ended; returns whether it has."""
@@ -158,64 +169,23 @@ class _BatchRun:
                 return False
             files = {"output_id": now.output_id, "error_id": now.error_id, "said": now.said}
             batch = self._table.advance(batch, "ended", **counts, **files)
-            if now.queue_full and not (now.output_id or now.error_id):
-                self._allowance.refused(batch)
+            if now.queue_full and batch.was_refused:
+                self._allowance.refused(batch, now.said)
         self._collect(batch)
         return True
 
     def _collect(self, batch: StoredBatch) -> None:
-        service, endpoint = self._service(batch), _endpoint_of(batch)
-        folder = folder_of(batch)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        files = []
-        for kind, identity in (("output", batch.output_id), ("error", batch.error_id)):
-            if identity is not None:
-                files.append(folder / f"{kind}.jsonl")
-                service.download(identity, files[-1])
-        harvest = harvested(
-            batch,
-            endpoint,
-            files,
-            self._table.keys(batch),
-            self._engine.journal,
-            self._engine.pricing,
-            service.secrets,
-            proved=any(other.answered for other in self._batches()),
-            note=self._note,
-        )
-        for model in harvest.models:
-            self._engine.journal.saw_snapshot(batch.address, batch.model, model)
-        refused = batch.status == "failed" and not files
+        service = self._service(batch)
+        proved = any(other.answered for other in self._batches())
+        batch, harvest = collect(batch, service, self._table, self._engine, proved=proved, note=self._note)
         self._allowance.settle(batch, harvest.spent_usd or 0.0)
-        batch = self._table.release(
-            batch,
-            harvest.settled,
-            # What a person ended, and what the service never began, was not tried.
-            counts=not (refused or harvest.common or batch.status in ("cancelled", "canceled")),
-            answered=harvest.answered,
-            refused=harvest.failed,
-            spent_usd=harvest.spent_usd,
-        )
-        self._clean_up(batch)
         if harvest.common is not None:
-            raise stopping_error(harvest.common, endpoint)
-        if refused and not self._allowance.is_full(batch):
+            raise stopping_error(harvest.common, endpoint_of(batch))
+        if batch.was_refused and not self._allowance.is_full(batch):
             raise EndpointError(
                 f"{batch.address} refused a batch of {batch.lines:,} requests ({batch.said or 'it does not say why'}). "
                 "Nothing was bought. Remove the cause, then run the same command again."
             )
-
-    def _clean_up(self, batch: StoredBatch) -> None:
-        """Deletes what was kept at the service and here; its answers are in the journal."""
-        service = self._service(batch)
-        try:
-            for file in (batch.file_id, batch.output_id, batch.error_id):
-                if file is not None:
-                    service.delete(file)
-        except EndpointError:
-            return  # the next command tries again
-        self._table.advance(batch, "closed")
-        shutil.rmtree(folder_of(batch), ignore_errors=True)
 
     def _note(self, key: bytes, answer: Answer) -> None:
         if self._options.fresh or self._options.retry_failed:
@@ -236,6 +206,7 @@ class _BatchRun:
                 except (ValueError, TypeError):
                     found.unwritable += 1  # what scores the rows says so
                     continue
+                self._engine.raise_if_interrupted()
                 self._add(writers, model, request, key, found)
             for writer in writers.values():
                 self._finish(writer, found)
@@ -283,6 +254,7 @@ class _BatchRun:
         self._mine |= writer.found.batches
         if batch is not None:
             self._mine.add(batch.number)
+            self._taken_on.add(batch.number)
             self._allowance.reserve(batch)
             if not self._send(batch, resumed=False):
                 found.unsent["tokens"] += batch.lines
@@ -292,9 +264,9 @@ class _BatchRun:
         """Has the service begin a batch; False if its queue is full, and the requests wait for their turn."""
         service = self._service(batch)
         try:
-            send_on(self._table, batch, service, _endpoint_of(batch), self._settings, self._pause, resumed=resumed)
-        except QueueFull:
-            self._allowance.refused(batch)
+            send_on(self._table, batch, service, endpoint_of(batch), self._settings, self._pause, resumed=resumed)
+        except QueueFull as error:
+            self._allowance.refused(batch, str(error))
             self._drop(batch, service)
             return False
         except ServiceUnavailable:
@@ -304,7 +276,7 @@ class _BatchRun:
             raise
         return True
 
-    def _drop(self, batch: StoredBatch, service: BatchService) -> None:
+    def _drop(self, batch: StoredBatch, service: BatchService | None) -> None:
         self._allowance.settle(batch, 0.0)
         (now,) = self._table.find([batch.number])
         discard(self._table, now, service)
@@ -314,18 +286,21 @@ class _BatchRun:
 
     def _wait_for_news(self, found: Round) -> None:
         """Returns when there is something to collect or to order."""
-        interval = min(FIRST_POLL_SECONDS, self._settings.poll_seconds)
+        running = {batch.number for batch in self._batches() if batch.is_open}
         while True:
             self._tell_progress()
-            self._pause(interval)
-            interval = min(1.5 * interval, self._settings.poll_seconds)
-            running = [batch for batch in self._batches() if batch.is_open]
+            self._interval_seconds = min(
+                max(FIRST_POLL_SECONDS, 1.5 * self._interval_seconds), self._settings.poll_seconds
+            )
+            self._pause(self._interval_seconds)
             with self._alone():
                 for batch in self._batches():
                     if batch.state in ("created", "ended"):
                         self._look_at(batch)
-            left = [batch for batch in self._batches() if batch.is_open]
-            if not left or (len(left) < len(running) and found.unsent.total()):
+            left = {batch.number for batch in self._batches() if batch.is_open}
+            if left < running:
+                self._interval_seconds = 0.0
+            if not left or (left < running and found.unsent.total()):
                 self._tell_progress()
                 return
 
@@ -342,25 +317,13 @@ class _BatchRun:
             self._engine.raise_if_interrupted()
             time.sleep(min(left, LOOK_SECONDS))
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process at a time orders and collects for a home."""
-        from filelock import FileLock, Timeout
+    def _alone(self) -> AbstractContextManager[None]:
+        said = "another process orders batches"
 
-        folder = luthier_home() / "batches"
-        folder.mkdir(exist_ok=True, mode=0o700)
-        lock = FileLock(folder / "lock", mode=0o600)
-        while True:
-            self._engine.raise_if_interrupted()
-            try:
-                lock.acquire(timeout=1.0)
-                break
-            except Timeout:
-                self._progress.tell(lambda shown: shown.working("batch", 0, None, "another process orders batches"))
-        try:
-            yield
-        finally:
-            lock.release()
+        def waits() -> None:
+            self._progress.tell(lambda shown: shown.working("batch", 0, None, said))
+
+        return alone(self._engine, waits)
 
     # What is known
 
@@ -370,7 +333,7 @@ class _BatchRun:
     def _service(self, batch: StoredBatch) -> BatchService:
         service = self._services.get(batch.endpoint)
         if service is None:
-            service = self._services[batch.endpoint] = BatchService(_endpoint_of(batch))
+            service = self._services[batch.endpoint] = BatchService(endpoint_of(batch))
         return service
 
     def _model(self, endpoint: Endpoint, operation: Operation) -> BatchedModel:
@@ -390,13 +353,3 @@ class _BatchRun:
             self._models[written] = model
         self._known_models[id(endpoint), operation] = endpoint, model
         return model
-
-
-def _endpoint_of(batch: StoredBatch) -> Endpoint:
-    try:
-        return Endpoint.model_validate_json(batch.endpoint)
-    except EndpointError as error:
-        raise UserError(
-            f"the endpoint of a batch at {batch.address} cannot be read any more ({error}). Give the batch up: "
-            f"luthier batches cancel {batch.token}"
-        ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.errors import EndpointError, UserError
+from luthier.journal.stored_batches import StoredBatch
 from luthier.providers import PROVIDERS
 from luthier.providers.base import PATHS
 from luthier.providers.endpoint import Endpoint
@@ -19,7 +20,7 @@ from luthier.replies.sdk_errors import ServiceUnavailable, translated
 if TYPE_CHECKING:
     import openai
 
-__all__ = ["ENDED", "BatchNotFound", "BatchService", "ServiceBatch", "says_queue_full", "url_of"]
+__all__ = ["ENDED", "BatchNotFound", "BatchService", "ServiceBatch", "endpoint_of", "says_queue_full", "url_of"]
 
 Result = TypeVar("Result")
 
@@ -281,6 +282,21 @@ def url_of(endpoint: Endpoint, operation: Operation) -> str:
     """The route of a batch's lines, as the service spells it."""
     # Azure's documents leave the version out; OpenAI insists on it.
     return PATHS[operation] if endpoint.provider == "azure" else f"/v1{PATHS[operation]}"
+
+
+def endpoint_of(batch: StoredBatch) -> Endpoint:
+    """Whom a batch asks.
+
+    Raises:
+        UserError: this version of Luthier cannot read it.
+    """
+    try:
+        return Endpoint.model_validate_json(batch.endpoint)
+    except EndpointError as error:
+        raise UserError(
+            f"the endpoint of a batch at {batch.address} cannot be read any more ({error}). Give the batch up: "
+            f"luthier batches cancel {batch.token} --forget"
+        ) from error
 
 
 def says_queue_full(error: Exception) -> bool:

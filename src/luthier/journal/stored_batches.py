@@ -88,6 +88,11 @@ class StoredBatch:
         return self.state not in ("harvested", "closed")
 
     @property
+    def was_refused(self) -> bool:
+        """Whether the service refused it as a whole, and so bought nothing."""
+        return self.status == "failed" and self.output_id is None and self.error_id is None
+
+    @property
     def name(self) -> str:
         """The service's name for it, or its token while it has none."""
         return self.batch_id or self.token

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from luthier_local.api_errors import ApiError, invalid_value, no_such
-from luthier_local.jobs.batch_lines import plain_url
+from luthier_local.jobs.batch_lines import fault, plain_url
 from luthier_local.jobs.batch_worker import UNFINISHED_BATCHES, LocalBatch
 from luthier_local.jobs.job_service import JobService
 from luthier_local.jobs.job_store import now, shown
@@ -30,6 +30,13 @@ def add_routes(router: Router, jobs: JobService) -> None:
         body = decode_body(received.raw)
         record = _record(router, jobs, body)
         batch = LocalBatch.begin(jobs.store, record, {"input.jsonl": record["input_file_id"]})
+        limit = jobs.settings.batch_queue_tokens
+        if limit is not None and _waiting_tokens(jobs) > limit:
+            message = (
+                f"Enqueued token limit reached. Limit: {limit:,} enqueued tokens. "
+                "Please try again once some in_progress batches have been completed."
+            )
+            batch.fail([fault("token_limit_exceeded", message)])
         answer = shape(batch.row())
         jobs.batch_worker.start()
         return answer
@@ -64,6 +71,14 @@ def add_routes(router: Router, jobs: JobService) -> None:
     router.add("GET", "batches", listed)
     router.add("GET", "batches/{id}", retrieve)
     router.add("POST", "batches/{id}/cancel", cancel)
+
+
+def _waiting_tokens(jobs: JobService) -> int:
+    """Estimated tokens of the unfinished batches."""
+    marks = ", ".join("?" * len(UNFINISHED_BATCHES))
+    rows = jobs.store.rows(f"select id from batches where status in ({marks})", *UNFINISHED_BATCHES)
+    files = [jobs.store.work(row["id"]) / "input.jsonl" for row in rows]
+    return sum(file.stat().st_size for file in files if file.exists()) // 4
 
 
 def _record(router: Router, jobs: JobService, body: dict[str, Any]) -> dict[str, Any]:

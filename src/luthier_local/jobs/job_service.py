@@ -37,6 +37,7 @@ class JobSettings:
     """`None`: a temporary one, deleted at the end."""
     training_step_seconds: float = 0.0
     batch_window_seconds: float = 86_400
+    batch_queue_tokens: int | None = None
 
 
 class JobService:
