@@ -28,6 +28,9 @@ MOST_RENDERED = 20_000
 BATCH_LINES = 50_000
 """Requests that OpenAI and Azure take in one batch."""
 
+BATCH_PROVIDERS = ("openai", "azure", "local")
+"""Providers whose services have a Batch API; another that is compatible may have one too."""
+
 SAMPLING_MARGIN = 0.1
 """Share by which the most is raised where only some rows were rendered."""
 
@@ -71,6 +74,7 @@ class PlannedSpec:
         cost_usd_high: price at most; `None` when the price is unknown or nothing bounds the answers.
         cost_usd_batch: a guess at the price by the Batch API; `None` when the price is unknown.
         cost_usd_high_batch: price that way at most.
+        offers_batches: whether its service is known to have a Batch API.
         seconds: time it takes to ask all now; `None` where the model was never asked and no limit is known.
         rendered: rows this was judged by, where those are not all.
     """
@@ -89,6 +93,7 @@ class PlannedSpec:
     cost_usd_high: float | None = 0.0
     cost_usd_batch: float | None = 0.0
     cost_usd_high_batch: float | None = 0.0
+    offers_batches: bool = False
     seconds: float | None = 0.0
     rendered: int | None = None
 
@@ -186,6 +191,11 @@ class Plan:
     def cost_usd_high_batch(self) -> float | None:
         """Price of everything by the Batch API at most, `None` when one is unknown or without bound."""
         return sum_if_known(spec.cost_usd_high_batch for spec in self.specs)
+
+    @property
+    def offers_batches(self) -> bool:
+        """Whether every service that would be asked is known to have a Batch API."""
+        return all(spec.offers_batches for spec in self.specs if spec.asks)
 
     @property
     def seconds(self) -> float | None:
@@ -315,6 +325,7 @@ def plan_rows(
         cost_usd_high=every.cost_usd_max,
         cost_usd_batch=every.cost_usd_batch,
         cost_usd_high_batch=every.cost_usd_max_batch,
+        offers_batches=all(endpoint.provider in BATCH_PROVIDERS for endpoint in spec.endpoints),
         seconds=engine.expected_seconds(spec.endpoint, every.left, every.input_tokens),
         rendered=None if whole else len(shown),
     )

@@ -67,6 +67,10 @@ if TYPE_CHECKING:
     from luthier.responsible_ai.rai_report import RaiReport as RaiReport
     from luthier.scoring.loading import load as load
     from luthier.scoring.scored_model import Model as Model
+    from luthier.scoring.submitted_scores import SubmittedScore as SubmittedScore
+    from luthier.scoring.submitted_scores import forget_score as forget_score
+    from luthier.scoring.submitted_scores import remember_score as remember_score
+    from luthier.scoring.submitted_scores import submitted_scores as submitted_scores
     from luthier.serving.keys import KeyFile as KeyFile
     from luthier.serving.settings import ServerSettings as ServerSettings
     from luthier.spec import Spec as Spec
@@ -127,6 +131,7 @@ _NAMES_OF = {
         "luthier.responsible_ai.rai_report": "RaiReport",
         "luthier.scoring.loading": "load",
         "luthier.scoring.scored_model": "Model",
+        "luthier.scoring.submitted_scores": "SubmittedScore forget_score remember_score submitted_scores",
         "luthier.serving.keys": "KeyFile",
         "luthier.serving.settings": "ServerSettings",
         "luthier.spec": "Spec",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from luthier.documents import described
 from luthier.engine.ask_options import Progress
 from luthier.engine.engine import Engine
 from luthier.engine.options import RunOptions
-from luthier.errors import DataError, ModelError, SpecError
+from luthier.errors import DataError, ModelError, SpecError, UserError
 from luthier.experiments.board import Board, Boards, SpecResult
 from luthier.experiments.checking import Checked, check_specs
 from luthier.experiments.compare import ComparisonSetup
@@ -71,6 +71,8 @@ def compare(
     retry_failed: bool = False,
     allow_leaks: bool = False,
     test_name: str = "the test table",
+    mode: Literal["live", "batch"] = "live",
+    wait: bool = True,
 ) -> Board:
     """Answers the same rows with every spec and measures all specs the same way.
 
@@ -89,6 +91,9 @@ def compare(
         retry_failed: ask again for rows that failed permanently.
         allow_leaks: compare even if test rows are also in `train`; the board then says so.
         test_name: what the table is called in MLflow.
+        mode: `live` asks each row now; `batch` asks by the services' Batch APIs, for less money, within a day.
+        wait: whether batches are waited for; without, `Partial` says that they run, and the same call goes on with
+            them later.
 
     Returns:
         A board; `board.frame` is a DataFrame, `board.errors(spec)` the rows it got wrong.
@@ -98,15 +103,15 @@ def compare(
         SpecError: specs do not belong together, or need training rows that are not there.
         EndpointError: a model, key or server cannot be used.
         BudgetReached: the budget is spent; the same call continues from there.
+        Partial: batches still run, and `wait` is false.
     """
     if isinstance(test, Mapping | list | tuple) and test and not is_table(test):
         raise DataError(
             f"compare measures on one table, and several were given: {described(test)}. compare_tables takes several."
         )
     setup = _setup(specs, {test_name: test}, train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks)
-    return setup.run(
-        RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
-    )
+    options = RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
+    return setup.run(_asked(setup, options, mode, wait))
 
 
 def compare_tables(
@@ -122,6 +127,8 @@ def compare_tables(
     fresh: bool = False,
     retry_failed: bool = False,
     allow_leaks: bool = False,
+    mode: Literal["live", "batch"] = "live",
+    wait: bool = True,
 ) -> Boards:
     """As `compare`, on several tables: each spec is fitted once, and what tables have in common is asked once.
 
@@ -135,9 +142,8 @@ def compare_tables(
         DataError: one table was given, or two that hold the same rows.
     """
     setup = _setup(specs, _named(tests), train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks)
-    return setup.run_tables(
-        RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
-    )
+    options = RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
+    return setup.run_tables(_asked(setup, options, mode, wait))
 
 
 def plan(
@@ -366,6 +372,13 @@ def _setup(
     learned = training_table(train)
     frames = {name: limited(frame_of(test, name), limit) for name, test in tests.items()}
     return ComparisonSetup(chosen, frames, learned, rank_by=rank_by, allow_leaks=allow_leaks)
+
+
+def _asked(setup: ComparisonSetup, options: RunOptions, mode: Any, wait: bool) -> RunOptions:
+    """The options to run a comparison with, once its batches are answered where it asks by batch."""
+    if mode not in ("live", "batch"):
+        raise UserError(f"mode is live or batch; given: {mode!r}.")
+    return setup.ask_by_batch(options, wait=wait) if mode == "batch" else options
 
 
 def _named(tests: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from luthier.cli.options import (
     Train,
     Yes,
 )
+from luthier.cli.score import Mode
 
 __all__ = ["compare"]
 
@@ -40,6 +41,12 @@ def compare(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Compare even if test rows are also in the training table.")
     ] = False,
+    mode: Annotated[
+        Mode, typer.Option(help="live: each row is asked now. batch: by the service's Batch API, within a day.")
+    ] = Mode.live,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="With --mode batch: end only when the batches are answered.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Measure specs on the same labelled rows. Prints a leaderboard with intervals and costs."""
@@ -56,9 +63,11 @@ def compare(
     training = read_shown(train) if train else None
     setup = api.ComparisonSetup(chosen, tables, training, rank_by=rank_by, allow_leaks=allow_leaks)
     options = RunOptions.within(budget, fresh=fresh, retry_failed=retry_failed)
-    agree_to(setup.plan(options), yes=yes, dry_run=dry_run, json=json)
+    agree_to(setup.plan(options), by_batch=mode is Mode.batch, yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()
     with draining(engine):
+        if mode is Mode.batch:
+            options = setup.ask_by_batch(options, wait=wait)
         board = setup.run(options) if len(tables) == 1 else setup.run_tables(options)
     print_board(board, engine.report, json=json)
     if board.unanswered:

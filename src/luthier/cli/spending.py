@@ -54,15 +54,21 @@ def agree_to_many(count: int, rows: int, *, yes: bool, dry_run: bool) -> None:
         )
 
 
-def agree_to(plan: Plan, *, yes: bool, dry_run: bool, json: bool = False) -> None:
-    """Shows the plan and asks above the threshold; leaves on `--dry-run`, with `--json` after printing it as JSON."""
+def agree_to(plan: Plan, *, yes: bool, dry_run: bool, by_batch: bool = False, json: bool = False) -> None:
+    """Shows the plan and asks above the threshold; leaves on `--dry-run`, with `--json` after printing it as JSON.
+
+    Where the service has a Batch API, a dry run shows both prices. `by_batch`: that of the batches is agreed to.
+    """
     if str(plan):
         print(plan, file=sys.stderr)
+    if plan.asks and (by_batch or (dry_run and plan.offers_batches)):
+        print(plan.modes, file=sys.stderr)
     if dry_run and json:
         print_json(plan.to_document())
     if dry_run:
         _leave_dry()
-    worst = min((usd for usd in (plan.cost_usd_high, plan.budget_usd) if usd is not None), default=None)
+    most = plan.cost_usd_high_batch if by_batch else plan.cost_usd_high
+    worst = min((usd for usd in (most, plan.budget_usd) if usd is not None), default=None)
     if yes or not plan.asks:
         return
     unknown = [spec.name for spec in plan.specs if spec.asks and spec.cost_usd_high is None]

@@ -6,8 +6,10 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from luthier.batches.asking import answer_by_batch
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report
@@ -19,6 +21,7 @@ from luthier.evaluation.spread import Spread
 from luthier.experiments.board import Board, Boards, SpecResult
 from luthier.experiments.fits import expected_digest, fit_on, follow_ups_of, training_for
 from luthier.experiments.labelled_tables import LabelledTable, labelled_tables, leak_of
+from luthier.experiments.lacking import lacking_requests
 from luthier.experiments.spec_results import answer_rows, candidate_of, log_result
 from luthier.plans import Plan, plan_fit, plan_rows
 from luthier.providers.exchange import Request
@@ -105,6 +108,30 @@ class ComparisonSetup:
                 fitted = tracker.find_fitted(self.task, expected_digest(spec, train))
             planned.append(plan_rows(spec, rows, train, options, fitted=fitted, counted=counted))
         return Plan(tuple(planned), options.budget_usd)
+
+    def ask_by_batch(
+        self, options: RunOptions = DEFAULTS, *, wait: bool = True, tracker: Tracker | None = None
+    ) -> RunOptions:
+        """Asks what the journal lacks by the services' Batch APIs: cheaper, and answered within a day.
+
+        Args:
+            options: on what terms models are asked; `fresh` and `retry_failed` are not possible.
+            wait: whether it returns only when everything is answered.
+            tracker: where to look for what was fitted earlier; MLflow when absent.
+
+        Returns:
+            The options for `run` or `run_tables`, which send nothing then.
+
+        Raises:
+            Partial: batches still run, and `wait` is false; the same call goes on with them.
+            UserError: answers of the journal were to be asked again.
+        """
+        tracker = tracker or MlflowTracker()
+        options = options.for_command()
+        rows = [table.rows for table in self.tables]
+        lacking = partial(lacking_requests, self.specs, rows, self.training, options, tracker)
+        answer_by_batch(lacking, options, wait=wait, purpose=f"compare {self.title}")
+        return replace(options, journal_only=True)
 
     def run(
         self,

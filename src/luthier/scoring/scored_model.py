@@ -7,7 +7,7 @@ import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from luthier.engine.ask_options import Progress
 from luthier.engine.engine import Engine
@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Model", "example_of", "log_model"]
+__all__ = ["MODES", "Mode", "Model", "example_of", "log_model"]
+
+Mode = Literal["live", "batch"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+"""How the rows of a file are asked."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -152,6 +156,7 @@ class Model:
         overwrite: bool = False,
         wait: bool = True,
         escape_formulas: bool = False,
+        mode: Mode = "live",
     ) -> BatchReport:
         """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`.
 
@@ -164,9 +169,17 @@ class Model:
             retry_failed: also ask again for rows that failed permanently.
             overwrite: replace a target that another score, or another program, wrote.
             escape_formulas: put `'` before texts in a csv that a spreadsheet would run as a formula.
-            wait: whether the MLflow run is written when this returns. Without, a process in the background writes
-                it, for a model that calls no endpoint, in a process that has not loaded MLflow.
+            wait: whether everything is done when this returns. Without, batches that still run raise `Partial`, and
+                the same call goes on with them later; and for a model that calls no endpoint, in a process that has
+                not loaded MLflow, a process in the background writes the MLflow run.
+            mode: `live` asks each row now; `batch` asks by the service's Batch API, for less money, within a day.
+
+        Raises:
+            Partial: batches still run, and `wait` is false.
         """
+        if mode not in MODES:
+            raise UserError(f"mode is one of {', '.join(MODES)}; given: {mode!r}.")
+        come_back = not wait
         wait = wait or self.spec.endpoint is not None or "mlflow" in sys.modules
         if wait:
             # A store that cannot be reached is found out before the first row, not after the last one was paid.
@@ -178,7 +191,10 @@ class Model:
                 budget_usd, engine=engine, progress=showing, retry_failed=retry_failed, report=self.report
             )
             try:
-                report = source.run(options, escape_formulas=escape_formulas)
+                if mode == "batch" and self.spec.endpoints:
+                    report = source.run_by_batch(options, wait=not come_back, escape_formulas=escape_formulas)
+                else:
+                    report = source.run(options, escape_formulas=escape_formulas)
             except BaseException:
                 # What was paid is told of in a run too, also where no table came of it.
                 if source.report is not None and source.report.watch.fetched.answers:
