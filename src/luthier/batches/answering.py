@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from luthier.batches.asking import BatchOutcome, ask_by_batch
-
 from luthier.engine.options import RunOptions
 from luthier.errors import Partial, UserError
 from luthier.providers.endpoint import Endpoint

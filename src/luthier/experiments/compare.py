@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from luthier.batches.asking import answer_by_batch
+from luthier.batches.answering import answer_by_batch
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report

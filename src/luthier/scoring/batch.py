@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from luthier.batches.asking import answer_by_batch
+from luthier.batches.answering import answer_by_batch
 from luthier.engine.engine import Engine
 from luthier.engine.loop import wait_for
 from luthier.engine.options import DEFAULTS, RunOptions
@@ -125,7 +125,8 @@ class FileScore:
             UserError: answers of the journal were to be asked again; other errors are those of `run`.
         """
         options = options.for_command()
-        outcome = answer_by_batch(partial(self.lacking, options), options, wait=wait, purpose=f"score {self.source}")
+        purpose = f"score {self.source} by {self.fitted.spec.name}"
+        outcome = answer_by_batch(partial(self.lacking, options), options, wait=wait, purpose=purpose)
         report = self.run(replace(options, journal_only=True), escape_formulas=escape_formulas)
         report.spent_usd = sum_if_known((report.spent_usd, outcome.spent_usd))
         return report

@@ -105,11 +105,11 @@ class BatchReport:
             self.output_tokens += call.output_tokens
             self.transient += call.transient
             self.estimated += call.cost_estimated
-            if call.latency_seconds is None:
-                continue
+            if call.raw is None and call.latency_seconds is None and call.cost_usd is None:
+                continue  # nothing was asked
             if call.from_journal:
                 self.from_journal += 1
-            else:
+            elif call.latency_seconds is not None:
                 self.latencies.add(call.latency_seconds)
             self.cost_usd = sum_if_known((self.cost_usd, call.cost_usd))
             self.spent_usd = sum_if_known((self.spent_usd, call.spent_usd))
