@@ -180,11 +180,12 @@ def _attach(*, wait: bool, json: bool) -> None:
             # Its paths, its tracking store and its model are found from where it was typed.
             os.chdir(submitted.folder)
             _score(submitted, Mode.batch, yes=True, wait=wait, json=json)
+            continue
         except OSError as error:
             unfinished.append(UserError(f"{submitted.folder} cannot be opened ({error.strerror})."))
         except LuthierError as error:
             unfinished.append(error)
-        if unfinished and len(waiting) > 1:
+        if len(waiting) > 1:
             print(unfinished[-1], file=sys.stderr)
     if unfinished:
         done = f"{len(waiting) - len(unfinished):,} of {len(waiting):,} scores are finished; "
