@@ -144,7 +144,7 @@ def test_a_written_table_has_the_types_of_the_files_it_is_like(tmp_path: Path) -
 )
 def test_an_output_that_the_next_run_would_read_is_refused(tmp_path: Path, source: str, target: str) -> None:
     put(tmp_path / "t/a.csv", "text\na\n")
-    with pytest.raises(DataError, match="name another output|Name an output elsewhere"):
+    with pytest.raises(DataError, match="name another output|name an output elsewhere"):
         refuse_overlap(tmp_path / source, tmp_path / target)
 
 

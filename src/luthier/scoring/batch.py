@@ -20,7 +20,6 @@ from luthier.engine.rounds import with_endpoints
 from luthier.errors import BudgetReached, DataError, Interrupted, LuthierError
 from luthier.evaluation.population_stability import LabelMix
 from luthier.evaluation.score_summary import Ending, Expected
-from luthier.outputs import check_file
 from luthier.plans import MOST_RENDERED, Plan, PlannedSpec, plan_rows
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
@@ -34,14 +33,13 @@ from luthier.tables import (
     Record,
     RowsDigest,
     TableWriter,
+    check_target,
     columns_of,
     count_rows,
     free_names,
-    is_standard,
     open_writer,
     read_chunks,
     refuse_overlap,
-    written_format,
 )
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task, check_cell
@@ -78,9 +76,7 @@ class FileScore:
         self._model_uri, self._mix = model_uri, mix
         self._rows: int | None = None
         self._expected: Expected | None = None
-        written_format(target)
-        if not is_standard(target):
-            check_file(target)
+        check_target(target)
         self._columns = columns_of(source)
         fitted.spec.check_columns(self._columns, str(source))
         refuse_overlap(source, target)

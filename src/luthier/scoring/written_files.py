@@ -10,7 +10,7 @@ from luthier.errors import DataError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
 from luthier.spec import Fitted
-from luthier.tables import is_standard, table_files
+from luthier.tables import address_of, is_standard, table_files, target_state
 
 __all__ = ["check_claim", "claim"]
 
@@ -24,11 +24,8 @@ def check_claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
     Raises:
         DataError: there is such a file.
     """
-    if (
-        not is_standard(target)
-        and Path(target).exists()
-        and _claims().get(str(Path(target).resolve())) != _facts(fitted, source, target)
-    ):
+    state = target_state(target)
+    if state is not None and _claims().get(_place(target)) != _facts(fitted, source, state):
         raise DataError(
             f"{target} exists, and this command did not write it. Add --overwrite (overwrite=True) to replace it, or "
             "name another output."
@@ -37,24 +34,28 @@ def check_claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
 
 def claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
     """Records that this score wrote the target as it is now; standard output is nothing to come back to."""
-    if is_standard(target):
+    state = target_state(target)
+    if state is None:
         return
     claims = _claims()
-    name = str(Path(target).resolve())
+    name = _place(target)
     claims.pop(name, None)
-    claims[name] = _facts(fitted, source, target)
+    claims[name] = _facts(fitted, source, state)
     write_file(_file(), json.dumps(dict(list(claims.items())[-MOST_CLAIMS:]), indent=1))
 
 
-def _facts(fitted: Fitted, source: str | Path, target: str | Path) -> list[str | int]:
-    found = Path(target).stat()
-    table = str(Path(source).resolve())
+def _facts(fitted: Fitted, source: str | Path, state: list[str | int]) -> list[str | int]:
+    table = _place(source)
     if is_standard(source):
         # It has no name to be known by.
         with table_files(source).parts[0].file.open("rb") as piped:
             table = hashlib.file_digest(piped, "sha256").hexdigest()
     asked = f"{fitted.digest} {table}"
-    return [hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest(), found.st_size, found.st_mtime_ns]
+    return [hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest(), *state]
+
+
+def _place(path: str | Path) -> str:
+    return address_of(path) or str(Path(path).resolve())
 
 
 def _claims() -> dict[str, list[str | int]]:

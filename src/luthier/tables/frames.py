@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from luthier.errors import DataError
+from luthier.tables.parts import is_pattern
 from luthier.tables.readers import read_table
+from luthier.tables.remote import address_of
 from luthier.tables.series import arrow_frame, frame_of_columns, frame_of_records, series_of
 from luthier.tables.sources import TABLE_ENDINGS, is_table_name, refuse_duplicates
 from luthier.tables.standard_streams import is_standard
@@ -115,6 +118,8 @@ def _from_path(given: str | Path, source: str, text: str | None) -> pd.DataFrame
 def _is_path(given: str) -> bool:
     """Whether a string is meant as the path of a table; a single text may be a sentence of any length."""
     if is_standard(given) or is_table_name(given):
+        return True
+    if re.fullmatch(r"\S+", given) and (address_of(given) is not None or ("/" in given and is_pattern(given))):
         return True
     # Path.is_dir raises where a text is no name at all.
     return os.path.isdir(given)  # noqa: PTH112

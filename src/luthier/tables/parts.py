@@ -8,9 +8,10 @@ Spark's `_SUCCESS`.
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ from urllib.parse import unquote
 
 from luthier.documents import path_of
 from luthier.errors import DataError
+from luthier.tables.remote import address_of, copied_files, remote_listing, remote_place
 from luthier.tables.sources import TABLE_ENDINGS, existing_file, is_table_name, table_format
 from luthier.tables.standard_streams import is_standard, standard_input
 
@@ -94,17 +96,22 @@ def table_files(path: str | os.PathLike[str]) -> TableFiles:
     """Finds the files of a table.
 
     Args:
-        path: a file, a folder, a pattern such as `data/2024-*.csv`, or `-` for standard input.
+        path: a file, a folder, a pattern such as `data/2024-*.csv`, each also at an address such as
+            `s3://bucket/folder`, or `-` for standard input.
 
     Raises:
         DataError: there is no file, a file is not what its name says, or they are no table together.
+        MissingPart: the package that reaches the address is not installed.
     """
+    address = address_of(path)
+    if address is not None:
+        return _remote(address)
     given = path_of(path, "a table", DataError)
     if is_standard(given):
         file = standard_input()
         return TableFiles("standard input", table_format(file), (TablePart(file, "standard input"),))
     if given.is_dir():
-        return files_together(str(given), given, [name.relative_to(given).as_posix() for name in _files_in(given)])
+        return _local(str(given), given, _files_in(given))
     if is_pattern(given) and not given.exists():
         return _matching(given)
     return TableFiles(str(given), table_format(existing_file(given)), (TablePart(given, str(given)),))
@@ -115,20 +122,97 @@ def is_pattern(path: str | os.PathLike[str]) -> bool:
     return re.search(r"[*?\[]", str(path)) is not None
 
 
-def files_together(name: str, root: Path, found: Sequence[str], shown: str | None = None) -> TableFiles:
-    """The files of one table.
+def refuse_overlap(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Refuses a target that is the source, or that a later run would read as a part of it.
+
+    Raises:
+        DataError: the target is one of these.
+    """
+    if is_standard(source) or is_standard(target):
+        return
+    one, other = address_of(source), address_of(target)
+    if one is not None or other is not None:
+        _refuse_remote_overlap(one, other)
+        return
+    table, output = Path(source).resolve(), Path(target).resolve()
+    if table == output:
+        raise DataError(f"input and output are the same file {source}; name another output.")
+    if (table.is_dir() and output.is_relative_to(table)) or (
+        is_pattern(source)
+        and any(_fits(place.parts, Path(source).absolute().parts) for place in (output, *output.parents))
+    ):
+        raise DataError(
+            f"the output {target} lies among the files of the input {source}, and the next run would read it; name an "
+            "output elsewhere."
+        )
+
+
+def _refuse_remote_overlap(source: str | None, target: str | None) -> None:
+    if source is None or target is None:
+        return
+    parts, outputs = PurePosixPath(source).parts, PurePosixPath(target).parts
+    if parts == outputs or any(
+        outputs[:count] == parts or _fits(outputs[:count], parts) for count in range(1, len(outputs) + 1)
+    ):
+        raise DataError(
+            f"the output {target} is the input {source}, or lies among its files; name an output elsewhere."
+        )
+
+
+def _matching(pattern: Path) -> TableFiles:
+    root = Path(_root_of(pattern.as_posix()))
+    found = dict.fromkeys(
+        file
+        for match in map(Path, glob.glob(str(pattern), recursive=True))  # noqa: PTH207
+        for file in (_files_in(match) if match.is_dir() else [match])
+    )
+    if not found:
+        raise DataError(f"no file matches {pattern}.")
+    return _local(str(pattern), root, found)
+
+
+def _local(name: str, root: Path, files: Iterable[Path]) -> TableFiles:
+    # A link that leads nowhere is refused where it is read.
+    sizes = {
+        PurePosixPath(file.relative_to(root).as_posix()): file.stat().st_size if file.exists() else 1 for file in files
+    }
+    chosen, left_out = _chosen(name, sizes)
+    return _together(name, [TablePart(root / path, str(root / path), _partitions(path)) for path in chosen], left_out)
+
+
+def _remote(address: str) -> TableFiles:
+    """The files at an address, copied to this machine."""
+    place = remote_place(address)
+    root, found = remote_listing(place, PurePosixPath(_root_of(place.path)) if is_pattern(place.path) else None)
+    if root is None:
+        # Refused before it is copied.
+        kind = table_format(PurePosixPath(place.path))
+        name = PurePosixPath(place.path).name
+        part = TablePart(copied_files(place, {place.path: (name, found[place.path])}) / name, address)
+        with part.named() as file:
+            existing_file(file)
+        return TableFiles(address, kind, (part,))
+    inside = {PurePosixPath(path.removeprefix(root).lstrip("/")): path for path in found}
+    chosen, left_out = _chosen(address, {path: int(found[inside[path]]["size"] or 0) for path in inside})
+    folder = copied_files(place, {inside[path]: (str(path), found[inside[path]]) for path in chosen})
+    named = place.filesystem.unstrip_protocol
+    return _together(
+        address, [TablePart(folder / path, named(inside[path]), _partitions(path)) for path in chosen], left_out
+    )
+
+
+def _chosen(name: str, sizes: Mapping[PurePosixPath, int]) -> tuple[list[PurePosixPath], list[str]]:
+    """The files that are read, in order, and those that are left out and said to be.
 
     Args:
         name: what the table was given as.
-        root: the folder they lie in.
-        found: their paths within it, with `/` between names.
-        shown: what messages call that folder.
+        sizes: bytes of every file, by its path within the folder.
 
     Raises:
-        DataError: they are of several formats, have no common folders, or none is a table.
+        DataError: none is a table, or they are the files of a table with a transaction log.
     """
-    parts, skipped = list[TablePart](), list[str]()
-    for path in sorted(map(PurePosixPath, found), key=lambda path: path.parts):
+    chosen, left_out = list[PurePosixPath](), list[str]()
+    for path in sorted(sizes, key=lambda path: path.parts):
         if log := next((TRANSACTION_LOGS[part] for part in path.parts if part in TRANSACTION_LOGS), None):
             raise DataError(
                 f"{name} is a {log} table; some of its files hold rows that were removed from it. Score it with --mode "
@@ -136,17 +220,25 @@ def files_together(name: str, root: Path, found: Sequence[str], shown: str | Non
             )
         if any(part.startswith(("_", ".")) for part in path.parts):
             continue
-        file = root / path
-        if not is_table_name(path) or file.stat().st_size == 0:
-            skipped.append(str(path))
-            continue
-        part = TablePart(file, f"{shown}/{path}" if shown else str(file), _partitions(path))
-        with part.named():
-            existing_file(file)
-        parts.append(part)
-    if not parts:
-        there = f" There: {_some(skipped)}." if skipped else ""
+        if is_table_name(path) and sizes[path] > 0:
+            chosen.append(path)
+        else:
+            left_out.append(str(path))
+    if not chosen:
+        there = f" There: {_some(left_out)}." if left_out else ""
         raise DataError(f"{name} holds no table; names of tables end in {TABLE_ENDINGS}.{there}")
+    return chosen, left_out
+
+
+def _together(name: str, parts: Sequence[TablePart], left_out: Sequence[str]) -> TableFiles:
+    """The files of one table.
+
+    Raises:
+        DataError: they are of several formats, or have no common folders.
+    """
+    for part in parts:
+        with part.named() as file:
+            existing_file(file)
     first = parts[0]
     for part in parts:
         if table_format(part.file) != table_format(first.file):
@@ -159,55 +251,22 @@ def files_together(name: str, root: Path, found: Sequence[str], shown: str | Non
                 f"{name} has folders that do not fit: {first.name} lies in {_folders(first)}, {part.name} in "
                 f"{_folders(part)}. Name the files of one kind of folder."
             )
-    return TableFiles(name, table_format(first.file), tuple(parts), tuple(skipped))
+    return TableFiles(name, table_format(first.file), tuple(parts), tuple(left_out))
 
 
-def pattern_root(pattern: PurePosixPath) -> PurePosixPath:
+def _root_of(pattern: str) -> str:
     """The folders of a pattern before its first wildcard."""
-    literal = []
-    for part in pattern.parts[:-1]:
-        if is_pattern(part):
-            break
-        literal.append(part)
-    return PurePosixPath(*literal)
-
-
-def refuse_overlap(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Refuses a target that is the source, or that a later run would read as a part of it.
-
-    Raises:
-        DataError: the target is one of these.
-    """
-    if is_standard(source) or is_standard(target):
-        return
-    table, output = Path(source).resolve(), Path(target).resolve()
-    if table == output:
-        raise DataError(f"input and output are the same file {source}; name another output.")
-    if (table.is_dir() and output.is_relative_to(table)) or (
-        is_pattern(source)
-        and any(_fits(place.parts, Path(source).absolute().parts) for place in (output, *output.parents))
-    ):
-        raise DataError(
-            f"the output {target} lies among the files of the input {source}, so the next run would read it. Name an "
-            "output elsewhere."
-        )
-
-
-def _matching(pattern: Path) -> TableFiles:
-    root = Path(pattern_root(PurePosixPath(pattern.as_posix())))
-    found = dict.fromkeys(
-        file
-        for match in map(Path, glob.glob(str(pattern), recursive=True))  # noqa: PTH207
-        for file in (_files_in(match) if match.is_dir() else [match])
-    )
-    if not found:
-        raise DataError(f"no file matches {pattern}.")
-    return files_together(str(pattern), root, [file.relative_to(root).as_posix() for file in found])
+    above = PurePosixPath(pattern).parts[:-1]
+    return str(PurePosixPath(*itertools.takewhile(lambda part: not is_pattern(part), above)))
 
 
 def _files_in(folder: Path) -> Iterator[Path]:
     """Files at any depth; links to folders are not followed, which may lead in a circle."""
-    for above, _, names in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+    for above, _, names in os.walk(folder, onerror=refuse):
         yield from (Path(above, name) for name in names)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path, PurePath
 
 from luthier.errors import DataError
 from luthier.tables.contents import CODECS, codec_of, content_of
-from luthier.tables.standard_streams import is_standard
 
 __all__ = [
     "FORMATS",
@@ -17,7 +16,7 @@ __all__ = [
     "is_table_name",
     "refuse_duplicates",
     "table_format",
-    "written_format",
+    "ending_of_table",
 ]
 
 FORMATS = {
@@ -35,9 +34,6 @@ FORMATS = {
 TABLE_ENDINGS = f"{', '.join(FORMATS)}, or a text format and {' or '.join(CODECS)}"
 """For messages."""
 
-WRITTEN = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
-"""Endings of tables that can be written, the text formats also compressed."""
-
 SAVED_AS = {
     "parquet": "a parquet file; let its name end in .parquet",
     "excel": "an Excel workbook or a zip archive; let the name of a workbook end in .xlsx, and unpack an archive",
@@ -45,13 +41,13 @@ SAVED_AS = {
 }
 
 
-def table_format(path: str | Path) -> str:
+def table_format(path: str | PurePath) -> str:
     """`csv`, `jsonl`, `parquet` or `excel`, by the ending of the name.
 
     Raises:
         DataError: the ending is unknown.
     """
-    suffix = _suffix(path)
+    suffix = ending_of_table(path)
     if suffix not in FORMATS:
         hint = " Write a JSON array as one object a line (.jsonl)." if suffix == ".json" else ""
         raise DataError(f"{path}: the name of a table ends in {TABLE_ENDINGS}; this one {_ends(suffix)}.{hint}")
@@ -60,37 +56,14 @@ def table_format(path: str | Path) -> str:
 
 def is_table_name(path: str | PurePath) -> bool:
     """Whether a name ends like that of a table."""
-    return _suffix(path) in FORMATS
-
-
-def written_format(path: str | Path, like: str | None = None) -> str:
-    """`csv`, `jsonl` or `parquet`: the format of a table to write.
-
-    Args:
-        path: its ending gives the format; `-` is standard output.
-        like: format of the source; standard output is jsonl where that is, else csv.
-
-    Raises:
-        DataError: tables with this ending are not written.
-    """
-    if is_standard(path):
-        return "jsonl" if like == "jsonl" else "csv"
-    suffix = _suffix(path)
-    if suffix in WRITTEN:
-        return FORMATS[suffix]
-    if Path(path).is_dir():
-        raise DataError(f"{path} is a folder; name the file to write, such as {Path(path) / 'scored.csv'}.")
-    raise DataError(
-        f"{path}: the name of an output ends in {', '.join(WRITTEN)}, or a text format and {' or '.join(CODECS)}, as "
-        f"in scored.csv.gz; this one {_ends(suffix)}. - is standard output."
-    )
+    return ending_of_table(path) in FORMATS
 
 
 def _ends(suffix: str) -> str:
     return f"ends in {suffix}" if suffix else "has no ending"
 
 
-def _suffix(path: str | PurePath) -> str:
+def ending_of_table(path: str | PurePath) -> str:
     """The ending that says the format; of a compressed text, the one before that of the compression."""
     file = PurePath(path)
     inner = PurePath(file.stem).suffix.lower()
@@ -111,7 +84,11 @@ def existing_file(file: Path) -> Path:
         raise DataError(f"no file {file}.{hint}")
     if not file.is_file():
         raise DataError(f"{file} is a device or a pipe (- is standard input); give a table: {TABLE_ENDINGS}.")
-    said, found = table_format(file), content_of(file)
+    said = table_format(file)
+    try:
+        found = content_of(file)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
     if found in SAVED_AS and found != said and said != "parquet":
         raise DataError(f"{file} is {SAVED_AS[found]}.")
     if said == "excel" and found != said:

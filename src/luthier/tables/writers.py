@@ -18,8 +18,10 @@ from luthier.tables.cells import arrow_cells, csv_line, json_text, utf8_safe, wi
 from luthier.tables.contents import codec_of, compressed
 from luthier.tables.parts import table_files
 from luthier.tables.readers import arrow_schema, columns_of, read_chunks
-from luthier.tables.sources import refuse_duplicates, written_format
+from luthier.tables.remote import address_of, remote_target
+from luthier.tables.sources import refuse_duplicates
 from luthier.tables.standard_streams import is_standard, open_standard_output
+from luthier.tables.targets import written_format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +75,8 @@ def open_writer(
 
     Args:
         path: where the table goes; its ending gives the format, `.gz` or `.zst` behind it compresses a text. `-` is
-            standard output, which gets every record as soon as it is written: jsonl where `like` is, else csv.
+            standard output, which gets every record as soon as it is written: jsonl where `like` is, else csv. An
+            address such as `s3://bucket/scored.csv` gets the file when it is whole.
         columns: every column, in order.
         added: the columns that the source does not have, each with `string` or `float64`.
         like: the source table; a parquet target keeps its column types.
@@ -86,6 +89,14 @@ def open_writer(
     """
     kind = written_format(path, None if like is None else table_files(like).kind)
     refuse_duplicates([utf8_safe(name) for name in columns], path)
+    address = address_of(path)
+    if address is not None:
+        with (
+            remote_target(address) as here,
+            open_writer(here, columns, added, like, renamed, escape_formulas) as local,
+        ):
+            yield local
+        return
     if is_standard(path):
         with open_standard_output() as stream:
             yield _LineWriter(stream, Path(path), columns, kind, escape_formulas)
