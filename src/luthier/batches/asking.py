@@ -179,6 +179,12 @@ class _BatchRun:
         proved = any(other.answered for other in self._batches())
         batch, harvest = collect(batch, service, self._table, self._engine, proved=proved, note=self._note)
         self._allowance.settle(batch, harvest.spent_usd or 0.0)
+        if harvest.renamed:
+            # Requests of the next round are kept under what the deployment is now.
+            self._models.clear()
+            self._known_models.clear()
+            operation: Operation = batch.operation  # type: ignore[assignment]
+            self._engine.identity(endpoint_of(batch), operation, self._options, anew=True)
         if harvest.common is not None:
             raise stopping_error(harvest.common, endpoint_of(batch))
         if batch.was_refused and not self._allowance.is_full(batch):
@@ -336,6 +342,17 @@ class _BatchRun:
             service = self._services[batch.endpoint] = BatchService(endpoint_of(batch))
         return service
 
+    def _identity(self, endpoint: Endpoint, operation: Operation) -> str:
+        try:
+            return self._engine.identity(endpoint, operation, self._options)
+        except EndpointError as error:
+            if endpoint.provider != "azure" or endpoint.identity:
+                raise
+            raise EndpointError(
+                f"{error} A deployment of the type Global Batch answers batches only: name the model behind it in the "
+                "endpoint, as in identity: gpt-4o-mini-2024-07-18."
+            ) from error
+
     def _model(self, endpoint: Endpoint, operation: Operation) -> BatchedModel:
         known = self._known_models.get((id(endpoint), operation))
         if known is not None:
@@ -345,7 +362,7 @@ class _BatchRun:
         if model is None:
             BatchService(endpoint)  # refuses a provider without batches
             endpoint.key()
-            identity = self._engine.identity(endpoint, operation, self._options)
+            identity = self._identity(endpoint, operation)
             reported = self._engine.journal.snapshot(endpoint.address, endpoint.model)
             if self._options.budget is not None and not self._engine.prices.known(endpoint, reported):
                 raise price_needed(endpoint)

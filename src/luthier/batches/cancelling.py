@@ -73,7 +73,7 @@ def cancel_batch(token: str, engine: Engine | None = None, *, forget: bool = Fal
 
 def _cancelled(batch: StoredBatch, service: BatchService, table: BatchTable, engine: Engine) -> StoredBatch:
     if batch.state in ("writing", "written", "uploaded"):
-        found = [] if batch.sent is None else service.find(batch.token, batch.created)
+        found = [] if batch.sent is None else service.find(batch.token, batch.file_id, batch.created)
         if not found:
             discard(table, batch, service)
             return _forgotten(batch, None)

@@ -9,12 +9,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from luthier.batches.shards import input_of, request_in
 from luthier.engine.ask_options import FINAL
 from luthier.engine.estimates import Pricing
 from luthier.journal.journal import Journal, JournalEntry
 from luthier.journal.stored_batches import StoredBatch
+from luthier.providers import PROVIDERS
 from luthier.providers.endpoint import Endpoint
-from luthier.providers.exchange import Answer, Operation, Usage
+from luthier.providers.exchange import Answer, Operation, Request, Usage
+from luthier.providers.keys import answer_key, key_prefix
 from luthier.providers.redaction import redact, redact_bytes
 from luthier.providers.tokens import UNITS_PER_TOKEN
 from luthier.providers.transport import Reply
@@ -41,6 +44,7 @@ class Harvest:
         spent_usd: price of the answers; `None` when one is unknown.
         malformed: lines that are no answers to a request of the batch.
         models: what the service says answered.
+        renamed: requests whose answers came from another model than the one they were asked of, and are kept as its.
         common: the failure that all lines have in common, which a person can remove; nothing of it is kept.
     """
 
@@ -50,6 +54,7 @@ class Harvest:
     spent_usd: float | None = 0.0
     malformed: int = 0
     models: set[str] = field(default_factory=set)
+    renamed: int = 0
     common: Verdict | None = None
 
 
@@ -83,10 +88,11 @@ def harvested(
     reader = _Reader(batch, endpoint, pricing, secrets, harvest)
     waiting: list[JournalEntry] = []
 
-    def keep(entry: JournalEntry) -> None:
+    def keep(key: bytes, entry: JournalEntry) -> None:
         waiting.append(entry)
         if entry.state == "answered" or entry.failure in FINAL:
-            harvest.settled.add(entry.key)
+            harvest.settled.add(key)
+            harvest.renamed += entry.key != key
             harvest.answered += entry.state == "answered"
             harvest.failed += entry.state == "failed"
             note(entry.key, Answer(failure=entry.failure))  # type: ignore[arg-type]
@@ -101,7 +107,7 @@ def harvested(
             continue
         entry, verdict = reader.entry(key, line)
         if verdict is None or (verdict.cause is None and verdict.suspected is None):
-            keep(entry)
+            keep(key, entry)
         else:
             held.append((entry, verdict))
     if held and not (proved or harvest.answered) and len(held) == len(keys):
@@ -112,7 +118,7 @@ def harvested(
             held = []
     for entry, verdict in held:
         passing = verdict.cause in PASSING or verdict.suspected in PASSING
-        keep(replace(entry, failure="transient") if passing else entry)
+        keep(entry.key, replace(entry, failure="transient") if passing else entry)
     journal.put(waiting)
     return harvest
 
@@ -126,6 +132,7 @@ class _Reader:
         self._batch, self._endpoint, self._pricing = batch, endpoint, pricing
         self._secrets, self._harvest = secrets, harvest
         self._operation: Operation = batch.operation  # type: ignore[assignment]
+        self._asked: dict[bytes, bytes] | None = None
         self._units = UNITS_PER_TOKEN * batch.tokens / max(1, batch.lines)
 
     def entry(self, key: bytes, line: Mapping[str, Any]) -> tuple[JournalEntry, Verdict | None]:
@@ -160,13 +167,18 @@ class _Reader:
         cost = self._pricing.prices.cost(self._endpoint, usage, answer.model, batched=True)
         if harvest.spent_usd is not None:
             harvest.spent_usd = None if cost is None else harvest.spent_usd + cost
+        identity = self._batch.identity
         if answer.model is not None:
             harvest.models.add(answer.model)
+            now = PROVIDERS[self._endpoint.provider].identity(self._endpoint, answer.model) or identity
+            if now != identity and (request := self._request(key)) is not None:
+                # Another model was deployed under the name meanwhile: its answer is not kept as the old one's.
+                key, identity = answer_key(key_prefix(self._endpoint, now), request), now
         return JournalEntry(
             key=key,
             state="answered",
             operation=self._operation,
-            identity=self._batch.identity,
+            identity=identity,
             model=self._batch.model,
             reported_model=answer.model,
             status=status,
@@ -175,6 +187,16 @@ class _Reader:
             output_tokens=usage.output_tokens,
             cost_usd=cost,
         )
+
+    def _request(self, key: bytes) -> Request | None:
+        if self._asked is None:
+            file = input_of(self._batch)
+            lines = file.read_bytes().splitlines() if file.exists() else []
+            self._asked = {bytes.fromhex(json.loads(line)["custom_id"]): line for line in lines}
+        line = self._asked.get(key)
+        if line is None:
+            return None
+        return request_in(line, key, self._batch.identity, self._endpoint, self._operation)
 
     def _failed(self, key: bytes, verdict: Verdict) -> tuple[JournalEntry, Verdict]:
         entry = JournalEntry(

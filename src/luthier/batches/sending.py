@@ -151,7 +151,7 @@ def _look_for(service: BatchService, batch: StoredBatch, pause: Pause, until: fl
             break
         pause(min(wait, max(0.0, left)))
         try:
-            found = service.find(batch.token, batch.created)
+            found = service.find(batch.token, batch.file_id, batch.created)
         except ServiceUnavailable as error:
             unavailable = error
             continue

@@ -52,6 +52,7 @@ class ServiceBatch:
     """A batch as its service describes it.
 
     Attributes:
+        input_id: file of the requests.
         total: requests in it, 0 until the service has counted them.
         completed: requests answered.
         failed: requests refused.
@@ -64,6 +65,7 @@ class ServiceBatch:
     id: str
     status: str
     token: str | None = None
+    input_id: str | None = None
     created: float = 0.0
     total: int = 0
     completed: int = 0
@@ -145,33 +147,38 @@ class BatchService:
         Raises:
             OutcomeUnknown: no answer came, and the batch may have been ordered.
         """
+        import openai
+
+        url: Any = url_of(self._endpoint, operation)
+        body: dict[str, Any] = {"input_file_id": file, "endpoint": url, "completion_window": "24h"}
 
         def order(client: openai.OpenAI) -> ServiceBatch:
-            made = client.batches.create(
-                input_file_id=file,
-                endpoint=url_of(self._endpoint, operation),  # type: ignore[arg-type]
-                completion_window="24h",
-                metadata={TOKEN: token},
-            )
-            return self._read(made)
+            try:
+                return self._read(client.batches.create(**body, metadata={TOKEN: token}))
+            except openai.BadRequestError as error:
+                if "metadata" not in str(error).lower():
+                    raise
+            # A service that takes none is given none: its batch is found again by its file.
+            return self._read(client.batches.create(**body))
 
         return self._call(order, "ordering the batch", changes=True)
 
-    def find(self, token: str, since: float) -> list[ServiceBatch]:
-        """Batches with this token, oldest first.
+    def find(self, token: str, file: str | None, since: float) -> list[ServiceBatch]:
+        """Batches with this token or of this file, oldest first.
 
         Args:
             token: of the batch.
-            since: when it was ordered at the earliest, in seconds since 1970; older ones are not looked at.
+            file: its input; some services keep no token.
+            since: when it was ordered at the earliest, in seconds since 1970; older ones need not be looked at.
         """
+        newest_first = self._endpoint.provider in ("openai", "azure", "local")
 
         def look(client: openai.OpenAI) -> list[ServiceBatch]:
             found: list[ServiceBatch] = []
             for page in pages(client.batches.list(limit=PAGE)):
                 batches = [self._read(item) for item in page]
-                found += [batch for batch in batches if batch.token == token]
-                # Services list the newest first.
-                if batches and max(batch.created for batch in batches) < since - CLOCKS_APART_SECONDS:
+                found += [batch for batch in batches if batch.token == token or (file and batch.input_id == file)]
+                if newest_first and batches and max(batch.created for batch in batches) < since - CLOCKS_APART_SECONDS:
                     break
             return sorted(found, key=lambda batch: batch.created)
 
@@ -267,6 +274,7 @@ class BatchService:
             id=str(batch["id"]),
             status=str(batch.get("status") or "unknown").lower(),
             token=(batch.get("metadata") or {}).get(TOKEN),
+            input_id=batch.get("input_file_id") or None,
             created=float(batch.get("created_at") or 0.0),
             total=int(counts.get("total") or 0),
             completed=int(counts.get("completed") or 0),

@@ -20,6 +20,7 @@ from luthier.journal.stored_batches import StoredBatch
 from luthier.providers import PROVIDERS
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Operation, Request
+from luthier.providers.keys import answer_key, key_prefix
 
 __all__ = [
     "BatchLine",
@@ -31,6 +32,7 @@ __all__ = [
     "folder_of",
     "input_of",
     "line_of",
+    "request_in",
 ]
 
 CLAIM_LINES = 500
@@ -78,6 +80,26 @@ def line_of(request: Request, key: bytes, model: BatchedModel, tokens: float, mo
         body["encoding_format"] = "base64"
     line = {"custom_id": key.hex(), "method": "POST", "url": url_of(model.endpoint, model.operation), "body": body}
     return BatchLine(key, json.dumps(line, separators=(",", ":")).encode() + b"\n", tokens, most_usd)
+
+
+def request_in(content: bytes, key: bytes, identity: str, endpoint: Endpoint, operation: Operation) -> Request | None:
+    """The request that a line of a batch's file was made of; `None` where the line does not tell.
+
+    Args:
+        content: the line.
+        key: of the request, which proves that it is the one.
+        identity: name that its answer was to be kept under.
+        endpoint: the one whose spelling the line has.
+        operation: of the request.
+    """
+    body = json.loads(content)["body"]
+    ours = {name: value for name, value in body.items() if name != "model" and name not in endpoint.extra_body}
+    if operation == "embedding":
+        ours.pop("encoding_format", None)
+    if "max_completion_tokens" in ours:
+        ours["max_tokens"] = ours.pop("max_completion_tokens")
+    request = Request(operation, ours)
+    return request if answer_key(key_prefix(endpoint, identity), request) == key else None
 
 
 def folder_of(batch: StoredBatch) -> Path:
@@ -236,7 +258,8 @@ class ShardWriter:
         batch = self.table.begin(
             token=secrets.token_hex(8),
             purpose=self.purpose,
-            endpoint=model.endpoint.model_dump_json(exclude_defaults=True),
+            # Of several endpoints of one model the first is the one that is asked by batch.
+            endpoint=model.endpoint.model_copy(update={"others": ()}).model_dump_json(exclude_defaults=True),
             address=model.endpoint.address,
             model=model.endpoint.model,
             operation=model.operation,

@@ -262,20 +262,21 @@ class Engine:
                 found[place] = None if key is None else known.get(key)
         return found
 
-    def identity(self, endpoint: Endpoint, operation: Operation, options: AskOptions | None = None) -> str:
-        """The name under which the journal keeps an endpoint's answers.
-
-        An Azure deployment that never said which model it is, is asked by one call.
+    def identity(
+        self, endpoint: Endpoint, operation: Operation, options: AskOptions | None = None, *, anew: bool = False
+    ) -> str:
+        """The name under which the journal keeps an endpoint's answers; a deployment that never said it is asked.
 
         Args:
             endpoint: the one whose answers are meant.
             operation: of the request that finds out.
             options: the budget that pays for that request.
+            anew: whether its answers have shown that it is another model than it said lately.
 
         Raises:
             EndpointError: it cannot be asked, or does not say.
         """
-        return wait_for(self._identity(endpoint, operation, options or AskOptions()))
+        return wait_for(self._identity(endpoint, operation, options or AskOptions(), anew))
 
     async def expected_wait_seconds(self, endpoint: Endpoint) -> float:
         """How long a request would wait for its turn, as far as the limits and those before it tell."""
@@ -437,9 +438,11 @@ class Engine:
             progress.tell(lambda shown: shown.working(event.what, event.done, event.total, event.said))
         self.raise_if_interrupted()
 
-    async def _identity(self, endpoint: Endpoint, operation: Operation, options: AskOptions) -> str:
+    async def _identity(self, endpoint: Endpoint, operation: Operation, options: AskOptions, anew: bool) -> str:
         dispatcher, provider = self._dispatcher_here(), PROVIDERS[endpoint.provider]
         await provider.prepare(endpoint)
+        if anew:
+            dispatcher.identities.forget(endpoint)
         known = dispatcher.identities.guessed(endpoint)
         if known is None:
             reported, answer = await dispatcher.identities.reported(endpoint, operation)
