@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,16 @@ def test_smollm2_answers_the_same_through_mlflow(
     ]
 
 
-def test_mlflow_models_serve_agrees(store: str, scored: list[dict[str, Any]], rows: pd.DataFrame) -> None:
-    with served(store, "models:/stars@champion") as url:
-        out = invoked(url, rows["text"])
-    assert [{name: row[name] for name in COLUMNS} for row in out["predictions"]] == scored
+def test_mlflow_models_serve_agrees_and_asks_once_what_many_clients_want(
+    store: str, scored: list[dict[str, Any]], rows: pd.DataFrame, server: LocalServer
+) -> None:
+    starts = [*range(0, len(rows), 20)] * 2
+    with served(store, "models:/stars@champion") as url, ThreadPoolExecutor(10) as pool:
+        before = server.received.total
+        answers = list(pool.map(lambda start: invoked(url, rows["text"][start : start + 20]), starts))
+    found = [{name: row[name] for name in COLUMNS} for out in answers for row in out["predictions"]]
+    assert found == scored * 2
+    assert server.received.total - before == len(rows) - 1, "each text once; the empty one never"
 
 
 def test_mlflow_run_compares(
