@@ -1,0 +1,120 @@
+"""score by Spark: shard by shard, nothing asked twice, every row there whatever came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.endpoints import Endpoint
+from luthier.errors import DataError, EndpointError, UserError
+from luthier.scoring.spark_job import SparkScore
+from luthier.scoring.spark_scorer import spark_scorer
+from luthier_local import Fault, LocalServer
+from tests.scoring.spark_session import local_spark
+
+pytest.importorskip("pyspark")
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("store")]
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with local_spark(str(tmp_path_factory.mktemp("warehouse"))) as session:
+        yield session
+
+
+@pytest.fixture
+def fitted(task: lt.Task, endpoint: Endpoint) -> lt.Fitted:
+    return lt.fit(lt.Prompt(task, "Stars for: {{ text }}", answer="score", endpoint=endpoint, name="zero"))
+
+
+@pytest.fixture
+def rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Forty rows with an id that looks like a number, a folder for each year, a null text and a null number."""
+    few = pd.DataFrame({"id": [f"{n:03}" for n in range(40)], "text": table["text"].head(40).tolist()})
+    few["year"] = [2024 + n % 2 for n in range(40)]
+    few["votes"] = pd.array([None if n == 4 else n for n in range(40)], dtype="Int64")
+    few.loc[[3, 8], "text"] = [None, "  "]
+    return few
+
+
+def test_every_row_comes_back_with_its_types_nulls_and_folders(
+    spark: Any, fitted: lt.Fitted, rows: pd.DataFrame
+) -> None:
+    rows.to_parquet("in.parquet", index=False, partition_cols=["year"])
+    report = SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=8).run()
+    assert report.rows == 40
+    assert dict(report.states) == {"ok": 38, "empty": 2}
+    assert sorted(path.name for path in Path("out.parquet").glob("year=*")) == ["year=2024", "year=2025"]
+    out = pd.read_parquet("out.parquet").sort_values("id", ignore_index=True)
+    assert out["id"].tolist() == rows["id"].tolist()
+    assert out["votes"].isna().tolist() == rows["votes"].isna().tolist()
+    assert out["text"].isna().tolist() == rows["text"].isna().tolist()
+    assert out["label"].isna().tolist() == [n in (3, 8) for n in range(40)]
+    assert not Path("out.parquet.shards").exists()
+
+
+def test_csv_in_and_out_keeps_what_looks_like_a_number(spark: Any, fitted: lt.Fitted, rows: pd.DataFrame) -> None:
+    rows.head(6).to_csv("in.csv", index=False)
+    SparkScore(fitted, "in.csv", "out.csv", session=spark).run()
+    out = pd.concat(pd.read_csv(file, dtype=str) for file in Path("out.csv").glob("*.csv"))
+    assert sorted(out["id"]) == ["000", "001", "002", "003", "004", "005"]
+
+
+def test_what_is_committed_is_not_asked_again(
+    spark: Any, fitted: lt.Fitted, rows: pd.DataFrame, server: LocalServer
+) -> None:
+    rows.assign(text=[f"{n} soups" for n in range(40)]).to_parquet("in.parquet", index=False)
+    server.faults.add(Fault("status", status=401, nth=range(25, 500)))
+    with pytest.raises(EndpointError, match="STARS_KEY"):
+        SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=4).run()
+    assert not Path("out.parquet").exists()
+    committed = len(list(Path("out.parquet.shards").glob("*/scored/*/_SUCCESS")))
+    assert 0 < committed < 10
+    server.faults.clear()
+    sent = server.received.total
+    report = SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=4).run()
+    assert report.states["ok"] == 40
+    assert server.received.total - sent == 40 - 4 * committed
+
+
+def test_a_key_that_is_missing_where_tasks_run_is_said_before_a_row_is_asked(
+    spark: Any, fitted: lt.Fitted, rows: pd.DataFrame, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.to_parquet("in.parquet", index=False)
+    monkeypatch.delenv("STARS_KEY")
+    with pytest.raises(EndpointError, match="STARS_KEY"):
+        SparkScore(fitted, "in.parquet", "out.parquet", session=spark)
+    assert server.received.total == 0
+
+
+def test_what_another_program_wrote_is_not_replaced(spark: Any, fitted: lt.Fitted, rows: pd.DataFrame) -> None:
+    rows.to_parquet("in.parquet", index=False)
+    rows.to_parquet("out.parquet", index=False)
+    with pytest.raises(DataError, match="--overwrite"):
+        SparkScore(fitted, "in.parquet", "out.parquet", session=spark)
+
+
+def test_the_function_for_ones_own_jobs_answers_as_the_model_does(
+    spark: Any, model: lt.Model, rows: pd.DataFrame
+) -> None:
+    frame = spark.createDataFrame(
+        rows.astype(object).where(rows.notna(), None), "id string, text string, year long, votes long"
+    )
+    scorer = spark_scorer(model, frame.schema, tasks=2)
+    expected = model.predict(rows)["label"].tolist()
+    for scored in (frame.mapInPandas(scorer, scorer.schema), frame.mapInArrow(scorer, scorer.schema)):
+        found = {row["id"]: row["label"] for row in scored.collect()}
+        assert [found[each] for each in rows["id"]] == [None if pd.isna(label) else label for label in expected]
+
+
+def test_a_scorer_says_what_it_needs(model: lt.Model) -> None:
+    with pytest.raises(DataError, match="'text'"):
+        spark_scorer(model, ["id", "review"])
+    with pytest.raises(UserError, match="tasks"):
+        spark_scorer(model, ["id", "text"], tasks=0)
