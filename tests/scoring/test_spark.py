@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier.api.spark_verbs import spark_scorer
 from luthier.endpoints import Endpoint
 from luthier.errors import DataError, EndpointError, UserError
 from luthier.scoring.spark_job import SparkScore
-from luthier.scoring.spark_scorer import spark_scorer
 from luthier_local import Fault, LocalServer
 from tests.scoring.spark_session import local_spark
 
@@ -118,3 +118,17 @@ def test_a_scorer_says_what_it_needs(model: lt.Model) -> None:
         spark_scorer(model, ["id", "review"])
     with pytest.raises(UserError, match="tasks"):
         spark_scorer(model, ["id", "text"], tasks=0)
+
+
+def test_a_model_scores_by_spark_what_it_scores_live(
+    spark: Any, model: lt.Model, rows: pd.DataFrame, standing_server: LocalServer
+) -> None:
+    rows.to_parquet("in.parquet", index=False)
+    job = model.spark_score("in.parquet", "out.parquet", session=spark)
+    assert job.plan().calls.high == 38
+    report = model.score_file(job)
+    assert report.rows == 40
+    assert report.spent_usd
+    out = pd.read_parquet("out.parquet").sort_values("id")
+    expected = model.predict(rows)
+    assert out["label"].fillna("").tolist() == expected["label"].fillna("").tolist()

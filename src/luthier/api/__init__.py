@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from luthier.api.job_verbs import specs_of_job as specs_of_job
     from luthier.api.report_verbs import report as report
     from luthier.api.serving_verbs import serve as serve
+    from luthier.api.spark_verbs import spark_scorer as spark_scorer
     from luthier.api.sweep_verbs import open_sweep as open_sweep
     from luthier.api.sweep_verbs import stop_sweep as stop_sweep
     from luthier.api.sweep_verbs import sweep as sweep
@@ -65,8 +66,10 @@ if TYPE_CHECKING:
     from luthier.responsible_ai.environment import can_be_made as can_be_made
     from luthier.responsible_ai.environment import fetch_notice as fetch_notice
     from luthier.responsible_ai.rai_report import RaiReport as RaiReport
+    from luthier.scoring.batch import FileScore as FileScore
     from luthier.scoring.loading import load as load
     from luthier.scoring.scored_model import Model as Model
+    from luthier.scoring.spark_job import SparkScore as SparkScore
     from luthier.scoring.submitted_scores import SubmittedScore as SubmittedScore
     from luthier.scoring.submitted_scores import forget_score as forget_score
     from luthier.scoring.submitted_scores import remember_score as remember_score
@@ -108,6 +111,7 @@ _NAMES_OF = {
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
         "luthier.api.report_verbs": "report",
         "luthier.api.serving_verbs": "serve",
+        "luthier.api.spark_verbs": "spark_scorer",
         "luthier.api.sweep_verbs": "open_sweep stop_sweep sweep",
         "luthier.api.verbs": "check compare compare_tables fit limited log plan preview rai score show_fit",
         "luthier.auditing.audit_result": "AuditResult",
@@ -129,8 +133,10 @@ _NAMES_OF = {
         "luthier.responsible_ai.assessment": "AssessmentSetup",
         "luthier.responsible_ai.environment": "IsolatedEnvironment can_be_made fetch_notice",
         "luthier.responsible_ai.rai_report": "RaiReport",
+        "luthier.scoring.batch": "FileScore",
         "luthier.scoring.loading": "load",
         "luthier.scoring.scored_model": "Model",
+        "luthier.scoring.spark_job": "SparkScore",
         "luthier.scoring.submitted_scores": "SubmittedScore forget_score remember_score submitted_scores",
         "luthier.serving.keys": "KeyFile",
         "luthier.serving.settings": "ServerSettings",

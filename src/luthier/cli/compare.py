@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -19,9 +20,15 @@ from luthier.cli.options import (
     Train,
     Yes,
 )
-from luthier.cli.score import Mode
 
-__all__ = ["compare"]
+__all__ = ["CompareMode", "compare"]
+
+
+class CompareMode(StrEnum):
+    """How the rows of a comparison are asked."""
+
+    live = "live"
+    batch = "batch"
 
 
 def compare(
@@ -42,8 +49,8 @@ def compare(
         bool, typer.Option("--allow-leaks", help="Compare even if test rows are also in the training table.")
     ] = False,
     mode: Annotated[
-        Mode, typer.Option(help="live: each row is asked now. batch: by the service's Batch API, within a day.")
-    ] = Mode.live,
+        CompareMode, typer.Option(help="live: each row is asked now. batch: by the service's Batch API, within a day.")
+    ] = CompareMode.live,
     wait: Annotated[
         bool, typer.Option("--wait", help="With --mode batch: end only when the batches are answered.")
     ] = False,
@@ -63,10 +70,10 @@ def compare(
     training = read_shown(train) if train else None
     setup = api.ComparisonSetup(chosen, tables, training, rank_by=rank_by, allow_leaks=allow_leaks)
     options = RunOptions.within(budget, fresh=fresh, retry_failed=retry_failed)
-    agree_to(setup.plan(options), by_batch=mode is Mode.batch, yes=yes, dry_run=dry_run, json=json)
+    agree_to(setup.plan(options), by_batch=mode is CompareMode.batch, yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()
     with draining(engine):
-        if mode is Mode.batch:
+        if mode is CompareMode.batch:
             options = setup.ask_by_batch(options, wait=wait)
         board = setup.run(options) if len(tables) == 1 else setup.run_tables(options)
     print_board(board, engine.report, json=json)

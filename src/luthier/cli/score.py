@@ -14,7 +14,7 @@ import typer
 from luthier.cli.options import BudgetUsd, DryRun, EndpointFile, Json, RetryFailed, Yes
 
 if TYPE_CHECKING:
-    from luthier.api import SubmittedScore
+    from luthier.api import FileScore, SparkScore, SubmittedScore
 
 __all__ = ["Mode", "score"]
 
@@ -24,6 +24,7 @@ class Mode(StrEnum):
 
     live = "live"
     batch = "batch"
+    spark = "spark"
 
 
 def score(
@@ -41,7 +42,10 @@ def score(
         typer.Argument(metavar="OUTPUT", help="csv, tsv, jsonl or parquet, a text also .gz or .zst; - for stdout."),
     ] = None,
     mode: Annotated[
-        Mode, typer.Option(help="live: each row is asked now. batch: by the service's Batch API, within a day.")
+        Mode,
+        typer.Option(
+            help="live: each row is asked now. batch: by the service's Batch API, within a day. spark: by Spark."
+        ),
     ] = Mode.live,
     budget: BudgetUsd = None,
     endpoint: EndpointFile = None,
@@ -130,8 +134,12 @@ def _score(
             f"{given.model_uri} is not the model any more that {source} was submitted for. Type the score again to "
             f"ask this one: luthier score {given.model_uri} {source} {target} --mode batch"
         )
-    print_saved(source)
-    file = model.file_score(source, target, overwrite=given.overwrite)
+    file: FileScore | SparkScore
+    if mode is Mode.spark:
+        file = model.spark_score(source, target, overwrite=given.overwrite)
+    else:
+        print_saved(source)
+        file = model.file_score(source, target, overwrite=given.overwrite)
     options = RunOptions.within(given.budget_usd, retry_failed=retry_failed)
     agree_to(file.plan(options), by_batch=mode is Mode.batch, yes=yes, dry_run=dry_run, json=json)
     agree_to_address(model.sends_key, yes=yes or trust)

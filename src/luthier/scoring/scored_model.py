@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -24,6 +24,7 @@ from luthier.packaging.versions import Logged, log_fitted_model
 from luthier.scoring.batch import FileScore
 from luthier.scoring.batch_report import BatchReport
 from luthier.scoring.model_server import ModelServer
+from luthier.scoring.spark_job import SparkScore
 from luthier.serving.settings import ServerSettings, server_settings
 from luthier.spec import Fitted, Spec
 from luthier.tables import frame_of, frame_of_records, free_names, utf8_frame
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["MODES", "Mode", "Model", "example_of", "log_model"]
 
-Mode = Literal["live", "batch"]
+Mode = Literal["live", "batch", "spark"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 """How the rows of a file are asked."""
 
@@ -146,7 +147,7 @@ class Model:
 
     def score_file(
         self,
-        source: str | Path | FileScore,
+        source: str | Path | FileScore | SparkScore,
         target: str | Path | None = None,
         *,
         budget_usd: float | None = None,
@@ -172,20 +173,26 @@ class Model:
             wait: whether everything is done when this returns. Without, batches that still run raise `Partial`, and
                 the same call goes on with them later; and for a model that calls no endpoint, in a process that has
                 not loaded MLflow, a process in the background writes the MLflow run.
-            mode: `live` asks each row now; `batch` asks by the service's Batch API, for less money, within a day.
+            mode: `live` asks each row now; `batch` asks by the service's Batch API, for less money, within a day;
+                `spark` reads, asks and writes with Spark, and takes paths, URLs, `delta:PATH` and `table:NAME`.
 
         Raises:
             Partial: batches still run, and `wait` is false.
         """
         if mode not in MODES:
             raise UserError(f"mode is one of {', '.join(MODES)}; given: {mode!r}.")
+        to = "" if target is None else str(target)
+        if mode == "spark" and not isinstance(source, FileScore | SparkScore):
+            source = self.spark_score(str(source), to, overwrite=overwrite)
+        if isinstance(source, SparkScore):
+            return self._score_by_spark(source, RunOptions.within(budget_usd, progress=progress))
         come_back = not wait
         wait = wait or self.spec.endpoint is not None or "mlflow" in sys.modules
         if wait:
             # A store that cannot be reached is found out before the first row, not after the last one was paid.
             connect(self.spec.task)
         if not isinstance(source, FileScore):
-            source = self.file_score(source, "" if target is None else target, overwrite=overwrite)
+            source = self.file_score(source, to, overwrite=overwrite)
         with shown(progress, "scoring") as showing, no_autologging():
             options = RunOptions.within(
                 budget_usd, engine=engine, progress=showing, retry_failed=retry_failed, report=self.report
@@ -201,6 +208,32 @@ class Model:
                     self._log(source.report, wait=wait)
                 raise
         self._log(report, wait=wait)
+        return report
+
+    def spark_score(self, source: str, target: str, *, overwrite: bool = False, session: Any = None) -> SparkScore:
+        """A table that Spark is to score, checked; `.run()` scores it.
+
+        Args:
+            source: path or URL of a file or folder that Spark reads, `delta:PATH` or `table:NAME`.
+            target: where the scored rows go, in the same words.
+            overwrite: replace what is there.
+            session: Spark's session; the one that runs when absent.
+
+        Raises:
+            DataError: the table cannot be read, lacks a column, or something is at the target.
+            EndpointError: the key's variable is not set, here or where the tasks run.
+            MissingPart: PySpark or Java is not there.
+        """
+        mix = self.mix or self._logged_mix()
+        return SparkScore(
+            self.fitted, source, target, overwrite=overwrite, session=session, model_uri=self.uri, mix=mix
+        )
+
+    def _score_by_spark(self, job: SparkScore, options: RunOptions) -> BatchReport:
+        connect(self.spec.task)
+        with shown(options.progress, "scoring") as showing, no_autologging():
+            report = job.run(replace(options, progress=showing))
+        self._log(report, wait=True)
         return report
 
     def _log(self, report: BatchReport, *, wait: bool) -> None:

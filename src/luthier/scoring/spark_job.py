@@ -19,6 +19,9 @@ from typing import Any
 from luthier.engine.ask_options import Progress
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.errors import DataError, EndpointError, LuthierError, UserError
+from luthier.evaluation.population_stability import LabelMix
+from luthier.plans import Plan, plan_rows
+from luthier.scoring.batch import plain_rows
 from luthier.scoring.batch_report import BatchReport
 from luthier.scoring.spark_scorer import CALL_COLUMNS, SparkScorer
 from luthier.scoring.spark_tables import SparkTable, delete, exists, folders_in, partition_columns, spark_session
@@ -28,6 +31,9 @@ __all__ = ["SHARD_ROWS", "SparkScore"]
 
 SHARD_ROWS = 10_000
 """Rows that are answered, and committed, together."""
+
+JUDGED_ROWS = 2_000
+"""Rows that a plan is judged by."""
 
 SHARD = "luthier_shard"
 
@@ -42,6 +48,8 @@ class SparkScore:
         overwrite: replace what is there.
         session: Spark's session; the one that runs when absent.
         shard_rows: rows that are answered, and committed, together.
+        model_uri: the model, for the report.
+        mix: the labels of its training rows, for the report.
 
     Raises:
         DataError: the table cannot be read, lacks a column, or something is at the target.
@@ -58,8 +66,11 @@ class SparkScore:
         overwrite: bool = False,
         session: Any = None,
         shard_rows: int = SHARD_ROWS,
+        model_uri: str = "",
+        mix: LabelMix | None = None,
     ) -> None:
         self.fitted, self.source, self.target = fitted, source, target
+        self._model_uri, self._mix = model_uri, mix
         self.session = session if session is not None else spark_session()
         for endpoint in fitted.spec.endpoints:
             endpoint.key()
@@ -77,6 +88,22 @@ class SparkScore:
         self.tasks = max(1, int(self.session.sparkContext.defaultParallelism))
         self._scorer = SparkScorer(fitted, self._rows.schema, tasks=self.tasks, with_calls=True)
         self._check_keys()
+
+    def plan(self, options: RunOptions = DEFAULTS) -> Plan:
+        """What `run` would send and cost, judged by some of the rows; what the workers' journals have is not known.
+
+        Raises:
+            DataError: the table has no rows.
+        """
+        spec, total = self.fitted.spec, int(self._rows.count())
+        if total == 0:
+            raise DataError(f"{self.source} has no rows.")
+        some = self._rows.select(*(self._rows[name] for name in spec.columns))
+        if total > JUDGED_ROWS:
+            some = some.sample(fraction=JUDGED_ROWS / total, seed=spec.seed)
+        records = [row.asDict() for row in some.limit(2 * JUDGED_ROWS).collect()]
+        planned = plan_rows(spec, plain_rows(records, spec), None, options, total_rows=total, fitted=self.fitted)
+        return Plan((planned,), options.budget_usd)
 
     def run(self, options: RunOptions = DEFAULTS) -> BatchReport:
         """Scores what is not committed yet, and writes the target.
@@ -137,7 +164,14 @@ class SparkScore:
 
         task = self.fitted.spec.task
         found = scored.groupBy("state").count().collect()
-        report = BatchReport(labels=Counter(dict.fromkeys(task.labels, 0)), target=self.target)
+        report = BatchReport(
+            labels=Counter(dict.fromkeys(task.labels, 0)),
+            target=self.target,
+            source=self.source,
+            spec=self.fitted.spec,
+            model_uri=self._model_uri,
+            mix=self._mix,
+        )
         report.states.update({row["state"]: row["count"] for row in found})
         report.rows = sum(report.states.values())
         if task.labels:
@@ -164,7 +198,8 @@ class SparkScore:
         report.spent_usd = None if sums["unpriced"] else sums["spent_usd"] or 0.0
         report.from_journal, report.transient = sums["from_journal"] or 0, sums["transient"] or 0
         report.estimated = sums["estimated"] or 0
-        report.latencies_seconds = list(sums["latencies"] or ())
+        for seconds in sums["latencies"] or ():
+            report.latencies.add(seconds)
         return report
 
     def _unfinished(self, scored: Any) -> list[str]:

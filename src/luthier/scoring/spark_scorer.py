@@ -21,8 +21,6 @@ from luthier.engine.options import RunOptions
 from luthier.errors import DataError, UserError
 from luthier.journal.journal import Journal
 from luthier.scoring.batch import CHUNKS_AHEAD, plain_rows
-from luthier.scoring.loading import load
-from luthier.scoring.scored_model import Model
 from luthier.spec import Fitted
 from luthier.tables import Record, free_names
 from luthier.tasks.prediction import Prediction
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["CALL_COLUMNS", "SparkScorer", "spark_scorer"]
+__all__ = ["CALL_COLUMNS", "SparkScorer"]
 
 SLICE_ROWS = 1_000
 
@@ -47,28 +45,6 @@ CALL_COLUMNS: dict[str, str] = {
     "luthier_estimated": "boolean",
 }
 """What the calls for a row took, and the Spark type of each column; written between the shards only."""
-
-
-def spark_scorer(model: Model | str, columns: Any, *, tasks: int = 1, trust: bool = False) -> SparkScorer:
-    """A packaged model as the function that `DataFrame.mapInPandas` and `mapInArrow` take.
-
-    No row raises: `state` and `error` say what came of each. A task fails only where no row can be answered, as with a
-    wrong key. Luthier has to be installed where Spark's tasks run, and the endpoint's key in its variable there.
-
-    Args:
-        model: a model, or the URI of one; it is read here, and its tasks need no tracking store.
-        columns: the schema of the table (`rows.schema`), or the names of its columns.
-        tasks: tasks that run at once; each may use that part of the endpoint's limits.
-        trust: let a model that Luthier did not log run the code it brings along.
-
-    Raises:
-        DataError: the table lacks a column that the model reads, or its text column is no text.
-        UserError: `tasks` is no number of tasks.
-    """
-    chosen = model if isinstance(model, Model) else load(model, trust=trust)
-    if isinstance(tasks, bool) or not isinstance(tasks, int) or tasks < 1:
-        raise UserError(f"tasks is how many tasks run at once, 1 or more; given: {tasks!r}.")
-    return SparkScorer(chosen.fitted, columns, tasks=tasks)
 
 
 class SparkScorer:
