@@ -3,6 +3,7 @@
 The code is in `providers/`, `journal/` and `engine/`.
 """
 
+from luthier.batches.cancelling import cancel_batch, open_batches
 from luthier.engine.ask_options import Progress
 from luthier.engine.budget import Budget
 from luthier.engine.default_engine import default_engine, engine_given
@@ -36,6 +37,7 @@ __all__ = [
     "TerminalProgress",
     "Usage",
     "azure",
+    "cancel_batch",
     "check_endpoint",
     "compatible",
     "default_engine",
@@ -43,5 +45,6 @@ __all__ = [
     "draining",
     "embedded",
     "engine_given",
+    "open_batches",
     "openai",
 ]

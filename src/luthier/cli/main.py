@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from luthier.cli.audit import audit
+from luthier.cli.batches import batches
 from luthier.cli.check import check
 from luthier.cli.compare import compare
 from luthier.cli.deploy import deploy
@@ -58,7 +59,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(quickstart, init, check, preview, compare, fit, log, promote, score, serve, deploy, keys),
-    *(rai, tune, sweep, audit, report, local, journal),
+    *(rai, tune, sweep, audit, report, local, batches, journal),
 )
 
 
