@@ -54,4 +54,4 @@ def test_a_table_goes_through_the_standard_streams_and_nothing_else_does(model: 
     lines = table.head(5).to_json(orient="records", lines=True)
     done = scored(model.uri, "-", "-", lines.encode())
     assert [json.loads(line)["id"] for line in done.stdout.decode().splitlines()] == table.head(5)["id"].tolist()
-    assert b"5 rows written to -" in done.stderr
+    assert b"5 rows written to standard output" in done.stderr

@@ -125,7 +125,7 @@ def test_a_change_at_an_address_is_told(memory: Any) -> None:
 
 
 def test_an_address_that_cannot_be_written_is_found_out_before_anything_is_paid(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="file://.*missing/t.csv"):
+    with pytest.raises(DataError, match="no folder or bucket for file://.*missing/t.csv"):
         with open_writer(f"file://{tmp_path}/missing/t.csv", ["a"], {}):
             pytest.fail("the block began")
 

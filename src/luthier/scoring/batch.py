@@ -37,6 +37,7 @@ from luthier.tables import (
     columns_of,
     count_rows,
     free_names,
+    is_standard,
     open_writer,
     read_chunks,
     refuse_overlap,
@@ -166,8 +167,8 @@ class FileScore:
         report = self.report = BatchReport(
             labels=Counter(dict.fromkeys(spec.task.labels, 0)),
             renamed={old: new for old, new in names.items() if old != new},
-            target=str(self.target),
-            source=str(self.source),
+            target="standard output" if is_standard(self.target) else str(self.target),
+            source="standard input" if is_standard(self.source) else str(self.source),
             spec=spec,
             model_uri=self._model_uri,
             mix=self._mix,

@@ -220,7 +220,8 @@ def _named_faults(address: str, done: str) -> Iterator[None]:
     except (LuthierError, ImportError):
         raise
     except FileNotFoundError as error:
-        raise DataError(f"no file {address}, or nothing can be written there.") from error
+        missing = "no folder or bucket for" if done == "written" else "no file"
+        raise DataError(f"{missing} {address}.") from error
     except Exception as error:  # every package has classes of its own, which have nothing in common
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise DataError(
