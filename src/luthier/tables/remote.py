@@ -228,7 +228,8 @@ def _named_faults(address: str, done: str) -> Iterator[None]:
                 f"{address} cannot be {done}: no room in {tempfile.gettempdir()}. Set TMPDIR to a folder with more."
             ) from error
         package = PACKAGES.get(address.partition(":")[0].lower(), "fsspec")
-        reason = str(error).strip().rstrip(".") or type(error).__name__
+        # Some list every way in which they looked for credentials.
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
         raise DataError(
             f"{address} cannot be {done}: {reason}. Check the address and the credentials that {package} finds."
         ) from error
