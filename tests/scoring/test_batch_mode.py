@@ -31,8 +31,20 @@ def test_batches_give_the_table_of_a_live_score(
     out = lt.read_table("out.csv")
     assert out["label"].fillna("").tolist() == live["label"].fillna("").tolist()
     assert (report.states["ok"], report.states["empty"]) == (11, 1)
-    assert report.spent_usd is not None
-    assert report.spent_usd == pytest.approx(report.cost_usd)
+    assert report.spent_usd
+    # Equal rows are paid once, and so counted once.
+    assert report.spent_usd == pytest.approx(engine.report.spent_usd)
+    assert report.from_journal == 11 - table.head(12)["text"].drop(3).nunique()
+    engine.close()
+
+
+def test_what_an_earlier_process_collected_is_not_spent_again(
+    model: lt.Model, table: pd.DataFrame, engine: Engine
+) -> None:
+    table.head(6).to_csv("in.csv", index=False)
+    model.score_file("in.csv", "out.csv", engine=engine, mode="batch")
+    again = model.score_file("in.csv", "out.csv", engine=engine, mode="batch")
+    assert (again.spent_usd, again.from_journal) == (0.0, 6)
     engine.close()
 
 

@@ -194,8 +194,8 @@ class _BatchRun:
             )
 
     def _note(self, key: bytes, answer: Answer) -> None:
-        if self._options.fresh or self._options.retry_failed:
-            self._options.note(key, answer)
+        # What was fetched by this command is told from what the journal had before.
+        self._options.note(key, answer)
 
     # Batches that are made
 

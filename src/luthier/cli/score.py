@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -147,7 +149,7 @@ def _score(
     named = not (api.is_standard(source) or api.is_standard(target))
     if mode is Mode.batch and named:
         api.remember_score(given.of_model(model))
-    with draining(engine):
+    with draining(engine), collected_later(mode is Mode.batch and named):
         report = model.score_file(
             file,
             budget_usd=given.budget_usd,
@@ -171,6 +173,17 @@ def _score(
             f"no row was answered; the column `error` of {target} says why. Remove the cause, then run the same "
             "with --retry-failed."
         )
+
+
+@contextmanager
+def collected_later(submitted: bool) -> Iterator[None]:
+    """Says of batches that still run how their answers are collected from any folder."""
+    from luthier.errors import Partial
+
+    try:
+        yield
+    except Partial as error:
+        raise Partial(f"{error} From any folder: luthier score --attach" if submitted else str(error)) from error
 
 
 def _attach(*, wait: bool, json: bool) -> None:

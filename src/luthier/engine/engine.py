@@ -13,15 +13,15 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from luthier.documents import described
-from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, GuardedProgress, Progress, ask_options
+from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, GuardedProgress, ask_options
 from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.endpoint_queue import StopReason
 from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, estimated, summed
 from luthier.engine.exchanges import ExchangeObserver
+from luthier.engine.kept import kept_answers
 from luthier.engine.loop import background_loop, in_background, is_background, wait_for
 from luthier.engine.report import Report
 from luthier.engine.retries import EngineSettings
@@ -44,8 +44,6 @@ LONGEST_CLOSE_SECONDS = 150.0
 
 SILENT_CLOSE_SECONDS = 5.0
 """A longer wait is explained."""
-
-NOT_KEPT = "the journal has no answer to this request, and nothing was to be sent"
 
 
 class Engine:
@@ -406,31 +404,21 @@ class Engine:
         try:
             groups = by_endpoint(requests, endpoint)
             if options.journal_only:
-                return await answers_of_all(groups, lambda group: self._kept(group, options))
+                self.raise_if_interrupted()
+                kept, identities, reports = dispatcher.shared, dispatcher.identities, (self.report, options.report)
+                return await answers_of_all(
+                    groups,
+                    lambda group: kept_answers(kept, identities.guessed(group.endpoint), group, options, reports),
+                )
             return await answers_of_all(groups, lambda group: dispatcher.ask(group.requests, group.endpoint, options))
         except Interrupted:
             self._cut_short = True
             raise
 
-    async def _kept(self, group: Group, options: AskOptions) -> list[Answer]:
-        """The journal's answers; a failure for now for what it has none to."""
-        dispatcher, progress = self._dispatcher_here(), GuardedProgress(options.progress)
-        self.raise_if_interrupted()
-        progress.tell(lambda shown: shown.expect(len(group.requests)))
-        known = await dispatcher.shared.known(group, dispatcher.identities.guessed(group.endpoint), options)
-        failures: dict[int, Answer] = {}
-        if None in known:
-            for place, entry in enumerate(await asyncio.to_thread(self.entries, group.requests, group.endpoint)):
-                why = entry.error if entry is not None and entry.state == "failed" else None
-                failures[place] = Answer(failure="transient", error=why or NOT_KEPT)
-        answers = [failures[place] if answer is None else answer for place, answer in enumerate(known)]
-        for report in (self.report,) if options.report is None else (self.report, options.report):
-            report.requests += len(answers)
-            for answer in answers:
-                report.completed(answer)
-        for answer in answers:
-            progress.tell(partial(_completed, answer))
-        return answers
+    def _kept(self, group: Group, options: AskOptions) -> Coroutine[Any, Any, list[Answer]]:
+        dispatcher = self._dispatcher_here()
+        identity = dispatcher.identities.guessed(group.endpoint)
+        return kept_answers(dispatcher.shared, identity, group, options, (self.report, options.report))
 
     def _take_event(self, requests: Sequence[Request], progress: GuardedProgress) -> None:
         if isinstance(requests, ProgressEvent):
@@ -480,10 +468,6 @@ class Engine:
             loop.call_soon_threadsafe(setattr, dispatcher, "stopped", None)
         else:
             loop.call_soon_threadsafe(dispatcher.stop_all, reason)
-
-
-def _completed(answer: Answer, progress: Progress) -> None:
-    progress.completed(answer)
 
 
 async def _on_engine_loop(work: Coroutine[Any, Any, Result]) -> Result:

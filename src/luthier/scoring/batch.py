@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,6 @@ from luthier.evaluation.score_summary import Ending, Expected
 from luthier.plans import MOST_RENDERED, Plan, PlannedSpec, plan_rows
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
-from luthier.providers.prices import sum_if_known
 from luthier.scoring.batch_report import BatchReport, expected_of
 from luthier.scoring.notable_rows import NotableRows
 from luthier.scoring.score_watch import ScoreWatch
@@ -76,6 +76,7 @@ class FileScore:
         """Of the run that was begun last, also where it did not finish."""
         self._model_uri, self._mix = model_uri, mix
         self._rows: int | None = None
+        self._plan: Plan | None = None
         self._expected: Expected | None = None
         check_target(target)
         self._columns = columns_of(source)
@@ -102,7 +103,7 @@ class FileScore:
         plan = Plan(
             (plan_rows(spec, rows, None, options, total_rows=self._rows, fitted=self.fitted),), options.budget_usd
         )
-        self._expected = expected_of(plan)
+        self._plan, self._expected = plan, expected_of(plan)
         return plan
 
     def run_by_batch(
@@ -121,11 +122,13 @@ class FileScore:
             Partial: batches still run, and `wait` is false.
             UserError: answers of the journal were to be asked again; other errors are those of `run`.
         """
-        options = options.for_command()
+        options, began = options.for_command(), time.monotonic()
         purpose = f"score {self.source} by {self.fitted.spec.name}"
-        outcome = answer_by_batch(partial(self.lacking, options), options, wait=wait, purpose=purpose)
+        answer_by_batch(partial(self.lacking, options), options, wait=wait, purpose=purpose)
+        if self._plan is not None:
+            self._expected = expected_of(self._plan, by_batch=True)
         report = self.run(replace(options, journal_only=True), escape_formulas=escape_formulas)
-        report.spent_usd = sum_if_known((report.spent_usd, outcome.spent_usd))
+        report.elapsed_seconds = time.monotonic() - began
         return report
 
     def lacking(self, options: RunOptions = DEFAULTS) -> Iterator[tuple[Request, Endpoint]]:

@@ -198,7 +198,7 @@ class BatchReport:
         return str(self)
 
 
-def expected_of(plan: Plan) -> Expected | None:
+def expected_of(plan: Plan, *, by_batch: bool = False) -> Expected | None:
     """What a plan of one spec says of calls, tokens and cost; `None` where it sends nothing."""
     (spec,) = plan.specs
     if not spec.asks:
@@ -209,6 +209,6 @@ def expected_of(plan: Plan) -> Expected | None:
         input_tokens=spec.likely_input_tokens,
         input_tokens_high=spec.input_tokens.high,
         output_tokens_high=spec.output_tokens,
-        cost_usd=spec.cost_usd,
-        cost_usd_high=spec.cost_usd_high,
+        cost_usd=spec.cost_usd_batch if by_batch else spec.cost_usd,
+        cost_usd_high=spec.cost_usd_high_batch if by_batch else spec.cost_usd_high,
     )

@@ -1,0 +1,59 @@
+"""A call that the journal answers alone: what batches have collected becomes the answers of a technique."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from luthier.engine.ask_options import AskOptions, GuardedProgress, Progress
+from luthier.engine.report import Report
+from luthier.engine.rounds import Group
+from luthier.engine.shared_journal import SharedJournal
+from luthier.providers.exchange import Answer
+from luthier.providers.keys import answer_keys, key_prefix
+
+__all__ = ["kept_answers"]
+
+NOT_KEPT = "the journal has no answer to this request, and nothing was to be sent"
+
+
+async def kept_answers(
+    shared: SharedJournal, identity: str | None, group: Group, options: AskOptions, reports: Sequence[Report | None]
+) -> list[Answer]:
+    """The journal's answers, in order; a failure for now for what it has none to.
+
+    What the same command has collected counts as fetched now, once: its keys are in `options.asked`.
+
+    Args:
+        shared: the journal.
+        identity: the name the answers are kept under; `None` where the endpoint never said it.
+        group: what is asked, and of whom.
+        options: the command's.
+        reports: those that count the answers.
+    """
+    progress = GuardedProgress(options.progress)
+    progress.tell(lambda shown: shown.expect(len(group.requests)))
+    keys = answer_keys(key_prefix(group.endpoint, identity or ""), group.requests)
+    answers = await shared.known(group, identity, options)
+    lacking = [key for key, answer in zip(keys, answers, strict=True) if answer is None and key is not None]
+    entries = await shared.read(shared.journal.lookup, lacking) if lacking and identity is not None else {}
+    given: list[Answer] = []
+    for key, answer in zip(keys, answers, strict=True):
+        if answer is None:
+            entry = None if key is None else entries.get(key)
+            answer = Answer(failure="transient", error=(entry.error if entry is not None else None) or NOT_KEPT)
+        progress.tell(partial(_completed, answer))
+        if answer.from_journal and key is not None and options.asked is not None and key in options.asked:
+            options.asked.discard(key)
+            answer = replace(answer, from_journal=False)
+        for report in reports:
+            if report is not None:
+                report.requests += 1
+                report.completed(answer)
+        given.append(answer)
+    return given
+
+
+def _completed(answer: Answer, progress: Progress) -> None:
+    progress.completed(answer)
