@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from luthier.batches.asking import ask_by_batch
 from luthier.batches.settings import BatchSettings
 from luthier.endpoints import Endpoint, Engine, Journal, Price, RunOptions
 from luthier.errors import UserError
-from luthier_local import LocalServer
+from luthier_local import Fault, LocalServer
 from tests.batches.asker import QUICK, ask, requests
 
 LINES = "batches/chat/completions"
@@ -78,3 +79,13 @@ def test_a_provider_without_batches_is_refused_with_what_to_type(engine: Engine)
     together = Endpoint(provider="together", model="qwen")
     with pytest.raises(UserError, match="no Batch API.*--mode live"):
         ask(engine, requests(1), together, options=RunOptions(engine=engine), settings=QUICK)
+
+
+@pytest.mark.slow
+def test_120000_requests_are_three_batches(engine: Engine, endpoint: Endpoint, server: LocalServer) -> None:
+    server.faults.add(Fault("slow", path="chat/completions", delay_seconds=600))
+    options = RunOptions(engine=engine)
+    asked = ((request, endpoint) for request in requests(120_000))
+    outcome = ask_by_batch(lambda: asked, options, wait=False, purpose="much")
+    assert [batch.lines for batch in outcome.batches] == [50_000, 50_000, 20_000]
+    assert server.received.by_path["batches"] == 3 and not outcome.complete

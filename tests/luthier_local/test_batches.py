@@ -231,3 +231,14 @@ def test_a_batch_whose_file_was_taken_away_fails_and_the_next_is_answered(tmp_pa
         failed = finish(client, second)
         assert failed.errors and failed.errors.data and failed.errors.data[0].code == "file_not_found"
         assert finish(client, third).status == "completed"
+
+
+def test_a_batch_beyond_the_queue_is_refused_as_openai_refuses_it() -> None:
+    faults = [Fault("slow", contains="never", delay_seconds=300)]
+    with served(models=CARDS, faults=faults, batch_queue_tokens=150) as (_, client):
+        first = start(client, [line(1), line(2, "never")])
+        refused = start(client, [line(3), line(4)])
+        assert first.status == "validating" and refused.status == "failed"
+        assert refused.errors and refused.errors.data
+        fault = refused.errors.data[0]
+        assert fault.code == "token_limit_exceeded" and "Limit: 150 enqueued tokens" in str(fault.message)

@@ -181,7 +181,7 @@ class BatchWorker:
             # All of them: after one has failed, the others would run on beside those of the next attempt.
             for asker in askers:
                 asker.cancel()
-            await asyncio.gather(*askers, return_exceptions=True)
+            await asyncio.gather(asking, *askers, return_exceptions=True)
         return True
 
     async def _answer(self, batch: LocalBatch, route: str, left: Iterator[Line]) -> None:
