@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from luthier.api import rai as rai
     from luthier.api import report as report
     from luthier.api import score as score
+    from luthier.api import spark_scorer as spark_scorer
     from luthier.api import stop_sweep as stop_sweep
     from luthier.api import sweep as sweep
     from luthier.api import tune as tune
@@ -82,7 +83,7 @@ _ROOMS = {
     for room, names in {
         "luthier.api": "Board Boards Deployment Job Model Plan RaiReport ReportPage ServerSettings SpecResult Sweep "
         "attach_job audit check compare compare_checkpoints compare_tables deploy deployment fit list_deployments "
-        "load log open_sweep plan preview promote rai report score stop_sweep sweep tune",
+        "load log open_sweep plan preview promote rai report score spark_scorer stop_sweep sweep tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",
