@@ -64,8 +64,8 @@ class AskOptions:
             always is.
         progress: shows how far the work is; silent when absent.
         report: counts the work, beside the engine's own report.
-        asked: journal keys that one command has asked so far, added to: `fresh` and `retry_failed` do not ask them
-            once more in the same command. When absent, every call of the engine is a command of its own.
+        asked: journal keys that one command has asked under `fresh` or `retry_failed` so far, added to: these do not
+            ask them once more in the same command. When absent, every call of the engine is a command of its own.
         journal_only: send nothing: what the journal has no answer to fails for now.
         gives_up_at: when what is in flight ends without an answer if it is no longer waited for, so that it does not
             keep others from being sent, on the loop's clock; never when absent.
@@ -89,7 +89,9 @@ class AskOptions:
         return self.retry_failed and not (self.asked is not None and key in self.asked)
 
     def note(self, key: bytes, answer: Answer) -> None:
-        """Remembers a key whose request is settled."""
+        """Remembers a key whose request is settled, where it matters: a table has as many keys as rows."""
+        if not self.fresh and not self.retry_failed:
+            return
         # A fresh answer that failed for good does not replace the one the journal has, which is not to be taken.
         if self.asked is not None and (answer.failure is None or (answer.failure in FINAL and not self.fresh)):
             self.asked.add(key)

@@ -36,7 +36,7 @@ Found = JournalEntry | Answer
 
 log = logging.getLogger("luthier.engine")
 
-COMMIT_SECONDS = 0.003
+COMMIT_SECONDS = 0.01
 COMMIT_ANSWERS = 64
 MOST_UNCOMMITTED = COMMIT_ANSWERS
 """Answers that may await their commit beside the requests in flight: as many more are asked again after `kill -9`."""
@@ -54,7 +54,7 @@ class SharedJournal:
     """The leases, lookups and commits of one engine, on its loop.
 
     A journal in memory is not shared, so nothing is leased there. A commit for each answer would cost more than
-    asking, and one for all would lose too much: answers are gathered for 3 ms or 64 of them.
+    asking, and one for all would lose too much: answers are gathered for 10 ms or 64 of them.
 
     Args:
         pricing: for counts and costs that entries lack.

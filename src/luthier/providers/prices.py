@@ -99,7 +99,7 @@ class PriceBook:
     def rule(self, endpoint: Endpoint, reported_model: str | None = None, *, batched: bool = False) -> Cost:
         """What turns tokens of this endpoint into money; looked up once for many answers."""
         price = endpoint.price
-        rates = None if price is None else tuple(price.model_dump().values())
+        rates = None if price is None else tuple(vars(price).values())
         key = (endpoint.provider, endpoint.address, endpoint.model, endpoint.priced_as, rates, reported_model, batched)
         found = self._costs.get(key)
         if found is None:
