@@ -46,6 +46,8 @@ class Template:
             """Lengths of `truncate` filters, in characters."""
             instrument(tree)
             self._compiled = environment.from_string(tree)
+            # Copied for every row: a plain dict takes a fifth of the time that jinja's chain of them does.
+            self._compiled.globals = dict(self._compiled.globals)
         except TemplateSyntaxError as error:
             raise ValueError(f"line {error.lineno}: {error.message}") from error
         except (RecursionError, MemoryError, SyntaxError) as error:
