@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from luthier.batches.asking import ask_by_batch
+from luthier.batches.cancelling import cancel_batch, open_batches
 from luthier.batches.settings import BatchSettings
 from luthier.endpoints import Endpoint, Engine, Journal, Price, RunOptions
-from luthier.errors import UserError
-from luthier_local import Fault, LocalServer
+from luthier.errors import Interrupted, UserError
+from luthier_local import Fault, LocalServer, ModelCard
 from tests.batches.asker import QUICK, ask, requests
+from tests.conftest import KEY, priced
 
 LINES = "batches/chat/completions"
 
@@ -89,3 +94,40 @@ def test_120000_requests_are_three_batches(engine: Engine, endpoint: Endpoint, s
     outcome = ask_by_batch(lambda: asked, options, wait=False, purpose="much")
     assert [batch.lines for batch in outcome.batches] == [50_000, 50_000, 20_000]
     assert server.received.by_path["batches"] == 3 and not outcome.complete
+
+
+def test_a_signal_ends_the_wait_and_the_batch_is_collected_later(
+    engine: Engine, endpoint: Endpoint, server: LocalServer
+) -> None:
+    server.faults.add(Fault("slow", path="chat/completions", delay_seconds=60))
+    signalled = threading.Timer(0.5, lambda: engine.stop(interrupted=True))
+    signalled.start()
+    with pytest.raises(Interrupted, match="run the same again"):
+        ask(engine, requests(5), endpoint)
+    signalled.join()
+    engine.resume()
+    server.faults.clear()
+    (batch,) = open_batches(engine)
+    cancel_batch(batch.token, engine)
+    assert ask(engine, requests(5), endpoint).answered == 5
+
+
+@pytest.mark.slow
+def test_a_service_may_be_away_while_its_batches_are_waited_for(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STARS_KEY", KEY)
+    models, folder = [ModelCard("stars-model")], tmp_path / "service"
+    slow = Fault("slow", path="chat/completions", delay_seconds=60)
+    first = LocalServer(models=models, api_key=KEY, folder=folder, faults=[slow]).start()
+    port, endpoint = first.port, priced(first)
+    with ThreadPoolExecutor(1) as thread:
+        asking = thread.submit(ask, engine, requests(5), endpoint)
+        deadline = time.monotonic() + 20
+        while "GET batches/{id}" not in first.received.by_path:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        first.stop()
+        time.sleep(1.0)
+        with LocalServer(models=models, api_key=KEY, folder=folder, port=port):
+            assert asking.result(30).answered == 5

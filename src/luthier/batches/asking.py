@@ -88,6 +88,7 @@ class _BatchRun:
         self._interval_seconds = 0.0
         self._allowance = Allowance(self._table, options.budget, settings)
         self._away_since: float | None = None
+        self._was_reached = False
 
     def until_complete(self, lacking: Lacking) -> BatchOutcome:
         while True:
@@ -147,22 +148,33 @@ class _BatchRun:
 
     def _look_at(self, batch: StoredBatch) -> bool:
         """Asks the service how far a batch is, and collects it if it has ended; returns whether it has."""
-        service = self._service(batch)
+        try:
+            has_ended = self._looked_at(batch)
+        except ServiceUnavailable as error:
+            self._bear(error)
+            return False
+        self._away_since = None
+        return has_ended
+
+    def _bear(self, outage: ServiceUnavailable) -> None:
+        """While batches are waited for, a service that was reached before may be away for a while."""
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        if not self._wait or not self._was_reached or now - self._away_since > LONGEST_OUTAGE_SECONDS:
+            raise outage
+
+    def _looked_at(self, batch: StoredBatch) -> bool:
         if batch.state == "created":
             try:
-                now = service.poll(str(batch.batch_id))
+                now = self._service(batch).poll(str(batch.batch_id))
             except BatchNotFound as error:
                 raise EndpointError(
                     f"{error} It is a batch of {batch.lines:,} requests ({batch.purpose}). If the key is another "
                     "account's or project's, set the right one. If the batch was deleted, have its requests asked "
                     f"again: luthier batches cancel {batch.token}"
                 ) from error
-            except ServiceUnavailable:
-                away = self._away_since = self._away_since or time.monotonic()
-                if not self._wait or time.monotonic() - away > LONGEST_OUTAGE_SECONDS:
-                    raise
-                return False
-            self._away_since = None
+            self._was_reached = True
             counts: dict[str, Any] = {"status": now.status, "completed": now.completed, "failed": now.failed}
             if not now.ended:
                 self._table.advance(batch, **counts)
@@ -275,11 +287,13 @@ class _BatchRun:
             self._allowance.refused(batch, str(error))
             self._drop(batch, service)
             return False
-        except ServiceUnavailable:
-            raise
+        except ServiceUnavailable as error:
+            self._bear(error)
+            return True
         except EndpointError:
             self._drop(batch, service)
             raise
+        self._was_reached = True
         return True
 
     def _drop(self, batch: StoredBatch, service: BatchService | None) -> None:
@@ -301,12 +315,13 @@ class _BatchRun:
             self._pause(self._interval_seconds)
             with self._alone():
                 for batch in self._batches():
-                    if batch.state in ("created", "ended"):
-                        self._look_at(batch)
+                    if batch.is_open:
+                        self._take_on(batch)
             left = {batch.number for batch in self._batches() if batch.is_open}
-            if left < running:
+            has_news, running = left < running, left
+            if has_news:
                 self._interval_seconds = 0.0
-            if not left or (left < running and found.unsent.total()):
+            if not left or (has_news and found.unsent.total()):
                 self._tell_progress()
                 return
 
@@ -361,6 +376,11 @@ class _BatchRun:
         model = self._models.get(written)
         if model is None:
             BatchService(endpoint)  # refuses a provider without batches
+            if operation == "decision" and endpoint.provider in ("openai", "azure"):
+                raise UserError(
+                    f"{endpoint.label} takes chats, completions and embeddings by batch, and no decisions. "
+                    "Ask it with --mode live."
+                )
             endpoint.key()
             identity = self._identity(endpoint, operation)
             reported = self._engine.journal.snapshot(endpoint.address, endpoint.model)

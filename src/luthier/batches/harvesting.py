@@ -117,7 +117,8 @@ def harvested(
             harvest.common = replace(verdict, cause=verdict.cause or verdict.suspected)
             held = []
     for entry, verdict in held:
-        passing = verdict.cause in PASSING or verdict.suspected in PASSING
+        # What only the words of a message tell is disproved by the answers to others.
+        passing = not verdict.by_words and (verdict.cause in PASSING or verdict.suspected in PASSING)
         keep(entry.key, replace(entry, failure="transient") if passing else entry)
     journal.put(waiting)
     return harvest
