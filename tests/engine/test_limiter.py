@@ -67,9 +67,11 @@ def test_tokens_are_reserved_refunded_and_charged(clock: Clock) -> None:
 def test_unused_tokens_are_used_again_as_far_as_the_service_says_it_has_them(clock: Clock) -> None:
     told = {"x-ratelimit-limit-tokens": "6000"}
     strict, lenient = Limiter(Limits(), clock), Limiter(Limits(), clock)
-    for limiter, left in ((strict, "100"), (lenient, "5000")):
-        limiter.obey({**told, "x-ratelimit-remaining-tokens": left}, SENT)
-        limiter.answered(limiter.sent(100, 1), used=20)
+    for limiter, left in ((strict, 100), (lenient, 5000)):
+        limiter.obey({**told, "x-ratelimit-remaining-tokens": f"{left}"}, SENT)
+        ticket = limiter.sent(100, 1)
+        limiter.obey({**told, "x-ratelimit-remaining-tokens": f"{left - 100}"}, ticket)
+        limiter.answered(ticket, used=20)
     assert strict.wait_seconds(50) == pytest.approx(0.5), "it charges what was reserved and gives nothing back"
     assert lenient.wait_seconds(50) == 0
 

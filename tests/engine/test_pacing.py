@@ -81,13 +81,25 @@ def test_a_rate_that_was_raised_is_found_and_one_that_was_lowered_is_kept() -> N
     assert max(raised.share_refused, lowered.share_refused) <= 0.04
 
 
-def test_two_clients_of_one_account_share_what_it_allows() -> None:
-    time, service = Time(), Service(20)
-    both = [Account(900, service, time, None), Account(900, service, time, None)]
-    ask(*both)
-    seconds = max(account.outcome.seconds for account in both)
-    assert 1800 / seconds >= 0.7 * 20
-    assert max(account.outcome.share_refused for account in both) <= 0.2
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("says_limits", [True, False], ids=["told", "untold"])
+def test_two_clients_of_one_account_use_it_fully_and_share_it(seed: int, says_limits: bool) -> None:
+    time, service = Time(), Service(20, burst=10, says_limits=says_limits, seed=seed)
+    both = [Account(100_000, service, time, WAYS["milliseconds"], seed=seed) for seed in range(2)]
+    ask(*both, until=600)
+    later = [sum(account.outcome.by_second[200:]) for account in both]
+    assert service.requests.share_used(600) >= 0.95
+    assert min(later) >= (0.9 if says_limits else 0.4) * max(later)
+    assert max(account.outcome.share_refused for account in both) <= 0.03
+
+
+def test_a_client_that_is_left_alone_uses_all_of_the_account_again() -> None:
+    for says_limits in (True, False):
+        time, service = Time(), Service(20, burst=10, says_limits=says_limits)
+        stays, leaves = (Account(rows, service, time, WAYS["milliseconds"]) for rows in (100_000, 2000))
+        ask(stays, leaves, until=600)
+        assert leaves.outcome.seconds < 450
+        assert sum(stays.outcome.by_second[-100:-10]) >= 0.95 * 90 * 20
 
 
 def test_a_client_that_rests_finds_the_rate_again() -> None:

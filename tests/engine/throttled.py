@@ -39,6 +39,13 @@ class Row(NamedTuple):
     used: float = 0.0
 
 
+class Passed(NamedTuple):
+    """What a service gave of what it allowed."""
+
+    given: float
+    allowed: float
+
+
 @dataclass
 class Allowance:
     """What a service allows of requests or of tokens: a bucket that refills continuously.
@@ -77,10 +84,15 @@ class Allowance:
         if self.per_second != math.inf:
             self.level = min(self.burst, self.level - amount)
 
+    def so_far(self, now: float) -> Passed:
+        """What was given and allowed up to now, bursts aside."""
+        self.refill(now)
+        return Passed(self.given, self._allowed)
+
     def share_used(self, now: float) -> float:
         """Share of what it allowed up to now, bursts aside, that was used."""
-        self.refill(now)
-        return self.given / self._allowed
+        given, allowed = self.so_far(now)
+        return given / allowed
 
 
 @dataclass

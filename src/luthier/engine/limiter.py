@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from luthier.engine.concurrency_window import ConcurrencyWindow
+from luthier.engine.fair_share import FairShare
 from luthier.engine.pacing import Pace, Ticket
 from luthier.providers.endpoint import Limits
-from luthier.replies.headers import Scarce, window
+from luthier.replies.headers import Scarce, Window, window
 
 __all__ = ["Bucket", "Limiter", "LimiterEvent"]
 
@@ -35,11 +36,15 @@ class Bucket:
     Args:
         burst: the most it holds, which may be taken at once after a pause.
         level: what it holds at first; full when absent.
+
+    Attributes:
+        share: the part of the rate that is used, less than all of it while others use the account too.
     """
 
     def __init__(self, per_minute: float, burst: float, clock: Clock, level: float | None = None) -> None:
         self._clock = clock
         self._at = clock()
+        self.share = FairShare(clock)
         self.per_minute = per_minute
         self.burst = burst
         self.level = burst if level is None else level
@@ -47,7 +52,7 @@ class Bucket:
     def wait_seconds(self, amount: float) -> float:
         """Seconds until this amount may be taken. More than the bucket can hold may be taken when it is full."""
         self._refill()
-        return max(0.0, (min(amount, self.burst) - self.level) * 60.0 / self.per_minute)
+        return max(0.0, (min(amount, self.burst) - self.level) / self.per_second)
 
     def take(self, amount: float) -> None:
         """Takes an amount, below zero if need be; a negative amount is given back."""
@@ -59,14 +64,31 @@ class Bucket:
         self._refill()
         self.per_minute, self.burst = per_minute, burst
 
-    def lower_to(self, level: float) -> None:
-        """Lowers the level to what the service says is left."""
+    @property
+    def per_second(self) -> float:
+        """What is used of the rate."""
+        return self.per_minute * self.share.part / 60.0
+
+    def left(self, said: Window, taken: float, ticket: Ticket) -> str | None:
+        """Lowers the level to what the service had left when it saw a request, with so much taken up to that.
+
+        Returns:
+            Words for a change worth telling: others use the account too, or no longer.
+        """
         self._refill()
-        self.level = min(self.level, level)
+        left = said.remaining or 0.0
+        self.level = min(self.level, left)
+        before = self.share.part
+        rate = self.per_minute / 60.0
+        most = None if said.reset_seconds is None else left + said.reset_seconds * rate
+        self.share.told(rate, ticket, taken, left, most)
+        if before == 1.0 > self.share.part:
+            return "others use the account too: less is left than was sent from here"
+        return "the account is free again" if before < 1.0 == self.share.part else None
 
     def _refill(self) -> None:
         now = self._clock()
-        self.level = min(self.burst, self.level + (now - self._at) * self.per_minute / 60.0)
+        self.level = min(self.burst, self.level + (now - self._at) * self.per_second)
         self._at = now
 
 
@@ -79,6 +101,8 @@ class LimiterEvent:
         window: how many requests may be in flight since then.
         requests_per_minute: the rate kept since then; `None` if none is known or learned.
         at: on the engine's clock.
+        is_cut: whether the service pushed back or failed, so that less is sent since then.
+        tokens_per_minute: likewise, of tokens.
     """
 
     seconds: float
@@ -86,6 +110,8 @@ class LimiterEvent:
     window: int
     requests_per_minute: float | None
     at: float
+    is_cut: bool = False
+    tokens_per_minute: float | None = None
 
 
 class Limiter:
@@ -109,6 +135,8 @@ class Limiter:
         self._tokens_left: float | None = None
         """What the service has left by its own account, once it was told."""
         self._reserved = self._mean_tokens = 0.0
+        self._empty: Bucket | None = None
+        """Of which, if any, the service said in its last reply that nothing is left."""
         self._paces_tokens = False
         """Whether the learned pace is one of tokens: the service has said that they are what ran out."""
         self.requests: Bucket | None = None
@@ -135,7 +163,7 @@ class Limiter:
     @property
     def per_second(self) -> float | None:
         """Requests a second that are allowed, by the settings, the headers or the learned pace; `None` if unknown."""
-        known = [] if self.requests is None else [self.requests.per_minute / 60.0]
+        known = [] if self.requests is None else [self.requests.per_second]
         if self.pace.per_second is not None:
             known.append(self.pace.per_second)
         return min(known, default=None)
@@ -166,8 +194,8 @@ class Limiter:
             more = used - ticket.tokens
             if more < 0 and self._tokens_left is not None:
                 # Some services charge an estimate and give nothing back. Where what is left is told, unused tokens
-                # go to other requests only as far as they are left, beside a second's worth.
-                more = min(0.0, max(more, self.tokens.level + self.tokens.burst - self._tokens_left))
+                # go to other requests only as far as more than a little is left.
+                more = min(0.0, max(more, self.tokens.level + self.tokens.share.little - self._tokens_left))
             self.tokens.take(more)
         if (what := self.window.succeeded(ticket)) is not None:
             self._note(what)
@@ -183,9 +211,12 @@ class Limiter:
             self._paces_tokens = scarce == "tokens"
         if self.tokens is not None:
             self.tokens.take(-ticket.tokens)
-        if self.pace.refused(ticket):
+        if self._empty is not None:
+            # No more was sent than the service says it allows: others use the account too.
             self.window.creep()
-            self._note("429")
+        elif self.pace.refused(ticket):
+            self.window.creep()
+            self._note("429: slower, at the rate that was accepted", is_cut=True)
 
     def hold(self, seconds: float) -> None:
         """Sends nothing for so many seconds."""
@@ -194,16 +225,16 @@ class Limiter:
     def failed(self) -> None:
         """A 5xx, a timeout or a broken connection."""
         if self.window.failed():
-            self._note("overload")
+            self._note("several failures close together: fewer in flight", is_cut=True)
 
     def obey(self, headers: Mapping[str, str], ticket: Ticket) -> None:
         """Takes over what the headers of the reply to a request say about the limits."""
-        self.met = True
+        self.met, self._empty = True, None
         said = window(headers, "requests")
         if said is not None:
             self._set_requests(said.per_minute, "headers")
             if said.remaining is not None and self.requests is not None:
-                self.requests.lower_to(said.remaining)
+                self._told_left(self.requests, said, 1.0, float(ticket.number), ticket)
             elif said.remaining is not None and said.remaining < 1 and said.limit and said.reset_seconds:
                 # A daily limit is not spread over the day: it is used up, then waited for.
                 self.hold(said.reset_seconds / said.limit)
@@ -211,10 +242,16 @@ class Limiter:
         if said is not None:
             self._set_tokens(said.per_minute, "headers")
             if said.remaining is not None and self.tokens is not None:
-                self.tokens.lower_to(said.remaining)
+                self._told_left(self.tokens, said, ticket.tokens, ticket.reserved_until, ticket)
                 # As of when the service saw the request; others were sent since, and some flowed back.
                 back = (self._clock() - ticket.at) * self.tokens.per_minute / 60.0
                 self._tokens_left = said.remaining + back - (self._reserved - ticket.reserved_until)
+
+    def _told_left(self, bucket: Bucket, said: Window, needed: float, taken: float, ticket: Ticket) -> None:
+        if said.remaining is not None and said.remaining < needed:
+            self._empty = bucket
+        if (what := bucket.left(said, taken, ticket)) is not None:
+            self._note(what)
 
     def _set_requests(self, per_minute: float | None, source: Source) -> None:
         rate = self._lowest("requests", per_minute, source)
@@ -248,9 +285,11 @@ class Limiter:
         rates[source] = None if per_minute is None else per_minute * self._share
         return min((rate for rate in rates.values() if rate is not None), default=None)
 
-    def _note(self, what: str) -> None:
+    def _note(self, what: str, *, is_cut: bool = False) -> None:
         rates = [60.0 * self.pace.per_second] if self.pace.per_second is not None else []
         if self.requests is not None:
-            rates.append(self.requests.per_minute)
+            rates.append(60.0 * self.requests.per_second)
         now = self._clock()
-        self.history.append(LimiterEvent(now - self._began, what, int(self.window.size), min(rates, default=None), now))
+        tokens = None if self.tokens is None else 60.0 * self.tokens.per_second
+        seconds, window = now - self._began, int(self.window.size)
+        self.history.append(LimiterEvent(seconds, what, window, min(rates, default=None), now, is_cut, tokens))

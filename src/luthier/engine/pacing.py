@@ -32,16 +32,25 @@ PROBED = 8
 MEASURED = 30
 LOST = 4
 
-# Keeping: starts a little below the measured rate; each accepted request and the time since speed it up, ever more.
-MARGIN = 0.98
+# Keeping: starts a little below the measured rate; each accepted request speeds it up, ever more, and so does the time:
+# by requests a second that do not depend on the rate, so that a small one is found to be too small as well.
+MARGIN = 0.975
 STEP_DOWN = 0.95
 SEARCH_GROWTH = 0.03
 GROWTH = 0.0001
 GROWING_REQUESTS = 125
-GROWTH_A_SECOND = 0.001
+ADDED_A_SECOND = 0.002
 GROWING_SECONDS = 20.0
 MOST_GROWTH = 0.25
 LATE_TIMER_SECONDS = 0.02
+
+# Others use the account too if a pace is pushed back that was accepted before. Then a push-back slows the client that
+# gets it more, which is most often the fastest, and all grow alike: shares become even.
+CROWDED = 1.0
+MOST_CROWDING = 3.0
+SHARED_MARGIN = 0.9
+SHARED_GROWTH_A_SECOND = 0.004
+SHARED_GROWING_SECONDS = 25.0
 
 # Push-backs do not depend on the rate after FALLS measurements in a row, each below FALL of the last, all below FALLEN.
 FALLS = 4
@@ -108,6 +117,8 @@ class Pace:
         self._score = self._slow_score = 0.0
         self._most_sporadic = 0.0
         self._measured: float | None = None
+        self._crowding = 0.0
+        """How sure it is that others use the account too."""
         self._falls = 0
         self._before_falls: float | None = None
         self._sent_in_falls = self._refused_in_falls = 0.0
@@ -154,11 +165,7 @@ class Pace:
                 self.per_second = self._passed / (self._clock() - self._origin)
         elif self._is_limiting and self.per_second is not None:
             self._accepted += 1
-            # Faster the longer no push-back came, counted in requests and in time.
-            growth = GROWTH * (1 + (self._accepted / GROWING_REQUESTS) ** 3)
-            by_time = GROWTH_A_SECOND * ((self._clock() - self._cut_at) / GROWING_SECONDS) ** 3 / self.per_second
-            self.per_second *= 1 + (SEARCH_GROWTH if self._phase == "searching" else min(growth, SEARCH_GROWTH))
-            self.per_second *= 1 + min(by_time, MOST_GROWTH)
+            self.per_second *= 1 + self._growth(self.per_second)
 
     def refused(self, ticket: Ticket) -> bool:
         """The request was pushed back; returns whether the pace was cut for it."""
@@ -180,6 +187,19 @@ class Pace:
             return False
         self._cut(now)
         return True
+
+    def _growth(self, per_second: float) -> float:
+        """By how much an accepted request speeds the pace up: more the longer no push-back came."""
+        if self._phase == "searching":
+            return SEARCH_GROWTH
+        seconds = self._clock() - self._cut_at
+        if self._crowding >= CROWDED:
+            # By time, so that a client with a small share of the account gains as much as one with a large share.
+            growth = SHARED_GROWTH_A_SECOND * (1 + (seconds / SHARED_GROWING_SECONDS) ** 3) / per_second
+        else:
+            growth = min(SEARCH_GROWTH, GROWTH * (1 + (self._accepted / GROWING_REQUESTS) ** 3))
+        added_a_second = ADDED_A_SECOND * (seconds / GROWING_SECONDS) ** 3
+        return min(MOST_GROWTH, growth + added_a_second / per_second**2)
 
     @property
     def _passed(self) -> float:
@@ -205,7 +225,7 @@ class Pace:
             self.sporadic_share = min(sporadic, self._most_sporadic) if sporadic >= NO_SPORADIC_SHARE else 0.0
 
     def _cut(self, now: float) -> None:
-        passed, phase, before = self._passed, self._phase, self.per_second
+        passed, phase, before, accepted = self._passed, self._phase, self.per_second, self._accepted
         elapsed = now - self._origin if self._origin is not None else 0.0
         self._cut_number, self._cut_at, self._accepted = self.number, now, 0
         self._score = self._slow_score = 0.0
@@ -219,6 +239,10 @@ class Pace:
             self._probes.clear()
             self._probing = 0.0
             return
+        if self._phase == "keeping" and before is not None and self._measured is not None and not self.sporadic_share:
+            # Alone on an account, a pace that was accepted goes on being accepted.
+            pushed_back_again = before < self._measured and accepted >= MEASURED
+            self._crowding = min(MOST_CROWDING, self._crowding + 1.0) if pushed_back_again else self._crowding / 2
         self._phase, self._is_limiting = "keeping", True
         if passed < PROBED or elapsed <= 0:
             # Too few to measure by.
@@ -226,12 +250,12 @@ class Pace:
             self.per_second = min(most, STEP_DOWN * (before or most))
         else:
             rate = passed / elapsed
-            if before is not None and rate < 0.8 * before:
+            if before is not None and rate < 0.8 * before and self._crowding < CROWDED:
                 # While the pace was slow the service saved up, and that was lost: it allows more than was measured.
                 self.per_second = max((rate * before) ** 0.5, before / 2)
                 self._begin(now)
             else:
-                self.per_second = MARGIN * rate
+                self.per_second = (SHARED_MARGIN if self._crowding >= CROWDED else MARGIN) * rate
                 if passed >= MEASURED:
                     self._judge(rate, before)
                     self._begin(now)
@@ -249,5 +273,5 @@ class Pace:
         self._refused_in_falls += self._refused
         if self._falls >= FALLS and rate < FALLEN * (self._before_falls or float("inf")):
             self.sporadic_share = self._most_sporadic = self._refused_in_falls / self._sent_in_falls
-            self._phase, self._falls = "searching", 0
+            self._phase, self._falls, self._crowding = "searching", 0, 0.0
             self.per_second = max(rate, self._before_falls or 0.0)

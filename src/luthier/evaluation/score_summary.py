@@ -93,9 +93,10 @@ class LimiterChange:
     Attributes:
         endpoint: whose.
         seconds: since the score began.
-        what: why, such as `429`.
+        what: why, in words.
         window: how many requests may be in flight since then.
         requests_per_minute: the rate kept since then; `None` if none is known or learned.
+        is_cut: whether the service pushed back or failed, so that less is sent since then.
     """
 
     endpoint: str
@@ -103,6 +104,7 @@ class LimiterChange:
     what: str
     window: int
     requests_per_minute: float | None
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

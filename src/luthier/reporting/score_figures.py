@@ -81,7 +81,7 @@ def limiter_chart(summary: ScoreSummary) -> Chart | None:
         marks.append(Curve(x, y, endpoint if len(by_endpoint) > 1 else "", look, stepped=True))
         told = tuple(f"{one.seconds:.1f} s: {one.what}; {one.window:,} in flight{_rate(one)}" for one in changes)
         marks.append(Dots(tuple(times), tuple(windows), look=look, told=told))
-    cuts = sum(one.what in ("429", "overload") for one in summary.limiter)
+    cuts = sum(one.is_cut for one in summary.limiter)
     said = (
         "How many requests may be in flight. A point is a change of what the limiter allows"
         f"{f'; {cuts:,} of them follow a sign of congestion' if cuts else ''}."

@@ -161,5 +161,6 @@ class ScoreWatch:
             earlier = [event for event in events if event.at < self.began]
             for event in [*earlier[-1:], *events[len(earlier) :]]:
                 since = max(0.0, event.at - self.began)
-                found.append(LimiterChange(endpoint, since, event.what, event.window, event.requests_per_minute))
+                kept = event.requests_per_minute
+                found.append(LimiterChange(endpoint, since, event.what, event.window, kept, event.is_cut))
         return tuple(sorted(found, key=lambda change: change.seconds)[-MOST_CHANGES:])
