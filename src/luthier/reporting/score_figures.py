@@ -8,6 +8,7 @@ from luthier.evaluation.population_stability import PopulationStability
 from luthier.evaluation.score_summary import LatencySummary, LimiterChange, ScoreSummary, Throughput
 from luthier.reporting.charts.chart import Axis, Bars, Chart, Curve, Dots, Mark, Rule, Strip, Strips
 from luthier.reporting.numbers import number
+from luthier.reporting.score_sentences import duration
 
 __all__ = ["label_strips", "latency_chart", "limiter_chart", "throughput_chart"]
 
@@ -51,7 +52,7 @@ def throughput_chart(summary: ScoreSummary, found: Throughput) -> Chart:
     named = "answers of the service" if found.what == "answers" else "rows written"
     marks: list[Mark] = [Curve(x, y, named, stepped=True)]
     said = (
-        f"{found.what.capitalize()} a second, in steps of {number(found.step_seconds, 'seconds')}; the dotted line is "
+        f"{found.what.capitalize()} a second, in steps of {duration(found.step_seconds)}; the dotted line is "
         f"the mean, {found.mean_rate:,.1f} a second."
     )
     for look, (endpoint, changes) in enumerate(_by_endpoint(summary.limiter).items(), 1):
@@ -99,21 +100,20 @@ def limiter_chart(summary: ScoreSummary) -> Chart | None:
 def latency_chart(found: LatencySummary) -> Chart:
     """How long calls took."""
     told = tuple(
-        f"{number(low, 'seconds')} to {number(high, 'seconds')}: {calls:,} rows"
+        f"{duration(low)} to {duration(high)}: {calls:,} rows"
         for low, high, calls in zip(found.edges[:-1], found.edges[1:], found.calls, strict=True)
     )
     wide = found.edges[-1] > 3 * found.edges[0]
     return Chart(
         "",
-        f"How long the calls of a row took, for rows that were asked now: half within "
-        f"{number(found.p50_seconds, 'seconds')}, 95% within {number(found.p95_seconds, 'seconds')}, the longest "
-        f"{number(found.longest_seconds, 'seconds')}.",
+        f"How long the calls of a row took, of rows that were asked now: half within {duration(found.p50_seconds)}, "
+        f"95% within {duration(found.p95_seconds)} (the dotted lines), the longest {duration(found.longest_seconds)}.",
         Axis("seconds", "seconds", "log" if wide else "linear"),
         Axis("rows", "count", from_zero=True),
         (
             Bars(found.edges, tuple(map(float, found.calls)), told=told),
-            Rule(found.p50_seconds, "p50", "x"),
-            Rule(found.p95_seconds, "p95", "x"),
+            Rule(found.p50_seconds, across="x"),
+            Rule(found.p95_seconds, across="x"),
         ),
         height=200,
     )

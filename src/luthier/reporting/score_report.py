@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luthier.evaluation.population_stability import LARGE_SHIFT, SMALL_SHIFT, LabelShare, PopulationStability
-from luthier.evaluation.score_summary import ErrorCount, RowExample, ScoreSummary, SlowRow
+from luthier.evaluation.score_summary import ErrorCount, Expected, RowExample, ScoreSummary, SlowRow
 from luthier.providers.prices import dollars
 from luthier.reporting.charts.chart import Figure
 from luthier.reporting.numbers import number
@@ -57,7 +57,7 @@ def score_page(summary: ScoreSummary) -> Page:
     wrote = f" and {summary.target} written" if summary.ending == "finished" and summary.target else ""
     by = f" by {summary.spec}" if summary.spec else ""
     return Page(
-        f"Score: {summary.task or summary.source}",
+        f"Score: {summary.task}" if summary.task else "Score",
         f"{read}{wrote}; {summary.rows:,} rows{by} in {number(summary.elapsed_seconds, 'seconds')}.",
         tuple(score_sentences(summary)),
         tuple(sections),
@@ -123,41 +123,44 @@ def _cost(summary: ScoreSummary) -> list[Section]:
     expected = summary.expected
     if expected is None and not (summary.input_tokens or summary.output_tokens):
         return []
-    rows: list[Row] = []
-    if expected is not None:
-        low, high = expected.calls_low, expected.calls_high
-        calls = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        most = "" if expected.output_tokens_high is None else f"at most {expected.output_tokens_high:,}"
-        cost = "unknown" if expected.cost_usd is None else f"about {dollars(expected.cost_usd)}"
-        if expected.cost_usd_high is not None:
-            cost += f", at most {dollars(expected.cost_usd_high, up=True)}"
-        rows += [
-            Row(("answers fetched now", calls, f"{summary.fetched:,}")),
-            Row(
-                (
-                    "tokens in",
-                    f"about {expected.input_tokens:,}, at most {expected.input_tokens_high:,}",
-                    f"{summary.input_tokens:,}",
-                )
-            ),
-            Row(("tokens out", most, f"{summary.output_tokens:,}")),
-            Row(("spent now", cost, money(summary.spent_usd)), "first"),
-        ]
-    else:
-        rows += [
-            Row(("answers fetched now", "", f"{summary.fetched:,}")),
-            Row(("tokens in", "", f"{summary.input_tokens:,}")),
-            Row(("tokens out", "", f"{summary.output_tokens:,}")),
-            Row(("spent now", "", money(summary.spent_usd)), "first"),
-        ]
     about = "about " if summary.estimated and summary.cost_usd is not None else ""
-    rows += [
-        Row(("cost of all answers, those of the journal included", "", f"{about}{money(summary.cost_usd)}")),
-        Row(("input tokens that the service had cached", "", f"{summary.cached_input_tokens:,}")),
-        Row(("rows that cost nothing now", "", f"{summary.from_journal:,}")),
+    rows = [
+        ("answers fetched now", _expected_calls(expected), f"{summary.fetched:,}"),
+        ("tokens in", _expected_input(expected), f"{summary.input_tokens:,}"),
+        ("tokens out", _expected_output(expected), f"{summary.output_tokens:,}"),
+        ("spent now", _expected_cost(expected), money(summary.spent_usd)),
+        ("cost of all answers, those of the journal included", "", f"{about}{money(summary.cost_usd)}"),
     ]
-    columns = (Column("", kind="name"), Column("expected"), Column("came"))
-    return [Section("Tokens and cost", (Table(columns, tuple(rows)),))]
+    if summary.cached_input_tokens:
+        rows.append(("input tokens that the service had cached", "", f"{summary.cached_input_tokens:,}"))
+    if summary.from_journal:
+        rows.append(("rows that cost nothing now", "", f"{summary.from_journal:,}"))
+    columns = (Column("", kind="name"), Column("expected"), Column("actual"))
+    return [Section("Tokens and cost", (Table(columns, tuple(map(Row, rows))),))]
+
+
+def _expected_calls(expected: Expected | None) -> str:
+    if expected is None:
+        return ""
+    low, high = expected.calls_low, expected.calls_high
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _expected_input(expected: Expected | None) -> str:
+    return "" if expected is None else f"about {expected.input_tokens:,}, at most {expected.input_tokens_high:,}"
+
+
+def _expected_output(expected: Expected | None) -> str:
+    if expected is None:
+        return ""
+    return "without bound" if expected.output_tokens_high is None else f"at most {expected.output_tokens_high:,}"
+
+
+def _expected_cost(expected: Expected | None) -> str:
+    if expected is None or expected.cost_usd is None:
+        return ""
+    most = "" if expected.cost_usd_high is None else f", at most {dollars(expected.cost_usd_high, up=True)}"
+    return f"about {dollars(expected.cost_usd)}{most}"
 
 
 def _speed(summary: ScoreSummary) -> list[Section]:

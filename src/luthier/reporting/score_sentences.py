@@ -5,10 +5,11 @@ from __future__ import annotations
 from luthier.evaluation.population_stability import LARGE_SHIFT, SMALL_SHIFT, PopulationStability
 from luthier.evaluation.score_summary import ScoreSummary, Throughput
 from luthier.providers.prices import dollars
+from luthier.reporting.numbers import number
 from luthier.reporting.short_names import shortened
 from luthier.tasks.prediction import STATES
 
-__all__ = ["ENDINGS", "meaning_of", "money", "score_lines", "score_sentences", "stability_sentence"]
+__all__ = ["ENDINGS", "duration", "meaning_of", "money", "score_lines", "score_sentences", "stability_sentence"]
 
 MEANING = {
     "ok": "a label of the task",
@@ -58,13 +59,14 @@ def score_sentences(summary: ScoreSummary) -> list[str]:
     out = []
     if summary.ending != "finished":
         out.append(
-            f"This score {ENDINGS[summary.ending]}, so no table is written. Answers that were paid for are in the "
-            "journal; the same command goes on from there."
+            f"This score {ENDINGS[summary.ending]}, so no table is written. The {summary.fetched:,} answers that were "
+            f"fetched now (cost: {money(summary.spent_usd)}) are in the journal; the same command goes on from there."
         )
         out += [summary.reason] if summary.reason else []
     rows, ok = summary.rows, summary.states.get("ok", 0)
     if rows:
-        out.append(f"{ok:,} of {rows:,} rows ({ok / rows:.1%}) have a {summary.value_name}.")
+        counted = "rows" if summary.ending == "finished" else "rows answered so far"
+        out.append(f"{ok:,} of {rows:,} {counted} ({ok / rows:.1%}) have a {summary.value_name}.")
     if summary.transient:
         out.append(f"{summary.transient:,} rows failed for a reason that may pass: run the same command again.")
     if summary.errors:
@@ -95,6 +97,18 @@ def meaning_of(summary: ScoreSummary) -> dict[str, str]:
 def money(usd: float | None) -> str:
     """An amount, or that it is not known."""
     return "unknown (give the endpoint a price)" if usd is None else dollars(usd)
+
+
+def duration(seconds: float) -> str:
+    """A time, in milliseconds where it is below a second.
+
+    Examples:
+        >>> duration(0.0284), duration(0.125), duration(3.14159), duration(0.0004)
+        ('28 ms', '125 ms', '3.14 s', '<1 ms')
+    """
+    if seconds >= 1:
+        return number(seconds, "seconds")
+    return "<1 ms" if seconds < 0.001 else f"{1000 * seconds:.0f} ms"
 
 
 def stability_sentence(found: PopulationStability) -> str:
@@ -174,8 +188,8 @@ def _speed(found: Throughput) -> str:
     rates = sorted(found.rates)
     middle = rates[len(rates) // 2]
     return (
-        f"{sum(found.counts):,} answers came in {found.seconds:,.1f} s: {found.mean_rate:,.1f} a second, in the middle "
-        f"of the time {middle:,.1f}"
+        f"{sum(found.counts):,} answers came in {found.seconds:,.1f} s: {found.mean_rate:,.1f} a second on average, "
+        f"and at least {middle:,.1f} a second for half of the time"
     )
 
 

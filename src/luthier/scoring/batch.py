@@ -217,7 +217,8 @@ class FileScore:
             report.elapsed_seconds = watch.elapsed_seconds
             report.limiter = watch.limiter_changes(counts.history)
             report.rate_limited = counts.rate_limited - limited_before
-            report.input_digest, report.output_digest = read.hexdigest, wrote.hexdigest
+            if report.ending == "finished":
+                report.input_digest, report.output_digest = read.hexdigest, wrote.hexdigest
         return report
 
 
