@@ -92,7 +92,7 @@ def test_the_page_of_a_score_is_kept_and_made_again_from_what_the_run_keeps(
     again = page_text(run_page(run.info.run_id))
     for page in (kept, again):
         assert "Rows without a label" in page
-        assert "Tokens and cost" in page
+        assert "Expected and actual" in page
         assert "no &lt;b&gt;such&lt;/b&gt; thing" in page
         assert "<script>alert(1)" not in page
 

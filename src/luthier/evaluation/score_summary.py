@@ -34,6 +34,7 @@ class Expected:
     output_tokens_high: int | None
     cost_usd: float | None
     cost_usd_high: float | None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,8 @@ class ScoreSummary:
         states: rows per state.
         labels: rows per predicted label; empty for tasks that are no closed set.
         stability: the predicted labels against those of training; `None` where there is nothing to compare.
-        input_tokens, output_tokens: of all answers, those of the journal included.
+        input_tokens, output_tokens: of all answers, those of the journal included; of those fetched now where it did
+            not finish, as is `cost_usd`.
         cached_input_tokens: input tokens of answers fetched now that the service had cached.
         cost_usd: price of all answers; `None` when a price is unknown.
         spent_usd: price of the answers that were fetched now; `None` when a price is unknown.

@@ -70,9 +70,9 @@ def throughput_chart(summary: ScoreSummary, found: Throughput) -> Chart:
 
 
 def limiter_chart(summary: ScoreSummary) -> Chart | None:
-    """How many requests might be in flight over time, a point where it changed; `None` where nothing changed."""
+    """How many requests might be in flight over time, a point where it changed; `None` where it never did."""
     by_endpoint = _by_endpoint(summary.limiter)
-    if not by_endpoint:
+    if all(len({one.window for one in changes}) == 1 for changes in by_endpoint.values()):
         return None
     end = summary.throughput.seconds if summary.throughput else max(one.seconds for one in summary.limiter)
     marks: list[Mark] = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from luthier.engine.report import counted
 from luthier.evaluation.population_stability import LARGE_SHIFT, SMALL_SHIFT, LabelShare, PopulationStability
-from luthier.evaluation.score_summary import ErrorCount, Expected, RowExample, ScoreSummary, SlowRow
+from luthier.evaluation.score_summary import ErrorCount, Expected, LimiterChange, RowExample, ScoreSummary, SlowRow
 from luthier.providers.prices import dollars
-from luthier.reporting.charts.chart import Figure
 from luthier.reporting.numbers import number
 from luthier.reporting.score_figures import label_strips, latency_chart, limiter_chart, throughput_chart
-from luthier.reporting.score_sentences import meaning_of, money, score_sentences
+from luthier.reporting.score_sentences import duration, meaning_of, money, score_sentences
 from luthier.reporting.table import (
     Block,
     Column,
@@ -128,15 +128,17 @@ def _cost(summary: ScoreSummary) -> list[Section]:
         ("answers fetched now", _expected_calls(expected), f"{summary.fetched:,}"),
         ("tokens in", _expected_input(expected), f"{summary.input_tokens:,}"),
         ("tokens out", _expected_output(expected), f"{summary.output_tokens:,}"),
+        ("time", _expected_time(expected), duration(summary.elapsed_seconds)),
         ("spent now", _expected_cost(expected), money(summary.spent_usd)),
-        ("cost of all answers, those of the journal included", "", f"{about}{money(summary.cost_usd)}"),
     ]
+    if summary.ending == "finished":
+        rows.append(("cost of all answers, those of the journal included", "", f"{about}{money(summary.cost_usd)}"))
     if summary.cached_input_tokens:
         rows.append(("input tokens that the service had cached", "", f"{summary.cached_input_tokens:,}"))
     if summary.from_journal:
         rows.append(("rows that cost nothing now", "", f"{summary.from_journal:,}"))
     columns = (Column("", kind="name"), Column("expected"), Column("actual"))
-    return [Section("Tokens and cost", (Table(columns, tuple(map(Row, rows))),))]
+    return [Section("Expected and actual", (Table(columns, tuple(map(Row, rows))),))]
 
 
 def _expected_calls(expected: Expected | None) -> str:
@@ -156,6 +158,10 @@ def _expected_output(expected: Expected | None) -> str:
     return "without bound" if expected.output_tokens_high is None else f"at most {expected.output_tokens_high:,}"
 
 
+def _expected_time(expected: Expected | None) -> str:
+    return "" if expected is None or expected.seconds is None else f"about {duration(expected.seconds)}"
+
+
 def _expected_cost(expected: Expected | None) -> str:
     if expected is None or expected.cost_usd is None:
         return ""
@@ -167,9 +173,11 @@ def _speed(summary: ScoreSummary) -> list[Section]:
     blocks: list[Block] = []
     if summary.throughput is not None:
         blocks.append(throughput_chart(summary, summary.throughput))
-    limits: Figure | None = limiter_chart(summary)
-    if limits is not None:
-        blocks.append(Section("What the limiter allowed", (limits,)))
+    if summary.limiter:
+        drawn = limiter_chart(summary)
+        figures: tuple[Block, ...] = () if drawn is None else (drawn,)
+        count = counted(len(summary.limiter), "change")
+        blocks.append(Section("What the limiter allowed", (*figures, Fold(count, (_limiter_table(summary),)))))
     if summary.latency is not None:
         blocks.append(Section("Latency", (latency_chart(summary.latency),)))
     calls = [
@@ -184,11 +192,22 @@ def _speed(summary: ScoreSummary) -> list[Section]:
     return [Section("Speed", tuple(blocks))] if blocks else []
 
 
+def _limiter_table(summary: ScoreSummary) -> Table:
+    columns: Columns[LimiterChange] = [
+        (Column("after", "seconds"), lambda one: one.seconds),
+        (Column("what happened", kind="name", least=24), lambda one: one.what),
+        (Column("in flight, at most", "count"), lambda one: one.window),
+        (Column("requests a minute", "count"), lambda one: one.requests_per_minute),
+        (Column("endpoint"), lambda one: one.endpoint),
+    ]
+    return Table.of(summary.limiter, columns)
+
+
 def _models(summary: ScoreSummary) -> list[Section]:
     if not summary.models:
         return []
     columns: Columns[tuple[str, int]] = [
-        (Column("model, as the service named it", kind="name"), lambda one: one[0]),
+        (Column("model", kind="name", hint="As the service named it."), lambda one: one[0]),
         (Column("answers fetched now", "count"), lambda one: one[1]),
     ]
     return [Section("Models that answered", (Table.of(summary.models.items(), columns),))]

@@ -126,10 +126,10 @@ class BatchReport:
             "rows": self.rows,
             **{f"rows_{state}": self.states[state] for state in STATES},
             "rows_from_journal": self.from_journal,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
+            "input_tokens": summary.input_tokens,
+            "output_tokens": summary.output_tokens,
             "rows_cost_estimated": self.estimated or None,
-            "cost_usd": self.cost_usd,
+            "cost_usd": summary.cost_usd,
             "spent_usd": summary.spent_usd,
             "latency_p50_seconds": self.latency_seconds(0.5),
             "latency_p95_seconds": self.latency_seconds(0.95),
@@ -144,6 +144,7 @@ class BatchReport:
     def summary(self) -> ScoreSummary:
         """What it came to, as the record that its run keeps."""
         fetched, spec = self.watch.fetched, self.spec
+        done = self.ending == "finished"
         return ScoreSummary(
             ending=self.ending,
             reason=self.reason,
@@ -157,12 +158,12 @@ class BatchReport:
             states={state: self.states[state] for state in STATES},
             labels=dict(self.labels),
             stability=None if self.mix is None else population_stability(self.mix, self.labels, tuple(self.labels)),
-            input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens,
-            cached_input_tokens=fetched.usage.cached_input_tokens,
-            cost_usd=self.cost_usd,
             # Of a batch that did not finish, chunks that are not written have paid answers too.
-            spent_usd=self.spent_usd if self.ending == "finished" else fetched.cost_usd,
+            input_tokens=self.input_tokens if done else fetched.usage.input_tokens,
+            output_tokens=self.output_tokens if done else fetched.usage.output_tokens,
+            cached_input_tokens=fetched.usage.cached_input_tokens,
+            cost_usd=self.cost_usd if done else fetched.cost_usd,
+            spent_usd=self.spent_usd if done else fetched.cost_usd,
             from_journal=self.from_journal,
             transient=self.transient,
             estimated=self.estimated,
@@ -211,4 +212,5 @@ def expected_of(plan: Plan, *, by_batch: bool = False) -> Expected | None:
         output_tokens_high=spec.output_tokens,
         cost_usd=spec.cost_usd_batch if by_batch else spec.cost_usd,
         cost_usd_high=spec.cost_usd_high_batch if by_batch else spec.cost_usd_high,
+        seconds=None if by_batch else spec.seconds,
     )
