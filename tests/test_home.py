@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -13,7 +15,8 @@ import pytest
 
 from luthier.deployments.records import ControllerProcess
 from luthier.deployments.store import DeploymentStore
-from luthier.home import make_database
+from luthier.errors import UserError
+from luthier.home import luthier_home, make_database, migrate_database
 from luthier.journal.journal import Journal
 from luthier.serving.daily_budget import DailyBudget
 
@@ -34,6 +37,24 @@ def look(path: Path) -> bytes:
 def test_a_database_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     make_database(tmp_path / "new.db")
     assert stat.S_IMODE((tmp_path / "new.db").stat().st_mode) == 0o600 or sys.platform == "win32"
+
+
+def test_a_home_that_cannot_be_made_names_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LUTHIER_HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"LUTHIER_HOME: .*file cannot be made"):
+        luthier_home()
+
+
+def test_a_migration_on_a_full_disk_says_that_the_disk_is_full(tmp_path: Path) -> None:
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE large (text)")
+        connection.executemany("INSERT INTO large VALUES (?)", [("x" * 4000,)] * 100)
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA max_page_count = 10")
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            migrate_database(connection, [fill], lambda version: ValueError(version))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from luthier.errors import UserError
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -21,6 +23,9 @@ def luthier_home() -> Path:
     """Folder of the journal and of the embedded server's state; made on first use, mode 0700.
 
     `LUTHIER_HOME` names it; by default the user's data folder of the platform.
+
+    Raises:
+        UserError: it cannot be made.
     """
     return _folder("LUTHIER_HOME", "user_data_dir", 0o700)
 
@@ -36,6 +41,9 @@ def cache_folder() -> Path:
     """Folder of downloaded weights and sample data, which can be deleted at any time.
 
     `LUTHIER_CACHE` names it; by default the user's cache folder of the platform.
+
+    Raises:
+        UserError: it cannot be made.
     """
     return _folder("LUTHIER_CACHE", "user_cache_dir", 0o777)
 
@@ -78,7 +86,9 @@ def migrate_database(
         connection.execute(f"PRAGMA user_version = {len(steps)}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # On a full disk SQLite has rolled back by itself, and a second time would be an error that hides the first.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
 
 
@@ -94,5 +104,11 @@ def _folder(variable: str, default: str, mode: int) -> Path:
         import platformdirs
 
         folder = Path(getattr(platformdirs, default)("luthier", appauthor=False))
-    folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    except OSError as error:
+        raise UserError(
+            f"{variable}: the folder {folder} cannot be made ({error.strerror}). Name a folder that can be written: "
+            f"export {variable}=..."
+        ) from error
     return folder

@@ -300,7 +300,8 @@ class DeploymentStore:
                 yield self._connection.execute
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
 
     def _insert_revision(self, request: DeploymentRequest, model: ResolvedModel, bounds: RolloutBounds) -> int:

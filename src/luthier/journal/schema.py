@@ -173,7 +173,10 @@ def explain(error: sqlite3.Error, path: Path | None) -> UserError:
             f"its answers would be paid once more, unless `sqlite3 '{place}.damaged' .recover` saves them."
         )
     elif name.startswith("SQLITE_IOERR"):
-        cure = "its disk does not answer. WAL needs a local disk: name a file on one in LUTHIER_JOURNAL."
+        cure = (
+            "its disk is full or does not answer. Free some space and run again. WAL needs a local disk: name a file "
+            "on one in LUTHIER_JOURNAL."
+        )
     else:
         cure = "run again, or name another file in LUTHIER_JOURNAL."
     return UserError(f"the journal {place} failed ({error}): {cure}")
