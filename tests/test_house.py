@@ -20,7 +20,8 @@ SOURCE = Path(luthier.__file__).parent
 
 # Lowest first. Rooms on one floor do not import each other.
 FLOORS: list[set[str]] = [
-    {"errors", "home", "on_demand", "processes"},
+    {"errors"},
+    {"home", "on_demand", "processes"},
     {"documents", "journal", "outputs", "terminals"},
     {"tables"},
     {"tasks"},
