@@ -124,7 +124,7 @@ async def with_sdk(url: str, rows: int, texts_a_call: int) -> tuple[float, float
 
 
 def contest(name: str, url: str, rows: int) -> None:
-    from luthier.engine.endpoint_queue import MOST_TEXTS
+    from luthier.engine.lanes import MOST_TEXTS
 
     if name in ("engine", "again"):
         wall, cpu = asyncio.run(with_engine(url, rows, name == "again"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from luthier.endpoints import Answer, Budget, Endpoint, Engine, Journal, Price, Report
-from luthier.engine.endpoint_queue import MOST_TEXTS
+from luthier.engine.lanes import MOST_TEXTS
 from luthier.errors import BudgetReached, EndpointError, Interrupted
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.questions import question

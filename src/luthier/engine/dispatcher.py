@@ -15,20 +15,20 @@ Calls that ask the same wait for one request.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
 from luthier.engine.ask_options import AskOptions
-from luthier.engine.endpoint_queue import LOOKAHEAD, Call, EndpointQueue, PendingRequest, Permit, StopReason
+from luthier.engine.endpoint_queue import LOOKAHEAD, Call, EndpointQueue, PendingRequest, StopReason
 from luthier.engine.estimates import Pricing
-from luthier.engine.exchanges import ExchangeObserver, observed_exchange, regrouped, split
+from luthier.engine.exchanges import ExchangeObserver, observed_exchange, regrouped
+from luthier.engine.failed_requests import FailedRequests
 from luthier.engine.identities import Identities
+from luthier.engine.lanes import Lane, Permit
 from luthier.engine.limiter import Limiter
-from luthier.engine.pacing import Ticket
 from luthier.engine.report import Report
-from luthier.engine.retries import RETRYABLE, EngineSettings, RetryPolicy
+from luthier.engine.retries import EngineSettings, RetryPolicy
 from luthier.engine.shared_journal import MOST_UNCOMMITTED, UNWRITABLE, SharedJournal, entry_of
 from luthier.errors import EndpointError, UserError
 from luthier.journal.journal import Journal, JournalEntry
@@ -39,13 +39,12 @@ from luthier.providers.keys import answer_keys, key_prefix
 from luthier.providers.prices import price_needed
 from luthier.providers.redaction import redact
 from luthier.providers.transport import Reply, shared_transport
-from luthier.replies.cures import stopping_error
 from luthier.replies.failures import Verdict, unreadable
 from luthier.replies.reading import ReplyPart, Unreadable
 
 __all__ = ["Dispatcher"]
 
-log = logging.getLogger("luthier.engine")
+Account = tuple[str, str | None, str]
 
 
 class Dispatcher:
@@ -55,12 +54,13 @@ class Dispatcher:
         self.settings, self.report, self.pricing = settings, report, pricing
         self.stopped: StopReason | None = None
         self._loop = asyncio.get_running_loop()
-        self._transport = shared_transport()
+        self.transport = shared_transport()
         callbacks = self._settle_elsewhere, self._start, self._stop_by_error
         self.shared = SharedJournal(journal, self._loop, pricing, *callbacks)
-        self._retries = RetryPolicy(settings)
+        self._failed = FailedRequests(self, RetryPolicy(settings))
         self.identities = Identities(self.shared, settings, self._probe)
-        self._queues: dict[tuple[str, str | None, str], EndpointQueue] = {}
+        self._lanes: dict[Account, Lane] = {}
+        self._queues: dict[tuple[Account, ...], EndpointQueue] = {}
         self._pending: dict[bytes, PendingRequest] = {}
         self._calls: set[Call] = set()
         self._sending: dict[asyncio.Task[None], PendingRequest] = {}
@@ -73,7 +73,8 @@ class Dispatcher:
         """One answer per request, in order; the one implementation behind every way to ask."""
         reports = (self.report,) if options.report is None else (self.report, options.report)
         if self.stopped is None:
-            await PROVIDERS[endpoint.provider].prepare(endpoint)
+            for one in endpoint.pool:
+                await PROVIDERS[one.provider].prepare(one)
         for report in reports:
             report.requests += len(requests)
         if not requests:
@@ -83,7 +84,7 @@ class Dispatcher:
         call.progress.tell(lambda progress: progress.expect(len(requests)))
         try:
             if self.stopped is not None:
-                self._stop_call(call, self.stopped)
+                self.stop_call(call, self.stopped)
             else:
                 await self._enqueue(call, requests)
             await call.done
@@ -104,8 +105,9 @@ class Dispatcher:
         if options.budget is not None:
             if answer is not None:
                 options.budget.spend(answer.cost_usd or 0.0)
-            if self.stopped is None and not self.pricing.prices.known(endpoint, reported):
-                raise price_needed(endpoint)
+            for one in endpoint.pool:
+                if self.stopped is None and not self.pricing.prices.known(one, reported):
+                    raise price_needed(one)
         return reported
 
     def _open(
@@ -124,7 +126,7 @@ class Dispatcher:
             call.options.budget.listen(call, None)
         if not call.is_over:
             # The caller has left: what is in flight is still committed to the journal.
-            self._stop_call(call, "left")
+            self.stop_call(call, "left")
             if call.options.gives_up_at is not None:
                 self._loop.call_at(call.options.gives_up_at, self._abandon)
 
@@ -136,15 +138,22 @@ class Dispatcher:
 
     def queue_of(self, endpoint: Endpoint) -> EndpointQueue:
         """What is to be sent there."""
-        key = (endpoint.address, endpoint.key_variable, endpoint.model)
-        queue = self._queues.get(key)
+        accounts = tuple(one.account for one in endpoint.pool)
+        queue = self._queues.get(accounts)
         if queue is None:
+            lanes = [self._lane(one) for one in endpoint.pool]
             clock = self.settings.clock
-            limiter = Limiter(endpoint.limits, clock, self.settings.limits_share)
-            queue = self._queues[key] = EndpointQueue(limiter, self._loop, clock, self._admit, self._launch)
-        else:
-            queue.limiter.configure(endpoint.limits)
+            queue = self._queues[accounts] = EndpointQueue(lanes, self._loop, clock, self._admit, self._launch)
+        queue.configure(endpoint)
         return queue
+
+    def _lane(self, endpoint: Endpoint) -> Lane:
+        lane = self._lanes.get(endpoint.account)
+        if lane is None:
+            clock, cooldowns = self.settings.clock, self.settings.cooldowns
+            limiter = Limiter(endpoint.limits, clock, self.settings.limits_share)
+            lane = self._lanes[endpoint.account] = Lane(limiter, clock, *cooldowns)
+        return lane
 
     async def _probe(self, request: Request, endpoint: Endpoint) -> Call:
         call = self._open(1, endpoint, AskOptions(), (self.report,))
@@ -163,7 +172,7 @@ class Dispatcher:
         identity = PROVIDERS[call.endpoint.provider].identity(call.endpoint, call.reported_model)
         if identity is None:
             raise EndpointError(f"{call.endpoint.label} does not say which model it is; name one with `identity:`.")
-        await self.identities.remember_last(call.endpoint)
+        await self.identities.remember_last(call)
         prefix, options = key_prefix(call.endpoint, identity), call.options
         source = enumerate(requests)
         while call.stop_reason in (None, "outage") and (some := list(islice(source, LOOKAHEAD))):
@@ -218,26 +227,26 @@ class Dispatcher:
         retry = pending.call.options.retry_failed and entry.created < pending.elsewhere_since
         answer = self.shared.answer(entry, pending.request, pending.call.endpoint, retry)
         if answer is not None:
-            self._settle(pending, answer)
+            self.settle(pending, answer)
         return answer is not None
 
     # In flight
 
-    def _admit(self, pending: PendingRequest) -> bool:
-        """Reserves what an HTTP call may cost; False if there is not so much left."""
+    def _admit(self, pending: PendingRequest, endpoint: Endpoint) -> bool:
+        """Reserves what an HTTP call to an endpoint may cost; False if there is not so much left."""
         budget = pending.call.options.budget
-        if budget is None or self.pricing.reserve(pending, budget):
+        if budget is None or self.pricing.reserve(pending, endpoint, budget):
             return True
         if not budget.reservations:
             # Nothing is in flight whose price could turn out lower than what was reserved for it.
-            self._stop_call(pending.call, "budget")
+            self.stop_call(pending.call, "budget")
         return False
 
-    def _launch(self, pending: PendingRequest, ticket: Ticket) -> None:
+    def _launch(self, pending: PendingRequest, permit: Permit) -> None:
         call, members = pending.call, pending.members
         call.cause.in_flight += 1
         call.cause.sent += 1
-        permit = Permit(call.queue, ticket, len(members), call.cause.sent)
+        permit.number = call.cause.sent
         for member in members:
             member.state, member.permit = "in_flight", permit
             member.attempts += 1
@@ -249,170 +258,78 @@ class Dispatcher:
         task.add_done_callback(self._sending.pop)
 
     async def _send(self, pending: PendingRequest) -> None:
-        call, members = pending.call, pending.members
-        provider = PROVIDERS[call.endpoint.provider]
+        call, members, endpoint = pending.call, pending.members, pending.permit.endpoint
+        provider = PROVIDERS[endpoint.provider]
         try:
-            outcome = await observed_exchange(pending, provider, self._transport, self.observer)
+            outcome = await observed_exchange(pending, provider, self.transport, self.observer)
             if isinstance(outcome, Verdict):
-                await self._fail(pending, outcome)
+                await self._failed.take(pending, outcome)
             elif unread := self._succeed(pending, *outcome):
                 reason = next(part for part in outcome[1] if isinstance(part, Unreadable))
-                await self._fail(unread, unreadable(reason, provider.secrets(call.endpoint)))
+                await self._failed.take(unread, unreadable(reason, provider.secrets(endpoint)))
         except BaseException as error:
             # A request that is never settled would keep its call waiting for ever.
             left = [member for member in members if member.state == "in_flight"]
             if left:
                 pending.refund()
                 self._stop_by_error(call, error)
-            words = redact(f"{type(error).__name__}: {error}", provider.secrets(call.endpoint))
+            words = redact(f"{type(error).__name__}: {error}", provider.secrets(endpoint))
             for member in left:
-                self._settle(member, Answer(failure="transient", error=words))
+                self.settle(member, Answer(failure="transient", error=words))
             if not isinstance(error, Exception):
                 raise
         finally:
             call.cause.in_flight -= 1
             if call.cause.is_doubtful:
-                self._judge_together(call)
+                self._failed.judge_together(call)
 
     def _succeed(
         self, pending: PendingRequest, reply: Reply, parts: Sequence[ReplyPart | Unreadable]
     ) -> PendingRequest | None:
         """Keeps what can be read; what cannot is returned, to be judged as an HTTP call of its own."""
-        call, members = pending.call, pending.members
-        endpoint, queue = call.endpoint, call.queue
+        call, members, permit = pending.call, pending.members, pending.permit
+        lane, endpoint = permit.lane, call.endpoint
         good = [(member, part) for member, part in zip(members, parts, strict=True) if isinstance(part, ReplyPart)]
-        paid_usd, usage = self.pricing.settle(endpoint, [(member.units, part) for member, part in good])
+        paid_usd, usage = self.pricing.settle(permit.endpoint, [(member.units, part) for member, part in good])
         pending.refund(paid_usd)
         used = 0 if usage.estimated else usage.input_tokens + usage.output_tokens
-        queue.limiter.answered(pending.permit.ticket, float(used) if used else None)
+        lane.limiter.answered(permit.ticket, float(used) if used else None)
         if pending.split is not None and len(good) == len(members):
             pending.split.left -= 1
             if not pending.split.left:
-                queue.takes_at_most(pending.split.texts)
+                lane.takes_at_most(pending.split.texts)
         pending.disband()
         if good:
-            queue.answered = True
-            for owed in call.cause.answer(pending.permit.number):
+            lane.served(is_trial=permit.is_trial)
+            call.answered_by(permit, len(good))
+            for owed in call.cause.answer(permit.number):
                 self.shared.keep(owed, owed.key, None)
             if good[0][0].journaled and (model := good[0][1].answer.model) is not None:
-                self.identities.notice(call, model)
+                self.identities.notice(call, permit.endpoint, model)
         for member, part in good:
+            if member.tried:
+                self._failed.answered_after(member)
             answer = replace(part.answer, latency_seconds=reply.latency_seconds)
             if not member.journaled:
-                self._settle(member, answer)
+                self.settle(member, answer)
                 continue
             identity = PROVIDERS[endpoint.provider].identity(endpoint, answer.model) or member.identity
             if identity != member.identity:
                 # Another model was deployed under the name meanwhile: its answer is not kept as the old one's.
                 self.identities.forget(endpoint)
-            self._keep(member, entry_of(member, answer, reply.status, part.body, identity), answer)
+            self.keep(member, entry_of(member, answer, reply.status, part.body, identity), answer)
         bad = [member for member, part in zip(members, parts, strict=True) if not isinstance(part, ReplyPart)]
         return regrouped(bad)[0] if bad else None
 
-    async def _fail(self, pending: PendingRequest, verdict: Verdict) -> None:
-        """Queues the request again, splits its HTTP call, settles it as failed, or stops its call."""
-        call, cause = pending.call, pending.call.cause
-        pending.refund()
-        self._tell_limiter(pending, verdict)
-        if verdict.by_words and (cause.is_disproved("every_row") or cause.in_flight > 1):
-            # The words may be about this row after all: others were answered, or will tell in a moment.
-            verdict = replace(verdict, kind="permanent", cause=None, suspected=verdict.cause, by_words=False)
-        stopping = self._retries.stopping(pending, verdict)
-        if stopping is not None:
-            verdict = stopping
-            if call.stop_reason is None:
-                # What the journal has of an endpoint that is unreachable is worth going on with.
-                self._stop_call(call, "outage" if verdict.cause == "unreachable" else "error")
-                names = None
-                if verdict.cause == "unknown_model":
-                    names = await PROVIDERS[call.endpoint.provider].listed_models(call.endpoint, self._transport)
-                call.error = stopping_error(verdict, call.endpoint, names)
-        elif pending.companions and verdict.kind not in RETRYABLE:
-            self._split(pending, verdict)
-            return
-        halves, again, over = pending.split, list[PendingRequest](), list[PendingRequest]()
-        for member in pending.disband():
-            may = stopping is None and verdict.kind in RETRYABLE
-            goes_on = may and self._take_over(member) and self._retries.allows(member)
-            (again if goes_on else over).append(member)
-            if goes_on and verdict.suspected is not None:
-                cause.suspect(verdict, member.key)
-        for some in regrouped(again):
-            some.split = halves
-            wait = self._retries.wait_seconds(some, verdict)
-            if verdict.unreachable:
-                some.permit.queue.limiter.hold(wait)
-            log.debug("sent again in %.2f s: %s", wait, verdict.message)
-            some.call.retried(wait)
-            self._queue_again(some, wait)
-        for member in over:
-            answer = Answer(failure=verdict.kind, status=verdict.status, error=verdict.message)
-            if not member.journaled or stopping is not None:
-                # What stops a call says nothing about the row: it is asked again next time.
-                self._settle(member, answer)
-                continue
-            entry = entry_of(member, answer, verdict.status)
-            cause.failed_otherwise = cause.failed_otherwise or verdict.suspected is None
-            if verdict.suspected is None or cause.suspect(verdict, member.key, entry):
-                self._keep(member, entry, answer)
-            else:
-                # Nothing was answered yet: every row may meet it. The next ones come from elsewhere in the table.
-                call.unsent.rotate(-(len(call.unsent) // 3))
-                self._settle(member, answer)
-
-    def _tell_limiter(self, pending: PendingRequest, verdict: Verdict) -> None:
-        limiter = pending.call.queue.limiter
-        told = verdict.kind == "rate_limit"
-        if told or (verdict.kind == "transient" and verdict.retry_after_seconds is not None):
-            self._retries.told_to_wait(pending)
-        if told:
-            limiter.refused(pending.permit.ticket, verdict.scarce)
-            for report in pending.call.reports:
-                report.rate_limited += 1
-        elif verdict.kind == "transient":
-            limiter.failed()
-
-    def _split(self, pending: PendingRequest, verdict: Verdict) -> None:
-        """An HTTP call was refused for good: its texts are sent in smaller ones, until the one at fault is alone."""
-        for members, halves in split(pending, verdict.message):
-            staying = []
-            for member in members:
-                member.uncounted_attempts += 1
-                if self._take_over(member):
-                    staying.append(member)
-                else:
-                    self._settle(member, Answer(failure="stopped", error="not sent again"))
-            for some in regrouped(staying):
-                some.split = halves
-                self._queue_again(some, 0.0)
-
-    def _queue_again(self, pending: PendingRequest, wait_seconds: float) -> None:
-        queue, permit = pending.call.queue, pending.permit
-        queue.add_again(pending, wait_seconds)
-        permit.release(len(pending.members))
-        if queue is not permit.queue:
-            queue.pump()
-
-    def _judge_together(self, call: Call) -> None:
-        """Stops a call whose requests all fail alike; the rows are asked again when the cause is removed."""
-        found = call.cause.conclusion(is_over=call.is_over) if call.stop_reason is None else None
-        if found is None:
-            call.queue.pump()
-            return
-        verdict, entries = found
-        # They were kept as the rows' own while that was what they looked like.
-        for entry in entries if call.cause.is_disproved(verdict.suspected) else ():
-            self.shared.keep(replace(entry, failure="transient"), entry.key, None)
-        call.error = stopping_error(replace(verdict, cause=verdict.suspected), call.endpoint)
-        self._stop_call(call, "error")
-
     # Settled
 
-    def _keep(self, pending: PendingRequest, entry: JournalEntry, answer: Answer) -> None:
+    def keep(self, pending: PendingRequest, entry: JournalEntry, answer: Answer) -> None:
+        """Settles a request when its entry is safe in the journal."""
+
         def committed(error: UserError | None) -> None:
             if error is not None:
                 self._stop_by_error(pending.call, error)
-            self._settle(pending, answer)
+            self.settle(pending, answer)
 
         self.shared.keep(entry, pending.key, committed)
         if self._uncommitted < MOST_UNCOMMITTED:
@@ -420,7 +337,7 @@ class Dispatcher:
             pending.state = "answered"
             pending.permit.release()
 
-    def _settle(self, pending: PendingRequest, answer: Answer) -> None:
+    def settle(self, pending: PendingRequest, answer: Answer) -> None:
         """The answer is safe: every call that waits for it has it, and a permit still held is given back."""
         if pending.state == "settled":
             return  # an error that ended its HTTP call has settled it before
@@ -440,14 +357,14 @@ class Dispatcher:
         """Nothing new is sent from now on; what is in flight is completed."""
         self.stopped = reason
         for call in list(self._calls):
-            self._stop_call(call, reason)
+            self.stop_call(call, reason)
 
-    def _stop_call(self, call: Call, reason: StopReason) -> None:
+    def stop_call(self, call: Call, reason: StopReason) -> None:
         """Sends nothing more for a call; what it alone waited for and was not sent comes back as `stopped`."""
         if call.stop_reason is None:
             call.stop_reason = reason
         for pending in (*call.queue.withdraw(call), *self.shared.waiting(call)):
-            if self._take_over(pending):
+            if self.take_over(pending):
                 if pending.state != "elsewhere":
                     self._start(pending)
             elif self._pending.get(pending.key) is pending:
@@ -462,9 +379,9 @@ class Dispatcher:
         # All calls on this account and model would fail the same way; each hears of it from its own requests.
         if call.error is None and call.stop_reason in (None, "error"):
             call.error = error
-        self._stop_call(call, "error")
+        self.stop_call(call, "error")
 
-    def _take_over(self, pending: PendingRequest) -> bool:
+    def take_over(self, pending: PendingRequest) -> bool:
         """Whether any call still waits for a request; calls that stopped meanwhile have their answer now."""
         going_on = [(call, position) for call, position in pending.waiters if call.stop_reason is None]
         if not going_on:
@@ -492,7 +409,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Stops, and waits until what is in flight is committed. The connections belong to all engines and stay."""
         self.stop_all("stopped")
-        while self._uncommitted or any(queue.in_flight for queue in self._queues.values()):
+        while self._uncommitted or any(lane.in_flight for lane in self._lanes.values()):
             self.shared.flush()
             await asyncio.sleep(0.005)
         self.shared.close()

@@ -1,4 +1,4 @@
-"""What is to be sent to one account's share of one model: whose turn it is, when, and how many go in one HTTP call."""
+"""What is to be sent to one model: whose turn it is, when, by which lane, and how many go in one HTTP call."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from itertools import islice
 from typing import Any, Literal
 
 from luthier.engine.ask_options import AskOptions, GuardedProgress
-from luthier.engine.limiter import Limiter
-from luthier.engine.pacing import Ticket
+from luthier.engine.lanes import Lane, Permit
 from luthier.engine.report import Report, damage
 from luthier.errors import Interrupted
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
 from luthier.replies.common_cause import CommonCause
-from luthier.replies.likeliest import LikeliestLimit
+from luthier.replies.failures import Verdict
 
-__all__ = ["LOOKAHEAD", "Call", "EndpointQueue", "PendingRequest", "Permit", "SplitCall", "StopReason", "settings_of"]
+__all__ = ["LOOKAHEAD", "Call", "EndpointQueue", "PendingRequest", "SplitCall", "StopReason", "settings_of"]
 
 log = logging.getLogger("luthier.engine")
 
@@ -33,10 +32,6 @@ StopReason = Literal["stopped", "interrupted", "budget", "error", "outage", "lef
 LOOKAHEAD = 256
 """Requests of a call that are queued before more of them are looked up in the journal; twice as many at most."""
 
-MOST_TEXTS = 256
-"""Texts in one HTTP call. Services take 2,048, but a larger call carries no more a second, and one that is lost costs
-more."""
-
 FEWEST_TEXTS = 32
 """While requests are not what is scarce, an HTTP call is made no smaller than this to use a free permit."""
 
@@ -44,25 +39,8 @@ MOST_TOKENS = 100_000.0
 """OpenAI refuses HTTP calls of more than 300,000; the estimate before the first answer may be off by half."""
 
 
-@dataclass(eq=False, slots=True)
-class Permit:
-    """The place of one HTTP call in its queue's concurrency window.
-
-    Attributes:
-        outstanding: requests of the HTTP call that hold it: not answered, settled or queued again yet.
-        number: of the HTTP call among those of its `Call`, from 1.
-    """
-
-    queue: EndpointQueue
-    ticket: Ticket
-    outstanding: int
-    number: int = 0
-
-    def release(self, count: int = 1) -> None:
-        """So many requests hold it no more; the last gives the permit back."""
-        self.outstanding -= count
-        if not self.outstanding:
-            self.queue.released()
+MADE_UP_FOR = 16.0
+"""Requests that an endpoint of weight 1 is sent before its turn, after a time in which it had no room."""
 
 
 @dataclass(slots=True)
@@ -99,6 +77,7 @@ class PendingRequest:
         told_to_wait_at: when the service first told it to slow down, on the engine's clock; infinity if it never did.
         split: set while its HTTP call is half of one that was refused.
         elsewhere_since: when it began to wait for another process, in seconds since 1970.
+        tried: the lanes that did not answer it since it last waited, and what they said; other lanes come first.
     """
 
     key: bytes
@@ -118,6 +97,7 @@ class PendingRequest:
     companions: tuple[PendingRequest, ...] = ()
     split: SplitCall | None = None
     elsewhere_since: float = 0.0
+    tried: dict[Lane, Verdict] = field(default_factory=dict)
 
     @property
     def members(self) -> tuple[PendingRequest, ...]:
@@ -216,6 +196,23 @@ class Call:
         """Shows that one of its requests will be sent again."""
         self.progress.tell(lambda progress: progress.retried(wait_seconds))
 
+    def answered_by(self, permit: Permit, requests: int) -> None:
+        """Counts which of several endpoints answered."""
+        if permit.name:
+            for report in self.reports:
+                report.answered_by[permit.name] += requests
+
+    def left_out(self, lane: Lane, verdict: Verdict) -> None:
+        """Tells a person that one of several endpoints gets nothing for a while."""
+        if lane not in self.queue.lanes:
+            return
+        name = self.queue.names[self.queue.lanes.index(lane)]
+        log.warning("%s is left out for a while: %s", name, verdict.message)
+        # Without the words, which differ each time: one note is enough.
+        why = "no connection" if verdict.status is None else f"status {verdict.status}"
+        for report in self.reports:
+            report.note(f"{name} failed ({why}) and was left out for a while; the others of the model went on.")
+
     def note(self, text: str) -> None:
         """Tells a person something, in the log and in the reports."""
         log.warning(text)
@@ -235,7 +232,8 @@ class Call:
             log.warning("%s", damage(self.damaged))
         for report in self.reports:
             report.damaged += self.damaged
-            report.history[self.endpoint.label] = list(self.queue.limiter.history)
+            for name, lane in zip(self.queue.names, self.queue.lanes, strict=True):
+                report.history[name or self.endpoint.label] = list(lane.limiter.history)
         if self.error is not None:
             if self.stop_reason != "outage" or not self.queue.known:
                 raise self.error
@@ -253,26 +251,27 @@ class Call:
 class EndpointQueue:
     """Calls take turns, so that a long one does not hold up a short one; requests that are due again go first.
 
+    Where several lanes have room, they get requests in proportion to their weights; one that is full, paced or left
+    out holds up no other.
+
     Args:
-        admit: whether a request and its companions may be sent as far as money is concerned; may stop its call.
+        lanes: to the endpoints of the model, in their order.
+        admit: whether a request and its companions may be sent to an endpoint as far as money is concerned; may stop
+            its call.
         launch: sends it.
     """
 
     def __init__(
         self,
-        limiter: Limiter,
+        lanes: Sequence[Lane],
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
-        admit: Callable[[PendingRequest], bool],
-        launch: Callable[[PendingRequest, Ticket], None],
+        admit: Callable[[PendingRequest, Endpoint], bool],
+        launch: Callable[[PendingRequest, Permit], None],
     ) -> None:
-        self.limiter = limiter
-        self.in_flight = 0
-        self.likeliest = LikeliestLimit()
-        self.most_texts = MOST_TEXTS
-        """Texts the service takes in one HTTP call, as far as it has said."""
-        self.answered = False
-        """Whether any request was ever answered here: address, key and model are right."""
+        self.lanes = tuple(lanes)
+        self.names: Sequence[str] = ("",) * len(lanes)
+        """What tells the endpoints apart; empty where there is one."""
         self.known = False
         """Whether the journal had an answer for anything that was asked here."""
         self._loop, self._clock, self._admit, self._launch = loop, clock, admit, launch
@@ -282,6 +281,26 @@ class EndpointQueue:
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
+        # Start-time fair queuing: a lane is next when its share of what was sent, by its weight, is the smallest.
+        self._sent_shares = [0.0] * len(lanes)
+        self._share_now = 0.0
+        for lane in lanes:
+            lane.serve(self)
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether several endpoints share the work."""
+        return len(self.lanes) > 1
+
+    def configure(self, endpoint: Endpoint) -> None:
+        """Takes over the limits of the endpoints, and whatever tells them apart."""
+        for lane, one in zip(self.lanes, endpoint.pool, strict=True):
+            lane.limiter.configure(one.limits)
+        if self.is_pool:
+            self.names = endpoint.pool_names
+            if all(lane.fault is not None for lane in self.lanes):
+                for lane in self.lanes:
+                    lane.try_again()
 
     def add(self, pending: PendingRequest) -> None:
         """Queues a request that was never sent."""
@@ -298,15 +317,6 @@ class EndpointQueue:
         for member in pending.members:
             member.state = "queued"
         heapq.heappush(self._later, (self._clock() + wait_seconds, next(self._order), pending))
-
-    def released(self) -> None:
-        """A permit is given back."""
-        self.in_flight -= 1
-        self.pump()
-
-    def takes_at_most(self, texts: int) -> None:
-        """The service does not take more texts than this in one HTTP call."""
-        self.most_texts = max(1, min(self.most_texts, texts))
 
     def withdraw(self, call: Call) -> list[PendingRequest]:
         """Takes back everything of a call that is not in flight."""
@@ -333,42 +343,86 @@ class EndpointQueue:
             now = self._clock()
             while self._later and self._later[0][0] <= now:
                 self._due.append(heapq.heappop(self._later)[2])
-            wake_in: float | None = self._later[0][0] - now if self._later else None
+            waits = [self._later[0][0] - now] if self._later else []
             short_of_money: set[Call] = set()
-            while self.limiter.permits_left(self.in_flight):
-                pending = self._next_sendable(short_of_money)
+            held_up: set[PendingRequest] = set()
+            while any(lane.permits_left for lane in self.lanes):
+                pending = self._next_sendable(short_of_money, held_up)
                 if pending is None:
                     break
-                if pending.request.operation == "embedding" and pending.is_unsent:
-                    pending.companions = self._companions(pending)
-                wait = self.limiter.wait_seconds(pending.batch_tokens)
-                if wait > 0:
-                    wake_in = wait if wake_in is None else min(wake_in, wait)
+                place = self._place_for(pending, waits)
+                if place is None and pending.tried:
+                    # What waits for the endpoint it has not tried does not hold up the others.
+                    held_up.add(pending)
+                    continue
+                if place is None:
                     break
-                if not self._admit(pending):
+                endpoint = pending.call.endpoint.pool[place]
+                if not self._admit(pending, endpoint):
                     # Its call is out of money for now, or for good; the others go on.
                     short_of_money.add(pending.call)
                     continue
                 self._take(pending)
-                self.in_flight += 1
-                self._launch(pending, self.limiter.sent(pending.batch_tokens, self.in_flight))
-            self._set_timer(wake_in)
+                self._launch(pending, self._permit(pending, place, endpoint))
+            self._set_timer(min(waits, default=None))
         finally:
             self._pumping = False
 
+    def _place_for(self, pending: PendingRequest, waits: list[float]) -> int | None:
+        """The place of the lane that takes the request now; else `None`, and in `waits` how long until one may."""
+        for place in self._places(pending, waits):
+            lane = self.lanes[place]
+            if not lane.permits_left:
+                continue
+            if pending.request.operation == "embedding" and pending.is_unsent:
+                pending.companions = self._companions(pending, lane)
+            wait = lane.limiter.wait_seconds(pending.batch_tokens)
+            if wait <= 0:
+                return place
+            waits.append(wait)
+        return None
+
+    def _places(self, pending: PendingRequest, waits: list[float]) -> Sequence[int]:
+        """The lanes that may be asked, those that have not failed the request before, the next by weight first."""
+        if not self.is_pool:
+            return (0,)
+        closed = [lane.closed_seconds for lane in self.lanes]
+        waits += [seconds for seconds in closed if seconds > 0]
+        places = [place for place, seconds in enumerate(closed) if seconds <= 0]
+        untried = [place for place in places if self.lanes[place] not in pending.tried]
+        return sorted(untried or places, key=self._share_of)
+
+    def _share_of(self, place: int) -> float:
+        """What a lane was sent, by its weight. One that was full or left out makes up for little of it."""
+        return max(self._share_now - MADE_UP_FOR, self._sent_shares[place])
+
+    def _permit(self, pending: PendingRequest, place: int, endpoint: Endpoint) -> Permit:
+        lane, count = self.lanes[place], len(pending.members)
+        ticket, is_trial = lane.enter(pending.batch_tokens)
+        share = self._share_of(place)
+        self._share_now = max(self._share_now, share)
+        self._sent_shares[place] = share + count / endpoint.weight
+        return Permit(lane, endpoint, self.names[place], ticket, is_trial, count)
+
     def expected_wait_seconds(self) -> float:
         """How long a request of one more call would wait: for the limits, and for a request of each call before it."""
-        rate = self.limiter.per_second
-        ahead = 0.0 if rate is None else len(self._turns) / rate
-        return self.limiter.wait_seconds(0.0) + ahead
+
+        def wait(lane: Lane) -> float:
+            rate = lane.limiter.per_second
+            ahead = 0.0 if rate is None else len(self._turns) / rate
+            return lane.limiter.wait_seconds(0.0) + ahead
+
+        return min(wait(lane) for lane in [lane for lane in self.lanes if lane.fault is None] or self.lanes)
 
     def close(self) -> None:
         """Forgets the timer."""
         self._set_timer(None)
 
-    def _next_sendable(self, without: set[Call]) -> PendingRequest | None:
+    def _next_sendable(self, without: set[Call], held_up: set[PendingRequest]) -> PendingRequest | None:
         for pending in self._due:
             call = pending.call
+            if pending in held_up:
+                continue
             if call not in without and not call.cause.waits and not (call.unsent and call.cause.wants_others):
                 return pending
         for call in self._turns:
@@ -376,15 +430,15 @@ class EndpointQueue:
                 return call.unsent[0]
         return None
 
-    def _companions(self, pending: PendingRequest) -> tuple[PendingRequest, ...]:
+    def _companions(self, pending: PendingRequest, lane: Lane) -> tuple[PendingRequest, ...]:
         """The texts that can share its HTTP call; they stay in the queue until they are taken."""
-        unsent, texts = pending.call.unsent, self.most_texts
-        if self.limiter.requests is None:
+        unsent, texts, limiter = pending.call.unsent, lane.most_texts, lane.limiter
+        if limiter.requests is None:
             # Where only time is to be saved, the free permits share what waits.
-            permits = max(1, self.limiter.permits_left(self.in_flight))
+            permits = max(1, sum(one.permits_left for one in self.lanes))
             texts = min(texts, max(FEWEST_TEXTS, -(-len(unsent) // permits)))
         # More tokens than the bucket holds would wait for a full one, and may be refused as too large.
-        room = MOST_TOKENS if self.limiter.tokens is None else min(MOST_TOKENS, self.limiter.tokens.burst)
+        room = MOST_TOKENS if limiter.tokens is None else min(MOST_TOKENS, limiter.tokens.burst)
         room -= pending.tokens
         settings = settings_of(pending.request)
         found: list[PendingRequest] = []

@@ -7,19 +7,19 @@ import atexit
 import concurrent.futures
 import contextlib
 import logging
-import math
 import os
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from statistics import harmonic_mean
 from typing import Any, TypeVar, Unpack
 
 from luthier.documents import described
 from luthier.engine.ask_options import FINAL, AskOptions, AskShorthands, GuardedProgress, ask_options
 from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.endpoint_queue import StopReason
-from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, estimated, summed
+from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, expected_seconds, summed
 from luthier.engine.exchanges import ExchangeObserver
 from luthier.engine.kept import kept_answers
 from luthier.engine.loop import background_loop, in_background, is_background, wait_for
@@ -319,11 +319,8 @@ class Engine:
                 known = await asyncio.to_thread(self.journal.settled, list(distinct.keys() - shared), final)
             left = distinct.keys() - shared - known
             seen.update(left)
-            reported = self.journal.snapshot(group.endpoint.address, group.endpoint.model)
             asked = [request for key, request in distinct.items() if key in left]
-            cost, guess = self.prices.rule(group.endpoint, reported), self.pricing.guess(group.endpoint)
-            share = self.prices.batch_share(group.endpoint, reported)
-            found = await asyncio.to_thread(estimated, asked, group.endpoint, guess, cost, follow, share)
+            found = await asyncio.to_thread(self.pricing.estimate, asked, group.endpoint, self.journal.snapshot, follow)
             return replace(
                 found,
                 requests=len(group.requests),
@@ -338,7 +335,7 @@ class Engine:
     def expected_seconds(self, endpoint: Endpoint | None, requests: int, tokens: int) -> float | None:
         """How long asking would take, by the endpoint's limits and by how long its model took for its latest answers.
 
-        `None` where no limit is set and the journal has none of its answers.
+        `None` where no limit is set and the journal has none of its answers. Several endpoints work side by side.
 
         Args:
             endpoint: the one to ask; without one it takes no time.
@@ -347,15 +344,10 @@ class Engine:
         """
         if endpoint is None or not requests:
             return 0.0
-        limits, latency = endpoint.limits, self.journal.latency_seconds(endpoint.model)
-        waits = [
-            60.0 * amount / per_minute
-            for amount, per_minute in ((requests, limits.requests_per_minute), (tokens, limits.tokens_per_minute))
-            if per_minute is not None
-        ]
-        if latency is not None:
-            waits.append(latency * math.ceil(requests / limits.concurrency))
-        return max(waits, default=None)
+        latency = self.journal.latency_seconds(endpoint.model)
+        alone = [expected_seconds(one.limits, requests, tokens, latency) for one in endpoint.pool]
+        known = [seconds for seconds in alone if seconds is not None]
+        return harmonic_mean(known) / len(known) if len(known) == len(alone) else None
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Sends nothing new. What is in flight is finished and kept; the rest comes back as `stopped`.

@@ -11,13 +11,13 @@ from typing import Any
 
 from luthier.engine.budget import Budget
 from luthier.engine.endpoint_queue import PendingRequest
-from luthier.providers.endpoint import Endpoint
+from luthier.providers.endpoint import Endpoint, Limits
 from luthier.providers.exchange import Request, Usage
 from luthier.providers.prices import PriceBook, sum_if_known
 from luthier.providers.tokens import UNITS_PER_TOKEN, TokenGuess, least_input_tokens, most_input_tokens, request_units
 from luthier.replies.reading import ReplyPart
 
-__all__ = ["NO_FOLLOW_UPS", "Estimate", "FollowUps", "Pricing", "estimated", "summed"]
+__all__ = ["NO_FOLLOW_UPS", "Estimate", "FollowUps", "Pricing", "estimated", "expected_seconds", "shared_out", "summed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +101,35 @@ class Pricing:
         # Services admit by about four characters a token, whatever their tokenizer makes of them later.
         return units, max(guess.tokens_of(units), units / UNITS_PER_TOKEN) + output
 
-    def reserve(self, pending: PendingRequest, budget: Budget) -> bool:
+    def estimate(
+        self,
+        left: Sequence[Request],
+        endpoint: Endpoint,
+        snapshot: Callable[[str, str], str | None],
+        follow: FollowUps = NO_FOLLOW_UPS,
+    ) -> Estimate:
+        """What these requests take, all different and none of them answered yet.
+
+        Args:
+            left: what is asked.
+            endpoint: who answers.
+            snapshot: the model that an address last said a model's name stands for.
+            follow: calls that each answer may lead to.
+        """
+        found: list[Estimate] = []
+        for one in endpoint.pool:
+            reported = snapshot(one.address, one.model)
+            cost, share = self.prices.rule(one, reported), self.prices.batch_share(one, reported)
+            found.append(estimated(left, one, self.guess(endpoint), cost, follow, share))
+        return shared_out(found, [one.weight for one in endpoint.pool])
+
+    def reserve(self, pending: PendingRequest, endpoint: Endpoint, budget: Budget) -> bool:
         """Sets aside what an HTTP call may cost, as far as the token estimate holds; False if there is not so much.
 
         Where the money is short, fewer texts share the call.
         """
-        call = pending.call
-        costs = [
-            self.most_usd(member.request, call.endpoint, member.units, call.reported_model) or 0.0
-            for member in pending.members
-        ]
+        reported = pending.call.reported_model
+        costs = [self.most_usd(member.request, endpoint, member.units, reported) or 0.0 for member in pending.members]
         if pending.is_unsent:
             affordable = bisect_right(list(accumulate(costs)), budget.left_usd)
             pending.companions = pending.companions[: max(0, affordable - 1)]
@@ -214,6 +233,35 @@ def estimated(
         input_tokens_max=math.ceil(most_in),
         further=asked * follow.calls,
     )
+
+
+def shared_out(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
+    """What requests take that several endpoints share, from what they would take at each alone.
+
+    A batch goes to the first.
+    """
+    costs = [each.cost_usd for each in estimates]
+    dearest, cheapest = [each.cost_usd_max for each in estimates], [each.cost_usd_min for each in estimates]
+    parts = [None if cost is None else cost * weight for cost, weight in zip(costs, weights, strict=True)]
+    whole = sum_if_known(parts)
+    return replace(
+        estimates[0],
+        cost_usd=None if whole is None else whole / sum(weights),
+        cost_usd_max=None if None in dearest else max(cost for cost in dearest if cost is not None),
+        cost_usd_min=None if None in cheapest else min(cost for cost in cheapest if cost is not None),
+    )
+
+
+def expected_seconds(limits: Limits, requests: int, tokens: int, latency_seconds: float | None) -> float | None:
+    """How long one endpoint takes by its limits and by how long an answer takes; `None` where neither is known."""
+    waits = [
+        60.0 * amount / per_minute
+        for amount, per_minute in ((requests, limits.requests_per_minute), (tokens, limits.tokens_per_minute))
+        if per_minute is not None
+    ]
+    if latency_seconds is not None:
+        waits.append(latency_seconds * math.ceil(requests / limits.concurrency))
+    return max(waits, default=None)
 
 
 def summed(estimates: Sequence[Estimate]) -> Estimate:

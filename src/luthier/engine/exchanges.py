@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from luthier.engine.endpoint_queue import Call, PendingRequest, SplitCall, settings_of
+from luthier.errors import EndpointError
 from luthier.providers.base import Provider
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
-from luthier.providers.redaction import redact_bytes
+from luthier.providers.redaction import redact, redact_bytes
 from luthier.providers.tokens import texts_of
 from luthier.providers.transport import Reply, Transport, TransportFault
 from luthier.replies.failures import Verdict, judge, judge_fault, judge_unread, unreadable
@@ -42,7 +43,7 @@ async def observed_exchange(
     """As `exchange`, and tells an observer of it."""
     if observer is None:
         return await exchange(pending, provider, transport)
-    endpoint = pending.call.endpoint
+    endpoint = pending.permit.endpoint
     observer.began(pending, endpoint)
     seen: Reply | Verdict | None = None
     try:
@@ -65,32 +66,37 @@ async def exchange(
     Returns:
         The reply with what each member has from it, or the verdict on a failure.
     """
-    call = pending.call
-    endpoint, queue = call.endpoint, call.queue
+    call, lane, endpoint = pending.call, pending.permit.lane, pending.permit.endpoint
     operation = pending.request.operation
     asked = _in_one_call(pending)
     while True:
-        request = queue.likeliest.within(asked)
-        reply = await provider.send(request, endpoint, transport)
-        if not queue.likeliest.learned(reply, request):
+        request = lane.likeliest.within(asked)
+        try:
+            reply = await provider.send(request, endpoint, transport)
+        except EndpointError as error:
+            if not call.queue.is_pool:
+                raise
+            # No key, or no token: the other endpoints of the model do not need it.
+            return Verdict("access", redact(str(error), provider.secrets(endpoint)), cause="access")
+        if not lane.likeliest.learned(reply, request):
             break
         for report in call.reports:
             report.sent += 1
     secrets = provider.secrets(endpoint)
     if isinstance(reply, TransportFault):
-        verdict = judge_fault(reply, secrets, reached=queue.limiter.met)
+        verdict = judge_fault(reply, secrets, reached=lane.limiter.met)
     else:
         body_without_keys = redact_bytes(reply.body, secrets)
         if body_without_keys is not reply.body:
             reply = replace(reply, body=body_without_keys)
-        queue.limiter.obey(reply.headers, pending.permit.ticket)
+        lane.limiter.obey(reply.headers, pending.permit.ticket)
         if reply.status != 429 and reply.status < 500:
-            queue.limiter.accepted(pending.permit.ticket)
+            lane.limiter.accepted(pending.permit.ticket)
         if 200 <= reply.status < 300:
             try:
                 return reply, _parts(pending, reply.body)
             except Unreadable as error:
-                answered = queue.answered or call.cause.answered
+                answered = lane.answered or call.cause.answered
                 verdict = judge_unread(reply, error, secrets, operation, texts_of(asked), answered=answered)
         else:
             verdict = judge(reply, secrets, operation, texts_of(asked))
@@ -114,12 +120,12 @@ def regrouped(some: Iterable[PendingRequest]) -> list[PendingRequest]:
 
 def split(pending: PendingRequest, message: str) -> Iterator[tuple[Sequence[PendingRequest], SplitCall | None]]:
     """The smaller HTTP calls to make of one that was refused for good with this message."""
-    members, queue = pending.disband(), pending.call.queue
+    members, lane = pending.disband(), pending.permit.lane
     half = -(-len(members) // 2)
     halves: SplitCall | None = None
     if TOO_MANY.search(message.lower()):
-        queue.takes_at_most(half)
-        half = min(half, queue.most_texts)
+        lane.takes_at_most(half)
+        half = min(half, lane.most_texts)
     else:
         halves = SplitCall(half)
     for begin in range(0, len(members), half):

@@ -90,15 +90,16 @@ class Identities:
         """An answer came from another model: the endpoint is asked again by the next call."""
         self._reported.pop(_place(endpoint), None)
 
-    async def remember_last(self, endpoint: Endpoint) -> None:
+    async def remember_last(self, call: Call) -> None:
         """Looks up, once, which model the journal's answers came from, so that a change is noticed."""
-        place = _place(endpoint)
-        if place not in self._snapshots:
-            self._snapshots[place] = await self._shared.read(self._shared.journal.snapshot, *place)
+        for place in map(_place, call.endpoint.pool):
+            if place not in self._snapshots:
+                self._snapshots[place] = await self._shared.read(self._shared.journal.snapshot, *place)
+        self._compare(call)
 
-    def notice(self, call: Call, model: str) -> None:
-        """Remembers the model of an answer, and tells a person if it is not the one it was before."""
-        endpoint, place = call.endpoint, _place(call.endpoint)
+    def notice(self, call: Call, endpoint: Endpoint, model: str) -> None:
+        """Remembers the model of an endpoint's answer, and tells a person if it is not the one it was before."""
+        place = _place(endpoint)
         before = self._snapshots.get(place)
         if before == model:
             return
@@ -109,6 +110,17 @@ class Identities:
                 f"{endpoint.label} says it is {model}; answers in the journal came from {before}. "
                 "Answers of both may be mixed: ask all again with --fresh."
             )
+        self._compare(call)
+
+    def _compare(self, call: Call) -> None:
+        """Tells a person where the endpoints of one model say that they are different ones."""
+        if not call.queue.is_pool:
+            return
+        pool = zip(call.queue.names, map(_place, call.endpoint.pool), strict=True)
+        said = {name: model for name, place in pool if (model := self._snapshots.get(place)) is not None}
+        if len(set(said.values())) > 1:
+            listed = ", ".join(f"{name} says it is {model}" for name, model in said.items())
+            call.note(f"{listed}. Endpoints under `endpoints:` share one journal and must serve one model.")
 
 
 def _place(endpoint: Endpoint) -> Place:

@@ -87,6 +87,7 @@ class Report:
         recorded: what the answers from the journal took when they were fetched.
         damaged: answers of the journal whose checksum did not fit, which were asked again.
         history: how the limiter's window moved, by endpoint.
+        answered_by: answers fetched now, by endpoint, where several share the work.
         fetched_seconds: what each answer fetched now took.
     """
 
@@ -96,6 +97,7 @@ class Report:
         self.sent = self.retries = self.rate_limited = self.damaged = 0
         self.now, self.recorded = Tally(), Tally()
         self.history: dict[str, list[LimiterEvent]] = {}
+        self.answered_by: Counter[str] = Counter()
         self._notes: list[str] = []
         self.fetched_seconds: array[float] = array("d")
         self._latencies: array[float] = array("d")
@@ -164,6 +166,9 @@ class Report:
     def notes(self) -> list[str]:
         """Warnings for the user, such as a model that changed behind its name."""
         notes = list(self._notes)
+        if self.answered_by:
+            shares = (f"{counted(count, 'answer')} from {name}" for name, count in self.answered_by.most_common())
+            notes.append(f"The endpoints shared the work: {', '.join(shares)}.")
         if self.damaged:
             notes.append(damage(self.damaged))
         if self.now.estimated:
@@ -190,6 +195,7 @@ class Report:
             "unpriced": self.now.unpriced,
             "estimated": self.now.estimated,
             "failed": dict(self.failed),
+            **({"answered_by": dict(self.answered_by)} if self.answered_by else {}),
             "cached_input_tokens": self.now.usage.cached_input_tokens,
             "p50_latency_seconds": self.latency_seconds(0.5),
             "p95_latency_seconds": self.latency_seconds(0.95),

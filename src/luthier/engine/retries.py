@@ -13,6 +13,7 @@ from luthier.replies.failures import Verdict
 __all__ = ["RETRYABLE", "EngineSettings", "RetryPolicy"]
 
 PATIENCE_WAITS = 20
+COOLDOWN_WAITS = 10
 PROMPT_RETURNS = 3
 LONGEST_WAIT_SECONDS = 600.0
 FIRST_CONTACT_ATTEMPTS = 3
@@ -38,6 +39,11 @@ class EngineSettings:
         """How long a request is told to slow down before it is given up for now: 10 minutes by default."""
         return PATIENCE_WAITS * self.longest_backoff_seconds
 
+    @property
+    def cooldowns(self) -> tuple[float, float]:
+        """The shortest and the longest time that one of several endpoints is left out: 5 s and 5 minutes by default."""
+        return COOLDOWN_WAITS * self.backoff_seconds, COOLDOWN_WAITS * self.longest_backoff_seconds
+
 
 class RetryPolicy:
     """Decides whether a failed request is sent again, and after how many seconds."""
@@ -58,14 +64,14 @@ class RetryPolicy:
         if verdict.kind in RETRYABLE and (verdict.retry_after_seconds or 0) > LONGEST_WAIT_SECONDS:
             message = f"{verdict.message}; it asks to wait {verdict.retry_after_seconds:.0f} s"
             return replace(verdict, cause="quota", message=message)
-        accepted_at = pending.permit.queue.limiter.accepted_at
+        accepted_at = pending.permit.lane.limiter.accepted_at
         if verdict.kind in RETRYABLE and self._is_out_of_patience(pending) and accepted_at < pending.told_to_wait_at:
             # The service has answered nothing but push-backs, to any request.
             message = f"{verdict.message}; it has answered nothing else for {self._settings.patience_seconds:g} s"
             return replace(verdict, cause="quota", message=message)
         if verdict.cause == "unreachable":
             # A server that was never reached gets a few quick tries; one that was may come back.
-            over = pending.attempts >= FIRST_CONTACT_ATTEMPTS and not pending.call.queue.limiter.met
+            over = pending.attempts >= FIRST_CONTACT_ATTEMPTS and not pending.permit.lane.limiter.met
             return verdict if over else None
         return None if verdict.cause is None else verdict
 

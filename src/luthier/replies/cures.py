@@ -8,7 +8,7 @@ from luthier.errors import EndpointError, QuotaError
 from luthier.providers.endpoint import Endpoint
 from luthier.replies.failures import Cause, Verdict
 
-__all__ = ["REASONING_CURE", "stopping_error"]
+__all__ = ["REASONING_CURE", "pool_error", "stopping_error"]
 
 REASONING_CURE = "decoding: {temperature: null, max_tokens: 2000}"
 GATEWAY_CURE = "extra_body: {max_completion_tokens: 2000}"
@@ -100,6 +100,21 @@ def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str
     )
     error = QuotaError(text) if cause == "quota" else EndpointError(text)
     error.cause = cause
+    return error
+
+
+def pool_error(failed: Sequence[tuple[Endpoint, Verdict]]) -> EndpointError:
+    """The error that ends a call to several endpoints of one model, with what to do about each."""
+    errors = [
+        stopping_error(verdict, endpoint)
+        if verdict.cause is not None
+        else EndpointError(f"{endpoint.model} at {endpoint.address} fails ({verdict.message}). It may come back.")
+        for endpoint, verdict in failed
+    ]
+    listed = " ".join(f"({number}) {error}" for number, error in enumerate(errors, start=1))
+    kind = QuotaError if all(isinstance(error, QuotaError) for error in errors) else EndpointError
+    error = kind(f"none of the {len(failed)} endpoints takes requests. {listed}")
+    error.cause = errors[0].cause
     return error
 
 
