@@ -9,7 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from luthier.errors import DataError
-from luthier.tables import columns_of, count_rows, how_saved, open_writer, read_chunks, read_table, refuse_overlap
+from luthier.tables import (
+    columns_of,
+    count_rows,
+    how_saved,
+    open_writer,
+    read_chunks,
+    read_table,
+    refuse_overlap,
+    written_format,
+)
 
 
 def put(file: Path, content: str) -> Path:
@@ -110,6 +119,17 @@ def test_a_folder_or_a_pattern_without_tables_says_what_is_there(tmp_path: Path)
         columns_of(tmp_path / "t")
     with pytest.raises(DataError, match=r"no file matches .*\*\.csv"):
         columns_of(tmp_path / "*.csv")
+
+
+def test_a_link_that_leads_nowhere_and_an_empty_path_are_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").symlink_to(tmp_path / "gone.csv")
+    for path in (tmp_path / "t.csv", tmp_path, tmp_path / "*.csv"):
+        with pytest.raises(DataError, match=r"t\.csv is a symbolic link to .*gone\.csv, which does not exist"):
+            columns_of(path)
+    with pytest.raises(DataError, match="the path of a table is empty"):
+        columns_of("")
+    with pytest.raises(DataError, match="the path of the output is empty"):
+        written_format("")
 
 
 def test_a_fault_names_the_file_it_is_in(tmp_path: Path) -> None:

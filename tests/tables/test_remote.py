@@ -98,6 +98,10 @@ def test_a_table_of_a_web_server_is_read(tmp_path: Path) -> None:
                 read_table(f"{address}/absent.csv")
         finally:
             server.shutdown()
+    with pytest.raises(DataError, match="no file http.*onnect"):
+        read_table(f"{address}/t.csv.gz")
+    with pytest.raises(DataError, match="nothing is written to a web server"):
+        check_target(f"{address}/out.csv")
 
 
 def test_what_is_not_there_is_said(memory: Any) -> None:

@@ -107,6 +107,8 @@ def table_files(path: str | os.PathLike[str]) -> TableFiles:
     if address is not None:
         return _remote(address)
     given = path_of(path, "a table", DataError)
+    if not str(path):
+        raise DataError("the path of a table is empty; name a file, a folder, or - for standard input.")
     if is_standard(given):
         file = standard_input()
         return TableFiles("standard input", table_format(file), (TablePart(file, "standard input"),))

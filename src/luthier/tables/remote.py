@@ -21,6 +21,7 @@ from typing import Any
 from luthier.errors import DataError, LuthierError, MissingPart
 
 __all__ = [
+    "WEB",
     "RemotePlace",
     "address_of",
     "copied_files",
@@ -47,6 +48,10 @@ PACKAGES = {
     "hf": "huggingface_hub",
 }
 """Package that fsspec needs for addresses that begin so."""
+
+
+WEB = ("http", "https")
+"""Addresses where there are single files to read, no folders, and nothing is written."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def remote_place(address: str) -> RemotePlace:
         DataError: there is no such file system, or the address holds a secret.
     """
     scheme = address.partition(":")[0].lower()
-    if re.match(r"[^/?#]*:[^/?#]*@", address.partition("://")[2]) or (scheme in ("http", "https") and "?" in address):
+    if re.match(r"[^/?#]*:[^/?#]*@", address.partition("://")[2]) or (scheme in WEB and "?" in address):
         # Addresses are shown, and kept in runs.
         place = re.sub(r"//[^/@]*@", "//", address.partition("?")[0])
         raise DataError(
@@ -132,7 +137,7 @@ def remote_listing(place: RemotePlace, root_of_pattern: PurePosixPath | None) ->
             return str(root_of_pattern), found
         known = files.info(place.path)
         # A page of the web may look like a folder of links.
-        if known["type"] != "directory" or place.scheme in ("http", "https"):
+        if known["type"] != "directory" or place.scheme in WEB:
             return None, {place.path: known}
         return place.path.rstrip("/"), files.find(place.path, detail=True)
 
@@ -221,7 +226,9 @@ def _named_faults(address: str, done: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         missing = "no folder or bucket for" if done == "written" else "no file"
-        raise DataError(f"{missing} {address}.") from error
+        # A web server that is not there counts as a file that is not there.
+        why = f" ({error.__cause__})" if isinstance(error.__cause__, OSError) else ""
+        raise DataError(f"{missing} {address}{why}.") from error
     except Exception as error:  # every package has classes of its own, which have nothing in common
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise DataError(

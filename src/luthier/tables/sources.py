@@ -79,6 +79,8 @@ def existing_file(file: Path) -> Path:
         DataError: there is no such file, or its content is of another format than its name says.
     """
     if not file.exists():
+        if file.is_symlink():
+            raise DataError(f"{file} is a symbolic link to {file.readlink()}, which does not exist.")
         beside = sorted(p.name for p in file.parent.glob("*") if is_table_name(p)) if file.parent.is_dir() else []
         hint = f" Tables in {file.parent}: {', '.join(beside[:8])}." if beside else ""
         raise DataError(f"no file {file}.{hint}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from luthier.errors import DataError
 from luthier.outputs import check_file
 from luthier.tables.contents import CODECS
-from luthier.tables.remote import address_of, remote_place, remote_state
+from luthier.tables.remote import WEB, address_of, remote_place, remote_state
 from luthier.tables.sources import FORMATS, ending_of_table
 from luthier.tables.standard_streams import is_standard
 
@@ -32,6 +32,8 @@ def written_format(path: str | Path, like: str | None = None) -> str:
     suffix = ending_of_table(path)
     if suffix in WRITTEN:
         return FORMATS[suffix]
+    if not str(path):
+        raise DataError("the path of the output is empty; name a file, such as scored.csv, or - for standard output.")
     if Path(path).is_dir():
         raise DataError(f"{path} is a folder; name the file to write, such as {Path(path) / 'scored.csv'}.")
     raise DataError(
@@ -49,7 +51,10 @@ def check_target(path: str | Path) -> None:
     """
     written_format(path)
     if (address := address_of(path)) is not None:
-        remote_place(address)
+        if remote_place(address).scheme in WEB:
+            raise DataError(
+                f"{path}: nothing is written to a web server; name a file, or an address of an object store."
+            )
     elif not is_standard(path):
         check_file(path)
 
