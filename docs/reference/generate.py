@@ -45,7 +45,8 @@ PAGES = (
         "The functions behind the commands, and what they return. DataFrames in, DataFrames out.",
         (
             "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job",
-            "compare_tables", "plan", "compare_checkpoints", "audit", "rai", "report", "read_table",
+            "compare_tables", "plan", "spark_scorer", "luthier.scoring.spark_scorer:SparkScorer",
+            "luthier.scoring.spark_job:SparkScore", "compare_checkpoints", "audit", "rai", "report", "read_table",
             "Board", "Boards", "SpecResult", "Plan", "Model", "Job",
             "luthier.packaging.model:LuthierModel", "luthier.scoring.batch_report:BatchReport",
             "luthier.packaging.promotion:Promotion", "luthier.evaluation.gates:Gate",

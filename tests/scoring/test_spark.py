@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,8 @@ from luthier.endpoints import Endpoint
 from luthier.errors import DataError, EndpointError, UserError
 from luthier.scoring.spark_job import SparkScore
 from luthier_local import Fault, LocalServer
-from tests.scoring.spark_session import local_spark
+from tests.luthier_local.tuning import until
+from tests.scoring.spark_session import local_spark, task_processes
 
 pytest.importorskip("pyspark")
 
@@ -81,6 +85,22 @@ def test_what_is_committed_is_not_asked_again(
     report = SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=4).run()
     assert report.states["ok"] == 40
     assert server.received.total - sent == 40 - 4 * committed
+
+
+def test_a_task_that_is_killed_pays_again_for_its_shard_at_most(
+    spark: Any, fitted: lt.Fitted, rows: pd.DataFrame, server: LocalServer
+) -> None:
+    rows.assign(text=[f"{n} soups" for n in range(40)]).to_parquet("in.parquet", index=False)
+    slow = server.faults.add(Fault("slow", delay_seconds=0.5))
+    job = SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=20)
+    with ThreadPoolExecutor() as beside:
+        running = beside.submit(job.run)
+        until(lambda: server.received.total > 4 and len(task_processes()) > 0, 60)
+        os.kill(task_processes()[0], signal.SIGKILL)
+        slow.delay_seconds = 0.0
+        report = running.result()
+    assert report.states["ok"] == 40
+    assert 40 < server.received.total <= 60
 
 
 def test_a_key_that_is_missing_where_tasks_run_is_said_before_a_row_is_asked(
