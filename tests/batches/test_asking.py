@@ -68,6 +68,8 @@ def test_answers_carry_the_price_of_a_batch(engine: Engine, endpoint: Endpoint) 
 def test_what_waits_in_a_batch_is_not_bought_live(engine: Engine, endpoint: Endpoint, server: LocalServer) -> None:
     asked = requests(3)
     (batch,) = ask(engine, asked, endpoint, wait=False).batches
+    # What a plan shows before the same command is typed again.
+    assert engine.estimate(asked, endpoint).left == 0
     with pytest.raises(UserError, match=f"paid for twice.*--mode batch.*luthier batches cancel {batch.token}"):
         engine.run(asked[:1], endpoint)
     assert "chat/completions" not in server.received.by_path

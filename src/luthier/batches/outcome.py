@@ -65,6 +65,8 @@ def outcome_of(complete: bool, batches: Sequence[StoredBatch], found: Round) -> 
     unsent = found.unsent.total() + found.elsewhere
     requests = answered + failed + sum(batch.lines for batch in running) + unsent
     spent_usd = sum_if_known(batch.spent_usd for batch in batches if not batch.is_open)
+    if not requests:
+        return BatchOutcome(complete, (), 0, 0, 0, 0.0, "The journal lacks no answer.")
     said = f"{requests:,} requests in batches: {answered:,} answered, {failed:,} without an answer"
     said += f"; {'price unknown' if spent_usd is None else dollars(spent_usd)} spent."
     if running:

@@ -20,7 +20,7 @@ from luthier.home import luthier_home, make_database
 from luthier.journal import leases
 from luthier.journal.leases import Owner
 from luthier.journal.schema import check_ours, explain, migrate
-from luthier.journal.stored_batches import refuse_batched
+from luthier.journal.stored_batches import batched_keys, refuse_batched
 
 __all__ = ["JournalEntry", "Journal", "JournalSize", "Lease"]
 
@@ -167,9 +167,12 @@ class Journal:
             return {entry.key: entry for entry in _entries(connection, keys)}
 
     def settled(self, keys: Sequence[bytes], failures: Collection[str] = ()) -> set[bytes]:
-        """Those of these keys that have an answer, or failed in one of these ways; damaged rows do not count."""
+        """Those of these keys that cost nothing more: they have an answer, wait in a batch, or failed in these ways.
+
+        Damaged rows do not count.
+        """
         with self._connection() as connection:
-            return {
+            return batched_keys(connection, keys) | {
                 entry.key
                 for entry in _entries(connection, keys)
                 if entry.state == "answered" or (entry.state == "failed" and entry.failure in failures)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from luthier.errors import UserError
 
-__all__ = ["COLUMNS", "BatchState", "StoredBatch", "batches_where", "refuse_batched", "rows_of_keys"]
+__all__ = ["COLUMNS", "BatchState", "StoredBatch", "batched_keys", "batches_where", "refuse_batched", "rows_of_keys"]
 
 BatchState = Literal["writing", "written", "uploaded", "created", "ended", "harvested", "closed"]
 
@@ -105,6 +105,14 @@ class StoredBatch:
 
 
 COLUMNS = tuple(column.name for column in fields(StoredBatch))
+
+
+def batched_keys(connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
+    """Those of these keys that are in an open batch."""
+    if connection.execute("SELECT 1 FROM batch_keys LIMIT 1").fetchone() is None:
+        return set()
+    rows = rows_of_keys(connection, "SELECT key, batch FROM batch_keys", keys)
+    return {key for key, number in rows if number is not None}
 
 
 def refuse_batched(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
