@@ -77,6 +77,7 @@ class PlannedSpec:
         offers_batches: whether its service is known to have a Batch API.
         seconds: time it takes to ask all now; `None` where the model was never asked and no limit is known.
         rendered: rows this was judged by, where those are not all.
+        shared_by: the endpoints of its model, where several share the work, with their weights.
     """
 
     name: str
@@ -96,6 +97,7 @@ class PlannedSpec:
     offers_batches: bool = False
     seconds: float | None = 0.0
     rendered: int | None = None
+    shared_by: tuple[str, ...] = ()
 
     @property
     def asks(self) -> bool:
@@ -132,7 +134,8 @@ class PlannedSpec:
                 _price(self.cost_usd, self.cost_usd_high),
             ]
         judged = "" if self.rendered is None or not self.asks else f"; judged by {self.rendered:,} of the rows"
-        return f"{self.name}: {', '.join(parts)}{judged}"
+        shared = f"\n  shared by {'; '.join(self.shared_by)}" if self.shared_by and self.asks else ""
+        return f"{self.name}: {', '.join(parts)}{judged}{shared}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -328,7 +331,15 @@ def plan_rows(
         offers_batches=all(endpoint.provider in BATCH_PROVIDERS for endpoint in spec.endpoints),
         seconds=engine.expected_seconds(spec.endpoint, every.left, every.input_tokens),
         rendered=None if whole else len(shown),
+        shared_by=_shared_by(spec),
     )
+
+
+def _shared_by(spec: Spec) -> tuple[str, ...]:
+    if spec.endpoint is None or not spec.endpoint.others:
+        return ()
+    pool = zip(spec.endpoint.pool_names, spec.endpoint.pool, strict=True)
+    return tuple(f"{name}, weight {one.weight:g}" for name, one in pool)
 
 
 @dataclass(frozen=True)

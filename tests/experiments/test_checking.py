@@ -50,3 +50,13 @@ def test_what_the_spec_will_send_is_tried_first(
     failed = next(finding for finding in found.findings if finding.ok is False)
     assert failed.what == what
     assert cure in failed.cure
+
+
+def test_each_of_several_endpoints_is_tried(task: Task, endpoint: Endpoint, server: LocalServer) -> None:
+    other = endpoint.model_copy(update={"model": "no-such-model", "weight": 3.0})
+    (found,) = check_specs([Prompt(task, "{{ text }}", endpoints=[endpoint, other])])
+    places = [finding.detail for finding in found.findings if finding.what == "endpoint"]
+    assert places == [f"stars-model at {server.base_url}, weight 1", f"no-such-model at {server.base_url}, weight 3"]
+    failed = [finding for finding in found.findings if finding.ok is False]
+    assert len(failed) == 1
+    assert "no-such-model" in failed[0].cure

@@ -100,3 +100,24 @@ def test_what_only_calls_show_is_told_at_once_and_cleared_by_a_trial_call(mood: 
                 await asked
 
         during(model, work)
+
+
+@pytest.mark.slow
+def test_a_model_of_several_endpoints_is_ready_while_one_is_well() -> None:
+    with an_upstream() as first, an_upstream() as second:
+        fitted = prompted(first)
+        assert fitted.spec.endpoint is not None
+        other = fitted.spec.endpoint.model_copy(update={"base_url": second.base_url})
+        pool = fitted.spec.endpoint.model_copy(update={"others": (other,)})
+        model = served(Fitted(fitted.spec.with_endpoint(pool)))
+
+        async def work() -> None:
+            await asyncio.to_thread(first.stop)
+            for text in "abcd":
+                await model.answer(asking(text), 5)
+            assert model.readiness().is_ready
+            second.mood = "no key"
+            await becomes(model, lambda why: why is not None, 5.5)
+
+        during(model, work)
+        first.start()

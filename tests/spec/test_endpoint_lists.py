@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 import luthier as lt
+from luthier.endpoints import Engine, RunOptions
 from luthier.packaging.model import endpoint_settings, relocated
+from luthier.plans import plan_rows
 from luthier.spec.digests import answering_settings
 from luthier.techniques import read_endpoint, read_specs
+from tests.conftest import reviews
 
 FIRST = {"provider": "openai", "model": "gpt-4.1-mini"}
 SECOND = {"provider": "azure", "model": "mini", "base_url": "https://east.openai.azure.com", "weight": 2}
@@ -122,3 +125,12 @@ def test_the_key_of_each_is_looked_for_before_anything_is_sent(task: lt.Task, mo
     monkeypatch.setenv("OPENAI_API_KEY", "a key")
     with pytest.raises(lt.EndpointError, match="AZURE_OPENAI_API_KEY"):
         lt.fit(pooled(task))
+
+
+def test_a_plan_says_who_shares_the_work(task: lt.Task, engine: Engine) -> None:
+    rows = task.rows(reviews(5))
+    planned = plan_rows(pooled(task), rows, None, RunOptions(engine=engine))
+    assert str(planned).splitlines()[1] == (
+        "  shared by gpt-4.1-mini at https://api.openai.com/v1, weight 1; "
+        "mini at https://east.openai.azure.com/openai/v1, weight 2"
+    )
