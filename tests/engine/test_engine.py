@@ -109,6 +109,14 @@ def test_fresh_asks_once_for_all_calls_that_share_what_was_asked(
     assert server.received.total == 12
 
 
+def test_what_is_asked_is_remembered_only_where_it_could_be_asked_again(engine: Engine, endpoint: Endpoint) -> None:
+    asked: set[bytes] = set()
+    engine.run(questions(4), endpoint, asked=asked)
+    assert not asked, "a table of a million rows would fill the memory with keys"
+    engine.run(questions(4), endpoint, asked=asked, fresh=True)
+    assert len(asked) == 4
+
+
 def test_equal_questions_are_sent_once_and_paid_once(server: LocalServer, engine: Engine, endpoint: Endpoint) -> None:
     report = Report()
     answers = engine.run(questions(4) * 25, endpoint, report=report)
