@@ -72,6 +72,7 @@ class Dispatcher:
     async def ask(self, requests: Sequence[Request], endpoint: Endpoint, options: AskOptions) -> list[Answer]:
         """One answer per request, in order; the one implementation behind every way to ask."""
         reports = (self.report,) if options.report is None else (self.report, options.report)
+        self.transport.read_proxies_again()
         if self.stopped is None:
             for one in endpoint.pool:
                 await PROVIDERS[one.provider].prepare(one)

@@ -30,6 +30,8 @@ NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKE
 """Parts of the names OpenSSL gives to an answer that is not TLS."""
 
 TLS_PROBE_SECONDS = 3.0
+NAMED_SECONDS = 1.0
+"""Reading the variables that name proxies takes 3% of the CPU of a request; within a call a change may wait so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Transport:
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._proxies: dict[tuple[str, tuple[str | None, ...]], Proxy | None] = {}
         self._plain: dict[str, bool] = {}
+        self._named: tuple[str | None, ...] | None = None
+        self._named_until = 0.0
 
     async def send(
         self,
@@ -138,6 +142,10 @@ class Transport:
                 raise
             return _fault_of_proxy(proxy, error)
 
+    def read_proxies_again(self) -> None:
+        """A call begins: the variables that name proxies may have been changed since the last one."""
+        self._named = None
+
     async def close(self) -> None:
         """Closes the connections; the transport can be used again afterwards."""
         sessions, self._sessions = self._sessions, {}
@@ -153,7 +161,9 @@ class Transport:
 
     def _proxy(self, url: str) -> Proxy | None:
         # aiohttp's own trust_env asks a thread and reads ~/.netrc for every request; once per server is enough.
-        asked = _server(url), named_proxies()
+        if self._named is None or time.monotonic() > self._named_until:
+            self._named, self._named_until = named_proxies(), time.monotonic() + NAMED_SECONDS
+        asked = _server(url), self._named
         if asked not in self._proxies:
             self._proxies[asked] = proxy_for(url)
         return self._proxies[asked]
