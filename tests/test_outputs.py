@@ -6,6 +6,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -174,6 +175,14 @@ def test_no_output_file_takes_the_place_of_a_link(tmp_path: Path) -> None:
             write(link)
         assert link.is_symlink(), name
         assert real.read_text() == "mine", name
+
+
+def test_a_file_that_many_write_at_once_is_whole_and_is_that_of_one(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: write_file(tmp_path / "out.txt", f"{number}" * 1000), range(100, 400)))
+    assert list(tmp_path.iterdir()) == [tmp_path / "out.txt"]
+    written = (tmp_path / "out.txt").read_text()
+    assert written == written[:3] * 1000
 
 
 def test_a_page_replaces_a_page_and_nothing_else(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path, PurePath
+from typing import IO
 
 from luthier.errors import DataError
 
@@ -72,20 +73,28 @@ class ScratchFile:
     def __init__(self, path: str | Path) -> None:
         self.target = check_file(path)
         _remove_stale(self.target)
+        self.stream, self._path = self._opened()
+        while not self._path.exists():
+            # Another process took it for a stale one before it was locked.
+            self.stream.close()
+            self.stream, self._path = self._opened()
+
+    def _opened(self) -> tuple[IO[bytes], Path]:
         descriptor, name = tempfile.mkstemp(prefix=f".{self.target.name}-", suffix=".part", dir=self.target.parent)
-        self.stream = os.fdopen(descriptor, "wb")
-        self._path = Path(name)
         lock_scratch(descriptor)
+        return os.fdopen(descriptor, "wb"), Path(name)
 
     def keep(self) -> None:
         """Moves the file to its place, with the mode the umask allows; an ordinary file there is replaced."""
         self.stream.flush()
         os.fsync(self.stream.fileno())
-        self.stream.close()  # Windows renames no open file
+        if sys.platform == "win32":
+            self.stream.close()  # it renames no open file; elsewhere a closed one could be taken for a stale one
         mask = os.umask(0)
         os.umask(mask)
         self._path.chmod(0o666 & ~mask)
         os.replace(self._path, self.target)
+        self.stream.close()
 
     def discard(self) -> None:
         """Closes the file, and removes it unless it was kept."""
@@ -118,7 +127,8 @@ def lock_scratch(descriptor: int) -> None:
         import fcntl
 
         with suppress(OSError):  # some network disks have no locks; nothing is removed there either
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # One that is new is held by a process that looks for stale ones, for a moment; then it is gone.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _remove_stale(target: Path) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from filelock import FileLock
+
 from luthier.errors import DataError
 from luthier.home import luthier_home
 from luthier.outputs import write_file
@@ -37,11 +39,13 @@ def claim(fitted: Fitted, source: str | Path, target: str | Path) -> None:
     state = target_state(target)
     if state is None:
         return
-    claims = _claims()
-    name = _place(target)
-    claims.pop(name, None)
-    claims[name] = _facts(fitted, source, state)
-    write_file(_file(), json.dumps(dict(list(claims.items())[-MOST_CLAIMS:]), indent=1))
+    name, facts = _place(target), _facts(fitted, source, state)
+    # Scores of several files often run, and end, at the same time.
+    with FileLock(_file().with_suffix(".lock"), mode=0o600):
+        claims = _claims()
+        claims.pop(name, None)
+        claims[name] = facts
+        write_file(_file(), json.dumps(dict(list(claims.items())[-MOST_CLAIMS:]), indent=1))
 
 
 def _facts(fitted: Fitted, source: str | Path, state: list[str | int]) -> list[str | int]:
