@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -132,3 +134,24 @@ def test_a_line_of_jsonl_with_one_key_twice_is_named(tmp_path: Path) -> None:
     file.write_text('{"text": "a"}\n{"text": "b", "text": "c"}\n')
     with pytest.raises(DataError, match="line 2 .*two values for text"):
         read_table(file)
+
+
+@pytest.mark.slow
+def test_a_long_parquet_table_is_read_in_flat_memory(tmp_path: Path) -> None:
+    for name, groups in (("short", 2), ("long", 20)):
+        with pq.ParquetWriter(tmp_path / name, pa.schema([("text", pa.string())])) as writer:
+            for group in range(groups):
+                writer.write_table(pa.table({"text": [f"{group * 7919 + row}" * 10 for row in range(20_000)]}))
+        (tmp_path / name).rename(tmp_path / f"{name}.parquet")
+    program = (
+        "import sys, pyarrow as pa\n"
+        "from luthier.tables import read_chunks\n"
+        "for chunk in read_chunks(sys.argv[1], 1_000): pass\n"
+        "print(pa.default_memory_pool().max_memory())\n"
+    )
+    short, long = (
+        int(subprocess.run([sys.executable, "-c", program, str(tmp_path / f"{name}.parquet")],
+                           capture_output=True, check=True, timeout=60).stdout)
+        for name in ("short", "long")
+    )  # fmt: skip
+    assert long < 1.2 * short
