@@ -6,7 +6,6 @@ that is written lies on this machine until it is whole, and then goes to its add
 
 from __future__ import annotations
 
-import atexit
 import errno
 import re
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from luthier.errors import DataError, LuthierError, MissingPart
+from luthier.tables.temporary import temporary_folder
 
 __all__ = [
     "WEB",
@@ -162,8 +162,7 @@ def copied_files(place: RemotePlace, files: Mapping[str, tuple[str, Any]]) -> Pa
     state = (place.address, str(files))
     if state in _copies:
         return _copies[state]
-    folder = Path(tempfile.mkdtemp(prefix="luthier-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = temporary_folder()
     local = [folder / inner for inner, _ in files.values()]
     with _named_faults(place.address, "copied"):
         for file in local:
@@ -198,7 +197,7 @@ def remote_target(address: str) -> Iterator[Path]:
     """
     place = remote_place(address)
     name = PurePosixPath(place.path).name
-    folder = Path(tempfile.mkdtemp(prefix="luthier-"))
+    folder = temporary_folder()
     tried = f"{place.path.removesuffix(name)}.{folder.name}-{name}"
     try:
         with _named_faults(address, "written"):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import IO
 
 from luthier.errors import DataError
 from luthier.tables.contents import content_of, open_binary
+from luthier.tables.temporary import temporary_folder
 
 __all__ = ["STANDARD_STREAM", "is_standard", "keep_standard_output", "open_standard_output", "standard_input"]
 
@@ -37,9 +36,7 @@ def standard_input() -> Path:
     """
     if sys.stdin is None or sys.stdin.isatty():
         raise DataError("- is a table on standard input, and none is piped in: cat table.csv | luthier ... -")
-    folder = Path(tempfile.mkdtemp(prefix="luthier-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    arrived = folder / "standard-input"
+    arrived = temporary_folder() / "standard-input"
     with arrived.open("wb") as stream:
         shutil.copyfileobj(sys.stdin.buffer, stream)
     kind = content_of(arrived)
