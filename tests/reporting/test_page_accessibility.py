@@ -14,6 +14,7 @@ from luthier.evaluation.trials import TrialRow, TrialTable
 from luthier.reporting.audit_report import audit_page
 from luthier.reporting.board_report import board_page
 from luthier.reporting.html import write_page
+from luthier.reporting.score_report import score_page
 from luthier.reporting.table import Page
 from luthier.reporting.trials_report import trials_page
 from luthier.tasks.task import Rows, Task
@@ -21,6 +22,7 @@ from tests.accessibility import faults_of
 from tests.browser import browser_page
 from tests.reporting.test_audit_report import made
 from tests.reporting.test_board_report import HOSTILE, hostile_board
+from tests.reporting.test_score_report import scored
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +54,9 @@ def pages(stars: Task, boards: Boards) -> dict[str, Page]:
     return {
         "board": board_page(board, rows),
         "audit": audit_page(made()),
+        "score": score_page(
+            scored({f"a label of a bank {place}, whose name goes on": 5 + place for place in range(77)})
+        ),
         "trials": trials_page(trials()),
     }
 
@@ -89,6 +94,7 @@ async def test_texts_of_strangers_run_nothing_on_any_page_even_without_its_polic
     hostile = {
         "board": board_page(board, rows),
         "audit": audit_page(made(name=HOSTILE[1])),
+        "score": score_page(scored(dict.fromkeys(HOSTILE, 5), "".join(HOSTILE))),
         "trials": trials_page(trials(HOSTILE)),
     }
     async with browser_page(tmp_path) as page:

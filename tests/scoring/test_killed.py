@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
 
 import luthier as lt
@@ -83,5 +84,10 @@ def test_interrupted_it_drains_and_loses_nothing(
     assert process.wait(60) == 130, Path("score.log").read_text()
     assert "Traceback" not in Path("score.log").read_text()
     assert not Path("out.csv").exists()
+    (run,) = mlflow.search_runs(
+        search_all_experiments=True, filter_string="tags.`luthier.kind` = 'score'", output_format="list"
+    )
+    assert run.info.status == "KILLED"
+    assert run.data.metrics["spent_usd"] > 0
     assert start().wait(120) == 0
     assert slow_server.received.total == ROWS

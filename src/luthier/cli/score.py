@@ -161,7 +161,7 @@ def _score(
     if named:
         api.forget_score(target, given.folder)
     if json:
-        print_json(report.metrics())
+        print_json(report.to_document())
     else:
         print(visible(str(report)))
     print_end(engine.report)

@@ -178,6 +178,7 @@ class ScoreSummary:
         latency: of calls made now; `None` where there was none.
         throughput: over time; `None` where nothing came.
         limiter: what the limiter did, in order.
+        answered_by: answers fetched now, by endpoint, where several share the work.
         models: answers fetched now by the model that the service named.
         errors: why rows have no value, the most frequent first.
         examples: some of those rows, of each state.
@@ -214,6 +215,7 @@ class ScoreSummary:
     latency: LatencySummary | None = None
     throughput: Throughput | None = None
     limiter: tuple[LimiterChange, ...] = ()
+    answered_by: Mapping[str, int] = field(default_factory=dict)
     models: Mapping[str, int] = field(default_factory=dict)
     errors: tuple[ErrorCount, ...] = ()
     examples: tuple[RowExample, ...] = ()

@@ -204,13 +204,19 @@ def _limiter_table(summary: ScoreSummary) -> Table:
 
 
 def _models(summary: ScoreSummary) -> list[Section]:
-    if not summary.models:
-        return []
-    columns: Columns[tuple[str, int]] = [
-        (Column("model", kind="name", hint="As the service named it."), lambda one: one[0]),
-        (Column("answers fetched now", "count"), lambda one: one[1]),
-    ]
-    return [Section("Models that answered", (Table.of(summary.models.items(), columns),))]
+    tables = []
+    for name, answers in (("model", summary.models), ("endpoint", summary.answered_by)):
+        if answers:
+            columns: Columns[tuple[str, int]] = [
+                (Column(name, kind="name", hint="As the service named it." if name == "model" else ""), _named),
+                (Column("answers fetched now", "count"), lambda one: one[1]),
+            ]
+            tables.append(Table.of(answers.items(), columns))
+    return [Section("Models that answered", tuple(tables))] if tables else []
+
+
+def _named(one: tuple[str, int]) -> str:
+    return one[0]
 
 
 def _without_value(summary: ScoreSummary) -> list[Section]:

@@ -29,6 +29,9 @@ ENDINGS = {
 MOST_ERRORS, MOST_MOVED = 3, 3
 """Errors and labels that a line names."""
 
+MOST_NAMED = 5
+"""Models and endpoints that a line names."""
+
 LONGEST_ERROR = 160
 
 
@@ -165,14 +168,17 @@ def _speed_lines(summary: ScoreSummary) -> list[str]:
     if summary.throughput is not None and summary.throughput.what == "answers":
         limited = f", {summary.rate_limited:,} calls answered 429" if summary.rate_limited else ""
         lines.append(f"speed       {summary.throughput.mean_rate:,.1f} answers/s{limited}")
-    if len(summary.models) > 1:
-        named = ", ".join(f"{name}: {count:,}" for name, count in list(summary.models.items())[:5])
-        lines.append(f"models      {named}")
+    for title, answers in (("models", summary.models), ("endpoints", summary.answered_by)):
+        if len(answers) > 1:
+            named = ", ".join(f"{name}: {count:,}" for name, count in list(answers.items())[:MOST_NAMED])
+            lines.append(f"{title:<11} {named}")
     return lines
 
 
 def _cost_sentence(summary: ScoreSummary) -> str:
-    said = f"The answers cost {money(summary.cost_usd)}"
+    if summary.cost_usd is None:
+        return "What the answers cost is unknown: give the endpoint a price."
+    said = f"The answers cost {dollars(summary.cost_usd)}"
     if summary.spent_usd is not None and summary.spent_usd != summary.cost_usd:
         said += f", of which {dollars(summary.spent_usd)} were spent now"
     expected = summary.expected

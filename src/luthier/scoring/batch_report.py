@@ -51,6 +51,7 @@ class BatchReport:
         notable: rows without a value, and the slowest.
         limiter: what the limiter did.
         rate_limited: calls that the service answered with 429.
+        answered_by: answers fetched now, by endpoint, where several share the work.
         ending: how it ended; only `finished` wrote a table.
         reason: why it ended, where it did not finish.
         input_digest: sha256 of the rows as they were read.
@@ -80,6 +81,7 @@ class BatchReport:
     notable: NotableRows = field(default_factory=NotableRows)
     limiter: tuple[LimiterChange, ...] = ()
     rate_limited: int = 0
+    answered_by: Counter[str] = field(default_factory=Counter)
     ending: Ending = "finished"
     reason: str = ""
     input_digest: str = ""
@@ -175,6 +177,7 @@ class BatchReport:
             latency=self.latencies.summary(),
             throughput=self.watch.throughput,
             limiter=self.limiter,
+            answered_by=dict(self.answered_by.most_common()),
             models=dict(self.watch.models.most_common()),
             errors=self.notable.errors,
             examples=self.notable.examples,

@@ -144,7 +144,7 @@ def log_model_run(run: ModelRun) -> str:
             if run.score is not None:
                 summary = record_of(ScoreSummary, run.score)
                 made.log_text(json.dumps(run.score, ensure_ascii=False, indent=1), SCORE)
-                if summary.ending == "finished":
+                if summary.input_digest:
                     made.log_dataset(summary.source, summary.input_digest, summary.rows, context="input")
                     made.log_dataset(summary.target, summary.output_digest, summary.rows, context="output")
                 # Figures need numpy, which a command that ends first does not wait for.
