@@ -229,3 +229,16 @@ def test_an_answer_kept_before_its_tokens_could_be_read_is_priced_now(tmp_path: 
         assert answer.from_journal
         assert answer.cost_usd == pytest.approx(0.021)
         engine.close()
+
+
+def test_cached_input_is_billed_at_its_own_price(engine: Engine) -> None:
+    usage = {"prompt_tokens": 1500, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 1000}}
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "4"}}
+    price = Price(input_usd_per_million=100, output_usd_per_million=1000, cached_input_usd_per_million=10)
+    budget, report = Budget(10), Report()
+    with serving(200, json.dumps({"model": "m", "choices": [choice], "usage": usage})) as url:
+        (answer,) = engine.run(questions(1), compatible("m", url, price=price), budget=budget, report=report)
+    assert answer.usage.cached_input_tokens == 1000
+    assert answer.cost_usd == pytest.approx((500 * 100 + 1000 * 10 + 10 * 1000) / 1e6)
+    assert budget.spent_usd == pytest.approx(answer.cost_usd)
+    assert report.now.usage.cached_input_tokens == 1000

@@ -14,6 +14,7 @@ from luthier.providers.prices import PriceBook, dollars
 from luthier.providers.tokens import TokenGuess
 from luthier.tables import frame_of
 from luthier.techniques.conversations import opening
+from luthier.techniques.prompt_caching import caching_note
 from luthier.terminals import visible
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def preview_rows(
         output_tokens=price.max_output_tokens or 0,
         cost_usd=price.cost_usd,
         cost_usd_max=price.cost_usd_max,
-        notes=tuple(notes),
+        notes=(*notes, *caching_note(sent, endpoint)),
     )
 
 
