@@ -206,8 +206,9 @@ class _BatchRun:
             )
 
     def _note(self, key: bytes, answer: Answer) -> None:
-        # What was fetched by this command is told from what the journal had before.
         self._options.note(key, answer)
+        if self._options.collected is not None:
+            self._options.collected.add(key)
 
     # Batches that are made
 

@@ -66,6 +66,8 @@ class AskOptions:
         report: counts the work, beside the engine's own report.
         asked: journal keys that one command has asked under `fresh` or `retry_failed` so far, added to: these do not
             ask them once more in the same command. When absent, every call of the engine is a command of its own.
+        collected: journal keys that batches of the command have filled and that no call has used yet: the first use
+            counts as fetched now, not as known before.
         journal_only: send nothing: what the journal has no answer to fails for now.
         gives_up_at: when what is in flight ends without an answer if it is no longer waited for, so that it does not
             keep others from being sent, on the loop's clock; never when absent.
@@ -77,6 +79,7 @@ class AskOptions:
     progress: Progress | None = None
     report: Report | None = None
     asked: set[bytes] | None = None
+    collected: set[bytes] | None = None
     journal_only: bool = False
     gives_up_at: float | None = None
 

@@ -23,7 +23,8 @@ async def kept_answers(
 ) -> list[Answer]:
     """The journal's answers, in order; a failure for now for what it has none to.
 
-    What the same command has collected counts as fetched now, once: its keys are in `options.asked`.
+    What the batches of the same command have collected counts as fetched now, once: its keys are in
+    `options.collected`.
 
     Args:
         shared: the journal.
@@ -44,8 +45,8 @@ async def kept_answers(
             entry = None if key is None else entries.get(key)
             answer = Answer(failure="transient", error=(entry.error if entry is not None else None) or NOT_KEPT)
         progress.tell(partial(_completed, answer))
-        if answer.from_journal and key is not None and options.asked is not None and key in options.asked:
-            options.asked.discard(key)
+        if answer.from_journal and key is not None and options.collected is not None and key in options.collected:
+            options.collected.discard(key)
             answer = replace(answer, from_journal=False)
         for report in reports:
             if report is not None:

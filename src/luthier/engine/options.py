@@ -68,6 +68,7 @@ class RunOptions(AskOptions):
             self,
             report=Report() if self.report is None else self.report,
             asked=set() if self.asked is None else self.asked,
+            collected=set() if self.collected is None else self.collected,
         )
 
 
