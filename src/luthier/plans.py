@@ -120,7 +120,7 @@ class PlannedSpec:
         )
 
     def __str__(self) -> str:
-        elsewhere = [f"{self.in_journal:,} are answered in the journal"] if self.in_journal else []
+        elsewhere = [f"{self.in_journal:,} are in the journal"] if self.in_journal else []
         elsewhere += [f"{self.shared:,} are counted with a spec above"] if self.shared else []
         kept = f" ({', '.join(elsewhere)})" if elsewhere else ""
         parts = [f"{self.rows:,} rows"] if self.rows else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,18 @@ def test_without_waiting_the_next_call_collects_the_answers(
     # Texts stay neither here nor at the service.
     assert [path.name for path in (clean_home / "batches").iterdir()] == ["lock"]
     assert server.received.by_path["DELETE files/{id}"] == 6
+
+
+def test_what_was_collected_counts_as_spent_by_the_command_that_collected_it(
+    engine: Engine, endpoint: Endpoint
+) -> None:
+    asked = requests(4)
+    for spent in (4, 0):
+        options = RunOptions(engine=engine).for_command()
+        outcome = ask(engine, asked, endpoint, options=options)
+        engine.run([*asked, *asked], endpoint, replace(options, journal_only=True))
+        assert options.report is not None and options.report.fetched == outcome.answered == spent
+        assert options.report.spent_usd == pytest.approx(outcome.spent_usd)
 
 
 def test_answers_carry_the_price_of_a_batch(engine: Engine, endpoint: Endpoint) -> None:
