@@ -191,3 +191,41 @@ def test_embeddings_come_by_batch_too(engine: Engine, monkeypatch: pytest.Monkey
         batched = engine.run(asked, endpoint)
         live = engine.run(asked, endpoint, fresh=True)
         assert [answer.embedding for answer in batched] == [answer.embedding for answer in live]
+
+
+def test_a_batch_whose_key_is_gone_says_so_and_can_be_forgotten(
+    engine: Engine, endpoint: Endpoint, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.faults.add(Fault("slow", path="chat/completions", delay_seconds=60))
+    (batch,) = ask(engine, requests(2), endpoint, wait=False).batches
+    monkeypatch.delenv("STARS_KEY")
+    with pytest.raises(EndpointError, match="STARS_KEY.*is not set"):
+        ask(engine, requests(2), endpoint, wait=False)
+    assert cancel_batch(batch.token, engine, forget=True).state == "closed"
+    monkeypatch.setenv("STARS_KEY", KEY)
+    server.faults.clear()
+    assert all(answer.failure is None for answer in engine.run(requests(2), endpoint))
+
+
+def test_a_batch_the_service_does_not_know_is_not_bought_again_on_a_guess(
+    engine: Engine, endpoint: Endpoint, server: LocalServer
+) -> None:
+    (batch,) = ask(engine, requests(2), endpoint, wait=False).batches
+    server.faults.add(Fault("status", path=f"batches/{batch.batch_id}", status=404, message="No such batch"))
+    with pytest.raises(EndpointError, match=rf"another account's.*luthier batches cancel {batch.token}"):
+        ask(engine, requests(2), endpoint)
+    assert sizes(server) == [2] and [one.token for one in open_batches(engine)] == [batch.token]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [400, 429])
+def test_an_order_refused_for_a_full_queue_is_made_smaller(
+    status: int, engine: Engine, endpoint: Endpoint, server: LocalServer
+) -> None:
+    said = "Enqueued token limit reached for stars. Limit: 200 enqueued tokens. Please try again later."
+    full = Fault("status", path="batches", method="POST", status=status, message=said, code="token_limit_exceeded")
+    full.times = 1
+    server.faults.add(full)
+    outcome = ask(engine, requests(30), endpoint)
+    assert outcome.complete and outcome.answered == 30 and len(sizes(server)) > 1
+    assert all(batch.tokens <= 200 for batch in outcome.batches)
