@@ -137,3 +137,17 @@ def test_only_the_key_itself_is_taken_out_of_an_answer() -> None:
 def test_a_word_given_in_place_of_a_key_is_no_secret() -> None:
     assert redact("none of them", ["none"]) == "none of them"
     assert redact_bytes(b"none of them", ["none"]) == b"none of them"
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "ran_out"),
+    [
+        ("Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29500", "tokens", "tokens"),
+        ("Rate limit reached for gpt-4o on requests per min (RPM): Limit 500", "requests", "requests"),
+        ("The request has exceeded token rate limit of your current OpenAI S0 pricing tier.", None, "tokens"),
+        ("Too many requests", None, "requests"),
+        ("Slow down.", None, None),
+    ],
+)
+def test_a_429_says_what_ran_out(message: str, kind: str | None, ran_out: str | None) -> None:
+    assert judge(reply(429, message, type=kind)).scarce == ran_out
