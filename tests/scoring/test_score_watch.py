@@ -98,3 +98,14 @@ def test_models_without_number_are_one() -> None:
         watch.completed(Answer("1", model=f"model {names.random()}"))
     assert len(watch.models) == 51
     assert watch.models.total() == 500
+
+
+def test_what_a_batch_of_the_service_answered_is_no_speed() -> None:
+    watch = ScoreWatch(clock=Clock())
+    watch.completed(Answer("1", cost_usd=0.5))
+    watch.wrote(1)
+    assert watch.fetched.cost_usd == 0.5
+    assert watch.throughput is not None
+    assert watch.throughput.what == "rows"
+    watch.completed(Answer("1", latency_seconds=0.1))
+    assert watch.throughput.what == "answers"

@@ -24,8 +24,9 @@ SHORTEST_SECONDS = 1e-5
 MOST_BINS = 24
 """Bins of the histogram that a summary keeps."""
 
-MOST_STEPS = 120
-FIRST_STEP_SECONDS = 0.125
+MOST_STEPS = 80
+FIRST_STEP_SECONDS = 0.25
+"""Shorter steps would show the waves in which answers come, not the speed."""
 
 MOST_MODELS = 50
 """Names of models that are told apart; a service with more of them is not known."""
@@ -133,7 +134,9 @@ class ScoreWatch:
         """Counts an answer that was fetched now, and passes it on."""
         if answer.failure is None and not answer.from_journal:
             self.fetched.add(answer)
-            self._answers.add(self.elapsed_seconds)
+            if answer.latency_seconds is not None:
+                # What a batch of the service answered came long before; it is collected all at once.
+                self._answers.add(self.elapsed_seconds)
             name = answer.model or "unnamed"
             self.models[name if name in self.models or len(self.models) < MOST_MODELS else OTHER_MODELS] += 1
         self._shown.tell(lambda shown: shown.completed(answer))
