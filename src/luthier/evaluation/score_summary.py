@@ -172,14 +172,14 @@ class ScoreSummary:
         estimated: rows whose cost is an estimate, as the service did not count all tokens.
         elapsed_seconds: wall time.
         expected: what the plan said, where one was made.
-        fetched: answers that the service gave now.
+        fetched: answers that the service gave now, in batches too.
         retries: calls that followed another for the same request.
         rate_limited: calls that the service answered with 429.
         latency: of calls made now; `None` where there was none.
         throughput: over time; `None` where nothing came.
         limiter: what the limiter did, in order.
         answered_by: answers fetched now, by endpoint, where several share the work.
-        models: answers fetched now by the model that the service named.
+        models: answers by the model that the service named, those of the journal included.
         errors: why rows have no value, the most frequent first.
         examples: some of those rows, of each state.
         slowest: rows whose calls took longest, the slowest first.

@@ -205,11 +205,14 @@ def _limiter_table(summary: ScoreSummary) -> Table:
 
 def _models(summary: ScoreSummary) -> list[Section]:
     tables = []
-    for name, answers in (("model", summary.models), ("endpoint", summary.answered_by)):
+    for name, answers, which in (
+        ("model", summary.models, "answers, those of the journal included"),
+        ("endpoint", summary.answered_by, "answers fetched now"),
+    ):
         if answers:
             columns: Columns[tuple[str, int]] = [
                 (Column(name, kind="name", hint="As the service named it." if name == "model" else ""), _named),
-                (Column("answers fetched now", "count"), lambda one: one[1]),
+                (Column(which, "count"), lambda one: one[1]),
             ]
             tables.append(Table.of(answers.items(), columns))
     return [Section("Models that answered", tuple(tables))] if tables else []

@@ -163,7 +163,7 @@ class FileScore:
             showing = ProgressForecast(showing, ahead)
         watch = ScoreWatch(showing)
         counts = options.report or Report()
-        limited_before, answered_before = counts.rate_limited, counts.answered_by.copy()
+        limited_before, answered_before, fetched_before = counts.rate_limited, counts.answered_by.copy(), counts.fetched
         options = replace(options, progress=watch, report=counts)
         names = free_names(self._columns, spec.task.kind.columns)
         kinds = {name: "string" if kind == "text" else "float64" for name, kind in spec.task.kind.columns.items()}
@@ -217,6 +217,7 @@ class FileScore:
             report.elapsed_seconds = watch.elapsed_seconds
             report.limiter = watch.limiter_changes(counts.history)
             report.rate_limited = counts.rate_limited - limited_before
+            report.fetched = counts.fetched - fetched_before
             report.answered_by = counts.answered_by - answered_before
             if report.ending == "finished":
                 report.input_digest, report.output_digest = read.hexdigest, wrote.hexdigest

@@ -51,6 +51,7 @@ class BatchReport:
         notable: rows without a value, and the slowest.
         limiter: what the limiter did.
         rate_limited: calls that the service answered with 429.
+        fetched: answers that the service gave now, in batches too.
         answered_by: answers fetched now, by endpoint, where several share the work.
         ending: how it ended; only `finished` wrote a table.
         reason: why it ended, where it did not finish.
@@ -81,6 +82,7 @@ class BatchReport:
     notable: NotableRows = field(default_factory=NotableRows)
     limiter: tuple[LimiterChange, ...] = ()
     rate_limited: int = 0
+    fetched: int = 0
     answered_by: Counter[str] = field(default_factory=Counter)
     ending: Ending = "finished"
     reason: str = ""
@@ -171,7 +173,7 @@ class BatchReport:
             estimated=self.estimated,
             elapsed_seconds=self.elapsed_seconds,
             expected=self.expected,
-            fetched=fetched.answers,
+            fetched=self.fetched,
             retries=self.watch.retries,
             rate_limited=self.rate_limited,
             latency=self.latencies.summary(),

@@ -131,14 +131,13 @@ class ScoreWatch:
         self._shown.tell(lambda shown: shown.expect(requests))
 
     def completed(self, answer: Answer) -> None:
-        """Counts an answer that was fetched now, and passes it on."""
-        if answer.failure is None and not answer.from_journal:
-            self.fetched.add(answer)
-            if answer.latency_seconds is not None:
-                # What a batch of the service answered came long before; it is collected all at once.
-                self._answers.add(self.elapsed_seconds)
+        """Counts an answer, and passes it on."""
+        if answer.failure is None:
             name = answer.model or "unnamed"
             self.models[name if name in self.models or len(self.models) < MOST_MODELS else OTHER_MODELS] += 1
+            if not answer.from_journal:
+                self.fetched.add(answer)
+                self._answers.add(self.elapsed_seconds)
         self._shown.tell(lambda shown: shown.completed(answer))
 
     def retried(self, wait_seconds: float) -> None:
