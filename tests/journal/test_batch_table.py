@@ -67,6 +67,17 @@ def test_requests_without_an_answer_remember_how_often_they_were_tried(journal: 
     assert table.claim(last, KEYS[1:2], most_attempts=2).taken == {KEYS[1]}
 
 
+def test_a_purge_forgets_tries_and_leaves_what_is_open(journal: Journal) -> None:
+    table = BatchTable(journal)
+    tried, running = begin(table, "a"), begin(table, "b")
+    table.claim(tried, KEYS[:1], most_attempts=1)
+    table.advance(table.release(tried, (), counts=True), "closed")
+    table.claim(running, KEYS[1:2], most_attempts=1)
+    journal.purge()
+    assert [batch.token for batch in table.open()] == ["b"] and table.keys(running) == {KEYS[1]}
+    assert table.claim(running, KEYS[:1], most_attempts=1).taken == {KEYS[0]}
+
+
 def test_a_batch_that_was_never_begun_does_not_count_as_a_try(journal: Journal) -> None:
     table = BatchTable(journal)
     for token in "abc":

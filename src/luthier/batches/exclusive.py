@@ -1,4 +1,4 @@
-"""One process at a time orders and collects the batches of a home."""
+"""One process at a time orders and collects the batches of a journal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from luthier.engine.engine import Engine
-from luthier.home import luthier_home
 
 __all__ = ["alone"]
 
@@ -16,7 +15,7 @@ def alone(engine: Engine, waits: Callable[[], None] = lambda: None) -> Iterator[
     """Keeps other processes from ordering and collecting, for as long as the block lasts.
 
     Args:
-        engine: whose signals end the wait.
+        engine: whose journal is meant, and whose signals end the wait.
         waits: called every second while another process is at it.
 
     Raises:
@@ -24,9 +23,12 @@ def alone(engine: Engine, waits: Callable[[], None] = lambda: None) -> Iterator[
     """
     from filelock import FileLock, Timeout
 
-    folder = luthier_home() / "batches"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    lock = FileLock(folder / "lock", mode=0o600)
+    journal = engine.journal.path
+    assert journal is not None  # `BatchTable` refuses a journal in memory
+    # One file has one lock, however its path is spelled.
+    journal = journal.resolve()
+    journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(journal.with_name(f"{journal.name}.batches.lock"), mode=0o600)
     while True:
         engine.raise_if_interrupted()
         try:

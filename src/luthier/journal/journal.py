@@ -279,6 +279,8 @@ class Journal:
             if before is None:
                 count = connection.execute("DELETE FROM answers").rowcount
                 connection.execute("DELETE FROM snapshots")
+                connection.execute("DELETE FROM batches WHERE state = 'closed'")
+                connection.execute("DELETE FROM batch_keys WHERE batch IS NULL")
             else:
                 count = connection.execute("DELETE FROM answers WHERE created < ?", (before,)).rowcount
             connection.execute("VACUUM")
