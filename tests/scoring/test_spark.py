@@ -14,8 +14,8 @@ import pytest
 
 import luthier as lt
 from luthier.api.spark_verbs import spark_scorer
-from luthier.endpoints import Endpoint
-from luthier.errors import DataError, EndpointError, UserError
+from luthier.endpoints import Answer, Endpoint, Engine, RunOptions
+from luthier.errors import DataError, EndpointError, Interrupted, UserError
 from luthier.scoring.spark_job import SparkScore
 from luthier_local import Fault, LocalServer
 from tests.luthier_local.tuning import until
@@ -24,6 +24,23 @@ from tests.scoring.spark_session import local_spark, task_processes
 pytest.importorskip("pyspark")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("store")]
+
+
+class StopAtFirstShard:
+    """A person who presses Ctrl-C when the first shard is there."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def expect(self, requests: int) -> None: ...
+
+    def completed(self, answer: Answer) -> None: ...
+
+    def retried(self, wait_seconds: float) -> None: ...
+
+    def working(self, what: str, done: float, total: float | None, said: str) -> None:
+        if done:
+            self.engine.stop(interrupted=True)
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +93,15 @@ def test_what_is_committed_is_not_asked_again(
     rows.assign(text=[f"{n} soups" for n in range(40)]).to_parquet("in.parquet", index=False)
     server.faults.add(Fault("status", status=401, nth=range(25, 500)))
     with pytest.raises(EndpointError, match="STARS_KEY"):
-        SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=4).run()
+        SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=10).run()
     assert not Path("out.parquet").exists()
     committed = len(list(Path("out.parquet.shards").glob("*/scored/*/_SUCCESS")))
-    assert 0 < committed < 10
+    assert 0 < committed < 4
     server.faults.clear()
     sent = server.received.total
-    report = SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=4).run()
+    report = SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=10).run()
     assert report.states["ok"] == 40
-    assert server.received.total - sent == 40 - 4 * committed
+    assert server.received.total - sent == 40 - 10 * committed
 
 
 def test_a_task_that_is_killed_pays_again_for_its_shard_at_most(
@@ -152,3 +169,57 @@ def test_a_model_scores_by_spark_what_it_scores_live(
     out = pd.read_parquet("out.parquet").sort_values("id")
     expected = model.predict(rows)
     assert out["label"].fillna("").tolist() == expected["label"].fillna("").tolist()
+
+
+def test_a_table_that_changed_is_not_scored_from_older_shards(
+    spark: Any, fitted: lt.Fitted, rows: pd.DataFrame, server: LocalServer
+) -> None:
+    rows.assign(text="good soup").to_csv("in.csv", index=False)
+    server.faults.add(Fault("status", status=401))
+    with pytest.raises(EndpointError):
+        SparkScore(fitted, "in.csv", "out.parquet", session=spark).run()
+    server.faults.clear()
+    rows.head(7).assign(text="bad soup").to_csv("in.csv", index=False)
+    report = SparkScore(fitted, "in.csv", "out.parquet", session=spark).run()
+    assert report.rows == 7
+    assert set(pd.read_parquet("out.parquet")["text"]) == {"bad soup"}
+
+
+def test_folders_named_by_numbers_keep_their_zeros(spark: Any, fitted: lt.Fitted, rows: pd.DataFrame) -> None:
+    rows.head(6).assign(code=["001", "02"] * 3).to_parquet("in.parquet", partition_cols=["code"])
+    SparkScore(fitted, "in.parquet", "out.parquet", session=spark).run()
+    assert sorted(path.name for path in Path("out.parquet").glob("code=*")) == ["code=001", "code=02"]
+
+
+def test_a_signal_stops_between_shards_and_keeps_them(
+    spark: Any, fitted: lt.Fitted, rows: pd.DataFrame, engine: Engine
+) -> None:
+    rows.to_parquet("in.parquet", index=False)
+    options = RunOptions(engine=engine, progress=StopAtFirstShard(engine))
+    with pytest.raises(Interrupted):
+        SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=8).run(options)
+    assert not Path("out.parquet").exists()
+    committed = list(Path("out.parquet.shards").glob("*/scored/*/_SUCCESS"))
+    assert 0 < len(committed) < 5
+
+
+def test_what_spark_cannot_do_is_said_in_a_line(spark: Any, fitted: lt.Fitted, rows: pd.DataFrame) -> None:
+    rows.to_parquet("in.parquet", index=False)
+    Path("file").touch()
+    for source, target, said in (
+        ("absent.parquet", "out.parquet", "PATH_NOT_FOUND"),
+        ("in.parquet", "file/out.parquet", "write"),
+        ("delta:in", "out.parquet", "delta-spark"),
+        ("table:absent", "out.parquet", "absent"),
+        ("in.parquet", "out", "format cannot be told"),
+    ):
+        with pytest.raises(DataError, match=said) as error:
+            SparkScore(fitted, source, target, session=spark).run()
+        assert "\n" not in str(error.value)
+
+
+def test_tables_by_name_are_read_and_written(spark: Any, fitted: lt.Fitted, rows: pd.DataFrame) -> None:
+    spark.createDataFrame([(n, f"{n} soups") for n in range(5)], "id int, text string").write.saveAsTable("reviews")
+    report = SparkScore(fitted, "table:reviews", "table:scored", session=spark).run()
+    assert report.states["ok"] == 5
+    assert spark.table("scored").where("label is not null").count() == 5

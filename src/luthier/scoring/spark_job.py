@@ -14,17 +14,27 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
-from luthier.engine.ask_options import Progress
+import luthier.errors
 from luthier.engine.options import DEFAULTS, RunOptions
-from luthier.errors import DataError, EndpointError, LuthierError, UserError
+from luthier.errors import DataError, EndpointError, LuthierError, MissingPart, UserError
 from luthier.evaluation.population_stability import LabelMix
 from luthier.plans import Plan, plan_rows
 from luthier.scoring.batch import plain_rows
 from luthier.scoring.batch_report import BatchReport
 from luthier.scoring.spark_scorer import CALL_COLUMNS, SparkScorer
-from luthier.scoring.spark_tables import SparkTable, delete, exists, folders_in, partition_columns, spark_session
+from luthier.scoring.spark_tables import (
+    SparkTable,
+    delete,
+    exists,
+    folders_in,
+    partition_columns,
+    spark_errors,
+    spark_session,
+    states_of,
+)
 from luthier.spec import Fitted
 
 __all__ = ["SHARD_ROWS", "SparkScore"]
@@ -34,6 +44,12 @@ SHARD_ROWS = 10_000
 
 JUDGED_ROWS = 2_000
 """Rows that a plan is judged by."""
+
+LOOK_SECONDS = 0.5
+"""How soon a signal is seen."""
+
+MOST_DATED_FILES = 1_000
+"""Files of a table whose sizes and times tell whether it is still the same table."""
 
 SHARD = "luthier_shard"
 
@@ -71,8 +87,8 @@ class SparkScore:
     ) -> None:
         self.fitted, self.source, self.target = fitted, source, target
         self._model_uri, self._mix = model_uri, mix
-        self.session = session if session is not None else spark_session()
-        for endpoint in fitted.spec.endpoints:
+        self.session = spark_session(session)
+        for endpoint in fitted.spec.all_endpoints:
             endpoint.key()
         self._from = SparkTable.of(source, self.session)
         self._to = SparkTable.of(target, self.session)
@@ -82,12 +98,12 @@ class SparkScore:
         self._shards = _Shards(self.session, self._place(), self._facts(shard_rows), shard_rows)
         if self._to.is_there(self.session) and not (overwrite or self._shards.are_ours):
             raise DataError(
-                f"{target} exists, and this command did not write it. Add --overwrite (overwrite=True) to replace it, "
-                "or name another output."
+                f"{target} exists, and no unfinished score of this table by this model is to go there. Add --overwrite "
+                "(overwrite=True) to replace it, or name another output."
             )
         self.tasks = max(1, int(self.session.sparkContext.defaultParallelism))
         self._scorer = SparkScorer(fitted, self._rows.schema, tasks=self.tasks, with_calls=True)
-        self._check_keys()
+        self._check_workers()
 
     def plan(self, options: RunOptions = DEFAULTS) -> Plan:
         """What `run` would send and cost, judged by some of the rows; what the workers' journals have is not known.
@@ -113,6 +129,7 @@ class SparkScore:
         Raises:
             EndpointError: no row can be answered.
             DataError: Spark cannot read the rows or write them.
+            Interrupted: a signal came; shards that are committed are kept.
             UserError: a budget was given; tasks on several machines do not share one.
         """
         if options.budget is not None:
@@ -127,7 +144,7 @@ class SparkScore:
             raise DataError(f"{self.source} has no rows.")
         left = [name for name in names if not self._shards.is_committed(name)]
         self._scorer.tasks = max(1, min(self.tasks, len(left)))
-        self._score(left, options.progress, names)
+        self._score(left, options, len(names))
         scored = self._shards.scored(names)
         report = self._report(scored, left)
         report.renamed = {old: new for old, new in self._scorer.names.items() if old != new}
@@ -140,14 +157,15 @@ class SparkScore:
             self._shards.delete()
         return report
 
-    def _score(self, left: Sequence[str], progress: Progress | None, names: Sequence[str]) -> None:
+    def _score(self, left: Sequence[str], options: RunOptions, total: int) -> None:
         """One job a shard, as many at once as there are cores."""
-        total, done = len(names), len(names) - len(left)
+        engine, progress, done = options.asking_engine(), options.progress, total - len(left)
         with ThreadPoolExecutor(self.tasks, "luthier-spark") as pool:
             running: set[Future[None]] = {pool.submit(self._shards.score, name, self._scorer) for name in left}
             try:
                 while running:
-                    ended, running = wait(running, return_when=FIRST_COMPLETED)
+                    engine.raise_if_interrupted()
+                    ended, running = wait(running, LOOK_SECONDS, FIRST_COMPLETED)
                     for each in ended:
                         each.result()
                     done += len(ended)
@@ -157,7 +175,9 @@ class SparkScore:
                 for each in running:
                     each.cancel()
                 self.session.sparkContext.cancelJobGroup(self._shards.place)
-                raise _explained(error) from error
+                if (said := _raised_in_task(error)) is not None:
+                    raise said from error
+                raise
 
     def _report(self, scored: Any, left: Sequence[str]) -> BatchReport:
         from pyspark.sql import functions
@@ -209,21 +229,30 @@ class SparkScore:
             row[SHARD] for row in scored.where(functions.col("luthier_transient")).select(SHARD).distinct().collect()
         ]
 
-    def _check_keys(self) -> None:
-        """Refuses to begin where a task would find no key."""
-        variables = [name for endpoint in self.fitted.spec.endpoints if (name := endpoint.key_variable) is not None]
-        if not variables:
-            return
+    def _check_workers(self) -> None:
+        """Refuses to begin where a task would find no key, or another Luthier."""
+        variables = [name for each in self.fitted.spec.all_endpoints if (name := each.key_variable) is not None]
 
-        def missing(_: int) -> list[str]:
-            return [name for name in variables if not os.environ.get(name, "").strip()]
+        def look(_: int) -> list[tuple[str, str]]:
+            try:
+                found = metadata.version("luthier")
+            except metadata.PackageNotFoundError:
+                found = ""
+            lacking = [name for name in variables if not os.environ.get(name, "").strip()]
+            return [("version", found), *(("lacks", name) for name in lacking)]
 
-        context = self.session.sparkContext
-        found = context.parallelize(range(self.tasks), self.tasks).flatMap(missing).distinct().collect()
-        if found:
+        context, here = self.session.sparkContext, metadata.version("luthier")
+        told = context.parallelize(range(self.tasks), self.tasks).flatMap(look).distinct().collect()
+        for found in (found for what, found in told if what == "version" and found != here):
+            there = f"is {found}" if found else "is not installed"
+            raise MissingPart(
+                f"Luthier {there} where Spark's tasks run, and {here} here. Install the same on the executors: "
+                f"pip install luthier=={here}"
+            )
+        for name in (name for what, name in told if what == "lacks"):
             raise EndpointError(
-                f"the environment variable {found[0]}, which holds the key, is not set where Spark's tasks run. Set it "
-                f"on the executors: spark.executorEnv.{found[0]}, or a secret of the cluster under that name."
+                f"the environment variable {name}, which holds the key, is not set where Spark's tasks run. Set it "
+                f"on the executors: spark.executorEnv.{name}, or a secret of the cluster under that name."
             )
 
     def _place(self) -> str:
@@ -234,7 +263,10 @@ class SparkScore:
         return f"{warehouse}/{self._to.place}.shards"
 
     def _facts(self, shard_rows: int) -> str:
-        facts = [shard_rows, self.fitted.digest, self.source, sorted(self._rows.inputFiles()), self._rows.schema.json()]
+        """What a table, a model and the size of the shards come to, so that shards of another are never taken."""
+        files = sorted(self._rows.inputFiles())
+        dated = states_of(self.session, files[:MOST_DATED_FILES])
+        facts = [shard_rows, self.fitted.digest, self.source, files, dated, self._rows.schema.json()]
         return hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -268,7 +300,8 @@ class _Shards:
         number = functions.monotonically_increasing_id()
         part, row = functions.shiftright(number, 33), number.bitwiseAND(functions.lit((1 << 33) - 1))
         shard = functions.format_string("%06d-%06d", part, functions.floor(row / self.shard_rows))
-        rows.withColumn(SHARD, shard).write.mode("overwrite").partitionBy(SHARD).parquet(self._rows)
+        with spark_errors(f"write {self.place}"):
+            rows.withColumn(SHARD, shard).write.mode("overwrite").partitionBy(SHARD).parquet(self._rows)
 
     def all(self) -> list[str]:
         """The names of the shards."""
@@ -301,14 +334,12 @@ class _Shards:
         return f"{self._scored}/{SHARD}={name}"
 
 
-def _explained(error: BaseException) -> BaseException:
-    """The error a task raised on purpose, which Spark wraps in its own; any other as it is."""
-    import luthier.errors
-
+def _raised_in_task(error: BaseException) -> LuthierError | None:
+    """The error that a task raised on purpose, which Spark wraps in one of its own."""
     text = str(error)
     for name in luthier.errors.__all__:
         _, found, said = text.partition(f"luthier.errors.{name}: ")
         kind = getattr(luthier.errors, name)
         if found and issubclass(kind, LuthierError):
             return kind(said.strip().partition("\n")[0])  # type: ignore[no-any-return]
-    return error
+    return None

@@ -98,7 +98,7 @@ class SparkScorer:
         """The batches of a task with their predictions; DataFrames or Arrow batches, as they come."""
         fitted, engine = _fitted_here(self._digest, self._packed), _engine_here(self.tasks)
         spec = fitted.spec
-        for endpoint in spec.endpoints:
+        for endpoint in spec.all_endpoints:
             endpoint.key()
         waiting: deque[tuple[Any, Future[list[Prediction]]]] = deque()
         try:

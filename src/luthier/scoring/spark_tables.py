@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import unquote
 
 from luthier.errors import DataError, MissingPart, UserError
 
-__all__ = ["SparkTable", "partition_columns", "spark_session"]
+__all__ = ["SparkTable", "partition_columns", "spark_errors", "spark_session", "states_of"]
 
 FORMATS = {
     ".parquet": "parquet",
@@ -32,18 +33,31 @@ ON_ONE_MACHINE = {
 }
 """Settings of a session that starts here and runs here."""
 
+FOLDER_TYPES = "spark.sql.sources.partitionColumnTypeInference.enabled"
+
 COMPRESSED = (".gz", ".zst", ".bz2", ".snappy", ".lz4")
 
 # As other programs write a csv: texts may hold line breaks, a quote is doubled, and 001 stays 001.
 CSV = {"header": "true", "multiLine": "true", "escape": '"', "quote": '"'}
 
 
-def spark_session() -> Any:
-    """The session that runs already, or a new one as Spark is set up here.
+def spark_session(given: Any = None) -> Any:
+    """The session given, the one that runs already, or a new one as Spark is set up here.
 
     Raises:
         MissingPart: PySpark or Java is not there.
+        UserError: it is a session of Spark Connect.
     """
+    session = _own_session() if given is None else given
+    if type(session).__module__.startswith("pyspark.sql.connect"):
+        raise UserError(
+            "this is a session of Spark Connect, which cannot list files or cancel jobs as --mode spark does. Use "
+            "lt.spark_scorer with rows.mapInPandas there; docs/spark.md has the code."
+        )
+    return session
+
+
+def _own_session() -> Any:
     try:
         from pyspark import SparkConf
         from pyspark.errors import PySparkRuntimeError
@@ -110,17 +124,14 @@ class SparkTable:
         Raises:
             DataError: nothing is there, or Spark cannot read it.
         """
-        from pyspark.errors import AnalysisException
-
-        try:
+        with spark_errors(f"read {self.place}"):
             if self.format == "table":
                 return session.table(self.place)
             options = CSV if self.format == "csv" else {}
             if self.ending == ".tsv":
                 options = {**options, "sep": "\t"}
-            return session.read.format(self.format).options(**options).load(self.place)
-        except AnalysisException as error:
-            raise DataError(f"Spark cannot read {self.place}: {_first_line(error)}") from error
+            with _texts_in_folder_names(session):
+                return session.read.format(self.format).options(**options).load(self.place)
 
     def is_there(self, session: Any) -> bool:
         """Whether something is there."""
@@ -138,12 +149,10 @@ class SparkTable:
         Raises:
             DataError: Spark cannot write there.
         """
-        from pyspark.errors import AnalysisException
-
         writer = rows.write.mode("overwrite")
         if partitions:
             writer = writer.partitionBy(*partitions)
-        try:
+        with spark_errors(f"write {self.place}"):
             if self.format == "table":
                 writer.saveAsTable(self.place)
                 return
@@ -151,8 +160,54 @@ class SparkTable:
                 separator = "\t" if self.ending == ".tsv" else ","
                 writer = writer.options(header="true", escape='"', quote='"', sep=separator)
             writer.format(self.format).save(self.place)
-        except AnalysisException as error:
-            raise DataError(f"Spark cannot write {self.place}: {_first_line(error)}") from error
+
+
+@contextmanager
+def spark_errors(doing: str) -> Iterator[None]:
+    """Says what Spark could not do, in place of Java's stack.
+
+    Args:
+        doing: as in `read in.parquet`.
+
+    Raises:
+        DataError: Spark refused or failed.
+    """
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as error:
+        java = getattr(error, "java_exception", None)
+        while java is not None and java.getCause() is not None:
+            java = java.getCause()
+        said = _first_line(error if java is None else java)
+        hint = ""
+        if "delta" in said and "DATA_SOURCE_NOT_FOUND" in str(error):
+            hint = " Delta is a package of its own: spark.jars.packages=io.delta:delta-spark_2.13:VERSION."
+        raise DataError(f"Spark cannot {doing}: {said}{hint}") from error
+
+
+@contextmanager
+def _texts_in_folder_names(session: Any) -> Iterator[None]:
+    """Folders `code=001/` make a column of texts, as everywhere in Luthier: 001 stays 001."""
+    before = session.conf.get(FOLDER_TYPES)
+    session.conf.set(FOLDER_TYPES, "false")
+    try:
+        yield
+    finally:
+        session.conf.set(FOLDER_TYPES, before)
+
+
+def states_of(session: Any, files: Sequence[str]) -> list[list[int]]:
+    """Size in bytes and time of change in milliseconds of files, given as Spark names them."""
+    jvm = session.sparkContext._jvm
+    found = []
+    for file in files:
+        path = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))
+        status = path.getFileSystem(session.sparkContext._jsc.hadoopConfiguration()).getFileStatus(path)
+        found.append([int(status.getLen()), int(status.getModificationTime())])
+    return found
 
 
 def partition_columns(rows: Any) -> list[str]:
