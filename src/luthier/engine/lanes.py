@@ -1,7 +1,7 @@
 """The way to one account's share of one model: its limits, what is in flight, and whether it is left out for a while.
 
 Where several endpoints answer for one model, each has a lane. One that fails gets nothing for a cooldown; then one
-request tries it, and it is in use again when that is answered, or left out for twice as long.
+request tries it, and it is in use again when that is answered, or left out for half as long again.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ STORM = 5
 MISJUDGED = 5
 """Likewise so many refusals in a row of requests that another endpoint answered."""
 
-LASTING = 4
-"""After so many failed trials, 75 s by default, a fault counts as one that does not pass."""
+COOLDOWN_GROWTH = 1.5
+
+LASTING = 5
+"""After so many failed trials, about a minute by default, a fault counts as one that does not pass."""
 
 
 class Pumped(Protocol):
@@ -135,7 +137,7 @@ class Lane:
         """An HTTP call failed for a reason that is not its rows' own; True if the lane is left out from now on."""
         if self.fault is not None:
             if is_trial:
-                longer = min(self._longest, 2 * self.fault.cooldown_seconds)
+                longer = min(self._longest, COOLDOWN_GROWTH * self.fault.cooldown_seconds)
                 self._leave_out(LaneFault(verdict, longer, self.fault.trials + 1))
             return False
         self._failures += 1

@@ -14,6 +14,7 @@ __all__ = ["RETRYABLE", "EngineSettings", "RetryPolicy"]
 
 PATIENCE_WAITS = 20
 COOLDOWN_WAITS = 10
+LONGEST_COOLDOWN_WAITS = 2
 PROMPT_RETURNS = 3
 LONGEST_WAIT_SECONDS = 600.0
 FIRST_CONTACT_ATTEMPTS = 3
@@ -41,8 +42,9 @@ class EngineSettings:
 
     @property
     def cooldowns(self) -> tuple[float, float]:
-        """The shortest and the longest time that one of several endpoints is left out: 5 s and 5 minutes by default."""
-        return COOLDOWN_WAITS * self.backoff_seconds, COOLDOWN_WAITS * self.longest_backoff_seconds
+        """The shortest and the longest time that one of several endpoints is left out: 5 s and a minute by default."""
+        longest = LONGEST_COOLDOWN_WAITS * self.longest_backoff_seconds
+        return min(longest, COOLDOWN_WAITS * self.backoff_seconds), longest
 
 
 class RetryPolicy:
