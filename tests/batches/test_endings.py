@@ -214,7 +214,7 @@ def test_a_batch_the_service_does_not_know_is_not_bought_again_on_a_guess(
     server.faults.add(Fault("status", path=f"batches/{batch.batch_id}", status=404, message="No such batch"))
     with pytest.raises(EndpointError, match=rf"another account's.*luthier batches cancel {batch.token}"):
         ask(engine, requests(2), endpoint)
-    assert sizes(server) == [2] and [one.token for one in open_batches(engine)] == [batch.token]
+    assert len(sizes(server)) == 1 and [one.token for one in open_batches(engine)] == [batch.token]
 
 
 @pytest.mark.slow
@@ -229,3 +229,19 @@ def test_an_order_refused_for_a_full_queue_is_made_smaller(
     outcome = ask(engine, requests(30), endpoint)
     assert outcome.complete and outcome.answered == 30 and len(sizes(server)) > 1
     assert all(batch.tokens <= 200 for batch in outcome.batches)
+
+
+@pytest.mark.slow
+def test_a_batch_that_was_not_ordered_yet_is_made_smaller_for_a_smaller_budget(
+    engine: Engine, endpoint: Endpoint, server: LocalServer
+) -> None:
+    server.faults.add(Fault("status", path="files", method="POST", status=503))
+    asked = requests(20)
+    with pytest.raises(EndpointError, match="not able to answer just now"):
+        ask(engine, asked, endpoint, wait=False)
+    server.faults.clear()
+    (written,) = open_batches(engine)
+    assert written.state == "written" and written.most_usd is not None
+    options = RunOptions(engine=engine, budget=Budget(written.most_usd / 2))
+    (batch,) = ask(engine, asked, endpoint, wait=False, options=options).batches
+    assert batch.lines == 10

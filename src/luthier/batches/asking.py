@@ -141,7 +141,7 @@ class _BatchRun:
         gone = batch.state == "written" and not input_of(batch).exists()
         if batch.sent is None and (gone or not self._allowance.affords(batch)):
             # Nothing was bought; its requests go into another batch, as far as the budget allows.
-            self._drop(batch, None)
+            self._drop(batch, self._service(batch))
             return True
         self._allowance.reserve(batch)
         return not self._send(batch, resumed=True)
@@ -297,7 +297,7 @@ class _BatchRun:
         self._was_reached = True
         return True
 
-    def _drop(self, batch: StoredBatch, service: BatchService | None) -> None:
+    def _drop(self, batch: StoredBatch, service: BatchService) -> None:
         self._allowance.settle(batch, 0.0)
         (now,) = self._table.find([batch.number])
         discard(self._table, now, service)

@@ -211,7 +211,7 @@ class ShardWriter:
             return None
         batch, self._batch = self._batch, None
         part = _part_of(batch)
-        with part.open("rb") as written:
+        with part.open("r+b") as written:  # Windows syncs no file that is open for reading only
             os.fsync(written.fileno())
         part.replace(input_of(batch))
         size = self.size
