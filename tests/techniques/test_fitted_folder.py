@@ -78,3 +78,15 @@ def without_digests(folder: Path) -> None:
     facts = json.loads((folder / "fitted.json").read_text())
     del facts["sha256"]
     (folder / "fitted.json").write_text(json.dumps(facts))
+
+
+def test_counts_of_training_labels_come_back_and_others_are_refused(tmp_path: Path) -> None:
+    file = fitted_folder(tmp_path) / "fitted.json"
+    facts = json.loads(file.read_text())
+    for given in ({"good": 6, "bad": 6}, {}):
+        file.write_text(json.dumps(facts | {"train_labels": given}))
+        assert read_fitted(file.parent).train_labels == given
+    for wrong in ([6, 6], {"good": "6"}, {"good": -1}, {"good": True}):
+        file.write_text(json.dumps(facts | {"train_labels": wrong}))
+        with pytest.raises(ModelError, match="train_labels"):
+            read_fitted(file.parent)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from luthier.packaging.label_mix import label_mix
 from luthier.packaging.loading import find_model
 from luthier.scoring.scored_model import Model
 
@@ -30,9 +29,5 @@ def load(model_uri: str, endpoint: Mapping[str, Any] | None = None, *, trust: bo
     """
     found = find_model(model_uri, endpoint, trust=trust)
     return Model(
-        found.uri,
-        found.fitted,
-        model_id=found.folder.model_id,
-        sends_key=found.sends_key,
-        mix=label_mix(found.fitted, found.folder),
+        found.uri, found.fitted, model_id=found.folder.model_id, sends_key=found.sends_key, folder=found.folder
     )

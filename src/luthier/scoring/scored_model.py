@@ -16,7 +16,7 @@ from luthier.engine.progress import shown
 from luthier.engine.report import Report
 from luthier.errors import UserError
 from luthier.evaluation.population_stability import LabelMix
-from luthier.packaging.folder import read_model_folder
+from luthier.packaging.folder import ModelFolder, read_model_folder
 from luthier.packaging.label_mix import label_mix
 from luthier.packaging.loading import FoundModel, located
 from luthier.packaging.model import rows_of
@@ -56,7 +56,7 @@ class Model:
         sends_key: of a model that does not come from the tracking store that is set, what it sends with a key to
             which address, where that is not the key's own provider; `None` if there is no such thing.
         report: calls, tokens and money of everything it has scored and predicted; `report.spending` in a sentence.
-        mix: the labels of its training rows, or of those it was measured on, which scored files are compared with.
+        folder: the packaged model's files; `None` for a model that was logged here and not loaded.
     """
 
     uri: str
@@ -65,7 +65,7 @@ class Model:
     model_id: str | None = None
     sends_key: str | None = None
     report: Report = field(default_factory=Report)
-    mix: LabelMix | None = None
+    folder: ModelFolder | None = None
 
     @property
     def spec(self) -> Spec:
@@ -141,9 +141,7 @@ class Model:
             DataError: a file is missing, lacks a column, is both input and output, or would be replaced.
             EndpointError: the key's variable is not set.
         """
-        return FileScore(
-            self.fitted, source, target, overwrite=overwrite, model_uri=self.uri, mix=self.mix or self._logged_mix()
-        )
+        return FileScore(self.fitted, source, target, overwrite=overwrite, model_uri=self.uri, mix=self._label_mix)
 
     def score_file(
         self,
@@ -224,9 +222,8 @@ class Model:
             EndpointError: the key's variable is not set, here or where the tasks run.
             MissingPart: PySpark or Java is not there.
         """
-        mix = self.mix or self._logged_mix()
         return SparkScore(
-            self.fitted, source, target, overwrite=overwrite, session=session, model_uri=self.uri, mix=mix
+            self.fitted, source, target, overwrite=overwrite, session=session, model_uri=self.uri, mix=self._label_mix
         )
 
     def _score_by_spark(self, job: SparkScore, options: RunOptions) -> BatchReport:
@@ -248,11 +245,10 @@ class Model:
             wrote = f"{report.target} is written" if report.ending == "finished" else "answers are paid for"
             logger.warning("%s, but no run says so: %s", wrote, error)
 
-    def _logged_mix(self) -> LabelMix | None:
-        """Of a model that was logged by this process, and so not read from its folder."""
-        if self.logged is None:
-            return None
-        return label_mix(self.fitted, read_model_folder(located(self.uri), self.uri))
+    @property
+    def _label_mix(self) -> LabelMix | None:
+        """The labels of its training rows, or of those it was measured on, which scored files are compared with."""
+        return label_mix(self.fitted, self.folder or read_model_folder(located(self.uri), self.uri))
 
     def serve(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 from luthier.errors import ModelError
 from luthier.home import luthier_home
 from luthier.packaging.folder import ModelFolder, read_model_folder
+from luthier.packaging.label_mix import label_mix
 from luthier.packaging.loading import FoundModel, find_model, located
 from luthier.packaging.model import LuthierModel
 from luthier.packaging.recorded_answers import ReplayResult, read_recorded, replay
@@ -64,7 +65,8 @@ def open_model(
 def serve_found(found: FoundModel, settings: ServerSettings, *, known_as: str | None = None) -> ServedModel:
     """A Luthier model that has been found and read, ready to be started; arguments and errors as for `open_model`."""
     recorded = read_recorded(found.folder.data)
-    labels = {} if recorded is None else recorded.labels
+    mix = label_mix(found.fitted, found.folder)
+    labels = {} if mix is None else mix.shares
     replaying = None
     if recorded is not None:
         # As it was packaged: a service that it is pointed to answers otherwise, and under other keys of the journal.
