@@ -10,6 +10,7 @@ import pytest
 
 from luthier.errors import DataError
 from luthier.tables import (
+    check_target,
     columns_of,
     count_rows,
     how_saved,
@@ -109,7 +110,7 @@ def test_folders_of_several_depths_are_no_table(tmp_path: Path) -> None:
 def test_a_delta_table_is_not_read_as_its_files(tmp_path: Path) -> None:
     put(tmp_path / "_delta_log/00000000000000000000.json", "{}")
     pq.write_table(pa.table({"text": ["removed"]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="is a Delta table.*--mode spark"):
+    with pytest.raises(DataError, match="is a Delta table.*Score delta:.* with --mode spark"):
         columns_of(tmp_path)
 
 
@@ -119,6 +120,13 @@ def test_a_folder_or_a_pattern_without_tables_says_what_is_there(tmp_path: Path)
         columns_of(tmp_path / "t")
     with pytest.raises(DataError, match=r"no file matches .*\*\.csv"):
         columns_of(tmp_path / "*.csv")
+
+
+@pytest.mark.parametrize("name", ["delta:/lake/reviews", "delta:reviews", "table:sales.reviews"])
+def test_a_table_of_spark_says_how_it_is_scored(name: str) -> None:
+    for look in (columns_of, check_target):
+        with pytest.raises(DataError, match=f"{name} is a table of Spark; add --mode spark"):
+            look(name)
 
 
 def test_a_link_that_leads_nowhere_and_an_empty_path_are_said(tmp_path: Path) -> None:

@@ -133,8 +133,9 @@ class Model:
         """A file that is to be scored, checked: `.plan()` says what that sends and costs.
 
         Args:
-            source: table with the columns the model reads.
-            target: table to write.
+            source: table with the columns the model reads: a file, a folder or a pattern of files, an address such as
+                `s3://bucket/t.csv`, or `-` for standard input.
+            target: table to write: a file, an address, or `-` for standard output.
             overwrite: replace a target that another score, or another program, wrote.
 
         Raises:
@@ -160,8 +161,8 @@ class Model:
         """Scores a csv, jsonl or parquet file into another and logs a run; see `luthier.scoring`.
 
         Args:
-            source: table with the columns the model reads.
-            target: table to write.
+            source: table with the columns the model reads, as `file_score` takes it.
+            target: table to write, likewise.
             budget_usd: most that may be spent.
             engine: the process's own when absent.
             progress: a `Progress` that is told of every answer; a bar on stderr when absent.

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from luthier.documents import path_of
 from luthier.errors import DataError
 from luthier.tables.remote import address_of, copied_files, remote_listing, remote_place
-from luthier.tables.sources import TABLE_ENDINGS, existing_file, is_table_name, table_format
+from luthier.tables.sources import TABLE_ENDINGS, existing_file, is_table_name, refuse_spark_name, table_format
 from luthier.tables.standard_streams import is_standard, standard_input
 
 __all__ = ["TableFiles", "TablePart", "is_pattern", "refuse_overlap", "table_files"]
@@ -103,6 +103,7 @@ def table_files(path: str | os.PathLike[str]) -> TableFiles:
         DataError: there is no file, a file is not what its name says, or they are no table together.
         MissingPart: the package that reaches the address is not installed.
     """
+    refuse_spark_name(path)
     address = address_of(path)
     if address is not None:
         return _remote(address)
@@ -216,9 +217,10 @@ def _chosen(name: str, sizes: Mapping[PurePosixPath, int]) -> tuple[list[PurePos
     chosen, left_out = list[PurePosixPath](), list[str]()
     for path in sorted(sizes, key=lambda path: path.parts):
         if log := next((TRANSACTION_LOGS[part] for part in path.parts if part in TRANSACTION_LOGS), None):
+            cure = f"Score delta:{name} with --mode spark, or export" if log == "Delta" else "Export"
             raise DataError(
-                f"{name} is a {log} table; some of its files hold rows that were removed from it. Score it with --mode "
-                "spark, or export it to parquet files first."
+                f"{name} is a {log} table; some of its files hold rows that were removed from it. {cure} it to parquet "
+                "files first."
             )
         if any(part.startswith(("_", ".")) for part in path.parts):
             continue

@@ -15,6 +15,7 @@ __all__ = [
     "free_names",
     "is_table_name",
     "refuse_duplicates",
+    "refuse_spark_name",
     "table_format",
     "ending_of_table",
 ]
@@ -70,6 +71,16 @@ def ending_of_table(path: str | PurePath) -> str:
     if codec_of(file) is not None and FORMATS.get(inner) in ("csv", "jsonl"):
         return inner
     return file.suffix.lower()
+
+
+def refuse_spark_name(path: object) -> None:
+    """Refuses the names of tables that only Spark reads and writes.
+
+    Raises:
+        DataError: it is `delta:PATH` or `table:NAME`.
+    """
+    if str(path).startswith(("delta:", "table:")):
+        raise DataError(f"{path} is a table of Spark; add --mode spark (mode='spark').")
 
 
 def existing_file(file: Path) -> Path:

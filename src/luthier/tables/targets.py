@@ -8,7 +8,7 @@ from luthier.errors import DataError
 from luthier.outputs import check_file
 from luthier.tables.contents import CODECS
 from luthier.tables.remote import WEB, address_of, remote_place, remote_state
-from luthier.tables.sources import FORMATS, ending_of_table
+from luthier.tables.sources import FORMATS, ending_of_table, refuse_spark_name
 from luthier.tables.standard_streams import is_standard
 
 __all__ = ["check_target", "target_state", "written_format"]
@@ -49,6 +49,7 @@ def check_target(path: str | Path) -> None:
         DataError: the ending is unknown, or a symbolic link, a folder or a device is there.
         MissingPart: the package that reaches the address is not installed.
     """
+    refuse_spark_name(path)
     written_format(path)
     if (address := address_of(path)) is not None:
         if remote_place(address).scheme in WEB:
