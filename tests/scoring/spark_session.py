@@ -16,7 +16,7 @@ from tests.conftest import KEY
 
 @contextmanager
 def local_spark(warehouse: str) -> Iterator[Any]:
-    """A session with two cores that keeps its tables in this folder, and tries a task up to four times.
+    """A session with two cores that keeps its tables in this folder, and tries a task that failed once more.
 
     Its tasks have the environment of its start. Each is a process of its own with an empty journal.
     """
@@ -26,7 +26,7 @@ def local_spark(warehouse: str) -> Iterator[Any]:
         here.setenv("STARS_KEY", KEY)
         here.setenv("LUTHIER_JOURNAL", ":memory:")
         session = (
-            sql.SparkSession.builder.master("local[2,4]")
+            sql.SparkSession.builder.master("local[2,2]")
             .config("spark.ui.enabled", "false")
             .config("spark.python.worker.reuse", "false")
             .config("spark.driver.host", "127.0.0.1")

@@ -26,6 +26,7 @@ from luthier.scoring.batch import plain_rows
 from luthier.scoring.batch_report import BatchReport
 from luthier.scoring.spark_scorer import CALL_COLUMNS, SparkScorer
 from luthier.scoring.spark_tables import (
+    COMPRESSED,
     SparkTable,
     delete,
     exists,
@@ -90,6 +91,12 @@ class SparkScore:
         self.session = spark_session(session)
         for endpoint in fitted.spec.all_endpoints:
             endpoint.key()
+        compressed = next(filter(target.lower().endswith, COMPRESSED), None)
+        if compressed is not None:
+            raise DataError(
+                f"{target}: Spark writes a folder of files, which it compresses by its own settings. Name it without "
+                f"{compressed}."
+            )
         self._from = SparkTable.of(source, self.session)
         self._to = SparkTable.of(target, self.session)
         if self._from.place == self._to.place:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from luthier.errors import DataError, MissingPart, UserError
 
-__all__ = ["SparkTable", "partition_columns", "spark_errors", "spark_session", "states_of"]
+__all__ = ["COMPRESSED", "SparkTable", "partition_columns", "spark_errors", "spark_session", "states_of"]
 
 FORMATS = {
     ".parquet": "parquet",
