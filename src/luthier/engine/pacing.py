@@ -34,12 +34,12 @@ LOST = 4
 
 # Keeping: starts a little below the measured rate; each accepted request speeds it up, ever more, and so does the time:
 # by requests a second that do not depend on the rate, so that a small one is found to be too small as well.
-MARGIN = 0.975
+MARGIN = 0.97
 STEP_DOWN = 0.95
 SEARCH_GROWTH = 0.03
 GROWTH = 0.0001
 GROWING_REQUESTS = 125
-ADDED_A_SECOND = 0.002
+ADDED_A_SECOND = 0.0015
 GROWING_SECONDS = 20.0
 MOST_GROWTH = 0.25
 LATE_TIMER_SECONDS = 0.02
