@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from luthier.errors import DataError
-from luthier.tables import columns_of, count_rows, open_writer, read_chunks, read_table, write_frame
+from luthier.tables import columns_of, count_rows, open_writer, read_chunks, read_table, target_state, write_frame
 
 FORMATS = ["out.csv", "out.jsonl", "out.parquet"]
 
@@ -142,3 +142,8 @@ def test_what_a_killed_run_left_is_swept_and_what_is_being_written_stays(tmp_pat
             second.write([{"a": "2"}])
     assert sorted(path.name for path in tmp_path.iterdir()) == [foreign.name, f"out.{ending}"]
     assert len(read_table(target)) == 1
+
+
+def test_nothing_is_written_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert target_state(tmp_path / "file" / "out.csv") is None

@@ -72,6 +72,6 @@ def target_state(path: str | Path) -> list[str | int] | None:
         return remote_state(address)
     try:
         found = Path(path).stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return [found.st_size, found.st_mtime_ns]
