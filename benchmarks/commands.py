@@ -51,7 +51,7 @@ def main() -> None:
             }.items():  # fmt: skip
                 if name == "predict":
                     # The run of the score before is written in the background; it is not to slow this one down.
-                    seconds(sys.executable, "-c", "from luthier.tracking.batch_runs import write_kept_runs as w; w()")
+                    seconds(sys.executable, "-c", "from luthier.tracking.model_runs import write_kept_runs as w; w()")
                 taken.setdefault(name, []).append(seconds(str(BIN / command[0]), *command[1:]))
     middle = {name: statistics.median(values) for name, values in taken.items()}
     for name, value in middle.items():
