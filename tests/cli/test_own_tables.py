@@ -71,6 +71,5 @@ def test_what_was_scored_from_standard_input_is_not_replaced_by_other_rows(model
 
 
 def test_an_output_that_is_no_file_is_told_how_to_name_one(run: Run, model: str, tmp_path: Path) -> None:
-    for target, cure in (("-", "such as scored.csv"), (tmp_path, f"such as {tmp_path / 'scored.csv'}")):
-        ended = run("score", model, tmp_path / "t.csv", target)
-        assert (ended.code, cure in ended.err) == (2, True)
+    ended = run("score", model, tmp_path / "t.csv", tmp_path)
+    assert (ended.code, f"such as {tmp_path / 'scored.csv'}" in ended.err) == (2, True)

@@ -11,8 +11,12 @@ from optuna.storages import BaseStorage, RDBStorage
 
 __all__ = ["PatientStorage"]
 
+_log = logging.getLogger("optuna.storages._rdb.storage")
 # A line about each new study says nothing to a person who is shown a table of them.
-logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.WARNING)
+_log.setLevel(logging.WARNING)
+# Where a database goes away within a query Optuna asks another one and writes the whole of the first into the log; that
+# the database is away is said in a line of our own.
+_log.addFilter(lambda record: "Falling back to a slower alternative" not in record.getMessage())
 logging.getLogger("optuna.study.study").setLevel(logging.WARNING)
 
 
