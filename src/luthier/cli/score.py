@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import time
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from luthier.api import FileScore, SparkScore, SubmittedScore
 
 __all__ = ["Mode", "score"]
-
-COLLECT_AFTER = 10_000
-"""Objects that are made before the garbage collector looks for some to free."""
 
 
 class Mode(StrEnum):
@@ -153,9 +149,6 @@ def _score(
     named = not (api.is_standard(source) or api.is_standard(target))
     if mode is Mode.batch and named:
         api.remember_score(given.of_model(model))
-    # What was imported stays: walking it again and again takes a tenth of the time of a fast score.
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
     with draining(engine), collected_later(mode is Mode.batch and named):
         report = model.score_file(
             file,
