@@ -15,15 +15,13 @@ from luthier.journal.batch_table import BatchTable
 from luthier.journal.stored_batches import StoredBatch
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Operation
+from luthier.replies.late_listing import listed_by
 from luthier.replies.sdk_errors import OutcomeUnknown, ServiceUnavailable
 
 __all__ = ["QueueFull", "discard", "send_on"]
 
 TRIES_SECONDS = (1.0, 4.0)
 """Waits before a further try."""
-
-LOOKS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Waits between looks for a batch whose order got no answer."""
 
 MOST_FILE_SECONDS = 1800.0
 """How long Azure may look through a file before a batch can use it."""
@@ -144,24 +142,11 @@ def _look_for(service: BatchService, batch: StoredBatch, pause: Pause, until: fl
     Raises:
         ServiceUnavailable: the service could not say, so that nothing may be ordered.
     """
-    unavailable: ServiceUnavailable | None = None
-    for wait in LOOKS_SECONDS:
-        left = until - time.time()
-        if wait and left <= 0:
-            break
-        pause(min(wait, max(0.0, left)))
-        try:
-            found = service.find(batch.token, batch.file_id, batch.created)
-        except ServiceUnavailable as error:
-            unavailable = error
-            continue
-        unavailable = None
-        if found:
-            # There are two where an order that seemed lost was taken after all.
-            for other in found[1:]:
-                if not other.ended:
-                    service.cancel(other.id)
-            return found[0]
-    if unavailable is not None:
-        raise unavailable
-    return None
+    found = listed_by(
+        until, lambda: service.find(batch.token, batch.file_id, batch.created), clock=time.time, wait=pause
+    )
+    # There are two where an order that seemed lost was taken after all.
+    for other in found[1:]:
+        if not other.ended:
+            service.cancel(other.id)
+    return found[0] if found else None

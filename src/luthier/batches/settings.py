@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from luthier.replies.late_listing import LISTED_SECONDS
+
 __all__ = ["BatchSettings"]
 
 
@@ -26,4 +28,4 @@ class BatchSettings:
     enqueued_tokens: int | None = None
     most_attempts: int = 3
     poll_seconds: float = 30.0
-    settle_seconds: float = 30.0
+    settle_seconds: float = LISTED_SECONDS

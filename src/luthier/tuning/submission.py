@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 from luthier.errors import EndpointError, LuthierError
+from luthier.replies.late_listing import LISTED_SECONDS, listed_by
 from luthier.tracking.runs import TAGS, MlflowRun
 from luthier.tracking.stores import known_experiment
 from luthier.tuning.job import Job
@@ -31,12 +32,6 @@ from luthier.tuning.tuning_plan import TuningPlan
 __all__ = ["submit"]
 
 logger = logging.getLogger(__name__)
-
-SETTLE_SECONDS = 30.0
-"""How long after a submission its job may still turn up in the service's list."""
-
-LOOKS_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Waits between looks for a job whose submission got no answer; SETTLE_SECONDS in all."""
 
 MAX_SUBMISSIONS = 3
 
@@ -136,7 +131,7 @@ def _buy(
     )
     if run.sent is not None:
         # The process died while a submission was under way; its job may turn up late.
-        late = _look_for(tuner, run.token, timing, until=run.sent + SETTLE_SECONDS)
+        late = _look_for(tuner, run.token, timing, until=run.sent + LISTED_SECONDS)
         if late is not None:
             return late
     try:
@@ -158,7 +153,7 @@ def _buy(
         try:
             job = tuner.submit(submission)
         except OutcomeUnknown as error:
-            found = _look_for(tuner, run.token, timing, until=timing.clock() + SETTLE_SECONDS)
+            found = _look_for(tuner, run.token, timing, until=timing.clock() + LISTED_SECONDS)
             if found is not None:
                 return found
             if not left:
@@ -183,23 +178,11 @@ def _look_for(tuner: Tuner, token: str, timing: Timing, until: float) -> JobStat
     Raises:
         OutcomeUnknown: the service could not say, so that nothing may be submitted.
     """
-    unavailable: ServiceUnavailable | None = None
-    for wait in LOOKS_SECONDS:
-        left = until - timing.clock()
-        if wait and left <= 0:
-            break
-        timing.wait(min(wait, max(0.0, left)))
-        try:
-            found = tuner.find(token)
-        except ServiceUnavailable as error:
-            unavailable = error
-            continue
-        unavailable = None
-        if found:
-            return _only_one(tuner, token, found[0])
-    if unavailable is not None:
-        raise _unsure(token, unavailable) from unavailable
-    return None
+    try:
+        found = listed_by(until, lambda: tuner.find(token), clock=timing.clock, wait=timing.wait)
+    except ServiceUnavailable as error:
+        raise _unsure(token, error) from error
+    return _only_one(tuner, token, found[0]) if found else None
 
 
 def _unsure(token: str, error: ServiceUnavailable) -> OutcomeUnknown:
