@@ -21,7 +21,7 @@ from luthier.engine.dispatcher import Dispatcher
 from luthier.engine.endpoint_queue import StopReason
 from luthier.engine.estimates import NO_FOLLOW_UPS, Estimate, FollowUps, Pricing, expected_seconds, summed
 from luthier.engine.exchanges import ExchangeObserver
-from luthier.engine.kept import kept_answers
+from luthier.engine.journal_only import journal_answers
 from luthier.engine.loop import background_loop, in_background, is_background, wait_for
 from luthier.engine.report import Report
 from luthier.engine.retries import EngineSettings
@@ -397,20 +397,16 @@ class Engine:
             groups = by_endpoint(requests, endpoint)
             if options.journal_only:
                 self.raise_if_interrupted()
-                kept, identities, reports = dispatcher.shared, dispatcher.identities, (self.report, options.report)
-                return await answers_of_all(
-                    groups,
-                    lambda group: kept_answers(kept, identities.guessed(group.endpoint), group, options, reports),
-                )
+                return await answers_of_all(groups, lambda group: self._recorded(group, options))
             return await answers_of_all(groups, lambda group: dispatcher.ask(group.requests, group.endpoint, options))
         except Interrupted:
             self._cut_short = True
             raise
 
-    def _kept(self, group: Group, options: AskOptions) -> Coroutine[Any, Any, list[Answer]]:
+    def _recorded(self, group: Group, options: AskOptions) -> Coroutine[Any, Any, list[Answer]]:
         dispatcher = self._dispatcher_here()
         identity = dispatcher.identities.guessed(group.endpoint)
-        return kept_answers(dispatcher.shared, identity, group, options, (self.report, options.report))
+        return journal_answers(dispatcher.shared, identity, group, options, (self.report, options.report))
 
     def _take_event(self, requests: Sequence[Request], progress: GuardedProgress) -> None:
         if isinstance(requests, ProgressEvent):

@@ -172,7 +172,7 @@ class Journal:
         Damaged rows do not count.
         """
         with self._connection() as connection:
-            return batched_keys(connection, keys) | {
+            return batched_keys(connection, keys).keys() | {
                 entry.key
                 for entry in _entries(connection, keys)
                 if entry.state == "answered" or (entry.state == "failed" and entry.failure in failures)

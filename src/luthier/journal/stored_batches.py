@@ -107,12 +107,12 @@ class StoredBatch:
 COLUMNS = tuple(column.name for column in fields(StoredBatch))
 
 
-def batched_keys(connection: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
-    """Those of these keys that are in an open batch."""
+def batched_keys(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
+    """Those of these keys that are in an open batch, with its number."""
     if connection.execute("SELECT 1 FROM batch_keys LIMIT 1").fetchone() is None:
-        return set()
+        return {}
     rows = rows_of_keys(connection, "SELECT key, batch FROM batch_keys", keys)
-    return {key for key, number in rows if number is not None}
+    return {key: number for key, number in rows if number is not None}
 
 
 def refuse_batched(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
@@ -121,10 +121,7 @@ def refuse_batched(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Non
     Raises:
         UserError: says which batch, and what to type.
     """
-    if connection.execute("SELECT 1 FROM batch_keys LIMIT 1").fetchone() is None:
-        return
-    rows = rows_of_keys(connection, "SELECT key, batch FROM batch_keys", keys)
-    number = next((number for _, number in rows if number is not None), None)
+    number = next(iter(batched_keys(connection, keys).values()), None)
     if number is None:
         return
     batch = batches_where(connection, "number = ?", number)[0]

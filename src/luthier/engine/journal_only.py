@@ -9,16 +9,16 @@ from functools import partial
 from luthier.engine.ask_options import AskOptions, GuardedProgress, Progress
 from luthier.engine.report import Report
 from luthier.engine.rounds import Group
-from luthier.engine.shared_journal import SharedJournal
+from luthier.engine.shared_journal import UNWRITABLE, SharedJournal
 from luthier.providers.exchange import Answer
 from luthier.providers.keys import answer_keys, key_prefix
 
-__all__ = ["kept_answers"]
+__all__ = ["journal_answers"]
 
 NOT_KEPT = "the journal has no answer to this request, and nothing was to be sent"
 
 
-async def kept_answers(
+async def journal_answers(
     shared: SharedJournal, identity: str | None, group: Group, options: AskOptions, reports: Sequence[Report | None]
 ) -> list[Answer]:
     """The journal's answers, in order; a failure for now for what it has none to.
@@ -36,13 +36,17 @@ async def kept_answers(
     progress = GuardedProgress(options.progress)
     progress.tell(lambda shown: shown.expect(len(group.requests)))
     keys = answer_keys(key_prefix(group.endpoint, identity or ""), group.requests)
-    answers = await shared.known(group, identity, options)
-    lacking = [key for key, answer in zip(keys, answers, strict=True) if answer is None and key is not None]
-    entries = await shared.read(shared.journal.lookup, lacking) if lacking and identity is not None else {}
+    about = {key: request for key, request in zip(keys, group.requests, strict=True) if key is not None}
+    found = {} if identity is None else await shared.find(list(about))
+    known = shared.answers(found, about, group.endpoint, options)
     given: list[Answer] = []
-    for key, answer in zip(keys, answers, strict=True):
-        if answer is None:
-            entry = None if key is None else entries.get(key)
+    for key in keys:
+        if key is None:
+            answer = UNWRITABLE
+        elif key in known:
+            answer = known[key]
+        else:
+            entry = found.get(key)
             answer = Answer(failure="transient", error=(entry.error if entry is not None else None) or NOT_KEPT)
         progress.tell(partial(_completed, answer))
         if answer.from_journal and key is not None and options.collected is not None and key in options.collected:
