@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from luthier.batches.settings import BatchSettings
 from luthier.engine.engine import Engine
 from luthier.engine.estimates import Estimate, summed
 from luthier.engine.options import DEFAULTS, RunOptions
@@ -24,9 +25,6 @@ __all__ = ["Bounds", "Plan", "PlannedSpec", "plan_fit", "plan_rows"]
 
 MOST_RENDERED = 20_000
 """Rows rendered for a plan; a longer table is judged by evenly spaced ones, and the plan says so."""
-
-BATCH_LINES = 50_000
-"""Requests that OpenAI and Azure take in one batch."""
 
 BATCH_PROVIDERS = ("openai", "azure", "local")
 """Providers whose services have a Batch API; another that is compatible may have one too."""
@@ -211,7 +209,7 @@ class Plan:
         took = (
             "time unknown: this model was never asked here" if self.seconds is None else f"about {_time(self.seconds)}"
         )
-        batches = -(-self.requests // BATCH_LINES)
+        batches = -(-self.requests // BatchSettings().most_lines)
         parts = f"{batches:,} {'batch' if batches == 1 else 'batches'}"
         return (
             f"live:   {_price(self.cost_usd, self.cost_usd_high)}; {took}\n"

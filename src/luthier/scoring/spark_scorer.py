@@ -24,6 +24,7 @@ from luthier.scoring.batch import CHUNKS_AHEAD, plain_rows
 from luthier.spec import Fitted
 from luthier.tables import Record, free_names
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.task import Task
 from luthier.techniques import read_fitted
 
 if TYPE_CHECKING:
@@ -107,22 +108,21 @@ class SparkScorer:
                 asking = engine.adrive(fitted.predict(rows), spec.endpoint, RunOptions())
                 waiting.append((batch, in_background(asking)))
                 if len(waiting) > CHUNKS_AHEAD:
-                    yield self._joined(*waiting.popleft())
+                    yield self._joined(*waiting.popleft(), spec.task)
             while waiting:
-                yield self._joined(*waiting.popleft())
+                yield self._joined(*waiting.popleft(), spec.task)
         finally:
             for _, asking_still in waiting:
                 asking_still.cancel()
 
-    def _joined(self, batch: Any, asking: Future[list[Prediction]]) -> Any:
-        predictions = asking.result()
-        found: list[Record] = [self._record(prediction) for prediction in predictions]
+    def _joined(self, batch: Any, asking: Future[list[Prediction]], task: Task) -> Any:
+        found = [self._record(prediction, task) for prediction in asking.result()]
         if hasattr(batch, "num_rows"):
             return self._arrow(batch, found)
         return self._pandas(batch, found)
 
-    def _record(self, prediction: Prediction) -> Record:
-        record = _record_of(self._digest, prediction)
+    def _record(self, prediction: Prediction, task: Task) -> Record:
+        record: Record = task.kind.record(prediction)
         if self._with_calls:
             call = prediction.call
             values = (
@@ -204,7 +204,3 @@ def _engine_here(tasks: int) -> Engine:
     if tasks not in _engines:
         _engines[tasks] = Engine(Journal.from_environment("disk"), limits_share=1.0 / tasks)
     return _engines[tasks]
-
-
-def _record_of(digest: str, prediction: Prediction) -> Record:
-    return _fitted[digest].spec.task.kind.record(prediction)

@@ -78,7 +78,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if table.kind == "parquet":
         frame = arrow_frame(_arrow_table(table))
     else:
-        frame = frame_of_records(list(_records(table, 65_536)), columns_of(path))
+        frame = frame_of_records(list(_records(table, 65_536)), _columns(table))
     if frame.empty:
         raise DataError(f"{path} has no rows.")
     return frame
@@ -90,7 +90,10 @@ def columns_of(path: str | Path) -> list[str]:
     Raises:
         DataError: as for `read_table`, or two columns have the same name, or the files have different columns.
     """
-    table = table_files(path)
+    return _columns(table_files(path))
+
+
+def _columns(table: TableFiles) -> list[str]:
     if table.kind == "parquet":
         return [str(name) for name in arrow_schema(table).names]
     columns = dict[str, None]()
