@@ -25,6 +25,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from upstream import serve_application
+
 CONTESTANTS = ("engine", "again", "sdk", "sdk-singly")
 LATENCY_SECONDS = 0.1
 IN_FLIGHT = 16
@@ -49,17 +51,9 @@ def serve_stub() -> None:
         usage = {"prompt_tokens": 20 * count, "total_tokens": 20 * count}
         return web.json_response({"object": "list", "data": items, "model": MODEL, "usage": usage})
 
-    async def main() -> None:
-        application = web.Application(client_max_size=64 * 1024 * 1024)
-        application.router.add_post("/v1/embeddings", embeddings)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        assert runner.addresses
-        print(runner.addresses[0][1], flush=True)
-        await asyncio.Event().wait()
-
-    asyncio.run(main())
+    application = web.Application(client_max_size=64 * 1024 * 1024)
+    application.router.add_post("/v1/embeddings", embeddings)
+    serve_application(application)
 
 
 def serve_wordllama() -> None:

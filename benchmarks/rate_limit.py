@@ -25,6 +25,8 @@ import time
 import urllib.request
 from collections import Counter
 
+from upstream import serve_application
+
 CASES = ("told-keeps", "told-refunds", "untold-keeps", "untold-refunds", "told-keeps-two", "untold-keeps-two")
 LATENCY_SECONDS = 0.3
 REQUESTS_A_SECOND = (10.0, 20.0)
@@ -153,17 +155,10 @@ def serve(half_seconds: float) -> None:
             }
         )
 
-    async def main() -> None:
-        application = web.Application()
-        application.router.add_post("/{case}/{client}/v1/chat/completions", chat)
-        application.router.add_get("/told", told)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        print(runner.addresses[0][1], flush=True)
-        await asyncio.Event().wait()
-
-    asyncio.run(main())
+    application = web.Application()
+    application.router.add_post("/{case}/{client}/v1/chat/completions", chat)
+    application.router.add_get("/told", told)
+    serve_application(application)
 
 
 def ask(url: str, seconds: float) -> None:

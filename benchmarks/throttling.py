@@ -22,6 +22,8 @@ import time
 from collections import Counter
 from email.utils import formatdate
 
+from upstream import serve_application
+
 MODES = ("seconds", "ms", "date", "none", "headers", "random")
 CONTESTANTS = ("engine", "sdk")
 LATENCY_SECONDS = 0.1
@@ -97,17 +99,10 @@ def serve(per_second: float, burst: float) -> None:
             {name: {"statuses": up.statuses, "seconds": up.last - up.first} for name, up in upstreams.items()}
         )
 
-    async def main() -> None:
-        application = web.Application()
-        application.router.add_post("/{name}/v1/chat/completions", chat)
-        application.router.add_get("/told", told)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        print(runner.addresses[0][1], flush=True)
-        await asyncio.Event().wait()
-
-    asyncio.run(main())
+    application = web.Application()
+    application.router.add_post("/{name}/v1/chat/completions", chat)
+    application.router.add_get("/told", told)
+    serve_application(application)
 
 
 async def with_engine(url: str, rows: int) -> int:

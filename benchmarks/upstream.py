@@ -14,8 +14,12 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-__all__ = ["MODEL", "running"]
+if TYPE_CHECKING:
+    from aiohttp import web
+
+__all__ = ["MODEL", "running", "serve_application"]
 
 MODEL = "gpt-4o-mini"
 RETRY_AFTER_SECONDS = 1
@@ -72,6 +76,20 @@ class Connection(asyncio.Protocol):
             drawn = self._chance.random()
             said = REFUSED if drawn < self._refused else FAILED if drawn < self._refused + self._failed else ANSWERED
             asyncio.get_running_loop().call_later(self._latency, self._transport.write, said)
+
+
+def serve_application(application: web.Application) -> None:
+    """Serves an application of aiohttp on a free port of loopback, which is printed, until the process is ended."""
+    from aiohttp import web
+
+    async def main() -> None:
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        print(runner.addresses[0][1], flush=True)
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
 
 
 @contextlib.contextmanager
