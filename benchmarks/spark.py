@@ -37,6 +37,7 @@ from typing import Any
 
 CONTESTANTS = ("score", "mapInArrow", "mapInPandas", "spark_udf", "openai", "aiohttp")
 MODEL = "gpt-4o-mini"
+KEY = "sk-none"
 WARM_ROWS = 200
 
 
@@ -76,8 +77,8 @@ def serve(latency_seconds: float) -> None:
 def serve_embedded() -> None:
     from luthier_local import LocalServer, ModelCard
 
-    with LocalServer([ModelCard(MODEL)]) as server:
-        print(server.url, flush=True)
+    with LocalServer([ModelCard(MODEL)], api_key=KEY) as server:
+        print(server.base_url, flush=True)
         sys.stdin.read()
 
 
@@ -121,7 +122,8 @@ def work_of(name: str, url: str, in_flight: int, cores: int, session: Any) -> Ca
     # spark_udf has a process for each core, which knows nothing of the others.
     concurrency = in_flight // cores if name == "spark_udf" else in_flight
     price = Price(input_usd_per_million=0.15, output_usd_per_million=0.6)
-    endpoint = compatible(MODEL, url, limits=Limits(concurrency=concurrency), price=price)
+    limits = Limits(concurrency=concurrency)
+    endpoint = compatible(MODEL, url, api_key_env="BENCHMARK_KEY", limits=limits, price=price)
     task = lt.Task("mood", labels=["bad", "good"])
     spec = lt.Prompt(task, "Mood of: {{ text }}", answer="text", endpoint=endpoint, name="zero")
     model = lt.log(spec)
@@ -152,7 +154,7 @@ def work_of(name: str, url: str, in_flight: int, cores: int, session: Any) -> Ca
 
 
 def with_openai(url: str, session: Any) -> Callable[[str, str], None]:
-    os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_BASE": url, "OPENAI_API_KEY": "sk-none"}
+    os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_BASE": url, "OPENAI_API_KEY": KEY}
     import mlflow
     import openai
 
@@ -172,6 +174,7 @@ def with_openai(url: str, session: Any) -> Callable[[str, str], None]:
 def contest(name: str, url: str, rows: int, in_flight: int, cores: int) -> None:
     home = Path.cwd()
     os.environ |= {"LUTHIER_HOME": str(home / "home"), "LUTHIER_JOURNAL": str(home / "journal.db")}
+    os.environ["BENCHMARK_KEY"] = KEY
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{home}/mlflow.db"
     with spark_here(cores) as session:
         work = work_of(name, url, in_flight, cores, session)
