@@ -183,7 +183,9 @@ def collected_later(submitted: bool) -> Iterator[None]:
     try:
         yield
     except Partial as error:
-        raise Partial(f"{error} From any folder: luthier score --attach" if submitted else str(error)) from error
+        if not submitted:
+            raise
+        raise Partial(f"{error} From any folder: luthier score --attach") from error
 
 
 def _attach(*, wait: bool, json: bool) -> None:
