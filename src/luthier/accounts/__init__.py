@@ -1,0 +1,1 @@
+"""An account at a service: the models it is offered, and its deployments."""

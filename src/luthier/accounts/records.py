@@ -1,0 +1,82 @@
+"""What an account is offered and has, as records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from luthier.model_names import ModelName
+
+__all__ = ["DeployedModel", "OfferedModel"]
+
+
+@dataclass(frozen=True)
+class OfferedModel:
+    """A model that a service lists for an account: one of its own, or a fine-tuned one of the account.
+
+    Attributes:
+        id: what a request or a job names it by.
+        model: what it is.
+        created: Unix time; `None` where the service does not say.
+        owned_by: as the service says.
+        version: at Azure, the model's version.
+        lifecycle: at Azure, such as `GenerallyAvailable` or `Deprecated`.
+        retires: when it stops answering; `None` where the service announces no date.
+        retirement_is_planned: whether that date is final; `None` where the service does not say.
+        fine_tuning_until: when it can be fine-tuned no more.
+        fine_tuning_kinds: how it can be fine-tuned, in the service's words; empty where it cannot, or is not told.
+        capabilities: what the service says of it, by its own names.
+        skus: at Azure, how a deployment of it can be billed.
+    """
+
+    id: str
+    model: ModelName
+    created: float | None = None
+    owned_by: str | None = None
+    version: str | None = None
+    lifecycle: str | None = None
+    retires: date | None = None
+    retirement_is_planned: bool | None = None
+    fine_tuning_until: date | None = None
+    fine_tuning_kinds: tuple[str, ...] = ()
+    capabilities: Mapping[str, str] = field(default_factory=dict)
+    skus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeployedModel:
+    """A deployment of an account, as its control plane tells.
+
+    Attributes:
+        name: what requests name.
+        model: what answers.
+        model_id: the service's own name of that model.
+        version: the model's version, in the service's words.
+        format: at Azure, who made the model, such as `OpenAI`.
+        state: such as `Succeeded`; requests are answered in that state only.
+        sku: how it is billed.
+        capacity: thousands of tokens a minute; `None` where the service does not say.
+        created: Unix time.
+        tags: as the account's people set them.
+        capabilities: what the service says of it, by its own names.
+        retires: when the model stops answering, where the deployment tells.
+    """
+
+    name: str
+    model: ModelName
+    model_id: str
+    version: str | None
+    format: str | None
+    state: str
+    sku: str | None = None
+    capacity: int | None = None
+    created: float | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    capabilities: Mapping[str, str] = field(default_factory=dict)
+    retires: date | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether it can be asked."""
+        return self.state == "Succeeded"

@@ -1,0 +1,88 @@
+"""What was brought from a service, and what was not and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["ImportedItem", "ImportReport", "NotImported"]
+
+ItemKind = Literal["job", "model", "deployment"]
+Happened = Literal["new", "updated", "unchanged"]
+
+
+@dataclass(frozen=True)
+class ImportedItem:
+    """A job, model or deployment that is in MLflow now.
+
+    Attributes:
+        kind: what it is at the service.
+        id: what the service calls it.
+        happened: what this import changed of it.
+        run_id: MLflow run of a job, or of the deployment.
+        version: registered version as `NAME/VERSION`; `None` for a job without a usable model.
+        spec_file: the spec that was written; `None` where there is none.
+        note: what a reader should know, such as that a registry takes no alias.
+    """
+
+    kind: ItemKind
+    id: str
+    happened: Happened
+    run_id: str | None = None
+    version: str | None = None
+    spec_file: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class NotImported:
+    """Something of the account that was not brought, or not whole.
+
+    Attributes:
+        kind: what it is at the service; `account` where a whole list could not be read.
+        id: what the service calls it.
+        why: a sentence.
+        cure: what to do, so that the next import brings it; empty where nothing can be done.
+        passes: whether the same command may succeed later without a change.
+    """
+
+    kind: ItemKind | Literal["account"]
+    id: str
+    why: str
+    cure: str = ""
+    passes: bool = False
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What one import did.
+
+    Attributes:
+        place: the account's address.
+        store: where it was brought to.
+        items: what is in MLflow now.
+        missing: what is not.
+        dry_run: whether nothing was written.
+    """
+
+    place: str
+    store: str
+    items: Sequence[ImportedItem]
+    missing: Sequence[NotImported]
+    dry_run: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for was brought."""
+        return not self.missing
+
+    def count(self, kind: ItemKind, *happened: Happened) -> int:
+        """How many of a kind there are; of those that ended so, where named."""
+        return sum(one.kind == kind and (not happened or one.happened in happened) for one in self.items)
+
+    def document(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        from dataclasses import asdict
+
+        return asdict(self) | {"complete": self.complete}
