@@ -34,7 +34,7 @@ class CatalogueModel:
     Attributes:
         provider: as in an `endpoint:` of a spec where Luthier asks it, else as the price list calls it.
         id: what `endpoint: {model: ...}` names there; at Azure, the model that a deployment is made of.
-        model: what it is, whoever serves it.
+        model: what it is, at whatever host.
         facts: by name; one that is not known is not there. Names are those of `FACTS`.
     """
 

@@ -10,7 +10,7 @@ __all__ = ["ModelName", "parse_model_name"]
 
 @dataclass(frozen=True)
 class ModelName:
-    """What a model is, whoever serves it. Host, deployment and precision are no part of it.
+    """What a model is, at whatever host. Host, deployment and precision are no part of it.
 
     Attributes:
         vendor: who made the base model, such as `openai`, `meta`, `mistral`; `None` where the name does not tell.
