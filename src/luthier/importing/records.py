@@ -24,6 +24,9 @@ class ImportedItem:
         version: registered version as `NAME/VERSION`; `None` for a job without a usable model.
         spec_file: the spec that was written; `None` where there is none.
         note: what a reader should know, such as that a registry takes no alias.
+        status: of a job or deployment, in the service's word.
+        base_model: what was trained; empty where the service does not say.
+        created: Unix time; `None` where the service does not say.
     """
 
     kind: ItemKind
@@ -33,6 +36,9 @@ class ImportedItem:
     version: str | None = None
     spec_file: str | None = None
     note: str = ""
+    status: str = ""
+    base_model: str = ""
+    created: float | None = None
 
 
 @dataclass(frozen=True)

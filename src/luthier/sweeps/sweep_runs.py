@@ -19,7 +19,7 @@ from luthier.sweeps.sweep_sentences import sweep_sentences
 from luthier.sweeps.trial import StudyFacts, SweepTrial, TrialStatus
 from luthier.tracking.runs import MlflowRun, begin_run, spec_tags
 from luthier.tracking.stores import connect
-from luthier.tuning.job_runs import metric_key
+from luthier.tuning.job_figures import metric_key
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -117,18 +117,19 @@ class MlflowRun:
             entity = dataset._to_mlflow_entity()
         self._log_dataset(entity, context)
 
-    def log_dataset(self, source: str, digest: str, rows: int, *, context: str) -> None:
+    def log_dataset(self, source: str, digest: str, rows: int, *, context: str, name: str | None = None) -> None:
         """Names a table that is in no DataFrame among the run's datasets, by a digest of its rows.
 
         Args:
-            source: where it is; its last part is its name.
+            source: where it is.
             digest: as hexadecimal digits, of which MLflow keeps the first.
             rows: how many it has.
             context: what it was to the run, such as `input`.
+            name: what it is called; the last part of the source when absent.
         """
         from mlflow.entities import Dataset
 
-        name = re.split(r"[/\\]", source.rstrip("/\\"))[-1] or source
+        name = name or re.split(r"[/\\]", source.rstrip("/\\"))[-1] or source
         place, profile = json.dumps({"uri": source}), json.dumps({"num_rows": rows})
         self._log_dataset(Dataset(name, digest[:DIGEST_LENGTH], "local", place, profile=profile), context)
 
@@ -290,9 +291,23 @@ def _in_one_line(cell: Any) -> Any:
 
 
 def begin_run(
-    experiment_id: str | None, name: str, kind: str, tags: Mapping[str, str], parent: str | None = None
+    experiment_id: str | None,
+    name: str,
+    kind: str,
+    tags: Mapping[str, str],
+    parent: str | None = None,
+    started: float | None = None,
 ) -> MlflowRun:
-    """A run that nothing ends but its maker: for work that outlives this process."""
+    """A run that nothing ends but its maker: for work that outlives this process.
+
+    Args:
+        experiment_id: of the experiment that holds it.
+        name: as MLflow shows it.
+        kind: of run, such as `tune`.
+        tags: what it is about.
+        parent: run that it is a part of.
+        started: Unix time, of what began before there was a run; now when absent.
+    """
     import mlflow
 
     all_tags = {TAGS["kind"]: kind, "mlflow.source.name": f"luthier {kind}", "mlflow.source.type": "LOCAL", **tags}
@@ -303,7 +318,8 @@ def begin_run(
     elif given := os.environ.get("MLFLOW_RUN_ID"):
         # `mlflow run` made a run for us; the work is found from there.
         all_tags["mlflow.parentRunId"] = given
-    run = mlflow.MlflowClient().create_run(experiment_id, run_name=name, tags=all_tags)
+    moment = None if started is None else int(started * 1000)
+    run = mlflow.MlflowClient().create_run(experiment_id, moment, run_name=name, tags=all_tags)
     return MlflowRun(run.info.run_id)
 
 

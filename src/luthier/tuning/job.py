@@ -132,9 +132,13 @@ class Job:
             self._write()
             return self
         driver = WatchDriver(timing)
-        driver.add(self.watched(budget_usd=budget_usd, timing=timing, watcher=watcher))
-        (ended,) = driver.ended()
-        return self.finish(ended, timing=timing)
+        watched = self.watched(budget_usd=budget_usd, timing=timing, watcher=watcher)
+        driver.add(watched)
+        try:
+            (ended,) = driver.ended()
+            return self.finish(ended, timing=timing)
+        finally:
+            watched.release()
 
     def watched(
         self, *, budget_usd: float | None = None, timing: Timing = REAL_TIME, watcher: Watcher | None = None
@@ -156,6 +160,12 @@ class Job:
             Partial: it was cancelled, or watching ended before the job did.
             BudgetReached: it was cancelled because its price rose above the budget.
         """
+        try:
+            return self._finish(ended, timing)
+        finally:
+            ended.release()
+
+    def _finish(self, ended: WatchedJob, timing: Timing) -> Job:
         if isinstance(ended.error, JobNotFound):
             raise lost_job(self.run, self.tuner, ended.error) from ended.error
         if ended.error is not None and not isinstance(ended.error, BudgetReached):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,19 +15,22 @@ from luthier.spec import Fitted
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.registry import parse_spec
 from luthier.tracking.runs import TAGS, MlflowRun, begin_run, spec_tags
-from luthier.tracking.store_file import RunRecord, runs_tagged
+from luthier.tracking.store_file import RunRecord, local_file, runs_tagged, store_uri
 from luthier.tracking.stores import connect
+from luthier.tuning.job_figures import Point, metric_key, points_of
 from luthier.tuning.tuners.tuner import Checkpoint, JobEvent, JobState
 
 __all__ = [
     "TUNE_TAGS",
     "JobRecord",
     "TuneRun",
+    "adopt_recipe",
     "begin_tune",
-    "metric_key",
     "need_run",
     "run_of_job",
+    "runs_at",
     "runs_of_digest",
+    "take_over",
     "tune_runs",
     "write_submission",
 ]
@@ -47,6 +48,11 @@ TUNE_TAGS = {
     "validation_digest": "luthier.validation_digest",
     "cost": "luthier.cost",
     "quoted_usd": "luthier.quoted_usd",
+    "imported": "luthier.imported",
+    "import_digest": "luthier.import_digest",
+    "import_missing": "luthier.import_missing",
+    "training_file": "luthier.training_file",
+    "validation_file": "luthier.validation_file",
 }
 """Tag names on the run of a job."""
 
@@ -55,9 +61,6 @@ EVENTS = "tune/events.jsonl"
 CHECKPOINTS = "tune/checkpoints.json"
 RESULTS = "tune/results"
 
-SPELLINGS = {"validation_mean_token_accuracy": "valid_mean_token_accuracy"}
-"""Metrics that Azure's result files spell otherwise than its events."""
-
 LONGEST_TAG = 1000
 
 MOST_TRIES = 5
@@ -65,13 +68,7 @@ MOST_TRIES = 5
 LONGEST_QUOTE = 300
 """Characters quoted of an error of the tracking store, which contains whole SQL statements."""
 
-MOST_POINTS = 1000
-"""Steps of a result file that become points of a metric; the file itself is kept whole."""
-
 RUN_STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
-
-Point = tuple[str, float, float, int]
-"""Name, value, Unix time and step of a metric."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,9 @@ class TuneRun:
         sent: when the submission was about to be sent; `None` before that.
         job: the service's id; `None` while the submission has no answer.
         quoted_usd: price that the service named before the job was bought; `None` where it named none.
+        imported: when an import wrote it last, as text; `None` for a job that was submitted or attached here.
+        import_digest: of everything that this import wrote.
+        is_whole: whether the service could give everything then.
     """
 
     run_id: str
@@ -103,6 +103,9 @@ class TuneRun:
     tuned_model: str | None
     started: float
     quoted_usd: float | None = None
+    imported: str | None = None
+    import_digest: str | None = None
+    is_whole: bool = True
 
     @property
     def pending(self) -> bool:
@@ -127,11 +130,26 @@ class TuneRun:
             ) from error
         return document
 
+    @property
+    def has_recipe(self) -> bool:
+        """Whether it is known how the job's model is to be asked."""
+        return bool(self.name)
+
     def spec(self) -> FineTune:
-        """The recipe that was submitted."""
+        """The recipe that was submitted.
+
+        Raises:
+            ModelError: the run has none: the job was imported, and its recipe is not known.
+        """
         from pathlib import Path
 
-        found = parse_spec(self.submission()["spec"], f"run {self.run_id}", Path())
+        document = self.submission().get("spec")
+        if document is None:
+            raise ModelError(
+                f"job {self.job} was imported without a recipe, so it is not known how its model is to be asked. Give "
+                f"the spec once, and run {self.run_id} keeps it: luthier tune attach {self.job} --spec SPEC"
+            )
+        found = parse_spec(document, f"run {self.run_id}", Path())
         assert isinstance(found, FineTune)
         return found
 
@@ -149,11 +167,45 @@ def begin_tune(
     return _of_mlflow(mlflow.MlflowClient().get_run(run.run_id))
 
 
-def write_submission(run_id: str, spec: FineTune, submission: Mapping[str, Any]) -> None:
+def take_over(
+    job: JobState, place: str, spec: FineTune | None, experiment_id: str | None, tags: Mapping[str, str] | None = None
+) -> TuneRun:
+    """A run for a job that was not submitted with this tracking store, from the time when the job was created.
+
+    Args:
+        job: as the service reports it.
+        place: where the service is.
+        spec: the recipe, where it is known.
+        experiment_id: of the experiment that is to hold it.
+        tags: further ones, by their short names.
+    """
+    import mlflow
+
+    # Its training rows are not known here, so it gets a digest that no submission has.
+    own = {"digest": f"job:{job.id}", "token": job.token or "", "place": place, "job": job.id, **(tags or {})}
+    named = {TUNE_TAGS[name]: value for name, value in own.items()}
+    about = {TAGS["base_model"]: job.base_model} if spec is None else spec_tags(spec)
+    name = f"tune {(job.suffix or job.id) if spec is None else spec.name}"
+    run = begin_run(experiment_id, name, "tune", about | named, started=job.created)
+    write_submission(run.run_id, spec, {"taken_over": True})
+    if spec is not None:
+        run.log_spec(spec)
+    return _of_mlflow(mlflow.MlflowClient().get_run(run.run_id))
+
+
+def adopt_recipe(run: TuneRun, spec: FineTune) -> None:
+    """Gives an imported job's run the recipe that it lacks."""
+    write_submission(run.run_id, spec, run.submission())
+    MlflowRun(run.run_id).log_tags(spec_tags(spec))
+    MlflowRun(run.run_id).log_spec(spec)
+
+
+def write_submission(run_id: str, spec: FineTune | None, submission: Mapping[str, Any]) -> None:
     """Writes what is about to be submitted, so that a later process can continue."""
     import mlflow
 
-    mlflow.MlflowClient().log_dict(run_id, {"schema": 1, **submission, "spec": spec.document()}, SUBMISSION_FILE)
+    recipe = {} if spec is None else {"spec": spec.document()}
+    mlflow.MlflowClient().log_dict(run_id, {"schema": 1, **submission, **recipe}, SUBMISSION_FILE)
 
 
 def runs_of_digest(experiment_id: str | None, digest: str) -> list[TuneRun]:
@@ -162,6 +214,14 @@ def runs_of_digest(experiment_id: str | None, digest: str) -> list[TuneRun]:
         return []
     found = _search(f"tags.`{TUNE_TAGS['digest']}` = '{digest}'", [experiment_id])
     return sorted(found, key=lambda run: (run.attempt, run.started))
+
+
+def runs_at(place: str) -> list[TuneRun]:
+    """The runs of a service's jobs, oldest first; makes no store to look for them."""
+    stored = local_file(store_uri())
+    if stored is not None and not stored.exists():
+        return []
+    return sorted(_search(f"tags.`{TUNE_TAGS['place']}` = '{place}'"), key=lambda run: (run.started, run.run_id))
 
 
 def tune_runs() -> list[TuneRun]:
@@ -241,6 +301,9 @@ def _of_stored(run: RunRecord) -> TuneRun:
         tuned_model=tag("tuned_model"),
         started=run.started / 1000,
         quoted_usd=float(quoted) if quoted else None,
+        imported=tag("imported"),
+        import_digest=tag("import_digest"),
+        is_whole=not tag("import_missing"),
     )
 
 
@@ -342,12 +405,19 @@ class JobRecord:
             self._client.log_text(self.run_id, document, CHECKPOINTS)
             self._checkpoints = document
 
-    def result(self, file: str, content: bytes) -> None:
-        """Writes a result file, and those of its figures that no event reported."""
+    def result(self, file: str, content: bytes, at: float | None = None) -> None:
+        """Writes a result file, and those of its figures that no event reported.
+
+        Args:
+            file: the service's id of it.
+            content: of the file.
+            at: Unix time of the figures; that of the last event when absent.
+        """
         text = content.decode("utf-8-sig", "replace")
         name = re.sub(r"[^A-Za-z0-9_.-]", "-", file)
         self._client.log_text(self.run_id, text, f"{RESULTS}/{name}.csv")
-        self._log(_points_of(text, self.events[-1].created if self.events else time.time()))
+        last = self.events[-1].created if self.events else time.time()
+        self._log(points_of(text, last if at is None else at))
 
     def quote(self, usd: float) -> None:
         """Writes the price that the service named before the job was bought."""
@@ -360,10 +430,17 @@ class JobRecord:
         told = self._tags.get(TUNE_TAGS["quoted_usd"])
         return float(told) if told else None
 
-    def spent(self, trained_tokens: int | None, cost_usd: float | None) -> None:
-        """Writes what was trained and what it cost; an unknown price is no number."""
+    def spent(self, trained_tokens: int | None, cost_usd: float | None, at: float | None = None) -> None:
+        """Writes what was trained and what it cost; an unknown price is no number.
+
+        Args:
+            trained_tokens: that are paid for.
+            cost_usd: US dollars; `None` when unknown, which is not 0.
+            at: Unix time; now when absent.
+        """
         figures = {"trained_tokens": trained_tokens, "cost_usd": cost_usd}
-        self._log((name, float(value), time.time(), 0) for name, value in figures.items() if value is not None)
+        moment = time.time() if at is None else at
+        self._log((name, float(value), moment, 0) for name, value in figures.items() if value is not None)
         self.tag(cost="unknown" if cost_usd is None else "known")
 
     def tuned(self, spec: FineTune) -> None:
@@ -377,9 +454,10 @@ class JobRecord:
         self.tag(job_status=status, job_error=str(why)[:LONGEST_TAG])
         self.end("failed")
 
-    def end(self, status: str) -> None:
-        """Ends the run as the job ended."""
-        self._client.set_terminated(self.run_id, status=RUN_STATUS.get(status, "FAILED"))
+    def end(self, status: str, at: float | None = None) -> None:
+        """Ends the run as the job ended; at this Unix time, now when absent."""
+        moment = None if at is None else int(at * 1000)
+        self._client.set_terminated(self.run_id, RUN_STATUS.get(status, "FAILED"), moment)
 
     def _log(self, points: Iterable[Point]) -> None:
         from mlflow.entities import Metric
@@ -393,34 +471,3 @@ class JobRecord:
         if new:
             self._client.log_batch(self.run_id, metrics=list(new.values()))
         self._logged |= set(new)
-
-
-def metric_key(name: str) -> str:
-    """What MLflow calls a figure that a service reported: MLflow takes no other characters, and one word for a thing.
-
-    Examples:
-        >>> metric_key("eval@last"), metric_key("validation_mean_token_accuracy")
-        ('eval_last', 'valid_mean_token_accuracy')
-    """
-    return re.sub(r"[^A-Za-z0-9_\-. /]", "_", SPELLINGS.get(name, name))
-
-
-def _points_of(text: str, created: float) -> list[Point]:
-    """The finite figures of a result file by step; of a long file some steps, the last among them."""
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(io.StringIO(text), on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError):
-        return []
-    if "step" not in frame:
-        return []
-    stride = -(-len(frame) // MOST_POINTS)
-    kept = [place for place in range(len(frame)) if place % stride == 0 or place == len(frame) - 1]
-    return [
-        (str(name), float(line[name]), created, int(line["step"]))
-        for line in frame.iloc[kept].to_dict("records")
-        if math.isfinite(line["step"])
-        for name in line
-        if name != "step" and math.isfinite(line[name])
-    ]

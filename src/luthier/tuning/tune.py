@@ -13,7 +13,7 @@ from luthier.tables import frame_of
 from luthier.techniques.finetune import FineTune
 from luthier.tracking.stores import connect
 from luthier.tuning.job import Job, lost_job
-from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, need_run, run_of_job
+from luthier.tuning.job_runs import JobRecord, adopt_recipe, need_run, run_of_job, take_over
 from luthier.tuning.submission import submit
 from luthier.tuning.timing import REAL_TIME, Timing
 from luthier.tuning.tuned_specs import TunedSpecFile, need_finetune
@@ -118,6 +118,8 @@ def attach_job(
     if not isinstance(job, str):
         raise ModelError(f"a job is wanted, by the service's id or the id of its run; given: {described(job)}.")
     run = run_of_job(job) if spec is not None else need_run(job)
+    if run is not None and spec is not None and not run.has_recipe:
+        adopt_recipe(run, _fitting(need_finetune(spec).untuned(), job, run.base_model))
     recipe = need_finetune(spec).untuned() if run is None else run.spec().untuned()
     assert recipe.endpoint is not None
     target = TunedSpecFile(Path(to)) if isinstance(to, str | Path) else to
@@ -126,7 +128,7 @@ def attach_job(
     service = tuner or tuner_for(endpoint or recipe.endpoint)
     if run is None:
         state = service.poll(job)
-        run = _take_over(recipe, state, service)
+        run = take_over(state, service.place, _fitting(recipe, job, state.base_model), connect(recipe.task))
     elif run.job is None:
         # The service may have taken the submission although its answer was lost with the process that waited for it.
         found = service.find(run.token)
@@ -150,16 +152,13 @@ def attach_job(
     return Job(run, state, service, recipe, target, tokens=tokens, budget_usd=submission.get("budget_usd"))
 
 
-def _take_over(spec: FineTune, state: JobState, tuner: Tuner) -> TuneRun:
-    if state.base_model != spec.base_model:
+def _fitting(spec: FineTune, job: str, base_model: str) -> FineTune:
+    if base_model != spec.base_model:
         raise UserError(
-            f"job {state.id} trains {state.base_model}, and spec {spec.name!r} names {spec.base_model}; "
+            f"job {job} trains {base_model}, and spec {spec.name!r} names {spec.base_model}; "
             "give the spec it was submitted for."
         )
-    connect(spec.task)
-    # Its training rows are not known here, so it gets a digest that no submission has.
-    tags = {"digest": f"job:{state.id}", "token": state.token or "", "place": tuner.place, "job": state.id}
-    return begin_tune(spec, {TUNE_TAGS[name]: value for name, value in tags.items()}, {"taken_over": True})
+    return spec
 
 
 def watch_job(

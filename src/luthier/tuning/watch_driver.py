@@ -35,6 +35,7 @@ from luthier.tuning.watch import (
     WatchEvent,
     WatchState,
 )
+from luthier.tuning.watch_lock import WatchLock
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -63,6 +64,19 @@ class WatchedJob:
     state: WatchState = field(default_factory=WatchState)
     error: Exception | None = None
     _requests: deque[JobRequest] = field(default_factory=deque)
+    _lock: WatchLock | None = None
+
+    def hold(self) -> None:
+        """Says to other processes that this one writes the job's run; until `release`, or the end of the process."""
+        if self.record is not None and self._lock is None:
+            self._lock = WatchLock(self.record.run_id)
+            self._lock.take()
+
+    def release(self) -> None:
+        """Says that it is written no longer."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     @property
     def bill(self) -> TrainingBill:
@@ -121,6 +135,7 @@ def take_turn(job: WatchedJob, timing: Timing = REAL_TIME) -> float | None:
     Returns:
         When the next turn is due, on the clock of `timing`; `None` when the watch is finished.
     """
+    job.hold()
     events: list[WatchEvent] = [*job.requested(), _look(job)]
     due: float | None = None
     while events:
@@ -225,7 +240,10 @@ def follow(job: WatchedJob, timing: Timing = REAL_TIME) -> JobState:
     """
     driver = WatchDriver(timing)
     driver.add(job)
-    (ended,) = driver.ended()
+    try:
+        (ended,) = driver.ended()
+    finally:
+        job.release()
     if ended.error is not None:
         raise ended.error
     assert ended.state.job is not None

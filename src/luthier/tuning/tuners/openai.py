@@ -20,9 +20,11 @@ from luthier.tuning.tuners.tuner import (
     Hyperparameter,
     JobEvent,
     JobNotFound,
+    JobPage,
     JobState,
     Rules,
     ServiceUnavailable,
+    StoredFile,
     Submission,
     longest_line,
     marked_suffix,
@@ -229,6 +231,23 @@ class OpenAITuner:
         """Every job the account sees, newest first."""
         return sorted(self._list("listing the jobs"), key=lambda job: -(job.created or 0.0))
 
+    def job_page(self, after: str | None = None) -> JobPage:
+        """The newest jobs, or those that follow a page."""
+
+        def fetch(client: openai.OpenAI) -> JobPage:
+            from openai import omit
+
+            page = client.fine_tuning.jobs.list(limit=PAGE, after=omit if after is None else after)
+            jobs = tuple(self._state(job.to_dict()) for job in page.data)
+            return JobPage(jobs, jobs[-1].id if jobs and page.has_next_page() else None)
+
+        return self._call(fetch, "listing the jobs")
+
+    def stored_file(self, file: str) -> StoredFile:
+        """Name and size, as the list of files has them."""
+        known = self._call(lambda client: client.files.retrieve(file).to_dict(), f"looking at {file}")
+        return StoredFile(file, str(known.get("filename") or file), _size(known.get("bytes")))
+
     def result(self, file: str) -> bytes:
         """The content, unpacked where a service sends base64."""
         return plain(self._call(lambda client: client.files.content(file).content, f"fetching {file}"))
@@ -339,6 +358,10 @@ ALTERNATIVES = (
     "What can be done instead: another service (provider: azure, or compatible with its base_url), the embedded "
     "server (provider: local), or a technique that trains at no service: embedding, or prompt with examples."
 )
+
+
+def _size(told: Any) -> int | None:
+    return told if isinstance(told, int) and not isinstance(told, bool) else None
 
 
 def _offered(ask: Callable[[], Iterator[list[dict[str, Any]]]]) -> Iterator[list[dict[str, Any]]]:

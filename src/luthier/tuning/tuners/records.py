@@ -39,19 +39,21 @@ def state_of(job: Mapping[str, Any]) -> JobState:
     said = error.get("message") if isinstance(error, Mapping) else str(error)
     files = (job.get("training_file"), job.get("validation_file"))
     return JobState(
-        id=str(job["id"]),
+        id=str(job.get("id") or ""),
         status=str(job.get("status") or "unknown"),
         base_model=str(job.get("model") or ""),
         tuned_model=job.get("fine_tuned_model") or None,
         hyperparameters=_resolved(job),
-        trained_tokens=job.get("trained_tokens"),
+        trained_tokens=_whole(job.get("trained_tokens")),
         error=str(said) if said else None,
         created=finite_number(job.get("created_at")),
         estimated_finish=finite_number(job.get("estimated_finish")),
         result_files=tuple(str(file) for file in job.get("result_files") or ()),
         token=token_in(job),
         files=tuple(str(file) for file in files if file),
-        seed=job.get("seed"),
+        seed=_whole(job.get("seed")),
+        finished=finite_number(job.get("finished_at")),
+        suffix=str(job.get("user_provided_suffix") or job.get("suffix") or "") or None,
     )
 
 
@@ -110,6 +112,12 @@ def _figures(data: Any) -> dict[str, float]:
         return {}
     numbers = {str(name): finite_number(value) for name, value in data.items() if name not in ("step", "total_steps")}
     return {name: value for name, value in numbers.items() if value is not None}
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number; `None` for anything else."""
+    number = finite_number(value)
+    return None if number is None else int(number)
 
 
 def finite_number(value: Any) -> float | None:

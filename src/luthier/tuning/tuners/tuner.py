@@ -16,12 +16,15 @@ __all__ = [
     "ServiceUnavailable",
     "Checkpoint",
     "JobEvent",
+    "JobPage",
     "JobState",
     "Hyperparameter",
     "JobNotFound",
+    "PagedAccount",
     "Quotes",
     "Submission",
     "Rules",
+    "StoredFile",
     "Tuner",
     "OutcomeUnknown",
     "billed_by_the_hour",
@@ -135,6 +138,8 @@ class JobState:
         seed: the job's seed.
         billed_usd: US dollars the service says it charges; `None` where it does not say, or not yet.
         quoted_usd: price of the whole job in US dollars, where the service names it; `None` is not 0.
+        finished: Unix time of its end; `None` before that, and where the service does not say.
+        suffix: what its owner gave for the result's name.
     """
 
     id: str
@@ -152,6 +157,8 @@ class JobState:
     seed: int | None = None
     billed_usd: float | None = None
     quoted_usd: float | None = None
+    finished: float | None = None
+    suffix: str | None = None
 
     @property
     def said(self) -> str:
@@ -201,6 +208,34 @@ class Checkpoint:
     step: int
     model: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """Some jobs of an account's list, newest first.
+
+    Attributes:
+        jobs: of this page.
+        after: what the next page is asked for with; `None` where this is the last.
+    """
+
+    jobs: Sequence[JobState]
+    after: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of an account.
+
+    Attributes:
+        id: the service's name for it.
+        name: as it was uploaded.
+        size: in bytes; `None` where the service does not say.
+    """
+
+    id: str
+    name: str
+    size: int | None = None
 
 
 def longest_line(model: str) -> int | None:
@@ -342,3 +377,14 @@ class Quotes(Protocol):
         Raises:
             QuotaError: the account may not buy it.
         """
+
+
+@runtime_checkable
+class PagedAccount(Protocol):
+    """A service whose jobs are read page by page, so that a page that fails does not lose those before it."""
+
+    def job_page(self, after: str | None = None) -> JobPage:
+        """The newest jobs, or those that follow a page."""
+
+    def stored_file(self, file: str) -> StoredFile:
+        """Name and size of a file."""

@@ -1,0 +1,198 @@
+"""An account's jobs into MLflow: read, compared with what is there, and written; each job succeeds or fails alone."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
+from itertools import islice
+
+from luthier.engine.ask_options import Progress
+from luthier.engine.progress import shown
+from luthier.errors import EndpointError, Partial, UserError
+from luthier.importing.account_jobs import account_jobs
+from luthier.importing.job_reading import AGAIN, JobParts, JobReader, why_missing
+from luthier.importing.job_writing import JobWriter
+from luthier.importing.place_runs import PlaceRuns
+from luthier.importing.records import ImportedItem, ImportReport, NotImported
+from luthier.providers.endpoint import Endpoint
+from luthier.tasks.task import Task
+from luthier.tracking.store_file import store_uri
+from luthier.tuning.timing import REAL_TIME, Timing
+from luthier.tuning.tuners import tuner_for
+from luthier.tuning.tuners.tuner import JobState, PagedAccount, Tuner
+
+__all__ = ["ImportSetup"]
+
+logger = logging.getLogger(__name__)
+
+READERS = 8
+"""Jobs that are read at the same time: reading waits for the service mostly."""
+
+
+class ImportSetup:
+    """Brings the jobs of an account into MLflow. `plan` reads and writes nothing; `run` does both.
+
+    Args:
+        endpoint: of the account; its model is not used.
+        task: what the jobs were trained for; their runs go to its experiment.
+        since: jobs created before this day (UTC) are left out; a date, or text such as `2026-01-31`.
+        name: patterns such as `stars*`, of which a job's id, suffix or tuned model must fit one.
+        tuner: the service; the one behind the endpoint when absent.
+        timing: how time passes.
+        progress: display; a bar on stderr when absent.
+
+    Raises:
+        UserError: `since` is no date.
+        EndpointError: the provider is not known to fine-tune.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        task: Task | None = None,
+        since: date | str | None = None,
+        name: str | Sequence[str] | None = None,
+        tuner: Tuner | None = None,
+        timing: Timing = REAL_TIME,
+        progress: Progress | None = None,
+    ) -> None:
+        self._endpoint, self._task, self._timing, self._progress = endpoint, task, timing, progress
+        self._since = None if since is None else _moment(since)
+        self._patterns = (name,) if isinstance(name, str) else tuple(name or ())
+        self._tuner = tuner or tuner_for(endpoint)
+
+    def plan(self) -> ImportReport:
+        """What `run` would bring: everything is read, nothing is written.
+
+        Raises:
+            EndpointError: the account cannot be read.
+        """
+        return self._bring(write=False)
+
+    def run(self) -> ImportReport:
+        """Brings the jobs; one that is there already is brought up to date.
+
+        Raises:
+            EndpointError: the account cannot be read; nothing was written.
+            UserError: the tracking store cannot be reached.
+        """
+        with _alone(f"{self._tuner.place} {store_uri()}"):
+            return self._bring(write=True)
+
+    def _bring(self, *, write: bool) -> ImportReport:
+        missing: list[NotImported] = []
+        items: dict[str, ImportedItem] = {}
+        with shown(self._progress, "importing") as progress:
+            jobs = self._jobs(progress, missing)
+            runs = PlaceRuns(self._tuner.place)
+            writer = JobWriter(self._tuner, runs, self._task, write=write)
+            unread = []
+            for job in jobs:
+                why = runs.why_left(job)
+                if why is None:
+                    unread.append(job)
+                else:
+                    items[job.id] = writer.left(job, why)
+            for done, (job, parts) in enumerate(self._parts(unread), start=1):
+                missing += parts.missing
+                if parts.is_read:
+                    try:
+                        items[job.id] = writer.bring(job, parts)
+                    except Partial as error:
+                        missing.append(NotImported("job", job.id, str(error), AGAIN, passes=True))
+                new = sum(item.happened == "new" for item in items.values())
+                progress.working("importing", done, len(unread), f"{done:,}/{len(unread):,} jobs, {new:,} new")
+        found = [items[job.id] for job in jobs if job.id in items]
+        return ImportReport(self._tuner.place, store_uri(), found, missing, dry_run=not write)
+
+    def _jobs(self, progress: Progress, missing: list[NotImported]) -> list[JobState]:
+        """The jobs that are asked for, newest first."""
+
+        def heard(count: int) -> None:
+            progress.working("importing", 0, None, f"{count:,} jobs listed")
+
+        try:
+            listed = account_jobs(self._tuner, self._timing, since=self._since, heard=heard)
+        except EndpointError as error:
+            # An account may be closed to the list of jobs and open otherwise; any other refusal is of everything.
+            if getattr(error.__cause__, "status_code", None) != 403:
+                raise
+            missing.append(NotImported("account", self._tuner.place, f"its jobs: {error}", NO_RIGHT))
+            return []
+        if listed.failure is not None:
+            told = why_missing(self._tuner.place, "the rest of its jobs", listed.failure)
+            missing.append(NotImported("account", told.id, told.why, told.cure, told.passes))
+        nameless = [job for job in listed.jobs if not job.id]
+        missing += [NotImported("job", "", "the service lists a job without an id") for _ in nameless]
+        return [job for job in listed.jobs if job.id and self._is_named(job)]
+
+    def _is_named(self, job: JobState) -> bool:
+        names = [name for name in (job.id, job.suffix, job.tuned_model) if name]
+        return not self._patterns or any(fnmatchcase(name, given) for name in names for given in self._patterns)
+
+    def _parts(self, jobs: Sequence[JobState]) -> Iterator[tuple[JobState, JobParts]]:
+        """Each job with what belongs to it, in order; some are read while others are written."""
+        reader = JobReader(self._tuner, self._timing)
+        side_by_side = isinstance(self._tuner, PagedAccount) and self._endpoint.provider != "local"
+        readers = READERS if side_by_side else 1
+        rest = iter(jobs)
+        with ThreadPoolExecutor(readers, thread_name_prefix="luthier-import") as pool:
+            waiting: deque[tuple[JobState, Future[JobParts]]] = deque()
+            try:
+                for job in islice(rest, 2 * readers):
+                    waiting.append((job, pool.submit(reader.read, job)))
+                while waiting:
+                    job, asked = waiting.popleft()
+                    parts = asked.result()
+                    for later in islice(rest, 1):
+                        waiting.append((later, pool.submit(reader.read, later)))
+                    yield job, parts
+            finally:
+                for _, asked in waiting:
+                    asked.cancel()
+
+
+NO_RIGHT = "Give the key the right to read fine-tuning jobs, or use another key."
+
+
+def _moment(since: date | str) -> float:
+    """Unix time of the beginning of a day, or of a time; without a zone it is UTC.
+
+    Examples:
+        >>> _moment("2026-01-05"), _moment("2026-01-05T12:00:00+01:00")
+        (1767571200.0, 1767610800.0)
+    """
+    try:
+        given = datetime.fromisoformat(since) if isinstance(since, str) else since
+    except ValueError:
+        raise UserError(f"since is {since!r}; give a day as YYYY-MM-DD, such as 2026-01-31.") from None
+    moment = given if isinstance(given, datetime) else datetime(given.year, given.month, given.day)
+    return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()
+
+
+@contextmanager
+def _alone(what: str) -> Iterator[None]:
+    """One import at a time of an account into a store; on this machine."""
+    from filelock import FileLock, Timeout
+
+    from luthier.home import luthier_home
+
+    folder = luthier_home() / "imports"
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock", mode=0o600)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        logger.warning("waiting for another import of %s to end", what.split(" ")[0])
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,138 @@
+"""A job's run as an import writes it: what the service told, with its original times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from luthier.errors import Partial
+from luthier.importing.job_reading import AccountFile, JobParts
+from luthier.importing.place_runs import PlaceRuns
+from luthier.importing.records import Happened, ImportedItem
+from luthier.tasks.task import Task
+from luthier.techniques.finetune import FineTune
+from luthier.tracking.runs import MlflowRun
+from luthier.tracking.stores import experiment_called
+from luthier.tuning.job import Job
+from luthier.tuning.job_runs import LONGEST_QUOTE, LONGEST_TAG, JobRecord, TuneRun, take_over
+from luthier.tuning.training_costs import CostForecast
+from luthier.tuning.tuners.tuner import JobState, Tuner
+
+__all__ = ["JobWriter"]
+
+
+class JobWriter:
+    """Writes jobs into their runs, and says what that changed.
+
+    Args:
+        tuner: the service.
+        runs: that the store has of its jobs.
+        task: what the jobs were trained for; `None` where that is not known.
+        write: `False` to say only what would change.
+    """
+
+    def __init__(self, tuner: Tuner, runs: PlaceRuns, task: Task | None = None, *, write: bool = True) -> None:
+        self._tuner, self._runs, self._task, self._write = tuner, runs, task, write
+        self._experiment: str | None = None
+
+    def left(self, job: JobState, note: str) -> ImportedItem:
+        """A job whose run is left as it is."""
+        run = self._runs.of(job)
+        return _item(job, "unchanged", None if run is None else run.run_id, note)
+
+    def bring(self, job: JobState, parts: JobParts) -> ImportedItem:
+        """Brings a job's run up to date; makes one where there is none.
+
+        Raises:
+            Partial: the tracking store cannot be written to.
+        """
+        from mlflow.exceptions import MlflowException
+
+        run = self._runs.of(job)
+        digest = parts.digest(job)
+        note = "" if job.base_model else "the service does not say which model it was trained from"
+        if run is not None and run.imported is not None and run.import_digest == digest:
+            return _item(job, "unchanged", run.run_id, note)
+        happened: Happened = "new" if run is None else "updated"
+        if self._write:
+            try:
+                if run is None:
+                    run = take_over(job, self._tuner.place, None, self._experiment_id(), {"imported": _now()})
+                _write_job(run, job, parts, self._tuner)
+            except MlflowException as error:
+                quote = " ".join(str(error).split())[:LONGEST_QUOTE]
+                raise Partial(f"the tracking store cannot be written to ({quote})") from error
+        return _item(job, happened, None if run is None else run.run_id, note)
+
+    def _experiment_id(self) -> str:
+        if self._experiment is None:
+            host = urlsplit(self._tuner.place).netloc or self._tuner.place
+            self._experiment = experiment_called(f"imported from {host}" if self._task is None else self._task.name)
+        return self._experiment
+
+
+def _item(job: JobState, happened: Happened, run_id: str | None, note: str) -> ImportedItem:
+    return ImportedItem(
+        "job", job.id, happened, run_id, note=note, status=job.status, base_model=job.base_model, created=job.created
+    )
+
+
+def _write_job(run: TuneRun, state: JobState, parts: JobParts, tuner: Tuner) -> None:
+    """Writes everything; the end of the run comes last, so that a run that has ended is whole."""
+    tuned = None
+    if run.has_recipe and state.status == "succeeded" and state.tuned_model is not None:
+        tuned = Job(run, state, tuner, run.spec()).spec
+    record = JobRecord(run.run_id)
+    record.settle(lambda: _write(record, run, state, parts, tuner, tuned))
+
+
+def _write(
+    record: JobRecord, run: TuneRun, state: JobState, parts: JobParts, tuner: Tuner, tuned: FineTune | None
+) -> None:
+    record.hear(parts.events)
+    record.see(state)
+    _write_files(record, tuner.place, parts.files)
+    record.checkpoints(parts.checkpoints)
+    ended = _end_of(state, parts)
+    for file, content in parts.results.items():
+        record.result(file, content, at=ended)
+    if state.ended:
+        cost = CostForecast(tuner.estimate, quoted_usd=run.quoted_usd).cost_of_tokens_usd(state, state.trained_tokens)
+        record.spent(state.trained_tokens, cost, at=ended)
+    if tuned is not None:
+        record.tuned(tuned)
+    missing = "; ".join(one.why for one in parts.missing)
+    if missing or not run.is_whole:
+        record.tag(import_missing=missing[:LONGEST_TAG])
+    if run.imported is not None:
+        record.tag(imported=_now(), import_digest=parts.digest(state))
+    if state.ended:
+        record.end(state.status, at=ended)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _end_of(state: JobState, parts: JobParts) -> float:
+    """When the job ended, by the service's word; else its last event."""
+    if state.finished is not None:
+        return state.finished
+    last = max((event.created for event in parts.events), default=0.0)
+    return last or state.created or time.time()
+
+
+def _write_files(record: JobRecord, place: str, files: Sequence[AccountFile]) -> None:
+    """Names the files a job was trained on: as datasets where their content is known, as parameters in any case."""
+    for table, file in zip(("training", "validation"), files, strict=False):
+        stored = file.stored
+        record.tag(**{f"{table}_file": stored.id})
+        facts = {"name": stored.name if stored.name != stored.id else None, "bytes": stored.size, "rows": file.lines}
+        record.params({f"{table}_file": stored.id})
+        record.params({f"{table}_file.{name}": value for name, value in facts.items() if value is not None})
+        if file.digest is not None:
+            MlflowRun(record.run_id).log_dataset(
+                f"{place}/files/{stored.id}", file.digest, file.lines or 0, context=table, name=stored.name
+            )

@@ -1,0 +1,46 @@
+"""The runs that the tracking store has of an account's jobs, so that none is made twice."""
+
+from __future__ import annotations
+
+from luthier.tuning.job_runs import TuneRun, runs_at
+from luthier.tuning.tuners.tuner import JobState
+from luthier.tuning.watch_lock import is_watched
+
+__all__ = ["PlaceRuns"]
+
+WATCHED = "watched now on this machine, and left to its watch"
+
+
+class PlaceRuns:
+    """Runs by job.
+
+    Args:
+        place: address of the account.
+    """
+
+    def __init__(self, place: str) -> None:
+        self._by_job: dict[str, TuneRun] = {}
+        self._by_token: dict[str, TuneRun] = {}
+        # Where a job has two runs, the one that bought it counts.
+        for run in sorted(runs_at(place), key=lambda run: run.imported is not None):
+            if run.job is not None:
+                self._by_job.setdefault(run.job, run)
+            elif run.pending:
+                # Its process died before the service's answer came.
+                self._by_token.setdefault(run.token, run)
+
+    def of(self, job: JobState) -> TuneRun | None:
+        """The run of a job, if there is one."""
+        return self._by_job.get(job.id) or (None if job.token is None else self._by_token.get(job.token))
+
+    def why_left(self, job: JobState) -> str | None:
+        """Why nothing needs to be read of a job, empty where its run is whole; `None` where it must be read."""
+        run = self.of(job)
+        if run is None:
+            return None
+        if is_watched(run.run_id):
+            return WATCHED
+        ended = run.status != "RUNNING"
+        if run.imported is None:
+            return "" if ended else None
+        return "" if ended and job.ended and run.is_whole else None
