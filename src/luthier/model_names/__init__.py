@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from luthier.model_names.model_name import ModelName, parse_model_name
+from luthier.model_names.model_name import ModelName
+from luthier.model_names.parsing import parse_model_name
 
 __all__ = ["ModelName", "parse_model_name"]

@@ -1,11 +1,18 @@
-"""The canonical name of a model, which the names that services give it are parsed into."""
+"""The canonical name of a model, and the one text that it is kept by."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
-__all__ = ["ModelName", "parse_model_name"]
+__all__ = ["ModelName"]
+
+KEY = re.compile(
+    r"(?:(?P<vendor>.+)/)?(?P<family>[^/@#]+)(?:@(?P<snapshot>[^/@#]+))?(?:#(?P<job>[^:#]+)(?::(?P<step>\d+))?)?"
+)
+
+MARKS = "%@#"
 
 
 @dataclass(frozen=True)
@@ -18,12 +25,6 @@ class ModelName:
         snapshot: which version of the family, such as `2025-04-14`; `None` where the name does not tell.
         job: what tells a fine-tune from others of the same base: the service's id of it; `None` for a base model.
         checkpoint: training step of a checkpoint; `None` for a base model and the result of a job.
-
-    Examples:
-        >>> parse_model_name("ft:gpt-4o-mini-2024-07-18:org:stars:abc:ckpt-step-9").key
-        'openai/gpt-4o-mini@2024-07-18#abc:9'
-        >>> parse_model_name("gpt-4.1-mini-2025-04-14.ft-0123abcd-stars").key
-        'openai/gpt-4.1-mini@2025-04-14#0123abcd'
     """
 
     vendor: str | None
@@ -34,12 +35,36 @@ class ModelName:
 
     @property
     def key(self) -> str:
-        """The name as one text, `VENDOR/FAMILY@SNAPSHOT#JOB:STEP`; equal for two names of one model."""
-        parts = [f"{self.vendor}/" if self.vendor else "", self.family]
-        parts += [f"@{self.snapshot}"] if self.snapshot else []
-        parts += [f"#{self.job}"] if self.job else []
+        """The name as one text, `VENDOR/FAMILY@SNAPSHOT#JOB:STEP`; equal for two names of one model.
+
+        Characters that would be read as one of these marks are written as `%XX`.
+
+        Examples:
+            >>> ModelName("openai", "gpt-4.1-mini", "2025-04-14", "abc", 9).key
+            'openai/gpt-4.1-mini@2025-04-14#abc:9'
+        """
+        parts = [f"{_escaped(self.vendor, MARKS)}/" if self.vendor else "", _escaped(self.family, MARKS + "/")]
+        parts += [f"@{_escaped(self.snapshot, MARKS + '/')}"] if self.snapshot else []
+        parts += [f"#{_escaped(self.job, MARKS + '/:')}"] if self.job else []
         parts += [f":{self.checkpoint}"] if self.checkpoint is not None else []
         return "".join(parts)
+
+    @classmethod
+    def of_key(cls, key: str) -> ModelName:
+        """The name that a key was made of.
+
+        Raises:
+            ValueError: it is no key.
+
+        Examples:
+            >>> ModelName.of_key("openai/gpt-4.1-mini@2025-04-14#abc:9").base.key
+            'openai/gpt-4.1-mini@2025-04-14'
+        """
+        read = KEY.fullmatch(key)
+        if read is None:
+            raise ValueError(f"{key!r} is no key of a model: VENDOR/FAMILY@SNAPSHOT#JOB:STEP, all but FAMILY optional")
+        vendor, family, snapshot, job = (None if part is None else unquote(part) for part in read.groups()[:4])
+        return cls(vendor, family or "", snapshot, job, None if read["step"] is None else int(read["step"]))
 
     @property
     def base(self) -> ModelName:
@@ -52,28 +77,8 @@ class ModelName:
         return self.job is not None
 
 
-OPENAI_TUNED = re.compile(r"ft:(?P<base>[^:]+):[^:]*:[^:]*:(?P<job>[^:]+)(?::ckpt-step-(?P<step>\d+))?")
-AZURE_TUNED = re.compile(r"(?P<base>.+)\.ft-(?P<job>[0-9a-f]+)(?:-.*)?")
-DATED = re.compile(r"(?P<family>.+)-(?P<snapshot>\d{4}-\d{2}-\d{2})")
-
-
-def parse_model_name(name: str, *, version: str | None = None, vendor: str | None = None) -> ModelName:
-    """The model that a name of a service stands for. Nothing is guessed: an unknown name is a family of its own.
-
-    Args:
-        name: as a service spells it, in whatever case; a deployment's name only where it is that of its model.
-        version: what Azure calls the model's version, such as `2025-04-14`; `1` says nothing.
-        vendor: who made it, where the service tells, such as Azure's model format.
-    """
-    tuned = OPENAI_TUNED.fullmatch(name) or AZURE_TUNED.fullmatch(name)
-    base = tuned["base"] if tuned else name
-    dated = DATED.fullmatch(base)
-    family, snapshot = (dated["family"], dated["snapshot"]) if dated else (base, version)
-    step = tuned.groupdict().get("step") if tuned else None
-    return ModelName(
-        vendor or ("openai" if family.startswith("gpt-") else None),
-        family.lower(),
-        None if snapshot == "1" else snapshot,
-        tuned["job"] if tuned else None,
-        int(step) if step else None,
-    )
+def _escaped(text: str, marks: str) -> str:
+    for mark in marks:
+        if mark in text:
+            text = text.replace(mark, f"%{ord(mark):02X}")
+    return text
