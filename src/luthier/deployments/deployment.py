@@ -24,7 +24,15 @@ from luthier.techniques import read_fitted
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Deployment", "deployment", "deployments_table", "keep_running", "list_deployments"]
+__all__ = [
+    "Deployment",
+    "deployment",
+    "deployment_records",
+    "deployments_table",
+    "keep_running",
+    "list_deployments",
+    "status_of",
+]
 
 POLL_SECONDS = 0.1
 FOLLOW_SECONDS = 0.3
@@ -59,7 +67,7 @@ class Deployment:
     @property
     def status(self) -> str:
         """`serving`, `starting`, `checking`, `restarting`, `failed`, `stopping`, `stopped` or `being deleted`."""
-        return _status(self._record())
+        return status_of(self._record())
 
     @property
     def revision(self) -> int | None:
@@ -116,7 +124,7 @@ class Deployment:
             store.stop(self.name)
         _start_controller()
         with self._told():
-            self._wait(lambda found: _status(found) == "stopped")
+            self._wait(lambda found: status_of(found) == "stopped")
         return (
             f"{self.name} is stopped. Start it again with: luthier deploy MODEL_URI --target local --name {self.name}"
         )
@@ -128,7 +136,7 @@ class Deployment:
         _start_controller()
         limit = time.monotonic() + self._drain_seconds()
         with self._told():
-            while self.name in (one.name for one in _records()):
+            while self.name in (one.name for one in deployment_records()):
                 self._pause(limit, "being deleted")
         _end_idle_controller()
         return f"{self.name} is deleted."
@@ -151,7 +159,7 @@ class Deployment:
     def description(self) -> str:
         """What `luthier deploy status NAME` prints: state, checks, revisions and the last events."""
         found = self._record()
-        lines = [f"{found.name}: {_status(found)} at {found.url}", f"model: {found.model_uri}"]
+        lines = [f"{found.name}: {status_of(found)} at {found.url}", f"model: {found.model_uri}"]
         if found.serving is not None:
             lines.append(f"answers: {found.serving.title}")
             lines += _server_lines(self._server_status(found.serving))
@@ -173,7 +181,7 @@ class Deployment:
             "name": found.name,
             "target": self.target,
             "url": found.url,
-            "status": _status(found),
+            "status": status_of(found),
             "model_uri": found.model_uri,
             "revision": None if serving is None else serving.number,
             "version": None if serving is None else serving.model.version,
@@ -195,11 +203,11 @@ class Deployment:
 
     def __repr__(self) -> str:
         found = self._record()
-        return f"<deployment {found.name}: {_status(found)} at {found.url}, {_answering(found)}>"
+        return f"<deployment {found.name}: {status_of(found)} at {found.url}, {_answering(found)}>"
 
     def _repr_html_(self) -> str:
         found = self._record()
-        shown = [html.escape(one) for one in (found.name, _status(found), found.url, _answering(found))]
+        shown = [html.escape(one) for one in (found.name, status_of(found), found.url, _answering(found))]
         return f'<b>{shown[0]}</b>: {shown[1]} at <a href="{shown[2]}">{shown[2]}</a>, {shown[3]}'
 
     def _record(self) -> DeploymentRecord:
@@ -210,7 +218,7 @@ class Deployment:
         found = self._record()
         revision = found.serving
         if revision is None:
-            raise UserError(f"{self.name} answers nothing now: it is {_status(found)}. Type: luthier deploy status")
+            raise UserError(f"{self.name} answers nothing now: it is {status_of(found)}. Type: luthier deploy status")
         folder = revision_folder(self.name, revision.number)
         return ScoringClient(
             ServerControl(folder).http_path,
@@ -257,7 +265,7 @@ class Deployment:
             revision = None if number is None else found.revision(number)
             if revision is not None and revision.state == "failed" and found.target != number:
                 raise ModelError(f"revision {number} of {self.name} does not serve: {revision.reason}")
-            self._pause(limit, _status(found))
+            self._pause(limit, status_of(found))
 
     def _pause(self, limit: float, status: str) -> None:
         if time.monotonic() > limit:
@@ -279,7 +287,7 @@ def deployment(name: str) -> Deployment:
 
 def list_deployments() -> list[Deployment]:
     """The deployments of this user on this machine, by name."""
-    return [Deployment(one.name) for one in _records()]
+    return [Deployment(one.name) for one in deployment_records()]
 
 
 def deployments_table(found: list[Deployment]) -> str:
@@ -301,7 +309,8 @@ def _model_of(document: Mapping[str, Any]) -> str:
     return str(by_number.get(document["revision"], document["model_uri"]))
 
 
-def _records() -> list[DeploymentRecord]:
+def deployment_records() -> list[DeploymentRecord]:
+    """What the store has of every deployment of this user on this machine, by name."""
     if not store_file().exists():
         return []
     with DeploymentStore() as store:
@@ -319,7 +328,7 @@ def keep_running() -> bool:
     """
     from luthier.deployments import supervision
 
-    if not any(one.desired != "stopped" for one in _records()) or supervision.state().is_running:
+    if not any(one.desired != "stopped" for one in deployment_records()) or supervision.state().is_running:
         return False
     supervision.ensure_running()
     return True
@@ -329,9 +338,9 @@ def _end_idle_controller() -> None:
     """Ends the controller where no deployment is left for it."""
     from luthier.deployments import supervision
 
-    if not _records():
+    if not deployment_records():
         supervision.stop()
-        if _records():
+        if deployment_records():
             # Another command made one at this moment.
             supervision.ensure_running()
 
@@ -342,7 +351,8 @@ def _start_controller() -> None:
     ensure_running()
 
 
-def _status(found: DeploymentRecord) -> str:
+def status_of(found: DeploymentRecord) -> str:
+    """See `Deployment.status`."""
     if found.desired == "deleted":
         return "being deleted"
     if found.desired == "stopped":

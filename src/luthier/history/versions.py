@@ -9,7 +9,7 @@ from luthier.evaluation.resampling import Interval
 from luthier.history.runs import LoggedRun
 from luthier.tracking.runs import TAGS, tag_of
 
-__all__ = ["RegisteredVersion", "versions_of_task"]
+__all__ = ["RegisteredVersion", "registered_versions", "versions_of_task"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class RegisteredVersion:
         rows: number of rows that run measured on; `None` where it measured none.
         test_digest: of those rows.
         figures: what that run measured.
+        task: name of the task that it answers.
+        tags: as the registry has them.
     """
 
     model: str
@@ -41,6 +43,13 @@ class RegisteredVersion:
     rows: int | None = None
     test_digest: str | None = None
     figures: Mapping[str, Interval] = field(default_factory=dict, repr=False)
+    task: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Model and version as one text, such as `stars/3`."""
+        return f"{self.model}/{self.version}"
 
 
 def versions_of_task(task: str, runs: Sequence[LoggedRun]) -> tuple[RegisteredVersion, ...]:
@@ -50,6 +59,15 @@ def versions_of_task(task: str, runs: Sequence[LoggedRun]) -> tuple[RegisteredVe
         task: its name.
         runs: of the task; a version's figures are those of the run that it was packaged from.
     """
+    return _versions(f"tags.`{TAGS['task']}` = '{task}'", runs)
+
+
+def registered_versions() -> tuple[RegisteredVersion, ...]:
+    """The versions of every model that Luthier registered, the newest first, without what was measured of them."""
+    return _versions(f"tags.`{TAGS['task']}` LIKE '%'", ())
+
+
+def _versions(condition: str, runs: Sequence[LoggedRun]) -> tuple[RegisteredVersion, ...]:
     import mlflow
 
     client = mlflow.MlflowClient()
@@ -57,7 +75,7 @@ def versions_of_task(task: str, runs: Sequence[LoggedRun]) -> tuple[RegisteredVe
     aliases: dict[str, dict[str, list[str]]] = {}
     found, token = [], None
     while True:
-        page = client.search_model_versions(f"tags.`{TAGS['task']}` = '{task}'", page_token=token)
+        page = client.search_model_versions(condition, page_token=token)
         for one in page:
             if one.name not in aliases:
                 named: dict[str, list[str]] = {}
@@ -79,6 +97,8 @@ def versions_of_task(task: str, runs: Sequence[LoggedRun]) -> tuple[RegisteredVe
                     rows=None if rows is None else round(rows),
                     test_digest=None if run is None else run.test_digest,
                     figures={} if run is None else run.figures,
+                    task=one.tags.get(TAGS["task"], ""),
+                    tags=dict(one.tags),
                 )
             )
         token = page.token

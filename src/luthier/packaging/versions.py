@@ -17,6 +17,7 @@ from luthier.packaging.recording import record_answers
 from luthier.reporting.markdown import escaped
 from luthier.spec import Fitted, Spec
 from luthier.techniques import Decision, Prompt
+from luthier.tracking.asked_models import asks_tag
 from luthier.tracking.runs import TAGS, run_of, runs_of_fitted, spec_tags
 from luthier.tracking.stores import connect
 from luthier.tracking.version_descriptions import described_metrics, intervals_of, write_description
@@ -108,7 +109,8 @@ def log_fitted_model(
         client = mlflow.MlflowClient()
         # MLflow's own lines about it go to stderr; a failure raises all the same.
         with contextlib.redirect_stderr(io.StringIO()):
-            version = mlflow.register_model(info.model_uri, register, tags=tags).version
+            asks = asks_tag(fitted.spec)
+            version = mlflow.register_model(info.model_uri, register, tags=tags | asks).version
         write_description(register, version, model_description(fitted.spec, client.get_run(run_id)), run_id)
         if alias is not None:
             client.set_registered_model_alias(register, alias, version)
