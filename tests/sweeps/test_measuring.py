@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier.accounts.azure_control_plane import ControlPlane
 from luthier.endpoints import Endpoint, Engine, Journal, Price
 from luthier.engine.options import RunOptions
 from luthier.errors import Partial
@@ -16,7 +17,6 @@ from luthier.providers.endpoint import Resource
 from luthier.sweeps.measuring import NotMeasured, TrialMeasurer, read_draws
 from luthier.techniques.finetune import Tuned
 from luthier.tuning.timing import Timing
-from luthier.tuning.tuners.arm import ControlPlane
 from luthier.tuning.tuners.azure import AzureTuner
 from luthier_local import Fault, LocalServer
 from tests.conftest import KEY, reviews

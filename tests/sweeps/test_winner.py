@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier.accounts.azure_control_plane import ControlPlane
 from luthier.endpoints import Endpoint, Engine, Price
 from luthier.engine.options import RunOptions
 from luthier.errors import ModelError
@@ -21,7 +22,6 @@ from luthier.sweeps.trial import SweepObjective, SweepTrial
 from luthier.sweeps.winner import MOST_FINALISTS, find_winner
 from luthier.tracking.runs import fitted_of_run
 from luthier.tuning.timing import Timing
-from luthier.tuning.tuners.arm import ControlPlane
 from luthier.tuning.tuners.azure import AzureTuner
 from luthier_local import LocalServer
 from tests.conftest import KEY, reviews

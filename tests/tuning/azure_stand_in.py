@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 from azure.core.credentials import AccessToken
@@ -22,13 +22,13 @@ ARM_TOKEN = "arm-token-of-the-tests"
 
 ACCOUNT_PATH = re.compile(
     r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
-    r"/providers/Microsoft\.CognitiveServices/accounts/(?P<account>[^/]+)/deployments(/(?P<name>[^/]+))?$"
+    r"/providers/Microsoft\.CognitiveServices/accounts/(?P<account>[^/]+)/(?P<kind>deployments|models)(/(?P<name>[^/]+))?$"
 )
 
 
 @dataclass
 class Refusal:
-    """The next write at the Resource Manager is refused so."""
+    """One request at the Resource Manager is refused so."""
 
     status: int
     code: str
@@ -66,7 +66,16 @@ class AzureStandIn:
     def __init__(self, data_plane: str, key: str) -> None:
         self.data_plane, self.key = data_plane.rstrip("/"), key
         self.deployments: dict[str, dict[str, Any]] = {}
+        self.account_models: list[dict[str, Any]] = []
+        """What `accounts.list_models` tells, as Azure spells it."""
+        self.data_models: list[dict[str, Any]] | None = None
+        """What `GET /openai/v1/models` tells; `None`: what the embedded server does."""
+        self.page_size = 100
+        """Entries in a page of any list."""
         self.refusals: list[Refusal] = []
+        """Of the next writes, in order."""
+        self.read_refusals: list[Refusal | None] = []
+        """Of the next reads, in order; `None` lets one pass, so that a page in the middle can fail."""
         self.looks_until_made = 2
         self.looks_until_gone = 2
         self.calls_until_ready = 2
@@ -100,6 +109,27 @@ class AzureStandIn:
             authentication_policy=OverLoopback(),
             retry_total=0,
         )
+
+    def deploy(self, name: str, model: str, version: str = "1", **changes: Any) -> None:
+        """Puts a deployment there that has long been made.
+
+        Args:
+            name: what it is asked by.
+            model: what answers.
+            version: the model's, in Azure's words.
+            changes: of `format`, `state`, `sku`, `capacity`, `createdAt`, `tags`, `capabilities`.
+        """
+        self.deployments[name] = {
+            "sku": {"name": changes.get("sku", "GlobalStandard"), "capacity": changes.get("capacity", 50)},
+            "properties": {
+                "model": {"format": changes.get("format", "OpenAI"), "name": model, "version": version},
+                "capabilities": changes.get("capabilities", {"chatCompletion": "true"}),
+            },
+            "tags": changes.get("tags", {}),
+            "systemData": {"createdAt": changes.get("createdAt", "2026-03-01T12:00:00Z")},
+            "looks": 0,
+            "state": changes.get("state", "Succeeded"),
+        }
 
     def bodies(self, method: str, end: str) -> list[bytes]:
         return [body for how, path, body in self.asked if how == method and path.endswith(end)]
@@ -136,28 +166,29 @@ class AzureStandIn:
         if path.startswith("/openai/v1"):
             return self._data(method, target, headers, body)
         with self._lock:
-            return self._arm(method, path, headers, body)
+            return self._arm(method, target, headers, body)
 
     def _arm(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        found = ACCOUNT_PATH.match(path)
+        found = ACCOUNT_PATH.match(urlsplit(target).path)
         if headers.get("Authorization") != f"Bearer {ARM_TOKEN}":
             return _error(401, "InvalidAuthenticationToken", "the token is not known")
         if found is None or found["account"] != ACCOUNT or found["group"] != GROUP:
             return _error(404, "ParentResourceNotFound", "the account is not here")
         name = found["name"]
-        if method in ("PUT", "DELETE") and self.refusals:
-            no = self.refusals.pop(0)
+        scripted = self.read_refusals if method == "GET" else self.refusals
+        if scripted and (no := scripted.pop(0)) is not None:
             status, kept, answer = _error(no.status, no.code, no.message)
             return status, kept | no.headers, answer
         if method == "PUT":
             wanted = json.loads(body)
             self.deployments[name] = {**wanted, "looks": self.looks_until_made, "state": "Creating"}
             return 201, {"content-type": "application/json"}, self._shown(name)
+        if found["kind"] == "models":
+            return self._page(self.account_models, target)
         if name is None:
-            listed = [json.loads(self._shown(one)) for one in self.deployments]
-            return 200, {"content-type": "application/json"}, json.dumps({"value": listed}).encode()
+            return self._page([json.loads(self._shown(one)) for one in self.deployments], target)
         if name not in self.deployments:
             return _error(404, "ResourceNotFound", f"the deployment {name} was not found")
         kept_here = self.deployments[name]
@@ -175,11 +206,34 @@ class AzureStandIn:
     def _shown(self, name: str) -> bytes:
         kept = self.deployments[name]
         properties = {**kept["properties"], "provisioningState": kept["state"]}
-        return json.dumps({"id": f"/{name}", "name": name, "sku": kept["sku"], "properties": properties}).encode()
+        told = {key: kept[key] for key in ("sku", "tags", "systemData") if key in kept}
+        return json.dumps({"id": f"/{name}", "name": name, "properties": properties} | told).encode()
+
+    def _page(self, items: Sequence[dict[str, Any]], target: str) -> tuple[int, dict[str, str], bytes]:
+        """A page of a list, with the address of the next one, as Resource Manager gives it."""
+        query = dict(parse_qsl(urlsplit(target).query))
+        start = int(query.pop("$skipToken", 0))
+        end = start + self.page_size
+        body: dict[str, Any] = {"value": list(items[start:end])}
+        if end < len(items):
+            body["nextLink"] = f"{self.url}{urlsplit(target).path}?{urlencode(query | {'$skipToken': str(end)})}"
+        return 200, {"content-type": "application/json"}, json.dumps(body).encode()
+
+    def _data_page(self, items: Sequence[dict[str, Any]], target: str) -> tuple[int, dict[str, str], bytes]:
+        """A page of a list, as servers of OpenAI's protocol give it where they have pages."""
+        after = dict(parse_qsl(urlsplit(target).query)).get("after")
+        start = 1 + [item["id"] for item in items].index(after) if after else 0
+        page = items[start : start + self.page_size]
+        body = {"object": "list", "data": list(page), "has_more": start + len(page) < len(items)}
+        return 200, {"content-type": "application/json"}, json.dumps(body).encode()
 
     def _data(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
+        if urlsplit(target).path.endswith("/v1/models") and self.data_models is not None:
+            if headers.get("Authorization", "").removeprefix("Bearer ") != self.key:
+                return _error(401, "invalid_api_key", "the key is not known")
+            return self._data_page(self.data_models, target)
         if target.endswith("/chat/completions"):
             given = json.loads(body)
             with self._lock:

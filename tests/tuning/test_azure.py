@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier.accounts.azure_control_plane import ControlPlane
 from luthier.endpoints import Endpoint, Price
 from luthier.errors import EndpointError, QuotaError, SpecError
 from luthier.providers.endpoint import Resource
@@ -17,7 +18,6 @@ from luthier.techniques import read_spec
 from luthier.tuning.checkpoints import checkpoint_specs
 from luthier.tuning.timing import Timing
 from luthier.tuning.tuners import tuner_for
-from luthier.tuning.tuners.arm import ControlPlane
 from luthier.tuning.tuners.azure import AzureTuner
 from luthier_local import Fault, LocalServer
 from tests.conftest import KEY, reviews

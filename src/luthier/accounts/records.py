@@ -5,10 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Generic, TypeVar
 
+from luthier.errors import UserError
 from luthier.model_names import ModelName
 
-__all__ = ["DeployedModel", "OfferedModel"]
+__all__ = ["DeployedModel", "Listed", "OfferedModel"]
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Listed(Generic[Item]):
+    """What could be read of a list, which may break off between two pages.
+
+    It cannot be iterated itself: `items` may be a part, `whole()` never is.
+
+    Attributes:
+        items: those that were read.
+        failure: why the rest was not; `None` where there is no rest.
+
+    Examples:
+        >>> Listed(("a", "b")).whole()
+        ('a', 'b')
+    """
+
+    items: tuple[Item, ...]
+    failure: UserError | None = None
+
+    def whole(self) -> tuple[Item, ...]:
+        """The items, if they are all there are.
+
+        Raises:
+            UserError: the failure.
+        """
+        if self.failure is not None:
+            raise self.failure
+        return self.items
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier.accounts.azure_control_plane import ControlPlane
 from luthier.deployments.plan import DeploymentRequest
 from luthier.deployments.targets.azure_openai import AzureOpenAiTarget
 from luthier.deployments.targets.resource_manager import ArmRequest
@@ -19,7 +20,6 @@ from luthier.providers.endpoint import Limits, Resource
 from luthier.techniques import read_spec
 from luthier.tuning.timing import Timing
 from luthier.tuning.tune import attach_job
-from luthier.tuning.tuners.arm import ControlPlane
 from luthier.tuning.tuners.azure import AzureTuner
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from luthier.accounts.azure_control_plane import AzureDeployment, ControlPlane
 from luthier.errors import EndpointError, SpecError
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.prices import base_model_of
-from luthier.tuning.tuners.arm import AzureDeployment, ControlPlane
 from luthier.tuning.tuners.openai import OpenAITuner
 from luthier.tuning.tuners.tuner import JobState, Rules, ServiceUnavailable, Submission, longest_line, marked_suffix
 

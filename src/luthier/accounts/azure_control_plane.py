@@ -1,4 +1,4 @@
-"""Deployments of one Azure account, through Azure Resource Manager: made, looked up, deleted until they are gone.
+"""One Azure account, through Azure Resource Manager: deployments made, found, listed and deleted, models listed.
 
 After PUT a deployment is `Accepted`, then `Creating`, then `Succeeded` or `Failed`; after `Succeeded` the data plane
 may say `DeploymentNotReady` for a while. After DELETE it is `Deleting` until Azure answers 404: then it is gone and no
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from luthier.errors import EndpointError, MissingPart, QuotaError, SpecError
+from luthier.accounts.records import Listed
+from luthier.errors import EndpointError, MissingPart, QuotaError, SpecError, UserError
 from luthier.providers.endpoint import Endpoint, Resource
 from luthier.providers.redaction import redact
-from luthier.tuning.tuners.tuner import ServiceUnavailable
+from luthier.replies.sdk_errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
@@ -33,14 +34,37 @@ LONGEST_LOOK_SECONDS = 30.0
 PATIENCE_SECONDS = 3600.0
 """How long a deployment may take to come or to go."""
 
+PATIENCE_A_PAGE = 60.0
+"""How long one page of a list is waited for while Azure is busy: someone is looking at the terminal."""
+
 ELSEWHERE = frozenset(
     {"ResourceGroupNotFound", "SubscriptionNotFound", "InvalidSubscriptionId", "ParentResourceNotFound"}
 )
 """Codes of a 404 that is not about the deployment: the account itself is not where it was said to be."""
 
 QUOTA_CODES = ("InsufficientQuota", "QuotaExceeded", "DeploymentQuotaExceeded")
-ACTION = "Microsoft.CognitiveServices/accounts/deployments/write"
 API_VERSION = "2025-09-01"
+
+
+@dataclass(frozen=True)
+class _Permission:
+    """What an identity needs a role for."""
+
+    doing: str
+    action: str
+    roles: str
+
+
+WRITING = _Permission(
+    "make or delete deployments",
+    "Microsoft.CognitiveServices/accounts/deployments/write",
+    "Cognitive Services Contributor",
+)
+READING = "Reader or Cognitive Services OpenAI User"
+READING_DEPLOYMENTS = _Permission(
+    "read the deployments", "Microsoft.CognitiveServices/accounts/deployments/read", READING
+)
+READING_MODELS = _Permission("read the models", "Microsoft.CognitiveServices/accounts/models/read", READING)
 
 
 @dataclass(frozen=True)
@@ -57,7 +81,8 @@ class ControlPlane:
 
     Args:
         endpoint: its `resource` says where the account is.
-        client: of azure-mgmt-cognitiveservices; made with `DefaultAzureCredential` when absent.
+        client: of azure-mgmt-cognitiveservices; made when absent.
+        credential: of azure-identity, for that client; `DefaultAzureCredential` when absent.
         wait: waits so many seconds.
         clock: Unix time.
     """
@@ -67,11 +92,12 @@ class ControlPlane:
         endpoint: Endpoint,
         *,
         client: Any = None,
+        credential: Any = None,
         wait: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._endpoint, self._wait, self._clock = endpoint, wait, clock
-        self._connected = client
+        self._connected, self._credential = client, credential
 
     @property
     def resource(self) -> Resource:
@@ -141,6 +167,26 @@ class ControlPlane:
 
         return self._ask(get, name)
 
+    def list_deployments(self) -> Listed[Any]:
+        """Every deployment of the account, as azure-mgmt-cognitiveservices has it (`models.Deployment`)."""
+        return self._listed(lambda place: self._deployments.list(*place), READING_DEPLOYMENTS)
+
+    def list_models(self) -> Listed[Any]:
+        """Every model that the account may deploy or tune, and its own tuned ones (`models.AccountModel`)."""
+        return self._listed(lambda place: self._connect().accounts.list_models(*place), READING_MODELS)
+
+    def _listed(self, start: Callable[[tuple[str, str]], Any], needs: _Permission) -> Listed[Any]:
+        """All pages of a list; where one cannot be read, those before it and why."""
+        items: list[Any] = []
+        try:
+            pages = start((self.resource.group, self.account)).by_page()
+            # After an error the client's iterator stands where it was: only that page is asked for again.
+            while (page := self._ask(lambda _: next(pages, None), needs.doing, needs, PATIENCE_A_PAGE)) is not None:
+                items += page
+        except UserError as error:
+            return Listed(tuple(items), error)
+        return Listed(tuple(items))
+
     def wait_for(self, name: str) -> None:
         """Returns when Azure says that the deployment has succeeded.
 
@@ -178,7 +224,13 @@ class ControlPlane:
             self._wait(pause)
             pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
 
-    def _ask(self, ask: Callable[[tuple[str, str]], Result], about: str) -> Result:
+    def _ask(
+        self,
+        ask: Callable[[tuple[str, str]], Result],
+        about: str,
+        needs: _Permission = WRITING,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> Result:
         """Asks, and asks again while Azure is busy: every request made here may be repeated."""
         place = (self.resource.group, self.account)
         self._connect()
@@ -189,12 +241,13 @@ class ControlPlane:
             try:
                 return ask(place)
             except AzureError as error:
-                if not _is_busy(error) or self._clock() - begun > PATIENCE_SECONDS:
-                    raise self._refused(error, about) from error
-                self._wait(_retry_after(error) or pause)
+                wait = _retry_after(error) or pause
+                if not _is_busy(error) or self._clock() + wait - begun > patience_seconds:
+                    raise self._refused(error, about, needs) from error
+                self._wait(wait)
             pause = min(LONGEST_LOOK_SECONDS, pause * 1.5)
 
-    def _refused(self, error: AzureError, about: str) -> EndpointError:
+    def _refused(self, error: AzureError, about: str, needs: _Permission) -> EndpointError:
         from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
         said = _said(error)
@@ -209,8 +262,8 @@ class ControlPlane:
             )
         if error.status_code == 403:
             return EndpointError(
-                f"this identity may not make or delete deployments at {self.account} ({said}). Ask for a role with "
-                f"{ACTION}, such as Cognitive Services Contributor."
+                f"this identity may not {needs.doing} at {self.account} ({said}). Ask for a role with "
+                f"{needs.action}, such as {needs.roles}."
             )
         if error.status_code == 404:
             resource = self.resource
@@ -218,7 +271,8 @@ class ControlPlane:
                 f"there is no account {self.account} in group {resource.group} of subscription "
                 f"{resource.subscription} ({said}). Correct `resource:` in the endpoint."
             )
-        return EndpointError(f"Azure Resource Manager refused ({about}): {said}")
+        kind = ServiceUnavailable if _is_busy(error) else EndpointError
+        return kind(f"Azure Resource Manager refused ({about}): {said}")
 
     @property
     def _deployments(self) -> Any:
@@ -236,7 +290,10 @@ class ControlPlane:
                 ) from error
             # It would repeat and wait by itself; here everything that waits does so in one place.
             self._connected = CognitiveServicesManagementClient(
-                DefaultAzureCredential(), self.resource.subscription, api_version=API_VERSION, retry_total=0
+                self._credential or DefaultAzureCredential(),
+                self.resource.subscription,
+                api_version=API_VERSION,
+                retry_total=0,
             )
         return self._connected
 
