@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from luthier.api import Board as Board
     from luthier.api import Boards as Boards
     from luthier.api import Deployment as Deployment
+    from luthier.api import ImportReport as ImportReport
     from luthier.api import Job as Job
     from luthier.api import Model as Model
     from luthier.api import Plan as Plan
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from luthier.api import deploy as deploy
     from luthier.api import deployment as deployment
     from luthier.api import fit as fit
+    from luthier.api import import_from as import_from
     from luthier.api import list_deployments as list_deployments
     from luthier.api import load as load
     from luthier.api import log as log
@@ -81,9 +83,10 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "Board Boards Deployment Job Model Plan RaiReport ReportPage ServerSettings SpecResult Sweep "
-        "attach_job audit check compare compare_checkpoints compare_tables deploy deployment fit list_deployments "
-        "load log open_sweep plan preview promote rai report score spark_scorer stop_sweep sweep tune",
+        "luthier.api": "Board Boards Deployment ImportReport Job Model Plan RaiReport ReportPage ServerSettings "
+        "SpecResult Sweep attach_job audit check compare compare_checkpoints compare_tables deploy deployment fit "
+        "import_from list_deployments load log open_sweep plan preview promote rai report score spark_scorer "
+        "stop_sweep sweep tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

@@ -12,8 +12,8 @@ import pytest
 from mlflow.entities import Run
 
 from luthier.errors import EndpointError, UserError
+from luthier.importing.import_report import ImportReport
 from luthier.importing.import_setup import ImportSetup
-from luthier.importing.records import ImportReport
 from luthier.tuning.job_runs import TUNE_TAGS
 from luthier.tuning.timing import Timing
 from luthier_local import Fault

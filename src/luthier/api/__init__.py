@@ -14,6 +14,8 @@ from luthier.on_demand import on_demand
 
 if TYPE_CHECKING:
     from luthier.api.deployment_verbs import deploy as deploy
+    from luthier.api.import_verbs import account_endpoint as account_endpoint
+    from luthier.api.import_verbs import import_from as import_from
     from luthier.api.job_verbs import audit as audit
     from luthier.api.job_verbs import compare_checkpoints as compare_checkpoints
     from luthier.api.job_verbs import specs_of_job as specs_of_job
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from luthier.experiments.compare import ComparisonSetup as ComparisonSetup
     from luthier.experiments.fits import FitSetup as FitSetup
     from luthier.experiments.labelled_tables import table_names as table_names
+    from luthier.importing.import_report import ImportReport as ImportReport
+    from luthier.importing.import_setup import ImportSetup as ImportSetup
     from luthier.outputs import check_folder as check_folder
     from luthier.packaging.loading import find_model as find_model
     from luthier.packaging.promotion import promote as promote
@@ -108,6 +112,7 @@ _NAMES_OF = {
     module: names.split()
     for module, names in {
         "luthier.api.deployment_verbs": "deploy",
+        "luthier.api.import_verbs": "account_endpoint import_from",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
         "luthier.api.report_verbs": "report",
         "luthier.api.serving_verbs": "serve",
@@ -123,6 +128,8 @@ _NAMES_OF = {
         "luthier.experiments.compare": "ComparisonSetup",
         "luthier.experiments.fits": "FitSetup",
         "luthier.experiments.labelled_tables": "table_names",
+        "luthier.importing.import_setup": "ImportSetup",
+        "luthier.importing.import_report": "ImportReport",
         "luthier.outputs": "check_folder",
         "luthier.packaging.loading": "find_model",
         "luthier.packaging.promotion": "promote",

@@ -16,6 +16,7 @@ from luthier.cli.check import check
 from luthier.cli.compare import compare
 from luthier.cli.deploy import deploy
 from luthier.cli.fit import fit
+from luthier.cli.import_ import import_
 from luthier.cli.init import init
 from luthier.cli.journal import journal
 from luthier.cli.keys import keys
@@ -59,7 +60,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(quickstart, init, check, preview, compare, fit, log, promote, score, serve, deploy, keys),
-    *(rai, tune, sweep, audit, report, local, batches, journal),
+    *(rai, tune, sweep, import_, audit, report, local, batches, journal),
 )
 
 

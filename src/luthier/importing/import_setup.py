@@ -16,10 +16,11 @@ from luthier.engine.ask_options import Progress
 from luthier.engine.progress import shown
 from luthier.errors import EndpointError, Partial, UserError
 from luthier.importing.account_jobs import account_jobs
+from luthier.importing.import_report import ImportReport
 from luthier.importing.job_reading import AGAIN, JobParts, JobReader, why_missing
 from luthier.importing.job_writing import JobWriter
 from luthier.importing.place_runs import PlaceRuns
-from luthier.importing.records import ImportedItem, ImportReport, NotImported
+from luthier.importing.records import ImportedItem, NotImported
 from luthier.providers.endpoint import Endpoint
 from luthier.tasks.task import Task
 from luthier.tracking.store_file import store_uri

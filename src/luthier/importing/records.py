@@ -1,12 +1,11 @@
-"""What was brought from a service, and what was not and why."""
+"""What was brought from a service, and what was not and why: an item of each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-__all__ = ["ImportedItem", "ImportReport", "NotImported"]
+__all__ = ["Happened", "ImportedItem", "ItemKind", "NotImported"]
 
 ItemKind = Literal["job", "model", "deployment"]
 Happened = Literal["new", "updated", "unchanged"]
@@ -58,37 +57,3 @@ class NotImported:
     why: str
     cure: str = ""
     passes: bool = False
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What one import did.
-
-    Attributes:
-        place: the account's address.
-        store: where it was brought to.
-        items: what is in MLflow now.
-        missing: what is not.
-        dry_run: whether nothing was written.
-    """
-
-    place: str
-    store: str
-    items: Sequence[ImportedItem]
-    missing: Sequence[NotImported]
-    dry_run: bool = False
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything that was asked for was brought."""
-        return not self.missing
-
-    def count(self, kind: ItemKind, *happened: Happened) -> int:
-        """How many of a kind there are; of those that ended so, where named."""
-        return sum(one.kind == kind and (not happened or one.happened in happened) for one in self.items)
-
-    def document(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        from dataclasses import asdict
-
-        return asdict(self) | {"complete": self.complete}

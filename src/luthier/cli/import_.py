@@ -1,0 +1,94 @@
+"""luthier import: what already exists at a service, brought into MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from luthier.cli.options import Json
+
+__all__ = ["import_"]
+
+import_ = typer.Typer(
+    name="import",
+    help="Bring what exists at a service into MLflow. Type: luthier import openai --dry-run.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+ACCOUNTS = {
+    "openai": "The jobs of an OpenAI account.",
+    "azure": "The jobs of an Azure OpenAI resource.",
+    "compatible": "The jobs of another server of the protocol.",
+    "local": "The jobs of the embedded server.",
+}
+"""Commands by provider."""
+
+EACH = "Each becomes an MLflow run with its own times. Typed again, it brings what is new or has changed."
+
+Account = Annotated[
+    Path | None, typer.Option("--endpoint", metavar="FILE", help="Endpoint file of the account; its model is not used.")
+]
+TaskFile = Annotated[
+    Path | None, typer.Option("--task", metavar="FILE", help="What the jobs were trained for: a task file.")
+]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="DATE", help="Leave out what was created before this day (UTC).")
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--name",
+        metavar="GLOB",
+        help="Only jobs whose id, suffix or tuned model fits, as 'stars*'. Can be repeated.",
+    ),
+]
+Reads = Annotated[bool, typer.Option("--dry-run", help="Read everything and write nothing.")]
+
+
+def _command(provider: str) -> Callable[..., None]:
+    def bring(
+        endpoint: Account = None,
+        task: TaskFile = None,
+        since: Since = None,
+        name: Names = None,
+        dry_run: Reads = False,
+        json: Json = False,
+    ) -> None:
+        _bring(provider, endpoint, task, since, name, dry_run=dry_run, json=json)
+
+    return bring
+
+
+for provider, said in ACCOUNTS.items():
+    import_.command(provider, help=f"{said} {EACH}", short_help=said)(_command(provider))
+
+
+def _bring(
+    provider: str,
+    endpoint: Path | None,
+    task: Path | None,
+    since: str | None,
+    name: list[str] | None,
+    *,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    from luthier import api
+    from luthier.cli.printing import print_end, print_json
+    from luthier.errors import Partial
+
+    account = api.account_endpoint(provider, endpoint)
+    report = api.import_from(account, task=task, since=since, name=name, dry_run=dry_run)
+    if json:
+        print_json(report.document())
+    else:
+        report.show()
+    print_end()
+    if not report.complete:
+        later = "the same command may bring some of it later" if any(one.passes for one in report.missing) else ""
+        what = f"{len(report.missing):,} of the account's items could not be brought, or not whole"
+        raise Partial("; ".join(filter(None, [what, later])) + ".")

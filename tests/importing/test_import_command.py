@@ -1,0 +1,79 @@
+"""What `luthier import` prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+
+import luthier as lt
+from tests.cli.conftest import Run, run
+from tests.importing.account import JOBS, Account
+
+__all__ = ["run"]
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture
+def file(account: Account, tmp_path: Path) -> Path:
+    return account.write_endpoint(tmp_path / "account.yaml")
+
+
+def test_it_prints_what_is_there_and_what_is_not_and_ends_with_3(run: Run, file: Path, account: Account) -> None:
+    ended = run("import", "compatible", "--endpoint", file)
+    assert ended.code == 3
+    assert f"{len(JOBS)} new" in ended.out
+    assert all(job in ended.out for job in account.ids())
+    assert "under_review" in ended.out
+    assert "Not brought: 2" in ended.out
+    assert "deleted at the service, or expired" in " ".join(ended.out.split())
+    assert max(map(len, ended.out.splitlines())) <= 80
+    assert "mlflow ui" in ended.err
+
+
+def test_an_import_that_is_complete_ends_with_0(run: Run, file: Path) -> None:
+    assert run("import", "compatible", "--endpoint", file, "--name", "mood*").code == 0
+    again = run("import", "compatible", "--endpoint", file, "--name", "mood*", "--json")
+    document = json.loads(again.out)
+    assert document["complete"]
+    assert [item["happened"] for item in document["items"]] == ["unchanged"] * 3
+
+
+def test_a_dry_run_says_what_would_happen(run: Run, file: Path) -> None:
+    ended = run("import", "compatible", "--endpoint", file, "--name", "mood*", "--dry-run")
+    assert "3 would be new" in ended.out
+    assert not mlflow.search_runs(search_all_experiments=True, output_format="list")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["azure"], "--endpoint FILE"),
+        (["openai"], "OPENAI_API_KEY"),
+        (["openai", "--endpoint", "account.yaml"], "luthier import compatible --endpoint account.yaml"),
+        (["compatible", "--endpoint", "absent.yaml"], "absent.yaml"),
+        (["compatible", "--endpoint", "account.yaml", "--since", "soon"], "YYYY-MM-DD"),
+        (["compatible", "--endpoint", "account.yaml", "--task", "absent.yaml"], "absent.yaml"),
+    ],
+)
+def test_a_mistake_is_one_sentence(run: Run, file: Path, words: list[str], said: str) -> None:
+    ended = run("import", *words)
+    assert ended.code == 2
+    assert said in ended.err
+
+
+def test_a_notebook_gets_a_report(file: Path, account: Account) -> None:
+    report = lt.import_from(file, name="mood*")
+    assert list(report.frame["id"]) == account.ids()[11:8:-1]
+    assert "3 new" in report._repr_html_()
+    assert lt.import_from(account.endpoint, name="mood*").count("job", "unchanged") == 3
+
+
+def test_with_a_task_runs_go_to_its_experiment(file: Path, task: lt.Task) -> None:
+    report = lt.import_from(file, name="stars-0", task=task)
+    (run_id,) = report.frame["run_id"]
+    experiment = mlflow.get_experiment(mlflow.get_run(run_id).info.experiment_id)
+    assert experiment.name == task.name
