@@ -171,7 +171,7 @@ def _made_task(name: str, said: Mapping[str, int], cores: Mapping[str, str]) -> 
 
 def _scale(numbers: Sequence[float]) -> list[str] | None:
     """The whole scale that some ratings are of; `None` for numbers that are names, such as codes."""
-    if len(numbers) < LEAST_RATINGS or not all((2 * number).is_integer() for number in numbers):
+    if len(set(numbers)) < LEAST_RATINGS or not all((2 * number).is_integer() for number in numbers):
         return None
     # Halves are counted, so that all are whole numbers.
     halves = sorted(round(2 * number) for number in numbers)

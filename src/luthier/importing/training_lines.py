@@ -227,7 +227,7 @@ def _checked(recipe: TrainingRecipe, lines: Sequence[_Line], answers: AnswerSet)
     return TrainingRecipe(**{**recipe.__dict__, "reproduced": same})
 
 
-def _completion_line(adapter: PromptAdapter, inputs: Mapping[str, Any], label: str) -> _Line:
+def _completion_line(adapter: PromptAdapter, inputs: Mapping[str, Any], label: Any) -> _Line:
     prompt = adapter.request(inputs).body["prompt"]
     return _Line(None, (), prompt, adapter.answers[adapter.task.position(label)], "completion")
 
