@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from luthier.api import ImportReport as ImportReport
     from luthier.api import Job as Job
     from luthier.api import Model as Model
+    from luthier.api import ModelList as ModelList
+    from luthier.api import ModelSheet as ModelSheet
     from luthier.api import Plan as Plan
     from luthier.api import RaiReport as RaiReport
     from luthier.api import ReportPage as ReportPage
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
     from luthier.api import Sweep as Sweep
     from luthier.api import attach_job as attach_job
     from luthier.api import audit as audit
+    from luthier.api import catalogue as catalogue
     from luthier.api import check as check
     from luthier.api import compare as compare
     from luthier.api import compare_checkpoints as compare_checkpoints
     from luthier.api import compare_tables as compare_tables
     from luthier.api import deploy as deploy
     from luthier.api import deployment as deployment
+    from luthier.api import describe_model as describe_model
     from luthier.api import fit as fit
     from luthier.api import import_from as import_from
     from luthier.api import list_deployments as list_deployments
@@ -83,9 +87,10 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "Board Boards Deployment ImportReport Job Model Plan RaiReport ReportPage ServerSettings "
-        "SpecResult Sweep attach_job audit check compare compare_checkpoints compare_tables deploy deployment fit "
-        "import_from list_deployments load log open_sweep plan preview promote rai report score spark_scorer "
+        "luthier.api": "Board Boards Deployment ImportReport Job Model ModelList ModelSheet Plan RaiReport "
+        "ReportPage ServerSettings SpecResult Sweep attach_job audit catalogue check compare "
+        "compare_checkpoints compare_tables deploy deployment describe_model fit import_from "
+        "list_deployments load log open_sweep plan preview promote rai report score spark_scorer "
         "stop_sweep sweep tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "

@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 from luthier.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from luthier.api.catalogue_verbs import ModelList as ModelList
+    from luthier.api.catalogue_verbs import ModelSheet as ModelSheet
+    from luthier.api.catalogue_verbs import catalogue as catalogue
+    from luthier.api.catalogue_verbs import describe_model as describe_model
     from luthier.api.deployment_verbs import deploy as deploy
     from luthier.api.import_verbs import account_endpoint as account_endpoint
     from luthier.api.import_verbs import import_from as import_from
@@ -111,6 +115,7 @@ if TYPE_CHECKING:
 _NAMES_OF = {
     module: names.split()
     for module, names in {
+        "luthier.api.catalogue_verbs": "ModelList ModelSheet catalogue describe_model",
         "luthier.api.deployment_verbs": "deploy",
         "luthier.api.import_verbs": "account_endpoint import_from",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",

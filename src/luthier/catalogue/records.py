@@ -36,12 +36,14 @@ class CatalogueModel:
         id: what `endpoint: {model: ...}` names there; at Azure, the model that a deployment is made of.
         model: what it is, at whatever host.
         facts: by name; one that is not known is not there. Names are those of `FACTS`.
+        names: what else the provider answers to for it, such as its snapshots.
     """
 
     provider: str
     id: str
     model: ModelName
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     def value(self, name: str) -> Any:
         """The value of a fact; `None` where it is not known, which is neither 0 nor no."""
@@ -53,3 +55,12 @@ class CatalogueModel:
         """When it stops answering; `None` where no date is known."""
         found: date | None = self.value("retires")
         return found
+
+    @property
+    def price(self) -> float | None:
+        """What models are sorted by: US dollars for a million tokens in and a million out; `None` where unknown."""
+        read, written = self.value("input_usd_per_million"), self.value("output_usd_per_million")
+        if self.value("kind") == "embedding":
+            # Vectors are no tokens, and cost none.
+            written = written or 0.0
+        return None if read is None or written is None else float(read + written)

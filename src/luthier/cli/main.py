@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from luthier.cli.audit import audit
 from luthier.cli.batches import batches
+from luthier.cli.catalogue import catalogue
 from luthier.cli.check import check
 from luthier.cli.compare import compare
 from luthier.cli.deploy import deploy
@@ -59,7 +60,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(quickstart, init, check, preview, compare, fit, log, promote, score, serve, deploy, keys),
+    *(quickstart, init, catalogue, check, preview, compare, fit, log, promote, score, serve, deploy, keys),
     *(rai, tune, sweep, import_, audit, report, local, batches, journal),
 )
 

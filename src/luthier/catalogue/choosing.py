@@ -1,0 +1,121 @@
+"""Which models of the catalogue are shown, and in which order."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from luthier.catalogue.catalogue import ASKED, PRICE_ONLY, Catalogue
+from luthier.catalogue.facts import TASKS
+from luthier.catalogue.records import CatalogueModel
+from luthier.catalogue.suiting import ended, techniques
+from luthier.errors import UserError
+
+__all__ = ["Chosen", "Filter"]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What models have to be; a fact that is not known is not had.
+
+    Attributes:
+        task: one of `TASKS`.
+        provider: one of the catalogue's, or `all`; those that Luthier asks by name, and the user's own, when absent.
+        fine_tunable: can be fine-tuned today, or on the day when that begins.
+        log_probabilities: gives them.
+        json_mode: has it.
+        decisions: answers typed questions with a probability per label.
+        batch: is cheaper in batches.
+        most_usd: for a million input tokens.
+        least_context: tokens.
+        retired: also models that have retired.
+        everything: also models of which the price list has a price and nothing else.
+    """
+
+    task: str | None = None
+    provider: str | None = None
+    fine_tunable: bool = False
+    log_probabilities: bool = False
+    json_mode: bool = False
+    decisions: bool = False
+    batch: bool = False
+    most_usd: float | None = None
+    least_context: int | None = None
+    retired: bool = False
+    everything: bool = False
+
+    def __post_init__(self) -> None:
+        if self.task is not None and self.task not in TASKS:
+            near = difflib.get_close_matches(self.task, TASKS, 1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise UserError(f"task {self.task!r} is unknown; allowed: {', '.join(TASKS)}.{meant}")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The models that were chosen, cheapest first.
+
+    Attributes:
+        models: in order.
+        retired: how many were left out for having retired.
+        price_only: how many were left out for being known by their price only.
+    """
+
+    models: tuple[CatalogueModel, ...]
+    retired: int
+    price_only: int
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, wanted: Filter, today: date) -> Chosen:
+        """The models of a catalogue that pass a filter.
+
+        Raises:
+            UserError: there is no such provider.
+        """
+        providers = _providers(catalogue, wanted.provider)
+        passing = [one for one in catalogue.models if one.provider in providers and _passes(one, wanted, today)]
+        retired = [one for one in passing if not wanted.retired and _gone(one, today)]
+        passing = [one for one in passing if one not in retired]
+        thin = [one for one in passing if not wanted.everything and one.value("note") == PRICE_ONLY]
+        rest = [one for one in passing if one not in thin]
+        rest.sort(key=lambda one: (one.price is None, one.price or 0.0, one.provider != "local", one.id.lower()))
+        return cls(tuple(rest), len(retired), len(thin))
+
+
+def _providers(catalogue: Catalogue, wanted: str | None) -> set[str]:
+    known = dict.fromkeys(one.provider for one in catalogue.models)
+    if wanted is None:
+        return {*ASKED, *catalogue.own}
+    if wanted == "all":
+        return set(known)
+    if wanted not in known:
+        near = difflib.get_close_matches(wanted, known, 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise UserError(f"no provider {wanted!r} in the catalogue.{meant} There are: all, {', '.join(sorted(known))}.")
+    return {wanted}
+
+
+def _passes(model: CatalogueModel, wanted: Filter, today: date) -> bool:
+    needed: Sequence[tuple[bool, str]] = (
+        (wanted.log_probabilities, "log_probabilities"),
+        (wanted.json_mode, "json_mode"),
+        (wanted.decisions, "decisions"),
+        (wanted.batch, "batch"),
+    )
+    if any(asked and not model.value(name) for asked, name in needed):
+        return False
+    if wanted.fine_tunable and (not model.value("fine_tuning") or ended(model, today)):
+        return False
+    read, context = model.value("input_usd_per_million"), model.value("context_tokens")
+    if wanted.most_usd is not None and (read is None or read > wanted.most_usd):
+        return False
+    if wanted.least_context is not None and (context is None or context < wanted.least_context):
+        return False
+    return wanted.task is None or wanted.task in model.value("tasks")
+
+
+def _gone(model: CatalogueModel, today: date) -> bool:
+    """Whether nothing can be done with a model any more: it has retired, and is fine-tuned no more."""
+    return model.retires is not None and model.retires <= today and not techniques(model, None, today)
