@@ -28,7 +28,7 @@ FLOORS: list[set[str]] = [
     {"providers", "evaluation"},
     {"replies"},
     {"accounts", "engine"},
-    {"batches", "catalogue"},
+    {"batches", "model_catalogue"},
     {"endpoints", "estimator"},
     {"spec"},
     {"techniques", "reporting"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from luthier.catalogue import FACTS
+from luthier.model_catalogue import FACTS
 from tests.cli.conftest import Run
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import luthier as lt
-from luthier.catalogue.records import CatalogueModel, Fact
+from luthier.model_catalogue.records import CatalogueModel, Fact
 from luthier.model_names import parse_model_name
 from luthier.techniques.finetune import Tuned
 from tests.conftest import KEY, standing_store, stars

@@ -9,11 +9,11 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from luthier.catalogue.records import CatalogueModel
 from luthier.deployments.plan import DeploymentRequest
 from luthier.deployments.records import ResolvedModel
 from luthier.deployments.store import DeploymentStore
 from luthier.errors import GateFailed, UserError
+from luthier.model_catalogue.records import CatalogueModel
 from luthier.model_choice.model_uses import model_uses
 from luthier.model_choice.retiring import RetirementWatch, watch_retirements
 from luthier.model_choice.retiring_report import RetiringModels, retiring_sentences

@@ -8,16 +8,16 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from luthier.catalogue import (
+from luthier.errors import UserError
+from luthier.model_catalogue import (
     FACTS,
     Catalogue,
     CatalogueModel,
     Chosen,
-    Filter,
+    ModelFilter,
     catalogue_models,
 )
-from luthier.catalogue.asking import endpoint_of
-from luthier.errors import UserError
+from luthier.model_catalogue.asking import endpoint_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ class ModelList:
 
     def document(self) -> list[dict[str, Any]]:
         """As JSON values: each fact with its value, its source and the day it was seen."""
-        from luthier.catalogue.suiting import techniques
+        from luthier.model_catalogue.suiting import techniques
 
         return [document_of(one) | {"by": list(techniques(one, self.task, self.today))} for one in self]
 
@@ -203,9 +203,9 @@ def catalogue(
         >>> [(model.id, model.price) for model in free]
         [('wordllama-tunable', 0.0)]
     """
-    from luthier.catalogue.price_list import price_list
+    from luthier.model_catalogue.price_list import price_list
 
-    wanted = Filter(
+    wanted = ModelFilter(
         task=task,
         provider=provider,
         fine_tunable=fine_tunable,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
-from luthier.catalogue.records import CatalogueModel, Fact
 from luthier.errors import UserError
+from luthier.model_catalogue.records import CatalogueModel, Fact
 from luthier.model_choice.model_uses import ModelUse
 from luthier.model_names import parse_model_name
 from luthier.tracking.asked_models import AskedModel

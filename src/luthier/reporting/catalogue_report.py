@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, Protocol
 
-from luthier.catalogue import FACTS, CatalogueModel, Chosen, fact_text
-from luthier.catalogue.asking import endpoint_text
-from luthier.catalogue.suiting import techniques
+from luthier.model_catalogue import FACTS, CatalogueModel, Chosen, fact_text
+from luthier.model_catalogue.asking import endpoint_text
+from luthier.model_catalogue.suiting import techniques
 from luthier.reporting.table import Block, Cell, Column, Lines, Row, Section, Table
 
 __all__ = ["list_sections", "sheet_section", "source_marks"]

@@ -1,7 +1,7 @@
 """The price list of genai-prices as models of the catalogue, without importing it: that alone takes a second.
 
 What is wanted of the list is kept in `price_list.json` beside this file, made from one version of the package by
-`python -m luthier.catalogue.price_list`. Where another version is installed, the package itself is read.
+`python -m luthier.model_catalogue.price_list`. Where another version is installed, the package itself is read.
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from luthier.catalogue.facts import FACTS
-from luthier.catalogue.price_list import ListedModel, PriceList, price_list
-from luthier.catalogue.records import CatalogueModel, Fact
-from luthier.catalogue.statements import Statement, read_statements
-from luthier.catalogue.suiting import JUDGED, kind_of, suits
 from luthier.home import luthier_home
+from luthier.model_catalogue.facts import FACTS
+from luthier.model_catalogue.price_list import ListedModel, PriceList, price_list
+from luthier.model_catalogue.records import CatalogueModel, Fact
+from luthier.model_catalogue.statements import Statement, read_statements
+from luthier.model_catalogue.suiting import JUDGED, kind_of, suits
 from luthier.model_names import ModelName, parse_model_name
 
 __all__ = ["ASKED", "KNOWN_MODELS", "Catalogue", "catalogue_models", "user_files"]

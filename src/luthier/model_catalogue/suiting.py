@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from luthier.catalogue.records import CatalogueModel
+from luthier.model_catalogue.records import CatalogueModel
 
 __all__ = ["JUDGED", "kind_of", "suits", "techniques"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from luthier.catalogue.catalogue import ASKED
-from luthier.catalogue.records import CatalogueModel
+from luthier.model_catalogue.catalogue import ASKED
+from luthier.model_catalogue.records import CatalogueModel
 
 __all__ = ["endpoint_of", "endpoint_text"]
 
@@ -28,7 +28,7 @@ def endpoint_of(model: CatalogueModel) -> dict[str, Any]:
     """The values of an `endpoint:` for a model; what only the user knows is in capitals.
 
     Examples:
-        >>> from luthier.catalogue import catalogue_models
+        >>> from luthier.model_catalogue import catalogue_models
         >>> endpoint_of(catalogue_models([]).named("gpt-4.1-mini", "openai")[0])
         {'provider': 'openai', 'model': 'gpt-4.1-mini', 'api_key_env': 'OPENAI_API_KEY'}
     """
@@ -55,7 +55,7 @@ def endpoint_text(model: CatalogueModel) -> str:
     """The `endpoint:` of a spec on one line of YAML, to be pasted.
 
     Examples:
-        >>> from luthier.catalogue import catalogue_models
+        >>> from luthier.model_catalogue import catalogue_models
         >>> endpoint_text(catalogue_models([]).named("wordllama-256", "local")[0])
         'endpoint: {provider: local, model: wordllama-256}'
     """

@@ -8,13 +8,13 @@ from importlib import metadata
 
 import pytest
 
-from luthier.catalogue.price_list import TABLE, price_list, table_of
+from luthier.model_catalogue.price_list import TABLE, price_list, table_of
 
 
 def test_the_table_holds_what_the_installed_package_says() -> None:
     kept = json.loads(TABLE.read_text(encoding="utf-8"))
     made = table_of(metadata.version("genai-prices"), date.fromisoformat(kept["seen"]))
-    assert json.loads(json.dumps(made)) == kept, "run: python -m luthier.catalogue.price_list DAY-OF-THE-RELEASE"
+    assert json.loads(json.dumps(made)) == kept, "run: python -m luthier.model_catalogue.price_list DAY-OF-THE-RELEASE"
 
 
 @pytest.mark.parametrize(("provider", "model"), [("openai", "gpt-4.1-mini"), ("fireworks", "gpt-oss-120b")])

@@ -10,10 +10,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from luthier.catalogue.facts import FACTS
-from luthier.catalogue.records import Fact
 from luthier.documents import parse_yaml
 from luthier.errors import UserError
+from luthier.model_catalogue.facts import FACTS
+from luthier.model_catalogue.records import Fact
 from luthier.terminals import visible
 
 __all__ = ["CatalogueFileError", "Statement", "read_statements"]

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from luthier.catalogue.catalogue import ASKED, PRICE_ONLY, Catalogue
-from luthier.catalogue.facts import TASKS
-from luthier.catalogue.records import CatalogueModel
-from luthier.catalogue.suiting import ended, techniques
 from luthier.errors import UserError
+from luthier.model_catalogue.catalogue import ASKED, PRICE_ONLY, Catalogue
+from luthier.model_catalogue.facts import TASKS
+from luthier.model_catalogue.records import CatalogueModel
+from luthier.model_catalogue.suiting import ended, techniques
 
-__all__ = ["Chosen", "Filter"]
+__all__ = ["Chosen", "ModelFilter"]
 
 
 @dataclass(frozen=True)
-class Filter:
+class ModelFilter:
     """What models have to be; a fact that is not known is not had.
 
     Attributes:
@@ -68,7 +68,7 @@ class Chosen:
     price_only: int
 
     @classmethod
-    def of(cls, catalogue: Catalogue, wanted: Filter, today: date) -> Chosen:
+    def of(cls, catalogue: Catalogue, wanted: ModelFilter, today: date) -> Chosen:
         """The models of a catalogue that pass a filter.
 
         Raises:
@@ -97,7 +97,7 @@ def _providers(catalogue: Catalogue, wanted: str | None) -> set[str]:
     return {wanted}
 
 
-def _passes(model: CatalogueModel, wanted: Filter, today: date) -> bool:
+def _passes(model: CatalogueModel, wanted: ModelFilter, today: date) -> bool:
     needed: Sequence[tuple[bool, str]] = (
         (wanted.log_probabilities, "log_probabilities"),
         (wanted.json_mode, "json_mode"),
