@@ -164,8 +164,8 @@ class FaultRules:
     def __iter__(self) -> Iterator[Fault]:
         return iter(list(self._faults))
 
-    def fire(self, path: str, body: bytes, method: str = "POST") -> Fault | None:
-        """The first rule that this request triggers."""
+    def fire(self, path: str, body: bytes, method: str = "POST", *, named: bool = False) -> Fault | None:
+        """The first rule that this request triggers; of those that name a path only, where `named`."""
         if not self._faults:
             return None
         text = body.decode("utf-8", "replace")
@@ -174,7 +174,7 @@ class FaultRules:
             with contextlib.suppress(ValueError, RecursionError):
                 text += "\n" + json.dumps(json.loads(text), ensure_ascii=False)
         for fault in list(self._faults):
-            if fault.fires(path, text, method):
+            if (fault.path or not named) and fault.fires(path, text, method):
                 return fault
         return None
 

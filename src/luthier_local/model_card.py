@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import date
 from typing import Any
 
 from luthier.errors import EndpointError
@@ -49,12 +50,18 @@ class ModelCard:
     """Another salt is another model to the deterministic backend: other answers, other digest."""
     path: str | None = None
     """GGUF file of the `llama` backend; `None`: SmolLM2, fetched on first use."""
+    shutdown_date: str | None = None
+    """Day of its retirement, such as `2027-01-14`, as the list of models announces it; the model answers on."""
 
     def __post_init__(self) -> None:
         if not self.id or not isinstance(self.id, str):
             raise EndpointError(f"a model card needs a name; given: {self.id!r}")
         if self.backend not in BACKENDS:
             raise EndpointError(f"model {self.id!r}: backend {self.backend!r} is not one of {', '.join(BACKENDS)}")
+        if self.shutdown_date is not None and not _is_day(self.shutdown_date):
+            raise EndpointError(
+                f"model {self.id!r}: shutdown_date {self.shutdown_date!r} is not a day, such as 2027-01-14"
+            )
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> ModelCard:
@@ -75,3 +82,10 @@ class ModelCard:
         """Digest of the deterministic backend with this card's salt."""
         named = f"luthier-deterministic/{_DETERMINISTIC_VERSION}/{self.salt}"
         return "sha256:" + hashlib.sha256(named.encode()).hexdigest()
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except (TypeError, ValueError):
+        return False

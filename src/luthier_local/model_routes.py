@@ -101,6 +101,7 @@ def add_routes(router: Router, registry: ModelRegistry) -> None:
             "object": "model",
             "created": started,
             "owned_by": "luthier",
+            "shutdown_date": card.shutdown_date,
             "digest": digest,
             "context_tokens": card.context_tokens,
         }

@@ -110,9 +110,17 @@ class Router:
         self.web.router.add_route(method, path, self._keyed(handler))
 
     def add_models(self, path: str, handler: Handler) -> None:
-        """Adds a GET route below both prefixes that is counted as `models`."""
+        """Adds a GET route below both prefixes that is counted as `models`; only faults that name its path apply."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            fault = self._faults.fire(request.path.rstrip("/"), b"", "GET", named=True)
+            if fault is not None and fault.replaces_answer:
+                return await break_off(fault.action, request)
+            await _meet(fault)
+            return await handler(request)
+
         for prefix in _PREFIXES:
-            self.add_control("GET", prefix + path, lambda request: self._logged("models", b"", {}, handler(request)))
+            self.add_control("GET", prefix + path, lambda request: self._logged("models", b"", {}, answer(request)))
 
     def add_generating(self, name: str, generator: Generator) -> None:
         """Adds a POST route below both prefixes that a model answers."""

@@ -231,7 +231,8 @@ class AzureStandIn:
         self, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         if urlsplit(target).path.endswith("/v1/models") and self.data_models is not None:
-            if headers.get("Authorization", "").removeprefix("Bearer ") != self.key:
+            given = {name.lower(): value for name, value in headers.items()}
+            if self.key not in (given.get("authorization", "").removeprefix("Bearer "), given.get("api-key")):
                 return _error(401, "invalid_api_key", "the key is not known")
             return self._data_page(self.data_models, target)
         if target.endswith("/chat/completions"):

@@ -1,4 +1,4 @@
-"""The deployments of an account, as its control plane tells."""
+"""The deployments of an account, as its control plane tells, and when their models retire."""
 
 from __future__ import annotations
 

@@ -53,28 +53,43 @@ class OfferedModel:
         model: what it is.
         created: Unix time; `None` where the service does not say.
         owned_by: as the service says.
+        name: at Azure, what a deployment names it by, beside its version; elsewhere `None`.
         version: at Azure, the model's version.
+        format: at Azure, who made the model, such as `OpenAI`.
         lifecycle: at Azure, such as `GenerallyAvailable` or `Deprecated`.
         retires: when it stops answering; `None` where the service announces no date.
         retirement_is_planned: whether that date is final; `None` where the service does not say.
         fine_tuning_until: when it can be fine-tuned no more.
         fine_tuning_kinds: how it can be fine-tuned, in the service's words; empty where it cannot, or is not told.
-        capabilities: what the service says of it, by its own names.
+        context_tokens: how much it reads at once; `None` where the service does not say.
+        capabilities: what else the service says of it, by its own names.
         skus: at Azure, how a deployment of it can be billed.
+        sku_ends: days from which deployments billed so answer no more, where Azure gives a SKU one of its own.
     """
 
     id: str
     model: ModelName
     created: float | None = None
     owned_by: str | None = None
+    name: str | None = None
     version: str | None = None
+    format: str | None = None
     lifecycle: str | None = None
     retires: date | None = None
     retirement_is_planned: bool | None = None
     fine_tuning_until: date | None = None
     fine_tuning_kinds: tuple[str, ...] = ()
+    context_tokens: int | None = None
     capabilities: Mapping[str, str] = field(default_factory=dict)
     skus: tuple[str, ...] = ()
+    sku_ends: Mapping[str, date] = field(default_factory=dict)
+
+    @property
+    def can_be_tuned(self) -> bool | None:
+        """Whether it can be fine-tuned; `None` where the service does not say."""
+        if self.fine_tuning_kinds:
+            return True
+        return False if self.capabilities.get("fine_tune") == "false" else None
 
 
 @dataclass(frozen=True)
