@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["offered_models"]
 
-TRIES_AGAIN = 3
+TRIES_AGAIN = 2
 """How often the official client repeats a page; it waits as the service's headers say, at most a minute."""
+
+LONGEST_SECONDS = 30.0
+"""Longest wait for a page: someone is looking at the terminal."""
 
 CONTEXT = ("context_tokens", "context_window", "context_length", "max_context_length", "max_model_len")
 """What servers call the length of a model's context."""
@@ -67,7 +70,7 @@ def _served(endpoint: Endpoint, credential: Any) -> Listed[OfferedModel]:
     sdk = SdkClient(endpoint, credential)
     found: list[OfferedModel] = []
     try:
-        for page in _pages(sdk.connected().with_options(max_retries=TRIES_AGAIN), endpoint):
+        for page in _pages(sdk.connected().with_options(max_retries=TRIES_AGAIN, timeout=LONGEST_SECONDS), endpoint):
             found += map(_of_the_service, page)
     except openai.OpenAIError as error:
         failure = translated(error, endpoint, sdk.secrets, "listing the models", changes=False)
