@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from luthier.evaluation.measures import METRICS
-from luthier.evaluation.resampling import Interval
-from luthier.tasks.types import Format
+from luthier.evaluation.interval import Interval
+
+if TYPE_CHECKING:
+    from luthier.tasks.types import Format
 
 __all__ = ["Unit", "bounds", "interval", "metric_format", "metric_title", "number", "printable"]
 
-Unit = Format | Literal["count", "percent", "p", "fine", "gap"]
+Unit: TypeAlias = "Format | Literal['count', 'percent', 'p', 'fine', 'gap']"
 """How a value is written: as a metric is, or as a whole number, a share of rows, a p-value, or with three decimals
 (`gap` also with a sign)."""
 
@@ -105,11 +106,15 @@ def bounds(given: Interval, unit: Unit) -> str:
 
 def metric_title(metric: str) -> str:
     """A metric's title; its name where Luthier does not know it, as with a service's own figures."""
+    from luthier.evaluation.measures import METRICS
+
     return METRICS[metric].title if metric in METRICS else printable(metric)
 
 
 def metric_format(metric: str) -> Format:
     """How a metric's values are written; with two decimals where Luthier does not know it."""
+    from luthier.evaluation.measures import METRICS
+
     return METRICS[metric].format if metric in METRICS else "number"
 
 

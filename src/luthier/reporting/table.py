@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar
 
-from luthier.evaluation.resampling import Interval, plain
+from luthier.evaluation.interval import Interval, plain
 from luthier.reporting.charts.chart import Figure
 from luthier.reporting.numbers import Unit
 

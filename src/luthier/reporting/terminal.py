@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from luthier.evaluation.resampling import Interval
+from luthier.evaluation.interval import Interval
 from luthier.reporting.numbers import Unit, bounds, number, printable
 from luthier.reporting.short_names import LONGEST_NAME, short_names
 from luthier.reporting.table import Bar, Cell, Column, Lines, Section, Table

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from luthier.evaluation.resampling import Interval
+from luthier.evaluation.interval import Interval
 from luthier.reporting.numbers import Unit
 
 __all__ = [
