@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import UserError
 from luthier.model_catalogue import (
+    ASKED,
     FACTS,
     Catalogue,
     CatalogueModel,
@@ -220,7 +221,8 @@ def catalogue(
     )
     today = date.today()
     listed = price_list()
-    chosen = Chosen.of(catalogue_models(), wanted, today)
+    needed = None if provider == "all" else ASKED if provider is None else (provider,)
+    chosen = Chosen.of(catalogue_models(providers=needed), wanted, today)
     return ModelList(chosen, task, today, f"{listed.source} of {listed.seen.isoformat()}")
 
 

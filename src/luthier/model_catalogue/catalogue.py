@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -43,11 +43,13 @@ class Catalogue:
         models: in the order of the price list.
         sources: by the name of a source, when it was seen last.
         own: providers that the user's files and the lists of the user's accounts name.
+        providers: all that are known, those that were left out too.
     """
 
     models: tuple[CatalogueModel, ...]
     sources: Mapping[str, date]
     own: frozenset[str] = frozenset()
+    providers: frozenset[str] = frozenset()
 
     def named(self, name: str, provider: str | None = None) -> list[CatalogueModel]:
         """The models that a name stands for, at every provider: by its exact spelling there, else by what it is.
@@ -62,22 +64,25 @@ class Catalogue:
         return list(found.values())
 
 
-def catalogue_models(files: Sequence[Path] | None = None) -> Catalogue:
+def catalogue_models(files: Sequence[Path] | None = None, *, providers: Collection[str] | None = None) -> Catalogue:
     """Everything that is known offline; later sources win fact by fact.
 
     Args:
         files: of the user, instead of `user_files()`.
+        providers: the only ones to read of the price list, which has some fifty, beside those of the files; all when
+            absent.
 
     Raises:
-        CatalogueFileError: one of them is wrong.
+        CatalogueFileError: one of the files is wrong.
     """
-    found = _Merge(price_list())
-    for statement in read_statements(KNOWN_MODELS):
-        found.add(statement)
+    listed = price_list()
     own = [one for file in (user_files() if files is None else files) for one in read_statements(file)]
-    for statement in own:
+    theirs = frozenset(one.provider for one in own)
+    found = _Merge(listed, None if providers is None else {*providers, *theirs})
+    for statement in (*read_statements(KNOWN_MODELS, trusted=True), *own):
         found.add(statement)
-    return replace(found.catalogue(), own=frozenset(one.provider for one in own))
+    known = {*listed.providers, *ASKED, *theirs} - {DECISIONS}
+    return replace(found.catalogue(), own=theirs, providers=frozenset(known))
 
 
 def user_files() -> list[Path]:
@@ -88,12 +93,14 @@ def user_files() -> list[Path]:
 class _Merge:
     """Models by provider and id, while sources are read one after the other."""
 
-    def __init__(self, listed: PriceList) -> None:
+    def __init__(self, listed: PriceList, providers: Collection[str] | None) -> None:
         self._listed = listed
         self._facts: dict[tuple[str, str], dict[str, Fact]] = {}
         self._names: dict[tuple[str, str], tuple[str, ...]] = {}
         self._places: dict[tuple[str, str], tuple[str, str]] = {}
         for entry in listed.models:
+            if entry.provider != DECISIONS and providers is not None and entry.provider not in providers:
+                continue
             given_away = entry.provider == "openai" and entry.id.startswith(GIVEN_AWAY)
             if entry.provider != DECISIONS and not given_away and not any(mark in entry.id for mark in TUNED):
                 self._enter(entry.provider, _asked_as(entry), (entry.id, *entry.names), self._facts_of(entry))

@@ -74,7 +74,11 @@ class Chosen:
         Raises:
             UserError: there is no such provider.
         """
-        providers = _providers(catalogue, wanted.provider)
+        providers = {*ASKED, *catalogue.own} if wanted.provider is None else {wanted.provider}
+        if wanted.provider == "all":
+            providers = set(catalogue.providers)
+        elif not providers <= {*ASKED, *catalogue.providers}:
+            raise UserError(_no_provider(str(wanted.provider), catalogue))
         passing = [one for one in catalogue.models if one.provider in providers and _passes(one, wanted, today)]
         retired = [one for one in passing if not wanted.retired and _gone(one, today)]
         passing = [one for one in passing if one not in retired]
@@ -82,19 +86,6 @@ class Chosen:
         rest = [one for one in passing if one not in thin]
         rest.sort(key=lambda one: (one.price is None, one.price or 0.0, one.provider != "local", one.id.lower()))
         return cls(tuple(rest), len(retired), len(thin))
-
-
-def _providers(catalogue: Catalogue, wanted: str | None) -> set[str]:
-    known = dict.fromkeys(one.provider for one in catalogue.models)
-    if wanted is None:
-        return {*ASKED, *catalogue.own}
-    if wanted == "all":
-        return set(known)
-    if wanted not in known:
-        near = difflib.get_close_matches(wanted, known, 1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        raise UserError(f"no provider {wanted!r} in the catalogue.{meant} There are: all, {', '.join(sorted(known))}.")
-    return {wanted}
 
 
 def _passes(model: CatalogueModel, wanted: ModelFilter, today: date) -> bool:
@@ -119,3 +110,9 @@ def _passes(model: CatalogueModel, wanted: ModelFilter, today: date) -> bool:
 def _gone(model: CatalogueModel, today: date) -> bool:
     """Whether nothing can be done with a model any more: it has retired, and is fine-tuned no more."""
     return model.retires is not None and model.retires <= today and not techniques(model, None, today)
+
+
+def _no_provider(wanted: str, catalogue: Catalogue) -> str:
+    near = difflib.get_close_matches(wanted, catalogue.providers, 1)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    return f"no provider {wanted!r} in the catalogue.{meant} There are: all, {', '.join(sorted(catalogue.providers))}."

@@ -43,10 +43,14 @@ class Statement:
     facts: Mapping[str, Fact]
 
 
-def read_statements(file: Path) -> list[Statement]:
+def read_statements(file: Path, *, trusted: bool = False) -> list[Statement]:
     """The statements in a YAML file.
 
     A statement without `source` has the file for its source; without `seen`, the day the file was last written.
+
+    Args:
+        file: its path.
+        trusted: it comes with Luthier, so that it may be read fast and without bounds.
 
     Raises:
         CatalogueFileError: the file is no YAML, or a statement is wrong; the message has the line and what is allowed.
@@ -55,7 +59,7 @@ def read_statements(file: Path) -> list[Statement]:
 
     try:
         text = file.read_text(encoding="utf-8")
-        given = parse_yaml(text)
+        given = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if trusted else parse_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise CatalogueFileError(f"{file} cannot be read: {error}") from error
     if given is None:
