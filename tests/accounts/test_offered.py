@@ -15,6 +15,7 @@ from luthier.accounts.azure_control_plane import ControlPlane
 from luthier.endpoints import Endpoint, compatible
 from luthier.errors import EndpointError
 from luthier.replies.sdk_errors import ServiceUnavailable
+from luthier.tuning.tuners import tuner_for
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY
 from tests.tuning.azure_stand_in import AzureStandIn, Refusal
@@ -124,7 +125,7 @@ def answering() -> Iterator[tuple[list[bytes], str]]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
-            self.send_header("content-type", "application/json")
+            self.send_header("content-type", "text/html" if bodies[0].startswith(b"<") else "application/json")
             self.send_header("content-length", str(len(bodies[0])))
             self.end_headers()
             self.wfile.write(bodies[0])
@@ -155,6 +156,13 @@ def test_an_answer_that_is_no_list_names_the_address_to_give(body: bytes, answer
     bodies, address = answering
     bodies.append(body)
     assert "base_url" in str(offered_models(compatible("any", address)).failure)
+
+
+def test_a_web_page_in_place_of_any_answer_is_an_error_with_its_cure(answering: tuple[list[bytes], str]) -> None:
+    bodies, address = answering
+    bodies.append(b"<html>sign in</html>")
+    with pytest.raises(EndpointError, match="base_url"):
+        tuner_for(compatible("any", address)).listed()
 
 
 def test_entries_without_a_name_and_dates_that_are_none_cost_the_others_nothing(

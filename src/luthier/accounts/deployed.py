@@ -1,4 +1,4 @@
-"""The deployments of an account, as its control plane tells, and when their models retire."""
+"""The deployments of an account, as its control plane tells."""
 
 from __future__ import annotations
 

@@ -108,7 +108,6 @@ class DeployedModel:
         created: Unix time.
         tags: as the account's people set them.
         capabilities: what the service says of it, by its own names.
-        retires: when the model stops answering, where the deployment tells.
     """
 
     name: str
@@ -122,7 +121,6 @@ class DeployedModel:
     created: float | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     capabilities: Mapping[str, str] = field(default_factory=dict)
-    retires: date | None = None
 
     @property
     def answers(self) -> bool:

@@ -12,9 +12,23 @@ from luthier.providers.endpoint import Endpoint
 from luthier.providers.proxies import check_proxy_for_sdk
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
 __all__ = ["SdkClient", "pages"]
+
+
+def _refuse_page(reply: httpx2.Response) -> None:
+    """Refuses a web page in place of an answer, such as a login page: the client would fail on it as on a bug."""
+    if reply.is_success and reply.headers.get("content-type", "").startswith("text/html"):
+        raise EndpointError(
+            f"{reply.request.url.copy_with(query=None)} answered with a web page. Give `base_url:` up to and including "
+            "/v1, as in https://HOST/v1. Where a login page or a proxy stands before it, sign in first, or set "
+            "HTTPS_PROXY and NO_PROXY."
+        )
+
+
+HOOKS = {"response": [_refuse_page]}
 
 
 class SdkClient:
@@ -48,7 +62,7 @@ class SdkClient:
                 service = attach()
                 self._token = service.token
                 # Loopback: a proxy that the environment names could not reach it.
-                past_proxies = openai.DefaultHttpxClient(trust_env=False)
+                past_proxies = openai.DefaultHttpxClient(trust_env=False, event_hooks=HOOKS)
                 self._connected = openai.OpenAI(
                     base_url=service.base_url, api_key=service.token, http_client=past_proxies, max_retries=0
                 )
@@ -56,7 +70,11 @@ class SdkClient:
                 check_proxy_for_sdk(endpoint.address)
                 key = self._entra_token if endpoint.auth == "entra" else endpoint.key() or "none"
                 self._connected = openai.OpenAI(
-                    base_url=endpoint.address, api_key=key, timeout=endpoint.timeout_seconds, max_retries=0
+                    base_url=endpoint.address,
+                    api_key=key,
+                    timeout=endpoint.timeout_seconds,
+                    http_client=openai.DefaultHttpxClient(event_hooks=HOOKS),
+                    max_retries=0,
                 )
             weakref.finalize(self, self._connected.close)
         return self._connected

@@ -47,6 +47,8 @@ def translated(
     import httpx2
     import openai
 
+    if isinstance(error.__cause__, EndpointError):
+        return error.__cause__
     where = endpoint.address
     if not isinstance(error, openai.APIStatusError):
         said = redact(str(error).splitlines()[0] if str(error) else type(error).__name__, secrets)
