@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from luthier.errors import DataError
-from luthier.starting.guessing import Guess, guess_columns, guess_task, words_for
+from luthier.starting.guessing import Guess, guess_columns, guess_task
+from luthier.techniques.zero_shot import words_for
 
 
 def guess(cells: list[object], **settings: object) -> Guess:

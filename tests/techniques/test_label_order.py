@@ -11,13 +11,13 @@ import pytest
 from luthier.evaluation.metrics import evaluate
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Spec
-from luthier.starting.guessing import words_for
 from luthier.tasks.deciding import best_label, best_labels, fit_thresholds, ranks_between
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques import Baseline, Decision, Embedding
 from luthier.techniques.decision import default_question
 from luthier.techniques.heads.probabilities import around_value
+from luthier.techniques.zero_shot import words_for
 from tests.conversing import ENDPOINT, hold, rows, silence
 from tests.techniques.heads.vectors import embeds
 

@@ -15,7 +15,7 @@ from luthier.tasks.task import NAME_PATTERN, Task
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Guess", "guess_columns", "guess_task", "words_for"]
+__all__ = ["Guess", "guess_columns", "guess_task"]
 
 TEXT_NAME = ("text", "review", "comment", "message", "body", "content", "description", "sentence", "document", "input")
 LABEL_NAME = ("label", "labels", "class", "category", "target", "sentiment", "stars", "rating", "score", "verdict", "y")
@@ -45,13 +45,6 @@ SCALES = (
     ("small", "medium", "large"),
 )
 """Known scales, lowest first."""
-
-WORDS = {
-    3: ("poor", "okay", "excellent"),
-    4: ("terrible", "poor", "good", "excellent"),
-    5: ("terrible", "poor", "okay", "good", "excellent"),
-}
-"""Words for short number scales; all begin differently, so the first token of an answer tells them apart."""
 
 
 @dataclass(frozen=True)
@@ -208,13 +201,6 @@ def counted(cells: Iterable[object]) -> Counter[str]:
     for label, count in spelled.items():
         found[usual[composed(label)]] += count
     return found
-
-
-def words_for(task: Task) -> dict[str, str] | None:
-    """Words a model can say for labels that are bare numbers; `None` where the labels are words already."""
-    if not task.ordered or numbers_of(task.labels) is None or len(task.labels) not in WORDS:
-        return None
-    return dict(zip(task.ascending, WORDS[len(task.labels)], strict=True))
 
 
 def rater_columns(columns: list[str], frame: pd.DataFrame, labels: list[str]) -> list[str]:

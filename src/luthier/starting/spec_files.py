@@ -11,9 +11,9 @@ import yaml
 
 from luthier.errors import DataError
 from luthier.outputs import check_file, write_file
-from luthier.starting.guessing import words_for
 from luthier.starting.sizing import CALIBRATION_ROWS, Sizes
 from luthier.tasks.task import Task
+from luthier.techniques.zero_shot import words_for, zero_shot_prompt
 
 __all__ = ["EMBEDDED", "EXAMPLE_ENDPOINTS", "asks_embedded", "example_count", "write_specs"]
 
@@ -134,7 +134,7 @@ def embedding_text(task: Task, blocks: Mapping[str, Any]) -> str:
 def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int, sizes: Sizes | None = None) -> str:
     """A prompt spec, zero-shot or with examples from the training rows."""
     words = words_for(task)
-    cell = task.text if task.text.isidentifier() else f"row[{json.dumps(task.text)}]"
+    written = zero_shot_prompt(task, cut_after=None if sizes is None else sizes.text_characters)
     cut = sizes is not None and sizes.text_characters is not None
     shown = f"count: {examples}, select: balanced, seed: 7"
     rows = CALIBRATION_ROWS if asks_embedded(blocks) else CALIBRATION_ROWS_OF_A_SERVICE
@@ -149,14 +149,11 @@ def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int, sizes: 
         "prompt:",
         # What is the same for all rows comes first: services cache it.
         "  system: |-",
-        "    How does the writer of each text feel about it? Answer with one word: {{ words | join(', ') }}."
-        if words
-        else "    Which label fits each text? Answer with one of: {{ words | join(', ') }}.",
+        f"    {written['system']}",
     ]
     if sizes is not None and cut:
-        cell += f" | truncate({sizes.text_characters})"
         lines.append("  # truncate: texts are cut after so many characters, to ask the embedded model less.")
-    lines += ["  template: |-", f"    Text: {{{{ {cell} }}}}", "    Answer:"]
+    lines += ["  template: |-", *(f"    {line}" for line in written["template"].splitlines())]
     if examples and sizes is not None:
         lines.append(f"  examples: {{{shown}, max_characters: {sizes.example_characters}}}")
         lines.append("  # max_characters: only texts as short as that are examples, to ask the embedded model less.")
