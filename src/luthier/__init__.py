@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from luthier.api import preview as preview
     from luthier.api import promote as promote
     from luthier.api import rai as rai
+    from luthier.api import rank_models as rank_models
     from luthier.api import report as report
     from luthier.api import score as score
     from luthier.api import spark_scorer as spark_scorer
@@ -89,7 +90,7 @@ _ROOMS = {
     for room, names in {
         "luthier.api": "Board Boards Deployment ImportReport Job Model ModelList ModelSheet Plan RaiReport "
         "ReportPage ServerSettings SpecResult Sweep attach_job audit catalogue check compare "
-        "compare_checkpoints compare_tables deploy deployment describe_model fit import_from "
+        "compare_checkpoints compare_tables deploy deployment describe_model fit import_from rank_models "
         "list_deployments load log open_sweep plan preview promote rai report score spark_scorer "
         "stop_sweep sweep tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",

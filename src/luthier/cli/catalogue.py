@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from luthier.cli.catalogue_rank import rank
 from luthier.cli.options import Json
 
 __all__ = ["catalogue"]
@@ -95,7 +96,7 @@ def show(
         found.show()
 
 
-MORE: tuple[Callable[..., None], ...] = ()
+MORE: tuple[Callable[..., None], ...] = (rank,)
 """Commands of the group with files of their own."""
 
 for verb in MORE:

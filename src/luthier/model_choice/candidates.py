@@ -10,7 +10,7 @@ from typing import Any
 from luthier.errors import UserError
 from luthier.model_catalogue import Catalogue, CatalogueModel, Chosen, ModelFilter
 from luthier.model_catalogue.suiting import techniques
-from luthier.model_names import near_names
+from luthier.model_names.near import near_names
 from luthier.providers.endpoint import Endpoint
 
 __all__ = ["LeftOut", "RankedModel", "ranked_models"]
@@ -114,9 +114,9 @@ def _named(catalogue: Catalogue, places: Sequence[Mapping[str, Any]], name: str)
             return _asked_there(catalogue, blocks)
     known = catalogue.named(name)
     for one in known:
-        blocks = _place_of(places, one)
-        if blocks is not None:
-            return RankedModel(one.id, _blocks(blocks, one), one)
+        place = _place_of(places, one)
+        if place is not None:
+            return RankedModel(one.id, _blocks(place, one), one)
     open_to_all = [blocks for blocks in places if blocks["endpoint"]["provider"] in ("compatible", "vllm")]
     if open_to_all:
         # Such a server has models that no catalogue knows.

@@ -74,7 +74,9 @@ class RankSetup:
         if most < 1:
             raise UserError(f"most {most!r}: give a whole number of models, 1 or more.")
         if recipe is not None and recipe.endpoint is None:
-            raise UserError(f"spec {recipe.name!r} calls no model, so there is none to rank; give one with an endpoint.")
+            raise UserError(
+                f"spec {recipe.name!r} calls no model, so there is none to rank; give one with an endpoint."
+            )
         self.task, self.train, self.rank_by, self.test_name = task, train, rank_by, test_name
         self.left_out: list[LeftOut] = []
         self._document = zero_shot_document(task) if recipe is None else recipe.document() | {"task": task}
@@ -117,7 +119,9 @@ class RankSetup:
         while budget_usd is not None:
             unknown = {spec.name for spec in plan.specs if spec.asks and spec.cost_usd_high is None}
             if unknown:
-                self._leave_out(unknown, "its price is not known, so no budget can hold it; put `price:` into its endpoint")
+                self._leave_out(
+                    unknown, "its price is not known, so no budget can hold it; put `price:` into its endpoint"
+                )
             elif (most_usd := plan.cost_usd_high or 0.0) <= budget_usd:
                 break
             elif self.rows > FEWEST_ROWS:
@@ -131,7 +135,9 @@ class RankSetup:
                         f"a budget of {dollars(budget_usd)} does not pay for {dearest.name} on {self.rows} rows, which "
                         f"may cost {dollars(most_usd, up=True)}. Raise --budget."
                     )
-                self._leave_out({dearest.name}, f"{self.rows} rows may cost {dollars(dearest.cost_usd_high or 0, up=True)}")
+                self._leave_out(
+                    {dearest.name}, f"{self.rows} rows may cost {dollars(dearest.cost_usd_high or 0, up=True)}"
+                )
             plan = self._setup.plan(options)
         return plan
 

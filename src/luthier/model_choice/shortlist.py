@@ -11,7 +11,7 @@ from luthier.experiments.board import Board
 from luthier.model_choice.candidates import LeftOut, RankedModel
 from luthier.reporting.html import fragment
 from luthier.reporting.numbers import interval, number
-from luthier.reporting.table import Cell, Column, Columns, Lines, Row, Section, Table
+from luthier.reporting.table import Cell, Column, Columns, Lines, Section, Table
 from luthier.reporting.terminal import show, text_of
 
 if TYPE_CHECKING:
@@ -134,7 +134,12 @@ class Shortlist:
         """The shortlist as JSON values, with the leaderboard it is made from."""
         return {
             "places": [
-                {"place": one.place, "model": one.entry.name, "endpoint": one.model.endpoint.label, "cost_usd": one.cost_usd}
+                {
+                    "place": one.place,
+                    "model": one.entry.name,
+                    "endpoint": one.model.endpoint.label,
+                    "cost_usd": one.cost_usd,
+                }
                 for one in self.places
             ],
             "failed": [vars(one) for one in self.failed],

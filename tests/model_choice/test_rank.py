@@ -1,0 +1,177 @@
+"""Models on one's own rows: places that are shared, a budget that holds, a refusal that stops no other."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.endpoints import Engine, RunOptions
+from luthier.errors import BudgetReached, EndpointError, UserError
+from luthier.model_catalogue import catalogue_models
+from luthier.model_choice.candidates import ranked_models
+from luthier.model_choice.rank_setup import RankSetup
+from tests.conftest import KEY, reviews, stars
+from tests.scripted_server import Refused, serving
+
+TODAY = date(2026, 11, 1)
+WORDS = ("terrible", "poor", "okay", "good", "excellent")
+RIGHT = {"sharp": 0.95, "sharp-too": 0.95, "dull": 0.3}
+"""Share of the rows that a model answers right."""
+DOLLARS = {"sharp": 4.0, "sharp-too": 1.0, "dull": 0.5}
+
+
+@dataclass
+class Service:
+    """A service of models of known quality, and what was asked of it."""
+
+    base_url: str = ""
+    asked: Counter[str] = field(default_factory=Counter)
+
+    def answer(self, body: bytes) -> str:
+        request = json.loads(body)
+        model, text = request["model"], request["messages"][-1]["content"]
+        self.asked[model] += 1
+        if model == "gone":
+            raise Refused(
+                404, json.dumps({"error": {"message": "The model `gone` does not exist", "code": "model_not_found"}})
+            )
+        openings = ("terrible", "disappointing", "average", "tasty", "wonderful")
+        truth = next(place for place, word in enumerate(openings) if word in text)
+        drawn = random.Random(f"{model} {text}")
+        said = WORDS[truth if drawn.random() < RIGHT[model] else drawn.randrange(5)]
+        usage = {"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 102}
+        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        return json.dumps({"id": "1", "object": "chat.completion", "model": model, "choices": [choice], "usage": usage})
+
+    def place(self, model: str, **settings: Any) -> dict[str, Any]:
+        """The blocks of an endpoint file."""
+        price = {"input_usd_per_million": DOLLARS.get(model, 1.0), "output_usd_per_million": DOLLARS.get(model, 1.0)}
+        endpoint = {"provider": "compatible", "base_url": self.base_url, "model": model, "api_key_env": "STARS_KEY"}
+        return {"endpoint": {**endpoint, "price": price, **settings}}
+
+
+@pytest.fixture
+def service(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.setenv("STARS_KEY", KEY)
+    made = Service()
+    with serving(200, made.answer) as base_url:
+        made.base_url = base_url
+        yield made
+
+
+def rank(service: Service, *models: str, rows: int = 60, **settings: Any) -> RankSetup:
+    places = [service.place(model) for model in models]
+    return RankSetup(stars(), reviews(rows), places, most=len(models), today=TODAY, **settings)
+
+
+def test_models_that_cannot_be_told_apart_share_a_place_and_the_cheapest_stands_first(
+    service: Service, engine: Engine
+) -> None:
+    found = rank(service, "sharp", "sharp-too", "dull").run(RunOptions(engine=engine))
+    assert [(one.place, one.entry.name) for one in found.places] == [(1, "sharp-too"), (1, "sharp"), (3, "dull")]
+    assert found.best.entry.name == "sharp-too"
+    assert "2 models share the first place; the cheapest of them is sharp-too" in found.sentences[0]
+
+
+def test_a_model_that_does_not_exist_is_named_with_its_reason_and_stops_no_other(
+    service: Service, engine: Engine
+) -> None:
+    found = rank(service, "gone", "sharp", "dull").run(RunOptions(engine=engine))
+    assert [one.entry.name for one in found.places] == ["sharp", "dull"]
+    [failed] = found.failed
+    assert failed.name == "gone"
+    assert "does not exist" in failed.why
+    assert service.asked["gone"] == 1
+    assert any("gone gave no answer" in said for said in found.sentences)
+
+
+def test_where_no_model_answers_that_is_the_error(service: Service, engine: Engine) -> None:
+    with pytest.raises(EndpointError, match="no model answered.*gone"):
+        rank(service, "gone").run(RunOptions(engine=engine))
+
+
+def test_a_budget_pays_for_fewer_rows_of_all_models_and_is_held(service: Service, engine: Engine) -> None:
+    whole = rank(service, "sharp", "dull").plan(RunOptions(engine=engine)).cost_usd_high
+    assert whole is not None
+    options = RunOptions.within(whole / 2, engine=engine)
+    setup = rank(service, "sharp", "dull")
+    plan = setup.plan(options)
+    assert 20 <= setup.rows <= 30
+    assert plan.cost_usd_high is not None
+    assert plan.cost_usd_high <= whole / 2
+    found = setup.run(options)
+    assert len(found.places) == 2
+    assert found.board.spent_usd is not None
+    assert found.board.spent_usd <= whole / 2
+    assert service.asked == Counter({"sharp": setup.rows, "dull": setup.rows})
+
+
+def test_a_budget_below_20_rows_of_all_leaves_the_dearest_model_out(service: Service, engine: Engine) -> None:
+    both = rank(service, "sharp", "dull", rows=20).plan(RunOptions(engine=engine)).cost_usd_high
+    assert both is not None
+    setup = rank(service, "sharp", "dull")
+    setup.plan(RunOptions.within(both * 0.9, engine=engine))
+    assert list(setup.models) == ["dull"]
+    assert [one.name for one in setup.left_out] == ["sharp"]
+    with pytest.raises(BudgetReached, match="Raise --budget"):
+        rank(service, "sharp").plan(RunOptions.within(both / 100, engine=engine))
+
+
+def test_a_model_without_a_price_is_left_out_where_there_is_a_budget(service: Service, engine: Engine) -> None:
+    places = [service.place("sharp", price=None), service.place("dull")]
+    setup = RankSetup(stars(), reviews(30), places, today=TODAY)
+    setup.plan(RunOptions.within(5, engine=engine))
+    assert list(setup.models) == ["dull"]
+    assert "its price is not known" in setup.left_out[0].why
+
+
+def test_a_second_run_with_more_rows_pays_for_the_new_ones_only(service: Service, engine: Engine) -> None:
+    rank(service, "sharp", "dull", rows=30).run(RunOptions(engine=engine))
+    rank(service, "sharp", "dull", rows=50).run(RunOptions(engine=engine))
+    assert service.asked == Counter({"sharp": 50, "dull": 50})
+
+
+def test_a_name_is_asked_as_the_service_spells_it() -> None:
+    place = {"endpoint": {"provider": "openai", "model": "gpt-4.1", "api_key_env": "OPENAI_API_KEY"}}
+    models, _ = ranked_models(
+        catalogue_models([]), [place], task="rating", technique="prompt", most=3, today=TODAY, names=["GPT-5.5"]
+    )
+    assert [(one.name, one.endpoint.model) for one in models] == [("gpt-5.5", "gpt-5.5")]
+
+
+def test_an_unknown_name_is_answered_with_those_like_it() -> None:
+    place = {"endpoint": {"provider": "openai", "model": "gpt-4.1", "api_key_env": "OPENAI_API_KEY"}}
+    with pytest.raises(UserError, match=r"Did you mean gpt-4\.1-mini"):
+        ranked_models(
+            catalogue_models([]), [place], task="rating", technique="prompt", most=3, today=TODAY, names=["gpt4.1mini"]
+        )
+
+
+def test_models_that_retire_soon_are_chosen_only_by_name() -> None:
+    place = {"endpoint": {"provider": "openai", "model": "gpt-5.5", "api_key_env": "OPENAI_API_KEY"}}
+    models, left_out = ranked_models(
+        catalogue_models([]), [place], task="rating", technique="prompt", most=5, today=TODAY
+    )
+    chosen = [one.known for one in models[1:]]
+    assert len(models) == 5
+    assert all(one is not None and (one.retires is None or (one.retires - TODAY).days >= 90) for one in chosen)
+    assert any("stops answering" in one.why for one in left_out)
+
+
+def test_a_notebook_ranks_with_a_spec_of_its_own(service: Service, engine: Engine) -> None:
+    endpoints = [lt.compatible(model, service.base_url, api_key_env="STARS_KEY") for model in ("sharp", "dull")]
+    answer = {"method": "text", "words": dict(zip("12345", WORDS, strict=True))}
+    recipe = lt.Prompt(stars(), "Stars for: {{ text }}", answer=answer, endpoint=endpoints[0], name="mine")
+    found = lt.rank_models(reviews(40), spec=recipe, endpoints=endpoints, engine=engine)
+    assert isinstance(found.frame, pd.DataFrame)
+    assert list(found.frame["name"]) == ["sharp", "dull"]
+    assert found.board.run_id
