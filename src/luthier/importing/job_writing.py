@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from luthier.errors import Partial
-from luthier.importing.job_reading import AccountFile, JobParts
+from luthier.importing.job_reading import AGAIN, AccountFile, JobParts
 from luthier.importing.place_runs import PlaceRuns
 from luthier.importing.records import Happened, ImportedItem
 from luthier.tasks.task import Task
-from luthier.techniques.finetune import FineTune
 from luthier.tracking.runs import MlflowRun
 from luthier.tracking.stores import experiment_called
 from luthier.tuning.job import Job
-from luthier.tuning.job_runs import LONGEST_QUOTE, LONGEST_TAG, JobRecord, TuneRun, take_over
+from luthier.tuning.job_record import LONGEST_QUOTE, LONGEST_TAG, JobRecord
+from luthier.tuning.job_runs import TuneRun, take_over
 from luthier.tuning.training_costs import CostForecast
 from luthier.tuning.tuners.tuner import JobState, Tuner
 
@@ -85,31 +85,34 @@ def _write_job(run: TuneRun, state: JobState, parts: JobParts, tuner: Tuner) -> 
     if run.has_recipe and state.status == "succeeded" and state.tuned_model is not None:
         tuned = Job(run, state, tuner, run.spec()).spec
     record = JobRecord(run.run_id)
-    record.settle(lambda: _write(record, run, state, parts, tuner, tuned))
+    ended = _end_of(state, parts)
+
+    def write() -> None:
+        with record.at_once():
+            _write_parts(record, run, state, parts, tuner, ended)
+        if tuned is not None:
+            record.tuned(tuned)
+        if state.ended:
+            record.end(state.status, at=ended)
+
+    record.settle(write, again=AGAIN)
 
 
-def _write(
-    record: JobRecord, run: TuneRun, state: JobState, parts: JobParts, tuner: Tuner, tuned: FineTune | None
-) -> None:
+def _write_parts(record: JobRecord, run: TuneRun, state: JobState, parts: JobParts, tuner: Tuner, ended: float) -> None:
     record.hear(parts.events)
     record.see(state)
     _write_files(record, tuner.place, parts.files)
     record.checkpoints(parts.checkpoints)
-    ended = _end_of(state, parts)
     for file, content in parts.results.items():
         record.result(file, content, at=ended)
     if state.ended:
         cost = CostForecast(tuner.estimate, quoted_usd=run.quoted_usd).cost_of_tokens_usd(state, state.trained_tokens)
         record.spent(state.trained_tokens, cost, at=ended)
-    if tuned is not None:
-        record.tuned(tuned)
     missing = "; ".join(one.why for one in parts.missing)
     if missing or not run.is_whole:
         record.tag(import_missing=missing[:LONGEST_TAG])
     if run.imported is not None:
         record.tag(imported=_now(), import_digest=parts.digest(state))
-    if state.ended:
-        record.end(state.status, at=ended)
 
 
 def _now() -> str:

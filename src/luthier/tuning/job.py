@@ -16,7 +16,8 @@ from luthier.providers.prices import dollars
 from luthier.spec import Spec
 from luthier.techniques.finetune import FineTune, Tuned
 from luthier.tuning.hosting import Host, HostedDeployment, Hosting
-from luthier.tuning.job_runs import JobRecord, TuneRun
+from luthier.tuning.job_record import JobRecord
+from luthier.tuning.job_runs import TuneRun
 from luthier.tuning.timing import REAL_TIME, Timing, patiently
 from luthier.tuning.training_costs import CostForecast, TrainingBill
 from luthier.tuning.tuned_specs import TunedSpecFile, tuned_spec, write_spec

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from luthier.providers.endpoint import Endpoint
-from luthier.tuning.job_runs import JobRecord, TuneRun, tune_runs
+from luthier.tuning.job_record import JobRecord
+from luthier.tuning.job_runs import TuneRun, tune_runs
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.tuner import ENDED, JobState, Tuner
 

@@ -22,7 +22,8 @@ from luthier.replies.late_listing import LISTED_SECONDS, listed_by
 from luthier.tracking.runs import TAGS, MlflowRun
 from luthier.tracking.stores import known_experiment
 from luthier.tuning.job import Job
-from luthier.tuning.job_runs import TUNE_TAGS, JobRecord, TuneRun, begin_tune, runs_of_digest, write_submission
+from luthier.tuning.job_record import JobRecord
+from luthier.tuning.job_runs import TUNE_TAGS, TuneRun, begin_tune, runs_of_digest, write_submission
 from luthier.tuning.preflight import Preflight, log_preflight
 from luthier.tuning.submission_status import TOKEN_LENGTH, SubmissionStatus, submission_status, token_of
 from luthier.tuning.timing import REAL_TIME, TRIES_SECONDS, Timing, patiently

@@ -13,7 +13,8 @@ from luthier.tables import frame_of
 from luthier.techniques.finetune import FineTune
 from luthier.tracking.stores import connect
 from luthier.tuning.job import Job, lost_job
-from luthier.tuning.job_runs import JobRecord, adopt_recipe, need_run, run_of_job, take_over
+from luthier.tuning.job_record import JobRecord
+from luthier.tuning.job_runs import adopt_recipe, need_run, run_of_job, take_over
 from luthier.tuning.submission import submit
 from luthier.tuning.timing import REAL_TIME, Timing
 from luthier.tuning.tuned_specs import TunedSpecFile, need_finetune

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from luthier.errors import EndpointError, Interrupted, Partial
 from luthier.processes import ending_signals
-from luthier.tuning.job_runs import JobRecord
+from luthier.tuning.job_record import JobRecord
 from luthier.tuning.timing import REAL_TIME, Timing
 from luthier.tuning.tuners.tuner import JobEvent, JobState, ServiceUnavailable, Tuner
 from luthier.tuning.watch import (
