@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier_local import Fault
 from tests.cli.conftest import Run, run
 from tests.importing.account import JOBS, Account
 
@@ -72,8 +74,34 @@ def test_a_notebook_gets_a_report(file: Path, account: Account) -> None:
     assert lt.import_from(account.endpoint, name="mood*").count("job", "unchanged") == 3
 
 
-def test_with_a_task_runs_go_to_its_experiment(file: Path, task: lt.Task) -> None:
-    report = lt.import_from(file, name="stars-0", task=task)
-    (run_id,) = report.frame["run_id"]
-    experiment = mlflow.get_experiment(mlflow.get_run(run_id).info.experiment_id)
-    assert experiment.name == task.name
+def test_with_a_task_the_runs_of_its_jobs_go_to_its_experiment(file: Path, task: lt.Task) -> None:
+    report = lt.import_from(file, name=["stars-0", "mood-9"], task=task)
+    of_mood, of_stars = (mlflow.get_run(run_id) for run_id in report.frame["run_id"])
+    assert mlflow.get_experiment(of_stars.info.experiment_id).name == task.name
+    assert mlflow.get_experiment(of_mood.info.experiment_id).name.startswith("imported from ")
+
+
+def test_an_imported_job_knows_how_its_model_is_asked(file: Path, account: Account) -> None:
+    lt.import_from(file, name="stars-json-8")
+    (job,) = [account.job(job) for job in account.ids() if account.job(job)["suffix"] == "stars-json-8"]
+    attached = lt.attach_job(job["id"])
+    assert attached.spec.prompt.system == "Answer in JSON."
+    spoken = {1: "terrible awful", 3: "okay average", 5: "great wonderful"}
+    rows = [
+        (f"The soup was {words}, visit {number}", stars)
+        for number in range(900, 910)
+        for stars, words in spoken.items()
+    ]
+    board = lt.compare(attached.spec, pd.DataFrame(rows, columns=["text", "label"]), rank_by="accuracy")
+    assert board.frame["accuracy"][0] > 0.9
+
+
+def test_a_task_that_is_given_later_gives_a_run_its_recipe(account: Account, file: Path, task: lt.Task) -> None:
+    job = account.ids()[0]
+    # A file that cannot be read just then is no reason to wait.
+    account.server.faults.add(Fault("status", path=f"{account.job(job)['training_file']}/content", status=403, times=1))
+    (run_id,) = lt.import_from(file, name=job).frame["run_id"]
+    assert "luthier.spec" not in mlflow.get_run(run_id).data.tags
+    report = lt.import_from(file, name=job, task=task)
+    assert list(report.frame["run_id"]) == [run_id]
+    assert mlflow.get_run(run_id).data.tags["luthier.task"] == task.name

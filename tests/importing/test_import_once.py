@@ -21,7 +21,7 @@ from luthier.tuning.timing import Timing
 from luthier.tuning.watch_lock import WatchLock
 from luthier_local.jobs.stored_job import StoredJob
 from tests.conftest import REPOSITORY
-from tests.importing.account import JOBS, Account
+from tests.importing.account import JOBS, SUCCEEDED, Account
 from tests.importing.test_import_jobs import TIMING, by_job, runs, setup
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -138,7 +138,7 @@ def test_a_run_whose_watch_has_died_is_completed_by_an_import(account: Account, 
 
 
 def test_an_imported_job_is_given_its_recipe_later(account: Account, spec: lt.FineTune) -> None:
-    job = account.ids()[0]
+    job = account.ids()[SUCCEEDED - 3]  # its training file is gone
     setup(account, name=job).run()
     with pytest.raises(ModelError, match="--spec SPEC"):
         lt.attach_job(job)

@@ -18,6 +18,7 @@ from luthier.errors import EndpointError, Partial, UserError
 from luthier.importing.account_jobs import account_jobs
 from luthier.importing.import_report import ImportReport
 from luthier.importing.job_reading import AGAIN, JobParts, JobReader, why_missing
+from luthier.importing.job_recipes import JobRecipes
 from luthier.importing.job_writing import JobWriter
 from luthier.importing.place_runs import PlaceRuns
 from luthier.importing.records import ImportedItem, NotImported
@@ -93,15 +94,16 @@ class ImportSetup:
         with shown(self._progress, "importing") as progress:
             jobs = self._jobs(progress, missing)
             runs = PlaceRuns(self._tuner.place)
-            writer = JobWriter(self._tuner, runs, self._task, write=write)
+            recipes = JobRecipes(self._endpoint, self._task)
+            writer = JobWriter(self._tuner, runs, recipes, write=write)
             unread = []
             for job in jobs:
-                why = runs.why_left(job)
+                why = runs.why_left(job, wants_recipe=self._task is not None)
                 if why is None:
                     unread.append(job)
                 else:
                     items[job.id] = writer.left(job, why)
-            for done, (job, parts) in enumerate(self._parts(unread), start=1):
+            for done, (job, parts) in enumerate(self._parts(unread, recipes), start=1):
                 missing += parts.missing
                 if parts.is_read:
                     try:
@@ -138,9 +140,9 @@ class ImportSetup:
         names = [name for name in (job.id, job.suffix, job.tuned_model) if name]
         return not self._patterns or any(fnmatchcase(name, given) for name in names for given in self._patterns)
 
-    def _parts(self, jobs: Sequence[JobState]) -> Iterator[tuple[JobState, JobParts]]:
+    def _parts(self, jobs: Sequence[JobState], recipes: JobRecipes) -> Iterator[tuple[JobState, JobParts]]:
         """Each job with what belongs to it, in order; some are read while others are written."""
-        reader = JobReader(self._tuner, self._timing)
+        reader = JobReader(self._tuner, self._timing, recipes.learn)
         side_by_side = isinstance(self._tuner, PagedAccount) and self._endpoint.provider != "local"
         readers = READERS if side_by_side else 1
         rest = iter(jobs)

@@ -9,14 +9,15 @@ from urllib.parse import urlsplit
 
 from luthier.errors import Partial
 from luthier.importing.job_reading import AGAIN, AccountFile, JobParts
+from luthier.importing.job_recipes import JobRecipes, KnownRecipe
 from luthier.importing.place_runs import PlaceRuns
 from luthier.importing.records import Happened, ImportedItem
-from luthier.tasks.task import Task
+from luthier.techniques.finetune import FineTune
 from luthier.tracking.runs import MlflowRun
 from luthier.tracking.stores import experiment_called
 from luthier.tuning.job import Job
 from luthier.tuning.job_record import LONGEST_QUOTE, LONGEST_TAG, JobRecord
-from luthier.tuning.job_runs import TuneRun, take_over
+from luthier.tuning.job_runs import TuneRun, adopt_recipe, take_over
 from luthier.tuning.training_costs import CostForecast
 from luthier.tuning.tuners.tuner import JobState, Tuner
 
@@ -29,13 +30,13 @@ class JobWriter:
     Args:
         tuner: the service.
         runs: that the store has of its jobs.
-        task: what the jobs were trained for; `None` where that is not known.
+        recipes: reads how the models of jobs are asked.
         write: `False` to say only what would change.
     """
 
-    def __init__(self, tuner: Tuner, runs: PlaceRuns, task: Task | None = None, *, write: bool = True) -> None:
-        self._tuner, self._runs, self._task, self._write = tuner, runs, task, write
-        self._experiment: str | None = None
+    def __init__(self, tuner: Tuner, runs: PlaceRuns, recipes: JobRecipes, *, write: bool = True) -> None:
+        self._tuner, self._runs, self._recipes, self._write = tuner, runs, recipes, write
+        self._experiments: dict[str, str] = {}
 
     def left(self, job: JobState, note: str) -> ImportedItem:
         """A job whose run is left as it is."""
@@ -51,26 +52,32 @@ class JobWriter:
         from mlflow.exceptions import MlflowException
 
         run = self._runs.of(job)
-        digest = parts.digest(job)
+        recipe = self._recipes.of(job, parts)
+        lacks_recipe = recipe.spec is not None and run is not None and not run.has_recipe
         note = "" if job.base_model else "the service does not say which model it was trained from"
-        if run is not None and run.imported is not None and run.import_digest == digest:
+        if run is not None and run.imported is not None and run.import_digest == parts.digest(job) and not lacks_recipe:
             return _item(job, "unchanged", run.run_id, note)
         happened: Happened = "new" if run is None else "updated"
         if self._write:
             try:
                 if run is None:
-                    run = take_over(job, self._tuner.place, None, self._experiment_id(), {"imported": _now()})
-                _write_job(run, job, parts, self._tuner)
+                    place, experiment = self._tuner.place, self._experiment_of(recipe)
+                    run = take_over(job, place, recipe.spec, experiment, {"imported": _now()})
+                elif lacks_recipe:
+                    assert recipe.spec is not None
+                    adopt_recipe(run, recipe.spec)
+                _write_job(run, job, parts, self._tuner, recipe.spec)
             except MlflowException as error:
                 quote = " ".join(str(error).split())[:LONGEST_QUOTE]
                 raise Partial(f"the tracking store cannot be written to ({quote})") from error
         return _item(job, happened, None if run is None else run.run_id, note)
 
-    def _experiment_id(self) -> str:
-        if self._experiment is None:
-            host = urlsplit(self._tuner.place).netloc or self._tuner.place
-            self._experiment = experiment_called(f"imported from {host}" if self._task is None else self._task.name)
-        return self._experiment
+    def _experiment_of(self, recipe: KnownRecipe) -> str:
+        host = urlsplit(self._tuner.place).netloc or self._tuner.place
+        name = recipe.spec.task.name if recipe.spec is not None and recipe.is_of_task else f"imported from {host}"
+        if name not in self._experiments:
+            self._experiments[name] = experiment_called(name)
+        return self._experiments[name]
 
 
 def _item(job: JobState, happened: Happened, run_id: str | None, note: str) -> ImportedItem:
@@ -79,11 +86,12 @@ def _item(job: JobState, happened: Happened, run_id: str | None, note: str) -> I
     )
 
 
-def _write_job(run: TuneRun, state: JobState, parts: JobParts, tuner: Tuner) -> None:
+def _write_job(run: TuneRun, state: JobState, parts: JobParts, tuner: Tuner, spec: FineTune | None) -> None:
     """Writes everything; the end of the run comes last, so that a run that has ended is whole."""
     tuned = None
-    if run.has_recipe and state.status == "succeeded" and state.tuned_model is not None:
-        tuned = Job(run, state, tuner, run.spec()).spec
+    if state.status == "succeeded" and state.tuned_model is not None:
+        own = run.spec() if run.has_recipe and run.imported is None else spec
+        tuned = None if own is None else Job(run, state, tuner, own).spec
     record = JobRecord(run.run_id)
     ended = _end_of(state, parts)
 

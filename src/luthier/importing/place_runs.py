@@ -33,8 +33,13 @@ class PlaceRuns:
         """The run of a job, if there is one."""
         return self._by_job.get(job.id) or (None if job.token is None else self._by_token.get(job.token))
 
-    def why_left(self, job: JobState) -> str | None:
-        """Why nothing needs to be read of a job, empty where its run is whole; `None` where it must be read."""
+    def why_left(self, job: JobState, *, wants_recipe: bool = False) -> str | None:
+        """Why nothing needs to be read of a job, empty where its run is whole; `None` where it must be read.
+
+        Args:
+            job: as the service lists it.
+            wants_recipe: whether a run that lacks its recipe is not whole.
+        """
         run = self.of(job)
         if run is None:
             return None
@@ -43,4 +48,5 @@ class PlaceRuns:
         ended = run.status != "RUNNING"
         if run.imported is None:
             return "" if ended else None
-        return "" if ended and job.ended and run.is_whole else None
+        is_whole = run.is_whole and (run.has_recipe or not wants_recipe)
+        return "" if ended and job.ended and is_whole else None
