@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -19,6 +20,7 @@ from luthier.techniques.prompt.settings import Method
 __all__ = ["AnswerSet", "UnreadableRecipe", "answer_set", "task_of_labels"]
 
 MOST_LABELS = 200
+LONGEST_NAME = 40
 LONGEST_LABEL = 64
 MOST_WORDS = 6
 """Words of a label; what is longer is a sentence."""
@@ -79,13 +81,12 @@ class AnswerSet:
         return "json" if self.json else "score" if compares else "text"
 
 
-def answer_set(said: Mapping[str, int], task: Task | None = None, name: str = "imported") -> AnswerSet:
+def answer_set(said: Mapping[str, int], task: Task | None = None) -> AnswerSet:
     """The closed set that these answers are.
 
     Args:
         said: answers as they stand in the file, and how often.
         task: whose labels they must be; one is made of them when absent.
-        name: of the task that is made.
 
     Raises:
         UnreadableRecipe: they are free text, or no labels of the task.
@@ -107,7 +108,7 @@ def answer_set(said: Mapping[str, int], task: Task | None = None, name: str = "i
     ratings = {answer: found["number"] for answer in cores if (found := ONE_RATING.fullmatch(cores[answer]))}
     if len(ratings) == len(said):
         cores = ratings
-    task = _made_task(name, said, cores) if task is None else task
+    task = _made_task(said, cores) if task is None else task
     labels = _labels(task, said, cores)
     as_asked = json_values is not None and all(
         answer.strip() == _as_asked(task, json_values[answer]) for answer in json_values
@@ -116,10 +117,26 @@ def answer_set(said: Mapping[str, int], task: Task | None = None, name: str = "i
     return AnswerSet(task, as_asked, _words(task, said, labels, shown, cores), labels)
 
 
-def task_of_labels(name: str, labels: Sequence[str]) -> Task:
-    """A task of these labels, all there are: a rating where they are a scale in order."""
+def task_of_labels(labels: Sequence[str]) -> Task:
+    """A task of these labels, all there are: a rating where they are a scale in order.
+
+    Equal labels make equal tasks, so that models of one task can be compared wherever they come from.
+
+    Examples:
+        >>> task_of_labels(["1", "2", "3"]).name, task_of_labels(["good", "so-so", "bad"]).name
+        ('rating-1-to-3', 'good-so-so-bad')
+    """
     numbers = [number for number in map(number_of, labels) if number is not None]
-    return Task(name, type="rating" if _scale(numbers) == list(labels) else "classification", labels=list(labels))
+    return _task("rating" if _scale(numbers) == list(labels) else "classification", labels)
+
+
+def _task(kind: str, labels: Sequence[str]) -> Task:
+    told = f"rating-{labels[0]}-to-{labels[-1]}" if kind == "rating" else "-".join(labels)
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", told).strip("-.")
+    if len(plain) > LONGEST_NAME or not plain:
+        digest = hashlib.sha256(json.dumps(labels).encode()).hexdigest()[:8]
+        plain = f"{plain[: LONGEST_NAME - 9].rstrip('-.')}-{digest}".lstrip("-")
+    return Task(plain, type=kind, labels=list(labels))
 
 
 def _as_asked(task: Task, value: str) -> str:
@@ -144,7 +161,7 @@ def _json_values(said: Mapping[str, int]) -> dict[str, str] | None:
     return values if len(keys) == 1 else None
 
 
-def _made_task(name: str, said: Mapping[str, int], cores: Mapping[str, str]) -> Task:
+def _made_task(said: Mapping[str, int], cores: Mapping[str, str]) -> Task:
     counted: Counter[str] = Counter()
     spelled: dict[str, str] = {}
     for answer, times in sorted(said.items(), key=lambda one: -one[1]):
@@ -158,7 +175,7 @@ def _made_task(name: str, said: Mapping[str, int], cores: Mapping[str, str]) -> 
         raise UnreadableRecipe(f"its answers are all {_quote(labels[0])}, and a task has two labels at least")
     scale = _scale(numbers) if labels == [spelling(number) for number in numbers] else None
     if scale is not None:
-        return Task(name, type="rating", labels=scale)
+        return task_of_labels(scale)
     sentences = [label for label in labels if len(label) > LONGEST_LABEL or len(label.split()) > MOST_WORDS]
     many = len(labels) > MOST_LABELS or 2 * len(labels) > counted.total()
     if sentences or many or any("\n" in label for label in labels):
@@ -166,7 +183,7 @@ def _made_task(name: str, said: Mapping[str, int], cores: Mapping[str, str]) -> 
         raise UnreadableRecipe(f"its answers are free text ({said_so}); imports know labels and ratings")
     if len(numbers) == len(labels) and len(labels) > 2:
         labels.sort(key=lambda label: number_of(label) or 0.0)
-    return Task(name, labels=labels)
+    return _task("classification", labels)
 
 
 def _scale(numbers: Sequence[float]) -> list[str] | None:

@@ -111,13 +111,12 @@ class _Line:
         return self.style, self.system, self.shown
 
 
-def recipe_of(content: bytes, task: Task | None = None, *, name: str = "imported") -> TrainingRecipe:
+def recipe_of(content: bytes, task: Task | None = None) -> TrainingRecipe:
     """The recipe of a training file.
 
     Args:
         content: JSON lines of chat turns, or of prompts and completions, with or without a byte order mark.
         task: whose labels the answers must be; one is made of them when absent.
-        name: of the task that is made.
 
     Raises:
         UnreadableRecipe: it is none that Luthier has; the message says why.
@@ -142,7 +141,7 @@ def recipe_of(content: bytes, task: Task | None = None, *, name: str = "imported
     first: UnreadableRecipe | None = None
     for group in ranked[: MOST_PROMPTS if task is not None else 1]:
         try:
-            return _recipe(group, count, task, name)
+            return _recipe(group, count, task)
         except UnreadableRecipe as error:
             first = first or error
     assert first is not None
@@ -165,7 +164,7 @@ def _need_one_prompt(ranked: Sequence[Sequence[_Line]], count: int, task: Task |
     )
 
 
-def _recipe(lines: Sequence[_Line], count: int, task: Task | None, name: str) -> TrainingRecipe:
+def _recipe(lines: Sequence[_Line], count: int, task: Task | None) -> TrainingRecipe:
     style, system, shown = lines[0].prompt
     if shown:
         raise UnreadableRecipe(
@@ -175,8 +174,8 @@ def _recipe(lines: Sequence[_Line], count: int, task: Task | None, name: str) ->
     key = _letter_key([line.turn for line in lines])
     turns = [line.turn if key is None else line.turn.removesuffix(key[0]) for line in lines]
     said = [line.answer if key is None else key[1].get(line.answer.strip(), line.answer) for line in lines]
-    made = task_of_labels(name, list(key[1].values())) if key is not None and task is None else task
-    answers = answer_set(Counter(said), made, name)
+    made = task_of_labels(list(key[1].values())) if key is not None and task is None else task
+    answers = answer_set(Counter(said), made)
     column = answers.task.text
     words = constant_words(turns)
     texts = [words.text_of(turn) for turn in turns]

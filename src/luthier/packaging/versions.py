@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from luthier.errors import ModelError
 from luthier.packaging import flavor
+from luthier.packaging.lacking_stores import is_lacking, log_into_run
 from luthier.packaging.recorded_answers import RecordedAnswers
 from luthier.packaging.recording import record_answers
 from luthier.reporting.markdown import escaped
@@ -25,7 +26,6 @@ from luthier.tracking.version_descriptions import described_metrics, intervals_o
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
-    from mlflow.models.model import ModelInfo
 
     from luthier.engine.engine import Engine
 
@@ -44,7 +44,7 @@ class Logged:
 
     Attributes:
         model_uri: what `mlflow models` and `luthier score` take: by alias, else by version, else by model id.
-        model_id: MLflow's id of the logged model.
+        model_id: MLflow's id of the logged model; `None` in a store that has none, where it is in the run's artifacts.
         run_id: the run it was logged in; where it was measured, the run that measured it.
         name: registered name, `None` if it was not registered.
         version: registered version.
@@ -53,7 +53,7 @@ class Logged:
     """
 
     model_uri: str
-    model_id: str
+    model_id: str | None
     run_id: str
     name: str | None = None
     version: str | None = None
@@ -69,6 +69,7 @@ def log_fitted_model(
     alias: str | None = None,
     input_example: pd.DataFrame | None = None,
     engine: Engine | None = None,
+    version_tags: Mapping[str, str] | None = None,
 ) -> Logged:
     """Packages what was fitted as an MLflow model; see `luthier.log`.
 
@@ -79,6 +80,7 @@ def log_fitted_model(
         alias: alias for that version.
         input_example: rows kept with the model, for the UI and serving tests.
         engine: the one whose journal has what the service answered to the rows; the process's own when absent.
+        version_tags: further tags of the version, which it has from its first moment.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -99,25 +101,26 @@ def log_fitted_model(
                 run_id = run.run_id
                 run.log_fitted(fitted)
                 run.log_spec(fitted.spec)
-                info = _log(fitted, run_id, tags, prompt_uri, input_example)
+                found = _log(fitted, run_id, tags, prompt_uri, input_example)
         else:
             recorded = record_answers(fitted, run_id, engine)
-            info = _log(fitted, run_id, tags, prompt_uri, input_example, recorded)
-        logged = Logged(info.model_uri, info.model_id, run_id, prompt_uri=prompt_uri)
+            found = _log(fitted, run_id, tags, prompt_uri, input_example, recorded)
+        model_uri, model_id = found
+        logged = Logged(model_uri, model_id, run_id, prompt_uri=prompt_uri)
         if register is None:
             return logged
         client = mlflow.MlflowClient()
         # MLflow's own lines about it go to stderr; a failure raises all the same.
         with contextlib.redirect_stderr(io.StringIO()):
-            asks = asks_tag(fitted.spec)
-            version = mlflow.register_model(info.model_uri, register, tags=tags | asks).version
+            of_version = tags | asks_tag(fitted.spec) | dict(version_tags or {})
+            version = mlflow.register_model(model_uri, register, tags=of_version).version
         write_description(register, version, model_description(fitted.spec, client.get_run(run_id)), run_id)
         if alias is not None:
             client.set_registered_model_alias(register, alias, version)
     except MlflowException as error:
         raise ModelError(f"MLflow refused the model: {error.message}") from error
     uri = f"models:/{register}@{alias}" if alias else f"models:/{register}/{version}"
-    return Logged(uri, info.model_id, run_id, register, str(version), alias, prompt_uri)
+    return Logged(uri, model_id, run_id, register, str(version), alias, prompt_uri)
 
 
 def _log(
@@ -127,23 +130,29 @@ def _log(
     prompt_uri: str | None,
     example: pd.DataFrame | None,
     recorded: RecordedAnswers | None = None,
-) -> ModelInfo:
-    """The model in the experiment of its run, with that run's metrics, data and settings."""
+) -> tuple[str, str | None]:
+    """URI and id of the model in the experiment of its run, with that run's metrics, data and settings."""
     import mlflow
+    from mlflow.exceptions import MlflowException
     from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
     run = mlflow.MlflowClient().get_run(run_id)
-    model = mlflow.initialize_logged_model(
-        # MLflow takes no dot in a model's name, and a spec of a grid has some.
-        name=fitted.spec.name.replace(".", "-"),
-        source_run_id=run_id,
-        tags={**tags, MLFLOW_RUN_NOTE: model_description(fitted.spec, run)},
-        params=dict(run.data.params),
-        # Else it would belong to the experiment that is active, which is MLflow's Default.
-        experiment_id=run.info.experiment_id,
-    )
+    try:
+        model = mlflow.initialize_logged_model(
+            # MLflow takes no dot in a model's name, and a spec of a grid has some.
+            name=fitted.spec.name.replace(".", "-"),
+            source_run_id=run_id,
+            tags={**tags, MLFLOW_RUN_NOTE: model_description(fitted.spec, run)},
+            params=dict(run.data.params),
+            # Else it would belong to the experiment that is active, which is MLflow's Default.
+            experiment_id=run.info.experiment_id,
+        )
+    except MlflowException as error:
+        if not is_lacking(error):
+            raise
+        return log_into_run(fitted, run_id, tags, example, recorded), None
     link_metrics(run, model.model_id)
-    return mlflow.models.Model.log(
+    info = mlflow.models.Model.log(
         artifact_path=None,
         model_id=model.model_id,
         flavor=flavor,
@@ -160,6 +169,7 @@ def _log(
         # Also where there are none: a model without the file is one of an earlier Luthier, and its run is searched.
         recorded=recorded or RecordedAnswers(),
     )
+    return info.model_uri, info.model_id
 
 
 def link_metrics(run: Run, model_id: str) -> None:

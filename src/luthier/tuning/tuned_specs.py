@@ -16,7 +16,7 @@ from luthier.outputs import check_file, write_file
 from luthier.tasks.task import Task
 from luthier.techniques.finetune import FineTune, Tuned
 
-__all__ = ["TunedSpecFile", "tuned_spec", "write_spec"]
+__all__ = ["TunedSpecFile", "plain_name", "tuned_spec", "write_spec"]
 
 LONGEST_NAME = 64
 
@@ -74,12 +74,22 @@ def tuned_spec(spec: FineTune, tuned: Tuned, name: str | None = None) -> FineTun
         name: what it is called, a file's name for instance; the recipe's name and `-tuned` when absent.
     """
     given = name if name is not None else f"{spec.untuned().name}-tuned"
+    return spec.with_tuned(tuned, name=plain_name(given) or "tuned")
+
+
+def plain_name(given: str) -> str:
+    """A name that a spec may have, whatever a file or a model is called; empty where nothing is left of it.
+
+    Examples:
+        >>> plain_name("über uns"), plain_name("stars:v2")
+        ('ber-uns', 'stars-v2')
+    """
     # A job that was paid for is not lost for what its file is called.
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", given).lstrip("._-") or "tuned"
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", given).lstrip("._-")
     if len(plain) > LONGEST_NAME:
         # What tells checkpoints apart stands at the end.
         plain = f"{plain[: LONGEST_NAME - 9]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
-    return spec.with_tuned(tuned, name=plain)
+    return plain
 
 
 def write_spec(spec: FineTune, target: TunedSpecFile) -> Path:
