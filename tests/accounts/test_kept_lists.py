@@ -124,7 +124,7 @@ def test_the_accounts_of_a_working_folder_are_those_of_its_endpoint_files_with_a
     found = {Path(one.where).name: one for one in configured_endpoints(tmp_path)}
     assert [*found] == ["again.yaml", "azure.yaml", "broken.yaml", "openai.yaml", "the embedded server"]
     assert found["again.yaml"].why_not == found["the embedded server"].why_not == ""
-    assert "not filled in" in found["azure.yaml"].why_not
+    assert "YOUR-RESOURCE" in found["azure.yaml"].why_not
     assert "OPENAI_API_KEY is not set" in found["openai.yaml"].why_not
     assert "broken.yaml" in found["broken.yaml"].why_not and found["broken.yaml"].endpoint is None
 

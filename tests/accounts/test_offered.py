@@ -180,6 +180,7 @@ def test_azure_tells_of_its_data_plane_alone_when_the_endpoint_has_no_resource(
 ) -> None:
     azure.data_models = [MINI]
     (found,) = offered_models(endpoint.model_copy(update={"resource": None})).whole()
+    assert (found.name, found.version) == ("gpt-4.1-mini", "2025-04-14")
     assert (found.lifecycle, found.created) == ("generally-available", 1_744_588_800)
     assert (found.retires, found.fine_tuning_until) == (date(2026, 10, 14), date(2026, 10, 14))
     assert found.can_be_tuned and found.retirement_is_planned is None and found.format is None

@@ -147,7 +147,7 @@ def _why_not(where: str, endpoint: Endpoint) -> str:
     variable, parts = endpoint.key_variable, urlsplit(endpoint.address)
     host = parts.hostname or ""
     if TO_FILL_IN in (endpoint.base_url or ""):
-        return f"{where} is not filled in: base_url is {endpoint.base_url}."
+        return f"its base_url is not filled in yet: {endpoint.base_url}"
     if variable is not None and not os.environ.get(variable, "").strip():
         return f"{variable} is not set."
     if endpoint.provider == "local" or host in LOOPBACK:

@@ -71,7 +71,7 @@ def _served(endpoint: Endpoint, credential: Any) -> Listed[OfferedModel]:
     found: list[OfferedModel] = []
     try:
         for page in _pages(sdk.connected().with_options(max_retries=TRIES_AGAIN, timeout=LONGEST_SECONDS), endpoint):
-            found += map(_of_the_service, page)
+            found += map(_of_azure if endpoint.provider == "azure" else _of_the_service, page)
     except openai.OpenAIError as error:
         failure = translated(error, endpoint, sdk.secrets, "listing the models", changes=False)
         return Listed(tuple(found), failure)
@@ -126,6 +126,15 @@ def _of_the_service(told: Mapping[str, Any]) -> OfferedModel:
         context_tokens=contexts[0] if contexts else None,
         capabilities=capabilities | _texts({name: value for name, value in told.items() if name not in READ}),
     )
+
+
+def _of_azure(told: Mapping[str, Any]) -> OfferedModel:
+    """Azure's data plane writes name and version as one, as in gpt-4.1-mini-2025-04-14."""
+    model = _of_the_service(told)
+    name = model.id.removesuffix(f"-{model.model.snapshot}")
+    if model.model.is_tuned or name == model.id:
+        return model
+    return replace(model, name=name, version=model.id.removeprefix(f"{name}-"))
 
 
 def _of_the_account(told: Any) -> OfferedModel:

@@ -53,7 +53,7 @@ class OfferedModel:
         model: what it is.
         created: Unix time; `None` where the service does not say.
         owned_by: as the service says.
-        name: at Azure, what a deployment names it by, beside its version; elsewhere `None`.
+        name: at Azure, what a deployment names it by, beside its version; `None` elsewhere, and where it is the id.
         version: at Azure, the model's version.
         format: at Azure, who made the model, such as `OpenAI`.
         lifecycle: at Azure, such as `GenerallyAvailable` or `Deprecated`.

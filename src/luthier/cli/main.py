@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from io import TextIOWrapper
@@ -90,6 +91,8 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         # Results and progress go to two streams; in one log file they keep their order.
         sys.stdout.reconfigure(line_buffering=True)
+    # It warns in fifteen lines of what the error says in one: that no one has signed in.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     try:
         status = app(standalone_mode=False)
     except LuthierError as error:
