@@ -142,6 +142,7 @@ def test_the_version_is_tagged_with_where_it_comes_from(model: lt.Model, train: 
     assert version.tags["luthier.task"] == "stars"
     assert version.tags["luthier.technique"] == "prompt"
     assert version.tags["luthier.base_model"] == "stars-model"
+    assert version.tags["luthier.model_key"] == "stars-model"
     assert version.tags["luthier.digest.train"] == task.rows(train).digest_of(["text"])
 
 

@@ -4,12 +4,13 @@ import pytest
 
 from luthier.endpoints import Budget, Endpoint, Price, Request, Usage, azure, compatible, embedded, openai
 from luthier.errors import UserError
-from luthier.providers.prices import PriceBook, base_model_of, price_needed
+from luthier.providers.prices import PriceBook, price_needed
 from luthier.providers.tokens import TokenGuess, request_units, text_units
 from tests.questions import question
 
 MILLION = Usage(input_tokens=100_000, output_tokens=100_000)
 HERE = "http://127.0.0.1:1/v1"
+AZURE = "https://r.openai.azure.com"
 
 
 @pytest.mark.parametrize(
@@ -77,9 +78,46 @@ def test_long_contexts_cost_their_tier() -> None:
     assert long > 2.5 * short
 
 
-def test_base_models() -> None:
-    assert base_model_of("gpt-4o") == "gpt-4o"
-    assert base_model_of("ft:gpt-4o-2024-08-06:org::x:ckpt-step-3") == "gpt-4o-2024-08-06"
+@pytest.mark.parametrize(
+    ("endpoint", "same"),
+    [
+        (openai("ft:gpt-4.1-mini-2025-04-14:org::x:ckpt-step-3"), openai("gpt-4.1-mini")),
+        (azure("gpt-4.1-mini-2025-04-14.ft-0a1b-stars", AZURE), azure("gpt-4.1-mini", AZURE)),
+        (azure("gpt-35-turbo-0125", AZURE), azure("gpt-3.5-turbo-0125", AZURE)),
+        (azure("gpt-35-turbo-0125.ft-0a1b", AZURE), azure("gpt-3.5-turbo-0125", AZURE)),
+        (azure("prod", AZURE, priced_as="gpt-35-turbo-0125"), azure("gpt-3.5-turbo-0125", AZURE)),
+        (
+            compatible("llama3.3-70b", "https://api.cerebras.ai/v1"),
+            compatible("llama-3.3-70b", "https://api.cerebras.ai/v1"),
+        ),
+        (
+            Endpoint(provider="fireworks", model="accounts/fireworks/models/llama-v3p1-8b-instruct"),
+            compatible("accounts/fireworks/models/llama-v3p1-8b-instruct", "https://api.fireworks.ai/inference/v1"),
+        ),
+        (
+            Endpoint(provider="together", model="meta-llama/Llama-3.3-70B-Instruct-Turbo"),
+            compatible("meta-llama/Meta-Llama-3.3-70B-Instruct-Turbo", "https://api.together.xyz/v1"),
+        ),
+    ],
+)
+def test_a_model_costs_the_same_under_each_of_its_names(endpoint: Endpoint, same: Endpoint) -> None:
+    book = PriceBook()
+    assert book.known(same)
+    assert book.cost(endpoint, MILLION) == pytest.approx(book.cost(same, MILLION))
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        # Together lists other precisions of it, which cost something else.
+        Endpoint(provider="together", model="meta-llama/Meta-Llama-3-70B-Instruct"),
+        Endpoint(provider="fireworks", model="accounts/me/models/llama-v3p1-8b-instruct"),
+        azure("prod", AZURE),
+        compatible("qwen/no-such-model-1b:free", "https://openrouter.ai/api/v1"),
+    ],
+)
+def test_a_price_is_unknown_where_the_name_does_not_tell_the_whole(endpoint: Endpoint) -> None:
+    assert not PriceBook().known(endpoint)
 
 
 def test_a_guess_learns_from_what_was_counted() -> None:

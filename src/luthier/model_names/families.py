@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from re import Pattern
 
-__all__ = ["FILE", "family_and_snapshot", "first_word", "without_packing"]
+__all__ = ["FILE", "family_and_snapshot", "first_word", "packing", "without_packing"]
 
 Substitution = tuple[Pattern[str], str]
 
@@ -109,6 +109,16 @@ def without_packing(name: str) -> str:
         ('qwen2.5-7b-instruct', 'llama-3.3-70b-instruct')
     """
     return SERVED.sub("", PACKING.sub("", name.lower()))
+
+
+def packing(name: str) -> str:
+    """What `without_packing` takes off a name.
+
+    Examples:
+        >>> packing("Qwen2.5-7B-Instruct-Q4_K_M"), packing("Llama-3.3-70B-Instruct")
+        ('-q4_k_m', '')
+    """
+    return name.lower()[len(without_packing(name)) :]
 
 
 def first_word(name: str) -> str:

@@ -67,6 +67,16 @@ class ModelName:
         return cls(vendor, family or "", snapshot, job, None if read["step"] is None else int(read["step"]))
 
     @property
+    def spelled(self) -> str:
+        """Family and snapshot of the base model in one word, as its maker writes them.
+
+        Examples:
+            >>> ModelName("openai", "gpt-4.1-mini", "2025-04-14", "abc").spelled
+            'gpt-4.1-mini-2025-04-14'
+        """
+        return f"{self.family}-{self.snapshot}" if self.snapshot else self.family
+
+    @property
     def base(self) -> ModelName:
         """The model that it was fine-tuned from; itself for a base model."""
         return ModelName(self.vendor, self.family, self.snapshot)

@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
-from luthier.model_names.families import FILE, family_and_snapshot, first_word, without_packing
+from luthier.model_names.families import FILE, family_and_snapshot, first_word, packing, without_packing
 from luthier.model_names.model_name import ModelName
 from luthier.model_names.vendors import FAMILY_VENDORS, PASSED_ON, known_vendor
 
-__all__ = ["parse_model_name"]
+__all__ = ["parse_model_name", "parse_tuned_name", "served_as"]
 
 OPENAI_TUNED = re.compile(r"ft:(?P<base>[^:]+):[^:]*:[^:]*:(?P<job>[^:]+)(?::ckpt-step-(?P<step>\d+))?")
 OLD_TUNED = re.compile(r"(?P<base>ada|babbage|curie|davinci):ft-(?P<job>.+)")
@@ -72,6 +72,42 @@ def parse_model_name(name: str, *, version: str | None = None, vendor: str | Non
         'meta/llama-3.3-70b-instruct'
     """
     return _parsed(name.strip(), (version or "").strip().lower(), vendor)
+
+
+def parse_tuned_name(name: str, *, base: str, job: str, checkpoint: int | None = None) -> ModelName:
+    """The result of a job, by its name as far as that tells, and by what is known of the job.
+
+    Args:
+        name: of the tuned model, as the service spells it.
+        base: what was trained.
+        job: the service's id of the job; used where the name has no id of its own.
+        checkpoint: training step; used likewise.
+
+    Examples:
+        >>> parse_tuned_name("ftchkpt-0a1b", base="gpt-4.1-mini-2025-04-14", job="ftjob-1").key
+        'openai/gpt-4.1-mini@2025-04-14#0a1b'
+        >>> parse_tuned_name("me/Qwen2.5-7B-stars-1f2e", base="Qwen/Qwen2.5-7B-Instruct", job="ft-1f2e").key
+        'alibaba/qwen2.5-7b-instruct#ft-1f2e'
+    """
+    model = parse_model_name(name)
+    if not model.is_tuned:
+        return replace(parse_model_name(base).base, job=job, checkpoint=checkpoint)
+    if AZURE_CHECKPOINT.fullmatch(model.family):
+        return replace(parse_model_name(base).base, job=model.job)
+    return model
+
+
+def served_as(name: str) -> str:
+    """What a name says of precision and serving, which its key leaves out; equal where prices may be compared.
+
+    Examples:
+        >>> served_as("meta-llama/Llama-3.3-70B-Instruct-Turbo"), served_as("qwen/qwq-32b:free"), served_as("o4-mini")
+        ('-turbo', ':free', '')
+    """
+    stem, colon, tag = name.lower().rpartition(":")
+    if not (colon and stem and tag in SERVED_TAGS):
+        stem, tag = name, ""
+    return packing(FILE.sub("", stem.lower()).replace(":", "-")) + (f":{tag}" if tag else "")
 
 
 @lru_cache(maxsize=8192)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from luthier.errors import UserError
+from luthier.model_names import parse_model_name, served_as
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Usage
 
-__all__ = ["PriceBook", "base_model_of", "price_cure", "price_needed"]
+__all__ = ["PriceBook", "price_cure", "price_needed"]
 
-LISTED: dict[str, str] = {"openai": "openai", "azure": "azure"}
+LISTED = {"openai": "openai", "azure": "azure", "together": "together", "fireworks": "fireworks"}
 """Our providers that are entries of the price list, by the name the list gives them."""
 
 BATCH_SHARE: dict[str, float] = {"openai": 0.5, "azure": 0.5}
@@ -55,20 +55,6 @@ def sum_if_known(amounts: Iterable[float | None]) -> float | None:
             return None
         total += amount
     return total
-
-
-def base_model_of(model: str) -> str:
-    """The model a fine-tune was made from, by the names OpenAI and Azure give their fine-tunes.
-
-    Examples:
-        >>> base_model_of("ft:gpt-4o-mini-2024-07-18:org:stars:abc:ckpt-step-9")
-        'gpt-4o-mini-2024-07-18'
-        >>> base_model_of("gpt-4.1-mini-2025-04-14.ft-0123abcd-stars")
-        'gpt-4.1-mini-2025-04-14'
-    """
-    if model.startswith("ft:"):
-        return model.split(":")[1]
-    return re.sub(r"\.ft-[0-9a-f]+(-.*)?$", "", model)
 
 
 class PriceBook:
@@ -118,7 +104,7 @@ class PriceBook:
             return lambda usage: 0.0
         names = [endpoint.priced_as] if endpoint.priced_as else [endpoint.model, reported_model]
         for name in filter(None, names):
-            for candidate in dict.fromkeys((name, base_model_of(name))):
+            for candidate in _spellings(name, endpoint):
                 listings = _listings(candidate, endpoint)
                 if len(listings) == 1:
                     live = _listed(listings[0])
@@ -200,6 +186,12 @@ def _rate(price: Any) -> _Rate | None:
         return None
 
 
+def _spellings(name: str, endpoint: Endpoint) -> Iterable[str]:
+    """The name, then that of the base model of a fine-tune; what Azure spells its own way also as OpenAI does."""
+    model = parse_model_name(name)
+    return dict.fromkeys((name, model.spelled) if model.is_tuned or endpoint.provider == "azure" else (name,))
+
+
 def _listings(name: str, endpoint: Endpoint) -> list[Listing]:
     """The entries of the price list that may count at an endpoint; several where it cannot be told which does.
 
@@ -219,6 +211,13 @@ def _listings(name: str, endpoint: Endpoint) -> list[Listing]:
 
     own = LISTED.get(endpoint.provider)
     here = listing(name, own) if own is not None else listing(name, None, endpoint.address)
+    if not here:
+        try:
+            provider = snapshot.find_provider(None, own, None if own else endpoint.address)
+        except LookupError:
+            pass
+        else:
+            here = _one_price(Listing(str(provider.id), model) for model in _same_model(name, provider))
     if here or not endpoint.priced_as:
         return here
     prefix, _, rest = name.partition("/")
@@ -226,7 +225,21 @@ def _listings(name: str, endpoint: Endpoint) -> list[Listing]:
     found = listing(name, None) or (listing(rest, named.id) if named is not None else [])
     if not found:
         found = [entry for provider in snapshot.providers for entry in listing(name, provider.id)]
-    return found[:1] if len({_rates_listed(entry) for entry in found}) == 1 else found
+    return _one_price(found) or found
+
+
+def _one_price(found: Iterable[Listing]) -> list[Listing]:
+    """One of several entries that cost the same; none where they do not."""
+    entries = list(found)
+    return entries[:1] if len({_rates_listed(entry) for entry in entries}) == 1 else []
+
+
+def _same_model(name: str, provider: Any) -> list[str]:
+    """What a provider of the list calls the model of a name, in the precision and service that the name tells."""
+    wanted, served = parse_model_name(name), served_as(name)
+    found = (one for one in provider.models if served_as(one.id) == served and parse_model_name(one.id) == wanted)
+    # Some entries are not found by their own id, or another is.
+    return [str(one.id) for one in found if provider.find_model(one.id.lower()) is one]
 
 
 def _rates_listed(listing: Listing) -> tuple[float | None, ...]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
+from luthier.model_names import ModelName, parse_model_name, parse_tuned_name
 from luthier.spec import Fitted, Spec
 from luthier.tables import utf8_frame
-from luthier.techniques import read_fitted
+from luthier.techniques import FineTune, read_fitted
 from luthier.tracking.store_file import REGISTERED
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "MlflowRun",
     "begin_run",
     "fitted_of_run",
+    "model_of",
     "run_of",
     "runs_of_fitted",
     "spec_tags",
@@ -47,6 +49,7 @@ TAGS = {
     "spec": "luthier.spec",
     "technique": "luthier.technique",
     "base_model": "luthier.base_model",
+    "model_key": "luthier.model_key",
     "partial": "luthier.partial",
     "grid": "luthier.grid",
     "fitted_digest": "luthier.digest.fitted",
@@ -344,17 +347,34 @@ def run_of(
         client.set_terminated(run.run_id, status=status)
 
 
+def model_of(spec: Spec) -> ModelName | None:
+    """The model that answers; `None` where there is none or a deployment's name does not tell."""
+    if isinstance(spec, FineTune) and (tuned := spec.tuned) is not None:
+        return parse_tuned_name(tuned.model, base=tuned.base_model, job=tuned.job, checkpoint=tuned.checkpoint_step)
+    if spec.endpoint is None:
+        return None
+    model = parse_model_name(spec.endpoint.model)
+    # Two deployments of one name need not be of one model.
+    return None if spec.endpoint.provider == "azure" and model.vendor is None else model
+
+
 def spec_tags(spec: Spec) -> dict[str, str]:
     """Tags that say what was measured."""
     grid = {} if spec.grid_point is None else {TAGS["grid"]: spec.grid_point.grid}
-    return grid | {
-        TAGS["task"]: spec.task.name,
-        TAGS["task_digest"]: spec.task.digest,
-        TAGS["spec"]: spec.name,
-        TAGS["spec_digest"]: spec.digest,
-        TAGS["technique"]: spec.technique,
-        TAGS["base_model"]: spec.base_model,
-    }
+    model = model_of(spec)
+    named = {} if model is None else {TAGS["model_key"]: model.key}
+    return (
+        grid
+        | named
+        | {
+            TAGS["task"]: spec.task.name,
+            TAGS["task_digest"]: spec.task.digest,
+            TAGS["spec"]: spec.name,
+            TAGS["spec_digest"]: spec.digest,
+            TAGS["technique"]: spec.technique,
+            TAGS["base_model"]: spec.base_model,
+        }
+    )
 
 
 def runs_of_fitted(

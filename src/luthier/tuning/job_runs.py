@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.errors import ModelError
+from luthier.model_names import parse_model_name
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.registry import parse_spec
 from luthier.tracking.runs import TAGS, MlflowRun, begin_run, spec_tags
@@ -166,7 +167,8 @@ def take_over(
     # Its training rows are not known here, so it gets a digest that no submission has.
     own = {"digest": f"job:{job.id}", "token": job.token or "", "place": place, "job": job.id, **(tags or {})}
     named = {TUNE_TAGS[name]: value for name, value in own.items()}
-    about = {TAGS["base_model"]: job.base_model} if spec is None else spec_tags(spec)
+    base = {TAGS["base_model"]: job.base_model, TAGS["model_key"]: parse_model_name(job.base_model).key}
+    about = base if spec is None else spec_tags(spec)
     name = f"tune {(job.suffix or job.id) if spec is None else spec.name}"
     run = begin_run(experiment_id, name, "tune", about | named, started=job.created)
     write_submission(run.run_id, spec, {"taken_over": True})

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.accounts.azure_control_plane import AzureDeployment, ControlPlane
 from luthier.errors import EndpointError, SpecError
+from luthier.model_names import azure_format, parse_model_name
 from luthier.providers.endpoint import Endpoint
-from luthier.providers.prices import base_model_of
 from luthier.tuning.tuners.openai import OpenAITuner
 from luthier.tuning.tuners.tuner import JobState, Rules, ServiceUnavailable, Submission, longest_line, marked_suffix
 
@@ -39,9 +39,6 @@ TRAINING_TYPES = {
     "Developer": ("developerTier", "DeveloperTier"),
 }
 """By `tuning.training_type`: Azure's spelling in a job, and the SKU of a deployment that goes with it."""
-
-OPEN_WEIGHTS = {"gpt-oss": "Microsoft", "ministral": "Mistral AI", "llama": "Meta", "qwen": "Alibaba"}
-"""Model format of a deployment by the beginning of the model's name; OpenAI's own models have `OpenAI`."""
 
 USUAL_CAPACITY = 50
 """Capacity of a deployment in thousands of tokens a minute, where the endpoint has no limit of its own."""
@@ -144,7 +141,7 @@ class AzureTuner(OpenAITuner):
 
     def at(self, name: str, model: str) -> Endpoint:
         """The endpoint of a deployment, with the price of the model that was tuned."""
-        priced = self._endpoint.priced_as or base_model_of(model)
+        priced = self._endpoint.priced_as or parse_model_name(model).spelled
         return self._endpoint.model_copy(update={"model": name, "priced_as": priced})
 
     def undeploy(self, name: str) -> None:
@@ -204,7 +201,11 @@ class AzureTuner(OpenAITuner):
         """How a deployment of the model is billed, its capacity, and the model's format."""
         limit = self._endpoint.limits.tokens_per_minute
         capacity = USUAL_CAPACITY if limit is None else max(1, math.ceil(limit / 1000))
-        return {"sku": TRAINING_TYPES[training_type or "Standard"][1], "capacity": capacity, "kind": format_of(model)}
+        return {
+            "sku": TRAINING_TYPES[training_type or "Standard"][1],
+            "capacity": capacity,
+            "kind": azure_format(parse_model_name(model)),
+        }
 
     def _body(self, submission: Submission) -> dict[str, Any]:
         body = super()._body(submission)
@@ -253,13 +254,3 @@ def deployment_name(token: str, model: str) -> str:
         'luthier-0123456789abcdef-1-2f2c96'
     """
     return f"luthier-{token}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
-
-
-def format_of(model: str) -> str:
-    """Azure's model format for a deployment.
-
-    Examples:
-        >>> format_of("gpt-4.1-mini-2025-04-14.ft-0123"), format_of("Qwen-32B.ft-0123")
-        ('OpenAI', 'Alibaba')
-    """
-    return next((kind for family, kind in OPEN_WEIGHTS.items() if model.lower().startswith(family)), "OpenAI")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from luthier.errors import EndpointError
+from luthier.model_names import parse_model_name
 from luthier.providers.endpoint import Endpoint, Price
 from luthier.replies.sdk_errors import OutcomeUnknown, ServiceUnavailable
 
@@ -41,12 +42,13 @@ MILLION = 1_000_000.0
 
 LONGEST_LINE = {
     "gpt-4.1-nano": 32_768,
+    "gpt-4.1-mini": 65_536,
     "gpt-4.1": 65_536,
+    "gpt-4o-mini": 65_536,
     "gpt-4o": 65_536,
     "gpt-3.5-turbo": 16_385,
-    "gpt-35-turbo": 16_385,
 }
-"""Most tokens of one training line by model family, longer names first. Services cut the rest off at the end."""
+"""Most tokens of one training line by family of OpenAI's models. Services cut the rest off at the end."""
 
 
 @dataclass(frozen=True)
@@ -242,10 +244,10 @@ def longest_line(model: str) -> int | None:
     """Most tokens of one training line of a base model; `None` where no limit is known.
 
     Examples:
-        >>> longest_line("gpt-4.1-nano-2025-04-14"), longest_line("qwen-3-32b")
-        (32768, None)
+        >>> longest_line("gpt-4.1-nano-2025-04-14"), longest_line("gpt-35-turbo-0125"), longest_line("qwen-3-32b")
+        (32768, 16385, None)
     """
-    return next((tokens for family, tokens in LONGEST_LINE.items() if model.startswith(family)), None)
+    return LONGEST_LINE.get(parse_model_name(model).family)
 
 
 def marked_suffix(suffix: str | None, token: str, longest: int) -> str:
