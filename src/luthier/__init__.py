@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from luthier.api import ServerSettings as ServerSettings
     from luthier.api import SpecResult as SpecResult
     from luthier.api import Sweep as Sweep
+    from luthier.api import adopt as adopt
     from luthier.api import attach_job as attach_job
     from luthier.api import audit as audit
     from luthier.api import catalogue as catalogue
@@ -88,7 +89,8 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "Board Boards Deployment ImportReport Job Model ModelList ModelSheet Plan RaiReport "
+        "luthier.api": "adopt "
+        "Board Boards Deployment ImportReport Job Model ModelList ModelSheet Plan RaiReport "
         "ReportPage ServerSettings SpecResult Sweep attach_job audit catalogue check compare "
         "compare_checkpoints compare_tables deploy deployment describe_model fit import_from rank_models "
         "list_deployments load log open_sweep plan preview promote rai report score spark_scorer "

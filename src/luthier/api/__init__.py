@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from luthier.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from luthier.api.adopt_verbs import adopt as adopt
     from luthier.api.catalogue_verbs import ModelList as ModelList
     from luthier.api.catalogue_verbs import ModelSheet as ModelSheet
     from luthier.api.catalogue_verbs import catalogue as catalogue
@@ -63,6 +64,10 @@ if TYPE_CHECKING:
     from luthier.experiments.compare import ComparisonSetup as ComparisonSetup
     from luthier.experiments.fits import FitSetup as FitSetup
     from luthier.experiments.labelled_tables import table_names as table_names
+    from luthier.importing.adopted import adopt_spec as adopt_spec
+    from luthier.importing.adopted import register_adopted as register_adopted
+    from luthier.importing.adopted import spec_text as spec_text
+    from luthier.importing.adopted import write_adopted as write_adopted
     from luthier.importing.import_report import ImportReport as ImportReport
     from luthier.importing.import_setup import ImportSetup as ImportSetup
     from luthier.model_choice.rank_setup import RankSetup as RankSetup
@@ -120,6 +125,7 @@ if TYPE_CHECKING:
 _NAMES_OF = {
     module: names.split()
     for module, names in {
+        "luthier.api.adopt_verbs": "adopt",
         "luthier.api.catalogue_verbs": "ModelList ModelSheet catalogue describe_model",
         "luthier.api.deployment_verbs": "deploy",
         "luthier.api.import_verbs": "account_endpoint import_from",
@@ -139,6 +145,7 @@ _NAMES_OF = {
         "luthier.experiments.compare": "ComparisonSetup",
         "luthier.experiments.fits": "FitSetup",
         "luthier.experiments.labelled_tables": "table_names",
+        "luthier.importing.adopted": "adopt_spec register_adopted spec_text write_adopted",
         "luthier.importing.import_setup": "ImportSetup",
         "luthier.importing.import_report": "ImportReport",
         "luthier.model_choice.rank_setup": "RankSetup",

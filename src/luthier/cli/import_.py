@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from luthier.cli.import_mlflow import import_mlflow
 from luthier.cli.options import Json
 
 __all__ = ["import_"]
@@ -65,6 +66,8 @@ def _command(provider: str) -> Callable[..., None]:
 
 for provider, said in ACCOUNTS.items():
     import_.command(provider, help=f"{said} {EACH}", short_help=said)(_command(provider))
+
+import_.command("mlflow")(import_mlflow)
 
 
 def _bring(

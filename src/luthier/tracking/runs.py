@@ -52,6 +52,7 @@ TAGS = {
     "model_key": "luthier.model_key",
     "partial": "luthier.partial",
     "grid": "luthier.grid",
+    "adopted_from": "luthier.adopted_from",
     "fitted_digest": "luthier.digest.fitted",
     "spec_digest": "luthier.digest.spec",
     "task_digest": "luthier.digest.task",
