@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,8 +13,10 @@ import mlflow
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import luthier as lt
+from luthier.cli.main import app
 from luthier.importing.adopted import adopt_spec, register_adopted, write_adopted
 from luthier.spec import Fitted
 from luthier.techniques.prompt.template import compiled
@@ -354,4 +355,25 @@ def test_a_registered_model_of_mlflows_is_found_by_alias(store: str, tmp_path: P
     assert (adopted.source, adopted.spec.name) == ("models:/old/1", "old")
     written = write_adopted(adopted, tmp_path / "old.yaml")
     assert written.file is not None
-    assert os.path.getsize(written.file)  # noqa: PTH202
+    assert lt.read_spec(written.file) == adopted.spec
+
+
+def test_a_version_does_not_take_the_name_of_a_prompt(store: str, at_openai: None) -> None:
+    mlflow.genai.register_prompt("old", "Mood of {{ text }}", model_config={"model_name": "gpt-4.1-mini"})
+    with pytest.raises(lt.ModelError, match="old is a prompt"):
+        register_adopted(adopt_spec("prompts:/old/1", task=TASK), "old")
+
+
+def test_the_command_prints_a_spec_that_can_be_read_or_writes_it(store: str, tmp_path: Path, at_openai: None) -> None:
+    (tmp_path / "task.yaml").write_text(yaml.safe_dump(TASK.document()))
+    saved(tmp_path / "old", [{"role": "user", "content": "Mood:\n{text}"}])
+
+    printed = CliRunner().invoke(app, ["import", "mlflow", "old"])
+    Path("mine.yaml").write_text(printed.stdout)
+    written = CliRunner().invoke(app, ["import", "mlflow", "old", "--to", "old.yaml", "--register", "mood"])
+
+    assert (printed.exit_code, written.exit_code) == (0, 0)
+    assert "  template: |-\n    Mood:\n    {{ review }}\n" in printed.stdout
+    assert lt.read_spec("mine.yaml").digest == lt.read_spec("old.yaml").digest
+    assert "luthier compare old.yaml --test TABLE" in written.stdout
+    assert "models:/mood/1" in written.stdout

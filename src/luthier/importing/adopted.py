@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -340,7 +341,19 @@ def spec_text(adopted: AdoptedSpec, path: Path | None = None, task: Task | str |
     ordered = {key: document[key] for key in order if key in document} | document
     notes = [f"Made from {adopted.source}.", *adopted.notes]
     head = "".join(f"# {' '.join(note.split())}\n" for note in notes)
-    return head + yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True)
+    return head + yaml.dump(ordered, Dumper=_block_dumper(), sort_keys=False, allow_unicode=True, width=120)
+
+
+@cache
+def _block_dumper() -> type[yaml.SafeDumper]:
+    class BlockDumper(yaml.SafeDumper):
+        """Writes texts of several lines as blocks, where YAML can."""
+
+    def written(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+    BlockDumper.add_representer(str, written)
+    return BlockDumper
 
 
 def _task_file(task: Task | str | Path | None) -> Path | None:
@@ -367,6 +380,8 @@ def register_adopted(adopted: AdoptedSpec, register: str) -> AdoptedSpec:
     # A prompt that needs no training fits without asking.
     fitted = _ended(adopted.spec)
     client = mlflow.MlflowClient()
+    if mlflow.genai.load_prompt(f"prompts:/{register}@latest", allow_missing=True) is not None:
+        raise ModelError(f"{register} is a prompt, and MLflow has one name for both; give another --register.")
     for version in client.search_model_versions(f"name = '{register}'"):
         tags = version.tags
         if tags.get(ADOPTED) == adopted.source and tags.get(TAGS["fitted_digest"]) == fitted.digest:
