@@ -153,7 +153,8 @@ def test_a_registered_prompt_is_filled_as_mlflow_fills_it(template: Any, store: 
 
     # MLflow fills one variable after the other, also within what it has filled in; a spec does not.
     rows = ROWS.drop(index=1)
-    filled = [registered.format(**row) for row in rows.to_dict("records")]
+    records: list[dict[str, Any]] = [{str(name): cell for name, cell in row.items()} for _, row in rows.iterrows()]
+    filled = [registered.format(**record) for record in records]
     wanted = [[{"role": "user", "content": one}] if isinstance(one, str) else one for one in filled]
     assert [body["messages"] for body in sent_by_spec(spec, rows)] == wanted
 
@@ -166,7 +167,14 @@ def test_a_single_variable_is_the_text_of_the_task_whatever_it_is_called(store: 
 
 
 def test_settings_are_carried_over_and_those_that_no_spec_has_are_named(tmp_path: Path, at_openai: None) -> None:
-    settings = {"temperature": 0.3, "max_tokens": 9, "top_p": 0.5, "frequency_penalty": 0.2, "n": 1, "user": "me"}
+    settings: dict[str, Any] = {
+        "temperature": 0.3,
+        "max_tokens": 9,
+        "top_p": 0.5,
+        "frequency_penalty": 0.2,
+        "n": 1,
+        "user": "me",
+    }
     tools = [{"type": "function", "function": {"name": "look"}}]
     adopted = adopt_spec(saved(tmp_path / "model", **settings, tools=tools), task=TASK)
 
