@@ -192,7 +192,7 @@ def _adopted(source: AdoptableSource, task: Task, endpoint: str | Path | None, n
         changed.append(f"The spec sends {', '.join(sent)}, which MLflow's pyfunc stores and does not send.")
     if source.has_key:
         changed.append(
-            "The model's file holds a key, which was not read. Whoever may read the model has it: replace it."
+            "The model's file holds a key, which was not read. Every reader of the model can copy it: replace it."
         )
     return AdoptedSpec(spec, source.uri, tuple(changed), left_out)
 
