@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,8 +18,10 @@ import luthier as lt
 from luthier.endpoints import Engine, RunOptions
 from luthier.errors import BudgetReached, EndpointError, UserError
 from luthier.model_catalogue import catalogue_models
+from luthier.model_choice.askable import askable_places
 from luthier.model_choice.candidates import ranked_models
 from luthier.model_choice.rank_setup import RankSetup
+from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews, stars
 from tests.scripted_server import Refused, serving
 
@@ -35,6 +38,8 @@ class Service:
 
     base_url: str = ""
     asked: Counter[str] = field(default_factory=Counter)
+    ends: dict[str, int] = field(default_factory=dict)
+    thinking: set[str] = field(default_factory=set)
 
     def answer(self, body: bytes) -> str:
         request = json.loads(body)
@@ -44,6 +49,11 @@ class Service:
             raise Refused(
                 404, json.dumps({"error": {"message": "The model `gone` does not exist", "code": "model_not_found"}})
             )
+        if self.asked[model] > self.ends.get(model, self.asked[model]):
+            raise Refused(403, json.dumps({"error": {"message": f"{model} is closed to you", "code": "closed"}}))
+        if model in self.thinking and "temperature" in request:
+            refusal = {"message": "Unsupported parameter: 'temperature'", "param": "temperature"}
+            raise Refused(400, json.dumps({"error": {**refusal, "code": "unsupported_parameter"}}))
         openings = ("terrible", "disappointing", "average", "tasty", "wonderful")
         truth = next(place for place, word in enumerate(openings) if word in text)
         drawn = random.Random(f"{model} {text}")
@@ -175,3 +185,59 @@ def test_a_notebook_ranks_with_a_spec_of_its_own(service: Service, engine: Engin
     assert isinstance(found.frame, pd.DataFrame)
     assert list(found.frame["name"]) == ["sharp", "dull"]
     assert found.board.run_id
+
+
+def test_one_that_stops_answering_half_way_is_left_out_and_the_others_are_ranked(
+    service: Service, engine: Engine
+) -> None:
+    service.ends["sharp"] = 20
+    found = rank(service, "sharp", "dull").run(RunOptions(engine=engine))
+    assert [one.entry.name for one in found.places] == ["dull"]
+    assert "sharp" in {one.name for one in found.failed}
+
+
+def test_a_model_that_takes_no_temperature_is_asked_without_one(service: Service, engine: Engine) -> None:
+    service.thinking.add("sharp")
+    found = rank(service, "sharp", "dull").run(RunOptions(engine=engine))
+    assert [one.entry.name for one in found.places] == ["sharp", "dull"]
+    assert not found.failed
+
+
+def test_a_recipe_that_embeds_asks_each_model_that_embeds(
+    store: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STARS_KEY", KEY)
+    cards = [ModelCard(name, chat=False, embeddings=True, salt=name) for name in ("short", "long")]
+    with LocalServer(models=cards, api_key=KEY) as server:
+        endpoint = lt.compatible("short", server.base_url, api_key_env="STARS_KEY")
+        places = [{"endpoint": {}, "embedding": {**endpoint.model_dump(), "model": one.id}} for one in cards]
+        recipe = lt.Embedding(stars(), endpoint=endpoint, name="vectors")
+        setup = RankSetup(stars(), reviews(30), places, recipe=recipe, train=reviews(60, seed=8), today=TODAY)
+        found = setup.run(RunOptions(engine=engine))
+    asked = {result.spec.name: result.spec.endpoint for result in found.board.results}
+    assert {name: endpoint and endpoint.model for name, endpoint in asked.items()} == {"short": "short", "long": "long"}
+
+
+def test_a_folders_endpoint_file_sends_no_key_to_an_address_that_only_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    folder = Path("models/endpoints")
+    folder.mkdir(parents=True)
+    address = "{provider: openai, base_url: https://elsewhere.invalid/v1, model: gpt-5.5}"
+    (folder / "openai.yaml").write_text(f"endpoint: {address}", encoding="utf-8")
+    found = askable_places()
+    assert [blocks["endpoint"]["provider"] for blocks in found.places] == ["local"]
+    assert "elsewhere.invalid" in found.left_out[0].why
+
+
+def test_models_that_a_server_of_ones_own_lists_are_candidates(
+    store: str, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LocalServer(models=[ModelCard("here"), ModelCard("there")], api_key=KEY) as own:
+        monkeypatch.setenv("STARS_KEY", KEY)
+        Path("own.yaml").write_text(
+            f"endpoint: {{provider: compatible, base_url: {own.base_url}, model: here, api_key_env: STARS_KEY}}",
+            encoding="utf-8",
+        )
+        found = askable_places(["own.yaml"])
+    setup = RankSetup(stars(), reviews(30), found.places, listed=found.listed, today=TODAY)
+    assert list(setup.models) == ["here", "there"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luthier.accounts.configured import ConfiguredAccount, Refreshed, configured_endpoints, refresh_all
+from luthier.accounts.configured import ConfiguredAccount, Refreshed, configured_endpoints, refresh_all, why_not_asked
 from luthier.accounts.deployed import deployments, has_deployments
 from luthier.accounts.kept_lists import KeptList, kept_lists, refresh
 from luthier.accounts.offered import offered_models
@@ -22,4 +22,5 @@ __all__ = [
     "offered_models",
     "refresh",
     "refresh_all",
+    "why_not_asked",
 ]

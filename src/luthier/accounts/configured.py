@@ -18,7 +18,7 @@ from luthier.errors import EndpointError, UserError
 from luthier.providers.endpoint import AZURE_HOSTS, DEFAULT_KEY_VARIABLE, PUBLIC_ADDRESS, Endpoint, embedded
 from luthier.tasks.task import readable_validation_error
 
-__all__ = ["ConfiguredAccount", "Refreshed", "configured_endpoints", "refresh_all"]
+__all__ = ["ConfiguredAccount", "Refreshed", "configured_endpoints", "refresh_all", "why_not_asked"]
 
 TOGETHER = 8
 """Accounts that are asked at a time."""
@@ -140,10 +140,11 @@ def _checked(where: str, settings: Any) -> ConfiguredAccount:
         return ConfiguredAccount(where, None, f"{where}: {readable_validation_error(error, Endpoint)}")
     except EndpointError as error:
         return ConfiguredAccount(where, None, f"{where}: {error}")
-    return ConfiguredAccount(where, endpoint, _why_not(where, endpoint))
+    return ConfiguredAccount(where, endpoint, why_not_asked(where, endpoint))
 
 
-def _why_not(where: str, endpoint: Endpoint) -> str:
+def why_not_asked(where: str, endpoint: Endpoint) -> str:
+    """Why an endpoint of a file that the user did not name is not asked, and what to do; empty where it is."""
     variable, parts = endpoint.key_variable, urlsplit(endpoint.address)
     host = parts.hostname or ""
     if TO_FILL_IN in (endpoint.base_url or ""):

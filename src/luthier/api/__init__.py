@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from luthier.api.job_verbs import audit as audit
     from luthier.api.job_verbs import compare_checkpoints as compare_checkpoints
     from luthier.api.job_verbs import specs_of_job as specs_of_job
-    from luthier.api.model_choice_verbs import askable_places as askable_places
     from luthier.api.model_choice_verbs import rank_models as rank_models
     from luthier.api.model_choice_verbs import task_here as task_here
     from luthier.api.report_verbs import report as report
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
     from luthier.importing.adopted import write_adopted as write_adopted
     from luthier.importing.import_report import ImportReport as ImportReport
     from luthier.importing.import_setup import ImportSetup as ImportSetup
+    from luthier.model_choice.askable import askable_places as askable_places
     from luthier.model_choice.rank_setup import RankSetup as RankSetup
     from luthier.model_choice.shortlist import Shortlist as Shortlist
     from luthier.outputs import check_folder as check_folder
@@ -130,7 +130,7 @@ _NAMES_OF = {
         "luthier.api.deployment_verbs": "deploy",
         "luthier.api.import_verbs": "account_endpoint import_from",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
-        "luthier.api.model_choice_verbs": "askable_places rank_models task_here",
+        "luthier.api.model_choice_verbs": "rank_models task_here",
         "luthier.api.report_verbs": "report",
         "luthier.api.serving_verbs": "serve",
         "luthier.api.spark_verbs": "spark_scorer",
@@ -148,6 +148,7 @@ _NAMES_OF = {
         "luthier.importing.adopted": "adopt_spec register_adopted spec_text write_adopted",
         "luthier.importing.import_setup": "ImportSetup",
         "luthier.importing.import_report": "ImportReport",
+        "luthier.model_choice.askable": "askable_places",
         "luthier.model_choice.rank_setup": "RankSetup",
         "luthier.model_choice.shortlist": "Shortlist",
         "luthier.outputs": "check_folder",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.engine.options import RunOptions
-from luthier.errors import EndpointError, SpecError
+from luthier.errors import SpecError
+from luthier.model_choice.askable import Askable, askable_places
 from luthier.model_choice.rank_setup import MOST_MODELS, RankSetup
 from luthier.tables import frame_of
 from luthier.tasks.task import Task
-from luthier.techniques.endpoint_files import read_endpoint
 
 if TYPE_CHECKING:
     from luthier.engine.engine import Engine
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from luthier.providers.endpoint import Endpoint
     from luthier.spec import Spec
 
-__all__ = ["askable_places", "rank_models", "task_here"]
+__all__ = ["rank_models", "task_here"]
 
 TASK_FILES = (Path("models/task.yaml"), Path("task.yaml"))
-ENDPOINT_FILES = Path("models/endpoints")
-EMBEDDED: Mapping[str, Any] = {"endpoint": {"provider": "local", "model": "smollm2-135m-instruct"}}
 
 
 def rank_models(
@@ -33,6 +31,7 @@ def rank_models(
     spec: Spec | None = None,
     train: Any = None,
     endpoints: Sequence[Endpoint | str | Path] = (),
+    provider: str | None = None,
     models: Sequence[str] = (),
     most: int = MOST_MODELS,
     most_usd: float | None = None,
@@ -50,6 +49,7 @@ def rank_models(
         train: labelled rows for a spec that needs them.
         endpoints: where models are asked, as records or endpoint files; those of `models/endpoints/` whose key is set,
             and the embedded server, when absent.
+        provider: of the endpoint files, those of this provider only.
         models: names in any spelling; chosen from the catalogue when there is none.
         most: at most so many models, where none is named.
         most_usd: most US dollars for a million input tokens, where none is named.
@@ -68,11 +68,15 @@ def rank_models(
     """
     from luthier.api.verbs import limited
 
-    places = [read_endpoint(one) if isinstance(one, str | Path) else _blocks(one) for one in endpoints]
+    files = [one for one in endpoints if isinstance(one, str | Path)]
+    given = [_blocks(one) for one in endpoints if not isinstance(one, str | Path)]
+    there = askable_places(files, provider) if files or not given else Askable(())
     setup = RankSetup(
         task or (spec.task if spec is not None else task_here()),
         limited(frame_of(test, "the test table"), limit),
-        places or askable_places(),
+        [*there.places, *given],
+        listed=there.listed,
+        left_out=there.left_out,
         recipe=spec,
         train=None if train is None else frame_of(train, "the training table"),
         models=models,
@@ -83,24 +87,6 @@ def rank_models(
     options = RunOptions.within(budget_usd, engine=engine)
     setup.plan(options)
     return setup.run(options)
-
-
-def askable_places(folder: Path = ENDPOINT_FILES) -> list[dict[str, Any]]:
-    """The endpoint files of a folder that can be asked now, and the embedded server, which always can."""
-    found: list[dict[str, Any]] = []
-    for file in sorted(folder.glob("*.yaml")):
-        blocks = read_endpoint(file)
-        if "YOUR-" in str(blocks["endpoint"]):
-            # An example as `luthier init` writes it.
-            continue
-        endpoint = _endpoint(blocks)
-        try:
-            endpoint.key()
-        except EndpointError:
-            continue
-        if endpoint.key_variable is not None:
-            found.append(blocks)
-    return [*found, dict(EMBEDDED)]
 
 
 def task_here(file: Path | None = None) -> Task:
@@ -116,12 +102,6 @@ def task_here(file: Path | None = None) -> Task:
             "COLUMN --label COLUMN --folder models` writes one."
         )
     return Task.read(there[0])
-
-
-def _endpoint(blocks: Mapping[str, Any]) -> Endpoint:
-    from luthier.providers.endpoint import Endpoint
-
-    return Endpoint.model_validate(blocks["endpoint"])
 
 
 def _blocks(endpoint: Endpoint) -> dict[str, Any]:

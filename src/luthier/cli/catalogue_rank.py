@@ -34,6 +34,9 @@ def rank(
         list[str] | None,
         typer.Option("--model", metavar="NAME", help="Measure this model. Can be repeated; any provider's spelling."),
     ] = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", metavar="NAME", help="Of the endpoint files, those of this provider.")
+    ] = None,
     most: Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most so many models.")] = 6,
     most_usd: Annotated[
         float | None, typer.Option("--most-usd", metavar="USD", min=0, help="Most for a million input tokens.")
@@ -59,11 +62,13 @@ def rank(
     from luthier.errors import Partial
 
     recipe = None if spec is None else api.read_spec(spec)
-    places = [api.read_endpoint(file) for file in endpoint or ()] or api.askable_places()
+    there = api.askable_places(endpoint or (), provider)
     setup = api.RankSetup(
         recipe.task if recipe is not None and task is None else api.task_here(task),
         api.limited(read_shown(test), limit),
-        places,
+        there.places,
+        listed=there.listed,
+        left_out=there.left_out,
         recipe=recipe,
         train=None if train is None else read_shown(train),
         models=model or (),

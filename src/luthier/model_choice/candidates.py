@@ -12,6 +12,7 @@ from luthier.model_catalogue import Catalogue, CatalogueModel, Chosen, ModelFilt
 from luthier.model_catalogue.suiting import techniques
 from luthier.model_names.near import near_names
 from luthier.providers.endpoint import Endpoint
+from luthier.providers.prices import PriceBook
 
 __all__ = ["LeftOut", "RankedModel", "ranked_models"]
 
@@ -41,6 +42,19 @@ class RankedModel:
         """Where it answers."""
         return Endpoint.model_validate(self.blocks["endpoint"])
 
+    @property
+    def input_usd(self) -> float | None:
+        """US dollars for a million input tokens; `None` where that is not known."""
+        if self.endpoint.price is not None:
+            return self.endpoint.price.input_usd_per_million
+        found: float | None = None if self.known is None else self.known.value("input_usd_per_million")
+        return found
+
+    @property
+    def retires(self) -> date | None:
+        """When it stops answering; `None` where no date is known."""
+        return None if self.known is None else self.known.retires
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -65,6 +79,7 @@ def ranked_models(
     today: date,
     names: Sequence[str] = (),
     most_usd: float | None = None,
+    listed: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[list[RankedModel], list[LeftOut]]:
     """The models to measure, and those that were left out.
 
@@ -80,12 +95,13 @@ def ranked_models(
         today: models that retire within 90 days of it are left out unless they are named.
         names: models in any spelling; all of them are measured.
         most_usd: most US dollars for a million input tokens, where none is named.
+        listed: blocks for further models that services list, one per model.
 
     Raises:
         UserError: a name is known neither to the catalogue nor to a service that can be asked.
     """
     if names:
-        found = [_named(catalogue, places, name) for name in names]
+        found = [_named(catalogue, [*places, *listed], name) for name in names]
         return _distinct(found), []
     first = [_asked_there(catalogue, blocks) for blocks in places]
     taken = {one.known.model.family for one in first if one.known is not None}
@@ -101,6 +117,12 @@ def ranked_models(
             gone.append(LeftOut(known.id, f"stops answering on {known.retires}"))
         else:
             fitting.append(ranked)
+    for there in (_asked_there(catalogue, blocks) for blocks in listed):
+        if there.retires is not None and there.retires < today + timedelta(days=SOON_DAYS):
+            gone.append(LeftOut(there.name, f"stops answering on {there.retires}"))
+        elif most_usd is None or (there.input_usd is not None and there.input_usd <= most_usd):
+            fitting.append(there)
+    fitting.sort(key=lambda one: (one.input_usd is None, one.input_usd or 0.0))
     chosen = _spread(fitting, max(0, most - len(first)))
     named = {one.name for one in chosen}
     skipped = [LeftOut(one.name, "one of many; name it with --model") for one in fitting if one.name not in named]
@@ -159,8 +181,21 @@ def _blocks(blocks: Mapping[str, Any], known: CatalogueModel | None, name: str |
     else:
         endpoint["model"] = name
         own = {key: value for key, value in blocks.items() if key in ("answer", "decoding", "prompt")}
+    endpoint = _priced(endpoint, known)
     thinks = known is not None and known.value("log_probabilities") is False and known.provider == "openai"
     return {**(FOR_REASONING if thinks else {}), **own, "endpoint": endpoint}
+
+
+def _priced(endpoint: dict[str, Any], known: CatalogueModel | None) -> dict[str, Any]:
+    """With the catalogue's price, which may be the user's own, where the price list has none."""
+    if known is None or PriceBook().known(Endpoint.model_validate(endpoint)):
+        return endpoint
+    read, written = known.value("input_usd_per_million"), known.value("output_usd_per_million")
+    if written is None and known.value("kind") == "embedding":
+        written = 0.0
+    if read is None or written is None:
+        return endpoint
+    return {**endpoint, "price": {"input_usd_per_million": read, "output_usd_per_million": written}}
 
 
 def _spread(models: Sequence[RankedModel], most: int) -> list[RankedModel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +12,20 @@ from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.errors import BudgetReached, EndpointError, UserError
 from luthier.experiments.board import Board
 from luthier.experiments.compare import ComparisonSetup
+from luthier.experiments.fits import fit_on
+from luthier.experiments.spec_results import answer_rows
 from luthier.model_catalogue import Catalogue, catalogue_models
-from luthier.model_choice.candidates import LeftOut, RankedModel, ranked_models
+from luthier.model_choice.candidates import FOR_REASONING, LeftOut, RankedModel, ranked_models
 from luthier.model_choice.shortlist import Shortlist
 from luthier.plans import Plan
 from luthier.providers.prices import dollars
-from luthier.spec import Fitted, Spec
-from luthier.tasks.task import Rows, Task
+from luthier.spec import Spec
+from luthier.tasks.task import Task
+from luthier.techniques import Prompt
 from luthier.techniques.endpoint_files import override_endpoint
 from luthier.techniques.registry import parse_spec
 from luthier.techniques.zero_shot import zero_shot_document
+from luthier.tracking.tracker import MlflowTracker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +36,12 @@ MOST_MODELS = 6
 
 FEWEST_ROWS = 20
 """Rows below which the dearest model is left out, rather than another row of all."""
+
+TRIED_ROWS = 3
+"""Rows that a model is asked where it did not answer the first: one that answers none of them is left out."""
+
+SETTINGS_REFUSED = ("parameter", "max_tokens")
+"""Causes of a refusal by a model that takes no temperature, or another name for the most tokens."""
 
 
 class RankSetup:
@@ -48,6 +59,8 @@ class RankSetup:
         rank_by: metric that orders them; the task type's own when absent.
         catalogue: what is known of models; read when absent.
         today: models that retire soon are left out, unless they are named.
+        listed: blocks for further models that services list, one per model.
+        left_out: what cannot be asked, and why.
 
     Raises:
         UserError: no model is left, or a name is not known.
@@ -69,6 +82,8 @@ class RankSetup:
         rank_by: str | None = None,
         catalogue: Catalogue | None = None,
         today: date | None = None,
+        listed: Sequence[Mapping[str, Any]] = (),
+        left_out: Sequence[LeftOut] = (),
         test_name: str = "the test table",
     ) -> None:
         if most < 1:
@@ -82,16 +97,19 @@ class RankSetup:
         self._document = zero_shot_document(task) if recipe is None else recipe.document() | {"task": task}
         self._type = type(recipe) if recipe is not None else None
         known = catalogue_models() if catalogue is None else catalogue
-        chosen, self.left_out = ranked_models(
+        self._block = "endpoint" if self._type is None else self._type.endpoint_block
+        chosen, found_unfit = ranked_models(
             known,
-            places,
+            self._of_technique(places),
             task=task.type,
             technique=str(self._document["technique"]),
             most=most,
             today=today or date.today(),
             names=models,
             most_usd=most_usd,
+            listed=self._of_technique(listed),
         )
+        self.left_out = [*left_out, *found_unfit]
         self.models = {one.name: one for one in chosen}
         if not self.models:
             raise UserError(
@@ -156,9 +174,8 @@ class RankSetup:
             if why is not None:
                 failed.append(LeftOut(spec.name, why))
         answering = [name for name in self.models if name not in {one.name for one in failed}]
-        board: Board | None = None
-        if answering:
-            board = self._comparison(answering, self._test).run(options)
+        board = self._measured(answering, failed, options)
+        if board is not None:
             failed += [LeftOut(name, why) for name, why in board.unanswered.items()]
         if board is None or len(failed) == len(self.models):
             told = "; ".join(f"{one.name}: {one.why}" for one in failed)
@@ -166,18 +183,42 @@ class RankSetup:
         return Shortlist(board, self.models, tuple(failed), tuple(self.left_out))
 
     def _why_refused(self, spec: Spec, options: RunOptions) -> str | None:
-        """Why a model cannot be asked, found by the first row, which is kept like any other."""
-        if spec.needs_training:
-            return None
-        rows: Rows = self._setup.tables[0].rows
-        first = next((place for place, text in enumerate(rows.texts) if text is not None), None)
-        if first is None:
-            return None
-        fitted = Fitted(spec=spec)
-        try:
-            options.asking_engine().drive(fitted.predict(rows.take([first])), spec.endpoint, options)
-        except EndpointError as error:
-            return str(error)
+        """Why a model cannot be asked, found by the first rows, which are kept like any other.
+
+        One that refuses a setting is asked as models are that think before they answer.
+        """
+        setup = self._setup
+        rows = setup.tables[0].rows
+        with_text = [place for place, text in enumerate(rows.texts) if text is not None]
+        model = self.models[spec.name]
+        thinking = replace(model, blocks={**FOR_REASONING, **model.blocks})
+        for tried in (model, thinking):
+            asked = self._spec(tried)
+            try:
+                fitted = fit_on(asked, setup.training[spec.name], options, tracker=MlflowTracker())
+                for count in (1, TRIED_ROWS):
+                    answers = answer_rows(fitted, rows.take(with_text[:count]), options).predictions
+                    failed = [one for one in answers if one.state == "failed" and not one.transient]
+                    if len(failed) < len(answers):
+                        break
+            except EndpointError as error:
+                if error.cause in SETTINGS_REFUSED and tried is model and isinstance(spec, Prompt):
+                    continue
+                return str(error)
+            self.models[spec.name] = tried
+            return (failed[0].error or "it answered no row") if failed and len(failed) == len(answers) else None
+        raise AssertionError("the second attempt returns")
+
+    def _measured(self, answering: list[str], failed: list[LeftOut], options: RunOptions) -> Board | None:
+        """The comparison of those that answer; one that stops answering meanwhile is left out of it."""
+        while answering:
+            setup = self._comparison(answering, self._test)
+            try:
+                return setup.run(options)
+            except EndpointError:
+                stopped = [LeftOut(one.name, why) for one in setup.specs if (why := _why_stopped(setup, one, options))]
+                failed += stopped
+                answering = [name for name in answering if name not in {one.name for one in stopped}]
         return None
 
     def _leave_out(self, names: set[str], why: str) -> None:
@@ -187,10 +228,25 @@ class RankSetup:
         self.models = {name: one for name, one in self.models.items() if name not in names}
         self._setup = self._comparison(list(self.models), self._test)
 
+    def _of_technique(self, places: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The places whose file has an endpoint for the recipe: models that chat do not embed."""
+        return [{**blocks, "endpoint": blocks[self._block]} for blocks in places if self._block in blocks]
+
     def _comparison(self, names: Sequence[str], test: pd.DataFrame) -> ComparisonSetup:
         specs = [self._spec(self.models[name]) for name in names]
         return ComparisonSetup(specs, {self.test_name: test}, self.train, rank_by=self.rank_by)
 
     def _spec(self, model: RankedModel) -> Spec:
         document = {"endpoint": {}, **self._document, "name": model.name}
-        return parse_spec(override_endpoint(document, model.blocks, self._type), f"model {model.name}", Path())
+        blocks = {**model.blocks, self._block: model.blocks["endpoint"]}
+        return parse_spec(override_endpoint(document, blocks, self._type), f"model {model.name}", Path())
+
+
+def _why_stopped(setup: ComparisonSetup, spec: Spec, options: RunOptions) -> str | None:
+    """Why a model answers no more; `None` where it does, from the journal as far as it has answered."""
+    try:
+        fitted = fit_on(spec, setup.training[spec.name], options, tracker=MlflowTracker())
+        answer_rows(fitted, setup.tables[0].rows, options)
+    except EndpointError as error:
+        return str(error)
+    return None
