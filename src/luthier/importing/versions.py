@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.exceptions import MlflowException
 
-__all__ = ["IMPORTED", "MODEL_KEY", "ImportedVersion", "register_imported", "registered_name"]
+__all__ = [
+    "IMPORTED",
+    "MODEL_KEY",
+    "ImportedVersion",
+    "imported_versions",
+    "quoted",
+    "register_imported",
+    "registered_name",
+]
 
 IMPORTED = "luthier.imported"
 """Tag of an imported version: the account's address, and what the model is called there."""
@@ -43,8 +51,7 @@ class ImportedVersion:
         version: its version.
         happened: what this import changed of it.
         note: what the store lacks, or why there is a new version; empty otherwise.
-        model_uri: what `luthier score` takes.
-        model_id: MLflow's id of the logged model; `None` where it was there before, or the store has none.
+        model_id: MLflow's id of the logged model; `None` in a store that has none.
     """
 
     name: str
@@ -111,7 +118,7 @@ def register_imported(
     key = f"{place} {model}"
     given = {**(tags or {}), IMPORTED: key}
     try:
-        known = sorted(_versions(key, name), key=lambda version: int(version.version))
+        known = imported_versions(place, model, name)
         same = [version for version in known if version.tags.get(TAGS["spec_digest"]) == spec.digest]
         if same:
             return _brought_up_to_date(same[-1], given, alias)
@@ -147,7 +154,13 @@ def _brought_up_to_date(version: ModelVersion, tags: Mapping[str, str], alias: s
         client.set_model_version_tag(version.name, version.version, tag, value)
     moved, notes = (False, []) if alias is None else _set_alias(version.name, str(version.version), alias)
     happened: Happened = "updated" if changed or moved else "unchanged"
-    return ImportedVersion(version.name, str(version.version), happened, "; ".join(notes))
+    return ImportedVersion(version.name, str(version.version), happened, "; ".join(notes), _model_id(version))
+
+
+def _model_id(version: ModelVersion) -> str | None:
+    """The logged model that a version was made of."""
+    named = re.fullmatch(r"models:/(m-\w+)", version.source or "")
+    return None if named is None else named[1]
 
 
 def _set_alias(name: str, version: str, alias: str) -> tuple[bool, list[str]]:
@@ -168,24 +181,40 @@ def _set_alias(name: str, version: str, alias: str) -> tuple[bool, list[str]]:
     return True, []
 
 
-def _versions(key: str, name: str) -> list[ModelVersion]:
-    """The versions of an imported model, whatever their registered model is called now."""
+def imported_versions(place: str, model: str, name: str) -> list[ModelVersion]:
+    """The versions of an imported model, oldest first, whatever their registered model is called now.
+
+    Args:
+        place: address of the account.
+        model: what the account calls it.
+        name: of the registered model that is searched where the registry finds no versions by their tags.
+    """
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    connect()
     client = mlflow.MlflowClient()
-    quote = next((mark for mark in "'\"" if mark not in key), None)
+    key = f"{place} {model}"
+    text = quoted(key)
     found: list[ModelVersion] = []
-    if quote is not None:
+    by_tag = text is not None
+    if by_tag:
         try:
-            found = _all_pages(client, f"tags.`{IMPORTED}` = {quote}{key}{quote}")
+            found = _all_pages(client, f"tags.`{IMPORTED}` = {text}")
         except MlflowException as error:
             if error.get_http_status_code() >= 500 and not is_lacking(error):
                 raise
-            quote = None  # a registry that searches by name only
-    if quote is None:
+            by_tag = False
+    if not by_tag:
         found = _all_pages(client, "name = '" + name + "'")
-    return [version for version in found if version.tags.get(IMPORTED) == key]
+    own = [version for version in found if version.tags.get(IMPORTED) == key]
+    return sorted(own, key=lambda version: int(version.version))
+
+
+def quoted(text: str) -> str | None:
+    """A text as a condition of a search has it; `None` for one with both kinds of quotation marks."""
+    mark = next((mark for mark in "'\"" if mark not in text), None)
+    return None if mark is None else f"{mark}{text}{mark}"
 
 
 def _all_pages(client: object, condition: str) -> list[ModelVersion]:
