@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from luthier.api import Plan as Plan
     from luthier.api import RaiReport as RaiReport
     from luthier.api import ReportPage as ReportPage
+    from luthier.api import RetiringModels as RetiringModels
     from luthier.api import ServerSettings as ServerSettings
     from luthier.api import SpecResult as SpecResult
     from luthier.api import Sweep as Sweep
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from luthier.api import rai as rai
     from luthier.api import rank_models as rank_models
     from luthier.api import report as report
+    from luthier.api import retiring as retiring
     from luthier.api import score as score
     from luthier.api import spark_scorer as spark_scorer
     from luthier.api import stop_sweep as stop_sweep
@@ -89,12 +91,11 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "adopt "
-        "Board Boards Deployment ImportReport Job Model ModelList ModelSheet Plan RaiReport "
-        "ReportPage ServerSettings SpecResult Sweep attach_job audit catalogue check compare "
-        "compare_checkpoints compare_tables deploy deployment describe_model fit import_from rank_models "
-        "list_deployments load log open_sweep plan preview promote rai report score spark_scorer "
-        "stop_sweep sweep tune",
+        "luthier.api": "Board Boards Deployment ImportReport Job Model ModelList ModelSheet Plan RaiReport "
+        "ReportPage RetiringModels ServerSettings SpecResult Sweep adopt attach_job audit catalogue check "
+        "compare compare_checkpoints compare_tables deploy deployment describe_model fit import_from "
+        "list_deployments load log open_sweep plan preview promote rai rank_models report retiring score "
+        "spark_scorer stop_sweep sweep tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import luthier as lt
-from luthier.model_catalogue.records import CatalogueModel, Fact
+from luthier.model_catalogue import Catalogue, CatalogueModel, Fact
 from luthier.model_names import parse_model_name
 from luthier.techniques.finetune import Tuned
 from tests.conftest import KEY, standing_store, stars
@@ -61,12 +61,17 @@ def registered(registry: Path, store: str, tmp_path: Path, monkeypatch: pytest.M
     return store
 
 
+def known(*models: CatalogueModel) -> Catalogue:
+    """A catalogue of these models."""
+    return Catalogue(models, {"a list": SEEN})
+
+
 @pytest.fixture
-def catalogue() -> list[CatalogueModel]:
+def catalogue() -> Catalogue:
     """Dates of what the registry asks."""
-    return [
+    return known(
         listed("compatible", "old-model", retires=date(2027, 1, 14), replacement="new-model"),
         listed("compatible", "new-model", retires=date(2029, 1, 1)),
         listed("compatible", TUNED.base_model, retires=date(2027, 3, 1), fine_tuning_until=date(2026, 12, 31)),
         listed("openai", "old-model", retires=date(2020, 1, 1)),
-    ]
+    )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from luthier.api.model_choice_verbs import rank_models as rank_models
     from luthier.api.model_choice_verbs import task_here as task_here
     from luthier.api.report_verbs import report as report
+    from luthier.api.retiring_verbs import RetiringModels as RetiringModels
+    from luthier.api.retiring_verbs import retiring as retiring
     from luthier.api.serving_verbs import serve as serve
     from luthier.api.spark_verbs import spark_scorer as spark_scorer
     from luthier.api.sweep_verbs import open_sweep as open_sweep
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from luthier.importing.import_setup import ImportSetup as ImportSetup
     from luthier.model_choice.askable import askable_places as askable_places
     from luthier.model_choice.rank_setup import RankSetup as RankSetup
+    from luthier.model_choice.replacement_report import ProposedReplacements as ProposedReplacements
     from luthier.model_choice.shortlist import Shortlist as Shortlist
     from luthier.outputs import check_folder as check_folder
     from luthier.packaging.loading import find_model as find_model
@@ -132,6 +135,7 @@ _NAMES_OF = {
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
         "luthier.api.model_choice_verbs": "rank_models task_here",
         "luthier.api.report_verbs": "report",
+        "luthier.api.retiring_verbs": "RetiringModels retiring",
         "luthier.api.serving_verbs": "serve",
         "luthier.api.spark_verbs": "spark_scorer",
         "luthier.api.sweep_verbs": "open_sweep stop_sweep sweep",
@@ -152,6 +156,7 @@ _NAMES_OF = {
         "luthier.model_choice.rank_setup": "RankSetup",
         "luthier.model_choice.shortlist": "Shortlist",
         "luthier.outputs": "check_folder",
+        "luthier.model_choice.replacement_report": "ProposedReplacements",
         "luthier.packaging.loading": "find_model",
         "luthier.packaging.promotion": "promote",
         "luthier.packaging.versions": "check_names",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from luthier.cli.catalogue_rank import rank
+from luthier.cli.catalogue_retiring import retiring
 from luthier.cli.options import Json
 
 __all__ = ["catalogue"]
@@ -96,7 +97,7 @@ def show(
         found.show()
 
 
-MORE: tuple[Callable[..., None], ...] = (rank,)
+MORE: tuple[Callable[..., None], ...] = (rank, retiring)
 """Commands of the group with files of their own."""
 
 for verb in MORE:

@@ -52,6 +52,7 @@ class ComparisonSetup:
         train: labelled rows for the specs that need them.
         rank_by: metric that orders the leaderboard; the task type's own when absent.
         allow_leaks: compare even if test rows are also in the training table.
+        fits: what specs became already, by their names; these need no training rows and are not fitted again.
 
     Raises:
         SpecError: there is no spec, specs do not belong on one leaderboard, or one needs training rows.
@@ -68,14 +69,17 @@ class ComparisonSetup:
         *,
         rank_by: str | None = None,
         allow_leaks: bool = False,
+        fits: Mapping[str, Fitted] | None = None,
     ) -> None:
         self.specs = tuple(specs)
+        self.fits = dict(fits or {})
         self.tables = labelled_tables(specs, tests)
         self.task = specs[0].task
         ranking_metric(self.task, rank_by)
         self.rank_by = rank_by
         self.train = train
-        self.training = training_for(specs, train)
+        unfitted = [spec for spec in specs if spec.name not in self.fits]
+        self.training = dict.fromkeys(self.fits) | training_for(unfitted, train)
         learned = next((rows for rows in self.training.values() if rows is not None), None)
         self.leaks = {table.name: leak_of(table.rows, learned) for table in self.tables}
         if not allow_leaks:
@@ -102,7 +106,7 @@ class ComparisonSetup:
         as_it_is = RunOptions(engine=options.engine)
         planned = []
         for spec in self.specs:
-            train, fitted = self.training[spec.name], None
+            train, fitted = self.training[spec.name], self.fits.get(spec.name)
             if not options.fresh and train is not None and plan_fit(spec, train, as_it_is).asks:
                 # What a run keeps is not fitted again, even where this journal does not know what it asked.
                 fitted = tracker.find_fitted(self.task, expected_digest(spec, train))
@@ -156,7 +160,8 @@ class ComparisonSetup:
         [table] = self.tables
         options = options.for_command()
         with _shown(options, live) as shown_on:
-            return _TableRun(self, table, options, tracker or MlflowTracker(), shown_on, dict(fits or {})).run()
+            known = self.fits | dict(fits or {})
+            return _TableRun(self, table, options, tracker or MlflowTracker(), shown_on, known).run()
 
     def run_tables(
         self, options: RunOptions = DEFAULTS, *, live: LiveBoard | None = None, tracker: Tracker | None = None
@@ -168,7 +173,7 @@ class ComparisonSetup:
         """
         tracker = tracker or MlflowTracker()
         options = options.for_command()
-        fits: dict[str, Fitted] = {}
+        fits = dict(self.fits)
         boards: dict[str, Board] = {}
         tags = {TAGS["task"]: self.task.name, TAGS["task_digest"]: self.task.digest}
         title = f"{self.title} on {len(self.tables)} tables"
@@ -224,7 +229,7 @@ class _TableRun:
         # What specs became, by name; several tables share it, so that each spec is fitted once.
         self._fits = {} if fits is None else fits
         self._engine = options.asking_engine()
-        self._order = in_order(setup.specs, table.rows, setup.training)
+        self._order = in_order(setup.specs, table.rows, setup.training, self._fits)
         self._done: dict[str, SpecResult] = {}
         self._measured = MeasuredOnce()
         self._display_budget = DisplayBudget()
@@ -379,7 +384,12 @@ def first_asked(
     return spec.first_requests(ordinary, train, fitted)
 
 
-def in_order(specs: Sequence[Spec], rows: Rows, training: Mapping[str, Rows | None]) -> list[Spec]:
+def in_order(
+    specs: Sequence[Spec],
+    rows: Rows,
+    training: Mapping[str, Rows | None],
+    fits: Mapping[str, Fitted] | None = None,
+) -> list[Spec]:
     """The order in which specs are measured: first those that call no model, then by how much they send.
 
     Among those that call one, specs whose call an endpoint may not offer come first, so that nothing is paid when it
@@ -389,7 +399,7 @@ def in_order(specs: Sequence[Spec], rows: Rows, training: Mapping[str, Rows | No
     def length(spec: Spec) -> int:
         if len(specs) > MOST_WEIGHED:
             return 0
-        fitting, per_row = first_asked(spec, rows, training[spec.name])
+        fitting, per_row = first_asked(spec, rows, training[spec.name], (fits or {}).get(spec.name))
         once, each = (sum(len(json.dumps(r.body, default=str)) for r in asked) for asked in (fitting, per_row))
         return once + each * len(rows)
 

@@ -14,7 +14,7 @@ from luthier.model_names.near import near_names
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.prices import PriceBook
 
-__all__ = ["LeftOut", "RankedModel", "ranked_models"]
+__all__ = ["LeftOut", "RankedModel", "needs_of", "ranked_models"]
 
 SOON_DAYS = 90
 """A model that stops answering within so many days is no choice, unless it is named."""
@@ -182,8 +182,17 @@ def _blocks(blocks: Mapping[str, Any], known: CatalogueModel | None, name: str |
         endpoint["model"] = name
         own = {key: value for key, value in blocks.items() if key in ("answer", "decoding", "prompt")}
     endpoint = _priced(endpoint, known)
-    thinks = known is not None and known.value("log_probabilities") is False and known.provider == "openai"
-    return {**(FOR_REASONING if thinks else {}), **own, "endpoint": endpoint}
+    return {**(FOR_REASONING if _thinks(known) else {}), **own, "endpoint": endpoint}
+
+
+def _thinks(known: CatalogueModel | None) -> bool:
+    return known is not None and known.value("log_probabilities") is False and known.provider == "openai"
+
+
+def needs_of(known: CatalogueModel | None) -> dict[str, Any]:
+    """Settings that a prompt needs for a model, by their dotted paths; none for most models."""
+    blocks = FOR_REASONING if _thinks(known) else {}
+    return {f"{block}.{name}": value for block, given in blocks.items() for name, value in given.items()}
 
 
 def _priced(endpoint: dict[str, Any], known: CatalogueModel | None) -> dict[str, Any]:

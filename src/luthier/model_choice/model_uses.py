@@ -7,7 +7,7 @@ from typing import Literal
 
 from luthier.deployments.deployment import deployment_records, status_of
 from luthier.deployments.records import Revision, revision_folder
-from luthier.errors import LuthierError
+from luthier.errors import LuthierError, ModelError
 from luthier.history.versions import RegisteredVersion, registered_versions
 from luthier.packaging.folder import read_model_folder
 from luthier.packaging.loading import find_model
@@ -81,21 +81,23 @@ class ModelUse:
         return f"models:/{self.name}"
 
 
-def model_uses(task: str | None = None) -> list[ModelUse]:
+def model_uses(task: str | None = None, model: str | None = None) -> list[ModelUse]:
     """Every registered version of the tracking store, and what this machine has deployed beside.
 
     Args:
         task: of this task only.
+        model: of this registered model only: `NAME`, `NAME@ALIAS` or `NAME/VERSION`.
 
     Raises:
         UserError: the store cannot be reached.
+        ModelError: there is no such registered model, version or alias.
     """
     connect()
     versions = registered_versions()
     newest: dict[str, int] = {}
-    for one in versions:
-        newest[one.model] = max(one.version, newest.get(one.model, 0))
-    found = {one.name: _of_version(one, newest[one.model]) for one in versions}
+    for version in versions:
+        newest[version.model] = max(version.version, newest.get(version.model, 0))
+    found = {version.name: _of_version(version, newest[version.model]) for version in versions}
     beside = []
     for record in deployment_records():
         revision = record.serving or record.wanted
@@ -108,7 +110,18 @@ def model_uses(task: str | None = None) -> list[ModelUse]:
             found[known.name] = replace(known, deployments=(*known.deployments, use))
         else:
             beside.append(_of_deployment(use, spec))
-    return [one for one in (*found.values(), *beside) if task is None or one.task == task]
+    uses = [one for one in (*found.values(), *beside) if task is None or one.task == task]
+    if model is None:
+        return uses
+    chosen = [one for one in uses if model.removeprefix("models:/") in _called(one)]
+    if not chosen:
+        names = ", ".join(sorted({one.model for one in uses if one.model})) or "none"
+        raise ModelError(f"no registered model {model!r}; give NAME, NAME@ALIAS or NAME/VERSION of: {names}.")
+    return chosen
+
+
+def _called(use: ModelUse) -> set[str]:
+    return {use.model, use.name, *(f"{use.model}@{alias}" for alias in use.aliases)}
 
 
 def _of_version(version: RegisteredVersion, newest: int) -> ModelUse:

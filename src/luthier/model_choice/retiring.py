@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
+from luthier.accounts.kept_lists import KeptList
+from luthier.accounts.records import OfferedModel
 from luthier.errors import UserError
-from luthier.model_catalogue.records import CatalogueModel, Fact
+from luthier.model_catalogue import Catalogue, CatalogueModel, Fact
 from luthier.model_choice.model_uses import ModelUse
 from luthier.model_names import parse_model_name
 from luthier.tracking.asked_models import AskedModel
@@ -143,66 +145,96 @@ class RetirementWatch:
 
 
 class KnownModels:
-    """The catalogue, looked up by what a recipe asks.
+    """The catalogue and the lists of the user's accounts, looked up by what a recipe asks; a name is looked up once.
 
     Args:
-        models: of the catalogue.
+        catalogue: what is known of models.
+        kept: what accounts told; what the asked account says wins.
     """
 
-    def __init__(self, models: Iterable[CatalogueModel]) -> None:
-        self._by_id: dict[tuple[str, str], CatalogueModel] = {}
-        self._by_key: dict[tuple[str, str], CatalogueModel] = {}
-        for one in models:
-            self._by_id[one.provider, one.id.lower()] = one
-            self._by_key.setdefault((one.provider, one.model.key), one)
+    def __init__(self, catalogue: Catalogue, kept: Sequence[KeptList] = ()) -> None:
+        self._catalogue, self._kept = catalogue, kept
+        self._found: dict[tuple[str, str, str], CatalogueModel | None] = {}
 
-    def find(self, asked: AskedModel) -> CatalogueModel | None:
-        """The model itself, under any of its names; `None` where the catalogue does not have it at this provider."""
-        return self._first(asked.provider, [asked.name, asked.model])
+    def itself(self, asked: AskedModel) -> CatalogueModel | None:
+        """The model; `None` where it is not known at this provider, or it was fine-tuned."""
+        return self._first(asked, (asked.name, asked.model), is_tuned=False)
 
     def base_of(self, asked: AskedModel) -> CatalogueModel | None:
         """The model that it was fine-tuned from, with which it retires; `None` for one that was not, or is unknown."""
-        names = [asked.base]
-        for name in filter(None, (asked.model, asked.name)):
-            parsed = parse_model_name(name)
-            if parsed.is_tuned:
-                found = self._by_key.get((asked.provider, parsed.base.key))
-                if found is not None:
-                    return found
-        return self._first(asked.provider, names)
+        tuned = self._first(asked, (asked.model, asked.name), is_tuned=True)
+        return tuned or self._first(asked, (asked.base,), is_tuned=False)
 
-    def _first(self, provider: str, names: Sequence[str | None]) -> CatalogueModel | None:
+    def _first(self, asked: AskedModel, names: Sequence[str | None], *, is_tuned: bool) -> CatalogueModel | None:
         for name in filter(None, names):
-            found = self._by_id.get((provider, name.lower()))
-            found = found or self._by_key.get((provider, parse_model_name(name).key))
-            if found is not None:
+            if parse_model_name(name).is_tuned is not is_tuned:
+                continue
+            place = asked.provider, asked.address, name
+            if place not in self._found:
+                self._found[place] = self._look_up(*place)
+            if (found := self._found[place]) is not None:
                 return found
         return None
 
+    def _look_up(self, provider: str, address: str, name: str) -> CatalogueModel | None:
+        found = next(iter(self._catalogue.named(name, provider)), None)
+        # A snapshot that is not listed need not retire with its family.
+        if found is not None and _snapshot(name) not in map(_snapshot, (found.id, *found.names)):
+            found = None
+        wanted = parse_model_name(name).base
+        for kept in self._kept:
+            if (kept.provider, kept.address) != (provider, address):
+                continue
+            told = next((one for one in kept.models if name == one.id or wanted == one.model), None)
+            if told is not None:
+                before = CatalogueModel(provider, told.id, told.model) if found is None else found
+                found = replace(before, facts={**before.facts, **_told(told, kept)})
+        return found
+
+
+def _told(model: OfferedModel, kept: KeptList) -> dict[str, Fact]:
+    """What an account said of when a model ends."""
+    told = {
+        "retires": model.retires,
+        "retirement_is_planned": model.retirement_is_planned,
+        "fine_tuning_until": model.fine_tuning_until,
+    }
+    return {name: Fact(value, kept.address, kept.day) for name, value in told.items() if value is not None}
+
+
+def _snapshot(name: str) -> str | None:
+    return parse_model_name(name).snapshot
+
 
 def watch_retirements(
-    uses: Sequence[ModelUse], models: Iterable[CatalogueModel], *, today: date, within_days: int = WITHIN_DAYS
+    uses: Sequence[ModelUse],
+    catalogue: Catalogue,
+    *,
+    today: date,
+    within_days: int = WITHIN_DAYS,
+    kept: Sequence[KeptList] = (),
 ) -> RetirementWatch:
     """Joins the dates of the catalogue to what asks its models.
 
     Args:
         uses: what is registered and deployed.
-        models: of the catalogue.
+        catalogue: what is known of models.
         today: the day that counts as today.
         within_days: how far ahead it warns.
+        kept: what accounts told of their models.
 
     Raises:
         UserError: the number of days is below 0.
     """
     if within_days < 0:
         raise UserError(f"within is {within_days} days; give 0 or more. 0 shows only what has retired.")
-    catalogue = KnownModels(models)
+    models = KnownModels(catalogue, kept)
     known: list[Retirement] = []
     unknown = []
     for use in uses:
         dated = True
         for asked in use.asked or ():
-            found = _retirements(use, asked, catalogue, today)
+            found = _retirements(use, asked, models, today)
             dated = dated and (asked.provider in OWN or any(one.stops == "answers" for one in found))
             known += found
         if use.asked is None or not dated:
@@ -210,8 +242,8 @@ def watch_retirements(
     return RetirementWatch(today, within_days, tuple(uses), tuple(sorted(known, key=_urgency)), tuple(unknown))
 
 
-def _retirements(use: ModelUse, asked: AskedModel, catalogue: KnownModels, today: date) -> list[Retirement]:
-    itself, base = catalogue.find(asked), catalogue.base_of(asked)
+def _retirements(use: ModelUse, asked: AskedModel, models: KnownModels, today: date) -> list[Retirement]:
+    itself, base = models.itself(asked), models.base_of(asked)
     dated = [] if itself is None or "retires" not in itself.facts else [(itself, itself.facts["retires"])]
     if base is not None:
         # A tuned model answers no longer than its base, unless the provider gives tuned ones a date of their own.

@@ -6,19 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from luthier.errors import GateFailed
 from luthier.model_choice.model_uses import ModelUse
 from luthier.model_choice.retiring import Retirement, RetirementWatch
-from luthier.reporting.html import fragment
 from luthier.reporting.table import Cell, Column, Columns, Lines, Row, Section, Table
-from luthier.reporting.terminal import show, text_of
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
-__all__ = ["RetiringModels", "retiring_sections", "retiring_sentences"]
+__all__ = ["retiring_sections", "retiring_sentences"]
 
 REFRESH = "luthier catalogue list --refresh"
 
@@ -55,45 +52,6 @@ def retiring_sections(watch: RetirementWatch) -> tuple[Section, ...]:
     if not watch.near:
         return (Section("Retiring models", (said,)),)
     return (Section("Retiring models", (said, Table.of(_lines(watch.near), COLUMNS, _row))),)
-
-
-class RetiringModels:
-    """What retires, as a command and a notebook hold it.
-
-    Attributes:
-        watch: the records.
-    """
-
-    def __init__(self, watch: RetirementWatch) -> None:
-        self.watch = watch
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """A row per retirement whose date is known, the most urgent first."""
-        return self.watch.frame
-
-    def document(self) -> dict[str, Any]:
-        """The watch as JSON values, with its sentences."""
-        return {"said": list(retiring_sentences(self.watch)), **self.watch.document()}
-
-    def check(self) -> None:
-        """Fails where something in use stops answering within the days, or does so already.
-
-        Raises:
-            GateFailed: it does; the message is the first sentence.
-        """
-        if self.watch.urgent:
-            raise GateFailed(retiring_sentences(self.watch)[0])
-
-    def show(self) -> None:
-        """Prints it on standard output."""
-        show(*retiring_sections(self.watch))
-
-    def _repr_html_(self) -> str:
-        return fragment(*retiring_sections(self.watch))
-
-    def __repr__(self) -> str:
-        return text_of(*retiring_sections(self.watch))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import yaml
 from luthier.documents import parse_yaml
 from luthier.errors import SpecError, UserError
 from luthier.outputs import check_file, write_file
+from luthier.spec import Spec
 from luthier.tasks.task import Task
 from luthier.techniques.finetune import FineTune, Tuned
 
-__all__ = ["TunedSpecFile", "plain_name", "tuned_spec", "write_spec"]
+__all__ = ["TunedSpecFile", "plain_name", "spec_text", "tuned_spec", "write_spec", "write_unreplaced"]
 
 LONGEST_NAME = 64
 
@@ -98,29 +100,49 @@ def write_spec(spec: FineTune, target: TunedSpecFile) -> Path:
     An existing file is never replaced, and the new one appears whole or not at all.
     """
     assert spec.tuned is not None
-    path, number = target.path, 1
-    text = _text_of(spec, path)
+    try:
+        return write_unreplaced(target.path, lambda path: _text_of(spec, path))
+    except OSError as error:
+        path, result = target.path, spec.tuned.model
+        raise UserError(f"{path} cannot be written ({error.strerror}); the result is {result}.") from error
+
+
+def write_unreplaced(file: Path, text_of: Callable[[Path], str]) -> Path:
+    """Writes YAML under the first name that is free or holds the same already; returns where it is.
+
+    Args:
+        file: the first name; NAME-2 and so on come after it.
+        text_of: the text under a name, which may be in it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path, number = file, 1
+    text = text_of(path)
     while path.exists() or path.is_symlink():
         if _document(path) == parse_yaml(text):
             return path
         number += 1
-        path = target.path.with_name(f"{target.path.stem}-{number}{target.path.suffix}")
-        text = _text_of(spec, path)
-    try:
-        write_file(path, text)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); the result is {spec.tuned.model}.") from error
+        path = file.with_name(f"{file.stem}-{number}{file.suffix}")
+        text = text_of(path)
+    write_file(path, text)
     return path
+
+
+def spec_text(spec: Spec, path: Path, head: str) -> str:
+    """A spec as YAML for a file; its task is that of the `task.yaml` beside it where that is the same."""
+    document = spec.document()
+    beside = path.parent / "task.yaml"
+    if beside.is_file() and Task.read(beside) == spec.task:
+        document["task"] = "task.yaml"
+    return f"# {head}\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 def _text_of(spec: FineTune, path: Path) -> str:
     assert spec.tuned is not None
-    document = spec.document() | {"name": tuned_spec(spec, spec.tuned, path.stem).name}
-    beside = path.parent / "task.yaml"
-    if beside.is_file() and Task.read(beside) == spec.task:
-        document["task"] = "task.yaml"
-    head = f"# Written by luthier tune: job {spec.tuned.job}. Compare, log and score it like any other spec.\n"
-    return head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    named = tuned_spec(spec, spec.tuned, path.stem)
+    head = f"Written by luthier tune: job {spec.tuned.job}. Compare, log and score it like any other spec."
+    return spec_text(named, path, head)
 
 
 def _document(path: Path) -> Any:
