@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.accounts.azure_control_plane import ControlPlane
 from luthier.accounts.records import Listed, OfferedModel
 from luthier.errors import EndpointError, UserError
-from luthier.model_names import parse_model_name
+from luthier.model_names import ModelName, parse_model_name
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.sdk_client import SdkClient
 from luthier.replies.sdk_errors import translated
@@ -174,14 +174,18 @@ def _of_the_account(told: Any) -> OfferedModel:
 
 def _joined(served: Sequence[OfferedModel], told: Sequence[OfferedModel]) -> Iterator[OfferedModel]:
     """One entry for each model of both lists; what the control plane says counts where both say something."""
-    left, found = list(told), dict[str, OfferedModel]()
-    for is_same in (_is_spelled, _is_equal):
+    left, found = {id(other): other for other in told}, dict[str, OfferedModel]()
+    for keys_of in (_spellings, _meanings):
+        places: dict[object, list[OfferedModel]] = {}
+        for other in left.values():
+            for key in keys_of(other):
+                places.setdefault(key, []).append(other)
         for one in served:
-            same = [other for other in left if is_same(one, other)]
+            near = [other for key in keys_of(one) for other in places.get(key, ())]
+            same = {id(other): other for other in near if id(other) in left}
             # Of several packages of one model it cannot be told which is meant.
             if one.id not in found and len(same) == 1:
-                found[one.id] = same[0]
-                left.remove(same[0])
+                found[one.id] = left.pop(*same)
     for one in served:
         said = {name: value for name, value in vars(found.get(one.id, one)).items() if value not in (None, (), {})}
         own = {
@@ -190,19 +194,16 @@ def _joined(served: Sequence[OfferedModel], told: Sequence[OfferedModel]) -> Ite
             "capabilities": {**one.capabilities, **said.get("capabilities", {})},
         }
         yield replace(one, **said | own)
-    yield from left
+    yield from left.values()
 
 
-def _is_spelled(served: OfferedModel, told: OfferedModel) -> bool:
+def _spellings(model: OfferedModel) -> tuple[str]:
     # The data plane writes the version behind the name, also where it counts packages, as in gpt-oss-20b-11.
-    return served.id.lower() in (
-        f"{told.name}-{told.version}".lower(),
-        str(told.name).lower() if told.model.is_tuned else "",
-    )
+    return ((f"{model.name}-{model.version}" if model.name and not model.model.is_tuned else model.id).lower(),)
 
 
-def _is_equal(served: OfferedModel, told: OfferedModel) -> bool:
-    return served.model == told.model or served.id == told.name
+def _meanings(model: OfferedModel) -> tuple[ModelName, str]:
+    return model.model, model.id
 
 
 def _texts(given: Mapping[str, Any]) -> dict[str, str]:
