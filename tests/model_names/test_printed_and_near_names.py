@@ -106,14 +106,17 @@ def test_precision_and_service_are_told_apart_from_the_key() -> None:
         ("gpt-35-turbo", "gpt-3.5-turbo"),
         ("llama-v3p3-70b-instruct", "meta-llama/Llama-3.3-70B-Instruct"),
         ("Llama 3.3 70B instruct", "meta-llama/Llama-3.3-70B-Instruct"),
+        ("qwen2.5 7b", "Qwen/Qwen2.5-7B-Instruct"),
     ],
 )
 def test_the_likest_known_name_is_offered_first(name: str, first: str) -> None:
     known = ["gpt-4.1", "gpt-4.1-mini", "gpt-3.5-turbo", "meta-llama/Llama-3.3-70B-Instruct", "o4-mini"]
+    known += ["Qwen/Qwen1.5-7B", "Qwen/Qwen2.5-7B-Instruct"]
     assert near_names(name, known)[0] == first
 
 
 def test_nothing_is_offered_for_a_name_unlike_any() -> None:
     assert near_names("our-stars", ["gpt-4.1", "o4-mini"]) == []
     assert near_names("gpt-4.1", ["gpt-4.1"]) == []
+    assert near_names("gpt-4.1-mni", ["gpt-4.1-mini", "openai/gpt-4.1-mini"]) == ["gpt-4.1-mini"], "each model once"
     assert len(near_names("gpt-4", [f"gpt-4.{n}" for n in range(9)], most=2)) == 2

@@ -112,13 +112,14 @@ def served_as(name: str) -> str:
 
 @lru_cache(maxsize=8192)
 def _parsed(name: str, version: str, vendor: str | None) -> ModelName:
-    tuned = OPENAI_TUNED.fullmatch(name) or OLD_TUNED.fullmatch(name) or AZURE_TUNED.fullmatch(name)
-    if tuned is not None:
-        step = tuned.groupdict().get("step")
-        return replace(_base(tuned["base"], vendor), job=tuned["job"], checkpoint=int(step) if step else None)
-    if checkpoint := AZURE_CHECKPOINT.fullmatch(name):
-        # Of which base model is not in the name, so that no other name has this family.
-        return ModelName(None, name.lower(), job=checkpoint["job"].lower())
+    if "ft" in name.lower():
+        tuned = OPENAI_TUNED.fullmatch(name) or OLD_TUNED.fullmatch(name) or AZURE_TUNED.fullmatch(name)
+        if tuned is not None:
+            step = tuned.groupdict().get("step")
+            return replace(_base(tuned["base"], vendor), job=tuned["job"], checkpoint=int(step) if step else None)
+        if checkpoint := AZURE_CHECKPOINT.fullmatch(name):
+            # Of which base model is not in the name, so that no other name has this family.
+            return ModelName(None, name.lower(), job=checkpoint["job"].lower())
     found = _base(name, vendor)
     if not version or found.snapshot or REVISION.fullmatch(version):
         return found
