@@ -12,7 +12,7 @@ import pytest
 import luthier as lt
 from luthier_local import Fault
 from tests.cli.conftest import Run, run
-from tests.importing.account import JOBS, Account
+from tests.importing.account import JOBS, SUCCEEDED, Account
 
 __all__ = ["run"]
 
@@ -30,7 +30,7 @@ def test_it_prints_what_is_there_and_what_is_not_and_ends_with_3(run: Run, file:
     assert f"{len(JOBS)} new" in ended.out
     assert all(job in ended.out for job in account.ids())
     assert "under_review" in ended.out
-    assert "Not brought: 2" in ended.out
+    assert "Not brought: 4" in ended.out
     assert "deleted at the service, or expired" in " ".join(ended.out.split())
     assert max(map(len, ended.out.splitlines())) <= 80
     assert "mlflow ui" in ended.err
@@ -105,3 +105,39 @@ def test_a_task_that_is_given_later_gives_a_run_its_recipe(account: Account, fil
     report = lt.import_from(file, name=job, task=task)
     assert list(report.frame["run_id"]) == [run_id]
     assert mlflow.get_run(run_id).data.tags["luthier.task"] == task.name
+
+
+def test_a_model_becomes_a_version_and_a_spec_file_once(file: Path, account: Account, task: lt.Task) -> None:
+    report = lt.import_from(file, name="stars-[0-2]", task=task)
+    assert list(report.frame["version"]) == [f"{task.name}/3", f"{task.name}/2", f"{task.name}/1"]
+    spec = lt.read_spec(report.frame["spec_file"][0])
+    assert isinstance(spec, lt.FineTune)
+    assert spec.tuned is not None
+    version = mlflow.MlflowClient().get_model_version(task.name, "3")
+    assert version.run_id == report.frame["run_id"][0]
+    assert spec.tuned.model == account.job(report.frame["id"][0])["fine_tuned_model"]
+    again = lt.import_from(file, name="stars-[0-2]", task=task)
+    assert list(again.frame["happened"]) == ["unchanged"] * 3
+    assert list(again.frame["version"]) == list(report.frame["version"])
+    assert len(list(Path("models/imported").glob("*.yaml"))) == 4  # three specs and their task
+    table = lt.score(f"models:/{task.name}/3", pd.DataFrame({"text": ["The soup was great wonderful, visit 3"]}))
+    assert table["state"].tolist() == ["ok"]
+
+
+def test_a_model_that_was_deleted_at_the_service_is_named_and_not_registered(file: Path, account: Account) -> None:
+    deleted = account.job(account.ids()[SUCCEEDED - 2])["fine_tuned_model"]
+    report = lt.import_from(file, name="stars-1[03]")
+    assert [(one.kind, one.id) for one in report.missing] == [("model", deleted)]
+    assert list(report.frame["version"]) == [None]
+
+
+def test_a_model_whose_recipe_is_not_known_is_named_with_what_to_do(file: Path, task: lt.Task) -> None:
+    report = lt.import_from(file, name="mood-9", task=task)
+    (lost,) = report.missing
+    assert (lost.kind, bool(lost.cure)) == ("model", True)
+
+
+def test_models_can_be_versions_of_one_registered_model(file: Path) -> None:
+    report = lt.import_from(file, name="mood-*", register="moods", folder="elsewhere")
+    assert sorted(report.frame["version"]) == ["moods/1", "moods/2", "moods/3"]
+    assert Path("elsewhere/task.yaml").exists()

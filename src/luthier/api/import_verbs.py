@@ -9,7 +9,7 @@ from pathlib import Path
 from luthier.documents import described
 from luthier.errors import UserError
 from luthier.importing.import_report import ImportReport
-from luthier.importing.import_setup import ImportSetup
+from luthier.importing.import_setup import FOLDER, ImportSetup
 from luthier.providers.endpoint import Endpoint
 from luthier.tasks.task import Task
 from luthier.techniques import read_endpoint
@@ -26,9 +26,11 @@ def import_from(
     task: Task | str | Path | None = None,
     since: date | str | None = None,
     name: str | Sequence[str] | None = None,
+    folder: str | Path = FOLDER,
+    register: str | None = None,
     dry_run: bool = False,
 ) -> ImportReport:
-    """Brings the fine-tuning jobs of an account into MLflow: each becomes a run with its own times.
+    """Brings the fine-tuning jobs of an account into MLflow: a run of each, and a registered version of each model.
 
     Typed again, it brings what is new and changes what has changed; no job has two runs.
 
@@ -36,7 +38,9 @@ def import_from(
         endpoint: of the account, or the file that has it, or `openai` or `local`. Its model is not used.
         task: what the jobs were trained for, or its file; their runs go to its experiment.
         since: jobs created before this day (UTC) are left out; a date, or text such as `2026-01-31`.
-        name: patterns such as `stars*`, of which a job's id, suffix or tuned model must fit one.
+        name: patterns such as `stars*`, of which a job's id, suffix, tuned model or deployment must fit one.
+        folder: of the spec files.
+        register: registered model that all models become versions of; one per task, or per model, when absent.
         dry_run: read everything and write nothing.
 
     Returns:
@@ -53,7 +57,7 @@ def import_from(
     if not isinstance(endpoint, Endpoint):
         raise UserError(f"an endpoint, its file, or one of {', '.join(WITHOUT_FILE)} is wanted; {described(endpoint)}.")
     known = task if task is None or isinstance(task, Task) else Task.read(task)
-    setup = ImportSetup(endpoint, task=known, since=since, name=name)
+    setup = ImportSetup(endpoint, task=known, since=since, name=name, folder=folder, register=register)
     return setup.plan() if dry_run else setup.run()
 
 

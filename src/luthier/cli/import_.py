@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from luthier.cli.import_mlflow import import_mlflow
-from luthier.cli.options import Json
+from luthier.cli.options import Json, Register
 
 __all__ = ["import_"]
 
@@ -44,8 +44,12 @@ Names = Annotated[
     typer.Option(
         "--name",
         metavar="GLOB",
-        help="Only jobs whose id, suffix or tuned model fits, as 'stars*'. Can be repeated.",
+        help="Only jobs whose id, suffix or model fits, as 'stars*'. Can be repeated.",
     ),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--folder", metavar="FOLDER", help="Where spec files are written; models/imported by default."),
 ]
 Reads = Annotated[bool, typer.Option("--dry-run", help="Read everything and write nothing.")]
 
@@ -56,10 +60,14 @@ def _command(provider: str) -> Callable[..., None]:
         task: TaskFile = None,
         since: Since = None,
         name: Names = None,
+        folder: Folder = None,
+        register: Register = None,
         dry_run: Reads = False,
         json: Json = False,
     ) -> None:
-        _bring(provider, endpoint, task, since, name, dry_run=dry_run, json=json)
+        given = {"task": task, "since": since, "name": name, "folder": folder, "register": register}
+        chosen = {option: value for option, value in given.items() if value is not None}
+        _bring(provider, endpoint, chosen, dry_run=dry_run, json=json)
 
     return bring
 
@@ -70,22 +78,13 @@ for provider, said in ACCOUNTS.items():
 import_.command("mlflow")(import_mlflow)
 
 
-def _bring(
-    provider: str,
-    endpoint: Path | None,
-    task: Path | None,
-    since: str | None,
-    name: list[str] | None,
-    *,
-    dry_run: bool,
-    json: bool,
-) -> None:
+def _bring(provider: str, endpoint: Path | None, chosen: dict[str, Any], *, dry_run: bool, json: bool) -> None:
     from luthier import api
     from luthier.cli.printing import print_end, print_json
     from luthier.errors import Partial
 
     account = api.account_endpoint(provider, endpoint)
-    report = api.import_from(account, task=task, since=since, name=name, dry_run=dry_run)
+    report = api.import_from(account, **chosen, dry_run=dry_run)
     if json:
         print_json(report.document())
     else:

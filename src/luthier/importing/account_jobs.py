@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
+from luthier.accounts import Listed
 from luthier.errors import EndpointError
 from luthier.tuning.timing import Timing, patiently
 from luthier.tuning.tuners.tuner import JobState, PagedAccount, Tuner
 
-__all__ = ["AccountJobs", "account_jobs"]
-
-
-@dataclass(frozen=True)
-class AccountJobs:
-    """What an account's list told.
-
-    Attributes:
-        jobs: newest first.
-        failure: why the list was not read to its end; `None` where it was.
-    """
-
-    jobs: Sequence[JobState]
-    failure: EndpointError | None = None
+__all__ = ["account_jobs"]
 
 
 def account_jobs(
     tuner: Tuner, timing: Timing, *, since: float | None = None, heard: Callable[[int], None] = lambda count: None
-) -> AccountJobs:
-    """The jobs that an account sees.
+) -> Listed[JobState]:
+    """The jobs that an account sees, newest first.
 
     Args:
         tuner: the service.
@@ -41,7 +28,7 @@ def account_jobs(
         EndpointError: not even the first page was given.
     """
     if not isinstance(tuner, PagedAccount):
-        return AccountJobs([job for job in patiently(timing, tuner.listed) if _is_wanted(job, since)])
+        return Listed(tuple(job for job in patiently(timing, tuner.listed) if _is_wanted(job, since)))
     found: dict[str, JobState] = {}
     after: str | None = None
     failure: EndpointError | None = None
@@ -61,7 +48,7 @@ def account_jobs(
             break
         after = page.after
     kept = [job for job in found.values() if _is_wanted(job, since)]
-    return AccountJobs(sorted(kept, key=lambda job: -(job.created or 0.0)), failure)
+    return Listed(tuple(sorted(kept, key=lambda job: -(job.created or 0.0))), failure)
 
 
 def _is_wanted(job: JobState, since: float | None) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from itertools import islice
+from pathlib import Path
 
+from luthier.accounts import DeployedModel, deployments, has_deployments, offered_models
 from luthier.engine.ask_options import Progress
 from luthier.engine.progress import shown
 from luthier.errors import EndpointError, Partial, UserError
@@ -19,9 +22,10 @@ from luthier.importing.account_jobs import account_jobs
 from luthier.importing.import_report import ImportReport
 from luthier.importing.job_reading import AGAIN, JobParts, JobReader, why_missing
 from luthier.importing.job_recipes import JobRecipes
-from luthier.importing.job_writing import JobWriter
+from luthier.importing.job_writing import BroughtJob, JobWriter
+from luthier.importing.model_versions import ModelVersions, deployed_items
 from luthier.importing.place_runs import PlaceRuns
-from luthier.importing.records import ImportedItem, NotImported
+from luthier.importing.records import NotImported
 from luthier.providers.endpoint import Endpoint
 from luthier.tasks.task import Task
 from luthier.tracking.store_file import store_uri
@@ -29,9 +33,12 @@ from luthier.tuning.timing import REAL_TIME, Timing
 from luthier.tuning.tuners import tuner_for
 from luthier.tuning.tuners.tuner import JobState, PagedAccount, Tuner
 
-__all__ = ["ImportSetup"]
+__all__ = ["FOLDER", "ImportSetup"]
 
 logger = logging.getLogger(__name__)
+
+FOLDER = "models/imported"
+"""Where spec files are written, below the working folder."""
 
 READERS = 8
 """Jobs that are read at the same time: reading waits for the service mostly."""
@@ -44,7 +51,9 @@ class ImportSetup:
         endpoint: of the account; its model is not used.
         task: what the jobs were trained for; their runs go to its experiment.
         since: jobs created before this day (UTC) are left out; a date, or text such as `2026-01-31`.
-        name: patterns such as `stars*`, of which a job's id, suffix or tuned model must fit one.
+        name: patterns such as `stars*`, of which a job's id, suffix, tuned model or deployment must fit one.
+        folder: of the spec files.
+        register: registered model that all models become versions of; one per task, or per model, when absent.
         tuner: the service; the one behind the endpoint when absent.
         timing: how time passes.
         progress: display; a bar on stderr when absent.
@@ -61,12 +70,15 @@ class ImportSetup:
         task: Task | None = None,
         since: date | str | None = None,
         name: str | Sequence[str] | None = None,
+        folder: str | Path = FOLDER,
+        register: str | None = None,
         tuner: Tuner | None = None,
         timing: Timing = REAL_TIME,
         progress: Progress | None = None,
     ) -> None:
         self._endpoint, self._task, self._timing, self._progress = endpoint, task, timing, progress
         self._since = None if since is None else _moment(since)
+        self._folder, self._register = Path(folder), register
         self._patterns = (name,) if isinstance(name, str) else tuple(name or ())
         self._tuner = tuner or tuner_for(endpoint)
 
@@ -90,9 +102,10 @@ class ImportSetup:
 
     def _bring(self, *, write: bool) -> ImportReport:
         missing: list[NotImported] = []
-        items: dict[str, ImportedItem] = {}
+        brought: dict[str, BroughtJob] = {}
         with shown(self._progress, "importing") as progress:
-            jobs = self._jobs(progress, missing)
+            deployed = self._deployments(missing)
+            jobs = self._jobs(progress, deployed or (), missing)
             runs = PlaceRuns(self._tuner.place)
             recipes = JobRecipes(self._endpoint, self._task)
             writer = JobWriter(self._tuner, runs, recipes, write=write)
@@ -102,20 +115,73 @@ class ImportSetup:
                 if why is None:
                     unread.append(job)
                 else:
-                    items[job.id] = writer.left(job, why)
+                    brought[job.id] = writer.left(job, why)
             for done, (job, parts) in enumerate(self._parts(unread, recipes), start=1):
                 missing += parts.missing
                 if parts.is_read:
                     try:
-                        items[job.id] = writer.bring(job, parts)
+                        brought[job.id] = writer.bring(job, parts)
                     except Partial as error:
                         missing.append(NotImported("job", job.id, str(error), AGAIN, passes=True))
-                new = sum(item.happened == "new" for item in items.values())
+                new = sum(one.item.happened == "new" for one in brought.values())
                 progress.working("importing", done, len(unread), f"{done:,}/{len(unread):,} jobs, {new:,} new")
-        found = [items[job.id] for job in jobs if job.id in items]
+            offered = self._offered([job.tuned_model for job in jobs if job.tuned_model is not None], deployed)
+            versions = ModelVersions(self._tuner.place, self._folder, self._register, deployed, offered)
+            # Oldest first, so that the newest model has the highest version.
+            ordered = [brought[job.id] for job in reversed(jobs) if job.id in brought]
+            for done, one in enumerate(ordered, start=1):
+                if one.has_model:
+                    brought[one.state.id] = self._registered(one, versions, missing, write=write)
+                progress.working("registering", done, len(ordered), f"{done:,}/{len(ordered):,} models")
+        found = [brought[job.id].item for job in jobs if job.id in brought]
+        found += deployed_items(self._chosen(deployed or ()), list(brought.values()))
         return ImportReport(self._tuner.place, store_uri(), found, missing, dry_run=not write)
 
-    def _jobs(self, progress: Progress, missing: list[NotImported]) -> list[JobState]:
+    def _registered(
+        self, one: BroughtJob, versions: ModelVersions, missing: list[NotImported], *, write: bool
+    ) -> BroughtJob:
+        """A job with the version of its model; where there can be none, `missing` says why."""
+        if one.run is not None and (one.run.imported is None or one.run.version is not None):
+            return one
+        lost = versions.why_not(one)
+        if lost is None and write:
+            try:
+                return replace(one, item=versions.register(one))
+            except UserError as error:
+                lost = NotImported("model", str(one.state.tuned_model), str(error))
+        missing += [lost] if lost is not None else []
+        return one
+
+    def _deployments(self, missing: list[NotImported]) -> Sequence[DeployedModel] | None:
+        """The deployments of the account; `None` where models answer by themselves."""
+        if not has_deployments(self._endpoint):
+            return None
+        listed = deployments(self._endpoint, plane=getattr(self._tuner, "plane", None))
+        if listed.failure is not None:
+            told = why_missing(self._tuner.place, "its deployments", listed.failure)
+            missing.append(replace(told, kind="account"))
+        return listed.items
+
+    def _offered(self, tuned: Sequence[str], deployed: Sequence[DeployedModel] | None) -> frozenset[str]:
+        """The models that the service lists; none where it lists base models only."""
+        if deployed is not None or not tuned:
+            return frozenset()
+        listed = offered_models(self._endpoint)
+        ids = frozenset(one.id for one in listed.items)
+        lists_tuned = not ids.isdisjoint(tuned) or any(one.model.is_tuned for one in listed.items)
+        return ids if listed.failure is None and lists_tuned else frozenset()
+
+    def _chosen(self, deployed: Sequence[DeployedModel]) -> list[DeployedModel]:
+        return [
+            one
+            for one in deployed
+            if self._is_named((one.name, one.model_id))
+            and (self._since is None or one.created is None or one.created >= self._since)
+        ]
+
+    def _jobs(
+        self, progress: Progress, deployed: Sequence[DeployedModel], missing: list[NotImported]
+    ) -> list[JobState]:
         """The jobs that are asked for, newest first."""
 
         def heard(count: int) -> None:
@@ -131,14 +197,19 @@ class ImportSetup:
             return []
         if listed.failure is not None:
             told = why_missing(self._tuner.place, "the rest of its jobs", listed.failure)
-            missing.append(NotImported("account", told.id, told.why, told.cure, told.passes))
-        nameless = [job for job in listed.jobs if not job.id]
+            missing.append(replace(told, kind="account"))
+        nameless = [job for job in listed.items if not job.id]
         missing += [NotImported("job", "", "the service lists a job without an id") for _ in nameless]
-        return [job for job in listed.jobs if job.id and self._is_named(job)]
+        answers = [(one.model_id, one.name) for one in deployed]
+        return [
+            job
+            for job in listed.items
+            if (job.id and self._is_named((job.id, job.suffix, job.tuned_model)))
+            or self._is_named([name for model, name in answers if model == job.tuned_model])
+        ]
 
-    def _is_named(self, job: JobState) -> bool:
-        names = [name for name in (job.id, job.suffix, job.tuned_model) if name]
-        return not self._patterns or any(fnmatchcase(name, given) for name in names for given in self._patterns)
+    def _is_named(self, names: Iterable[str | None]) -> bool:
+        return not self._patterns or any(fnmatchcase(name, given) for name in names if name for given in self._patterns)
 
     def _parts(self, jobs: Sequence[JobState], recipes: JobRecipes) -> Iterator[tuple[JobState, JobParts]]:
         """Each job with what belongs to it, in order; some are read while others are written."""

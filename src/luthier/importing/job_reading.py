@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from luthier.errors import EndpointError
+from luthier.errors import EndpointError, UserError
 from luthier.importing.records import NotImported
 from luthier.tuning.timing import Timing, patiently
 from luthier.tuning.tuners.tuner import (
@@ -169,7 +169,7 @@ class JobReader:
             self._outages = self._outages + 1 if missing and all(one.passes for one in missing) else 0
 
 
-def why_missing(job: str, what: str, error: EndpointError) -> NotImported:
+def why_missing(job: str, what: str, error: UserError) -> NotImported:
     """Why a part of a job was not given, and what to do about it."""
     status = getattr(error.__cause__, "status_code", None)
     if isinstance(error, ServiceUnavailable):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from luthier.errors import UserError
 from luthier.importing.answer_sets import UnreadableRecipe
 from luthier.importing.job_reading import JobParts
 from luthier.importing.training_lines import TrainingRecipe, recipe_of
 from luthier.providers.endpoint import Endpoint
-from luthier.tasks.task import Task
+from luthier.tasks.task import Rows, Task
 from luthier.techniques.finetune import FineTune
-from luthier.tuning.tuned_specs import LONGEST_NAME
+from luthier.tuning.tuned_specs import plain_name
 from luthier.tuning.tuners.tuner import JobState
 
 __all__ = ["JobRecipes", "KnownRecipe"]
@@ -51,7 +50,8 @@ class JobRecipes:
     def learn(self, content: bytes) -> TrainingRecipe | UnreadableRecipe:
         """The recipe of a training file, or why it is none."""
         try:
-            return recipe_of(content, self._task)
+            # The texts of a file are not kept: an account may have thousands of files.
+            return replace(recipe_of(content, self._task), rows=Rows((), (), text=""))
         except UnreadableRecipe as error:
             return error
 
@@ -66,14 +66,9 @@ class JobRecipes:
             return KnownRecipe(why="its base model is not known")
         base = self._endpoint.model_copy(update={"model": job.base_model})
         try:
-            spec = learned.spec(base, name=_plain(job.suffix or job.id))
+            spec = learned.spec(base, name=plain_name(job.suffix or job.id) or "imported")
         except UserError as error:
             return KnownRecipe(why=f"its training lines make no spec ({error})")
         if not isinstance(spec, FineTune):
             return KnownRecipe(why="it was trained on prompts and completions, not on chat turns")
         return KnownRecipe(spec, self._task is not None, note=learned.note)
-
-
-def _plain(name: str) -> str:
-    """A name of a spec: letters, digits and three signs."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("._-")[:LONGEST_NAME] or "imported"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -21,7 +22,29 @@ from luthier.tuning.job_runs import TuneRun, adopt_recipe, take_over
 from luthier.tuning.training_costs import CostForecast
 from luthier.tuning.tuners.tuner import JobState, Tuner
 
-__all__ = ["JobWriter"]
+__all__ = ["BroughtJob", "JobWriter"]
+
+
+@dataclass(frozen=True)
+class BroughtJob:
+    """A job whose run is up to date.
+
+    Attributes:
+        state: as the service lists it.
+        item: what was done.
+        run: that it has; `None` in a dry run of a new one.
+        recipe: how its model is asked; `None` where nothing was read.
+    """
+
+    state: JobState
+    item: ImportedItem
+    run: TuneRun | None
+    recipe: KnownRecipe | None = None
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model was made of it."""
+        return self.state.status == "succeeded" and self.state.tuned_model is not None
 
 
 class JobWriter:
@@ -38,12 +61,12 @@ class JobWriter:
         self._tuner, self._runs, self._recipes, self._write = tuner, runs, recipes, write
         self._experiments: dict[str, str] = {}
 
-    def left(self, job: JobState, note: str) -> ImportedItem:
+    def left(self, job: JobState, note: str) -> BroughtJob:
         """A job whose run is left as it is."""
         run = self._runs.of(job)
-        return _item(job, "unchanged", None if run is None else run.run_id, note)
+        return BroughtJob(job, _item(job, "unchanged", run, note), run)
 
-    def bring(self, job: JobState, parts: JobParts) -> ImportedItem:
+    def bring(self, job: JobState, parts: JobParts) -> BroughtJob:
         """Brings a job's run up to date; makes one where there is none.
 
         Raises:
@@ -56,7 +79,7 @@ class JobWriter:
         lacks_recipe = recipe.spec is not None and run is not None and not run.has_recipe
         note = "" if job.base_model else "the service does not say which model it was trained from"
         if run is not None and run.imported is not None and run.import_digest == parts.digest(job) and not lacks_recipe:
-            return _item(job, "unchanged", run.run_id, note)
+            return BroughtJob(job, _item(job, "unchanged", run, note), run, recipe)
         happened: Happened = "new" if run is None else "updated"
         if self._write:
             try:
@@ -70,7 +93,7 @@ class JobWriter:
             except MlflowException as error:
                 quote = " ".join(str(error).split())[:LONGEST_QUOTE]
                 raise Partial(f"the tracking store cannot be written to ({quote})") from error
-        return _item(job, happened, None if run is None else run.run_id, note)
+        return BroughtJob(job, _item(job, happened, run, note), run, recipe)
 
     def _experiment_of(self, recipe: KnownRecipe) -> str:
         host = urlsplit(self._tuner.place).netloc or self._tuner.place
@@ -80,9 +103,18 @@ class JobWriter:
         return self._experiments[name]
 
 
-def _item(job: JobState, happened: Happened, run_id: str | None, note: str) -> ImportedItem:
+def _item(job: JobState, happened: Happened, run: TuneRun | None, note: str) -> ImportedItem:
+    run_id, version = (None, None) if run is None else (run.run_id, run.version)
     return ImportedItem(
-        "job", job.id, happened, run_id, note=note, status=job.status, base_model=job.base_model, created=job.created
+        "job",
+        job.id,
+        happened,
+        run_id,
+        version,
+        note=note,
+        status=job.status,
+        base_model=job.base_model,
+        created=job.created,
     )
 
 

@@ -46,6 +46,7 @@ TUNE_TAGS = {
     "imported": "luthier.imported",
     "import_digest": "luthier.import_digest",
     "import_missing": "luthier.import_missing",
+    "version": "luthier.import_version",
     "training_file": "luthier.training_file",
     "validation_file": "luthier.validation_file",
 }
@@ -70,6 +71,7 @@ class TuneRun:
         imported: when an import wrote it last, as text; `None` for a job that was submitted or attached here.
         import_digest: of everything that this import wrote.
         is_whole: whether the service could give everything then.
+        version: registered version that an import made of its model, as `NAME/VERSION`.
     """
 
     run_id: str
@@ -89,6 +91,7 @@ class TuneRun:
     imported: str | None = None
     import_digest: str | None = None
     is_whole: bool = True
+    version: str | None = None
 
     @property
     def pending(self) -> bool:
@@ -288,4 +291,5 @@ def _of_stored(run: RunRecord) -> TuneRun:
         imported=tag("imported"),
         import_digest=tag("import_digest"),
         is_whole=not tag("import_missing"),
+        version=tag("version"),
     )
