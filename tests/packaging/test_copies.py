@@ -54,6 +54,13 @@ def test_a_model_carries_nothing_of_the_dashboards_environment(task: lt.Task, en
     assert not list((logged(task, endpoint) / "code").rglob("requirements.txt"))
 
 
+def test_a_model_carries_nothing_that_only_finds_trains_or_deploys_models(task: lt.Task, endpoint: Endpoint) -> None:
+    copy = logged(task, endpoint) / "code" / "luthier_copy" / "luthier"
+    rooms = {folder.name for folder in copy.iterdir() if folder.is_dir()}
+    assert not rooms & {"serving", "deployments", "sweeps", "importing", "model_choice", "catalogue"}
+    assert {"packaging", "engine", "techniques", "model_names"} <= rooms
+
+
 def test_a_local_model_answers_from_the_code_it_carries(
     task: lt.Task, clean_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

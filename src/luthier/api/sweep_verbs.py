@@ -62,7 +62,8 @@ def sweep(
         concurrency: most trials at a time in this process; 4 when absent.
         name: of the study; the spec's name and `-sweep` when absent.
         storage: URL of a database that several machines share, as in `postgresql://host/sweeps`.
-        warm_start: trials that are known already: a csv file, or the run of an earlier sweep.
+        warm_start: trials that are known already: a csv file, the run of an earlier sweep, or `imported`: all
+            imported jobs that were measured on the validation rows.
         seed: of what the sampler draws.
         engine: asks the models; the process's own when absent.
 

@@ -297,7 +297,11 @@ def _measured_rows(job: Job, rows: Rows, test: Rows) -> Rows:
     """The validation rows that the job was given: all of the table, or what `--drop-leaked` left of it."""
     import mlflow
 
-    known = mlflow.get_run(job.run_id).data.tags.get(TUNE_TAGS["validation_digest"])
+    run = mlflow.get_run(job.run_id)
+    known = run.data.tags.get(TUNE_TAGS["validation_digest"])
+    file = run.data.tags.get(TUNE_TAGS["validation_file"])
+    if known is None and file is not None:
+        return _as_many_as(run.data.params.get("validation_file.rows"), rows, job, file)
     if known is None:
         raise DataError(
             f"job {job.id} was submitted without validation rows, so the service measured on none of these; "
@@ -311,3 +315,18 @@ def _measured_rows(job: Job, rows: Rows, test: Rows) -> Rows:
         f"these are not the validation rows of job {job.id}, or not in the order it was given them; give the table "
         "it was tuned with, or leave --validation out."
     )
+
+
+def _as_many_as(known: str | None, rows: Rows, job: Job, file: str) -> Rows:
+    """The rows, if an imported job's validation file has as many; more cannot be checked, as the file is the service's.
+
+    Raises:
+        DataError: it has not.
+    """
+    given = sum(text is not None for text in rows.texts)
+    if known is not None and int(known) != given:
+        raise DataError(
+            f"job {job.id} was imported, and its validation file {file} has {int(known):,} rows, not {given:,}; give "
+            "the table that was uploaded, or leave --validation out."
+        )
+    return rows

@@ -71,7 +71,11 @@ def run(
     storage: Storage = None,
     warm_start: Annotated[
         str | None,
-        typer.Option("--warm-start", metavar="FILE|RUN", help="Earlier trials: a csv file, or the run of a sweep."),
+        typer.Option(
+            "--warm-start",
+            metavar="FILE|RUN|imported",
+            help="Earlier trials: a csv file, the run of a sweep, or all imported jobs.",
+        ),
     ] = None,
     yes: Yes = False,
     dry_run: DryRun = False,

@@ -34,6 +34,12 @@ FOR_FILE = {LIGHTGBM_FILE: "lightgbm", XGBOOST_FILE: "xgboost"}
 """Module that reads a file which a fitted spec carries; `xgboost` is in the package of that name or in xgboost-cpu."""
 FOR_PROVIDER = {"local": ("filelock", "safetensors", "scipy", "tokenizers", "xllamacpp")}
 
+NOT_ANSWERING = (
+    *("isolated", "serving", "deployments", "sweeps", "gpu_training"),
+    *("importing", "model_choice", "catalogue"),
+)
+"""Folders of the package that no answer needs; a model's copy of it leaves them out."""
+
 PACKAGE = Path(__file__).resolve().parent.parent
 
 PARAM_TYPES = {"temperature": "double", "top_p": "double", "max_tokens": "long", "seed": "long"}
@@ -157,7 +163,5 @@ def save_model(
     for package in packages:
         copy = Path(path) / "code" / "luthier_copy" / package.name
         # Nothing that answers needs the dashboards' program and its long list of packages, or what serves and deploys.
-        left_out = shutil.ignore_patterns(
-            "__pycache__", "*.pyc", "isolated", "serving", "deployments", "sweeps", "gpu_training"
-        )
+        left_out = shutil.ignore_patterns("__pycache__", "*.pyc", *NOT_ANSWERING)
         shutil.copytree(package, copy, ignore=left_out)

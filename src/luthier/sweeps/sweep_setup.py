@@ -31,7 +31,7 @@ from luthier.sweeps.sweep_plan import SweepPlan, TrialPrice
 from luthier.sweeps.sweep_progress import SweepProgress
 from luthier.sweeps.sweep_result import Sweep
 from luthier.sweeps.sweep_runs import SweepRuns
-from luthier.sweeps.trial import StudyFacts
+from luthier.sweeps.trial import StudyFacts, SweepTrial
 from luthier.sweeps.trial_run import SweepParts, measurements
 from luthier.sweeps.warm_start import add_warm, warm_trials
 from luthier.sweeps.winner import MOST_FINALISTS, find_winner
@@ -91,7 +91,7 @@ class SweepSetup:
         tuner: Tuner | None = None,
     ) -> None:
         self.settings, self.spec, self.space = settings, settings.spec, settings.space
-        self.train = train
+        self.train, self._validation = train, validation
         self.holdout_split = holdout is None
         self._refuse_leaks(validation, holdout)
         if holdout is None:
@@ -259,7 +259,7 @@ class SweepSetup:
         Args:
             plan: from `plan`.
             options: on what terms models are asked.
-            warm_start: trials that are known already: a csv file, or the run of an earlier sweep.
+            warm_start: trials that are known already: a csv file, the run of an earlier sweep, or `imported`.
             progress: is told of every trial; a table on stderr when absent.
             timing: how time passes.
 
@@ -272,7 +272,7 @@ class SweepSetup:
         plan.check_affordable()
         if self.base is not None and plan.left:
             self.base.tuner.admit(self.base.check.model)
-        warm = [] if warm_start is None else warm_trials(warm_start, self.space, self.settings.objective, self.spec)
+        warm = [] if warm_start is None else self._warm(warm_start)
         study, runs = self._join(plan)
         if warm:
             # One machine at a time: each would add them.
@@ -319,6 +319,13 @@ class SweepSetup:
         sweep = Sweep(study, storage=self.store.shown, winner=winner, ended_early=ended_early)
         runs.finish(sweep, winner_run=None if winner is None else winner.run_id)
         return sweep
+
+    def _warm(self, source: str) -> list[SweepTrial]:
+        """Known trials. Of imported jobs those that were measured on the rows that choose, or on the whole table."""
+        whole = self.spec.task.rows(self._validation, labelled=True, source="the validation table").digest
+        rows = dict.fromkeys((self._digests["validation"], whole))
+        table = self._paths.get("validation")
+        return warm_trials(source, self.space, self.settings.objective, self.spec, rows=rows, table=table)
 
     def _winner(self, study: StoredStudy, runs: SweepRuns, options: RunOptions) -> WinnerFigures | None:
         """The winner on holdout rows; measured once for the same trials, whichever machine comes first."""

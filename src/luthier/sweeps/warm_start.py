@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import yaml
 from luthier.documents import parse_yaml
 from luthier.errors import DataError, ModelError, SpecError
 from luthier.spec import Spec
+from luthier.sweeps.imported_trials import IMPORTED, imported_trials
 from luthier.sweeps.searched_settings import SearchedSetting
 from luthier.sweeps.space import SearchSpace
 from luthier.sweeps.trial import SETTINGS_ATTRIBUTE, SOURCE_ATTRIBUTE, SweepObjective, SweepTrial
@@ -69,23 +70,29 @@ def warm_trials(
     space: SearchSpace,
     objectives: Sequence[SweepObjective],
     spec: Spec | None = None,
+    *,
+    rows: Collection[str] = (),
+    table: str | None = None,
 ) -> list[SweepTrial]:
     """Earlier trials that lie in the space and have every objective; a line on stderr says how many do not.
 
     Args:
-        source: a table, the MLflow run of a sweep or comparison as `runs:/ID` or `ID`, or trials of another study.
+        source: a table, the MLflow run of a sweep or comparison as `runs:/ID` or `ID`, `imported` for all imported
+            jobs, or trials of another study.
             A setting's column is called by its dotted path, the end of that, or the service's name for it, such as
             `n_epochs`; an objective's by the metric, or as in `classification/weighted_f1_score`.
         space: of the sweep that is to learn from them.
         objectives: of that sweep.
         spec: the spec that is varied; trials of another model, or trained with other fixed settings, are left out.
+        rows: for imported jobs: digests of the rows on which their models must have been measured.
+        table: file of these rows, for the command that measures them.
 
     Raises:
         SpecError: a setting or an objective has no column, or no trial is left; says what is in the way.
         DataError: the table cannot be read.
         ModelError: there is no such run, or it has no trials.
     """
-    known = _known(source)
+    known = _imported(rows, table) if isinstance(source, str) and source == IMPORTED else _known(source)
     columns = {one.path: _column_of(one, space.paths, known) for one in space.settings}
     figures = {one.metric: _figure_column(one.metric, known) for one in objectives}
     fixed = {} if spec is None else _fixed(spec, space, known)
@@ -147,6 +154,18 @@ def add_warm(study: optuna.Study, trials: Sequence[SweepTrial], space: SearchSpa
 def _identity(source: str | None, params: Mapping[str, Any], values: Sequence[float]) -> tuple[str | None, str]:
     """What tells one imported trial from another, whatever order a storage gives parameters in."""
     return source, repr((sorted(params.items()), [float(value) for value in values]))
+
+
+def _imported(rows: Collection[str], table: str | None) -> KnownTrials:
+    found = imported_trials(rows, table)
+    if found.unmeasured:
+        many = f"{found.unmeasured:,} imported {'job was' if found.unmeasured == 1 else 'jobs were'}"
+        print(
+            f"warm start: {many} not measured on the validation rows. To use more: {found.command}",
+            file=sys.stderr,
+            flush=True,
+        )
+    return KnownTrials("the imported jobs", found.lines)
 
 
 def _known(source: str | Path | pd.DataFrame | Iterable[SweepTrial]) -> KnownTrials:

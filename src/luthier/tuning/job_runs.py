@@ -112,7 +112,12 @@ class TuneRun:
         except (MlflowException, OSError) as error:
             raise ModelError(
                 f"run {self.run_id} has no {SUBMISSION_FILE}: its process died before writing it, or the artifacts are "
-                "not here. Type the luthier tune command again: it finds the job, if there is one."
+                "not here. "
+                + (
+                    "Type the luthier tune command again: it finds the job, if there is one."
+                    if self.imported is None
+                    else f"Job {self.job} was imported; give its spec: luthier tune attach {self.job} --spec SPEC"
+                )
             ) from error
         return document
 
