@@ -57,7 +57,7 @@ def test_a_model_carries_nothing_of_the_dashboards_environment(task: lt.Task, en
 def test_a_model_carries_nothing_that_only_finds_trains_or_deploys_models(task: lt.Task, endpoint: Endpoint) -> None:
     copy = logged(task, endpoint) / "code" / "luthier_copy" / "luthier"
     rooms = {folder.name for folder in copy.iterdir() if folder.is_dir()}
-    assert not rooms & {"serving", "deployments", "sweeps", "importing", "model_choice", "catalogue"}
+    assert not rooms & {"serving", "deployments", "sweeps", "importing", "model_choice", "model_catalogue"}
     assert {"packaging", "engine", "techniques", "model_names"} <= rooms
 
 
