@@ -87,7 +87,7 @@ class DeploymentsImport:
                 return not_imported(why, "Import all its jobs, without --since and --name, with a key that sees them.")
             if job.recipe is None:
                 return not_imported(f"it answers with the model of {job.job}; {job.why}", job.what_to_do)
-            return job.spec(self._models.endpoint, deployment=deployed.name)
+            return job.spec(self._models.endpoint, deployed.name)
         chats, embeds = _can(deployed, "chatCompletion"), _can(deployed, "embeddings")
         if not deployed.capabilities:
             chats, embeds = "embedding" not in deployed.model.family, "embedding" in deployed.model.family

@@ -19,13 +19,15 @@ from luthier.engine.ask_options import Progress
 from luthier.engine.progress import shown
 from luthier.errors import EndpointError, Partial, UserError
 from luthier.importing.account_jobs import account_jobs
+from luthier.importing.deployments_import import DeploymentsImport
 from luthier.importing.import_report import ImportReport
+from luthier.importing.imported_models import AccountModels
 from luthier.importing.job_reading import AGAIN, JobParts, JobReader, why_missing
 from luthier.importing.job_recipes import JobRecipes
 from luthier.importing.job_writing import BroughtJob, JobWriter
-from luthier.importing.model_versions import ModelVersions, deployed_items
+from luthier.importing.model_versions import ModelVersions
 from luthier.importing.place_runs import PlaceRuns
-from luthier.importing.records import NotImported
+from luthier.importing.records import ImportedItem, NotImported
 from luthier.providers.endpoint import Endpoint
 from luthier.tasks.task import Task
 from luthier.tracking.store_file import store_uri
@@ -133,8 +135,17 @@ class ImportSetup:
                 if one.has_model:
                     brought[one.state.id] = self._registered(one, versions, missing, write=write)
                 progress.working("registering", done, len(ordered), f"{done:,}/{len(ordered):,} models")
-        found = [brought[job.id].item for job in jobs if job.id in brought]
-        found += deployed_items(self._chosen(deployed or ()), list(brought.values()))
+            found = [brought[job.id].item for job in jobs if job.id in brought]
+            made = [versions.job_model(one) for one in ordered if one.has_model]
+            models = AccountModels(self._endpoint, self._tuner.place, folder=self._folder, write=write)
+            importing = DeploymentsImport(models, made, self._task)
+            chosen = self._chosen(deployed or ())
+            for done, told in enumerate(map(importing.bring, chosen), start=1):
+                if isinstance(told, ImportedItem):
+                    found.append(told)
+                else:
+                    missing.append(told)
+                progress.working("importing", done, len(chosen), f"{done:,}/{len(chosen):,} deployments")
         return ImportReport(self._tuner.place, store_uri(), found, missing, dry_run=not write)
 
     def _registered(
@@ -144,7 +155,8 @@ class ImportSetup:
         if one.run is not None and (one.run.imported is None or one.run.version is not None):
             return one
         lost = versions.why_not(one)
-        if lost is None and write:
+        # Where models answer from deployments, each deployment becomes a version.
+        if lost is None and write and not has_deployments(self._endpoint):
             try:
                 return replace(one, item=versions.register(one))
             except UserError as error:

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from luthier.accounts.deployed import has_deployments
-from luthier.errors import LuthierError
-from luthier.importing.records import ImportedItem, NotImported
+from luthier.importing.records import ImportedItem
 from luthier.importing.spec_files import SpecFile, write_imported_spec
 from luthier.importing.versions import (
-    MODEL_KEY,
     ImportedVersion,
     imported_versions,
     register_imported,
-    registered_name,
 )
 from luthier.model_names import ModelName, parse_model_name
 from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.techniques.finetune import FineTune, Tuned
-from luthier.tuning.job_runs import TUNE_TAGS, TuneRun
 
-__all__ = ["AccountModels", "Brought", "JobModel"]
+__all__ = ["GIVE_ONE", "NO_RECIPE", "AccountModels", "Brought", "JobModel"]
 
 FOLDER = Path("models/imported")
 """Where spec files go."""
-
-SUFFIX = re.compile(r"ft:[^:]*:[^:]*:(?P<openai>[^:]+):[^:]+(?::.*)?|.+\.ft-[0-9a-f]+-(?P<azure>.+)")
 
 NO_RECIPE = "its job's run has no recipe"
 GIVE_ONE = "Write a spec with the prompt that it was trained with, and type: luthier tune attach JOB --spec SPEC"
@@ -57,51 +49,28 @@ class JobModel:
     why: str = NO_RECIPE
     cure: str = GIVE_ONE
 
-    @classmethod
-    def of_run(cls, run: TuneRun) -> JobModel | None:
-        """What a job's run says of its model; `None` where it has none."""
-        if run.tuned_model is None or run.job is None or run.job_status != "succeeded":
-            return None
-        recipe = run.spec().untuned() if run.has_recipe else None
-        return cls(run.job, run.tuned_model, run.base_model, run.run_id, recipe)
-
     @property
     def name(self) -> ModelName:
         """What it is, whatever it is called elsewhere."""
         return parse_model_name(self.model)
 
     @property
-    def suffix(self) -> str | None:
-        """What its people called it; `None` where they did not."""
-        named = SUFFIX.fullmatch(self.model)
-        if named is not None:
-            return named["openai"] or named["azure"]
-        # A recipe that came without a suffix is called by its job.
-        return self.recipe.name if self.recipe is not None and self.recipe.name != self.job else None
-
-    @property
     def what_to_do(self) -> str:
         """The cure, for this job."""
         return self.cure.replace("JOB", self.job)
 
-    def tuned(self) -> Tuned:
-        """The block of a spec."""
-        return Tuned(model=self.model, job=self.job, base_model=self.base_model, run_id=self.run_id)
-
-    def spec(self, endpoint: Endpoint, *, deployment: str | None = None) -> FineTune:
-        """The recipe with its result.
+    def spec(self, endpoint: Endpoint, deployment: str) -> FineTune:
+        """The recipe with its result, which answers from a deployment.
 
         Args:
             endpoint: of the account.
-            deployment: what requests name; the model's own name when absent.
+            deployment: what requests name.
         """
         assert self.recipe is not None
-        found = self.recipe.with_tuned(self.tuned(), endpoint=endpoint.model_copy(update={"model": self.base_model}))
-        if deployment is None:
-            return found
         # Answers are kept as those of the model: a deployment's name may be given to another one.
         there = {"model": deployment, "identity": f"{endpoint.address} {self.model}", "priced_as": self.base_model}
-        return found.with_tuned(self.tuned(), endpoint=endpoint.model_copy(update=there))
+        tuned = Tuned(model=self.model, job=self.job, base_model=self.base_model, run_id=self.run_id)
+        return self.recipe.untuned().with_tuned(tuned, endpoint=endpoint.model_copy(update=there))
 
 
 @dataclass(frozen=True)
@@ -131,31 +100,6 @@ class AccountModels:
 
     def __init__(self, endpoint: Endpoint, place: str, *, folder: Path = FOLDER, write: bool = True) -> None:
         self.endpoint, self.place, self._folder, self.write = endpoint, place, folder, write
-
-    def bring_job(
-        self, model: JobModel, *, offered: Collection[str] | None = None
-    ) -> ImportedItem | NotImported | None:
-        """Registers the result of a job; `None` where results answer from deployments only.
-
-        Args:
-            model: the result.
-            offered: names of the models that the account still has; not checked when absent.
-        """
-        if has_deployments(self.endpoint):
-            return None
-        if offered is not None and model.model not in offered:
-            return NotImported("model", model.model, f"the model of {model.job} was deleted at the service")
-        if model.recipe is None:
-            return NotImported("model", model.model, f"not registered: {model.why}", model.what_to_do)
-        try:
-            spec = model.spec(self.endpoint)
-            family = parse_model_name(model.base_model).family
-            name = registered_name(model.suffix, f"{spec.task.name}-{family}")
-            tags = {TUNE_TAGS["job"]: model.job, MODEL_KEY: model.name.key}
-            item = ImportedItem("model", model.model, "new", model.run_id, base_model=model.base_model)
-            return self.bring(item, spec, name=name, tags=tags).item
-        except LuthierError as error:
-            return NotImported("model", model.model, f"not registered: {error}")
 
     def bring(
         self,

@@ -7,18 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from luthier.accounts import DeployedModel
+from luthier.importing.imported_models import GIVE_ONE, NO_RECIPE, JobModel
 from luthier.importing.job_recipes import KnownRecipe
 from luthier.importing.job_writing import BroughtJob
 from luthier.importing.records import ImportedItem, NotImported
 from luthier.importing.spec_files import write_imported_spec
-from luthier.importing.versions import register_imported, registered_name
+from luthier.importing.versions import MODEL_KEY, register_imported, registered_name
 from luthier.model_names import parse_model_name
 from luthier.techniques.finetune import FineTune, Tuned
-from luthier.tracking.runs import TAGS, MlflowRun
+from luthier.tracking.runs import MlflowRun
 from luthier.tuning.job_runs import TUNE_TAGS
 from luthier.tuning.tuners.tuner import JobState
 
-__all__ = ["ModelVersions", "deployed_items"]
+__all__ = ["ModelVersions"]
 
 
 class ModelVersions:
@@ -80,7 +81,7 @@ class ModelVersions:
             place=self._place,
             model=str(job.tuned_model),
             name=name,
-            tags={TUNE_TAGS["job"]: job.id, TAGS["base_model"]: job.base_model},
+            tags={TUNE_TAGS["job"]: job.id, MODEL_KEY: parse_model_name(str(job.tuned_model)).key},
         )
         MlflowRun(run.run_id).tag(TUNE_TAGS["version"], version.label)
         changed = item.happened == "unchanged" and "new" in (version.happened, file.happened)
@@ -92,40 +93,21 @@ class ModelVersions:
             note="; ".join(filter(None, [item.note, recipe.note, file.note, version.note])),
         )
 
+    def job_model(self, one: BroughtJob) -> JobModel:
+        """The model of a job, with its recipe as far as it is known."""
+        told = one.recipe or KnownRecipe()
+        recipe = told.spec or (one.run.spec() if one.run is not None and one.run.has_recipe else None)
+        run_id = None if one.run is None else one.run.run_id
+        why, cure = told.why or NO_RECIPE, told.cure or GIVE_ONE
+        return JobModel(one.state.id, str(one.state.tuned_model), one.state.base_model, run_id, recipe, why, cure)
+
     def _tuned(self, base: FineTune, job: JobState, run_id: str) -> FineTune:
         assert job.tuned_model is not None
         block = Tuned(model=job.tuned_model, job=job.id, base_model=job.base_model, run_id=run_id)
-        tuned = base.with_tuned(block, name=base.name)
-        found = None if self._deployed is None else self._deployment_of(job.tuned_model)
-        if found is None or tuned.endpoint is None:
-            return tuned
-        asked = tuned.endpoint.model_copy(update={"model": found.name, "priced_as": job.base_model})
-        return type(tuned).model_validate({**tuned._fields(), "endpoint": asked})
+        return base.with_tuned(block, name=base.name)
 
     def _deployment_of(self, model: str) -> DeployedModel | None:
         """The deployment that answers with a model; the oldest of several."""
         key = parse_model_name(model).key
         found = [one for one in self._deployed or () if one.answers and parse_model_name(one.model_id).key == key]
         return min(found, key=lambda one: (one.created or 0.0, one.name), default=None)
-
-
-def deployed_items(deployed: Sequence[DeployedModel], jobs: Sequence[BroughtJob]) -> list[ImportedItem]:
-    """The deployments of an account, each with the version that asks it.
-
-    Args:
-        deployed: as the control plane tells.
-        jobs: that were brought.
-    """
-    made = {parse_model_name(one.state.tuned_model).key: one.item for one in jobs if one.state.tuned_model is not None}
-    found = []
-    for one in deployed:
-        item = made.get(parse_model_name(one.model_id).key)
-        state = "" if one.answers else "it does not answer now"
-        if item is None:
-            kind = "of a job that was not brought" if one.model.is_tuned else "of a base model: nothing to register"
-            notes, item = [kind, state], ImportedItem("deployment", one.name, "unchanged")
-        else:
-            notes = [f"of job {item.id}", state]
-        told = replace(item, kind="deployment", id=one.name, note="; ".join(filter(None, notes)))
-        found.append(replace(told, status=one.state, base_model=one.model_id, created=one.created))
-    return found
