@@ -85,7 +85,7 @@ KEYS = {
         "gpt-4.1-mini-2025-04-14.ft-0e208cf33a6a466994aff31a08aba678-stars:ckpt-step-75",
     ],
     "openai/gpt-3.5-turbo@0125#0a1b": ["gpt-35-turbo-0125.ft-0a1b"],
-    "openai/gpt-oss-20b#0a1b": ["gpt-oss-20b.ft-0a1b"],
+    "openai/gpt-oss-20b#0a1b": ["gpt-oss-20b.ft-0a1b", "GPT-OSS-20B.ft-0A1B"],
     "alibaba/qwen-32b#0123": ["Qwen-32B.ft-0123"],
     "mistral/ministral-3b#0123": ["Ministral-3B.ft-0123-stars"],
     "meta/llama-3.3-70b-instruct#0123": ["Llama-3.3-70B-Instruct.ft-0123"],
@@ -127,6 +127,8 @@ KEYS = {
         "Llama-3.3-70B-Instruct-Q8_0-00001-of-00002.gguf",
         "Llama-3.3-70B-Instruct-IQ3_XXS.gguf",
         "/data/models/Llama-3.3-70B-Instruct",
+        "azureml://registries/azureml-meta/models/Llama-3.3-70B-Instruct/versions/9",
+        "registry.ollama.ai/library/llama3.3:70b",
         "C:\\models\\Llama-3.3-70B-Instruct-Q4_K_M.gguf",
     ],
     # Other models of Meta: the size, the generation and what they were trained for tell them apart.
@@ -325,6 +327,7 @@ KEYS = {
     "togethercomputer/redpajama-incite-7b-base": ["togethercomputer/RedPajama-INCITE-7B-Base"],
     "/data/run-7/checkpoint-500": ["/data/run-7/checkpoint-500"],
     "gpt-neox-20b": ["gpt-neox-20b"],
+    "azureml://registries/ours/models/stars/versions/2": ["azureml://registries/ours/models/stars/versions/2"],
     "mymodel:9": ["mymodel:9"],
     "half%23done": ["half#done"],
 }

@@ -20,9 +20,12 @@ AZURE_TUNED = re.compile(
 AZURE_CHECKPOINT = re.compile(r"ftchkpt-(?P<job>[0-9a-f]+)", re.IGNORECASE)
 
 ADDRESS = re.compile(
-    r"^(?:https?://)?(?:hf\.co|huggingface\.co)/|^@(?:cf|hf)/|^~(?!/)|^arn:[^/]+/|^projects/[^/]+/locations/[^/]+/publishers/|^publishers/",
+    r"^(?:https?://)?(?:hf\.co|huggingface\.co)/|^registry\.ollama\.ai/library/|^@(?:cf|hf)/|^~(?!/)|^arn:[^/]+/|^projects/[^/]+/locations/[^/]+/publishers/|^publishers/",
     re.IGNORECASE,
 )
+AZURE_REGISTRY = re.compile(r"^azureml://registries/azure[^/]*/models/([^/]+)(?:/versions/\d{1,2})?$")
+"""Microsoft's registries; those of others may hold anything under these names."""
+
 ACCOUNT = re.compile(r"accounts/([^/]+)/[a-zA-Z]+/(.+)")
 FOLDER = re.compile(r"(?:/|\.{1,2}/|~/|[a-zA-Z]:/)")
 """How a path of files begins."""
@@ -116,7 +119,8 @@ def _parsed(name: str, version: str, vendor: str | None) -> ModelName:
         tuned = OPENAI_TUNED.fullmatch(name) or OLD_TUNED.fullmatch(name) or AZURE_TUNED.fullmatch(name)
         if tuned is not None:
             step = tuned.groupdict().get("step")
-            return replace(_base(tuned["base"], vendor), job=tuned["job"], checkpoint=int(step) if step else None)
+            job = tuned["job"].lower() if tuned.re is AZURE_TUNED else tuned["job"]
+            return replace(_base(tuned["base"], vendor), job=job, checkpoint=int(step) if step else None)
         if checkpoint := AZURE_CHECKPOINT.fullmatch(name):
             # Of which base model is not in the name, so that no other name has this family.
             return ModelName(None, name.lower(), job=checkpoint["job"].lower())
@@ -133,7 +137,7 @@ def _parsed(name: str, version: str, vendor: str | None) -> ModelName:
 def _base(name: str, vendor: str | None) -> ModelName:
     """The model of a name that is no fine-tune's."""
     given = None if vendor is None else known_vendor(vendor) or vendor.strip().lower()
-    path = ADDRESS.sub("", name)
+    path = ADDRESS.sub("", AZURE_REGISTRY.sub(r"\1", name))
     if account := ACCOUNT.fullmatch(path):
         if account[1] != "fireworks":
             return ModelName(f"accounts/{account[1]}".lower(), account[2].lower().replace("/", ":"))
