@@ -11,6 +11,7 @@ import mlflow
 import pytest
 
 import luthier as lt
+from luthier.accounts.kept_lists import refresh
 from luthier_local import LocalServer, ModelCard
 from tests.cli.conftest import Run, run
 from tests.conftest import KEY, priced, reviews, stars
@@ -71,6 +72,21 @@ def test_a_replacement_is_measured_proposed_written_and_not_promoted(champion: P
     assert "luthier promote stars --alias champion" in said
     assert lt.read_spec("models/words-on-newer.yaml").base_model == "newer"
     assert mlflow.MlflowClient().get_model_version_by_alias("stars", "champion").version == 1
+
+
+def test_what_an_account_told_counts_and_a_model_that_ends_there_too_is_no_candidate(
+    account: LocalServer, champion: Path, run: Run
+) -> None:
+    Path("catalogue.yaml").unlink()
+    soon = (date.today() + timedelta(days=10)).isoformat()
+    account.put_model(ModelCard("stars-model", shutdown_date=soon))
+    account.put_model(ModelCard("ending", shutdown_date=soon))
+    refresh(priced(account))
+    [one] = json.loads(run("catalogue", "retiring", "--json").out)["retiring"]
+    assert (one["on"], one["source"]) == (soon, account.base_url)
+    planned = run("catalogue", "retiring", "--replace", "--test", "test.csv", "--dry-run")
+    assert "words-on-newer" in planned.err
+    assert "ending" not in planned.err
 
 
 def test_a_dry_run_prints_the_price_and_writes_nothing(champion: Path, run: Run) -> None:

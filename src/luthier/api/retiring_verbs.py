@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from luthier.accounts.kept_lists import kept_lists
+from luthier.accounts.kept_lists import KeptList, kept_lists
 from luthier.api.verbs import limited, training_table
 from luthier.engine.ask_options import Progress
 from luthier.engine.engine import Engine
@@ -38,8 +38,8 @@ class RetiringModels:
         watch: the records.
     """
 
-    def __init__(self, watch: RetirementWatch, known: Catalogue) -> None:
-        self.watch, self._known = watch, known
+    def __init__(self, watch: RetirementWatch, known: Catalogue, kept: Sequence[KeptList] = ()) -> None:
+        self.watch, self._known, self._kept = watch, known, kept
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -68,7 +68,7 @@ class RetiringModels:
         most: int = MOST_CANDIDATES,
     ) -> ReplacementSetup:
         """The comparison behind `replace`, read and checked: its price is known before anything is sent."""
-        return ReplacementSetup(self.watch, self._known, tests, train, models=models, most=most)
+        return ReplacementSetup(self.watch, self._known, self._kept, tests, train, models=models, most=most)
 
     def replace(
         self,
@@ -144,8 +144,8 @@ def retiring(
         UserError: the store cannot be reached, or the number of days is below 0.
         ModelError: there is no such registered model.
     """
-    known = catalogue_models()
+    known, kept = catalogue_models(), kept_lists()
     watch = watch_retirements(
-        model_uses(task, model), known, today=today or date.today(), within_days=within_days, kept=kept_lists()
+        model_uses(task, model), known, today=today or date.today(), within_days=within_days, kept=kept
     )
-    return RetiringModels(watch, known)
+    return RetiringModels(watch, known, kept)

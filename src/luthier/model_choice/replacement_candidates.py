@@ -46,6 +46,7 @@ class ReplacementCandidate:
 def replacement_candidates(
     fitted: Fitted,
     catalogue: Catalogue,
+    offered: Sequence[CatalogueModel],
     *,
     named: Sequence[str] = (),
     has_training: bool = False,
@@ -61,6 +62,7 @@ def replacement_candidates(
     Args:
         fitted: what answers now.
         catalogue: what is known of models.
+        offered: the models of the service that is asked now.
         named: further models, as an endpoint names them.
         has_training: whether there are rows to fit a recipe on that must be.
         today: the day that counts as today.
@@ -73,9 +75,10 @@ def replacement_candidates(
     found: list[ReplacementCandidate] = []
     left: list[LeftOut] = []
     for name in dict.fromkeys(named):
-        known = next(iter(catalogue.named(name, old.provider)), None)
+        known = next((one for one in offered if one.id == name), None)
+        known = known or next(iter(catalogue.named(name, old.provider)), None)
         _add(name, known, fitted, has_training, found, left)
-    for model in _ranked(fitted.spec, catalogue, today, within_days):
+    for model in _ranked(fitted.spec, catalogue, offered, today, within_days):
         if len(found) - len(named) >= most:
             break
         if model.id not in named:
@@ -142,7 +145,9 @@ def _title(spec: str, model: str) -> str:
     return plain_name(f"{spec}-on-{model.rpartition('/')[2] or model}") or "replacement"
 
 
-def _ranked(spec: Spec, catalogue: Catalogue, today: date, within_days: int) -> list[CatalogueModel]:
+def _ranked(
+    spec: Spec, catalogue: Catalogue, offered: Sequence[CatalogueModel], today: date, within_days: int
+) -> list[CatalogueModel]:
     """The models of the catalogue that could do the same work for longer, the likeliest first."""
     assert spec.endpoint is not None
     provider, name = spec.endpoint.provider, spec.base_model
@@ -152,9 +157,8 @@ def _ranked(spec: Spec, catalogue: Catalogue, today: date, within_days: int) -> 
     last = today + timedelta(days=within_days)
     fit = [
         one
-        for one in catalogue.models
-        if one.provider == provider
-        and (old is None or one.id != old.id)
+        for one in offered
+        if (old is None or one.id != old.id)
         and one.id != name
         and technique in techniques(one, spec.task.type if spec.task.type in TASKS else None, today)
         and one.value("offered") is not False

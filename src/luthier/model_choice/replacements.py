@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from luthier.accounts.kept_lists import KeptList
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.report import Report
 from luthier.errors import UserError
@@ -23,7 +24,7 @@ from luthier.model_choice.replacement_candidates import (
     ReplacementCandidate,
     replacement_candidates,
 )
-from luthier.model_choice.retiring import Retirement, RetirementWatch
+from luthier.model_choice.retiring import KnownModels, Retirement, RetirementWatch
 from luthier.packaging.loading import find_model
 from luthier.plans import Plan
 from luthier.spec import Fitted, Spec
@@ -165,6 +166,7 @@ class ReplacementSetup:
     Args:
         watch: what retires; its versions in use are replaced, or where none is, all of its versions that retire.
         catalogue: what is known of models.
+        kept: what accounts told of their models.
         tests: the labelled rows, by the name of their table.
         train: labelled rows for recipes that must be fitted on the new model.
         models: further models to try, as an endpoint names them.
@@ -180,6 +182,7 @@ class ReplacementSetup:
         self,
         watch: RetirementWatch,
         catalogue: Catalogue,
+        kept: Sequence[KeptList],
         tests: Mapping[str, pd.DataFrame],
         train: pd.DataFrame | None = None,
         *,
@@ -187,7 +190,9 @@ class ReplacementSetup:
         most: int = MOST_CANDIDATES,
     ) -> None:
         self.tests, self.train = tests, train
-        self.jobs = [_Job.of(one, catalogue, self.train is not None, models, most, watch) for one in _to_replace(watch)]
+        self.jobs = [
+            _Job.of(one, catalogue, kept, self.train is not None, models, most, watch) for one in _to_replace(watch)
+        ]
         for job in self.jobs:
             # Rows and labels are checked before anything is planned.
             self._comparison(job, job.candidates, with_old=True)
@@ -265,6 +270,7 @@ class _Job:
         cls,
         retirement: Retirement,
         catalogue: Catalogue,
+        kept: Sequence[KeptList],
         has_training: bool,
         models: Sequence[str],
         most: int,
@@ -278,6 +284,7 @@ class _Job:
         found, left = replacement_candidates(
             fitted,
             catalogue,
+            KnownModels(catalogue, kept).offered_at(endpoint.provider, endpoint.address),
             named=models,
             has_training=has_training,
             today=watch.today,

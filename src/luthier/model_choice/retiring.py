@@ -11,6 +11,7 @@ from luthier.accounts.kept_lists import KeptList
 from luthier.accounts.records import OfferedModel
 from luthier.errors import UserError
 from luthier.model_catalogue import Catalogue, CatalogueModel, Fact
+from luthier.model_catalogue.suiting import kind_of, suits
 from luthier.model_choice.model_uses import ModelUse
 from luthier.model_names import parse_model_name
 from luthier.tracking.asked_models import AskedModel
@@ -164,6 +165,27 @@ class KnownModels:
         """The model that it was fine-tuned from, with which it retires; `None` for one that was not, or is unknown."""
         tuned = self._first(asked, (asked.model, asked.name), is_tuned=True)
         return tuned or self._first(asked, (asked.base,), is_tuned=False)
+
+    def offered_at(self, provider: str, address: str) -> list[CatalogueModel]:
+        """The models of a provider as an account there is told of them, those too that the catalogue does not have."""
+        told = [
+            (one, kept)
+            for kept in self._kept
+            if (kept.provider, kept.address) == (provider, address)
+            for one in kept.models
+            if not one.model.is_tuned
+        ]
+        by_name = {one.id: (one, kept) for one, kept in told}
+        found = []
+        for model in self._catalogue.models:
+            if model.provider == provider:
+                asked = by_name.pop(model.id, None)
+                found.append(model if asked is None else replace(model, facts={**model.facts, **_told(*asked)}))
+        for one, kept in by_name.values():
+            kind = kind_of(one.id)
+            judged = {"kind": Fact(kind, kept.address, kept.day), "tasks": Fact(suits(kind), kept.address, kept.day)}
+            found.append(CatalogueModel(provider, one.id, one.model, judged | _told(one, kept)))
+        return found
 
     def _first(self, asked: AskedModel, names: Sequence[str | None], *, is_tuned: bool) -> CatalogueModel | None:
         for name in filter(None, names):

@@ -51,7 +51,7 @@ def retiring_sections(watch: RetirementWatch) -> tuple[Section, ...]:
     said = Lines(retiring_sentences(watch))
     if not watch.near:
         return (Section("Retiring models", (said,)),)
-    return (Section("Retiring models", (said, Table.of(_lines(watch.near), COLUMNS, _row))),)
+    return (Section("Retiring models", (said, _table(_lines(watch.near)))),)
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,12 @@ COLUMNS: Columns[RetirementLine] = (
     (Column("instead", least=10, drop=2), lambda line: line.first.replacement or ""),
     (Column("known from", least=16, drop=1), _known_from),
 )
+
+
+def _table(lines: Sequence[RetirementLine]) -> Table:
+    """Without the columns that no line has anything for."""
+    shown = [(column, cell) for column, cell in COLUMNS if any(cell(line) for line in lines)]
+    return Table.of(lines, shown, _row)
 
 
 def _row(line: RetirementLine, cells: tuple[Cell, ...]) -> Row:
