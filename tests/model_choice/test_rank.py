@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 import luthier as lt
 from luthier.endpoints import Engine, RunOptions
@@ -241,3 +242,28 @@ def test_models_that_a_server_of_ones_own_lists_are_candidates(
         found = askable_places(["own.yaml"])
     setup = RankSetup(stars(), reviews(30), found.places, listed=found.listed, today=TODAY)
     assert list(setup.models) == ["here", "there"]
+
+
+def test_a_model_that_both_the_catalogue_and_its_server_list_is_one_candidate(service: Service) -> None:
+    listed = [service.place("sharp-too"), service.place("dull")]
+    fact = {"provider": "compatible", "source": "me", "seen": TODAY, "kind": "chat"}
+    Path("own.yaml").write_text(yaml.safe_dump([{**fact, "models": ["sharp-too", "dull"]}]), encoding="utf-8")
+    known = catalogue_models([Path("own.yaml")])
+    setup = RankSetup(stars(), reviews(30), [service.place("sharp")], listed=listed, catalogue=known, today=TODAY)
+    assert sorted(setup.models) == ["dull", "sharp", "sharp-too"]
+    assert "one of many" not in {one.why for one in setup.left_out}
+
+
+def test_rows_that_are_paid_for_are_kept_where_the_budget_leaves_a_new_model_out(
+    service: Service, engine: Engine
+) -> None:
+    rank(service, "dull", rows=50).run(RunOptions(engine=engine))
+    setup = rank(service, "dull", "sharp", rows=50)
+    setup.plan(RunOptions.within(0.00001, engine=engine))
+    assert (list(setup.models), setup.rows) == (["dull"], 50)
+
+
+def test_a_name_nearly_that_of_a_servers_model_is_answered_by_it(service: Service) -> None:
+    with pytest.raises(UserError, match="Did you mean sharp"):
+        rank(service, "sharp", models=["shrap"])
+    assert not service.asked

@@ -86,7 +86,10 @@ def askable_places(
         found.append(EMBEDDED)
     if not found:
         why = "".join(f" {one.name}: {one.why}." for one in left)
-        raise UserError(f"no endpoint file here can be asked at {provider!r}.{why} Give one: --endpoint FILE.")
+        raise UserError(
+            f"no endpoint file here can be asked at {provider!r}.{why} Give one with --endpoint FILE, or let `luthier "
+            "init` write models/endpoints/; docs/endpoints.md has an example of each provider."
+        )
     return Askable(tuple(found), tuple(listed), tuple(left))
 
 

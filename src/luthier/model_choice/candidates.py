@@ -105,11 +105,15 @@ def ranked_models(
         return _distinct(found), []
     first = [_asked_there(catalogue, blocks) for blocks in places]
     taken = {one.known.model.family for one in first if one.known is not None}
+    # What a server lists is asked as it lists it, and not a second time as the catalogue has it.
+    served = {_where(blocks) for blocks in (*places, *listed)}
     wanted = ModelFilter(task=task, provider="all", most_usd=most_usd)
     fitting, gone = [], []
     for known in Chosen.of(catalogue, wanted, today).models:
         blocks = _place_of(places, known)
-        if blocks is None or known.model.family in taken or technique not in techniques(known, task, today):
+        if blocks is None or known.model.family in taken or _where(_blocks(blocks, known)) in served:
+            continue
+        if technique not in techniques(known, task, today):
             continue
         taken.add(known.model.family)
         ranked = RankedModel(known.id, _blocks(blocks, known), known)
@@ -140,6 +144,9 @@ def _named(catalogue: Catalogue, places: Sequence[Mapping[str, Any]], name: str)
         if place is not None:
             return RankedModel(one.id, _blocks(place, one), one)
     open_to_all = [blocks for blocks in places if blocks["endpoint"]["provider"] in ("compatible", "vllm")]
+    near = near_names(name, [str(blocks["endpoint"]["model"]) for blocks in open_to_all])
+    if near:
+        raise UserError(f"no service here has a model {name!r}. Did you mean {', '.join(near)}?")
     if open_to_all:
         # Such a server has models that no catalogue knows.
         return RankedModel(name, _blocks(open_to_all[0], None, name))
@@ -152,6 +159,11 @@ def _named(catalogue: Catalogue, places: Sequence[Mapping[str, Any]], name: str)
     near = near_names(name, [one.id for one in catalogue.models])
     meant = f" Did you mean {', '.join(near)}?" if near else ""
     raise UserError(f"the catalogue has no model {name!r}.{meant} `luthier catalogue list` has those that are known.")
+
+
+def _where(blocks: Mapping[str, Any]) -> tuple[str, str]:
+    endpoint = Endpoint.model_validate(blocks["endpoint"])
+    return endpoint.address, endpoint.model
 
 
 def _asked_there(catalogue: Catalogue, blocks: Mapping[str, Any]) -> RankedModel:

@@ -116,7 +116,7 @@ class RankSetup:
                 f"no model that can be asked here suits {task.type} by {self._document['technique']}. Add an endpoint "
                 "file to models/endpoints/ whose key is set, or name a model with --model."
             )
-        self._test = test
+        self._test = self._whole = test
         self._setup = self._comparison(list(self.models), test)
 
     @property
@@ -226,6 +226,8 @@ class RankSetup:
             raise BudgetReached(f"no model is left within the budget: {', '.join(sorted(names))}: {why}.")
         self.left_out += [LeftOut(name, why) for name in sorted(names)]
         self.models = {name: one for name, one in self.models.items() if name not in names}
+        # Fewer models may be asked more rows again.
+        self._test = self._whole
         self._setup = self._comparison(list(self.models), self._test)
 
     def _of_technique(self, places: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -164,21 +164,26 @@ class Shortlist:
         def lost(one: Place) -> Cell:
             return sum(count for name, count in one.entry.states.items() if name not in ("ok", "empty")) or ""
 
+        def p50(one: Place) -> Cell:
+            found = one.entry.metrics.get("latency_p50_seconds")
+            return None if found is None else found.value
+
         def fact(one: Place, name: str) -> Cell:
             found = None if one.model.known is None else one.model.known.value(name)
             return "" if found is None else f"{found:,}" if isinstance(found, int) else str(found)
 
-        return [
+        columns: Columns[Place] = [
             (Column("place", "count"), lambda one: one.place),
             (Column("model", kind="name", least=24), lambda one: one.entry.name),
             (Column("provider", drop=3), lambda one: one.model.endpoint.provider),
             (Column(board.measure.title, board.measure.format), lambda one: one.entry.metrics[board.ranked_by]),
             (Column("$ for 1,000 rows", "usd", short="$/1k"), lambda one: one.entry.metrics.get(COST)),
-            (Column("p50", "seconds", drop=2), lambda one: one.entry.metrics.get("latency_p50_seconds")),
+            (Column("p50", "seconds", drop=2), p50),
             (Column("without label", "count", short="no\nlabel", drop=4), lost),
             (Column("context", drop=1), lambda one: fact(one, "context_tokens")),
             (Column("retires", drop=5), lambda one: fact(one, "retires")),
         ]
+        return [(column, cell) for column, cell in columns if any(cell(one) not in ("", None) for one in self.places)]
 
     def __len__(self) -> int:
         return len(self.places)
