@@ -80,6 +80,15 @@ PAGES = (
         ),
     ),
     Page(
+        "catalogue.md",
+        "The catalogue",
+        "Which models there are; see [catalogue.md](../catalogue.md).",
+        (
+            "catalogue", "describe_model", "refresh_catalogue", "ModelList", "ModelSheet",
+            "luthier.model_catalogue.records:CatalogueModel", "luthier.model_catalogue.records:Fact",
+        ),
+    ),
+    Page(
         "deploying.md",
         "Serving and deploying",
         "A model that answers HTTP; see [deploy.md](../deploy.md).",

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from luthier.api import promote as promote
     from luthier.api import rai as rai
     from luthier.api import rank_models as rank_models
+    from luthier.api import refresh_catalogue as refresh_catalogue
     from luthier.api import report as report
     from luthier.api import retiring as retiring
     from luthier.api import score as score
@@ -92,10 +93,10 @@ _ROOMS = {
     room: names.split()
     for room, names in {
         "luthier.api": "Board Boards Deployment ImportReport Job Model ModelList ModelSheet Plan RaiReport "
-        "ReportPage RetiringModels ServerSettings SpecResult Sweep adopt attach_job audit catalogue check "
-        "compare compare_checkpoints compare_tables deploy deployment describe_model fit import_from "
-        "list_deployments load log open_sweep plan preview promote rai rank_models report retiring score "
-        "spark_scorer stop_sweep sweep tune",
+        "ReportPage RetiringModels ServerSettings SpecResult Sweep adopt attach_job audit catalogue "
+        "check compare compare_checkpoints compare_tables deploy deployment describe_model fit "
+        "import_from list_deployments load log open_sweep plan preview promote rai rank_models "
+        "refresh_catalogue report retiring score spark_scorer stop_sweep sweep tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pytest
+
+import luthier as lt
 from luthier.model_catalogue import FACTS
+from luthier_local import LocalServer
 from tests.cli.conftest import Run
 
 
@@ -38,3 +43,41 @@ def test_an_unknown_task_and_an_unknown_provider_are_answered_with_those_there_a
     task, provider = run("catalogue", "list", "--task", "ratings"), run("catalogue", "list", "--provider", "opnai")
     assert task.code == 2 and "rating" in task.err
     assert provider.code == 2 and "openai" in provider.err
+
+
+def test_the_lists_of_accounts_are_asked_for_with_refresh_and_kept(
+    run: Run, server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STARS_KEY", server.api_key)
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        f"endpoint: {{provider: compatible, base_url: {server.base_url}, model: any, api_key_env: STARS_KEY}}\n"
+    )
+    asked = run("catalogue", "list", "--endpoint", file, "--refresh")
+    assert asked.code == 0 and "models, kept" in asked.err
+    # The next command asks nobody, and knows.
+    listed = json.loads(run("catalogue", "list", "--provider", "compatible", "--json").out)
+    assert listed and all(one["facts"]["offered"]["source"] == f"the account at {server.base_url}" for one in listed)
+
+
+def test_an_account_that_cannot_be_asked_does_not_stop_the_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOGETHER_API_KEY", "")
+    ended = run("catalogue", "list", "--provider", "groq", "--refresh")
+    assert ended.code == 2 and "--endpoint FILE" in ended.err
+
+
+def test_a_users_own_file_in_the_working_folder_wins(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "catalogue.yaml").write_text("- {provider: openai, models: gpt-4.1-mini, input_usd_per_million: 0.3}\n")
+    assert "$0.30" in run("catalogue", "show", "gpt-4.1-mini", "--provider", "openai").out
+    (tmp_path / "catalogue.yaml").write_text("- {provider: openai, models: gpt-4.1-mini, prize: 0.3}\n")
+    ended = run("catalogue", "list")
+    assert ended.code == 2 and "catalogue.yaml, line 1: 'prize' is no fact" in ended.err
+
+
+def test_a_notebook_gets_a_list_with_frames_of_models_and_of_facts() -> None:
+    found = lt.catalogue("rating", "openai", fine_tunable=True)
+    assert [one.id for one in found] == list(found.frame["model"]) and len(found) == len(found.frame)
+    assert set(found.facts["source"]) and not found.facts["seen"].isna().any()
+    assert "gpt-4.1-mini" in found._repr_html_() and "gpt-4.1-mini" in repr(found)
+    assert "gpt-4.1-mini" in lt.describe_model("gpt-4.1-mini")._repr_html_()

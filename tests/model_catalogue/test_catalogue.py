@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from luthier.accounts import KeptList, OfferedModel
 from luthier.errors import UserError
 from luthier.model_catalogue import FACTS, Chosen, ModelFilter, catalogue_models
 from luthier.model_catalogue.asking import endpoint_of
+from luthier.model_catalogue.offered import statements_of
 from luthier.model_catalogue.suiting import techniques
+from luthier.model_names import parse_model_name
 from luthier.providers.endpoint import Endpoint
 from luthier_local.service import service_models
 
@@ -101,3 +109,54 @@ def test_dear_models_and_short_contexts_can_be_left_out() -> None:
 def test_a_task_that_does_not_exist_is_answered_with_those_that_do() -> None:
     with pytest.raises(UserError, match="classification, rating, extraction"):
         ModelFilter("regression")
+
+
+def offered(**facts: Any) -> KeptList:
+    """The list of an Azure account with one model in two versions, and a fine-tune."""
+    models = (
+        OfferedModel("gpt-9", parse_model_name("gpt-9"), name="gpt-9", version="2026-09-01", retires=date(2027, 1, 1)),
+        OfferedModel("gpt-9", parse_model_name("gpt-9"), name="gpt-9", version="2026-10-01", **facts),
+        OfferedModel("ft", parse_model_name("gpt-9-2026-10-01.ft-0123abcd")),
+    )
+    return KeptList("azure", "https://stars.openai.azure.com", 1_795_000_000.0, models, "", Path("unused"))
+
+
+def test_what_an_account_offers_is_a_fact_of_the_newest_version_and_names_the_account() -> None:
+    kept = offered(retires=date(2027, 9, 1), fine_tuning_kinds=("supervised",), capabilities={"chatCompletion": "true"})
+    (statement,) = statements_of(kept)
+    assert (statement.provider, statement.models) == ("azure", ("gpt-9",))
+    assert {name: fact.value for name, fact in statement.facts.items()} == {
+        "offered": True,
+        "kind": "chat",
+        "retires": date(2027, 9, 1),
+        "fine_tuning": ("supervised",),
+        "note": "versions: 2026-09-01, 2026-10-01; these facts are of the last",
+    }
+    assert {fact.source for fact in statement.facts.values()} == {"the account at https://stars.openai.azure.com"}
+    assert {fact.seen for fact in statement.facts.values()} == {kept.day}
+
+
+def test_what_a_service_does_not_say_of_fine_tuning_is_not_known() -> None:
+    (silent,) = statements_of(offered())
+    (says_no,) = statements_of(offered(capabilities={"fine_tune": "false"}))
+    assert "fine_tuning" not in silent.facts and says_no.facts["fine_tuning"].value == ()
+
+
+def test_what_an_account_was_not_offered_is_left_out_and_counted() -> None:
+    known = replace(catalogue_models([]), asked=frozenset({"openai"}))
+    found = Chosen.of(known, ModelFilter("rating", "openai"), TODAY)
+    # Lists of what answers need not have what can be trained.
+    assert found.models and all(one.value("fine_tuning") for one in found.models) and found.not_offered > 0
+    everything = Chosen.of(known, ModelFilter("rating", "openai", everything=True), TODAY)
+    assert len(everything.models) == len(found.models) + found.not_offered + found.price_only
+
+
+def test_the_list_loads_nothing_that_takes_long() -> None:
+    program = (
+        "import sys; from luthier.cli.main import app; "
+        "app(['catalogue', 'list', '--task', 'rating', '--fine-tunable'], standalone_mode=False); "
+        "heavy = {'genai_prices', 'numpy', 'scipy', 'pandas', 'mlflow', 'openai', 'luthier.tuning'}; "
+        "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "gpt-4.1-mini" in done.stdout, done.stderr

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from luthier.api.catalogue_verbs import ModelSheet as ModelSheet
     from luthier.api.catalogue_verbs import catalogue as catalogue
     from luthier.api.catalogue_verbs import describe_model as describe_model
+    from luthier.api.catalogue_verbs import refresh_catalogue as refresh_catalogue
     from luthier.api.deployment_verbs import deploy as deploy
     from luthier.api.import_verbs import account_endpoint as account_endpoint
     from luthier.api.import_verbs import import_from as import_from
@@ -129,7 +130,7 @@ _NAMES_OF = {
     module: names.split()
     for module, names in {
         "luthier.api.adopt_verbs": "adopt",
-        "luthier.api.catalogue_verbs": "ModelList ModelSheet catalogue describe_model",
+        "luthier.api.catalogue_verbs": "ModelList ModelSheet catalogue describe_model refresh_catalogue",
         "luthier.api.deployment_verbs": "deploy",
         "luthier.api.import_verbs": "account_endpoint import_from",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",

@@ -19,15 +19,18 @@ from luthier.model_catalogue import (
     catalogue_models,
 )
 from luthier.model_catalogue.asking import endpoint_of
+from luthier.model_names import near_names
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from luthier.accounts import ConfiguredAccount, Refreshed
+    from luthier.providers.endpoint import Endpoint
     from luthier.reporting.table import Section
     from luthier.tuning.tuners.tuner import Hyperparameter
 
-__all__ = ["ModelList", "ModelSheet", "catalogue", "describe_model"]
+__all__ = ["ModelList", "ModelSheet", "catalogue", "describe_model", "refresh_catalogue"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,16 +75,16 @@ class ModelList:
 
         return [document_of(one) | {"by": list(techniques(one, self.task, self.today))} for one in self]
 
-    def show(self, console: Console | None = None) -> None:
-        """Prints the list."""
+    def show(self, console: Console | None = None, first: int | None = None) -> None:
+        """Prints the list, or its first models."""
         from luthier.reporting.terminal import show
 
-        show(*self._sections(), console=console)
+        show(*self._sections(first), console=console)
 
-    def _sections(self) -> list[Section]:
+    def _sections(self, first: int | None = None) -> list[Section]:
         from luthier.reporting.catalogue_report import list_sections
 
-        return list_sections(self.chosen, self.task, self.today, self.notes)
+        return list_sections(self.chosen, self.task, self.today, self.notes, first)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -91,6 +94,8 @@ class ModelList:
             found.append(
                 f"{self.chosen.price_only} more of which the price list has a price and nothing else: --everything"
             )
+        if self.chosen.not_offered:
+            found.append(f"{self.chosen.not_offered} more that your account was not offered: --everything")
         if self.chosen.retired:
             found.append(f"{self.chosen.retired} more have retired: --retired")
         found.append(f"Offline: {self.price_list}, and what others state on the days above.")
@@ -190,7 +195,8 @@ def catalogue(
         most_usd: most US dollars for a million input tokens.
         least_context: fewest tokens of context.
         retired: also those that have retired.
-        everything: also those of which the price list has a price and nothing else.
+        everything: also those of which the price list has a price and nothing else, and those that an account which
+            was asked is not offered.
 
     Returns:
         Models, cheapest first. `frame` has a row per model, `facts` a row per fact with its source.
@@ -224,6 +230,38 @@ def catalogue(
     needed = None if provider == "all" else ASKED if provider is None else (provider,)
     chosen = Chosen.of(catalogue_models(providers=needed), wanted, today)
     return ModelList(chosen, task, today, f"{listed.source} of {listed.seen.isoformat()}")
+
+
+def refresh_catalogue(provider: str | None = None, *, endpoint: Endpoint | None = None) -> list[Refreshed]:
+    """Asks accounts for the models they are offered, and keeps their lists for the catalogue.
+
+    Args:
+        provider: whose accounts to ask; all that the working folder's endpoint files and the usual keys name when
+            absent. The embedded server is among them.
+        endpoint: the only account to ask.
+
+    Returns:
+        What came of each account; one that fails does not stop the others.
+
+    Raises:
+        UserError: there is no account of this provider.
+    """
+    from luthier.accounts import configured_endpoints, refresh_all
+
+    if endpoint is not None:
+        return refresh_all([endpoint])
+    known = configured_endpoints()
+    wanted = [one for one in known if provider in (None, "all") or _is_of(one, provider)]
+    if not wanted:
+        raise UserError(
+            f"no account of {provider} is known here. Name its endpoint file: --endpoint FILE, or set the variable of "
+            f"its key."
+        )
+    return refresh_all(wanted)
+
+
+def _is_of(account: ConfiguredAccount, provider: str | None) -> bool:
+    return account.endpoint is None or account.endpoint.provider == provider
 
 
 def describe_model(name: str, provider: str | None = None) -> ModelSheet:
@@ -278,10 +316,8 @@ NO_KEY = "LUTHIER_CATALOGUE_ASKS_WITHOUT_A_KEY"
 
 
 def _no_model(known: Catalogue, name: str, provider: str | None) -> str:
-    import difflib
-
-    places = {name for one in known.models for name in (one.id, *one.names) if provider in (None, one.provider)}
-    near = difflib.get_close_matches(name, sorted(places), 5, 0.5)
+    here = [model for model in known.models if provider in (None, model.provider)]
+    near = near_names(name, (one for model in here for one in (model.id, *model.names)))
     where = "" if provider is None else f" at {provider}"
     meant = f" Did you mean {', '.join(near)}?" if near else " `luthier catalogue list --provider all` has them all."
     return f"the catalogue has no model {name!r}{where}.{meant}"

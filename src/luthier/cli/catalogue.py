@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +21,9 @@ catalogue = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
 )
+
+SHOWN_MODELS = 40
+"""Models that the table shows unless told otherwise."""
 
 Provider = Annotated[
     str | None, typer.Option("--provider", metavar="NAME", help="One provider, or all those of the price list.")
@@ -51,13 +56,24 @@ def list_(
     ] = None,
     retired: Annotated[bool, typer.Option("--retired", help="Also those that have retired.")] = False,
     everything: Annotated[
-        bool, typer.Option("--everything", help="Also those of which the price list has a price and nothing else.")
+        bool, typer.Option("--everything", help="Also those known by a price only, or not offered to your account.")
     ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="First ask the accounts of this folder for the models they are offered.")
+    ] = False,
+    endpoint: Annotated[
+        Path | None, typer.Option("--endpoint", metavar="FILE", help="With --refresh: ask this account only.")
+    ] = None,
+    first: Annotated[
+        int, typer.Option("--first", metavar="N", min=0, help="How many the table shows; 0 is all.")
+    ] = SHOWN_MODELS,
     json: Json = False,
 ) -> None:
-    """List models, cheapest first, and where what is said of them is from. Asks no service."""
+    """List models, cheapest first, and where what is said of them is from. Asks no service without --refresh."""
     from luthier import api
 
+    if refresh or endpoint is not None:
+        ask_accounts(provider, endpoint)
     found = api.catalogue(
         task,
         provider,
@@ -76,7 +92,7 @@ def list_(
 
         print_json(found.document())
     else:
-        found.show()
+        found.show(first=first or None)
 
 
 @catalogue.command()
@@ -95,6 +111,19 @@ def show(
         print_json(found.document())
     else:
         found.show()
+
+
+def ask_accounts(provider: str | None, endpoint: Path | None) -> None:
+    """Asks accounts for their models; what came of each is printed on stderr."""
+    from luthier import api
+    from luthier.endpoints import Endpoint
+    from luthier.terminals import visible
+
+    given = None if endpoint is None else Endpoint.model_validate(api.read_endpoint(endpoint)["endpoint"])
+    for one in api.refresh_catalogue(provider, endpoint=given):
+        place = one.account.where if not one.address else f"{one.account.where} ({one.address})"
+        came = "not asked" if one.kept is None else f"{len(one.kept.models)} models, kept"
+        print(visible(f"{place}: {came}{f': {one.why}' if one.why else ''}"), file=sys.stderr)
 
 
 MORE: tuple[Callable[..., None], ...] = (rank, retiring)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from luthier.home import luthier_home
 from luthier.model_catalogue.facts import FACTS
+from luthier.model_catalogue.offered import kept_statements
 from luthier.model_catalogue.price_list import ListedModel, PriceList, price_list
 from luthier.model_catalogue.records import CatalogueModel, Fact
 from luthier.model_catalogue.statements import Statement, read_statements
@@ -44,12 +45,14 @@ class Catalogue:
         sources: by the name of a source, when it was seen last.
         own: providers that the user's files and the lists of the user's accounts name.
         providers: all that are known, those that were left out too.
+        asked: providers that have told an account of the user's all that it is offered.
     """
 
     models: tuple[CatalogueModel, ...]
     sources: Mapping[str, date]
     own: frozenset[str] = frozenset()
     providers: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
 
     def named(self, name: str, provider: str | None = None) -> list[CatalogueModel]:
         """The models that a name stands for, at every provider: by its exact spelling there, else by what it is.
@@ -68,21 +71,24 @@ def catalogue_models(files: Sequence[Path] | None = None, *, providers: Collecti
     """Everything that is known offline; later sources win fact by fact.
 
     Args:
-        files: of the user, instead of `user_files()`.
+        files: of the user, instead of `user_files()` and the lists of accounts.
         providers: the only ones to read of the price list, which has some fifty, beside those of the files; all when
             absent.
 
     Raises:
         CatalogueFileError: one of the files is wrong.
+        DataError: the list of an account is damaged.
     """
     listed = price_list()
-    own = [one for file in (user_files() if files is None else files) for one in read_statements(file)]
+    stated = [one for file in (user_files() if files is None else files) for one in read_statements(file)]
+    offered, asked = kept_statements() if files is None else ([], frozenset())
+    own = [*offered, *stated]
     theirs = frozenset(one.provider for one in own)
     found = _Merge(listed, None if providers is None else {*providers, *theirs})
     for statement in (*read_statements(KNOWN_MODELS, trusted=True), *own):
         found.add(statement)
     known = {*listed.providers, *ASKED, *theirs} - {DECISIONS}
-    return replace(found.catalogue(), own=theirs, providers=frozenset(known))
+    return replace(found.catalogue(), own=theirs, providers=frozenset(known), asked=asked)
 
 
 def user_files() -> list[Path]:
@@ -115,6 +121,12 @@ class _Merge:
             place = self._places.get((statement.provider, name.lower()))
             if place is None:
                 place = self._enter(statement.provider, name, (), self._stand_in(statement.provider, name))
+            facts = self._facts[place]
+            note = facts.get("note")
+            if note is not None and note.value == PRICE_ONLY:
+                # Of what a source speaks there is more than a price, and its name there is the one in use.
+                del facts["note"]
+                place = self._renamed(place, name)
             self._facts[place] |= statement.facts
 
     def catalogue(self) -> Catalogue:
@@ -138,6 +150,15 @@ class _Merge:
         for name in (id_, *self._names[place]):
             self._places.setdefault((provider, name.lower()), place)
         return place
+
+    def _renamed(self, place: tuple[str, str], name: str) -> tuple[str, str]:
+        if place[1].lower() == name.lower():
+            return place
+        facts, names = self._facts.pop(place), self._names.pop(place)
+        new = place[0], name
+        self._facts[new], self._names[new] = facts, names
+        self._places |= {(place[0], one.lower()): new for one in (name, *names)}
+        return new
 
     def _stand_in(self, provider: str, name: str) -> dict[str, Fact]:
         """The price of another provider that counts here, as that of OpenAI does at Azure."""

@@ -31,7 +31,8 @@ class ModelFilter:
         most_usd: for a million input tokens.
         least_context: tokens.
         retired: also models that have retired.
-        everything: also models of which the price list has a price and nothing else.
+        everything: also models of which the price list has a price and nothing else, and those that an account which
+            was asked is not offered.
     """
 
     task: str | None = None
@@ -61,11 +62,13 @@ class Chosen:
         models: in order.
         retired: how many were left out for having retired.
         price_only: how many were left out for being known by their price only.
+        not_offered: how many were left out because no account of the user that was asked is offered them.
     """
 
     models: tuple[CatalogueModel, ...]
     retired: int
     price_only: int
+    not_offered: int = 0
 
     @classmethod
     def of(cls, catalogue: Catalogue, wanted: ModelFilter, today: date) -> Chosen:
@@ -82,10 +85,12 @@ class Chosen:
         passing = [one for one in catalogue.models if one.provider in providers and _passes(one, wanted, today)]
         retired = [one for one in passing if not wanted.retired and _gone(one, today)]
         passing = [one for one in passing if one not in retired]
+        refused = [one for one in passing if not wanted.everything and _is_refused(one, catalogue)]
+        passing = [one for one in passing if one not in refused]
         thin = [one for one in passing if not wanted.everything and one.value("note") == PRICE_ONLY]
         rest = [one for one in passing if one not in thin]
         rest.sort(key=lambda one: (one.price is None, one.price or 0.0, one.provider != "local", one.id.lower()))
-        return cls(tuple(rest), len(retired), len(thin))
+        return cls(tuple(rest), len(retired), len(thin), len(refused))
 
 
 def _passes(model: CatalogueModel, wanted: ModelFilter, today: date) -> bool:
@@ -110,6 +115,11 @@ def _passes(model: CatalogueModel, wanted: ModelFilter, today: date) -> bool:
 def _gone(model: CatalogueModel, today: date) -> bool:
     """Whether nothing can be done with a model any more: it has retired, and is fine-tuned no more."""
     return model.retires is not None and model.retires <= today and not techniques(model, None, today)
+
+
+def _is_refused(model: CatalogueModel, catalogue: Catalogue) -> bool:
+    """Whether an account was asked and did not name it; lists of what answers need not have what can be trained."""
+    return model.provider in catalogue.asked and not model.value("offered") and not model.value("fine_tuning")
 
 
 def _no_provider(wanted: str, catalogue: Catalogue) -> str:

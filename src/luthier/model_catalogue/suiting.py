@@ -21,6 +21,9 @@ OTHER = re.compile(
 )
 """Models for sound, pictures, moderation, search and programming: not asked for a label or a number."""
 
+RESPONSES_ONLY = re.compile(r"^(gpt-[\d.]+|o\d)-pro\b")
+"""Models of OpenAI that answer `/v1/responses` and no conversation, which is how Luthier asks."""
+
 CONTINUES = re.compile(
     r"^(text-)?(ada|babbage|curie|davinci)(-\d+)?$|gpt-3\.5-turbo-instruct|-base\b|RedPajama.*Base", re.IGNORECASE
 )
@@ -46,7 +49,7 @@ def kind_of(name: str) -> str:
     """
     if EMBEDS.search(name):
         return "embedding"
-    if OTHER.search(name):
+    if OTHER.search(name) or RESPONSES_ONLY.search(name):
         return "other"
     return "completion" if CONTINUES.search(name) else "chat"
 

@@ -204,7 +204,7 @@ def _columns(table: Table) -> Iterator[tuple[int, Column, str, Callable[[float],
 
 def _shown_names(table: Table) -> dict[str, str]:
     """What is shown for each name that is a single word, such as a spec's; phrases are broken over lines instead."""
-    places = [place for place, column in enumerate(table.columns) if column.kind == "name"]
+    places = [place for place, column in enumerate(table.columns) if column.kind == "name" and not column.whole]
     names = (str(row.cells[place]) for row in table.rows for place in places)
     return short_names(name for name in names if " " not in name)
 

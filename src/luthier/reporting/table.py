@@ -70,6 +70,7 @@ class Column:
         short: the head in a terminal that has no room for `title`; may have several lines.
         hint: explains the head where a pointer rests on it (HTML only).
         least: columns of a terminal that a text needs before it is folded into several lines.
+        whole: names in it are to be copied, and never shortened.
         brief: at this step of making room in a terminal, intervals are written without their bounds; 0 is never.
         drop: at this step the column is left out; 0 is never.
         ticks: values marked by a dotted line in a column of bars.
@@ -82,6 +83,7 @@ class Column:
     short: str = ""
     hint: str = ""
     least: int = 12
+    whole: bool = False
     brief: int = 0
     drop: int = 0
     ticks: tuple[float, ...] = ()

@@ -103,7 +103,8 @@ def _rendered_table(table: Table, console: Console) -> RenderableType:
     room = console.width - sum(_wanted(table, p, step) + 2 for p in columns if table.columns[p].kind != "name")
     for place in columns:
         # Names that are a single word, such as a spec's; phrases are broken over lines instead.
-        names = [name for name in cells[place] if table.columns[place].kind == "name" and " " not in name]
+        named = table.columns[place].kind == "name" and not table.columns[place].whole
+        names = [name for name in cells[place] if named and " " not in name]
         if max(map(cell_len, names), default=0) > max(room, LONGEST_NAME):
             shown = short_names(names)
             cells[place] = [shown.get(name, name) for name in cells[place]]
