@@ -44,7 +44,8 @@ PAGES = (
         "Verbs, boards and models",
         "The functions behind the commands, and what they return. DataFrames in, DataFrames out.",
         (
-            "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job", "adopt",
+            "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job", "import_from",
+            "adopt", "ImportReport", "luthier.importing.records:ImportedItem", "luthier.importing.records:NotImported",
             "compare_tables", "plan", "spark_scorer", "luthier.scoring.spark_scorer:SparkScorer",
             "luthier.scoring.spark_job:SparkScore", "compare_checkpoints", "audit", "rai", "report", "read_table",
             "Board", "Boards", "SpecResult", "Plan", "Model", "Job",
@@ -82,9 +83,11 @@ PAGES = (
     Page(
         "catalogue.md",
         "The catalogue",
-        "Which models there are; see [catalogue.md](../catalogue.md).",
+        "Which models there are, which of them suits your rows, and which retire; see [catalogue.md](../catalogue.md), "
+        "[rank.md](../rank.md) and [retiring.md](../retiring.md).",
         (
-            "catalogue", "describe_model", "refresh_catalogue", "ModelList", "ModelSheet",
+            "catalogue", "describe_model", "refresh_catalogue", "rank_models", "retiring", "ModelList", "ModelSheet",
+            "luthier.model_choice.shortlist:Shortlist", "RetiringModels",
             "luthier.model_catalogue.records:CatalogueModel", "luthier.model_catalogue.records:Fact",
         ),
     ),

@@ -8,6 +8,7 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from luthier.api.arguments import need_number, need_text, need_whole
 from luthier.errors import UserError
 from luthier.model_catalogue import (
     ASKED,
@@ -213,15 +214,15 @@ def catalogue(
     from luthier.model_catalogue.price_list import price_list
 
     wanted = ModelFilter(
-        task=task,
-        provider=provider,
+        task=None if task is None else need_text("task", task),
+        provider=None if provider is None else need_text("provider", provider),
         fine_tunable=fine_tunable,
         log_probabilities=log_probabilities,
         json_mode=json_mode,
         decisions=decisions,
         batch=batch,
-        most_usd=most_usd,
-        least_context=least_context,
+        most_usd=need_number("most_usd", most_usd),
+        least_context=None if least_context is None else need_whole("least_context", least_context),
         retired=retired,
         everything=everything,
     )
@@ -280,7 +281,7 @@ def describe_model(name: str, provider: str | None = None) -> ModelSheet:
         [('openai', 'gpt-4.1-mini')]
     """
     known = catalogue_models()
-    found = known.named(name, provider)
+    found = known.named(need_text("name", name), None if provider is None else need_text("provider", provider))
     if not found:
         raise UserError(_no_model(known, name, provider))
     return ModelSheet(name, tuple(found))

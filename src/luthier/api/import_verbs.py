@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from luthier.api.arguments import need_texts
 from luthier.documents import described
 from luthier.errors import UserError
 from luthier.importing.import_report import ImportReport
@@ -57,7 +58,10 @@ def import_from(
     if not isinstance(endpoint, Endpoint):
         raise UserError(f"an endpoint, its file, or one of {', '.join(WITHOUT_FILE)} is wanted; {described(endpoint)}.")
     known = task if task is None or isinstance(task, Task) else Task.read(task)
-    setup = ImportSetup(endpoint, task=known, since=since, name=name, folder=folder, register=register)
+    if since is not None and not isinstance(since, date | str):
+        raise UserError(f"since is a day, as in '2026-01-31'; given: {described(since)}.")
+    names = None if name is None else need_texts("name", name)
+    setup = ImportSetup(endpoint, task=known, since=since, name=names, folder=folder, register=register)
     return setup.plan() if dry_run else setup.run()
 
 

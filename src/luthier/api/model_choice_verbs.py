@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from luthier.api.arguments import need_number, need_texts, need_whole
+from luthier.documents import described
 from luthier.engine.options import RunOptions
-from luthier.errors import SpecError
+from luthier.errors import SpecError, UserError
 from luthier.model_choice.askable import Askable, askable_places
 from luthier.model_choice.rank_setup import MOST_MODELS, RankSetup
+from luthier.spec import Spec
 from luthier.tables import frame_of
 from luthier.tasks.task import Task
 
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from luthier.engine.engine import Engine
     from luthier.model_choice.shortlist import Shortlist
     from luthier.providers.endpoint import Endpoint
-    from luthier.spec import Spec
 
 __all__ = ["rank_models", "task_here"]
 
@@ -68,6 +70,10 @@ def rank_models(
     """
     from luthier.api.verbs import limited
 
+    if task is not None and not isinstance(task, Task):
+        raise UserError(f"task is a Task, as Task.read('models/task.yaml') gives one; given: {described(task)}.")
+    if spec is not None and not isinstance(spec, Spec):
+        raise UserError(f"spec is a spec, as read_spec('models/few.yaml') gives one; given: {described(spec)}.")
     files = [one for one in endpoints if isinstance(one, str | Path)]
     given = [_blocks(one) for one in endpoints if not isinstance(one, str | Path)]
     there = askable_places(files, provider) if files or not given else Askable(())
@@ -79,9 +85,9 @@ def rank_models(
         left_out=there.left_out,
         recipe=spec,
         train=None if train is None else frame_of(train, "the training table"),
-        models=models,
-        most=most,
-        most_usd=most_usd,
+        models=need_texts("models", models),
+        most=need_whole("most", most),
+        most_usd=need_number("most_usd", most_usd),
         rank_by=rank_by,
     )
     options = RunOptions.within(budget_usd, engine=engine)

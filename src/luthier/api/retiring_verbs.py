@@ -7,6 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from luthier.accounts.kept_lists import KeptList, kept_lists
+from luthier.api.arguments import need_text, need_whole
 from luthier.api.verbs import limited, training_table
 from luthier.engine.ask_options import Progress
 from luthier.engine.engine import Engine
@@ -144,6 +145,10 @@ def retiring(
         UserError: the store cannot be reached, or the number of days is below 0.
         ModelError: there is no such registered model.
     """
+    need_whole("within_days", within_days, 0)
+    for what, given in (("model", model), ("task", task)):
+        if given is not None:
+            need_text(what, given)
     known, kept = catalogue_models(), kept_lists()
     watch = watch_retirements(
         model_uses(task, model), known, today=today or date.today(), within_days=within_days, kept=kept

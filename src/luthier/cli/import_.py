@@ -92,5 +92,5 @@ def _bring(provider: str, endpoint: Path | None, chosen: dict[str, Any], *, dry_
     print_end()
     if not report.complete:
         later = "the same command may bring some of it later" if any(one.passes for one in report.missing) else ""
-        what = f"{len(report.missing):,} of the account's items could not be brought, or not whole"
+        what = f"{report.pending:,} of the account's items could not be brought yet, or not whole"
         raise Partial("; ".join(filter(None, [what, later])) + ".")

@@ -38,8 +38,13 @@ class ImportReport:
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was asked for was brought."""
-        return not self.missing
+        """Whether nothing is left to bring: what is not here has no cure, as a file that the service has deleted."""
+        return self.pending == 0
+
+    @property
+    def pending(self) -> int:
+        """How many missing items can be brought still: by the cure that each names, or later."""
+        return sum(bool(one.cure) or one.passes for one in self.missing)
 
     def count(self, kind: ItemKind, *happened: Happened) -> int:
         """How many of a kind there are; of those that ended so, where named."""

@@ -30,7 +30,7 @@ __all__ = [
     "registered_name",
 ]
 
-IMPORTED = "luthier.imported"
+IMPORTED = "luthier.imported_from"
 """Tag of an imported version: the account's address, and what the model is called there."""
 
 MODEL_KEY = "luthier.model_key"

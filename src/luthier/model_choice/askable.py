@@ -20,6 +20,8 @@ ENDPOINT_FILES = Path("models/endpoints")
 EMBEDDED: Mapping[str, Any] = {
     "endpoint": {"provider": "local", "model": "smollm2-135m-instruct"},
     "embedding": {"provider": "local", "model": "wordllama-256"},
+    # So small a model seldom writes a label and nothing else; which one it finds likeliest can be read.
+    "answer": {"method": "score"},
 }
 OWN_SERVERS = ("compatible", "vllm")
 """Providers whose servers alone know what they serve."""

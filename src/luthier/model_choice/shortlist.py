@@ -110,7 +110,9 @@ class Shortlist:
         if len(self.places) == 1:
             said = [f"On {rows} one model was measured: {named}."]
         elif len(first) == 1:
-            said = [f"On {rows} {named} is clearly better than each of the {len(self.places) - 1} others."]
+            others = "the other" if len(self.places) == 2 else f"each of the {len(self.places) - 1} others"
+            better = f"{first[0].entry.name} is clearly better than {others}"
+            said = [f"On {rows} {better}: {board.measure.title} {figure}{price}."]
         else:
             said = [f"On {rows} {len(first)} models share the first place; the cheapest of them is {named}."]
         plan = board.plan
