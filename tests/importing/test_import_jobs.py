@@ -17,7 +17,7 @@ from luthier.importing.import_report import ImportReport
 from luthier.importing.import_setup import ImportSetup
 from luthier.tuning.job_runs import TUNE_TAGS
 from luthier.tuning.timing import Timing
-from luthier_local import Fault
+from luthier_local import Fault, ModelCard
 from luthier_local.jobs.stored_job import StoredJob
 from tests.importing.account import BASE, DAY, FIRST, HOUR, JOBS, SUCCEEDED, Account
 
@@ -108,6 +108,21 @@ def test_what_was_deleted_at_the_service_is_named_and_the_rest_is_there(account:
     assert "result file" in found[without_result].data.tags[TUNE_TAGS["import_missing"]]
     assert found[without_file].data.params["training_file"] == account.job(without_file)["training_file"]
     assert {one.tags[0].value for one in found[without_file].inputs.dataset_inputs} == {"validation"}
+
+
+def test_a_fine_tuned_model_whose_job_is_not_listed_any_more_is_named(account: Account) -> None:
+    orphan = "ft:gpt-4o-mini-2024-07-18:luthier:old:0a1b2c3d"
+    account.server.put_model(ModelCard(orphan))
+    (named,) = [one for one in setup(account).plan().missing if one.id == orphan]
+    assert "its job is not listed any more" in named.why
+    assert "luthier log" in named.cure
+
+
+def test_a_list_of_models_that_may_not_be_read_leaves_the_jobs_as_they_are(account: Account) -> None:
+    account.server.faults.add(Fault("status", path="/models", status=403))
+    report = setup(account, name=account.ids()[5]).run()
+    assert [item.happened for item in report.items] == ["new"]
+    assert ("account", account.endpoint.address) in [(one.kind, one.id) for one in report.missing]
 
 
 def test_a_part_that_the_service_could_not_give_just_then_comes_with_the_next_import(account: Account) -> None:

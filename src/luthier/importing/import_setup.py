@@ -127,7 +127,7 @@ class ImportSetup:
                         missing.append(NotImported("job", job.id, str(error), AGAIN, passes=True))
                 new = sum(one.item.happened == "new" for one in brought.values())
                 progress.working("importing", done, len(unread), f"{done:,}/{len(unread):,} jobs, {new:,} new")
-            offered = self._offered([job.tuned_model for job in jobs if job.tuned_model is not None], deployed)
+            offered = self._offered(jobs, deployed, missing)
             versions = ModelVersions(self._tuner.place, self._folder, self._register, deployed, offered)
             # Oldest first, so that the newest model has the highest version.
             ordered = [brought[job.id] for job in reversed(jobs) if job.id in brought]
@@ -174,14 +174,28 @@ class ImportSetup:
             missing.append(replace(told, kind="account"))
         return listed.items
 
-    def _offered(self, tuned: Sequence[str], deployed: Sequence[DeployedModel] | None) -> frozenset[str]:
-        """The models that the service lists; none where it lists base models only."""
+    def _offered(
+        self, jobs: Sequence[JobState], deployed: Sequence[DeployedModel] | None, missing: list[NotImported]
+    ) -> frozenset[str]:
+        """The models that the service lists; none where it lists base models only, or cannot tell.
+
+        A fine-tuned one of which no job is listed is in `missing`.
+        """
+        tuned = {job.tuned_model for job in jobs if job.tuned_model is not None}
         if deployed is not None or not tuned:
             return frozenset()
         listed = offered_models(self._endpoint)
+        if listed.failure is not None:
+            missing.append(replace(why_missing(self._tuner.place, "its models", listed.failure), kind="account"))
+            return frozenset()
         ids = frozenset(one.id for one in listed.items)
-        lists_tuned = not ids.isdisjoint(tuned) or any(one.model.is_tuned for one in listed.items)
-        return ids if listed.failure is None and lists_tuned else frozenset()
+        results = [one.id for one in listed.items if one.model.is_tuned and one.model.checkpoint is None]
+        whole = self._since is None and not any(one.kind == "account" for one in missing)
+        if whole:
+            orphans = [model for model in results if model not in tuned and self._is_named((model,))]
+            missing += [NotImported("model", model, NO_JOB, WITHOUT_JOB) for model in orphans]
+        lists_tuned = not ids.isdisjoint(tuned) or bool(results)
+        return ids if lists_tuned else frozenset()
 
     def _chosen(self, deployed: Sequence[DeployedModel]) -> list[DeployedModel]:
         return [
@@ -245,6 +259,8 @@ class ImportSetup:
                     asked.cancel()
 
 
+NO_JOB = "its job is not listed any more, so how it is asked is not known"
+WITHOUT_JOB = "Write a spec whose `endpoint:` names it, then: luthier log SPEC --register NAME"
 NO_RIGHT = "Give the key the right to read fine-tuning jobs, or use another key."
 
 
