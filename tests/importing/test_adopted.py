@@ -354,7 +354,7 @@ def test_a_registered_version_says_where_it_came_from_and_is_made_once(store: st
 
 
 def test_a_registered_model_of_mlflows_is_found_by_alias(store: str, tmp_path: Path, at_openai: None) -> None:
-    with mlflow.start_run(), pytest.warns(FutureWarning, match="register_prompt"):
+    with mlflow.start_run(experiment_id="0"), pytest.warns(FutureWarning, match="register_prompt"):
         mlflow.openai.log_model(
             "gpt-4.1-mini", "chat.completions", name="m", registered_model_name="old", pip_requirements=["openai"]
         )

@@ -132,7 +132,7 @@ def test_a_deployment_is_shown_beside_the_version_that_it_answers_with(registere
     assert second.use.is_in_use
     [deployed] = second.use.deployments
     assert (deployed.name, deployed.url, deployed.status) == ("stars", "http://127.0.0.1:8080", "restarting")
-    assert "(restarting)" in repr(shown(watched(catalogue)))
+    assert "(restarting)" in shown(watched(catalogue))._repr_html_()
 
 
 def test_a_deployment_of_another_store_is_something_of_its_own(registered: str, catalogue: Catalogue) -> None:

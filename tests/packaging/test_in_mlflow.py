@@ -88,7 +88,7 @@ def test_a_version_has_a_description_and_its_digests_stand_apart(board: lt.Board
     assert "\nplain (baseline) answers mood: bad, good, from text.\n" in version.description
     own = {name for name in version.tags if name.startswith("luthier.")}
     assert {name for name in own if "digest" in name} == {name for name in own if name.startswith("luthier.digest.")}
-    assert len(own - {name for name in own if name.startswith("luthier.digest.")}) == 4
+    assert len(own - {name for name in own if name.startswith("luthier.digest.")}) == 5
     assert "mood version 1" in repr(model)
 
 

@@ -76,7 +76,9 @@ class JobWriter:
 
         run = self._runs.of(job)
         recipe = self._recipes.of(job, parts)
-        lacks_recipe = recipe.spec is not None and run is not None and not run.has_recipe
+        # A run that was never written to its end may lack a part of its recipe, though it is tagged with it.
+        begun = run is not None and run.imported is not None and run.import_digest is None
+        lacks_recipe = recipe.spec is not None and run is not None and (begun or not run.has_recipe)
         note = "" if job.base_model else "the service does not say which model it was trained from"
         if run is not None and run.imported is not None and run.import_digest == parts.digest(job) and not lacks_recipe:
             return BroughtJob(job, _item(job, "unchanged", run, note), run, recipe)

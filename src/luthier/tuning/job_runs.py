@@ -187,7 +187,12 @@ def take_over(
 
 def adopt_recipe(run: TuneRun, spec: FineTune) -> None:
     """Gives an imported job's run the recipe that it lacks."""
-    write_submission(run.run_id, spec, run.submission())
+    try:
+        submission = run.submission()
+    except ModelError:
+        # The import that made the run was killed before it wrote one.
+        submission = {"taken_over": True}
+    write_submission(run.run_id, spec, submission)
     MlflowRun(run.run_id).log_tags(spec_tags(spec))
     MlflowRun(run.run_id).log_spec(spec)
 

@@ -129,9 +129,16 @@ def write_unreplaced(file: Path, text_of: Callable[[Path], str]) -> Path:
     return path
 
 
-def spec_text(spec: Spec, path: Path, head: str) -> str:
-    """A spec as YAML for a file; its task is that of the `task.yaml` beside it where that is the same."""
-    document = spec.document()
+def spec_text(spec: Spec, path: Path, head: str, name: str | None = None) -> str:
+    """A spec as YAML for a file; its task is that of the `task.yaml` beside it where that is the same.
+
+    Args:
+        spec: what is written.
+        path: where; nothing is written yet.
+        head: a line above it.
+        name: instead of the spec's own.
+    """
+    document = spec.document() | ({} if name is None else {"name": name})
     beside = path.parent / "task.yaml"
     if beside.is_file() and Task.read(beside) == spec.task:
         document["task"] = "task.yaml"
@@ -142,7 +149,8 @@ def _text_of(spec: FineTune, path: Path) -> str:
     assert spec.tuned is not None
     named = tuned_spec(spec, spec.tuned, path.stem)
     head = f"Written by luthier tune: job {spec.tuned.job}. Compare, log and score it like any other spec."
-    return spec_text(named, path, head)
+    # The name alone is new: the endpoint may be that of a deployment.
+    return spec_text(spec, path, head, named.name)
 
 
 def _document(path: Path) -> Any:
