@@ -44,8 +44,9 @@ PAGES = (
         "Verbs, boards and models",
         "The functions behind the commands, and what they return. DataFrames in, DataFrames out.",
         (
-            "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job", "import_from",
-            "adopt", "ImportReport", "luthier.importing.records:ImportedItem", "luthier.importing.records:NotImported",
+            "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job",
+            "import_from", "adopt", "ImportReport", "luthier.importing.records:ImportedItem",
+            "luthier.importing.records:NotImported",
             "compare_tables", "plan", "spark_scorer", "luthier.scoring.spark_scorer:SparkScorer",
             "luthier.scoring.spark_job:SparkScore", "compare_checkpoints", "audit", "rai", "report", "read_table",
             "Board", "Boards", "SpecResult", "Plan", "Model", "Job",
