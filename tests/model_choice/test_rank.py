@@ -159,6 +159,17 @@ def test_a_name_is_asked_as_the_service_spells_it() -> None:
     assert [(one.name, one.endpoint.model) for one in models] == [("gpt-5.5", "gpt-5.5")]
 
 
+def test_endpoints_that_share_the_work_of_one_model_are_not_asked_for_another() -> None:
+    second = {"provider": "openai", "model": "gpt-4.1", "api_key_env": "SECOND_KEY"}
+    place = {
+        "endpoint": {"provider": "openai", "model": "gpt-4.1", "api_key_env": "OPENAI_API_KEY", "others": [second]}
+    }
+    models, _ = ranked_models(
+        catalogue_models([]), [place], task="rating", technique="prompt", most=3, today=TODAY, names=["gpt-5.5"]
+    )
+    assert [one.model for one in models[0].endpoint.pool] == ["gpt-5.5"]
+
+
 def test_an_unknown_name_is_answered_with_those_like_it() -> None:
     place = {"endpoint": {"provider": "openai", "model": "gpt-4.1", "api_key_env": "OPENAI_API_KEY"}}
     with pytest.raises(UserError, match=r"Did you mean gpt-4\.1-mini"):

@@ -22,12 +22,13 @@ from luthier.replies.sdk_errors import ServiceUnavailable
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
 
-__all__ = ["ControlPlane", "AzureDeployment"]
+__all__ = ["FAILED", "AzureDeployment", "ControlPlane"]
 
 Result = TypeVar("Result")
 
 SUCCEEDED = "Succeeded"
 FAILED = frozenset({"Failed", "Canceled", "Disabled"})
+"""States that no waiting changes, and in which nothing answers."""
 
 FIRST_LOOK_SECONDS = 2.0
 LONGEST_LOOK_SECONDS = 30.0

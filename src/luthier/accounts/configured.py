@@ -18,7 +18,7 @@ from luthier.errors import EndpointError, UserError
 from luthier.providers.endpoint import AZURE_HOSTS, DEFAULT_KEY_VARIABLE, PUBLIC_ADDRESS, Endpoint, embedded
 from luthier.tasks.task import readable_validation_error
 
-__all__ = ["ConfiguredAccount", "Refreshed", "configured_endpoints", "refresh_all", "why_not_asked"]
+__all__ = ["TO_FILL_IN", "ConfiguredAccount", "Refreshed", "configured_endpoints", "refresh_all", "why_not_asked"]
 
 TOGETHER = 8
 """Accounts that are asked at a time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,6 @@ import scipy
 
 from luthier.errors import DataError
 from luthier.evaluation.interval import Interval, plain
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "CONFIDENCE",

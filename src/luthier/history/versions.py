@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from luthier.evaluation.resampling import Interval
 from luthier.history.runs import LoggedRun
-from luthier.tracking.runs import TAGS, tag_of
+from luthier.tracking.runs import TAGS, model_versions, tag_of
 
 __all__ = ["RegisteredVersion", "registered_versions", "versions_of_task"]
 
@@ -73,34 +73,30 @@ def _versions(condition: str, runs: Sequence[LoggedRun]) -> tuple[RegisteredVers
     client = mlflow.MlflowClient()
     known = {run.run_id: run for run in runs}
     aliases: dict[str, dict[str, list[str]]] = {}
-    found, token = [], None
-    while True:
-        page = client.search_model_versions(condition, page_token=token)
-        for one in page:
-            if one.name not in aliases:
-                named: dict[str, list[str]] = {}
-                for alias, number in client.get_registered_model(one.name).aliases.items():
-                    named.setdefault(str(number), []).append(alias)
-                aliases[one.name] = named
-            run = known.get(one.run_id or "")
-            rows = None if run is None else run.metrics.get("rows_evaluated")
-            found.append(
-                RegisteredVersion(
-                    model=one.name,
-                    version=int(one.version),
-                    aliases=tuple(sorted(aliases[one.name].get(str(one.version), ()))),
-                    spec=tag_of(one.tags, "spec") or "",
-                    technique=tag_of(one.tags, "technique") or "",
-                    base_model=tag_of(one.tags, "base_model") or "",
-                    created=one.creation_timestamp / 1000,
-                    run_id=one.run_id or None,
-                    rows=None if rows is None else round(rows),
-                    test_digest=None if run is None else run.test_digest,
-                    figures={} if run is None else run.figures,
-                    task=one.tags.get(TAGS["task"], ""),
-                    tags=dict(one.tags),
-                )
+    found = []
+    for one in model_versions(condition):
+        if one.name not in aliases:
+            named: dict[str, list[str]] = {}
+            for alias, number in client.get_registered_model(one.name).aliases.items():
+                named.setdefault(str(number), []).append(alias)
+            aliases[one.name] = named
+        run = known.get(one.run_id or "")
+        rows = None if run is None else run.metrics.get("rows_evaluated")
+        found.append(
+            RegisteredVersion(
+                model=one.name,
+                version=int(one.version),
+                aliases=tuple(sorted(aliases[one.name].get(str(one.version), ()))),
+                spec=tag_of(one.tags, "spec") or "",
+                technique=tag_of(one.tags, "technique") or "",
+                base_model=tag_of(one.tags, "base_model") or "",
+                created=one.creation_timestamp / 1000,
+                run_id=one.run_id or None,
+                rows=None if rows is None else round(rows),
+                test_digest=None if run is None else run.test_digest,
+                figures={} if run is None else run.figures,
+                task=one.tags.get(TAGS["task"], ""),
+                tags=dict(one.tags),
             )
-        token = page.token
-        if not token:
-            return tuple(sorted(found, key=lambda one: (-one.created, one.model, -one.version)))
+        )
+    return tuple(sorted(found, key=lambda one: (-one.created, one.model, -one.version)))

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import keyword
 import re
 from collections.abc import Mapping, Sequence
 from string import Formatter
 from typing import Literal
 
 from luthier.errors import ModelError
-from luthier.techniques.prompt.template import GLOBALS, OFFERED
+from luthier.techniques.prompt.template import GLOBALS, cell_expression
 
-__all__ = ["Syntax", "cell_of", "rewritten", "syntax_of_prompt", "variables_of"]
+__all__ = ["Syntax", "rewritten", "syntax_of_prompt", "variables_of"]
 
 Syntax = Literal["format", "braces", "jinja"]
 """How a template names its variables: `{name}` of `str.format`, `{{ name }}` and nothing else, or Jinja."""
 
 VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*(?:\.[a-zA-Z_][a-zA-Z0-9_]*)*)\s*\}\}")
 """What MLflow's prompt registry replaces."""
-
-RESERVED = {*OFFERED, *GLOBALS, *keyword.kwlist, "self", "loop", "caller", "varargs", "kwargs", "true", "false", "none"}
 
 
 def syntax_of_prompt(texts: Sequence[str]) -> Syntax:
@@ -61,24 +57,22 @@ def rewritten(text: str, syntax: Syntax, columns: Mapping[str, str]) -> str:
         '{{ "{" }}% set a = 1 %} {{ row["full text"] }}'
     """
     if syntax == "jinja":
-        renamed = {name: column for name, column in columns.items() if cell_of(column) != name}
+        renamed = {name: column for name, column in columns.items() if cell_expression(column) != name}
         used = _jinja_variables(text)
-        sets = [f"{{% set {name} = {cell_of(column)} %}}" for name, column in sorted(renamed.items()) if name in used]
+        sets = [
+            f"{{% set {name} = {cell_expression(column)} %}}"
+            for name, column in sorted(renamed.items())
+            if name in used
+        ]
         return "".join(sets) + text
     parts = []
     for literal, name in _pieces(text, syntax):
         parts.append(_literal(literal, before_tag=name is not None))
         if name is not None:
-            parts.append(f"{{{{ {cell_of(columns[name])} }}}}")
+            parts.append(f"{{{{ {cell_expression(columns[name])} }}}}")
     written = "".join(parts)
     # Jinja leaves the last line break of a template out.
     return written[:-1] + '{{ "\\n" }}' if written.endswith("\n") else written
-
-
-def cell_of(column: str) -> str:
-    """A column in a template's expression: its name where that is free, else `row["NAME"]`."""
-    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", column) and column not in RESERVED
-    return column if plain else f"row[{json.dumps(column, ensure_ascii=False)}]"
 
 
 def _literal(text: str, *, before_tag: bool) -> str:

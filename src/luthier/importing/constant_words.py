@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from luthier.techniques.prompt.template import OFFERED
+from luthier.techniques.prompt.template import cell_expression
 
 __all__ = ["ConstantWords", "constant_words", "literal"]
 
@@ -51,9 +51,7 @@ class ConstantWords:
             >>> ConstantWords("Stars for: ", "").template("text")
             'Stars for: {{ text }}'
         """
-        plain = column.isidentifier() and column not in OFFERED
-        named = column if plain else f"row[{_quoted(column)}]"
-        return f"{literal(self.before)}{{{{ {named} }}}}{literal(self.after, last=True)}"
+        return f"{literal(self.before)}{{{{ {cell_expression(column)} }}}}{literal(self.after, last=True)}"
 
 
 def literal(text: str, *, last: bool = True) -> str:
@@ -135,8 +133,3 @@ def _after(shared: str, before: str, few: bool) -> str:
         return words
     marks = re.search(r"[^\w\s.!?…]{2,}\Z", shared)
     return marks[0] if marks else ""
-
-
-def _quoted(text: str) -> str:
-    """A string in a template."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from luthier.accounts.azure_control_plane import FAILED
 from luthier.accounts.records import DeployedModel
 from luthier.errors import LuthierError
 from luthier.importing.constant_words import ConstantWords
@@ -21,6 +22,7 @@ from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.tasks.task import Task
 from luthier.techniques import Embedding, Prompt
+from luthier.techniques.zero_shot import FOR_REASONING
 from luthier.tracking.runs import MlflowRun, begin_run, spec_tags
 from luthier.tracking.stores import connect, experiment_called
 from luthier.tuning.job_runs import TUNE_TAGS
@@ -29,9 +31,6 @@ __all__ = ["DEPLOYED", "DeploymentsImport"]
 
 DEPLOYED = "deployed"
 """Alias of the version that a deployment answers with now."""
-
-ENDED = frozenset({"Failed", "Canceled", "Disabled"})
-"""States that no waiting changes."""
 
 DATE = re.compile(r"\d{4}-?\d{2}-?\d{2}|\d{4}")
 """A version that is part of a model's name at other services; others, such as `1`, say nothing."""
@@ -76,7 +75,7 @@ class DeploymentsImport:
             return NotImported("deployment", deployed.name, why, cure, passes)
 
         if not deployed.answers:
-            if deployed.state in ENDED:
+            if deployed.state in FAILED:
                 cure = "Delete it, or make it anew; then type the same command again."
                 return not_imported(f"its state is {deployed.state}, so that it does not answer", cure)
             return not_imported(f"its state is {deployed.state}", "Type the same command again later.", passes=True)
@@ -181,8 +180,7 @@ def _prompt(task: Task, endpoint: Endpoint, deployed: DeployedModel) -> Prompt:
     if task.labels:
         wording["system"] = RATINGS if task.ordered else CLASSES
     if REASONING.match(deployed.model.family):
-        # They refuse a temperature, and think before they answer.
-        given["decoding"] = {"temperature": None, "max_tokens": 2000}
+        given |= FOR_REASONING
     return Prompt(task, prompt=wording, endpoint=endpoint, **given)
 
 

@@ -13,7 +13,7 @@ from luthier.packaging.lacking_stores import is_lacking
 from luthier.packaging.versions import log_fitted_model
 from luthier.spec import Fitted, Spec
 from luthier.techniques import Prompt
-from luthier.tracking.runs import TAGS
+from luthier.tracking.runs import TAGS, model_versions
 from luthier.tracking.stores import connect
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ __all__ = [
 IMPORTED = "luthier.imported_from"
 """Tag of an imported version: the account's address, and what the model is called there."""
 
-MODEL_KEY = "luthier.model_key"
+MODEL_KEY = TAGS["model_key"]
 """Tag of the model's canonical name, equal for all names of one model."""
 
 ALIAS = "luthier.alias"
@@ -189,24 +189,22 @@ def imported_versions(place: str, model: str, name: str) -> list[ModelVersion]:
         model: what the account calls it.
         name: of the registered model that is searched where the registry finds no versions by their tags.
     """
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     connect()
-    client = mlflow.MlflowClient()
     key = f"{place} {model}"
     text = quoted(key)
     found: list[ModelVersion] = []
     by_tag = text is not None
     if by_tag:
         try:
-            found = _all_pages(client, f"tags.`{IMPORTED}` = {text}")
+            found = model_versions(f"tags.`{IMPORTED}` = {text}")
         except MlflowException as error:
             if error.get_http_status_code() >= 500 and not is_lacking(error):
                 raise
             by_tag = False
     if not by_tag:
-        found = _all_pages(client, "name = '" + name + "'")
+        found = model_versions("name = '" + name + "'")
     own = [version for version in found if version.tags.get(IMPORTED) == key]
     return sorted(own, key=lambda version: int(version.version))
 
@@ -215,20 +213,6 @@ def quoted(text: str) -> str | None:
     """A text as a condition of a search has it; `None` for one with both kinds of quotation marks."""
     mark = next((mark for mark in "'\"" if mark not in text), None)
     return None if mark is None else f"{mark}{text}{mark}"
-
-
-def _all_pages(client: object, condition: str) -> list[ModelVersion]:
-    from mlflow import MlflowClient
-
-    assert isinstance(client, MlflowClient)
-    found: list[ModelVersion] = []
-    token: str | None = None
-    while True:
-        page = client.search_model_versions(condition, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
 
 
 def _first_line(error: MlflowException) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.accounts import deployments, offered_models, why_not_asked
+from luthier.accounts.configured import TO_FILL_IN
 from luthier.errors import UserError
 from luthier.model_catalogue.suiting import kind_of
 from luthier.model_choice.candidates import LeftOut
@@ -25,8 +26,6 @@ EMBEDDED: Mapping[str, Any] = {
 }
 OWN_SERVERS = ("compatible", "vllm")
 """Providers whose servers alone know what they serve."""
-
-TO_FILL_IN = "YOUR-"
 
 
 @dataclass(frozen=True)
@@ -119,10 +118,8 @@ def _listed(blocks: Mapping[str, Any], endpoint: Endpoint) -> tuple[list[Mapping
 
 def _moved(endpoint: Endpoint, name: str, model: str) -> dict[str, Any]:
     """The endpoint for another model there. What a file says of its own model holds for that one; free is all free."""
-    fields = endpoint.model_dump(mode="json", exclude_defaults=True)
-    own = ("price", "priced_as", "identity", "others", "weight")
-    settings = {key: value for key, value in fields.items() if key not in own} | {"model": name}
+    settings = endpoint.asking(name).model_dump(mode="json", exclude_defaults=True)
     price = endpoint.price
     if price is not None and not (price.input_usd_per_million or price.output_usd_per_million):
-        settings["price"] = fields["price"]
+        settings["price"] = price.model_dump(mode="json", exclude_defaults=True)
     return settings | ({"priced_as": model} if name != model else {})

@@ -13,14 +13,12 @@ from luthier.model_catalogue.suiting import techniques
 from luthier.model_names.near import near_names
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.prices import PriceBook
+from luthier.techniques.zero_shot import FOR_REASONING
 
 __all__ = ["LeftOut", "RankedModel", "needs_of", "ranked_models"]
 
 SOON_DAYS = 90
 """A model that stops answering within so many days is no choice, unless it is named."""
-
-FOR_REASONING: Mapping[str, Any] = {"decoding": {"temperature": None, "max_tokens": 2000}}
-"""What a model that thinks before it answers needs: room for its thoughts, and no temperature."""
 
 
 @dataclass(frozen=True)
@@ -186,9 +184,8 @@ def _blocks(blocks: Mapping[str, Any], known: CatalogueModel | None, name: str |
     endpoint = dict(blocks["endpoint"])
     if name is None:
         assert known is not None
-        # A price of the file is that of the file's model.
-        endpoint = {key: value for key, value in endpoint.items() if key not in ("price", "priced_as", "identity")}
-        endpoint["model"] = known.id
+        there = Endpoint.model_validate(endpoint).asking(known.id)
+        endpoint = there.model_dump(mode="json", exclude_defaults=True)
         own: Mapping[str, Any] = {}
     else:
         endpoint["model"] = name

@@ -15,7 +15,7 @@ from luthier.experiments.compare import ComparisonSetup
 from luthier.experiments.fits import fit_on
 from luthier.experiments.spec_results import answer_rows
 from luthier.model_catalogue import Catalogue, catalogue_models
-from luthier.model_choice.candidates import FOR_REASONING, LeftOut, RankedModel, ranked_models
+from luthier.model_choice.candidates import LeftOut, RankedModel, ranked_models
 from luthier.model_choice.shortlist import Shortlist
 from luthier.plans import Plan
 from luthier.providers.prices import dollars
@@ -24,7 +24,7 @@ from luthier.tasks.task import Task
 from luthier.techniques import Prompt
 from luthier.techniques.endpoint_files import override_endpoint
 from luthier.techniques.registry import parse_spec
-from luthier.techniques.zero_shot import zero_shot_document
+from luthier.techniques.zero_shot import FOR_REASONING, zero_shot_document
 from luthier.tracking.tracker import MlflowTracker
 
 if TYPE_CHECKING:

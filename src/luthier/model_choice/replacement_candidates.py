@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any
 
 from luthier.errors import SpecError
 from luthier.model_catalogue import TASKS, Catalogue, CatalogueModel
@@ -122,19 +121,12 @@ def _moved(spec: Spec, name: str, model: CatalogueModel | None) -> Spec:
 
 
 def _endpoint(old: Endpoint, name: str, model: CatalogueModel | None) -> Endpoint:
-    # What was said of the old model holds for it alone: its price, its name in the journal, the others that share it.
-    changes: dict[str, Any] = {
-        "model": name,
-        "price": None,
-        "priced_as": None,
-        "identity": None,
-        "others": (),
-        "weight": 1.0,
-    }
+    new = old.asking(name)
     read, written = (None, None) if model is None else (model.value(f"{kind}_usd_per_million") for kind in READS)
     if old.price is not None and read is not None and written is not None:
-        changes["price"] = Price(input_usd_per_million=read, output_usd_per_million=written)
-    return old.model_copy(update=changes)
+        price = Price(input_usd_per_million=read, output_usd_per_million=written)
+        new = new.model_copy(update={"price": price})
+    return new
 
 
 READS = ("input", "output")

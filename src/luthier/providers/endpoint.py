@@ -239,6 +239,19 @@ class Endpoint(BaseModel, metaclass=_Speaking):
         if type(most) is not int or most < 1:
             raise ValueError("max_completion_tokens in extra_body is a whole number, 1 or more")
 
+    def asking(self, model: str) -> Endpoint:
+        """The same service asked for another model, without what holds for this one alone.
+
+        That is its price, its name in the journal, and the other endpoints that share its work.
+
+        Examples:
+            >>> mini = Endpoint(provider="openai", model="mini", priced_as="mini", weight=2)
+            >>> mini.asking("large") == Endpoint(provider="openai", model="large")
+            True
+        """
+        alone = {"price": None, "priced_as": None, "identity": None, "others": (), "weight": 1.0}
+        return self.model_copy(update={**alone, "model": model})
+
     @property
     def address(self) -> str:
         """The base URL without a trailing slash; `local` for the embedded server."""

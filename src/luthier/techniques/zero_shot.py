@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from typing import Any
 
 from luthier.tasks.spellings import number_of
 from luthier.tasks.task import Task
+from luthier.techniques.prompt.template import cell_expression
 
-__all__ = ["words_for", "zero_shot_document", "zero_shot_prompt"]
+__all__ = ["FOR_REASONING", "words_for", "zero_shot_document", "zero_shot_prompt"]
 
 WORDS = {
     3: ("poor", "okay", "excellent"),
@@ -16,6 +17,9 @@ WORDS = {
     5: ("terrible", "poor", "okay", "good", "excellent"),
 }
 """Words for short number scales; all begin differently, so the first token of an answer tells them apart."""
+
+FOR_REASONING: Mapping[str, Any] = {"decoding": {"temperature": None, "max_tokens": 2000}}
+"""What a model that thinks before it answers needs: room for its thoughts, and no temperature, which it refuses."""
 
 
 def words_for(task: Task) -> dict[str, str] | None:
@@ -36,7 +40,7 @@ def zero_shot_prompt(task: Task, *, cut_after: int | None = None) -> dict[str, s
         >>> zero_shot_prompt(Task("mood", labels=["good", "bad"]))["template"]
         'Text: {{ text }}\\nAnswer:'
     """
-    cell = task.text if task.text.isidentifier() else f"row[{json.dumps(task.text)}]"
+    cell = cell_expression(task.text)
     cell += "" if cut_after is None else f" | truncate({cut_after})"
     asked = (
         "Which label fits each text? Answer with one of:"

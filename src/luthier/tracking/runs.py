@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Dataset
     from mlflow.entities import Run as MlflowEntity
+    from mlflow.entities.model_registry import ModelVersion
 
     from luthier.evaluation.resampling import Interval
     from luthier.reporting.table import Page
@@ -35,6 +36,7 @@ __all__ = [
     "MlflowRun",
     "begin_run",
     "fitted_of_run",
+    "model_versions",
     "model_of",
     "run_of",
     "runs_of_fitted",
@@ -78,6 +80,21 @@ def version_of(model_uri: str) -> tuple[str, str] | None:
         return None
     name, alias, version = named.groups()
     return name, str(version or mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
+
+
+def model_versions(condition: str) -> list[ModelVersion]:
+    """Every registered version that meets a condition of `MlflowClient.search_model_versions`."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    found: list[ModelVersion] = []
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(condition, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 MOST_TRIES = 5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import keyword
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +12,26 @@ from typing import Any
 from luthier.providers.redaction import sendable
 from luthier.techniques.prompt.allowance import WorkExceeded, allowance, bounded_environment, instrument
 
-__all__ = ["OFFERED", "Template", "UnrenderedRow", "compiled", "plain_cell"]
+__all__ = ["GLOBALS", "OFFERED", "Template", "UnrenderedRow", "cell_expression", "compiled", "plain_cell"]
 
 OFFERED = ("labels", "words", "row")
 """Names a template may use beside the columns; a column of such a name is written `row["labels"]`."""
 
 GLOBALS = ("range", "dict", "namespace")
+
+RESERVED = {*OFFERED, *GLOBALS, *keyword.kwlist, "self", "loop", "caller", "varargs", "kwargs", "true", "false", "none"}
+"""Names that stand for something else in a template."""
+
+
+def cell_expression(column: str) -> str:
+    """A column's cell in an expression of a template: its name where that is free, else `row["NAME"]`.
+
+    Examples:
+        >>> cell_expression("text"), cell_expression("full text"), cell_expression("labels")
+        ('text', 'row["full text"]', 'row["labels"]')
+    """
+    is_free = column.isidentifier() and column not in RESERVED
+    return column if is_free else f"row[{json.dumps(column, ensure_ascii=False)}]"
 
 
 class UnrenderedRow(Exception):
