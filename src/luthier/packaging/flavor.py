@@ -36,7 +36,7 @@ FOR_PROVIDER = {"local": ("filelock", "safetensors", "scipy", "tokenizers", "xll
 
 NOT_ANSWERING = (
     *("isolated", "serving", "deployments", "sweeps", "gpu_training"),
-    *("importing", "model_choice", "model_catalogue"),
+    *("importing", "improving", "model_choice", "model_catalogue"),
 )
 """Folders of the package that no answer needs; a model's copy of it leaves them out."""
 

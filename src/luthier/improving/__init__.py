@@ -1,0 +1,1 @@
+"""Better prompts: proposed, raced on training rows, and measured on rows that the choice never saw."""
