@@ -1,4 +1,4 @@
-"""What a search for better prompts passes around: prompts that are proposed, prompts that are measured, and the search."""
+"""What a search for better prompts passes around: prompts proposed, prompts measured, and the search."""
 
 from __future__ import annotations
 
