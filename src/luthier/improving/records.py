@@ -59,7 +59,10 @@ class PromptSearch(Protocol):
     start: Prompt
     """The prompt the search began with."""
     rows: Rows
-    """Training rows that prompts are chosen on."""
+    """Training rows that prompts are chosen on: all of `train`, or some."""
+    train: Rows
+    """All training rows: prompts that show examples are fitted on them, as the one that wins will be. A row that is
+    itself an example is asked without it (`PromptAdapter.request`), so no row is scored on an answer it was shown."""
     seed: int
     """Of everything that is drawn."""
 
@@ -81,6 +84,9 @@ class PromptSearch(Protocol):
         Raises:
             BudgetReached: the budget does not reach; answers so far are in the journal.
         """
+
+    def note(self, said: str) -> None:
+        """Has the report say this sentence, such as why an answer of the writer became no prompt; once, if repeated."""
 
 
 class Proposer(Protocol):
