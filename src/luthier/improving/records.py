@@ -20,7 +20,8 @@ class Proposal:
     """A prompt that nothing is known of yet.
 
     Attributes:
-        spec: the whole recipe; it differs from its parent in the wording or the examples only.
+        spec: the whole recipe; it differs from its parent in the wording or the examples only. Its name does not
+            matter: the search gives every prompt a name of its own when it is first asked.
         parent: name of the spec it was made from.
         how: what made it and from what, as in `instructions rewritten from 12 wrong rows`.
     """
@@ -94,6 +95,8 @@ class Proposer(Protocol):
 
     name: ClassVar[str]
     """As `--by` names it: `rewrite`, `examples`, `gepa`."""
+    needs_writer: ClassVar[bool]
+    """Whether it asks a model that writes instructions; without one it cannot be used."""
 
     def propose(self, search: PromptSearch, count: int) -> Sequence[Proposal]:
         """At most `count` new prompts, none of them equal to one that was measured; none if it has no idea left.
