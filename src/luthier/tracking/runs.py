@@ -19,6 +19,7 @@ from luthier.model_names import ModelName, parse_model_name, parse_tuned_name
 from luthier.spec import Fitted, Spec
 from luthier.tables import utf8_frame
 from luthier.techniques import FineTune, read_fitted
+from luthier.techniques.wordings import prompt_digest, wording_of
 from luthier.tracking.store_file import REGISTERED
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "MlflowRun",
     "begin_run",
     "fitted_of_run",
+    "made_from",
     "model_versions",
     "model_of",
     "run_of",
@@ -60,10 +62,18 @@ TAGS = {
     "task_digest": "luthier.digest.task",
     "test_digest": "luthier.digest.test",
     "train_digest": "luthier.digest.train",
+    "prompt_digest": "luthier.digest.prompt",
+    "prompt_wording": "luthier.prompt_wording",
+    "prompt_parent": "luthier.prompt_parent",
+    "prompt_how": "luthier.prompt_how",
     "input_digest": "luthier.digest.input",
     "output_digest": "luthier.digest.output",
 }
-"""Tag names on runs, models and versions; digests apart from what a person reads."""
+"""Tag names on runs, models and versions; digests apart from what a person reads.
+
+`prompt_digest` is of a prompt's wording, `prompt_parent` that of the wording it was made from, `prompt_how` by what
+means, and `prompt_wording` the wording itself as JSON.
+"""
 
 
 def tag_of(tags: Mapping[str, str], name: str) -> str | None:
@@ -99,6 +109,9 @@ def model_versions(condition: str) -> list[ModelVersion]:
 
 MOST_TRIES = 5
 """Tries to write what another process may be writing too."""
+
+LONGEST_TAG = 5000
+"""Characters of a tag that every MLflow takes; later ones take 8,000."""
 
 LONGEST_PARAM = 500
 """Characters of a spec's setting shown as an MLflow parameter; the whole spec is an artifact."""
@@ -210,6 +223,11 @@ class MlflowRun:
             for path, value in spec.grid_point.settings.items():
                 walk(path, value)
         self.log_params(flat)
+        wording = wording_of(spec)
+        text = "" if wording is None else json.dumps(wording, ensure_ascii=False, separators=(",", ":"))
+        # A list of prompts then needs no files; that of a longer one is read from its spec.
+        if 0 < len(text) <= LONGEST_TAG:
+            self.tag(TAGS["prompt_wording"], text)
 
     def log_fitted(self, fitted: Fitted) -> None:
         """Keeps what was measured with the run that measured it, and what fitting found as tables.
@@ -379,11 +397,13 @@ def model_of(spec: Spec) -> ModelName | None:
 def spec_tags(spec: Spec) -> dict[str, str]:
     """Tags that say what was measured."""
     grid = {} if spec.grid_point is None else {TAGS["grid"]: spec.grid_point.grid}
-    model = model_of(spec)
+    model, prompt = model_of(spec), prompt_digest(spec)
     named = {} if model is None else {TAGS["model_key"]: model.key}
+    worded = {} if prompt is None else {TAGS["prompt_digest"]: prompt}
     return (
         grid
         | named
+        | worded
         | {
             TAGS["task"]: spec.task.name,
             TAGS["task_digest"]: spec.task.digest,
@@ -393,6 +413,17 @@ def spec_tags(spec: Spec) -> dict[str, str]:
             TAGS["base_model"]: spec.base_model,
         }
     )
+
+
+def made_from(parent: Spec, how: str) -> dict[str, str]:
+    """Tags of a run that measures a prompt made from another one.
+
+    Args:
+        parent: what it was made from; a spec without a prompt gives no tags.
+        how: by what means, as in `instructions rewritten from 12 wrong rows`.
+    """
+    digest = prompt_digest(parent)
+    return {} if digest is None else {TAGS["prompt_parent"]: digest, TAGS["prompt_how"]: how[:LONGEST_TAG]}
 
 
 def runs_of_fitted(

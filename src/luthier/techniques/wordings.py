@@ -1,0 +1,132 @@
+"""The wording of a prompt: what it says to a model about any row, and what makes two prompts the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from luthier.spec import Spec
+from luthier.techniques.decision import Decision
+from luthier.techniques.prompt.prompt import Prompt
+from luthier.techniques.prompt.settings import Examples
+
+__all__ = ["digest_of_wording", "prompt_digest", "wording_of", "wording_text"]
+
+TEXTS = {"system": "system", "template": "user", "question": "question", "input": "input"}
+"""Keys that hold texts, with what a reader knows them as."""
+
+
+def wording_of(spec: Spec) -> dict[str, Any] | None:
+    """What a prompt says, as JSON values; `None` for a technique without a prompt.
+
+    It is everything that a person would call the prompt: system turn, template, style, which examples are shown, how
+    the answer is asked for and the word of each label. Name, model, decoding and calibration are not in it, so one
+    wording may be measured with many models. Keys that say nothing are left out, so that a later key changes no
+    earlier digest. Words are pairs, because their order is part of what is asked.
+
+    Examples:
+        >>> import luthier as lt
+        >>> mood = lt.Task("mood", labels=["good", "bad"])
+        >>> wording_of(lt.Prompt(mood, "Mood of: {{ text }}", endpoint=lt.openai("some-model")))
+        {'template': 'Mood of: {{ text }}', 'style': 'chat', 'answer': 'text', 'words': [['good', 'good'], ['bad', 'bad']]}
+        >>> wording_of(lt.Baseline(mood)) is None
+        True
+    """
+    if isinstance(spec, Prompt):
+        shown = spec.prompt.examples
+        found = {
+            "system": spec.prompt.system,
+            "template": spec.prompt.template,
+            "style": spec.style,
+            "examples": _examples(shown, spec.seed) if shown.most else None,
+            "answer": spec.answer.method,
+            "words": [[label, word] for label, word in zip(spec.task.labels, spec.words, strict=True)] or None,
+        }
+    elif isinstance(spec, Decision):
+        found = {
+            "question": spec.question,
+            "input": spec.input,
+            "answer": spec.answer,
+            "words": [[label, spec.descriptions.get(label, label)] for label in spec.task.labels],
+        }
+    else:
+        return None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _examples(shown: Examples, seed: int) -> dict[str, Any]:
+    """The examples block without what changes nothing, such as a seed where no example is drawn."""
+    found: dict[str, Any] = {"count": list(shown.count) if isinstance(shown.count, tuple) else shown.count}
+    found["select"] = shown.select
+    if shown.is_drawn:
+        found["seed"] = seed if shown.seed is None else shown.seed
+    if shown.max_characters is not None:
+        found["max_characters"] = shown.max_characters
+    if shown.endpoint is not None:
+        found["nearest_by"] = shown.endpoint.model
+    if shown.select == "searched":
+        found |= {"samples": shown.samples, "rows": shown.rows}
+    return found
+
+
+def digest_of_wording(wording: Mapping[str, Any]) -> str:
+    """sha256 of a wording; equal digests mean the same prompt."""
+    return hashlib.sha256(json.dumps(wording, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def prompt_digest(spec: Spec) -> str | None:
+    """sha256 of the wording of a spec, whatever its name, model and decoding; `None` for one without a prompt.
+
+    Examples:
+        >>> import luthier as lt
+        >>> mood = lt.Task("mood", labels=["good", "bad"])
+        >>> one = lt.Prompt(mood, "Mood of: {{ text }}", endpoint=lt.openai("some-model"), name="one")
+        >>> other = lt.Prompt(mood, "Mood of: {{ text }}", endpoint=lt.openai("other-model"), name="other")
+        >>> prompt_digest(one) == prompt_digest(other)
+        True
+        >>> prompt_digest(one) == prompt_digest(one.with_settings({"prompt.examples": 1}))
+        False
+    """
+    wording = wording_of(spec)
+    return None if wording is None else digest_of_wording(wording)
+
+
+def wording_text(wording: Mapping[str, Any]) -> str:
+    """A wording as text whose lines can be compared.
+
+    Examples:
+        >>> import luthier as lt
+        >>> mood = lt.Task("mood", labels=["good", "bad"])
+        >>> spec = lt.Prompt(mood, "Mood of: {{ text }}", system="Be brief.", endpoint=lt.openai("some-model"))
+        >>> print(wording_text(wording_of(spec)))
+        system:
+        Be brief.
+        <BLANKLINE>
+        user:
+        Mood of: {{ text }}
+        <BLANKLINE>
+        style: chat
+        answer: text
+        words:
+        good
+        bad
+    """
+    return "\n".join(_lines(wording))
+
+
+def _lines(wording: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in wording.items():
+        if key in TEXTS:
+            yield from (f"{TEXTS[key]}:", *str(value).split("\n"), "")
+        elif key == "words":
+            yield from ("words:", *(label if label == word else f"{label}: {word}" for label, word in value))
+        elif isinstance(value, Mapping):
+            yield f"{key}: {', '.join(f'{name} {_inline(one)}' for name, one in value.items())}"
+        else:
+            yield f"{key}: {_inline(value)}"
+
+
+def _inline(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list) else str(value)
