@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from luthier.engine.options import RunOptions
@@ -72,6 +73,10 @@ def log_result(run: MlflowRun, result: SpecResult, table: LabelledTable, metrics
     run.log_fitted(result.fitted)
     run.log_table(table.frame, name=table.name, context="test", targets=task.label)
     run.log_metrics(metrics, sum(prediction.state != "empty" for prediction in result.predictions))
+    if result.spec.endpoint is not None:
+        # The comparison keeps what all of it cost; a list of prompts wants to know what each did.
+        spent = [one.call.spent_usd for one in result.predictions if one.state != "empty"]
+        run.log_spent(None if None in spent else math.fsum(usd for usd in spent if usd is not None))
     run.log_answers(answers_table(task, table.rows, result.predictions))
     partial = any(prediction.transient for prediction in result.predictions)
     if partial:

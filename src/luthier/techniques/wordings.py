@@ -29,8 +29,9 @@ def wording_of(spec: Spec) -> dict[str, Any] | None:
     Examples:
         >>> import luthier as lt
         >>> mood = lt.Task("mood", labels=["good", "bad"])
-        >>> wording_of(lt.Prompt(mood, "Mood of: {{ text }}", endpoint=lt.openai("some-model")))
-        {'template': 'Mood of: {{ text }}', 'style': 'chat', 'answer': 'text', 'words': [['good', 'good'], ['bad', 'bad']]}
+        >>> wording = wording_of(lt.Prompt(mood, "Mood of: {{ text }}", endpoint=lt.openai("some-model")))
+        >>> wording["template"], wording["style"], wording["words"]
+        ('Mood of: {{ text }}', 'chat', [['good', 'good'], ['bad', 'bad']])
         >>> wording_of(lt.Baseline(mood)) is None
         True
     """
