@@ -124,14 +124,12 @@ def test_stopping_also_ends_a_controller_that_was_taken_over(home: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_killed_controller_is_started_again_within_seconds(home: Path) -> None:
+def test_a_killed_controller_is_started_again(home: Path) -> None:
     before = ensure_running().controller_pid
     assert before is not None
-    began = time.monotonic()
     kill(before)
     until(lambda: state().is_running and state().controller_pid != before)
 
-    assert time.monotonic() - began < 15
     assert state().quick_ends == 1
 
 

@@ -64,12 +64,12 @@ def test_the_work_is_shared_by_weight_while_all_have_room(servers: list[LocalSer
 
 
 def test_each_keeps_its_own_limits_and_a_full_one_holds_up_no_other(servers: list[LocalServer], engine: Engine) -> None:
-    slow = at(servers[0], limits=Limits(requests_per_minute=60), weight=100)
+    slow = at(servers[0], limits=Limits(requests_per_minute=6), weight=100)
     began = time.monotonic()
     answers = engine.run(questions(120), pool_of(slow, at(servers[1])))
     assert not failures(answers)
-    assert servers[0].received.total <= 3 + 1.1 * (time.monotonic() - began)
-    assert servers[1].received.total >= 110
+    assert servers[0].received.total <= 3 + 0.11 * (time.monotonic() - began)
+    assert servers[1].received.total >= 100
 
 
 def test_answers_are_kept_under_the_first_endpoints_name(servers: list[LocalServer], engine: Engine) -> None:
@@ -150,11 +150,11 @@ def test_a_wrong_key_or_none_at_one_leaves_the_others_at_work(
 
 
 def test_a_row_told_to_wait_goes_elsewhere_at_once(servers: list[LocalServer], engine: Engine) -> None:
-    servers[0].faults.add(Fault("rate_limit", retry_after_seconds=30))
-    began = time.monotonic()
+    fault = servers[0].faults.add(Fault("rate_limit", retry_after_seconds=500))
     answers = engine.run(questions(20), pool_of(at(servers[0]), at(servers[1])))
-    assert not failures(answers)
-    assert time.monotonic() - began < 10
+    # Each would be waited for where it is.
+    assert fault.fired and not failures(answers)
+    assert servers[1].received.total == 20
 
 
 def test_a_text_that_is_refused_is_not_shown_to_the_others(servers: list[LocalServer], engine: Engine) -> None:

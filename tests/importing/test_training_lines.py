@@ -18,6 +18,7 @@ from luthier.importing.training_lines import TrainingRecipe, UnreadableRecipe, r
 from luthier.techniques.finetune import Tuned
 from luthier.techniques.prompt.template import compiled
 from luthier.tuning.training_files import training_file
+from tests.work import python_calls
 
 BASE = lt.openai("gpt-4.1-mini-2025-04-14")
 SENTENCES = [
@@ -323,14 +324,13 @@ def test_a_spec_asks_the_tuned_model_or_its_deployment(task: lt.Task) -> None:
     assert (there.endpoint.model, there.base_model) == ("stars-prod", "gpt")
 
 
-def test_ten_thousand_lines_are_read_in_seconds(task: lt.Task) -> None:
-    import time
-
+def test_the_work_per_line_is_the_same_for_ten_thousand_lines(task: lt.Task) -> None:
     lines = [(f"{SENTENCES[place % 12]} {place}", str(1 + place % 5)) for place in range(10_000)]
     content = chat(lines, "Rate. " * 400, "Stars for: %s")
-    begun = time.process_time()
-    assert recipe_of(content, task).reproduced == 10_000
-    assert time.process_time() - begun < 20
+    found: list[TrainingRecipe] = []
+    calls = python_calls(lambda: found.append(recipe_of(content, task)))
+    assert found[0].reproduced == 10_000
+    assert calls.total() < 300 * 10_000
 
 
 def test_labels_without_lines_are_written_as_the_others_are(task: lt.Task) -> None:

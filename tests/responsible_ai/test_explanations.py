@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -22,6 +21,7 @@ from luthier.techniques.finetune import Tuned
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY
 from tests.conversing import MOOD, STARS, rows
+from tests.work import python_calls
 
 Explain = Callable[..., tuple[Explanation, ...]]
 
@@ -207,11 +207,12 @@ def test_before_any_answer_the_most_passages_and_the_longest_texts_bound_the_pri
     assert not len(costliest_questions(rows("one", "word", None), 2))
 
 
-def test_the_price_of_fifty_thousand_rows_is_found_at_once() -> None:
+def test_the_price_of_fifty_thousand_rows_is_found_from_few_of_them() -> None:
     table = rows(*(f"Fine soup, number {number}. Rude staff. " * (number % 20) for number in range(50_000)))
-    begun = time.process_time()
-    assert len(costliest_questions(table, 40)) == 40 * 14
-    assert time.process_time() - begun < 3
+    found: list[Rows] = []
+    calls = python_calls(lambda: found.append(costliest_questions(table, 40)))
+    assert len(found[0]) == 40 * 14
+    assert calls["passages_of"] == 40 and calls.total() < 10 * 50_000
 
 
 @pytest.mark.parametrize("technique", ["baseline", "prompt"])

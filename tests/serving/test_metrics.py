@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -92,9 +91,6 @@ def test_a_task_of_a_thousand_labels_is_counted_in_51_series_of_which_one_is_the
     assert rows["luthier_label_rows_total other"] == 1000 - MOST_LABELS
     assert rows["luthier_label_rows_total label 999"] == 1
     assert math.isclose(sum(shares.values()), 1.0)
-    began = time.perf_counter()
-    metrics.page()
-    assert time.perf_counter() - began < 1.0
 
 
 def test_labels_of_any_characters_leave_the_page_readable() -> None:
