@@ -8,7 +8,20 @@ from collections.abc import Sequence
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.reporting.board_sentences import in_words, sentences
 from luthier.reporting.numbers import interval, number, printable
-from luthier.reporting.table import Bar, Block, Column, Example, Fold, Highlighted, Lines, Page, Row, Section, Table
+from luthier.reporting.table import (
+    Bar,
+    Block,
+    Column,
+    Example,
+    Fold,
+    Highlighted,
+    Lines,
+    Page,
+    Row,
+    Section,
+    Table,
+    TextDiff,
+)
 
 __all__ = ["described", "escaped", "listed", "page_markdown"]
 
@@ -79,6 +92,10 @@ def _block(block: Block, level: int) -> str:
     if isinstance(block, Highlighted):
         weighed = (f"{'' if weight is None else number(weight, 'gap')} {text[:300]}" for text, weight in block.passages)
         return "\n\n".join([_about(block.about), _list(tuple(weighed))])
+    if isinstance(block, TextDiff):
+        # A fence that none of the lines ends.
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", " ".join(block.lines))), default=0))
+        return "\n".join([f"{fence}diff", *map(printable, block.lines), fence])
     if isinstance(block, Fold):
         inner = filter(None, (_block(one, level) for one in block.blocks))
         return "\n\n".join([f"<details><summary>{escaped(block.summary)}</summary>", *inner, "</details>"])

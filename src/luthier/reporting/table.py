@@ -7,6 +7,7 @@ each writer escapes them.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar
@@ -33,6 +34,7 @@ __all__ = [
     "Row",
     "Section",
     "Table",
+    "TextDiff",
     "glossary",
     "left_out",
 ]
@@ -250,6 +252,40 @@ class Highlighted:
     passages: tuple[tuple[str, float | None], ...]
 
 
+Change = Literal["head", "added", "removed", "same"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextDiff:
+    """What changed from one text to another: the lines of a unified diff, as `difflib.unified_diff` gives them."""
+
+    lines: tuple[str, ...]
+
+    @classmethod
+    def between(cls, before: str, after: str, names: tuple[str, str]) -> Self:
+        """The diff of two texts, without lines where they are equal.
+
+        Args:
+            before: the earlier text.
+            after: the later one.
+            names: of both.
+        """
+        texts = before.splitlines(), after.splitlines()
+        return cls(tuple(difflib.unified_diff(*texts, *names, lineterm="")))
+
+    def changes(self) -> Iterator[tuple[Change, str]]:
+        """The lines, each with what it says.
+
+        Examples:
+            >>> diff = TextDiff.between("Be brief.\\nText:", "One word.\\nText:", ("few", "few-2"))
+            >>> [change for change, _ in diff.changes()]
+            ['head', 'head', 'head', 'removed', 'added', 'same']
+        """
+        marks: dict[str, Change] = {"+": "added", "-": "removed", "@": "head"}
+        for place, line in enumerate(self.lines):
+            yield ("head" if place < 2 else marks.get(line[:1], "same")), line
+
+
 @dataclass(frozen=True, slots=True)
 class Fold:
     """Blocks behind a summary; on pages only."""
@@ -296,7 +332,8 @@ class Page:
         Returns:
             `title`, `lead`, `said`, `footer` and `sections`. A section has `title` and `blocks`; a block has a `kind`
             (`text`, `list`, `table`, `chart`, `strips`, `confusion`, `parallel`, `example`, `side_by_side`,
-            `highlighted`, `section`) and what its record has. A row of a table has its cells by the columns' titles.
+            `highlighted`, `diff`, `section`) and what its record has. A row of a table has its cells by the columns'
+            titles.
         """
         return {
             "title": self.title,
@@ -318,7 +355,8 @@ class Page:
                 yield block
 
 
-Block = str | Table | Lines | Figure | tuple[Figure, ...] | Frame | Example | SideBySide | Highlighted | Fold | Section
+Shown = str | Table | Lines | Figure | tuple[Figure, ...] | Frame | Example | SideBySide | Highlighted | TextDiff
+Block = Shown | Fold | Section
 
 
 def _documents(blocks: Iterable[Block]) -> list[dict[str, Any]]:
@@ -342,7 +380,8 @@ def _document(block: Block) -> list[dict[str, Any]]:
         return [one for figure in block for one in _document(figure)]
     if isinstance(block, Frame):
         return []
-    kind = "side_by_side" if isinstance(block, SideBySide) else type(block).__name__.lower()
+    named = {SideBySide: "side_by_side", TextDiff: "diff"}
+    kind = named.get(type(block), type(block).__name__.lower())
     return [{"kind": kind, **plain(block)}]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from luthier.evaluation.interval import Interval
 from luthier.reporting.numbers import Unit, bounds, number, printable
 from luthier.reporting.short_names import LONGEST_NAME, short_names
-from luthier.reporting.table import Bar, Cell, Column, Lines, Section, Table
+from luthier.reporting.table import Bar, Cell, Column, Lines, Section, Table, TextDiff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["rendered", "show", "text_of"]
 
 NAME_STYLES = {"": "", "first": "bold", "reference": "italic"}
+
+DIFF_STYLES = {"head": "dim", "added": "green", "removed": "red", "same": ""}
 
 CUT_NAMES = "Names are shortened to what tells them apart (…); a wider terminal and the page have them whole."
 
@@ -83,6 +85,8 @@ def rendered(section: Section, console: Console) -> RenderableType:
             for line in block.lines:
                 listed.add_row("-", _text(line, console))
             parts.append(listed)
+        elif isinstance(block, TextDiff):
+            parts += [_text(line, console, DIFF_STYLES[change]) for change, line in block.changes()]
         elif isinstance(block, Section):
             parts += [*([_text("", console)] if place else []), rendered(block, console)]
     return Group(*parts)
