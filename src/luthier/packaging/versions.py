@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING
 from luthier.errors import ModelError
 from luthier.packaging import flavor
 from luthier.packaging.lacking_stores import is_lacking, log_into_run
+from luthier.packaging.prompt_versions import PromptStep, register_prompt
 from luthier.packaging.recorded_answers import RecordedAnswers
 from luthier.packaging.recording import record_answers
 from luthier.reporting.markdown import escaped
 from luthier.spec import Fitted, Spec
-from luthier.techniques import Decision, Prompt
 from luthier.tracking.asked_models import asks_tag
-from luthier.tracking.runs import TAGS, run_of, runs_of_fitted, spec_tags
+from luthier.tracking.runs import TAGS, run_of, runs_of_fitted, spec_tags, tag_of
 from luthier.tracking.stores import connect
 from luthier.tracking.version_descriptions import described_metrics, intervals_of, write_description
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from luthier.engine.engine import Engine
-
-logger = logging.getLogger(__name__)
 
 __all__ = ["Logged", "check_names", "log_fitted_model"]
 
@@ -92,10 +89,10 @@ def log_fitted_model(
     if fitted.train_digest:
         tags[TAGS["train_digest"]] = fitted.train_digest
     try:
-        prompt_uri = register_prompt(fitted.spec)
         if run_id is None:
             measured = runs_of_fitted([experiment_id], fitted.digest, "candidate", most=1)
             run_id = measured[0].info.run_id if measured else None
+        prompt_uri = register_prompt(_prompt_step(fitted.spec, run_id))
         if run_id is None:
             with run_of(experiment_id, f"log {fitted.spec.name}", "log", tags) as run:
                 run_id = run.run_id
@@ -172,6 +169,24 @@ def _log(
     return info.model_uri, info.model_id
 
 
+def _prompt_step(spec: Spec, run_id: str | None) -> PromptStep:
+    """The prompt of a spec with what its run measured."""
+    import mlflow
+
+    if run_id is None:
+        return PromptStep(spec)
+    data = mlflow.MlflowClient().get_run(run_id).data
+    rows, digest = data.metrics.get("rows_evaluated"), tag_of(data.tags, "test_digest") or ""
+    measured_on = "" if rows is None else f"{round(rows):,} rows"
+    return PromptStep(
+        spec,
+        how=data.tags.get(TAGS["prompt_how"], ""),
+        figures={} if rows is None else intervals_of(data.metrics),
+        measured_on=measured_on,
+        test_digest=digest,
+    )
+
+
 def link_metrics(run: Run, model_id: str) -> None:
     """Gives a model its run's metrics, each with the rows it was measured on."""
     import mlflow
@@ -224,31 +239,3 @@ def check_names(register: str | None, alias: str | None) -> None:
         raise ModelError(f"alias {alias!r} is not allowed; use letters, digits, - and _, as in champion.")
     if register is not None and (not register.strip() or re.search(r"[/:]", register)):
         raise ModelError(f"registered name {register!r} is not allowed: not empty, no / and no : in it.")
-
-
-def register_prompt(spec: Spec) -> str | None:
-    """The prompt's version in MLflow's prompt registry, a new one only when its text changed; `None` if it takes none.
-
-    The model does not depend on it: registered prompts can be edited, so the text also travels inside the model.
-    """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    if not isinstance(spec, Prompt | Decision):
-        return None
-    text = spec.prompt_text
-    name = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{spec.task.name}.{spec.name}")
-    try:
-        latest = mlflow.genai.load_prompt(f"prompts:/{name}@latest", allow_missing=True)
-        if latest is None or latest.template != text:
-            latest = mlflow.genai.register_prompt(name, text, tags={TAGS["spec_digest"]: spec.digest})
-    except MlflowException as error:
-        # Too long for it, or a store that has none.
-        logger.warning(
-            "the prompt of %s is packaged in the model, but MLflow's prompt registry did not take it: %s",
-            spec.name,
-            error.message.splitlines()[0][:200],
-        )
-        return None
-    uri: str = latest.uri
-    return uri

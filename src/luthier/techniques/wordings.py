@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from luthier.techniques.decision import Decision
 from luthier.techniques.prompt.prompt import Prompt
 from luthier.techniques.prompt.settings import Examples
 
-__all__ = ["digest_of_wording", "prompt_digest", "wording_of", "wording_text"]
+__all__ = ["changed_lines", "digest_of_wording", "prompt_digest", "wording_change", "wording_of", "wording_text"]
 
 TEXTS = {"system": "system", "template": "user", "question": "question", "input": "input"}
 """Keys that hold texts, with what a reader knows them as."""
@@ -117,17 +118,63 @@ def wording_text(wording: Mapping[str, Any]) -> str:
     return "\n".join(_lines(wording))
 
 
+def changed_lines(before: str, after: str) -> tuple[int, int]:
+    """How many lines a text has that another one lacks, and how many it lacks itself.
+
+    Examples:
+        >>> changed_lines("Be brief.\\nMood of: {{ text }}", "Mood of: {{ text }}\\nOne word.\\nNo reasons.")
+        (2, 1)
+    """
+    found = difflib.SequenceMatcher(None, before.split("\n"), after.split("\n"), autojunk=False).get_opcodes()
+    moves = [(to - since, until - begin) for kind, begin, until, since, to in found if kind != "equal"]
+    return sum(added for added, _ in moves), sum(removed for _, removed in moves)
+
+
+def wording_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """In a few words what changed from one wording to another; empty where nothing did.
+
+    Examples:
+        >>> import luthier as lt
+        >>> mood = lt.Task("mood", labels=["good", "bad"])
+        >>> plain = lt.Prompt(mood, "Mood of: {{ text }}", endpoint=lt.openai("some-model"))
+        >>> asked = plain.with_settings({"prompt.system": "Be brief.", "prompt.examples": 2})
+        >>> wording_change(wording_of(plain), wording_of(asked))
+        'system added, examples added: count 2, select balanced, seed 7'
+        >>> longer = asked.with_settings({"prompt.system": "Be brief.\\nBe kind."})
+        >>> wording_change(wording_of(asked), wording_of(longer))
+        'system +1 -0 lines'
+    """
+    found = []
+    for key in [*after, *(key for key in before if key not in after)]:
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        name = TEXTS.get(key, key)
+        if key in TEXTS and old is not None and new is not None:
+            added, removed = changed_lines(old, new)
+            found.append(f"{name} +{added} -{removed} lines")
+        elif new is None:
+            found.append(f"{name} removed")
+        elif key in TEXTS:
+            found.append(f"{name} added")
+        elif key == "words":
+            found.append("words changed")
+        else:
+            found.append(f"{name} added: {_inline(new)}" if old is None else f"{name} {_inline(old)} -> {_inline(new)}")
+    return ", ".join(found)
+
+
 def _lines(wording: Mapping[str, Any]) -> Iterator[str]:
     for key, value in wording.items():
         if key in TEXTS:
             yield from (f"{TEXTS[key]}:", *str(value).split("\n"), "")
         elif key == "words":
             yield from ("words:", *(label if label == word else f"{label}: {word}" for label, word in value))
-        elif isinstance(value, Mapping):
-            yield f"{key}: {', '.join(f'{name} {_inline(one)}' for name, one in value.items())}"
         else:
             yield f"{key}: {_inline(value)}"
 
 
 def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_inline(one)}" for name, one in value.items())
     return json.dumps(value) if isinstance(value, list) else str(value)
