@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from luthier.endpoints import Endpoint, Engine
 from luthier.engine.options import RunOptions
@@ -22,10 +23,11 @@ __all__ = ["Asked", "Searching", "service", "the_dull_model"]
 
 @dataclass
 class Asked:
-    """What the service was asked: bodies, those of the writer apart."""
+    """What the service was asked: prompts about rows, requests for instructions, and the bodies of these."""
 
     rows: list[str] = field(default_factory=list)
     writer: list[str] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
 
 
 Writes = Callable[[str, int], str | dict[str, object]]
@@ -51,6 +53,7 @@ def service(
         choice: dict[str, object] = {"index": 0, "finish_reason": "stop"}
         if "<new_instructions>" in prompt:
             asked.writer.append(prompt)
+            asked.bodies.append(sent)
             said = writes if isinstance(writes, str) else writes(prompt, len(asked.writer) - 1)
             made = {"message": {"role": "assistant", "content": said}} if isinstance(said, str) else said
         else:

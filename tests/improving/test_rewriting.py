@@ -45,7 +45,7 @@ def test_rewritten_instructions_take_the_place_of_the_system_turn(engine: Engine
     assert not notes
     (one,) = found
     assert one.parent == "stars-first"
-    assert one.how.startswith("instructions rewritten from 5 wrong rows (the rule): 101 characters in place of 84")
+    assert one.how.startswith("instructions rewritten from 7 wrong rows (the rule): 101 characters in place of 84")
     assert one.spec.prompt.system == GOOD
     assert one.spec.prompt.template == "Text: {{ text }}\nAnswer:"
 
@@ -100,15 +100,12 @@ def test_rows_that_give_orders_or_close_the_block_stay_within_their_line(engine:
 def test_long_texts_are_shortened_and_the_temperature_is_left_to_the_service(engine: Engine) -> None:
     table = reviews(60)
     table["text"] = ["word " * 20_000 + text for text in table["text"]]
-    sent: list[dict[str, Any]] = []
     with service(tagged(GOOD)) as (endpoint, asked):
         search = Searching(first(endpoint), stars().rows(table, labelled=True), engine)
-        ask = search.ask_writer
-        search.ask_writer = lambda requests: (sent.extend(dict(one.body) for one in requests), ask(requests))[1]  # type: ignore[method-assign]
         Rewriting().propose(search, 1)
     assert len(asked.writer[0]) < 20_000
-    assert set(sent[0]) == {"messages", "max_tokens"}
-    assert sent[0]["max_tokens"] >= 4000
+    assert set(asked.bodies[0]) == {"model", "messages", "max_tokens"}
+    assert asked.bodies[0]["max_tokens"] >= 4000
 
 
 def choice(**fields: Any) -> Writes:
@@ -273,7 +270,7 @@ def row(text: str) -> ToldRow:
 @pytest.mark.parametrize(
     ("text", "rows", "present", "copied"),
     [
-        ("If soup was cold and nobody came to help, say 1.", ["Yes, soup was cold and Nobody came, to help us"], "", True),
+        ("If soup was cold and guests came in late, 1.", ["Yes, soup was cold and Guests came, in late"], "", True),
         ("If the soup was cold and late, say 1.", ["The soup was cold and late"], "", True),
         ("If the soup was cold, say 1.", ["The soup was cold and nobody came to help us at all."], "", False),
         ("Praise such as good food means 4.", ["good food"], "", False),
