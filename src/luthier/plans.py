@@ -117,6 +117,16 @@ class PlannedSpec:
             cost_usd_low=None if self.cost_usd_low is None else 0.0,
         )
 
+    def at_least(self, least: PlannedSpec) -> PlannedSpec:
+        """The same, where only what another plan says is sure to be sent."""
+        return replace(
+            self,
+            calls=Bounds(min(least.calls.low, self.calls.low), self.calls.high),
+            texts=Bounds(min(least.texts.low, self.texts.low), self.texts.high),
+            input_tokens=Bounds(min(least.input_tokens.low, self.input_tokens.low), self.input_tokens.high),
+            cost_usd_low=least.cost_usd_low,
+        )
+
     def __str__(self) -> str:
         elsewhere = [f"{self.in_journal:,} are in the journal"] if self.in_journal else []
         elsewhere += [f"{self.shared:,} are counted with a spec above"] if self.shared else []
@@ -143,10 +153,12 @@ class Plan:
     Attributes:
         specs: what each would send.
         budget_usd: most that may be spent; `None` without a budget.
+        note: a sentence to go with it; nothing when empty.
     """
 
     specs: tuple[PlannedSpec, ...]
     budget_usd: float | None = None
+    note: str = ""
 
     @property
     def calls(self) -> Bounds:
@@ -251,6 +263,8 @@ class Plan:
             cap = "" if self.budget_usd is None else f"; the budget stops it at {dollars(self.budget_usd)}"
             total = _price(self.cost_usd, self.cost_usd_high)
             lines.append(f"in all: {_asked(self.calls, self.texts)}, {total}{cap}")
+        if self.note and self.asks:
+            lines.append(self.note)
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -70,6 +70,7 @@ def compare(
     fresh: bool = False,
     retry_failed: bool = False,
     allow_leaks: bool = False,
+    race: bool = False,
     test_name: str = "the test table",
     mode: Literal["live", "batch"] = "live",
     wait: bool = True,
@@ -90,6 +91,7 @@ def compare(
         fresh: ask again even where the journal has the answer.
         retry_failed: ask again for rows that failed permanently.
         allow_leaks: compare even if test rows are also in `train`; the board then says so.
+        race: ask block by block and stop specs that will end clearly behind the best; `board.stopped` has them.
         test_name: what the table is called in MLflow.
         mode: `live` asks each row now; `batch` asks by the services' Batch APIs, for less money, within a day.
         wait: whether batches are waited for; without, `Partial` says that they run, and the same call goes on with
@@ -109,7 +111,7 @@ def compare(
         raise DataError(
             f"compare measures on one table, and several were given: {described(test)}. compare_tables takes several."
         )
-    setup = _setup(specs, {test_name: test}, train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks)
+    setup = _setup(specs, {test_name: test}, train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks, race=race)
     options = RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
     return setup.run(_asked(setup, options, mode, wait))
 
@@ -127,6 +129,7 @@ def compare_tables(
     fresh: bool = False,
     retry_failed: bool = False,
     allow_leaks: bool = False,
+    race: bool = False,
     mode: Literal["live", "batch"] = "live",
     wait: bool = True,
 ) -> Boards:
@@ -141,7 +144,7 @@ def compare_tables(
     Raises:
         DataError: one table was given, or two that hold the same rows.
     """
-    setup = _setup(specs, _named(tests), train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks)
+    setup = _setup(specs, _named(tests), train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks, race=race)
     options = RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
     return setup.run_tables(_asked(setup, options, mode, wait))
 
@@ -158,6 +161,7 @@ def plan(
     fresh: bool = False,
     retry_failed: bool = False,
     allow_leaks: bool = False,
+    race: bool = False,
     test_name: str = "the test table",
 ) -> Plan:
     """What `compare`, or for several tables `compare_tables`, would send and cost; sends nothing.
@@ -169,7 +173,7 @@ def plan(
         A plan; `plan.frame` has a row per spec, `plan.cost_usd_high` is the most it can cost.
     """
     tests = {test_name: test} if is_table(test) else _named(test)
-    setup = _setup(specs, tests, train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks)
+    setup = _setup(specs, tests, train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks, race=race)
     return setup.plan(RunOptions.within(budget_usd, engine=engine, fresh=fresh, retry_failed=retry_failed))
 
 
@@ -367,11 +371,12 @@ def _setup(
     limit: int | None,
     rank_by: str | None,
     allow_leaks: bool,
+    race: bool,
 ) -> ComparisonSetup:
     chosen = specs_given(specs)
     learned = training_table(train)
     frames = {name: limited(frame_of(test, name), limit) for name, test in tests.items()}
-    return ComparisonSetup(chosen, frames, learned, rank_by=rank_by, allow_leaks=allow_leaks)
+    return ComparisonSetup(chosen, frames, learned, rank_by=rank_by, allow_leaks=allow_leaks, race=race)
 
 
 def _asked(setup: ComparisonSetup, options: RunOptions, mode: Any, wait: bool) -> RunOptions:

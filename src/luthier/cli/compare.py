@@ -48,6 +48,9 @@ def compare(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Compare even if test rows are also in the training table.")
     ] = False,
+    race: Annotated[
+        bool, typer.Option("--race", help="Stop specs that will end clearly behind the best; see docs/race.md.")
+    ] = False,
     mode: Annotated[
         CompareMode, typer.Option(help="live: each row is asked now. batch: by the service's Batch API, within a day.")
     ] = CompareMode.live,
@@ -68,7 +71,7 @@ def compare(
     tables = {name: api.limited(read_shown(path), limit) for name, path in zip(names, test, strict=True)}
     agree_to_many(len(chosen), sum(map(len, tables.values())), yes=yes, dry_run=dry_run)
     training = read_shown(train) if train else None
-    setup = api.ComparisonSetup(chosen, tables, training, rank_by=rank_by, allow_leaks=allow_leaks)
+    setup = api.ComparisonSetup(chosen, tables, training, rank_by=rank_by, allow_leaks=allow_leaks, race=race)
     options = RunOptions.within(budget, fresh=fresh, retry_failed=retry_failed)
     agree_to(setup.plan(options), by_batch=mode is CompareMode.batch, yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()

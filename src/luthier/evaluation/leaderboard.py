@@ -11,6 +11,7 @@ from luthier.errors import DataError
 from luthier.evaluation.measures import measures_of
 from luthier.evaluation.resampling import Floats, Interval, plain
 from luthier.evaluation.sample_size import SamplePlan
+from luthier.evaluation.spec_race import SpecRace
 from luthier.tasks.prediction import STATES, CallRecord, Prediction, State
 from luthier.tasks.task import Task
 from luthier.tasks.types import NO_PLOTS, CalibrationBin, Measure, Plots
@@ -146,6 +147,7 @@ class Leaderboard:
         alpha: level at which two specs count as different.
         draws: spec to its ranking metric per bootstrap sample; empty on a leaderboard read from a document.
         waiting: specs that are not measured yet; until they are, no two specs are compared.
+        race: which specs were stopped before the last row; `None` where all were asked about every row.
     """
 
     task: Task
@@ -162,6 +164,7 @@ class Leaderboard:
     alpha: float
     draws: Mapping[str, Floats] = field(default_factory=dict, repr=False, compare=False)
     waiting: tuple[str, ...] = ()
+    race: SpecRace | None = None
 
     @property
     def measures(self) -> dict[str, Measure]:
@@ -187,6 +190,11 @@ class Leaderboard:
     def is_compared(self) -> bool:
         """Whether it says which specs can be told apart: all are measured, and they are several."""
         return len(self.entries) > 1 and not self.waiting
+
+    @property
+    def comparisons(self) -> int:
+        """How many pairs p-values are corrected for: those of the leaderboard, and those with stopped specs."""
+        return len(self.pairs) + (self.race.pairs if self.race else 0)
 
     def entry(self, name: str) -> Entry:
         """The entry of this name.
@@ -253,6 +261,7 @@ class Leaderboard:
             "ceiling": None if self.ceiling is None else _entry_document(self.ceiling, predictions),
             "pairs": _pair_columns(self),
             "plan": plain(self.plan),
+            **({} if self.race is None else {"race": plain(self.race)}),
         }
 
     @classmethod
@@ -276,6 +285,7 @@ class Leaderboard:
                 majority=_read_entry(document["majority"]),
                 ceiling=None if document["ceiling"] is None else _read_entry(document["ceiling"]),
                 plan=None if document["plan"] is None else SamplePlan(**document["plan"]),
+                race=SpecRace.from_document(document["race"]) if "race" in document else None,
                 **{name: document[name] for name in BOARD_FIGURES},
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:

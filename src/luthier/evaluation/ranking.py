@@ -47,6 +47,7 @@ def build_leaderboard(
     alpha: float = ALPHA,
     waiting: Sequence[str] = (),
     measured: MeasuredOnce | None = None,
+    foreseen: Sequence[float] = (),
 ) -> Leaderboard:
     """Measures all candidates on the same rows and on the same bootstrap samples, and ranks them.
 
@@ -62,6 +63,8 @@ def build_leaderboard(
         waiting: names of specs that are still to be measured. The correction is for all pairs of the leaderboard,
             so nothing is compared before the last of them is there.
         measured: metrics of candidates measured before, added to; for a leaderboard that grows.
+        foreseen: p-values of pairs with a spec that a race has stopped. They are no pairs of the leaderboard, but those
+            are corrected for them too, so that a race finds the same ties as a comparison of all specs.
 
     Raises:
         UserError: no candidate, two of the same name, or `rank_by` is no metric of the task.
@@ -89,7 +92,7 @@ def build_leaderboard(
     differences: list[Difference] = []
     above: dict[int, bool] = {}
     if not waiting:
-        pairs, differences = _compare(task, candidates, shown, specs, judged, metric)
+        pairs, differences = _compare(task, candidates, shown, specs, judged, metric, foreseen)
         above = _above_majority(specs, floor, judged, metric, alpha, higher=sign < 0)
     places = {candidates[i].name: place for place, i in enumerate(judged)}
     different = {(places[p.first], places[p.second]): p.corrected < alpha for p in pairs}
@@ -117,7 +120,7 @@ def build_leaderboard(
             metric=metric,
             names=(pairs[0].first, pairs[0].second),
             disagreement=pairs[0].disagreement,
-            alpha=_level(pairs, alpha),
+            alpha=_level(pairs, alpha, foreseen),
         )
     return Leaderboard(
         task=task,
@@ -195,10 +198,10 @@ def metrics_of(task: Task, rows: Rows, candidate: Candidate, *, measured: Measur
     return in_order(task, found.intervals | {"empty_rate": rate_interval(len(rows) - len(kept), len(rows))})
 
 
-def _level(pairs: Sequence[Comparison], alpha: float) -> float:
+def _level(pairs: Sequence[Comparison], alpha: float, foreseen: Sequence[float]) -> float:
     """The level at which Holm's correction tests the first pair, given the p-values of the others."""
-    smaller = sum(pair.p < pairs[0].p for pair in pairs)
-    return alpha / (len(pairs) - smaller)
+    every = [*(pair.p for pair in pairs), *foreseen]
+    return alpha / (len(every) - sum(p < pairs[0].p for p in every))
 
 
 def _rows_to_evaluate(task: Task, rows: Rows, candidates: Sequence[Candidate]) -> list[int]:
@@ -234,6 +237,7 @@ def _compare(
     measured: Sequence[Measured],
     order: Sequence[int],
     metric: str,
+    foreseen: Sequence[float],
 ) -> tuple[list[Comparison], list[Difference]]:
     """Compares every two specs, the better one first; the pair of the two best comes first."""
     couples = [(i, j) for place, i in enumerate(order) for j in order[place + 1 :]]
@@ -247,7 +251,7 @@ def _compare(
     if task.kind.ordered:
         flips = [sign_flip(evaluated[i].judged.distances - evaluated[j].judged.distances) for i, j in couples]
         near, near_corrected = flips, holm(flips)
-    corrected, right_corrected = holm([d.p for d in differences]), holm(right)
+    corrected, right_corrected = holm([*(d.p for d in differences), *foreseen]), holm(right)
     pairs = [
         Comparison(
             first=candidates[i].name,

@@ -150,13 +150,16 @@ class Columns:
         Returns:
             Per dense column an array of shape (rows,); per group one of shape (columns, rows).
         """
-        if self._dense.shape[1] > MOST_LEFT_OUT:
-            return None
-        dense = self._dense.sum(axis=1, keepdims=True) - self._dense
-        own = self._spread if self._spread is not None else self._sparse.toarray()
-        grouped = own.sum(axis=1, keepdims=True) - own
+        rows = self._dense.shape[1]
+        return None if rows > MOST_LEFT_OUT else self.sums_without(0, rows)
+
+    def sums_without(self, first: int, end: int) -> dict[str, Floats]:
+        """As `sums_without_each`, for the rows from `first` to before `end`, however many rows there are."""
+        dense = self._dense.sum(axis=1, keepdims=True) - self._dense[:, first:end]
+        own = self._spread[:, first:end] if self._spread is not None else self._sparse[:, first:end].toarray()
+        grouped = self._sparse.sum(axis=1)[:, None] - own
         out = dict(zip(self._names, dense, strict=True))
-        return out | {name: grouped[first:last] for name, (first, last) in self._groups.items()}
+        return out | {name: grouped[start:last] for name, (start, last) in self._groups.items()}
 
 
 def bootstrap_interval(

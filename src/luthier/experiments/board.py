@@ -12,6 +12,7 @@ from luthier.errors import DataError, SpecError
 from luthier.evaluation.across import Across, across_tables
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.mistakes import mistakes
+from luthier.evaluation.spec_race import SpecRace
 from luthier.evaluation.spread import Spread
 from luthier.experiments.answer_tables import answers_frame
 from luthier.experiments.spreads import spreads_of
@@ -77,17 +78,26 @@ class Board:
         run_id: MLflow run of the comparison; its children are the specs.
         report: calls, tokens and money of this comparison, fitting included; what is spent now, and what the journal
             had.
+        stopped_results: of a race, the stopped specs and what they answered before, the longest asked first.
     """
 
     leaderboard: Leaderboard
     results: Sequence[SpecResult]
     run_id: str
     report: Report
+    stopped_results: Sequence[SpecResult] = ()
 
     @cached_property
     def frame(self) -> pd.DataFrame:
         """One row per spec, best first: every metric with its `_low` and `_high`."""
         return self.leaderboard.frame()
+
+    @cached_property
+    def stopped(self) -> pd.DataFrame:
+        """One row per spec that a race has stopped: after how many rows, its metrics on them, how far behind."""
+        race = self.leaderboard.race
+        frame = SpecRace(0, 0.0, (), 0, 0, ()).frame() if race is None else race.frame()
+        return frame.assign(run_id=[result.run_id for result in self.stopped_results])
 
     @cached_property
     def spreads(self) -> tuple[Spread, ...]:
@@ -108,7 +118,7 @@ class Board:
     def unanswered(self) -> dict[str, str]:
         """Specs of which no row was answered, and why the first was not; their figures say nothing."""
         found: dict[str, str] = {}
-        for result in self.results:
+        for result in (*self.results, *self.stopped_results):
             asked = [prediction for prediction in result.predictions if prediction.state != "empty"]
             if asked and all(prediction.state in ("failed", "refused") for prediction in asked):
                 found[result.spec.name] = asked[0].error or "no answer"
@@ -120,7 +130,7 @@ class Board:
         return self.report.spent_now_usd
 
     def __getitem__(self, spec: Spec | str | int) -> SpecResult:
-        """The spec itself or its name, or its place: 0 is the best, -1 the last.
+        """The spec itself or its name, or its place: 0 is the best, -1 the last; by name also one that was stopped.
 
         Raises:
             SpecError: no such spec was compared.
@@ -131,7 +141,7 @@ class Board:
                 raise SpecError(f"no place {spec} on this leaderboard; it has {places}, from 0 to {places - 1}.")
             spec = self.leaderboard.entries[spec].candidate.name
         name = spec if isinstance(spec, str) else spec.name
-        for result in self.results:
+        for result in (*self.results, *self.stopped_results):
             if result.spec.name == name:
                 return result
         known = ", ".join(result.spec.name for result in self.results)

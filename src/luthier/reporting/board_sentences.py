@@ -144,7 +144,7 @@ def _plan(board: Leaderboard) -> list[str]:
     if plan is None or plan.second not in board.tied_with(plan.first):
         return []
     gap = number(abs(plan.difference), board.measures[plan.metric].format)
-    corrected = f", corrected for {len(board.pairs)} comparisons" if plan.alpha < board.alpha else ""
+    corrected = f", corrected for {board.comparisons} comparisons" if plan.alpha < board.alpha else ""
     if plan.rows_needed is None:
         return [f"{plan.first} and {plan.second} gave the same answers: no number of rows like these tells them apart."]
     if plan.rows_needed > 1_000_000:

@@ -55,6 +55,7 @@ TAGS = {
     "base_model": "luthier.base_model",
     "model_key": "luthier.model_key",
     "partial": "luthier.partial",
+    "stopped_after": "luthier.stopped_after_rows",
     "grid": "luthier.grid",
     "adopted_from": "luthier.adopted_from",
     "fitted_digest": "luthier.digest.fitted",
