@@ -14,7 +14,16 @@ from luthier.techniques.prompt.recipe import PromptRecipe
 from luthier.techniques.prompt.template import UnrenderedRow
 from luthier.techniques.training_rows import calibration_rows, distinct
 
-__all__ = ["ExampleSearch", "RowSplit", "Sample", "choose_examples", "draw_search", "split_rows"]
+__all__ = [
+    "ExampleSearch",
+    "RowSplit",
+    "Sample",
+    "choose_examples",
+    "draw_examples",
+    "draw_search",
+    "example_pool",
+    "split_rows",
+]
 
 TRIES = 20
 """Draws per wanted sample, before the search gives up on finding enough different ones."""
@@ -88,10 +97,15 @@ def choose_examples(spec: PromptRecipe, rows: Rows) -> list[int]:
         DataError: there are not enough such rows.
     """
     most = spec.prompt.examples.most
-    pool = _short_enough(spec, rows, distinct(rows, labelled=True))
+    pool = example_pool(spec, rows)
     if most > len(pool):
         raise _too_few(spec, f"shows {most} examples, but the training rows hold", len(pool))
-    return _draw(spec, rows, pool, most, _seed(spec))
+    return draw_examples(spec, rows, pool, most, _seed(spec))
+
+
+def example_pool(spec: PromptRecipe, rows: Rows) -> list[int]:
+    """Positions of the training rows that may be shown: of texts that differ and have one label, short enough ones."""
+    return _short_enough(spec, rows, distinct(rows, labelled=True))
 
 
 def draw_search(spec: PromptRecipe, rows: Rows, pool: Sequence[int]) -> ExampleSearch:
@@ -122,7 +136,7 @@ def draw_search(spec: PromptRecipe, rows: Rows, pool: Sequence[int]) -> ExampleS
             break
         # A draw equal to an earlier one is replaced by another of the same count.
         count = settings.counts[len(samples) % len(settings.counts)]
-        positions = tuple(_draw(spec, rows, left, count, own + turn))
+        positions = tuple(draw_examples(spec, rows, left, count, own + turn))
         samples.setdefault(positions, Sample(count, own + turn, positions))
     if len(samples) < settings.samples:
         raise DataError(
@@ -138,7 +152,7 @@ def _seed(spec: PromptRecipe) -> int:
     return spec.seed if own is None else own
 
 
-def _draw(spec: PromptRecipe, rows: Rows, pool: Sequence[int], count: int, seed: int) -> list[int]:
+def draw_examples(spec: PromptRecipe, rows: Rows, pool: Sequence[int], count: int, seed: int) -> list[int]:
     """`count` positions of `pool`, in the order they are shown.
 
     Labels are taken in turn as long as they have rows in the pool, unless the spec draws at random or the task has no
@@ -149,7 +163,9 @@ def _draw(spec: PromptRecipe, rows: Rows, pool: Sequence[int], count: int, seed:
     drawn.shuffle(left)
     if spec.prompt.examples.select == "random" or not spec.task.labels:
         return left[:count]
-    waiting = {label: [i for i in left if rows.labels[i] == label] for label in spec.task.labels}
+    waiting: dict[str, list[int]] = {label: [] for label in spec.task.labels}
+    for i in left:
+        waiting[str(rows.labels[i])].append(i)
     turn = [label for label in spec.task.labels if waiting[label]]
     # Where the count is no multiple of the labels, the draw decides which labels are shown once more.
     drawn.shuffle(turn)
