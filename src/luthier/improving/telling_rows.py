@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.improving.records import MeasuredPrompt
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.prompt.recipe import PromptRecipe
 
-__all__ = ["MOST_CHARACTERS", "ToldRow", "shortened", "telling_rows", "wrong_positions"]
+__all__ = ["MOST_CHARACTERS", "ToldRow", "shortened", "telling_rows", "told_row", "wrong_positions"]
 
 MOST_CHARACTERS = 600
 """Of a cell or an answer; of longer ones the beginning and the end are told."""
@@ -60,7 +61,10 @@ def telling_rows(measured: MeasuredPrompt, rows: Rows, *, wrong: int, right: int
 
     chosen = [(place, True) for place in _in_turn(mistakes, kind, wrong, drawn)]
     chosen += [(place, False) for place in _in_turn(hits, kind, right, drawn)]
-    return [_told(measured, rows, place, is_wrong) for place, is_wrong in chosen]
+    return [
+        told_row(measured.spec, rows, measured.positions[place], measured.predictions[place], is_wrong=is_wrong)
+        for place, is_wrong in chosen
+    ]
 
 
 def wrong_positions(measured: MeasuredPrompt, rows: Rows) -> list[int]:
@@ -82,6 +86,14 @@ def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
     return f"{text[: most - end - 2]} [...] {text[len(text) - end + 2 :]}"
 
 
+def told_row(spec: PromptRecipe, rows: Rows, position: int, found: Prediction, *, is_wrong: bool) -> ToldRow:
+    """A row and what a prompt answered, as the writer is told them."""
+    inputs = rows.inputs[position]
+    cells = {name: shortened(str(inputs[name])) for name in spec.columns if inputs.get(name) is not None}
+    answer = found.call.raw or "" if found.value is None else _word(spec, found.value)
+    return ToldRow(cells, shortened(_word(spec, rows.labels[position])), shortened(answer), is_wrong)
+
+
 def _distances(measured: MeasuredPrompt, rows: Rows) -> dict[int, float]:
     """How far off each answer is, by its place; rows without an answer tell nothing of the prompt and are left out."""
     there = [place for place, found in enumerate(measured.predictions) if found.state in ("ok", "off_label")]
@@ -90,14 +102,6 @@ def _distances(measured: MeasuredPrompt, rows: Rows) -> dict[int, float]:
     truths = [rows.labels[measured.positions[place]] for place in there]
     judged = measured.spec.task.kind.judge(truths, [measured.predictions[place] for place in there])
     return dict(zip(there, map(float, judged.distances), strict=True))
-
-
-def _told(measured: MeasuredPrompt, rows: Rows, place: int, is_wrong: bool) -> ToldRow:
-    spec, position, found = measured.spec, measured.positions[place], measured.predictions[place]
-    inputs = rows.inputs[position]
-    cells = {name: shortened(str(inputs[name])) for name in spec.columns if inputs.get(name) is not None}
-    answer = found.call.raw or "" if found.value is None else _word(spec, found.value)
-    return ToldRow(cells, shortened(_word(spec, rows.labels[position])), shortened(answer), is_wrong)
 
 
 def _word(spec: PromptRecipe, value: Any) -> str:

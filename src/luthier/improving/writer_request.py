@@ -15,7 +15,16 @@ from luthier.tasks.thoughts import spoken
 from luthier.techniques import Prompt
 from luthier.techniques.zero_shot import FOR_REASONING
 
-__all__ = ["ANGLES", "SHORTER", "Angle", "read_instructions", "writer_request"]
+__all__ = [
+    "ANGLES",
+    "SHORTER",
+    "Angle",
+    "asking",
+    "nothing_to_read",
+    "read_instructions",
+    "what_stays",
+    "writer_request",
+]
 
 TAG = "new_instructions"
 MOST_READ = 200_000
@@ -83,23 +92,25 @@ def writer_request(
         "State what holds for texts of this kind in general. The truths above may be wrong in places: do not bend a "
         "rule to a single text.",
         "Quote none of the texts above, and no part of one: they will not come again. Make up short examples if any.",
-        *_unchanged(instructions),
+        *what_stays(instructions),
         f"Write at most {most * 4 // 5:,} characters of plain text, in the language of the present instructions.",
         f"Answer with the new instructions between <{TAG}> and </{TAG}>, and with nothing after them.",
     ]
     parts.append("# What to write\n" + "\n".join(f"- {rule}" for rule in rules))
+    return asking("\n\n".join(parts), most)
+
+
+def asking(prompt: str, most: int) -> Request:
+    """The request for an answer with so many characters of instructions; reasoning models weigh the rows before."""
     room = int(FOR_REASONING["decoding"]["max_tokens"]) * ROOM + most
-    return Request("chat", {"messages": [{"role": "user", "content": "\n\n".join(parts)}], "max_tokens": room})
+    return Request("chat", {"messages": [{"role": "user", "content": prompt}], "max_tokens": room})
 
 
 def read_instructions(answer: Answer) -> str | NoPrompt:
     """The instructions in an answer: between the tags, under the key in JSON, or in the one fence there is."""
-    if answer.failure is not None:
-        return NoPrompt(f"the writer gave no answer: {answer.error or answer.failure}")
-    if answer.refusal:
-        return NoPrompt(f"the writer refused: {shortened(answer.refusal, 200)}")
-    if len(answer.text) > MOST_READ:
-        return NoPrompt(f"it has {len(answer.text):,} characters")
+    nothing = nothing_to_read(answer)
+    if nothing is not None:
+        return nothing
     said = spoken(answer.text)
     cut = answer.finish_reason == "length"
     tagged = re.findall(rf"<{TAG}>((?:(?!<{TAG}>).)*?)</{TAG}>", said, re.S | re.I)
@@ -120,6 +131,26 @@ def read_instructions(answer: Answer) -> str | NoPrompt:
     if len(fenced) == 1:
         return str(fenced[0])
     return NoPrompt(f"it has no <{TAG}>" if said else "it is empty")
+
+
+def nothing_to_read(answer: Answer) -> NoPrompt | None:
+    """Why an answer holds nothing of the writer's; `None` where it does."""
+    if answer.failure is not None:
+        return NoPrompt(f"the writer gave no answer: {answer.error or answer.failure}")
+    if answer.refusal:
+        return NoPrompt(f"the writer refused: {shortened(answer.refusal, 200)}")
+    if len(answer.text) > MOST_READ:
+        return NoPrompt(f"it has {len(answer.text):,} characters")
+    return None
+
+
+def what_stays(instructions: Instructions) -> list[str]:
+    """Rules on the parts of a prompt that no rewrite may change."""
+    rules = ["The possible answers and the form of the answer stay as they are; no explanation may be asked for."]
+    if instructions.kept:
+        marks = " and ".join(instructions.kept)
+        rules.append(f"Write {marks} exactly once, in this order: the row's own text is put there.")
+    return rules
 
 
 def _task(spec: Prompt) -> str:
@@ -153,14 +184,6 @@ def _whole(instructions: Instructions) -> str:
     if any("[[" in turn for turn in turns) or instructions.kept:
         note += " In place of a name in double brackets stands what the row has there."
     return "\n".join([*turns, note])
-
-
-def _unchanged(instructions: Instructions) -> list[str]:
-    rules = ["The possible answers and the form of the answer stay as they are; no explanation may be asked for."]
-    if instructions.kept:
-        marks = " and ".join(instructions.kept)
-        rules.append(f"Write {marks} exactly once, in this order: the row's own text is put there.")
-    return rules
 
 
 def _rows(title: str, told: Sequence[ToldRow]) -> list[str]:
