@@ -27,6 +27,8 @@ from tests.conftest import REPOSITORY
 from tests.improving.searching import Searching
 from tests.scripted_server import Refused, serving
 
+pytest.importorskip("gepa", reason="gepa has no release for Python 3.15")
+
 WORDS = {"rhubarb": "5", "gristle": "1", "velvet": "4", "cardboard": "2", "thunder": "5", "puddle": "1"}
 FIRST = "How many stars does the guest give, from 1 to 5?"
 TOLD = re.compile(r"it was (\w+) here.*?the right answer is (\d)", re.S)
