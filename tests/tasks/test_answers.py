@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from luthier.tasks.answers import LabelReader
+from luthier.tasks.answers import LETTER, LabelReader
 
 STARS = LabelReader({str(i): str(i) for i in range(1, 6)})
 WORDS = LabelReader({"terrible": "1", "very good": "5", "good": "4", "1": "1", "4": "4", "5": "5"})
@@ -356,3 +356,10 @@ def test_a_model_that_repeats_itself_without_end_is_read_to_its_end(piece: str, 
     said = around.format(piece * (200_000 // len(piece)))
     reader.read(said)
     reader.read_json(said)
+
+
+def test_what_stands_around_labels_is_compiled_once_for_all_of_them() -> None:
+    reader = LabelReader({f"topic {number}": f"topic {number}" for number in range(200)})
+    assert reader._phrases is not None
+    assert reader._phrases.pattern.count(LETTER) == 4
+    assert reader.read("Rather topic 20 than anything else").value == "topic 20"
